@@ -1,0 +1,100 @@
+"""The entry point: the group of all commands, and the one place where errors end."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any, Final
+
+import click
+
+from finetuned import __version__
+from finetuned.errors import ConfigurationError, FinetunedError
+
+#: command -> (the module of this package that has it, what it does in a few words)
+COMMANDS: Final = {
+    "run": ("running", "Run the daemon."),
+    "init": ("starting", "Write a starting configuration and create its folder."),
+    "check": ("checking", "Validate the configuration, or tell what would become of files."),
+    "doctor": ("checking", "Examine configuration, key, server, folders and ledger."),
+    "status": ("asking", "What the daemon does now."),
+    "jobs": ("asking", "List jobs."),
+    "job": ("asking", "Everything about one job."),
+    "files": ("asking", "List files."),
+    "why": ("explaining", "Everything known about one path, in sentences."),
+    "pairs": ("asking", "List or search question-answer pairs."),
+    "events": ("asking", "What happened."),
+    "retry": ("doing", "Try failed jobs or files again."),
+    "cancel": ("doing", "Give jobs up."),
+    "flush": ("doing", "Seal what waits now, without waiting for more."),
+    "drop": ("dropping", "Put files into a folder, whole."),
+    "chat": ("talking", "Talk to the server's model, or to a job's own."),
+    "image": ("talking", "Have an image made."),
+    "sandbox": ("starting", "A stand-in server that speaks Helix; its training is simulated."),
+    "demo": ("demo", "The whole way in under a minute, with a simulated server."),
+}
+
+
+class Commands(click.Group):
+    """Loads a command's module when it is called, not to list it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"finetuned.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", metavar="FILE", help="The configuration file (else the usual places, see `finetuned check`).")
+@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+@click.version_option(__version__, package_name="finetuned")
+@click.pass_context
+def cli(ctx: click.Context, config: str | None, debug: bool) -> None:
+    """Drop text files into a folder; find question-answer pairs and a fine-tuned model."""
+    ctx.obj = {"config": config, "debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and end the process with its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        code: Any = cli.main(args=words, prog_name="finetuned", standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 128 + signal.SIGINT
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except FinetunedError as error:
+        if "--debug" in words:
+            raise
+        explain(error)
+        code = error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def explain(error: FinetunedError) -> None:
+    """Say what went wrong, why, and what to do."""
+    click.echo(f"finetuned: {error}", err=True)
+    if isinstance(error, ConfigurationError):
+        for problem in error.problems:
+            click.echo(f"  {problem}", err=True)
+    cause = error.__cause__
+    while cause is not None:
+        click.echo(f"  because: {cause}", err=True)
+        cause = cause.__cause__
+    if error.remedy:
+        click.echo(f"  to do: {error.remedy}", err=True)

@@ -1,0 +1,113 @@
+"""Where things are: the configuration, the ledger, the key; and the rooms wired together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from finetuned.errors import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from finetuned.folders import DropFolder
+    from finetuned.helix.client import Key
+    from finetuned.helix.form import FormService
+    from finetuned.ledger import Reader
+    from finetuned.settings import Settings
+    from finetuned.world import World
+
+SYSTEM_CONFIG: Final = "/etc/finetuned/finetuned.toml"
+
+
+def config_path(ctx: click.Context) -> str:
+    """The configuration file that counts here. Raises ConfigurationError if there is none."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    named = ctx.obj["config"] or os.environ.get("FINETUNED_CONFIG")
+    usual = ["finetuned.toml", os.path.join(home, "finetuned", "finetuned.toml"), SYSTEM_CONFIG]
+    for path in [named] if named else usual:
+        if os.path.exists(path):
+            return os.path.abspath(path)
+    looked = named or ", ".join(usual)
+    raise ConfigurationError(
+        f"there is no configuration at {looked}", remedy="`finetuned init` writes one, or name it with --config FILE"
+    )
+
+
+def load(ctx: click.Context) -> Settings:
+    """The configuration. Raises ConfigurationError with every mistake."""
+    import tomllib
+
+    from finetuned.settings import parse
+
+    path = config_path(ctx)
+    try:
+        with open(path, "rb") as file:
+            raw = tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"the configuration {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the configuration {path} is no TOML: {error}", remedy="mend it there") from error
+    return parse(raw, base=os.path.dirname(path), home=os.path.expanduser("~"), source=path)
+
+
+def ledger_path(settings: Settings) -> str:
+    """Where the ledger lies."""
+    if settings.ledger.path:
+        return settings.ledger.path
+    state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if state:
+        return os.path.join(state, "ledger.db")
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(home, "finetuned", "ledger.db")
+
+
+def reader(ctx: click.Context) -> Reader:
+    """The ledger, for reading; closed with the command. Raises LedgerError."""
+    from finetuned.ledger import Reader
+
+    opened = Reader.open(ledger_path(load(ctx)))
+    ctx.call_on_close(opened.close)
+    return opened
+
+
+def key_of(settings: Settings) -> Key:
+    """The API key: a file of the configuration, else systemd's credential, else the environment."""
+    from finetuned.helix.client import Key
+
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    credential = os.path.join(credentials, "helix-api-key") if credentials else ""
+    file = settings.helix.api_key_file or (credential if os.path.exists(credential) else "")
+    return Key(file, lambda: os.environ.get("FINETUNED_API_KEY"))
+
+
+def drop_folders(settings: Settings) -> dict[str, DropFolder]:
+    """Every drop folder, not held yet."""
+    from finetuned.folders import DropFolder
+
+    beside = f"{ledger_path(settings)}.kept"
+    return {rules.name: DropFolder(rules, beside=beside) for rules in settings.folders}
+
+
+def service_of(
+    settings: Settings, http: httpx.AsyncClient, world: World, folders: Mapping[str, DropFolder]
+) -> FormService:
+    """The server, as the daemon and the commands speak to it."""
+    from finetuned.helix.body import Reader as PartReader
+    from finetuned.helix.form import FormService
+    from finetuned.model import Part
+
+    def open_part(part: Part) -> PartReader:
+        return folders[part.folder].open_text(part.location, part.content, part.encoding)
+
+    return FormService(http, url=settings.helix.url, key=key_of(settings), open_part=open_part, offload=world.offload)
+
+
+def absolute(path: str) -> str:
+    """A path that a person typed, made absolute, its links left alone."""
+    if not path:
+        raise UsageError("the path is empty")
+    return os.path.abspath(os.path.expanduser(path))

@@ -1,0 +1,119 @@
+"""`run`: the daemon, wired to the real world."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from finetuned.cli import place
+
+if TYPE_CHECKING:
+    from finetuned.daemon import House, Outcome
+    from finetuned.daemon.loop import Watcher
+    from finetuned.settings import Settings
+
+
+@click.command("run")
+@click.option("--until-idle", is_flag=True, help="Do not wait out `linger`; end when nothing is left to do.")
+@click.pass_context
+def run_command(ctx: click.Context, until_idle: bool) -> None:
+    """Run the daemon: watch the folders, send what settles, look until it is learned.
+
+    Ends with 0; with --until-idle 1 if a job failed on the way, 69 if the server could not be used and work is left.
+    """
+    settings = place.load(ctx)
+    configure_logs(settings)
+    outcome = run_daemon(settings, until_idle=until_idle)
+    if until_idle and outcome.unusable:
+        ctx.exit(69)
+    if until_idle and outcome.failed:
+        ctx.exit(1)
+
+
+def configure_logs(settings: Settings) -> None:
+    """Logs go to standard error, in colour on a terminal."""
+    from finetuned import logs
+
+    logs.configure(
+        level=settings.log.level,
+        format=settings.log.format,
+        terminal=sys.stderr.isatty(),
+        stream=sys.stderr,
+        no_color="NO_COLOR" in os.environ,
+    )
+
+
+def run_daemon(settings: Settings, *, until_idle: bool = False) -> Outcome:
+    """Run the daemon until it is told to stop. Raises Held, LedgerError."""
+    import anyio
+
+    return anyio.run(serve, settings, until_idle)
+
+
+async def serve(settings: Settings, until_idle: bool = False) -> Outcome:
+    """The daemon with everything it needs, on whatever loop this runs."""
+    from finetuned import __version__
+    from finetuned.daemon import Daemon, House
+    from finetuned.daemon.notify import Notifier
+    from finetuned.folders import ignore_sigio
+    from finetuned.helix.client import new_http
+    from finetuned.ledger import Ledger
+    from finetuned.world import Bell, RealWorld
+
+    ignore_sigio()
+    world = RealWorld()
+    folders = place.drop_folders(settings)
+    ledger = Ledger.open(place.ledger_path(settings))
+    try:
+        async with new_http(settings.helix) as http:
+            service = place.service_of(settings, http, world, folders)
+            house = House(settings=settings, ledger=ledger, folders=folders, service=service, world=world, bell=Bell())
+            daemon = Daemon(
+                house,
+                pid=os.getpid(),
+                version=__version__,
+                notifier=Notifier(os.environ.get("NOTIFY_SOCKET")),
+                until_idle=until_idle,
+            )
+            return await daemon.run(watchers(house, daemon.stop))
+    finally:
+        for folder in folders.values():
+            folder.close()
+        ledger.close()
+
+
+def watchers(house: House, stop: Callable[[], None]) -> list[Watcher]:
+    """What rings the daemon's bell: the folders, the requests of people, and signals, which stop it."""
+    from functools import partial
+
+    from finetuned.daemon.asking import requests_folder
+    from finetuned.folders import watch
+    from finetuned.world import Bell
+
+    pause = partial(house.world.wait, Bell())
+    roots = [folder.root for folder in house.folders.values()]
+
+    async def watch_folders(ring: Callable[[], None]) -> None:
+        await watch(roots, lambda _: ring(), pause=pause)
+
+    async def watch_requests(_: Callable[[], None]) -> None:
+        await watch([requests_folder(house.ledger.path)], lambda _: house.bell.ring(), pause=pause)
+
+    async def watch_signals(_: Callable[[], None]) -> None:
+        await stop_on_signal(stop)
+
+    return [watch_folders, watch_requests, watch_signals]
+
+
+async def stop_on_signal(stop: Callable[[], None]) -> None:
+    """Stop in order on SIGTERM or SIGINT; a second one changes nothing."""
+    import anyio
+
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            stop()

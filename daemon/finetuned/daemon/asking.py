@@ -1,0 +1,212 @@
+"""What people ask of the daemon: small JSON files in `<ledger>.requests/`.
+
+1. A request is put there by rename, so it is whole; it is taken in the order of the names, which begin with the time.
+2. The outcome is an event (`subject` daemon, `subject_id` the request's id); only then is the file removed. A request
+   that was answered before a crash is not carried out twice.
+3. What is not understood is answered, too: nobody waits for nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from finetuned.daemon.house import House
+from finetuned.errors import FileProblem, FinetunedError
+from finetuned.lifecycle import JOB_ENDS, FileState, JobState
+from finetuned.model import File, Job, path_of, shown
+
+SUFFIX: Final = ".json"
+GROUP_MAY_ASK: Final = 0o2770
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One wish: the verb, and what it is about."""
+
+    id: str
+    verb: str
+    job: str | None = None
+    path: str | None = None
+    path_b64: str | None = None
+    folder: str | None = None
+    sha256: str | None = None
+    delete: bool = False
+
+
+class Denied(FinetunedError):
+    """The request cannot be carried out."""
+
+
+def requests_folder(ledger_path: str) -> str:
+    """Where requests to the daemon of this ledger go."""
+    return f"{ledger_path}.requests"
+
+
+def leave_request(ledger_path: str, request: Request, order: str) -> None:
+    """Put a request where the daemon takes it; `order` sorts it among others. Raises OSError."""
+    folder = requests_folder(ledger_path)
+    os.makedirs(folder, exist_ok=True)
+    name = f"{order}-{request.id}{SUFFIX}"
+    part = os.path.join(folder, f".{name}.part")
+    with open(part, "wb") as file:
+        file.write(msgspec.json.encode(request))
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(part, os.path.join(folder, name))
+
+
+class Asking:
+    """Takes requests and carries them out."""
+
+    def __init__(self, house: House, swept: Callable[[], None]) -> None:
+        self._house = house
+        self._look_again = swept
+        self._folder = requests_folder(house.ledger.path)
+
+    def open(self) -> None:
+        """Make the folder for requests, writable for the group of the ledger's folder."""
+        os.makedirs(self._folder, exist_ok=True)
+        if os.stat(self._folder).st_uid == os.geteuid():
+            os.chmod(self._folder, GROUP_MAY_ASK)
+
+    async def take(self) -> None:
+        """Carry out every request that lies there."""
+        for name in await self._house.write(self._names):
+            await self._house.write(self._take, os.path.join(self._folder, name))
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(name for name in os.listdir(self._folder) if name.endswith(SUFFIX) and name[0] != ".")
+        except FileNotFoundError:
+            self.open()
+            return []
+
+    def _take(self, path: str) -> None:
+        house = self._house
+        fallback = os.path.basename(path).removesuffix(SUFFIX).rpartition("-")[2]
+        try:
+            with open(path, "rb") as file:
+                request = msgspec.json.decode(file.read(1024 * 1024), type=Request)
+        except (OSError, msgspec.MsgspecError, ValueError) as error:
+            request = Request(id=fallback, verb="unknown")
+            answer = (False, f"the request cannot be read: {error}")
+        else:
+            answer = self._answer(request)
+        done, words = answer
+        if not house.ledger.house.is_answered(request.id):
+            house.ledger.house.answered(request.id, verb=request.verb, done=done, words=words, now=house.world.now())
+        os.unlink(path)
+
+    def _answer(self, request: Request) -> tuple[bool, str]:
+        if self._house.ledger.house.is_answered(request.id):
+            return True, "done before"
+        verbs: dict[str, Callable[[Request], str]] = {
+            "retry": self._retry,
+            "cancel": self._cancel,
+            "flush": self._flush,
+            "again": self._again,
+        }
+        verb = verbs.get(request.verb)
+        try:
+            if verb is None:
+                raise Denied(f"this daemon knows no request {request.verb!r}")
+            return True, verb(request)
+        except FinetunedError as error:
+            return False, f"{error}{'; ' if error.remedy else ''}{error.remedy}"
+
+    def _flush(self, request: Request) -> str:
+        if request.folder is not None and request.folder not in self._house.folders:
+            raise Denied(f"there is no folder {request.folder}", remedy=f"there are: {', '.join(self._house.folders)}")
+        self._house.ledger.house.flush(request.folder, self._house.world.now())
+        return f"what waits in {request.folder or 'every folder'} is sealed now"
+
+    def _again(self, request: Request) -> str:
+        if request.folder is None or request.sha256 is None:
+            raise Denied("the request names no content")
+        self._house.ledger.files.wanted_again(request.folder, request.sha256)
+        return "this content may be learned again"
+
+    def _cancel(self, request: Request) -> str:
+        house = self._house
+        job = self._job(request.job)
+        now = house.world.now()
+        if job.state not in JOB_ENDS:
+            house.ledger.jobs.wished(job, "delete" if request.delete else "cancel", now)
+            return f"{job.id} is being cancelled"
+        if not request.delete:
+            raise Denied(f"{job.id} is {job.state} already", remedy="--delete removes its session from the server")
+        if not house.ledger.jobs.discard_ended(job, now):
+            raise Denied(f"{job.id} has no session on the server")
+        return f"the session of {job.id} is being removed from the server"
+
+    def _retry(self, request: Request) -> str:
+        if request.job is not None:
+            return self._retry_job(self._job(request.job))
+        if request.path is None:
+            raise Denied("the request names neither a job nor a path")
+        path = path_of(request.path, request.path_b64)
+        files = self._house.ledger.files.at_place(path)
+        if not files:
+            raise Denied(f"nothing is known of {shown(path)}", remedy="see `finetuned why` on it")
+        return self._retry_file(files[0])
+
+    def _retry_job(self, job: Job) -> str:
+        house = self._house
+        now = house.world.now()
+        files = house.ledger.jobs.files(job.id)
+        lost = [file for file in files if file.state in {FileState.FAILED, FileState.BARREN}]
+        if job.state not in JOB_ENDS:
+            raise Denied(f"{job.id} is {job.state}: it is not at its end yet")
+        if not job.put_away:
+            raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
+        if not lost:
+            raise Denied(f"{job.id} is {job.state} and lost no file: there is nothing to try again")
+        if job.state is JobState.PARTIAL:
+            for file in lost:
+                house.ledger.files.waits_again(file, now)
+            house.ledger.house.flush(job.folder, now)
+            return f"{len(lost)} files of {job.id} go into a new job"
+        house.ledger.jobs.queued_again(job, now)
+        return f"{job.id} is queued again"
+
+    def _retry_file(self, file: File) -> str:
+        house = self._house
+        now = house.world.now()
+        name = shown(file.path)
+        if not file.put_away:
+            raise Denied(f"{name} is still being put away", remedy="try again in a moment")
+        match file.state:
+            case FileState.FAILED | FileState.BARREN:
+                house.ledger.files.waits_again(file, now)
+                return f"{name} waits for a new job"
+            case FileState.REFUSED | FileState.DUPLICATE if file.location is not None:
+                if file.state is FileState.DUPLICATE and file.content:
+                    house.ledger.files.wanted_again(file.folder, file.content.sha256)
+                return self._give_back(file, now)
+        raise Denied(f"{name} is {file.state}: there is nothing to try again")
+
+    def _give_back(self, file: File, now: float) -> str:
+        """A refused file settles anew where it was dropped: its content or the rules may be others now."""
+        folder = self._house.folders.get(file.folder)
+        if folder is None or file.location is None:
+            raise Denied(f"the folder {file.folder} is not in the configuration any more")
+        try:
+            location = file.location
+            if location != file.path:
+                location = folder.give_back(file.location, file.path, file.signature)
+        except FileProblem as error:
+            raise Denied(f"{shown(file.location)} cannot be moved: {error}") from error
+        self._house.ledger.files.dropped_again(file, location, now)
+        if file.signature is not None:
+            folder.remember(location, file.signature, settled=False)
+        self._look_again()
+        return f"{shown(location)} is looked at anew"
+
+    def _job(self, job_id: str | None) -> Job:
+        job = self._house.ledger.jobs.get(job_id) if job_id else None
+        if job is None:
+            raise Denied(f"there is no job {shown(job_id or '')}", remedy="`finetuned jobs` lists them")
+        return job

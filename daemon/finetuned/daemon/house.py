@@ -1,0 +1,53 @@
+"""What every part of the daemon is given: the settings, and the doors to folders, ledger, server and world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from finetuned.errors import ServerError
+from finetuned.folders import DropFolder
+from finetuned.helix.service import Service
+from finetuned.ledger import Ledger
+from finetuned.settings import FolderSettings, Settings
+from finetuned.world import Bell, World
+
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True)
+class House:
+    """The daemon's collaborators. `own` holds the jobs that surely were never sent by anybody else."""
+
+    settings: Settings
+    ledger: Ledger
+    folders: Mapping[str, DropFolder]
+    service: Service
+    world: World
+    bell: Bell
+    own: set[str] = field(default_factory=set)
+
+    def rules(self, folder: str) -> FolderSettings:
+        """The rules of a folder."""
+        return next(f for f in self.settings.folders if f.name == folder)
+
+    async def write(self, command: Callable[..., T], *args: object, **words: object) -> T:
+        """Run a command of the ledger, or work on the disk, beside the loop."""
+        return await self.world.offload(lambda: command(*args, **words))
+
+    def back_off(self, tries: int, longest: float) -> float:
+        """Seconds until the next try: full jitter below a bound that doubles, half a second at least."""
+        return max(0.5, self.world.chance() * min(longest, 2.0 ** min(tries, 30)))
+
+    async def server_failed(self, error: ServerError, *, after: float | None = None) -> None:
+        """The server cannot be used: pause everything that needs it, and set the time of the next try."""
+        url = self.settings.helix.url
+        now = self.world.now()
+        facts = await self.write(self.ledger.house.server, url)
+        wait = self.back_off(facts.tries + 1, self.settings.helix.longest_pause) if after is None else after
+        wait = min(wait, self.settings.helix.longest_pause)
+        reachable = error.exit_code == 77
+        await self.write(
+            self.ledger.house.server_paused, url, str(error), next_try_at=now + wait, reachable=reachable, now=now
+        )

@@ -1,0 +1,190 @@
+"""From the folders into the ledger: what appeared, what is ready, what is gone.
+
+1. The sweep is the truth; a bell only makes it come sooner.
+2. A file is read once it has settled, at most `BATCH` in a round: a burst must not keep what is ready from being sent.
+3. A folder that is away has lost nothing: nothing in it is touched until it is back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from finetuned.daemon.house import House
+from finetuned.errors import Away, Changed, FileProblem, FolderError, Gone, Unusable
+from finetuned.folders import DropFolder, Seen
+from finetuned.lifecycle import FileState
+from finetuned.model import Content, File, FolderFacts, Signature
+from finetuned.plan import LONGEST_DISK_WAIT
+
+#: how many files one round reads
+BATCH: Final = 250
+
+Read = tuple[Seen, Content | FileProblem]
+
+
+class Intake:
+    """The sweeps, and what they tell the ledger."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._held: set[str] = set()
+        self._more: set[str] = set()
+        self._odd: dict[str, str] = {}
+        self.wake_in: float | None = None
+
+    async def open(self) -> None:
+        """Hold every folder that is there. Raises Held."""
+        for folder in self._house.folders.values():
+            await self._hold(folder)
+
+    async def sweep(self) -> None:
+        """List every folder and tell the ledger what is new."""
+        waits = [await self._sweep(folder) for folder in self._house.folders.values()]
+        waits.append(await self._read_the_unread())
+        self.wake_in = min((wait for wait in waits if wait is not None), default=None)
+
+    async def facts(self) -> tuple[FolderFacts, ...]:
+        """The folders, as the plan sees them."""
+        flushes = await self._house.write(self._house.ledger.house.flushes)
+        return tuple(
+            FolderFacts(
+                name=name,
+                usable=name in self._held,
+                more_to_come=name in self._more,
+                flush_before=flushes.get(name),
+            )
+            for name in self._house.folders
+        )
+
+    async def _hold(self, folder: DropFolder) -> bool:
+        house = self._house
+        try:
+            await house.write(folder.hold)
+        except FolderError as error:
+            await house.write(
+                house.ledger.house.folder_is, folder.name, folder.root, "away", house.world.now(), detail=str(error)
+            )
+            return False
+        left = await house.write(house.ledger.files.left_in_place, folder.name)
+        for file in [*left, *await house.write(house.ledger.files.open, folder.name)]:
+            if file.signature is not None:
+                folder.remember(file.path, file.signature, settled=file.state is not FileState.SETTLING)
+        await house.write(house.ledger.house.folder_is, folder.name, folder.root, "watched", house.world.now())
+        self._held.add(folder.name)
+        return True
+
+    async def _sweep(self, folder: DropFolder) -> float | None:
+        house = self._house
+        if folder.name not in self._held and not await self._hold(folder):
+            return None
+        try:
+            await house.write(folder.check)
+            seen = await house.write(folder.sweep, house.world.steady())
+        except Away as error:
+            self._held.discard(folder.name)
+            await house.write(
+                house.ledger.house.folder_is, folder.name, folder.root, "away", house.world.now(), detail=str(error)
+            )
+            return None
+        if seen.appeared:
+            await self._appeared(folder, seen.appeared)
+        if seen.changed:
+            await self._changed(folder, seen.changed)
+        if seen.vanished:
+            await self._vanished(folder, seen.vanished)
+        ready = await house.write(_read_all, folder, seen.ready[:BATCH])
+        await self._settled(folder, ready)
+        self._more.discard(folder.name)
+        if len(seen.ready) > BATCH:
+            self._more.add(folder.name)
+            return 0.0
+        return seen.wake_in
+
+    async def _appeared(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
+        house = self._house
+        rows = [(s.path, s.signature, s.group) for s in seen]
+        await house.write(house.ledger.files.appeared, folder.name, rows, house.world.now())
+        for one in seen:
+            folder.remember(one.path, one.signature, settled=False)
+
+    async def _changed(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
+        """A waiting file settles again; one that stayed in its place after its end is a new file."""
+        house = self._house
+        files = await house.write(house.ledger.files.open_at, folder.name, [s.path for s in seen])
+        for one in seen:
+            file = files.get(one.path)
+            if file is not None and file.state is FileState.WAITING:
+                reason = "it changed while it waited"
+                await house.write(house.ledger.files.unsettled, file, one.signature, reason, house.world.now())
+                folder.remember(one.path, one.signature, settled=False)
+        fresh = [one for one in seen if one.path not in files]
+        if fresh:
+            await self._appeared(folder, fresh)
+
+    async def _vanished(self, folder: DropFolder, paths: Sequence[str]) -> None:
+        house = self._house
+        files = await house.write(house.ledger.files.open_at, folder.name, paths)
+        await house.write(house.ledger.files.vanished, list(files.values()), house.world.now())
+        for path in paths:
+            folder.forget(path)
+
+    async def _settled(self, folder: DropFolder, ready: Sequence[Read]) -> None:
+        house = self._house
+        files = await house.write(house.ledger.files.open_at, folder.name, [seen.path for seen, _ in ready])
+        settled: list[tuple[File, Signature, Content]] = []
+        for seen, found in ready:
+            file = files.get(seen.path)
+            if file is None or isinstance(found, Changed | Gone):
+                continue  # the next sweep sees what became of it
+            if isinstance(found, Content):
+                settled.append((file, seen.signature, found))
+            elif isinstance(found, Unusable):
+                now = house.world.now()
+                await house.write(house.ledger.files.refused, file, str(found), now, size=seen.signature.size)
+            else:
+                await self._unreadable(file, found)
+            folder.remember(seen.path, seen.signature, settled=True)
+        if settled:
+            await house.write(house.ledger.files.settled, settled, house.world.now())
+
+    async def _unreadable(self, file: File, why: FileProblem) -> None:
+        house = self._house
+        now = house.world.now()
+        due_at = now + house.back_off(file.tries + 1, LONGEST_DISK_WAIT)
+        if file.state is FileState.WAITING:
+            await house.write(house.ledger.files.held_up, file, str(why), due_at, now)
+        else:
+            await house.write(house.ledger.files.unreadable, file, str(why), due_at, now)
+
+    async def _read_the_unread(self) -> float | None:
+        """Try the files again that could not be read; seconds until the next of them is due."""
+        house = self._house
+        now = house.world.now()
+        waits = []
+        for file in await house.write(house.ledger.files.unread):
+            if file.folder not in self._held or file.location is None:
+                continue
+            if file.due_at is not None and now < file.due_at <= now + LONGEST_DISK_WAIT:
+                waits.append(file.due_at - now)
+                continue
+            try:
+                content = await house.write(house.folders[file.folder].read, file.location)
+            except Unusable as error:
+                await house.write(house.ledger.files.refused, file, str(error), now)
+            except FileProblem as error:
+                await self._unreadable(file, error)
+            else:
+                await house.write(house.ledger.files.readable, file, content, now)
+        return min(waits, default=None)
+
+
+def _read_all(folder: DropFolder, seen: Sequence[Seen]) -> list[Read]:
+    return [(one, _read(folder, one)) for one in seen]
+
+
+def _read(folder: DropFolder, seen: Seen) -> Content | FileProblem:
+    try:
+        return folder.read(seen.path)
+    except FileProblem as error:
+        return error

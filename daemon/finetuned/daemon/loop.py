@@ -1,0 +1,266 @@
+"""The loop: look, plan, act, wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from finetuned import logs
+from finetuned.daemon.asking import Asking
+from finetuned.daemon.house import House
+from finetuned.daemon.intake import Intake
+from finetuned.daemon.notify import Notifier
+from finetuned.daemon.packing import Packing
+from finetuned.daemon.sending import Sending
+from finetuned.daemon.telling import Telling
+from finetuned.errors import FinetunedError, Stale
+from finetuned.lifecycle import JOB_ENDS, JobState
+from finetuned.model import Value
+from finetuned.plan import (
+    PROBE,
+    Action,
+    Cancel,
+    Claim,
+    Discard,
+    Doubt,
+    Facts,
+    Look,
+    Plan,
+    Probe,
+    PutAway,
+    PutFileAway,
+    Seal,
+    Search,
+    SkipDuplicate,
+    Submit,
+    make_plan,
+    session_key,
+)
+
+#: how long an upload under way may go on after the daemon was told to stop, in seconds
+GRACE: Final = 8.0
+
+Task = Callable[[], Coroutine[Any, Any, None]]
+Watcher = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
+
+
+class Outcome(Value, frozen=True):
+    """How a run ended: whether a job failed on the way, whether the server could not be used and work is left."""
+
+    failed: bool = False
+    unusable: bool = False
+
+
+class Daemon:
+    """One run of the daemon.
+
+    `until_idle` ends it when nothing is left to do, and does not wait out `linger`.
+    """
+
+    def __init__(
+        self,
+        house: House,
+        *,
+        pid: int,
+        version: str,
+        notifier: Notifier | None = None,
+        until_idle: bool = False,
+    ) -> None:
+        self._house = house
+        self._pid = pid
+        self._version = version
+        self._notifier = notifier or Notifier(None)
+        self._until_idle = until_idle
+        self._intake = Intake(house)
+        self._packing = Packing(house)
+        self._sending = Sending(house)
+        self._asking = Asking(house, self.look_again)
+        self._telling = Telling(house)
+        self._busy: set[str] = set()
+        self._stopping = False
+        self._sweep_due = 0.0
+        self._tasks: TaskGroup | None = None
+
+    def look_again(self) -> None:
+        """Something may have changed in a folder: sweep, and soon."""
+        self._sweep_due = 0.0
+        self._house.bell.ring()
+
+    def stop(self) -> None:
+        """Begin nothing more, and end."""
+        self._stopping = True
+        self._house.bell.ring()
+
+    async def run(self, watchers: Sequence[Watcher] = ()) -> Outcome:
+        """Run until stopped, or idle if that was asked for. Raises Held and LedgerError.
+
+        `watchers` are told how to say that a folder may have changed, and run until they are cancelled.
+        """
+        house = self._house
+        started_at = house.world.now()
+        await house.write(house.ledger.house.started, pid=self._pid, version=self._version, now=started_at)
+        await house.write(self._asking.open)
+        await self._intake.open()
+        await self._finish_claims()
+        self._notifier.ready()
+        idle = await self._with_tasks(watchers)
+        await house.write(house.ledger.house.stopped, pid=self._pid, now=house.world.now())
+        self._telling.tell()
+        failed = await house.write(house.ledger.jobs.failed_since, started_at)
+        return Outcome(failed=failed, unusable=idle == "server")
+
+    async def _with_tasks(self, watchers: Sequence[Watcher]) -> str:
+        """The loop, and every task there is, in one group; why it ended."""
+        idle = "stopped"
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                for watcher in watchers:
+                    tasks.start_soon(watcher, self.look_again)
+                idle = await self._until_stopped()
+                self._notifier.stopping()
+                await self._let_uploads_end()
+                tasks.cancel_scope.cancel()
+        except* FinetunedError as group:
+            raise _first(group) from None
+        return idle
+
+    async def _until_stopped(self) -> str:
+        """Round after round; says why it ended: `stopped`, `idle`, or `server` (work is left, but not for us)."""
+        house = self._house
+        while not self._stopping:
+            house.bell.hush()
+            facts, plan, wait = await self._round()
+            self._telling.tell()
+            self._notifier.status(self._telling.summary(facts))
+            if self._until_idle and not plan.actions and (idle := await self._idle(facts)):
+                return idle
+            await house.world.wait(house.bell, wait)
+        return "stopped"
+
+    async def _round(self) -> tuple[Facts, Plan, float]:
+        house = self._house
+        await self._asking.take()
+        if house.world.steady() >= self._sweep_due:
+            self._sweep_due = house.world.steady() + house.settings.watch.sweep
+            await self._intake.sweep()
+            if self._intake.wake_in is not None:
+                self._sweep_due = min(self._sweep_due, house.world.steady() + self._intake.wake_in)
+        facts = await self._facts()
+        plan = make_plan(facts, house.world.now(), house.settings)
+        for action in plan.actions:
+            await self._act(action)
+            if self._stopping:
+                break
+        wait = self._sweep_due - house.world.steady()
+        if plan.wake_at is not None:
+            wait = min(wait, plan.wake_at - house.world.now())
+        if any(not _on_the_wire(action) for action in plan.actions):
+            wait = 0.0  # what was done on the disk may have made something else possible
+        return facts, plan, wait
+
+    async def _facts(self) -> Facts:
+        house = self._house
+        ledger = house.ledger
+        return Facts(
+            waiting=tuple(await house.write(ledger.files.waiting)),
+            jobs=tuple(await house.write(ledger.jobs.open)),
+            loose=tuple(await house.write(ledger.files.loose)),
+            discards=tuple(await house.write(ledger.sessions.to_discard)),
+            folders=await self._intake.facts(),
+            server=await house.write(ledger.house.server, house.settings.helix.url),
+            busy=frozenset(self._busy),
+            hurry=self._until_idle,
+        )
+
+    async def _act(self, action: Action) -> None:
+        match action:
+            case Submit(job_id=job_id):
+                self._begin(job_id, lambda: self._sending.submit(job_id))
+            case Search(job_id=job_id):
+                self._begin(job_id, lambda: self._sending.search(job_id))
+            case Look(job_id=job_id):
+                self._begin(job_id, lambda: self._sending.look(job_id))
+            case Discard(session=session):
+                self._begin(session_key(session), lambda: self._sending.discard(session))
+            case Probe():
+                self._begin(PROBE, self._sending.probe)
+            case _:
+                await self._act_here(action)
+
+    async def _act_here(self, action: Action) -> None:
+        try:
+            match action:
+                case Seal():
+                    await self._packing.seal(action)
+                case Claim(job_id=job_id):
+                    await self._packing.claim(job_id)
+                case SkipDuplicate(file_id=file_id, of=of):
+                    await self._packing.skip_duplicate(file_id, of)
+                case Cancel(job_id=job_id):
+                    await self._packing.cancel(job_id)
+                case PutAway(job_id=job_id):
+                    await self._packing.put_away(job_id)
+                case PutFileAway(file_id=file_id):
+                    await self._packing.put_file_away(file_id)
+                case Doubt(job_id=job_id):
+                    await self._sending.doubt(job_id)
+        except Stale as error:
+            logs.get().debug("row_moved_on", action=type(action).__name__, why=str(error))
+
+    def _begin(self, key: str, task: Task) -> None:
+        self._busy.add(key)
+        if self._tasks is not None:
+            self._tasks.start_soon(self._beside, key, task)
+
+    async def _beside(self, key: str, task: Task) -> None:
+        try:
+            await task()
+        except Stale as error:
+            logs.get().debug("row_moved_on", work=key, why=str(error))
+        finally:
+            self._busy.discard(key)
+            self._house.bell.ring()
+
+    async def _finish_claims(self) -> None:
+        """Before the first sweep: a file that a claim has moved half-way must not be taken for a new one."""
+        for job in await self._house.write(self._house.ledger.jobs.open):
+            if job.state is JobState.QUEUED and job.claimed_at is None and job.folder in self._house.folders:
+                await self._packing.claim(job.id)
+
+    async def _idle(self, facts: Facts) -> str:
+        """Whether nothing is left to do (`idle`), or only what the server keeps from being done (`server`)."""
+        house = self._house
+        unfinished = [job for job in facts.jobs if job.state not in JOB_ENDS and job.state is not JobState.REVIEW]
+        waiting = [file for file in facts.waiting if file.due_at is None]
+        coming = self._intake.wake_in is not None or bool(self._busy)
+        if coming or any(job.tries == 0 for job in facts.jobs if job.state in JOB_ENDS):
+            return ""
+        if not unfinished and not waiting and not facts.discards:
+            return "idle"
+        paused = facts.server.paused_because is not None and facts.server.tries > 0
+        now = house.world.now()
+        return "server" if paused and (facts.server.next_try_at or 0.0) > now else ""
+
+    async def _let_uploads_end(self) -> None:
+        with anyio.move_on_after(GRACE):
+            while any(key in self._busy for key in await self._submitting()):
+                self._house.bell.hush()
+                await self._house.bell.rung()
+
+    async def _submitting(self) -> list[str]:
+        jobs = await self._house.write(self._house.ledger.jobs.open)
+        return [job.id for job in jobs if job.state is JobState.SUBMITTING]
+
+
+def _first(group: BaseExceptionGroup[FinetunedError]) -> FinetunedError:
+    """The first error of a group: what stopped the daemon."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _on_the_wire(action: Action) -> bool:
+    return isinstance(action, Submit | Search | Look | Discard | Probe)

@@ -1,0 +1,34 @@
+"""What systemd is told, over the socket it names: readiness, one line of status, the end. Source: sd_notify(3)."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+
+class Notifier:
+    """Sends datagrams to `$NOTIFY_SOCKET`; does nothing without one."""
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address and ("\0" + address[1:] if address.startswith("@") else address)
+        self._status = ""
+
+    def ready(self) -> None:
+        """Ledger, folders and configuration are sound."""
+        self._send("READY=1")
+
+    def stopping(self) -> None:
+        """The end has begun."""
+        self._send("STOPPING=1")
+
+    def status(self, words: str) -> None:
+        """One line of what the daemon does; sent only when it differs."""
+        if words != self._status:
+            self._status = words
+            self._send(f"STATUS={words}")
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as door:
+            door.sendto(message.encode(), self._address)

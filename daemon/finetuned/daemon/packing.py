@@ -1,0 +1,189 @@
+"""Jobs on the disk: sealed, claimed, given up, put away.
+
+1. A claim is: the job in the ledger, then the renames, then the ledger again. It is repeated until it holds.
+2. Putting away is: verdicts in the ledger, then the moves, then the ledger again. It is repeated until it holds.
+3. What cannot be moved for now keeps its reason and a time to try again; it never holds up the others.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+from finetuned.daemon.house import House
+from finetuned.errors import Changed, FileProblem, FolderError, Gone, Stuck
+from finetuned.folders import DropFolder
+from finetuned.ledger import Left, Reader
+from finetuned.lifecycle import FileState, JobState
+from finetuned.model import File, Job, iso, shown
+from finetuned.plan import LONGEST_DISK_WAIT, Seal
+
+_TAUGHT = {JobState.DONE, JobState.PARTIAL}
+
+
+class Packing:
+    """What the plan wants done on the disk."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def seal(self, order: Seal) -> None:
+        """Make a job of the files, and claim them."""
+        house = self._house
+        now = house.world.now()
+        while True:
+            job_id = f"{order.folder}-{_compact(now)}-{house.world.fresh_id(4)}"
+            if await house.write(house.ledger.jobs.seal, job_id, order.folder, order.group, order.file_ids, now):
+                break
+        house.own.add(job_id)
+        await self.claim(job_id)
+
+    async def claim(self, job_id: str) -> None:
+        """Bring the job's files into its own folder, or find out which must leave it."""
+        house = self._house
+        job = await house.write(house.ledger.jobs.get, job_id)
+        if job is None or job.state is not JobState.QUEUED:
+            return
+        laid, left = await house.write(self._claim, job)
+        await house.write(house.ledger.jobs.claimed, job, laid, left, house.world.now())
+        folder = house.folders[job.folder]
+        for leaver in left:
+            if leaver.location is None:
+                folder.forget(leaver.file.path)
+            elif leaver.became is FileState.SETTLING and leaver.file.signature:
+                folder.remember(leaver.location, leaver.file.signature, settled=False)
+
+    def _claim(self, job: Job) -> tuple[list[tuple[File, str]], list[Left]]:
+        folder = self._house.folders[job.folder]
+        laid: list[tuple[File, str]] = []
+        left: list[Left] = []
+        with suppress(Stuck):  # the same trouble meets the files, and each of them gets the reason
+            folder.write_claim_note(job.id, self._job_json(job.id))
+        for file in self._house.ledger.jobs.files(job.id):
+            if file.state is not FileState.PACKED or file.location is None or file.content is None:
+                continue
+            try:
+                laid.append((file, folder.claim(file.location, job.id, str(file.id), file.content)))
+            except FileProblem as error:
+                left.append(self._leaver(folder, file, error))
+        return laid, left
+
+    def _leaver(self, folder: DropFolder, file: File, why: FileProblem) -> Left:
+        """What becomes of a file that could not be claimed; one that changed in a folder of ours is given back."""
+        house = self._house
+        reason = str(why)
+        if isinstance(why, Gone) or file.location is None:
+            return Left(file=file, became=FileState.VANISHED, reason=reason, location=None)
+        if isinstance(why, Changed):
+            location = file.location
+            if location != file.path:
+                location = folder.give_back(location, file.path)
+            return Left(file=file, became=FileState.SETTLING, reason=reason, location=location)
+        due_at = house.world.now() + house.back_off(file.tries + 2, LONGEST_DISK_WAIT)
+        return Left(file=file, became=FileState.WAITING, reason=reason, location=file.location, due_at=due_at)
+
+    async def cancel(self, job_id: str) -> None:
+        """Give the job up, as a person wished."""
+        house = self._house
+        job = await house.write(house.ledger.jobs.get, job_id)
+        if job is not None and job.wish:
+            await house.write(house.ledger.jobs.cancelled, job, "cancelled by a person", house.world.now())
+
+    async def skip_duplicate(self, file_id: int, of: str) -> None:
+        """The content is known."""
+        house = self._house
+        await house.write(house.ledger.files.duplicate, file_id, shown(of), house.world.now())
+
+    async def put_away(self, job_id: str) -> None:
+        """Move the files of an ended job to where they belong, and write down beside them what became of it."""
+        house = self._house
+        job = await house.write(house.ledger.jobs.get, job_id)
+        if job is None or job.put_away:
+            return
+        try:
+            await house.write(self._put_away, job)
+        except (FileProblem, FolderError) as error:
+            now = house.world.now()
+            due_at = now + house.back_off(job.tries + 1, LONGEST_DISK_WAIT)
+            await house.write(house.ledger.jobs.try_later, job, due_at, f"its files cannot be moved: {error}", now)
+        else:
+            await house.write(house.ledger.jobs.put_away, job, house.world.now())
+
+    def _put_away(self, job: Job) -> None:
+        house = self._house
+        folder = house.folders[job.folder]
+        files = house.ledger.jobs.files(job.id)
+        places = [(file, _lay(folder, file)) for file in files if not file.put_away]
+        house.ledger.jobs.laid(places)
+        papers = {"job.json": self._job_json(job.id)}
+        if any(file.state in {FileState.BARREN, FileState.FAILED} for file in files):
+            folder.write_job_files(job.id, area="failed", files=papers)
+        if job.state in _TAUGHT:
+            if house.rules(job.folder).write_pairs:
+                papers["pairs.jsonl"] = self._pairs_jsonl(job.id)
+            folder.write_job_files(job.id, area="done", files=papers)
+        folder.clear_processing(job.id)
+
+    async def put_file_away(self, file_id: int) -> None:
+        """Move a refused or duplicate file to where it belongs."""
+        house = self._house
+        file = await house.write(house.ledger.files.get, file_id)
+        folder = house.folders.get(file.folder)
+        if folder is None or file.put_away:
+            return
+        now = house.world.now()
+        try:
+            location = await house.write(_lay, folder, file)
+        except FileProblem as error:
+            due_at = now + house.back_off(file.tries + 1, LONGEST_DISK_WAIT)
+            await house.write(house.ledger.files.put_away_later, file, str(error), due_at, now)
+            return
+        await house.write(house.ledger.files.laid, file, location, now)
+
+    def _job_json(self, job_id: str) -> bytes:
+        with Reader.open(self._house.ledger.path) as reader:
+            return json.dumps(reader.job(job_id), indent=2).encode() + b"\n"
+
+    def _pairs_jsonl(self, job_id: str) -> bytes:
+        with Reader.open(self._house.ledger.path) as reader:
+            return b"".join(_lines(reader, job_id))
+
+
+def _lines(reader: Reader, job_id: str) -> Iterator[bytes]:
+    for pair in reader.pairs(job=job_id):
+        yield json.dumps(pair, ensure_ascii=False).encode() + b"\n"
+
+
+def _lay(folder: DropFolder, file: File) -> str | None:
+    if file.location is None:
+        return None
+    job_id = file.job_id if file.state not in {FileState.REFUSED, FileState.DUPLICATE} else None
+    return folder.put_away(
+        file.location, origin=file.path, job_id=job_id, state=file.state, why=_why(file), signature=file.signature
+    )
+
+
+def _why(file: File) -> str | None:
+    """The note beside a file that was not learned: what, why, and the command that tries again."""
+    if file.state in {FileState.LEARNED, FileState.DUPLICATE}:
+        return None
+    name = shown(file.path)
+    lines = [
+        f"{name} was not learned.",
+        "",
+        f"Why: {file.reason}",
+        f"When: {iso(file.finished_at or 0)}",
+    ]
+    if file.job_id:
+        lines.append(f"Job: {file.job_id} (all about it: finetuned job {file.job_id})")
+        lines.append(f"Try again: finetuned retry {file.job_id}")
+    else:
+        lines.append("Try again: mend the file and drop it again, or, after a change of the configuration,")
+        lines.append("           finetuned retry on this file")
+    return "\n".join(lines) + "\n"
+
+
+def _compact(now: float) -> str:
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))

@@ -1,0 +1,61 @@
+"""What the daemon tells: one log line for each event of the ledger, and one line of what it does for systemd.
+
+The log is made from the ledger's events, so that it never says what was not committed, and says it once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+from finetuned import logs
+from finetuned.daemon.house import House
+from finetuned.lifecycle import JOB_ENDS
+from finetuned.plan import Facts
+
+_WARNINGS: Final = {"refused", "failed", "barren", "partial", "doubtful", "away", "paused", "vanished", "twin"}
+_QUIET: Final = {"settling", "waiting", "packed"}
+
+
+class Telling:
+    """Follows the ledger's events."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._log = logs.get()
+        self._told = house.ledger.house.last_event()
+
+    def tell(self) -> None:
+        """Write a line for each event since the last time."""
+        for event in self._house.ledger.house.events_since(self._told):
+            self._told = event["id"]
+            self._line(event)
+
+    def _line(self, event: dict[str, Any]) -> None:
+        moved = event["was"] != event["became"]
+        name = f"{event['subject']}_{event['became'] if moved else event['cause']}"
+        ids = {event["subject"]: event["path"] or event["subject_id"]}
+        if event["job_id"] and event["subject"] != "job":
+            ids["job"] = event["job_id"]
+        words = {key: event[key] for key in ("cause", "detail") if event[key] and event[key] != event["became"]}
+        if not moved:
+            words.pop("cause", None)
+        if (event["became"] in _WARNINGS and moved) or event["cause"] == "held_up":
+            self._log.warning(name, **ids, **words)
+        elif event["subject"] == "file" and event["became"] in _QUIET:
+            self._log.debug(name, **ids, **words)
+        else:
+            self._log.info(name, **ids, **words)
+
+    def summary(self, facts: Facts) -> str:
+        """One line: what is under way, what waits, what is wrong."""
+        jobs = Counter(str(job.state) for job in facts.jobs if job.state not in JOB_ENDS)
+        parts = [f"{n} {state}" for state, n in sorted(jobs.items())]
+        if facts.waiting:
+            parts.append(f"{len(facts.waiting)} files waiting")
+        away = [f.name for f in facts.folders if not f.usable]
+        if away:
+            parts.append(f"away: {', '.join(away)}")
+        if facts.server.paused_because:
+            parts.append(f"server paused: {facts.server.paused_because}")
+        return "; ".join(parts) or "idle"

@@ -1,0 +1,30 @@
+"""Drop folders: the only room that touches them. It sweeps, reads, claims, puts away, and rings on change.
+
+1. Only stdlib, anyio and watchfiles are used here, and no other room of the adapters: who wires everything together
+   brings the bell.
+2. Everything but `watch` is synchronous and blocks: call it from a worker thread, one call a folder at a time.
+3. No symbolic link below a folder is followed, nothing is overwritten, and nothing deleted but learned files with
+   after = "delete".
+4. Every act may be repeated after a crash and ends the same.
+"""
+
+from finetuned.folders.dropping import drop_into
+from finetuned.folders.examining import Examination
+from finetuned.folders.folder import DropFolder
+from finetuned.folders.leases import ignore_sigio
+from finetuned.folders.names import is_temporary
+from finetuned.folders.sweeping import Seen, Sweep
+from finetuned.folders.text import TextReader
+from finetuned.folders.watching import watch
+
+__all__ = [
+    "DropFolder",
+    "Examination",
+    "Seen",
+    "Sweep",
+    "TextReader",
+    "drop_into",
+    "ignore_sigio",
+    "is_temporary",
+    "watch",
+]

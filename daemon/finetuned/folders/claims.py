@@ -1,0 +1,169 @@
+"""Taking the files of a sealed job, so that nobody else touches them: each step may be repeated after a crash.
+
+1. A file is moved to `.processing/<job>/` by rename without replacing, brought to disk, and only then read again: what
+   lies there now is what will be sent.
+2. A file that is not what it was goes back where it came from.
+3. With after = "keep" the job's content is a snapshot beside the ledger, and the file is not touched.
+4. `.processing/<job>/job.json` tells a daemon whose ledger was lost what lies there; it goes when nothing else is left.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from contextlib import suppress
+from typing import Final
+
+from finetuned.errors import Changed, FileProblem, Gone, Unusable
+from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, fitted, numbered
+from finetuned.folders.places import SNAPSHOTS, Places
+from finetuned.folders.putting import leave, move_marker
+from finetuned.folders.text import content_of
+from finetuned.folders.tree import Tree, sync
+from finetuned.model import PROCESSING, Content
+
+CLAIM_FILE: Final = "claim.json"
+_CHANGED: Final = "it changed after it was read; it is taken again once it stands still"
+
+
+def claim(places: Places, source: str, job_id: str, upload_name: str, content: Content) -> str:
+    """Take `source` for the job; return where it lies now. Raises Gone, Changed, Stuck, Away."""
+    if places.stays(source):
+        _copy(places, source, places.snapshot(job_id, upload_name), content)
+        return source
+    old = places.below(source)
+    with places.guard("moved"):
+        target, taken = _target(places, old, (*places.claimed(job_id), *places.relative(source)), content)
+        if not taken:
+            places.tree.move(old, target)
+            leave(places, old)
+    try:
+        _prove(places, target, content)
+    except FileProblem:
+        with places.guard("moved back"):
+            back = places.tree.move_beside(target, old)
+            move_marker(places, target, back)
+        raise
+    with places.guard("moved"):
+        move_marker(places, old, target, once=True)
+    return places.tree.at(target)
+
+
+def _target(places: Places, source: Parts, wanted: Parts, content: Content) -> tuple[Parts, bool]:
+    """Where the file goes, or where an earlier try has brought it already."""
+    tree = places.tree
+    is_there = tree.is_file(source)
+    first: Parts | None = None
+    for name in itertools.islice(numbered(wanted[-1]), 1000):
+        target = (*wanted[:-1], name)
+        if len(target) == 3 and name in OUR_NAMES:
+            continue
+        if tree.stat(target) is None:
+            break
+        if places.holds(target, content):
+            return target, True
+        first = first or target
+    if is_there:
+        return target, False
+    if first is not None:  # an earlier try took it, and it changed in between
+        return first, True
+    if tree.stat(source) is not None:
+        raise Gone("it is no regular file any more")
+    raise Gone("it is not there any more")
+
+
+def _prove(places: Places, target: Parts, content: Content) -> None:
+    """Bring the file to disk, and raise unless it is what it was."""
+    fd = places.open(places.tree.at(target))
+    try:
+        with places.guard("read"):
+            sync(fd)
+            found = places.content(fd)
+    except Unusable as error:
+        raise Changed(_CHANGED) from error
+    finally:
+        os.close(fd)
+    if found != content:
+        raise Changed(_CHANGED)
+
+
+def _copy(places: Places, source: str, target: Parts, content: Content) -> None:
+    """Make the snapshot of a kept file, unless it is there already."""
+    with suppress(FileProblem):
+        if places.read(places.beside.at(target)) == content:
+            return
+    fd = places.open(source)
+    try:
+        with places.guard("copied"), places.beside.folder(target[:-1], make=True) as folder:
+            _copy_into(places, fd, folder, target[-1], content)
+    finally:
+        os.close(fd)
+
+
+def _copy_into(places: Places, fd: int, folder: int, name: str, content: Content) -> None:
+    part = fitted("." + name, ".part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(part, flags, 0o600, dir_fd=folder), "wb") as out:
+            rules = places.rules
+            found = content_of(fd, encoding=rules.encoding, most=rules.max_file_bytes, out=out.write)
+            out.flush()
+            sync(out.fileno())
+    except Unusable as error:
+        raise Changed(_CHANGED) from error
+    if found != content:
+        raise Changed(_CHANGED)
+    os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+    sync(folder)
+
+
+def _note(places: Places, job_id: str) -> tuple[Tree, Parts]:
+    """Where the note of a claim lies."""
+    if places.rules.after == "keep":
+        return places.beside, (job_id, CLAIM_FILE)
+    return places.tree, (*places.claimed(job_id), JOB_FILE)
+
+
+def write_note(places: Places, job_id: str, data: bytes) -> None:
+    """Say beside the claimed files what job they are in. Raises Stuck, Away."""
+    tree, parts = _note(places, job_id)
+    with places.guard("written"):
+        tree.write(parts, data, replace=True)
+
+
+def processing(places: Places) -> tuple[tuple[str, bytes | None], ...]:
+    """The jobs whose files lie claimed, each with its note; None if it has none."""
+    with places.guard("read"):
+        jobs = [(name, (PROCESSING, name, JOB_FILE)) for name in _folders(places.tree, (PROCESSING,))]
+        found = [(name, places.tree.read(note)) for name, note in jobs]
+        if places.rules.after == "keep":
+            mine = [n for n in _folders(places.beside, ()) if n.startswith(f"{places.rules.name}-")]
+            notes = [(name, places.beside.read((name, CLAIM_FILE))) for name in mine]
+            found += [(name, note) for name, note in notes if note is not None]
+    return tuple(found)
+
+
+def _folders(tree: Tree, parts: Parts) -> list[str]:
+    return [entry.name for entry in tree.names(parts) if entry.is_dir(follow_symlinks=False)]
+
+
+def clear(places: Places, job_id: str) -> None:
+    """Remove what a job that is over left under way: its note, empty sub-folders, snapshots. Anything else stays."""
+    folder = places.claimed(job_id)
+    with places.guard("removed"):
+        _prune(places.tree, folder)
+        if all(entry.name == JOB_FILE for entry in places.tree.names(folder)):
+            places.tree.remove((*folder, JOB_FILE))
+        places.tree.remove_folder(folder)
+        for entry in places.beside.names((job_id, SNAPSHOTS)):
+            places.beside.remove((job_id, SNAPSHOTS, entry.name))
+        places.beside.remove_folder((job_id, SNAPSHOTS))
+        places.beside.remove((job_id, CLAIM_FILE))
+        places.beside.remove_folder((job_id,))
+
+
+def _prune(tree: Tree, parts: Parts) -> None:
+    """Remove the empty folders below, deepest first."""
+    for name in _folders(tree, parts):
+        _prune(tree, (*parts, name))
+        tree.remove_folder((*parts, name))

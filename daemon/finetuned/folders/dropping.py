@@ -1,0 +1,67 @@
+"""Putting a file into a drop folder so that nobody ever sees half of it."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from finetuned.errors import FinetunedError, Gone, UsageError
+from finetuned.folders.names import Parts, fitted
+from finetuned.folders.tree import Tree, sync
+from finetuned.folders.trouble import problem
+
+_BLOCK: Final = 1 << 20
+
+
+def drop_into(source_path: str, folder_root: str, relative_name: str) -> str:
+    """Copy a file into a folder under a temporary name, then rename it, numbered if the name is taken.
+
+    Returns where it lies. Raises UsageError (the name leads out of the folder), Gone, Stuck, Away.
+    """
+    tree = Tree(folder_root)
+    parts = tree.below(tree.at((relative_name,)))
+    if parts is None:
+        raise UsageError(f"{relative_name!r} does not lead into {tree.path}", remedy="give a plain relative name")
+    try:
+        with open(source_path, "rb", buffering=0) as source:
+            temporary = _copy(source.fileno(), tree, parts)
+    except OSError as error:
+        raise _named(source_path, error) from error
+    try:
+        return tree.at(tree.move_beside(temporary, parts))
+    except OSError as error:
+        tree.remove(temporary)
+        raise _named(source_path, error) from error
+
+
+def _named(path: str, error: OSError) -> FinetunedError:
+    found = problem(error, "dropped")
+    return type(found)(f"{path} {found}") if not isinstance(found, Gone) else Gone(f"{path} is not there")
+
+
+def _copy(source: int, tree: Tree, parts: Parts) -> Parts:
+    """Copy to a temporary name in the target's folder; return it."""
+    with tree.folder(parts[:-1], make=True) as fd:
+        name, target = _fresh(fd, parts[-1])
+        try:
+            with os.fdopen(target, "wb", buffering=0) as out:
+                while block := os.read(source, _BLOCK):
+                    view = memoryview(block)
+                    while view:
+                        view = view[out.write(view) or 0 :]
+                sync(target)
+        except BaseException:
+            os.unlink(name, dir_fd=fd)
+            raise
+    return (*parts[:-1], name)
+
+
+def _fresh(fd: int, name: str) -> tuple[str, int]:
+    """A temporary file that nobody else writes to."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        temporary = fitted("." + name, f".{os.urandom(4).hex()}.part")
+        try:
+            return temporary, os.open(temporary, flags, 0o666, dir_fd=fd)
+        except FileExistsError:
+            continue

@@ -1,0 +1,137 @@
+"""One drop folder, as the daemon knows it: the surface of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from finetuned.folders import claims, putting
+from finetuned.folders.examining import Examination, examine, explain
+from finetuned.folders.places import Places
+from finetuned.folders.sweeping import Sweep, Sweeper
+from finetuned.folders.text import TextReader
+from finetuned.lifecycle import FileState
+from finetuned.model import Content, Signature
+from finetuned.settings import FolderSettings
+
+
+class DropFolder:
+    """One folder by its rules. Blocking; one call at a time, from any thread.
+
+    `beside` is a directory beside the ledger for what after = "keep" may not write into the folder. `leases` says
+    whether leases tell about writers; None: as the file system suggests. Only `sweep` needs `hold` first.
+    """
+
+    def __init__(self, rules: FolderSettings, *, beside: str, leases: bool | None = None) -> None:
+        self.rules = rules
+        self.name = rules.name
+        self._places = Places(rules, beside)
+        self._sweeper = Sweeper(rules, self._places.names, self._places.tree, leases=leases)
+
+    @property
+    def root(self) -> str:
+        """The folder's absolute path, as configured."""
+        return self._places.tree.path
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds the folder."""
+        return self._places.tree.held
+
+    def hold(self) -> None:
+        """Open and lock the folder. Raises Held (another finetuned has it) and Away (missing, another mount)."""
+        self._places.tree.hold()
+
+    def check(self) -> None:
+        """Raise Away if the folder is missing, or another one lies at its path; `hold` may be tried again then."""
+        self._places.tree.check()
+
+    def close(self) -> None:
+        """Let go of the folder and its lock."""
+        self._places.tree.close()
+
+    def remember(self, path: str, signature: Signature, *, settled: bool) -> None:
+        """The ledger knows this file, as settling or as something later; sweeps report no more what it knows."""
+        self._sweeper.remember(path, signature, settled=settled)
+
+    def forget(self, path: str) -> None:
+        """The file was taken away, or the ledger is done with it: what lies there from now on is another file."""
+        self._sweeper.forget(path)
+
+    def sweep(self, steady: float) -> Sweep:
+        """Look at the whole folder; `steady` is a clock in seconds that only goes forward. Raises Away."""
+        return self._sweeper.sweep(steady)
+
+    def read(self, path: str) -> Content:
+        """What a file holds as it would be sent. Raises Unusable, Changed, Gone, Stuck, Away."""
+        return self._places.read(path)
+
+    def open_text(self, location: str, content: Content, encoding: str | None = None) -> TextReader:
+        """The bytes to send, for an upload; opened at the first read, which may raise Gone, Changed, Stuck, Away."""
+        return TextReader(lambda: self._places.open(location), content, encoding or self.rules.encoding)
+
+    def claim(self, source: str, job_id: str, upload_name: str, content: Content) -> str:
+        """Take a file for a job; return where it lies now. Repeatable. Raises Gone, Changed, Stuck, Away."""
+        location = claims.claim(self._places, source, job_id, upload_name, content)
+        if location != source:
+            self._sweeper.forget(source)
+        return location
+
+    def part_location(self, location: str, job_id: str, upload_name: str) -> str:
+        """Where the upload of a claimed file reads from: its snapshot if the file itself stays, else the file."""
+        if not self._places.stays(location):
+            return location
+        return self._places.beside.at(self._places.snapshot(job_id, upload_name))
+
+    def put_away(
+        self,
+        file_location: str,
+        *,
+        origin: str,
+        job_id: str | None,
+        state: FileState,
+        why: str | None,
+        signature: Signature | None = None,
+    ) -> str | None:
+        """Bring a file to its end; return where it lies, None if nowhere. Repeatable. Raises Stuck, Away.
+
+        `why` is written beside it. With its `signature` a file is found again that an earlier try moved.
+        """
+        location = putting.put_away(
+            self._places, file_location, origin=origin, job_id=job_id, state=state, why=why, signature=signature
+        )
+        if location != file_location:
+            self._sweeper.forget(file_location)
+        return location
+
+    def give_back(self, location: str, path: str, signature: Signature | None = None) -> str:
+        """Move a file back to where it was dropped (numbered on a clash); return where. Raises Gone, Stuck, Away."""
+        return putting.give_back(self._places, location, path, signature)
+
+    def write_job_files(self, job_id: str, *, area: Literal["done", "failed"], files: Mapping[str, bytes]) -> None:
+        """Write `job.json`, `pairs.jsonl` into the job's folder, replacing what we wrote before. Raises Stuck, Away."""
+        putting.write_job_files(self._places, job_id, area, files)
+
+    def write_claim_note(self, job_id: str, data: bytes) -> None:
+        """Say beside the claimed files what job they are in. Raises Stuck, Away."""
+        claims.write_note(self._places, job_id, data)
+
+    def clear_processing(self, job_id: str) -> None:
+        """Remove what a job left under way: note, empty sub-folders, snapshots; all else stays. Raises Stuck, Away."""
+        claims.clear(self._places, job_id)
+
+    def processing(self) -> tuple[tuple[str, bytes | None], ...]:
+        """The jobs whose files lie claimed, each with its note. Raises Stuck, Away."""
+        return claims.processing(self._places)
+
+    def locate(self, job_id: str, content: Content) -> str | None:
+        """Where in the job's own folders a file with this content lies; None: nowhere. Raises Stuck, Away."""
+        return putting.locate(self._places, job_id, content)
+
+    def explain(self, path: str) -> str | None:
+        """Why `path` is never taken, in a sentence; None if it would be. Raises Away."""
+        return explain(self._places, path)
+
+    def examine(self) -> Examination:
+        """What `doctor` tells about the folder. Raises Away."""
+        return examine(self._places)

@@ -1,0 +1,69 @@
+"""Which file system a descriptor lies on, and whether a lease can be believed there.
+
+Linux tells it in /proc: the mount's number of a descriptor, and the table of mounts. Without /proc nothing is known,
+and nothing is trusted.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from finetuned.model import Value
+
+#: file systems where this kernel sees every writer there can be
+LOCAL: Final = frozenset(
+    {
+        "bcachefs",
+        "btrfs",
+        "ext2",
+        "ext3",
+        "ext4",
+        "exfat",
+        "f2fs",
+        "jfs",
+        "ntfs3",
+        "overlay",
+        "ramfs",
+        "reiserfs",
+        "tmpfs",
+        "vfat",
+        "xfs",
+        "zfs",
+    }
+)
+#: … and whose folders change their times, exactly, with every name that comes or goes
+EXACT: Final = frozenset({"bcachefs", "btrfs", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
+
+
+class Mount(Value, frozen=True):
+    """One mounted file system: its type, what is mounted, and where."""
+
+    kind: str
+    source: str
+    point: str
+
+    def __str__(self) -> str:
+        return f"{self.source} ({self.kind}) at {self.point}"
+
+    @property
+    def local(self) -> bool:
+        """Whether a lease tells about every writer."""
+        return self.kind in LOCAL
+
+    @property
+    def exact(self) -> bool:
+        """Whether an unchanged folder has unchanged times."""
+        return self.kind in EXACT
+
+
+def mount_of(fd: int, proc: str = "/proc/self") -> Mount | None:
+    """The mount that `fd` lies on; None if the system does not tell."""
+    try:
+        with open(f"{proc}/fdinfo/{fd}", encoding="utf-8") as info:
+            number = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
+        with open(f"{proc}/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+            row = next(line.split() for line in table if line.split(maxsplit=1)[0] == number)
+    except (OSError, StopIteration):
+        return None
+    after = row.index("-")
+    return Mount(kind=row[after + 1], source=row[after + 2], point=row[4])

@@ -1,0 +1,116 @@
+"""Where one folder's files lie, and what lies there: what claiming and putting away share.
+
+1. A path is below the folder (`tree`) or below the directory beside the ledger (`beside`), or it is none of ours.
+2. With after = "keep" a file stays where it was dropped; its snapshot, notes and job files go beside the ledger.
+3. Every error of the operating system leaves here as the problem of one file, or as Away if the whole folder is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from finetuned.errors import FileProblem, Gone
+from finetuned.folders.names import Names, Parts
+from finetuned.folders.text import content_of, signature_of
+from finetuned.folders.tree import Tree
+from finetuned.folders.trouble import problem
+from finetuned.model import PROCESSING, RESERVED, Content, Signature
+from finetuned.settings import FolderSettings
+
+SNAPSHOTS: Final = "parts"
+
+
+class Places:
+    """One folder's rules and its two trees."""
+
+    def __init__(self, rules: FolderSettings, beside: str) -> None:
+        self.rules = rules
+        self.names = Names(rules)
+        self.tree = Tree(rules.path)
+        self.beside = Tree(beside, ours=True)
+
+    @contextmanager
+    def guard(self, done: str) -> Iterator[None]:
+        """Tell what an OSError means for the file that was to be `done`; Away if the folder itself is gone."""
+        try:
+            yield
+        except OSError as error:
+            found = problem(error, done)
+            if isinstance(found, Gone) and self.tree.held:
+                self.tree.check()
+            raise found from error
+
+    def find(self, path: str) -> tuple[Tree, Parts]:
+        """The tree that `path` lies in and the way there. Raises Gone if it lies in neither."""
+        for tree in (self.tree, self.beside):
+            parts = tree.below(path)
+            if parts is not None:
+                return tree, parts
+        raise Gone(f"it does not lie below {self.tree.path}")
+
+    def below(self, path: str) -> Parts:
+        """The way to `path` below the folder. Raises Gone if it does not lie there."""
+        parts = self.tree.below(path)
+        if parts is None:
+            raise Gone(f"it does not lie below {self.tree.path}")
+        return parts
+
+    def relative(self, path: str) -> Parts:
+        """The way to `path` that is kept when it moves; its base name alone if it does not lie below."""
+        parts = self.tree.below(path)
+        if parts is None:
+            return (os.path.basename(path),)
+        if parts[0] in RESERVED and len(parts) > 2:  # <reserved>/<job>/<what we want>
+            return parts[2:]
+        return parts
+
+    def stays(self, location: str) -> bool:
+        """Whether the file is left where it is: after = "keep", and it is in none of our own folders."""
+        parts = self.tree.below(location)
+        return self.rules.after == "keep" and not (parts is not None and parts[0] in RESERVED)
+
+    def snapshot(self, job_id: str, upload_name: str) -> Parts:
+        """Where a kept file's snapshot lies beside the ledger, the same for every attempt of its job."""
+        return (job_id, SNAPSHOTS, re.sub(rf"^{re.escape(job_id)}\.\d+-", "", upload_name))
+
+    def claimed(self, job_id: str) -> Parts:
+        """The job's folder while it is under way."""
+        return (PROCESSING, job_id)
+
+    def open(self, path: str) -> int:
+        """A descriptor to read `path` from. Raises Gone, Stuck, Away."""
+        tree, parts = self.find(path)
+        with self.guard("read"):
+            return tree.open(parts)
+
+    def read(self, path: str) -> Content:
+        """What `path` holds as it would be sent. Raises Gone, Changed, Unusable, Stuck, Away."""
+        fd = self.open(path)
+        try:
+            with self.guard("read"):
+                return self.content(fd)
+        finally:
+            os.close(fd)
+
+    def content(self, fd: int) -> Content:
+        """What an open file holds by this folder's rules."""
+        return content_of(fd, encoding=self.rules.encoding, most=self.rules.max_file_bytes)
+
+    def holds(self, parts: Parts, content: Content) -> bool:
+        """Whether a file with just this content lies there."""
+        try:
+            return self.read(self.tree.at(parts)) == content
+        except FileProblem:
+            return False
+
+    def is_that(self, parts: Parts, signature: Signature | None) -> bool:
+        """Whether the very file with this signature lies there; a rename changes its ctime, nothing else."""
+        found = self.tree.stat(parts)
+        if found is None or signature is None:
+            return False
+        now = signature_of(found)
+        return (now.inode, now.size, now.mtime_ns) == (signature.inode, signature.size, signature.mtime_ns)

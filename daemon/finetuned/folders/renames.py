@@ -1,0 +1,69 @@
+"""Renaming without ever replacing what lies at the target.
+
+renameat2(RENAME_NOREPLACE) where the system and the file system have it; else a hard link and an unlink; else a look
+and a rename, the only way with a gap, which is left to file systems that know neither.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Final
+
+_NOREPLACE: Final = 1
+_UNKNOWN: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
+
+
+def rename_new(old: str, new: str, old_dir: int, new_dir: int) -> None:
+    """Rename `old` in `old_dir` to `new` in `new_dir`; OSError, FileExistsError if something lies there."""
+    for way in (_by_kernel, _by_link):
+        if way(old, new, old_dir, new_dir):
+            return
+    _by_look(old, new, old_dir, new_dir)
+
+
+@cache
+def _renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
+    found = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if found is None:
+        return None
+    found.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+
+    def call(old_dir: int, old: bytes, new_dir: int, new: bytes, flags: int) -> int:
+        return 0 if found(old_dir, old, new_dir, new, flags) == 0 else ctypes.get_errno()
+
+    return call
+
+
+def _by_kernel(old: str, new: str, old_dir: int, new_dir: int) -> bool:
+    call = _renameat2()
+    code = errno.ENOSYS if call is None else call(old_dir, os.fsencode(old), new_dir, os.fsencode(new), _NOREPLACE)
+    if code in _UNKNOWN:
+        return False
+    if code:
+        raise OSError(code, os.strerror(code), old)
+    return True
+
+
+def _by_link(old: str, new: str, old_dir: int, new_dir: int) -> bool:
+    try:
+        os.link(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            return False
+        raise
+    os.unlink(old, dir_fd=old_dir)
+    return True
+
+
+def _by_look(old: str, new: str, old_dir: int, new_dir: int) -> None:
+    try:
+        os.lstat(new, dir_fd=new_dir)
+    except FileNotFoundError:
+        os.rename(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir)
+    else:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new)

@@ -1,0 +1,223 @@
+"""A file's bytes as they are sent: UTF-8 without a byte-order mark, whatever they are on disk.
+
+1. A byte-order mark wins over the folder's `encoding`.
+2. Memory is constant, whatever the file's size.
+3. A file is believed only if it is the same before and after it was read; while it is uploaded its last bytes are held
+   back until size and hash are those that were promised.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+from finetuned.errors import Changed, Gone, Unusable
+from finetuned.model import Content, Signature
+
+BLOCK: Final = 256 * 1024
+#: longest first: the mark of UTF-32 begins with that of UTF-16
+_MARKS: Final = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_CHANGED: Final = "it is still being written: it changed while it was read"
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    """What tells that a file is still the same."""
+    return Signature(size=status.st_size, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns, inode=status.st_ino)
+
+
+def plain_size(size: int) -> str:
+    """A size for people: `3 bytes`, `1.5 MiB`."""
+    if size < 1024:
+        return f"{size} bytes"
+    return f"{size / 1024:.1f} KiB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MiB"
+
+
+class Recoder:
+    """Turns a file's bytes, block by block, into the bytes that are sent. Raises Unusable."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._read = 0
+        self._lines = 1
+
+    def feed(self, raw: bytes, *, final: bool = False) -> bytes:
+        """The next bytes as sent; `final` says that there are no more."""
+        if self._decoder is None:
+            raw = self._begin(raw)
+        self._read += len(raw)
+        try:
+            text = self._decoder.decode(raw, final) if self._decoder else ""
+            sent = text.encode()
+        except UnicodeError as error:
+            raise self._undecodable(error) from error
+        if "\0" in text:
+            line = self._lines + text[: text.index("\0")].count("\n")
+            raise Unusable(
+                f"not text: a NUL byte in line {line}; it is a binary file, or text in another encoding than "
+                f"{self._encoding}: convert it to UTF-8, or set `encoding` for this folder"
+            )
+        self._lines += text.count("\n")
+        return sent
+
+    def _begin(self, raw: bytes) -> bytes:
+        """Choose the codec and drop the mark."""
+        for mark, codec in _MARKS:
+            if raw.startswith(mark):
+                self._encoding = codec
+                self._read = len(mark)
+                raw = raw[len(mark) :]
+                break
+        try:
+            b" ".decode(self._encoding, "ignore")  # refuses codecs that do not make text
+            self._decoder = codecs.getincrementaldecoder(self._encoding)()
+        except (LookupError, UnicodeError) as error:
+            raise Unusable(
+                f"there is no text encoding {self._encoding!r}; correct `encoding` for this folder"
+            ) from error
+        return raw
+
+    def _undecodable(self, error: UnicodeError) -> Unusable:
+        name = "UTF-8" if codecs.lookup(self._encoding).name == "utf-8" else self._encoding
+        hint = ', or set encoding = "latin-1" for this folder' if name == "UTF-8" else ", or correct `encoding`"
+        if not isinstance(error, UnicodeDecodeError):
+            return Unusable(f"not {name}: {error}; convert it{hint}")
+        before = error.object[: error.start]
+        offset = self._read - len(error.object) + error.start
+        line = self._lines + before.decode(self._encoding, "ignore").count("\n")
+        byte = error.object[error.start]
+        return Unusable(f"not {name}: byte 0x{byte:02x} at offset {offset} (line {line}); convert it{hint}")
+
+
+def content_of(fd: int, *, encoding: str, most: int, out: Callable[[bytes], object] | None = None) -> Content:
+    """Read the whole file of `fd`, its bytes on disk handed to `out` too.
+
+    Raises Gone (no regular file), Unusable, Changed (it was written to meanwhile) and OSError.
+    """
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise Gone("it is no regular file any more")
+    before = signature_of(status)
+    try:
+        content = _read_all(fd, before.size, encoding=encoding, most=most, out=out)
+    except Unusable as error:
+        if signature_of(os.fstat(fd)) != before:
+            raise Changed(_CHANGED) from error
+        raise
+    if signature_of(os.fstat(fd)) != before:
+        raise Changed(_CHANGED)
+    return content
+
+
+def _read_all(fd: int, size: int, *, encoding: str, most: int, out: Callable[[bytes], object] | None) -> Content:
+    if size == 0:
+        raise Unusable("empty: there is nothing to learn from it; write something into it and drop it again")
+    if size > most:
+        raise Unusable(
+            f"too big: {plain_size(size)}, and max_file_bytes is {plain_size(most)}; split it, or raise max_file_bytes"
+        )
+    recoder, digest, sent = Recoder(encoding), hashlib.sha256(), 0
+    left = size
+    while left:
+        raw = os.read(fd, min(BLOCK, left))
+        if not raw:
+            raise Changed(_CHANGED)
+        left -= len(raw)
+        text = recoder.feed(raw, final=not left)
+        digest.update(text)
+        sent += len(text)
+        if out is not None:
+            out(raw)
+    if not sent:
+        raise Unusable("empty: it holds a byte-order mark and nothing else; write something into it and drop it again")
+    return Content(sha256=digest.hexdigest(), bytes=size, sent_bytes=sent)
+
+
+class TextReader:
+    """A file for an upload, opened at the first read.
+
+    The last bytes are handed out only once size and hash proved to be `content`'s; else `read` raises Changed, so that
+    the upload is cut before its end. Raises Gone and Stuck too.
+    """
+
+    def __init__(self, opener: Callable[[], int], content: Content, encoding: str) -> None:
+        self._opener = opener
+        self._content = content
+        self._encoding = encoding
+        self._fd: int | None = None
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._recoder = Recoder(self._encoding)
+        self._digest = hashlib.sha256()
+        self._raw = self._sent = self._position = 0
+        self._ended = self._at_end = False
+        self._held = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """The next `size` bytes at most, all if negative; empty at the end."""
+        if self._at_end:
+            return b""
+        wanted = self._content.sent_bytes if size < 0 else size
+        while not self._ended and len(self._held) <= wanted:
+            self._fill()
+        out, self._held = self._held[:wanted], self._held[wanted:]
+        self._position += len(out)
+        return out
+
+    def _fill(self) -> None:
+        if self._fd is None:
+            self._fd = self._opener()
+        raw = os.pread(self._fd, BLOCK, self._raw)
+        self._raw += len(raw)
+        self._ended = not raw
+        try:
+            text = self._recoder.feed(raw, final=self._ended)
+        except Unusable as error:
+            raise Changed(f"it changed after it was read: {error}") from error
+        self._digest.update(text)
+        self._sent += len(text)
+        self._held += text
+        expected = self._content
+        short = self._ended and (self._sent, self._digest.hexdigest()) != (expected.sent_bytes, expected.sha256)
+        if short or self._sent > expected.sent_bytes:
+            raise Changed("it changed after it was read: what lies there now is not what was promised to be sent")
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Back to the start, or to the end (which tells the size); nothing else."""
+        if offset == 0 and whence == os.SEEK_SET:
+            self._rewind()
+        elif offset == 0 and whence == os.SEEK_END:
+            self._at_end, self._position = True, self._content.sent_bytes
+        elif (offset, whence) != (self._position, os.SEEK_SET):
+            raise OSError("only the start and the end can be sought")
+        return self._position
+
+    def tell(self) -> int:
+        """How many bytes were read."""
+        return self._position
+
+    def close(self) -> None:
+        """Let go of the file; reading on opens it again."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

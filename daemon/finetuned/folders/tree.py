@@ -1,0 +1,267 @@
+"""One folder and all below it, walked by descriptor.
+
+1. No symbolic link below the folder is followed, at any step; the folder itself and its parents may be links.
+2. Every open is non-blocking, so that a fifo holds nobody up.
+3. What was made or moved is on disk (fsync) when a method returns.
+4. Errors are the operating system's; who calls knows what they mean for the file.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from finetuned.errors import Away, Held, Stuck
+from finetuned.folders.mounts import Mount, mount_of
+from finetuned.folders.names import Parts, fitted, numbered
+from finetuned.folders.renames import rename_new
+from finetuned.folders.trouble import words
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+#: errors that say "this file system has no locks (or no fsync) for folders", not "somebody has it"
+_NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EISDIR})
+
+
+def sync(fd: int) -> None:
+    """Bring a file or folder to disk; file systems that cannot do so for folders are forgiven."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EROFS, errno.ENOTSUP, errno.ENOSYS}:
+            raise
+
+
+class Tree:
+    """A folder by its absolute path; held, it is the very folder that was opened, wherever its name points.
+
+    `ours`: it is made when it is written to first. Any other is never made: it is away while it is missing.
+    """
+
+    def __init__(self, path: str, *, ours: bool = False) -> None:
+        self.path = os.path.abspath(path)
+        self._ours = ours
+        self._fd: int | None = None
+        self._lies_on: Mount | int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the folder is held."""
+        return self._fd is not None
+
+    @property
+    def mount(self) -> Mount | None:
+        """What the held folder lies on, if that is known."""
+        return self._lies_on if isinstance(self._lies_on, Mount) else None
+
+    def hold(self) -> None:
+        """Open and lock the folder. Raises Held and Away; once held, it must come back on the same mount."""
+        self.close()
+        fd = self._open()
+        try:
+            self._lock(fd)
+            lies_on = mount_of(fd) or os.fstat(fd).st_dev
+            self._check_mount(lies_on)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd, self._lies_on = fd, lies_on
+
+    def _check_mount(self, lies_on: Mount | int) -> None:
+        """An unmounted folder shows what lies beneath: that is not the folder, come back."""
+        if self._lies_on not in {None, lies_on}:
+            raise Away(
+                f"another file system lies at {self.path}: {lies_on}; it was {self._lies_on}",
+                remedy="mount it again; if it is meant to lie there from now on, start finetuned anew",
+            )
+
+    def check(self) -> None:
+        """Raise Away if the path does not lead to the held folder any more, or is not held."""
+        if self._fd is None:
+            raise Away(f"{self.path} is not held")
+        try:
+            there = os.stat(self.path)
+        except OSError as error:
+            raise self._away(error) from error
+        here = os.fstat(self._fd)
+        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
+            raise Away(f"another folder lies at {self.path} than the one that was watched")
+
+    def close(self) -> None:
+        """Let go; the lock goes too."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, _FOLDER)
+        except OSError as error:
+            if self._ours:
+                raise
+            raise self._away(error) from error
+
+    def _away(self, error: OSError) -> Away:
+        return Away(f"{self.path} cannot be opened: {words(error)}", remedy="make the folder, or mount it again")
+
+    def _lock(self, fd: int) -> None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Held(
+                f"another finetuned watches {self.path}", remedy="stop it, or give each its own folders"
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:  # no locks there: the ledger's own lock must do
+                raise self._away(error) from error
+
+    # -- looking
+
+    def below(self, path: str) -> Parts | None:
+        """The names that lead from here to `path`; None if it does not lie below."""
+        if not path.startswith(self.path.rstrip("/") + "/"):
+            return None
+        parts = tuple(path[len(self.path.rstrip("/")) + 1 :].split("/"))
+        return None if not parts or any(part in {"", ".", ".."} for part in parts) else parts
+
+    def at(self, parts: Parts) -> str:
+        """The absolute path of `parts`."""
+        return "/".join((self.path.rstrip("/"), *parts))
+
+    @contextmanager
+    def folder(self, parts: Parts = (), *, make: bool = False) -> Iterator[int]:
+        """The descriptor of a sub-folder, made on the way if need be."""
+        if make and self._ours:
+            os.makedirs(self.path, exist_ok=True)
+        fd = self._open() if self._fd is None else os.dup(self._fd)
+        try:
+            for name in parts:
+                deeper = self._step(fd, name, make=make)
+                os.close(fd)
+                fd = deeper
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _step(self, fd: int, name: str, *, make: bool) -> int:
+        flags = _FOLDER | os.O_NOFOLLOW
+        try:
+            return os.open(name, flags, dir_fd=fd)
+        except FileNotFoundError:
+            if not make:
+                raise
+        except NotADirectoryError as error:
+            if make:
+                raise Stuck(f"cannot be moved: {name!r} in {self.path} is no folder; move it away") from error
+            raise
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=fd)
+        sync(fd)
+        return os.open(name, flags, dir_fd=fd)
+
+    def stat(self, parts: Parts) -> os.stat_result | None:
+        """What lies there, links not followed; None if nothing does."""
+        try:
+            with self.folder(parts[:-1]) as fd:
+                return os.stat(parts[-1], dir_fd=fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def is_file(self, parts: Parts) -> bool:
+        """Whether a regular file lies there."""
+        found = self.stat(parts)
+        return found is not None and stat.S_ISREG(found.st_mode)
+
+    def open(self, parts: Parts) -> int:
+        """A descriptor to read from; the caller closes it."""
+        with self.folder(parts[:-1]) as fd:
+            return os.open(parts[-1], _READ, dir_fd=fd)
+
+    def names(self, parts: Parts) -> list[os.DirEntry[str]]:
+        """What lies in a sub-folder; nothing if there is none."""
+        try:
+            with self.folder(parts) as fd, os.scandir(fd) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def files(self, parts: Parts) -> Iterator[Parts]:
+        """All regular files below a sub-folder."""
+        try:
+            with self.folder(parts) as fd, os.scandir(fd) as entries:
+                kinds = [(e.name, e.is_dir(follow_symlinks=False), e.is_file(follow_symlinks=False)) for e in entries]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for name, is_folder, is_file in sorted(kinds):
+            if is_file:
+                yield (*parts, name)
+            elif is_folder:
+                yield from self.files((*parts, name))
+
+    # -- changing
+
+    def move(self, old: Parts, new: Parts) -> None:
+        """Rename without replacing; the way to `new` is made. FileExistsError if something lies there."""
+        with self.folder(old[:-1]) as source, self.folder(new[:-1], make=True) as target:
+            rename_new(old[-1], new[-1], source, target)
+            sync(target)
+            sync(source)
+
+    def move_beside(self, old: Parts, new: Parts) -> Parts:
+        """Rename to `new`, or to the first numbered name that is free; return where it lies."""
+        for name in numbered(new[-1]):
+            target = (*new[:-1], name)
+            if target == old:
+                return target
+            if self.stat(target) is None:
+                with suppress(FileExistsError):
+                    self.move(old, target)
+                    return target
+        raise AssertionError
+
+    def write(self, parts: Parts, data: bytes, *, replace: bool = False) -> None:
+        """Write a whole file or nothing; FileExistsError if one lies there and is not to be replaced."""
+        part = fitted("." + parts[-1], ".part")
+        with self.folder(parts[:-1], make=True) as fd:
+            file = os.open(part, _MAKE, 0o666, dir_fd=fd)
+            with os.fdopen(file, "wb") as out:
+                out.write(data)
+                out.flush()
+                sync(file)
+            self._place(part, parts[-1], fd, replace=replace)
+
+    def _place(self, part: str, name: str, fd: int, *, replace: bool) -> None:
+        try:
+            if replace:
+                os.rename(part, name, src_dir_fd=fd, dst_dir_fd=fd)
+            else:
+                rename_new(part, name, fd, fd)
+        except OSError:
+            os.unlink(part, dir_fd=fd)
+            raise
+        sync(fd)
+
+    def read(self, parts: Parts, most: int = 1 << 24) -> bytes | None:
+        """The bytes of a small file of ours; None if there is no such file."""
+        if not self.is_file(parts):
+            return None
+        with os.fdopen(self.open(parts), "rb") as file:
+            return file.read(most)
+
+    def remove(self, parts: Parts) -> None:
+        """Remove a file; it may be gone already."""
+        with suppress(FileNotFoundError, NotADirectoryError), self.folder(parts[:-1]) as fd:
+            os.unlink(parts[-1], dir_fd=fd)
+            sync(fd)
+
+    def remove_folder(self, parts: Parts) -> None:
+        """Remove an empty folder; one that is not empty, or gone, is left."""
+        with suppress(OSError), self.folder(parts[:-1]) as fd:
+            os.rmdir(parts[-1], dir_fd=fd)
+            sync(fd)

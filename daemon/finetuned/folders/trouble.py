@@ -1,0 +1,41 @@
+"""What the operating system's refusals mean for one file, in sentences that name the way out."""
+
+from __future__ import annotations
+
+import errno
+from types import MappingProxyType
+from typing import Final
+
+from finetuned.errors import FileProblem, Gone, Stuck
+
+_NO_RIGHT: Final = "permission denied; give the user that finetuned runs as the right to read and write here"
+_WORDS: Final = MappingProxyType(
+    {
+        errno.EACCES: _NO_RIGHT,
+        errno.EPERM: _NO_RIGHT,
+        errno.EROFS: 'the file system is read-only; set after = "keep" for this folder, or mount it writable',
+        errno.EXDEV: "it lies on another file system than the folder's top, and files are only moved by rename; "
+        "drop it where no other file system is mounted",
+        errno.ENOSPC: "no space is left on the device; free some",
+        errno.EDQUOT: "the disk quota is used up; free some space",
+        errno.EIO: "the device answers with an input/output error; look at the system's log",
+        errno.ENAMETOOLONG: "its name would be too long; shorten it",
+        errno.EMFILE: "too many files are open; raise the limit of open files",
+        errno.ENFILE: "too many files are open on this machine",
+    }
+)
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+
+def words(error: OSError) -> str:
+    """The cause, and the way out where we know one."""
+    return _WORDS.get(error.errno or 0) or error.strerror or str(error)
+
+
+def problem(error: OSError, done: str) -> FileProblem:
+    """The problem of one file that was to be `done` (read, moved, …)."""
+    if error.errno in _GONE:
+        return Gone(f"cannot be {done}: it is not there any more")
+    if error.errno == errno.ELOOP:
+        return Gone(f"cannot be {done}: a symbolic link lies in its place, and links are never followed")
+    return Stuck(f"cannot be {done}: {words(error)}")

@@ -1,0 +1,177 @@
+"""What a request carries: JSON or a multipart form, read from disk while it is sent.
+
+1. `whole` turns true before the last piece is handed over. As long as it is false, the server cannot have a whole
+   form, and it creates nothing of a form that is cut (seen on both dialects): that is how a failure on the way is
+   told from a lost answer, and how an upload is given up safely.
+2. Memory stays at one piece of 256 KiB, whatever the file's size; the disk is read in a thread.
+3. The length is known before the first byte, so that a proxy can refuse early. A file that turns out shorter or
+   longer cuts the upload as `Changed`, before the final boundary.
+4. The boundary is a hash over the hashes of all that is sent: nobody can write a file that holds it.
+5. It is an iterator, no generator: nothing is left for the garbage collector when a connection breaks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol, Self, TypeVar
+
+import anyio
+import httpx
+import msgspec
+
+from finetuned.errors import Changed
+from finetuned.model import Part, shown
+
+T = TypeVar("T")
+PIECE_BYTES: Final = 256 * 1024
+
+
+class Reader(Protocol):
+    """A file that is open for reading; it may raise `Changed` before its last bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; empty at the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+class Offload(Protocol):
+    """Runs blocking work without holding up the loop."""
+
+    async def __call__(self, work: Callable[..., T], /, *args: object) -> T:
+        """The value of `work(*args)`."""
+        ...
+
+
+#: opens a part's file, in a thread
+OpenPart = Callable[[Part], Reader]
+
+
+def unheard(_handed: int) -> None:
+    """Nobody wants to know how far the upload is."""
+
+
+class Body(httpx.AsyncByteStream):
+    """The pieces of a request in their order: bytes as they are, parts read from disk. To be sent once.
+
+    The last piece is never a part: only then is nothing whole before every file proved to be what it was.
+    """
+
+    def __init__(
+        self,
+        content_type: str,
+        pieces: Sequence[bytes | Part],
+        *,
+        open_part: OpenPart | None = None,
+        offload: Offload | None = None,
+        told: Callable[[int], None] = unheard,
+    ) -> None:
+        if pieces and isinstance(pieces[-1], Part):
+            raise TypeError("a body ends in bytes, not in a file")
+        self.content_type = content_type
+        self.length = sum(p.content.sent_bytes if isinstance(p, Part) else len(p) for p in pieces)
+        self.whole = not pieces
+        self.on_whole: Callable[[], None] | None = None
+        self._pieces = deque(pieces)
+        self._open_part = open_part
+        self._offload = offload
+        self._told = told
+        self._handed = 0
+        self._part: tuple[Part, Reader] | None = None
+        self._left = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._told(self._handed)  # asked for more: the piece before this one is with the network
+        piece = await self._next_piece()
+        if piece is None:
+            raise StopAsyncIteration
+        self._handed += len(piece)
+        if not self._pieces:
+            self.whole = True
+            if self.on_whole is not None:
+                self.on_whole()
+        return piece
+
+    async def aclose(self) -> None:
+        """Let go of the file that is open, if one is."""
+        if self._part is not None and self._offload is not None:
+            _, reader = self._part
+            self._part = None
+            with anyio.CancelScope(shield=True):
+                await self._offload(reader.close)
+
+    async def _next_piece(self) -> bytes | None:
+        while True:
+            if self._part is not None:
+                piece = await self._read_on(*self._part)
+                if piece:
+                    return piece
+                await self.aclose()
+            if not self._pieces:
+                return None
+            following = self._pieces.popleft()
+            if isinstance(following, bytes):
+                return following
+            await self._open(following)
+
+    async def _open(self, part: Part) -> None:
+        if self._open_part is None or self._offload is None:
+            raise TypeError("a body with files needs open_part and offload")
+        with anyio.CancelScope(shield=True):  # cancelled in between, it would be open and nobody would know
+            self._part = part, await self._offload(self._open_part, part)
+        self._left = part.content.sent_bytes
+
+    async def _read_on(self, part: Part, reader: Reader) -> bytes:
+        assert self._offload is not None  # noqa: S101 - `_open` saw to it
+        piece = await self._offload(reader.read, PIECE_BYTES)
+        self._left -= len(piece)
+        if self._left < 0 or (not piece and self._left > 0):
+            raise Changed(
+                f"{shown(part.location)} has not the {part.content.sent_bytes} bytes any more that it had",
+                remedy="nothing to do: the upload was given up, and the file is looked at again",
+            )
+        return piece
+
+
+def json_body(value: object) -> Body:
+    """`value` as JSON."""
+    return Body("application/json", (msgspec.json.encode(value),))
+
+
+def form_body(
+    fields: Mapping[str, str],
+    parts: Iterable[Part] = (),
+    *,
+    open_part: OpenPart | None = None,
+    offload: Offload | None = None,
+    told: Callable[[int], None] = unheard,
+) -> Body:
+    """A multipart form as the reference page prints it: every file as `files`, then the fields."""
+    parts = tuple(parts)
+    boundary = _boundary(fields, parts)
+    pieces: list[bytes | Part] = []
+    before = f"--{boundary}\r\n"
+    for part in parts:
+        # upload names are ours, of [a-z0-9.-]: nothing in them needs quoting
+        named = f'Content-Disposition: form-data; name="files"; filename="{part.upload_name}"'
+        pieces += [f"{before}{named}\r\nContent-Type: text/plain\r\n\r\n".encode(), part]
+        before = f"\r\n--{boundary}\r\n"
+    for name, value in fields.items():
+        pieces.append(f'{before}Content-Disposition: form-data; name="{name}"\r\n\r\n{value}'.encode())
+        before = f"\r\n--{boundary}\r\n"
+    pieces.append(f"\r\n--{boundary}--\r\n".encode())
+    content_type = f"multipart/form-data; boundary={boundary}"
+    return Body(content_type, pieces, open_part=open_part, offload=offload, told=told)
+
+
+def _boundary(fields: Mapping[str, str], parts: Sequence[Part]) -> str:
+    hashes = [(part.upload_name, part.content.sha256) for part in parts]
+    return "finetuned-" + hashlib.sha256(msgspec.json.encode([hashes, fields])).hexdigest()[:40]

@@ -1,0 +1,209 @@
+"""The one door to the wire: a request goes out, and a value or one of three outcomes comes back.
+
+1. `outcome` says which of the three; this room sends, reads, and maps the library's exceptions, nothing else.
+2. The key goes with each request to the one server there is, and never follows a redirect. After a 401 it is read
+   again; if it changed, the request is sent once more: a 401 had no effect.
+3. An answer may have 64 MiB, and must be complete within ten minutes after the request is. An upload may take as
+   long as each of its pieces is taken in time.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+import anyio
+import httpx
+
+from finetuned import __version__, wire
+from finetuned.errors import KeyRefused, Refused
+from finetuned.helix import outcome
+from finetuned.helix.body import Body, Offload
+from finetuned.helix.outcome import CHECK_KEY, Answer
+from finetuned.model import shown
+from finetuned.settings import HelixSettings
+
+T = TypeVar("T")
+CONNECTIONS: Final = 8  # a request costs three times as much with 32 of them
+#: shorter than what servers grant (uvicorn: 5 s), so that we never write into a connection they just closed
+IDLE_SECONDS: Final = 2.0
+ANSWER_WITHIN_SECONDS: Final = 600.0
+ERROR_BYTES: Final = 64 * 1024
+KEY_BYTES: Final = 8 * 1024
+_BROKEN: Final = (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError)
+
+
+class Key:
+    """The API key: from `file`, or from `fallback()` where no file is named. Its text shows nowhere."""
+
+    __slots__ = ("_fallback", "_file", "_value")
+
+    def __init__(self, file: str, fallback: Callable[[], str | None]) -> None:
+        self._file = file
+        self._fallback = fallback
+        self._value: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Key(file={shown(self._file)!r})"
+
+    def current(self) -> str:
+        """The key as it was read last; raises KeyRefused if there is none."""
+        return self._value or self.read()
+
+    def read(self) -> str:
+        """The key, read again; raises KeyRefused if there is none that could be sent."""
+        self._value = None
+        text = (self._of_file() if self._file else self._fallback() or "").strip()
+        if not text:
+            raise KeyRefused("there is no API key", remedy=CHECK_KEY)
+        if not (text.isascii() and text.isprintable()) or " " in text:
+            raise KeyRefused("the API key holds characters that no key has", remedy=CHECK_KEY)
+        self._value = text
+        return text
+
+    def _of_file(self) -> str:
+        try:
+            with open(self._file, "rb") as file:
+                return file.read(KEY_BYTES).decode("ascii", "replace")
+        except OSError as error:
+            raise KeyRefused(
+                f"the API key cannot be read from {shown(self._file)}: {error.strerror}", remedy=CHECK_KEY
+            ) from error
+
+
+def new_http(settings: HelixSettings) -> httpx.AsyncClient:
+    """The connections to the server: few, direct, no redirects; to be closed by the caller."""
+    trusted = httpx.create_ssl_context(trust_env=False)
+    trusted.load_default_certs()  # a server at home has a certificate of the machine's own authority
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(settings.timeout),
+        limits=httpx.Limits(
+            max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS
+        ),
+        verify=trusted,
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+def segment(text: str) -> str:
+    """One part of a URL's path; raises Refused for what would lead elsewhere."""
+    if text in {"", ".", ".."} or "\0" in text:
+        raise Refused(f"{shown(text)!r} cannot be part of an address")
+    return quote(text, safe="", errors="surrogateescape")
+
+
+class Wire:
+    """Requests to one server; see the top for what comes of them."""
+
+    def __init__(self, http: httpx.AsyncClient, *, url: str, key: Key, offload: Offload) -> None:
+        base = httpx.URL(url)
+        # no user, no password: they would show in messages, and httpx would send them in the key's place
+        origin = f"{base.scheme}://{base.netloc.decode('ascii')}"
+        self._base = origin + base.path.rstrip("/").removesuffix("/api/v1") + "/api/v1"
+        self._http = http
+        self._key = key
+        self._offload = offload
+
+    async def read(
+        self,
+        method: str,
+        path: str,
+        parse: Callable[[bytes], T],
+        *,
+        body: Callable[[], Body] | None = None,
+        optional: bool = False,
+    ) -> T:
+        """What `parse` makes of the answer; `path` begins with /, `body` makes a fresh body for each try."""
+        answer = await self.ask(method, path, body=body, optional=optional)
+        try:
+            return parse(answer.body)
+        except wire.NotThat as error:
+            raise outcome.odd(answer, str(error), optional=optional) from error
+
+    async def ask(
+        self, method: str, path: str, *, body: Callable[[], Body] | None = None, optional: bool = False
+    ) -> Answer:
+        """An answer of the 200s; everything else is raised."""
+        key = await self._offload(self._key.current)
+        answer = await self._once(method, path, body, key)
+        if answer.status == 401:
+            fresh = await self._offload(self._key.read)
+            if fresh != key:
+                key = fresh
+                answer = await self._once(method, path, body, key)
+        if not 200 <= answer.status < 300:
+            raise outcome.refused(answer, key, optional=optional)
+        return answer
+
+    async def _once(self, method: str, path: str, make: Callable[[], Body] | None, key: str) -> Answer:
+        body = make() if make else Body("", ())
+        url = f"{self._base}{path}"
+        with anyio.CancelScope() as patience:
+            body.on_whole = lambda: _limit(patience)
+            if body.whole:
+                _limit(patience)
+            try:
+                return await self._exchange(self._request(method, url, body, key), body)
+            except _BROKEN as error:
+                raise outcome.broken(method, url, error, whole=body.whole) from error
+            finally:
+                await body.aclose()
+        raise outcome.broken(method, url, None, whole=body.whole)
+
+    async def _exchange(self, request: httpx.Request, body: Body) -> Answer:
+        response = await self._http.send(request, stream=True)
+        try:
+            most = wire.MAX_ANSWER_BYTES if response.is_success else ERROR_BYTES
+            read, complete = await _read(response, most)
+        finally:
+            await response.aclose()
+        if response.is_success and not complete:
+            raise outcome.too_long(request.method, str(request.url))
+        return Answer(
+            method=request.method,
+            url=str(request.url),
+            status=response.status_code,
+            headers=dict(response.headers),
+            body=read,
+            whole=body.whole,
+        )
+
+    def _request(self, method: str, address: str, body: Body, key: str) -> httpx.Request:
+        url = httpx.URL(address)
+        headers = {
+            "Host": url.netloc.decode("ascii"),
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",  # an answer's size is what was counted, not what it swells to
+            "User-Agent": f"finetuned/{__version__}",
+            "Authorization": f"Bearer {key}",
+        }
+        if body.content_type:
+            headers["Content-Type"] = body.content_type
+        if method != "GET":
+            headers["Content-Length"] = str(body.length)
+        timeout = {"timeout": self._http.timeout.as_dict()}
+        return httpx.Request(method, url, headers=headers, stream=body, extensions=timeout)
+
+
+def _limit(patience: anyio.CancelScope) -> None:
+    patience.deadline = anyio.current_time() + ANSWER_WITHIN_SECONDS
+
+
+async def _read(response: httpx.Response, most: int) -> tuple[bytes, bool]:
+    """Up to `most` bytes of the answer, and whether that is all of it."""
+    pieces = bytearray()
+    try:
+        async for piece in response.aiter_bytes():
+            if len(pieces) <= most:
+                pieces += piece
+                if len(pieces) > most:
+                    # closed, it fails at its next read, which ends the library's generators one within the other;
+                    # trio complains about generators that are just left
+                    await response.aclose()
+    except _BROKEN:
+        if len(pieces) <= most:
+            raise
+    return bytes(pieces[:most]), len(pieces) <= most

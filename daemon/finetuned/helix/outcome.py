@@ -1,0 +1,211 @@
+"""Which of the three outcomes it is: the one place where failures of the wire get their names.
+
+1. **Refused**: the server said no, in words that we know or with 403 and most of the 400s. Nothing happened.
+2. **Unreachable**: it certainly never took effect. Connect errors; anything that breaks before the last piece of
+   a body was handed over; 429, and 503 with Retry-After; 401; and every failure of a GET, which has no effect.
+3. **ReplyLost**: it may have taken effect. Whatever else befalls a request that changes something: other 5xx,
+   time-outs, cut answers, and a 200 that is not the answer that was asked for. The last is often a web page: the
+   server hands routes that it does not know to its frontend. Nothing was started then, but that cannot be proved
+   from here; the words say what to check, and the list of sessions shows the truth.
+4. A route that not every server has (`optional`) is different: a page, a 404 or a 405 there means that the server
+   does not have it, which is a refusal.
+5. Each error names the request, the cause and the remedy; server's words are cut, escaped and without our key.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import httpx
+
+from finetuned import wire
+from finetuned.errors import (
+    Busy,
+    KeyRefused,
+    NotFound,
+    NotHelix,
+    Refused,
+    ReplyLost,
+    ServerError,
+    Unreachable,
+)
+from finetuned.helix.service import KnownRefusal
+from finetuned.model import Value, shown
+
+SAID_CHARS: Final = 300
+BUSY_SECONDS: Final = 30.0
+LONGEST_BUSY_SECONDS: Final = 3600.0
+
+CHECK_KEY: Final = "put a valid key into helix.api_key_file or FINETUNED_API_KEY; it is read again by itself"
+_CHECK_URL: Final = "check helix.url and helix.dialect; `finetuned doctor` tells more"
+_CHECK_SERVER: Final = "check that the server runs and that helix.url is right; it is tried again by itself"
+_CHECK_TLS: Final = "check the server's certificate, and whether helix.url begins with http:// or https://"
+_LOOK_FIRST: Final = "nothing to do: the server is asked what became of it before anything is sent again"
+_NO_SUCH_CALL: Final = "this server has no such call"
+#: the library's errors that mean: not a byte of the request left us
+_NOT_SENT: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+    httpx.InvalidURL,
+)
+
+
+class Answer(Value, frozen=True):
+    """What came back; `whole` tells whether the server can have had the whole request."""
+
+    method: str
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    whole: bool
+
+    @property
+    def is_page(self) -> bool:
+        """Whether this is a web page for people."""
+        return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
+
+
+def broken(method: str, url: str, error: Exception | None, *, whole: bool) -> ServerError:
+    """The outcome of a request whose answer did not come; no error means that we lost patience."""
+    what = f"{method} {url}: {_words(error) if error else 'no complete answer for minutes'}"
+    safe = method == "GET" or not whole or isinstance(error, _NOT_SENT)
+    remedy = _CHECK_SERVER if safe else _LOOK_FIRST
+    if error is not None and _is_tls(error):
+        remedy = _CHECK_TLS
+    return Unreachable(what, remedy=remedy) if safe else ReplyLost(what, remedy=remedy)
+
+
+def refused(answer: Answer, key: str, *, optional: bool) -> ServerError:
+    """The outcome of a status that is none of the 200s."""
+    what = f"{answer.method} {answer.url}: {answer.status} {_said(answer.body, key)}".rstrip()
+    kind = wire.refusal(answer.status, answer.body.decode("utf-8", "replace"))
+    if kind is not None:
+        return _known(kind, what)
+    if answer.status == 401:
+        return KeyRefused(what, remedy=CHECK_KEY)
+    if answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
+        return Busy(what, after=_seconds(answer.headers), remedy="nothing to do: it is asked again later")
+    if answer.status < 500:
+        return _below_500(answer, what, optional=optional)
+    if answer.method == "GET" or not answer.whole:
+        return Unreachable(what, remedy=_CHECK_SERVER)
+    return ReplyLost(what, answered=True, remedy=_LOOK_FIRST)
+
+
+def odd(answer: Answer, why: str, *, optional: bool) -> ServerError:
+    """The outcome of a 200 that is not the answer that was asked for."""
+    what = f"{answer.method} {answer.url}: answers "
+    what += "with a web page" if answer.is_page else f"with something else ({shown(why)[:SAID_CHARS]})"
+    if optional and answer.is_page:
+        return Refused(what, remedy=_NO_SUCH_CALL)
+    what += "; is the URL right, is the dialect right?"
+    if answer.method == "GET":
+        return NotHelix(what, remedy=_CHECK_URL)
+    return ReplyLost(what, answered=True, remedy=_CHECK_URL)
+
+
+def too_long(method: str, url: str) -> ServerError:
+    """The outcome of an answer that nobody should read."""
+    what = f"{method} {url}: the answer has more than {wire.MAX_ANSWER_BYTES} bytes"
+    if method == "GET":  # asked again, it would be as long: no reason to leave the whole server alone
+        return Refused(what, remedy="it cannot be read; delete it on the server if nobody needs it")
+    return ReplyLost(what, remedy=_LOOK_FIRST)
+
+
+_REMEDIES: Final[Mapping[wire.Refusal, str]] = {
+    wire.Refusal.NO_PAIRS: "there are no pairs yet",
+    wire.Refusal.ACTIVE: "nothing to do: a runner works on it",
+    wire.Refusal.TOO_MANY: "let fewer jobs run at a time (helix.max_in_flight), or delete sessions that wait for ever",
+    wire.Refusal.CUT: "the form arrived in part and created nothing; what lies between us and the server?",
+    wire.Refusal.FORM: "the server wants another form; check helix.dialect",
+}
+
+
+def _known(kind: wire.Refusal, what: str) -> Refused:
+    if kind is wire.Refusal.NOT_FOUND:
+        return NotFound(what, remedy="it is gone, or the key belongs to somebody else")
+    return KnownRefusal(what, kind=kind, remedy=_REMEDIES[kind])
+
+
+def _below_500(answer: Answer, what: str, *, optional: bool) -> ServerError:
+    match answer.status:
+        case 403:
+            return Refused(what, remedy="the key may not do this here; whose session is it?")
+        case 404 | 405 if optional:
+            return Refused(what, remedy=_NO_SUCH_CALL)
+        case 404 | 405:
+            return NotHelix(what, remedy=_CHECK_URL)
+        case 408 | 425:  # it says itself that it did not have the request
+            return Unreachable(what, remedy=_CHECK_SERVER)
+        case status if status < 400:
+            return NotHelix(f"{what}: sends us on to {_elsewhere(answer)}", remedy=_CHECK_URL)
+        case _:
+            return Refused(what, remedy="the server's words say why")
+
+
+def _is_tls(error: Exception) -> bool:
+    return any(isinstance(one, ssl.SSLError) or "[SSL" in str(one) for one in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was made of, the outermost first: the library often keeps the words inside."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, for people: the library's own words are often empty."""
+    words = shown(next((str(one) for one in _causes(error) if str(one)), ""))[:SAID_CHARS]
+    if _is_tls(error):
+        return f"no secure connection: {words}"
+    match error:
+        case httpx.ConnectTimeout():
+            return "no connection in time"
+        case httpx.PoolTimeout():
+            return "all of our own connections are taken"
+        case httpx.ConnectError():
+            return f"no connection: {words}"
+        case httpx.TimeoutException():
+            return "no answer in time"
+        case _:
+            return f"the connection broke: {words or type(error).__name__}"
+
+
+def _said(body: bytes, key: str) -> str:
+    """The server's words as one harmless line, without our key."""
+    text = body.decode("utf-8", "replace").replace(key, "…")
+    return shown(" ".join(text[: 2 * SAID_CHARS].split())[:SAID_CHARS])
+
+
+def _seconds(headers: Mapping[str, str]) -> float:
+    """How long a server wants to be left alone, within reason; dates are taken by the server's own clock."""
+    raw = headers.get("retry-after", "").strip()
+    if raw.isascii() and raw.isdigit():
+        wanted = float(raw[:9])
+    else:
+        at, now = _date(raw), _date(headers.get("date", ""))
+        wanted = (at - now).total_seconds() if at and now else BUSY_SECONDS
+    return min(max(wanted, 1.0), LONGEST_BUSY_SECONDS)
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
+
+
+def _elsewhere(answer: Answer) -> str:
+    # httpx read it before us: what is no URL never comes as far as here
+    return shown(httpx.URL(answer.headers.get("location", "")).host) or "another path"

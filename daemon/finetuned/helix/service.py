@@ -1,0 +1,97 @@
+"""What finetuned asks of a Helix, whichever dialect it speaks.
+
+1. Every method ends in a value or in one of three outcomes: `Refused` (it said no), `Unreachable` (it certainly
+   never took effect), `ReplyLost` (it may have taken effect). A `FileProblem` of a file that is being sent
+   comes through as it is: the upload was cut, and the server created nothing.
+2. Nothing here retries, waits or remembers: the caller's ledger does. The one exception is the key, which is
+   read again after a 401.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import Protocol
+
+from finetuned.errors import Refused
+from finetuned.model import Pair, Part, SessionView, Summary, Value
+from finetuned.wire import Refusal
+
+
+class Order(Value, frozen=True):
+    """What is to be learned: the files, and the marker by which the session can be found again."""
+
+    marker: str
+    parts: tuple[Part, ...]
+
+
+class KnownRefusal(Refused):
+    """The server said no in words that we know; `kind` is what they mean."""
+
+    def __init__(self, what: str, *, kind: Refusal, remedy: str = "") -> None:
+        super().__init__(what, remedy=remedy)
+        self.kind = kind
+
+
+class Service(Protocol):
+    """A Helix, as the daemon sees it."""
+
+    @property
+    def dialect(self) -> str:
+        """`form` or `learn`."""
+        ...
+
+    async def probe(self) -> None:
+        """Return if a Helix answers here and takes our key."""
+        ...
+
+    async def submit(self, order: Order, *, told: Callable[[int], None]) -> SessionView:
+        """Start a fine-tune; `told` hears how many bytes of the upload were handed over so far."""
+        ...
+
+    async def look(self, session_id: str) -> SessionView:
+        """One session as it is now; raises NotFound."""
+        ...
+
+    async def list(self, *, offset: int, limit: int) -> tuple[int, tuple[Summary, ...]]:
+        """How many sessions there are, and one page of them, newest first."""
+        ...
+
+    async def find(self, job_id: str, *, since: float, known: Container[str]) -> tuple[SessionView, ...]:
+        """Every session not in `known`, touched at or after `since`, that carries a marker of the job."""
+        ...
+
+    async def pairs(self, view: SessionView) -> tuple[Pair, ...]:
+        """The question-answer pairs of a session; none is no error."""
+        ...
+
+    async def restart(self, session_id: str) -> None:
+        """Put a session to work again; never do it without a look right before."""
+        ...
+
+    async def retry_chunks(self, session_id: str) -> None:
+        """Generate the failed chunks again."""
+        ...
+
+    async def start(self, session_id: str) -> None:
+        """Start the training of a session that rests in `editing`; unguarded, so look right before."""
+        ...
+
+    async def delete(self, session_id: str) -> None:
+        """Remove a session; one that is not there is removed."""
+        ...
+
+    async def rename(self, session_id: str, name: str) -> None:
+        """Give a session a name that people can read."""
+        ...
+
+    async def chat(self, text: str, *, session_id: str | None) -> SessionView:
+        """Say something to the model, in a new session or a further turn of `session_id`."""
+        ...
+
+    async def image(self, prompt: str) -> SessionView:
+        """Ask for a picture."""
+        ...
+
+    async def fetch(self, filestore_path: str) -> bytes:
+        """A file of the server's store (a picture, say)."""
+        ...

@@ -1,0 +1,304 @@
+"""The files' book: what was seen, what is ready, what never got into a job."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from finetuned.ledger.rows import at, file_of, move_file, place, tell, update
+from finetuned.ledger.store import Store
+from finetuned.lifecycle import FileState
+from finetuned.model import Content, File, Signature, WaitingFile, iso
+
+#: the oldest so many waiting files are planned at a time: a round must stay short however long the queue is
+WINDOW = 2000
+
+
+class FileBook:
+    """Commands and questions about files that are not, or not yet, in a job."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def appeared(self, folder: str, seen: Iterable[tuple[str, Signature, str]], now: float) -> list[File]:
+        """Record paths that were never seen (path, signature, group) as `settling`."""
+        rows = []
+        with self._store.transaction() as db:
+            for path, signature, group in seen:
+                text, b64 = place(path)
+                row = db.execute(
+                    "insert into files (folder, path, path_b64, location, location_b64, state, "
+                    '"group", size, mtime_ns, ctime_ns, inode, seen_at) '
+                    "values (?, ?, ?, ?, ?, 'settling', ?, ?, ?, ?, ?, ?) returning *",
+                    (folder, text, b64, text, b64, group, *_columns(signature).values(), iso(now)),
+                ).fetchone()
+                tell(db, now, "file", str(row["id"]), FileState.SETTLING, cause="appeared")
+                rows.append(row)
+        return [file_of(row) for row in rows]
+
+    def settled(self, found: Iterable[tuple[File, Signature, Content]], now: float) -> None:
+        """Files that were read: `settling` becomes `waiting`."""
+        with self._store.transaction() as db:
+            for file, signature, content in found:
+                known = _columns(signature) | _content(content)
+                move_file(db, now, file, FileState.WAITING, cause="settled", ready_at=iso(now), reason=None, **known)
+
+    def unreadable(self, file: File, reason: str, due_at: float, now: float) -> None:
+        """A settled file that cannot be read for now: it waits, with the reason, and is tried again."""
+        with self._store.transaction() as db:
+            later = {"reason": reason, "due_at": iso(due_at), "tries": file.tries + 1}
+            move_file(db, now, file, FileState.WAITING, cause="unreadable", detail=reason, ready_at=iso(now), **later)
+
+    def readable(self, file: File, content: Content, now: float) -> None:
+        """A file that could not be read could now."""
+        with self._store.transaction() as db:
+            known = _content(content) | {"reason": None, "due_at": None, "tries": 0, "ready_at": iso(now)}
+            update(db, "files", file.id, file.version, **known)
+            tell(db, now, "file", str(file.id), file.state, was=file.state, cause="readable")
+
+    def unsettled(self, file: File, signature: Signature | None, reason: str, now: float) -> None:
+        """A waiting file changed: it settles again."""
+        with self._store.transaction() as db:
+            columns = _columns(signature) if signature else {}
+            move_file(
+                db,
+                now,
+                file,
+                FileState.SETTLING,
+                cause="changed",
+                detail=reason,
+                ready_at=None,
+                reason=None,
+                **columns,
+            )
+
+    def vanished(self, files: Iterable[File], now: float) -> None:
+        """Files that are gone before they were taken."""
+        with self._store.transaction() as db:
+            for file in files:
+                move_file(
+                    db,
+                    now,
+                    file,
+                    FileState.VANISHED,
+                    cause="gone",
+                    reason="it was moved or removed before it was taken",
+                    location=None,
+                    location_b64=None,
+                    finished_at=iso(now),
+                )
+
+    def refused(self, file: File, reason: str, now: float, *, size: int | None = None) -> None:
+        """A file that can never be sent as it is; it is still to be put away."""
+        with self._store.transaction() as db:
+            move_file(
+                db,
+                now,
+                file,
+                FileState.REFUSED,
+                cause="refused",
+                detail=reason,
+                reason=reason,
+                finished_at=iso(now),
+                put_away=0,
+                bytes=size,
+            )
+
+    def held_up(self, file: File, reason: str, due_at: float, now: float) -> None:
+        """A file that cannot be read or moved for now: it keeps its state and gets a reason and a time to try again."""
+        with self._store.transaction() as db:
+            update(db, "files", file.id, file.version, reason=reason, due_at=iso(due_at), tries=file.tries + 1)
+            if file.reason != reason:
+                tell(db, now, "file", str(file.id), file.state, was=file.state, cause="held_up", detail=reason)
+
+    def put_away_later(self, file: File, why: str, due_at: float, now: float) -> None:
+        """A file at its end could not be moved for now; its reason stays what it was."""
+        with self._store.transaction() as db:
+            update(db, "files", file.id, file.version, due_at=iso(due_at), tries=file.tries + 1)
+            if file.tries == 0:
+                detail = f"it cannot be moved: {why}"
+                tell(db, now, "file", str(file.id), file.state, was=file.state, cause="held_up", detail=detail)
+
+    def duplicate(self, file_id: int, of: str, now: float) -> None:
+        """A waiting file whose content this folder has learned; it is still to be put away."""
+        with self._store.transaction() as db:
+            reason = f"the same content was learned already, from {of}"
+            move_file(
+                db,
+                now,
+                _get(db, file_id),
+                FileState.DUPLICATE,
+                cause="duplicate",
+                detail=reason,
+                reason=reason,
+                finished_at=iso(now),
+                put_away=0,
+            )
+
+    def laid(self, file: File, location: str | None, now: float) -> None:
+        """A file was put away and lies at `location` now (null: nowhere any more)."""
+        text, b64 = place(location)
+        with self._store.transaction() as db:
+            update(
+                db,
+                "files",
+                file.id,
+                file.version,
+                location=text,
+                location_b64=b64,
+                put_away=1,
+                due_at=None,
+                tries=0,
+            )
+            tell(
+                db,
+                now,
+                "file",
+                str(file.id),
+                file.state,
+                was=file.state,
+                cause="put_away",
+                detail=text,
+                job_id=file.job_id,
+            )
+
+    def dropped_again(self, file: File, location: str, now: float) -> None:
+        """A refused or duplicate file that lies in its folder again, by a person's wish: it settles anew."""
+        text, b64 = place(location)
+        with self._store.transaction() as db:
+            move_file(
+                db,
+                now,
+                file,
+                FileState.SETTLING,
+                cause="retry",
+                location=text,
+                location_b64=b64,
+                reason=None,
+                finished_at=None,
+                ready_at=None,
+                put_away=1,
+            )
+
+    def wanted_again(self, folder: str, sha256: str) -> None:
+        """Let this content be learned once more, although the folder knows it."""
+        with self._store.transaction() as db:
+            db.execute("insert or ignore into again (folder, sha256) values (?, ?)", (folder, sha256))
+
+    def waits_again(self, file: File, now: float) -> None:
+        """A file that failed or taught nothing waits for another job, by a person's wish."""
+        with self._store.transaction() as db:
+            columns = {
+                "job_id": None,
+                "reason": None,
+                "finished_at": None,
+                "pairs": None,
+                "ready_at": iso(now),
+            }
+            move_file(db, now, file, FileState.WAITING, cause="retry", put_away=1, **columns)
+
+    def get(self, file_id: int) -> File:
+        """One file by its id. Raises LookupError."""
+        with self._store.reading() as db:
+            return _get(db, file_id)
+
+    def open(self, folder: str) -> list[File]:
+        """Every file of the folder that settles or waits where it was dropped."""
+        return self._all(
+            "select * from files where folder = ? and state in ('settling', 'waiting') "
+            "and location = path and location_b64 is path_b64",
+            folder,
+        )
+
+    def left_in_place(self, folder: str) -> list[File]:
+        """The newest file of each place where one with an end, or in a job, lies where it was dropped (`keep`)."""
+        return self._all(
+            "select *, max(id) from files where folder = ? and location = path and location_b64 is path_b64 "
+            "and state not in ('settling', 'waiting') group by path, path_b64",
+            folder,
+        )
+
+    def at_place(self, path: str) -> list[File]:
+        """Every file that was dropped at `path`, or lies there now, newest first."""
+        text, b64 = place(path)
+        return self._all(
+            "select * from files where (path = ?1 and path_b64 is ?2) or (location = ?1 and location_b64 is ?2) "
+            "order by id desc",
+            text,
+            b64,
+        )
+
+    def open_at(self, folder: str, paths: Iterable[str]) -> dict[str, File]:
+        """By path: the file that settles or waits there."""
+        query = (
+            "select * from files where location = ? and location_b64 is ? and folder = ? "
+            "and state in ('settling', 'waiting')"
+        )
+        with self._store.reading() as db:
+            found = ((path, db.execute(query, (*place(path), folder)).fetchone()) for path in paths)
+            return {path: file_of(row) for path, row in found if row is not None}
+
+    def unread(self) -> list[File]:
+        """Waiting files that could not be read so far."""
+        return self._all("select * from files where state = 'waiting' and sha256 is null order by id")
+
+    def loose(self) -> list[tuple[int, float | None]]:
+        """Files without a job that are still to be put away: id, and when to try (next)."""
+        with self._store.reading() as db:
+            rows = db.execute("select id, due_at from files where put_away = 0 and state in ('refused', 'duplicate')")
+            return [(row["id"], at(row["due_at"])) for row in rows]
+
+    def waiting(self) -> list[WaitingFile]:
+        """The oldest waiting files, with what the plan must know of their content."""
+        with self._store.reading() as db:
+            rows = db.execute(_WAITING, (WINDOW,)).fetchall()
+        return [
+            WaitingFile(
+                id=row["id"],
+                folder=row["folder"],
+                group=row["group"],
+                sha256=row["sha256"],
+                sent_bytes=row["sent_bytes"],
+                ready_at=at(row["ready_at"]) or 0.0,
+                learned_by=row["learned_by"],
+                twin_on_its_way=row["twin"] is not None,
+                due_at=at(row["due_at"]),
+            )
+            for row in rows
+        ]
+
+    def _all(self, query: str, *values: object) -> list[File]:
+        with self._store.reading() as db:
+            rows: Sequence[sqlite3.Row] = db.execute(query, values).fetchall()
+        return [file_of(row) for row in rows]
+
+
+_WAITING = """
+select w.id, w.folder, w."group", w.sha256, w.sent_bytes, w.ready_at, w.due_at,
+  case when exists (select 1 from again a where a.folder = w.folder and a.sha256 = w.sha256) then null else
+    (select l.path from files l where l.folder = w.folder and l.sha256 = w.sha256 and l.state = 'learned' limit 1)
+  end as learned_by,
+  (select 1 from files p where p.folder = w.folder and p.sha256 = w.sha256 and p.state = 'packed' limit 1) as twin
+from files w where w.state = 'waiting' and w.sha256 is not null order by w.ready_at, w.id limit ?
+"""
+
+
+def _columns(signature: Signature) -> dict[str, Any]:
+    return {
+        "size": signature.size,
+        "mtime_ns": signature.mtime_ns,
+        "ctime_ns": signature.ctime_ns,
+        "inode": signature.inode,
+    }
+
+
+def _content(content: Content) -> dict[str, Any]:
+    return {"sha256": content.sha256, "bytes": content.bytes, "sent_bytes": content.sent_bytes}
+
+
+def _get(db: sqlite3.Connection, file_id: int) -> File:
+    row = db.execute("select * from files where id = ?", (file_id,)).fetchone()
+    if row is None:
+        raise LookupError(f"no file {file_id}")
+    return file_of(row)

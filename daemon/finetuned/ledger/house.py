@@ -1,0 +1,142 @@
+"""The house's book: the server's standing, the folders', the daemon's own, and what people asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetuned.ledger.rows import at, place, tell
+from finetuned.ledger.store import Store
+from finetuned.model import ServerFacts, iso
+
+
+class HouseBook:
+    """Commands and questions about everything that is neither file, job nor session."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def started(self, *, pid: int, version: str, now: float) -> None:
+        """A daemon starts; whether the server can be used is found out anew, at once."""
+        with self._store.transaction() as db:
+            db.execute(
+                "insert or replace into daemon (id, pid, since, version) values (1, ?, ?, ?)",
+                (pid, iso(now), version),
+            )
+            db.execute("update servers set next_try_at = null, tries = 0, reachable = null")
+            tell(db, now, "daemon", str(pid), "started", cause="start", detail=version)
+
+    def stopped(self, *, pid: int, now: float) -> None:
+        """A daemon stops, in order."""
+        with self._store.transaction() as db:
+            tell(db, now, "daemon", str(pid), "stopped", was="started", cause="stop")
+
+    def server(self, url: str) -> ServerFacts:
+        """What is known of the server at `url`."""
+        with self._store.reading() as db:
+            row = db.execute("select * from servers where url = ?", (url,)).fetchone()
+        if row is None:
+            return ServerFacts()
+        return ServerFacts(
+            paused_because=row["paused_because"],
+            next_try_at=at(row["next_try_at"]),
+            tries=row["tries"],
+            last_error=row["last_error"],
+            reachable=None if row["reachable"] is None else bool(row["reachable"]),
+        )
+
+    def server_paused(self, url: str, because: str, *, next_try_at: float, reachable: bool, now: float) -> None:
+        """The server cannot be used: nothing is sent until a try at `next_try_at` goes well."""
+        with self._store.transaction() as db:
+            was = db.execute("select paused_because from servers where url = ?", (url,)).fetchone()
+            db.execute(
+                "insert into servers (url, paused_because, last_error, tries, next_try_at, reachable) "
+                "values (?1, ?2, ?2, 1, ?3, ?4) on conflict (url) do update set paused_because = ?2, last_error = ?2, "
+                "tries = tries + 1, next_try_at = ?3, reachable = ?4",
+                (url, because, iso(next_try_at), int(reachable)),
+            )
+            if was is None or was["paused_because"] is None:
+                tell(db, now, "server", url, "paused", was="usable", cause="server_paused", detail=because)
+
+    def server_usable(self, url: str, dialect: str, now: float) -> None:
+        """The server answered as it should."""
+        with self._store.transaction() as db:
+            was = db.execute("select * from servers where url = ?", (url,)).fetchone()
+            if was and was["reachable"] and was["paused_because"] is None and was["dialect"] == dialect:
+                return
+            db.execute(
+                "insert into servers (url, dialect, reachable) values (?1, ?2, 1) on conflict (url) do update set "
+                "dialect = ?2, reachable = 1, paused_because = null, tries = 0, next_try_at = null",
+                (url, dialect),
+            )
+            paused = was is not None and was["paused_because"] is not None
+            tell(db, now, "server", url, "usable", was="paused" if paused else None, cause="server_answered")
+
+    def server_erred(self, url: str, words: str) -> None:
+        """Remember the last error, for people who ask; sends go on."""
+        with self._store.transaction() as db:
+            db.execute(
+                "insert into servers (url, last_error) values (?1, ?2) on conflict (url) do update set last_error = ?2",
+                (url, words),
+            )
+
+    def folder_is(self, name: str, path: str, state: str, now: float, *, detail: str | None = None) -> None:
+        """The folder is `watched`, `paused` or `away`; told only when it changes."""
+        text, b64 = place(path)
+        with self._store.transaction() as db:
+            was = db.execute("select state, path from folders where name = ?", (name,)).fetchone()
+            if was and was["state"] == state and was["path"] == text:
+                return
+            db.execute(
+                "insert into folders (name, path, path_b64, state, since) values (?1, ?2, ?3, ?4, ?5) "
+                "on conflict (name) do update set path = ?2, path_b64 = ?3, state = ?4, since = ?5",
+                (name, text, b64, state, iso(now)),
+            )
+            tell(
+                db,
+                now,
+                "folder",
+                name,
+                state,
+                was=was["state"] if was else None,
+                cause="folder",
+                detail=detail,
+            )
+
+    def flush(self, folder: str | None, now: float) -> None:
+        """What waits in the folder (null: in any) now is sealed without waiting for more."""
+        with self._store.transaction() as db:
+            db.execute("update folders set flush_before = ?1 where ?2 is null or name = ?2", (iso(now), folder))
+
+    def flushes(self) -> dict[str, float]:
+        """By folder, until when what was ready goes at once."""
+        with self._store.reading() as db:
+            rows = db.execute("select name, flush_before from folders where flush_before is not null").fetchall()
+        return {row["name"]: at(row["flush_before"]) or 0.0 for row in rows}
+
+    def answered(self, request_id: str, *, verb: str, done: bool, words: str, now: float) -> None:
+        """A request of a person was carried out or refused; the event is the answer."""
+        with self._store.transaction() as db:
+            tell(db, now, "daemon", request_id, "done" if done else "refused", cause=verb, detail=words)
+
+    def is_answered(self, request_id: str) -> bool:
+        """Whether a request was answered already (a crash may have left its file)."""
+        with self._store.reading() as db:
+            query = "select 1 from events where subject = 'daemon' and subject_id = ?"
+            return db.execute(query, (request_id,)).fetchone() is not None
+
+    def last_event(self) -> int:
+        """The number of the newest event."""
+        with self._store.reading() as db:
+            number: int = db.execute("select coalesce(max(id), 0) from events").fetchone()[0]
+        return number
+
+    def events_since(self, number: int) -> list[dict[str, Any]]:
+        """Every event after `number`, oldest first, with the path of the file it is about."""
+        with self._store.reading() as db:
+            rows = db.execute(
+                "select e.*, f.path, f.folder from events e "
+                "left join files f on e.subject = 'file' and f.id = cast(e.subject_id as integer) "
+                "where e.id > ? order by e.id",
+                (number,),
+            ).fetchall()
+        return [dict(row) for row in rows]

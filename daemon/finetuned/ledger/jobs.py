@@ -1,0 +1,217 @@
+"""The jobs' book: sealed, claimed, given up, put away, tried again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from finetuned.ledger.rows import end_session, file_of, job_of, move_file, move_job, place, tell, update
+from finetuned.ledger.store import Store
+from finetuned.lifecycle import FileState, JobState, SessionState
+from finetuned.model import File, Job, Value, iso
+
+
+class Left(Value, frozen=True):
+    """A file that leaves its job before it is sent, what it becomes, and why."""
+
+    file: File
+    became: FileState
+    reason: str
+    location: str | None
+    due_at: float | None = None
+
+
+class JobBook:
+    """Commands and questions about jobs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def seal(self, job_id: str, folder: str, group: str, file_ids: Sequence[int], now: float) -> bool:
+        """Make the job `job_id` of these waiting files; False if the id is taken."""
+        with self._store.transaction() as db:
+            if db.execute("select 1 from jobs where id = ?", (job_id,)).fetchone():
+                return False
+            marks = ", ".join("?" * len(file_ids))
+            rows = db.execute(f"select * from files where id in ({marks})", tuple(file_ids))
+            files = [file_of(row) for row in rows]
+            size = sum(f.content.bytes for f in files if f.content)
+            db.execute(
+                'insert into jobs (id, folder, state, "group", files, bytes, created_at) values (?, ?, ?, ?, ?, ?, ?)',
+                (job_id, folder, str(JobState.QUEUED), group, len(files), size, iso(now)),
+            )
+            tell(db, now, "job", job_id, JobState.QUEUED, cause="sealed", job_id=job_id)
+            for file in files:
+                move_file(db, now, file, FileState.PACKED, cause="sealed", job_id=job_id, reason=None)
+                if file.content:
+                    db.execute(
+                        "delete from again where folder = ? and sha256 = ?",
+                        (file.folder, file.content.sha256),
+                    )
+        return True
+
+    def claimed(self, job: Job, laid: Iterable[tuple[File, str]], left: Iterable[Left], now: float) -> None:
+        """The claim is over: where each file lies now, and which left the job. An empty job is cancelled."""
+        with self._store.transaction() as db:
+            for file, location in laid:
+                text, b64 = place(location)
+                update(db, "files", file.id, file.version, location=text, location_b64=b64)
+            for leaver in left:
+                _leave(db, leaver, now)
+            count, size = db.execute(
+                "select count(*), coalesce(sum(bytes), 0) from files where job_id = ? and state = 'packed'",
+                (job.id,),
+            ).fetchone()
+            if count:
+                update(db, "jobs", job.id, job.version, claimed_at=iso(now), files=count, bytes=size)
+                tell(db, now, "job", job.id, job.state, was=job.state, cause="claimed", job_id=job.id)
+                return
+            reason = "no file was left in it"
+            columns = {"reason": reason, "finished_at": iso(now), "files": 0, "bytes": 0, "put_away": 0}
+            move_job(db, now, job, JobState.CANCELLED, cause="emptied", detail=reason, **columns)
+
+    def wished(self, job: Job, wish: str, now: float) -> None:
+        """Remember that a person wants the job given up (`cancel`), and its session gone too (`delete`).
+
+        A wish is no change of state: it neither needs nor moves the version, so that no request under way gets lost.
+        """
+        with self._store.transaction() as db:
+            db.execute("update jobs set wish = ? where id = ?", (wish, job.id))
+            tell(db, now, "job", job.id, job.state, was=job.state, cause=wish, job_id=job.id)
+
+    def cancelled(self, job: Job, reason: str, now: float) -> None:
+        """Give the job up: its files failed, its session is to be removed from the server."""
+        with self._store.transaction() as db:
+            end_session(db, now, job.id, SessionState.ENDED, cause="cancel", reason=reason, discard=True)
+            fail_files(db, now, job, f"its job was cancelled: {reason}")
+            columns = {"reason": reason, "finished_at": iso(now), "due_at": None, "tries": 0, "put_away": 0}
+            move_job(db, now, job, JobState.CANCELLED, cause="cancel", detail=reason, stage=None, **columns)
+
+    def discard_ended(self, job: Job, now: float) -> bool:
+        """An ended job's session and tuned model are to go from the server; False if there is none."""
+        with self._store.transaction() as db:
+            done = db.execute(
+                "update sessions set discard = 1, due_at = null, version = version + 1 "
+                "where job_id = ? and session_id is not null",
+                (job.id,),
+            )
+            if done.rowcount:
+                tell(db, now, "job", job.id, job.state, was=job.state, cause="delete", job_id=job.id)
+            return done.rowcount > 0
+
+    def queued_again(self, job: Job, now: float) -> None:
+        """A failed or cancelled job is tried again, by a person's wish: its files are claimed anew."""
+        with self._store.transaction() as db:
+            for file in _files(db, job.id, "failed", "barren"):
+                columns: dict[str, Any] = {"reason": None, "finished_at": None, "pairs": None, "put_away": 1}
+                move_file(db, now, file, FileState.PACKED, cause="retry", **columns)
+            count = db.execute(
+                "select count(*) from files where job_id = ? and state = 'packed'", (job.id,)
+            ).fetchone()[0]
+            fresh: dict[str, Any] = {
+                "reason": None,
+                "finished_at": None,
+                "claimed_at": None,
+                "session_id": None,
+                "stage": None,
+                "progress": None,
+                "due_at": None,
+                "wish": None,
+                "missing_since": None,
+                "restarts": 0,
+                "tries": 0,
+                "unanswered": 0,
+                "put_away": 1,
+                "files": count,
+                "attempts_before": job.attempt,
+            }
+            move_job(db, now, job, JobState.QUEUED, cause="retry", **fresh)
+
+    def laid(self, places: Iterable[tuple[File, str | None]]) -> None:
+        """Where the files of an ended job lie now; more is to be written, so the job is not put away yet."""
+        with self._store.transaction() as db:
+            for file, location in places:
+                text, b64 = place(location)
+                update(db, "files", file.id, file.version, location=text, location_b64=b64, put_away=1)
+
+    def put_away(self, job: Job, now: float) -> None:
+        """All is where it belongs."""
+        with self._store.transaction() as db:
+            update(db, "jobs", job.id, job.version, put_away=1, due_at=None, tries=0)
+            tell(db, now, "job", job.id, job.state, was=job.state, cause="put_away", job_id=job.id)
+
+    def try_later(self, job: Job, due_at: float, words: str | None, now: float) -> None:
+        """What was due failed for a passing reason; it is due again later, in the same state."""
+        with self._store.transaction() as db:
+            update(db, "jobs", job.id, job.version, due_at=iso(due_at), tries=job.tries + 1)
+            if words and job.tries == 0:
+                tell(
+                    db,
+                    now,
+                    "job",
+                    job.id,
+                    job.state,
+                    was=job.state,
+                    cause="held_up",
+                    detail=words,
+                    job_id=job.id,
+                )
+
+    def get(self, job_id: str) -> Job | None:
+        """One job by its id."""
+        with self._store.reading() as db:
+            row = db.execute("select * from jobs where id = ?", (job_id,)).fetchone()
+        return None if row is None else job_of(row)
+
+    def open(self) -> list[Job]:
+        """Every job that is not at its end, and every ended one that is not put away, oldest first."""
+        with self._store.reading() as db:
+            rows = db.execute(
+                "select * from jobs where finished_at is null or put_away = 0 order by created_at, id"
+            ).fetchall()
+        return [job_of(row) for row in rows]
+
+    def files(self, job_id: str) -> list[File]:
+        """Every file of a job, in the order of the upload."""
+        with self._store.reading() as db:
+            return _files(db, job_id)
+
+    def failed_since(self, moment: float) -> bool:
+        """Whether a job failed at or after `moment`."""
+        with self._store.reading() as db:
+            query = "select 1 from jobs where state = 'failed' and finished_at >= ? limit 1"
+            return db.execute(query, (iso(moment),)).fetchone() is not None
+
+
+def _files(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:
+    rows = db.execute("select * from files where job_id = ? order by id", (job_id,)).fetchall()
+    return [file_of(row) for row in rows if not states or row["state"] in states]
+
+
+def fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> None:
+    """Every packed file of the job failed, for this reason; it is still to be put away."""
+    for file in _files(db, job.id, "packed"):
+        columns = {"reason": reason, "finished_at": iso(now), "put_away": 0}
+        move_file(db, now, file, FileState.FAILED, cause="job_ended", detail=reason, **columns)
+
+
+def _leave(db: sqlite3.Connection, leaver: Left, now: float) -> None:
+    text, b64 = place(leaver.location)
+    ended = leaver.became is FileState.VANISHED
+    move_file(
+        db,
+        now,
+        leaver.file,
+        leaver.became,
+        cause="left_job",
+        detail=leaver.reason,
+        job_id=None,
+        upload_name=None,
+        location=text,
+        location_b64=b64,
+        reason=None if leaver.became is FileState.SETTLING else leaver.reason,
+        due_at=None if leaver.due_at is None else iso(leaver.due_at),
+        tries=leaver.file.tries + 1,
+        finished_at=iso(now) if ended else None,
+    )

@@ -1,0 +1,245 @@
+"""The reader's side of the ledger: what commands show, and what `job.json` holds.
+
+1. A reader opens the file read-only and needs no right to write; where there is no journal beside it, it may be opened
+   as immutable, so that a copy on a read-only disk is readable too.
+2. Every dictionary here is one of the interface's JSON objects: all its keys, always.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+from finetuned.errors import LedgerError, LedgerMissing, LedgerNewer
+from finetuned.ledger.rows import place
+from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
+from finetuned.model import iso
+
+Row = dict[str, Any]
+
+_JOB: Final = (
+    "id, folder, state, files, bytes, pairs, session_id, stage, progress, attempt, restarts, "
+    "created_at, submitted_at, finished_at, reason, lora_dir"
+)
+_FILE: Final = (
+    "id, path, path_b64, location, location_b64, folder, state, job_id, sha256, coalesce(bytes, size) as bytes, pairs, "
+    "reason, seen_at, ready_at, finished_at, upload_name"
+)
+_PAIR: Final = (
+    "p.job_id, p.session_id, f.path as file, f.path_b64 as file_b64, p.ordinal, p.question, p.answer, "
+    "p.raw_question, p.raw_answer"
+)
+_EVENT: Final = "id, at, subject, subject_id, was, became, cause, detail"
+
+
+class Reader:
+    """Questions to the ledger; safe beside a running daemon."""
+
+    def __init__(self, db: sqlite3.Connection, path: str) -> None:
+        self._db = db
+        self.path = path
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Open the ledger at `path` for reading. Raises LedgerMissing, LedgerNewer, LedgerError."""
+        if not os.path.exists(path):
+            raise LedgerMissing(
+                f"there is no ledger at {path} yet", remedy="start the daemon with `finetuned run`; it makes one"
+            )
+        try:
+            db = _connect(path)
+            version = db.execute("pragma user_version").fetchone()[0]
+            if db.execute("pragma application_id").fetchone()[0] != APPLICATION_ID:
+                db.close()
+                raise LedgerError(f"{path} is no ledger of finetuned", remedy="name the right file in [ledger] path")
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger {path} cannot be read: {error}") from error
+        if version > SCHEMA_VERSION:
+            db.close()
+            raise LedgerNewer(f"the ledger {path} was written by a newer finetuned", remedy="install that version")
+        return cls(db, path)
+
+    @classmethod
+    def over(cls, db: sqlite3.Connection, path: str) -> Self:
+        """A reader over a connection that somebody else opened and closes."""
+        return cls(db, path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for the audit."""
+        return self._db
+
+    def jobs(self, *, state: str | None = None, folder: str | None = None, since: float | None = None) -> Iterator[Row]:
+        """Every job, oldest first."""
+        return self._rows(
+            f"select {_JOB} from jobs where (?1 is null or state = ?1) and (?2 is null or folder = ?2) "
+            "and (?3 is null or created_at >= ?3) order by created_at, id",
+            state,
+            folder,
+            None if since is None else iso(since),
+        )
+
+    def job(self, job_id: str) -> Row | None:
+        """One job with everything about it; null if there is none."""
+        job = next(self._rows(f"select {_JOB} from jobs where id = ?", job_id), None)
+        if job is None:
+            return None
+        sessions = self._rows(
+            "select attempt, marker, state, session_id, url, dialect, name, lora_dir, reason, intent_at, known_at, "
+            "ended_at from sessions where job_id = ? order by id",
+            job_id,
+        )
+        turns = self._rows(
+            "select i.session_id, i.id, i.creator, i.mode, i.state, i.stage, i.message, i.status, i.error, i.progress, "
+            "i.finished, i.lora_dir, i.created, i.updated, i.completed, i.looked_at from interactions i "
+            "join sessions s on s.session_id = i.session_id where s.job_id = ? order by s.id, i.ordinal",
+            job_id,
+        )
+        return job | {
+            "file_list": list(self.files(job=job_id)),
+            "sessions": list(sessions),
+            "interactions": [turn | {"finished": bool(turn["finished"])} for turn in turns],
+            "events": list(self.events(job=job_id)),
+        }
+
+    def files(self, *, state: str | None = None, job: str | None = None) -> Iterator[Row]:
+        """Every file, in the order they were seen."""
+        rows = self._rows(
+            f"select {_FILE} from files where (?1 is null or state = ?1) and (?2 is null or job_id = ?2) order by id",
+            state,
+            job,
+        )
+        return (_file(row) for row in rows)
+
+    def at_place(self, path: str) -> list[Row]:
+        """Every file that was dropped at `path`, or lies there now, newest first; with its `id` and `due_at`."""
+        text, b64 = place(path)
+        rows = self._rows(
+            f"select {_FILE}, due_at from files where (path = ?1 and path_b64 is ?2) "
+            "or (location = ?1 and location_b64 is ?2) order by id desc",
+            text,
+            b64,
+        )
+        return [_file(row) | {"id": row["id"], "due_at": row["due_at"]} for row in rows]
+
+    def pairs(self, *, job: str | None = None, path: str | None = None, words: str | None = None) -> Iterator[Row]:
+        """Every pair, by job and ordinal; `words` searches questions and answers, best first."""
+        text, b64 = place(path)
+        where = (
+            "(?1 is null or p.job_id = ?1) and (?2 is null or (f.path = ?2 and f.path_b64 is ?3) "
+            "or (f.location = ?2 and f.location_b64 is ?3))"
+        )
+        tables = "from qa_pairs p left join files f on f.id = p.file_id join jobs j on j.id = p.job_id"
+        if words is None:
+            query = f"select {_PAIR} {tables} where {where} order by j.created_at, p.job_id, p.ordinal"
+            rows = self._rows(query, job, text, b64)
+        else:
+            query = (
+                f"select {_PAIR} {tables} join qa_pairs_fts on qa_pairs_fts.rowid = p.id "
+                f"where {where} and qa_pairs_fts match ?4 order by qa_pairs_fts.rank, p.id"
+            )
+            rows = self._rows(query, job, text, b64, _terms(words))
+        return (_drop_null(row, "file_b64") for row in rows)
+
+    def events(self, *, job: str | None = None, after: int = 0) -> Iterator[Row]:
+        """What happened, oldest first; `after` an event's id."""
+        return self._rows(
+            f"select {_EVENT} from events where id > ?1 and (?2 is null or job_id = ?2 "
+            "or (subject = 'job' and subject_id = ?2)) order by id",
+            after,
+            job,
+        )
+
+    def history(self, file_id: int) -> list[Row]:
+        """What happened to one file."""
+        query = f"select {_EVENT} from events where subject = 'file' and subject_id = ? order by id"
+        return list(self._rows(query, str(file_id)))
+
+    def answer(self, request_id: str) -> Row | None:
+        """The event that answers a request, once there is one."""
+        query = f"select {_EVENT} from events where subject = 'daemon' and subject_id = ?"
+        return next(self._rows(query, request_id), None)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state that has any."""
+        return {row["state"]: row["n"] for row in self._rows("select state, count(*) as n from jobs group by state")}
+
+    def folders(self) -> dict[str, Row]:
+        """By folder: its state, and how many files settle and wait, since when."""
+        rows = self._rows(
+            "select name, state, since, "
+            "(select count(*) from files f where f.folder = name and f.state = 'settling') as settling, "
+            "(select count(*) from files f where f.folder = name and f.state = 'waiting') as waiting, "
+            "(select min(ready_at) from files f where f.folder = name and f.state = 'waiting') as oldest from folders"
+        )
+        return {row["name"]: row for row in rows}
+
+    def server(self, url: str) -> Row:
+        """What is known of the server at `url`."""
+        query = "select dialect, reachable, paused_because, last_error from servers where url = ?"
+        row = next(self._rows(query, url), None)
+        if row is None:
+            return {"dialect": None, "reachable": None, "paused_because": None, "last_error": None}
+        return row | {"reachable": None if row["reachable"] is None else bool(row["reachable"])}
+
+    def daemon(self) -> Row | None:
+        """The daemon that started last."""
+        return next(self._rows("select pid, since, version from daemon"), None)
+
+    def schema_version(self) -> int:
+        """The schema's number."""
+        number: int = self._db.execute("pragma user_version").fetchone()[0]
+        return number
+
+    def _rows(self, query: str, *values: object) -> Iterator[Row]:
+        try:
+            for row in self._db.execute(query, values):
+                yield dict(row)
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger {self.path} cannot be read: {error}") from error
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    address = f"file:{quote(path)}?mode=ro"
+    try:
+        db = sqlite3.connect(address, uri=True)
+        db.execute("select 1 from sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        if os.path.exists(f"{path}-wal"):
+            raise
+        db = sqlite3.connect(f"{address}&immutable=1", uri=True)
+    db.row_factory = sqlite3.Row
+    db.execute("pragma busy_timeout = 5000")
+    db.execute("pragma trusted_schema = off")
+    return db
+
+
+def _file(row: Row) -> Row:
+    row.pop("id", None)
+    row.pop("due_at", None)
+    return _drop_null(_drop_null(row, "path_b64"), "location_b64")
+
+
+def _drop_null(row: Row, key: str) -> Row:
+    """The exact bytes of a path come only with a path that is not UTF-8."""
+    if row.get(key) is None:
+        row.pop(key, None)
+    return row
+
+
+def _terms(words: str) -> str:
+    """Words that people type, as a full-text query: each one quoted, all of them wanted."""
+    return " ".join('"' + word.replace('"', '""') + '"' for word in words.split()) or '""'

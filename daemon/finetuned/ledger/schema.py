@@ -1,0 +1,258 @@
+"""The ledger's tables, as numbered migrations.
+
+1. A migration is never edited once it was released; a change is a new one.
+2. CHECKs tie columns to states, partial unique indexes make rules physical: the audit asks for what SQL cannot hold.
+3. The full-text index is filled by hand: pairs are only ever added, and a trigger would need a trusted schema.
+4. A path is stored as text for people (`path`) and, only where that text is not exact, as its bytes (`path_b64`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+from sqlite_utils import Database, Migrations
+
+from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, SessionState
+
+APPLICATION_ID: Final = 0x66_74_6E_64  # "ftnd"
+SCHEMA_VERSION: Final = 1
+
+migrations = Migrations("finetuned")
+
+
+def _of(states: Iterable[StrEnum]) -> str:
+    return "(" + ", ".join(f"'{s}'" for s in sorted(states)) + ")"
+
+
+JOBS: Final = f"""
+create table jobs (
+  id text primary key,
+  folder text not null,
+  state text not null check (state in {_of(JobState)}),
+  reason text,
+  "group" text not null default '',
+  stage text,
+  progress integer,
+  files integer not null check (files >= 0),
+  bytes integer not null check (bytes >= 0),
+  pairs integer,
+  attempt integer not null default 0,
+  attempts_before integer not null default 0 check (attempts_before <= attempt),
+  restarts integer not null default 0,
+  tries integer not null default 0,
+  unanswered integer not null default 0,
+  session_id text,
+  lora_dir text,
+  wish text check (wish in ('cancel', 'delete')),
+  created_at text not null,
+  claimed_at text,
+  submitted_at text,
+  finished_at text,
+  due_at text,
+  moved_at text,
+  missing_since text,
+  put_away integer not null default 1 check (put_away in (0, 1)),
+  version integer not null default 1,
+  check ((state in {_of(JOB_ENDS)}) = (finished_at is not null)),
+  check (state != 'running' or session_id is not null),
+  check (state not in ('submitting', 'doubtful', 'running') or (attempt > 0 and claimed_at is not null)),
+  check (state not in ('partial', 'failed', 'cancelled') or reason is not null),
+  check (put_away = 1 or state in {_of(JOB_ENDS)})
+) strict
+"""
+
+FILES: Final = f"""
+create table files (
+  id integer primary key,
+  folder text not null,
+  path text not null,
+  path_b64 text,
+  location text,
+  location_b64 text,
+  state text not null check (state in {_of(FileState)}),
+  reason text,
+  "group" text not null default '',
+  size integer,
+  mtime_ns integer,
+  ctime_ns integer,
+  inode integer,
+  sha256 text check (length(sha256) = 64),
+  bytes integer,
+  sent_bytes integer,
+  job_id text references jobs (id),
+  upload_name text,
+  document_id text,
+  pairs integer,
+  seen_at text not null,
+  ready_at text,
+  finished_at text,
+  due_at text,
+  tries integer not null default 0,
+  put_away integer not null default 1 check (put_away in (0, 1)),
+  version integer not null default 1,
+  check (state not in ('packed', 'learned', 'barren', 'failed') or job_id is not null),
+  check (state not in ('packed', 'learned', 'barren', 'duplicate') or sha256 is not null),
+  check (state != 'waiting' or sha256 is not null or reason is not null),
+  check ((state in {_of(FILE_ENDS)}) = (finished_at is not null)),
+  check (state not in ('refused', 'barren', 'failed', 'duplicate') or reason is not null),
+  check (state not in ('settling', 'waiting', 'packed') or location is not null),
+  check (state != 'learned' or pairs > 0)
+) strict
+"""
+
+SESSIONS: Final = f"""
+create table sessions (
+  id integer primary key,
+  job_id text not null references jobs (id),
+  attempt integer not null check (attempt > 0),
+  marker text not null,
+  state text not null check (state in {_of(SessionState)}),
+  session_id text,
+  url text not null,
+  dialect text not null,
+  name text,
+  asked_id text,
+  entity_id text,
+  lora_dir text,
+  reason text,
+  intent_at text not null,
+  known_at text,
+  ended_at text,
+  discard integer not null default 0 check (discard in (0, 1)),
+  due_at text,
+  tries integer not null default 0,
+  version integer not null default 1,
+  check (state not in ('live', 'trained', 'twin') or session_id is not null),
+  check ((state in ('intended', 'live')) = (ended_at is null))
+) strict
+"""
+
+OTHERS: Final = (
+    """
+    create table interactions (
+      session_id text not null,
+      id text not null,
+      ordinal integer not null,
+      creator text not null,
+      mode text not null,
+      state text not null,
+      stage text not null,
+      message text not null,
+      status text not null,
+      error text not null,
+      progress integer not null,
+      finished integer not null,
+      lora_dir text not null,
+      created text not null,
+      updated text not null,
+      completed text not null,
+      chunks integer not null,
+      limited integer not null,
+      looked_at text not null,
+      primary key (session_id, id)
+    ) strict
+    """,
+    """
+    create table qa_pairs (
+      id integer primary key,
+      job_id text not null references jobs (id),
+      session_id text not null,
+      file_id integer references files (id),
+      ordinal integer not null check (ordinal > 0),
+      question text not null,
+      answer text not null,
+      raw_question text not null,
+      raw_answer text not null
+    ) strict
+    """,
+    """
+    create table events (
+      id integer primary key,
+      at text not null,
+      subject text not null check (subject in ('file', 'job', 'session', 'folder', 'server', 'daemon')),
+      subject_id text not null,
+      was text,
+      became text not null,
+      cause text,
+      detail text,
+      job_id text
+    ) strict
+    """,
+    """
+    create table servers (
+      url text primary key,
+      dialect text,
+      reachable integer,
+      paused_because text,
+      last_error text,
+      tries integer not null default 0,
+      next_try_at text
+    ) strict
+    """,
+    """
+    create table folders (
+      name text primary key,
+      path text not null,
+      path_b64 text,
+      state text not null check (state in ('watched', 'paused', 'away')),
+      flush_before text,
+      since text not null
+    ) strict
+    """,
+    "create table again (folder text not null, sha256 text not null, primary key (folder, sha256)) strict",
+    """
+    create table daemon (
+      id integer primary key check (id = 1),
+      pid integer not null,
+      since text not null,
+      version text not null
+    ) strict
+    """,
+    (
+        "create unique index one_open_file_a_place on files (location, coalesce(location_b64, '')) "
+        "where state in ('settling', 'waiting')"
+    ),
+    "create unique index equals_never_share_a_job on files (job_id, sha256) where state = 'packed'",
+    "create unique index one_upload_name_a_job on files (job_id, upload_name) where state = 'packed'",
+    "create unique index one_live_session_a_job on sessions (job_id) where state in ('intended', 'live')",
+    "create unique index one_job_a_session on sessions (session_id) where session_id is not null",
+    "create unique index one_ordinal_a_pair on qa_pairs (job_id, ordinal)",
+    "create index files_by_job on files (job_id)",
+    "create index files_by_path on files (path)",
+    "create index files_by_location on files (location)",
+    "create index open_files on files (folder, state) where state in ('settling', 'waiting')",
+    "create index files_to_put_away on files (id) where put_away = 0",
+    "create index contents on files (folder, sha256) where state in ('learned', 'packed')",
+    "create index open_jobs_first on jobs (created_at) where finished_at is null or put_away = 0",
+    "create index jobs_by_age on jobs (created_at)",
+    "create index pairs_by_file on qa_pairs (file_id)",
+    "create index events_by_subject on events (subject, subject_id)",
+    "create index events_by_job on events (job_id)",
+    f"""
+    create view finished_jobs as
+      select id as job_id, folder, state, session_id, lora_dir, files, pairs, created_at, submitted_at, finished_at,
+        reason
+      from jobs where state in {_of(JOB_ENDS)}
+    """,
+    f"""
+    create view open_jobs as
+      select id as job_id, folder, state, stage, progress, session_id, attempt, files, created_at, submitted_at,
+        due_at, reason
+      from jobs where state not in {_of(JOB_ENDS)}
+    """,
+    """
+    create view pairs_with_source as
+      select p.job_id, f.path, p.ordinal, p.question, p.answer
+      from qa_pairs p left join files f on f.id = p.file_id
+    """,
+)
+
+
+@migrations()
+def m001_first(db: Database) -> None:
+    """All tables, views and indexes of the first release."""
+    for statement in (JOBS, FILES, SESSIONS, *OTHERS):
+        db.execute(statement)
+    db["qa_pairs"].enable_fts(["question", "answer"], create_triggers=False, tokenize="porter unicode61")  # type: ignore[union-attr]

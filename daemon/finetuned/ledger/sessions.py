@@ -1,0 +1,381 @@
+"""The sessions' book: each attempt at a job, from the intent to the verdict."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from finetuned.ledger.jobs import fail_files
+from finetuned.ledger.rows import end_session, file_of, job_of, move_file, move_job, session_of, tell, update
+from finetuned.ledger.store import Store
+from finetuned.lifecycle import JobState, SessionState
+from finetuned.model import File, Job, Pair, Session, SessionView, iso
+from finetuned.verdict import JobVerdict, document_of, standing
+
+
+class SessionBook:
+    """Commands and questions about attempts, looks and pairs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def begin_attempt(
+        self, job: Job, *, url: str, dialect: str, names: Mapping[int, str], now: float
+    ) -> tuple[Job, list[File]]:
+        """The intent to send: attempt, marker and upload names (by file id) are in the ledger before the request."""
+        with self._store.transaction() as db:
+            attempt = job.attempt + 1
+            for file_id, name in names.items():
+                db.execute(
+                    "update files set upload_name = ?, version = version + 1 where id = ? and job_id = ?",
+                    (name, file_id, job.id),
+                )
+            db.execute(
+                "insert into sessions (job_id, attempt, marker, state, url, dialect, intent_at) "
+                "values (?, ?, ?, 'intended', ?, ?, ?)",
+                (job.id, attempt, f"{job.id}.{attempt}", url, dialect, iso(now)),
+            )
+            fresh: dict[str, Any] = {"submitted_at": iso(now), "due_at": None, "stage": "uploading", "progress": 0}
+            move_job(
+                db,
+                now,
+                job,
+                JobState.SUBMITTING,
+                cause="intent",
+                attempt=attempt,
+                restarts=0,
+                reason=None,
+                **fresh,
+            )
+            return _read(db, job.id)
+
+    def adopt(self, job: Job, view: SessionView, *, due_at: float, cause: str, now: float) -> None:
+        """The server has it: the session is known, its job runs."""
+        with self._store.transaction() as db:
+            asked = view.asked
+            row = _open_session(db, job.id)
+            update(
+                db,
+                "sessions",
+                row["id"],
+                row["version"],
+                state=str(SessionState.LIVE),
+                session_id=view.id,
+                name=view.name,
+                asked_id=asked.id if asked else None,
+                known_at=iso(now),
+            )
+            tell(db, now, "session", view.id, "live", was=row["state"], cause=cause, job_id=job.id)
+            _look(db, view, now)
+            tuning = view.tuning
+            fresh = {"stage": tuning.stage or tuning.state if tuning else None, "progress": 0, "tries": 0}
+            columns = {
+                "session_id": view.id,
+                "due_at": iso(due_at),
+                "moved_at": iso(now),
+                "missing_since": None,
+            }
+            move_job(
+                db,
+                now,
+                job,
+                JobState.RUNNING,
+                cause=cause,
+                detail=view.id,
+                unanswered=0,
+                reason=None,
+                **columns,
+                **fresh,
+            )
+
+    def reply_lost(self, job: Job, reason: str, *, answered: bool, due_at: float, now: float) -> None:
+        """The request may have taken effect: the job is doubtful. `answered`: a 5xx came back."""
+        with self._store.transaction() as db:
+            columns = {"reason": reason, "due_at": iso(due_at), "unanswered": job.unanswered + int(answered)}
+            move_job(
+                db,
+                now,
+                job,
+                JobState.DOUBTFUL,
+                cause="reply_lost",
+                detail=reason,
+                stage=None,
+                tries=0,
+                **columns,
+            )
+
+    def unsent(
+        self, job: Job, reason: str, *, cause: str, due_at: float | None, now: float, claim_again: bool = False
+    ) -> None:
+        """No session came of the attempt, surely: the job is queued again and the attempt cost nothing.
+
+        `claim_again`: its files are no longer what they were; the claim finds out which leave the job.
+        """
+        with self._store.transaction() as db:
+            end_session(db, now, job.id, SessionState.UNSENT, cause=cause, reason=reason)
+            due = None if due_at is None else iso(due_at)
+            columns: dict[str, Any] = {"attempt": job.attempt - 1, "reason": reason, "due_at": due}
+            columns["tries"] = job.tries + 1
+            if claim_again:
+                columns["claimed_at"] = None
+            move_job(
+                db,
+                now,
+                job,
+                JobState.QUEUED,
+                cause=cause,
+                detail=reason,
+                stage=None,
+                progress=None,
+                **columns,
+            )
+
+    def failed(self, job: Job, reason: str, *, cause: str, now: float) -> None:
+        """The attempt ended, and no other is allowed: the job failed, its files with it."""
+        with self._store.transaction() as db:
+            state = SessionState.UNSENT if job.session_id is None else SessionState.ENDED
+            end_session(db, now, job.id, state, cause=cause, reason=reason)
+            fail_files(db, now, job, f"its job failed: {reason}")
+            columns = {"reason": reason, "finished_at": iso(now), "due_at": None, "tries": 0, "put_away": 0}
+            move_job(db, now, job, JobState.FAILED, cause=cause, detail=reason, stage=None, **columns)
+
+    def next_attempt(self, job: Job, reason: str, *, cause: str, discard: bool, now: float) -> None:
+        """The session is given up; the job is queued for another one. `discard`: it is to go from the server."""
+        with self._store.transaction() as db:
+            end_session(db, now, job.id, SessionState.ENDED, cause=cause, reason=reason, discard=discard)
+            fresh = {"session_id": None, "stage": None, "progress": None, "due_at": None, "tries": 0}
+            columns = {"reason": reason, "missing_since": None, "restarts": 0}
+            move_job(db, now, job, JobState.QUEUED, cause=cause, detail=reason, **columns, **fresh)
+
+    def looked(self, job: Job, view: SessionView, *, stage: str, due_at: float, moved: bool, now: float) -> None:
+        """A look: the interactions are updated in place; progress is no event, a new stage is told."""
+        with self._store.transaction() as db:
+            _look(db, view, now)
+            tuning = view.tuning
+            columns = {"due_at": iso(due_at), "stage": stage, "progress": tuning.progress if tuning else None}
+            if moved:
+                columns["moved_at"] = iso(now)
+            update(db, "jobs", job.id, job.version, tries=0, missing_since=None, **columns)
+            if stage != job.stage:
+                tell(
+                    db,
+                    now,
+                    "job",
+                    job.id,
+                    job.state,
+                    was=job.state,
+                    cause="stage",
+                    detail=stage,
+                    job_id=job.id,
+                )
+
+    def uploading(self, job: Job, percent: int) -> None:
+        """How far an upload is: for those who watch; neither an event nor guarded."""
+        with self._store.transaction() as db:
+            db.execute(
+                "update jobs set progress = ? where id = ? and state = 'submitting' and attempt = ?",
+                (percent, job.id, job.attempt),
+            )
+
+    def missing(self, job: Job, *, due_at: float, now: float) -> None:
+        """The server did not find the session: it is counted, and looked for again."""
+        with self._store.transaction() as db:
+            since = iso(job.missing_since or now)
+            update(db, "jobs", job.id, job.version, missing_since=since, tries=job.tries + 1, due_at=iso(due_at))
+            if job.missing_since is None:
+                tell(db, now, "job", job.id, job.state, was=job.state, cause="session_missing", job_id=job.id)
+
+    def restarted(self, job: Job, reason: str, *, due_at: float, now: float) -> None:
+        """The session is about to be restarted on the server."""
+        with self._store.transaction() as db:
+            columns = {"restarts": job.restarts + 1, "due_at": iso(due_at), "moved_at": iso(now)}
+            update(db, "jobs", job.id, job.version, **columns)
+            tell(
+                db,
+                now,
+                "job",
+                job.id,
+                job.state,
+                was=job.state,
+                cause="restart",
+                detail=reason,
+                job_id=job.id,
+            )
+
+    def not_restarted(self, job_id: str) -> None:
+        """The restart certainly never reached the server: it does not count."""
+        with self._store.transaction() as db:
+            db.execute("update jobs set restarts = restarts - 1, version = version + 1 where id = ?", (job_id,))
+
+    def finish(
+        self,
+        job: Job,
+        view: SessionView,
+        pairs: Sequence[Pair],
+        files: Sequence[File],
+        verdict: JobVerdict,
+        now: float,
+    ) -> None:
+        """The verdict: pairs, files, session and job in one commit; what is left is to put it away."""
+        with self._store.transaction() as db:
+            _look(db, view, now)
+            _write_pairs(db, job, view, pairs, files)
+            by_id = {file.id: file for file in files}
+            for said in verdict.files:
+                columns = {"pairs": said.pairs, "document_id": said.document, "reason": said.reason}
+                ended = {"finished_at": iso(now), "put_away": 0}
+                file = by_id[said.file_id]
+                move_file(db, now, file, said.state, cause="job_ended", detail=said.reason, **columns, **ended)
+            lora = view.lora_dir or (view.tuning.lora_dir if view.tuning else None) or None
+            end_session(db, now, job.id, SessionState.TRAINED, cause="trained", lora_dir=lora)
+            known = {
+                "pairs": len(pairs),
+                "lora_dir": lora,
+                "reason": verdict.reason,
+                "stage": None,
+                "progress": None,
+            }
+            ended = {"finished_at": iso(now), "put_away": 0}
+            fresh = {"due_at": None, "tries": 0}
+            move_job(db, now, job, verdict.state, cause="trained", detail=verdict.reason, **known, **ended, **fresh)
+
+    def keep_pairs(self, job: Job, view: SessionView, pairs: Sequence[Pair], files: Sequence[File], now: float) -> None:
+        """The pairs of a session that did not train: the server made them, so they are kept."""
+        with self._store.transaction() as db:
+            _look(db, view, now)
+            _write_pairs(db, job, view, pairs, files)
+
+    def twin(self, job: Job, view: SessionView, *, url: str, dialect: str, now: float) -> None:
+        """A second session with the job's marker: recorded, and removed from the server if it never trained."""
+        with self._store.transaction() as db:
+            discard = not view.lora_dir and standing(view) != "trained"
+            reason = "a second session of the same job turned up"
+            db.execute(
+                "insert or ignore into sessions "
+                "(job_id, attempt, marker, state, session_id, url, dialect, name, reason, intent_at, known_at, "
+                "ended_at, discard) values (?, ?, ?, 'twin', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    job.id,
+                    job.attempt,
+                    job.marker,
+                    view.id,
+                    url,
+                    dialect,
+                    view.name,
+                    reason,
+                    *[iso(now)] * 3,
+                    int(discard),
+                ),
+            )
+            tell(db, now, "session", view.id, "twin", cause="found", detail=reason, job_id=job.id)
+
+    def discarded(self, session: Session, now: float) -> None:
+        """The session is gone from the server."""
+        with self._store.transaction() as db:
+            db.execute(
+                "update sessions set discard = 0, due_at = null, version = version + 1 where session_id = ?",
+                (session.session_id,),
+            )
+            name = session.session_id or session.marker
+            tell(db, now, "session", name, "removed", was=session.state, cause="discard", job_id=session.job_id)
+
+    def discard_later(self, session: Session, due_at: float) -> None:
+        """The session could not be removed now."""
+        with self._store.transaction() as db:
+            db.execute(
+                "update sessions set due_at = ?, tries = tries + 1, version = version + 1 where session_id = ?",
+                (iso(due_at), session.session_id),
+            )
+
+    def of_job(self, job_id: str) -> Session | None:
+        """The job's session that is intended or live."""
+        with self._store.reading() as db:
+            row = db.execute(
+                "select * from sessions where job_id = ? and state in ('intended', 'live')", (job_id,)
+            ).fetchone()
+        return None if row is None else session_of(row)
+
+    def to_discard(self) -> list[Session]:
+        """Sessions that are to go from the server."""
+        with self._store.reading() as db:
+            return [session_of(row) for row in db.execute("select * from sessions where discard = 1 order by id")]
+
+    def known_ids(self) -> frozenset[str]:
+        """Every session id the ledger knows."""
+        with self._store.reading() as db:
+            rows = db.execute("select session_id from sessions where session_id is not null")
+            return frozenset(row["session_id"] for row in rows)
+
+
+def _open_session(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
+    row: sqlite3.Row = db.execute(
+        "select * from sessions where job_id = ? and state in ('intended', 'live')", (job_id,)
+    ).fetchone()
+    return row
+
+
+def _read(db: sqlite3.Connection, job_id: str) -> tuple[Job, list[File]]:
+    job = job_of(db.execute("select * from jobs where id = ?", (job_id,)).fetchone())
+    rows = db.execute("select * from files where job_id = ? and state = 'packed' order by id", (job_id,))
+    return job, [file_of(row) for row in rows]
+
+
+def _look(db: sqlite3.Connection, view: SessionView, now: float) -> None:
+    for ordinal, turn in enumerate(view.interactions, 1):
+        chunks = sum(len(c) for c in turn.chunks.values())
+        db.execute(
+            "insert or replace into interactions values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                view.id,
+                turn.id,
+                ordinal,
+                turn.creator,
+                turn.mode,
+                turn.state,
+                turn.stage,
+                turn.message,
+                turn.status,
+                turn.error,
+                turn.progress,
+                int(turn.finished),
+                turn.lora_dir,
+                turn.created,
+                turn.updated,
+                turn.completed,
+                chunks,
+                int(turn.limited),
+                iso(now),
+            ),
+        )
+
+
+def _write_pairs(
+    db: sqlite3.Connection, job: Job, view: SessionView, pairs: Sequence[Pair], files: Sequence[File]
+) -> None:
+    """The session's pairs, once: a repeat after a crash replaces nothing and adds nothing."""
+    if db.execute("select 1 from qa_pairs where session_id = ? limit 1", (view.id,)).fetchone():
+        return
+    first = db.execute("select coalesce(max(ordinal), 0) from qa_pairs where job_id = ?", (job.id,)).fetchone()[0]
+    db.executemany(
+        "insert into qa_pairs (job_id, session_id, file_id, ordinal, question, answer, raw_question, raw_answer) "
+        "values (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                job.id,
+                view.id,
+                document_of(p, view, files),
+                n,
+                p.question,
+                p.answer,
+                p.raw_question,
+                p.raw_answer,
+            )
+            for n, p in enumerate(pairs, first + 1)
+        ),
+    )
+    db.execute(
+        "insert into qa_pairs_fts (rowid, question, answer) "
+        "select id, question, answer from qa_pairs where job_id = ? and ordinal > ?",
+        (job.id, first),
+    )

@@ -1,0 +1,61 @@
+"""The writer's side of the ledger, as four books over one store.
+
+On a clean stop the journal goes back to DELETE mode, so that any reader can open the file alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import Self
+
+from finetuned.ledger.files import FileBook
+from finetuned.ledger.house import HouseBook
+from finetuned.ledger.jobs import JobBook
+from finetuned.ledger.sessions import SessionBook
+from finetuned.ledger.store import Store, connect, hold
+
+
+class Ledger:
+    """The writer's side of the ledger: one per file, held by a lock for as long as it is open."""
+
+    def __init__(self, path: str, db: sqlite3.Connection, lock: int) -> None:
+        self.path = path
+        self._db = db
+        self._lock = lock
+        store = Store(db)
+        self.files = FileBook(store)
+        self.jobs = JobBook(store)
+        self.sessions = SessionBook(store)
+        self.house = HouseBook(store)
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Open (or make) the ledger at `path`, hold its lock, bring its schema up to date.
+
+        Raises Held, LedgerNewer, LedgerError.
+        """
+        os.makedirs(os.path.dirname(path) or ".", mode=0o750, exist_ok=True)
+        lock = hold(path)
+        try:
+            db = connect(path)
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(path, db, lock)
+
+    def close(self) -> None:
+        """Let go of the ledger; its journal is folded in, so that the file stands alone."""
+        try:
+            self._db.execute("pragma journal_mode = delete")
+        except sqlite3.Error:  # a reader is at it: the -wal file stays, which is sound too
+            pass
+        finally:
+            self._db.close()
+            os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

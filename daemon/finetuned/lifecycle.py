@@ -1,0 +1,199 @@
+"""The state machines of files, jobs and sessions, as tables.
+
+1. A state is an adjective or a participle; its paragraph says what it means, who moves it on, and what
+   happens to it after a crash.
+2. A transition that is not in these tables cannot be written: the ledger asks `check_move` for each.
+3. The README's charts are generated from here; a test walks the tables (total, connected, every end reached).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from finetuned.errors import FinetunedError
+
+
+class FileState(StrEnum):
+    """What became of one file that was dropped."""
+
+    SETTLING = "settling"
+    WAITING = "waiting"
+    PACKED = "packed"
+    LEARNED = "learned"
+    BARREN = "barren"
+    REFUSED = "refused"
+    FAILED = "failed"
+    DUPLICATE = "duplicate"
+    VANISHED = "vanished"
+
+
+class JobState(StrEnum):
+    """Where one batch of files stands."""
+
+    QUEUED = "queued"
+    SUBMITTING = "submitting"
+    DOUBTFUL = "doubtful"
+    RUNNING = "running"
+    REVIEW = "review"
+    DONE = "done"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class SessionState(StrEnum):
+    """What one attempt at a job is on the server."""
+
+    INTENDED = "intended"
+    LIVE = "live"
+    TRAINED = "trained"
+    ENDED = "ended"
+    UNSENT = "unsent"
+    TWIN = "twin"
+
+
+FILE_WORDS: Final[Mapping[FileState, str]] = MappingProxyType(
+    {
+        FileState.SETTLING: (
+            "Seen, and perhaps still being written. The sweep moves it on once it has been unchanged for `settle` "
+            "and nobody has it open for writing. After a crash the quiet time is counted anew."
+        ),
+        FileState.WAITING: (
+            "Ready, read and hashed; waits for a job. The plan packs it, or names it a duplicate. It also rests here, "
+            "with its reason, when it cannot be read or moved, or while a twin of it is on its way."
+        ),
+        FileState.PACKED: (
+            "In a job, which decides what becomes of it. After a crash the claim is repeated until the file lies in "
+            "the job's folder, or has left the job with its reason."
+        ),
+        FileState.LEARNED: "Its job trained and it taught at least one pair. Put away in `done/`.",
+        FileState.BARREN: "Its job trained, it taught nothing. Put away in `failed/`; `retry` gives it another job.",
+        FileState.REFUSED: "It can never be sent as it is (not text, empty, too big). Put away in `failed/refused/`.",
+        FileState.FAILED: "Its job failed or was cancelled. Put away in `failed/`; `retry` tries again.",
+        FileState.DUPLICATE: "This folder has learned the same content already. Put away in `done/duplicates/`.",
+        FileState.VANISHED: "Gone before it was taken: somebody moved or removed it.",
+    }
+)
+
+JOB_WORDS: Final[Mapping[JobState, str]] = MappingProxyType(
+    {
+        JobState.QUEUED: (
+            "Sealed, waits for its turn. Its files are being claimed, or lie in `.processing/` already. After a crash "
+            "the claim is repeated, and the server is asked for it before it is sent."
+        ),
+        JobState.SUBMITTING: (
+            "The intent to send is in the ledger, the request is under way. Found so after a crash it is doubtful."
+        ),
+        JobState.DOUBTFUL: (
+            "The request may have taken effect, the answer is lost. Once `lost_answer_settle` is over the server's "
+            "sessions are searched for the job's marker: what is found is adopted, else the job is queued again."
+        ),
+        JobState.RUNNING: (
+            "The server has it; the daemon looks at it when due. A crash changes nothing. Once trained its stage is "
+            "`collecting` until its pairs are in."
+        ),
+        JobState.REVIEW: "Its pairs wait for a person before the training begins.",
+        JobState.DONE: "Trained; every file taught something and nothing was cut.",
+        JobState.PARTIAL: "Trained, but a chunk failed, a file taught nothing, or a quota cut the data.",
+        JobState.FAILED: "Not trained, or none of its files taught anything. `retry` queues it again.",
+        JobState.CANCELLED: "Given up by a person, or no file was left in it. `retry` queues it again.",
+    }
+)
+
+FILE_MOVES: Final[Mapping[FileState, frozenset[FileState]]] = MappingProxyType(
+    {
+        FileState.SETTLING: frozenset({FileState.WAITING, FileState.REFUSED, FileState.VANISHED}),
+        FileState.WAITING: frozenset(
+            {FileState.SETTLING, FileState.PACKED, FileState.REFUSED, FileState.DUPLICATE, FileState.VANISHED}
+        ),
+        FileState.PACKED: frozenset(
+            {
+                FileState.SETTLING,
+                FileState.WAITING,
+                FileState.LEARNED,
+                FileState.BARREN,
+                FileState.FAILED,
+                FileState.VANISHED,
+            }
+        ),
+        FileState.LEARNED: frozenset(),
+        FileState.BARREN: frozenset({FileState.WAITING, FileState.PACKED}),
+        FileState.REFUSED: frozenset({FileState.SETTLING}),
+        FileState.FAILED: frozenset({FileState.WAITING, FileState.PACKED}),
+        FileState.DUPLICATE: frozenset({FileState.SETTLING}),
+        FileState.VANISHED: frozenset(),
+    }
+)
+
+JOB_MOVES: Final[Mapping[JobState, frozenset[JobState]]] = MappingProxyType(
+    {
+        JobState.QUEUED: frozenset({JobState.SUBMITTING, JobState.CANCELLED}),
+        JobState.SUBMITTING: frozenset(
+            {JobState.RUNNING, JobState.DOUBTFUL, JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}
+        ),
+        JobState.DOUBTFUL: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}),
+        JobState.RUNNING: frozenset(
+            {
+                JobState.REVIEW,
+                JobState.QUEUED,
+                JobState.DONE,
+                JobState.PARTIAL,
+                JobState.FAILED,
+                JobState.CANCELLED,
+            }
+        ),
+        JobState.REVIEW: frozenset({JobState.RUNNING, JobState.CANCELLED}),
+        JobState.DONE: frozenset(),
+        JobState.PARTIAL: frozenset(),
+        JobState.FAILED: frozenset({JobState.QUEUED}),
+        JobState.CANCELLED: frozenset({JobState.QUEUED}),
+    }
+)
+
+SESSION_MOVES: Final[Mapping[SessionState, frozenset[SessionState]]] = MappingProxyType(
+    {
+        SessionState.INTENDED: frozenset({SessionState.LIVE, SessionState.UNSENT, SessionState.ENDED}),
+        SessionState.LIVE: frozenset({SessionState.TRAINED, SessionState.ENDED}),
+        SessionState.TRAINED: frozenset(),
+        SessionState.ENDED: frozenset(),
+        SessionState.UNSENT: frozenset(),
+        SessionState.TWIN: frozenset(),
+    }
+)
+
+FILE_ENDS: Final = frozenset(
+    {
+        FileState.LEARNED,
+        FileState.BARREN,
+        FileState.REFUSED,
+        FileState.FAILED,
+        FileState.DUPLICATE,
+        FileState.VANISHED,
+    }
+)
+JOB_ENDS: Final = frozenset({JobState.DONE, JobState.PARTIAL, JobState.FAILED, JobState.CANCELLED})
+#: jobs that hold, or may hold, a session on the server
+JOB_IN_FLIGHT: Final = frozenset({JobState.SUBMITTING, JobState.DOUBTFUL, JobState.RUNNING})
+
+
+AnyState = FileState | JobState | SessionState
+
+
+def moves_from(state: AnyState) -> frozenset[FileState] | frozenset[JobState] | frozenset[SessionState]:
+    """The states that `state` may become."""
+    match state:
+        case FileState():
+            return FILE_MOVES[state]
+        case JobState():
+            return JOB_MOVES[state]
+        case SessionState():
+            return SESSION_MOVES[state]
+
+
+def check_move(was: AnyState, became: AnyState) -> None:
+    """Raise if no table knows the way from `was` to `became`: a mistake of ours, never of the user."""
+    if type(was) is not type(became) or became not in moves_from(was):
+        raise FinetunedError(f"a {type(was).__name__} never goes from {was!s} to {became!s}")

@@ -1,0 +1,325 @@
+"""The nouns: what the rooms hand each other. Values only, frozen, no behaviour beyond reading themselves.
+
+1. An instant is a float: seconds since 1970-01-01 UTC. At the doors and in the ledger it is ISO 8601 text.
+2. A path is a `str` with surrogate escapes, absolute, exactly the bytes of the file system. `shown` makes it
+   safe for people; `path_b64` gives the exact bytes where the shown text is not exact.
+3. Sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from finetuned.lifecycle import FileState, JobState, SessionState
+
+#: the server makes nine prompts of each started 16 KiB of a file
+CHUNK_BYTES: Final = 16 * 1024
+PROMPTS_PER_CHUNK: Final = 9
+#: folders at the top of a drop folder that are ours
+DONE: Final = "done"
+FAILED: Final = "failed"
+PROCESSING: Final = ".processing"
+RESERVED: Final = frozenset({DONE, FAILED, PROCESSING})
+
+
+def chunks_of(size: int) -> int:
+    """How many chunks the server makes of `size` bytes of text: nine for each started 16 KiB."""
+    return PROMPTS_PER_CHUNK * max(1, -(-size // CHUNK_BYTES))
+
+
+def iso(at: float) -> str:
+    """An instant as ISO 8601 UTC with milliseconds, which sorts as text: `2026-11-23T05:23:11.042Z`."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def instant(text: str) -> float:
+    """The instant that an ISO 8601 text names; without a zone it is UTC. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def shown(path: str) -> str:
+    r"""`path` as one line of harmless text: control, format and non-UTF-8 characters appear escaped (`\x1b`)."""
+    if path.isprintable():
+        return path
+    return "".join(c if c.isprintable() else _escaped(c) for c in path)
+
+
+def _escaped(c: str) -> str:
+    if "\udc80" <= c <= "\udcff":  # how Python carries a byte that is not UTF-8
+        return f"\\x{ord(c) - 0xDC00:02x}"
+    return c.encode("unicode_escape").decode("ascii")
+
+
+def utf8_text(path: str) -> str:
+    r"""`path` as text that any database takes: bytes that are not UTF-8 appear as `\xNN`, all else is exact."""
+    return "".join(_escaped(c) if "\udc80" <= c <= "\udcff" else c for c in path)
+
+
+def path_b64(path: str) -> str | None:
+    """The exact bytes of a path that is not UTF-8, in base 64; null for all others."""
+    raw = path.encode("utf-8", "surrogateescape")
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return base64.b64encode(raw).decode("ascii")
+    return None
+
+
+def path_of(text: str, b64: str | None) -> str:
+    """The path that `utf8_text` and `path_b64` were made of."""
+    return text if b64 is None else base64.b64decode(b64).decode("utf-8", "surrogateescape")
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """A frozen, keyword-only value."""
+
+
+class Signature(Value, frozen=True):
+    """What tells that a file is still the same: users can set mtime, but neither ctime nor the inode."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+class Content(Value, frozen=True):
+    """What a file holds, as it would be sent: `sha256` in hex, `bytes` on disk and `sent_bytes` as UTF-8."""
+
+    sha256: str
+    bytes: int
+    sent_bytes: int
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the server will make of it."""
+        return chunks_of(self.sent_bytes)
+
+
+class File(Value, frozen=True):
+    """One file, as the ledger knows it.
+
+    `path` is where it was dropped, `location` where it lies now (null: nowhere any more).
+    """
+
+    id: int
+    folder: str
+    path: str
+    location: str | None
+    state: FileState
+    signature: Signature | None
+    seen_at: float
+    version: int
+    group: str = ""
+    reason: str | None = None
+    content: Content | None = None
+    job_id: str | None = None
+    upload_name: str | None = None
+    ready_at: float | None = None
+    finished_at: float | None = None
+    due_at: float | None = None
+    pairs: int | None = None
+    put_away: bool = True
+    tries: int = 0
+
+
+class Job(Value, frozen=True):
+    """One batch of files, one fine-tune.
+
+    `marker` tells its newest attempt apart from everything else on the server.
+    """
+
+    id: str
+    folder: str
+    state: JobState
+    files: int
+    bytes: int
+    attempt: int
+    restarts: int
+    created_at: float
+    version: int
+    attempts_before: int = 0
+    group: str = ""
+    reason: str | None = None
+    stage: str | None = None
+    progress: int | None = None
+    pairs: int | None = None
+    session_id: str | None = None
+    lora_dir: str | None = None
+    claimed_at: float | None = None
+    submitted_at: float | None = None
+    finished_at: float | None = None
+    due_at: float | None = None
+    moved_at: float | None = None
+    missing_since: float | None = None
+    tries: int = 0
+    unanswered: int = 0
+    wish: str | None = None
+    put_away: bool = True
+
+    @property
+    def marker(self) -> str:
+        """What the server sees of the newest attempt: `<job>.<attempt>`."""
+        return f"{self.id}.{self.attempt}"
+
+
+class Session(Value, frozen=True):
+    """One attempt at a job on the server; `session_id` is null until the server's answer was read."""
+
+    job_id: str
+    attempt: int
+    marker: str
+    state: SessionState
+    url: str
+    dialect: str
+    intent_at: float
+    session_id: str | None = None
+    asked_id: str | None = None
+    ended_at: float | None = None
+    discard: bool = False
+    due_at: float | None = None
+    tries: int = 0
+
+
+class Pair(Value, frozen=True):
+    """One question and its answer, as the server gave them (`raw_`) and without the document's prefix.
+
+    `document` is the server's short id of the document it was made of; null if the pair names none.
+    """
+
+    raw_question: str
+    raw_answer: str
+    question: str
+    answer: str
+    document: str | None = None
+
+
+class Chunk(Value, frozen=True):
+    """What became of one chunk of one uploaded file."""
+
+    questions: int
+    error: str
+
+
+class Interaction(Value, frozen=True):
+    """One turn of a session; the fine-tune is the pair of turns whose `mode` is finetune."""
+
+    id: str
+    creator: str
+    mode: str
+    state: str
+    stage: str
+    message: str
+    status: str
+    error: str
+    progress: int
+    finished: bool
+    lora_dir: str
+    created: str
+    updated: str
+    completed: str
+    files: tuple[str, ...] = ()
+    chunks: dict[str, tuple[Chunk, ...]] = {}
+    limited: bool = False
+    limit: int = 0
+    total_chunks: int = 0
+
+
+class SessionView(Value, frozen=True):
+    """A session as the server showed it, null and missing fields filled in.
+
+    `documents` maps the base name of each uploaded file to the server's short id of its content.
+    """
+
+    id: str
+    name: str
+    mode: str
+    type: str
+    lora_dir: str
+    documents: dict[str, str]
+    interactions: tuple[Interaction, ...]
+    pairs: tuple[Pair, ...] = ()
+
+    @property
+    def asked(self) -> Interaction | None:
+        """The user's turn of the fine-tune: its id is the key to the pairs, its message is the marker."""
+        return next((i for i in self.interactions if i.mode == "finetune" and i.creator == "user"), None)
+
+    @property
+    def tuning(self) -> Interaction | None:
+        """The server's turn of the fine-tune: where its state, stage and progress are."""
+        return next((i for i in self.interactions if i.mode == "finetune" and i.creator != "user"), None)
+
+    @property
+    def answer(self) -> Interaction | None:
+        """The server's newest turn."""
+        return next((i for i in reversed(self.interactions) if i.creator != "user"), None)
+
+
+class Summary(Value, frozen=True):
+    """A row of the server's list of sessions: a hint, never a proof."""
+
+    id: str
+    mode: str
+    type: str
+    created: str
+    updated: str
+    summary: str
+
+
+class Part(Value, frozen=True):
+    """One file of an upload: where its bytes lie now, what they must be, and the name the server sees."""
+
+    upload_name: str
+    location: str
+    content: Content
+    folder: str
+    encoding: str
+
+
+class FolderFacts(Value, frozen=True):
+    """A drop folder, as the plan sees it.
+
+    `more_to_come`: files are ready that the ledger does not know yet; `flush_before`: what was ready by then goes now.
+    """
+
+    name: str
+    usable: bool = True
+    more_to_come: bool = False
+    flush_before: float | None = None
+
+
+class WaitingFile(Value, frozen=True):
+    """A waiting file, as the plan sees it.
+
+    `learned_by` names the file that taught this folder the same content; `twin_on_its_way` tells that a job under
+    way holds it.
+    """
+
+    id: int
+    folder: str
+    group: str
+    sha256: str
+    sent_bytes: int
+    ready_at: float
+    learned_by: str | None = None
+    twin_on_its_way: bool = False
+    due_at: float | None = None
+
+
+class ServerFacts(Value, frozen=True):
+    """The server, as the plan sees it.
+
+    While `paused_because` is set, or `reachable` (the last try's outcome) is null, nothing is sent, asked or removed.
+    """
+
+    paused_because: str | None = None
+    next_try_at: float | None = None
+    tries: int = 0
+    last_error: str | None = None
+    reachable: bool | None = None

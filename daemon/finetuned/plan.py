@@ -1,0 +1,319 @@
+"""What to do next: a pure function of what is known, what time it is, and the rules.
+
+1. `make_plan` never remembers; asked twice, it answers the same.
+2. What is under way (`Facts.busy`) is left alone; what is not due yet sets `wake_at`.
+3. While the server cannot be used, or it is not known yet whether it can, nothing is sent, asked or removed there but
+   one probe; everything on disk goes on.
+4. Sending comes before sealing, and while a slot is free no more is sealed than can be sent: the next request must
+   never wait behind a thousand renames.
+5. A due time further ahead than the longest wait of its kind is due now: the clock jumped back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
+from finetuned.model import FolderFacts, Job, ServerFacts, Session, Value, WaitingFile, chunks_of
+from finetuned.settings import FolderSettings, Settings
+
+#: how many jobs one round seals when no slot is free
+SEALS_A_ROUND: Final = 16
+#: the longest back-off for work on the disk
+LONGEST_DISK_WAIT: Final = 60.0
+
+
+class Seal(Value, frozen=True, tag=True):
+    """Make a job of these files and claim them."""
+
+    folder: str
+    group: str
+    file_ids: tuple[int, ...]
+
+
+class SkipDuplicate(Value, frozen=True, tag=True):
+    """The content is known: put the file away as a duplicate of `of`."""
+
+    file_id: int
+    of: str
+
+
+class Claim(Value, frozen=True, tag=True):
+    """Go on with a claim that was begun."""
+
+    job_id: str
+
+
+class PutAway(Value, frozen=True, tag=True):
+    """Move the files of an ended job to where they belong."""
+
+    job_id: str
+
+
+class PutFileAway(Value, frozen=True, tag=True):
+    """Move a file that never was in a job to where it belongs."""
+
+    file_id: int
+
+
+class Cancel(Value, frozen=True, tag=True):
+    """Give the job up, as a person wished."""
+
+    job_id: str
+
+
+class Submit(Value, frozen=True, tag=True):
+    """Send the job: intent first, then the request."""
+
+    job_id: str
+
+
+class Doubt(Value, frozen=True, tag=True):
+    """Nobody sends this job although it says so: a crash, or a bug. Its answer is lost."""
+
+    job_id: str
+
+
+class Search(Value, frozen=True, tag=True):
+    """Look for a doubtful job's session on the server."""
+
+    job_id: str
+
+
+class Look(Value, frozen=True, tag=True):
+    """Look at the job's session; if it is trained, collect its pairs."""
+
+    job_id: str
+
+
+class Discard(Value, frozen=True, tag=True):
+    """Remove a session that was given up from the server."""
+
+    session: Session
+
+
+class Probe(Value, frozen=True, tag=True):
+    """Ask whether the server can be used again."""
+
+
+Action = (
+    Seal | SkipDuplicate | Claim | PutAway | PutFileAway | Cancel | Submit | Doubt | Search | Look | Discard | Probe
+)
+
+
+class Facts(Value, frozen=True):
+    """All that a plan rests on.
+
+    `waiting` is ordered by `ready_at`; `jobs` holds every unfinished job and every ended one that is not put away;
+    `loose` are refused and duplicate files (id, due) that still lie where they were dropped; `busy` names the jobs and
+    sessions with a request under way; `hurry` does not wait out `linger`.
+    """
+
+    waiting: tuple[WaitingFile, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    loose: tuple[tuple[int, float | None], ...] = ()
+    discards: tuple[Session, ...] = ()
+    folders: tuple[FolderFacts, ...] = ()
+    server: ServerFacts = ServerFacts()
+    busy: frozenset[str] = frozenset()
+    hurry: bool = False
+
+
+class Plan(Value, frozen=True):
+    """What to do now, in this order, and when to look again (seconds since 1970; null: when the bell rings)."""
+
+    actions: tuple[Action, ...]
+    wake_at: float | None
+
+
+#: how `Facts.busy` names the probe
+PROBE: Final = "probe"
+
+
+def session_key(session: Session) -> str:
+    """How `Facts.busy` names work on a session that no job waits for."""
+    return f"session {session.session_id}"
+
+
+class _Waker:
+    """Tells what is due, and remembers the earliest time that is not."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.wake_at: float | None = None
+
+    def due(self, at: float | None, longest: float) -> bool:
+        if at is None or at <= self.now or at > self.now + longest:
+            return True
+        self.wake_at = at if self.wake_at is None else min(at, self.wake_at)
+        return False
+
+    def again(self) -> None:
+        self.wake_at = self.now
+
+
+def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
+    """What to do now, and when to look again."""
+    waker = _Waker(now)
+    free = rules.helix.max_in_flight - sum(1 for j in facts.jobs if j.state in JOB_IN_FLIGHT)
+    unsent = sum(1 for j in facts.jobs if j.state is JobState.QUEUED)
+    actions = [
+        *_in_the_ledger(facts),
+        *_on_the_wire(facts, free, waker, rules),
+        *_on_the_disk(facts, waker),
+        *_sealing(facts, max(0, free - unsent), waker, rules),
+    ]
+    return Plan(actions=tuple(actions), wake_at=waker.wake_at)
+
+
+def _in_the_ledger(facts: Facts) -> Iterator[Action]:
+    for job in facts.jobs:
+        if job.id in facts.busy:
+            continue
+        if job.state is JobState.SUBMITTING:
+            yield Doubt(job_id=job.id)
+        elif job.wish and job.state in {JobState.QUEUED, JobState.RUNNING, JobState.REVIEW}:
+            yield Cancel(job_id=job.id)
+
+
+def _on_the_wire(facts: Facts, free: int, waker: _Waker, rules: Settings) -> Iterator[Action]:
+    if facts.server.paused_because is not None or not facts.server.reachable:
+        if PROBE not in facts.busy and waker.due(facts.server.next_try_at, rules.helix.longest_pause):
+            yield Probe()
+        return
+    for job in facts.jobs:
+        if job.id in facts.busy:
+            continue
+        call = _call_for(job, waker, rules, may_send=free > 0)
+        if call is not None:
+            free -= isinstance(call, Submit)
+            yield call
+    for session in facts.discards:
+        if session_key(session) not in facts.busy and waker.due(session.due_at, rules.helix.longest_pause):
+            yield Discard(session=session)
+
+
+def _call_for(job: Job, waker: _Waker, rules: Settings, *, may_send: bool) -> Action | None:
+    """What to ask the server about the job now, if anything."""
+    match job.state:
+        case JobState.DOUBTFUL if waker.due(job.due_at, _longest_doubt(rules)):
+            return Search(job_id=job.id)
+        case JobState.RUNNING if not job.wish and waker.due(job.due_at, rules.poll.slowest):
+            return Look(job_id=job.id)
+        case JobState.QUEUED if may_send and job.claimed_at is not None and not job.wish:
+            return Submit(job_id=job.id) if waker.due(job.due_at, rules.helix.longest_pause) else None
+    return None
+
+
+def _longest_doubt(rules: Settings) -> float:
+    return max(rules.submit.lost_answer_settle, rules.helix.longest_pause)
+
+
+def _on_the_disk(facts: Facts, waker: _Waker) -> Iterator[Action]:
+    usable = {f.name for f in facts.folders if f.usable}
+    for job in facts.jobs:
+        if job.id in facts.busy or job.folder not in usable:
+            continue
+        if job.state in JOB_ENDS:
+            if waker.due(job.due_at, LONGEST_DISK_WAIT):
+                yield PutAway(job_id=job.id)
+        elif job.state is JobState.QUEUED and job.claimed_at is None and not job.wish:
+            yield Claim(job_id=job.id)
+    for file_id, due_at in facts.loose:
+        if waker.due(due_at, LONGEST_DISK_WAIT):
+            yield PutFileAway(file_id=file_id)
+
+
+def _sealing(facts: Facts, wanted: int, waker: _Waker, rules: Settings) -> Iterator[Action]:
+    folders = {f.name: f for f in facts.folders}
+    settings = {f.name: f for f in rules.folders}
+    most = wanted or SEALS_A_ROUND
+    for (name, group), files in groupby(sorted(facts.waiting, key=_place), key=_place_of):
+        if name not in settings or not folders[name].usable:
+            continue
+        sealable = []
+        for file in files:
+            if settings[name].duplicates == "skip" and file.learned_by is not None:
+                yield SkipDuplicate(file_id=file.id, of=file.learned_by)
+            elif _may_go(file, settings[name], waker):
+                sealable.append(file)
+        for batch, full in batches(sealable, settings[name]):
+            if not full and not _last_call(batch, folders[name], settings[name], waker, hurry=facts.hurry):
+                continue
+            if most <= 0:
+                waker.again()
+                return
+            most -= 1
+            yield Seal(folder=name, group=group, file_ids=tuple(f.id for f in batch))
+
+
+def _place(file: WaitingFile) -> tuple[str, str, float, int]:
+    return (file.folder, file.group, file.ready_at, file.id)
+
+
+def _place_of(file: WaitingFile) -> tuple[str, str]:
+    return (file.folder, file.group)
+
+
+def _may_go(file: WaitingFile, rules: FolderSettings, waker: _Waker) -> bool:
+    twin_first = file.twin_on_its_way and rules.duplicates == "skip"
+    return not twin_first and waker.due(file.due_at, LONGEST_DISK_WAIT)
+
+
+def _last_call(
+    batch: Sequence[WaitingFile], folder: FolderFacts, rules: FolderSettings, waker: _Waker, *, hurry: bool
+) -> bool:
+    """Whether a batch that is not full has waited long enough."""
+    oldest = min(f.ready_at for f in batch)
+    if folder.flush_before is not None and oldest <= folder.flush_before:
+        return True
+    if folder.more_to_come:
+        return False
+    return hurry or waker.due(oldest + rules.linger, rules.linger)
+
+
+def batches(files: Iterable[WaitingFile], rules: FolderSettings) -> Iterator[tuple[list[WaitingFile], bool]]:
+    """Cut `files`, in order, into batches that keep the limits; with each, whether it is full.
+
+    A file that is over a limit by itself goes alone. Files of equal content never share a batch: the server could not
+    tell their pairs apart; with `duplicates = "skip"` only the first goes, the others wait for what becomes of it.
+    """
+    batch: list[WaitingFile] = []
+    contents: set[str] = set()
+    held_back: list[WaitingFile] = []
+    for file in files:
+        if file.sha256 in contents:
+            held_back.append(file)
+            continue
+        if batch and not _fits(batch, file, rules):
+            yield batch, True
+            batch = []
+            if rules.duplicates == "send":
+                contents = set()
+        batch.append(file)
+        contents.add(file.sha256)
+    if batch:
+        yield batch, _is_full(batch, rules)
+    if held_back and rules.duplicates == "send":
+        yield from batches(held_back, rules)
+
+
+def _fits(batch: Sequence[WaitingFile], file: WaitingFile, rules: FolderSettings) -> bool:
+    together = [*batch, file]
+    return (
+        len(together) <= rules.max_files
+        and sum(f.sent_bytes for f in together) <= rules.max_bytes
+        and sum(chunks_of(f.sent_bytes) for f in together) <= rules.max_chunks
+    )
+
+
+def _is_full(batch: Sequence[WaitingFile], rules: FolderSettings) -> bool:
+    """Whether not even one more small file would fit."""
+    chunks = sum(chunks_of(f.sent_bytes) for f in batch)
+    return (
+        len(batch) >= rules.max_files
+        or sum(f.sent_bytes for f in batch) >= rules.max_bytes
+        or chunks + chunks_of(1) > rules.max_chunks
+    )

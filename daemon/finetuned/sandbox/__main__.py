@@ -1,0 +1,71 @@
+"""`python -m finetuned.sandbox`: the stand-in server as a program of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from finetuned.sandbox import DEFAULT_KEY, FAULTS, Faults, Pace, create_app, serve
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        faults = Faults.parse(chosen.fault)
+    except ValueError as error:
+        parser.error(str(error))
+    if chosen.speed <= 0:
+        parser.error("--speed must be more than 0")
+    # a form that is cut is an everyday matter here, not worth a line each
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    app = create_app(
+        keys=frozenset(chosen.key or [DEFAULT_KEY]),
+        pace=Pace().faster(chosen.speed),
+        data=chosen.data,
+        faults=faults,
+    )
+
+    def ready(port: int) -> None:
+        sys.stdout.write(f"sandbox ready on http://{chosen.host}:{port} (simulated: nothing is trained here)\n")
+        sys.stdout.flush()
+
+    async def run() -> None:
+        task = asyncio.ensure_future(serve(app, host=chosen.host, port=chosen.port, ready=ready))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+    try:
+        asyncio.run(run())
+    except OSError as error:
+        sys.stderr.write(f"the sandbox can't listen on {chosen.host}:{chosen.port}: {error}\n")
+        return 1
+    finally:
+        app.state.store.close()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    known = "; ".join(f"{name}: {meaning}" for name, meaning in FAULTS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m finetuned.sandbox", description="A stand-in Helix server. Nothing is trained."
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8585, help="0 is any free one")
+    parser.add_argument("--data", help="folder to remember in (default: a temporary one)")
+    parser.add_argument("--key", action="append", help=f"an API key it takes, any number (default: {DEFAULT_KEY})")
+    parser.add_argument("--speed", type=float, default=1.0, help="2 is twice as fast")
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME[:COUNT]", help=known)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""What can be done to sessions: each deed reads the clock once and puts a new record in place of the old.
+
+1. What the server does not guard is not guarded here: a finished session can be restarted, and then hangs.
+2. While a runner works on a session it can't be restarted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from finetuned.sandbox import answers, faults
+from finetuned.sandbox.dataset import learned
+from finetuned.sandbox.intake import Form, Received, RefusedError
+from finetuned.sandbox.life import TRAINING_STATUS, Shot, glance, look
+from finetuned.sandbox.pairs import teachable
+from finetuned.sandbox.records import PIECE_BYTES, Run, Session, Turn, Upload, Work, is_text, needs_extraction
+from finetuned.sandbox.store import Store, read_piece
+
+MODES: Final = ("finetune", "inference")
+TYPES: Final = ("text", "image")
+ACTIVE: Final = "session is currently active"
+NO_MESSAGE: Final = "inference sessions require a message"
+
+
+def create(store: Store, form: Form) -> Session:
+    """Make a session of a form."""
+    mode, kind = form.fields.get("mode", ""), form.fields.get("type", "")
+    if mode not in MODES:
+        raise RefusedError(f"invalid session mode: {mode}")
+    if kind not in TYPES:
+        raise RefusedError(f"invalid session type: {kind}")
+    message = form.fields.get("input", "")
+    if mode == "inference" and not message:
+        raise RefusedError(NO_MESSAGE)
+    number = store.next_number()
+    session_id = store.new_id()
+    session = Session(
+        id=session_id,
+        number=number,
+        name=store.name_for(session_id),
+        created=store.now(),
+        parent=form.fields.get("parent_session", ""),
+        mode=mode,
+        type=kind,
+    )
+    if mode == "inference":
+        return _ask(store, session, message, later=False)
+    session = replace(
+        session,
+        message=message,
+        review=form.fields.get("manuallyReviewQuestions", "") == "yes",
+        user_id=store.new_id(),
+        system_id=store.new_id(),
+    )
+    session, uploads = _take_in(store, session, form.files)
+    return store.save(_first_run(store, replace(session, uploads=uploads)))
+
+
+def _take_in(
+    store: Store, session: Session, files: tuple[Received, ...], batch: int = 0
+) -> tuple[Session, tuple[Upload, ...]]:
+    """Take received files over; of equal names the last content stays, under all of them."""
+    session, mute_all = store.strike(session, faults.QA_FAILS)
+    session, mute_first = (session, False) if batch else store.strike(session, faults.QA_FAILS_ONE)
+    last: dict[str, Upload] = {}
+    for number, file in enumerate(files):
+        taught = _taught(file) if is_text(file.name) else ()
+        if mute_all or (mute_first and number == 0):
+            taught = (0,) * len(taught)
+        blob = f"{batch}-{number}"
+        store.adopt(session.id, blob, file.path)
+        last[file.name] = Upload(
+            name=file.name, blob=blob, size=file.size, digest=file.digest[:10], taught=taught, batch=batch
+        )
+    return session, tuple(last[file.name] for file in files)
+
+
+def _taught(file: Received) -> tuple[int, ...]:
+    pieces = -(-file.size // PIECE_BYTES)
+    with open(file.path, "rb") as opened:
+        return tuple(teachable(read_piece(opened.fileno(), number)) for number in range(pieces))
+
+
+def _first_run(store: Store, session: Session) -> Session:
+    struck = []
+    for fault in (faults.RUNNER_ERROR, faults.STATE_ERROR, faults.CHUNK_ERROR, faults.FORGET_WORK):
+        session, strikes = store.strike(session, fault)
+        struck += [fault] if strikes else []
+    run = Run(work=_work(session), since=session.created, rest=session.review, faults=tuple(struck))
+    return replace(session, run=run)
+
+
+def _work(session: Session, begin: int = 0) -> Work:
+    if any(needs_extraction(upload.name) for upload in session.uploads):
+        return Work.EXTRACT
+    return Work.GENERATE if session.total > begin else Work.TRAIN
+
+
+def _next_run(store: Store, session: Session, shot: Shot, work: Work, greeting: str | None) -> Session:
+    """The session with a new run, which keeps what the earlier ones have left behind."""
+    if session.run is None:
+        raise RefusedError("session is not a fine-tune")
+    kept = [fault for fault in session.run.faults if fault not in (shot.struck, faults.FORGET_WORK)]
+    again = shot.struck if shot.struck != faults.FORGET_WORK else ""
+    if shot.trained and shot.stage == "complete":
+        again = faults.RUNNER_ERROR
+    if again:
+        session, strikes = store.strike(session, again)
+        kept += [again] if strikes else []
+    run = Run(
+        work=work,
+        since=store.now(),
+        begin=shot.converted,
+        greeting=greeting,
+        rest=session.review and work is Work.GENERATE,
+        faults=tuple(kept),
+        mode=shot.mode,
+        trained=shot.trained,
+        spoiled=shot.spoiled,
+        scheduled=shot.scheduled,
+        completed=shot.completed,
+    )
+    return replace(session, run=run)
+
+
+def start(store: Store, session: Session) -> Session:
+    """Train, whatever the session does or has done: this call is not guarded."""
+    shot = look(session, store.now(), store.pace)
+    return store.save(_next_run(store, session, shot, Work.TRAIN, TRAINING_STATUS))
+
+
+def retry(store: Store, session: Session) -> Session:
+    """Convert the chunk that failed again; a session that rests for a review is trained, unreviewed."""
+    shot = look(session, store.now(), store.pace)
+    if shot.state != "editing":
+        return session
+    if shot.spoiled is None:
+        return store.save(_next_run(store, session, shot, Work.TRAIN, TRAINING_STATUS))
+    left = replace(shot, converted=shot.spoiled, spoiled=None)
+    return store.save(_next_run(store, session, left, Work.GENERATE, None))
+
+
+def restart(store: Store, session: Session) -> Session:
+    """Run a session again; a finished one then waits for ever."""
+    now = store.now()
+    if session.turns:
+        return _restart_turn(store, session, now)
+    shot = look(session, now, store.pace)
+    if shot.active:
+        raise RefusedError(ACTIVE)
+    if shot.stage == "complete":
+        return store.save(_next_run(store, session, shot, Work.NOTHING, None))
+    if shot.stage == "extract_text":
+        return store.save(_next_run(store, session, shot, Work.EXTRACT, None))
+    if shot.stage == "generate_questions" and shot.converted < session.total:
+        if not shot.struck:
+            # nobody stops the generator that is at work: now there are two
+            session = replace(session, doubled=(*session.doubled, shot.converted))
+        return store.save(_next_run(store, session, shot, Work.GENERATE, ""))
+    return store.save(_next_run(store, session, shot, Work.TRAIN, f"restarted: {TRAINING_STATUS}"))
+
+
+def _restart_turn(store: Store, session: Session, now: float) -> Session:
+    turn = session.turns[-1]
+    seen = glance(session, turn, now, store.pace)
+    if seen.active:
+        raise RefusedError(ACTIVE)
+    again = replace(turn, since=now, stuck=turn.stuck or seen.finished)
+    return store.save(replace(session, turns=(*session.turns[:-1], again)))
+
+
+def ask(store: Store, session: Session, form: Form) -> Session:
+    """A further turn of a chat, or a question to what was trained."""
+    message = form.fields.get("input", "")
+    if not message:
+        raise RefusedError(NO_MESSAGE)
+    return _ask(store, session, message, later=True)
+
+
+def _ask(store: Store, session: Session, message: str, *, later: bool) -> Session:
+    now = store.now()
+    turn = Turn(
+        ask_id=store.new_id(),
+        answer_id=store.new_id(),
+        asked=now,
+        since=now,
+        message=message,
+        answer=_reply(store, session, message, now),
+        later=later,
+    )
+    return store.save(replace(session, turns=(*session.turns, turn)))
+
+
+def _reply(store: Store, session: Session, message: str, now: float) -> str:
+    if session.type == "image":
+        return ""
+    if session.run is None:
+        return answers.echo(message)
+    shot = look(session, now, store.pace)
+    return answers.answer(learned(store, session, shot), message) if shot.trained else answers.untrained()
+
+
+def add_documents(store: Store, session: Session, form: Form) -> Session:
+    """Add files to a fine-tune: their pairs are made, then all is trained again."""
+    shot = look(session, store.now(), store.pace)
+    batch = 1 + max((upload.batch for upload in session.uploads), default=0)
+    session, uploads = _take_in(store, session, form.files, batch)
+    session = replace(session, uploads=session.uploads + uploads, user_updated=store.now())
+    shot = replace(shot, mode="finetune")
+    return store.save(_next_run(store, session, shot, _work(session, shot.converted), None))
+
+
+def rename(store: Store, session: Session, name: str) -> Session:
+    """Give a session another name."""
+    return store.save(replace(session, name=name))

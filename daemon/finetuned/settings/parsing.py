@@ -1,0 +1,207 @@
+"""From a mapping to `Settings`: every mistake is collected, then all are raised at once.
+
+1. A relation between keys is checked only if both sides are right by themselves: one mistake, one line.
+2. Folders are counted from 1, as people count; the line names the folder too, if it has a name.
+3. What was found is shown short, on one line, and without what looks like a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from finetuned.errors import ConfigurationError
+from finetuned.model import shown
+from finetuned.settings.keys import REPEATED, SECTIONS, Key, keys
+from finetuned.settings.readers import placed
+from finetuned.settings.values import (
+    FolderSettings,
+    HelixSettings,
+    LedgerSettings,
+    LogSettings,
+    PollSettings,
+    Settings,
+    SubmitSettings,
+    WatchSettings,
+)
+
+_KEYS: Final[Mapping[tuple[str, str], Key]] = {(key.section, key.name): key for key in keys()}
+_SECRET: Final = re.compile(r"(?<=//)[^/@\s]*@|hl-\S+")
+_LONGEST: Final = 60
+_NO_FOLDER: Final = "folder: found none; allowed: one [[folder]] or more, each with a name and a path"
+
+
+def parse(raw: Mapping[str, object], *, base: str, home: str = "", source: str = "") -> Settings:
+    """The settings that `raw` (a TOML file, read) means, or ConfigurationError with a line for each mistake.
+
+    `base` is the folder that relative paths start at, `home` what `~` stands for (empty: unknown), `source`
+    the file's name for people.
+    """
+    reading = _Reading(base, home)
+    settings = reading.settings(raw, source)
+    if reading.problems:
+        count = len(reading.problems)
+        raise ConfigurationError(
+            f"the configuration {shown(source) or 'given'} has {count} mistake{'s' if count > 1 else ''}",
+            problems=tuple(reading.problems),
+            remedy="correct what the lines name; `finetuned check` tells when all is well",
+        )
+    return settings
+
+
+class _Reading:
+    """One pass over one configuration; `problems` grows on the way."""
+
+    def __init__(self, base: str, home: str) -> None:
+        self.problems: list[str] = []
+        self._base = base
+        self._home = home
+
+    def settings(self, raw: Mapping[str, object], source: str) -> Settings:
+        for name in raw:
+            if name not in SECTIONS:
+                self.problems.append(f"{shown(name)}: unknown{_meant(name)}")
+        tables = {name: self._table(name, name, raw.get(name, {})) for name in SECTIONS if name not in REPEATED}
+        self._no_hooks(raw.get("hook", []))
+        self._in_order(raw.get("poll"), tables["poll"])
+        folders = self._folders(raw.get("folder", []))
+        self._outside_folders(tables, folders)
+        return Settings(
+            folders=tuple(FolderSettings(**f) for f in folders if {"name", "path"} <= f.keys()),
+            helix=HelixSettings(**tables["helix"]),
+            ledger=LedgerSettings(**tables["ledger"]),
+            watch=WatchSettings(**tables["watch"]),
+            submit=SubmitSettings(**tables["submit"]),
+            poll=PollSettings(**tables["poll"]),
+            log=LogSettings(**tables["log"]),
+            source=source,
+        )
+
+    def _say(self, where: str, value: object, words: str) -> None:
+        self.problems.append(f"{where}: found {_found(value)}; {words}")
+
+    def _table(self, section: str, where: str, raw: object, label: str = "") -> dict[str, Any]:
+        """The keys of one table that are right by themselves, read."""
+        if not isinstance(raw, Mapping):
+            self._say(where, raw, f"allowed: a table, [{section}]")
+            return {}
+        read: dict[str, Any] = {}
+        for name, value in raw.items():
+            key = _KEYS.get((section, name))
+            if key is None:
+                self.problems.append(f"{where}.{shown(name)}{label}: unknown{_meant(name, section)}")
+                continue
+            try:
+                read[name] = self._read(key, value)
+            except ValueError as no:
+                self._say(f"{where}.{name}{label}", value, str(no))
+        return read
+
+    def _read(self, key: Key, value: object) -> object:
+        found = key.read(value)
+        if key.is_path and isinstance(found, str) and found:
+            return placed(found, base=self._base, home=self._home)
+        return found
+
+    def _no_hooks(self, raw: object) -> None:
+        if raw != []:
+            self._say("hook", raw, "not available yet; allowed: no [[hook]]")
+
+    def _in_order(self, raw: object, poll: Mapping[str, Any]) -> None:
+        if not isinstance(raw, Mapping) or any(k in raw and k not in poll for k in ("fastest", "slowest")):
+            return
+        asked = PollSettings(**poll)
+        if asked.fastest > asked.slowest:
+            self._say(
+                "poll.fastest",
+                raw.get("fastest", _KEYS["poll", "fastest"].written.strip('"')),
+                f"allowed: no more than poll.slowest, which is {asked.slowest:g}s",
+            )
+
+    def _folders(self, raw: object) -> list[dict[str, Any]]:
+        """What is right by itself of each folder."""
+        if not isinstance(raw, Sequence) or isinstance(raw, str):
+            self._say("folder", raw, "allowed: [[folder]], with two brackets on each side")
+            return []
+        if not raw:
+            self.problems.append(_NO_FOLDER)
+        folders = [self._folder(f"folder[{number}]", table) for number, table in enumerate(raw, 1)]
+        for index, folder in enumerate(folders):
+            self._apart(f"folder[{index + 1}]", folder, folders[:index])
+        return folders
+
+    def _folder(self, where: str, raw: object) -> dict[str, Any]:
+        label = ""
+        if isinstance(raw, Mapping) and isinstance(raw.get("name"), str):
+            label = f" ({_found(raw['name'])})"
+        read = self._table("folder", where, raw, label)
+        if isinstance(raw, Mapping):
+            self._required(where, raw, read, label)
+        return read
+
+    def _required(self, where: str, raw: Mapping[str, object], read: dict[str, Any], label: str) -> None:
+        for key in keys():
+            if key.default is None and key.name not in raw:
+                self.problems.append(f"{where}.{key.name}{label}: missing; allowed: such as {key.example}")
+        if read.get("path") in {"", "/"}:
+            self._say(f"{where}.path{label}", read.pop("path"), "allowed: the path of a folder below /")
+
+    def _apart(self, where: str, folder: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> None:
+        name, path = folder.get("name"), folder.get("path")
+        if name and any(other.get("name") == name for other in others):
+            self._say(f"{where}.name", name, "allowed: a name that no other folder has")
+        for number, other in enumerate(others, 1):
+            theirs = other.get("path")
+            if path and theirs and (_inside(path, theirs) or _inside(theirs, path)):
+                words = "allowed: neither another folder nor one inside or around it"
+                self._say(f"{where}.path", path, f"{words}; folder[{number}] is {_found(theirs)}")
+                return
+
+    def _outside_folders(self, tables: Mapping[str, Mapping[str, Any]], folders: Sequence[Mapping[str, Any]]) -> None:
+        """What lies in a drop folder may be sent to the server: the ledger and the key must not lie there."""
+        for section, name in (("ledger", "path"), ("helix", "api_key_file")):
+            path = tables[section].get(name, "")
+            for number, folder in enumerate(folders, 1):
+                if path and "path" in folder and _inside(path, folder["path"]):
+                    self._say(f"{section}.{name}", path, f"allowed: a path outside folder[{number}]")
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + "/")
+
+
+def _found(value: object) -> str:
+    """What was found, as TOML would have it: one short line without secrets."""
+    match value:
+        case bool():
+            text = "true" if value else "false"
+        case str():
+            text = f'"{_SECRET.sub("...", value)}"'
+        case int() if value.bit_length() > 64:  # Python refuses to write very long numbers
+            text = "a very big number"
+        case Mapping():
+            text = "a table"
+        case list() if any(isinstance(item, Mapping) for item in value):
+            text = "a list of tables"
+        case list():
+            text = f"[{', '.join(map(_found, value[:4]))}{', ...' if len(value) > 4 else ''}]"
+        case _:
+            text = str(value)
+    text = shown(text)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _meant(name: str, section: str = "") -> str:
+    """The end of the line about an unknown key: which known one was probably meant."""
+    import difflib  # noqa: PLC0415 - 7 ms that only a mistake should cost
+
+    known = [key.name for key in keys() if key.section == section] if section else list(SECTIONS)
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    elsewhere = difflib.get_close_matches(name.lower(), [key.name for key in keys()], n=1)
+    if elsewhere:
+        homes = dict.fromkeys(f"[{key.section}]" for key in keys() if key.name == elsewhere[0])
+        return f"; did you mean {elsewhere[0]} in {' or '.join(homes)}?"
+    return f"; allowed: {', '.join(known)}"

@@ -1,0 +1,212 @@
+"""How the values of the keys are read: each reader takes what TOML gave and returns what we work with.
+
+1. A reader raises ValueError with what is allowed; who calls it knows the key and shows what was found.
+2. A time has its unit (`"30s"`), so that nobody has to guess it; a size may be a bare number of bytes.
+3. TOML's true and false are numbers to Python, but not to us.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import urllib.parse
+from collections.abc import Callable
+from typing import Final, TypeGuard
+
+Reader = Callable[[object], object]
+
+_TIME: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d)")
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(|b|kb|mb|gb|tb|kib|mib|gib|tib)", re.IGNORECASE)
+_POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_FOLDER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def seconds_of(text: str) -> float | None:
+    """The seconds that `"500ms" "2s" "15m" "1h" "2d"` mean; null if the text is no time."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    return round(float(match[1]) * _SECONDS[match[2]], 9)
+
+
+def bytes_of(text: str) -> int | None:
+    """The bytes that `"64MiB" "10KB" "1234"` mean; null if the text is no size."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        return None
+    unit = match[2].lower()
+    base = 1024 if unit.endswith("ib") else 1000
+    scale: int = base ** _POWERS[unit.rstrip("b").rstrip("i")]
+    return round(float(match[1]) * scale)
+
+
+def a_time(least: str, most: str) -> Reader:
+    """A time between two times, in seconds."""
+    low, high = seconds_of(least) or 0.0, seconds_of(most) or 0.0
+
+    def read(value: object) -> float:
+        seconds = seconds_of(value) if isinstance(value, str) else None
+        if seconds is None or not low <= seconds <= high:
+            raise ValueError(f'allowed: a time from "{least}" to "{most}", with its unit: ms, s, m, h or d')
+        return seconds
+
+    return read
+
+
+def a_size(most: str) -> Reader:
+    """A size of one byte or more, in bytes."""
+    high = bytes_of(most) or 0
+
+    def read(value: object) -> int:
+        size = bytes_of(value) if isinstance(value, str) else value
+        if not _is_number(size) or not 1 <= size <= high:
+            raise ValueError(f'allowed: a size from 1 byte to "{most}", such as 65536, "10KB" or "64MiB"')
+        return size
+
+    return read
+
+
+def a_number(least: int, most: int) -> Reader:
+    """A whole number between two numbers."""
+
+    def read(value: object) -> int:
+        if not _is_number(value) or not least <= value <= most:
+            raise ValueError(f"allowed: a whole number from {least} to {most}")
+        return value
+
+    return read
+
+
+def a_choice(*words: str, later: tuple[str, ...] = ()) -> Reader:
+    """One of a few words; those in `later` are not built yet."""
+    allowed = "allowed: " + ", ".join(f'"{word}"' for word in words)
+
+    def read(value: object) -> str:
+        if isinstance(value, str) and value in words:
+            return value
+        raise ValueError(f"not available yet; {allowed}" if value in later else allowed)
+
+    return read
+
+
+def a_flag(value: object) -> bool:
+    """`true` or `false`."""
+    if not isinstance(value, bool):
+        raise ValueError("allowed: true or false")  # noqa: TRY004 - the one way a reader says no
+    return value
+
+
+def only(default: object, words: str) -> Reader:
+    """The default, and nothing else until the capability is built."""
+
+    def read(value: object) -> object:
+        if type(value) is not type(default) or value != default:
+            raise ValueError(f"not available yet; allowed: {words}")
+        return default
+
+    return read
+
+
+def patterns(*, least: int) -> Reader:
+    """File name patterns, `least` of them at least."""
+    some = "one or more" if least else "any number of"
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or len(value) < least or not all(map(_is_pattern, value)):
+            raise ValueError(f'allowed: a list of {some} file name patterns without "/", such as ["*.txt"]')
+        return tuple(value)
+
+    return read
+
+
+def a_folder_name(value: object) -> str:
+    """A folder's name: it becomes a part of job ids, of upload names and of commands."""
+    if not isinstance(value, str) or not _FOLDER_NAME.fullmatch(value):
+        raise ValueError("allowed: 1 to 63 of a-z, 0-9 and -, with no - in front")
+    return value
+
+
+def a_path(value: object) -> str:
+    """A path as it was written."""
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError("allowed: a path")
+    return value
+
+
+def a_key_file(value: object) -> str:
+    """The path of the file that holds the key, and not the key itself: the configuration is not secret."""
+    path = a_path(value)
+    if path.startswith("hl-"):
+        raise ValueError("this looks like the key itself; allowed: the path of a file that holds it")
+    return path
+
+
+def a_ready_file(value: object) -> str:
+    """The name of the marker beside a file; empty: no marker is asked for."""
+    if not isinstance(value, str) or (value and ("{name}" not in value or not _is_pattern(value))):
+        raise ValueError('allowed: "", or a file name with {name} in it, such as "{name}.done"')
+    if value == "{name}":
+        raise ValueError('each file would be its own marker; allowed: "", or a name such as "{name}.done"')
+    return value
+
+
+def an_encoding(value: object) -> str:
+    """The name of a codec that turns bytes into text."""
+    if not isinstance(value, str) or not _is_text_codec(value):
+        raise ValueError('allowed: a text encoding that Python knows, such as "utf-8", "latin-1" or "cp1252"')
+    return value
+
+
+def a_url(value: object) -> str:
+    """Where the server answers: without `/api/v1`, without a slash at the end."""
+    if not isinstance(value, str) or not _is_base_url(value):
+        raise ValueError("allowed: http:// or https:// with a host, and perhaps a port and a path, nothing else")
+    url = value.rstrip("/")
+    if url.endswith("/api/v1"):
+        raise ValueError(f'allowed: the same without /api/v1, "{url.removesuffix("/api/v1").rstrip("/")}"')
+    return url
+
+
+def placed(path: str, *, base: str, home: str) -> str:
+    """`path` as an absolute, normal path: `~` is `home`, anything else that is relative starts at `base`."""
+    first, _, rest = path.partition("/")
+    if first.startswith("~"):
+        if first != "~" or not home:
+            raise ValueError('allowed: a path that is absolute, relative, or begins with "~/" where a home is known')
+        path = f"{home}/{rest}"
+    whole = posixpath.normpath(posixpath.join(base, path))
+    return "/" + whole.lstrip("/") if whole.startswith("/") else whole
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_pattern(value: object) -> bool:
+    return isinstance(value, str) and value not in {"", ".", ".."} and "/" not in value and "\0" not in value
+
+
+def _is_text_codec(name: str) -> bool:
+    try:
+        b"x".decode(name)
+    except UnicodeDecodeError:  # a codec of two or four bytes a character
+        return True
+    except (LookupError, ValueError):  # unknown, not for text, or a name that can't be one
+        return False
+    return True
+
+
+def _is_base_url(text: str) -> bool:
+    if not text.isprintable() or " " in text:  # the parser would take some of these out in silence
+        return False
+    try:
+        parts = urllib.parse.urlsplit(text)
+        return (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not any(mark in text for mark in "?#@\\")
+        )
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        return False

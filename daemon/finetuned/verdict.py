@@ -1,0 +1,141 @@
+"""What a look at a session means for its job and its files.
+
+1. Trained is: a `lora_dir`, mode `inference` and no error, whatever the state says. `complete` alone is not success.
+2. A word we do not know is "still running".
+3. A file learned if at least one pair was made of it. Where the server names no documents at all, its own count of
+   questions a file stands in for the pairs.
+4. `done` needs every file to have taught something and nothing to be cut; no file at all having taught is `failed`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+
+from finetuned.lifecycle import FileState, JobState
+from finetuned.model import File, Pair, SessionView, Value, shown
+
+
+class Standing(StrEnum):
+    """Where a fine-tune stands on the server."""
+
+    RUNNING = "running"
+    RESTING = "resting"
+    TRAINED = "trained"
+    BROKEN = "broken"
+
+
+def standing(view: SessionView) -> Standing:
+    """Where the fine-tune of `view` stands."""
+    tuning = view.tuning
+    if tuning is None:
+        return Standing.RUNNING
+    if tuning.error or tuning.state == "error":
+        return Standing.BROKEN
+    if (view.lora_dir or tuning.lora_dir) and view.mode == "inference":
+        return Standing.TRAINED
+    return Standing.RESTING if tuning.state == "editing" else Standing.RUNNING
+
+
+def restart_helps(view: SessionView) -> bool:
+    """Whether a training that ended with an error may be tried again in place: only `complete` ones restart well."""
+    return view.tuning is not None and view.tuning.state == "complete"
+
+
+def signs_of_life(view: SessionView) -> tuple[object, ...]:
+    """What differs between two looks exactly when something moved in between."""
+    tuning = view.tuning
+    if tuning is None:
+        return (view.mode, view.lora_dir)
+    chunks = sum(len(c) for c in tuning.chunks.values())
+    return (view.mode, tuning.state, tuning.stage, tuning.progress, tuning.status, tuning.updated, chunks)
+
+
+def complaint(view: SessionView) -> str:
+    """The server's own words for what went wrong."""
+    tuning = view.tuning
+    words = (tuning.error or tuning.status) if tuning else ""
+    return shown(words[:500]) or "the server gave no reason"
+
+
+class FileVerdict(Value, frozen=True):
+    """What became of one file: learned or barren, with how many pairs, and why not."""
+
+    file_id: int
+    state: FileState
+    pairs: int
+    document: str | None
+    reason: str | None
+
+
+class JobVerdict(Value, frozen=True):
+    """What became of a job that trained."""
+
+    state: JobState
+    reason: str | None
+    files: tuple[FileVerdict, ...]
+
+
+def judge(view: SessionView, pairs: Sequence[Pair], files: Sequence[File]) -> JobVerdict:
+    """The verdict over a trained session, its pairs and the files of its job (as they were uploaded)."""
+    counts = Counter(p.document for p in pairs)
+    verdicts = tuple(_judge_file(view, counts, file, alone=len(files) == 1) for file in files)
+    barren = [f for f, v in zip(files, verdicts, strict=True) if v.state is FileState.BARREN]
+    if len(barren) == len(files):
+        return JobVerdict(state=JobState.FAILED, reason="no file taught anything", files=verdicts)
+    losses = [*_cuts(view, files), *([f"taught nothing: {_names(barren)}"] if barren else [])]
+    if losses:
+        return JobVerdict(state=JobState.PARTIAL, reason="; ".join(losses), files=verdicts)
+    return JobVerdict(state=JobState.DONE, reason=None, files=verdicts)
+
+
+def _judge_file(view: SessionView, counts: Counter[str | None], file: File, *, alone: bool) -> FileVerdict:
+    name = file.upload_name or ""
+    document = view.documents.get(name)
+    taught = counts[document] if document else 0
+    if alone:
+        taught = max(taught, counts.total())
+    if not taught and not view.documents and view.tuning:
+        taught = sum(chunk.questions for chunk in view.tuning.chunks.get(name, ()))
+    state = FileState.LEARNED if taught else FileState.BARREN
+    reason = None if taught else _why_barren(view, name)
+    return FileVerdict(file_id=file.id, state=state, pairs=taught, document=document, reason=reason)
+
+
+def _why_barren(view: SessionView, name: str) -> str:
+    chunks = view.tuning.chunks.get(name, ()) if view.tuning else ()
+    errors = sorted({shown(chunk.error[:200]) for chunk in chunks if chunk.error})
+    if errors:
+        return f"the server made no pair of it: {'; '.join(errors)}"
+    if not chunks and view.tuning and view.tuning.limited:
+        return "the server made no pair of it: its quota cut this file off"
+    return "the server made no pair of it and gave no reason"
+
+
+def _cuts(view: SessionView, files: Sequence[File]) -> list[str]:
+    tuning = view.tuning
+    if tuning is None:
+        return []
+    cuts = []
+    if tuning.limited:
+        cuts.append(f"a quota cut the data: {tuning.limit} of {tuning.total_chunks} chunks were used")
+    broken = [f for f in files if any(chunk.error for chunk in tuning.chunks.get(f.upload_name or "", ()))]
+    if broken:
+        cuts.append(f"chunks failed in: {_names(broken)}")
+    return cuts
+
+
+def _names(files: Sequence[File], most: int = 5) -> str:
+    names = [shown(f.path.rsplit("/", 1)[-1]) for f in files[:most]]
+    return ", ".join(names) + (f" and {len(files) - most} more" if len(files) > most else "")
+
+
+def document_of(pair: Pair, view: SessionView, files: Sequence[File]) -> int | None:
+    """The id of the file a pair was made of; null where the server leaves it open."""
+    if len(files) == 1:
+        return files[0].id
+    return next(
+        (f.id for f in files if pair.document and view.documents.get(f.upload_name or "") == pair.document),
+        None,
+    )

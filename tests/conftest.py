@@ -1,0 +1,26 @@
+"""What every ring of tests shares."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "gate", deadline=None, max_examples=60, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_the_person_who_runs_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the environment of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(("FINETUNED_", "XDG_")) or name in {
+            "CREDENTIALS_DIRECTORY",
+            "STATE_DIRECTORY",
+            "NOTIFY_SOCKET",
+            "NO_COLOR",
+        }:
+            monkeypatch.delenv(name)

@@ -1,0 +1,168 @@
+"""A place: drop folders, a ledger, a sandbox and a daemon, put together as the command line does it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+
+from finetuned.daemon import Daemon, House, Outcome
+from finetuned.folders import DropFolder
+from finetuned.helix.client import Key
+from finetuned.helix.form import FormService
+from finetuned.ledger import Ledger, Reader, audit
+from finetuned.sandbox import DEFAULT_KEY, Faults, Pace, create_app
+from finetuned.settings import Settings, parse
+from finetuned.world import Bell
+from support.still import StillWorld
+
+URL = "http://helix.test"
+Intercept = Callable[[httpx.Request], None]
+
+
+class Network(httpx.AsyncBaseTransport):
+    """The way to the sandbox: counts what passes, and lets a test cut in before or after a request."""
+
+    def __init__(self, app: Any, world: StillWorld) -> None:
+        self.requests: list[tuple[float, str, str]] = []
+        self.before: Callable[[httpx.Request], Any] = lambda _: None
+        self.after: Callable[[httpx.Request, httpx.Response], Any] = lambda _, response: response
+        self._inner = httpx.ASGITransport(app=app)
+        self._world = world
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append((self._world.now(), request.method, request.url.path))
+        instead = self.before(request)
+        if instead is not None:
+            return instead
+        response = await self._inner.handle_async_request(request)
+        return self.after(request, response)
+
+    def sent(self) -> list[float]:
+        """When a fine-tune was sent, each time."""
+        return [at for at, method, path in self.requests if (method, path) == ("POST", "/api/v1/sessions")]
+
+
+class Place:
+    """Everything a test drops files into, and asks afterwards."""
+
+    def __init__(self, root: Path, *, faults: Faults | None = None, pace: Pace | None = None, **tables: Any) -> None:
+        self.root = root
+        self.world = StillWorld()
+        self.key = DEFAULT_KEY
+        self.app = create_app(
+            keys=frozenset({DEFAULT_KEY}),
+            pace=pace or Pace(),
+            data=str(root / "sandbox"),
+            clock=self.world.now,
+            faults=faults,
+        )
+        self.network = Network(self.app, self.world)
+        folders = tables.pop("folder", [{}])
+        for number, table in enumerate(folders):
+            table.setdefault("name", "notes" if number == 0 else f"notes{number}")
+            table.setdefault("path", str(root / table["name"]))
+            os.makedirs(table["path"], exist_ok=True)
+        raw = {"helix": {"url": URL} | tables.pop("helix", {}), "folder": folders, **tables}
+        self.settings: Settings = parse(raw, base=str(root))
+        self.ledger_path = str(root / "state" / "ledger.db")
+        self.daemon: Daemon | None = None
+
+    @property
+    def notes(self) -> Path:
+        """The first folder."""
+        return Path(self.settings.folders[0].path)
+
+    def drop(self, name: str, text: str | bytes = "The otter is a mammal. It lives in rivers.") -> Path:
+        """Put a file into the first folder."""
+        path = self.notes / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    @asynccontextmanager
+    async def house(self) -> AsyncIterator[House]:
+        """The rooms wired together, and closed again."""
+        folders = {rules.name: DropFolder(rules, beside=f"{self.ledger_path}.kept") for rules in self.settings.folders}
+        ledger = Ledger.open(self.ledger_path)
+        try:
+            async with httpx.AsyncClient(transport=self.network) as http:
+                service = FormService(
+                    http,
+                    url=URL,
+                    key=Key("", lambda: self.key),
+                    open_part=lambda p: folders[p.folder].open_text(p.location, p.content, p.encoding),
+                    offload=self.world.offload,
+                )
+                yield House(
+                    settings=self.settings,
+                    ledger=ledger,
+                    folders=folders,
+                    service=service,
+                    world=self.world,
+                    bell=Bell(),
+                )
+        finally:
+            for folder in folders.values():
+                folder.close()
+            ledger.close()
+
+    async def run(self, *, until_idle: bool = True, script: Callable[[], Any] | None = None) -> Outcome:
+        """Run the daemon until it is idle, or until `script` (run beside it) ends."""
+        async with self.house() as house:
+            self.daemon = Daemon(house, pid=1, version="test", until_idle=until_idle)
+            outcome = Outcome()
+
+            async def run_it() -> None:
+                nonlocal outcome
+                assert self.daemon is not None
+                outcome = await self.daemon.run()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(run_it)
+                if script is not None:
+                    await script()
+                    self.daemon.stop()
+            return outcome
+
+    async def until(self, condition: Callable[[], bool], *, within: float = 3600.0) -> float:
+        """Wait (in virtual time) until `condition` holds; how long it took."""
+        begin = self.world.steady()
+        with anyio.fail_after(within):
+            while not condition():
+                await self.world.wait(Bell(), 0.05)
+        return self.world.steady() - begin
+
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """The ledger, for questions."""
+        with Reader.open(self.ledger_path) as reader:
+            yield reader
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Every job."""
+        with self.reader() as reader:
+            return list(reader.jobs())
+
+    def files(self) -> dict[str, dict[str, Any]]:
+        """The newest file of each name that was dropped."""
+        with self.reader() as reader:
+            return {row["path"].rsplit("/", 1)[-1]: row for row in reader.files()}
+
+    def states(self) -> dict[str, str]:
+        """By name, the state of each file."""
+        return {name: row["state"] for name, row in self.files().items()}
+
+    def sessions_on_server(self) -> int:
+        """How many sessions the server has."""
+        return sum(1 for _ in self.app.state.store.newest_first())
+
+    def audit(self) -> None:
+        """The ledger is whole."""
+        with self.reader() as reader:
+            assert audit(reader.connection) == []

@@ -1,0 +1,283 @@
+"""Claiming: a job's files are taken whole, once, and given back if they changed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from finetuned.errors import Away, Changed, Gone, Stuck
+from finetuned.folders import DropFolder, claims, names, places, tree
+from finetuned.lifecycle import FileState
+from finetuned.settings import FolderSettings
+
+JOB = "notes-20261123-052311-7fka"
+PART = f"{JOB}.1-0001-a.txt"
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make held folders."""
+    made = []
+
+    def one(**rules):
+        (tmp_path / "notes").mkdir(exist_ok=True)
+        rules = {"name": "notes", "path": str(tmp_path / "notes")} | rules
+        folder = DropFolder(FolderSettings(**rules), beside=str(tmp_path / "beside"))
+        folder.hold()
+        made.append(folder)
+        return folder
+
+    yield one
+    for folder in made:
+        folder.close()
+
+
+def put(folder, name, data="words"):
+    path = f"{folder.root}/{name}"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(data)
+    return path
+
+
+def lying(folder):
+    return sorted(
+        os.path.relpath(os.path.join(top, name), folder.root)
+        for top, _, found in os.walk(folder.root)
+        for name in found
+    )
+
+
+@pytest.mark.parametrize("name", ["a.txt", "x/y/a.txt", "n" * 251 + ".txt", "\udcff\n.txt", "\u202e.txt"])
+def test_claim_keeps_the_sub_path(make, name):
+    """A claimed file lies in its job's folder under its own sub-path; claiming again changes nothing."""
+    folder = make()
+    path = put(folder, name)
+    content = folder.read(path)
+    location = folder.claim(path, JOB, PART, content)
+    assert location == f"{folder.root}/.processing/{JOB}/{name}"
+    assert folder.claim(path, JOB, PART, content) == location
+    assert folder.part_location(location, JOB, PART) == location
+    assert lying(folder) == [f".processing/{JOB}/{name}"]
+    with folder.open_text(location, content) as reader:
+        assert reader.read() == b"words"
+
+
+def test_claim_again_beside_a_new_drop(make):
+    """A newer file at the same path is left alone when an old claim is repeated, its marker too."""
+    folder = make(ready_file="{name}.done")
+    path = put(folder, "a.txt")
+    put(folder, "a.txt.done", "")
+    content = folder.read(path)
+    location = folder.claim(path, JOB, PART, content)
+    put(folder, "a.txt", "other words")
+    put(folder, "a.txt.done", "")
+    assert folder.claim(path, JOB, PART, content) == location
+    assert lying(folder) == [f".processing/{JOB}/a.txt", f".processing/{JOB}/a.txt.done", "a.txt", "a.txt.done"]
+
+
+@pytest.mark.parametrize("step", ["move", "_prove", "move_marker"])
+def test_crash_at_each_step(make, monkeypatch, step):
+    """A claim that died at any step holds when it is repeated."""
+    folder = make(ready_file="{name}.done")
+    path = put(folder, "x/a.txt")
+    put(folder, "x/a.txt.done", "")
+    content = folder.read(path)
+    home = folder._places.tree if step == "move" else claims
+    real = getattr(home, step)
+
+    class Crash(BaseException):
+        pass
+
+    def die(*args, **options):
+        if step == "move":
+            real(*args, **options)
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(home, step, die)
+        with pytest.raises(Crash):
+            folder.claim(path, JOB, PART, content)
+    folder.claim(path, JOB, PART, content)
+    assert lying(folder) == [f".processing/{JOB}/x/a.txt", f".processing/{JOB}/x/a.txt.done"]
+
+
+@pytest.mark.parametrize("now", ["other", "longer than before", "bad\0", ""])
+def test_changed_file_goes_back(make, now):
+    """A file that is not what it was lies where it was dropped again, with its marker."""
+    folder = make(ready_file="{name}.done")
+    path = put(folder, "a.txt")
+    put(folder, "a.txt.done", "")
+    content = folder.read(path)
+    put(folder, "a.txt", now)
+    with pytest.raises(Changed):
+        folder.claim(path, JOB, PART, content)
+    assert lying(folder) == ["a.txt", "a.txt.done"]
+
+
+def test_changed_after_a_crash(make):
+    """What changed between the crash and the repeated claim goes back too, beside what was dropped since."""
+    folder = make()
+    path = put(folder, "a.txt")
+    content = folder.read(path)
+    location = folder.claim(path, JOB, PART, content)
+    with open(location, "a") as file:
+        file.write("more")
+    with pytest.raises(Changed):
+        folder.claim(path, JOB, PART, content)
+    assert lying(folder) == ["a.txt"]
+
+
+def test_changed_while_its_place_is_taken(make, monkeypatch):
+    """A changed file whose place is taken goes back under a number."""
+    folder = make()
+    path = put(folder, "a.txt")
+    content = folder.read(path)
+    put(folder, "a.txt", "other")
+    real = claims._prove
+
+    def prove(*args):
+        put(folder, "a.txt", "newer")
+        real(*args)
+
+    monkeypatch.setattr(claims, "_prove", prove)
+    with pytest.raises(Changed):
+        folder.claim(path, JOB, PART, content)
+    assert lying(folder) == ["a.2.txt", "a.txt"]
+
+
+def test_gone(make):
+    """What is not there, or no file any more, cannot be claimed."""
+    folder = make()
+    path = put(folder, "a.txt")
+    content = folder.read(path)
+    os.unlink(path)
+    with pytest.raises(Gone, match="not there"):
+        folder.claim(path, JOB, PART, content)
+    os.mkfifo(path)
+    with pytest.raises(Gone, match="no regular file"):
+        folder.claim(path, JOB, PART, content)
+    with pytest.raises(Gone, match="below"):
+        folder.claim("/etc/passwd", JOB, PART, content)
+
+
+def test_our_own_names(make):
+    """A dropped `job.json` never meets ours, claimed or put away."""
+    folder = make(include=("*",))
+    path = put(folder, "job.json")
+    content = folder.read(path)
+    folder.write_claim_note(JOB, b"{}")
+    location = folder.claim(path, JOB, PART, content)
+    assert location.endswith("/job.2.json")
+    assert folder.claim(path, JOB, PART, content) == location
+    folder.write_job_files(JOB, area="done", files={"job.json": b"{}"})
+    end = folder.put_away(location, origin=path, job_id=JOB, state=FileState.LEARNED, why=None)
+    assert end == f"{folder.root}/done/{JOB}/job.2.json"
+
+
+def test_name_taken_by_another_file(make):
+    """A name that another file of the job has is numbered."""
+    folder = make()
+    path = put(folder, "a.txt")
+    put(folder, f".processing/{JOB}/a.txt", "another")
+    location = folder.claim(path, JOB, PART, folder.read(path))
+    assert location.endswith("a.2.txt")
+
+
+def test_other_file_system(make, monkeypatch):
+    """A file that cannot be renamed away is stuck, in words that name the way out, and stays."""
+    folder = make()
+    path = put(folder, "a.txt")
+    content = folder.read(path)
+
+    def refuse(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(tree, "rename_new", refuse)
+    with pytest.raises(Stuck, match=r"another file system.*drop it where"):
+        folder.claim(path, JOB, PART, content)
+    assert lying(folder) == ["a.txt"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_our_folder_is_none(make, kind):
+    """A file or link in the place of our own folder is never followed nor replaced."""
+    folder = make()
+    path = put(folder, "a.txt")
+    put(folder, ".processing") if kind == "file" else os.symlink("/tmp", folder.root + "/.processing")
+    with pytest.raises(Stuck, match="no folder"):
+        folder.claim(path, JOB, PART, folder.read(path))
+
+
+def test_root_is_gone(make):
+    """A file of a folder that is away is not gone."""
+    folder = make()
+    path = put(folder, "a.txt")
+    content = folder.read(path)
+    os.rename(folder.root, folder.root + "-elsewhere")
+    os.unlink(folder.root + "-elsewhere/a.txt")
+    with pytest.raises(Away):
+        folder.read(path)
+    os.rename(folder.root + "-elsewhere", folder.root)
+    with pytest.raises(Gone):
+        folder.claim(path, JOB, PART, content)
+
+
+def test_keep_makes_a_snapshot(make, tmp_path):
+    """With after = keep the file stays, the same snapshot serves every attempt, and it goes at the end."""
+    folder = make(after="keep", encoding="latin-1")
+    path = put(folder, "a.txt", "w\xf6rds")
+    content = folder.read(path)
+    assert folder.claim(path, JOB, PART, content) == path
+    assert folder.claim(path, JOB, PART, content) == path
+    put(folder, "a.txt", "edited since")
+    part = folder.part_location(path, JOB, PART.replace(".1-", ".2-"))
+    assert folder.claim(path, JOB, PART, content) == path
+    with folder.open_text(part, content) as reader:
+        assert len(reader.read()) == content.sent_bytes
+    assert lying(folder) == ["a.txt"]
+    folder.write_claim_note(JOB, b"{}")
+    assert folder.processing() == ((JOB, b"{}"),)
+    folder.clear_processing(JOB)
+    assert folder.processing() == ()
+    assert os.listdir(tmp_path / "beside") == []
+
+
+@pytest.mark.parametrize("now", ["other", "bad\0"])
+def test_keep_changed(make, now):
+    """A kept file that changed before its snapshot was made has changed."""
+    folder = make(after="keep")
+    path = put(folder, "a.txt")
+    content = folder.read(path)
+    put(folder, "a.txt", now)
+    with pytest.raises(Changed):
+        folder.claim(path, JOB, PART, content)
+
+
+def test_processing_lists_and_clears(make):
+    """Claimed jobs are told with their notes; only note and empty folders are removed, the note last."""
+    folder = make()
+    assert folder.processing() == ()
+    path = put(folder, "x/a.txt")
+    folder.write_claim_note(JOB, b"{}")
+    location = folder.claim(path, JOB, PART, folder.read(path))
+    os.makedirs(f"{folder.root}/.processing/other/empty")
+    assert folder.processing() == ((JOB, b"{}"), ("other", None))
+    folder.clear_processing(JOB)
+    assert folder.processing()[0] == (JOB, b"{}")
+    os.unlink(location)
+    folder.clear_processing(JOB)
+    folder.clear_processing("other")
+    folder.clear_processing("never was")
+    assert folder.processing() == ()
+
+
+def test_snapshot_names():
+    """A snapshot's name is the upload's without its attempt."""
+    rules = FolderSettings(name="notes", path="/nowhere")
+    where = places.Places(rules, "/beside")
+    assert where.snapshot(JOB, PART) == where.snapshot(JOB, PART.replace(".1-", ".12-"))
+    assert where.relative("/elsewhere/a.txt") == ("a.txt",)
+    assert where.relative(f"/nowhere/failed/{JOB}/x/a.txt") == ("x", "a.txt")
+    assert names.JOB_FILE in names.OUR_NAMES

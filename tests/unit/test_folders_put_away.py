@@ -1,0 +1,224 @@
+"""Putting away: every file ends where its state says, overwriting nothing, however often it is tried."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from finetuned.errors import Gone, Stuck
+from finetuned.folders import DropFolder, putting, tree
+from finetuned.folders.text import signature_of
+from finetuned.lifecycle import FileState
+from finetuned.settings import FolderSettings
+
+JOB = "notes-20261123-052311-7fka"
+S = FileState
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make folders."""
+
+    def one(**rules):
+        (tmp_path / "notes").mkdir(exist_ok=True)
+        rules = {"name": "notes", "path": str(tmp_path / "notes")} | rules
+        return DropFolder(FolderSettings(**rules), beside=str(tmp_path / "beside"))
+
+    return one
+
+
+def put(folder, name, data="words"):
+    path = f"{folder.root}/{name}"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(data)
+    return path
+
+
+def text_of(path):
+    with open(path) as file:
+        return file.read()
+
+
+def away(folder, location, origin=None, state=S.LEARNED, why=None, signature=None):
+    end = folder.put_away(location, origin=origin or location, job_id=JOB, state=state, why=why, signature=signature)
+    return end and os.path.relpath(end, folder.root)
+
+
+@pytest.mark.parametrize(
+    ("state", "where"),
+    [
+        (S.LEARNED, f"done/{JOB}"), (S.BARREN, f"failed/{JOB}"), (S.FAILED, f"failed/{JOB}"),
+        (S.REFUSED, "failed/refused"), (S.DUPLICATE, "done/duplicates"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["a.txt", "x/y/a.txt", "n" * 251 + ".txt", "\udcff\n.txt"])
+def test_every_end(make, state, where, name):
+    """Each state has its place; the sub-path is that of the drop; trying again finds the file there."""
+    folder = make()
+    location, origin = put(folder, f".processing/{JOB}/{name}"), f"{folder.root}/{name}"
+    signature = signature_of(os.stat(location))
+    for _ in range(3):
+        assert away(folder, location, origin, state, "because", signature) == f"{where}/{name}"
+        assert away(folder, f"{folder.root}/{where}/{name}", origin, state, "because") == f"{where}/{name}"
+    beside = sorted(os.listdir(os.path.dirname(f"{folder.root}/{where}/{name}")))
+    assert len(beside) == 2
+    note = next(one for one in beside if one.endswith(".why.txt"))
+    assert text_of(os.path.dirname(f"{folder.root}/{where}/{name}") + "/" + note) == "because\n" + putting.SIGNED
+
+
+def test_no_end(make):
+    """Only ends have a place, and those of a job need the job."""
+    folder = make()
+    path = put(folder, "a.txt")
+    with pytest.raises(ValueError, match="waiting"):
+        away(folder, path, state=S.WAITING)
+    with pytest.raises(ValueError, match="None"):
+        folder.put_away(path, origin=path, job_id=None, state=S.LEARNED, why=None)
+
+
+def test_nothing_is_overwritten(make):
+    """Equal names are numbered, also where only the note's name is taken."""
+    folder = make()
+    ends = [away(folder, put(folder, "a.txt", str(n)), state=S.REFUSED, why=str(n)) for n in range(3)]
+    assert ends == ["failed/refused/a.txt", "failed/refused/a.2.txt", "failed/refused/a.3.txt"]
+    assert [text_of(f"{folder.root}/{end}") for end in ends] == ["0", "1", "2"]
+    put(folder, "failed/refused/b.txt.why.txt", "a person's own")
+    assert away(folder, put(folder, "b.txt"), state=S.REFUSED, why="so") == "failed/refused/b.2.txt"
+    assert text_of(folder.root + "/failed/refused/b.txt.why.txt") == "a person's own"
+
+
+def test_note_whose_name_was_taken_since(make):
+    """A note never replaces what a person wrote."""
+    folder = make()
+    away(folder, put(folder, "a.txt"), state=S.FAILED)
+    put(folder, f"failed/{JOB}/a.txt.why.txt", "mine")
+    away(folder, f"{folder.root}/failed/{JOB}/a.txt", state=S.FAILED, why="so")
+    assert text_of(f"{folder.root}/failed/{JOB}/a.txt.why.txt") == "mine"
+    assert text_of(f"{folder.root}/failed/{JOB}/a.txt.why.2.txt").startswith("so")
+
+
+def test_found_after_a_crash(make):
+    """A file that an earlier try moved is found by its signature, or by name in its job's own folder."""
+    folder = make()
+    away(folder, put(folder, "a.txt", "first"), state=S.REFUSED)
+    path = put(folder, "a.txt", "second")
+    signature = signature_of(os.stat(path))
+    away(folder, path, state=S.REFUSED)
+    assert away(folder, path, state=S.REFUSED, signature=signature) == "failed/refused/a.2.txt"
+    assert away(folder, path, state=S.REFUSED) is None
+    away(folder, put(folder, "b.txt"))
+    assert away(folder, folder.root + "/b.txt") == f"done/{JOB}/b.txt"
+    assert away(folder, folder.root + "/c.txt", why="gone") is None
+    assert away(folder, "/elsewhere/c.txt") is None
+
+
+def test_delete_learned_files_only(make):
+    """With after = delete what was learned goes, everything else is put away."""
+    folder = make(after="delete", ready_file="{name}.done")
+    path = put(folder, f".processing/{JOB}/a.txt")
+    put(folder, f".processing/{JOB}/a.txt.done", "")
+    assert away(folder, path, folder.root + "/a.txt") is None
+    assert away(folder, path, folder.root + "/a.txt") is None
+    assert not os.path.exists(path)
+    assert os.listdir(f"{folder.root}/done/{JOB}") == ["a.txt.done"]
+    assert away(folder, put(folder, "b.txt"), state=S.FAILED) == f"failed/{JOB}/b.txt"
+    assert away(folder, put(folder, "c.txt"), state=S.DUPLICATE) == "done/duplicates/c.txt"
+
+
+def test_keep_leaves_files(make, tmp_path):
+    """With after = keep files stay, notes and job files go beside the ledger."""
+    folder = make(after="keep")
+    path = put(folder, "x/a.txt")
+    assert away(folder, path, state=S.REFUSED, why="so") == away(folder, path, state=S.REFUSED, why="so") == "x/a.txt"
+    assert os.listdir(tmp_path / "beside" / "refused") == ["a.txt.why.txt"]
+    folder.write_job_files(JOB, area="done", files={"job.json": b"{}", "pairs.jsonl": b""})
+    assert sorted(os.listdir(tmp_path / "beside" / JOB)) == ["job.json", "pairs.jsonl"]
+    assert os.listdir(folder.root) == ["x"]
+    assert away(folder, "/elsewhere/a.txt") is None
+    claimed = put(folder, f".processing/{JOB}/b.txt")  # the rule was another when it was claimed
+    assert away(folder, claimed, folder.root + "/b.txt") == f"done/{JOB}/b.txt"
+
+
+def test_markers_go_along(make):
+    """A ready file lies beside its file at every end, numbered like it."""
+    folder = make(ready_file="{name}.done")
+    for _ in range(2):
+        put(folder, "a.txt.done", "")
+        end = away(folder, put(folder, "a.txt"), state=S.DUPLICATE)
+    assert end == "done/duplicates/a.2.txt"
+    assert sorted(os.listdir(folder.root + "/done/duplicates")) == [
+        "a.2.txt", "a.2.txt.done", "a.txt", "a.txt.done",
+    ]  # fmt: skip
+
+
+def test_give_back(make):
+    """A file goes back to where it was dropped, without its note, and is found there when tried again."""
+    folder = make()
+    path = put(folder, "x/a.txt")
+    end = folder.put_away(path, origin=path, job_id=JOB, state=S.REFUSED, why="so")
+    signature = signature_of(os.stat(end))
+    put(folder, "x/a.txt", "newer")
+    back = folder.give_back(end, path, signature)
+    assert back == folder.root + "/x/a.2.txt"
+    assert folder.give_back(end, path, signature) == back
+    assert os.listdir(folder.root + "/failed/refused/x") == []
+    with pytest.raises(Gone):
+        folder.give_back(end, path)
+    assert folder.give_back(back, "/elsewhere/a.txt") == folder.root + "/a.txt"
+
+
+def test_claimed_anew_from_failed(make):
+    """A file that is tried again leaves its note behind no more, and keeps its sub-path."""
+    folder = make()
+    path = put(folder, "x/a.txt")
+    end = folder.put_away(path, origin=path, job_id=JOB, state=S.FAILED, why="so")
+    location = folder.claim(end, JOB, "1", folder.read(end))
+    assert location == f"{folder.root}/.processing/{JOB}/x/a.txt"
+    assert os.listdir(f"{folder.root}/failed/{JOB}/x") == []
+
+
+def test_job_files_replace_ours(make):
+    """A job's own files are written whole and replaced by newer ones, whatever a crash left."""
+    folder = make()
+    put(folder, f"done/{JOB}/.job.json.part", "half")
+    for data in (b"1", b"2"):
+        folder.write_job_files(JOB, area="done", files={"job.json": data})
+    assert os.listdir(f"{folder.root}/done/{JOB}") == ["job.json"]
+    assert text_of(f"{folder.root}/done/{JOB}/job.json") == "2"
+
+
+def test_locate(make):
+    """A file that people moved within its job's folders is found by its content."""
+    folder = make()
+    path = put(folder, "a.txt")
+    content = folder.read(path)
+    put(folder, f"done/{JOB}/other.txt", "sdrow")
+    put(folder, f"done/{JOB}/bad.txt", "bad\0x")
+    os.mkfifo(f"{folder.root}/done/{JOB}/fifo")
+    assert folder.locate(JOB, content) is None
+    end = put(folder, f"failed/{JOB}/x/b.txt")
+    assert folder.locate(JOB, content) == end
+
+
+def test_race_for_a_name(make, monkeypatch):
+    """A name that is taken in the last moment is numbered like any other; without any name left it is stuck."""
+    folder = make()
+    real = tree.rename_new
+    calls = []
+
+    def late(*args):
+        calls.append(args)
+        if len(calls) in {1, 3}:
+            raise FileExistsError(17, "File exists")
+        real(*args)
+
+    monkeypatch.setattr(tree, "rename_new", late)
+    assert away(folder, put(folder, "a.txt")) == f"done/{JOB}/a.2.txt"
+    back = folder.give_back(f"{folder.root}/done/{JOB}/a.2.txt", folder.root + "/a.txt")
+    assert back == folder.root + "/a.2.txt"
+    monkeypatch.setattr(putting, "numbered", lambda name: iter([name]))
+    put(folder, f"done/{JOB}/a.txt", "there")
+    with pytest.raises(Stuck):
+        away(folder, back, folder.root + "/a.txt")

@@ -1,0 +1,372 @@
+"""The sweep: what is new, ready, gone or odd in a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import tempfile
+import threading
+
+import pytest
+
+from finetuned.errors import Away, Stuck
+from finetuned.folders import DropFolder, ignore_sigio, leases, sweeping
+from finetuned.settings import FolderSettings
+
+
+@pytest.fixture
+def make():
+    """Make held folders in a place that any user may enter."""
+    with tempfile.TemporaryDirectory() as top, contextlib.ExitStack() as stack:
+        os.chmod(top, 0o711)  # noqa: S103 - the user nobody must come through
+
+        def made(leases=None, **rules):
+            os.makedirs(f"{top}/notes", exist_ok=True)
+            rules = {"name": "notes", "path": f"{top}/notes"} | rules
+            folder = DropFolder(FolderSettings(**rules), beside=f"{top}/beside", leases=leases)
+            folder.hold()
+            stack.callback(folder.close)
+            return folder
+
+        yield made
+
+
+@contextlib.contextmanager
+def unprivileged():
+    """Be nobody for a while, as far as this is not so already."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+def put(folder, name, data="words"):
+    path = f"{folder.root}/{name}"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(data)
+    return path
+
+
+def paths(seen):
+    return [one.path for one in seen]
+
+
+def recorded(folder, steady):
+    """Sweep, and record what appeared as the ledger would."""
+    sweep = folder.sweep(steady)
+    for seen in sweep.appeared:
+        folder.remember(seen.path, seen.signature, settled=False)
+    return sweep
+
+
+def test_life_of_a_file(make):
+    """A file appears, settles, is ready until it is recorded as taken, and vanishes until it is forgotten."""
+    folder = make()
+    path = put(folder, "a.txt")
+    first = folder.sweep(100.0)
+    assert (paths(first.appeared), first.ready, first.wake_in) == ([path], (), 2.0)
+    assert paths(recorded(folder, 101.5).appeared) == [path]
+    assert folder.sweep(101.5).wake_in == pytest.approx(0.5)
+    for steady in (102.0, 103.0):
+        sweep = folder.sweep(steady)
+        assert (sweep.appeared, paths(sweep.ready), sweep.wake_in) == ((), [path], None)
+    folder.remember(path, sweep.ready[0].signature, settled=True)
+    assert folder.sweep(104.0) == sweeping.Sweep()
+    os.unlink(path)
+    assert folder.sweep(105.0).vanished == folder.sweep(106.0).vanished == (path,)
+    folder.forget(path)
+    assert folder.sweep(107.0) == sweeping.Sweep()
+
+
+def test_change_starts_the_quiet_time_anew(make):
+    """Every change, also one that leaves size and mtime, keeps a file settling."""
+    folder = make()
+    path = put(folder, "a.txt")
+    status = os.stat(path)
+    recorded(folder, 0.0)
+    put(folder, "a.txt", "sdrow")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert not folder.sweep(2.0).ready
+    assert folder.sweep(3.0).wake_in == pytest.approx(1.0)
+    assert folder.sweep(4.0).ready
+
+
+def test_quiet_time_counts_anew_after_a_start(make):
+    """What the ledger knows as settling is quiet from the first sight in this process."""
+    folder = make()
+    path = put(folder, "a.txt")
+    signature = folder.sweep(0.0).appeared[0].signature
+    folder.forget(path)
+    folder.remember(path, signature, settled=False)
+    assert folder.sweep(50.0).wake_in == pytest.approx(2.0)
+    assert folder.sweep(52.0).ready
+
+
+def test_settle_of_nothing(make):
+    """With settle = 0 a file appears and is ready in one sweep."""
+    folder = make(settle=0.0)
+    path = put(folder, "a.txt")
+    sweep = folder.sweep(0.0)
+    assert paths(sweep.appeared) == paths(sweep.ready) == [path]
+
+
+def test_empty_files_wait(make):
+    """An empty file is ready after 60 seconds only: programs touch first and write later."""
+    folder = make()
+    put(folder, "a.txt", "")
+    recorded(folder, 0.0)
+    assert folder.sweep(59.0).wake_in == pytest.approx(1.0)
+    assert folder.sweep(60.0).ready
+
+
+def test_open_writer(make):
+    """Half a file is not ready, however long it is quiet, while somebody has it open for writing."""
+    folder = make(leases=True)
+    with open(f"{folder.root}/a.txt", "w") as writer:
+        writer.write("half")
+        writer.flush()
+        recorded(folder, 0.0)
+        sweep = folder.sweep(1000.0)
+        assert (sweep.ready, sweep.wake_in) == ((), 2.0)
+    assert folder.sweep(1002.0).ready
+
+
+def test_leases_that_are_not_trusted(make):
+    """Where leases tell nothing, the quiet time alone decides."""
+    folder = make(leases=False)
+    with open(f"{folder.root}/a.txt", "w") as writer:
+        writer.write("half")
+        writer.flush()
+        recorded(folder, 0.0)
+        assert folder.sweep(2.0).ready
+
+
+def test_change_right_before_the_lease(make, monkeypatch):
+    """A change between the look and the lease is noticed."""
+    folder = make(leases=True)
+    path = put(folder, "a.txt")
+    recorded(folder, 0.0)
+
+    def sneak(fd):
+        os.truncate(path, 1)
+        return False
+
+    monkeypatch.setattr(sweeping, "is_written", sneak)
+    assert not folder.sweep(2.0).ready
+
+
+def test_unreadable_file_is_ready_and_stuck(make):
+    """A file that may not be read becomes ready, so that its reason can be told."""
+    folder = make(leases=True)
+    path = put(folder, "a.txt")
+    os.chmod(path, 0)
+    recorded(folder, 0.0)
+    with unprivileged():
+        assert paths(folder.sweep(2.0).ready) == [path]
+        with pytest.raises(Stuck, match="permission denied"):
+            folder.read(path)
+
+
+def test_ready_file(make):
+    """With a marker asked for, a file is ready only when it is there; the marker itself is no file to take."""
+    folder = make(ready_file="{name}.done", include=("*",))
+    path = put(folder, "a.txt")
+    recorded(folder, 0.0)
+    assert folder.sweep(5.0) == sweeping.Sweep()
+    put(folder, "a.txt.done", "")
+    assert paths(folder.sweep(6.0).ready) == [path]
+
+
+def test_sub_folders_and_groups(make):
+    """Sub-folders are searched, our own and hidden ones are not; groups are the first level."""
+    folder = make(group_by="subfolder")
+    for name in ("a.txt", "x/b.txt", "x/y/done/c.txt", "x.txt/d.txt", "done/e.txt", "failed/f.txt", ".processing/g.txt",
+                 ".git/h.txt"):  # fmt: skip
+        put(folder, name)
+    seen = {one.path[len(folder.root) + 1 :]: one.group for one in folder.sweep(0.0).appeared}
+    assert seen == {"a.txt": "", "x/b.txt": "x", "x/y/done/c.txt": "x", "x.txt/d.txt": "x.txt"}
+    flat = make(recursive=False, path=folder.root + "/x", name="x")
+    assert paths(flat.sweep(0.0).appeared) == [folder.root + "/x/b.txt"]
+
+
+@pytest.mark.parametrize(
+    "name", ["\udcff\udcfe.txt", "a\nb.txt", "\u202egpj.txt", "\x1b[2J.txt", "n" * 251 + ".txt", "-rf.txt"]
+)
+def test_hostile_names(make, name):
+    """Any bytes are a name like others."""
+    folder = make()
+    path = put(folder, name)
+    assert paths(folder.sweep(0.0).appeared) == [path]
+    assert folder.read(path).bytes == 5
+
+
+def test_odd_things_are_named_once(make):
+    """What can never be taken is named with its reason when it comes, and again when it comes again."""
+    folder = make()
+    os.symlink("/etc/passwd", folder.root + "/link.txt")
+    os.symlink("/etc", folder.root + "/etc")
+    os.mkfifo(folder.root + "/fifo.txt")
+    with socket.socket(socket.AF_UNIX) as plug:
+        plug.bind(folder.root + "/plug.txt")
+    odd = {path[len(folder.root) + 1 :]: words for path, words in folder.sweep(0.0).odd}
+    assert {name: words.split(",")[0] for name, words in odd.items()} == {
+        "link.txt": "it is a symbolic link", "fifo.txt": "it is a named pipe", "plug.txt": "it is a socket",
+    }  # fmt: skip
+    assert folder.sweep(1.0).odd == ()
+    os.unlink(folder.root + "/fifo.txt")
+    folder.sweep(2.0)
+    os.mkfifo(folder.root + "/fifo.txt")
+    assert len(folder.sweep(3.0).odd) == 1
+
+
+def test_file_replaced_by_a_link(make):
+    """A known file that is a link now has vanished."""
+    folder = make()
+    path = put(folder, "a.txt")
+    seen = recorded(folder, 0.0).appeared[0]
+    folder.remember(path, seen.signature, settled=True)
+    os.unlink(path)
+    os.symlink("/etc/passwd", path)
+    assert folder.sweep(1.0).vanished == (path,)
+
+
+def test_gone_before_it_was_recorded(make):
+    """What nobody recorded needs no farewell."""
+    folder = make()
+    path = put(folder, "a.txt")
+    folder.sweep(0.0)
+    os.unlink(path)
+    assert folder.sweep(1.0) == sweeping.Sweep()
+
+
+def test_vanished_while_settling(make):
+    """A file that was recorded as settling and is gone has vanished."""
+    folder = make()
+    path = put(folder, "a.txt")
+    recorded(folder, 0.0)
+    os.unlink(path)
+    assert folder.sweep(1.0).vanished == (path,)
+
+
+def test_edited_in_place(make):
+    """With after = keep known files are looked at again, and a change is told until it is recorded."""
+    folder = make(after="keep")
+    path = put(folder, "a.txt")
+    folder.remember(path, folder.sweep(0.0).appeared[0].signature, settled=True)
+    assert folder.sweep(1.0).changed == ()
+    put(folder, "a.txt", "other words")
+    for steady in (2.0, 3.0):
+        changed = folder.sweep(steady).changed
+        assert paths(changed) == [path]
+    folder.remember(path, changed[0].signature, settled=False)
+    assert folder.sweep(4.0).wake_in == pytest.approx(2.0)
+
+
+def test_folder_that_cannot_be_listed(make):
+    """A closed sub-folder is named, nothing in it vanishes, and the others go on."""
+    folder = make()
+    path = put(folder, "x/a.txt")
+    recorded(folder, 0.0)
+    os.chmod(folder.root + "/x", 0)
+    other = put(folder, "y/b.txt")
+    with unprivileged():
+        sweep = folder.sweep(1.0)
+        folder.remember(path, folder.sweep(1.0).appeared[0].signature, settled=True)
+        assert folder.sweep(2.0).vanished == ()
+    os.chmod(folder.root + "/x", 0o700)
+    assert paths(sweep.appeared) == [other]
+    assert "cannot be looked into" in sweep.odd[0][1]
+
+
+def test_rule_that_changed_takes_nothing_away(make):
+    """A known file that the rules do not name any more is there still."""
+    folder = make(include=("*.md",))
+    path = put(folder, "a.txt")
+    folder.remember(path, sweeping.signature_of(os.stat(path)), settled=True)
+    assert folder.sweep(0.0) == sweeping.Sweep()
+
+
+def test_unchanged_folder_is_not_listed_again(make, monkeypatch):
+    """Once its times prove it a folder is not listed again, until they change."""
+    folder = make()
+    put(folder, "x/a.txt")
+    for steady in (0.0, 3.0):
+        recorded(folder, steady)
+    listed = []
+    real = os.scandir
+    monkeypatch.setattr(sweeping.os, "scandir", lambda fd: listed.append(fd) or real(fd))
+    mount = folder._places.tree.mount
+    folder.sweep(6.0)
+    assert len(listed) == (0 if mount is not None and mount.exact else 2)
+    listed.clear()
+    path = put(folder, "x/b.txt")
+    assert paths(folder.sweep(7.0).appeared) == [path]
+
+
+def test_file_that_goes_during_the_look(make, monkeypatch):
+    """A file or folder that goes between listing and look is left to the next sweep."""
+    folder = make()
+    path = put(folder, "x/a.txt")
+    put(folder, "b.txt")
+    real = folder._sweeper._judge
+
+    def judge(fd, parts, listing, look):
+        if parts:
+            os.unlink(path)
+        elif os.path.exists(folder.root + "/b.txt"):
+            os.unlink(folder.root + "/b.txt")
+            os.mkfifo(folder.root + "/b.txt")
+        real(fd, parts, listing, look)
+
+    monkeypatch.setattr(folder._sweeper, "_judge", judge)
+    assert folder.sweep(0.0).appeared == ()
+    folder._sweeper._listings[()].sure = True
+    os.rmdir(folder.root + "/x")
+    monkeypatch.setattr(folder._sweeper, "_list", lambda fd, parts, steady: folder._sweeper._listings[()])
+    assert folder.sweep(1.0).appeared == ()
+
+
+def test_away_during_the_sweep(make, monkeypatch):
+    """A folder that goes away while it is swept has lost nothing."""
+    folder = make()
+    path = put(folder, "a.txt")
+    recorded(folder, 0.0)
+    real = folder._sweeper._vanished
+
+    def vanished(look):
+        os.unlink(path)
+        os.rmdir(folder.root)
+        return real(look)
+
+    monkeypatch.setattr(folder._sweeper, "_vanished", vanished)
+    with pytest.raises(Away):
+        folder.sweep(1.0)
+
+
+def test_sigio_is_ignored_once():
+    """SIGIO can be ignored from the main thread alone; elsewhere the caller learns that it was not."""
+    was = signal.getsignal(signal.SIGIO)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(ignore_sigio()))
+    thread.start()
+    thread.join()
+    try:
+        assert ignore_sigio()
+    finally:
+        signal.signal(signal.SIGIO, was)
+    assert answers == [False]
+
+
+def test_lease_that_is_refused(tmp_path):
+    """A lease that the kernel refuses tells nothing."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert leases.is_written(fd) is None
+    finally:
+        os.close(fd)

@@ -1,0 +1,207 @@
+"""Reading: what a file's bytes are as they are sent, and when a file cannot be."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+
+import pytest
+
+from finetuned.errors import Changed, Gone, Unusable
+from finetuned.folders import DropFolder, text
+from finetuned.model import Content
+from finetuned.settings import FolderSettings
+
+
+def folder(tmp_path, **rules):
+    root = tmp_path / "notes"
+    root.mkdir(exist_ok=True)
+    return DropFolder(FolderSettings(name="notes", path=str(root), **rules), beside=str(tmp_path / "beside"))
+
+
+def put(made, name, data):
+    path = os.path.join(made.root, name)
+    with open(path, "wb") as file:
+        file.write(data)
+    return path
+
+
+def as_sent(words, on_disk):
+    sent = words.encode()
+    return Content(sha256=hashlib.sha256(sent).hexdigest(), bytes=len(on_disk), sent_bytes=len(sent))
+
+
+WORDS = "Grüße, 世界 😀\nzweite Zeile\r\n"
+
+
+@pytest.mark.parametrize("block", [4, 7, 1 << 18])
+@pytest.mark.parametrize(
+    ("encoding", "mark", "codec"),
+    [
+        ("utf-8", b"", "utf-8"),
+        ("utf-8", codecs.BOM_UTF8, "utf-8"),
+        ("utf-8", codecs.BOM_UTF16_LE, "utf-16-le"),
+        ("utf-8", codecs.BOM_UTF16_BE, "utf-16-be"),
+        ("latin-1", codecs.BOM_UTF32_LE, "utf-32-le"),
+        ("utf-8", codecs.BOM_UTF32_BE, "utf-32-be"),
+        ("utf-16-le", b"", "utf-16-le"),
+        ("gb18030", b"", "gb18030"),
+    ],
+)
+def test_encodings(tmp_path, monkeypatch, block, encoding, mark, codec):
+    """Whatever the encoding, what is hashed and sent is UTF-8 without a mark; a mark wins over the rule."""
+    monkeypatch.setattr(text, "BLOCK", block)
+    made = folder(tmp_path, encoding=encoding)
+    data = mark + WORDS.encode(codec)
+    path = put(made, "a.txt", data)
+    content = made.read(path)
+    assert content == as_sent(WORDS, data)
+    with made.open_text(path, content) as reader:
+        assert reader.read() == WORDS.encode()
+
+
+@pytest.mark.parametrize(
+    ("rules", "data", "words"),
+    [
+        ({}, b"", "empty: there is nothing"),
+        ({}, codecs.BOM_UTF8, "byte-order mark and nothing else"),
+        ({}, b"first\nsecond abcd\xe9 x", "not UTF-8: byte 0xe9 at offset 17 (line 2); convert it, or set encoding = "),
+        ({}, codecs.BOM_UTF8 + b"\xff", "offset 3 (line 1)"),
+        ({}, b"ends within \xe4\xb8", "offset 12 (line 1)"),
+        ({}, b"a\n\nb\0c", "NUL byte in line 3"),
+        ({"encoding": "cp1252"}, b"abc\n\x81", "not cp1252: byte 0x81 at offset 4 (line 2)"),
+        ({"encoding": "utf-7"}, b"+2AA-", "not utf-7"),
+        ({"encoding": "klingon"}, b"abc", "no text encoding 'klingon'"),
+        ({"encoding": "hex"}, b"abc", "no text encoding 'hex'"),
+        ({"max_file_bytes": 2}, b"abc", "too big: 3 bytes, and max_file_bytes is 2 bytes"),
+        ({}, b"a" * (1024 * 1024 + 1), "too big: 1.0 MiB"),
+        ({"max_file_bytes": 2048}, b"a" * 2049, "2.0 KiB"),
+    ],
+)  # fmt: skip
+def test_unusable(tmp_path, rules, data, words):
+    """What can never be sent is refused in words that name place, cause and way out."""
+    made = folder(tmp_path, **rules)
+    with pytest.raises(Unusable) as caught:
+        made.read(put(made, "a.txt", data))
+    assert words in str(caught.value)
+
+
+def test_offset_in_later_blocks(tmp_path, monkeypatch):
+    """Offset and line are the file's, not the block's."""
+    monkeypatch.setattr(text, "BLOCK", 8)
+    made = folder(tmp_path)
+    with pytest.raises(Unusable, match=r"offset 26 \(line 3\)"):
+        made.read(put(made, "a.txt", b"0123456789\n1234567890\nabcd\xff"))
+
+
+def after_first_read(monkeypatch, change):
+    """Let `change` happen after the first block was read."""
+    real = os.read
+    done = []
+
+    def read(fd, size):
+        block = real(fd, size)
+        if not done:
+            done.append(True)
+            change()
+        return block
+
+    monkeypatch.setattr(text, "BLOCK", 4)
+    monkeypatch.setattr(text.os, "read", read)
+
+
+@pytest.mark.parametrize("data", [b"good words", b"bad\xff words", b"long and \xff bad"])
+def test_appended_while_read(tmp_path, monkeypatch, data):
+    """A file that grows while it is read has changed, even if it looks undecodable on the way."""
+    made = folder(tmp_path)
+    path = put(made, "a.txt", data)
+
+    def grow():
+        with open(path, "ab") as file:
+            file.write(b"more")
+
+    after_first_read(monkeypatch, grow)
+    with pytest.raises(Changed):
+        made.read(path)
+
+
+def test_cut_while_read(tmp_path, monkeypatch):
+    """A file that is cut while it is read has changed."""
+    made = folder(tmp_path)
+    path = put(made, "a.txt", b"good words")
+    after_first_read(monkeypatch, lambda: os.truncate(path, 4))
+    with pytest.raises(Changed):
+        made.read(path)
+
+
+def test_gone_and_no_file(tmp_path):
+    """What is missing, elsewhere, a link or a fifo is gone as a file, and opening it holds nobody up."""
+    made = folder(tmp_path)
+    path = put(made, "a.txt", b"abc")
+    os.symlink(path, made.root + "/link.txt")
+    os.symlink(made.root, made.root + "/sub")
+    os.mkfifo(made.root + "/fifo.txt")
+    os.mkdir(made.root + "/dir.txt")
+    for name in ("none.txt", "link.txt", "sub/a.txt", "fifo.txt", "dir.txt", "../other.txt", "a.txt/b.txt"):
+        with pytest.raises(Gone):
+            made.read(f"{made.root}/{name}")
+    with pytest.raises(Gone, match="does not lie below"):
+        made.read("/etc/passwd")
+
+
+def test_reader_is_a_file_for_an_upload(tmp_path, monkeypatch):
+    """The reader opens late, tells size and position, starts anew, and reads the same again."""
+    monkeypatch.setattr(text, "BLOCK", 5)
+    made = folder(tmp_path)
+    path = put(made, "a.txt", b"0123456789")
+    content = made.read(path)
+    reader = made.open_text(path, content)
+    assert (reader.tell(), reader.seek(0, os.SEEK_END), reader.read(3), reader.seek(10)) == (0, 10, b"", 10)
+    assert reader.seek(0) == 0
+    assert [reader.read(4), reader.read(4), reader.read(4), reader.read(4)] == [b"0123", b"4567", b"89", b""]
+    assert reader.tell() == 10
+    with pytest.raises(OSError, match="sought"):
+        reader.seek(3)
+    reader.close()
+    reader.seek(0)
+    assert reader.read(0) == b""
+    assert reader.read() == b"0123456789"
+    reader.close()
+    reader.close()
+
+
+@pytest.mark.parametrize("now", [b"0123456780", b"01234", b"0123456789and more", b"01234\xff6789", b""])
+def test_changed_before_upload(tmp_path, monkeypatch, now):
+    """An upload of changed bytes is cut before its last byte was handed out."""
+    monkeypatch.setattr(text, "BLOCK", 5)
+    made = folder(tmp_path)
+    path = put(made, "a.txt", b"0123456789")
+    content = made.read(path)
+    put(made, "a.txt", now)
+    got = []
+    with made.open_text(path, content) as reader, pytest.raises(Changed):
+        got.extend(iter(lambda: reader.read(3), b""))
+    assert len(b"".join(got)) < content.sent_bytes
+
+
+def test_upload_of_a_file_that_is_gone(tmp_path):
+    """A file that is gone is missed at the first read, not before."""
+    made = folder(tmp_path)
+    path = put(made, "a.txt", b"abc")
+    reader = made.open_text(path, made.read(path), "utf-8")
+    os.unlink(path)
+    with pytest.raises(Gone):
+        reader.read(1)
+
+
+def test_part_that_was_promised_and_cut_is_never_whole(tmp_path):
+    """What was handed out before the change was noticed is never the whole file."""
+    made = folder(tmp_path)
+    path = put(made, "a.txt", b"0123456789")
+    content = made.read(path)
+    put(made, "a.txt", b"9876543210")
+    reader = made.open_text(path, content)
+    with pytest.raises(Changed):
+        reader.read(10)
+    reader.close()

@@ -1,0 +1,187 @@
+"""The house rules, as tests: what a reviewer would otherwise have to look for."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOP = {"pyproject.toml", "daemon", "config", "tests", "systemd", "README.md", "LICENSE"}
+#: what tools leave behind where there is no git to say that it is not ours
+LEFT_BEHIND = {"build", "dist"}
+FORBIDDEN_ROOMS = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
+#: rings whose tests watch real processes in real time
+REAL_TIME = {"bench", "crash"}
+#: tests that may be skipped: `tests/path.py::name` -> the reason; reviewed, and empty if all goes well
+SKIPS: dict[str, str] = {}
+
+
+@cache
+def files():
+    """The checkout's files: what git knows or would add, else what lies there."""
+    asked = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=False,
+    ) if (ROOT / ".git").exists() else None  # fmt: skip
+    if asked is not None and asked.returncode == 0:
+        names = {os.fsdecode(name) for name in asked.stdout.split(b"\0") if name}
+        return sorted(name for name in names if (ROOT / name).exists())
+    return sorted(
+        str(path.relative_to(ROOT))
+        for path in ROOT.rglob("*")
+        if path.is_file() and path.relative_to(ROOT).parts[0] not in LEFT_BEHIND and "__pycache__" not in path.parts
+    )
+
+
+def modules(top):
+    """The Python files below a folder."""
+    return [name for name in files() if name.startswith(f"{top}/") and name.endswith(".py")]
+
+
+@cache
+def tree(name):
+    """A module as its syntax."""
+    return ast.parse((ROOT / name).read_bytes(), name)
+
+
+def functions(name):
+    """The functions of a module, those inside others too."""
+    return [n for n in ast.walk(tree(name)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def dotted(node):
+    """The name that an expression spells, such as `pytest.mark.skip`; empty if it is none."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join(reversed([*parts, node.id])) if isinstance(node, ast.Name) else ""
+
+
+def swallows_all(handler):
+    """Whether an `except` takes everything and may keep it; who tidies up and raises again keeps nothing."""
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    names = {dotted(kind).rpartition(".")[2] for kind in kinds if kind}
+    if handler.type is not None and not names & {"Exception", "BaseException"}:
+        return False
+    end = handler.body[-1]
+    leaves = any(
+        isinstance(node, ast.Return | ast.Break | ast.Continue) for part in handler.body for node in ast.walk(part)
+    )
+    return leaves or not (isinstance(end, ast.Raise) and end.exc is None)
+
+
+def test_the_top_of_the_checkout_is_small():
+    """Whoever opens it sees what there is, and nothing else."""
+    top = {name.partition("/")[0] for name in files()}
+    assert {name for name in top if not name.startswith(".")} == TOP
+
+
+def test_no_module_is_long():
+    """A module that is over 400 lines is two rooms."""
+    lengths = {name: len((ROOT / name).read_text("utf-8").splitlines()) for name in modules("daemon")}
+    assert lengths
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
+
+
+def test_no_function_is_long():
+    """A function that is over 40 lines is two functions."""
+    assert [
+        f"{name}:{function.lineno} {function.name}"
+        for name in modules("daemon")
+        for function in functions(name)
+        if function.end_lineno - function.lineno + 1 > 40
+    ] == []
+
+
+def test_no_room_is_a_drawer():
+    """A room is named for what it does."""
+    parts = {(name, part) for name in modules("daemon") for part in Path(name).with_suffix("").parts}
+    assert {name for name, part in parts if part in FORBIDDEN_ROOMS} == set()
+
+
+def test_nobody_catches_everything_but_the_door():
+    """An exception that nobody expected is a mistake of ours: one place tells of it, and ends."""
+    found = [
+        name
+        for name in modules("daemon")
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.ExceptHandler) and swallows_all(node)
+    ]
+    assert [name for name in found if not name.startswith("daemon/finetuned/cli/")] == []
+    assert len(found) <= 1
+
+
+def test_every_module_says_what_it_is():
+    """A module begins with its sentence."""
+    names = [name for name in modules("daemon") + modules("tests") if (ROOT / name).stat().st_size]
+    assert [name for name in names if not ast.get_docstring(tree(name))] == []
+
+
+def test_every_test_says_what_it_means():
+    """A test's docstring is one sentence of intent."""
+    assert [
+        f"{name}::{function.name}"
+        for name in modules("tests")
+        for function in functions(name)
+        if function.name.startswith("test_") and not ast.get_docstring(function)
+    ] == []
+
+
+def test_no_test_sleeps():
+    """A test that waits for time to pass is slow, or wrong, or both."""
+    assert [
+        f"{name}:{node.lineno}"
+        for name in modules("tests")
+        if Path(name).parts[1] not in REAL_TIME
+        for node in ast.walk(tree(name))
+        if (isinstance(node, ast.Attribute) and dotted(node) in {"time.sleep", "anyio.sleep", "trio.sleep"})
+        or (isinstance(node, ast.ImportFrom) and node.module in {"time", "anyio", "trio"}
+            and any(alias.name == "sleep" for alias in node.names))
+    ] == []  # fmt: skip
+
+
+def skipped(name):
+    """The tests of a module that may be skipped; a skip outside any function is the module's."""
+    words = {"skip", "skipif", "importorskip", "skipTest", "SkipTest", "skipUnless", "skipIf"}
+    inside = {
+        id(node): function.name
+        for function in functions(name)
+        for part in (*function.body, *function.decorator_list)
+        for node in ast.walk(part)
+    }
+    return {
+        f"{name}::{inside.get(id(node), '')}"
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.Attribute) and node.attr in words
+    }
+
+
+def test_no_test_is_skipped_in_silence():
+    """A skip stands in the table above with its reason, and the table names no other."""
+    assert {skip for name in modules("tests") for skip in skipped(name)} == set(SKIPS)
+    assert all(reason.strip() for reason in SKIPS.values())
+
+
+@pytest.mark.parametrize(
+    ("code", "swallows"),
+    [
+        ("except: pass", True),
+        ("except Exception: pass", True),
+        ("except (ValueError, builtins.BaseException): pass", True),
+        ("except BaseException:\n  if x: return\n  raise", True),
+        ("except Exception as error:\n  raise ValueError from error", True),
+        ("except BaseException:\n  tidy()\n  raise", False),
+        ("except ValueError: pass", False),
+        ("except (OSError, errors.Refused): pass", False),
+    ],
+)
+def test_the_rule_about_catching_sees(code, swallows):
+    """A rule that finds nothing must be able to find something."""
+    (node,) = ast.parse(f"try: pass\n{code}").body
+    assert swallows_all(node.handlers[0]) is swallows

@@ -1,0 +1,124 @@
+"""The sandbox on a real socket, embedded and as a program."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from finetuned.sandbox import DEFAULT_KEY, create_app, serve
+from finetuned.sandbox.__main__ import main
+from unit.test_sandbox_kit import FIELDS, TEXT, form
+
+HEADERS = {"Authorization": f"Bearer {DEFAULT_KEY}"}
+PROGRAM = [sys.executable, "-m", "finetuned.sandbox"]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Uvicorn knows asyncio only."""
+    return "asyncio"
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
+    """A sandbox on a free port of this machine."""
+    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    app = create_app(keys=frozenset({DEFAULT_KEY}))
+    task = asyncio.ensure_future(serve(app, port=0, ready=listening.set_result))
+    try:
+        yield f"http://127.0.0.1:{await listening}/api/v1", task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    assert task.cancelled()
+    assert not os.path.exists(app.state.store.root)  # noqa: ASYNC240 - a local look
+
+
+async def test_a_job_over_a_socket(anyio_backend: str) -> None:
+    """A client on the network can do what a client in the process can."""
+    handler = signal.getsignal(signal.SIGINT)
+    async with served() as (url, _), httpx.AsyncClient(base_url=url, headers=HEADERS) as client:
+        assert signal.getsignal(signal.SIGINT) is handler
+        answer = await client.post("/sessions", files=[*form(FIELDS), ("files", ("a.txt", TEXT))])
+        assert answer.json()["interactions"][-1]["data_prep_stage"] == "generate_questions"
+        assert answer.headers["X-Helix-Sandbox"] == "simulated"
+        assert (await client.get("/sessions")).json()["counter"] == {"count": 1}
+
+
+async def test_a_connection_cut_on_the_wire_makes_nothing(anyio_backend: str) -> None:
+    """An upload given up before its final boundary leaves no session."""
+    async with served() as (url, _), httpx.AsyncClient(base_url=url, headers=HEADERS) as client:
+        request = client.build_request("POST", "/sessions", files=[*form(FIELDS), ("files", ("a.txt", TEXT))])
+        body = await request.aread()
+        head = b"POST /api/v1/sessions HTTP/1.1\r\nHost: x\r\nAuthorization: %b\r\nContent-Type: %b\r\n%b\r\n\r\n"
+        for length, sent in (
+            (b"Content-Length: %d" % len(body), body[:-10]),
+            (b"Transfer-Encoding: chunked", b"%x\r\n%b" % (len(body), body[:-10])),
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+            kind = request.headers["Content-Type"].encode()
+            writer.write(head % (HEADERS["Authorization"].encode(), kind, length) + sent)
+            await writer.drain()
+            writer.write_eof()
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+        assert (await client.get("/sessions")).json()["counter"] == {"count": 0}
+
+
+async def test_a_port_that_is_taken_is_an_error(anyio_backend: str) -> None:
+    """The caller learns that the address can't be had."""
+    async with served() as (url, _):
+        app = create_app(keys=frozenset({DEFAULT_KEY}))
+        with pytest.raises(OSError, match="in use"):
+            await serve(app, port=httpx.URL(url).port or 0)
+        app.state.store.close()
+
+
+def test_the_program_says_where_it_listens_and_ends_when_told(tmp_path: Path) -> None:
+    """One line on standard output when it is ready; SIGTERM ends it without a word; the folder keeps the session."""
+    arguments = ["--port", "0", "--data", str(tmp_path), "--key", "hl-mine", "--speed", "50", "--fault", "qa-fails:1"]
+    with subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        line = program.stdout.readline()
+        port = line.removeprefix("sandbox ready on http://127.0.0.1:").partition(" ")[0]
+        assert line == f"sandbox ready on http://127.0.0.1:{port} (simulated: nothing is trained here)\n"
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}/api/v1", headers={"Authorization": "Bearer hl-mine"}
+        ) as client:
+            session = client.post("/sessions", files=[*form(FIELDS), ("files", ("a.txt", TEXT))]).json()
+        program.terminate()
+        rest, errors = program.communicate(timeout=30)
+        assert (program.returncode, rest, errors) == (0, "", "")
+    assert os.path.exists(tmp_path / "sessions" / f"{session['id']}.json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--fault", "nonesuch"], "unknown fault 'nonesuch'"), (["--speed", "0"], "--speed must be more than 0")],
+)
+def test_the_program_refuses_what_it_does_not_know(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wrong arguments end the program with a sentence."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_program_says_that_a_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    """A port in use is one line on standard error and status 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["--port", str(taken.getsockname()[1])]) == 1
+    assert "can't listen" in capsys.readouterr().err
