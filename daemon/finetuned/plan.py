@@ -157,8 +157,9 @@ class _Waker:
 def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     """What to do now, and when to look again."""
     waker = _Waker(now)
-    free = rules.helix.max_in_flight - sum(1 for j in facts.jobs if j.state in JOB_IN_FLIGHT)
-    unsent = sum(1 for j in facts.jobs if j.state is JobState.QUEUED)
+    unsent = sum(1 for j in facts.jobs if j.state is JobState.QUEUED and j.id not in facts.busy)
+    in_flight = sum(1 for j in facts.jobs if j.state in JOB_IN_FLIGHT or j.id in facts.busy)
+    free = rules.helix.max_in_flight - in_flight
     actions = [
         *_in_the_ledger(facts),
         *_on_the_wire(facts, free, waker, rules),

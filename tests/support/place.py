@@ -19,7 +19,7 @@ from finetuned.ledger import Ledger, Reader, audit
 from finetuned.sandbox import DEFAULT_KEY, Faults, Pace, create_app
 from finetuned.settings import Settings, parse
 from finetuned.world import Bell
-from support.still import StillWorld
+from support.still import BEGIN, StillWorld
 
 URL = "http://helix.test"
 Intercept = Callable[[httpx.Request], None]
@@ -39,6 +39,8 @@ class Network(httpx.AsyncBaseTransport):
         self.requests.append((self._world.now(), request.method, request.url.path))
         instead = self.before(request)
         if instead is not None:
+            async for _ in request.stream:  # the whole request arrived, only the answer is another
+                pass
             return instead
         response = await self._inner.handle_async_request(request)
         return self.after(request, response)
@@ -59,7 +61,7 @@ class Place:
             keys=frozenset({DEFAULT_KEY}),
             pace=pace or Pace(),
             data=str(root / "sandbox"),
-            clock=self.world.now,
+            clock=lambda: BEGIN + self.world.steady(),
             faults=faults,
         )
         self.network = Network(self.app, self.world)
@@ -135,8 +137,13 @@ class Place:
         begin = self.world.steady()
         with anyio.fail_after(within):
             while not condition():
-                await self.world.wait(Bell(), 0.05)
+                waited = self.world.steady() - begin
+                await self.pass_time(min(1.0, 0.05 + waited / 20))
         return self.world.steady() - begin
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let (virtual) time pass."""
+        await self.world.wait(Bell(), seconds)
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:

@@ -99,6 +99,8 @@ class Intake:
         if len(seen.ready) > BATCH:
             self._more.add(folder.name)
             return 0.0
+        if seen.changed:  # they settle from now on
+            return min(folder.rules.settle, seen.wake_in if seen.wake_in is not None else folder.rules.settle)
         return seen.wake_in
 
     async def _appeared(self, folder: DropFolder, seen: Sequence[Seen]) -> None:

@@ -241,7 +241,7 @@ class Daemon:
             return ""
         if not unfinished and not waiting and not facts.discards:
             return "idle"
-        paused = facts.server.paused_because is not None and facts.server.tries > 0
+        paused = facts.server.paused_because is not None and facts.server.tries > 1  # it failed, and failed again
         now = house.world.now()
         return "server" if paused and (facts.server.next_try_at or 0.0) > now else ""
 

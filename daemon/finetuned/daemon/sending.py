@@ -28,8 +28,8 @@ from finetuned.model import File, Job, Part, Session, SessionView
 from finetuned.verdict import Standing, complaint, judge, restart_helps, signs_of_life, standing
 from finetuned.wire import Refusal, upload_name
 
-#: how much earlier than our clock says a session may have been made by the server's
-SLACK: Final = 3600.0
+#: how much earlier than our clock says a session may have been made by the server's: a day, should a clock have jumped
+SLACK: Final = 26 * 3600.0
 #: sends that were answered with a server error and left no session, before a job is given up
 UNANSWERED: Final = 3
 #: looks that did not find a session, before it counts as gone

@@ -168,7 +168,7 @@ class JobBook:
         """Every job that is not at its end, and every ended one that is not put away, oldest first."""
         with self._store.reading() as db:
             rows = db.execute(
-                "select * from jobs where finished_at is null or put_away = 0 order by created_at, id"
+                "select * from jobs where finished_at is null or put_away = 0 order by created_at, rowid"
             ).fetchall()
         return [job_of(row) for row in rows]
 

@@ -86,7 +86,7 @@ class Reader:
         """Every job, oldest first."""
         return self._rows(
             f"select {_JOB} from jobs where (?1 is null or state = ?1) and (?2 is null or folder = ?2) "
-            "and (?3 is null or created_at >= ?3) order by created_at, id",
+            "and (?3 is null or created_at >= ?3) order by created_at, rowid",
             state,
             folder,
             None if since is None else iso(since),
@@ -133,7 +133,7 @@ class Reader:
             text,
             b64,
         )
-        return [_file(row) | {"id": row["id"], "due_at": row["due_at"]} for row in rows]
+        return [{"id": row["id"], "due_at": row["due_at"]} | _file(row) for row in rows]
 
     def pairs(self, *, job: str | None = None, path: str | None = None, words: str | None = None) -> Iterator[Row]:
         """Every pair, by job and ordinal; `words` searches questions and answers, best first."""
@@ -144,7 +144,7 @@ class Reader:
         )
         tables = "from qa_pairs p left join files f on f.id = p.file_id join jobs j on j.id = p.job_id"
         if words is None:
-            query = f"select {_PAIR} {tables} where {where} order by j.created_at, p.job_id, p.ordinal"
+            query = f"select {_PAIR} {tables} where {where} order by j.created_at, j.rowid, p.ordinal"
             rows = self._rows(query, job, text, b64)
         else:
             query = (
@@ -167,6 +167,24 @@ class Reader:
         """What happened to one file."""
         query = f"select {_EVENT} from events where subject = 'file' and subject_id = ? order by id"
         return list(self._rows(query, str(file_id)))
+
+    def knows(self, job_id: str) -> bool:
+        """Whether there is a job of this id."""
+        return next(self._rows("select 1 from jobs where id = ?", job_id), None) is not None
+
+    def name_of(self, file_id: str) -> str | None:
+        """Where the file of an event was dropped, for people."""
+        row = next(self._rows("select path from files where id = ?", file_id), None)
+        return None if row is None else str(row["path"])
+
+    def twins(self, file_id: int) -> list[Row]:
+        """The files of equal content, in the same folder, that are waiting, packed or learned: by state and age."""
+        query = (
+            f"select {_FILE} from (select f.* from files f join files me on me.id = ?1 and f.folder = me.folder "
+            "and f.sha256 = me.sha256 and f.id != me.id and f.state in ('learned', 'packed', 'waiting')) "
+            "order by state, ready_at, id"
+        )
+        return [_file(row) for row in self._rows(query, file_id)]
 
     def answer(self, request_id: str) -> Row | None:
         """The event that answers a request, once there is one."""

@@ -1,0 +1,298 @@
+"""What is taken from the folders, when, and with whom it shares a job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from support.place import Place
+
+APlace = Callable[..., Place]
+
+
+def text(n: int) -> str:
+    """Some text that is different for each number."""
+    return f"Stone number {n} is a smooth pebble. It came from river {n}."
+
+
+async def test_odd_files_get_their_reasons_and_the_others_go_on(a_place: APlace) -> None:
+    """Whatever lies in the folder, each file gets its state, and none keeps another from being learned."""
+    place = a_place(folder=[{"max_file_bytes": "10KB"}])
+    place.drop("good.txt")
+    place.drop("latin.txt", b"caf\xe9 au lait")
+    place.drop("nul.txt", b"a\0b")
+    place.drop("big.txt", "x" * 20_000)
+    place.drop("empty.txt", b"")
+    place.drop("picture.png", b"\x89PNG")
+    place.drop("half.txt.part")
+    place.drop("a" * 251 + ".txt", "A long name is only a name.")
+    place.drop(os.fsdecode(b"odd-\xff\n.txt"), "An odd name is only a name, too.")
+    os.symlink(place.notes / "good.txt", place.notes / "link.txt")
+    os.mkfifo(place.notes / "pipe.txt")
+    (place.notes / "folder.txt").mkdir()
+    place.drop("folder.txt/inside.txt", "Inside a folder with a file's name lies a file.")
+    outcome = await place.run()
+    assert not outcome.failed
+    states = place.states()
+    assert {name: state for name, state in states.items() if state != "learned"} == {
+        "latin.txt": "refused",
+        "nul.txt": "refused",
+        "big.txt": "refused",
+        "empty.txt": "refused",
+    }
+    assert sorted(name for name, state in states.items() if state == "learned") == sorted(
+        ["good.txt", "inside.txt", "a" * 251 + ".txt", "odd-\\xff\n.txt"]
+    )
+    refused = sorted(p.name for p in (place.notes / "failed" / "refused").iterdir())
+    assert refused == sorted(
+        [n + s for n in ("latin.txt", "nul.txt", "big.txt", "empty.txt") for s in ("", ".why.txt")]
+    )
+    why = (place.notes / "failed" / "refused" / "latin.txt.why.txt").read_text()
+    assert "0xe9 at offset 3" in why
+    assert "finetuned retry" in why
+    left = {p.name for p in place.notes.iterdir()} - {"done", "failed", ".processing"}
+    assert left == {"picture.png", "half.txt.part", "link.txt", "pipe.txt", "folder.txt"}
+
+
+async def test_two_folders_never_share_a_job(a_place: APlace) -> None:
+    """Each folder is a data set of its own; sub-folders belong to it."""
+    place = a_place(folder=[{}, {}])
+    place.drop("one.txt", text(1))
+    place.drop("deep/er/two.txt", text(2))
+    other = place.root / "notes1"
+    (other / "three.txt").write_text(text(3))
+    await place.run()
+    assert sorted((job["folder"], job["files"], job["state"]) for job in place.jobs()) == [
+        ("notes", 2, "done"),
+        ("notes1", 1, "done"),
+    ]
+    done = place.notes / "done" / next(j["id"] for j in place.jobs() if j["folder"] == "notes")
+    assert (done / "deep" / "er" / "two.txt").read_text() == text(2)
+
+
+async def test_first_level_sub_folders_can_be_kept_apart(a_place: APlace) -> None:
+    """With group_by = subfolder no job mixes two of them."""
+    place = a_place(folder=[{"group_by": "subfolder"}])
+    for n, name in enumerate(["a/1.txt", "a/x/2.txt", "b/3.txt", "4.txt"]):
+        place.drop(name, text(n))
+    await place.run()
+    by_job: dict[str, set[str]] = {}
+    for row in place.files().values():
+        by_job.setdefault(row["job_id"], set()).add(row["path"].rsplit("/notes/")[-1])
+    assert sorted(map(sorted, by_job.values())) == [["4.txt"], ["a/1.txt", "a/x/2.txt"], ["b/3.txt"]]
+
+
+@pytest.mark.parametrize(
+    ("limits", "sizes"),
+    [
+        ({"max_files": 2}, [2, 2, 1]),
+        ({"max_chunks": 18}, [2, 2, 1]),
+        ({"max_bytes": 120}, [2, 2, 1]),
+        ({"max_bytes": 1}, [1, 1, 1, 1, 1]),
+    ],
+)
+async def test_a_job_keeps_the_limits(a_place: APlace, limits: dict[str, int], sizes: list[int]) -> None:
+    """Files, bytes and chunks are bounded; what is over a bound by itself goes alone."""
+    place = a_place(folder=[limits])
+    for n in range(5):
+        place.drop(f"{n}.txt", text(n))
+    await place.run()
+    assert [job["files"] for job in place.jobs()] == sizes
+
+
+async def test_a_full_job_goes_at_once_and_the_rest_waits_for_linger(a_place: APlace) -> None:
+    """Only a batch that is not full waits for company."""
+    place = a_place(folder=[{"max_files": 2, "linger": "10m"}])
+
+    async def script() -> None:
+        for n in range(3):
+            place.drop(f"{n}.txt", text(n))
+        assert await place.until(lambda: place.network.sent() != []) < 10
+        assert await place.until(lambda: len(place.network.sent()) == 2) > 580
+
+    await place.run(until_idle=False, script=script)
+    assert [job["files"] for job in place.jobs()] == [2, 1]
+
+
+async def test_a_file_that_still_grows_is_not_taken(a_place: APlace) -> None:
+    """A writer that stalls for less than `settle` is waited for."""
+    place = a_place(folder=[{"settle": "10s", "linger": "0s"}])
+
+    async def script() -> None:
+        path = place.drop("log.txt", "The first sentence is here. ")
+        for n in range(12):
+            await place.pass_time(8.0)
+            with path.open("a") as file:
+                file.write(f"Line {n} is another one. ")
+        await place.until(lambda: place.states().get("log.txt") == "learned")
+
+    await place.run(until_idle=False, script=script)
+    learned = next(place.notes.glob("done/*/log.txt")).read_text()
+    assert "Line 11" in learned
+    assert place.sessions_on_server() == 1
+
+
+async def test_a_writer_that_stalls_longer_than_settle_is_waited_for(a_place: APlace) -> None:
+    """Whoever has a file open for writing has not finished, however long it takes."""
+    place = a_place(folder=[{"settle": "1s", "linger": "0s"}])
+
+    async def script() -> None:
+        with (place.notes / "slow.txt").open("w") as file:
+            file.write("The first half is written. ")
+            file.flush()
+            await place.pass_time(300)
+            assert place.network.sent() == []
+            file.write("The second half is written.")
+        await place.until(lambda: place.states().get("slow.txt") == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert "second half" in next(place.notes.glob("done/*/slow.txt")).read_text()
+
+
+async def test_known_content_is_not_learned_again(a_place: APlace) -> None:
+    """A duplicate costs nothing, whether it comes later or together with its twin."""
+    place = a_place()
+    place.drop("one.txt", text(1))
+    place.drop("twin.txt", text(1))
+    await place.run()
+    place.drop("later.txt", text(1))
+    await place.run()
+    assert sorted(place.states().values()) == ["duplicate", "duplicate", "learned"]
+    assert len(list(place.notes.glob("done/duplicates/*.txt"))) == 2
+    assert place.sessions_on_server() == 1
+    assert all(row["reason"] for row in place.files().values() if row["state"] == "duplicate")
+
+
+async def test_duplicates_can_be_sent(a_place: APlace) -> None:
+    """With duplicates = send equals are learned, but never in one job."""
+    place = a_place(folder=[{"duplicates": "send"}])
+    for name in ("one.txt", "two.txt", "three.txt"):
+        place.drop(name, text(1))
+    await place.run()
+    assert list(place.states().values()) == ["learned"] * 3
+    assert [job["files"] for job in place.jobs()] == [1, 1, 1]
+
+
+async def test_the_same_path_dropped_again_is_a_new_file(a_place: APlace) -> None:
+    """What was learned stays learned; what comes to its place is another file."""
+    place = a_place()
+    place.drop("diary.txt", text(1))
+    await place.run()
+    place.drop("diary.txt", text(2))
+    await place.run()
+    with place.reader() as reader:
+        assert [row["state"] for row in reader.files()] == ["learned", "learned"]
+
+
+async def test_kept_files_stay_and_are_learned_once_for_each_content(a_place: APlace) -> None:
+    """With after = keep nothing in the folder is touched, and an edit makes a new version."""
+    place = a_place(folder=[{"after": "keep"}])
+    path = place.drop("notes.txt", text(1))
+    bad = place.drop("bad.txt", b"\xff\xfe\xfd")
+    await place.run()
+    await place.run()
+    assert place.sessions_on_server() == 1
+    assert {p.name for p in place.notes.iterdir()} == {"notes.txt", "bad.txt"}
+    path.write_text(text(2))
+    await place.run()
+    assert path.exists()
+    assert bad.exists()
+    with place.reader() as reader:
+        assert sorted(row["state"] for row in reader.files()) == ["learned", "learned", "refused"]
+    kept = {p.name for p in (place.root / "state" / "ledger.db.kept").rglob("*") if p.is_file()}
+    assert {"job.json", "pairs.jsonl"} <= kept
+    assert not any(name.endswith(".txt") and "why" not in name for name in kept)
+
+
+async def test_learned_files_can_be_deleted_and_only_they(a_place: APlace) -> None:
+    """after = delete touches learned files only; their papers stay."""
+    place = a_place(folder=[{"after": "delete"}])
+    place.drop("good.txt", text(1))
+    place.drop("numbers.txt", "1234567")
+    await place.run()
+    assert place.states() == {"good.txt": "learned", "numbers.txt": "barren"}
+    assert list(place.notes.rglob("good.txt")) == []
+    assert len(list(place.notes.glob("failed/*/numbers.txt"))) == 1
+    assert len(list(place.notes.glob("done/*/pairs.jsonl"))) == 1
+    assert place.files()["good.txt"]["location"] is None
+
+
+async def test_an_empty_file_is_refused_only_after_a_minute(a_place: APlace) -> None:
+    """Programs touch first and write later."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        path = place.drop("later.txt", b"")
+        place.drop("never.txt", b"")
+        await place.pass_time(50)
+        path.write_text(text(1))
+        await place.until(lambda: sorted(place.states().values()) == ["learned", "refused"])
+
+    await place.run(until_idle=False, script=script)
+    assert place.states()["later.txt"] == "learned"
+
+
+async def test_a_ready_file_is_waited_for_and_moved_along(a_place: APlace) -> None:
+    """With ready_file a file goes only when its marker is there."""
+    place = a_place(folder=[{"ready_file": "{name}.done", "linger": "0s"}])
+
+    async def script() -> None:
+        place.drop("data.txt", text(1))
+        await place.pass_time(60)
+        assert place.network.sent() == []
+        place.drop("data.txt.done", b"")
+        await place.until(lambda: place.states().get("data.txt") == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert {p.name for p in place.notes.iterdir()} & {"data.txt", "data.txt.done"} == set()
+
+
+async def test_a_file_that_is_taken_away_again_has_vanished(a_place: APlace) -> None:
+    """Whoever removes a file before it was taken finds that in the ledger."""
+    place = a_place(folder=[{"linger": "1h"}])
+
+    async def script() -> None:
+        path = place.drop("gone.txt", text(1))
+        await place.until(lambda: place.states().get("gone.txt") == "waiting")
+        path.unlink()
+        await place.until(lambda: place.states().get("gone.txt") == "vanished")
+
+    await place.run(until_idle=False, script=script)
+    assert place.network.sent() == []
+
+
+async def test_a_waiting_file_that_changes_is_learned_as_it_is_then(a_place: APlace) -> None:
+    """What is sent is what lies there when the job is claimed, never a mixture."""
+    place = a_place(folder=[{"linger": "5m"}])
+
+    async def script() -> None:
+        path = place.drop("draft.txt", text(1))
+        await place.until(lambda: place.states().get("draft.txt") == "waiting")
+        path.write_text(text(2) + " And more is said here.")
+        await place.until(lambda: place.states().get("draft.txt") == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert "river 2" in next(place.notes.glob("done/*/draft.txt")).read_text()
+    assert place.sessions_on_server() == 1
+
+
+async def test_a_folder_that_goes_away_has_lost_nothing(a_place: APlace) -> None:
+    """While a folder is away nothing in it vanished and nothing is made in its place; then all goes on."""
+    place = a_place(folder=[{"linger": "2m"}])
+    elsewhere = place.root / "elsewhere"
+
+    async def script() -> None:
+        place.drop("a.txt", text(1))
+        await place.until(lambda: place.states().get("a.txt") == "waiting")
+        place.notes.rename(elsewhere)
+        await place.pass_time(600)
+        assert not place.notes.exists()
+        assert place.states() == {"a.txt": "waiting"}
+        with place.reader() as reader:
+            assert reader.folders()["notes"]["state"] == "away"
+        elsewhere.rename(place.notes)
+        await place.until(lambda: place.states().get("a.txt") == "learned")
+
+    await place.run(until_idle=False, script=script)

@@ -1,0 +1,294 @@
+"""What becomes of a job when the server, the network or the daemon fails: nothing is lost, nothing is paid twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from finetuned.sandbox import Faults
+from support.place import Place
+
+APlace = Callable[..., Place]
+PAGE = "<!doctype html><html><body>A page of somebody else</body></html>"
+SESSIONS = "/api/v1/sessions"
+
+
+def is_send(request: httpx.Request) -> bool:
+    """Whether a request starts a fine-tune."""
+    return (request.method, request.url.path) == ("POST", SESSIONS)
+
+
+def refuse_connections(request: httpx.Request) -> Any:
+    """Nobody listens."""
+    raise httpx.ConnectError("connection refused", request=request)
+
+
+def answer(status: int, text: str, **headers: str) -> Callable[[httpx.Request], httpx.Response]:
+    """The same answer to everything."""
+    return lambda request: httpx.Response(status, text=text, headers=headers, request=request)
+
+
+@pytest.mark.parametrize(
+    ("outage", "words"),
+    [
+        (refuse_connections, "connection refused"),
+        (answer(401, "invalid API key\n"), "401"),
+        (answer(200, PAGE, **{"content-type": "text/html"}), "web page"),
+        (answer(503, "later", **{"retry-after": "30"}), "503"),
+    ],
+)
+async def test_a_weekend_without_a_server_costs_nothing(a_place: APlace, outage: Any, words: str) -> None:
+    """No key, no server, not a Helix: sends pause, it is tried again by itself, and not one attempt is spent."""
+    place = a_place(folder=[{"linger": "0s"}], watch={"sweep": "5m"})
+    place.network.before = outage
+
+    async def script() -> None:
+        place.drop("a.txt")
+        await place.pass_time(60 * 3600)
+        with place.reader() as reader:
+            server = reader.server("http://helix.test")
+        assert words in server["paused_because"]
+        assert [(job["state"], job["attempt"]) for job in place.jobs()] == [("queued", 0)]
+        assert place.network.sent() == []
+        place.network.before = lambda _: None
+        assert await place.until(lambda: place.states()["a.txt"] == "learned") < 300
+
+    await place.run(until_idle=False, script=script)
+    assert place.jobs()[0]["attempt"] == 1
+    assert len(place.network.requests) < 60 * 3600 / 20
+
+
+async def test_an_outage_in_the_middle_costs_nothing(a_place: APlace) -> None:
+    """A server that goes while a job runs there is waited for."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        place.drop("a.txt")
+        await place.until(lambda: bool(place.jobs()) and place.jobs()[0]["state"] == "running")
+        place.network.before = refuse_connections
+        await place.pass_time(3600)
+        assert place.jobs()[0]["state"] == "running"
+        place.network.before = lambda _: None
+        await place.until(lambda: place.states()["a.txt"] == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert (place.jobs()[0]["attempt"], place.sessions_on_server()) == (1, 1)
+
+
+async def test_until_idle_ends_when_the_server_cannot_be_used(a_place: APlace) -> None:
+    """A run until idle says that work is left, instead of waiting for ever."""
+    place = a_place()
+    place.drop("a.txt")
+    place.network.before = refuse_connections
+    outcome = await place.run()
+    assert outcome.unusable
+    assert place.states() == {"a.txt": "packed"}
+    place.network.before = lambda _: None
+    assert not (await place.run()).unusable
+    assert place.states() == {"a.txt": "learned"}
+
+
+async def test_a_lost_answer_is_not_a_lost_session(a_place: APlace) -> None:
+    """The server took the job, the answer never came: the session is found by its marker and adopted."""
+    place = a_place()
+    place.drop("a.txt")
+    lost = []
+
+    def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if is_send(request) and not lost:
+            lost.append(request)
+            raise httpx.ReadError("connection reset", request=request)
+        return response
+
+    place.network.after = lose
+    await place.run()
+    assert lost
+    assert place.states() == {"a.txt": "learned"}
+    assert place.sessions_on_server() == 1
+    assert place.jobs()[0]["attempt"] == 1
+    assert place.world.steady() >= 120
+
+
+@pytest.mark.parametrize("status", [500, 502, 504, 200])
+async def test_a_send_that_never_took_effect_is_sent_again_after_a_search(a_place: APlace, status: int) -> None:
+    """An answer that says nothing sure makes the job doubtful; nothing being found, it is sent again."""
+    place = a_place()
+    place.drop("a.txt")
+    failed = []
+
+    def fail(request: httpx.Request) -> httpx.Response | None:
+        if is_send(request) and not failed:
+            failed.append(request)
+            return httpx.Response(status, text="somebody in between says something", request=request)
+        return None
+
+    place.network.before = fail
+    await place.run()
+    assert place.states() == {"a.txt": "learned"}
+    assert place.sessions_on_server() == 1
+    assert place.jobs()[0]["attempt"] == 1
+    first, second = place.network.sent()
+    assert second - first >= 120
+
+
+async def test_a_server_that_always_errs_fails_the_job_after_three_sends(a_place: APlace) -> None:
+    """Three answers that left no session are enough; `retry` makes it whole."""
+    place = a_place()
+    place.drop("a.txt")
+    place.network.before = lambda request: (
+        httpx.Response(500, text="boom", request=request) if is_send(request) else None
+    )
+    outcome = await place.run()
+    assert outcome.failed
+    assert len(place.network.sent()) == 3
+    job = place.jobs()[0]
+    assert job["state"] == "failed"
+    assert "boom" in job["reason"]
+    assert (place.notes / "failed" / job["id"] / "a.txt.why.txt").exists()
+
+
+async def test_a_known_refusal_fails_the_job_at_once(a_place: APlace) -> None:
+    """What the server surely did not do, and never will, is not tried again."""
+    place = a_place()
+    place.drop("a.txt")
+    place.network.before = lambda request: (
+        httpx.Response(500, text="invalid session mode: finetune\n", request=request) if is_send(request) else None
+    )
+    assert (await place.run()).failed
+    assert len(place.network.sent()) == 1
+    assert "invalid session mode" in place.jobs()[0]["reason"]
+
+
+async def test_a_cut_upload_is_sent_again_at_once(a_place: APlace) -> None:
+    """Nothing can have come of a form that never reached its end."""
+    place = a_place()
+    place.drop("a.txt")
+    cut = []
+
+    def before(request: httpx.Request) -> None:
+        if is_send(request) and not cut:
+            cut.append(request)
+            raise httpx.WriteError("broken pipe", request=request)
+
+    place.network.before = before
+    await place.run()
+    assert place.states() == {"a.txt": "learned"}
+    assert place.sessions_on_server() == 1
+    assert place.world.steady() < 120
+
+
+async def test_a_failed_training_is_tried_once_more_in_place(a_place: APlace) -> None:
+    """CUDA out of memory is no success; one restart may help."""
+    place = a_place(faults=Faults.parse(["runner-error:1"]))
+    place.drop("a.txt")
+    await place.run()
+    job = place.jobs()[0]
+    assert (job["state"], job["restarts"], job["attempt"]) == ("done", 1, 1)
+
+
+async def test_a_training_that_fails_again_fails_the_job_with_the_servers_words(a_place: APlace) -> None:
+    """The pairs that the server made are kept all the same."""
+    place = a_place(faults=Faults.parse(["runner-error:2"]))
+    place.drop("a.txt")
+    assert (await place.run()).failed
+    job = place.jobs()[0]
+    assert job["state"] == "failed"
+    assert "CUDA out of memory" in job["reason"]
+    with place.reader() as reader:
+        assert list(reader.pairs(job=job["id"]))
+
+
+@pytest.mark.parametrize(("fault", "words"), [("state-error", ""), ("qa-fails", "no file taught anything")])
+async def test_a_session_that_ends_badly_fails_the_job(a_place: APlace, fault: str, words: str) -> None:
+    """state = error, or a training on nothing: the job failed, with a reason."""
+    place = a_place(faults=Faults.parse([fault]))
+    place.drop("a.txt")
+    assert (await place.run()).failed
+    job = place.jobs()[0]
+    assert job["state"] == "failed"
+    assert words in job["reason"]
+    assert list(place.notes.glob("failed/*/a.txt.why.txt"))
+
+
+async def test_a_file_that_taught_nothing_is_named(a_place: APlace) -> None:
+    """The server says nothing of it; the job is partial all the same."""
+    place = a_place(faults=Faults.parse(["qa-fails-one:1"]))
+    place.drop("a.txt", "The first text is about an owl. Owls hunt mice.")
+    place.drop("b.txt", "The second text is about a fox. Foxes hunt hens.")
+    await place.run()
+    job = place.jobs()[0]
+    assert job["state"] == "partial"
+    barren = [name for name, state in place.states().items() if state == "barren"]
+    assert len(barren) == 1
+    assert barren[0] in job["reason"]
+    assert (place.notes / "failed" / job["id"] / f"{barren[0]}.why.txt").exists()
+
+
+async def test_a_session_that_is_gone_is_replaced(a_place: APlace) -> None:
+    """Somebody deleted it on the server: after three looks over the settle time there is another attempt."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        place.drop("a.txt")
+        await place.until(lambda: bool(place.jobs()) and place.jobs()[0]["state"] == "running")
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=place.app)) as http:
+            address = f"http://helix.test{SESSIONS}/{place.jobs()[0]['session_id']}"
+            gone = await http.delete(address, headers={"Authorization": f"Bearer {place.key}"})
+            assert gone.status_code == 200
+        await place.until(lambda: place.states()["a.txt"] == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert (place.jobs()[0]["attempt"], place.sessions_on_server()) == (2, 1)
+
+
+async def test_no_more_jobs_are_on_the_server_than_allowed(a_place: APlace) -> None:
+    """max_in_flight counts everything that may hold a slot there."""
+    place = a_place(folder=[{"max_files": 1}], helix={"max_in_flight": 2})
+    for n in range(6):
+        place.drop(f"{n}.txt", f"The stone number {n} is grey.")
+    most = 0
+
+    def count(request: httpx.Request) -> None:
+        nonlocal most
+        if is_send(request):
+            running = [job for job in place.jobs() if job["state"] in {"submitting", "running", "doubtful"}]
+            most = max(most, len(running))
+
+    place.network.before = count
+    await place.run()
+    assert most == 2
+    assert set(place.states().values()) == {"learned"}
+
+
+@pytest.mark.parametrize("after", [0.1 * n for n in range(1, 40, 3)])
+async def test_a_daemon_that_is_cut_off_goes_on_where_it_was(a_place: APlace, after: float) -> None:
+    """Whenever a run is broken off, the next one ends with everything learned once, in one session a job."""
+    place = a_place(folder=[{"max_files": 2, "linger": "0s", "settle": "500ms"}])
+    for n in range(5):
+        place.drop(f"{n}.txt", f"The stone number {n} is grey.")
+    with anyio.move_on_after(after):
+        await place.run()
+    place.audit()
+    await place.run()
+    assert set(place.states().values()) == {"learned"}
+    assert place.sessions_on_server() == len(place.jobs()) == 3
+
+
+async def test_a_clock_that_jumps_stops_nothing(a_place: APlace) -> None:
+    """A day forward or back in the middle of a job, and it is learned all the same, soon."""
+    for day in (86400.0, -86400.0):
+        place = a_place(folder=[{"linger": "30s"}])
+
+        async def script(place: Place = place, day: float = day) -> None:
+            place.drop("a.txt")
+            await place.until(lambda: place.states().get("a.txt") == "waiting")
+            place.world.jump(day)
+            await place.until(lambda: place.states().get("a.txt") == "packed", within=120)
+            place.world.jump(-day)
+            await place.until(lambda: place.states().get("a.txt") == "learned", within=300)
+
+        await place.run(until_idle=False, script=script)
