@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -231,7 +231,8 @@ def _sealing(facts: Facts, wanted: int, waker: _Waker, rules: Settings) -> Itera
     folders = {f.name: f for f in facts.folders}
     settings = {f.name: f for f in rules.folders}
     most = wanted or SEALS_A_ROUND
-    for (name, group), files in groupby(sorted(facts.waiting, key=_place), key=_place_of):
+    waiting = _without_twins(facts.waiting, settings)
+    for (name, group), files in groupby(sorted(waiting, key=_place), key=_place_of):
         if name not in settings or not folders[name].usable:
             continue
         sealable = []
@@ -248,6 +249,19 @@ def _sealing(facts: Facts, wanted: int, waker: _Waker, rules: Settings) -> Itera
                 return
             most -= 1
             yield Seal(folder=name, group=group, file_ids=tuple(f.id for f in batch))
+
+
+def _without_twins(files: Iterable[WaitingFile], settings: Mapping[str, FolderSettings]) -> Iterator[WaitingFile]:
+    """Where duplicates are skipped, only the first of equals goes; the others wait for what becomes of it."""
+    seen: set[tuple[str, str]] = set()
+    for file in sorted(files, key=lambda file: (file.ready_at, file.id)):
+        rules = settings.get(file.folder)
+        content = (file.folder, file.sha256)
+        if rules is not None and rules.duplicates == "skip" and file.learned_by is None:
+            if content in seen:
+                continue
+            seen.add(content)
+        yield file
 
 
 def _place(file: WaitingFile) -> tuple[str, str, float, int]:
@@ -279,7 +293,7 @@ def batches(files: Iterable[WaitingFile], rules: FolderSettings) -> Iterator[tup
     """Cut `files`, in order, into batches that keep the limits; with each, whether it is full.
 
     A file that is over a limit by itself goes alone. Files of equal content never share a batch: the server could not
-    tell their pairs apart; with `duplicates = "skip"` only the first goes, the others wait for what becomes of it.
+    tell their pairs apart.
     """
     batch: list[WaitingFile] = []
     contents: set[str] = set()
@@ -291,13 +305,12 @@ def batches(files: Iterable[WaitingFile], rules: FolderSettings) -> Iterator[tup
         if batch and not _fits(batch, file, rules):
             yield batch, True
             batch = []
-            if rules.duplicates == "send":
-                contents = set()
+            contents = set()
         batch.append(file)
         contents.add(file.sha256)
     if batch:
         yield batch, _is_full(batch, rules)
-    if held_back and rules.duplicates == "send":
+    if held_back:
         yield from batches(held_back, rules)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,6 +106,11 @@ class Desk:
             yield ledger
         finally:
             ledger.close()
+
+    def write(self, statement: str, *values: object) -> None:
+        """Change the ledger behind its back, to be in a state that passes in a moment."""
+        with closing(sqlite3.connect(self.place.ledger_path)) as db, db:
+            db.execute(statement, values)
 
     @contextmanager
     def daemon(self) -> Iterator[None]:

@@ -41,7 +41,7 @@ async def served() -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
         task.cancel()
         await asyncio.wait([task])
     assert task.cancelled()
-    assert not os.path.exists(app.state.store.root)  # noqa: ASYNC240 - a local look
+    assert not os.path.exists(app.state.store.root)
 
 
 async def test_a_job_over_a_socket(anyio_backend: str) -> None:

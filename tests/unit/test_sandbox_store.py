@@ -52,8 +52,8 @@ async def test_without_a_folder_nothing_stays() -> None:
     async with desk() as at:
         await at.post()
         root = at.app.state.store.root
-        assert os.path.isdir(root)  # noqa: ASYNC240 - a local look
-    assert not os.path.exists(root)  # noqa: ASYNC240
+        assert os.path.isdir(root)
+    assert not os.path.exists(root)
 
 
 async def test_what_is_deleted_is_gone(tmp_path: Path) -> None:

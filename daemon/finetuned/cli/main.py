@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ COMMANDS: Final = {
     "run": ("running", "Run the daemon."),
     "init": ("starting", "Write a starting configuration and create its folder."),
     "check": ("checking", "Validate the configuration, or tell what would become of files."),
-    "doctor": ("checking", "Examine configuration, key, server, folders and ledger."),
+    "doctor": ("examining", "Examine configuration, key, server, folders and ledger."),
     "status": ("asking", "What the daemon does now."),
     "jobs": ("asking", "List jobs."),
     "job": ("asking", "Everything about one job."),
@@ -68,6 +69,9 @@ def cli(ctx: click.Context, config: str | None, debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and end the process with its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter gets its escape, not a traceback
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code: Any = cli.main(args=words, prog_name="finetuned", standalone_mode=False)
     except click.exceptions.Abort:

@@ -38,6 +38,9 @@ _COLOURS: Final = {
     "submitting": "cyan",
 }
 
+#: columns that are copied into the next command: the others give way to them
+_WHOLE: Final = frozenset({"id", "job_id", "session_id"})
+
 
 def listing(command: Callable[P, R]) -> Callable[P, R]:
     """Give a command `--json` and `--jsonl`, handed to it as one word `form`: `table`, `json` or `jsonl`."""
@@ -55,25 +58,36 @@ def listing(command: Callable[P, R]) -> Callable[P, R]:
     return with_form
 
 
-def show(rows: Iterable[Row], form: str, columns: Sequence[str], *, empty: str) -> None:
-    """Print a listing; `columns` are the keys that the table shows, `empty` what is said of an empty one."""
+def show(
+    rows: Iterable[Row],
+    form: str,
+    columns: Sequence[str],
+    *,
+    empty: str,
+    as_seen: Callable[[Row], Row] | None = None,
+) -> None:
+    """Print a listing; `columns` are the keys that the table shows, `empty` what is said of an empty one.
+
+    `as_seen` adds to a row what only the table shows.
+    """
     if form == "jsonl":
         for row in rows:
             print_line(as_json(row))
     elif form == "json":
         _stream_array(rows)
     else:
-        _print_table(rows, columns, empty)
+        _print_table(rows if as_seen is None else (row | as_seen(row) for row in rows), columns, empty)
 
 
-def show_one(value: Row) -> None:
-    """Print one JSON object for programs."""
-    print_line(json.dumps(value, indent=2, ensure_ascii=False))
+def show_one(value: Row, form: str = "json") -> None:
+    """Print one JSON object for programs; as `jsonl` in one line."""
+    print_line(as_json(value, indent=None if form == "jsonl" else 2))
 
 
-def as_json(value: object) -> str:
-    """One line of JSON."""
-    return json.dumps(value, ensure_ascii=False)
+def as_json(value: object, *, indent: int | None = None) -> str:
+    """JSON, in one line unless indented; valid UTF-8 whatever the locale says standard output is."""
+    utf8 = (getattr(sys.stdout, "encoding", None) or "utf-8").lower() in {"utf-8", "utf8"}
+    return json.dumps(value, indent=indent, ensure_ascii=not utf8)
 
 
 def print_line(text: str) -> None:
@@ -185,7 +199,7 @@ def _table(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> Table:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     for row in rows:
         table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
     return table

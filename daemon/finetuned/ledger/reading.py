@@ -45,18 +45,22 @@ class Reader:
     @classmethod
     def open(cls, path: str) -> Self:
         """Open the ledger at `path` for reading. Raises LedgerMissing, LedgerNewer, LedgerError."""
+        missing = LedgerMissing(
+            f"there is no ledger at {path} yet", remedy="start the daemon with `finetuned run`; it makes one"
+        )
         if not os.path.exists(path):
-            raise LedgerMissing(
-                f"there is no ledger at {path} yet", remedy="start the daemon with `finetuned run`; it makes one"
-            )
+            raise missing
         try:
             db = _connect(path)
             version = db.execute("pragma user_version").fetchone()[0]
-            if db.execute("pragma application_id").fetchone()[0] != APPLICATION_ID:
-                db.close()
-                raise LedgerError(f"{path} is no ledger of finetuned", remedy="name the right file in [ledger] path")
+            application = db.execute("pragma application_id").fetchone()[0]
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger {path} cannot be read: {error}") from error
+        if application != APPLICATION_ID:
+            db.close()
+            if application == version == 0:  # a daemon was stopped just when it made the file
+                raise missing
+            raise LedgerError(f"{path} is no ledger of finetuned", remedy="name the right file in [ledger] path")
         if version > SCHEMA_VERSION:
             db.close()
             raise LedgerNewer(f"the ledger {path} was written by a newer finetuned", remedy="install that version")

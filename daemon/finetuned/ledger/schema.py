@@ -1,9 +1,8 @@
-"""The ledger's tables, as numbered migrations.
+"""The ledger's tables, views and indexes.
 
-1. A migration is never edited once it was released; a change is a new one.
-2. CHECKs tie columns to states, partial unique indexes make rules physical: the audit asks for what SQL cannot hold.
-3. The full-text index is filled by hand: pairs are only ever added, and a trigger would need a trusted schema.
-4. A path is stored as text for people (`path`) and, only where that text is not exact, as its bytes (`path_b64`).
+1. CHECKs tie columns to states, partial unique indexes make rules physical: the audit asks for what SQL cannot hold.
+2. The full-text index is filled by hand: pairs are only ever added, and a trigger would need a trusted schema.
+3. A path is stored as text for people (`path`) and, only where that text is not exact, as its bytes (`path_b64`).
 """
 
 from __future__ import annotations
@@ -12,14 +11,10 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
-from sqlite_utils import Database, Migrations
-
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, SessionState
 
 APPLICATION_ID: Final = 0x66_74_6E_64  # "ftnd"
 SCHEMA_VERSION: Final = 1
-
-migrations = Migrations("finetuned")
 
 
 def _of(states: Iterable[StrEnum]) -> str:
@@ -248,11 +243,3 @@ OTHERS: Final = (
       from qa_pairs p left join files f on f.id = p.file_id
     """,
 )
-
-
-@migrations()
-def m001_first(db: Database) -> None:
-    """All tables, views and indexes of the first release."""
-    for statement in (JOBS, FILES, SESSIONS, *OTHERS):
-        db.execute(statement)
-    db["qa_pairs"].enable_fts(["question", "answer"], create_triggers=False, tokenize="porter unicode61")  # type: ignore[union-attr]

@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlite_utils import Database
-
 from finetuned.errors import Held, LedgerError, LedgerNewer
-from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, migrations
+from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 
 BUSY_MS: Final = 5000
 READABLE_BY_GROUP: Final = 0o640
+LOCK_TRIES: Final = 10
+LOCK_PAUSE: Final = 0.05
 
 
 class Store:
@@ -68,14 +68,15 @@ def hold(path: str) -> int:
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, READABLE_BY_GROUP)
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be locked: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise Held(
-            f"another finetuned holds the ledger {path}", remedy="stop it first, or name another ledger"
-        ) from error
-    return lock
+    for _ in range(LOCK_TRIES):  # a command that asks `is_held` has it for a moment
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            threading.Event().wait(LOCK_PAUSE)
+        else:
+            return lock
+    os.close(lock)
+    raise Held(f"another finetuned holds the ledger {path}", remedy="stop it first, or name another ledger")
 
 
 def is_held(path: str) -> bool:
@@ -143,6 +144,10 @@ def _migrate(db: sqlite3.Connection, path: str) -> None:
     version = db.execute("pragma user_version").fetchone()[0]
     if version == SCHEMA_VERSION:
         return
+    from sqlite_utils import Database  # noqa: PLC0415 - 70 ms, and needed once in a ledger's life
+
+    from finetuned.ledger.migrations import migrations  # noqa: PLC0415
+
     if version > 0:
         shutil.copyfile(path, f"{path}.v{version}.backup")
     migrations.apply(Database(db))

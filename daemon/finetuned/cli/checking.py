@@ -1,0 +1,156 @@
+"""`check`: whether the configuration is right, and what would become of files.
+
+Nothing is changed and no server asked. Files that lie outside every folder are judged by the first folder's rules, as
+if they were dropped there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from finetuned.cli import place, showing
+from finetuned.cli.showing import Row, harmless
+
+if TYPE_CHECKING:
+    from finetuned.folders import DropFolder
+    from finetuned.model import Content, WaitingFile
+    from finetuned.settings import FolderSettings, Settings
+
+
+class Verdict(NamedTuple):
+    """What would become of one file; `content` is null if it would not be taken, and `why` says why."""
+
+    path: str
+    folder: str
+    group: str
+    content: Content | None
+    why: str | None
+
+
+@click.command("check")
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.pass_context
+def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
+    """Validate the configuration; with paths, tell what would become of these files.
+
+    Ends with 78 if the configuration has mistakes, with 1 if some of the files would not be taken.
+    """
+    settings = place.load(ctx)
+    if not paths:
+        _tell_configuration(settings)
+        return
+    verdicts = [verdict for path in paths for verdict in judged(place.absolute(path), settings)]
+    rows = [_row(verdict) for verdict in verdicts]
+    showing.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
+    showing.print_line(_together(verdicts, settings))
+    if any(verdict.content is None for verdict in verdicts):
+        ctx.exit(1)
+
+
+def _tell_configuration(settings: Settings) -> None:
+    showing.print_line(f"ok: {harmless(settings.source)}")
+    for rules in settings.folders:
+        names = " ".join(rules.include)
+        limits = f"up to {rules.max_files} files and {showing.size(rules.max_bytes)} in a job"
+        words = f"{names}, settle {showing.span(rules.settle)}, linger {showing.span(rules.linger)}, {limits}"
+        showing.print_line(f"  {rules.name}: {harmless(rules.path)} ({harmless(words)}, after = {rules.after})")
+        if not os.path.isdir(rules.path):
+            showing.say(
+                f"warning: the folder {harmless(rules.path)} is not there yet; make it, or run `finetuned init`"
+            )
+
+
+def judged(path: str, settings: Settings) -> Iterator[Verdict]:
+    """What would become of a file, or of every file below a folder."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        folders = {rules.path for rules in settings.folders}
+        blind: list[OSError] = []
+        for way, deeper, names in os.walk(path, onerror=blind.append):
+            deeper[:] = sorted(name for name in deeper if not (_is_ours(way, name, folders) or name.startswith(".")))
+            links = [name for name in deeper if os.path.islink(os.path.join(way, name))]
+            for name in sorted([*names, *links]):
+                yield judge(os.path.join(way, name), path, settings)
+        for error in blind:
+            yield Verdict(str(error.filename), "", "", None, f"the folder cannot be looked into: {error.strerror}")
+    else:
+        yield judge(path, os.path.dirname(path), settings)
+
+
+def _is_ours(way: str, name: str, folders: set[str]) -> bool:
+    from finetuned.model import RESERVED
+
+    return way in folders and name in RESERVED
+
+
+def judge(path: str, top: str, settings: Settings) -> Verdict:
+    """What would become of one file; outside every folder as if `top` were the first folder."""
+    from finetuned.errors import FileProblem, FolderError
+
+    rules = _rules_for(path, top, settings)
+    folder = place.drop_folders(settings)[rules.name] if rules in settings.folders else _as_if(rules, settings)
+    below = path[len(rules.path.rstrip("/")) + 1 :].split("/")
+    group = below[0] if rules.group_by == "subfolder" and len(below) > 1 else ""
+    try:
+        why = folder.explain(path)
+        content = folder.read(path) if why is None else None
+    except (FileProblem, FolderError) as error:
+        why, content = str(error), None
+    return Verdict(path, rules.name, group, content, why)
+
+
+def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
+    import msgspec
+
+    for rules in settings.folders:
+        if path.startswith(rules.path.rstrip("/") + "/"):
+            return rules
+    return msgspec.structs.replace(settings.folders[0], path=top)
+
+
+def _as_if(rules: FolderSettings, settings: Settings) -> DropFolder:
+    from finetuned.folders import DropFolder
+
+    return DropFolder(rules, beside=f"{place.ledger_path(settings)}.kept")
+
+
+def _row(verdict: Verdict) -> Row:
+    content = verdict.content
+    return {
+        "taken": "yes" if content else "no",
+        "path": verdict.path,
+        "folder": verdict.folder,
+        "bytes": content.bytes if content else None,
+        "chunks": content.chunks if content else None,
+        "why": verdict.why,
+    }
+
+
+def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
+    """One line: how many files, jobs and chunks."""
+    from finetuned.model import chunks_of
+    from finetuned.plan import batches
+
+    jobs, packed, chunks = 0, 0, 0
+    taken = [verdict for verdict in verdicts if verdict.content]
+    for rules in settings.folders:
+        for group in sorted({verdict.group for verdict in taken if verdict.folder == rules.name}):
+            mine = [v for v in taken if (v.folder, v.group) == (rules.name, group)]
+            for batch, _ in batches(_waiting(mine), rules):
+                jobs, packed = jobs + 1, packed + len(batch)
+                chunks += sum(chunks_of(file.sent_bytes) for file in batch)
+    words = f"{len(taken)} of {len(verdicts)} files would be taken: {jobs} jobs, about {chunks} chunks"
+    twins = len(taken) - packed
+    return words + (f"; {twins} of them hold what another holds too, and are not sent" if twins else "")
+
+
+def _waiting(verdicts: Sequence[Verdict]) -> Iterator[WaitingFile]:
+    from finetuned.model import WaitingFile
+
+    for number, (_, folder, group, content, _) in enumerate(verdicts):
+        if content is not None:
+            sent, sha256 = content.sent_bytes, content.sha256
+            yield WaitingFile(id=number, folder=folder, group=group, sha256=sha256, sent_bytes=sent, ready_at=0.0)

@@ -1,0 +1,182 @@
+"""`retry`, `cancel`, `flush`: what people ask of the daemon, and what it says to that.
+
+1. A request is left beside the ledger; the daemon carries it out, now or at its next start.
+2. The command waits a few seconds for the outcome: its words go to standard output, a line for each request.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from finetuned.cli import place
+from finetuned.cli.showing import harmless, print_line, say
+from finetuned.errors import FinetunedError, UsageError
+
+if TYPE_CHECKING:
+    from finetuned.daemon.asking import Request
+    from finetuned.ledger import Reader
+    from finetuned.settings import FolderSettings, Settings
+    from finetuned.world import World
+
+ANSWER_WITHIN: Final = 5.0
+ID_LENGTH: Final = 12
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 0.5
+_JOIN: Final = "join the group finetuned (`sudo usermod -aG finetuned $USER`, log in anew), or ask as the daemon's user"
+
+
+@click.command("retry")
+@click.argument("words", metavar="ID|PATH...", nargs=-1, required=True)
+@click.pass_context
+def retry_command(ctx: click.Context, words: tuple[str, ...]) -> None:
+    """Try again: jobs that failed, or files that were refused, failed or taught nothing.
+
+    A word with a / or a dot in it, or that names a file here, is a path: where it was dropped, or where it lies now.
+    """
+    ctx.exit(_ask(ctx, [_about(word) for word in words]))
+
+
+@click.command("cancel")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--delete", is_flag=True, help="Remove the job's session and model from the server, too.")
+@click.pass_context
+def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> None:
+    """Give jobs up. With --delete an ended job is taken, too: its session goes, its state stays."""
+    ctx.exit(_ask(ctx, [new_request("cancel", job=_text(job_id), delete=delete) for job_id in ids]))
+
+
+@click.command("flush")
+@click.argument("folder", required=False)
+@click.pass_context
+def flush_command(ctx: click.Context, folder: str | None) -> None:
+    """Seal what waits now in FOLDER, or in every folder, without waiting for more."""
+    name = None if folder is None else folder_named(place.load(ctx), folder).name
+    ctx.exit(_ask(ctx, [new_request("flush", folder=name)]))
+
+
+def folder_named(settings: Settings, name: str | None) -> FolderSettings:
+    """The folder of this name; without one, the only folder there is. Raises UsageError."""
+    names = ", ".join(folder.name for folder in settings.folders)
+    if name is None:
+        if len(settings.folders) > 1:
+            raise UsageError("there is more than one folder", remedy=f"name one of them with --folder: {names}")
+        return settings.folders[0]
+    for folder in settings.folders:
+        if folder.name == name:
+            return folder
+    raise UsageError(f"there is no folder {harmless(name)!r}", remedy=f"there are: {names}")
+
+
+def new_request(verb: str, **about: Any) -> Request:
+    """A request with an id of its own."""
+    from finetuned.daemon.asking import Request
+    from finetuned.world import RealWorld
+
+    return Request(id=RealWorld().fresh_id(ID_LENGTH), verb=verb, **about)
+
+
+def leave(ledger_path: str, requests: Sequence[Request]) -> None:
+    """Put requests where the daemon takes them, in this order. Raises FinetunedError."""
+    from finetuned.daemon.asking import leave_request, requests_folder
+    from finetuned.world import RealWorld
+
+    moment = int(RealWorld().now() * 1_000_000)
+    for number, request in enumerate(requests):
+        try:
+            leave_request(ledger_path, request, f"{moment:018d}-{number:06d}")
+        except OSError as error:
+            where = harmless(requests_folder(ledger_path))
+            if isinstance(error, PermissionError):
+                raise FinetunedError(f"you have no right to leave a request in {where}", remedy=_JOIN) from None
+            raise FinetunedError(f"the request cannot be left in {where}: {error.strerror}") from None
+
+
+async def outcomes(
+    ledger_path: str, requests: Sequence[Request], world: World, within: float
+) -> dict[str, dict[str, Any]]:
+    """By a request's id, the event that answers it: those that come within so many seconds."""
+    from finetuned.ledger import Reader
+    from finetuned.world import Bell
+
+    bell = Bell()
+    end = world.steady() + within
+    pause = _FIRST_PAUSE
+    found: dict[str, dict[str, Any]] = {}
+    while True:
+        with Reader.open(ledger_path) as reader:  # opened anew: one that stays open keeps the daemon from closing well
+            for request in requests:
+                if request.id not in found and (event := reader.answer(request.id)) is not None:
+                    found[request.id] = event
+        left = end - world.steady()
+        if len(found) == len(requests) or left <= 0:
+            return found
+        await world.wait(bell, min(pause, left))
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def _about(word: str) -> Request:
+    """A request to try again what `word` names."""
+    from finetuned.model import path_b64, utf8_text
+
+    if "/" in word or "." in word or os.path.lexists(word):
+        path = place.absolute(word)
+        return new_request("retry", path=utf8_text(path), path_b64=path_b64(path))
+    return new_request("retry", job=_text(word))
+
+
+def _text(word: str) -> str:
+    """A word as text that can be written down, whatever its bytes."""
+    from finetuned.model import utf8_text
+
+    return utf8_text(word)
+
+
+def _ask(ctx: click.Context, requests: Sequence[Request]) -> int:
+    """Leave the requests, wait for what becomes of them, tell it; the exit code."""
+    import anyio
+
+    from finetuned.ledger import Reader, is_held
+    from finetuned.world import RealWorld
+
+    path = place.ledger_path(place.load(ctx))
+    with Reader.open(path) as reader:
+        running = is_held(path)
+        unknown = [] if running else [words for request in requests if (words := _unknown(reader, request))]
+    if unknown:
+        for words in unknown:
+            print_line(words)
+        return 1
+    leave(path, requests)
+    if not running:
+        say("no daemon runs: this will be done at its next start")
+        return 0
+    return _tell(requests, anyio.run(outcomes, path, requests, RealWorld(), ANSWER_WITHIN))
+
+
+def _unknown(reader: Reader, request: Request) -> str:
+    """Why a request will be refused by any daemon: what it names is not in the ledger."""
+    from finetuned.model import path_of, shown
+
+    if request.job is not None and reader.job(request.job) is None:
+        return f"there is no job {shown(request.job)}; `finetuned jobs` lists them"
+    if request.path is not None:
+        path = path_of(request.path, request.path_b64)
+        if not reader.at_place(path):
+            return f"nothing is known of {shown(path)}; see `finetuned why` on it"
+    return ""
+
+
+def _tell(requests: Sequence[Request], answers: dict[str, dict[str, Any]]) -> int:
+    """Print what the daemon said, in the order of the requests; the exit code."""
+    for request in requests:
+        if request.id in answers:
+            print_line(harmless(answers[request.id]["detail"]))
+    silent = len(requests) - len(answers)
+    if silent:
+        noun = "1 request is" if silent == 1 else f"{silent} requests are"
+        say(f"the daemon is busy: {noun} not answered yet, and will be carried out; see `finetuned events`")
+    return 1 if any(answer["became"] == "refused" for answer in answers.values()) else 0

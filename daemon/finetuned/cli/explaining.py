@@ -1,0 +1,348 @@
+"""`why`: everything known about one path, in sentences.
+
+1. A path is found by where it was dropped and by where it lies now; of several files the newest is told, the earlier
+   ones are named.
+2. What keeps a file from going on is told from the outside in: no daemon, the folder away, then its own state.
+3. A path that was never taken is judged by the folder's own rules, so the words are the ones that count.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from finetuned.cli import place, showing
+from finetuned.cli.asking import event_lines, progress_of
+from finetuned.cli.showing import Row, harmless
+
+if TYPE_CHECKING:
+    from finetuned.folders import DropFolder
+    from finetuned.ledger import Reader
+    from finetuned.settings import FolderSettings, Settings
+
+UNKNOWN: Final = "unknown"
+_OPEN: Final = frozenset({"settling", "waiting", "packed"})
+_NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
+
+
+@click.command("why")
+@click.argument("path", metavar="PATH")
+@showing.listing
+@click.pass_context
+def why_command(ctx: click.Context, path: str, form: str) -> None:
+    """Everything known about one path: where it was dropped, or where it lies now."""
+    from finetuned.errors import LedgerMissing
+
+    settings = place.load(ctx)
+    reader: Reader | None
+    try:
+        reader = place.reader(ctx)
+    except LedgerMissing:
+        reader = None
+    asked = as_configured(place.absolute(path), settings)
+    story = Story(settings, reader, asked)
+    if form == "table":
+        story.tell()
+    else:
+        showing.show_one(story.for_programs(), form)
+
+
+def as_configured(path: str, settings: Settings) -> str:
+    """The path as the folders' own paths are written, should it lead into one of them by another way."""
+    if _rules_of(path, settings) is not None:
+        return path
+    real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    for rules in settings.folders:
+        root = os.path.realpath(rules.path)
+        if real == root or real.startswith(root.rstrip("/") + "/"):
+            return rules.path + real[len(root) :]
+    return path
+
+
+def _rules_of(path: str, settings: Settings) -> FolderSettings | None:
+    """The folder that the path lies in, or is."""
+    for rules in settings.folders:
+        if path == rules.path or path.startswith(rules.path.rstrip("/") + "/"):
+            return rules
+    return None
+
+
+class Story:
+    """What is known of one path, from the ledger and from the disk."""
+
+    def __init__(self, settings: Settings, reader: Reader | None, path: str) -> None:
+        from finetuned.ledger import is_held
+
+        self._settings = settings
+        self._reader = reader
+        self._path = path
+        self._runs = is_held(place.ledger_path(settings))
+        rows = reader.at_place(path) if reader else []
+        self._file = rows[0] if rows else None
+        self._earlier = rows[1:]
+        self._history = reader.history(self._file["id"]) if reader and self._file else []
+        job_id = self._file["job_id"] if self._file else _job_in(path)
+        self._job = (reader.job(job_id) if reader and job_id else None) or {}
+        name = self._file["folder"] if self._file else None
+        of_name = next((rules for rules in settings.folders if rules.name == name), None)
+        self._rules = of_name or (None if name else _rules_of(path, settings))
+        self._why_not = None if self._file else self._unknown()
+
+    def for_programs(self) -> Row:
+        """The interface's object."""
+        from finetuned.model import path_b64, utf8_text
+
+        file = self._file
+        if file is None:
+            b64 = path_b64(self._path)
+            known: Row = {"path": utf8_text(self._path)} | ({} if b64 is None else {"path_b64": b64})
+            known |= {"state": UNKNOWN, "reason": self._why_not, "since": None, "waits_for": self._waits()}
+            return known | {"job_id": self._job.get("id"), "location": None, "history": []}
+        odd = {key: file[key] for key in ("path_b64", "location_b64") if key in file}
+        return {
+            "path": file["path"],
+            "state": file["state"],
+            "reason": file["reason"],
+            "since": self._since(),
+            "waits_for": self._waits(),
+            "job_id": file["job_id"],
+            "location": file["location"],
+            "history": self._history,
+        } | odd
+
+    def tell(self) -> None:
+        """Print it for people."""
+        state = self._file["state"] if self._file else UNKNOWN
+        showing.print_line(f"{harmless(self._path)}: {showing.paint(state)}")
+        for sentence in self._sentences():
+            showing.print_line(f"  {harmless(sentence)}")
+        if self._file is None or self._reader is None:
+            return
+        showing.print_line("\nWhat happened")
+        for line in event_lines(self._history, self._reader):
+            showing.print_line(f"  {line}")
+
+    # -- files that the ledger knows
+
+    def _since(self) -> str | None:
+        moves = [event["at"] for event in self._history if event["was"] != event["became"]]
+        return moves[-1] if moves else None
+
+    def _sentences(self) -> Iterator[str]:
+        file = self._file
+        if file is None:
+            yield from self._sentences_of_unknown()
+            return
+        yield f"It was dropped at {file['path']} and seen {showing.local(file['seen_at'])}."
+        words = {
+            "settling": self._settling,
+            "waiting": self._waiting,
+            "packed": self._packed,
+            "learned": self._learned,
+            "duplicate": self._duplicate,
+            "refused": self._refused,
+            "vanished": self._vanished,
+        }
+        yield from words.get(file["state"], self._lost)(file)
+        waits = self._waits()
+        if waits:
+            yield f"It waits for {waits}."
+        yield from self._where(file)
+        yield from self._before()
+
+    def _settling(self, file: Row) -> Iterator[str]:
+        yield f"It is settling since {showing.local(self._since())}: perhaps somebody still writes to it."
+        if not file["bytes"]:
+            yield "It is empty so far; a file that stays empty for a minute is refused."
+
+    def _waiting(self, file: Row) -> Iterator[str]:
+        yield f"It is ready since {showing.local(file['ready_at'])} and in no job yet."
+        if file["reason"]:
+            yield f"It cannot be taken for now: {file['reason']}."
+
+    def _packed(self, file: Row) -> Iterator[str]:
+        job = self._job
+        stage = progress_of(job)
+        yield f"It is in job {file['job_id']}, which is {job['state']}{f' ({stage})' if stage else ''}."
+        if job["reason"]:
+            yield f"What is known of the job: {job['reason']}."
+        yield f"All about it: finetuned job {file['job_id']}"
+
+    def _learned(self, file: Row) -> Iterator[str]:
+        pairs = f"{file['pairs']} question-answer pair{'s' if file['pairs'] != 1 else ''}"
+        yield f"It was learned {showing.local(file['finished_at'])}, in job {file['job_id']}, and taught {pairs}."
+        yield f"See them: finetuned pairs --job {file['job_id']}"
+
+    def _duplicate(self, file: Row) -> Iterator[str]:
+        yield f"It was not sent: {file['reason']}."
+        yield "To have it learned once more: finetuned retry on this path, or finetuned drop --again"
+
+    def _refused(self, file: Row) -> Iterator[str]:
+        yield f"It was refused {showing.local(file['finished_at'])}: {file['reason']}."
+        yield "To try again: mend it and drop it again; or, after a change of the configuration, finetuned retry on it"
+
+    def _vanished(self, file: Row) -> Iterator[str]:
+        yield f"It is gone since {showing.local(file['finished_at'])}: {file['reason']}. Drop it again."
+
+    def _lost(self, file: Row) -> Iterator[str]:
+        what = "Its job trained, but it taught nothing" if file["state"] == "barren" else "It was not learned"
+        yield f"{what}: {file['reason']} (job {file['job_id']}, {showing.local(file['finished_at'])})."
+        yield f"To try again: finetuned retry {file['job_id']}"
+
+    def _where(self, file: Row) -> Iterator[str]:
+        from finetuned.model import path_of
+
+        dropped = path_of(file["path"], file.get("path_b64"))
+        if file["location"] is None:
+            if file["state"] == "learned":
+                yield 'It was removed, as after = "delete" says.'
+        else:
+            location = path_of(file["location"], file.get("location_b64"))
+            if not os.path.lexists(location):
+                yield f"It lay at {location} and is not there now: somebody moved or removed it."
+            elif location != dropped:
+                yield f"It lies at {location}."
+            if file["state"] not in _OPEN and file["due_at"] is not None:
+                yield f"It cannot be moved where it belongs yet; the next try is {showing.local(file['due_at'])}."
+        if file["location"] != file["path"] and self._path == dropped and os.path.lexists(dropped):
+            why_not = self._judged()
+            yield f"What lies at {dropped} now is another file: " + (
+                f"it is not taken, {why_not}." if why_not else "it was not seen yet."
+            )
+
+    def _before(self) -> Iterator[str]:
+        for row in self._earlier:
+            in_job = f" in job {row['job_id']}" if row["job_id"] else ""
+            yield f"An earlier file was here, seen {showing.local(row['seen_at'])}: {row['state']}{in_job}."
+
+    # -- what it waits for
+
+    def _waits(self) -> str | None:
+        """What keeps it from going on, after "it waits for"; null if nothing ever will."""
+        file = self._file
+        if file is None:
+            if self._why_not:
+                return None
+            return "the daemon to see it" if self._runs else _NO_DAEMON
+        if file["state"] not in _OPEN:
+            return None
+        return self._open_waits(file) if self._runs else _NO_DAEMON
+
+    def _open_waits(self, file: Row) -> str:
+        """What keeps a file from its end while a daemon runs."""
+        if self._rules is None:
+            return f"the folder {file['folder']}, which is not in the configuration any more"
+        if file["state"] == "packed":
+            return self._job_waits()
+        if self._folder_state(self._rules.name) == "away":
+            return f"the folder {self._rules.path}, which is away (unmounted, or missing)"
+        if self._folder_state(self._rules.name) == "paused":
+            return f"the folder, which is paused: finetuned resume {self._rules.name}"
+        return self._settle_waits(self._rules) if file["state"] == "settling" else self._turn(file, self._rules)
+
+    def _settle_waits(self, rules: FolderSettings) -> str:
+        why_not = self._judged()
+        if why_not:
+            return f"a change: {why_not}"
+        return f"{showing.span(rules.settle)} without a change, and for every program that has it open to close it"
+
+    def _turn(self, file: Row, rules: FolderSettings) -> str:
+        """What a ready file waits for."""
+        if file["reason"] and file["due_at"]:
+            return f"the next try, {showing.local(file['due_at'])}"
+        twin = next(iter(self._twins(file, rules)), None)
+        if twin is not None and twin["state"] == "packed":
+            return f"its twin {twin['path']}, the same content, which is in job {twin['job_id']}"
+        if twin is not None and twin["state"] == "learned":
+            return f"being put away as a duplicate of {twin['path']}, which was learned"
+        if twin is not None:
+            return f"its twin {twin['path']}, the same content, which goes first"
+        from finetuned.model import instant, iso
+
+        until = showing.local(iso(instant(file["ready_at"]) + rules.linger))
+        return f"more files to share a job with: a job is sealed when it is full, or {until} at the latest"
+
+    def _twins(self, file: Row, rules: FolderSettings) -> Iterator[Row]:
+        """The files of equal content that come before it."""
+        if self._reader is None or rules.duplicates != "skip":
+            return
+        by_state: dict[str, Row] = {}
+        for twin in self._reader.twins(file["id"]):
+            if twin["state"] != "waiting" or twin["ready_at"] < file["ready_at"]:
+                by_state.setdefault(twin["state"], twin)
+        yield from (by_state[state] for state in ("packed", "learned", "waiting") if state in by_state)
+
+    def _job_waits(self) -> str:
+        """What the job of a packed file waits for."""
+        job = self._job
+        server = self._reader.server(self._settings.helix.url) if self._reader else {}
+        if job["state"] == "review":
+            return f"a person: finetuned review {job['id']}"
+        if server.get("paused_because"):
+            return f"the server, which cannot be used now: {server['paused_because']}"
+        match job["state"]:
+            case "queued":
+                return self._slot(job)
+            case "submitting":
+                return "the server's answer: it is being sent"
+            case "doubtful":
+                return "the search for its session: the answer to its sending was lost"
+        return "its pairs: it is trained" if job["stage"] == "collecting" else "the training on the server"
+
+    def _slot(self, job: Row) -> str:
+        counts = self._reader.counts() if self._reader else {}
+        busy = sum(counts.get(state, 0) for state in ("submitting", "doubtful", "running"))
+        most = self._settings.helix.max_in_flight
+        if busy < most:
+            return "its job to be sent, now or at its next try"
+        queued = [row["id"] for row in self._reader.jobs(state="queued")] if self._reader else []
+        before = queued.index(job["id"]) if job["id"] in queued else 0
+        return f"its job's turn: {busy} on the server (max_in_flight = {most}), {before} before it in the queue"
+
+    # -- files that the ledger does not know
+
+    def _unknown(self) -> str | None:
+        """Why the path was never taken; null if it would be."""
+        if self._rules is None:
+            roots = ", ".join(rules.path for rules in self._settings.folders)
+            return f"it lies outside every drop folder ({roots})"
+        if self._path == self._rules.path:
+            return f"it is the drop folder {self._rules.name} itself; finetuned status tells about it"
+        return self._judged()
+
+    def _judged(self) -> str | None:
+        """What the folder says of what lies at the path now."""
+        from finetuned.errors import Away
+
+        try:
+            return None if self._rules is None else self._folder(self._rules).explain(self._path)
+        except Away as error:
+            return f"its folder is away: {error}"
+
+    def _sentences_of_unknown(self) -> Iterator[str]:
+        if self._why_not:
+            yield f"It was never taken: {self._why_not}."
+        else:
+            yield f"It would be taken, but it was not seen yet: it waits for {self._waits()}."
+        if self._job:
+            yield f"It lies among the files of job {self._job['id']}, which is {self._job['state']}."
+
+    def _folder(self, rules: FolderSettings) -> DropFolder:
+        return place.drop_folders(self._settings)[rules.name]
+
+    def _folder_state(self, name: str) -> str | None:
+        known: Mapping[str, Row] = self._reader.folders() if self._reader else {}
+        state: str | None = known.get(name, {}).get("state")
+        return state
+
+
+def _job_in(path: str) -> str | None:
+    """The job whose own folder the path may lie in: `…/done/<job>/…`."""
+    from finetuned.model import RESERVED
+
+    parts = path.split("/")
+    return next((after for part, after in pairwise(parts) if part in RESERVED), None)

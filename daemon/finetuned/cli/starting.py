@@ -1,0 +1,149 @@
+"""`init` and `sandbox`: a first configuration, and a server to try it with."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from collections.abc import Coroutine
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from finetuned.cli import place
+from finetuned.cli.showing import harmless, print_line, say
+from finetuned.errors import FinetunedError, UsageError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+T = TypeVar("T")
+CONFIGURATION: Final = "finetuned.toml"
+FOLDER: Final = "notes"
+#: beside the configuration: two configurations never share a ledger, and whoever moves the folder moves all of it
+LEDGER: Final = ".finetuned/ledger.db"
+
+
+@click.command("init")
+@click.argument("directory", metavar="[DIR]", default=".")
+@click.pass_context
+def init_command(ctx: click.Context, directory: str) -> None:
+    """Write a starting configuration to DIR (else here), with its folder and a place for its ledger.
+
+    The ledger goes to DIR/.finetuned/, so that each such configuration has one of its own. Nothing is overwritten.
+    """
+    from finetuned.settings import sample
+
+    if ctx.obj["config"]:
+        raise UsageError("`init` reads no configuration", remedy="name the folder to begin in: finetuned init DIR")
+    home = place.absolute(directory)
+    path = os.path.join(home, CONFIGURATION)
+    try:
+        os.makedirs(os.path.join(home, FOLDER), exist_ok=True)
+        os.makedirs(os.path.join(home, os.path.dirname(LEDGER)), mode=0o750, exist_ok=True)
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(sample(FOLDER, ledger_path=LEDGER))
+    except FileExistsError as error:
+        raise FinetunedError(
+            f"{harmless(error.filename)} is there already",
+            remedy="edit it, or name another folder: finetuned init DIR",
+        ) from None
+    except OSError as error:
+        raise FinetunedError(f"{harmless(error.filename)} cannot be made: {error.strerror}") from None
+    print_line(harmless(path))
+    _say_what_next(home)
+
+
+def _say_what_next(home: str) -> None:
+    here = home == os.getcwd()
+    go = "" if here else f"  cd {harmless(shlex.quote(home))}\n"
+    say(
+        "Next:\n"
+        f"{go}"
+        "  export FINETUNED_API_KEY=hl-…      the server's key; or name a file with it: [helix] api_key_file\n"
+        "  finetuned check                    is the configuration sound?\n"
+        "  finetuned run                      the daemon; leave it running\n"
+        "  finetuned drop --wait FILE.txt     in another terminal; or copy files into notes/\n"
+        "No server yet? `finetuned sandbox` is a stand-in, at the address that is in the configuration; its key is\n"
+        "hl-sandbox, and its training is simulated. `finetuned demo` shows the whole way."
+    )
+
+
+@click.command("sandbox")
+@click.option("--port", type=click.IntRange(0, 65535), default=8585, show_default=True, help="0: any free one.")
+@click.option("--dialect", type=click.Choice(["form", "learn"]), default="form", show_default=True)
+@click.option("--data", metavar="DIR", help="Remember there (else: only until it ends).")
+@click.option("--key", metavar="K", help="The API key it takes (else hl-sandbox).")
+@click.option("--fault", "faults", metavar="NAME[:COUNT]", multiple=True, help="Go wrong in this way; any number.")
+@click.option("--speed", metavar="X", type=float, default=1.0, help="2 is twice as fast.")
+def sandbox_command(
+    port: int, dialect: str, data: str | None, key: str | None, faults: tuple[str, ...], speed: float
+) -> None:
+    """A stand-in server that speaks Helix, on this machine only; its training is simulated.
+
+    Its address goes to standard output. SIGINT or SIGTERM ends it.
+    """
+    if dialect != "form":
+        raise UsageError("--dialect learn is not available yet", remedy="leave it out: the sandbox speaks form")
+    if not 0 < speed < float("inf"):
+        raise UsageError("--speed is more than 0")
+    sandbox = sandbox_room()
+    try:
+        seeded = sandbox.Faults.parse(faults)
+    except ValueError as error:
+        raise UsageError(f"--fault: {harmless(error)}") from None
+    key = key or sandbox.DEFAULT_KEY
+    try:
+        app = sandbox.create_app(keys=frozenset({key}), pace=sandbox.Pace().faster(speed), data=data, faults=seeded)
+    except OSError as error:
+        raise FinetunedError(f"--data {harmless(data)} cannot be used: {error.strerror}") from None
+    try:
+        _serve(app, port, key)
+    finally:
+        app.state.store.close()
+
+
+def sandbox_room() -> ModuleType:
+    """The stand-in server, which needs more than the daemon does. Raises FinetunedError."""
+    import importlib
+    import logging
+
+    try:
+        sandbox = importlib.import_module("finetuned.sandbox")
+    except ImportError as error:
+        raise FinetunedError(
+            "the stand-in server needs packages that are not here", remedy='pip install "finetuned[sandbox]"'
+        ) from error
+    # a form that is cut is an everyday matter here, not worth a line each
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    return sandbox
+
+
+def _serve(app: Starlette, port: int, key: str) -> None:
+    """Serve until SIGINT or SIGTERM. Raises FinetunedError: the port is taken."""
+    import asyncio
+
+    from finetuned.sandbox import serve
+
+    def ready(actual: int) -> None:
+        click.echo(f"http://127.0.0.1:{actual}")
+        say(f"its key is {harmless(key)}; it is a stand-in: all training is simulated, nothing is learned here")
+
+    try:
+        asyncio.run(unless_stopped(serve(app, port=port, ready=ready)))
+    except OSError as error:
+        raise FinetunedError(
+            f"nothing can listen on 127.0.0.1:{port}: {error.strerror}", remedy="choose another; --port 0 is any"
+        ) from None
+
+
+async def unless_stopped(work: Coroutine[Any, Any, T]) -> T | None:
+    """What the work returns; None if SIGINT or SIGTERM came before. It is cancelled once, and may end in order."""
+    import asyncio
+
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await asyncio.wait([task])
+    return None if task.cancelled() else task.result()

@@ -1,0 +1,274 @@
+"""What people ask of a running daemon: cancel, retry, flush, again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from finetuned.daemon.asking import Request, leave_request, requests_folder
+from finetuned.model import path_b64, utf8_text
+from finetuned.sandbox import Faults
+from support.place import Place
+
+APlace = Callable[..., Place]
+GREY = "The stone is grey. It came from a river."
+
+
+async def ask(place: Place, verb: str, **words: Any) -> tuple[str, str]:
+    """Leave a request, ring, and wait for its answer: `done` or `refused`, and the words."""
+    request = Request(id=f"r{place.world.fresh_id(6)}", verb=verb, **words)
+    leave_request(place.ledger_path, request, f"{place.world.now():020.6f}")
+    assert place.daemon is not None
+    place.daemon.look_again()
+
+    def answer() -> Any:
+        with place.reader() as reader:
+            return reader.answer(request.id)
+
+    await place.until(lambda: answer() is not None, within=60)
+    return answer()["became"], answer()["detail"]
+
+
+def named(path: object) -> dict[str, str | None]:
+    """A path as a request carries it."""
+    return {"path": utf8_text(str(path)), "path_b64": path_b64(str(path))}
+
+
+def state(place: Place, number: int = 0) -> str:
+    """The state of a job, or nothing."""
+    jobs = place.jobs()
+    return jobs[number]["state"] if len(jobs) > number else ""
+
+
+async def test_a_running_job_can_be_cancelled_and_tried_again(a_place: APlace) -> None:
+    """Cancelled: its files are in failed/, its session is gone from the server, its pairs are kept; retry learns it."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: state(place) == "running" and place.jobs()[0]["stage"] == "finetune")
+        job = place.jobs()[0]["id"]
+        assert (await ask(place, "cancel", job=job))[0] == "done"
+        await place.until(lambda: state(place) == "cancelled")
+        await place.until(lambda: place.sessions_on_server() == 0)
+        await place.until((place.notes / "failed" / job / "a.txt.why.txt").exists)
+        with place.reader() as reader:
+            assert list(reader.pairs(job=job))
+        assert (await ask(place, "cancel", job=job))[0] == "refused"
+        assert (await ask(place, "retry", job=job))[0] == "done"
+        await place.until(lambda: state(place) == "done")
+        await place.until((place.notes / "done" / job / "a.txt").exists)
+        assert list((place.notes / "failed").rglob("a.txt*")) == []
+
+    await place.run(until_idle=False, script=script)
+    assert place.states() == {"a.txt": "learned"}
+    assert place.jobs()[0]["attempt"] == 2
+
+
+async def test_a_queued_job_is_cancelled_without_a_request(a_place: APlace) -> None:
+    """What never was sent costs nothing to give up."""
+    place = a_place(folder=[{"linger": "0s", "max_files": 1}], helix={"max_in_flight": 1})
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        place.drop("b.txt", GREY + " And it is round.")
+        await place.until(lambda: state(place, 1) == "queued")
+        assert (await ask(place, "cancel", job=place.jobs()[1]["id"]))[0] == "done"
+        await place.until(lambda: state(place, 1) == "cancelled")
+        await place.until(lambda: state(place, 0) == "done")
+
+    await place.run(until_idle=False, script=script)
+    assert len(place.network.sent()) == 1
+
+
+async def test_a_doubtful_job_is_cancelled_once_it_is_known(a_place: APlace) -> None:
+    """The wish is remembered; the session is found out about first, and then removed."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method == "POST":
+            raise httpx.ReadError("connection reset", request=request)
+        return response
+
+    place.network.after = lose
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: state(place) == "doubtful")
+        assert place.sessions_on_server() == 1
+        assert (await ask(place, "cancel", job=place.jobs()[0]["id"]))[0] == "done"
+        await place.until(lambda: state(place) == "cancelled")
+        await place.until(lambda: place.sessions_on_server() == 0)
+
+    await place.run(until_idle=False, script=script)
+    assert place.states() == {"a.txt": "failed"}
+
+
+async def test_an_ended_jobs_session_can_be_removed(a_place: APlace) -> None:
+    """cancel --delete on a done job: the session and its model go, the job stays what it is."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: state(place) == "done")
+        job = place.jobs()[0]["id"]
+        assert (await ask(place, "cancel", job=job, delete=True))[0] == "done"
+        await place.until(lambda: place.sessions_on_server() == 0)
+
+    await place.run(until_idle=False, script=script)
+    job = place.jobs()[0]
+    assert job["state"] == "done"
+    with place.reader() as reader:
+        assert len(list(reader.pairs(job=job["id"]))) == job["pairs"]
+
+
+async def test_retry_of_a_partial_job_makes_a_new_one_of_what_was_lost(a_place: APlace) -> None:
+    """The files that taught something stay learned."""
+    place = a_place(folder=[{"linger": "10m"}], faults=Faults.parse(["qa-fails-one:1"]))
+    place.drop("a.txt", GREY)
+    place.drop("b.txt", GREY + " And it is round.")
+    await place.run()
+    first = place.jobs()[0]["id"]
+    assert state(place) == "partial"
+
+    async def script() -> None:
+        assert (await ask(place, "retry", job=first))[0] == "done"
+        assert await place.until(lambda: state(place, 1) == "done") < 60
+
+    await place.run(until_idle=False, script=script)
+    assert set(place.states().values()) == {"learned"}
+    assert [job["files"] for job in place.jobs()] == [2, 1]
+    assert list((place.notes / "failed").rglob("*.txt")) == []
+
+
+async def test_a_failed_file_can_be_tried_again_by_its_path(a_place: APlace) -> None:
+    """By the path where it was dropped, or where it lies now."""
+    place = a_place(folder=[{"linger": "0s"}], faults=Faults.parse(["state-error:2"]))
+    dropped = place.drop("a.txt", GREY)
+    await place.run()
+    assert place.states() == {"a.txt": "failed"}
+
+    async def script() -> None:
+        assert (await ask(place, "retry", **named(dropped)))[0] == "done"
+        await place.until(lambda: state(place, 1) == "failed" and bool(list(place.notes.glob("failed/*/a.txt"))))
+        lies = place.files()["a.txt"]["location"]
+        await place.until(lambda: os.path.exists(place.files()["a.txt"]["location"] + ".why.txt"))
+        lies = place.files()["a.txt"]["location"]
+        assert (await ask(place, "retry", **named(lies)))[0] == "done"
+        await place.until(lambda: place.states() == {"a.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_a_refused_file_that_was_mended_is_taken_after_retry(a_place: APlace) -> None:
+    """It goes back to where it was dropped and settles anew; its note goes."""
+    place = a_place(folder=[{"linger": "0s"}])
+    path = place.drop("a.txt", b"caf\xe9")
+    await place.run()
+    refused = place.notes / "failed" / "refused" / "a.txt"
+    refused.write_text("The cafe is a place. It opens at noon.")
+
+    async def script() -> None:
+        assert (await ask(place, "retry", **named(path)))[0] == "done"
+        await place.until(lambda: place.states() == {"a.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+    assert list((place.notes / "failed").rglob("*.txt")) == []
+
+
+async def test_a_job_of_which_every_file_is_gone_cancels_itself(a_place: APlace) -> None:
+    """Files that are taken away between the seal and the claim leave their job, and an empty job ends."""
+    place = a_place(folder=[{"linger": "1h"}])
+
+    async def script() -> None:
+        path = place.drop("a.txt", GREY)
+        await place.until(lambda: place.states() == {"a.txt": "waiting"})
+        path.write_text(GREY + " It changed in the very last moment.")
+        assert (await ask(place, "flush", folder="notes"))[0] == "done"
+        await place.until(lambda: place.states() == {"a.txt": "learned"}, within=7200)
+
+    await place.run(until_idle=False, script=script)
+    assert place.sessions_on_server() == 1
+
+
+async def test_flush_seals_what_waits(a_place: APlace) -> None:
+    """Without waiting for more; other folders are left alone."""
+    place = a_place(folder=[{"linger": "10h"}, {"linger": "10h"}])
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        (place.root / "notes1" / "b.txt").write_text(GREY)
+        await place.until(lambda: set(place.states().values()) == {"waiting"})
+        assert (await ask(place, "flush", folder="notes"))[0] == "done"
+        await place.until(lambda: place.states()["a.txt"] == "learned", within=120)
+        assert place.states()["b.txt"] == "waiting"
+        assert (await ask(place, "flush"))[0] == "done"
+        await place.until(lambda: place.states()["b.txt"] == "learned", within=120)
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_known_content_is_learned_again_when_a_person_wants_it(a_place: APlace) -> None:
+    """`again` lets one more file of this content through, and only one."""
+    place = a_place(folder=[{"linger": "0s"}])
+    place.drop("a.txt", GREY)
+    await place.run()
+    sha256 = place.files()["a.txt"]["sha256"]
+
+    async def script() -> None:
+        assert (await ask(place, "again", folder="notes", sha256=sha256))[0] == "done"
+        place.drop("b.txt", GREY)
+        await place.until(lambda: place.states().get("b.txt") == "learned")
+        place.drop("c.txt", GREY)
+        await place.until(lambda: place.states().get("c.txt") == "duplicate")
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_whoever_asks_for_what_cannot_be_gets_words(a_place: APlace) -> None:
+    """An unknown job, path, folder or verb, and a file that is no request at all, are answered, not ignored."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: state(place) == "done" and bool(list(place.notes.glob("done/*/pairs.jsonl"))))
+        job = place.jobs()[0]["id"]
+        for verb, words, expected in (
+            ("retry", {"job": "nonesuch"}, "no job nonesuch"),
+            ("retry", {"job": job}, "nothing to try again"),
+            ("retry", {}, "neither a job nor a path"),
+            ("retry", named("/nowhere/x.txt"), "nothing is known"),
+            ("retry", named(place.notes / "a.txt"), "nothing to try again"),
+            ("cancel", {"job": "nonesuch"}, "no job"),
+            ("flush", {"folder": "nonesuch"}, "no folder"),
+            ("again", {}, "no content"),
+            ("dance", {}, "no request 'dance'"),
+        ):
+            became, detail = await ask(place, verb, **words)
+            assert (became, expected in detail) == ("refused", True), (verb, words, detail)
+        broken = os.path.join(requests_folder(place.ledger_path), "0-garbage.json")
+        Path(broken).write_text("{")
+        assert place.daemon is not None
+        place.daemon.look_again()
+        await place.until(lambda: not os.path.exists(broken))
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_a_request_that_waits_for_the_daemon_is_carried_out_at_its_next_start(a_place: APlace) -> None:
+    """Requests are files: nobody has to be there to take them."""
+    place = a_place(faults=Faults.parse(["state-error:1"]))
+    place.drop("a.txt", GREY)
+    await place.run()
+    job = place.jobs()[0]["id"]
+    leave_request(place.ledger_path, Request(id="later", verb="retry", job=job), "1")
+    await place.run()
+    assert place.states() == {"a.txt": "learned"}
+    with place.reader() as reader:
+        answer = reader.answer("later")
+    assert answer is not None
+    assert answer["became"] == "done"

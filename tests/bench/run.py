@@ -1,0 +1,54 @@
+"""The benchmarks: `python tests/bench/run.py [NAME…]` prints a Markdown table, one row a figure.
+
+They measure real processes and take some minutes in all; they want a machine that does little else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+
+import answers
+import dispatch
+import idle
+import intake
+import upload
+from workshop import HEADER, Options, say
+
+BENCHMARKS = {
+    "dispatch": dispatch.measure,
+    "idle": idle.measure,
+    "upload": upload.measure,
+    "intake": intake.measure,
+    "answers": answers.measure,
+}
+
+
+def main() -> int:
+    """Measure what was asked for, all by default."""
+    parser = argparse.ArgumentParser(description="The figures that finetuned promises, measured.")
+    parser.add_argument("name", nargs="*", help=f"any of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--runs", type=int, default=10, help="how often what is short is measured")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long `idle` watches an idle daemon")
+    parser.add_argument("--files", type=int, default=10_000, help="how many files `idle`, `intake`, `answers` use")
+    parser.add_argument("--directory", help="where the files are made (default: the temporary directory)")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.name) - set(BENCHMARKS):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    options = Options(runs=chosen.runs, seconds=chosen.seconds, files=chosen.files, directory=chosen.directory)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        print(HEADER, flush=True)
+        for name in chosen.name or BENCHMARKS:
+            say(f"{name}: load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+            for row in BENCHMARKS[name](options):
+                print(row, flush=True)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

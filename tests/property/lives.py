@@ -1,0 +1,157 @@
+"""The shortest ways through a ledger's life: files appear, settle, are sealed, sent, trained."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from finetuned.ledger import Ledger
+from finetuned.lifecycle import FileState
+from finetuned.model import Chunk, Content, File, Interaction, Job, Pair, SessionView, Signature
+from finetuned.verdict import judge
+
+NOW = 1_795_411_391.0
+URL = "http://helix.test"
+
+
+def signature(number: int = 1, size: int = 10) -> Signature:
+    """What a file looks like from outside."""
+    return Signature(size=size, mtime_ns=number, ctime_ns=number, inode=number)
+
+
+def content(word: str) -> Content:
+    """The content `word` and its hash."""
+    raw = word.encode("utf-8", "surrogateescape")
+    return Content(sha256=hashlib.sha256(raw).hexdigest(), bytes=len(raw), sent_bytes=len(raw))
+
+
+def view(
+    files: Sequence[File] = (),
+    *,
+    ident: str = "ses-1",
+    marker: str = "",
+    trained: bool = False,
+    error: str = "",
+    chunks: Mapping[str, tuple[Chunk, ...]] | None = None,
+    progress: int = 0,
+) -> SessionView:
+    """A session as the server would show it; a file's document is the beginning of its content's hash."""
+    state = "complete" if trained or error else "waiting"
+    asked = _turn("asked", "user", state="complete", message=marker)
+    tuning = _turn("tuned", "system", state=state, stage="finetune", error=error, progress=progress, chunks=chunks)
+    return SessionView(
+        id=ident,
+        name="helpful-seminar-394",
+        mode="inference" if trained else "finetune",
+        type="text",
+        lora_dir="dev/lora" if trained else "",
+        documents={f.upload_name: f.content.sha256[:10] for f in files if f.upload_name and f.content},
+        interactions=(asked, tuning),
+    )
+
+
+def _turn(ident: str, creator: str, *, state: str, **more: object) -> Interaction:
+    chunks = more.pop("chunks", None) or {}
+    known = {
+        "stage": "", "message": "", "status": "", "error": "", "progress": 0, "finished": False, "lora_dir": "",
+        "created": "", "updated": "", "completed": "",
+    }  # fmt: skip
+    return Interaction(id=ident, creator=creator, mode="finetune", state=state, chunks=chunks, **(known | more))
+
+
+def pairs_of(files: Sequence[File], each: int = 2) -> list[Pair]:
+    """So many pairs of each file."""
+    return [
+        Pair(
+            raw_question=f"In document x, what about {n}?",
+            raw_answer=f"It is {n}.",
+            question=f"what about {n}?",
+            answer=f"It is {n}.",
+            document=file.content.sha256[:10] if file.content else None,
+        )
+        for file in files
+        for n in range(each)
+    ]
+
+
+class Life:
+    """A ledger, and the way to each state of what is in it; every step takes a second."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._now = NOW
+        self._numbers = 0
+
+    def now(self) -> float:
+        """A second later than the last time somebody asked."""
+        self._now += 1.0
+        return self._now
+
+    def settles(self, path: str, *, folder: str = "notes", group: str = "") -> File:
+        """A file was seen."""
+        self._numbers += 1
+        return self.ledger.files.appeared(folder, [(path, signature(self._numbers), group)], self.now())[0]
+
+    def waits(self, path: str, word: str | None = None, *, folder: str = "notes") -> File:
+        """A file was seen, and read."""
+        file = self.settles(path, folder=folder)
+        known = file.signature or signature()
+        self.ledger.files.settled([(file, known, content(path if word is None else word))], self.now())
+        return self.file(file)
+
+    def seals(self, *files: File, job_id: str = "notes-1") -> Job:
+        """A job of these files."""
+        first = files[0]
+        assert self.ledger.jobs.seal(job_id, first.folder, first.group, [f.id for f in files], self.now())
+        return self.job(job_id)
+
+    def claims(self, *files: File, job_id: str = "notes-1") -> Job:
+        """A sealed job whose files lie in its own folder."""
+        job = self.seals(*files, job_id=job_id)
+        laid = [(f, f"/srv/notes/.processing/{job_id}/{f.id}") for f in self.ledger.jobs.files(job_id)]
+        self.ledger.jobs.claimed(job, laid, [], self.now())
+        return self.job(job_id)
+
+    def begins(self, job: Job) -> Job:
+        """The intent to send it is written."""
+        marker = f"{job.id}.{job.attempt + 1}"
+        names = {f.id: f"{marker}-{n:04d}-a.txt" for n, f in enumerate(self.packed(job), 1)}
+        return self.ledger.sessions.begin_attempt(job, url=URL, dialect="form", names=names, now=self.now())[0]
+
+    def runs(self, job: Job, ident: str = "ses-1") -> Job:
+        """The server has it."""
+        job = self.begins(job)
+        seen = view(self.packed(job), ident=ident, marker=job.marker)
+        self.ledger.sessions.adopt(job, seen, due_at=self.now(), cause="submitted", now=self.now())
+        return self.job(job.id)
+
+    def trains(self, job: Job, *, each: int = 2, taught: Sequence[File] | None = None) -> Job:
+        """The server trained it, and these of its files (all, if none are named) taught so many pairs each."""
+        files = self.packed(job)
+        assert job.session_id is not None
+        seen = view(files, ident=job.session_id, marker=job.marker, trained=True)
+        ids = {f.id for f in (files if taught is None else taught)}
+        pairs = pairs_of([f for f in files if f.id in ids], each)
+        self.ledger.sessions.finish(job, seen, pairs, files, judge(seen, pairs, files), self.now())
+        return self.job(job.id)
+
+    def put_away(self, job: Job) -> Job:
+        """All of an ended job is where it belongs."""
+        left = [f for f in self.ledger.jobs.files(job.id) if not f.put_away]
+        self.ledger.jobs.laid([(f, f"/srv/notes/done/{job.id}/{f.id}") for f in left])
+        self.ledger.jobs.put_away(job, self.now())
+        return self.job(job.id)
+
+    def packed(self, job: Job) -> list[File]:
+        """The files that are in the job still."""
+        return [f for f in self.ledger.jobs.files(job.id) if f.state is FileState.PACKED]
+
+    def job(self, job_id: str) -> Job:
+        """The job as it is now."""
+        job = self.ledger.jobs.get(job_id)
+        assert job is not None
+        return job
+
+    def file(self, file: File) -> File:
+        """The file as it is now."""
+        return self.ledger.files.get(file.id)

@@ -1,0 +1,129 @@
+"""`demo`: run once as people run it, kept once, and stopped half-way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from finetuned.cli import demo, samples
+from finetuned.errors import FinetunedError
+from finetuned.ledger import Ledger
+from support.cli import call
+from support.process import environment, wait_for
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """Starts a demo whose temporary files are made below `tmp_path/tmp`; the person's key is none of its business."""
+    (tmp_path / "tmp").mkdir()
+    own = environment(TMPDIR=str(tmp_path / "tmp"), FINETUNED_API_KEY="hl-mine", FINETUNED_CONFIG="/no/such.toml")
+
+    def run(*words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "finetuned", "demo", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=own,
+            cwd=tmp_path,
+        )
+
+    return run
+
+
+def test_the_whole_way(start: Start, tmp_path: Path) -> None:
+    """Files, refusal, jobs, pairs, a reason and an answer, in less than a minute; nothing is left behind."""
+    begin = time.perf_counter()
+    process = start()
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert time.perf_counter() - begin < 60
+    for words in (
+        "its training is simulated",
+        "recipes/creme-brulee.txt is refused, the others go on: not UTF-8",
+        "letters/night-train.md is whole",
+        "sealed: a job of 3 files",
+        "the server trains a model with them (simulated)",
+        "is done: 54 pairs",
+        "Q  what is Admiral?",
+        "Why recipes/creme-brulee.txt was not learned",
+        "failed/refused/creme-brulee.txt",
+        "[simulated] The lighthouse has two hundred and eleven steps",
+        "finetuned init DIR",
+        "All training was simulated.",
+    ):
+        assert words in out
+    assert "hl-mine" not in out
+    assert os.listdir(tmp_path / "tmp") == []
+    assert os.listdir(tmp_path) == ["tmp"]
+
+
+def test_what_is_kept_can_be_looked_at(start: Start, tmp_path: Path) -> None:
+    """The configuration is sound, and the commands work on it."""
+    process = start("--keep", "kept")
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    kept = tmp_path / "kept"
+    config = str(kept / "finetuned.toml")
+    port = tomllib.loads(Path(config).read_text())["helix"]["url"].rpartition(":")[2]
+    assert f"export FINETUNED_CONFIG={config}\n" in out
+    assert f"finetuned sandbox --port {port} --data {kept}/sandbox\n" in out
+    jobs = call("--config", config, "jobs", "--json").json
+    assert sorted((job["folder"], job["state"], job["files"]) for job in jobs) == [
+        ("letters", "done", 3),
+        ("recipes", "done", 2),
+    ]
+    assert call("--config", config, "check").code == 0
+    again = start("--keep", "kept")
+    _, err = again.communicate(timeout=60)
+    assert (again.returncode, "is not empty" in err) == (1, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("word", ["six files are dropped", "is on the server", "54 pairs"])
+def test_stopped_half_way_it_tidies_up(start: Start, tmp_path: Path, word: str, number: signal.Signals) -> None:
+    """Wherever it is: nothing is left, no daemon runs on, no traceback is shown."""
+    process = start()
+    assert process.stdout is not None
+    while word not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    wait_for(lambda: os.listdir(tmp_path / "tmp") == [], "tidy end", within=10)
+
+
+def test_a_place_that_cannot_be_used(tmp_path: Path) -> None:
+    """A file is none."""
+    (tmp_path / "file").touch()
+    answer = call("demo", "--keep", str(tmp_path / "file"))
+    assert (answer.code, "cannot be used" in answer.err) == (1, True)
+
+
+def test_a_demo_that_goes_wrong_says_so(tmp_path: Path) -> None:
+    """A daemon that ended too early is not told as a success."""
+    story = demo._Story(str(tmp_path))
+    with Ledger.open(str(tmp_path / "ledger.db")):
+        pass
+    with pytest.raises(FinetunedError, match="the daemon ended before its work") as caught:
+        story.letters()
+    assert "daemon.log" in caught.value.remedy
+
+
+def test_the_samples_are_short_and_one_is_not_utf8() -> None:
+    """Six texts; whoever reads them all needs a minute."""
+    assert len(samples.SAMPLES) == 6
+    assert all(len(content) < 600 for content in samples.SAMPLES.values())
+    bad = [name for name, content in samples.SAMPLES.items() if content.decode("utf-8", "replace").count("\ufffd")]
+    assert bad == [samples.REFUSED]

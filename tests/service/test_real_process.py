@@ -1,0 +1,112 @@
+"""One ring with everything real: what a person does in the first ten minutes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Callable
+
+from support.process import Home, Sandbox, wait_for
+
+AHome = Callable[..., Home]
+GREY = "The stone is grey. It came from a river."
+
+
+def test_a_dropped_file_is_learned_while_the_daemon_runs(a_home: AHome) -> None:
+    """Drop, wait, read: by the command line, by files, and by plain SQL while the daemon runs."""
+    home = a_home()
+    home.start()
+    wait_for(lambda: home.finetuned("status").returncode == 0, "running daemon")
+    (home.notes / "stone.txt").write_text(GREY)
+    wait_for(lambda: home.states().get("stone.txt") == "learned", "learned file")
+    wait_for(lambda: list(home.notes.glob("done/*/pairs.jsonl")), "pairs.jsonl")
+    db = sqlite3.connect(f"file:{home.ledger}?mode=ro", uri=True)
+    job_id, state, pairs = db.execute("select job_id, state, pairs from finished_jobs").fetchone()
+    db.close()
+    assert (state, pairs > 0) == ("done", True)
+    listed = home.rows("pairs", "--search", "stone")
+    assert listed[0]["job_id"] == job_id
+    assert listed[0]["file"] == str(home.notes / "stone.txt")
+    why = home.finetuned("why", str(home.notes / "stone.txt"), "--json", check=True)
+    assert json.loads(why.stdout)["state"] == "learned"
+    assert home.stop() == 0
+    assert not os.path.exists(f"{home.ledger}-wal")
+    assert home.finetuned("status").returncode == 3
+    home.audit()
+
+
+def test_two_daemons_never_share_a_ledger_or_a_folder(a_home: AHome) -> None:
+    """The second one ends with 75 and says who is in the way."""
+    home = a_home()
+    home.start()
+    wait_for(lambda: home.finetuned("status").returncode == 0, "running daemon")
+    second = home.finetuned("run", "--until-idle")
+    assert second.returncode == 75
+    assert "another finetuned holds the ledger" in second.stderr
+    other = a_home("other")
+    other.config.write_text(other.config.read_text().replace(str(other.notes), str(home.notes)))
+    third = other.finetuned("run", "--until-idle")
+    assert third.returncode == 75
+    assert str(home.notes) in third.stderr
+    assert home.stop() == 0
+
+
+def test_no_server_is_said_and_healed(a_home: AHome) -> None:
+    """Without a server `run` keeps trying and `status` and `doctor` tell; then all goes on by itself."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    home = a_home(url=f"http://127.0.0.1:{port}")
+    (home.notes / "stone.txt").write_text(GREY)
+    outcome = home.finetuned("run", "--until-idle")
+    assert outcome.returncode == 69
+    home.start()
+    wait_for(lambda: home.finetuned("status").returncode == 0, "running daemon")
+    status = json.loads(home.finetuned("status", "--json").stdout)
+    assert status["helix"]["reachable"] is False
+    assert status["helix"]["paused_because"]
+    assert home.finetuned("doctor").returncode == 1
+    assert home.states() == {"stone.txt": "packed"}
+    late = Sandbox(home.root, port=port)
+    try:
+        wait_for(lambda: home.states() == {"stone.txt": "learned"}, "learned file")
+    finally:
+        late.close()
+    assert home.stop() == 0
+    assert home.jobs()[0]["attempt"] == 1
+
+
+def test_a_wrong_key_pauses_and_a_right_one_heals_without_a_restart(a_home: AHome) -> None:
+    """The key file is read again after a 401."""
+    home = a_home()
+    key = home.root / "key"
+    key.write_text("hl-wrong\n")
+    home.config.write_text(home.config.read_text().replace("[helix]", f'[helix]\napi_key_file = "{key}"'))
+    home.start()
+    (home.notes / "stone.txt").write_text(GREY)
+    wait_for(
+        lambda: (
+            home.ledger.exists()
+            and "401" in (json.loads(home.finetuned("status", "--json").stdout)["helix"]["paused_because"] or "")
+        ),
+        "refused key",
+    )
+    assert "hl-wrong" not in home.log.read_text()
+    key.write_text("hl-sandbox\n")
+    wait_for(lambda: home.states().get("stone.txt") == "learned", "learned file")
+    assert home.stop() == 0
+
+
+def test_a_burst_in_new_sub_folders_is_taken_whole(a_home: AHome) -> None:
+    """What the watch loses the sweep finds."""
+    home = a_home(folder="max_files = 100\nmax_chunks = 10000")
+    home.start()
+    wait_for(lambda: home.finetuned("status").returncode == 0, "running daemon")
+    for n in range(300):
+        folder = home.notes / f"sub{n % 10}" / f"deep{n % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{n}.txt").write_text(f"The stone number {n} is grey.")
+    wait_for(lambda: list(home.states().values()).count("learned") == 300, "300 learned files")
+    assert home.stop() == 0
+    home.audit()

@@ -1,0 +1,201 @@
+"""Real processes: the daemon and the sandbox, started as a person starts them, on sockets and real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from finetuned.errors import LedgerMissing
+from finetuned.ledger import Reader, audit
+from finetuned.sandbox import DEFAULT_KEY
+
+PATIENCE = 60.0
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of whoever runs the tests, without what they configured for themselves, and with a key."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FINETUNED_", "XDG_"))}
+    return kept | {"FINETUNED_API_KEY": DEFAULT_KEY, "NO_COLOR": "1"} | more
+
+
+def wait_for(condition: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
+    """Wait until `condition` holds, in real time; what it gave."""
+    never = threading.Event()
+    for _ in range(int(within / 0.02)):
+        found = condition()
+        if found:
+            return found
+        never.wait(0.02)
+    raise AssertionError(f"in {within} s there was no {what}")
+
+
+class Sandbox:
+    """The stand-in server as a process."""
+
+    def __init__(self, root: Path, *, speed: float = 20.0, port: int = 0, faults: tuple[str, ...] = ()) -> None:
+        words = ["--port", str(port), "--data", str(root / "sandbox"), "--speed", str(speed)]
+        for fault in faults:
+            words += ["--fault", fault]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "finetuned.sandbox", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment(),
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line.startswith("sandbox ready on http://"), line
+        self.url = line.split()[3]
+        self.port = int(self.url.rsplit(":", 1)[1])
+
+    def close(self) -> None:
+        """End it, at once."""
+        self._process.kill()
+        self._process.wait(10)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+class Home:
+    """A configuration, a folder and a ledger on the disk, and the daemon that works on them."""
+
+    def __init__(self, root: Path, url: str, folder: str = "", top: str = "") -> None:
+        self.root = root
+        self.url = url
+        self.notes = root / "notes"
+        self.notes.mkdir(parents=True, exist_ok=True)
+        self.ledger = root / "state" / "ledger.db"
+        self.config = root / "finetuned.toml"
+        self.log = root / "daemon.log"
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self.config.write_text(
+            f"""
+[helix]
+url = "{url}"
+timeout = "5s"
+longest_pause = "300ms"
+[ledger]
+path = "{self.ledger}"
+[submit]
+lost_answer_settle = "300ms"
+[poll]
+fastest = "30ms"
+slowest = "300ms"
+[watch]
+sweep = "500ms"
+{top}
+[[folder]]
+name = "notes"
+path = "{self.notes}"
+settle = "100ms"
+linger = "0s"
+{folder}
+"""
+        )
+
+    def finetuned(self, *words: str, check: bool = False, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "finetuned", "--config", str(self.config), *words],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env=environment(**more),
+            check=check,
+        )
+
+    def start(self, *words: str) -> None:
+        """Start the daemon."""
+        log: IO[bytes]
+        with self.log.open("ab") as log:
+            self._daemon = subprocess.Popen(
+                [sys.executable, "-m", "finetuned", "--config", str(self.config), "run", *words],
+                stdout=log,
+                stderr=log,
+                env=environment(),
+            )
+
+    def kill(self) -> None:
+        """Pull the plug."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Stop in order; the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Wait for the daemon to end by itself; the exit code."""
+        assert self._daemon is not None
+        return self._daemon.wait(PATIENCE)
+
+    @property
+    def pid(self) -> int:
+        """The daemon's."""
+        assert self._daemon is not None
+        return self._daemon.pid
+
+    def _end(self, number: signal.Signals) -> int:
+        if self._daemon is None:
+            return 0
+        self._daemon.send_signal(number)
+        code = self._daemon.wait(20)
+        self._daemon = None
+        return code
+
+    def close(self) -> None:
+        """Nothing is left running."""
+        if self._daemon is not None:
+            self.kill()
+
+    def rows(self, what: str, *words: str) -> list[dict[str, Any]]:
+        """A listing of the command line, parsed."""
+        return json.loads(self.finetuned(what, *words, "--json", check=True).stdout)
+
+    def has_ledger(self) -> bool:
+        """Whether a daemon got so far as to make its ledger."""
+        try:
+            Reader.open(str(self.ledger)).close()
+        except LedgerMissing:
+            return False
+        return True
+
+    def states(self) -> dict[str, str]:
+        """By base name, the newest state of each file; empty while there is no ledger."""
+        if not self.has_ledger():
+            return {}
+        with Reader.open(str(self.ledger)) as reader:
+            return {row["path"].rsplit("/", 1)[-1]: row["state"] for row in reader.files()}
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Every job."""
+        if not self.has_ledger():
+            return []
+        with Reader.open(str(self.ledger)) as reader:
+            return list(reader.jobs())
+
+    def sessions(self, job_id: str) -> list[dict[str, Any]]:
+        """The attempts at a job."""
+        with Reader.open(str(self.ledger)) as reader:
+            job = reader.job(job_id)
+        assert job is not None
+        return list(job["sessions"])
+
+    def sessions_on_server(self) -> int:
+        """How many sessions the server has."""
+        with httpx.Client(headers={"Authorization": f"Bearer {DEFAULT_KEY}"}) as http:
+            return int(http.get(f"{self.url}/api/v1/sessions").json()["counter"]["count"])
+
+    def audit(self) -> None:
+        """The ledger is whole."""
+        with Reader.open(str(self.ledger)) as reader:
+            assert audit(reader.connection) == []

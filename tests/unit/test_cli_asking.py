@@ -1,0 +1,449 @@
+"""`status`, `jobs`, `job`, `files`, `pairs`, `events`: for programs exactly the interface, for people readable."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+import finetuned
+from finetuned.cli import asking, showing
+from finetuned.errors import UsageError
+from finetuned.lifecycle import FileState, JobState
+from finetuned.world import Bell
+from support.cli import Desk, desks, in_virtual_time
+from support.still import BEGIN, StillWorld
+
+MakeDesk = Callable[..., Desk]
+
+
+def keys(text: str) -> list[str]:
+    """The names in a line of the interface."""
+    return text.split()
+
+
+JOB = keys(
+    "id folder state files bytes pairs session_id stage progress attempt restarts created_at submitted_at "
+    "finished_at reason lora_dir"
+)
+FILE = keys("path location folder state job_id sha256 bytes pairs reason seen_at ready_at finished_at upload_name")
+PAIR = keys("job_id session_id file ordinal question answer raw_question raw_answer")
+EVENT = keys("id at subject subject_id was became cause detail")
+HOSTILE = "line\nbreak \x1b[31mred.txt"
+ODD = os.fsdecode(b"caf\xe9.txt")
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
+    """Makes desks, each with a place of its own."""
+    with desks(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture
+def learned(make_desk: MakeDesk) -> Desk:
+    """A desk whose daemon learned three files, two of them with hostile names, and refused one."""
+    desk = make_desk()
+    desk.place.drop("otter.txt")
+    desk.place.drop(HOSTILE, "Foxes are red. They run.")
+    desk.place.drop(ODD, "Cafes serve coffee. They open early.")
+    desk.place.drop("bad.txt", b"\xe9")
+    desk.run()
+    return desk
+
+
+def test_the_states_that_may_be_chosen_are_the_lifecycles() -> None:
+    """The words written out for the help are the tables' own, in their order."""
+    assert list(asking.JOB_STATES) == [str(state) for state in JobState]
+    assert list(asking.FILE_STATES) == [str(state) for state in FileState]
+
+
+class TestStatus:
+    """`status` always answers."""
+
+    def test_without_a_ledger_it_tells_the_configuration(self, make_desk: MakeDesk) -> None:
+        """Before the first start the answer comes from the configuration, and the exit code says that none runs."""
+        desk = make_desk()
+        answer = desk("status", "--json")
+        assert answer.code == 3
+        assert answer.json == {
+            "daemon": {"running": False, "pid": None, "since": None, "version": None},
+            "folders": [
+                {
+                    "name": "notes",
+                    "path": str(desk.place.notes),
+                    "state": None,
+                    "settling": 0,
+                    "waiting": 0,
+                    "oldest_wait_s": None,
+                }
+            ],
+            "jobs": {str(state): 0 for state in JobState},
+            "helix": {
+                "url": "http://helix.test",
+                "dialect": None,
+                "reachable": None,
+                "paused_because": None,
+                "last_error": None,
+            },
+            "ledger": {"path": desk.place.ledger_path, "bytes": None, "schema_version": None},
+        }
+        assert "finetuned run" in answer.err
+        words = desk("status")
+        assert words.code == 3
+        assert "not watched yet" in words.out
+        assert "not there yet" in words.out
+
+    def test_beside_a_daemon_it_tells_what_is_under_way(self, make_desk: MakeDesk) -> None:
+        """While a daemon runs its process, what waits and how long are told, and the exit code is 0."""
+        desk = make_desk(folder=[{"linger": "1h"}])
+        desk.place.drop("otter.txt")
+        desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
+        with desk.daemon():
+            answer = desk("status", "--json")
+            words = desk("status")
+        assert (answer.code, words.code) == (0, 0)
+        status = answer.json
+        assert status["daemon"] == {"running": True, "pid": 1, "since": status["daemon"]["since"], "version": "test"}
+        (folder,) = status["folders"]
+        assert (folder["state"], folder["settling"], folder["waiting"]) == ("watched", 0, 1)
+        assert folder["oldest_wait_s"] >= 0
+        assert status["helix"]["dialect"] in {None, "form"}
+        assert status["ledger"]["bytes"] > 0
+        assert status["ledger"]["schema_version"] == 1
+        assert "runs since" in words.out
+        assert "1 waiting, the oldest for" in words.out
+
+    def test_a_server_that_cannot_be_used_is_told_with_its_reason(self, make_desk: MakeDesk) -> None:
+        """Why nothing is sent is on the first page."""
+        desk = make_desk()
+
+        def refuse(request: httpx.Request) -> None:
+            raise httpx.ConnectError("connection refused")
+
+        desk.place.network.before = refuse
+        desk.place.drop("otter.txt")
+        desk.run()
+        words = desk("status")
+        assert "nothing is sent now" in words.out
+        assert "1 queued" in words.out
+        with desk.ledger() as ledger:
+            ledger.house.server_erred(desk.place.settings.helix.url, "odd\x1banswer")
+        assert "last error: odd\\x1banswer" in desk("status").out
+
+    def test_the_server_in_words(self) -> None:
+        """Each thing that can be known of the server has its words."""
+        nothing = {"paused_because": None, "dialect": "form"}
+        assert asking._server_words(nothing | {"reachable": None}) == "not asked yet"
+        assert asking._server_words(nothing | {"reachable": True}) == "answers (dialect form)"
+        assert asking._server_words(nothing | {"reachable": False}) == "does not answer"
+
+    def test_a_path_that_is_not_utf8_comes_with_its_bytes(self) -> None:
+        """JSON stays valid, and programs get the exact bytes."""
+        assert asking._placed("/srv/" + ODD) == {"path": "/srv/caf\\xe9.txt", "path_b64": "L3Nydi9jYWbpLnR4dA=="}
+
+
+class TestJobs:
+    """`jobs` and `job`."""
+
+    def test_a_listing_is_the_interface(self, learned: Desk) -> None:
+        """Both JSON forms hold every field of the interface and nothing else."""
+        (job,) = learned("jobs", "--json").json
+        assert list(job) == JOB
+        assert learned("jobs", "--jsonl").lines == [job]
+        assert job["state"] == "done"
+
+    def test_people_get_a_table(self, learned: Desk) -> None:
+        """The table shows when a job was made, in local time, and no colour where it is piped."""
+        answer = learned("jobs")
+        assert answer.out.split("\n")[0].split() == ["id", "state", "files", "pairs", "progress", "created", "reason"]
+        assert "\x1b" not in answer.out
+        assert "\x1b" in learned("jobs", terminal=True).out
+
+    def test_an_id_is_never_folded(self, learned: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On a narrow terminal a job's id can still be copied."""
+        monkeypatch.setenv("COLUMNS", "80")
+        assert learned.place.jobs()[0]["id"] in learned("jobs", terminal=True).out
+
+    @pytest.mark.parametrize(
+        ("words", "count"),
+        [
+            (["--state", "done"], 1),
+            (["--state", "failed"], 0),
+            (["--folder", "notes"], 1),
+            (["--since", "2026-11-23T00:00:00Z"], 1),
+            (["--since", "2026-11-24T00:00:00Z"], 0),
+            (["--since", "36500d"], 1),
+        ],
+    )
+    def test_filters(self, learned: Desk, words: list[str], count: int) -> None:
+        """State, folder and time narrow the list."""
+        assert len(learned("jobs", "--json", *words).json) == count
+
+    @pytest.mark.parametrize(
+        "words", [["--state", "odd"], ["--folder", "odd"], ["--since", "odd\x1b"], ["--json", "--jsonl"]]
+    )
+    def test_what_cannot_be_asked_is_a_usage_error(self, learned: Desk, words: list[str]) -> None:
+        """A filter that can match nothing by mistake says what there is."""
+        answer = learned("jobs", *words)
+        assert answer.code == 2
+        assert answer.out == ""
+        assert "\x1b" not in answer.err
+
+    def test_an_unknown_state_lists_the_choices(self, learned: Desk) -> None:
+        """All states are in the message."""
+        answer = learned("jobs", "--state", "odd")
+        assert all(state in answer.err for state in asking.JOB_STATES)
+
+    def test_nothing_to_list_is_said_on_standard_error(self, learned: Desk) -> None:
+        """An empty table is words; empty JSON is an empty array."""
+        answer = learned("jobs", "--state", "failed")
+        assert (answer.code, answer.out, answer.err) == (0, "", "no jobs\n")
+        assert learned("jobs", "--state", "failed", "--json").json == []
+
+    def test_without_a_ledger_a_listing_fails_with_the_remedy(self, make_desk: MakeDesk) -> None:
+        """There is nothing to list before the first start."""
+        answer = make_desk()("jobs")
+        assert answer.code == 1
+        assert "finetuned run" in answer.err
+
+    def test_one_job_has_everything(self, learned: Desk) -> None:
+        """`job` adds files, sessions, interactions and events, each with all its fields."""
+        job_id = learned.place.jobs()[0]["id"]
+        answer = learned("job", job_id, "--json")
+        job = answer.json
+        assert list(job) == [*JOB, "file_list", "sessions", "interactions", "events"]
+        assert all(set(file) - {"path_b64", "location_b64"} == set(FILE) for file in job["file_list"])
+        assert all(list(event) == EVENT for event in job["events"])
+        assert job["sessions"]
+        assert job["interactions"]
+        assert learned("job", job_id, "--jsonl").lines == [job]
+
+    def test_one_job_for_people(self, learned: Desk) -> None:
+        """Header, files, attempts, interactions and timeline, with nothing unescaped."""
+        job_id = learned.place.jobs()[0]["id"]
+        answer = learned("job", job_id)
+        assert answer.out.startswith(f"{job_id}  done\n")
+        for title in ("Files", "Attempts", "Interactions", "What happened"):
+            assert f"\n{title}\n" in answer.out
+        assert "\x1b" not in answer.out
+        assert "line break \\x1b[31mred.txt" in answer.out
+
+    def test_a_part_without_rows_is_left_out(self, make_desk: MakeDesk) -> None:
+        """A job that was never sent has no attempts to show."""
+        desk = make_desk()
+
+        def refuse(request: httpx.Request) -> None:
+            raise httpx.ConnectError("connection refused")
+
+        desk.place.network.before = refuse
+        desk.place.drop("otter.txt")
+        desk.run_until(lambda: desk.place.jobs() != [])
+        answer = desk("job", desk.place.jobs()[0]["id"])
+        assert "Interactions" not in answer.out
+
+    def test_an_unknown_job_is_an_error_that_names_what_was_meant(self, learned: Desk) -> None:
+        """A part of an id, or one with a slip, finds the ids that are much alike."""
+        job_id = learned.place.jobs()[0]["id"]
+        for asked in (job_id[-4:], job_id[:-1] + "_"):
+            answer = learned("job", asked)
+            assert answer.code == 1
+            assert f"did you mean {job_id}?" in answer.err
+        answer = learned("job", "\x1b[31m")
+        assert "\x1b" not in answer.err
+        assert "`finetuned jobs` lists them" in answer.err
+
+    def test_progress_in_words(self) -> None:
+        """Stage and share, as far as they are known."""
+        assert asking.progress_of({"stage": "finetune", "progress": 40}) == "finetune 40 %"
+        assert asking.progress_of({"stage": None, "progress": None}) == ""
+
+
+class TestFiles:
+    """`files`."""
+
+    def test_a_listing_is_the_interface(self, learned: Desk) -> None:
+        """Every field, and the exact bytes beside a name that is not UTF-8."""
+        files = learned("files", "--json").json
+        assert all([key for key in file if not key.endswith("_b64")] == FILE for file in files)
+        (odd,) = [file for file in files if "path_b64" in file]
+        assert odd["path"].endswith("caf\\xe9.txt")
+        assert {file["path"].rpartition("/")[2] for file in files} == {"otter.txt", HOSTILE, "caf\\xe9.txt", "bad.txt"}
+
+    def test_filters_and_table(self, learned: Desk) -> None:
+        """By state, by job; nothing unescaped."""
+        job_id = learned.place.jobs()[0]["id"]
+        assert len(learned("files", "--job", job_id, "--json").json) == 3
+        (refused,) = learned("files", "--state", "refused", "--jsonl").lines
+        assert refused["reason"].startswith("not UTF-8")
+        answer = learned("files")
+        assert "\x1b" not in answer.out
+        assert len(answer.out.splitlines()) == 5
+
+    def test_an_unknown_job_is_an_error(self, learned: Desk) -> None:
+        """Better than an empty list."""
+        assert learned("files", "--job", "odd").code == 1
+        assert learned("files", "--state", "odd").code == 2
+
+
+class TestPairs:
+    """`pairs`."""
+
+    def test_a_listing_is_the_interface(self, learned: Desk) -> None:
+        """Every field, in the server's order."""
+        pairs = learned("pairs", "--json").json
+        assert all([key for key in pair if key != "file_b64"] == PAIR for pair in pairs)
+        assert [pair["ordinal"] for pair in pairs] == list(range(1, len(pairs) + 1))
+
+    def test_filters(self, learned: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """By job, by file (relative too, and by where it lies now), by words."""
+        job_id = learned.place.jobs()[0]["id"]
+        everything = learned("pairs", "--json").json
+        assert learned("pairs", "--json", "--job", job_id).json == everything
+        monkeypatch.chdir(learned.place.notes)
+        of_otter = learned("pairs", "--jsonl", "--file", "otter.txt").lines
+        assert 0 < len(of_otter) < len(everything)
+        assert learned("pairs", "--jsonl", "--file", f"done/{job_id}/otter.txt").lines == of_otter
+        assert learned("pairs", "--jsonl", "--file", ODD).lines
+        assert learned("pairs", "--jsonl", "--search", 'coffee "').code == 0
+        assert all("coffee" in json.dumps(pair) for pair in learned("pairs", "--json", "--search", "coffee").json)
+
+    def test_people_get_questions_and_answers(self, learned: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A question and its answer are blocks, folded to the terminal, with nothing unescaped."""
+        monkeypatch.setenv("COLUMNS", "40")
+        answer = learned("pairs")
+        assert "\n  Q  " in answer.out
+        assert "\n  A  " in answer.out
+        assert "\x1b" not in answer.out
+        assert all(len(line) <= 40 for line in answer.out.splitlines() if line.startswith("  "))
+
+    def test_no_pairs_are_told_in_words(self, learned: Desk) -> None:
+        """Words on standard error, an empty array for programs; an unknown job is an error."""
+        assert learned("pairs", "--search", "unheard").err == "no pairs\n"
+        assert learned("pairs", "--search", "unheard", "--json").json == []
+        assert learned("pairs", "--job", "odd").code == 1
+        assert learned("pairs", "--file", "").code == 2
+
+    def test_lines_of_an_answer_are_kept(self) -> None:
+        """Each line of a text is folded by itself; what is not printable is escaped."""
+        assert list(asking._wrapped("one\n\ntwo \x1b", "A", 40)) == ["  A  one", "", "     two \\x1b"]
+
+
+def test_a_pair_without_its_file_is_shown_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    """Pairs that name no document have no file."""
+    asking._tell_pairs(iter([{"job_id": "j", "ordinal": 1, "file": None, "question": "q", "answer": "a"}]))
+    assert capsys.readouterr().out == "j #1\n  Q  q\n  A  a\n\n"
+
+
+class TestEvents:
+    """`events`."""
+
+    def test_a_listing_is_the_interface(self, learned: Desk) -> None:
+        """Every field, oldest first."""
+        events = learned("events", "--json").json
+        assert all(list(event) == EVENT for event in events)
+        assert [event["id"] for event in events] == sorted(event["id"] for event in events)
+        assert learned("events", "--jsonl").lines == events
+
+    def test_people_get_a_line_each(self, learned: Desk) -> None:
+        """A file is named by its path, not by its number; nothing unescaped."""
+        answer = learned("events")
+        assert len(answer.out.splitlines()) == len(learned("events", "--jsonl").lines)
+        assert "otter.txt  settling → waiting" in answer.out
+        assert "\x1b" not in answer.out
+
+    def test_of_one_job(self, learned: Desk) -> None:
+        """A job's events are its own, its files' and its sessions'."""
+        job_id = learned.place.jobs()[0]["id"]
+        subjects = {event["subject"] for event in learned("events", "--job", job_id, "--jsonl").lines}
+        assert subjects == {"job", "file", "session"}
+        assert learned("events", "--job", "odd").code == 1
+
+    def test_an_empty_ledger_is_told_in_words(self, make_desk: MakeDesk) -> None:
+        """Nothing happened yet."""
+        desk = make_desk()
+        with desk.ledger():
+            pass
+        assert desk("events").err == "no events\n"
+
+    def test_an_array_cannot_be_followed(self, learned: Desk) -> None:
+        """It would never be closed."""
+        assert learned("events", "--follow", "--json").code == 2
+
+    @pytest.mark.parametrize("form", ["jsonl", "table"])
+    def test_following_prints_each_event_once(self, make_desk: MakeDesk, form: str) -> None:
+        """What was is printed at once, what comes when it comes."""
+        desk, out = make_desk(), io.StringIO()
+        world = StillWorld()
+        counts = []
+
+        async def work() -> None:
+            with desk.ledger() as ledger:
+                ledger.house.started(pid=1, version="test", now=BEGIN)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(asking.follow_events, desk.place.ledger_path, None, form, world)
+                    for number in range(3):
+                        await world.wait(Bell(), 1)
+                        counts.append(len(out.getvalue().splitlines()))
+                        ledger.house.folder_is(f"notes{number}", "/n", "away", BEGIN)
+                    tasks.cancel_scope.cancel()
+
+        with redirect_stdout(out):
+            in_virtual_time(work)
+        assert counts == [1, 2, 3]
+
+    def test_following_ends_well_when_interrupted(self, learned: Desk) -> None:
+        """Ctrl-C is how one stops to follow: no error, no traceback."""
+        command = [sys.executable, "-m", "finetuned", "--config", str(learned.config), "events", "--follow", "--jsonl"]
+        path = str(Path(finetuned.__file__).parents[1])
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert json.loads(process.stdout.readline())["subject"] == "daemon"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+            assert process.stderr.read() == b""
+
+
+class TestShowing:
+    """What all listings share."""
+
+    def test_json_is_valid_whatever_the_locale(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where standard output is not UTF-8 what is not ASCII is escaped."""
+        out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+        with redirect_stdout(out):
+            assert showing.as_json({"a": "€"}) == '{"a": "\\u20ac"}'
+        with redirect_stdout(io.StringIO()):
+            assert showing.as_json({"a": "€"}) == '{"a": "€"}'
+
+    def test_sizes_and_spans_in_words(self) -> None:
+        """Numbers as people say them."""
+        sizes = (None, 12, 2048, 3 * 1024**2, 5 * 1024**3)
+        assert [showing.size(n) for n in sizes] == ["", "12 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"]
+        spans = (None, 5, 65, 3700, 90000)
+        assert [showing.span(s) for s in spans] == ["", "5s", "1m 05s", "1h 01m", "1d 01h"]
+
+    def test_a_time_may_be_an_age_or_a_date(self) -> None:
+        """An age counts back from now; a time without a zone is UTC."""
+        assert showing.since_of("2h", 10_000.0) == 2_800.0
+        assert showing.since_of("1970-01-01T01:00:00", 0.0) == 3600.0
+        assert showing.since_of("1970-01-01T01:00:00+01:00", 0.0) == 0.0
+        with pytest.raises(UsageError):
+            showing.since_of("yesterday", 0.0)
+
+    def test_an_empty_cell_is_empty(self) -> None:
+        """Unknown is nothing, not `None`."""
+        assert showing._cell("reason", None) == ""
+        assert showing.local(None) == ""

@@ -1,0 +1,439 @@
+"""`check` and `doctor`: the configuration judged, files judged, and everything finetuned needs tried for real."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from finetuned import __version__
+from finetuned.cli import examining
+from finetuned.cli.showing import Row
+from finetuned.daemon.asking import Request, leave_request
+from finetuned.errors import Held
+from finetuned.folders import DropFolder, Examination
+from finetuned.world import RealWorld
+from support.cli import Desk, desks
+
+MakeDesk = Callable[..., Desk]
+KEYS = ["subject", "level", "words", "remedy"]
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
+    """Makes desks, each with a place of its own."""
+    with desks(tmp_path) as make:
+        yield make
+
+
+class TestCheck:
+    """`check`."""
+
+    def test_a_right_configuration(self, make_desk: MakeDesk) -> None:
+        """Which file it is, and what each folder is told to do."""
+        desk = make_desk(folder=[{}, {"include": ["*.rst"]}])
+        answer = desk("check")
+        assert (answer.code, answer.err) == (0, "")
+        assert answer.out.splitlines()[0] == f"ok: {desk.config}"
+        assert f"notes: {desk.place.notes} (*.txt *.md, settle 2s, linger 30s" in answer.out
+        assert "notes1: " in answer.out
+
+    def test_a_folder_that_is_not_there_is_told(self, make_desk: MakeDesk) -> None:
+        """The configuration is right; the folder is still to be made."""
+        desk = make_desk()
+        desk.place.notes.rmdir()
+        answer = desk("check")
+        assert answer.code == 0
+        assert "is not there yet" in answer.err
+
+    def test_mistakes_end_with_78(self, make_desk: MakeDesk) -> None:
+        """All mistakes are told, with or without paths."""
+        desk = make_desk()
+        desk.config.write_text("[helix]\nurl = 1\n[odd]\n")
+        for words in ([], [str(desk.place.notes)]):
+            answer = desk("check", *words)
+            assert answer.code == 78
+            assert "helix.url" in answer.err
+            assert "odd: unknown" in answer.err
+
+    def test_files_in_a_folder(self, make_desk: MakeDesk) -> None:
+        """A drop folder is walked as the daemon walks it; jobs and chunks are counted by the plan's own rules."""
+        desk = make_desk(folder=[{"max_files": 2}])
+        for number in range(3):
+            desk.place.drop(f"deep/{number}.txt", f"Number {number}.")
+        for ours in ("done/job/old.txt", ".processing/job/x.txt", "failed/x.txt", ".hidden/x.txt"):
+            desk.place.drop(ours)
+        answer = desk("check", str(desk.place.notes))
+        assert answer.code == 0
+        assert answer.out.count("yes ") == 3
+        assert answer.out.endswith("3 of 3 files would be taken: 2 jobs, about 27 chunks\n")
+
+    def test_groups_never_share_a_job(self, make_desk: MakeDesk) -> None:
+        """With group_by = "subfolder" each first-level sub-folder is counted by itself."""
+        desk = make_desk(folder=[{"group_by": "subfolder"}])
+        for name in ("top.txt", "a/1.txt", "a/deep/2.txt", "b/3.txt"):
+            desk.place.drop(name, f"Text of {name}.")
+        assert "4 of 4 files would be taken: 3 jobs" in desk("check", str(desk.place.notes)).out
+
+    def test_equals_are_told(self, make_desk: MakeDesk) -> None:
+        """A file that holds what another holds too is not sent."""
+        desk = make_desk()
+        desk.place.drop("one.txt")
+        desk.place.drop("two.txt")
+        answer = desk("check", str(desk.place.notes))
+        assert "2 of 2 files would be taken: 1 jobs, about 9 chunks; 1 of them" in answer.out
+
+    def test_what_is_wrong_with_a_file(self, make_desk: MakeDesk) -> None:
+        """Each file that would not be taken has its reason, and the exit code is 1."""
+        desk = make_desk()
+        desk.place.drop("good.txt")
+        desk.place.drop("empty.txt", "")
+        desk.place.drop("bad.txt", b"\xe9")
+        desk.place.drop("esc\x1b\n.jpg")
+        (desk.place.notes / "link").symlink_to("/")
+        answer = desk("check", str(desk.place.notes), str(desk.place.notes / "missing.txt"))
+        assert answer.code == 1
+        for words in ("empty: there is nothing", "not UTF-8: byte 0xe9", "matches nothing", "symbolic link", "no such"):
+            assert words in answer.out
+        assert "\x1b" not in answer.out
+        assert "1 of 6 files would be taken" in answer.out
+
+    def test_files_outside_every_folder(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They are judged by the first folder's rules, as if they were dropped there; paths may be relative."""
+        desk = make_desk(folder=[{"encoding": "latin-1"}])
+        outside = desk.place.root / "outside"
+        (outside / "deep").mkdir(parents=True)
+        (outside / "deep" / "a.txt").write_bytes(b"caf\xe9")
+        monkeypatch.chdir(outside)
+        assert desk("check", ".").code == 0
+        answer = desk("check", "deep/a.txt", "nowhere/b.txt")
+        assert answer.code == 1
+        assert "1 of 2 files would be taken" in answer.out
+        assert "nowhere" in answer.out
+
+    def test_a_folder_above_the_drop_folder(self, make_desk: MakeDesk) -> None:
+        """Each file is judged by the folder it lies in."""
+        desk = make_desk(folder=[{}, {"include": ["*.rst"]}])
+        desk.place.drop("a.txt")
+        (desk.place.root / "notes1" / "b.rst").write_text("Text.")
+        (desk.place.root / "notes1" / "done").mkdir()
+        (desk.place.root / "notes1" / "done" / "c.rst").write_text("Text.")
+        desk.config.rename(desk.config.parent.parent / "finetuned.toml")
+        desk.config = desk.config.parent.parent / "finetuned.toml"
+        answer = desk("check", str(desk.place.root))
+        assert answer.out.endswith("2 of 2 files would be taken: 2 jobs, about 18 chunks\n")
+
+    def test_an_empty_folder(self, make_desk: MakeDesk) -> None:
+        """There is nothing to judge, and nothing wrong."""
+        desk = make_desk()
+        answer = desk("check", str(desk.place.notes))
+        assert (answer.code, answer.err) == (0, "there are no files\n")
+
+    def test_a_folder_that_cannot_be_looked_into(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What could not be judged is told, never passed over."""
+        desk = make_desk()
+        whole = os.scandir
+
+        def refused(path: Any) -> Any:
+            if path == str(desk.place.notes):
+                raise PermissionError(13, "Permission denied", path)
+            return whole(path)
+
+        monkeypatch.setattr(os, "scandir", refused)
+        answer = desk("check", str(desk.place.notes))
+        assert answer.code == 1
+        assert "cannot be looked into: Permission denied" in answer.out
+
+
+class Silent(httpx.AsyncBaseTransport):
+    """A server that never answers."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await anyio.Event().wait()
+        raise AssertionError
+
+
+def by(rows: list[Row], subject: str) -> dict[str, str]:
+    """What was found of one subject: words by level."""
+    found: dict[str, str] = {}
+    for row in rows:
+        if row["subject"] == subject:
+            found[row["level"]] = f"{found.get(row['level'], '')} {row['words']}".strip()
+    return found
+
+
+class TestDoctor:
+    """`doctor`."""
+
+    @pytest.fixture
+    def examine(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[Row]]]:
+        """Runs `doctor --json` on a desk whose server is the sandbox in this process."""
+
+        def run(desk: Desk, transport: Any = None) -> tuple[int, list[Row]]:
+            monkeypatch.setenv("FINETUNED_API_KEY", desk.place.key)
+            way = transport or desk.place.network
+            monkeypatch.setattr("finetuned.helix.client.new_http", lambda _: httpx.AsyncClient(transport=way))
+            answer = desk("doctor", "--json")
+            assert all(list(row) == KEYS for row in answer.json), answer.err
+            assert all(row["remedy"] for row in answer.json if row["level"] == "warning")
+            assert desk.place.key not in answer.out
+            return answer.code, answer.json
+
+        return run
+
+    def test_all_is_well(self, make_desk: MakeDesk, examine: Any) -> None:
+        """With a daemon, a server and a ledger there is nothing but ok."""
+        desk = make_desk()
+        desk.place.drop("otter.txt")
+        desk.run()
+        desk.write("update daemon set version = ?", __version__)
+        held = DropFolder(desk.place.settings.folders[0], beside="")
+        held.hold()
+        with desk.daemon():
+            code, rows = examine(desk)
+        held.close()
+        assert code == 0
+        assert {row["level"] for row in rows} == {"ok"}
+        subjects = ["versions", "configuration", "key", "server", "ledger", "daemon", "folder notes"]
+        assert list(dict.fromkeys(row["subject"] for row in rows)) == subjects
+        assert "events arrive" in by(rows, "folder notes")["ok"]
+        assert "the daemon holds it" in by(rows, "folder notes")["ok"]
+        assert "dialect form" in by(rows, "server")["ok"]
+        assert {path.name for path in desk.place.notes.iterdir()} == {"done", ".processing"}
+
+    def test_for_people_a_line_each(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Level, subject, words; what is to be done below; in colour on a terminal."""
+        desk = make_desk()
+        answer = desk("doctor")
+        assert answer.code == 1
+        assert "problem  key: there is no API key\n         to do: " in answer.out
+        assert "warning  server: " in answer.out
+        assert "warning  ledger: there is no ledger at" in answer.out
+        assert "\x1b[31mproblem" in desk("doctor", terminal=True).out
+        assert len(desk("doctor", "--jsonl").lines) == len(desk("doctor", "--json").json)
+
+    def test_a_broken_configuration(self, make_desk: MakeDesk) -> None:
+        """Each mistake is a problem; nothing else can be examined."""
+        desk = make_desk()
+        desk.config.write_text("[helix]\nurl = 1\n[odd]\n")
+        answer = desk("doctor", "--json")
+        assert answer.code == 1
+        assert [row["subject"] for row in answer.json] == ["versions"] + ["configuration"] * 3
+        missing = desk("--config", "/nowhere.toml", "doctor", "--json")
+        assert "there is no configuration" in by(missing.json, "configuration")["problem"]
+
+    def test_where_the_key_comes_from(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file that is named, else systemd's credential, else the environment; never the key itself."""
+        desk = make_desk()
+        monkeypatch.setattr(examining, "_server", lambda *_, **__: iter(()))
+        monkeypatch.setenv("FINETUNED_API_KEY", "hl-secret-1")
+        assert "from $FINETUNED_API_KEY" in by(desk("doctor", "--json").json, "key")["ok"]
+        credential = desk.place.root / "helix-api-key"
+        credential.write_text("hl-secret-2")
+        credential.chmod(0o600)
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(desk.place.root))
+        assert f"from {credential}" in by(desk("doctor", "--json").json, "key")["ok"]
+        file = desk.place.root / "key"
+        file.write_text("hl-secret-3")
+        file.chmod(0o644)
+        desk.write_config(api_key_file=str(file))
+        answer = desk("doctor", "--json")
+        assert by(answer.json, "key") == {
+            "warning": f"{file} can be read by everybody",
+            "ok": f"there is one, from {file}",
+        }
+        assert "hl-secret" not in answer.out
+        file.unlink()
+        assert "cannot be read from" in by(desk("doctor", "--json").json, "key")["problem"]
+
+    def test_a_server_that_refuses_the_key(self, make_desk: MakeDesk, examine: Any) -> None:
+        """The words are the server room's own."""
+        desk = make_desk()
+        desk.place.network.before = lambda _: httpx.Response(401)
+        code, rows = examine(desk)
+        assert code == 1
+        assert "401" in by(rows, "server")["problem"] or "key" in by(rows, "server")["problem"]
+
+    def test_a_server_that_does_not_answer(
+        self, make_desk: MakeDesk, examine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody waits longer than ten seconds."""
+        monkeypatch.setattr(examining, "SERVER_WITHIN", 0.05)
+        code, rows = examine(make_desk(), Silent())
+        assert code == 1
+        assert "did not answer within" in by(rows, "server")["problem"]
+
+    def test_a_server_that_is_not_there(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A real socket that nobody listens at."""
+        desk = make_desk()
+        monkeypatch.setenv("FINETUNED_API_KEY", "hl-key")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            desk.write_config(url=f"http://127.0.0.1:{free.getsockname()[1]}")
+            rows = desk("doctor", "--json").json
+        assert "no connection" in by(rows, "server")["problem"]
+
+    def test_a_ledger_that_breaks_a_rule(self, make_desk: MakeDesk, examine: Any) -> None:
+        """The audit's findings come with the rows and the remedy."""
+        desk = make_desk()
+        desk.place.drop("otter.txt")
+        desk.run()
+        desk.write("update jobs set pairs = 7")
+        code, rows = examine(desk)
+        assert code == 1
+        words = by(rows, "ledger")["problem"]
+        assert "a job's count of pairs" in words
+        assert desk.place.jobs()[0]["id"] in words
+
+    def test_a_ledger_that_cannot_be_read(self, make_desk: MakeDesk, examine: Any) -> None:
+        """No ledger at all, or a damaged one: a problem, and the rest is examined all the same."""
+        desk = make_desk()
+        desk.place.drop("otter.txt")
+        desk.run()
+        path = Path(desk.place.ledger_path)
+        whole = path.read_bytes()
+        with closing(sqlite3.connect(path)) as db:
+            page, size = db.execute(
+                "select rootpage, page_size from sqlite_master, pragma_page_size where name = 'jobs'"
+            ).fetchone()
+        damaged = whole[: (page - 1) * size] + b"\xff" * size + whole[page * size :]
+        for broken in (b"no database" * 1000, damaged):
+            path.write_bytes(broken)
+            code, rows = examine(desk)
+            assert code == 1
+            assert "cannot be read" in by(rows, "ledger")["problem"]
+            assert "events arrive" in by(rows, "folder notes")["ok"]
+
+    def test_an_audit_that_takes_too_long(
+        self, make_desk: MakeDesk, examine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is given up, and told."""
+        desk = make_desk()
+        desk.place.drop("otter.txt")
+        desk.run()
+        monkeypatch.setattr(examining, "AUDIT_WITHIN", -1.0)
+        monkeypatch.setattr(examining, "AUDIT_LOOKS_EVERY", 10)
+        _, rows = examine(desk)
+        assert "could not be audited" in by(rows, "ledger")["warning"]
+
+    def test_a_daemon_of_another_version(self, make_desk: MakeDesk, examine: Any) -> None:
+        """After an update the old one may still run; it does not hold a folder that came since."""
+        desk = make_desk()
+        desk.run()
+        with desk.daemon():
+            _, rows = examine(desk)
+        assert "in version test" in by(rows, "daemon")["warning"]
+        assert "does not hold it" in by(rows, "folder notes")["warning"]
+
+    def test_requests_that_were_not_taken(
+        self, make_desk: MakeDesk, examine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Old requests are counted; young ones are on their way."""
+        desk = make_desk()
+        desk.run()
+        leave_request(desk.place.ledger_path, Request(id="a", verb="flush"), "1")
+        assert by(examine(desk)[1], "requests") == {}
+        (name,) = os.listdir(f"{desk.place.ledger_path}.requests")
+        os.utime(f"{desk.place.ledger_path}.requests/{name}", (0, 0))
+        assert by(examine(desk)[1], "requests")["warning"].startswith("1 in ")
+        with desk.daemon():
+            assert by(examine(desk)[1], "requests")["warning"].startswith("1 in ")
+        shutil.rmtree(f"{desk.place.ledger_path}.requests")
+        Path(f"{desk.place.ledger_path}.requests").write_text("")
+        assert "cannot be read" in by(examine(desk)[1], "requests")["warning"]
+
+    def test_a_folder_that_is_not_there(self, make_desk: MakeDesk, examine: Any) -> None:
+        """It is away, with the remedy."""
+        desk = make_desk()
+        desk.place.notes.rmdir()
+        code, rows = examine(desk)
+        assert code == 1
+        assert "cannot be opened" in by(rows, "folder notes")["problem"]
+
+    def test_a_folder_that_may_not_be_read(
+        self, make_desk: MakeDesk, examine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the operating system refuses is a problem of the folder, not of the doctor."""
+
+        def refused(_: DropFolder) -> Examination:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(DropFolder, "examine", refused)
+        _, rows = examine(make_desk())
+        assert "Permission denied" in by(rows, "folder notes")["problem"]
+
+    def test_a_folder_that_another_finetuned_holds(self, make_desk: MakeDesk, examine: Any) -> None:
+        """Without a daemon of ours, whoever holds it is another."""
+        desk = make_desk()
+        other = DropFolder(desk.place.settings.folders[0], beside="")
+        other.hold()
+        with pytest.raises(Held):
+            DropFolder(desk.place.settings.folders[0], beside="").hold()
+        _, rows = examine(desk)
+        other.close()
+        assert "another finetuned watches" in by(rows, "folder notes")["problem"]
+
+    def test_jobs_that_the_ledger_does_not_know(self, make_desk: MakeDesk, examine: Any) -> None:
+        """Files claimed by a ledger that was lost are named; those of a known job are not."""
+        desk = make_desk()
+        desk.place.network.before = lambda _: httpx.Response(503)
+        desk.place.drop("otter.txt")
+        desk.run()
+        assert "warning" not in by(examine(desk)[1], "folder notes")
+        desk.place.drop(".processing/notes-20261123-052311-lost/a.txt")
+        assert "notes-20261123-052311-lost" in by(examine(desk)[1], "folder notes")["warning"]
+        shutil.rmtree(desk.place.root / "state")
+        assert desk.place.notes.name in by(examine(desk)[1], "folder notes")["warning"]
+
+    def test_a_folder_without_events(self, make_desk: MakeDesk, examine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Sweeps find what events lose: a warning."""
+        monkeypatch.setattr(examining, "EVENTS_WITHIN", 0.0)
+        _, rows = examine(make_desk())
+        assert "no event arrived" in by(rows, "folder notes")["warning"]
+
+    @pytest.mark.parametrize(
+        ("changes", "level", "words"),
+        [
+            ({"writable": False}, "problem", "no file can be made or moved"),
+            ({"same_filesystem": False}, "problem", ".processing lies on another file system"),
+            ({"elsewhere": ("/srv/notes/usb",)}, "warning", "/srv/notes/usb lies on another"),
+            ({"lease_usable": False}, "warning", "leases do not tell"),
+            ({"trusted": False, "filesystem": ""}, "warning", "leases do not tell"),
+        ],
+    )
+    def test_what_a_folder_may_lack(self, changes: dict[str, Any], level: str, words: str) -> None:
+        """Each fact of an examination has its line and its remedy."""
+        sound: dict[str, Any] = {
+            "root": "/srv/notes", "filesystem": "ext4", "trusted": True, "writable": True,
+            "same_filesystem": True, "lease_usable": True,
+        }  # fmt: skip
+        assert {row["level"] for row in examining._examination("f", Examination(**sound), "move")} == {"ok"}
+        rows = list(examining._examination("f", Examination(**sound | changes), "move"))
+        assert words in by(rows, "f")[level]
+        assert all(row["remedy"] for row in rows if row["level"] != "ok")
+
+    def test_a_folder_that_keeps_its_files_need_not_be_writable(self) -> None:
+        """With after = "keep" nothing is moved."""
+        found = Examination(
+            root="/n", filesystem="ext4", trusted=True, writable=False, same_filesystem=None, lease_usable=None
+        )
+        assert "problem" not in by(list(examining._examination("f", found, "keep")), "f")
+
+    def test_a_folder_that_goes_away_while_it_is_watched(self, make_desk: MakeDesk) -> None:
+        """The trouble is told; nothing is thrown."""
+        desk = make_desk()
+        folder = DropFolder(desk.place.settings.folders[0], beside="")
+        desk.place.notes.rmdir()
+        trouble: list[str] = []
+        assert anyio.run(examining.events_arrive, folder, trouble, RealWorld()) is False
+        assert trouble
+        assert next(examining._events("f", folder))["level"] == "warning"

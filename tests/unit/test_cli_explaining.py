@@ -1,0 +1,448 @@
+"""`why`: every state, everything a file may wait for, and every reason why a path was never taken."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from finetuned.sandbox import Faults, Pace
+from support.cli import Desk, desks
+
+MakeDesk = Callable[..., Desk]
+KEYS = ["path", "state", "reason", "since", "waits_for", "job_id", "location", "history"]
+EVENT = ["id", "at", "subject", "subject_id", "was", "became", "cause", "detail"]
+ODD = os.fsdecode(b"caf\xe9.txt")
+SLOW = Pace(queue=3600.0)
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
+    """Makes desks, each with a place of its own."""
+    with desks(tmp_path) as make:
+        yield make
+
+
+def why(desk: Desk, path: object) -> tuple[dict[str, Any], str]:
+    """What `why` tells programs and people of a path."""
+    answer, words = desk("why", str(path), "--json"), desk("why", str(path))
+    assert (answer.code, words.code) == (0, 0), answer.err + words.err
+    assert [key for key in answer.json if not key.endswith("_b64")] == KEYS
+    assert all(list(event) == EVENT for event in answer.json["history"])
+    assert "\x1b" not in words.out
+    assert "None" not in words.out
+    return answer.json, words.out
+
+
+def refuse(request: httpx.Request) -> None:
+    """A server that is not there."""
+    raise httpx.ConnectError("connection refused")
+
+
+class TestEnds:
+    """Files at their end, from where they were dropped and from where they lie."""
+
+    def test_learned(self, make_desk: MakeDesk) -> None:
+        """When, in which job, how many pairs, and where it lies."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        desk.run()
+        told, words = why(desk, path)
+        assert (told["state"], told["reason"], told["waits_for"]) == ("learned", None, None)
+        assert told["since"] == told["history"][-1]["at"]
+        assert f"in job {told['job_id']}, and taught 18 question-answer pairs" in words
+        assert f"It lies at {told['location']}." in words
+        assert why(desk, told["location"])[0] == told
+        assert desk("why", str(path), "--jsonl").lines == [told]
+
+    def test_learned_and_removed_by_somebody(self, make_desk: MakeDesk) -> None:
+        """What the ledger says is compared with the disk."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        desk.run()
+        shutil.rmtree(desk.place.notes / "done")
+        assert "somebody moved or removed it" in why(desk, path)[1]
+
+    def test_learned_and_deleted(self, make_desk: MakeDesk) -> None:
+        """With after = "delete" it lies nowhere, and that is right."""
+        desk = make_desk(folder=[{"after": "delete"}])
+        path = desk.place.drop("otter.txt")
+        desk.run()
+        told, words = why(desk, path)
+        assert told["location"] is None
+        assert 'after = "delete"' in words
+
+    def test_learned_and_kept(self, make_desk: MakeDesk) -> None:
+        """With after = "keep" it lies where it was dropped, and nothing need be said."""
+        desk = make_desk(folder=[{"after": "keep"}])
+        path = desk.place.drop("otter.txt")
+        desk.run()
+        told, words = why(desk, path)
+        assert told["location"] == str(path)
+        assert "lies at" not in words
+
+    def test_refused(self, make_desk: MakeDesk) -> None:
+        """What is wrong with it, and the two ways to try again."""
+        desk = make_desk()
+        path = desk.place.drop("bad.txt", b"one\n\xe9")
+        desk.run()
+        told, words = why(desk, path)
+        assert told["state"] == "refused"
+        assert told["reason"].startswith("not UTF-8: byte 0xe9 at offset 4 (line 2)")
+        assert "finetuned retry" in words
+        assert why(desk, told["location"])[0] == told
+
+    def test_duplicate(self, make_desk: MakeDesk) -> None:
+        """Which file taught the same, and how to have it learned all the same."""
+        desk = make_desk()
+        first = desk.place.drop("otter.txt")
+        desk.run()
+        second = desk.place.drop("again.txt")
+        desk.run()
+        told, words = why(desk, second)
+        assert told["state"] == "duplicate"
+        assert str(first) in told["reason"]
+        assert "--again" in words
+
+    def test_failed(self, make_desk: MakeDesk) -> None:
+        """The server's words, and the command that tries again."""
+        desk = make_desk(faults=Faults.parse(["runner-error"]), submit={"attempts": 1}, poll={"restarts": 0})
+        path = desk.place.drop("otter.txt")
+        desk.run()
+        told, words = why(desk, path)
+        assert told["state"] == "failed"
+        assert "It was not learned" in words
+        assert f"finetuned retry {told['job_id']}" in words
+        assert why(desk, told["location"])[0] == told
+
+    def test_barren(self, make_desk: MakeDesk) -> None:
+        """The job trained, the file taught nothing."""
+        desk = make_desk(faults=Faults.parse(["qa-fails-one"]))
+        desk.place.drop("a.txt", "Alpacas hum. They live in herds.")
+        desk.place.drop("b.txt", "Bears sleep. They wake in spring.")
+        desk.run()
+        states = desk.place.states()
+        (name,) = [name for name, state in states.items() if state == "barren"]
+        told, words = why(desk, desk.place.notes / name)
+        assert told["reason"]
+        assert "it taught nothing" in words
+
+    def test_vanished(self, make_desk: MakeDesk) -> None:
+        """Gone before it was taken; dropped again it is another file."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+
+        async def script() -> None:
+            await desk.place.until(lambda: bool(desk.place.states()))
+            path.unlink()
+            await desk.place.until(lambda: desk.place.states()["otter.txt"] == "vanished")
+
+        desk.run(script)
+        told, words = why(desk, path)
+        assert (told["state"], told["location"]) == ("vanished", None)
+        assert "Drop it again" in words
+        desk.place.drop("otter.txt")
+        assert "another file: it was not seen yet" in why(desk, path)[1]
+
+    def test_what_lies_there_now_may_be_none_to_take(self, make_desk: MakeDesk) -> None:
+        """A path whose file was taken may hold something else."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        desk.run()
+        path.symlink_to("/dev/null")
+        assert "another file: it is not taken, it is a symbolic link" in why(desk, path)[1]
+
+    def test_earlier_files_at_the_same_path(self, make_desk: MakeDesk) -> None:
+        """The newest is told, the earlier ones are named."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        desk.run()
+        desk.place.drop("otter.txt", b"\xe9")
+        desk.run()
+        told, words = why(desk, path)
+        assert told["state"] == "refused"
+        assert "An earlier file was here" in words
+        assert "learned in job notes-" in words
+
+    def test_a_file_that_cannot_be_put_away_yet(self, make_desk: MakeDesk) -> None:
+        """It has its end, but not its place: the next try is told."""
+        desk = make_desk()
+        path = desk.place.drop("bad.txt", b"\xe9")
+        desk.run()
+        with desk.ledger() as ledger:
+            file = ledger.files.at_place(str(path))[0]
+            ledger.files.put_away_later(file, "the disk is full", 1795411400.0, 1795411395.0)
+        assert "It cannot be moved where it belongs yet" in why(desk, path)[1]
+
+
+class TestOpen:
+    """Files that are on their way."""
+
+    def test_settling(self, make_desk: MakeDesk) -> None:
+        """How long it must rest, and who must let go of it."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        desk.run_until(lambda: bool(desk.place.states()))
+        with desk.daemon():
+            told, words = why(desk, path)
+        assert told["state"] == "settling"
+        assert told["waits_for"] == "2s without a change, and for every program that has it open to close it"
+        assert "It is settling since" in words
+        assert "It is empty" not in words
+
+    def test_without_a_daemon_everything_waits_for_one(self, make_desk: MakeDesk) -> None:
+        """The first thing to know is that nobody works."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        desk.run_until(lambda: bool(desk.place.states()))
+        told, words = why(desk, path)
+        assert "none runs" in told["waits_for"]
+        assert "finetuned run" in words
+
+    def test_settling_for_its_ready_file(self, make_desk: MakeDesk) -> None:
+        """A marker that is asked for is named; an empty file is told of."""
+        desk = make_desk(folder=[{"ready_file": "{name}.done"}])
+        path = desk.place.drop("otter.txt", "")
+        desk.run_until(lambda: bool(desk.place.states()))
+        with desk.daemon():
+            told, words = why(desk, path)
+        assert "'otter.txt.done'" in told["waits_for"]
+        assert "It is empty so far" in words
+
+    def test_waiting_for_more(self, make_desk: MakeDesk) -> None:
+        """Until when a job waits for more files is told to the second."""
+        desk = make_desk(folder=[{"linger": "1h"}])
+        path = desk.place.drop("otter.txt")
+        desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
+        with desk.daemon():
+            told, words = why(desk, path)
+        assert told["waits_for"].startswith("more files to share a job with")
+        assert "It is ready since" in words
+
+    def test_waiting_for_a_twin_in_a_job(self, make_desk: MakeDesk) -> None:
+        """The same content is on its way: it is named, with its job."""
+        desk = make_desk(pace=SLOW, folder=[{"linger": "0s"}])
+        first = desk.place.drop("otter.txt")
+
+        async def script() -> None:
+            await desk.place.until(lambda: desk.place.states() == {"otter.txt": "packed"})
+            desk.place.drop("twin.txt")
+            await desk.place.until(lambda: desk.place.states().get("twin.txt") == "waiting")
+
+        desk.run(script)
+        with desk.daemon():
+            told, _ = why(desk, desk.place.notes / "twin.txt")
+            assert told["waits_for"].startswith(f"its twin {first}, the same content, which is in job notes-")
+            assert why(desk, first)[0]["waits_for"] == "the training on the server"
+
+    def test_waiting_for_a_twin_that_goes_first(self, make_desk: MakeDesk) -> None:
+        """Of equals only the first goes; the others name it."""
+        desk = make_desk(folder=[{"linger": "1h"}])
+        first = desk.place.drop("otter.txt")
+
+        async def script() -> None:
+            await desk.place.until(lambda: desk.place.states() == {"otter.txt": "waiting"})
+            desk.place.drop("twin.txt")
+            await desk.place.until(lambda: desk.place.states().get("twin.txt") == "waiting")
+
+        desk.run(script)
+        with desk.daemon():
+            assert "which goes first" in why(desk, desk.place.notes / "twin.txt")[0]["waits_for"]
+            assert "which goes first" not in why(desk, first)[0]["waits_for"]
+
+    def test_waiting_to_be_put_away_as_a_duplicate(self, make_desk: MakeDesk) -> None:
+        """The twin was learned meanwhile."""
+        desk = make_desk()
+        first = desk.place.drop("otter.txt")
+        desk.run()
+        second = desk.place.drop("twin.txt")
+        with desk.ledger() as ledger:
+            learned = ledger.files.at_place(str(first))[0]
+            (file,) = ledger.files.appeared("notes", [(str(second), learned.signature, "")], 1795411400.0)
+            ledger.files.settled([(file, learned.signature, learned.content)], 1795411401.0)
+        with desk.daemon():
+            assert "a duplicate of" in why(desk, second)[0]["waits_for"]
+
+    def test_equals_are_no_twins_where_they_are_sent(self, make_desk: MakeDesk) -> None:
+        """With duplicates = "send" nobody waits for a twin."""
+        desk = make_desk(folder=[{"linger": "1h", "duplicates": "send"}])
+        desk.place.drop("otter.txt")
+        path = desk.place.drop("twin.txt")
+        desk.run_until(lambda: set(desk.place.states().values()) == {"waiting"})
+        with desk.daemon():
+            assert why(desk, path)[0]["waits_for"].startswith("more files")
+
+    def test_waiting_because_it_cannot_be_read(self, make_desk: MakeDesk) -> None:
+        """The reason, and when it is tried again."""
+        desk = make_desk(folder=[{"linger": "1h"}])
+        path = desk.place.drop("otter.txt")
+        desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
+        with desk.ledger() as ledger:
+            file = ledger.files.at_place(str(path))[0]
+            ledger.files.held_up(file, "cannot be moved: no space is left", 1795411500.0, 1795411400.0)
+        with desk.daemon():
+            told, words = why(desk, path)
+        assert told["reason"] == "cannot be moved: no space is left"
+        assert told["waits_for"].startswith("the next try")
+        assert "It cannot be taken for now: cannot be moved" in words
+
+    def test_packed_while_the_server_cannot_be_used(self, make_desk: MakeDesk) -> None:
+        """Why the server cannot be used is told with each file that waits for it."""
+        desk = make_desk()
+        desk.place.network.before = refuse
+        path = desk.place.drop("otter.txt")
+        desk.run()
+        with desk.daemon():
+            told, words = why(desk, path)
+        assert told["state"] == "packed"
+        assert told["waits_for"].startswith("the server, which cannot be used now: ")
+        assert f"It is in job {told['job_id']}, which is queued" in words
+        assert why(desk, told["location"])[0]["job_id"] == told["job_id"]
+
+    def test_packed_while_others_are_on_the_server(self, make_desk: MakeDesk) -> None:
+        """How many are before it is told."""
+        desk = make_desk(pace=SLOW, helix={"max_in_flight": 1}, folder=[{"max_files": 1}])
+        for number in range(3):
+            desk.place.drop(f"{number}.txt", f"Number {number} is a number. It counts.")
+        desk.run_until(lambda: sorted(job["state"] for job in desk.place.jobs()) == ["queued", "queued", "running"])
+        last = max(desk.place.files().values(), key=lambda file: file["job_id"] == desk.place.jobs()[-1]["id"])
+        with desk.daemon():
+            waits = why(desk, last["path"])[0]["waits_for"]
+        assert waits == "its job's turn: 1 on the server (max_in_flight = 1), 1 before it in the queue"
+
+    @pytest.mark.parametrize(
+        ("state", "stage", "words"),
+        [
+            ("queued", None, "its job to be sent"),
+            ("submitting", None, "the server's answer"),
+            ("doubtful", None, "the search for its session"),
+            ("running", "collecting", "its pairs"),
+            ("running", "finetune", "the training"),
+            ("review", None, "a person: finetuned review"),
+        ],
+    )
+    def test_packed_in_a_job(self, make_desk: MakeDesk, state: str, stage: str | None, words: str) -> None:
+        """Each state of a job has its own wait."""
+        desk = make_desk(pace=SLOW)
+        path = desk.place.drop("otter.txt")
+        desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"])
+        reason = "the session was lost"
+        desk.write("update jobs set state = ?, stage = ?, progress = 40, reason = ?", state, stage, reason)
+        with desk.daemon():
+            told, text = why(desk, path)
+        assert told["waits_for"].startswith(words)
+        assert f"which is {state} ({stage or ''} 40 %)".replace("( ", "(") in text
+        assert reason in text
+
+    def test_a_folder_that_is_away_or_paused_or_gone(self, make_desk: MakeDesk) -> None:
+        """A file in a folder that is not watched waits for the folder."""
+        desk = make_desk(folder=[{"linger": "1h"}])
+        path = desk.place.drop("otter.txt")
+        desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
+        for state, words in (("away", "which is away"), ("paused", "finetuned resume notes")):
+            with desk.ledger() as ledger:
+                ledger.house.folder_is("notes", str(desk.place.notes), state, 1795411400.0)
+            with desk.daemon():
+                assert words in why(desk, path)[0]["waits_for"]
+        desk.config.write_text(desk.config.read_text().replace('"notes"', '"other"'))
+        with desk.daemon():
+            assert "not in the configuration" in why(desk, path)[0]["waits_for"]
+
+
+class TestNeverTaken:
+    """Paths that the ledger does not know."""
+
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("missing.txt", "there is no such file"),
+            ("photo.jpg", "its name matches nothing in include"),
+            ("half.txt.part", "its name says that it is temporary"),
+            (".hidden.txt", "its name begins with a dot"),
+            ("link.txt", "it is a symbolic link"),
+            ("pipe.txt", "it is a named pipe"),
+            ("folder", "it is a folder"),
+            ("failed/odd.txt", "which belongs to finetuned itself"),
+            ("", "it is the drop folder notes itself"),
+        ],
+    )
+    def test_by_the_folders_rules(self, make_desk: MakeDesk, name: str, words: str) -> None:
+        """Each rule that keeps a path from being taken has its words, with and without a ledger."""
+        desk = make_desk()
+        for plain in ("photo.jpg", "half.txt.part", ".hidden.txt"):
+            desk.place.drop(plain)
+        (desk.place.notes / "link.txt").symlink_to("/dev/null")
+        os.mkfifo(desk.place.notes / "pipe.txt")
+        (desk.place.notes / "folder").mkdir()
+        for _ in range(2):
+            told, text = why(desk, desk.place.notes / name)
+            assert told["state"] == "unknown"
+            assert words in told["reason"]
+            assert words in text
+            assert {key: told[key] for key in KEYS[3:]} == dict.fromkeys(KEYS[3:7]) | {"history": []}
+            desk.run()
+
+    def test_outside_every_folder(self, make_desk: MakeDesk) -> None:
+        """The folders there are, are named."""
+        desk = make_desk()
+        told, _ = why(desk, "/elsewhere/otter.txt")
+        assert told["reason"] == f"it lies outside every drop folder ({desk.place.notes})"
+
+    def test_not_seen_yet(self, make_desk: MakeDesk) -> None:
+        """A file that would be taken waits for a daemon, or for its next look."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        told, words = why(desk, path)
+        assert told["reason"] is None
+        assert "none runs" in told["waits_for"]
+        assert "It would be taken" in words
+        with desk.daemon():
+            assert why(desk, path)[0]["waits_for"] == "the daemon to see it"
+
+    def test_a_folder_that_is_not_there(self, make_desk: MakeDesk) -> None:
+        """A missing folder is away; nothing in it can be judged."""
+        desk = make_desk()
+        desk.place.notes.rmdir()
+        assert why(desk, desk.place.notes / "otter.txt")[0]["reason"].startswith("its folder is away: ")
+
+    def test_a_name_that_is_not_utf8(self, make_desk: MakeDesk) -> None:
+        """JSON is valid, and the exact bytes are beside it."""
+        desk = make_desk()
+        told, words = why(desk, desk.place.notes / ODD)
+        assert told["path"].endswith("/caf\\xe9.txt")
+        assert told["path_b64"]
+        assert "caf\\xe9.txt" in words
+        desk.place.drop(ODD)
+        desk.run()
+        told, _ = why(desk, desk.place.notes / ODD)
+        assert (told["state"], "location_b64" in told) == ("learned", True)
+
+    def test_a_jobs_own_papers(self, make_desk: MakeDesk) -> None:
+        """What finetuned wrote itself is told with the job it belongs to."""
+        desk = make_desk()
+        desk.place.drop("otter.txt")
+        desk.run()
+        job_id = desk.place.jobs()[0]["id"]
+        told, words = why(desk, desk.place.notes / "done" / job_id / "pairs.jsonl")
+        assert told["job_id"] == job_id
+        assert f"among the files of job {job_id}, which is done" in words
+
+    def test_relative_and_by_another_way(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A path may be relative, and may lead into the folder through a link or around one."""
+        desk = make_desk()
+        desk.place.drop("otter.txt")
+        desk.run()
+        monkeypatch.chdir(desk.place.notes)
+        assert why(desk, "otter.txt")[0]["state"] == "learned"
+        link = desk.place.root / "link"
+        link.symlink_to(desk.place.notes)
+        assert why(desk, link / "otter.txt")[0]["path"] == str(desk.place.notes / "otter.txt")
+
+    def test_an_empty_path_is_a_usage_error(self, make_desk: MakeDesk) -> None:
+        """There is nothing to tell about nothing."""
+        assert make_desk()("why", "").code == 2

@@ -1,0 +1,162 @@
+"""`init` and `sandbox`: the first configuration, and a server to try it with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from finetuned.settings import parse
+from support.cli import call
+from support.process import environment
+
+
+class TestInit:
+    """`init`."""
+
+    def test_a_configuration_to_start_with(self, tmp_path: Path) -> None:
+        """It is sound, its folders are there, its ledger is its own, and what to do next is said."""
+        home = tmp_path / "my things"
+        answer = call("init", str(home))
+        assert (answer.code, answer.out) == (0, f"{home}/finetuned.toml\n")
+        settings = parse(tomllib.loads((home / "finetuned.toml").read_text()), base=str(home))
+        assert [(folder.name, folder.path) for folder in settings.folders] == [("notes", f"{home}/notes")]
+        assert settings.ledger.path == f"{home}/.finetuned/ledger.db"
+        assert sorted(os.listdir(home)) == [".finetuned", "finetuned.toml", "notes"]
+        assert f"cd '{home}'\n" in answer.err
+        for word in ("FINETUNED_API_KEY", "api_key_file", "finetuned run", "finetuned drop", "finetuned sandbox"):
+            assert word in answer.err
+        assert call("--config", f"{home}/finetuned.toml", "check").code == 0
+
+    def test_here_if_no_place_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The commands that follow need no `cd` then."""
+        monkeypatch.chdir(tmp_path)
+        answer = call("init")
+        assert answer.out == f"{tmp_path}/finetuned.toml\n"
+        assert "cd " not in answer.err
+
+    def test_nothing_is_overwritten(self, tmp_path: Path) -> None:
+        """A configuration that is there stays as it is; folders that are there are used."""
+        (tmp_path / "notes").mkdir()
+        (tmp_path / "finetuned.toml").write_text("mine")
+        answer = call("init", str(tmp_path))
+        assert (answer.code, answer.out) == (1, "")
+        assert "finetuned.toml is there already" in answer.err
+        assert "because" not in answer.err
+        assert (tmp_path / "finetuned.toml").read_text() == "mine"
+
+    def test_a_place_that_cannot_be_made(self, tmp_path: Path) -> None:
+        """The words name it, and why."""
+        (tmp_path / "file").touch()
+        answer = call("init", str(tmp_path / "file" / "below"))
+        assert answer.code == 1
+        assert "cannot be made: Not a directory" in answer.err
+
+    def test_init_reads_no_configuration(self, tmp_path: Path) -> None:
+        """--config would promise to write there."""
+        answer = call("--config", str(tmp_path / "x.toml"), "init", str(tmp_path))
+        assert answer.code == 2
+        assert os.listdir(tmp_path) == []
+
+
+@contextmanager
+def served(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A sandbox as a process, and its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "finetuned", "sandbox", "--port", "0", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def listed(url: str, key: str) -> httpx.Response:
+    """What the server says of its sessions."""
+    with httpx.Client() as http:
+        return http.get(f"{url}/api/v1/sessions", headers={"Authorization": f"Bearer {key}"})
+
+
+class TestSandbox:
+    """`sandbox`."""
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_it_serves_until_told(self, number: signal.Signals) -> None:
+        """Its address can be read by a program, its words say that it is simulated, a signal is no failure."""
+        with served() as (process, url):
+            assert listed(url, "hl-sandbox").json()["counter"] == {"count": 0}
+            assert listed(url, "hl-other").status_code == 401
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (0, "")
+        assert "its key is hl-sandbox" in err
+        assert "simulated" in err
+        assert "Traceback" not in err
+
+    def test_another_key_and_a_place_to_remember(self, tmp_path: Path) -> None:
+        """What it made is there again at the next start."""
+        words = ("--key", "hl-mine", "--data", str(tmp_path / "data"), "--speed", "50", "--fault", "qa-fails:1")
+        headers = {"Authorization": "Bearer hl-mine"}
+        with served(*words) as (process, url):
+            with httpx.Client(headers=headers) as http:
+                form = {"input": (None, "hi"), "mode": (None, "inference"), "type": (None, "text")}
+                assert http.post(f"{url}/api/v1/sessions", files=form).status_code == 200
+            process.terminate()
+            _, err = process.communicate(timeout=30)
+            assert "its key is hl-mine" in err
+        with served(*words) as (_, url):
+            assert listed(url, "hl-mine").json()["counter"] == {"count": 1}
+
+    def test_a_port_that_is_taken(self) -> None:
+        """The way out is another one."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            answer = call("sandbox", "--port", str(taken.getsockname()[1]))
+        assert answer.code == 1
+        assert "nothing can listen" in answer.err
+        assert "--port 0" in answer.err
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (("--dialect", "learn"), "not available yet"),
+            (("--speed", "0"), "--speed"),
+            (("--speed", "inf"), "--speed"),
+            (("--fault", "no-such"), "unknown fault"),
+            (("--port", "70000"), "--port"),
+        ],
+    )
+    def test_words_that_are_off(self, words: tuple[str, ...], said: str) -> None:
+        """Usage errors end with 2 and name the word."""
+        answer = call("sandbox", *words)
+        assert answer.code == 2
+        assert said in answer.err
+
+    def test_a_place_that_is_none(self, tmp_path: Path) -> None:
+        """A file is no place to remember in."""
+        (tmp_path / "file").touch()
+        answer = call("sandbox", "--port", "0", "--data", str(tmp_path / "file"))
+        assert answer.code == 1
+        assert "cannot be used" in answer.err
+
+    @pytest.mark.parametrize("command", ["sandbox", "demo"])
+    def test_without_its_packages(self, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The remedy is the extra's name."""
+        monkeypatch.setitem(sys.modules, "finetuned.sandbox", None)
+        answer = call(command)
+        assert answer.code == 1
+        assert 'pip install "finetuned[sandbox]"' in answer.err

@@ -1,0 +1,317 @@
+"""The ledger's commands: one transaction each, guarded, told; and names that nobody would choose."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from finetuned.errors import FinetunedError, LedgerError, Stale
+from finetuned.ledger import Ledger, Left, audit
+from finetuned.ledger import files as files_book
+from finetuned.ledger.rows import place, text_at
+from finetuned.lifecycle import FileState, JobState
+from finetuned.model import path_of
+from property.lives import NOW, URL, Life, content, pairs_of, signature, view
+
+NAMES = [
+    "plain.txt",
+    "\udcff\udcfe.txt",
+    "new\nline.txt",
+    "\x1b[2J.txt",
+    "\u202egnp.txt",
+    "ünï cödé.txt",
+    "\\xff.txt",
+    "it's; drop table files.txt",
+    "é" + "\udce9" + "x" * 200,
+]
+
+
+@pytest.fixture
+def life(tmp_path) -> Iterator[Life]:
+    """A new ledger."""
+    with Ledger.open(str(tmp_path / "ledger.db")) as ledger:
+        yield Life(ledger)
+
+
+def events(life: Life) -> list[tuple]:
+    """What was told so far."""
+    return [
+        (e["subject"], e["subject_id"], e["was"], e["became"], e["cause"]) for e in life.ledger.house.events_since(0)
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_comes_back_as_it_was(life: Life, name: str):
+    """Names are bytes: path and location are found again exactly, and told as text that any database takes."""
+    path = f"/srv/notes/{name}"
+    file = life.waits(path)
+    assert (file.path, file.location) == (path, path)
+    assert [f.path for f in life.ledger.files.open("notes")] == [path]
+    assert [f.id for f in life.ledger.files.at_place(path)] == [file.id]
+    assert life.ledger.files.open_at("notes", [path, "/elsewhere"]) == {path: file}
+    life.claims(file)
+    assert path_of(*place(path)) == path
+
+
+def test_names_that_look_alike_are_different_files(life: Life):
+    """A byte that is not UTF-8 and the text that stands for it are two names."""
+    odd, plain = life.waits("/srv/notes/\udcff.txt"), life.waits("/srv/notes/\\xff.txt")
+    assert [f.id for f in life.ledger.files.at_place(odd.path)] == [odd.id]
+    assert [f.id for f in life.ledger.files.at_place(plain.path)] == [plain.id]
+
+
+# shows a bug: the group is the one text that is not made harmless, and the daemon ends with a UnicodeEncodeError
+def test_a_group_that_is_not_utf8(life: Life):
+    """With `group_by = "subfolder"` the group is a folder's name, which is bytes, too."""
+    (file,) = life.ledger.files.appeared("notes", [("/srv/notes/\udcff/a.txt", signature(), "\udcff")], life.now())
+    assert life.file(file).group
+
+
+BREAKS: list[Callable[[Life], object]] = [
+    lambda life: life.ledger.files.appeared(
+        "notes", [("/srv/notes/new.txt", signature(), ""), ("/srv/notes/a.txt", signature(), "")], life.now()
+    ),
+    lambda life: life.ledger.jobs.seal("new", "notes", "", [1, 2, 1000, 3], life.now()),
+    lambda life: life.ledger.sessions.twin(
+        life.job("runs"), view(ident="ses-t"), url=None, dialect="form", now=1e20  # type: ignore[arg-type]
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", BREAKS)
+def test_a_command_that_fails_leaves_nothing(life: Life, command: Callable[[Life], object]):
+    """Neither a row nor an event stays of what did not go through to its end."""
+    life.settles("/srv/notes/a.txt")
+    life.waits("/srv/notes/b.txt")
+    life.runs(life.claims(life.waits("/srv/notes/c.txt"), job_id="runs"))
+    before = list(life.ledger.files._store._db.iterdump())
+    with pytest.raises((FinetunedError, ValueError, OverflowError)):
+        command(life)
+    assert list(life.ledger.files._store._db.iterdump()) == before
+    assert not life.ledger.files._store._db.in_transaction
+
+
+def test_a_database_that_cannot_be_written_is_said_in_our_words(life: Life):
+    """What SQLite raises never leaves the room, from neither side."""
+    store = life.ledger.files._store
+    with pytest.raises(LedgerError, match="could not be written"), store.transaction() as db:
+        db.execute("insert into nowhere values (1)")
+    with pytest.raises(LedgerError, match="could not be read"):
+        life.ledger.files._all("select * from nowhere")
+    with pytest.raises(LedgerError, match="could not be written"), store.transaction() as db:
+        db.execute("commit")  # as when SQLite has rolled back by itself: a full disk
+    assert not store._db.in_transaction
+
+
+def test_a_row_that_moved_on_is_not_written(life: Life):
+    """Who read a file or a job too early is told so, and nothing is told of it."""
+    file = life.waits("/srv/notes/a.txt")
+    life.ledger.files.held_up(file, "no right", life.now(), life.now())
+    job = life.seals(life.waits("/srv/notes/b.txt"))
+    life.ledger.jobs.try_later(job, life.now(), None, life.now())
+    before = events(life)
+    with pytest.raises(Stale):
+        life.ledger.files.refused(file, "no", life.now())
+    with pytest.raises(Stale):
+        life.ledger.jobs.cancelled(job, "no", life.now())
+    with pytest.raises(Stale):
+        life.ledger.sessions.begin_attempt(job, url=URL, dialect="form", names={}, now=life.now())
+    assert events(life) == before
+
+
+def test_a_way_that_no_table_knows_is_not_gone(life: Life):
+    """The lifecycle is asked for each move."""
+    file = life.settles("/srv/notes/a.txt")
+    job = life.seals(life.waits("/srv/notes/b.txt"))
+    with pytest.raises(FinetunedError, match="never goes from settling to duplicate"):
+        life.ledger.files.duplicate(file.id, "x", life.now())
+    with pytest.raises(FinetunedError, match="never goes from queued to doubtful"):
+        life.ledger.sessions.reply_lost(job, "no", answered=False, due_at=0.0, now=life.now())
+
+
+def test_a_life_is_told_in_full(life: Life):
+    """From the drop to the end every change of state is one event, in order."""
+    job = life.trains(life.runs(life.claims(life.waits("/srv/notes/a.txt"))))
+    life.put_away(job)
+    assert events(life) == [
+        ("file", "1", None, "settling", "appeared"),
+        ("file", "1", "settling", "waiting", "settled"),
+        ("job", "notes-1", None, "queued", "sealed"),
+        ("file", "1", "waiting", "packed", "sealed"),
+        ("job", "notes-1", "queued", "queued", "claimed"),
+        ("job", "notes-1", "queued", "submitting", "intent"),
+        ("session", "ses-1", "intended", "live", "submitted"),
+        ("job", "notes-1", "submitting", "running", "submitted"),
+        ("file", "1", "packed", "learned", "job_ended"),
+        ("session", "ses-1", "live", "trained", "trained"),
+        ("job", "notes-1", "running", "done", "trained"),
+        ("job", "notes-1", "done", "done", "put_away"),
+    ]
+
+
+# shows a bug: the event tells the state that was read, and the audit finds it
+def test_a_wish_tells_the_state_that_the_job_has(life: Life):
+    """A wish needs no version; what it tells is true all the same."""
+    early = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
+    seen = view(life.packed(early), marker=early.marker)
+    life.ledger.sessions.adopt(early, seen, due_at=life.now(), cause="submitted", now=life.now())
+    life.ledger.jobs.wished(early, "cancel", life.now())
+    assert life.job(early.id).wish == "cancel"
+    assert audit(life.ledger._db) == []
+
+
+def test_an_id_that_is_taken(life: Life):
+    """The caller draws another one; nothing was written."""
+    first, second = life.waits("/srv/notes/a.txt"), life.waits("/srv/notes/b.txt")
+    assert life.ledger.jobs.seal("j", "notes", "", [first.id], life.now())
+    assert not life.ledger.jobs.seal("j", "notes", "", [second.id], life.now())
+    assert life.file(second).state is FileState.WAITING
+
+
+def test_who_leaves_a_job_and_who_stays(life: Life):
+    """Each leaver with its own state; a job that everybody left is cancelled."""
+    stays, gone, changed, stuck = (life.waits(f"/srv/notes/{n}.txt") for n in range(4))
+    job = life.seals(stays, gone, changed, stuck)
+    stays, gone, changed, stuck = life.packed(job)
+    left = [
+        Left(file=gone, became=FileState.VANISHED, reason="gone", location=None),
+        Left(file=changed, became=FileState.SETTLING, reason="changed", location="/srv/notes/2.2.txt"),
+        Left(file=stuck, became=FileState.WAITING, reason="no right", location=stuck.path, due_at=life.now()),
+    ]
+    life.ledger.jobs.claimed(job, [(stays, "/srv/notes/.processing/0.txt")], left, life.now())
+    job = life.job(job.id)
+    assert (job.state, job.files, job.claimed_at is not None) == (JobState.QUEUED, 1, True)
+    assert [life.file(f).state for f in (stays, gone, changed, stuck)] == ["packed", "vanished", "settling", "waiting"]
+    assert [life.file(f).job_id for f in (stays, gone, changed, stuck)] == [job.id, None, None, None]
+    assert [life.file(f).reason for f in (gone, changed, stuck)] == ["gone", None, "no right"]
+    other = life.seals(life.waits("/srv/notes/9.txt"), job_id="other")
+    everybody = [Left(file=f, became=FileState.VANISHED, reason="gone", location=None) for f in life.packed(other)]
+    life.ledger.jobs.claimed(other, [], everybody, life.now())
+    assert (life.job("other").state, life.job("other").reason) == (JobState.CANCELLED, "no file was left in it")
+
+
+# shows a bug: the hash of what the file was stays, so it counts as read and is sealed as what it was
+def test_a_file_that_changed_is_unread(life: Life):
+    """After a change nothing is known of the content, least of all when it cannot be read then."""
+    file = life.waits("/srv/notes/a.txt")
+    life.ledger.files.unsettled(file, signature(9), "it changed", life.now())
+    assert life.file(file).content is None
+    life.ledger.files.unreadable(life.file(file), "no right", life.now(), life.now())
+    assert [f.id for f in life.ledger.files.unread()] == [file.id]
+    assert life.ledger.files.waiting() == []
+
+
+# shows a bug: the window is one for all folders, and a folder that is away may fill it
+def test_a_full_folder_hides_no_other(life: Life, monkeypatch: pytest.MonkeyPatch):
+    """However much waits in one folder, what waits in another is planned."""
+    monkeypatch.setattr(files_book, "WINDOW", 3)
+    for number in range(5):
+        life.waits(f"/srv/away/{number}.txt", folder="away")
+    life.waits("/srv/notes/a.txt")
+    assert "notes" in {file.folder for file in life.ledger.files.waiting()}
+
+
+def test_the_oldest_wait_in_front(life: Life, monkeypatch: pytest.MonkeyPatch):
+    """The window is filled from the oldest."""
+    monkeypatch.setattr(files_book, "WINDOW", 2)
+    files = [life.waits(f"/srv/notes/{number}.txt") for number in range(4)]
+    assert [f.id for f in life.ledger.files.waiting()] == [f.id for f in files[:2]]
+
+
+def test_what_the_folder_knows(life: Life):
+    """A content is known once it is learned in this folder, a twin on its way while it is packed."""
+    done = life.runs(life.claims(life.waits("/srv/notes/a.txt", "x")))
+    life.waits("/srv/notes/b.txt", "x")
+    life.waits("/srv/other/b.txt", "x", folder="other")
+    told = {f.folder: f for f in life.ledger.files.waiting()}
+    assert (told["notes"].twin_on_its_way, told["notes"].learned_by) == (True, None)
+    assert not told["other"].twin_on_its_way
+    life.trains(done)
+    assert {f.folder: f.learned_by for f in life.ledger.files.waiting()} == {"notes": "/srv/notes/a.txt", "other": None}
+    life.ledger.files.wanted_again("notes", content("x").sha256)
+    assert [f.learned_by for f in life.ledger.files.waiting()] == [None, None]
+
+
+def test_pairs_are_written_once(life: Life):
+    """Collected again after a crash, or before a session is removed, nothing is added."""
+    job = life.runs(life.claims(life.waits("/srv/notes/a.txt")))
+    files = life.packed(job)
+    seen = view(files, ident="ses-1", marker=job.marker)
+    for _ in range(2):
+        life.ledger.sessions.keep_pairs(job, seen, pairs_of(files, 3), files, life.now())
+    twin = view(files, ident="ses-2", marker=job.marker)
+    life.ledger.sessions.twin(job, twin, url=URL, dialect="form", now=life.now())
+    life.ledger.sessions.keep_pairs(job, twin, pairs_of(files, 1), files, life.now())
+    rows = life.ledger._db.execute("select session_id, ordinal, file_id from qa_pairs order by ordinal").fetchall()
+    assert [tuple(row) for row in rows] == [("ses-1", n, files[0].id) for n in (1, 2, 3)] + [("ses-2", 4, files[0].id)]
+
+
+def test_what_is_still_to_be_put_away(life: Life):
+    """A refused file is loose until it lies where it belongs; trouble with moving it is told once."""
+    file = life.waits("/srv/notes/a.txt")
+    life.ledger.files.refused(file, "not text", life.now())
+    assert life.ledger.files.loose() == [(file.id, None)]
+    told = len(events(life))
+    for tries in (1, 2):
+        due = life.now()
+        life.ledger.files.put_away_later(life.file(file), "the disk is full", due, life.now())
+        assert life.ledger.files.loose() == [(file.id, due)]
+        assert (life.file(file).tries, life.file(file).reason) == (tries, "not text")
+    assert len(events(life)) == told + 1
+    assert [f.id for f in life.ledger.files.left_in_place("notes")] == [file.id]
+    life.ledger.files.laid(life.file(file), "/srv/notes/failed/refused/a.txt", life.now())
+    assert life.ledger.files.loose() == []
+    assert life.ledger.files.left_in_place("notes") == []
+
+
+def test_the_newest_of_those_that_stayed_in_their_place(life: Life):
+    """With `after = "keep"` a path may have been learned many times; the last time tells what lies there now."""
+    for word in ("one", "two"):
+        file = life.waits("/srv/notes/a.txt", word)
+        life.ledger.files.refused(file, "no", life.now())
+    assert [f.id for f in life.ledger.files.left_in_place("notes")] == [file.id]
+
+
+def test_an_attempt_that_had_no_effect_costs_nothing(life: Life):
+    """The job is queued as it was; its files are claimed anew if they are no longer what they were."""
+    job = life.claims(life.waits("/srv/notes/a.txt"))
+    for again in (False, True):
+        sent = life.begins(life.job(job.id))
+        life.ledger.sessions.unsent(sent, "cut", cause="cut", due_at=NOW, now=life.now(), claim_again=again)
+        queued = life.job(job.id)
+        assert (queued.state, queued.attempt, queued.due_at) == (JobState.QUEUED, 0, NOW)
+        assert (queued.claimed_at is None) is again
+
+
+def test_a_file_without_a_content_can_be_in_no_job(life: Life):
+    """What could not be read is not packed: the table says so, and the job is not made."""
+    file = life.settles("/srv/notes/a.txt")
+    life.ledger.files.unreadable(file, "no right", life.now(), life.now())
+    with pytest.raises(LedgerError):
+        life.ledger.jobs.seal("j", "notes", "", [file.id], life.now())
+    assert life.ledger.jobs.get("j") is None
+
+
+def test_an_upload_in_progress(life: Life):
+    """A figure for those who watch: no event, no version, and only while it is sent."""
+    job = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
+    before = events(life)
+    life.ledger.sessions.uploading(job, 42)
+    assert (life.job(job.id).progress, life.job(job.id).version) == (42, job.version)
+    life.ledger.sessions.failed(job, "refused", cause="refused", now=life.now())
+    life.ledger.sessions.uploading(job, 99)
+    assert life.job(job.id).progress == 42
+    assert events(life)[: len(before)] == before
+
+
+def test_what_is_not_there(life: Life):
+    """A job that nobody made is null, a file that nobody saw is a LookupError, a moment that never was is null."""
+    assert life.ledger.jobs.get("nobody") is None
+    assert life.ledger.sessions.of_job("nobody") is None
+    assert text_at(None) is None
+    with pytest.raises(LookupError, match="no file 7"):
+        life.ledger.files.get(7)
+    with pytest.raises(sqlite3.IntegrityError):
+        life.ledger._db.execute("insert into daemon (id, pid, since, version) values (3, 1, 'x', '1')")

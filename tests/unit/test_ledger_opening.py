@@ -1,0 +1,327 @@
+"""Opening and closing the ledger: its lock, its check, its schema, and those who only read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from finetuned.errors import Held, LedgerError, LedgerMissing, LedgerNewer
+from finetuned.ledger import Ledger, Reader, audit, is_held, store
+from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
+from property.lives import Life
+
+GARBAGE = b"no database at all, but a text" * 99
+SIDES = ("-wal", "-shm", "-journal")
+
+
+PRAGMAS = {
+    "application_id": APPLICATION_ID,
+    "user_version": SCHEMA_VERSION,
+    "journal_mode": "wal",
+    "synchronous": 2,
+    "foreign_keys": 1,
+    "trusted_schema": 0,
+}
+
+
+@pytest.fixture
+def path(tmp_path) -> str:
+    """Where the ledger is to lie."""
+    return str(tmp_path / "state" / "ledger.db")
+
+
+def a_ledger(path: str) -> None:
+    """A ledger with a file in it, closed again."""
+    with Ledger.open(path) as ledger:
+        Life(ledger).settles("/srv/notes/a.txt")
+
+
+def foreign(path: str, *statements: str) -> None:
+    """Another program's database."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with closing(sqlite3.connect(path)) as db:
+        for statement in statements:
+            db.execute(statement)
+        db.commit()
+
+
+def dies(ledger: Ledger) -> None:
+    """The ledger ends as by a crash: nobody folds its journal in."""
+    for side in ("", "-wal"):
+        shutil.copy(ledger.path + side, f"{ledger.path}{side}.kept")
+    ledger.close()
+    for side in ("", "-wal"):
+        os.replace(f"{ledger.path}{side}.kept", ledger.path + side)
+
+
+def test_a_new_ledger(path: str):
+    """It makes its folder, is ours by its id, journals ahead, and is readable by the group."""
+    with Ledger.open(path) as ledger:
+        pragmas = {name: ledger._db.execute(f"pragma {name}").fetchone()[0] for name in PRAGMAS}
+        assert audit(ledger._db) == []
+    assert pragmas == PRAGMAS
+    assert os.stat(path).st_mode & 0o7 == 0
+
+
+def test_a_closed_ledger_stands_alone(path: str):
+    """After a clean stop any program opens the one file: no journal lies beside it."""
+    a_ledger(path)
+    assert not [side for side in SIDES if os.path.exists(path + side)]
+    with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as db:
+        assert db.execute("pragma journal_mode").fetchone()[0] == "delete"
+        assert db.execute("select count(*) from files").fetchone()[0] == 1
+
+
+def test_a_reader_does_not_keep_the_ledger_from_closing(path: str):
+    """With somebody at it the journal stays beside the file, which is as sound."""
+    ledger = Ledger.open(path)
+    ledger._db.execute("pragma busy_timeout = 0")
+    Life(ledger).settles("/srv/notes/a.txt")
+    with Reader.open(path) as reader:
+        reader.connection.execute("begin")
+        assert len(list(reader.files())) == 1
+        ledger.close()
+        assert not is_held(path)
+    with Reader.open(path) as reader:
+        assert len(list(reader.files())) == 1
+
+
+def test_what_was_committed_survives_a_crash(path: str):
+    """The journal that a crash left behind is read at the next start."""
+    ledger = Ledger.open(path)
+    Life(ledger).settles("/srv/notes/a.txt")
+    dies(ledger)
+    assert os.path.getsize(f"{path}-wal") > 0
+    with Ledger.open(path) as again:
+        assert len(again.files.open("notes")) == 1
+        assert audit(again._db) == []
+
+
+def test_one_writer(path: str):
+    """A second daemon is told, in this process and from another one, and the first one notices nothing."""
+    assert not is_held(path)
+    with Ledger.open(path) as ledger:
+        assert is_held(path)
+        with pytest.raises(Held, match="another finetuned holds the ledger") as caught:
+            Ledger.open(path)
+        assert caught.value.remedy
+        script = f"from finetuned.ledger import is_held; raise SystemExit(42 if is_held({path!r}) else 1)"
+        assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 42
+        Life(ledger).settles("/srv/notes/a.txt")
+    assert not is_held(path)
+
+
+def test_a_newer_ledger_is_refused(path: str):
+    """What a newer version wrote is left alone by the daemon and by those who read."""
+    a_ledger(path)
+    foreign(path, f"pragma user_version = {SCHEMA_VERSION + 1}")
+    before = Path(path).read_bytes()
+    for opens in (Ledger.open, Reader.open):
+        with pytest.raises(LedgerNewer, match="newer finetuned") as caught:
+            opens(path)
+        assert caught.value.remedy
+    assert Path(path).read_bytes() == before
+    assert not is_held(path)
+
+
+def test_another_programs_database_is_refused(path: str):
+    """A database that says whose it is never becomes a ledger."""
+    foreign(path, "pragma application_id = 7", "create table books (id integer)")
+    with pytest.raises(LedgerError, match="another program"):
+        Ledger.open(path)
+    with pytest.raises(LedgerError, match="no ledger of finetuned"):
+        Reader.open(path)
+
+
+# shows a bug: our tables are put beside the other program's, and the file becomes a ledger
+def test_a_database_that_does_not_say_whose_it_is_is_refused(path: str):
+    """Most programs set no id: tables that are not ours tell enough."""
+    foreign(path, "create table books (id integer)")
+    with pytest.raises(LedgerError, match="another program"):
+        Ledger.open(path)
+
+
+def test_an_empty_file_becomes_a_ledger(path: str):
+    """What `touch` made, or a crash right after the file was made, is no reason to stop."""
+    os.makedirs(os.path.dirname(path))
+    Path(path).touch()
+    a_ledger(path)
+    with Reader.open(path) as reader:
+        assert reader.schema_version() == SCHEMA_VERSION
+
+
+@pytest.mark.parametrize("hurt", ["garbage", "torn"])
+def test_a_corrupt_ledger_is_named_and_kept(path: str, hurt: str):
+    """What cannot be read is left as it is, byte for byte, and the way out is said."""
+    a_ledger(path)
+    raw = Path(path).read_bytes()
+    spoilt = GARBAGE if hurt == "garbage" else raw[:4096] + b"\xa5" * (len(raw) - 4096)
+    Path(path).write_bytes(spoilt)
+    with pytest.raises(LedgerError, match="cannot be used") as caught:
+        Ledger.open(path)
+    assert f"mv {path} {path}.broken" in caught.value.remedy
+    assert Path(path).read_bytes() == spoilt
+    assert not is_held(path)
+
+
+def test_a_ledger_that_fails_its_check_is_named(path: str):
+    """A file that can be read, and holds what it must not, is no ledger to go on with."""
+    a_ledger(path)
+    foreign(path, "pragma ignore_check_constraints = on", "update files set put_away = 7")
+    with pytest.raises(LedgerError, match="its check says: CHECK constraint failed in files"):
+        Ledger.open(path)
+
+
+# shows a bug: the connection is not closed (a ResourceWarning on Python 3.13)
+def test_a_reader_of_garbage_leaves_no_connection_open(path: str, monkeypatch: pytest.MonkeyPatch):
+    """What cannot be read is said in our words, and let go of."""
+    os.makedirs(os.path.dirname(path))
+    Path(path).write_bytes(GARBAGE)
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(connect(*a, **k)) or opened[-1])
+    with pytest.raises(LedgerError, match="cannot be read"):
+        Reader.open(path)
+    try:
+        for db in opened:
+            with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+                db.execute("select 1")
+    finally:
+        for db in opened:
+            db.close()
+
+
+def test_a_ledger_whose_place_is_taken(path: str):
+    """A folder where the file should be is said in our words."""
+    os.makedirs(path)
+    with pytest.raises(LedgerError, match=r"cannot be (opened|used)"):
+        Ledger.open(path)
+
+
+def test_a_lock_that_cannot_be_made(path: str):
+    """A folder where the lock should be is said in our words."""
+    os.makedirs(f"{path}.lock")
+    with pytest.raises(LedgerError, match="cannot be locked"):
+        Ledger.open(path)
+
+
+# shows a bug: it ends with a FileExistsError or NotADirectoryError of Python's own
+def test_a_folder_that_cannot_be_made(tmp_path):
+    """A file where the ledger's folder should be is said in our words."""
+    (tmp_path / "state").write_text("in the way")
+    for path in (tmp_path / "state" / "ledger.db", tmp_path / "state" / "deeper" / "ledger.db"):
+        with pytest.raises(LedgerError):
+            Ledger.open(str(path))
+
+
+def test_an_older_ledger_is_kept_before_it_is_changed(path: str, monkeypatch: pytest.MonkeyPatch):
+    """A copy of the old schema lies beside the ledger when it is brought up to date."""
+    a_ledger(path)
+    monkeypatch.setattr(store, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    with Ledger.open(path) as ledger:
+        assert ledger._db.execute("pragma user_version").fetchone()[0] == SCHEMA_VERSION + 1
+    with closing(sqlite3.connect(f"{path}.v{SCHEMA_VERSION}.backup")) as db:
+        assert db.execute("select count(*) from files").fetchone()[0] == 1
+
+
+# shows a bug: only the main file is copied, what a crash left in the journal is not in the copy
+def test_the_copy_of_an_older_ledger_is_whole_after_a_crash(path: str, monkeypatch: pytest.MonkeyPatch):
+    """What was committed before a crash is in the copy, too."""
+    ledger = Ledger.open(path)
+    Life(ledger).settles("/srv/notes/a.txt")
+    dies(ledger)
+    monkeypatch.setattr(store, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    Ledger.open(path).close()
+    with closing(sqlite3.connect(f"{path}.v{SCHEMA_VERSION}.backup")) as db:
+        assert db.execute("select count(*) from files").fetchone()[0] == 1
+
+
+def test_a_crash_while_the_ledger_is_made_is_no_end(path: str, monkeypatch: pytest.MonkeyPatch):
+    """Half a schema is none: the next start makes the whole of it."""
+    schema = __import__("finetuned.ledger.migrations", fromlist=["OTHERS"])
+    whole = schema.OTHERS
+    monkeypatch.setattr(schema, "OTHERS", (*whole[:5], "create table broken (", *whole[5:]))
+    with pytest.raises(LedgerError):
+        Ledger.open(path)
+    monkeypatch.setattr(schema, "OTHERS", whole)
+    a_ledger(path)
+
+
+def test_a_crash_before_the_new_ledger_has_its_id_is_no_end(path: str):
+    """Our own tables without our id are ours all the same."""
+    a_ledger(path)
+    foreign(path, "pragma application_id = 0", "pragma user_version = 0")
+    with Ledger.open(path) as ledger:
+        assert ledger._db.execute("pragma application_id").fetchone()[0] == APPLICATION_ID
+        assert len(ledger.files.open("notes")) == 1
+
+
+def test_there_is_no_ledger_yet(path: str):
+    """Who reads before the daemon ever ran is told to start it, and nothing is made."""
+    with pytest.raises(LedgerMissing, match="there is no ledger") as caught:
+        Reader.open(path)
+    assert "finetuned run" in caught.value.remedy
+    assert not os.path.exists(path)
+
+
+def test_a_reader_beside_the_writer(path: str):
+    """Who reads sees each commit, and can change nothing."""
+    with Ledger.open(path) as ledger, Reader.open(path) as reader:
+        assert list(reader.files()) == []
+        Life(ledger).settles("/srv/notes/a.txt")
+        assert [row["path"] for row in reader.files()] == ["/srv/notes/a.txt"]
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reader.connection.execute("delete from files")
+        ledger._db.execute("begin immediate")
+        assert len(list(reader.files())) == 1
+        ledger._db.execute("rollback")
+
+
+def test_a_copy_on_a_read_only_disk(path: str, monkeypatch: pytest.MonkeyPatch):
+    """Where no side file can be made, a copy without a journal is opened as one that nobody changes."""
+    a_ledger(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("pragma journal_mode = wal")
+    for side in SIDES:
+        assert not os.path.exists(path + side)
+    connect = sqlite3.connect
+    tried: list[str] = []
+
+    def on_a_read_only_disk(address: str, **words: object) -> sqlite3.Connection:
+        tried.append(address)
+        if "immutable" not in address:  # what SQLite says where it can make no -shm; root could, in any folder
+            raise sqlite3.OperationalError("unable to open database file")
+        return connect(address, **words)
+
+    monkeypatch.setattr(sqlite3, "connect", on_a_read_only_disk)
+    with Reader.open(path) as reader:
+        assert len(list(reader.files())) == 1
+    assert len(tried) == 2
+    Path(f"{path}-wal").touch()
+    with pytest.raises(LedgerError, match="cannot be read"):
+        Reader.open(path)
+
+
+@pytest.mark.parametrize("name", ["a?b#c.db", "50%.db", "ünï cödé.db"])
+def test_a_ledger_by_any_name(tmp_path, name: str):
+    """What a URI would read as something else is only a name."""
+    path = str(tmp_path / name)
+    a_ledger(path)
+    with Reader.open(path) as reader:
+        assert len(list(reader.files())) == 1
+
+
+# shows a bug: urllib's quote() encodes strictly
+def test_a_ledger_by_a_name_that_is_not_utf8(tmp_path):
+    """Names are bytes, the ledger's own, too."""
+    path = str(tmp_path / "\udcff.db")
+    a_ledger(path)
+    with Reader.open(path) as reader:
+        assert len(list(reader.files())) == 1

@@ -1,0 +1,292 @@
+"""What other programs and people read of a ledger: views, JSON objects, the search, the house's book."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from finetuned.errors import LedgerError
+from finetuned.ledger import Ledger, Reader
+from finetuned.model import Pair, ServerFacts
+from finetuned.verdict import judge
+from property.lives import NOW, URL, Life, view
+
+VIEWS = {
+    "finished_jobs": "job_id folder state session_id lora_dir files pairs created_at submitted_at finished_at reason",
+    "open_jobs": ("job_id folder state stage progress session_id attempt files created_at submitted_at due_at reason"),
+    "pairs_with_source": "job_id path ordinal question answer",
+}
+JOB = [
+    "id",
+    "folder",
+    "state",
+    "files",
+    "bytes",
+    "pairs",
+    "session_id",
+    "stage",
+    "progress",
+    "attempt",
+    "restarts",
+    "created_at",
+    "submitted_at",
+    "finished_at",
+    "reason",
+    "lora_dir",
+]
+FILE = [
+    "path",
+    "location",
+    "folder",
+    "state",
+    "job_id",
+    "sha256",
+    "bytes",
+    "pairs",
+    "reason",
+    "seen_at",
+    "ready_at",
+    "finished_at",
+    "upload_name",
+]
+PAIR = ["job_id", "session_id", "file", "ordinal", "question", "answer", "raw_question", "raw_answer"]
+EVENT = ["id", "at", "subject", "subject_id", "was", "became", "cause", "detail"]
+WORDS = [
+    ("what do otters eat?", 'They eat "fish" and crabs.'),
+    ("where do otters sleep?", "In the kelp; NOT on land."),
+    ("how long is a river?", "It depends -- on the river: 100% of it."),
+]
+
+
+@pytest.fixture
+def life(tmp_path) -> Iterator[Life]:
+    """A ledger with a done job of one file and three pairs, a queued one, and a file of an odd name."""
+    with Ledger.open(str(tmp_path / "ledger.db")) as ledger:
+        life = Life(ledger)
+        job = life.runs(life.claims(life.waits("/srv/notes/otters.txt"), job_id="done"))
+        files = life.packed(job)
+        pairs = [Pair(raw_question=f"raw {q}", raw_answer=f"raw {a}", question=q, answer=a) for q, a in WORDS]
+        seen = view(files, ident="ses-1", marker=job.marker, trained=True)
+        ledger.sessions.finish(job, seen, pairs, files, judge(seen, pairs, files), life.now())
+        life.seals(life.waits("/srv/notes/new\nline.txt"), job_id="queued")
+        life.settles("/srv/notes/\udcff.txt")
+        yield life
+
+
+@pytest.fixture
+def reader(life: Life) -> Iterator[Reader]:
+    """Somebody who reads it."""
+    with Reader.open(life.ledger.path) as reader:
+        yield reader
+
+
+@pytest.mark.parametrize(("name", "columns"), VIEWS.items())
+def test_the_views_have_the_columns_that_were_promised(reader: Reader, name: str, columns: str):
+    """Other programs rely on these names, and on nothing else."""
+    assert [column[0] for column in reader.connection.execute(f"select * from {name}").description] == columns.split()  # noqa: S608
+
+
+def test_what_the_views_show(reader: Reader):
+    """Every job at its end is in the one, all others are in the other; a pair comes with where its file was dropped."""
+    ask = reader.connection.execute
+    assert [row["job_id"] for row in ask("select * from finished_jobs")] == ["done"]
+    assert [row["job_id"] for row in ask("select * from open_jobs")] == ["queued"]
+    rows = ask("select * from pairs_with_source order by ordinal").fetchall()
+    assert [(row["path"], row["ordinal"], row["question"]) for row in rows] == [
+        ("/srv/notes/otters.txt", n, question) for n, (question, _) in enumerate(WORDS, 1)
+    ]
+
+
+def test_every_object_has_all_its_keys(reader: Reader):
+    """What is unknown is null, not missing; nothing else slips in."""
+    assert [list(row) for row in reader.jobs()] == [JOB, JOB]
+    assert [[key for key in row if not key.endswith("_b64")] for row in reader.files()] == [FILE] * 3
+    assert [list(row) for row in reader.pairs()] == [PAIR] * 3
+    assert {tuple(row) for row in reader.events()} == {tuple(EVENT)}
+    whole = reader.job("done")
+    assert whole is not None
+    assert list(whole) == [*JOB, "file_list", "sessions", "interactions", "events"]
+    assert [list(row) for row in whole["file_list"]] == [FILE]
+    assert [row["session_id"] for row in whole["sessions"]] == ["ses-1"]
+    assert [(row["id"], row["finished"]) for row in whole["interactions"]] == [("asked", False), ("tuned", False)]
+    assert [row["became"] for row in whole["events"]][-1] == "done"
+    assert reader.job("nobody") is None
+
+
+def test_all_of_it_is_json(reader: Reader):
+    """Even the oddest name is text that any program takes, with its exact bytes beside it."""
+    told = json.loads(json.dumps([list(reader.files()), list(reader.events()), reader.job("queued")]))
+    plain, line, odd = told[0]
+    assert "path_b64" not in plain
+    assert line["path"] == "/srv/notes/new\nline.txt"
+    assert "path_b64" not in line
+    assert odd["path"] == "/srv/notes/\\xff.txt"
+    assert base64.b64decode(odd["path_b64"]) == b"/srv/notes/\xff.txt"
+    assert base64.b64decode(odd["location_b64"]) == b"/srv/notes/\xff.txt"
+    assert list(odd)[:4] == ["path", "path_b64", "location", "location_b64"]
+
+
+def test_filters(reader: Reader):
+    """Listings by state, folder, age and job."""
+    assert [row["id"] for row in reader.jobs(state="done")] == ["done"]
+    assert list(reader.jobs(folder="other")) == []
+    assert list(reader.jobs(since=NOW + 1e6)) == []
+    assert len(list(reader.jobs(since=NOW, folder="notes"))) == 2
+    assert [row["state"] for row in reader.files(job="done")] == ["learned"]
+    assert [row["path"] for row in reader.files(state="packed")] == ["/srv/notes/new\nline.txt"]
+    last = list(reader.events())[-1]["id"]
+    assert list(reader.events(after=last)) == []
+    assert {row["subject"] for row in reader.events(job="done")} == {"job", "file", "session"}
+    assert reader.counts() == {"done": 1, "queued": 1}
+
+
+def test_one_place(reader: Reader):
+    """A file is found by where it was dropped and by where it lies now, whatever its name."""
+    for path in ("/srv/notes/otters.txt", "/srv/notes/.processing/done/1", "/srv/notes/\udcff.txt"):
+        (row,) = reader.at_place(path)
+        assert next(event["became"] for event in reader.history(row["id"])) == "settling"
+    assert reader.at_place("/srv/notes/\\xff.txt") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("otters", {1, 2}),
+        ("otter sleeping", {2}),
+        ("OTTERS EAT", {1}),
+        ('"fish"', {1}),
+        ('fi"sh', set()),
+        ("NOT land", {2}),
+        ("otters OR river", set()),
+        ("otters NEAR fish", set()),
+        ("river*", {3}),
+        ("question:otters", set()),
+        ("100%", {3}),
+        ("kelp;", {2}),
+        ("kelp -- land", {2}),
+        ("(otters", {1, 2}),
+        ("^what", {1}),
+        ("{", set()),
+        ('"', set()),
+        ("", set()),
+        ("   ", set()),
+        ("whales", set()),
+        ('otters "', {1, 2}),
+        ("otters -", {1, 2}),
+        ("ÖTTERS", {1, 2}),
+    ],
+)
+def test_words_are_only_words(reader: Reader, words: str, found: set[int]):
+    """Each word that people type is wanted as it is: no quote, no operator of the index means anything."""
+    assert {row["ordinal"] for row in reader.pairs(words=words)} == found
+
+
+def test_pairs_by_job_and_file(reader: Reader):
+    """The pairs of a job, of a path where it was dropped, and of where it lies now."""
+    for chosen in ({"job": "done"}, {"path": "/srv/notes/otters.txt"}, {"path": "/srv/notes/.processing/done/1"}):
+        assert [row["ordinal"] for row in reader.pairs(**chosen)] == [1, 2, 3]
+        assert len(list(reader.pairs(**chosen, words="otters"))) == 2
+    assert list(reader.pairs(job="queued")) == []
+    assert list(reader.pairs(path="/srv/notes/else.txt")) == []
+
+
+def test_short_questions(life: Life, reader: Reader):
+    """Whether a job is known, what an event's file is called, and which files are equal to one."""
+    twin = life.waits("/srv/notes/twin.txt", "/srv/notes/otters.txt")
+    life.waits("/srv/other/twin.txt", "/srv/notes/otters.txt", folder="other")
+    assert (reader.knows("done"), reader.knows("nobody")) == (True, False)
+    assert (reader.name_of(str(twin.id)), reader.name_of("99")) == ("/srv/notes/twin.txt", None)
+    assert [row["path"] for row in reader.twins(twin.id)] == ["/srv/notes/otters.txt"]
+
+
+def test_a_borrowed_connection(life: Life):
+    """Who has a connection reads over it."""
+    reader = Reader.over(life.ledger._db, life.ledger.path)
+    assert len(list(reader.jobs())) == 2
+    life.ledger._db.execute("drop view open_jobs")
+    with pytest.raises(LedgerError, match="cannot be read"):
+        list(reader._rows("select * from open_jobs"))
+
+
+def test_the_servers_standing(life: Life, reader: Reader):
+    """Unknown, usable, paused, usable again: each change is told once, each figure is kept."""
+    house = life.ledger.house
+    unknown = {"dialect": None, "reachable": None, "paused_because": None, "last_error": None}
+    assert (house.server(URL), reader.server(URL)) == (ServerFacts(), unknown)
+    house.server_erred(URL, "no")
+    assert (house.server(URL).last_error, house.server(URL).reachable) == ("no", None)
+    house.server_usable(URL, "form", life.now())
+    house.server_usable(URL, "form", life.now())
+    for tries in (1, 2):
+        house.server_paused(URL, "it is down", next_try_at=NOW + 99, reachable=False, now=life.now())
+        assert house.server(URL).tries == tries
+    assert house.server(URL).paused_because == "it is down"
+    assert reader.server(URL) == unknown | {
+        "dialect": "form", "reachable": False, "paused_because": "it is down", "last_error": "it is down",
+    }  # fmt: skip
+    house.server_usable(URL, "learn", life.now())
+    assert (house.server(URL).paused_because, house.server(URL).tries) == (None, 0)
+    told = [(e["was"], e["became"]) for e in house.events_since(0) if e["subject"] == "server"]
+    assert told == [(None, "usable"), ("usable", "paused"), ("paused", "usable")]
+
+
+def test_the_folders_standing(life: Life, reader: Reader):
+    """Each change is told once; what waits is counted; a flush is of one folder or of all."""
+    house = life.ledger.house
+    for state in ("watched", "watched", "away", "watched"):
+        house.folder_is("notes", "/srv/notes", state, life.now(), detail="x")
+    house.folder_is("odd", "/srv/\udcff", "paused", life.now())
+    life.waits("/srv/notes/w.txt")
+    folders = reader.folders()
+    assert {name: row["state"] for name, row in folders.items()} == {"notes": "watched", "odd": "paused"}
+    assert (folders["notes"]["settling"], folders["notes"]["waiting"]) == (1, 1)
+    assert folders["notes"]["oldest"] is not None
+    told = [(e["was"], e["became"]) for e in house.events_since(0) if e["subject_id"] == "notes"]
+    assert told == [(None, "watched"), ("watched", "away"), ("away", "watched")]
+    assert house.flushes() == {}
+    house.flush("notes", NOW)
+    assert house.flushes() == {"notes": NOW}
+    house.flush(None, NOW + 1)
+    assert house.flushes() == {"notes": NOW + 1, "odd": NOW + 1}
+
+
+def test_the_daemon_and_what_people_asked(life: Life, reader: Reader):
+    """Who runs, and the answer to each request; a start lets a paused server be tried at once."""
+    house = life.ledger.house
+    assert reader.daemon() is None
+    house.server_paused(URL, "down", next_try_at=NOW + 99, reachable=True, now=life.now())
+    house.started(pid=7, version="1.0", now=NOW)
+    assert reader.daemon() == {"pid": 7, "since": "2026-11-23T05:23:11.000Z", "version": "1.0"}
+    assert (house.server(URL).next_try_at, house.server(URL).tries) == (None, 0)
+    assert not house.is_answered("r1")
+    house.answered("r1", verb="flush", done=True, words="done so", now=life.now())
+    house.answered("r2", verb="retry", done=False, words="no", now=life.now())
+    assert house.is_answered("r1")
+    answers = [reader.answer(request) for request in ("r1", "r2", "r3")]
+    assert [answer and (answer["became"], answer["detail"]) for answer in answers] == [
+        ("done", "done so"),
+        ("refused", "no"),
+        None,
+    ]
+    house.stopped(pid=7, now=life.now())
+    assert house.events_since(house.last_event() - 1)[0]["became"] == "stopped"
+    assert house.events_since(house.last_event()) == []
+
+
+def test_the_event_of_a_file_comes_with_its_path(life: Life):
+    """Hooks and logs name the file without another question."""
+    told = {e["path"] for e in life.ledger.house.events_since(0) if e["subject"] == "file"}
+    assert told == {"/srv/notes/otters.txt", "/srv/notes/new\nline.txt", "/srv/notes/\\xff.txt"}
+
+
+def test_what_failed_since(life: Life):
+    """A run that saw a job fail ends with 1, one that did not with 0."""
+    assert not life.ledger.jobs.failed_since(NOW)
+    job = life.begins(life.claims(life.waits("/srv/notes/f.txt"), job_id="f"))
+    life.ledger.sessions.failed(job, "no", cause="refused", now=NOW + 500)
+    assert life.ledger.jobs.failed_since(NOW)
+    assert not life.ledger.jobs.failed_since(NOW + 501)
+    assert life.ledger.sessions.known_ids() == {"ses-1"}

@@ -1,0 +1,201 @@
+"""The plan's rules, one example each."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from finetuned.lifecycle import JobState, SessionState
+from finetuned.model import FolderFacts, Job, ServerFacts, Session
+from finetuned.plan import (
+    LONGEST_DISK_WAIT,
+    PROBE,
+    Cancel,
+    Claim,
+    Discard,
+    Doubt,
+    Facts,
+    Look,
+    Probe,
+    PutAway,
+    PutFileAway,
+    Search,
+    Submit,
+    make_plan,
+    session_key,
+)
+from finetuned.settings import FolderSettings, HelixSettings, Settings
+
+NOW = 1_795_411_391.0
+RULES = Settings(folders=(FolderSettings(name="notes", path="/srv/notes"),), helix=HelixSettings(max_in_flight=2))
+HERE = ServerFacts(reachable=True)
+DOWN = ServerFacts(paused_because="it is down", next_try_at=NOW + 5)
+
+
+def job(name: str, state: JobState, **words: object) -> Job:
+    """A job; claimed, unless it is said otherwise."""
+    known = {"files": 1, "bytes": 1, "attempt": 1, "restarts": 0, "created_at": NOW - 9, "version": 1}
+    return Job(id=name, folder="notes", state=state, **(known | {"claimed_at": NOW - 8} | words))
+
+
+def session(name: str, due_at: float | None = None) -> Session:
+    """A session that is to go from the server."""
+    return Session(
+        job_id="j",
+        attempt=1,
+        marker="j.1",
+        state=SessionState.ENDED,
+        url="http://helix.test",
+        dialect="form",
+        intent_at=NOW,
+        session_id=name,
+        discard=True,
+        due_at=due_at,
+    )
+
+
+def plan(*jobs: Job, usable: bool = True, rules: Settings = RULES, **words: object):
+    """What is to be done with these jobs now."""
+    facts = Facts(jobs=jobs, folders=(FolderFacts(name="notes", usable=usable),), **({"server": HERE} | words))
+    return make_plan(facts, NOW, rules)
+
+
+def test_nothing_to_do():
+    """An empty ledger waits for the bell alone."""
+    assert (plan().actions, plan().wake_at) == ((), None)
+
+
+def test_the_order_of_a_round():
+    """What the ledger knows first, then the wire, then the disk; of each, the oldest job first."""
+    asked = plan(
+        job("ended", JobState.DONE, put_away=False),
+        job("sealed", JobState.QUEUED, claimed_at=None),
+        job("running", JobState.RUNNING),
+        job("lost", JobState.SUBMITTING),
+        job("wished", JobState.REVIEW, wish="cancel"),
+        discards=(session("s"),),
+        loose=((7, None),),
+    )
+    assert asked.actions == (
+        Doubt(job_id="lost"),
+        Cancel(job_id="wished"),
+        Look(job_id="running"),
+        Discard(session=session("s")),
+        PutAway(job_id="ended"),
+        Claim(job_id="sealed"),
+        PutFileAway(file_id=7),
+    )
+
+
+def test_a_submission_that_nobody_makes_is_doubtful():
+    """Found `submitting` while no request is under way, its answer is lost; while one is, it is left alone."""
+    lost = job("j", JobState.SUBMITTING)
+    assert plan(lost).actions == (Doubt(job_id="j"),)
+    assert plan(lost, busy=frozenset({"j"})).actions == ()
+    assert plan(lost, server=DOWN).actions == (Doubt(job_id="j"),)
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.REVIEW])
+def test_a_wish_is_carried_out(state: JobState):
+    """A job that a person gave up is cancelled instead of sent or looked at, whatever the server does."""
+    wished = job("j", state, wish="delete")
+    assert plan(wished).actions == (Cancel(job_id="j"),)
+    assert plan(wished, server=DOWN).actions == (Cancel(job_id="j"),)
+    assert plan(wished, busy=frozenset({"j"})).actions == ()
+
+
+def test_a_wish_waits_until_doubt_is_over():
+    """While it is not known whether the server has it, a job is looked for first."""
+    assert plan(job("j", JobState.DOUBTFUL, wish="cancel")).actions == (Search(job_id="j"),)
+    assert plan(job("j", JobState.SUBMITTING, wish="cancel")).actions == (Doubt(job_id="j"),)
+
+
+def test_a_review_waits_for_a_person():
+    """A job in review takes no slot and asks for nothing."""
+    reviews = [job(f"r{n}", JobState.REVIEW) for n in range(5)]
+    assert plan(*reviews, job("j", JobState.QUEUED)).actions == (Submit(job_id="j"),)
+
+
+def test_slots():
+    """No more jobs are sent than may be in flight; the oldest go first."""
+    queued = [job(f"q{n}", JobState.QUEUED) for n in range(3)]
+    assert plan(*queued).actions == (Submit(job_id="q0"), Submit(job_id="q1"))
+    assert plan(job("j", JobState.RUNNING, due_at=NOW + 1), *queued).actions == (Submit(job_id="q0"),)
+    lost = [job(f"d{n}", JobState.DOUBTFUL, due_at=NOW + 1) for n in range(4)]
+    assert plan(*lost, *queued).actions == ()
+
+
+def test_a_submission_that_just_began_takes_its_slot():
+    """Between the plan that sends a job and the intent in the ledger, the job is queued and busy: it counts."""
+    queued = [job(f"q{n}", JobState.QUEUED) for n in range(4)]
+    first = plan(*queued)
+    begun = frozenset(action.job_id for action in first.actions)
+    assert plan(*queued, busy=begun).actions == ()
+
+
+def test_only_claimed_jobs_are_sent():
+    """A job whose files are not in their place is claimed, not sent."""
+    assert plan(job("j", JobState.QUEUED, claimed_at=None)).actions == (Claim(job_id="j"),)
+
+
+def test_a_due_time_is_waited_for():
+    """What is not due yet sets the time of the next look; the earliest one counts."""
+    asked = plan(
+        job("r", JobState.RUNNING, due_at=NOW + 30),
+        job("d", JobState.DOUBTFUL, due_at=NOW + 20),
+        discards=(session("s", NOW + 40),),
+        loose=((1, NOW + 50),),
+    )
+    assert (asked.actions, asked.wake_at) == ((), NOW + 20)
+    assert plan(job("q", JobState.QUEUED, due_at=NOW + 3)).wake_at == NOW + 3
+
+
+def test_a_file_that_cannot_be_moved_backs_off():
+    """Putting away waits for its due time, of jobs and of files that never had one."""
+    ended = job("j", JobState.FAILED, put_away=False, due_at=NOW + 10)
+    assert (plan(ended).actions, plan(ended).wake_at) == ((), NOW + 10)
+    assert plan(msgspec.structs.replace(ended, due_at=NOW)).actions == (PutAway(job_id="j"),)
+    assert plan(loose=((1, NOW - 1), (2, NOW + 1))).actions == (PutFileAway(file_id=1),)
+
+
+def test_a_clock_that_jumped_back():
+    """A due time further ahead than its kind ever waits is due now."""
+    ended = job("e", JobState.DONE, put_away=False, due_at=NOW + LONGEST_DISK_WAIT + 1)
+    running = job("r", JobState.RUNNING, due_at=NOW + RULES.poll.slowest + 1)
+    lost = job("d", JobState.DOUBTFUL, due_at=NOW + RULES.helix.longest_pause + 1)
+    asked = plan(ended, running, lost)
+    assert asked.actions == (Look(job_id="r"), Search(job_id="d"), PutAway(job_id="e"))
+    assert asked.wake_at is None
+
+
+def test_a_paused_server_is_probed_when_it_is_time():
+    """Nothing but one probe goes out; the disk's work goes on."""
+    jobs = [job("q", JobState.QUEUED), job("r", JobState.RUNNING), job("e", JobState.DONE, put_away=False)]
+    waits = plan(*jobs, server=DOWN, discards=(session("s"),))
+    assert (waits.actions, waits.wake_at) == ((PutAway(job_id="e"),), NOW + 5)
+    due = msgspec.structs.replace(DOWN, next_try_at=NOW)
+    assert plan(*jobs, server=due).actions == (Probe(), PutAway(job_id="e"))
+    assert plan(server=due, busy=frozenset({PROBE})).actions == ()
+
+
+@pytest.mark.parametrize("server", [ServerFacts(), ServerFacts(reachable=False)])
+def test_an_unknown_server_is_probed_first(server: ServerFacts):
+    """Before anything is sent it is known that a Helix is there."""
+    assert plan(job("q", JobState.QUEUED), server=server).actions == (Probe(),)
+
+
+def test_a_folder_that_is_away_is_left_alone():
+    """Nothing is claimed or put away there; its jobs on the server go on."""
+    asked = plan(
+        job("q", JobState.QUEUED, claimed_at=None),
+        job("e", JobState.DONE, put_away=False),
+        job("r", JobState.RUNNING),
+        usable=False,
+    )
+    assert asked.actions == (Look(job_id="r"),)
+
+
+def test_work_that_is_under_way_is_left_alone():
+    """A busy job, and a busy session, get no second request."""
+    busy = frozenset({"r", session_key(session("s"))})
+    assert plan(job("r", JobState.RUNNING), discards=(session("s"),), busy=busy).actions == ()

@@ -1,0 +1,329 @@
+"""What a look at a session means, case by case and against what real servers answered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finetuned import wire
+from finetuned.lifecycle import FileState, JobState
+from finetuned.model import Chunk, Content, File, Interaction, Pair, SessionView
+from finetuned.verdict import (
+    Standing,
+    complaint,
+    document_of,
+    judge,
+    restart_helps,
+    signs_of_life,
+    standing,
+)
+
+TRACES = Path(__file__).parents[1] / "traces"
+
+
+def answers(scenario: str) -> list[bytes]:
+    """The bodies of a recorded exchange, step by step."""
+    told = json.loads((TRACES / f"{scenario}.json").read_bytes())
+    return [json.dumps(step.get("response", {}).get("body")).encode() for step in told["steps"]]
+
+
+def uploaded(*names: str) -> list[File]:
+    """Files of a job, by the names the server saw."""
+    return [
+        File(
+            id=number,
+            folder="notes",
+            path=f"/srv/notes/{name.partition('-')[2]}",
+            location=f"/srv/notes/{name}",
+            state=FileState.PACKED,
+            signature=None,
+            seen_at=0.0,
+            version=1,
+            content=Content(sha256="0" * 64, bytes=1, sent_bytes=1),
+            upload_name=name,
+        )
+        for number, name in enumerate(names, 1)
+    ]
+
+
+def turn(creator: str = "system", **words: object) -> Interaction:
+    """A turn of a fine-tune."""
+    blank = dict.fromkeys(
+        ("id", "state", "stage", "message", "status", "error", "lora_dir", "created", "updated", "completed"), ""
+    )
+    known = blank | {"progress": 0, "finished": False, "mode": "finetune", "creator": creator} | words
+    return Interaction(**known)
+
+
+def seen(
+    tuning: Interaction | None = None,
+    *,
+    mode: str = "finetune",
+    lora_dir: str = "",
+    documents: dict[str, str] | None = None,
+) -> SessionView:
+    """A session with that turn of the server."""
+    turns = () if tuning is None else (turn("user"), tuning)
+    return SessionView(
+        id="s", name="", mode=mode, type="text", lora_dir=lora_dir, documents=documents or {}, interactions=turns
+    )
+
+
+def pairs(*documents: str | None) -> list[Pair]:
+    """A pair of each of these documents."""
+    return [Pair(raw_question="q", raw_answer="a", question="q", answer="a", document=d) for d in documents]
+
+
+def outcome(verdict) -> dict[int, tuple[str, int]]:
+    """By file: what became of it, and its pairs."""
+    return {v.file_id: (str(v.state), v.pairs) for v in verdict.files}
+
+
+STANDINGS = [
+    pytest.param(seen(), Standing.RUNNING, id="no-turn-of-the-server-yet"),
+    pytest.param(seen(turn(state="waiting")), Standing.RUNNING, id="waiting"),
+    pytest.param(seen(turn(state="dreaming")), Standing.RUNNING, id="a-word-nobody-knows"),
+    pytest.param(seen(turn(state="complete")), Standing.RUNNING, id="complete-alone-is-no-success"),
+    pytest.param(seen(turn(state="editing")), Standing.RESTING, id="editing"),
+    pytest.param(seen(turn(state="error")), Standing.BROKEN, id="the-state-error"),
+    pytest.param(seen(turn(state="waiting", error="no")), Standing.BROKEN, id="an-error-in-any-state"),
+    pytest.param(seen(turn(error="no"), mode="inference", lora_dir="l"), Standing.BROKEN, id="error-beats-lora"),
+    pytest.param(seen(turn(state="waiting"), mode="inference", lora_dir="l"), Standing.TRAINED, id="any-state"),
+    pytest.param(seen(turn(lora_dir="l"), mode="inference"), Standing.TRAINED, id="the-turns-own-lora"),
+    pytest.param(seen(turn(state="complete", lora_dir="l"), lora_dir="l"), Standing.RUNNING, id="still-finetune"),
+    pytest.param(seen(turn(state="complete"), mode="inference"), Standing.RUNNING, id="inference-without-lora"),
+    pytest.param(seen(mode="inference", lora_dir="l"), Standing.RUNNING, id="a-lora-but-no-fine-tune"),
+]
+
+
+@pytest.mark.parametrize(("view", "expected"), STANDINGS)
+def test_where_a_session_stands(view: SessionView, expected: Standing):
+    """Trained needs a lora_dir, mode inference and no error; every word we do not know means it runs."""
+    assert standing(view) is expected
+
+
+@pytest.mark.parametrize(("state", "helps"), [("complete", True), ("error", False), ("waiting", False)])
+def test_a_restart_helps_only_what_is_complete(state: str, helps: bool):
+    """The server restarts a training well only from `complete`."""
+    assert restart_helps(seen(turn(state=state, error="no"))) is helps
+    assert restart_helps(seen()) is False
+
+
+MOVES = [
+    {"state": "editing"},
+    {"stage": "finetune"},
+    {"progress": 2},
+    {"status": "9 total"},
+    {"updated": "2026-11-23T05:23:11Z"},
+    {"chunks": {"a": (Chunk(questions=1, error=""),)}},
+]
+
+
+@pytest.mark.parametrize("change", MOVES, ids=lambda change: next(iter(change)))
+def test_a_move_is_a_sign_of_life(change: dict):
+    """Whatever the server changes in its turn counts as movement; the same twice does not."""
+    assert signs_of_life(seen(turn())) == signs_of_life(seen(turn()))
+    assert signs_of_life(seen(turn(**change))) != signs_of_life(seen(turn()))
+    assert signs_of_life(seen(turn(**change), mode="inference")) != signs_of_life(seen(turn(**change)))
+
+
+def test_a_session_without_a_fine_tune_shows_life_too():
+    """Before the server's turn is there, mode and lora_dir are all that can move."""
+    assert signs_of_life(seen()) == signs_of_life(seen())
+    assert len({signs_of_life(view) for view in (seen(), seen(mode="inference"), seen(lora_dir="l"))}) == 3
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        (seen(turn(error="CUDA out of memory", status="fine tuning")), "CUDA out of memory"),
+        (seen(turn(status="too much data")), "too much data"),
+        (seen(turn()), "the server gave no reason"),
+        (seen(), "the server gave no reason"),
+        (seen(turn(error="\x1b[2Jboo\n")), "\\x1b[2Jboo\\n"),
+        (seen(turn(error="x" * 600)), "x" * 500),
+    ],
+)
+def test_the_complaint_is_the_servers_own(view: SessionView, words: str):
+    """Its error, else its status, in harmless text and not too much of it."""
+    assert complaint(view) == words
+
+
+def test_every_file_taught():
+    """Done: each file has a pair and nothing was cut."""
+    view = seen(turn(), documents={"m-a.txt": "A", "m-b.txt": "B"})
+    verdict = judge(view, pairs("A", "B", "B"), uploaded("m-a.txt", "m-b.txt"))
+    assert (verdict.state, verdict.reason) == (JobState.DONE, None)
+    assert outcome(verdict) == {1: ("learned", 1), 2: ("learned", 2)}
+    assert [v.document for v in verdict.files] == ["A", "B"]
+    assert [v.reason for v in verdict.files] == [None, None]
+
+
+def test_no_file_taught():
+    """Failed, although the server trained."""
+    view = seen(turn(), documents={"m-a.txt": "A"})
+    verdict = judge(view, [], uploaded("m-a.txt"))
+    assert (verdict.state, verdict.reason) == (JobState.FAILED, "no file taught anything")
+    assert verdict.files[0].reason == "the server made no pair of it and gave no reason"
+
+
+def test_nothing_can_be_judged_without_files():
+    """A job whose files are all gone taught nothing."""
+    assert judge(seen(turn()), pairs("A"), []).state is JobState.FAILED
+
+
+def test_a_lone_file_taught_every_pair():
+    """With one file in the job each pair is of it, whatever document the pair names."""
+    for view in (seen(turn()), seen(turn(), documents={"m-a.txt": "A"}), seen()):
+        verdict = judge(view, pairs(None, "Z"), uploaded("m-a.txt"))
+        assert (verdict.state, outcome(verdict)) == (JobState.DONE, {1: ("learned", 2)})
+
+
+def test_the_servers_count_stands_in_where_it_names_no_documents():
+    """Without any document its own count of questions decides; with some, only pairs do."""
+    chunks = {"m-a.txt": (Chunk(questions=2, error=""), Chunk(questions=3, error=""))}
+    files = uploaded("m-a.txt", "m-b.txt")
+    verdict = judge(seen(turn(chunks=chunks)), pairs(None), files)
+    assert outcome(verdict) == {1: ("learned", 5), 2: ("barren", 0)}
+    assert verdict.state is JobState.PARTIAL
+    named = judge(seen(turn(chunks=chunks), documents={"m-b.txt": "B"}), pairs("B"), files)
+    assert outcome(named) == {1: ("barren", 0), 2: ("learned", 1)}
+
+
+def test_why_a_file_is_barren():
+    """The server's errors of its chunks, else the quota, else that there is no reason."""
+    broken = [Chunk(questions=0, error=error) for error in ("no model", "a \x1bquote", "no model")]
+    chunks = {"m-b.txt": tuple(broken), "m-c.txt": (Chunk(questions=0, error=""),)}
+    tuning = turn(chunks=chunks, limited=True, limit=5, total_chunks=36)
+    files = uploaded("m-a.txt", "m-b.txt", "m-c.txt", "m-d.txt")
+    verdict = judge(seen(tuning, documents={"m-a.txt": "A"}), pairs("A"), files)
+    assert [v.reason for v in verdict.files] == [
+        None,
+        "the server made no pair of it: a \\x1bquote; no model",
+        "the server made no pair of it and gave no reason",
+        "the server made no pair of it: its quota cut this file off",
+    ]
+    assert verdict.state is JobState.PARTIAL
+    assert verdict.reason == (
+        "a quota cut the data: 5 of 36 chunks were used; chunks failed in: b.txt; taught nothing: b.txt, c.txt, d.txt"
+    )
+
+
+def test_a_failed_chunk_makes_a_job_partial():
+    """Every file taught something, and yet something was lost."""
+    chunks = {"m-a.txt": (Chunk(questions=2, error=""), Chunk(questions=0, error="no"))}
+    verdict = judge(seen(turn(chunks=chunks), documents={"m-a.txt": "A"}), pairs("A"), uploaded("m-a.txt"))
+    assert (verdict.state, verdict.reason) == (JobState.PARTIAL, "chunks failed in: a.txt")
+    assert verdict.files[0].state is FileState.LEARNED
+
+
+def test_a_session_without_the_servers_turn_has_no_cuts():
+    """There is nothing to read a loss from, but for the pairs that are not there."""
+    view = seen(documents={"m-a.txt": "A"})
+    verdict = judge(view, pairs("A"), uploaded("m-a.txt", "m-b.txt"))
+    assert verdict.reason == "taught nothing: b.txt"
+    assert verdict.files[1].reason == "the server made no pair of it and gave no reason"
+
+
+def test_a_long_list_of_names_is_cut():
+    """Five names, then how many more; a name is shown as harmless text."""
+    names = [f"m-{n}.txt" for n in range(7)]
+    verdict = judge(seen(turn(), documents={"m-0.txt": "A"}), pairs("A"), uploaded(*names, "m-\x1b.txt"))
+    assert verdict.reason == "taught nothing: 1.txt, 2.txt, 3.txt, 4.txt, 5.txt and 2 more"
+    last = judge(seen(turn(), documents={"m-0.txt": "A"}), pairs("A"), uploaded("m-0.txt", "m-\x1b.txt"))
+    assert last.reason == "taught nothing: \\x1b.txt"
+
+
+def test_a_file_that_was_never_named_on_the_server_is_barren():
+    """A file without an upload name meets no document, not even an empty one."""
+    nameless = uploaded("")[0]
+    lone = uploaded("m-a.txt")
+    verdict = judge(seen(turn(), documents={"m-a.txt": "A"}), pairs("A", None), [*lone, nameless])
+    assert [v.state for v in verdict.files] == [FileState.LEARNED, FileState.BARREN]
+
+
+def test_the_file_of_a_pair():
+    """By its document; a job of one file needs none; else it is left open."""
+    view = seen(turn(), documents={"m-a.txt": "A", "m-b.txt": "B"})
+    files = uploaded("m-a.txt", "m-b.txt")
+    a, b, z, none = pairs("A", "B", "Z", None)
+    assert [document_of(p, view, files) for p in (a, b, z, none)] == [1, 2, None, None]
+    assert document_of(none, view, files[1:]) == 2
+    assert document_of(a, view, []) is None
+
+
+def test_recorded_one_file_fails():
+    """The generator failed for one file, without an error: the job is partial, the file barren with a reason."""
+    bodies = answers("form/qa-generator-fails-for-one-file")
+    files = uploaded("0001-good.txt", "0002-bad.txt")
+    verdict = judge(wire.session(bodies[1]), wire.conversations(bodies[2]), files)
+    assert (verdict.state, verdict.reason) == (JobState.PARTIAL, "taught nothing: bad.txt")
+    assert outcome(verdict) == {1: ("learned", 6), 2: ("barren", 0)}
+    assert verdict.files[1].reason == "the server made no pair of it and gave no reason"
+
+
+def test_recorded_all_files_fail():
+    """The generator failed for everything and the server went on: the job failed."""
+    bodies = answers("form/qa-generator-fails-for-all")
+    view = wire.session(bodies[1])
+    verdict = judge(view, wire.conversations(bodies[2]), uploaded(*view.documents))
+    assert (verdict.state, verdict.reason) == (JobState.FAILED, "no file taught anything")
+
+
+def test_recorded_quota():
+    """The server trained on five of 36 chunks and says so only in passing: the job is partial."""
+    bodies = answers("learn/learn-quota-truncates")
+    view = wire.session(bodies[2])
+    recorded = wire.conversations(bodies[3])  # the recording keeps the first six pairs only
+    verdict = judge(view, [*recorded, *pairs("3b00f85da3", "81eb4cd8ff")], uploaded(*sorted(view.documents)))
+    assert (verdict.state, verdict.reason) == (
+        JobState.PARTIAL,
+        "a quota cut the data: 5 of 36 chunks were used",
+    )
+    assert outcome(verdict) == {1: ("learned", 4), 2: ("learned", 2), 3: ("learned", 1), 4: ("learned", 1)}
+
+
+def test_recorded_strict_quota():
+    """A strict quota breaks the session before it begins; a restart would not help it."""
+    view = wire.session(answers("learn/learn-quota-strict")[3])
+    assert standing(view) is Standing.BROKEN
+    assert not restart_helps(view)
+    assert complaint(view).startswith("Sorry, too much data")
+
+
+def test_recorded_runner_error():
+    """The runner broke, a restart helped, and the same session was trained in the end."""
+    bodies = answers("form/finetune-runner-error")
+    broken, again, trained = (wire.session(bodies[n]) for n in (1, 3, 5))
+    assert (standing(broken), complaint(broken)) == (Standing.BROKEN, "CUDA out of memory")
+    assert restart_helps(broken)
+    assert (standing(again), standing(trained)) == (Standing.RUNNING, Standing.TRAINED)
+    verdict = judge(trained, wire.conversations(bodies[2]), uploaded(*trained.documents))
+    assert (verdict.state, outcome(verdict)) == (JobState.DONE, {1: ("learned", 6)})
+
+
+def test_recorded_happy_end():
+    """Two files, both taught: done, each pair with its file."""
+    bodies = answers("form/finetune-happy")
+    view = wire.session(bodies[10])
+    files = uploaded("0001-alpha.txt", "0002-beta.txt")
+    recorded = wire.conversations(bodies[12])  # the recording keeps the first six pairs only
+    told = [*recorded, *pairs(view.documents["0001-alpha.txt"])]
+    verdict = judge(view, told, files)
+    assert (verdict.state, outcome(verdict)) == (JobState.DONE, {1: ("learned", 1), 2: ("learned", 6)})
+    assert [document_of(pair, view, files) for pair in told] == [2] * 6 + [1]
+
+
+def test_recorded_odd_names():
+    """A file by an odd name is found again by the base name the server made of it; two of one name are one document."""
+    bodies = answers("form/odd-files")
+    for body in bodies[1::2]:
+        view = wire.session(body)
+        assert standing(view) is Standing.RUNNING
+        assert all("/" not in name for name in view.documents)
+        if len(view.documents) == 1:
+            (name, document), *_ = view.documents.items()
+            assert judge(view, pairs(document), uploaded(name)).state is JobState.DONE
+    assert list(wire.session(bodies[36]).documents) == ["same.txt"]
