@@ -312,6 +312,14 @@ class WaitingFile(Value, frozen=True):
     due_at: float | None = None
 
 
+class LooseFile(Value, frozen=True):
+    """A file that never was in a job and is to be put away, as the plan sees it."""
+
+    id: int
+    folder: str
+    due_at: float | None = None
+
+
 class ServerFacts(Value, frozen=True):
     """The server, as the plan sees it.
 

@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Final
 
 from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
-from finetuned.model import FolderFacts, Job, ServerFacts, Session, Value, WaitingFile, chunks_of
+from finetuned.model import FolderFacts, Job, LooseFile, ServerFacts, Session, Value, WaitingFile, chunks_of
 from finetuned.settings import FolderSettings, Settings
 
 #: how many jobs one round seals when no slot is free
@@ -107,13 +107,13 @@ class Facts(Value, frozen=True):
     """All that a plan rests on.
 
     `waiting` is ordered by `ready_at`; `jobs` holds every unfinished job and every ended one that is not put away;
-    `loose` are refused and duplicate files (id, due) that still lie where they were dropped; `busy` names the jobs and
+    `loose` are refused and duplicate files that still lie where they were dropped; `busy` names the jobs and
     sessions with a request under way; `hurry` does not wait out `linger`.
     """
 
     waiting: tuple[WaitingFile, ...] = ()
     jobs: tuple[Job, ...] = ()
-    loose: tuple[tuple[int, float | None], ...] = ()
+    loose: tuple[LooseFile, ...] = ()
     discards: tuple[Session, ...] = ()
     folders: tuple[FolderFacts, ...] = ()
     server: ServerFacts = ServerFacts()
@@ -184,10 +184,11 @@ def _on_the_wire(facts: Facts, free: int, waker: _Waker, rules: Settings) -> Ite
         if PROBE not in facts.busy and waker.due(facts.server.next_try_at, rules.helix.longest_pause):
             yield Probe()
         return
+    usable = {f.name for f in facts.folders if f.usable}
     for job in facts.jobs:
         if job.id in facts.busy:
             continue
-        call = _call_for(job, waker, rules, may_send=free > 0)
+        call = _call_for(job, waker, rules, may_send=free > 0 and job.folder in usable)
         if call is not None:
             free -= isinstance(call, Submit)
             yield call
@@ -222,26 +223,25 @@ def _on_the_disk(facts: Facts, waker: _Waker) -> Iterator[Action]:
                 yield PutAway(job_id=job.id)
         elif job.state is JobState.QUEUED and job.claimed_at is None and not job.wish:
             yield Claim(job_id=job.id)
-    for file_id, due_at in facts.loose:
-        if waker.due(due_at, LONGEST_DISK_WAIT):
-            yield PutFileAway(file_id=file_id)
+    for file in facts.loose:
+        if file.folder in usable and waker.due(file.due_at, LONGEST_DISK_WAIT):
+            yield PutFileAway(file_id=file.id)
 
 
 def _sealing(facts: Facts, wanted: int, waker: _Waker, rules: Settings) -> Iterator[Action]:
-    folders = {f.name: f for f in facts.folders}
-    settings = {f.name: f for f in rules.folders}
-    most = wanted or SEALS_A_ROUND
-    waiting = _without_twins(facts.waiting, settings)
-    for (name, group), files in groupby(sorted(waiting, key=_place), key=_place_of):
-        if name not in settings or not folders[name].usable:
+    folders = {f.name: f for f in facts.folders if f.usable}
+    settings = {f.name: f for f in rules.folders if f.name in folders}
+    sealable = []
+    for file in sorted(facts.waiting, key=_age):
+        if file.folder not in settings:
             continue
-        sealable = []
-        for file in files:
-            if settings[name].duplicates == "skip" and file.learned_by is not None:
-                yield SkipDuplicate(file_id=file.id, of=file.learned_by)
-            elif _may_go(file, settings[name], waker):
-                sealable.append(file)
-        for batch, full in batches(sealable, settings[name]):
+        if settings[file.folder].duplicates == "skip" and file.learned_by is not None:
+            yield SkipDuplicate(file_id=file.id, of=file.learned_by)
+        elif _may_go(file, settings[file.folder], waker):
+            sealable.append(file)
+    most = wanted or SEALS_A_ROUND
+    for (name, group), files in groupby(sorted(without_twins(sealable, settings), key=_place), key=_place):
+        for batch, full in batches(files, settings[name]):
             if not full and not _last_call(batch, folders[name], settings[name], waker, hurry=facts.hurry):
                 continue
             if most <= 0:
@@ -251,24 +251,21 @@ def _sealing(facts: Facts, wanted: int, waker: _Waker, rules: Settings) -> Itera
             yield Seal(folder=name, group=group, file_ids=tuple(f.id for f in batch))
 
 
-def _without_twins(files: Iterable[WaitingFile], settings: Mapping[str, FolderSettings]) -> Iterator[WaitingFile]:
+def without_twins(files: Iterable[WaitingFile], settings: Mapping[str, FolderSettings]) -> Iterator[WaitingFile]:
     """Where duplicates are skipped, only the first of equals goes; the others wait for what becomes of it."""
     seen: set[tuple[str, str]] = set()
-    for file in sorted(files, key=lambda file: (file.ready_at, file.id)):
-        rules = settings.get(file.folder)
+    for file in files:
         content = (file.folder, file.sha256)
-        if rules is not None and rules.duplicates == "skip" and file.learned_by is None:
-            if content in seen:
-                continue
-            seen.add(content)
-        yield file
+        if settings[file.folder].duplicates == "send" or content not in seen:
+            yield file
+        seen.add(content)
 
 
-def _place(file: WaitingFile) -> tuple[str, str, float, int]:
-    return (file.folder, file.group, file.ready_at, file.id)
+def _age(file: WaitingFile) -> tuple[float, int]:
+    return (file.ready_at, file.id)
 
 
-def _place_of(file: WaitingFile) -> tuple[str, str]:
+def _place(file: WaitingFile) -> tuple[str, str]:
     return (file.folder, file.group)
 
 

@@ -19,6 +19,7 @@ from workshop import Curl, Options, Pile, Place, Row, environment, say, scratch,
 SETTLE = 1.0
 BOUND_MS = 100.0
 MANY = 1000
+READY = "select count(*) from files where state != 'settling'"
 FOLDER = f'settle = "{SETTLE:g}s"'
 
 
@@ -62,7 +63,7 @@ def _slot(options: Options, count: int, runs: int, more: str = "") -> list[float
     """Milliseconds from each free slot to the next job's first byte, `count` files in all, one slot."""
     figures = []
     with scratch(options) as root, TinyHelix() as helix:
-        place = Place(root, helix.url, folder=f"{FOLDER}\n{more}", helix="max_in_flight = 1")
+        place = Place(root, helix.url, folder=f"{FOLDER}\n{more}", helix="max_in_flight = 1", poll="50ms")
         pile = Pile(root)
         with place.daemon():
             for run in range(1, runs + 1):
@@ -75,11 +76,10 @@ def _slot(options: Options, count: int, runs: int, more: str = "") -> list[float
                     time.sleep(SETTLE + 0.5)
                 else:
                     pile.drop_many(place.notes, count)
-                    wait_for(lambda: place.ask(f"select count(*) = {count} from files where state != 'settling'"), "x")
+                    wait_for(lambda n=run: place.ask(READY) == n * count, f"{count} ready files")
                 helix.held = False
-                wait_for(lambda n=run: place.ask(f"select count(*) = {n * count} from files where state = 'learned'"), "end")
-                figures += _gaps(helix)
                 place.wait_learned(run * count)
+                figures += _gaps(helix)
                 helix.requests.clear()
     say(f"{count} wait: {' '.join(f'{figure:.0f}' for figure in figures[:100])}")
     return figures

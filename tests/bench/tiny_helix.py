@@ -67,8 +67,8 @@ class TinyHelix:
 
     @property
     def jobs(self) -> list[Request]:
-        """The fine-tunes that were sent and answered."""
-        return [request for request in self.requests if request.is_job and request.answered]
+        """The fine-tunes that were sent."""
+        return [request for request in self.requests if request.is_job]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -203,8 +203,7 @@ class _Connection(asyncio.Protocol):
         self._request = None
         status, body = ("200 OK", json.dumps(found).encode()) if found is not None else ("500 Error", b"not found\n")
         kind = "application/json" if found is not None else "text/plain"
-        self._helix.requests.append(request)
-        self._transport.write(
-            f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-        )
+        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        self._helix.requests.append(request)  # first, so that who got the answer finds it here
         request.answered = time.monotonic()
+        self._transport.write(head.encode() + body)

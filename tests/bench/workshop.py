@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 PATIENCE = 300.0
@@ -68,7 +68,9 @@ class Row:
         return "**no**" if over == len(self.measured) else f"**no** ({over} of {len(self.measured)} over)"
 
 
-HEADER = "| what | measured: min / median / max | baseline of the same run | ratio | bound | holds |\n" + "| --- " * 6 + "|"
+HEADER = (
+    "| what | measured: min / median / max | baseline of the same run | ratio | bound | holds |\n" + "| --- " * 6 + "|"
+)
 
 
 def _number(figure: float) -> str:
@@ -266,6 +268,6 @@ class Curl:
         return [*self._words, *(word for field in fields for word in ("-F", field)), self._url]
 
     @staticmethod
-    def there() -> Self | bool:
+    def there() -> bool:
         """Whether there is a curl."""
         return shutil.which("curl") is not None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import socket
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 from support.process import Home, Sandbox, wait_for
 
@@ -110,3 +112,34 @@ def test_a_burst_in_new_sub_folders_is_taken_whole(a_home: AHome) -> None:
     wait_for(lambda: list(home.states().values()).count("learned") == 300, "300 learned files")
     assert home.stop() == 0
     home.audit()
+
+
+def test_it_tells_systemd_when_it_is_ready_and_stops_in_order(a_home: AHome) -> None:
+    """Type=notify: READY once all is sound, STATUS, STOPPING on SIGTERM, and exit 0."""
+    home = a_home()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        address = str(home.root / "notify")
+        door.bind(address)
+        door.settimeout(30)
+        home.start(NOTIFY_SOCKET=address)
+        assert door.recv(500) == b"READY=1"
+        assert door.recv(500).startswith(b"STATUS=")
+        assert home.stop() == 0
+        said = [door.recv(500)]
+        while said[-1] != b"STOPPING=1":
+            said.append(door.recv(500))
+    home.audit()
+
+
+def test_the_unit_starts_what_the_package_installs() -> None:
+    """The unit is of Type=notify, runs `finetuned run`, and is stopped in time."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[method-assign, assignment]
+    unit.read(Path(__file__).parents[2] / "systemd" / "finetuned.service")
+    service = unit["Service"]
+    assert service["Type"] == "notify"
+    assert service["ExecStart"].split()[-2:] == ["/opt/finetuned/bin/finetuned", "run"]
+    assert service["StateDirectory"] == "finetuned"
+    assert service["LoadCredential"].startswith("helix-api-key:")
+    assert service["RestartPreventExitStatus"] == "78"
+    assert service["TimeoutStopSec"] == "15"

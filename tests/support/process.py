@@ -114,7 +114,7 @@ linger = "0s"
             check=check,
         )
 
-    def start(self, *words: str) -> None:
+    def start(self, *words: str, **more: str) -> None:
         """Start the daemon."""
         log: IO[bytes]
         with self.log.open("ab") as log:
@@ -122,7 +122,7 @@ linger = "0s"
                 [sys.executable, "-m", "finetuned", "--config", str(self.config), "run", *words],
                 stdout=log,
                 stderr=log,
-                env=environment(),
+                env=environment(**more),
             )
 
     def kill(self) -> None:

@@ -17,8 +17,9 @@ import pytest
 from finetuned.cli import dropping
 from finetuned.cli.dropping import Waiting
 from finetuned.daemon.asking import requests_folder
-from finetuned.errors import FinetunedError
+from finetuned.errors import FinetunedError, LedgerMissing
 from finetuned.sandbox import Faults
+from finetuned.world import Bell
 from support.cli import Desk, desks, in_virtual_time
 from support.place import URL
 from support.process import Home, Sandbox, environment, wait_for
@@ -284,6 +285,33 @@ class TestWaiting:
         desk.run(script)
         assert found == [True]
         assert sum("`linger`" in line for line in seen.lines) == 1
+
+    def test_a_ledger_that_is_just_being_made(self, make_desk: MakeDesk) -> None:
+        """A daemon that starts for the first time has none yet; one that never has any is an error."""
+        desk = make_desk()
+        path = desk.place.drop("a.txt", OTTER)
+        missing = Waiting(str(desk.place.root / "no.db"), URL, "notes", [str(path)], 0.0, Seen().screen)
+        waiting = Waiting(desk.place.ledger_path, URL, "notes", [str(path)], 0.0, Seen().screen)
+
+        async def script() -> None:
+            with pytest.raises(LedgerMissing):
+                await missing.until_ended(desk.place.world)
+
+        async def start() -> bool:
+            found: list[bool] = []
+
+            async def wait() -> None:
+                found.append(await waiting.until_ended(desk.place.world))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait)
+                await desk.place.world.wait(Bell(), 1.0)
+                await desk.place.run()
+            return found == [True]
+
+        assert in_virtual_time(start)
+        with desk.ledger():
+            in_virtual_time(script)
 
     def test_a_daemon_that_ends(self, make_desk: MakeDesk) -> None:
         """A short while it may be gone; then nobody waits any more."""

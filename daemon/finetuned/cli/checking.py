@@ -132,14 +132,15 @@ def _row(verdict: Verdict) -> Row:
 def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
     """One line: how many files, jobs and chunks."""
     from finetuned.model import chunks_of
-    from finetuned.plan import batches
+    from finetuned.plan import batches, without_twins
 
     jobs, packed, chunks = 0, 0, 0
     taken = [verdict for verdict in verdicts if verdict.content]
     for rules in settings.folders:
-        for group in sorted({verdict.group for verdict in taken if verdict.folder == rules.name}):
-            mine = [v for v in taken if (v.folder, v.group) == (rules.name, group)]
-            for batch, _ in batches(_waiting(mine), rules):
+        there = _waiting([verdict for verdict in taken if verdict.folder == rules.name])
+        mine = list(without_twins(there, {rules.name: rules}))
+        for group in sorted({file.group for file in mine}):
+            for batch, _ in batches([file for file in mine if file.group == group], rules):
                 jobs, packed = jobs + 1, packed + len(batch)
                 chunks += sum(chunks_of(file.sent_bytes) for file in batch)
     words = f"{len(taken)} of {len(verdicts)} files would be taken: {jobs} jobs, about {chunks} chunks"

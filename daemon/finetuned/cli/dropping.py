@@ -20,7 +20,7 @@ import click
 from finetuned.cli import place
 from finetuned.cli.doing import folder_named, leave, new_request
 from finetuned.cli.showing import harmless, print_line, say
-from finetuned.errors import FileProblem, FinetunedError
+from finetuned.errors import FileProblem, FinetunedError, LedgerError
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder
@@ -177,13 +177,19 @@ class Waiting:
         self._gone_since: float | None = None
 
     async def until_ended(self, world: World) -> bool:
-        """Whether all of them were learned, now or before. Raises FinetunedError if the daemon is gone."""
+        """Whether all of them were learned, now or before. Raises LedgerError, and FinetunedError: no daemon."""
         from finetuned.world import Bell
 
         bell = Bell()
         pause = _FIRST_PAUSE
+        begin = world.steady()
         while True:
-            changed = self._look()
+            try:
+                changed = self._look()
+            except LedgerError:
+                if world.steady() - begin > GONE_FOR:  # before that, a daemon may just be making it
+                    raise
+                changed = False
             if all(state in _ENDS for state in self._states.values()):
                 return all(state in _GOOD for state in self._states.values())
             self._check_daemon(world.steady())

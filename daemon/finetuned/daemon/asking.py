@@ -162,6 +162,8 @@ class Asking:
             raise Denied(f"{job.id} is {job.state}: it is not at its end yet")
         if not job.put_away:
             raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
+        if job.folder not in house.folders:
+            raise Denied(f"the folder {job.folder} is not in the configuration any more", remedy="put it back there")
         if not lost:
             raise Denied(f"{job.id} is {job.state} and lost no file: there is nothing to try again")
         if job.state is JobState.PARTIAL:

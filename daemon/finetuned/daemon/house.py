@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from finetuned.errors import ServerError
+from finetuned.errors import Busy, KeyRefused, ServerError
 from finetuned.folders import DropFolder
 from finetuned.helix.service import Service
 from finetuned.ledger import Ledger
@@ -47,7 +47,7 @@ class House:
         facts = await self.write(self.ledger.house.server, url)
         wait = self.back_off(facts.tries + 1, self.settings.helix.longest_pause) if after is None else after
         wait = min(wait, self.settings.helix.longest_pause)
-        reachable = error.exit_code == 77
+        reachable = isinstance(error, KeyRefused | Busy)
         await self.write(
             self.ledger.house.server_paused, url, str(error), next_try_at=now + wait, reachable=reachable, now=now
         )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from finetuned.daemon.house import House
-from finetuned.errors import Away, Changed, FileProblem, FolderError, Gone, Unusable
+from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Unusable
 from finetuned.folders import DropFolder, Seen
 from finetuned.lifecycle import FileState
 from finetuned.model import Content, File, FolderFacts, Signature
@@ -62,9 +62,7 @@ class Intake:
         try:
             await house.write(folder.hold)
         except FolderError as error:
-            await house.write(
-                house.ledger.house.folder_is, folder.name, folder.root, "away", house.world.now(), detail=str(error)
-            )
+            await self._is_away(folder, error)
             return False
         left = await house.write(house.ledger.files.left_in_place, folder.name)
         for file in [*left, *await house.write(house.ledger.files.open, folder.name)]:
@@ -80,21 +78,21 @@ class Intake:
             return None
         try:
             await house.write(folder.check)
-            seen = await house.write(folder.sweep, house.world.steady())
+            return await self._take_in(folder)
         except Away as error:
-            self._held.discard(folder.name)
-            await house.write(
-                house.ledger.house.folder_is, folder.name, folder.root, "away", house.world.now(), detail=str(error)
-            )
+            await self._is_away(folder, error)
             return None
+
+    async def _take_in(self, folder: DropFolder) -> float | None:
+        house = self._house
+        seen = await house.write(folder.sweep, house.world.steady())
         if seen.appeared:
             await self._appeared(folder, seen.appeared)
         if seen.changed:
             await self._changed(folder, seen.changed)
         if seen.vanished:
             await self._vanished(folder, seen.vanished)
-        ready = await house.write(_read_all, folder, seen.ready[:BATCH])
-        await self._settled(folder, ready)
+        await self._settled(folder, await house.write(_read_all, folder, seen.ready[:BATCH]))
         self._more.discard(folder.name)
         if len(seen.ready) > BATCH:
             self._more.add(folder.name)
@@ -102,6 +100,12 @@ class Intake:
         if seen.changed:  # they settle from now on
             return min(folder.rules.settle, seen.wake_in if seen.wake_in is not None else folder.rules.settle)
         return seen.wake_in
+
+    async def _is_away(self, folder: DropFolder, why: FolderError) -> None:
+        house = self._house
+        self._held.discard(folder.name)
+        now = house.world.now()
+        await house.write(house.ledger.house.folder_is, folder.name, folder.root, "away", now, detail=str(why))
 
     async def _appeared(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         house = self._house
@@ -150,7 +154,7 @@ class Intake:
         if settled:
             await house.write(house.ledger.files.settled, settled, house.world.now())
 
-    async def _unreadable(self, file: File, why: FileProblem) -> None:
+    async def _unreadable(self, file: File, why: FinetunedError) -> None:
         house = self._house
         now = house.world.now()
         due_at = now + house.back_off(file.tries + 1, LONGEST_DISK_WAIT)
@@ -174,7 +178,7 @@ class Intake:
                 content = await house.write(house.folders[file.folder].read, file.location)
             except Unusable as error:
                 await house.write(house.ledger.files.refused, file, str(error), now)
-            except FileProblem as error:
+            except (FileProblem, Away) as error:
                 await self._unreadable(file, error)
             else:
                 await house.write(house.ledger.files.readable, file, content, now)

@@ -16,8 +16,8 @@ from finetuned.daemon.notify import Notifier
 from finetuned.daemon.packing import Packing
 from finetuned.daemon.sending import Sending
 from finetuned.daemon.telling import Telling
-from finetuned.errors import FinetunedError, Stale
-from finetuned.lifecycle import JOB_ENDS, JobState
+from finetuned.errors import Away, FinetunedError, Stale
+from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
 from finetuned.model import Value
 from finetuned.plan import (
     PROBE,
@@ -210,6 +210,8 @@ class Daemon:
                     await self._sending.doubt(job_id)
         except Stale as error:
             logs.get().debug("row_moved_on", action=type(action).__name__, why=str(error))
+        except Away:
+            self._sweep_due = 0.0  # the sweep finds out, and the plan waits until the folder is back
 
     def _begin(self, key: str, task: Task) -> None:
         self._busy.add(key)
@@ -229,15 +231,17 @@ class Daemon:
         """Before the first sweep: a file that a claim has moved half-way must not be taken for a new one."""
         for job in await self._house.write(self._house.ledger.jobs.open):
             if job.state is JobState.QUEUED and job.claimed_at is None and job.folder in self._house.folders:
-                await self._packing.claim(job.id)
+                await self._act_here(Claim(job_id=job.id))
 
     async def _idle(self, facts: Facts) -> str:
         """Whether nothing is left to do (`idle`), or only what the server keeps from being done (`server`)."""
         house = self._house
-        unfinished = [job for job in facts.jobs if job.state not in JOB_ENDS and job.state is not JobState.REVIEW]
-        waiting = [file for file in facts.waiting if file.due_at is None]
+        usable = {folder.name for folder in facts.folders if folder.usable}
+        here = [job for job in facts.jobs if job.folder in usable or job.state in JOB_IN_FLIGHT]
+        unfinished = [job for job in here if job.state not in JOB_ENDS and job.state is not JobState.REVIEW]
+        waiting = [file for file in facts.waiting if file.due_at is None and file.folder in usable]
         coming = self._intake.wake_in is not None or bool(self._busy)
-        if coming or any(job.tries == 0 for job in facts.jobs if job.state in JOB_ENDS):
+        if coming or any(job.tries == 0 for job in here if job.state in JOB_ENDS):
             return ""
         if not unfinished and not waiting and not facts.discards:
             return "idle"
@@ -247,9 +251,10 @@ class Daemon:
 
     async def _let_uploads_end(self) -> None:
         with anyio.move_on_after(GRACE):
+            self._house.bell.hush()
             while any(key in self._busy for key in await self._submitting()):
-                self._house.bell.hush()
                 await self._house.bell.rung()
+                self._house.bell.hush()
 
     async def _submitting(self) -> list[str]:
         jobs = await self._house.write(self._house.ledger.jobs.open)

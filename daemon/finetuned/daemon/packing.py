@@ -136,7 +136,7 @@ class Packing:
         now = house.world.now()
         try:
             location = await house.write(_lay, folder, file)
-        except FileProblem as error:
+        except (FileProblem, FolderError) as error:
             due_at = now + house.back_off(file.tries + 1, LONGEST_DISK_WAIT)
             await house.write(house.ledger.files.put_away_later, file, str(error), due_at, now)
             return

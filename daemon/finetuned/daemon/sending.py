@@ -16,6 +16,7 @@ from finetuned.errors import (
     Busy,
     Changed,
     FileProblem,
+    FolderError,
     NotFound,
     Refused,
     ReplyLost,
@@ -57,7 +58,7 @@ class Sending:
                 return
             house.own.add(job.id)
             view = await house.service.submit(self._order(job, files), told=self._progress(job))
-        except FileProblem as error:
+        except (FileProblem, FolderError) as error:
             again = isinstance(error, Changed)
             await self._unsent(job, f"the upload was cut: {error}", cause="cut", claim_again=True, wait=not again)
         except Refused as error:

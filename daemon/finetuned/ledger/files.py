@@ -9,7 +9,7 @@ from typing import Any
 from finetuned.ledger.rows import at, file_of, move_file, place, tell, update
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState
-from finetuned.model import Content, File, Signature, WaitingFile, iso
+from finetuned.model import Content, File, LooseFile, Signature, WaitingFile, iso
 
 #: the oldest so many waiting files are planned at a time: a round must stay short however long the queue is
 WINDOW = 2000
@@ -243,11 +243,12 @@ class FileBook:
         """Waiting files that could not be read so far."""
         return self._all("select * from files where state = 'waiting' and sha256 is null order by id")
 
-    def loose(self) -> list[tuple[int, float | None]]:
-        """Files without a job that are still to be put away: id, and when to try (next)."""
+    def loose(self) -> list[LooseFile]:
+        """Files without a job that are still to be put away."""
+        query = "select id, folder, due_at from files where put_away = 0 and state in ('refused', 'duplicate')"
         with self._store.reading() as db:
-            rows = db.execute("select id, due_at from files where put_away = 0 and state in ('refused', 'duplicate')")
-            return [(row["id"], at(row["due_at"])) for row in rows]
+            rows = db.execute(query).fetchall()
+        return [LooseFile(id=row["id"], folder=row["folder"], due_at=at(row["due_at"])) for row in rows]
 
     def waiting(self) -> list[WaitingFile]:
         """The oldest waiting files, with what the plan must know of their content."""

@@ -1,0 +1,78 @@
+"""What the daemon tells while it works: logs, a line for systemd, events."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+
+import httpx
+
+from finetuned import logs
+from finetuned.daemon.telling import Telling
+from finetuned.plan import Facts
+from support.place import Place
+
+APlace = Callable[..., Place]
+GREY = "The stone is grey. It came from a river."
+
+
+async def test_the_log_has_a_line_for_each_transition_and_no_secret(a_place: APlace) -> None:
+    """Every event of the ledger is told once, with the ids of what it is about; the key is in none of them."""
+    stream = io.StringIO()
+    logs.configure(level="debug", format="json", terminal=False, stream=stream)
+    place = a_place()
+    place.drop("a\x1b[31m.txt", GREY)
+    place.drop("bad.txt", b"\xff")
+    await place.run()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    with place.reader() as reader:
+        events = list(reader.events())
+    told = [line for line in lines if line["event"].split("_")[0] in {"file", "job", "session", "folder", "server"}]
+    assert len(told) == len([event for event in events if event["subject"] != "daemon"])
+    assert {"file_learned", "file_refused", "job_done", "session_trained", "server_usable"} <= {
+        x["event"] for x in told
+    }
+    assert place.key not in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+    assert next(line for line in told if line["event"] == "file_refused")["level"] == "warning"
+
+
+async def test_the_summary_names_what_is_under_way_and_what_is_wrong(a_place: APlace) -> None:
+    """One line: jobs by state, files that wait, folders that are away, why the server is paused."""
+    place = a_place(folder=[{"linger": "0s", "max_files": 1}, {"linger": "1h"}], helix={"max_in_flight": 1})
+
+    def nobody(request: httpx.Request) -> None:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    place.network.before = nobody
+    said: list[str] = []
+
+    async def script() -> None:
+        assert place.daemon is not None
+        place.daemon._notifier.status = said.append  # type: ignore[method-assign]
+        place.drop("a.txt", GREY)
+        (place.root / "notes1" / "b.txt").write_text(GREY)
+        await place.until(lambda: set(place.states().values()) == {"packed", "waiting"})
+        (place.root / "notes1").rename(place.root / "gone")
+        await place.pass_time(30)
+        (place.root / "gone").rename(place.root / "notes1")
+
+    await place.run(until_idle=False, script=script)
+    assert said[0] == "idle"
+    assert any("1 queued" in line and "1 files waiting" in line and "server paused: " in line for line in said)
+    assert any("away: notes1" in line for line in said)
+
+
+async def test_telling_begins_with_what_is_new(a_place: APlace) -> None:
+    """A daemon that starts does not tell the whole history again."""
+    place = a_place()
+    place.drop("a.txt", GREY)
+    await place.run()
+    stream = io.StringIO()
+    logs.configure(level="debug", format="json", terminal=False, stream=stream)
+    async with place.house() as house:
+        telling = Telling(house)
+        telling.tell()
+        assert telling.summary(Facts()) == "idle"
+    assert stream.getvalue() == ""
