@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from finetuned import logs
 
 settings.register_profile(
     "gate", deadline=None, max_examples=60, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
@@ -24,3 +28,14 @@ def _nothing_of_the_person_who_runs_the_tests(monkeypatch: pytest.MonkeyPatch) -
             "NO_COLOR",
         }:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _the_log_as_it_was() -> Iterator[None]:
+    """Leave the log, the root logger and the warnings as they were."""
+    desk, before = logs._desk, dict(vars(logs._desk))
+    handlers = list(logging.getLogger().handlers)
+    yield
+    logging.captureWarnings(capture=False)
+    logging.getLogger().handlers[:] = handlers
+    vars(desk).update(before)

@@ -172,6 +172,11 @@ def upload_name(marker: str, number: int, path: str) -> str:
     return f"{marker}-{number:04d}-{folded or 'text'}.txt"
 
 
+def renamed(name: str, marker: str) -> str:
+    """The name that an upload had, or will have, in the attempt that `marker` names."""
+    return f"{marker}-{name.partition('.')[2].partition('-')[2]}"
+
+
 def attempt(view: SessionView, job_id: str) -> int | None:
     """Which attempt at the job a session is; null if it carries no marker of that job.
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-PATIENCE = 300.0
+PATIENCE = 900.0
 MIB = 1024 * 1024
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import strategies as st
 
 from finetuned.lifecycle import JOB_ENDS, JobState, SessionState
-from finetuned.model import FolderFacts, Job, ServerFacts, Session, WaitingFile
+from finetuned.model import FolderFacts, Job, LooseFile, ServerFacts, Session, WaitingFile
 from finetuned.plan import LONGEST_DISK_WAIT, PROBE, Facts, session_key
 from finetuned.settings import FolderSettings, HelixSettings, PollSettings, Settings, SubmitSettings
 
@@ -118,6 +118,12 @@ def _session(number: int) -> st.SearchStrategy[Session]:
     )
 
 
+def loose() -> st.SearchStrategy[tuple[LooseFile, ...]]:
+    """Refused and duplicate files that are still to be put away."""
+    rows = st.lists(st.tuples(st.sampled_from(NAMES), dues()), max_size=3)
+    return rows.map(lambda some: tuple(LooseFile(id=1000 + n, folder=f, due_at=at) for n, (f, at) in enumerate(some)))
+
+
 def servers() -> st.SearchStrategy[ServerFacts]:
     """A server that can be used, mostly; one that cannot, or of which nothing is known yet."""
     usable = st.just(ServerFacts(reachable=True))
@@ -144,7 +150,7 @@ def facts(draw: st.DrawFn, *, states: Sequence[JobState] = tuple(JobState), read
     return Facts(
         waiting=draw(waiting()),
         jobs=told_jobs,
-        loose=draw(st.lists(dues(), max_size=3).map(lambda due: tuple((1000 + n, at) for n, at in enumerate(due)))),
+        loose=draw(loose()),
         discards=discards,
         folders=folders,
         server=ServerFacts(reachable=True) if ready else draw(servers()),

@@ -29,16 +29,6 @@ class BrokenError(Exception):
     def __str__(self):
         raise RuntimeError
 
-
-@pytest.fixture(autouse=True)
-def put_back():
-    """Leave the log, the root logger and the warnings as they were."""
-    desk, before = logs._desk, dict(vars(logs._desk))
-    handlers = list(logging.getLogger().handlers)
-    yield
-    logging.captureWarnings(capture=False)
-    logging.getLogger().handlers[:] = handlers
-    vars(desk).update(before)
     structlog.contextvars.clear_contextvars()
 
 

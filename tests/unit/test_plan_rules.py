@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from finetuned.lifecycle import JobState, SessionState
-from finetuned.model import FolderFacts, Job, ServerFacts, Session
+from finetuned.model import FolderFacts, Job, LooseFile, ServerFacts, Session
 from finetuned.plan import (
     LONGEST_DISK_WAIT,
     PROBE,
@@ -54,6 +54,11 @@ def session(name: str, due_at: float | None = None) -> Session:
     )
 
 
+def loose(number: int, due_at: float | None = None) -> LooseFile:
+    """A refused file that is still to be put away."""
+    return LooseFile(id=number, folder="notes", due_at=due_at)
+
+
 def plan(*jobs: Job, usable: bool = True, rules: Settings = RULES, **words: object):
     """What is to be done with these jobs now."""
     facts = Facts(jobs=jobs, folders=(FolderFacts(name="notes", usable=usable),), **({"server": HERE} | words))
@@ -74,7 +79,7 @@ def test_the_order_of_a_round():
         job("lost", JobState.SUBMITTING),
         job("wished", JobState.REVIEW, wish="cancel"),
         discards=(session("s"),),
-        loose=((7, None),),
+        loose=(loose(7),),
     )
     assert asked.actions == (
         Doubt(job_id="lost"),
@@ -144,7 +149,7 @@ def test_a_due_time_is_waited_for():
         job("r", JobState.RUNNING, due_at=NOW + 30),
         job("d", JobState.DOUBTFUL, due_at=NOW + 20),
         discards=(session("s", NOW + 40),),
-        loose=((1, NOW + 50),),
+        loose=(loose(1, NOW + 50),),
     )
     assert (asked.actions, asked.wake_at) == ((), NOW + 20)
     assert plan(job("q", JobState.QUEUED, due_at=NOW + 3)).wake_at == NOW + 3
@@ -155,7 +160,7 @@ def test_a_file_that_cannot_be_moved_backs_off():
     ended = job("j", JobState.FAILED, put_away=False, due_at=NOW + 10)
     assert (plan(ended).actions, plan(ended).wake_at) == ((), NOW + 10)
     assert plan(msgspec.structs.replace(ended, due_at=NOW)).actions == (PutAway(job_id="j"),)
-    assert plan(loose=((1, NOW - 1), (2, NOW + 1))).actions == (PutFileAway(file_id=1),)
+    assert plan(loose=(loose(1, NOW - 1), loose(2, NOW + 1))).actions == (PutFileAway(file_id=1),)
 
 
 def test_a_clock_that_jumped_back():
@@ -190,6 +195,7 @@ def test_a_folder_that_is_away_is_left_alone():
         job("q", JobState.QUEUED, claimed_at=None),
         job("e", JobState.DONE, put_away=False),
         job("r", JobState.RUNNING),
+        loose=(loose(1),),
         usable=False,
     )
     assert asked.actions == (Look(job_id="r"),)

@@ -122,7 +122,6 @@ def test_equals_of_two_groups_do_not_go_together():
     assert ids(plan(file(1, same="x", group="a"), file(2, same="x", group="b"))) == [(1,)]
 
 
-# shows a bug: the first of equals is chosen before it is asked whether it may go, so the other one waits for ever
 def test_a_file_that_rests_holds_up_no_equal():
     """While the elder of two equals cannot be moved, the younger one goes; the elder is then the twin."""
     asked = plan(file(1, age=40, same="x", due_at=NOW + 10), file(2, same="x"))

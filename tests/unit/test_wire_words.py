@@ -307,3 +307,11 @@ def test_the_owner_is_read_from_the_session():
     assert wire.owner(as_json(BARE)) == ("", "")
     with pytest.raises(wire.NotThat):
         wire.owner(b"[]")
+
+
+def test_an_upload_keeps_its_name_from_attempt_to_attempt():
+    """Only the marker in front differs, so that an earlier session's files can be told."""
+    name = wire.upload_name("notes-20261123-052311-7fka.1", 7, "/a/My-Notes.txt")
+    assert wire.renamed(name, "notes-20261123-052311-7fka.12") == wire.upload_name(
+        "notes-20261123-052311-7fka.12", 7, "/a/My-Notes.txt"
+    )

@@ -98,7 +98,8 @@ def explain(error: FinetunedError) -> None:
             click.echo(f"  {problem}", err=True)
     cause = error.__cause__
     while cause is not None:
-        click.echo(f"  because: {cause}", err=True)
+        words = cause.strerror if isinstance(cause, OSError) and cause.strerror else cause
+        click.echo(f"  because: {words}", err=True)
         cause = cause.__cause__
     if error.remedy:
         click.echo(f"  to do: {error.remedy}", err=True)

@@ -48,11 +48,16 @@ def requests_folder(ledger_path: str) -> str:
 def leave_request(ledger_path: str, request: Request, order: str) -> None:
     """Put a request where the daemon takes it; `order` sorts it among others. Raises OSError."""
     folder = requests_folder(ledger_path)
-    os.makedirs(folder, exist_ok=True)
+    if not os.path.isdir(folder):
+        os.makedirs(folder, exist_ok=True)
+        if os.geteuid() == 0:  # the daemon, whoever it is, must be able to take what lies there
+            owner = os.stat(os.path.dirname(folder))
+            os.chown(folder, owner.st_uid, owner.st_gid)
     name = f"{order}-{request.id}{SUFFIX}"
     part = os.path.join(folder, f".{name}.part")
     with open(part, "wb") as file:
         file.write(msgspec.json.encode(request))
+        os.fchmod(file.fileno(), 0o640)
         file.flush()
         os.fsync(file.fileno())
     os.rename(part, os.path.join(folder, name))

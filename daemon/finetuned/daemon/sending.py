@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from finetuned.daemon.house import House
 from finetuned.errors import (
     Busy,
@@ -27,7 +29,7 @@ from finetuned.helix.service import KnownRefusal, Order
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, Part, Session, SessionView
 from finetuned.verdict import Standing, complaint, judge, restart_helps, signs_of_life, standing
-from finetuned.wire import Refusal, upload_name
+from finetuned.wire import Refusal, renamed, upload_name
 
 #: how much earlier than our clock says a session may have been made by the server's: a day, should a clock have jumped
 SLACK: Final = 26 * 3600.0
@@ -133,7 +135,7 @@ class Sending:
         if session.session_id is None:
             return
         try:
-            await self._rescue_pairs(session.job_id, session.session_id)
+            await self._rescue_pairs(session, session.session_id)
             await house.service.delete(session.session_id)
         except ServerError as error:
             now = house.world.now()
@@ -313,9 +315,9 @@ class Sending:
         else:
             await house.write(house.ledger.sessions.failed, job, reason, cause="gone", now=now)
 
-    async def _rescue_pairs(self, job_id: str, session_id: str) -> None:
+    async def _rescue_pairs(self, session: Session, session_id: str) -> None:
         house = self._house
-        job = await house.write(house.ledger.jobs.get, job_id)
+        job = await house.write(house.ledger.jobs.get, session.job_id)
         if job is None:
             return
         try:
@@ -323,7 +325,11 @@ class Sending:
         except NotFound:
             return
         pairs = await house.service.pairs(view)
-        files = await house.write(house.ledger.jobs.files, job_id)
+        files = [
+            replace(file, upload_name=renamed(file.upload_name, session.marker))
+            for file in await house.write(house.ledger.jobs.files, session.job_id)
+            if file.upload_name
+        ]
         await house.write(house.ledger.sessions.keep_pairs, job, view, pairs, files, house.world.now())
 
     async def _packed(self, job_id: str) -> list[File]:

@@ -61,7 +61,8 @@ RULES: Final = (
     Rule(
         sentence="a job that trained has exactly one trained session",
         query="select j.id from jobs j where j.state in ('done', 'partial') and 1 != "
-        "(select count(*) from sessions s where s.job_id = j.id and s.state = 'trained')",
+        "(select count(*) from sessions s where s.job_id = j.id and s.session_id = j.session_id "
+        "and s.state = 'trained')",
     ),
     Rule(
         sentence="a done job's files all learned",
@@ -79,12 +80,12 @@ RULES: Final = (
     ),
     Rule(
         sentence="every state that is stored was told as an event",
-        query="select j.id from jobs j where j.state != (select e.became from events e where e.subject = 'job' "
+        query="select j.id from jobs j where j.state is not (select e.became from events e where e.subject = 'job' "
         "and e.subject_id = j.id order by e.id desc limit 1)",
     ),
     Rule(
         sentence="every file's state was told as an event",
-        query="select f.id from files f where f.state != (select e.became from events e where e.subject = 'file' "
+        query="select f.id from files f where f.state is not (select e.became from events e where e.subject = 'file' "
         "and e.subject_id = cast(f.id as text) order by e.id desc limit 1)",
     ),
     Rule(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from finetuned.ledger.rows import at, file_of, move_file, place, tell, update
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState
-from finetuned.model import Content, File, LooseFile, Signature, WaitingFile, iso
+from finetuned.model import Content, File, LooseFile, Signature, WaitingFile, iso, utf8_text
 
-#: the oldest so many waiting files are planned at a time: a round must stay short however long the queue is
+#: the oldest so many waiting files of a folder are planned at a time: a round must stay short however long its queue
 WINDOW = 2000
+#: what is known of a content that is to be read anew
+UNREAD: Final[dict[str, Any]] = {"sha256": None, "bytes": None, "sent_bytes": None}
 
 
 class FileBook:
@@ -31,7 +33,7 @@ class FileBook:
                     "insert into files (folder, path, path_b64, location, location_b64, state, "
                     '"group", size, mtime_ns, ctime_ns, inode, seen_at) '
                     "values (?, ?, ?, ?, ?, 'settling', ?, ?, ?, ?, ?, ?) returning *",
-                    (folder, text, b64, text, b64, group, *_columns(signature).values(), iso(now)),
+                    (folder, text, b64, text, b64, utf8_text(group), *_columns(signature).values(), iso(now)),
                 ).fetchone()
                 tell(db, now, "file", str(row["id"]), FileState.SETTLING, cause="appeared")
                 rows.append(row)
@@ -60,7 +62,7 @@ class FileBook:
     def unsettled(self, file: File, signature: Signature | None, reason: str, now: float) -> None:
         """A waiting file changed: it settles again."""
         with self._store.transaction() as db:
-            columns = _columns(signature) if signature else {}
+            columns = UNREAD | (_columns(signature) if signature else {})
             move_file(
                 db,
                 now,
@@ -179,6 +181,7 @@ class FileBook:
                 finished_at=None,
                 ready_at=None,
                 put_away=1,
+                **UNREAD,
             )
 
     def wanted_again(self, folder: str, sha256: str) -> None:
@@ -251,9 +254,10 @@ class FileBook:
         return [LooseFile(id=row["id"], folder=row["folder"], due_at=at(row["due_at"])) for row in rows]
 
     def waiting(self) -> list[WaitingFile]:
-        """The oldest waiting files, with what the plan must know of their content."""
+        """The oldest waiting files of each folder, with what the plan must know of their content."""
         with self._store.reading() as db:
-            rows = db.execute(_WAITING, (WINDOW,)).fetchall()
+            folders = [row[0] for row in db.execute("select distinct folder from files where state = 'waiting'")]
+            rows = [row for folder in folders for row in db.execute(_WAITING, (folder, WINDOW))]
         return [
             WaitingFile(
                 id=row["id"],
@@ -281,7 +285,8 @@ select w.id, w.folder, w."group", w.sha256, w.sent_bytes, w.ready_at, w.due_at,
     (select l.path from files l where l.folder = w.folder and l.sha256 = w.sha256 and l.state = 'learned' limit 1)
   end as learned_by,
   (select 1 from files p where p.folder = w.folder and p.sha256 = w.sha256 and p.state = 'packed' limit 1) as twin
-from files w where w.state = 'waiting' and w.sha256 is not null order by w.ready_at, w.id limit ?
+from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null
+order by w.ready_at, w.id limit ?
 """
 
 

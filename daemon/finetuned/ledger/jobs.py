@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from finetuned.ledger.files import UNREAD
 from finetuned.ledger.rows import end_session, file_of, job_of, move_file, move_job, place, tell, update
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState, JobState, SessionState
@@ -77,8 +78,8 @@ class JobBook:
         A wish is no change of state: it neither needs nor moves the version, so that no request under way gets lost.
         """
         with self._store.transaction() as db:
-            db.execute("update jobs set wish = ? where id = ?", (wish, job.id))
-            tell(db, now, "job", job.id, job.state, was=job.state, cause=wish, job_id=job.id)
+            row = db.execute("update jobs set wish = ? where id = ? returning state", (wish, job.id)).fetchone()
+            tell(db, now, "job", job.id, row["state"], was=row["state"], cause=wish, job_id=job.id)
 
     def cancelled(self, job: Job, reason: str, now: float) -> None:
         """Give the job up: its files failed, its session is to be removed from the server."""
@@ -213,5 +214,6 @@ def _leave(db: sqlite3.Connection, leaver: Left, now: float) -> None:
         reason=None if leaver.became is FileState.SETTLING else leaver.reason,
         due_at=None if leaver.due_at is None else iso(leaver.due_at),
         tries=leaver.file.tries + 1,
+        **(UNREAD if leaver.became is FileState.SETTLING else {}),
         finished_at=iso(now) if ended else None,
     )

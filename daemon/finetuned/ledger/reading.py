@@ -48,8 +48,13 @@ class Reader:
         missing = LedgerMissing(
             f"there is no ledger at {path} yet", remedy="start the daemon with `finetuned run`; it makes one"
         )
-        if not os.path.exists(path):
-            raise missing
+        try:
+            os.stat(path)
+        except PermissionError as error:
+            remedy = "ask as the user the daemon runs as, or join its group (finetuned)"
+            raise LedgerError(f"the ledger {path} may not be read by you", remedy=remedy) from error
+        except OSError:
+            raise missing from None
         try:
             db = _connect(path)
             version = db.execute("pragma user_version").fetchone()[0]
@@ -235,17 +240,26 @@ class Reader:
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    address = f"file:{quote(path)}?mode=ro"
+    address = f"file:{quote(os.fsencode(path))}?mode=ro"
     try:
-        db = sqlite3.connect(address, uri=True)
-        db.execute("select 1 from sqlite_master").fetchone()
+        db = _opened(address)
     except sqlite3.OperationalError:
         if os.path.exists(f"{path}-wal"):
             raise
-        db = sqlite3.connect(f"{address}&immutable=1", uri=True)
+        db = _opened(f"{address}&immutable=1")
     db.row_factory = sqlite3.Row
     db.execute("pragma busy_timeout = 5000")
     db.execute("pragma trusted_schema = off")
+    return db
+
+
+def _opened(address: str) -> sqlite3.Connection:
+    db = sqlite3.connect(address, uri=True)
+    try:
+        db.execute("select 1 from sqlite_master").fetchone()
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 

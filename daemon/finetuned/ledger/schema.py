@@ -218,6 +218,7 @@ OTHERS: Final = (
     "create index files_by_path on files (path)",
     "create index files_by_location on files (location)",
     "create index open_files on files (folder, state) where state in ('settling', 'waiting')",
+    "create index waiting_by_age on files (folder, ready_at, id) where state = 'waiting'",
     "create index files_to_put_away on files (id) where put_away = 0",
     "create index contents on files (folder, sha256) where state in ('learned', 'packed')",
     "create index open_jobs_first on jobs (created_at) where finished_at is null or put_away = 0",

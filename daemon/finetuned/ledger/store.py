@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Final
 
 from finetuned.errors import Held, LedgerError, LedgerNewer
@@ -133,7 +132,9 @@ def _check(db: sqlite3.Connection, path: str) -> None:
             f"the ledger {path} was written by a newer finetuned",
             remedy="install that version, or a newer one",
         )
-    if db.execute("pragma application_id").fetchone()[0] not in (0, APPLICATION_ID):
+    ours = db.execute("pragma application_id").fetchone()[0]
+    named = {row[0] for row in db.execute("select name from sqlite_master where type = 'table'")}
+    if ours not in (0, APPLICATION_ID) or (ours == 0 and named and "_sqlite_migrations" not in named):
         raise LedgerError(f"{path} is the database of another program", remedy="name another file in [ledger] path")
     said = db.execute("pragma quick_check(1)").fetchone()[0]
     if said != "ok":
@@ -149,7 +150,8 @@ def _migrate(db: sqlite3.Connection, path: str) -> None:
     from finetuned.ledger.migrations import migrations  # noqa: PLC0415
 
     if version > 0:
-        shutil.copyfile(path, f"{path}.v{version}.backup")
+        with closing(sqlite3.connect(f"{path}.v{version}.backup")) as copy:
+            db.backup(copy)  # with what a crash left in the journal
     migrations.apply(Database(db))
     db.execute(f"pragma application_id = {APPLICATION_ID}")
     db.execute(f"pragma user_version = {SCHEMA_VERSION}")

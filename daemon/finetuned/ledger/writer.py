@@ -9,6 +9,7 @@ import os
 import sqlite3
 from typing import Self
 
+from finetuned.errors import LedgerError
 from finetuned.ledger.files import FileBook
 from finetuned.ledger.house import HouseBook
 from finetuned.ledger.jobs import JobBook
@@ -35,7 +36,10 @@ class Ledger:
 
         Raises Held, LedgerNewer, LedgerError.
         """
-        os.makedirs(os.path.dirname(path) or ".", mode=0o750, exist_ok=True)
+        try:
+            os.makedirs(os.path.dirname(path) or ".", mode=0o750, exist_ok=True)
+        except OSError as error:
+            raise LedgerError(f"the folder of the ledger {path} cannot be made: {error.strerror}") from error
         lock = hold(path)
         try:
             db = connect(path)
