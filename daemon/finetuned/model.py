@@ -323,7 +323,7 @@ class LooseFile(Value, frozen=True):
 class ServerFacts(Value, frozen=True):
     """The server, as the plan sees it.
 
-    Nothing is sent, asked or removed while `paused_because` is set, or `reachable` (the last try's outcome) is not true.
+    Nothing is sent, asked or removed while `paused_because` is set, or `reachable` (the last try) is not true.
     """
 
     paused_because: str | None = None

@@ -2,6 +2,7 @@
 
 1. The sweep is the truth; a bell only makes it come sooner.
 2. A file is read once it has settled, at most `BATCH` in a round: a burst must not keep what is ready from being sent.
+   What a sweep found ready is read to its end before the next sweep; who changed in between settles again.
 3. A folder that is away has lost nothing: nothing in it is touched until it is back.
 """
 
@@ -29,7 +30,7 @@ class Intake:
     def __init__(self, house: House) -> None:
         self._house = house
         self._held: set[str] = set()
-        self._more: set[str] = set()
+        self._backlog: dict[str, list[Seen]] = {}
         self._odd: dict[str, str] = {}
         self.wake_in: float | None = None
 
@@ -51,7 +52,7 @@ class Intake:
             FolderFacts(
                 name=name,
                 usable=name in self._held,
-                more_to_come=name in self._more,
+                more_to_come=bool(self._backlog.get(name)),
                 flush_before=flushes.get(name),
             )
             for name in self._house.folders
@@ -85,6 +86,8 @@ class Intake:
 
     async def _take_in(self, folder: DropFolder) -> float | None:
         house = self._house
+        if self._backlog.get(folder.name):
+            return await self._drain(folder, None)
         seen = await house.write(folder.sweep, house.world.steady())
         if seen.appeared:
             await self._appeared(folder, seen.appeared)
@@ -92,18 +95,21 @@ class Intake:
             await self._changed(folder, seen.changed)
         if seen.vanished:
             await self._vanished(folder, seen.vanished)
-        await self._settled(folder, await house.write(_read_all, folder, seen.ready[:BATCH]))
-        self._more.discard(folder.name)
-        if len(seen.ready) > BATCH:
-            self._more.add(folder.name)
-            return 0.0
-        if seen.changed:  # they settle from now on
-            return min(folder.rules.settle, seen.wake_in if seen.wake_in is not None else folder.rules.settle)
-        return seen.wake_in
+        self._backlog[folder.name] = list(reversed(seen.ready))
+        settle = folder.rules.settle if seen.changed else None  # they settle from now on
+        return await self._drain(folder, min((w for w in (settle, seen.wake_in) if w is not None), default=None))
+
+    async def _drain(self, folder: DropFolder, wake_in: float | None) -> float | None:
+        """Read the next of what the last sweep found ready; seconds until there is more to do."""
+        backlog = self._backlog[folder.name]
+        batch = [backlog.pop() for _ in range(min(BATCH, len(backlog)))]
+        await self._settled(folder, await self._house.write(_read_all, folder, batch))
+        return 0.0 if backlog else wake_in
 
     async def _is_away(self, folder: DropFolder, why: FolderError) -> None:
         house = self._house
         self._held.discard(folder.name)
+        self._backlog.pop(folder.name, None)
         now = house.world.now()
         await house.write(house.ledger.house.folder_is, folder.name, folder.root, "away", now, detail=str(why))
 
@@ -191,6 +197,6 @@ def _read_all(folder: DropFolder, seen: Sequence[Seen]) -> list[Read]:
 
 def _read(folder: DropFolder, seen: Seen) -> Content | FileProblem:
     try:
-        return folder.read(seen.path)
+        return folder.read(seen.path, seen.signature)
     except FileProblem as error:
         return error

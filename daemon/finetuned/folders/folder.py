@@ -62,9 +62,12 @@ class DropFolder:
         """Look at the whole folder; `steady` is a clock in seconds that only goes forward. Raises Away."""
         return self._sweeper.sweep(steady)
 
-    def read(self, path: str) -> Content:
-        """What a file holds as it would be sent. Raises Unusable, Changed, Gone, Stuck, Away."""
-        return self._places.read(path)
+    def read(self, path: str, expected: Signature | None = None) -> Content:
+        """What a file holds as it would be sent; Changed if it is not the one that `expected` tells of.
+
+        Raises Unusable, Changed, Gone, Stuck, Away.
+        """
+        return self._places.read(path, expected)
 
     def open_text(self, location: str, content: Content, encoding: str | None = None) -> TextReader:
         """The bytes to send, for an upload; opened at the first read, which may raise Gone, Changed, Stuck, Away."""

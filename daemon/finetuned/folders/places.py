@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from finetuned.errors import FileProblem, Gone
+from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders.names import Names, Parts
 from finetuned.folders.text import content_of, signature_of
 from finetuned.folders.tree import Tree
@@ -87,11 +87,16 @@ class Places:
         with self.guard("read"):
             return tree.open(parts)
 
-    def read(self, path: str) -> Content:
-        """What `path` holds as it would be sent. Raises Gone, Changed, Unusable, Stuck, Away."""
+    def read(self, path: str, expected: Signature | None = None) -> Content:
+        """What `path` holds as it would be sent; Changed if it is not the file that `expected` tells of.
+
+        Raises Gone, Changed, Unusable, Stuck, Away.
+        """
         fd = self.open(path)
         try:
             with self.guard("read"):
+                if expected is not None and signature_of(os.fstat(fd)) != expected:
+                    raise Changed("it changed after it was seen")
                 return self.content(fd)
         finally:
             os.close(fd)
