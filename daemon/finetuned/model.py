@@ -131,7 +131,7 @@ class File(Value, frozen=True):
 class Job(Value, frozen=True):
     """One batch of files, one fine-tune.
 
-    `marker` tells its newest attempt apart from everything else on the server.
+    `marker` tells its newest attempt apart from everything else on the server; `url` is the server of its open session.
     """
 
     id: str
@@ -161,6 +161,7 @@ class Job(Value, frozen=True):
     unanswered: int = 0
     wish: str | None = None
     put_away: bool = True
+    url: str | None = None
 
     @property
     def marker(self) -> str:

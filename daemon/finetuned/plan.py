@@ -4,8 +4,8 @@
 2. What is under way (`Facts.busy`) is left alone; what is not due yet sets `wake_at`.
 3. While the server cannot be used, or it is not known yet whether it can, nothing is sent, asked or removed there but
    one probe; everything on disk goes on.
-4. Sending comes before sealing, and while a slot is free no more is sealed than can be sent: the next request must
-   never wait behind a thousand renames.
+4. Sending comes before work on the disk, and a round of that is short; while a slot is free and nothing waits for it,
+   no more is sealed than can be sent: the next request must never wait behind a thousand renames.
 5. A due time further ahead than the longest wait of its kind is due now: the clock jumped back.
 """
 
@@ -21,6 +21,8 @@ from finetuned.settings import FolderSettings, Settings
 
 #: how many jobs one round seals when no slot is free
 SEALS_A_ROUND: Final = 16
+#: how much of each kind of work on the disk one round does
+DISK_ACTIONS_A_ROUND: Final = 64
 #: the longest back-off for work on the disk
 LONGEST_DISK_WAIT: Final = 60.0
 
@@ -158,15 +160,24 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     """What to do now, and when to look again."""
     waker = _Waker(now)
     unsent = sum(1 for j in facts.jobs if j.state is JobState.QUEUED and j.id not in facts.busy)
-    in_flight = sum(1 for j in facts.jobs if j.state in JOB_IN_FLIGHT or j.id in facts.busy)
+    in_flight = sum(1 for j in facts.jobs if (j.state in JOB_IN_FLIGHT and is_here(j, rules)) or j.id in facts.busy)
     free = rules.helix.max_in_flight - in_flight
     actions = [
         *_in_the_ledger(facts),
         *_on_the_wire(facts, free, waker, rules),
-        *_on_the_disk(facts, waker),
-        *_sealing(facts, max(0, free - unsent), waker, rules),
+        *_some(_on_the_disk(facts, waker), waker),
+        *_some(_sealing(facts, max(0, free - unsent), waker, rules), waker),
     ]
     return Plan(actions=tuple(actions), wake_at=waker.wake_at)
+
+
+def _some(actions: Iterator[Action], waker: _Waker) -> Iterator[Action]:
+    """As many as one round may take; the next follows at once."""
+    for number, action in enumerate(actions):
+        if number == DISK_ACTIONS_A_ROUND:
+            waker.again()
+            return
+        yield action
 
 
 def _in_the_ledger(facts: Facts) -> Iterator[Action]:
@@ -193,12 +204,16 @@ def _on_the_wire(facts: Facts, free: int, waker: _Waker, rules: Settings) -> Ite
             free -= isinstance(call, Submit)
             yield call
     for session in facts.discards:
+        if session.url != rules.helix.url:
+            continue
         if session_key(session) not in facts.busy and waker.due(session.due_at, rules.helix.longest_pause):
             yield Discard(session=session)
 
 
 def _call_for(job: Job, waker: _Waker, rules: Settings, *, may_send: bool) -> Action | None:
     """What to ask the server about the job now, if anything."""
+    if not is_here(job, rules):
+        return None
     match job.state:
         case JobState.DOUBTFUL if waker.due(job.due_at, _longest_doubt(rules)):
             return Search(job_id=job.id)
@@ -209,8 +224,13 @@ def _call_for(job: Job, waker: _Waker, rules: Settings, *, may_send: bool) -> Ac
     return None
 
 
+def is_here(job: Job, rules: Settings) -> bool:
+    """Whether the job's session, if it has one, is on the server that is configured; others wait for theirs."""
+    return job.url is None or job.url == rules.helix.url
+
+
 def _longest_doubt(rules: Settings) -> float:
-    return max(rules.submit.lost_answer_settle, rules.helix.longest_pause)
+    return max(rules.submit.lost_answer_settle, rules.helix.longest_pause, rules.poll.slowest)
 
 
 def _on_the_disk(facts: Facts, waker: _Waker) -> Iterator[Action]:

@@ -9,7 +9,8 @@ import anyio
 import httpx
 import pytest
 
-from finetuned.sandbox import Faults
+from finetuned.daemon.asking import Request, leave_request
+from finetuned.sandbox import Faults, Pace
 from support.place import Place
 
 APlace = Callable[..., Place]
@@ -292,3 +293,112 @@ async def test_a_clock_that_jumps_stops_nothing(a_place: APlace) -> None:
             await place.until(lambda: place.states().get("a.txt") == "learned", within=300)
 
         await place.run(until_idle=False, script=script)
+
+
+async def test_a_session_that_is_always_gone_fails_the_job_in_the_end(a_place: APlace) -> None:
+    """`attempts` bounds what a job may cost."""
+    place = a_place(folder=[{"linger": "0s"}], submit={"attempts": 2, "lost_answer_settle": "5s"})
+    place.network.before = lambda request: (
+        httpx.Response(500, text="not found\n", request=request)
+        if request.method == "GET" and request.url.path != SESSIONS
+        else None
+    )
+    place.drop("a.txt")
+    assert (await place.run()).failed
+    job = place.jobs()[0]
+    assert (job["state"], job["attempt"], len(place.network.sent())) == ("failed", 2, 2)
+    assert "gone from the server" in job["reason"]
+
+
+@pytest.mark.parametrize(
+    "text", ["you have reached the maximum number of concurrent finetuning sessions", "unexpected EOF"]
+)
+async def test_a_refusal_for_now_costs_nothing(a_place: APlace, text: str) -> None:
+    """Too many at a time, or a form that arrived in part: it is sent again later, as the same attempt."""
+    place = a_place()
+    place.drop("a.txt")
+    refused = []
+
+    def refuse(request: httpx.Request) -> httpx.Response | None:
+        if is_send(request) and len(refused) < 3:
+            refused.append(request)
+            return httpx.Response(500, text=text, request=request)
+        return None
+
+    place.network.before = refuse
+    await place.run()
+    assert place.states() == {"a.txt": "learned"}
+    assert (len(refused), place.jobs()[0]["attempt"], place.sessions_on_server()) == (3, 1, 1)
+
+
+async def test_a_session_we_may_not_see_is_looked_at_later(a_place: APlace) -> None:
+    """403 speaks of that session only: others go on, and so does it once we may."""
+    place = a_place(folder=[{"linger": "0s"}])
+    denied = []
+
+    def deny(request: httpx.Request) -> httpx.Response | None:
+        if request.method == "GET" and request.url.path != SESSIONS and len(denied) < 3:
+            denied.append(request)
+            return httpx.Response(403, text="not yours", request=request)
+        return None
+
+    place.network.before = deny
+    place.drop("a.txt")
+    await place.run()
+    assert place.states() == {"a.txt": "learned"}
+    with place.reader() as reader:
+        assert any("not yours" in (event["detail"] or "") for event in reader.events())
+
+
+async def test_a_session_that_cannot_be_removed_now_is_removed_later(a_place: APlace) -> None:
+    """What was given up does not hold a slot for ever."""
+    place = a_place(folder=[{"linger": "0s"}])
+    failed = []
+
+    def fail(request: httpx.Request) -> httpx.Response | None:
+        if request.method == "DELETE" and len(failed) < 2:
+            failed.append(request)
+            return httpx.Response(500, text="boom", request=request)
+        return None
+
+    place.network.before = fail
+
+    async def script() -> None:
+        place.drop("a.txt")
+        await place.until(lambda: bool(place.jobs()) and place.jobs()[0]["state"] == "running")
+        leave_request(place.ledger_path, Request(id="c", verb="cancel", job=place.jobs()[0]["id"]), "1")
+        await place.until(lambda: place.sessions_on_server() == 0, within=900)
+
+    await place.run(until_idle=False, script=script)
+    assert len(failed) == 2
+
+
+async def test_two_sessions_of_one_job_leave_one(a_place: APlace) -> None:
+    """A send that seemed lost arrived twice: one session is adopted, the twin is recorded and removed."""
+    place = a_place(pace=Pace(train=600.0))
+    place.drop("a.txt")
+    bodies: list[tuple[bytes, httpx.Headers]] = []
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=place.app)) as http:
+
+        def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+            if is_send(request) and not bodies:
+                bodies.append((place.network.bodies[-1], request.headers))
+                raise httpx.ReadError("connection reset", request=request)
+            return response
+
+        place.network.after = lose
+
+        async def script() -> None:
+            await place.until(lambda: bool(bodies))
+            body, headers = bodies[0]
+            again = await http.post(f"http://helix.test{SESSIONS}", content=body, headers=headers)
+            assert again.status_code == 200
+            assert place.sessions_on_server() == 2
+            await place.until(lambda: place.states() == {"a.txt": "learned"})
+            await place.until(lambda: place.sessions_on_server() == 1)
+
+        await place.run(until_idle=False, script=script)
+    with place.reader() as reader:
+        job = reader.job(place.jobs()[0]["id"])
+    assert job is not None
+    assert sorted(session["state"] for session in job["sessions"]) == ["trained", "twin"]

@@ -29,6 +29,7 @@ def measure(options: Options) -> Iterator[Row]:
                 ready = pile.drop_many(place.notes, options.files) + SETTLE
                 wait_for(lambda p=place: p.ask(CLAIMED) == options.files, "claim of all", every=0.1)
                 took = time.monotonic() - ready
+                wait_for(lambda h=helix: h.jobs, "request")
                 first = helix.jobs[0].began - ready
             say(f"{what}: all claimed after {took:.1f} s; first request after {first:.3f} s")
             yield Row(

@@ -38,7 +38,8 @@ def main() -> int:
     if unknown := set(chosen.name) - set(BENCHMARKS):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     options = Options(runs=chosen.runs, seconds=chosen.seconds, files=chosen.files, directory=chosen.directory)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background job starts deaf to it
+        signal.signal(number, signal.default_int_handler)
     try:
         print(HEADER, flush=True)
         for name in chosen.name or BENCHMARKS:

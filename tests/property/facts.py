@@ -109,7 +109,7 @@ def _session(number: int) -> st.SearchStrategy[Session]:
         attempt=st.just(1),
         marker=st.just("job-x.1"),
         state=st.just(SessionState.ENDED),
-        url=st.just("http://helix.test"),
+        url=st.just(HelixSettings().url),
         dialect=st.just("form"),
         intent_at=st.just(NOW - 100),
         session_id=st.just(f"s{number}"),

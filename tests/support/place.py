@@ -25,11 +25,29 @@ URL = "http://helix.test"
 Intercept = Callable[[httpx.Request], None]
 
 
+class Copied(httpx.AsyncByteStream):
+    """A request's body, copied while it passes."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, bodies: list[bytes]) -> None:
+        self._stream = stream
+        self._bodies = bodies
+        self._place = len(bodies) - 1
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            self._bodies[self._place] += chunk
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 class Network(httpx.AsyncBaseTransport):
     """The way to the sandbox: counts what passes, and lets a test cut in before or after a request."""
 
     def __init__(self, app: Any, world: StillWorld) -> None:
         self.requests: list[tuple[float, str, str]] = []
+        self.bodies: list[bytes] = []
         self.before: Callable[[httpx.Request], Any] = lambda _: None
         self.after: Callable[[httpx.Request, httpx.Response], Any] = lambda _, response: response
         self._inner = httpx.ASGITransport(app=app)
@@ -42,6 +60,9 @@ class Network(httpx.AsyncBaseTransport):
             async for _ in request.stream:  # the whole request arrived, only the answer is another
                 pass
             return instead
+        self.bodies.append(b"")
+        if isinstance(request.stream, httpx.AsyncByteStream):
+            request.stream = Copied(request.stream, self.bodies)
         response = await self._inner.handle_async_request(request)
         return self.after(request, response)
 

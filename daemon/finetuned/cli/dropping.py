@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: how long a daemon may be gone (it is being restarted, say) before nothing is waited for any more, in seconds
 GONE_FOR: Final = 10.0
+#: how long one is waited for that has just been started, in seconds
+START_SECONDS: Final = 4.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 1.0
 _GOOD: Final = frozenset({"learned", "duplicate"})
@@ -132,6 +134,19 @@ def _say_what_it_waits_for(folder: DropFolder, path: str) -> None:
         say(f"{harmless(path)}: {harmless(why)}")
 
 
+async def _daemon_comes(runs: Callable[[], bool]) -> bool:
+    """Whether a daemon runs, or starts within a few seconds: `run &` and `drop --wait` are often typed together."""
+    from finetuned.world import Bell, RealWorld
+
+    world, bell = RealWorld(), Bell()
+    until = world.steady() + START_SECONDS
+    while not runs():
+        if world.steady() >= until:
+            return False
+        await world.wait(bell, 0.1)
+    return True
+
+
 def _wait(settings: Settings, folder: str, paths: list[str], begun: float) -> bool:
     """Wait until the files are at their end; whether all of them are learned. Raises FinetunedError: no daemon."""
     import anyio
@@ -140,7 +155,7 @@ def _wait(settings: Settings, folder: str, paths: list[str], begun: float) -> bo
     from finetuned.world import RealWorld
 
     ledger_path = place.ledger_path(settings)
-    if not is_held(ledger_path):
+    if not anyio.run(_daemon_comes, lambda: is_held(ledger_path)):
         raise FinetunedError(
             "no daemon runs, so there is nothing to wait for: the files lie in the folder all the same",
             remedy="start it with `finetuned run`",

@@ -74,6 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         code: Any = cli.main(args=words, prog_name="finetuned", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Abort:
         code = 128 + signal.SIGINT
     except click.ClickException as error:
@@ -87,6 +88,12 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
+    except OSError as error:
+        if "--debug" in words:
+            raise
+        explain(FinetunedError(f"{error.filename or 'the output'}: {error.strerror}"))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 

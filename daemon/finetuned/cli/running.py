@@ -30,6 +30,7 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
     configure_logs(settings)
     outcome = run_daemon(settings, until_idle=until_idle)
     if until_idle and outcome.unusable:
+        click.echo("finetuned: work is left, but the server cannot be used; `finetuned status` tells why", err=True)
         ctx.exit(69)
     if until_idle and outcome.failed:
         ctx.exit(1)

@@ -133,6 +133,8 @@ def span(seconds: float | None) -> str:
     """A length of time in words: `3m 20s`."""
     if seconds is None:
         return ""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
     whole = int(seconds)
     if whole < 60:
         return f"{whole}s"

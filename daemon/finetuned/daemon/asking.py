@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -66,9 +67,10 @@ def leave_request(ledger_path: str, request: Request, order: str) -> None:
 class Asking:
     """Takes requests and carries them out."""
 
-    def __init__(self, house: House, swept: Callable[[], None]) -> None:
+    def __init__(self, house: House, look_again: Callable[[], None]) -> None:
         self._house = house
-        self._look_again = swept
+        self._look_again = look_again
+        self._gave_back = False
         self._folder = requests_folder(house.ledger.path)
 
     def open(self) -> None:
@@ -81,19 +83,24 @@ class Asking:
         """Carry out every request that lies there."""
         for name in await self._house.write(self._names):
             await self._house.write(self._take, os.path.join(self._folder, name))
+        if self._gave_back:
+            self._gave_back = False
+            self._look_again()
 
     def _names(self) -> list[str]:
         try:
-            return sorted(name for name in os.listdir(self._folder) if name.endswith(SUFFIX) and name[0] != ".")
+            with os.scandir(self._folder) as entries:
+                names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         except FileNotFoundError:
             self.open()
             return []
+        return sorted(name for name in names if name.endswith(SUFFIX) and name[0] != ".")
 
     def _take(self, path: str) -> None:
         house = self._house
         fallback = os.path.basename(path).removesuffix(SUFFIX).rpartition("-")[2]
         try:
-            with open(path, "rb") as file:
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                 request = msgspec.json.decode(file.read(1024 * 1024), type=Request)
         except (OSError, msgspec.MsgspecError, ValueError) as error:
             request = Request(id=fallback, verb="unknown")
@@ -103,7 +110,8 @@ class Asking:
         done, words = answer
         if not house.ledger.house.is_answered(request.id):
             house.ledger.house.answered(request.id, verb=request.verb, done=done, words=words, now=house.world.now())
-        os.unlink(path)
+        with suppress(FileNotFoundError):  # whoever asked took it back
+            os.unlink(path)
 
     def _answer(self, request: Request) -> tuple[bool, str]:
         if self._house.ledger.house.is_answered(request.id):
@@ -152,7 +160,10 @@ class Asking:
             return self._retry_job(self._job(request.job))
         if request.path is None:
             raise Denied("the request names neither a job nor a path")
-        path = path_of(request.path, request.path_b64)
+        try:
+            path = path_of(request.path, request.path_b64)
+        except ValueError as error:
+            raise Denied("the request's path_b64 is no base 64") from error
         files = self._house.ledger.files.at_place(path)
         if not files:
             raise Denied(f"nothing is known of {shown(path)}", remedy="see `finetuned why` on it")
@@ -209,7 +220,7 @@ class Asking:
         self._house.ledger.files.dropped_again(file, location, now)
         if file.signature is not None:
             folder.remember(location, file.signature, settled=False)
-        self._look_again()
+        self._gave_back = True
         return f"{shown(location)} is looked at anew"
 
     def _job(self, job_id: str | None) -> Job:

@@ -38,16 +38,36 @@ class House:
 
     def back_off(self, tries: int, longest: float) -> float:
         """Seconds until the next try: full jitter below a bound that doubles, half a second at least."""
-        return max(0.5, self.world.chance() * min(longest, 2.0 ** min(tries, 30)))
+        bound = min(longest, 2.0 ** min(tries, 30))
+        return max(min(0.5, bound), self.world.chance() * bound)
 
-    async def server_failed(self, error: ServerError, *, after: float | None = None) -> None:
+    async def server_failed(self, error: ServerError) -> None:
         """The server cannot be used: pause everything that needs it, and set the time of the next try."""
         url = self.settings.helix.url
         now = self.world.now()
         facts = await self.write(self.ledger.house.server, url)
-        wait = self.back_off(facts.tries + 1, self.settings.helix.longest_pause) if after is None else after
-        wait = min(wait, self.settings.helix.longest_pause)
+        longest = self.settings.helix.longest_pause
+        wait = min(error.after, longest) if isinstance(error, Busy) else self.back_off(facts.tries + 1, longest)
         reachable = isinstance(error, KeyRefused | Busy)
         await self.write(
             self.ledger.house.server_paused, url, str(error), next_try_at=now + wait, reachable=reachable, now=now
         )
+
+    async def server_usable(self) -> None:
+        """The server answered as it should."""
+        url = self.settings.helix.url
+        await self.write(self.ledger.house.server_usable, url, self.service.dialect, self.world.now())
+
+    async def look_later(self, job_id: str, words: str | None) -> None:
+        """What was due for the job could not be done: `words` say why if it is the job's own matter."""
+        job = await self.write(self.ledger.jobs.get, job_id)
+        if job is not None:
+            slowest = self.settings.poll.slowest
+            now = self.world.now()
+            due_at = now + (self.back_off(job.tries + 1, slowest) if words is None else slowest)
+            await self.write(self.ledger.jobs.try_later, job, due_at, words, now)
+
+    async def unreachable(self, job_id: str, error: ServerError) -> None:
+        """The server pauses, and the job steps back: if only its own session is ill, others go first."""
+        await self.look_later(job_id, None)
+        await self.server_failed(error)

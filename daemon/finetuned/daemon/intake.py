@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from finetuned.daemon.house import House
-from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Unusable
+from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Held, Unusable
 from finetuned.folders import DropFolder, Seen
 from finetuned.lifecycle import FileState
-from finetuned.model import Content, File, FolderFacts, Signature
+from finetuned.model import PROCESSING, RESERVED, Content, File, FolderFacts, Signature
 from finetuned.plan import LONGEST_DISK_WAIT
 
 #: how many files one round reads
@@ -62,32 +62,46 @@ class Intake:
         house = self._house
         try:
             await house.write(folder.hold)
+            await self._check_it_is_ours(folder)
         except FolderError as error:
+            folder.close()
             await self._is_away(folder, error)
             return False
         left = await house.write(house.ledger.files.left_in_place, folder.name)
         for file in [*left, *await house.write(house.ledger.files.open, folder.name)]:
-            if file.signature is not None:
-                folder.remember(file.path, file.signature, settled=file.state is not FileState.SETTLING)
+            if file.signature is not None and file.location is not None and _is_swept(folder, file.location):
+                folder.remember(file.location, file.signature, settled=file.state is not FileState.SETTLING)
         await house.write(house.ledger.house.folder_is, folder.name, folder.root, "watched", house.world.now())
         self._held.add(folder.name)
         return True
 
+    async def _check_it_is_ours(self, folder: DropFolder) -> None:
+        """Raise Away where files of jobs under way should lie claimed and none does: something is not mounted."""
+        house = self._house
+        expected = await house.write(house.ledger.jobs.claimed_in, folder.name, folder.root)
+        there = {job_id for job_id, _ in await house.write(folder.processing)} if expected else set()
+        if expected and not there & expected:
+            example = f"{folder.root}/{PROCESSING}/{min(expected)}"
+            raise Away(
+                f"another folder lies at {folder.root}: none of {len(expected)} jobs under way has its files there; "
+                f"is it mounted? (if they are gone for good: mkdir -p {example})"
+            )
+
     async def _sweep(self, folder: DropFolder) -> float | None:
         house = self._house
-        if folder.name not in self._held and not await self._hold(folder):
-            return None
         try:
+            if folder.name not in self._held and not await self._hold(folder):
+                return None
             await house.write(folder.check)
             return await self._take_in(folder)
-        except Away as error:
+        except (Away, Held) as error:  # held by another finetuned: not ours to touch, as if it were away
             await self._is_away(folder, error)
             return None
 
     async def _take_in(self, folder: DropFolder) -> float | None:
         house = self._house
         if self._backlog.get(folder.name):
-            return await self._drain(folder, None)
+            return await self._drain(folder, 0.0)  # and then a sweep: much may have settled meanwhile
         seen = await house.write(folder.sweep, house.world.steady())
         if seen.appeared:
             await self._appeared(folder, seen.appeared)
@@ -106,7 +120,7 @@ class Intake:
         await self._settled(folder, await self._house.write(_read_all, folder, batch))
         return 0.0 if backlog else wake_in
 
-    async def _is_away(self, folder: DropFolder, why: FolderError) -> None:
+    async def _is_away(self, folder: DropFolder, why: FinetunedError) -> None:
         house = self._house
         self._held.discard(folder.name)
         self._backlog.pop(folder.name, None)
@@ -189,6 +203,12 @@ class Intake:
             else:
                 await house.write(house.ledger.files.readable, file, content, now)
         return min(waits, default=None)
+
+
+def _is_swept(folder: DropFolder, location: str) -> bool:
+    """Whether a sweep would meet the file: it lies in the folder, and in none of our own in there."""
+    root = folder.root.rstrip("/") + "/"
+    return location.startswith(root) and location.removeprefix(root).split("/", 1)[0] not in RESERVED
 
 
 def _read_all(folder: DropFolder, seen: Sequence[Seen]) -> list[Read]:

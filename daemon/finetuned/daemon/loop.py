@@ -12,6 +12,7 @@ from finetuned import logs
 from finetuned.daemon.asking import Asking
 from finetuned.daemon.house import House
 from finetuned.daemon.intake import Intake
+from finetuned.daemon.looking import Looking
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.packing import Packing
 from finetuned.daemon.sending import Sending
@@ -36,12 +37,16 @@ from finetuned.plan import (
     Search,
     SkipDuplicate,
     Submit,
+    is_here,
     make_plan,
     session_key,
 )
 
 #: how long an upload under way may go on after the daemon was told to stop, in seconds
 GRACE: Final = 8.0
+
+#: how often a run until idle waits for a session to be removed that the server does not let go
+PATIENT_TRIES: Final = 3
 
 Task = Callable[[], Coroutine[Any, Any, None]]
 Watcher = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
@@ -77,6 +82,7 @@ class Daemon:
         self._intake = Intake(house)
         self._packing = Packing(house)
         self._sending = Sending(house)
+        self._looking = Looking(house)
         self._asking = Asking(house, self.look_again)
         self._telling = Telling(house)
         self._busy: set[str] = set()
@@ -108,7 +114,7 @@ class Daemon:
         self._notifier.ready()
         idle = await self._with_tasks(watchers)
         await house.write(house.ledger.house.stopped, pid=self._pid, now=house.world.now())
-        self._telling.tell()
+        await house.write(self._telling.tell)
         failed = await house.write(house.ledger.jobs.failed_since, started_at)
         return Outcome(failed=failed, unusable=idle == "server")
 
@@ -134,7 +140,7 @@ class Daemon:
         while not self._stopping:
             house.bell.hush()
             facts, plan, wait = await self._round()
-            self._telling.tell()
+            await house.write(self._telling.tell)
             self._notifier.status(self._telling.summary(facts))
             if self._until_idle and not plan.actions and (idle := await self._idle(facts)):
                 return idle
@@ -165,6 +171,7 @@ class Daemon:
     async def _facts(self) -> Facts:
         house = self._house
         ledger = house.ledger
+        busy = frozenset(self._busy)  # first: what ends while the rest is read must not look idle with old facts
         return Facts(
             waiting=tuple(await house.write(ledger.files.waiting)),
             jobs=tuple(await house.write(ledger.jobs.open)),
@@ -172,7 +179,7 @@ class Daemon:
             discards=tuple(await house.write(ledger.sessions.to_discard)),
             folders=await self._intake.facts(),
             server=await house.write(ledger.house.server, house.settings.helix.url),
-            busy=frozenset(self._busy),
+            busy=busy,
             hurry=self._until_idle,
         )
 
@@ -183,11 +190,11 @@ class Daemon:
             case Search(job_id=job_id):
                 self._begin(job_id, lambda: self._sending.search(job_id))
             case Look(job_id=job_id):
-                self._begin(job_id, lambda: self._sending.look(job_id))
+                self._begin(job_id, lambda: self._looking.look(job_id))
             case Discard(session=session):
-                self._begin(session_key(session), lambda: self._sending.discard(session))
+                self._begin(session_key(session), lambda: self._looking.discard(session))
             case Probe():
-                self._begin(PROBE, self._sending.probe)
+                self._begin(PROBE, self._looking.probe)
             case _:
                 await self._act_here(action)
 
@@ -237,13 +244,15 @@ class Daemon:
         """Whether nothing is left to do (`idle`), or only what the server keeps from being done (`server`)."""
         house = self._house
         usable = {folder.name for folder in facts.folders if folder.usable}
-        here = [job for job in facts.jobs if job.folder in usable or job.state in JOB_IN_FLIGHT]
+        there = [job for job in facts.jobs if is_here(job, house.settings)]
+        here = [job for job in there if job.folder in usable or job.state in JOB_IN_FLIGHT]
+        discards = [session for session in facts.discards if session.tries < PATIENT_TRIES]
         unfinished = [job for job in here if job.state not in JOB_ENDS and job.state is not JobState.REVIEW]
         waiting = [file for file in facts.waiting if file.due_at is None and file.folder in usable]
         coming = self._intake.wake_in is not None or bool(self._busy)
         if coming or any(job.tries == 0 for job in here if job.state in JOB_ENDS):
             return ""
-        if not unfinished and not waiting and not facts.discards:
+        if not unfinished and not waiting and not discards:
             return "idle"
         paused = facts.server.paused_because is not None and facts.server.tries > 1  # it failed, and failed again
         now = house.world.now()

@@ -8,12 +8,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 from finetuned.daemon.house import House
-from finetuned.errors import Changed, FileProblem, FolderError, Gone, Stuck
+from finetuned.errors import Changed, FileProblem, FolderError, Gone
 from finetuned.folders import DropFolder
 from finetuned.ledger import Left, Reader
 from finetuned.lifecycle import FileState, JobState
@@ -51,7 +52,7 @@ class Packing:
         folder = house.folders[job.folder]
         for leaver in left:
             if leaver.location is None:
-                folder.forget(leaver.file.path)
+                folder.forget(leaver.file.location or leaver.file.path)
             elif leaver.became is FileState.SETTLING and leaver.file.signature:
                 folder.remember(leaver.location, leaver.file.signature, settled=False)
 
@@ -59,7 +60,7 @@ class Packing:
         folder = self._house.folders[job.folder]
         laid: list[tuple[File, str]] = []
         left: list[Left] = []
-        with suppress(Stuck):  # the same trouble meets the files, and each of them gets the reason
+        with suppress(FileProblem):  # the same trouble meets the files, and each of them gets the reason
             folder.write_claim_note(job.id, self._job_json(job.id))
         for file in self._house.ledger.jobs.files(job.id):
             if file.state is not FileState.PACKED or file.location is None or file.content is None:
@@ -77,10 +78,13 @@ class Packing:
         if isinstance(why, Gone) or file.location is None:
             return Left(file=file, became=FileState.VANISHED, reason=reason, location=None)
         if isinstance(why, Changed):
-            location = file.location
-            if location != file.path:
-                location = folder.give_back(location, file.path)
-            return Left(file=file, became=FileState.SETTLING, reason=reason, location=location)
+            try:
+                location = file.location
+                if location != file.path:
+                    location = folder.give_back(location, file.path)
+                return Left(file=file, became=FileState.SETTLING, reason=reason, location=location)
+            except FileProblem as error:
+                reason = f"{reason}, and it cannot be given back: {error}"
         due_at = house.world.now() + house.back_off(file.tries + 2, LONGEST_DISK_WAIT)
         return Left(file=file, became=FileState.WAITING, reason=reason, location=file.location, due_at=due_at)
 
@@ -180,8 +184,8 @@ def _why(file: File) -> str | None:
         lines.append(f"Job: {file.job_id} (all about it: finetuned job {file.job_id})")
         lines.append(f"Try again: finetuned retry {file.job_id}")
     else:
-        lines.append("Try again: mend the file and drop it again, or, after a change of the configuration,")
-        lines.append("           finetuned retry on this file")
+        lines.append("Try again: mend this file, or the configuration, and then")
+        lines.append(f"           finetuned retry {shlex.quote(name)}")
     return "\n".join(lines) + "\n"
 
 

@@ -1,9 +1,9 @@
-"""Jobs on the wire: sent, looked for, looked at, collected, discarded.
+"""Jobs on the way to the server: sent, or looked for where an answer was lost.
 
 1. The intent is in the ledger before the request, the outcome after it; what lies between is `doubtful` after a crash.
 2. A job that another process may have sent is looked for before it is sent.
-3. `Unreachable` pauses the server and costs nothing; `ReplyLost` makes the job doubtful; `Refused` is final for what
-   was asked.
+3. `Unreachable` pauses the server and costs nothing; `ReplyLost` makes the job doubtful; `Refused` is final, unless it
+   says no only for now.
 """
 
 from __future__ import annotations
@@ -11,15 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from msgspec.structs import replace
-
 from finetuned.daemon.house import House
 from finetuned.errors import (
-    Busy,
     Changed,
     FileProblem,
     FolderError,
-    NotFound,
     Refused,
     ReplyLost,
     ServerError,
@@ -27,38 +23,37 @@ from finetuned.errors import (
 )
 from finetuned.helix.service import KnownRefusal, Order
 from finetuned.lifecycle import FileState, JobState
-from finetuned.model import File, Job, Part, Session, SessionView
-from finetuned.verdict import Standing, complaint, judge, restart_helps, signs_of_life, standing
-from finetuned.wire import Refusal, renamed, upload_name
+from finetuned.model import File, Job, Part, SessionView
+from finetuned.verdict import Standing, standing
+from finetuned.wire import Refusal, upload_name
 
 #: how much earlier than our clock says a session may have been made by the server's: a day, should a clock have jumped
 SLACK: Final = 26 * 3600.0
 #: sends that were answered with a server error and left no session, before a job is given up
 UNANSWERED: Final = 3
-#: looks that did not find a session, before it counts as gone
-MISSES: Final = 3
+#: which of several sessions of a job is kept
+_RANK: Final = {Standing.TRAINED: 0, Standing.RUNNING: 1, Standing.RESTING: 2, Standing.BROKEN: 3}
 #: refusals of a whole job that say nothing against it
 _PASSING: Final = frozenset({Refusal.TOO_MANY, Refusal.CUT})
 
 
 class Sending:
-    """What the plan wants done on the wire."""
+    """Brings jobs to the server, each once."""
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._signs: dict[str, tuple[object, ...]] = {}
+        self._doubts: dict[str, float] = {}
 
     async def submit(self, job_id: str) -> None:
         """Send the job: intent first, then, if it may have been sent before, a search, then the request."""
         house = self._house
         job = await house.write(house.ledger.jobs.get, job_id)
-        if job is None or job.state is not JobState.QUEUED:
+        if job is None or job.state is not JobState.QUEUED or job.claimed_at is None:
             return
         job, files = await self._intend(job)
+        if job.id not in house.own and not await self._surely_unsent(job):
+            return
         try:
-            if job.id not in house.own and await self._adopt_found(job, cause="found"):
-                return
-            house.own.add(job.id)
             view = await house.service.submit(self._order(job, files), told=self._progress(job))
         except (FileProblem, FolderError) as error:
             again = isinstance(error, Changed)
@@ -66,12 +61,25 @@ class Sending:
         except Refused as error:
             await self._refused(job, error)
         except Unreachable as error:
-            await self._unsent(job, str(error), cause="unreachable")
-            await self._paused(error)
+            await self._unsent(job, str(error), cause="unreachable", wait=True)
+            await self._house.server_failed(error)
         except ReplyLost as error:
             await self._lost(job, error)
         else:
             await self._adopt(job, view, cause="submitted")
+
+    async def _surely_unsent(self, job: Job) -> bool:
+        """Whether the server has no session of a job that another process may have sent; one it has is adopted."""
+        try:
+            if await self._adopt_found(job, cause="found"):
+                return False
+        except ServerError as error:
+            await self._unsent(job, f"it could not be searched for: {error}", cause="unsearched", wait=True)
+            if isinstance(error, Unreachable):
+                await self._house.server_failed(error)
+            return False
+        self._house.own.add(job.id)
+        return True
 
     async def doubt(self, job_id: str) -> None:
         """Nobody sends this job any more: whether the server has it is to be found out."""
@@ -86,14 +94,20 @@ class Sending:
         job = await house.write(house.ledger.jobs.get, job_id)
         if job is None or job.state is not JobState.DOUBTFUL:
             return
+        waited = house.world.steady() - self._doubts.setdefault(job.id, house.world.steady())
+        if waited < house.settings.submit.lost_answer_settle:  # the wall's clock jumped, or we have just started
+            # a little more: the ledger keeps milliseconds, and what is due must be due
+            later = house.world.now() + house.settings.submit.lost_answer_settle - waited + 0.01
+            await house.write(house.ledger.jobs.try_later, job, later, None, house.world.now())
+            return
         try:
             if await self._adopt_found(job, cause="found"):
                 return
         except Unreachable as error:
-            await self._paused(error)
+            await self._house.unreachable(job.id, error)
             return
         except (Refused, ReplyLost) as error:
-            await self._try_later(job_id, str(error))
+            await self._house.look_later(job_id, str(error))
             return
         now = house.world.now()
         if job.unanswered >= UNANSWERED:
@@ -104,56 +118,6 @@ class Sending:
         reason = "the server has no session of it; it is sent again"
         house.own.add(job.id)
         await house.write(house.ledger.sessions.unsent, job, reason, cause="not_there", due_at=due_at, now=now)
-
-    async def look(self, job_id: str) -> None:
-        """Look at the job's session, and do what follows from it."""
-        house = self._house
-        job = await house.write(house.ledger.jobs.get, job_id)
-        if job is None or job.state is not JobState.RUNNING or job.session_id is None:
-            return
-        try:
-            view = await house.service.look(job.session_id)
-            match standing(view):
-                case Standing.TRAINED:
-                    await self._collect(job, view)
-                case Standing.BROKEN:
-                    await self._broken(job, view)
-                case _:
-                    await self._goes_on(job, view)
-        except NotFound:
-            await self._missing(job)
-        except (Refused, ReplyLost) as error:
-            await self._try_later(job_id, str(error))
-        except Unreachable as error:
-            await self._paused(error)
-        else:
-            await self._usable()
-
-    async def discard(self, session: Session) -> None:
-        """Remove a session from the server that was given up, after its pairs were collected."""
-        house = self._house
-        if session.session_id is None:
-            return
-        try:
-            await self._rescue_pairs(session, session.session_id)
-            await house.service.delete(session.session_id)
-        except ServerError as error:
-            now = house.world.now()
-            due_at = now + house.back_off(session.tries + 1, house.settings.helix.longest_pause)
-            await house.write(house.ledger.sessions.discard_later, session, due_at)
-            if isinstance(error, Unreachable):
-                await self._paused(error)
-        else:
-            await house.write(house.ledger.sessions.discarded, session, house.world.now())
-
-    async def probe(self) -> None:
-        """Ask whether the server can be used again."""
-        try:
-            await self._house.service.probe()
-        except ServerError as error:
-            await self._paused(error)
-        else:
-            await self._usable()
 
     async def _refused(self, job: Job, error: Refused) -> None:
         """The server said no: for now, if it is too busy or the form arrived in part; else for good."""
@@ -203,7 +167,7 @@ class Sending:
         found = await house.service.find(job.id, since=since, known=known)
         if not found:
             return False
-        first, *twins = sorted(found, key=lambda view: (standing(view) is not Standing.TRAINED, view.id))
+        first, *twins = sorted(found, key=lambda view: (_RANK[standing(view)], view.id))
         await self._adopt(job, first, cause=cause)
         for twin in twins:
             await house.write(
@@ -220,12 +184,12 @@ class Sending:
         house = self._house
         now = house.world.now()
         due_at = now + house.settings.poll.fastest
-        self._signs[job.id] = signs_of_life(view)
         await house.write(house.ledger.sessions.adopt, job, view, due_at=due_at, cause=cause, now=now)
-        await self._usable()
+        await self._house.server_usable()
 
     async def _lost(self, job: Job, error: ReplyLost) -> None:
         house = self._house
+        self._doubts[job.id] = house.world.steady()
         now = house.world.now()
         due_at = now + house.settings.submit.lost_answer_settle
         await house.write(
@@ -248,94 +212,6 @@ class Sending:
             claim_again=claim_again,
         )
 
-    async def _goes_on(self, job: Job, view: SessionView) -> None:
-        house = self._house
-        now = house.world.now()
-        signs = signs_of_life(view)
-        moved = self._signs.get(job.id) != signs
-        self._signs[job.id] = signs
-        tuning = view.tuning
-        stage = (tuning.stage or tuning.state) if tuning else "unknown"
-        due_at = now + self._pause(now - (job.moved_at or now), moved=moved)
-        await house.write(house.ledger.sessions.looked, job, view, stage=stage, due_at=due_at, moved=moved, now=now)
-
-    def _pause(self, still_for: float, *, moved: bool) -> float:
-        """Until the next look: soon while something moves, ever later while nothing does."""
-        poll = self._house.settings.poll
-        return poll.fastest if moved else min(poll.slowest, max(poll.fastest, still_for / 4))
-
-    async def _collect(self, job: Job, view: SessionView) -> None:
-        house = self._house
-        now = house.world.now()
-        if job.stage != "collecting":
-            due_at = now + house.settings.poll.fastest
-            await house.write(
-                house.ledger.sessions.looked, job, view, stage="collecting", due_at=due_at, moved=True, now=now
-            )
-            fresh = await house.write(house.ledger.jobs.get, job.id)
-            job = fresh or job
-        pairs = await house.service.pairs(view)
-        files = await self._packed(job.id)
-        verdict = judge(view, pairs, files)
-        self._signs.pop(job.id, None)
-        await house.write(house.ledger.sessions.finish, job, view, pairs, files, verdict, house.world.now())
-
-    async def _broken(self, job: Job, view: SessionView) -> None:
-        """The server gave up: one more training in place where that can help, else the job failed."""
-        house = self._house
-        now = house.world.now()
-        words = complaint(view)
-        if restart_helps(view) and job.restarts == 0:
-            due_at = now + house.settings.poll.fastest
-            await house.write(house.ledger.sessions.restarted, job, words, due_at=due_at, now=now)
-            try:
-                await house.service.restart(view.id)
-            except Unreachable:
-                await house.write(house.ledger.sessions.not_restarted, job.id)
-                raise
-            return
-        files = await self._packed(job.id)
-        pairs = await house.service.pairs(view)
-        await house.write(house.ledger.sessions.keep_pairs, job, view, pairs, files, now)
-        self._signs.pop(job.id, None)
-        reason = f"the server's training failed: {words}"
-        await house.write(house.ledger.sessions.failed, job, reason, cause="broken", now=now)
-
-    async def _missing(self, job: Job) -> None:
-        """The session was not found: after three looks over the settle time it is gone."""
-        house = self._house
-        now = house.world.now()
-        settle = house.settings.submit.lost_answer_settle
-        if job.missing_since is None or job.tries + 1 < MISSES or now - job.missing_since < settle:
-            await house.write(house.ledger.sessions.missing, job, due_at=now + max(1.0, settle / MISSES), now=now)
-            return
-        reason = f"session {job.session_id} is gone from the server"
-        if job.attempt - job.attempts_before < house.settings.submit.attempts:
-            await house.write(house.ledger.sessions.next_attempt, job, reason, cause="gone", discard=False, now=now)
-        else:
-            await house.write(house.ledger.sessions.failed, job, reason, cause="gone", now=now)
-
-    async def _rescue_pairs(self, session: Session, session_id: str) -> None:
-        house = self._house
-        job = await house.write(house.ledger.jobs.get, session.job_id)
-        if job is None:
-            return
-        try:
-            view = await house.service.look(session_id)
-        except NotFound:
-            return
-        pairs = await house.service.pairs(view)
-        files = [
-            replace(file, upload_name=renamed(file.upload_name, session.marker))
-            for file in await house.write(house.ledger.jobs.files, session.job_id)
-            if file.upload_name
-        ]
-        await house.write(house.ledger.sessions.keep_pairs, job, view, pairs, files, house.world.now())
-
-    async def _packed(self, job_id: str) -> list[File]:
-        files = await self._house.write(self._house.ledger.jobs.files, job_id)
-        return [file for file in files if file.state is FileState.PACKED]
-
     def _progress(self, job: Job) -> Callable[[int], None]:
         """Tells the ledger how far an upload is, once a second at most."""
         house = self._house
@@ -349,20 +225,3 @@ class Sending:
                 house.ledger.sessions.uploading(job, min(99, 100 * handed_over // total))
 
         return told
-
-    async def _try_later(self, job_id: str, words: str) -> None:
-        house = self._house
-        now = house.world.now()
-        job = await house.write(house.ledger.jobs.get, job_id)
-        if job is None:
-            return
-        due_at = now + house.settings.poll.slowest
-        await house.write(house.ledger.jobs.try_later, job, due_at, words, now)
-
-    async def _paused(self, error: ServerError) -> None:
-        await self._house.server_failed(error, after=error.after if isinstance(error, Busy) else None)
-
-    async def _usable(self) -> None:
-        house = self._house
-        url = house.settings.helix.url
-        await house.write(house.ledger.house.server_usable, url, house.service.dialect, house.world.now())

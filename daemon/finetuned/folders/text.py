@@ -32,8 +32,17 @@ _CHANGED: Final = "it is still being written: it changed while it was read"
 
 
 def signature_of(status: os.stat_result) -> Signature:
-    """What tells that a file is still the same."""
-    return Signature(size=status.st_size, mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns, inode=status.st_ino)
+    """What tells that a file is still the same; its numbers fit into SQLite, whatever a file system says."""
+    return Signature(
+        size=status.st_size,
+        mtime_ns=_signed(status.st_mtime_ns),
+        ctime_ns=_signed(status.st_ctime_ns),
+        inode=_signed(status.st_ino),
+    )
+
+
+def _signed(number: int) -> int:
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def plain_size(size: int) -> str:

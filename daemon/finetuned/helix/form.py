@@ -15,7 +15,7 @@ from typing import Final
 import httpx
 
 from finetuned import wire
-from finetuned.errors import NotFound, NotHelix
+from finetuned.errors import NotFound, NotHelix, Refused
 from finetuned.helix.body import Offload, OpenPart, form_body, json_body
 from finetuned.helix.client import Key, Wire, segment
 from finetuned.helix.service import KnownRefusal, Order
@@ -149,10 +149,10 @@ class FormService:
         await self._wire.read(method, path, wire.session, optional=True)
 
     async def _opened(self, session_id: str, job_id: str) -> tuple[SessionView, ...]:
-        """The session, if it is there still and carries a marker of the job."""
+        """The session, if it is there still, we may see it, and it carries a marker of the job."""
         try:
             view = await self.look(session_id)
-        except NotFound:
+        except Refused:  # gone, somebody else's, or too long to be read: none that we made and lost
             return ()
         return () if wire.attempt(view, job_id) is None else (view,)
 

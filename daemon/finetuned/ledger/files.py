@@ -207,12 +207,8 @@ class FileBook:
             return _get(db, file_id)
 
     def open(self, folder: str) -> list[File]:
-        """Every file of the folder that settles or waits where it was dropped."""
-        return self._all(
-            "select * from files where folder = ? and state in ('settling', 'waiting') "
-            "and location = path and location_b64 is path_b64",
-            folder,
-        )
+        """Every file of the folder that settles or waits."""
+        return self._all("select * from files where folder = ? and state in ('settling', 'waiting')", folder)
 
     def left_in_place(self, folder: str) -> list[File]:
         """The newest file of each place where one with an end, or in a job, lies where it was dropped (`keep`)."""

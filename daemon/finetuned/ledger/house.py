@@ -22,7 +22,7 @@ class HouseBook:
                 "insert or replace into daemon (id, pid, since, version) values (1, ?, ?, ?)",
                 (pid, iso(now), version),
             )
-            db.execute("update servers set next_try_at = null, tries = 0, reachable = null")
+            db.execute("update servers set paused_because = null, next_try_at = null, tries = 0, reachable = null")
             tell(db, now, "daemon", str(pid), "started", cause="start", detail=version)
 
     def stopped(self, *, pid: int, now: float) -> None:
@@ -45,14 +45,18 @@ class HouseBook:
         )
 
     def server_paused(self, url: str, because: str, *, next_try_at: float, reachable: bool, now: float) -> None:
-        """The server cannot be used: nothing is sent until a try at `next_try_at` goes well."""
+        """The server cannot be used: nothing is sent until a try at `next_try_at` goes well.
+
+        What was under way when it was paused and fails, too, is no further try.
+        """
         with self._store.transaction() as db:
             was = db.execute("select paused_because from servers where url = ?", (url,)).fetchone()
             db.execute(
                 "insert into servers (url, paused_because, last_error, tries, next_try_at, reachable) "
                 "values (?1, ?2, ?2, 1, ?3, ?4) on conflict (url) do update set paused_because = ?2, last_error = ?2, "
-                "tries = tries + 1, next_try_at = ?3, reachable = ?4",
-                (url, because, iso(next_try_at), int(reachable)),
+                "tries = tries + (paused_because is null or coalesce(next_try_at, '') <= ?5), next_try_at = ?3, "
+                "reachable = ?4",
+                (url, because, iso(next_try_at), int(reachable), iso(now)),
             )
             if was is None or was["paused_because"] is None:
                 tell(db, now, "server", url, "paused", was="usable", cause="server_paused", detail=because)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from finetuned.ledger.files import UNREAD
-from finetuned.ledger.rows import end_session, file_of, job_of, move_file, move_job, place, tell, update
+from finetuned.ledger.rows import JOB, end_session, file_of, job_of, move_file, move_job, place, tell, update
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState, JobState, SessionState
-from finetuned.model import File, Job, Value, iso
+from finetuned.model import PROCESSING, File, Job, Value, iso, path_of
 
 
 class Left(Value, frozen=True):
@@ -115,6 +115,8 @@ class JobBook:
                 "finished_at": None,
                 "claimed_at": None,
                 "session_id": None,
+                "lora_dir": None,
+                "pairs": None,
                 "stage": None,
                 "progress": None,
                 "due_at": None,
@@ -162,14 +164,14 @@ class JobBook:
     def get(self, job_id: str) -> Job | None:
         """One job by its id."""
         with self._store.reading() as db:
-            row = db.execute("select * from jobs where id = ?", (job_id,)).fetchone()
+            row = db.execute(f"{JOB} where j.id = ?", (job_id,)).fetchone()
         return None if row is None else job_of(row)
 
     def open(self) -> list[Job]:
         """Every job that is not at its end, and every ended one that is not put away, oldest first."""
         with self._store.reading() as db:
             rows = db.execute(
-                "select * from jobs where finished_at is null or put_away = 0 order by created_at, rowid"
+                f"{JOB} where j.finished_at is null or j.put_away = 0 order by j.created_at, j.rowid"
             ).fetchall()
         return [job_of(row) for row in rows]
 
@@ -177,6 +179,17 @@ class JobBook:
         """Every file of a job, in the order of the upload."""
         with self._store.reading() as db:
             return _files(db, job_id)
+
+    def claimed_in(self, folder: str, root: str) -> set[str]:
+        """The jobs under way whose files lie claimed below `root`."""
+        query = (
+            "select distinct j.id, f.location, f.location_b64 from jobs j join files f on f.job_id = j.id "
+            "where j.folder = ? and j.finished_at is null and j.claimed_at is not null and f.state = 'packed'"
+        )
+        with self._store.reading() as db:
+            rows = db.execute(query, (folder,)).fetchall()
+        below = f"{root.rstrip('/')}/{PROCESSING}/"
+        return {row["id"] for row in rows if path_of(row["location"], row["location_b64"]).startswith(below)}
 
     def failed_since(self, moment: float) -> bool:
         """Whether a job failed at or after `moment`."""

@@ -60,7 +60,8 @@ class Reader:
             version = db.execute("pragma user_version").fetchone()[0]
             application = db.execute("pragma application_id").fetchone()[0]
         except sqlite3.Error as error:
-            raise LedgerError(f"the ledger {path} cannot be read: {error}") from error
+            remedy = "ask as the user the daemon runs as, or join its group (finetuned)"
+            raise LedgerError(f"the ledger {path} cannot be read: {error}", remedy=remedy) from None
         if application != APPLICATION_ID:
             db.close()
             if application == version == 0:  # a daemon was stopped just when it made the file
@@ -145,11 +146,15 @@ class Reader:
         return [{"id": row["id"], "due_at": row["due_at"]} | _file(row) for row in rows]
 
     def pairs(self, *, job: str | None = None, path: str | None = None, words: str | None = None) -> Iterator[Row]:
-        """Every pair, by job and ordinal; `words` searches questions and answers, best first."""
+        """Every pair, by job and ordinal; of a job that trained, those of the session that did.
+
+        `words` searches questions and answers, best first.
+        """
         text, b64 = place(path)
         where = (
             "(?1 is null or p.job_id = ?1) and (?2 is null or (f.path = ?2 and f.path_b64 is ?3) "
-            "or (f.location = ?2 and f.location_b64 is ?3))"
+            "or (f.location = ?2 and f.location_b64 is ?3)) "
+            "and (j.state not in ('done', 'partial') or p.session_id = j.session_id)"
         )
         tables = "from qa_pairs p left join files f on f.id = p.file_id join jobs j on j.id = p.job_id"
         if words is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from enum import StrEnum
+from typing import Final
 
 from finetuned.errors import Stale
 from finetuned.lifecycle import FileState, JobState, SessionState, check_move
@@ -23,6 +24,13 @@ def text_at(moment: float | None) -> str | None:
 def place(path: str | None) -> tuple[str | None, str | None]:
     """The two columns of a path: its text, and its bytes where the text is not exact."""
     return (None, None) if path is None else (utf8_text(path), path_b64(path))
+
+
+#: how a job is read: with the server of its open session
+JOB: Final = (
+    "select j.*, (select s.url from sessions s where s.job_id = j.id and s.state in ('intended', 'live')) as url "
+    "from jobs j"
+)
 
 
 def job_of(row: sqlite3.Row) -> Job:
@@ -55,6 +63,7 @@ def job_of(row: sqlite3.Row) -> Job:
         unanswered=row["unanswered"],
         wish=row["wish"],
         put_away=bool(row["put_away"]),
+        url=row["url"],
     )
 
 

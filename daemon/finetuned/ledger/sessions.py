@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetuned.ledger.jobs import fail_files
-from finetuned.ledger.rows import end_session, file_of, job_of, move_file, move_job, session_of, tell, update
+from finetuned.ledger.rows import JOB, end_session, file_of, job_of, move_file, move_job, session_of, tell, update
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import JobState, SessionState
 from finetuned.model import File, Job, Pair, Session, SessionView, iso
@@ -182,12 +182,13 @@ class SessionBook:
         """The server did not find the session: it is counted, and looked for again."""
         with self._store.transaction() as db:
             since = iso(job.missing_since or now)
-            update(db, "jobs", job.id, job.version, missing_since=since, tries=job.tries + 1, due_at=iso(due_at))
+            misses = 1 if job.missing_since is None else job.tries + 1
+            update(db, "jobs", job.id, job.version, missing_since=since, tries=misses, due_at=iso(due_at))
             if job.missing_since is None:
                 tell(db, now, "job", job.id, job.state, was=job.state, cause="session_missing", job_id=job.id)
 
     def restarted(self, job: Job, reason: str, *, due_at: float, now: float) -> None:
-        """The session is about to be restarted on the server."""
+        """The session was restarted on the server."""
         with self._store.transaction() as db:
             columns = {"restarts": job.restarts + 1, "due_at": iso(due_at), "moved_at": iso(now)}
             update(db, "jobs", job.id, job.version, **columns)
@@ -202,11 +203,6 @@ class SessionBook:
                 detail=reason,
                 job_id=job.id,
             )
-
-    def not_restarted(self, job_id: str) -> None:
-        """The restart certainly never reached the server: it does not count."""
-        with self._store.transaction() as db:
-            db.execute("update jobs set restarts = restarts - 1, version = version + 1 where id = ?", (job_id,))
 
     def finish(
         self,
@@ -316,7 +312,7 @@ def _open_session(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
 
 
 def _read(db: sqlite3.Connection, job_id: str) -> tuple[Job, list[File]]:
-    job = job_of(db.execute("select * from jobs where id = ?", (job_id,)).fetchone())
+    job = job_of(db.execute(f"{JOB} where j.id = ?", (job_id,)).fetchone())
     rows = db.execute("select * from files where job_id = ? and state = 'packed' order by id", (job_id,))
     return job, [file_of(row) for row in rows]
 

@@ -26,6 +26,7 @@ from finetuned.settings.readers import (
     a_url,
     an_encoding,
     only,
+    only_time,
     patterns,
 )
 
@@ -152,22 +153,22 @@ _PROGRAM: Final = (
         "poll",
         "stalled_after",
         '"10m"',
-        a_time("1ms", "365d"),
-        "No sign of life for this long while text is read or pairs are made: the job is stalled.",
+        only_time("10m"),
+        "No sign of life for this long while text is read or pairs are made: the job is stalled. Not available yet.",
     ),
     _key(
         "poll",
         "training_stalled_after",
         '"6h"',
-        a_time("1ms", "365d"),
-        "The same while the model is trained.",
+        only_time("6h"),
+        "The same while the model is trained. Not available yet.",
     ),
     _key(
         "poll",
         "restarts",
         "3",
-        a_number(0, 1000),
-        "How often a stalled session is started again before it is given up.",
+        only(3, "3"),
+        "How often a stalled session is started again before it is given up. Not available yet.",
     ),
     _key(
         "log",

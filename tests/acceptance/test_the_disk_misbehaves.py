@@ -1,0 +1,149 @@
+"""What cannot be moved, or is changed under our hands: it keeps its reason, and nothing else waits for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+import httpx
+
+from support.place import Place
+
+APlace = Callable[..., Place]
+GREY = "The stone is grey. It came from a river."
+
+
+async def test_files_that_cannot_be_claimed_wait_with_the_reason(a_place: APlace) -> None:
+    """Something lies where `.processing` should be: files leave their job, with a reason, and go when it is gone."""
+    place = a_place(folder=[{"linger": "0s"}, {"linger": "0s"}])
+    (place.notes / ".processing").write_text("I am in the way")
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        (place.root / "notes1" / "b.txt").write_text(GREY)
+        await place.until(lambda: place.states().get("b.txt") == "learned")
+        stuck = place.files()["a.txt"]
+        assert stuck["state"] == "waiting"
+        assert stuck["reason"]
+        assert (place.notes / "a.txt").exists()
+        (place.notes / ".processing").unlink()
+        await place.until(lambda: place.states()["a.txt"] == "learned", within=600)
+
+    await place.run(until_idle=False, script=script)
+    assert len(place.network.sent()) == 2
+
+
+async def test_a_job_that_cannot_be_put_away_is_tried_again(a_place: APlace) -> None:
+    """The verdict stands in the ledger; the files follow when they can."""
+    place = a_place(folder=[{"linger": "0s"}])
+    (place.notes / "done").write_text("I am in the way")
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: place.states().get("a.txt") == "learned")
+        await place.pass_time(30)
+        assert "/.processing/" in place.files()["a.txt"]["location"]
+        (place.notes / "done").unlink()
+        await place.until(lambda: bool(list(place.notes.glob("done/*/a.txt"))), within=300)
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_a_refused_file_that_cannot_be_put_away_is_tried_again(a_place: APlace) -> None:
+    """Its state is told at once, its place changes when it can."""
+    place = a_place(folder=[{"linger": "0s"}])
+    (place.notes / "failed").write_text("I am in the way")
+
+    async def script() -> None:
+        place.drop("a.txt", b"\xff")
+        await place.until(lambda: place.states().get("a.txt") == "refused")
+        await place.pass_time(30)
+        assert (place.notes / "a.txt").exists()
+        (place.notes / "failed").unlink()
+        await place.until((place.notes / "failed" / "refused" / "a.txt.why.txt").exists, within=300)
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_bytes_that_change_before_they_are_sent_never_reach_the_server(a_place: APlace) -> None:
+    """A claimed file that somebody edits leaves its job and is learned as a new version, once."""
+    place = a_place(folder=[{"linger": "0s"}], helix={"longest_pause": "5s"})
+
+    def nobody(request: httpx.Request) -> None:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    place.network.before = nobody
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        place.drop("b.txt", GREY + " And it is round.")
+        await place.until(lambda: bool(place.jobs()) and bool(list(place.notes.glob(".processing/*/a.txt"))))
+        claimed = next(place.notes.glob(".processing/*/a.txt"))
+        claimed.write_text("The stone is red now. It was painted.")
+        place.network.before = lambda _: None
+        await place.until(lambda: set(place.states().values()) == {"learned"}, within=600)
+
+    await place.run(until_idle=False, script=script)
+    texts = sorted(path.read_text() for path in place.notes.glob("done/*/*.txt"))
+    assert texts == [GREY + " And it is round.", "The stone is red now. It was painted."]
+    assert place.sessions_on_server() == 2
+
+
+async def test_a_claimed_file_that_is_taken_away_leaves_its_job(a_place: APlace) -> None:
+    """Somebody removes it from `.processing`: the others of the job are learned, it has vanished."""
+    place = a_place(folder=[{"linger": "0s"}], helix={"longest_pause": "5s"})
+
+    def nobody(request: httpx.Request) -> None:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    place.network.before = nobody
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        place.drop("b.txt", GREY + " And it is round.")
+        await place.until(lambda: bool(list(place.notes.glob(".processing/*/a.txt"))))
+        next(place.notes.glob(".processing/*/a.txt")).unlink()
+        place.network.before = lambda _: None
+        await place.until(lambda: place.states() == {"a.txt": "vanished", "b.txt": "learned"}, within=600)
+
+    await place.run(until_idle=False, script=script)
+    assert place.sessions_on_server() == 1
+
+
+async def test_a_folder_that_is_away_at_the_start_is_waited_for(a_place: APlace) -> None:
+    """The others go on; when it is there it is watched."""
+    place = a_place(folder=[{"linger": "0s"}, {"linger": "0s"}])
+    shutil.rmtree(place.root / "notes1")
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: place.states().get("a.txt") == "learned")
+        with place.reader() as reader:
+            assert reader.folders()["notes1"]["state"] == "away"
+        (place.root / "notes1").mkdir()
+        (place.root / "notes1" / "b.txt").write_text(GREY)
+        await place.until(lambda: place.states().get("b.txt") == "learned")
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_work_of_a_folder_that_left_the_configuration_waits_for_it(a_place: APlace) -> None:
+    """Nothing crashes, nothing is lost, a run until idle ends; put back, it goes on."""
+    place = a_place(folder=[{"linger": "0s"}, {"linger": "0s"}], helix={"max_in_flight": 1})
+
+    def nobody(request: httpx.Request) -> None:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    place.network.before = nobody
+    (place.root / "notes1" / "b.txt").write_text(GREY)
+    await place.run()
+    assert place.states() == {"b.txt": "packed"}
+    place.network.before = lambda _: None
+    both = place.settings
+    place.settings = type(both)(folders=both.folders[:1], helix=both.helix)
+    place.drop("a.txt", GREY)
+    await place.run()
+    assert place.states() == {"a.txt": "learned", "b.txt": "packed"}
+    place.settings = both
+    await place.run()
+    assert place.states() == {"a.txt": "learned", "b.txt": "learned"}
