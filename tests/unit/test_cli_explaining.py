@@ -111,7 +111,7 @@ class TestEnds:
 
     def test_failed(self, make_desk: MakeDesk) -> None:
         """The server's words, and the command that tries again."""
-        desk = make_desk(faults=Faults.parse(["runner-error"]), submit={"attempts": 1}, poll={"restarts": 0})
+        desk = make_desk(faults=Faults.parse(["runner-error"]), submit={"attempts": 1})
         path = desk.place.drop("otter.txt")
         desk.run()
         told, words = why(desk, path)

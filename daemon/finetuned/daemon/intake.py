@@ -19,7 +19,7 @@ from finetuned.model import PROCESSING, RESERVED, Content, File, FolderFacts, Si
 from finetuned.plan import LONGEST_DISK_WAIT
 
 #: how many files one round reads
-BATCH: Final = 250
+BATCH: Final = 100
 
 Read = tuple[Seen, Content | FileProblem]
 

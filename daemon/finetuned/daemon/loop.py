@@ -87,6 +87,8 @@ class Daemon:
         self._telling = Telling(house)
         self._busy: set[str] = set()
         self._stopping = False
+        self._just_sealed = False
+        self._task_ended = False
         self._sweep_due = 0.0
         self._tasks: TaskGroup | None = None
 
@@ -150,17 +152,23 @@ class Daemon:
     async def _round(self) -> tuple[Facts, Plan, float]:
         house = self._house
         await self._asking.take()
-        if house.world.steady() >= self._sweep_due:
-            self._sweep_due = house.world.steady() + house.settings.watch.sweep
+        begun = house.world.steady()
+        skip, self._just_sealed = self._just_sealed, False
+        if begun >= self._sweep_due and not skip:  # what was just sealed is sent before more is read
+            self._sweep_due = begun + house.settings.watch.sweep
             await self._intake.sweep()
             if self._intake.wake_in is not None:
-                self._sweep_due = min(self._sweep_due, house.world.steady() + self._intake.wake_in)
+                self._sweep_due = min(self._sweep_due, begun + self._intake.wake_in)
+        self._task_ended = False
         facts = await self._facts()
         plan = make_plan(facts, house.world.now(), house.settings)
         for action in plan.actions:
             await self._act(action)
-            if self._stopping:
+            if isinstance(action, Seal):
+                self._just_sealed = not skip
                 break
+            if self._stopping or (self._task_ended and not _on_the_wire(action)):
+                break  # a slot may be free: sending comes before the rest
         wait = self._sweep_due - house.world.steady()
         if plan.wake_at is not None:
             wait = min(wait, plan.wake_at - house.world.now())
@@ -232,6 +240,7 @@ class Daemon:
             logs.get().debug("row_moved_on", work=key, why=str(error))
         finally:
             self._busy.discard(key)
+            self._task_ended = True
             self._house.bell.ring()
 
     async def _finish_claims(self) -> None:

@@ -231,7 +231,7 @@ class FileBook:
     def open_at(self, folder: str, paths: Iterable[str]) -> dict[str, File]:
         """By path: the file that settles or waits there."""
         query = (
-            "select * from files where location = ? and location_b64 is ? and folder = ? "
+            "select * from files where location = ? and location_b64 is ? and +folder = ? "  # by location
             "and state in ('settling', 'waiting')"
         )
         with self._store.reading() as db:
