@@ -8,6 +8,7 @@ import pytest
 from finetuned.lifecycle import JobState, SessionState
 from finetuned.model import FolderFacts, Job, LooseFile, ServerFacts, Session
 from finetuned.plan import (
+    DISK_ACTIONS_A_ROUND,
     LONGEST_DISK_WAIT,
     PROBE,
     Cancel,
@@ -205,3 +206,15 @@ def test_work_that_is_under_way_is_left_alone():
     """A busy job, and a busy session, get no second request."""
     busy = frozenset({"r", session_key(session("s"))})
     assert plan(job("r", JobState.RUNNING), discards=(session("s"),), busy=busy).actions == ()
+
+
+def test_a_round_does_so_much_on_the_disk_and_the_next_follows_at_once():
+    """However much is to be put away, what is to be sent waits for one short round at most."""
+    asked = plan(loose=tuple(loose(n) for n in range(DISK_ACTIONS_A_ROUND + 1)))
+    assert len(asked.actions) == DISK_ACTIONS_A_ROUND
+    assert asked.wake_at == NOW
+
+
+def test_a_session_of_another_server_is_not_discarded_here():
+    """It waits until its own server is the configured one again."""
+    assert plan(discards=(msgspec.structs.replace(session("s"), url="http://other.test"),)).actions == ()
