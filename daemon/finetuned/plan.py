@@ -19,8 +19,8 @@ from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
 from finetuned.model import FolderFacts, Job, LooseFile, ServerFacts, Session, Value, WaitingFile, chunks_of
 from finetuned.settings import FolderSettings, Settings
 
-#: how many jobs one round seals when no slot is free
-SEALS_A_ROUND: Final = 16
+#: how many jobs one round seals when no slot waits for them
+SEALS_A_ROUND: Final = 32
 #: how much of each kind of work on the disk one round does
 DISK_ACTIONS_A_ROUND: Final = 64
 #: the longest back-off for work on the disk
@@ -124,10 +124,14 @@ class Facts(Value, frozen=True):
 
 
 class Plan(Value, frozen=True):
-    """What to do now, in this order, and when to look again (seconds since 1970; null: when the bell rings)."""
+    """What to do now, in this order, and when to look again (seconds since 1970; null: when the bell rings).
+
+    `slot_waits`: a job that is sealed now can be sent at once.
+    """
 
     actions: tuple[Action, ...]
     wake_at: float | None
+    slot_waits: bool = False
 
 
 #: how `Facts.busy` names the probe
@@ -162,13 +166,14 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     unsent = sum(1 for j in facts.jobs if j.state is JobState.QUEUED and j.id not in facts.busy)
     in_flight = sum(1 for j in facts.jobs if (j.state in JOB_IN_FLIGHT and is_here(j, rules)) or j.id in facts.busy)
     free = rules.helix.max_in_flight - in_flight
+    wanted = max(0, free - unsent)
     actions = [
         *_in_the_ledger(facts),
         *_on_the_wire(facts, free, waker, rules),
         *_some(_on_the_disk(facts, waker), waker),
-        *_some(_sealing(facts, max(0, free - unsent), waker, rules), waker),
+        *_some(_sealing(facts, wanted or SEALS_A_ROUND, waker, rules), waker),
     ]
-    return Plan(actions=tuple(actions), wake_at=waker.wake_at)
+    return Plan(actions=tuple(actions), wake_at=waker.wake_at, slot_waits=wanted > 0)
 
 
 def _some(actions: Iterator[Action], waker: _Waker) -> Iterator[Action]:
@@ -238,17 +243,15 @@ def _on_the_disk(facts: Facts, waker: _Waker) -> Iterator[Action]:
     for job in facts.jobs:
         if job.id in facts.busy or job.folder not in usable:
             continue
-        if job.state in JOB_ENDS:
-            if waker.due(job.due_at, LONGEST_DISK_WAIT):
-                yield PutAway(job_id=job.id)
-        elif job.state is JobState.QUEUED and job.claimed_at is None and not job.wish:
-            yield Claim(job_id=job.id)
+        claims = job.state is JobState.QUEUED and job.claimed_at is None and not job.wish
+        if (claims or job.state in JOB_ENDS) and waker.due(job.due_at, LONGEST_DISK_WAIT):
+            yield Claim(job_id=job.id) if claims else PutAway(job_id=job.id)
     for file in facts.loose:
         if file.folder in usable and waker.due(file.due_at, LONGEST_DISK_WAIT):
             yield PutFileAway(file_id=file.id)
 
 
-def _sealing(facts: Facts, wanted: int, waker: _Waker, rules: Settings) -> Iterator[Action]:
+def _sealing(facts: Facts, most: int, waker: _Waker, rules: Settings) -> Iterator[Action]:
     folders = {f.name: f for f in facts.folders if f.usable}
     settings = {f.name: f for f in rules.folders if f.name in folders}
     sealable = []
@@ -259,7 +262,6 @@ def _sealing(facts: Facts, wanted: int, waker: _Waker, rules: Settings) -> Itera
             yield SkipDuplicate(file_id=file.id, of=file.learned_by)
         elif _may_go(file, settings[file.folder], waker):
             sealable.append(file)
-    most = wanted or SEALS_A_ROUND
     for (name, group), files in groupby(sorted(without_twins(sealable, settings), key=_place), key=_place):
         for batch, full in batches(files, settings[name]):
             if not full and not _last_call(batch, folders[name], settings[name], waker, hurry=facts.hurry):

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from finetuned.errors import Away, Changed, Gone, Stuck
-from finetuned.folders import DropFolder, claims, names, places, tree
+from finetuned.errors import Away, Changed, FileProblem, Gone, Stuck
+from finetuned.folders import DropFolder, Wanted, claims, names, places, tree
 from finetuned.lifecycle import FileState
 from finetuned.settings import FolderSettings
 
@@ -42,11 +42,21 @@ def put(folder, name, data="words"):
 
 
 def lying(folder):
+    """Every file in the folder, but for the job's note, which is written with each claim."""
     return sorted(
         os.path.relpath(os.path.join(top, name), folder.root)
         for top, _, found in os.walk(folder.root)
         for name in found
+        if not (name == "job.json" and top.endswith(f".processing/{JOB}"))
     )
+
+
+def claim(folder, path, content):
+    """Claim one file of the job; where it lies, or the reason as an error."""
+    (found,) = folder.claim(JOB, b"{}", [Wanted(source=path, name=PART, content=content)])
+    if isinstance(found, FileProblem):
+        raise found
+    return found
 
 
 @pytest.mark.parametrize("name", ["a.txt", "x/y/a.txt", "n" * 251 + ".txt", "\udcff\n.txt", "\u202e.txt"])
@@ -55,9 +65,9 @@ def test_claim_keeps_the_sub_path(make, name):
     folder = make()
     path = put(folder, name)
     content = folder.read(path)
-    location = folder.claim(path, JOB, PART, content)
+    location = claim(folder, path, content)
     assert location == f"{folder.root}/.processing/{JOB}/{name}"
-    assert folder.claim(path, JOB, PART, content) == location
+    assert claim(folder, path, content) == location
     assert folder.part_location(location, JOB, PART) == location
     assert lying(folder) == [f".processing/{JOB}/{name}"]
     with folder.open_text(location, content) as reader:
@@ -70,10 +80,10 @@ def test_claim_again_beside_a_new_drop(make):
     path = put(folder, "a.txt")
     put(folder, "a.txt.done", "")
     content = folder.read(path)
-    location = folder.claim(path, JOB, PART, content)
+    location = claim(folder, path, content)
     put(folder, "a.txt", "other words")
     put(folder, "a.txt.done", "")
-    assert folder.claim(path, JOB, PART, content) == location
+    assert claim(folder, path, content) == location
     assert lying(folder) == [f".processing/{JOB}/a.txt", f".processing/{JOB}/a.txt.done", "a.txt", "a.txt.done"]
 
 
@@ -98,8 +108,8 @@ def test_crash_at_each_step(make, monkeypatch, step):
     with monkeypatch.context() as patch:
         patch.setattr(home, step, die)
         with pytest.raises(Crash):
-            folder.claim(path, JOB, PART, content)
-    folder.claim(path, JOB, PART, content)
+            claim(folder, path, content)
+    claim(folder, path, content)
     assert lying(folder) == [f".processing/{JOB}/x/a.txt", f".processing/{JOB}/x/a.txt.done"]
 
 
@@ -112,7 +122,7 @@ def test_changed_file_goes_back(make, now):
     content = folder.read(path)
     put(folder, "a.txt", now)
     with pytest.raises(Changed):
-        folder.claim(path, JOB, PART, content)
+        claim(folder, path, content)
     assert lying(folder) == ["a.txt", "a.txt.done"]
 
 
@@ -121,11 +131,11 @@ def test_changed_after_a_crash(make):
     folder = make()
     path = put(folder, "a.txt")
     content = folder.read(path)
-    location = folder.claim(path, JOB, PART, content)
+    location = claim(folder, path, content)
     with open(location, "a") as file:
         file.write("more")
     with pytest.raises(Changed):
-        folder.claim(path, JOB, PART, content)
+        claim(folder, path, content)
     assert lying(folder) == ["a.txt"]
 
 
@@ -139,11 +149,11 @@ def test_changed_while_its_place_is_taken(make, monkeypatch):
 
     def prove(*args):
         put(folder, "a.txt", "newer")
-        real(*args)
+        return real(*args)
 
     monkeypatch.setattr(claims, "_prove", prove)
     with pytest.raises(Changed):
-        folder.claim(path, JOB, PART, content)
+        claim(folder, path, content)
     assert lying(folder) == ["a.2.txt", "a.txt"]
 
 
@@ -154,12 +164,12 @@ def test_gone(make):
     content = folder.read(path)
     os.unlink(path)
     with pytest.raises(Gone, match="not there"):
-        folder.claim(path, JOB, PART, content)
+        claim(folder, path, content)
     os.mkfifo(path)
     with pytest.raises(Gone, match="no regular file"):
-        folder.claim(path, JOB, PART, content)
+        claim(folder, path, content)
     with pytest.raises(Gone, match="below"):
-        folder.claim("/etc/passwd", JOB, PART, content)
+        claim(folder, "/etc/passwd", content)
 
 
 def test_our_own_names(make):
@@ -167,10 +177,9 @@ def test_our_own_names(make):
     folder = make(include=("*",))
     path = put(folder, "job.json")
     content = folder.read(path)
-    folder.write_claim_note(JOB, b"{}")
-    location = folder.claim(path, JOB, PART, content)
+    location = claim(folder, path, content)
     assert location.endswith("/job.2.json")
-    assert folder.claim(path, JOB, PART, content) == location
+    assert claim(folder, path, content) == location
     folder.write_job_files(JOB, area="done", files={"job.json": b"{}"})
     end = folder.put_away(location, origin=path, job_id=JOB, state=FileState.LEARNED, why=None)
     assert end == f"{folder.root}/done/{JOB}/job.2.json"
@@ -181,7 +190,7 @@ def test_name_taken_by_another_file(make):
     folder = make()
     path = put(folder, "a.txt")
     put(folder, f".processing/{JOB}/a.txt", "another")
-    location = folder.claim(path, JOB, PART, folder.read(path))
+    location = claim(folder, path, folder.read(path))
     assert location.endswith("a.2.txt")
 
 
@@ -196,7 +205,7 @@ def test_other_file_system(make, monkeypatch):
 
     monkeypatch.setattr(tree, "rename_new", refuse)
     with pytest.raises(Stuck, match=r"another file system.*drop it where"):
-        folder.claim(path, JOB, PART, content)
+        claim(folder, path, content)
     assert lying(folder) == ["a.txt"]
 
 
@@ -207,7 +216,7 @@ def test_our_folder_is_none(make, kind):
     path = put(folder, "a.txt")
     put(folder, ".processing") if kind == "file" else os.symlink("/tmp", folder.root + "/.processing")
     with pytest.raises(Stuck, match="no folder"):
-        folder.claim(path, JOB, PART, folder.read(path))
+        claim(folder, path, folder.read(path))
 
 
 def test_root_is_gone(make):
@@ -221,7 +230,7 @@ def test_root_is_gone(make):
         folder.read(path)
     os.rename(folder.root + "-elsewhere", folder.root)
     with pytest.raises(Gone):
-        folder.claim(path, JOB, PART, content)
+        claim(folder, path, content)
 
 
 def test_keep_makes_a_snapshot(make, tmp_path):
@@ -229,15 +238,14 @@ def test_keep_makes_a_snapshot(make, tmp_path):
     folder = make(after="keep", encoding="latin-1")
     path = put(folder, "a.txt", "w\xf6rds")
     content = folder.read(path)
-    assert folder.claim(path, JOB, PART, content) == path
-    assert folder.claim(path, JOB, PART, content) == path
+    assert claim(folder, path, content) == path
+    assert claim(folder, path, content) == path
     put(folder, "a.txt", "edited since")
     part = folder.part_location(path, JOB, PART.replace(".1-", ".2-"))
-    assert folder.claim(path, JOB, PART, content) == path
+    assert claim(folder, path, content) == path
     with folder.open_text(part, content) as reader:
         assert len(reader.read()) == content.sent_bytes
     assert lying(folder) == ["a.txt"]
-    folder.write_claim_note(JOB, b"{}")
     assert folder.processing() == ((JOB, b"{}"),)
     folder.clear_processing(JOB)
     assert folder.processing() == ()
@@ -252,7 +260,7 @@ def test_keep_changed(make, now):
     content = folder.read(path)
     put(folder, "a.txt", now)
     with pytest.raises(Changed):
-        folder.claim(path, JOB, PART, content)
+        claim(folder, path, content)
 
 
 def test_processing_lists_and_clears(make):
@@ -260,8 +268,7 @@ def test_processing_lists_and_clears(make):
     folder = make()
     assert folder.processing() == ()
     path = put(folder, "x/a.txt")
-    folder.write_claim_note(JOB, b"{}")
-    location = folder.claim(path, JOB, PART, folder.read(path))
+    location = claim(folder, path, folder.read(path))
     os.makedirs(f"{folder.root}/.processing/other/empty")
     assert folder.processing() == ((JOB, b"{}"), ("other", None))
     folder.clear_processing(JOB)

@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from finetuned.errors import Away, Gone, Held, Stuck, UsageError
-from finetuned.folders import DropFolder, drop_into, dropping, examining, mounts, renames, tree
+from finetuned.folders import DropFolder, drop_into, dropping, examining, mounts, renames, syncing, tree
 from finetuned.folders.trouble import problem
 from finetuned.settings import FolderSettings
 
@@ -100,12 +100,12 @@ def test_no_locks(make, monkeypatch, code, error):
 @pytest.mark.parametrize(("code", "fails"), [(errno.EINVAL, False), (errno.EIO, True)])
 def test_fsync(monkeypatch, code, fails):
     """File systems that cannot sync folders are forgiven, a broken device is not."""
-    monkeypatch.setattr(tree.os, "fsync", fail(code))
+    monkeypatch.setattr(syncing.os, "fsync", fail(code))
     if fails:
         with pytest.raises(OSError, match="error"):
-            tree.sync(0)
+            syncing.sync(0)
     else:
-        tree.sync(0)
+        syncing.sync(0)
 
 
 def test_mount_is_not_known(tmp_path):

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from finetuned.errors import Gone, Stuck
-from finetuned.folders import DropFolder, putting, tree
+from finetuned.folders import DropFolder, Wanted, putting, tree
 from finetuned.folders.text import signature_of
 from finetuned.lifecycle import FileState
 from finetuned.settings import FolderSettings
@@ -174,7 +174,7 @@ def test_claimed_anew_from_failed(make):
     folder = make()
     path = put(folder, "x/a.txt")
     end = folder.put_away(path, origin=path, job_id=JOB, state=S.FAILED, why="so")
-    location = folder.claim(end, JOB, "1", folder.read(end))
+    (location,) = folder.claim(JOB, b"{}", [Wanted(source=end, name="1", content=folder.read(end))])
     assert location == f"{folder.root}/.processing/{JOB}/x/a.txt"
     assert os.listdir(f"{folder.root}/failed/{JOB}/x") == []
 

@@ -11,8 +11,8 @@ import threading
 
 import pytest
 
-from finetuned.errors import Away, Stuck
-from finetuned.folders import DropFolder, ignore_sigio, leases, sweeping
+from finetuned.errors import Away, Changed, Stuck
+from finetuned.folders import DropFolder, ignore_sigio, leases, places, sweeping
 from finetuned.settings import FolderSettings
 
 
@@ -126,15 +126,20 @@ def test_empty_files_wait(make):
 
 
 def test_open_writer(make):
-    """Half a file is not ready, however long it is quiet, while somebody has it open for writing."""
+    """Half a file is not taken, however long it is quiet, while somebody has it open for writing."""
     folder = make(leases=True)
     with open(f"{folder.root}/a.txt", "w") as writer:
         writer.write("half")
         writer.flush()
         recorded(folder, 0.0)
-        sweep = folder.sweep(1000.0)
-        assert (sweep.ready, sweep.wake_in) == ((), 2.0)
-    assert folder.sweep(1002.0).ready
+        (seen,) = folder.sweep(1000.0).ready
+        with pytest.raises(Changed, match="open for writing"):
+            folder.read(seen.path, seen.signature)
+        folder.unsettle(seen.path, 1000.0)
+        sweep = folder.sweep(1001.0)
+        assert (sweep.ready, sweep.wake_in) == ((), 1.0)
+    (seen,) = folder.sweep(1002.0).ready
+    assert folder.read(seen.path, seen.signature).bytes == 4
 
 
 def test_leases_that_are_not_trusted(make):
@@ -144,7 +149,8 @@ def test_leases_that_are_not_trusted(make):
         writer.write("half")
         writer.flush()
         recorded(folder, 0.0)
-        assert folder.sweep(2.0).ready
+        (seen,) = folder.sweep(2.0).ready
+        assert folder.read(seen.path, seen.signature).bytes == 4
 
 
 def test_change_right_before_the_lease(make, monkeypatch):
@@ -152,13 +158,15 @@ def test_change_right_before_the_lease(make, monkeypatch):
     folder = make(leases=True)
     path = put(folder, "a.txt")
     recorded(folder, 0.0)
+    (seen,) = folder.sweep(2.0).ready
 
     def sneak(fd):
         os.truncate(path, 1)
         return False
 
-    monkeypatch.setattr(sweeping, "is_written", sneak)
-    assert not folder.sweep(2.0).ready
+    monkeypatch.setattr(places, "is_written", sneak)
+    with pytest.raises(Changed, match="after it was seen"):
+        folder.read(seen.path, seen.signature)
 
 
 def test_unreadable_file_is_ready_and_stuck(make):

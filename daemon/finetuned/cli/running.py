@@ -97,18 +97,16 @@ def watchers(house: House, stop: Callable[[], None]) -> list[Watcher]:
     from finetuned.world import Bell
 
     pause = partial(house.world.wait, Bell())
-    roots = [folder.root for folder in house.folders.values()]
+    requests = requests_folder(house.ledger.path)
+    roots = [*(folder.root for folder in house.folders.values()), requests]
 
-    async def watch_folders(ring: Callable[[], None]) -> None:
-        await watch(roots, lambda _: ring(), pause=pause)
-
-    async def watch_requests(_: Callable[[], None]) -> None:
-        await watch([requests_folder(house.ledger.path)], lambda _: house.bell.ring(), pause=pause)
+    async def watch_all(ring: Callable[[], None]) -> None:
+        await watch(roots, lambda root: house.bell.ring() if root == requests else ring(), pause=pause)
 
     async def watch_signals(_: Callable[[], None]) -> None:
         await stop_on_signal(stop)
 
-    return [watch_folders, watch_requests, watch_signals]
+    return [watch_all, watch_signals]
 
 
 async def stop_on_signal(stop: Callable[[], None]) -> None:

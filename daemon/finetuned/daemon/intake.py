@@ -20,6 +20,10 @@ from finetuned.plan import LONGEST_DISK_WAIT
 
 #: how many files one round reads
 BATCH: Final = 100
+#: how many new files are written down at a time: tens of thousands would stay in memory
+SLICE: Final = 1000
+#: how soon a file that somebody writes to is looked at again, at least, in seconds
+WRITER_WAIT: Final = 0.5
 
 Read = tuple[Seen, Content | FileProblem]
 
@@ -45,9 +49,9 @@ class Intake:
         waits.append(await self._read_the_unread())
         self.wake_in = min((wait for wait in waits if wait is not None), default=None)
 
-    async def facts(self) -> tuple[FolderFacts, ...]:
+    def facts(self) -> tuple[FolderFacts, ...]:
         """The folders, as the plan sees them."""
-        flushes = await self._house.write(self._house.ledger.house.flushes)
+        flushes = self._house.ledger.house.flushes()
         return tuple(
             FolderFacts(
                 name=name,
@@ -117,8 +121,14 @@ class Intake:
         """Read the next of what the last sweep found ready; seconds until there is more to do."""
         backlog = self._backlog[folder.name]
         batch = [backlog.pop() for _ in range(min(BATCH, len(backlog)))]
-        await self._settled(folder, await self._house.write(_read_all, folder, batch))
-        return 0.0 if backlog else wake_in
+        found = await self._house.write(_read_all, folder, batch)
+        waits = [] if wake_in is None else [wake_in]
+        for seen, content in found:
+            if isinstance(content, Changed):  # somebody writes to it, perhaps without a trace so far
+                folder.unsettle(seen.path, self._house.world.steady())
+                waits.append(max(folder.rules.settle, WRITER_WAIT))
+        await self._settled(folder, found)
+        return 0.0 if backlog else min(waits, default=None)
 
     async def _is_away(self, folder: DropFolder, why: FinetunedError) -> None:
         house = self._house
@@ -129,8 +139,9 @@ class Intake:
 
     async def _appeared(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         house = self._house
-        rows = [(s.path, s.signature, s.group) for s in seen]
-        await house.write(house.ledger.files.appeared, folder.name, rows, house.world.now())
+        for begin in range(0, len(seen), SLICE):
+            rows = [(s.path, s.signature, s.group) for s in seen[begin : begin + SLICE]]
+            await house.write(house.ledger.files.appeared, folder.name, rows, house.world.now())
         for one in seen:
             folder.remember(one.path, one.signature, settled=False)
 

@@ -164,7 +164,7 @@ class Daemon:
         plan = make_plan(facts, house.world.now(), house.settings)
         for action in plan.actions:
             await self._act(action)
-            if isinstance(action, Seal):
+            if isinstance(action, Seal) and plan.slot_waits:
                 self._just_sealed = not skip
                 break
             if self._stopping or (self._task_ended and not _on_the_wire(action)):
@@ -177,16 +177,18 @@ class Daemon:
         return facts, plan, wait
 
     async def _facts(self) -> Facts:
-        house = self._house
-        ledger = house.ledger
         busy = frozenset(self._busy)  # first: what ends while the rest is read must not look idle with old facts
+        return await self._house.write(self._read_facts, busy)
+
+    def _read_facts(self, busy: frozenset[str]) -> Facts:
+        ledger = self._house.ledger
         return Facts(
-            waiting=tuple(await house.write(ledger.files.waiting)),
-            jobs=tuple(await house.write(ledger.jobs.open)),
-            loose=tuple(await house.write(ledger.files.loose)),
-            discards=tuple(await house.write(ledger.sessions.to_discard)),
-            folders=await self._intake.facts(),
-            server=await house.write(ledger.house.server, house.settings.helix.url),
+            waiting=tuple(ledger.files.waiting()),
+            jobs=tuple(ledger.jobs.open()),
+            loose=tuple(ledger.files.loose()),
+            discards=tuple(ledger.sessions.to_discard()),
+            folders=self._intake.facts(),
+            server=ledger.house.server(self._house.settings.helix.url),
             busy=busy,
             hurry=self._until_idle,
         )

@@ -11,11 +11,10 @@ import json
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 
 from finetuned.daemon.house import House
 from finetuned.errors import Changed, FileProblem, FolderError, Gone
-from finetuned.folders import DropFolder
+from finetuned.folders import DropFolder, Wanted
 from finetuned.ledger import Left, Reader
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, iso, shown
@@ -47,7 +46,11 @@ class Packing:
         job = await house.write(house.ledger.jobs.get, job_id)
         if job is None or job.state is not JobState.QUEUED:
             return
-        laid, left = await house.write(self._claim, job)
+        try:
+            laid, left = await house.write(self._claim, job)
+        except FileProblem as error:
+            await self._later(job, str(error))
+            return
         await house.write(house.ledger.jobs.claimed, job, laid, left, house.world.now())
         folder = house.folders[job.folder]
         for leaver in left:
@@ -60,15 +63,17 @@ class Packing:
         folder = self._house.folders[job.folder]
         laid: list[tuple[File, str]] = []
         left: list[Left] = []
-        with suppress(FileProblem):  # the same trouble meets the files, and each of them gets the reason
-            folder.write_claim_note(job.id, self._job_json(job.id))
-        for file in self._house.ledger.jobs.files(job.id):
-            if file.state is not FileState.PACKED or file.location is None or file.content is None:
-                continue
-            try:
-                laid.append((file, folder.claim(file.location, job.id, str(file.id), file.content)))
-            except FileProblem as error:
-                left.append(self._leaver(folder, file, error))
+        wanted = [
+            (file, Wanted(source=file.location, name=str(file.id), content=file.content))
+            for file in self._house.ledger.jobs.files(job.id)
+            if file.state is FileState.PACKED and file.location is not None and file.content is not None
+        ]
+        taken = folder.claim(job.id, self._job_json(job.id), [one for _, one in wanted])
+        for (file, _), found in zip(wanted, taken, strict=True):
+            if isinstance(found, FileProblem):
+                left.append(self._leaver(folder, file, found))
+            else:
+                laid.append((file, found))
         return laid, left
 
     def _leaver(self, folder: DropFolder, file: File, why: FileProblem) -> Left:
@@ -109,26 +114,33 @@ class Packing:
         try:
             await house.write(self._put_away, job)
         except (FileProblem, FolderError) as error:
-            now = house.world.now()
-            due_at = now + house.back_off(job.tries + 1, LONGEST_DISK_WAIT)
-            await house.write(house.ledger.jobs.try_later, job, due_at, f"its files cannot be moved: {error}", now)
+            await self._later(job, f"its files cannot be moved: {error}")
         else:
-            await house.write(house.ledger.jobs.put_away, job, house.world.now())
+            await house.write(house.ledger.jobs.put_away, job)
+
+    async def _later(self, job: Job, why: str) -> None:
+        """What cannot be done on the disk now is tried again."""
+        house = self._house
+        now = house.world.now()
+        due_at = now + house.back_off(job.tries + 1, LONGEST_DISK_WAIT)
+        await house.write(house.ledger.jobs.try_later, job, due_at, why, now)
 
     def _put_away(self, job: Job) -> None:
         house = self._house
         folder = house.folders[job.folder]
         files = house.ledger.jobs.files(job.id)
-        places = [(file, _lay(folder, file)) for file in files if not file.put_away]
-        house.ledger.jobs.laid(places)
+        with folder.together():
+            places = [(file, _lay(folder, file)) for file in files if not file.put_away]
+        house.ledger.jobs.laid(job, places, house.world.now())
         papers = {"job.json": self._job_json(job.id)}
-        if any(file.state in {FileState.BARREN, FileState.FAILED} for file in files):
-            folder.write_job_files(job.id, area="failed", files=papers)
-        if job.state in _TAUGHT:
-            if house.rules(job.folder).write_pairs:
-                papers["pairs.jsonl"] = self._pairs_jsonl(job.id)
-            folder.write_job_files(job.id, area="done", files=papers)
-        folder.clear_processing(job.id)
+        with folder.together():
+            if any(file.state in {FileState.BARREN, FileState.FAILED} for file in files):
+                folder.write_job_files(job.id, area="failed", files=papers)
+            if job.state in _TAUGHT:
+                if house.rules(job.folder).write_pairs:
+                    papers["pairs.jsonl"] = self._pairs_jsonl(job.id)
+                folder.write_job_files(job.id, area="done", files=papers)
+            folder.clear_processing(job.id)
 
     async def put_file_away(self, file_id: int) -> None:
         """Move a refused or duplicate file to where it belongs."""
@@ -147,11 +159,11 @@ class Packing:
         await house.write(house.ledger.files.laid, file, location, now)
 
     def _job_json(self, job_id: str) -> bytes:
-        with Reader.open(self._house.ledger.path) as reader:
+        with self._house.ledger.reading() as reader:
             return json.dumps(reader.job(job_id), indent=2).encode() + b"\n"
 
     def _pairs_jsonl(self, job_id: str) -> bytes:
-        with Reader.open(self._house.ledger.path) as reader:
+        with self._house.ledger.reading() as reader:
             return b"".join(_lines(reader, job_id))
 
 

@@ -14,6 +14,8 @@ from finetuned.lifecycle import JOB_ENDS
 from finetuned.plan import Facts
 
 _WARNINGS: Final = {"refused", "failed", "barren", "partial", "doubtful", "away", "paused", "vanished", "twin"}
+#: how many events are in memory at a time
+SLICE: Final = 500
 _QUIET: Final = {"settling", "waiting", "packed"}
 
 
@@ -27,9 +29,10 @@ class Telling:
 
     def tell(self) -> None:
         """Write a line for each event since the last time."""
-        for event in self._house.ledger.house.events_since(self._told):
-            self._told = event["id"]
-            self._line(event)
+        while events := self._house.ledger.house.events_since(self._told, most=SLICE):
+            for event in events:
+                self._told = event["id"]
+                self._line(event)
 
     def _line(self, event: dict[str, Any]) -> None:
         moved = event["was"] != event["became"]

@@ -8,6 +8,7 @@
 4. Every act may be repeated after a crash and ends the same.
 """
 
+from finetuned.folders.claims import Wanted
 from finetuned.folders.dropping import drop_into
 from finetuned.folders.examining import Examination
 from finetuned.folders.folder import DropFolder
@@ -23,6 +24,7 @@ __all__ = [
     "Seen",
     "Sweep",
     "TextReader",
+    "Wanted",
     "drop_into",
     "ignore_sigio",
     "is_temporary",

@@ -1,7 +1,7 @@
 """Taking the files of a sealed job, so that nobody else touches them: each step may be repeated after a crash.
 
-1. A file is moved to `.processing/<job>/` by rename without replacing, brought to disk, and only then read again: what
-   lies there now is what will be sent.
+1. Files are moved to `.processing/<job>/` by rename without replacing, brought to disk together, and only then read
+   again: what lies there now is what will be sent.
 2. A file that is not what it was goes back where it came from.
 3. With after = "keep" the job's content is a snapshot beside the ledger, and the file is not touched.
 4. `.processing/<job>/job.json` tells a daemon whose ledger was lost what lies there; it goes when nothing else is left.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -19,34 +20,80 @@ from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, fitted, numbered
 from finetuned.folders.places import SNAPSHOTS, Places
 from finetuned.folders.putting import leave, move_marker
 from finetuned.folders.text import content_of
-from finetuned.folders.tree import Tree, sync
-from finetuned.model import PROCESSING, Content
+from finetuned.folders.tree import Tree
+from finetuned.model import PROCESSING, Content, Value
 
 CLAIM_FILE: Final = "claim.json"
 _CHANGED: Final = "it changed after it was read; it is taken again once it stands still"
 
 
-def claim(places: Places, source: str, job_id: str, upload_name: str, content: Content) -> str:
-    """Take `source` for the job; return where it lies now. Raises Gone, Changed, Stuck, Away."""
-    if places.stays(source):
-        _copy(places, source, places.snapshot(job_id, upload_name), content)
-        return source
-    old = places.below(source)
-    with places.guard("moved"):
-        target, taken = _target(places, old, (*places.claimed(job_id), *places.relative(source)), content)
-        if not taken:
-            places.tree.move(old, target)
-            leave(places, old)
+class Wanted(Value, frozen=True):
+    """A file to be taken: where it lies, the name of its snapshot should it stay there, and what it must hold."""
+
+    source: str
+    name: str
+    content: Content
+
+
+def claim(places: Places, job_id: str, note: bytes, wanted: Sequence[Wanted]) -> list[str | FileProblem]:
+    """Take files for the job; for each, in order, where it lies now, or why it is not taken (Gone, Changed, Stuck).
+
+    `note` is laid beside them. Raises Stuck if nothing can be brought to disk, and Away.
+    """
+    with places.guard("brought to disk"), places.together():
+        with suppress(FileProblem):  # the same trouble meets the files, and each of them gets the reason
+            _write_note(places, job_id, note)
+        taken = [_take(places, job_id, one) for one in wanted]
+    with places.guard("brought to disk"), places.together():
+        return [_prove(places, one, target) for one, target in zip(wanted, taken, strict=True)]
+
+
+def _take(places: Places, job_id: str, one: Wanted) -> Parts | FileProblem | None:
+    """Move a file; where it lies then, None if it stays and was copied."""
     try:
-        _prove(places, target, content)
-    except FileProblem:
-        with places.guard("moved back"):
-            back = places.tree.move_beside(target, old)
-            move_marker(places, target, back)
-        raise
-    with places.guard("moved"):
-        move_marker(places, old, target, once=True)
+        if places.stays(one.source):
+            _copy(places, one.source, places.snapshot(job_id, one.name), one.content)
+            return None
+        old = places.below(one.source)
+        with places.guard("moved"):
+            wanted = (*places.claimed(job_id), *places.relative(one.source))
+            target, taken = _target(places, old, wanted, one.content)
+            if not taken:
+                places.tree.move(old, target)
+                leave(places, old)
+            places.tree.touch(target)
+            return target
+    except FileProblem as error:
+        return error
+
+
+def _prove(places: Places, one: Wanted, target: Parts | FileProblem | None) -> str | FileProblem:
+    """Read a file that was taken again; give it back if it is not what it was."""
+    if target is None or isinstance(target, FileProblem):
+        return target or one.source
+    old = places.below(one.source)
+    try:
+        problem = _difference(places, target, one.content)
+        if problem is not None:
+            with places.guard("moved back"):
+                back = places.tree.move_beside(target, old)
+                move_marker(places, target, back)
+            return problem
+        with places.guard("moved"):
+            move_marker(places, old, target, once=True)
+    except FileProblem as error:
+        return error
     return places.tree.at(target)
+
+
+def _difference(places: Places, target: Parts, content: Content) -> FileProblem | None:
+    """What keeps a taken file from being sent; None if it is what it was."""
+    try:
+        return None if places.read(places.tree.at(target)) == content else Changed(_CHANGED)
+    except Unusable:
+        return Changed(_CHANGED)
+    except FileProblem as error:
+        return error
 
 
 def _target(places: Places, source: Parts, wanted: Parts, content: Content) -> tuple[Parts, bool]:
@@ -72,21 +119,6 @@ def _target(places: Places, source: Parts, wanted: Parts, content: Content) -> t
     raise Gone("it is not there any more")
 
 
-def _prove(places: Places, target: Parts, content: Content) -> None:
-    """Bring the file to disk, and raise unless it is what it was."""
-    fd = places.open(places.tree.at(target))
-    try:
-        with places.guard("read"):
-            sync(fd)
-            found = places.content(fd)
-    except Unusable as error:
-        raise Changed(_CHANGED) from error
-    finally:
-        os.close(fd)
-    if found != content:
-        raise Changed(_CHANGED)
-
-
 def _copy(places: Places, source: str, target: Parts, content: Content) -> None:
     """Make the snapshot of a kept file, unless it is there already."""
     with suppress(FileProblem):
@@ -96,6 +128,8 @@ def _copy(places: Places, source: str, target: Parts, content: Content) -> None:
     try:
         with places.guard("copied"), places.beside.folder(target[:-1], make=True) as folder:
             _copy_into(places, fd, folder, target[-1], content)
+            places.beside.touch(target)
+            places.beside.touch(target[:-1])
     finally:
         os.close(fd)
 
@@ -107,14 +141,11 @@ def _copy_into(places: Places, fd: int, folder: int, name: str, content: Content
         with os.fdopen(os.open(part, flags, 0o600, dir_fd=folder), "wb") as out:
             rules = places.rules
             found = content_of(fd, encoding=rules.encoding, most=rules.max_file_bytes, out=out.write)
-            out.flush()
-            sync(out.fileno())
     except Unusable as error:
         raise Changed(_CHANGED) from error
     if found != content:
         raise Changed(_CHANGED)
     os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-    sync(folder)
 
 
 def _note(places: Places, job_id: str) -> tuple[Tree, Parts]:
@@ -124,7 +155,7 @@ def _note(places: Places, job_id: str) -> tuple[Tree, Parts]:
     return places.tree, (*places.claimed(job_id), JOB_FILE)
 
 
-def write_note(places: Places, job_id: str, data: bytes) -> None:
+def _write_note(places: Places, job_id: str, data: bytes) -> None:
     """Say beside the claimed files what job they are in. Raises Stuck, Away."""
     tree, parts = _note(places, job_id)
     with places.guard("written"):
@@ -150,7 +181,7 @@ def _folders(tree: Tree, parts: Parts) -> list[str]:
 def clear(places: Places, job_id: str) -> None:
     """Remove what a job that is over left under way: its note, empty sub-folders, snapshots. Anything else stays."""
     folder = places.claimed(job_id)
-    with places.guard("removed"):
+    with places.guard("removed"), places.together():
         _prune(places.tree, folder)
         if all(entry.name == JOB_FILE for entry in places.tree.names(folder)):
             places.tree.remove((*folder, JOB_FILE))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
+from finetuned.errors import FileProblem
 from finetuned.folders import claims, putting
+from finetuned.folders.claims import Wanted
 from finetuned.folders.examining import Examination, examine, explain
 from finetuned.folders.places import Places
 from finetuned.folders.sweeping import Sweep, Sweeper
@@ -25,8 +28,8 @@ class DropFolder:
     def __init__(self, rules: FolderSettings, *, beside: str, leases: bool | None = None) -> None:
         self.rules = rules
         self.name = rules.name
-        self._places = Places(rules, beside)
-        self._sweeper = Sweeper(rules, self._places.names, self._places.tree, leases=leases)
+        self._places = Places(rules, beside, leases=leases)
+        self._sweeper = Sweeper(rules, self._places.names, self._places.tree)
 
     @property
     def root(self) -> str:
@@ -58,12 +61,16 @@ class DropFolder:
         """The file was taken away, or the ledger is done with it: what lies there from now on is another file."""
         self._sweeper.forget(path)
 
+    def unsettle(self, path: str, steady: float) -> None:
+        """Somebody writes to the file still: its quiet time begins now, on the clock of `sweep`."""
+        self._sweeper.unsettle(path, steady)
+
     def sweep(self, steady: float) -> Sweep:
         """Look at the whole folder; `steady` is a clock in seconds that only goes forward. Raises Away."""
         return self._sweeper.sweep(steady)
 
     def read(self, path: str, expected: Signature | None = None) -> Content:
-        """What a file holds as it would be sent; Changed if it is not the one that `expected` tells of.
+        """What a file holds as it would be sent; Changed if it is not the one `expected` tells of, or is written to.
 
         Raises Unusable, Changed, Gone, Stuck, Away.
         """
@@ -73,18 +80,28 @@ class DropFolder:
         """The bytes to send, for an upload; opened at the first read, which may raise Gone, Changed, Stuck, Away."""
         return TextReader(lambda: self._places.open(location), content, encoding or self.rules.encoding)
 
-    def claim(self, source: str, job_id: str, upload_name: str, content: Content) -> str:
-        """Take a file for a job; return where it lies now. Repeatable. Raises Gone, Changed, Stuck, Away."""
-        location = claims.claim(self._places, source, job_id, upload_name, content)
-        if location != source:
-            self._sweeper.forget(source)
-        return location
+    def claim(self, job_id: str, note: bytes, wanted: Sequence[Wanted]) -> list[str | FileProblem]:
+        """Take files for a job, and say in `note` beside them which; repeatable.
+
+        For each, in their order: where it lies now, or why it is not taken (Gone, Changed, Stuck). Raises Stuck, Away.
+        """
+        taken = claims.claim(self._places, job_id, note, wanted)
+        for one, location in zip(wanted, taken, strict=True):
+            if isinstance(location, str) and location != one.source:
+                self._sweeper.forget(one.source)
+        return taken
 
     def part_location(self, location: str, job_id: str, upload_name: str) -> str:
         """Where the upload of a claimed file reads from: its snapshot if the file itself stays, else the file."""
         if not self._places.stays(location):
             return location
         return self._places.beside.at(self._places.snapshot(job_id, upload_name))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is put away within is on disk at the end, all at the price of one. Raises Stuck, Away."""
+        with self._places.guard("brought to disk"), self._places.together():
+            yield
 
     def put_away(
         self,
@@ -114,10 +131,6 @@ class DropFolder:
     def write_job_files(self, job_id: str, *, area: Literal["done", "failed"], files: Mapping[str, bytes]) -> None:
         """Write `job.json`, `pairs.jsonl` into the job's folder, replacing what we wrote before. Raises Stuck, Away."""
         putting.write_job_files(self._places, job_id, area, files)
-
-    def write_claim_note(self, job_id: str, data: bytes) -> None:
-        """Say beside the claimed files what job they are in. Raises Stuck, Away."""
-        claims.write_note(self._places, job_id, data)
 
     def clear_processing(self, job_id: str) -> None:
         """Remove what a job left under way: note, empty sub-folders, snapshots; all else stays. Raises Stuck, Away."""

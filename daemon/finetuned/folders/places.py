@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from finetuned.errors import Changed, FileProblem, Gone
+from finetuned.folders.leases import is_written
 from finetuned.folders.names import Names, Parts
 from finetuned.folders.text import content_of, signature_of
 from finetuned.folders.tree import Tree
@@ -27,8 +28,9 @@ SNAPSHOTS: Final = "parts"
 class Places:
     """One folder's rules and its two trees."""
 
-    def __init__(self, rules: FolderSettings, beside: str) -> None:
+    def __init__(self, rules: FolderSettings, beside: str, *, leases: bool | None = None) -> None:
         self.rules = rules
+        self._leases = leases
         self.names = Names(rules)
         self.tree = Tree(rules.path)
         self.beside = Tree(beside, ours=True)
@@ -43,6 +45,12 @@ class Places:
             if isinstance(found, Gone) and self.tree.held:
                 self.tree.check()
             raise found from error
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is made or moved within is on disk at the end. Raises OSError."""
+        with self.tree.together(), self.beside.together():
+            yield
 
     def find(self, path: str) -> tuple[Tree, Parts]:
         """The tree that `path` lies in and the way there. Raises Gone if it lies in neither."""
@@ -88,18 +96,26 @@ class Places:
             return tree.open(parts)
 
     def read(self, path: str, expected: Signature | None = None) -> Content:
-        """What `path` holds as it would be sent; Changed if it is not the file that `expected` tells of.
+        """What `path` holds as it would be sent.
 
+        With `expected` Changed if it is not the file that this tells of, or if somebody has it open for writing.
         Raises Gone, Changed, Unusable, Stuck, Away.
         """
         fd = self.open(path)
         try:
             with self.guard("read"):
-                if expected is not None and signature_of(os.fstat(fd)) != expected:
-                    raise Changed("it changed after it was seen")
+                if expected is not None:
+                    self._prove_quiet(fd, expected)
                 return self.content(fd)
         finally:
             os.close(fd)
+
+    def _prove_quiet(self, fd: int, expected: Signature) -> None:
+        trusted = self.tree.mount is not None and self.tree.mount.local
+        if (trusted if self._leases is None else self._leases) and is_written(fd):
+            raise Changed("somebody has it open for writing")
+        if signature_of(os.fstat(fd)) != expected:
+            raise Changed("it changed after it was seen")
 
     def content(self, fd: int) -> Content:
         """What an open file holds by this folder's rules."""

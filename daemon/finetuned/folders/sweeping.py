@@ -8,7 +8,8 @@
    have been seen MARGIN seconds before a listing of it began.
 4. What cannot be listed is not gone: nothing below it vanishes. What is missing from a listing is looked up by name
    before it is called vanished.
-5. Quiet time is counted on the steady clock from the first sight in this process.
+5. Quiet time is counted on the steady clock from the first sight in this process. Whether somebody has a quiet file
+   open for writing is asked when it is read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from finetuned.folders.leases import is_written
 from finetuned.folders.names import Names, Parts
 from finetuned.folders.text import signature_of
 from finetuned.folders.tree import Tree
@@ -31,8 +31,6 @@ from finetuned.settings import FolderSettings
 EMPTY_WAIT: Final = 60.0
 #: longer than any clock tick of a file system
 MARGIN: Final = 2.5
-#: how soon a file that somebody writes to is looked at again, at least
-WRITER_WAIT: Final = 0.5
 
 
 class Seen(Value, frozen=True):
@@ -114,11 +112,10 @@ def _oddity(entry: os.DirEntry[str]) -> str:
 class Sweeper:
     """What is known of one folder's files, and the look that finds what is not."""
 
-    def __init__(self, rules: FolderSettings, names: Names, tree: Tree, *, leases: bool | None) -> None:
+    def __init__(self, rules: FolderSettings, names: Names, tree: Tree) -> None:
         self._rules = rules
         self._names = names
         self._tree = tree
-        self._leases = leases
         self._settled: dict[str, Signature] = {}
         self._fresh: dict[str, _Fresh] = {}
         self._odd: set[str] = set()
@@ -138,6 +135,11 @@ class Sweeper:
         """The file was taken away; what lies at its path from now on is another."""
         self._fresh.pop(path, None)
         self._settled.pop(path, None)
+
+    def unsettle(self, path: str, steady: float) -> None:
+        """Somebody writes to the file still: its quiet time begins now."""
+        if path in self._fresh:
+            self._fresh[path].since = steady
 
     def sweep(self, steady: float) -> Sweep:
         """Look at everything. Raises Away."""
@@ -230,11 +232,11 @@ class Sweeper:
                 continue
             seen = Seen(path=path, signature=signature_of(status), group=group)
             if path not in settled:
-                self._settle(seen, name, fd, listing, look)
+                self._settle(seen, name, listing, look)
             elif settled[path] != seen.signature:
                 look.changed.append(seen)
 
-    def _settle(self, seen: Seen, name: str, fd: int, listing: _Listing, look: _Look) -> None:
+    def _settle(self, seen: Seen, name: str, listing: _Listing, look: _Look) -> None:
         fresh = self._fresh.get(seen.path)
         if fresh is None:
             fresh = self._fresh[seen.path] = _Fresh(seen.signature, None)
@@ -247,27 +249,8 @@ class Sweeper:
         marker = self._names.marker(name)
         if left > 0:
             look.wake(left)
-        elif marker is not None and marker not in listing.names:
-            return  # its coming rings
-        elif self._is_written(name, fd, seen.signature):
-            look.wake(max(self._rules.settle, WRITER_WAIT))
-        else:
+        elif marker is None or marker in listing.names:  # else its coming rings
             look.ready.append(seen)
-
-    def _is_written(self, name: str, fd: int, signature: Signature) -> bool:
-        """Whether somebody still writes to it, as far as can be known."""
-        trusted = self._tree.mount is not None and self._tree.mount.local
-        if not (trusted if self._leases is None else self._leases):
-            return False
-        try:
-            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
-        except OSError:
-            return False  # reading it will tell why
-        try:
-            written = is_written(file)
-            return bool(written) or signature_of(os.fstat(file)) != signature
-        finally:
-            os.close(file)
 
     def _vanished(self, look: _Look) -> tuple[str, ...]:
         vanished = [path for path in self._settled.keys() - look.seen if self._is_gone(path, look.blind)]

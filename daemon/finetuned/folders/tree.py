@@ -2,7 +2,8 @@
 
 1. No symbolic link below the folder is followed, at any step; the folder itself and its parents may be links.
 2. Every open is non-blocking, so that a fifo holds nobody up.
-3. What was made or moved is on disk (fsync) when a method returns.
+3. What was made or moved is on disk (fsync) when a method returns; within `together`, when that ends: many files at
+   about the price of one.
 4. Errors are the operating system's; who calls knows what they mean for the file.
 """
 
@@ -13,29 +14,23 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from finetuned.errors import Away, Held, Stuck
 from finetuned.folders.mounts import Mount, mount_of
 from finetuned.folders.names import Parts, fitted, numbered
 from finetuned.folders.renames import rename_new
+from finetuned.folders.syncing import sync, sync_all, sync_file_system
 from finetuned.folders.trouble import words
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-#: errors that say "this file system has no locks (or no fsync) for folders", not "somebody has it"
+#: errors that say "this file system has no locks for folders", not "somebody has it"
 _NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EISDIR})
-
-
-def sync(fd: int) -> None:
-    """Bring a file or folder to disk; file systems that cannot do so for folders are forgiven."""
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.EROFS, errno.ENOTSUP, errno.ENOSYS}:
-            raise
+#: so many are brought to disk one by one; of more, the whole file system is
+FEW: Final = 16
 
 
 class Tree:
@@ -49,6 +44,7 @@ class Tree:
         self._ours = ours
         self._fd: int | None = None
         self._lies_on: Mount | int | None = None
+        self._unsynced: dict[Parts, None] | None = None
 
     @property
     def held(self) -> bool:
@@ -141,15 +137,15 @@ class Tree:
             os.makedirs(self.path, exist_ok=True)
         fd = self._open() if self._fd is None else os.dup(self._fd)
         try:
-            for name in parts:
-                deeper = self._step(fd, name, make=make)
+            for depth, name in enumerate(parts):
+                deeper = self._step(fd, name, parts[:depth], make=make)
                 os.close(fd)
                 fd = deeper
             yield fd
         finally:
             os.close(fd)
 
-    def _step(self, fd: int, name: str, *, make: bool) -> int:
+    def _step(self, fd: int, name: str, above: Parts, *, make: bool) -> int:
         flags = _FOLDER | os.O_NOFOLLOW
         try:
             return os.open(name, flags, dir_fd=fd)
@@ -162,7 +158,7 @@ class Tree:
             raise
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=fd)
-        sync(fd)
+        self._sync(above, fd)
         return os.open(name, flags, dir_fd=fd)
 
     def stat(self, parts: Parts) -> os.stat_result | None:
@@ -206,12 +202,51 @@ class Tree:
 
     # -- changing
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is made or moved within is on disk at the end, an error or not. Files that are named by `touch`, too."""
+        if self._unsynced is not None:  # within another one, whose end will do
+            yield
+            return
+        self._unsynced = {}
+        try:
+            yield
+        finally:
+            unsynced, self._unsynced = self._unsynced, None
+            with ExitStack() as opened:
+                if len(unsynced) > FEW:
+                    sync_file_system(opened.enter_context(self.folder()))
+                else:
+                    sync_all([fd for parts in unsynced if (fd := self._reopened(parts, opened)) is not None])
+
+    def touch(self, parts: Parts) -> None:
+        """The file's content is to be on disk, too; to be called within `together`."""
+        if self._unsynced is not None:
+            self._unsynced[parts] = None
+
+    def _reopened(self, parts: Parts, opened: ExitStack) -> int | None:
+        """A descriptor of what was changed; None if it is gone since."""
+        try:
+            if parts:
+                fd = self.open(parts)
+                opened.callback(os.close, fd)
+                return fd
+            return opened.enter_context(self.folder())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _sync(self, parts: Parts, fd: int) -> None:
+        if self._unsynced is None:
+            sync(fd)
+        else:
+            self._unsynced[parts] = None
+
     def move(self, old: Parts, new: Parts) -> None:
         """Rename without replacing; the way to `new` is made. FileExistsError if something lies there."""
         with self.folder(old[:-1]) as source, self.folder(new[:-1], make=True) as target:
             rename_new(old[-1], new[-1], source, target)
-            sync(target)
-            sync(source)
+            self._sync(new[:-1], target)
+            self._sync(old[:-1], source)
 
     def move_beside(self, old: Parts, new: Parts) -> Parts:
         """Rename to `new`, or to the first numbered name that is free; return where it lies."""
@@ -233,19 +268,22 @@ class Tree:
             with os.fdopen(file, "wb") as out:
                 out.write(data)
                 out.flush()
-                sync(file)
-            self._place(part, parts[-1], fd, replace=replace)
+                if replace:  # a cut leaves half of it at worst, and what is written again is replaced
+                    self._sync(parts, file)
+                else:
+                    sync(file)
+            self._place(part, parts, fd, replace=replace)
 
-    def _place(self, part: str, name: str, fd: int, *, replace: bool) -> None:
+    def _place(self, part: str, parts: Parts, fd: int, *, replace: bool) -> None:
         try:
             if replace:
-                os.rename(part, name, src_dir_fd=fd, dst_dir_fd=fd)
+                os.rename(part, parts[-1], src_dir_fd=fd, dst_dir_fd=fd)
             else:
-                rename_new(part, name, fd, fd)
+                rename_new(part, parts[-1], fd, fd)
         except OSError:
             os.unlink(part, dir_fd=fd)
             raise
-        sync(fd)
+        self._sync(parts[:-1], fd)
 
     def read(self, parts: Parts, most: int = 1 << 24) -> bytes | None:
         """The bytes of a small file of ours; None if there is no such file."""
@@ -258,10 +296,10 @@ class Tree:
         """Remove a file; it may be gone already."""
         with suppress(FileNotFoundError, NotADirectoryError), self.folder(parts[:-1]) as fd:
             os.unlink(parts[-1], dir_fd=fd)
-            sync(fd)
+            self._sync(parts[:-1], fd)
 
     def remove_folder(self, parts: Parts) -> None:
         """Remove an empty folder; one that is not empty, or gone, is left."""
         with suppress(OSError), self.folder(parts[:-1]) as fd:
             os.rmdir(parts[-1], dir_fd=fd)
-            sync(fd)
+            self._sync(parts[:-1], fd)

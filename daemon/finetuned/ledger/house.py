@@ -134,13 +134,13 @@ class HouseBook:
             number: int = db.execute("select coalesce(max(id), 0) from events").fetchone()[0]
         return number
 
-    def events_since(self, number: int) -> list[dict[str, Any]]:
-        """Every event after `number`, oldest first, with the path of the file it is about."""
+    def events_since(self, number: int, *, most: int = -1) -> list[dict[str, Any]]:
+        """The events after `number`, oldest first, each with the path of its file; all if `most` is negative."""
         with self._store.reading() as db:
             rows = db.execute(
                 "select e.*, f.path, f.folder from events e "
                 "left join files f on e.subject = 'file' and f.id = cast(e.subject_id as integer) "
-                "where e.id > ? order by e.id",
-                (number,),
+                "where e.id > ? order by e.id limit ?",
+                (number, most),
             ).fetchall()
         return [dict(row) for row in rows]

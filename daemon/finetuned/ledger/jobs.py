@@ -131,18 +131,21 @@ class JobBook:
             }
             move_job(db, now, job, JobState.QUEUED, cause="retry", **fresh)
 
-    def laid(self, places: Iterable[tuple[File, str | None]]) -> None:
-        """Where the files of an ended job lie now; more is to be written, so the job is not put away yet."""
+    def laid(self, job: Job, places: Iterable[tuple[File, str | None]], now: float) -> None:
+        """Where the files of an ended job lie now; its papers are still to be written, so it is not put away yet."""
         with self._store.transaction() as db:
+            moved = False
             for file, location in places:
                 text, b64 = place(location)
                 update(db, "files", file.id, file.version, location=text, location_b64=b64, put_away=1)
+                moved = True
+            if moved:  # told before the papers are written, which hold every event of the job
+                tell(db, now, "job", job.id, job.state, was=job.state, cause="put_away", job_id=job.id)
 
-    def put_away(self, job: Job, now: float) -> None:
+    def put_away(self, job: Job) -> None:
         """All is where it belongs."""
         with self._store.transaction() as db:
             update(db, "jobs", job.id, job.version, put_away=1, due_at=None, tries=0)
-            tell(db, now, "job", job.id, job.state, was=job.state, cause="put_away", job_id=job.id)
 
     def try_later(self, job: Job, due_at: float, words: str | None, now: float) -> None:
         """What was due failed for a passing reason; it is due again later, in the same state."""

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from finetuned.errors import LedgerError
 from finetuned.ledger.files import FileBook
 from finetuned.ledger.house import HouseBook
 from finetuned.ledger.jobs import JobBook
+from finetuned.ledger.reading import Reader
 from finetuned.ledger.sessions import SessionBook
 from finetuned.ledger.store import Store, connect, hold
 
@@ -24,11 +27,11 @@ class Ledger:
         self.path = path
         self._db = db
         self._lock = lock
-        store = Store(db)
-        self.files = FileBook(store)
-        self.jobs = JobBook(store)
-        self.sessions = SessionBook(store)
-        self.house = HouseBook(store)
+        self._store = Store(db)
+        self.files = FileBook(self._store)
+        self.jobs = JobBook(self._store)
+        self.sessions = SessionBook(self._store)
+        self.house = HouseBook(self._store)
 
     @classmethod
     def open(cls, path: str) -> Self:
@@ -47,6 +50,12 @@ class Ledger:
             os.close(lock)
             raise
         return cls(path, db, lock)
+
+    @contextmanager
+    def reading(self) -> Iterator[Reader]:
+        """The reader's side over this connection, for as long as nobody else writes."""
+        with self._store.reading() as db:
+            yield Reader.over(db, self.path)
 
     def close(self) -> None:
         """Let go of the ledger; its journal is folded in, so that the file stands alone."""
