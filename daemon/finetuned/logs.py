@@ -75,6 +75,11 @@ def set_level(level: str) -> None:
     _desk.chosen = _desk.level = _LEVELS[level]
 
 
+def tells_debug() -> bool:
+    """Whether debug events are written at all."""
+    return _desk.level <= _LEVELS["debug"]
+
+
 def toggle_debug() -> bool:
     """Switch between debug and the level that was set; tell whether debug is on now."""
     _desk.level = _desk.chosen if _desk.level == _LEVELS["debug"] else _LEVELS["debug"]

@@ -57,11 +57,15 @@ def _escaped(c: str) -> str:
 
 def utf8_text(path: str) -> str:
     r"""`path` as text that any database takes: bytes that are not UTF-8 appear as `\xNN`, all else is exact."""
+    if path.isascii():
+        return path
     return "".join(_escaped(c) if "\udc80" <= c <= "\udcff" else c for c in path)
 
 
 def path_b64(path: str) -> str | None:
     """The exact bytes of a path that is not UTF-8, in base 64; null for all others."""
+    if path.isascii():
+        return None
     raw = path.encode("utf-8", "surrogateescape")
     try:
         raw.decode("utf-8")

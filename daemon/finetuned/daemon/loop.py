@@ -196,7 +196,7 @@ class Daemon:
     async def _act(self, action: Action) -> None:
         match action:
             case Submit(job_id=job_id):
-                self._begin(job_id, lambda: self._sending.submit(job_id))
+                await self._submit(job_id)
             case Search(job_id=job_id):
                 self._begin(job_id, lambda: self._sending.search(job_id))
             case Look(job_id=job_id):
@@ -229,6 +229,16 @@ class Daemon:
             logs.get().debug("row_moved_on", action=type(action).__name__, why=str(error))
         except Away:
             self._sweep_due = 0.0  # the sweep finds out, and the plan waits until the folder is back
+
+    async def _submit(self, job_id: str) -> None:
+        """The intent is written before anything else is done on the disk: nothing stands between it and the request."""
+        try:
+            intent = await self._sending.intend(job_id)
+        except Stale as error:
+            logs.get().debug("row_moved_on", work=job_id, why=str(error))
+            return
+        if intent is not None:
+            self._begin(job_id, lambda: self._sending.submit(intent))
 
     def _begin(self, key: str, task: Task) -> None:
         self._busy.add(key)

@@ -31,6 +31,8 @@ from finetuned.wire import Refusal, upload_name
 SLACK: Final = 26 * 3600.0
 #: sends that were answered with a server error and left no session, before a job is given up
 UNANSWERED: Final = 3
+#: a job that is being submitted, and the files that are sent
+Intent = tuple[Job, list[File]]
 #: which of several sessions of a job is kept
 _RANK: Final = {Standing.TRAINED: 0, Standing.RUNNING: 1, Standing.RESTING: 2, Standing.BROKEN: 3}
 #: refusals of a whole job that say nothing against it
@@ -44,13 +46,18 @@ class Sending:
         self._house = house
         self._doubts: dict[str, float] = {}
 
-    async def submit(self, job_id: str) -> None:
-        """Send the job: intent first, then, if it may have been sent before, a search, then the request."""
+    async def intend(self, job_id: str) -> Intent | None:
+        """Write the intent to send the job; null if it is not to be sent any more."""
         house = self._house
         job = await house.write(house.ledger.jobs.get, job_id)
         if job is None or job.state is not JobState.QUEUED or job.claimed_at is None:
-            return
-        job, files = await self._intend(job)
+            return None
+        return await self._intend(job)
+
+    async def submit(self, intent: Intent) -> None:
+        """Send the job whose intent is written; first look for it, if it may have been sent before."""
+        house = self._house
+        job, files = intent
         if job.id not in house.own and not await self._surely_unsent(job):
             return
         try:
@@ -127,13 +134,13 @@ class Sending:
         house = self._house
         await house.write(house.ledger.sessions.failed, job, str(error), cause="refused", now=house.world.now())
 
-    async def _intend(self, job: Job) -> tuple[Job, list[File]]:
+    async def _intend(self, job: Job) -> Intent:
         house = self._house
         files = await house.write(house.ledger.jobs.files, job.id)
         marker = f"{job.id}.{job.attempt + 1}"
         packed = [file for file in files if file.state is FileState.PACKED]
         names = {file.id: upload_name(marker, n, file.path) for n, file in enumerate(packed, 1)}
-        intent: tuple[Job, list[File]] = await house.write(
+        intent: Intent = await house.write(
             house.ledger.sessions.begin_attempt,
             job,
             url=house.settings.helix.url,

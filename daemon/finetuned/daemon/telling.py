@@ -36,6 +36,9 @@ class Telling:
 
     def _line(self, event: dict[str, Any]) -> None:
         moved = event["was"] != event["became"]
+        quiet = event["subject"] == "file" and event["became"] in _QUIET and event["cause"] != "held_up"
+        if quiet and not logs.tells_debug():  # most events of a burst are such
+            return
         name = f"{event['subject']}_{event['became'] if moved else event['cause']}"
         ids = {event["subject"]: event["path"] or event["subject_id"]}
         if event["job_id"] and event["subject"] != "job":
@@ -45,7 +48,7 @@ class Telling:
             words.pop("cause", None)
         if (event["became"] in _WARNINGS and moved) or event["cause"] == "held_up":
             self._log.warning(name, **ids, **words)
-        elif event["subject"] == "file" and event["became"] in _QUIET:
+        elif quiet:
             self._log.debug(name, **ids, **words)
         else:
             self._log.info(name, **ids, **words)
