@@ -317,36 +317,24 @@ def batches(files: Iterable[WaitingFile], rules: FolderSettings) -> Iterator[tup
     batch: list[WaitingFile] = []
     contents: set[str] = set()
     held_back: list[WaitingFile] = []
+    sent = chunks = 0
     for file in files:
         if file.sha256 in contents:
             held_back.append(file)
             continue
-        if batch and not _fits(batch, file, rules):
+        more = chunks_of(file.sent_bytes)
+        fits = sent + file.sent_bytes <= rules.max_bytes and chunks + more <= rules.max_chunks
+        if batch and not (fits and len(batch) < rules.max_files):
             yield batch, True
-            batch = []
-            contents = set()
+            batch, contents, sent, chunks = [], set(), 0, 0
         batch.append(file)
         contents.add(file.sha256)
-    if batch:
-        yield batch, _is_full(batch, rules)
+        sent += file.sent_bytes
+        chunks += more
+    if batch:  # full: not even one more small file would fit
+        yield (
+            batch,
+            len(batch) >= rules.max_files or sent >= rules.max_bytes or chunks + chunks_of(1) > rules.max_chunks,
+        )
     if held_back:
         yield from batches(held_back, rules)
-
-
-def _fits(batch: Sequence[WaitingFile], file: WaitingFile, rules: FolderSettings) -> bool:
-    together = [*batch, file]
-    return (
-        len(together) <= rules.max_files
-        and sum(f.sent_bytes for f in together) <= rules.max_bytes
-        and sum(chunks_of(f.sent_bytes) for f in together) <= rules.max_chunks
-    )
-
-
-def _is_full(batch: Sequence[WaitingFile], rules: FolderSettings) -> bool:
-    """Whether not even one more small file would fit."""
-    chunks = sum(chunks_of(f.sent_bytes) for f in batch)
-    return (
-        len(batch) >= rules.max_files
-        or sum(f.sent_bytes for f in batch) >= rules.max_bytes
-        or chunks + chunks_of(1) > rules.max_chunks
-    )

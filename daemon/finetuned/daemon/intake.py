@@ -223,7 +223,8 @@ def _is_swept(folder: DropFolder, location: str) -> bool:
 
 
 def _read_all(folder: DropFolder, seen: Sequence[Seen]) -> list[Read]:
-    return [(one, _read(folder, one)) for one in seen]
+    with folder.together():
+        return [(one, _read(folder, one)) for one in seen]
 
 
 def _read(folder: DropFolder, seen: Seen) -> Content | FileProblem:

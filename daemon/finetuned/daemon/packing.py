@@ -68,7 +68,7 @@ class Packing:
             for file in self._house.ledger.jobs.files(job.id)
             if file.state is FileState.PACKED and file.location is not None and file.content is not None
         ]
-        taken = folder.claim(job.id, self._job_json(job.id), [one for _, one in wanted])
+        taken = folder.claim(job.id, self._job_json(job.id, indent=None), [one for _, one in wanted])
         for (file, _), found in zip(wanted, taken, strict=True):
             if isinstance(found, FileProblem):
                 left.append(self._leaver(folder, file, found))
@@ -158,9 +158,9 @@ class Packing:
             return
         await house.write(house.ledger.files.laid, file, location, now)
 
-    def _job_json(self, job_id: str) -> bytes:
+    def _job_json(self, job_id: str, indent: int | None = 2) -> bytes:
         with self._house.ledger.reading() as reader:
-            return json.dumps(reader.job(job_id), indent=2).encode() + b"\n"
+            return json.dumps(reader.job(job_id), indent=indent).encode() + b"\n"
 
     def _pairs_jsonl(self, job_id: str) -> bytes:
         with self._house.ledger.reading() as reader:

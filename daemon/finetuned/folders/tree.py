@@ -13,8 +13,10 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from finetuned.errors import Away, Held, Stuck
@@ -31,6 +33,22 @@ _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOE
 _NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EISDIR})
 #: so many are brought to disk one by one; of more, the whole file system is
 FEW: Final = 16
+#: how many folders one batch keeps open
+MOST_OPEN: Final = 64
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one `together` has opened, and what it has changed, in order."""
+
+    folders: dict[Parts, int] = field(default_factory=dict)
+    unsynced: dict[Parts, None] = field(default_factory=dict)
+
+
+class _Batches(threading.local):
+    """Each thread's own batch: an upload in another one neither sees nor closes its descriptors."""
+
+    now: _Batch | None = None
 
 
 class Tree:
@@ -44,7 +62,7 @@ class Tree:
         self._ours = ours
         self._fd: int | None = None
         self._lies_on: Mount | int | None = None
-        self._unsynced: dict[Parts, None] | None = None
+        self._batches = _Batches()
 
     @property
     def held(self) -> bool:
@@ -133,22 +151,32 @@ class Tree:
     @contextmanager
     def folder(self, parts: Parts = (), *, make: bool = False) -> Iterator[int]:
         """The descriptor of a sub-folder, made on the way if need be."""
-        if make and self._ours:
-            os.makedirs(self.path, exist_ok=True)
-        fd = self._open() if self._fd is None else os.dup(self._fd)
+        batch = self._batches.now
+        fd = batch.folders.get(parts) if batch else None
+        if fd is not None:
+            yield fd
+            return
+        fd = self._opened(parts, make=make)
         try:
-            for depth, name in enumerate(parts):
-                deeper = self._step(fd, name, parts[:depth], make=make)
-                os.close(fd)
-                fd = deeper
+            if batch and len(batch.folders) < MOST_OPEN:
+                batch.folders[parts] = os.dup(fd)
             yield fd
         finally:
             os.close(fd)
 
-    def _step(self, fd: int, name: str, above: Parts, *, make: bool) -> int:
+    def _opened(self, parts: Parts, *, make: bool) -> int:
+        if not parts:
+            if make and self._ours:
+                os.makedirs(self.path, exist_ok=True)
+            return self._open() if self._fd is None else os.dup(self._fd)
+        with self.folder(parts[:-1], make=make) as above:
+            return self._step(above, parts, make=make)
+
+    def _step(self, above: int, parts: Parts, *, make: bool) -> int:
         flags = _FOLDER | os.O_NOFOLLOW
+        name = parts[-1]
         try:
-            return os.open(name, flags, dir_fd=fd)
+            return os.open(name, flags, dir_fd=above)
         except FileNotFoundError:
             if not make:
                 raise
@@ -157,9 +185,9 @@ class Tree:
                 raise Stuck(f"cannot be moved: {name!r} in {self.path} is no folder; move it away") from error
             raise
         with suppress(FileExistsError):
-            os.mkdir(name, dir_fd=fd)
-        self._sync(above, fd)
-        return os.open(name, flags, dir_fd=fd)
+            os.mkdir(name, dir_fd=above)
+        self._sync(parts[:-1], above)
+        return os.open(name, flags, dir_fd=above)
 
     def stat(self, parts: Parts) -> os.stat_result | None:
         """What lies there, links not followed; None if nothing does."""
@@ -204,42 +232,51 @@ class Tree:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is made or moved within is on disk at the end, an error or not. Files that are named by `touch`, too."""
-        if self._unsynced is not None:  # within another one, whose end will do
+        """What this thread makes or moves within is on disk at the end, an error or not.
+
+        Folders are opened once. Files that `touch` names are brought to disk, too.
+        """
+        if self._batches.now is not None:  # within another one, whose end will do
             yield
             return
-        self._unsynced = {}
+        batch = self._batches.now = _Batch()
         try:
             yield
         finally:
-            unsynced, self._unsynced = self._unsynced, None
-            with ExitStack() as opened:
-                if len(unsynced) > FEW:
-                    sync_file_system(opened.enter_context(self.folder()))
-                else:
-                    sync_all([fd for parts in unsynced if (fd := self._reopened(parts, opened)) is not None])
+            self._batches.now = None
+            for fd in batch.folders.values():
+                os.close(fd)
+            self._bring_to_disk(batch.unsynced)
 
-    def touch(self, parts: Parts) -> None:
-        """The file's content is to be on disk, too; to be called within `together`."""
-        if self._unsynced is not None:
-            self._unsynced[parts] = None
+    def _bring_to_disk(self, unsynced: Iterable[Parts]) -> None:
+        with ExitStack() as opened:
+            changed = list(unsynced)
+            if len(changed) > FEW:
+                sync_file_system(opened.enter_context(self.folder()))
+            else:
+                sync_all([fd for parts in changed if (fd := self._reopened(parts, opened)) is not None])
 
     def _reopened(self, parts: Parts, opened: ExitStack) -> int | None:
         """A descriptor of what was changed; None if it is gone since."""
         try:
-            if parts:
-                fd = self.open(parts)
-                opened.callback(os.close, fd)
-                return fd
-            return opened.enter_context(self.folder())
+            if not parts:
+                return opened.enter_context(self.folder())
+            fd = self.open(parts)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        opened.callback(os.close, fd)
+        return fd
+
+    def touch(self, parts: Parts) -> None:
+        """The file's content is to be on disk, too; to be called within `together`."""
+        if self._batches.now is not None:
+            self._batches.now.unsynced[parts] = None
 
     def _sync(self, parts: Parts, fd: int) -> None:
-        if self._unsynced is None:
+        if self._batches.now is None:
             sync(fd)
         else:
-            self._unsynced[parts] = None
+            self._batches.now.unsynced[parts] = None
 
     def move(self, old: Parts, new: Parts) -> None:
         """Rename without replacing; the way to `new` is made. FileExistsError if something lies there."""
@@ -303,3 +340,5 @@ class Tree:
         with suppress(OSError), self.folder(parts[:-1]) as fd:
             os.rmdir(parts[-1], dir_fd=fd)
             self._sync(parts[:-1], fd)
+            if (batch := self._batches.now) and parts in batch.folders:
+                os.close(batch.folders.pop(parts))
