@@ -69,7 +69,10 @@ FILE_WORDS: Final[Mapping[FileState, str]] = MappingProxyType(
             "In a job, which decides what becomes of it. After a crash the claim is repeated until the file lies in "
             "the job's folder, or has left the job with its reason."
         ),
-        FileState.LEARNED: "Its job trained and it taught at least one pair. Put away in `done/`.",
+        FileState.LEARNED: (
+            "Its job trained and it taught at least one pair. Put away in `done/`. If it has a reason, some of it was "
+            "lost, and `retry` of its job gives it another one."
+        ),
         FileState.BARREN: "Its job trained, it taught nothing. Put away in `failed/`; `retry` gives it another job.",
         FileState.REFUSED: "It can never be sent as it is (not text, empty, too big). Put away in `failed/refused/`.",
         FileState.FAILED: "Its job failed or was cancelled. Put away in `failed/`; `retry` tries again.",
@@ -119,7 +122,7 @@ FILE_MOVES: Final[Mapping[FileState, frozenset[FileState]]] = MappingProxyType(
                 FileState.VANISHED,
             }
         ),
-        FileState.LEARNED: frozenset(),
+        FileState.LEARNED: frozenset({FileState.WAITING}),
         FileState.BARREN: frozenset({FileState.WAITING, FileState.PACKED}),
         FileState.REFUSED: frozenset({FileState.SETTLING}),
         FileState.FAILED: frozenset({FileState.WAITING, FileState.PACKED}),

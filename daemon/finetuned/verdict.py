@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from finetuned.lifecycle import FileState, JobState
-from finetuned.model import File, Pair, SessionView, Value, shown
+from finetuned.model import Chunk, File, Pair, SessionView, Value, shown
 
 
 class Standing(StrEnum):
@@ -60,7 +60,7 @@ def complaint(view: SessionView) -> str:
 
 
 class FileVerdict(Value, frozen=True):
-    """What became of one file: learned or barren, with how many pairs, and why not."""
+    """What became of one file: learned or barren, with how many pairs; `reason`: why it taught nothing, or not all."""
 
     file_id: int
     state: FileState
@@ -84,7 +84,12 @@ def judge(view: SessionView, pairs: Sequence[Pair], files: Sequence[File]) -> Jo
     barren = [f for f, v in zip(files, verdicts, strict=True) if v.state is FileState.BARREN]
     if len(barren) == len(files):
         return JobVerdict(state=JobState.FAILED, reason="no file taught anything", files=verdicts)
-    losses = [*_cuts(view, files), *([f"taught nothing: {_names(barren)}"] if barren else [])]
+    short = [f for f, v in zip(files, verdicts, strict=True) if v.state is FileState.LEARNED and _cut_short(view, f)]
+    losses = [
+        *_cuts(view, files),
+        *([f"learned in part: {_names(short)}"] if short else []),
+        *([f"taught nothing: {_names(barren)}"] if barren else []),
+    ]
     if losses:
         return JobVerdict(state=JobState.PARTIAL, reason="; ".join(losses), files=verdicts)
     return JobVerdict(state=JobState.DONE, reason=None, files=verdicts)
@@ -99,15 +104,41 @@ def _judge_file(view: SessionView, counts: Counter[str | None], file: File, *, a
     if not taught and not view.documents and view.tuning:
         taught = sum(chunk.questions for chunk in view.tuning.chunks.get(name, ()))
     state = FileState.LEARNED if taught else FileState.BARREN
-    reason = None if taught else _why_barren(view, name)
+    reason = _loss(view, file) if taught else _why_barren(view, name)
     return FileVerdict(file_id=file.id, state=state, pairs=taught, document=document, reason=reason)
+
+
+def _loss(view: SessionView, file: File) -> str | None:
+    """What a file lost on its way, although it may have taught something: chunks that failed, or that a quota cut."""
+    tuning = view.tuning
+    if tuning is None:
+        return None
+    chunks = tuning.chunks.get(file.upload_name or "", ())
+    losses = []
+    if failed := [chunk for chunk in chunks if chunk.error]:
+        losses.append(f"{len(failed)} of {len(chunks)} chunks failed: {_errors(failed)}")
+    if cut := _cut_short(view, file):
+        losses.append(cut)
+    return "; ".join(losses) or None
+
+
+def _cut_short(view: SessionView, file: File) -> str | None:
+    """What a quota took of a file."""
+    if view.tuning is None or not view.tuning.limited or file.content is None:
+        return None
+    used, all_of_it = len(view.tuning.chunks.get(file.upload_name or "", ())), file.content.chunks
+    return f"a quota cut it: {used} of {all_of_it} chunks were used" if used < all_of_it else None
+
+
+def _errors(chunks: Sequence[Chunk]) -> str:
+    return "; ".join(sorted({shown(chunk.error[:200]) for chunk in chunks}))
 
 
 def _why_barren(view: SessionView, name: str) -> str:
     chunks = view.tuning.chunks.get(name, ()) if view.tuning else ()
-    errors = sorted({shown(chunk.error[:200]) for chunk in chunks if chunk.error})
-    if errors:
-        return f"the server made no pair of it: {'; '.join(errors)}"
+    failed = [chunk for chunk in chunks if chunk.error]
+    if failed:
+        return f"the server made no pair of it: {_errors(failed)}"
     if not chunks and view.tuning and view.tuning.limited:
         return "the server made no pair of it: its quota cut this file off"
     return "the server made no pair of it and gave no reason"

@@ -145,6 +145,38 @@ async def test_retry_of_a_partial_job_makes_a_new_one_of_what_was_lost(a_place: 
     assert list((place.notes / "failed").rglob("*.txt")) == []
 
 
+async def test_retry_of_a_job_whose_chunks_failed_learns_the_whole_file(a_place: APlace) -> None:
+    """A file that learned in part may be tried again, by its job or its path; the first pairs stay what they were."""
+    place = a_place(folder=[{"linger": "0s"}])
+    cut = {"index": 0, "prompt_name": "simple-quiz", "question_count": 0, "error": "no model"}
+    broken = [True]
+
+    def spoil(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        look = request.method == "GET" and "conversations" not in request.url.path
+        if broken[0] and look and (body := response.json()).get("mode") == "inference":
+            for chunks in body["interactions"][1]["data_prep_chunks"].values():
+                chunks.append(cut)
+            return httpx.Response(200, json=body, request=request)
+        return response
+
+    place.network.after = spoil
+    place.drop("a.txt", GREY)
+    await place.run()
+    first = place.jobs()[0]
+    assert (first["state"], first["reason"]) == ("partial", "chunks failed in: a.txt")
+    assert "no model" in place.files()["a.txt"]["reason"]
+    broken[0] = False
+
+    async def script() -> None:
+        assert (await ask(place, "retry", job=first["id"]))[0] == "done"
+        assert await place.until(lambda: state(place, 1) == "done") < 60
+
+    await place.run(until_idle=False, script=script)
+    assert (place.states(), place.files()["a.txt"]["reason"]) == ({"a.txt": "learned"}, None)
+    with place.reader() as reader:
+        assert len(list(reader.pairs(job=first["id"]))) == first["pairs"]
+
+
 async def test_a_failed_file_can_be_tried_again_by_its_path(a_place: APlace) -> None:
     """By the path where it was dropped, or where it lies now."""
     place = a_place(folder=[{"linger": "0s"}], faults=Faults.parse(["state-error:2"]))

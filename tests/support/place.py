@@ -64,6 +64,7 @@ class Network(httpx.AsyncBaseTransport):
         if isinstance(request.stream, httpx.AsyncByteStream):
             request.stream = Copied(request.stream, self.bodies)
         response = await self._inner.handle_async_request(request)
+        await response.aread()  # so that a test may read it, too
         return self.after(request, response)
 
     def sent(self) -> list[float]:

@@ -200,14 +200,15 @@ def test_why_a_file_is_barren():
     files = uploaded("m-a.txt", "m-b.txt", "m-c.txt", "m-d.txt")
     verdict = judge(seen(tuning, documents={"m-a.txt": "A"}), pairs("A"), files)
     assert [v.reason for v in verdict.files] == [
-        None,
+        "a quota cut it: 0 of 9 chunks were used",
         "the server made no pair of it: a \\x1bquote; no model",
         "the server made no pair of it and gave no reason",
         "the server made no pair of it: its quota cut this file off",
     ]
     assert verdict.state is JobState.PARTIAL
     assert verdict.reason == (
-        "a quota cut the data: 5 of 36 chunks were used; chunks failed in: b.txt; taught nothing: b.txt, c.txt, d.txt"
+        "a quota cut the data: 5 of 36 chunks were used; chunks failed in: b.txt; learned in part: a.txt; "
+        "taught nothing: b.txt, c.txt, d.txt"
     )
 
 
@@ -216,6 +217,7 @@ def test_a_failed_chunk_makes_a_job_partial():
     chunks = {"m-a.txt": (Chunk(questions=2, error=""), Chunk(questions=0, error="no"))}
     verdict = judge(seen(turn(chunks=chunks), documents={"m-a.txt": "A"}), pairs("A"), uploaded("m-a.txt"))
     assert (verdict.state, verdict.reason) == (JobState.PARTIAL, "chunks failed in: a.txt")
+    assert verdict.files[0].reason == "1 of 2 chunks failed: no"
     assert verdict.files[0].state is FileState.LEARNED
 
 
@@ -280,8 +282,9 @@ def test_recorded_quota():
     verdict = judge(view, [*recorded, *pairs("3b00f85da3", "81eb4cd8ff")], uploaded(*sorted(view.documents)))
     assert (verdict.state, verdict.reason) == (
         JobState.PARTIAL,
-        "a quota cut the data: 5 of 36 chunks were used",
+        "a quota cut the data: 5 of 36 chunks were used; learned in part: t.txt, t.txt, t.txt, t.txt",
     )
+    assert verdict.files[0].reason == "a quota cut it: 2 of 9 chunks were used"
     assert outcome(verdict) == {1: ("learned", 4), 2: ("learned", 2), 3: ("learned", 1), 4: ("learned", 1)}
 
 

@@ -175,6 +175,9 @@ class Story:
     def _learned(self, file: Row) -> Iterator[str]:
         pairs = f"{file['pairs']} question-answer pair{'s' if file['pairs'] != 1 else ''}"
         yield f"It was learned {showing.local(file['finished_at'])}, in job {file['job_id']}, and taught {pairs}."
+        if file["reason"]:
+            yield f"Not all of it: {file['reason']}."
+            yield f"To have the whole learned once more: finetuned retry {file['job_id']}"
         yield f"See them: finetuned pairs --job {file['job_id']}"
 
     def _duplicate(self, file: Row) -> Iterator[str]:

@@ -64,6 +64,11 @@ def leave_request(ledger_path: str, request: Request, order: str) -> None:
     os.rename(part, os.path.join(folder, name))
 
 
+def _lost(file: File) -> bool:
+    """Whether a file's job ended and not all of it was learned."""
+    return file.state in {FileState.FAILED, FileState.BARREN} or (file.state is FileState.LEARNED and bool(file.reason))
+
+
 class Asking:
     """Takes requests and carries them out."""
 
@@ -173,7 +178,7 @@ class Asking:
         house = self._house
         now = house.world.now()
         files = house.ledger.jobs.files(job.id)
-        lost = [file for file in files if file.state in {FileState.FAILED, FileState.BARREN}]
+        lost = [file for file in files if _lost(file)]
         if job.state not in JOB_ENDS:
             raise Denied(f"{job.id} is {job.state}: it is not at its end yet")
         if not job.put_away:
@@ -196,10 +201,10 @@ class Asking:
         name = shown(file.path)
         if not file.put_away:
             raise Denied(f"{name} is still being put away", remedy="try again in a moment")
+        if _lost(file):
+            house.ledger.files.waits_again(file, now)
+            return f"{name} waits for a new job"
         match file.state:
-            case FileState.FAILED | FileState.BARREN:
-                house.ledger.files.waits_again(file, now)
-                return f"{name} waits for a new job"
             case FileState.REFUSED | FileState.DUPLICATE if file.location is not None:
                 if file.state is FileState.DUPLICATE and file.content:
                     house.ledger.files.wanted_again(file.folder, file.content.sha256)
