@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -31,6 +32,7 @@ def chunks_of(size: int) -> int:
     return PROMPTS_PER_CHUNK * max(1, -(-size // CHUNK_BYTES))
 
 
+@lru_cache(maxsize=16)  # one instant is written into many rows
 def iso(at: float) -> str:
     """An instant as ISO 8601 UTC with milliseconds, which sorts as text: `2026-11-23T05:23:11.042Z`."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +33,8 @@ def environment(**more: str) -> dict[str, str]:
 def wait_for(condition: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
     """Wait until `condition` holds, in real time; what it gave."""
     never = threading.Event()
-    for _ in range(int(within / 0.02)):
+    end = time.monotonic() + within
+    while time.monotonic() < end:
         found = condition()
         if found:
             return found
@@ -169,6 +173,10 @@ linger = "0s"
             return False
         return True
 
+    def is_watched(self) -> bool:
+        """Whether the daemon has begun to watch its folder."""
+        return self.has_ledger() and self.ask("select count(*) from folders where state = 'watched'") == 1
+
     def states(self) -> dict[str, str]:
         """By base name, the newest state of each file; empty while there is no ledger."""
         if not self.has_ledger():
@@ -182,6 +190,11 @@ linger = "0s"
             return []
         with Reader.open(str(self.ledger)) as reader:
             return list(reader.jobs())
+
+    def ask(self, query: str) -> Any:
+        """The one value that the ledger gives."""
+        with closing(sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True)) as db:
+            return db.execute(query).fetchone()[0]
 
     def sessions(self, job_id: str) -> list[dict[str, Any]]:
         """The attempts at a job."""
