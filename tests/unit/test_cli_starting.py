@@ -133,7 +133,9 @@ class TestSandbox:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (("--dialect", "learn"), "not available yet"),
+            (("--dialect", "klingon"), "--dialect"),
+            (("--plan", "golden"), "--plan"),
+            (("--fault", "html@2"), "the chance"),
             (("--speed", "0"), "--speed"),
             (("--speed", "inf"), "--speed"),
             (("--fault", "no-such"), "unknown fault"),

@@ -14,12 +14,13 @@ from typing import Any
 import httpx
 from starlette.applications import Starlette
 
-from finetuned.sandbox import Faults, Pace, create_app
+from finetuned.sandbox import PLANS, Faults, Pace, create_app
 
 KEY = "hl-of-the-tests"
 ORIGIN = 1_795_406_400.0  # seconds since 1970: 2026-11-23, four in the morning
-PACE = Pace(queue=1.0, chunk=0.1, train=9.9, reply=1.0)
+PACE = Pace(queue=1.0, chunk=0.1, train=9.9, reply=1.0, late=5.0, slow=2.0)
 TEXT = b"Zebras are striped animals. They eat grass all day long. A lion is a danger to every zebra."
+LEARN = {"type": "text", "rag_enabled": False, "text_finetune_enabled": True}
 FIELDS = {"mode": "finetune", "type": "text", "input": "marker"}
 
 
@@ -63,6 +64,18 @@ class Desk:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    async def upload(self, files: Sequence[tuple[str, bytes]] = (("a.txt", TEXT),)) -> dict[str, Any]:
+        """Make an entity of files."""
+        answer = await self.client.post("/data_entities", files=[("files", file) for file in files])
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def learn(self, entity: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Make a fine-tune on an entity and give its first body."""
+        answer = await self.client.post("/sessions/learn", json=LEARN | {"data_entity_id": entity["id"]} | more)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
     async def get(self, session: dict[str, Any]) -> dict[str, Any]:
         """Look at a session."""
         return (await self.client.get(f"/sessions/{session['id']}")).json()
@@ -92,12 +105,25 @@ def pairs_path(session: dict[str, Any]) -> str:
 
 @asynccontextmanager
 async def desk(
-    *, faults: Iterable[str] = (), data: str | None = None, clock: Clock | None = None
+    *,
+    faults: Iterable[str] = (),
+    data: str | None = None,
+    clock: Clock | None = None,
+    dialect: str = "form",
+    plan: str = "free",
+    seed: str = "tests",
 ) -> AsyncIterator[Desk]:
     """A sandbox in this process."""
     clock = clock or Clock()
     app = create_app(
-        keys=frozenset({KEY}), pace=PACE, data=data, clock=clock, faults=Faults.parse(faults), seed="tests"
+        keys=frozenset({KEY}),
+        pace=PACE,
+        data=data,
+        clock=clock,
+        faults=Faults.parse(faults),
+        seed=seed,
+        dialect=dialect,
+        quota=PLANS[plan],
     )
     transport = httpx.ASGITransport(app)
     headers = {"Authorization": f"Bearer {KEY}"}
