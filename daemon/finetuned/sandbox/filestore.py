@@ -31,8 +31,9 @@ def _named(store: Store, path: str) -> list[Session]:
     """The sessions that a path can belong to: the one it names, or those that learn from the entity it names."""
     parts = path.split("/")
     if len(parts) <= 5:
-        owner = parts[4] if len(parts) == 5 and parts[3] == "data" else ""
-        return [session for session in store.newest_first() if owner and session.entity == owner]
+        return []
+    if parts[3] == "data":
+        return [session for session in store.newest_first() if session.entity == parts[4]]
     found = store.get(parts[4])
     return [] if found is None else [found]
 
