@@ -147,7 +147,7 @@ class Player:
         if "json" in request:
             more["json"] = request["json"]
         more |= SPECIAL.get((self.scenario, number), {})
-        return await self.at.client.request(request["method"], f"http://sandbox{request['path']}", **more)
+        return await self.at.client.request(request["method"], f"{self.at.url}{request['path']}", **more)
 
     async def wait_for(
         self, number: int, request: dict[str, Any], body: dict[str, Any], answer: httpx.Response
@@ -237,15 +237,35 @@ def differences(recorded: Any, got: Any, path: str) -> Iterator[str]:
             yield from min(tries, key=len)
 
 
-@pytest.mark.parametrize("scenario", ALL)
-async def test_the_sandbox_answers_as_recorded(scenario: str) -> None:
-    """Each recorded exchange can be had again from the sandbox."""
-    async with desk(faults=FAULTS.get(scenario, ()), dialect=dialect_of(scenario)) as at:
+async def replay(scenario: str, *, on_a_socket: bool) -> None:
+    """Play all steps of a recording that can be had again."""
+    faults, dialect = FAULTS.get(scenario, ()), dialect_of(scenario)
+    async with desk(faults=faults, dialect=dialect, on_a_socket=on_a_socket) as at:
         player = Player(scenario, at)
         await player.set_up()
         for number, step in enumerate(ALL[scenario]):
             if (scenario, number) not in NOT_REPLAYED:
                 await player.play(number, step)
+
+
+@pytest.mark.parametrize("scenario", ALL)
+async def test_the_sandbox_answers_as_recorded(scenario: str) -> None:
+    """Each recorded exchange can be had again from the sandbox."""
+    await replay(scenario, on_a_socket=False)
+
+
+class TestOnASocket:
+    """The same over a port."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """Uvicorn knows asyncio only."""
+        return "asyncio"
+
+    @pytest.mark.parametrize("scenario", ALL)
+    async def test_the_sandbox_answers_as_recorded(self, anyio_backend: str, scenario: str) -> None:
+        """What holds in one process holds on the wire."""
+        await replay(scenario, on_a_socket=True)
 
 
 def test_the_tables_name_steps_that_exist() -> None:

@@ -59,7 +59,7 @@ class _Server(uvicorn.Server):
                 await asyncio.sleep(0)
 
             async def end() -> None:
-                self.crashed = self.should_exit = self.force_exit = True
+                self.crashed = self.should_exit = True
                 for peer in list(self._lines):
                     self._abort(peer)
                 await asyncio.sleep(0)
