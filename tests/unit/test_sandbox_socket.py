@@ -92,6 +92,15 @@ async def test_a_crash_ends_the_server(anyio_backend: str) -> None:
             await task
 
 
+async def test_an_answer_does_not_wait_for_an_acknowledgement(anyio_backend: str) -> None:
+    """Head and body are two packets: the second must not be held back until the first is acknowledged, 40 ms later."""
+    async with served() as (url, _), httpx.AsyncClient(base_url=url, headers=HEADERS) as client:
+        for _ in range(30):  # a new connection is acknowledged at once for a while
+            await client.get("/sessions")
+        taken = [(await client.get("/sessions")).elapsed.total_seconds() for _ in range(10)]
+        assert min(taken) < 0.035
+
+
 async def test_a_connection_cut_on_the_wire_makes_nothing(anyio_backend: str) -> None:
     """An upload given up before its final boundary leaves no session."""
     async with served() as (url, _), httpx.AsyncClient(base_url=url, headers=HEADERS) as client:
