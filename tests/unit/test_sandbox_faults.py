@@ -52,6 +52,18 @@ async def test_a_lost_reply_leaves_a_session(dialect: str) -> None:
         assert session["id"] in await listed(at)
 
 
+@pytest.mark.parametrize("dialect", ["form", "learn", "both"])
+async def test_only_what_made_a_session_is_lost(dialect: str) -> None:
+    """A refusal, and the page that answers the other dialect's question, come through and use nothing up."""
+    async with desk(faults=["reply-lost:1"], dialect=dialect) as at:
+        asked = await at.client.post("/sessions/learn", json={"data_entity_id": ""})
+        assert asked.status_code == (200 if dialect == "form" else 400)
+        assert (await at.client.post("/sessions", files=[("mode", (None, "x"))])).status_code in {200, 500}
+        with pytest.raises(CutError):
+            await begin(at, dialect)
+        assert len(await listed(at)) == 1
+
+
 @DIALECTS
 async def test_a_late_session_is_there_and_not_listed(dialect: str) -> None:
     """It can be looked at by who knows its id; lists and their counter have it later."""
@@ -96,13 +108,20 @@ async def test_a_crash_forgets_what_is_under_way(dialect: str, tmp_path: Path) -
 
 
 async def test_a_session_crashes_the_server_once() -> None:
-    """A fault without a count does not keep the server from ever coming back."""
+    """A fault without a count does not keep the server from ever coming back; what it forgot once stays forgotten."""
     async with desk(faults=["crash"]) as at:
-        session = await at.post()
+        chat = await at.chat("yo")
+        first = await at.post()
         at.clock.at(0.5)
         with pytest.raises(CutError):
-            await at.get(session)
-        assert (await at.get(session))["id"] == session["id"]
+            await at.get(first)
+        before = await at.get(first)
+        second = await at.post()
+        at.clock.at(1.2)
+        with pytest.raises(CutError):
+            await at.get(second)
+        assert await at.get(first) == before
+        assert (await at.last(chat))["finished"]
 
 
 async def test_busy_by_turns_and_with_no_effect() -> None:

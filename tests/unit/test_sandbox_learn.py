@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,21 @@ async def test_two_sessions_of_one_entity_have_pairs_each() -> None:
         assert len(await at.pairs(third) or []) == 18
 
 
+async def test_a_second_session_finds_the_first_one_s_file() -> None:
+    """The server's own file lies in the entity's folder, and is listed before a pair of the second is made."""
+    async with desk(dialect="learn") as at:
+        entity = await at.upload()
+        first = await at.learn(entity)
+        assert len(first["interactions"][0]["files"]) == 1
+        at.clock.at(0.5)
+        second = await at.learn(entity)
+        assert [path.rpartition("/")[2] for path in second["interactions"][0]["files"]] == [
+            "a.txt",
+            "finetune_dataset.jsonl",
+        ]
+        assert list(second["config"]["document_ids"]) == second["interactions"][0]["files"][:1]
+
+
 async def test_an_entity_is_remembered(tmp_path: Path) -> None:
     """What was uploaded before a restart can be learned from after it; ids do not come twice."""
     clock = Clock()
@@ -85,6 +101,19 @@ async def test_an_entity_is_remembered(tmp_path: Path) -> None:
         session = await at.learn(entity)
         clock.forward(60)
         assert len(await at.pairs(session) or []) == 18
+
+
+async def test_an_upload_that_is_cut_makes_no_entity(tmp_path: Path) -> None:
+    """As with a session's form: nothing is kept of what came before the final boundary."""
+    async with desk(data=str(tmp_path), dialect="learn") as at:
+        request = at.client.build_request("POST", "/data_entities", files={"files": ("a.txt", TEXT)})
+        answer = await at.client.post(
+            "/data_entities",
+            content=(await request.aread())[:-10],
+            headers={"Content-Type": request.headers["Content-Type"]},
+        )
+        assert (answer.status_code, answer.text) == (500, "unexpected EOF\n")
+    assert [name for _, _, names in os.walk(tmp_path) for name in names] == []
 
 
 async def test_equal_names_are_one_file() -> None:

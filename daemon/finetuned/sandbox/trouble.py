@@ -52,18 +52,22 @@ class Trouble:
         if instead is not None:
             await instead(scope, receive, send)
             return
-        if scope["method"] == "POST" and _MAKES.match(scope["path"]) and self.store.strikes(faults.REPLY_LOST):
-            await self.app(scope, receive, _unheard)
-            await _cut(scope, CUT)
-            return
+        makes = scope["method"] == "POST" and _MAKES.match(scope["path"]) is not None
         slow = self.store.strikes(faults.SLOW)
+        lost = False
 
-        async def at_leisure(message: Message) -> None:
-            if slow and message["type"] == "http.response.start":
-                await anyio.sleep(self.store.pace.slow)
-            await send(message)
+        async def told(message: Message) -> None:
+            nonlocal lost
+            if message["type"] == "http.response.start":
+                lost = makes and _is_success(message) and self.store.strikes(faults.REPLY_LOST)
+                if slow:
+                    await anyio.sleep(self.store.pace.slow)
+            if not lost:
+                await send(message)
 
-        await self.app(scope, receive, at_leisure)
+        await self.app(scope, receive, told)
+        if lost:
+            await _cut(scope, CUT)
 
     def _crashes(self, scope: Scope) -> bool:
         looked = _LOOK.match(scope["path"]) if scope["method"] == "GET" else None
@@ -83,8 +87,9 @@ class Trouble:
         return None
 
 
-async def _unheard(_message: Message) -> None:
-    """An answer that nobody gets."""
+def _is_success(start: Message) -> bool:
+    """Whether something was made: a refusal made nothing, nor did a page."""
+    return start["status"] == 200 and (b"content-type", b"application/json") in start["headers"]
 
 
 async def _cut(scope: Scope, how: str) -> None:
