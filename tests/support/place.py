@@ -16,7 +16,7 @@ from finetuned.folders import DropFolder
 from finetuned.helix.client import Key
 from finetuned.helix.form import FormService
 from finetuned.ledger import Ledger, Reader, audit
-from finetuned.sandbox import DEFAULT_KEY, Faults, Pace, create_app
+from finetuned.sandbox import DEFAULT_KEY, CutError, Faults, Pace, create_app
 from finetuned.settings import Settings, parse
 from finetuned.world import Bell
 from support.still import BEGIN, StillWorld
@@ -63,7 +63,10 @@ class Network(httpx.AsyncBaseTransport):
         self.bodies.append(b"")
         if isinstance(request.stream, httpx.AsyncByteStream):
             request.stream = Copied(request.stream, self.bodies)
-        response = await self._inner.handle_async_request(request)
+        try:
+            response = await self._inner.handle_async_request(request)
+        except CutError as error:
+            raise httpx.RemoteProtocolError(str(error), request=request) from error
         await response.aread()  # so that a test may read it, too
         return self.after(request, response)
 
@@ -75,7 +78,15 @@ class Network(httpx.AsyncBaseTransport):
 class Place:
     """Everything a test drops files into, and asks afterwards."""
 
-    def __init__(self, root: Path, *, faults: Faults | None = None, pace: Pace | None = None, **tables: Any) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        faults: Faults | None = None,
+        pace: Pace | None = None,
+        seed: str | None = None,
+        **tables: Any,
+    ) -> None:
         self.root = root
         self.world = StillWorld()
         self.key = DEFAULT_KEY
@@ -85,6 +96,7 @@ class Place:
             data=str(root / "sandbox"),
             clock=lambda: BEGIN + self.world.steady(),
             faults=faults,
+            seed=seed,
         )
         self.network = Network(self.app, self.world)
         folders = tables.pop("folder", [{}])

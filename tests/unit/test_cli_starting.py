@@ -15,9 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from finetuned.sandbox import FAULTS
 from finetuned.settings import parse
 from support.cli import call
-from support.process import environment
+from support.process import environment, wait_for
 
 
 class TestInit:
@@ -122,6 +123,71 @@ class TestSandbox:
         with served(*words) as (_, url):
             assert listed(url, "hl-mine").json()["counter"] == {"count": 1}
 
+    @pytest.mark.parametrize(("dialect", "speaks"), [("form", False), ("learn", True), ("both", True)])
+    def test_the_dialect_is_the_one_that_was_asked_for(self, dialect: str, speaks: bool) -> None:
+        """The question that tells dialects apart is answered by a server that has the newer one."""
+        with served("--dialect", dialect) as (_, url), httpx.Client() as http:
+            answer = http.post(
+                f"{url}/api/v1/sessions/learn",
+                json={"data_entity_id": ""},
+                headers={"Authorization": "Bearer hl-sandbox"},
+            )
+        assert (answer.status_code == 400) is speaks
+
+    def test_it_goes_wrong_as_asked(self) -> None:
+        """The fault, its chance and its seed get through, and one seed goes wrong in one way."""
+
+        def struck(seed: str) -> list[int]:
+            with served("--fault", "busy@0.5", "--seed", seed) as (_, url):
+                return [listed(url, "hl-sandbox").status_code for _ in range(12)]
+
+        first = struck("1")
+        assert set(first) == {200, 429, 503}
+        assert struck("1") == first
+        assert struck("2") != first
+
+    def test_the_plan_s_limits_are_those_that_hold(self) -> None:
+        """What is too much on the free plan is not on the paid one."""
+
+        def said(plan: str) -> str:
+            headers = {"Authorization": "Bearer hl-sandbox"}
+            with served("--plan", plan, "--fault", "too-much") as (_, url), httpx.Client(headers=headers) as http:
+                parts = [("mode", (None, "finetune")), ("type", (None, "text")), ("files", ("a.txt", b"Otters swim."))]
+                return http.post(f"{url}/api/v1/sessions", files=parts).json()["interactions"][-1]["error"]
+
+        assert "the limit is 5" in said("free")
+        assert said("paid") == ""
+
+    def test_a_crash_is_a_failure_with_a_way_on(self, tmp_path: Path) -> None:
+        """It ends with 1, says that the fault wanted it, and how to go on."""
+        headers = {"Authorization": "Bearer hl-sandbox"}
+        words = ("--fault", "crash:1", "--data", str(tmp_path / "data"), "--speed", "20")
+        with served(*words) as (process, url), httpx.Client(headers=headers) as http:
+            parts = [("mode", (None, "finetune")), ("type", (None, "text")), ("files", ("a.txt", b"Otters swim."))]
+            made = http.post(f"{url}/api/v1/sessions", files=parts).json()["id"]
+            with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+                wait_for(lambda: http.get(f"{url}/api/v1/sessions/{made}").json()["lora_dir"], "trained session")
+            _, err = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert "went down" in err
+        assert "start it again, with the same --data" in err
+        assert "Traceback" not in err
+
+    def test_the_help_names_every_way_to_go_wrong(self) -> None:
+        """A name without its words would tell nobody anything."""
+        answer = call("sandbox", "--help")
+        flat = " ".join(answer.out.split()).replace("- ", "-")
+        for name, words in FAULTS.items():
+            assert f"{name} {words}" in flat
+
+    def test_the_help_without_its_packages(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Only the table is missing."""
+        monkeypatch.setitem(sys.modules, "finetuned.sandbox", None)
+        answer = call("sandbox", "--help")
+        assert answer.code == 0
+        assert "--dialect" in answer.out
+        assert "reply-lost" not in answer.out
+
     def test_a_port_that_is_taken(self) -> None:
         """The way out is another one."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -133,7 +199,9 @@ class TestSandbox:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (("--dialect", "learn"), "not available yet"),
+            (("--dialect", "klingon"), "--dialect"),
+            (("--plan", "golden"), "--plan"),
+            (("--fault", "html@2"), "the chance"),
             (("--speed", "0"), "--speed"),
             (("--speed", "inf"), "--speed"),
             (("--fault", "no-such"), "unknown fault"),

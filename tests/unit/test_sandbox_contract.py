@@ -1,4 +1,4 @@
-"""The sandbox against what was recorded of real servers: every trace of the form dialect, step by step.
+"""The sandbox against what was recorded of real servers: every trace of both dialects, step by step.
 
 1. Statuses, content types and texts must be the recorded ones; JSON must have the recorded shape, key by key.
 2. Before a look the clock is moved until the sandbox says what the server said; if it never does, the test fails.
@@ -18,11 +18,14 @@ import pytest
 
 from unit.test_sandbox_kit import KEY, Desk, desk, form
 
-TRACES = os.path.join(os.path.dirname(__file__), "..", "traces", "form")
+TRACES = os.path.join(os.path.dirname(__file__), "..", "traces")
+DIALECTS = ("form", "learn")
 
 NOT_REPLAYED: dict[tuple[str, int], str] = {
     ("refusals", 13): "recorded with a stand-in of the frontend; the page has a test of its own",
     ("server-restarted-while-queued", 3): "a note, beside the wire",
+    ("learn-refusals", 0): "recorded with a stand-in of the frontend; the page has a test of its own",
+    ("learn-refusals", 7): "recorded with a stand-in of the frontend; the page has a test of its own",
 }
 LOOSE: dict[tuple[str, int], str] = {
     ("restart-while-generating", 3): "a late write of the second generator left progress and status behind",
@@ -43,6 +46,8 @@ FAULTS = {
     "qa-generator-fails-for-all": ["qa-fails"],
     "qa-generator-fails-for-one-file": ["qa-fails-one"],
     "server-restarted-while-generating": ["forget-work:1"],
+    "learn-quota-strict": ["too-much"],
+    "learn-quota-truncates": ["truncate"],
 }
 MAPS = ("document_ids", "data_prep_chunks")  # their keys are names, not part of the shape
 BOUNDARY = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -56,20 +61,29 @@ SPECIAL: dict[tuple[str, int], dict[str, Any]] = {
         "headers": BOUNDARY,
     },
     ("chat-image", 4): {"headers": {"Authorization": ""}},
+    ("learn-refusals", 4): {"headers": {"Authorization": ""}},
+    ("learn-refusals", 8): {"headers": {"Authorization": "Bearer hl-wrong"}},
 }
 
 
 def traces() -> dict[str, list[dict[str, Any]]]:
     """All recordings by the name of their scenario."""
     found = {}
-    for name in sorted(os.listdir(TRACES)):
-        with open(os.path.join(TRACES, name), encoding="utf-8") as file:
-            recorded = json.load(file)
-        found[recorded["scenario"]] = recorded["steps"]
+    for dialect in DIALECTS:
+        folder = os.path.join(TRACES, dialect)
+        for name in sorted(os.listdir(folder)):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                recorded = json.load(file)
+            found[recorded["scenario"]] = recorded["steps"]
     return found
 
 
 ALL = traces()
+
+
+def dialect_of(scenario: str) -> str:
+    """Which server was recorded."""
+    return "learn" if scenario.startswith("learn-") else "form"
 
 
 class Player:
@@ -89,6 +103,9 @@ class Player:
             self.at.clock.forward(60)
         if self.scenario == "refusals":
             await self.at.post()
+            self.at.clock.forward(60)
+        if self.scenario == "learn-refusals":
+            await self.at.learn(await self.at.upload())
             self.at.clock.forward(60)
 
     async def play(self, number: int, step: dict[str, Any]) -> None:
@@ -110,6 +127,8 @@ class Player:
         got = answer.json()
         problems = list(differences(body, got, ""))
         assert not problems, f"{where}: {problems}"
+        if is_entity(body):
+            self.ids[body["id"]] = got["id"]
         if is_session(body):
             self.learn(body, got)
             if (self.scenario, number) not in LOOSE:
@@ -122,13 +141,13 @@ class Player:
             said = said.replace(theirs, ours)
         request = json.loads(said)
         more: dict[str, Any] = {}
-        if "form" in request:
+        if "form" in request or "file_names" in request:
             files = [("files", (name, content_of(name, i))) for i, name in enumerate(request.get("file_names", []))]
-            more["files"] = [*form(request["form"]), *files]
+            more["files"] = [*form(request.get("form", {})), *files]
         if "json" in request:
             more["json"] = request["json"]
         more |= SPECIAL.get((self.scenario, number), {})
-        return await self.at.client.request(request["method"], f"http://sandbox{request['path']}", **more)
+        return await self.at.client.request(request["method"], f"{self.at.url}{request['path']}", **more)
 
     async def wait_for(
         self, number: int, request: dict[str, Any], body: dict[str, Any], answer: httpx.Response
@@ -164,6 +183,10 @@ def is_session(body: Any) -> bool:
     return isinstance(body, dict) and "interactions" in body
 
 
+def is_entity(body: Any) -> bool:
+    return isinstance(body, dict) and body.get("type") == "uploaded_documents"
+
+
 def signs(body: dict[str, Any]) -> tuple[Any, ...]:
     """What a client goes by: the last interaction's state, and the session's."""
     last = body["interactions"][-1]
@@ -181,6 +204,7 @@ def signs(body: dict[str, Any]) -> tuple[Any, ...]:
         bool(last["message"]),
         bool(last["lora_dir"]),
         bool(last["data_prep_chunks"]),
+        *(last.get(key) for key in ("data_prep_limited", "data_prep_limit", "data_prep_total_chunks")),
     )
 
 
@@ -213,15 +237,35 @@ def differences(recorded: Any, got: Any, path: str) -> Iterator[str]:
             yield from min(tries, key=len)
 
 
-@pytest.mark.parametrize("scenario", ALL)
-async def test_the_sandbox_answers_as_recorded(scenario: str) -> None:
-    """Each recorded exchange can be had again from the sandbox."""
-    async with desk(faults=FAULTS.get(scenario, ())) as at:
+async def replay(scenario: str, *, on_a_socket: bool) -> None:
+    """Play all steps of a recording that can be had again."""
+    faults, dialect = FAULTS.get(scenario, ()), dialect_of(scenario)
+    async with desk(faults=faults, dialect=dialect, on_a_socket=on_a_socket) as at:
         player = Player(scenario, at)
         await player.set_up()
         for number, step in enumerate(ALL[scenario]):
             if (scenario, number) not in NOT_REPLAYED:
                 await player.play(number, step)
+
+
+@pytest.mark.parametrize("scenario", ALL)
+async def test_the_sandbox_answers_as_recorded(scenario: str) -> None:
+    """Each recorded exchange can be had again from the sandbox."""
+    await replay(scenario, on_a_socket=False)
+
+
+class TestOnASocket:
+    """The same over a port."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """Uvicorn knows asyncio only."""
+        return "asyncio"
+
+    @pytest.mark.parametrize("scenario", ALL)
+    async def test_the_sandbox_answers_as_recorded(self, anyio_backend: str, scenario: str) -> None:
+        """What holds in one process holds on the wire."""
+        await replay(scenario, on_a_socket=True)
 
 
 def test_the_tables_name_steps_that_exist() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from finetuned.sandbox import Faults, Pace
+from finetuned.sandbox.faults import Limit
 from finetuned.sandbox.life import look
 from finetuned.sandbox.records import Session
 from unit.test_sandbox_kit import ORIGIN, TEXT, Desk, desk, form, pairs_path
@@ -343,7 +344,15 @@ async def test_forgotten_work_waits_for_a_restart() -> None:
 
 def test_faults_are_read_from_names() -> None:
     """Unknown names and counts that are none are told, with what there is."""
-    assert Faults.parse(["runner-error:2", "qa-fails"]).limits == {"runner-error": 2, "qa-fails": None}
+    assert Faults.parse(["runner-error:2", "qa-fails", "html@0.25", "busy:3@1"]).limits == {
+        "runner-error": Limit(count=2),
+        "qa-fails": Limit(),
+        "html": Limit(chance=0.25),
+        "busy": Limit(count=3),
+    }
+    for entry in ("html@", "html@often", "html@1.5", "html@-0.1", "html@nan"):
+        with pytest.raises(ValueError, match="the chance in"):
+            Faults.parse([entry])
     with pytest.raises(ValueError, match="unknown fault 'nonesuch'; there are: runner-error, "):
         Faults.parse(["nonesuch"])
     with pytest.raises(ValueError, match="not a number"):

@@ -47,3 +47,11 @@ def configuration() -> str:
                 written = "(needed)" if key.default is None else key.default
                 lines.append(f"| `{section}.{key.name}` | `{written}` | {key.words} |")
     return "\n".join(lines)
+
+
+def faults() -> str:
+    """Every way in which the stand-in server can be made to go wrong."""
+    from finetuned.sandbox import FAULTS
+
+    rows = [f"| `{name}` | {words} |" for name, words in FAULTS.items()]
+    return "\n".join(["| fault | what goes wrong |", "| --- | --- |", *rows])

@@ -70,22 +70,52 @@ def _say_what_next(home: str) -> None:
     )
 
 
-@click.command("sandbox")
+class Rehearsal(click.Command):
+    """A command that tells in its help how the server can go wrong, as long as the server's packages are there."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of the faults."""
+        del ctx
+        try:
+            rows = list(sandbox_room().FAULTS.items())
+        except FinetunedError:
+            return
+        with formatter.section("Ways to go wrong (--fault)"):
+            formatter.write_dl(rows)
+
+
+@click.command("sandbox", cls=Rehearsal)
 @click.option("--port", type=click.IntRange(0, 65535), default=8585, show_default=True, help="0: any free one.")
-@click.option("--dialect", type=click.Choice(["form", "learn"]), default="form", show_default=True)
+@click.option(
+    "--dialect",
+    type=click.Choice(["form", "learn", "both"]),
+    default="form",
+    show_default=True,
+    help="form as 0.5, learn as 1.0, both as 0.9.",
+)
 @click.option("--data", metavar="DIR", help="Remember there (else: only until it ends).")
 @click.option("--key", metavar="K", help="The API key it takes (else hl-sandbox).")
-@click.option("--fault", "faults", metavar="NAME[:COUNT]", multiple=True, help="Go wrong in this way; any number.")
+@click.option(
+    "--fault",
+    "faults",
+    metavar="NAME[:COUNT][@CHANCE]",
+    multiple=True,
+    help="Go wrong in this way: always, COUNT times, with a CHANCE from 0 to 1. Any number of them.",
+)
+@click.option(
+    "--plan",
+    type=click.Choice(["free", "paid"]),
+    default="free",
+    show_default=True,
+    help="Whose limits too-much, truncate and too-many enforce.",
+)
+@click.option("--seed", metavar="N", help="The same ids and the same chance every time.")
 @click.option("--speed", metavar="X", type=float, default=1.0, help="2 is twice as fast.")
-def sandbox_command(
-    port: int, dialect: str, data: str | None, key: str | None, faults: tuple[str, ...], speed: float
-) -> None:
+def sandbox_command(port: int, key: str | None, faults: tuple[str, ...], speed: float, **how: str) -> None:
     """A stand-in server that speaks Helix, on this machine only; its training is simulated.
 
     Its address goes to standard output. SIGINT or SIGTERM ends it.
     """
-    if dialect != "form":
-        raise UsageError("--dialect learn is not available yet", remedy="leave it out: the sandbox speaks form")
     if not 0 < speed < float("inf"):
         raise UsageError("--speed is more than 0")
     sandbox = sandbox_room()
@@ -95,9 +125,15 @@ def sandbox_command(
         raise UsageError(f"--fault: {harmless(error)}") from None
     key = key or sandbox.DEFAULT_KEY
     try:
-        app = sandbox.create_app(keys=frozenset({key}), pace=sandbox.Pace().faster(speed), data=data, faults=seeded)
+        app = sandbox.create_app(
+            keys=frozenset({key}),
+            pace=sandbox.Pace().faster(speed),
+            faults=seeded,
+            quota=sandbox.PLANS[how.pop("plan")],
+            **how,
+        )
     except OSError as error:
-        raise FinetunedError(f"--data {harmless(data)} cannot be used: {error.strerror}") from None
+        raise FinetunedError(f"--data {harmless(how['data'])} cannot be used: {error.strerror}") from None
     try:
         _serve(app, port, key)
     finally:
@@ -121,10 +157,10 @@ def sandbox_room() -> ModuleType:
 
 
 def _serve(app: Starlette, port: int, key: str) -> None:
-    """Serve until SIGINT or SIGTERM. Raises FinetunedError: the port is taken."""
+    """Serve until SIGINT or SIGTERM. Raises FinetunedError: the port is taken, or the server was to crash."""
     import asyncio
 
-    from finetuned.sandbox import serve
+    from finetuned.sandbox import CrashedError, serve
 
     def ready(actual: int) -> None:
         click.echo(f"http://127.0.0.1:{actual}")
@@ -136,6 +172,8 @@ def _serve(app: Starlette, port: int, key: str) -> None:
         raise FinetunedError(
             f"nothing can listen on 127.0.0.1:{port}: {error.strerror}", remedy="choose another; --port 0 is any"
         ) from None
+    except CrashedError as error:
+        raise FinetunedError(str(error), remedy="start it again, with the same --data") from None
 
 
 async def unless_stopped(work: Coroutine[Any, Any, T]) -> T | None:

@@ -10,6 +10,20 @@ from __future__ import annotations
 from finetuned.sandbox.app import DEFAULT_KEY, create_app
 from finetuned.sandbox.faults import FAULTS, Faults
 from finetuned.sandbox.life import Pace
-from finetuned.sandbox.serving import serve
+from finetuned.sandbox.quota import PLANS
+from finetuned.sandbox.records import Dialect
+from finetuned.sandbox.serving import CrashedError, serve
+from finetuned.sandbox.trouble import CutError
 
-__all__ = ["DEFAULT_KEY", "FAULTS", "Faults", "Pace", "create_app", "serve"]
+__all__ = [
+    "DEFAULT_KEY",
+    "FAULTS",
+    "PLANS",
+    "CrashedError",
+    "CutError",
+    "Dialect",
+    "Faults",
+    "Pace",
+    "create_app",
+    "serve",
+]

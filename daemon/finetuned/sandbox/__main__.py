@@ -9,7 +9,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from finetuned.sandbox import DEFAULT_KEY, FAULTS, Faults, Pace, create_app, serve
+from starlette.applications import Starlette
+
+from finetuned.sandbox import DEFAULT_KEY, FAULTS, PLANS, CrashedError, Dialect, Faults, Pace, create_app, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,28 +31,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pace=Pace().faster(chosen.speed),
         data=chosen.data,
         faults=faults,
+        seed=chosen.seed,
+        dialect=chosen.dialect,
+        quota=PLANS[chosen.plan],
     )
-
-    def ready(port: int) -> None:
-        sys.stdout.write(f"sandbox ready on http://{chosen.host}:{port} (simulated: nothing is trained here)\n")
-        sys.stdout.flush()
-
-    async def run() -> None:
-        task = asyncio.ensure_future(serve(app, host=chosen.host, port=chosen.port, ready=ready))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.result()
-
     try:
-        asyncio.run(run())
+        asyncio.run(_run(app, chosen.host, chosen.port))
     except OSError as error:
         sys.stderr.write(f"the sandbox can't listen on {chosen.host}:{chosen.port}: {error}\n")
+        return 1
+    except CrashedError as error:
+        sys.stderr.write(f"{error}\n")
         return 1
     finally:
         app.state.store.close()
     return 0
+
+
+async def _run(app: Starlette, host: str, port: int) -> None:
+    def ready(actual: int) -> None:
+        sys.stdout.write(f"sandbox ready on http://{host}:{actual} (simulated: nothing is trained here)\n")
+        sys.stdout.flush()
+
+    task = asyncio.ensure_future(serve(app, host=host, port=port, ready=ready))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", help="folder to remember in (default: a temporary one)")
     parser.add_argument("--key", action="append", help=f"an API key it takes, any number (default: {DEFAULT_KEY})")
     parser.add_argument("--speed", type=float, default=1.0, help="2 is twice as fast")
-    parser.add_argument("--fault", action="append", default=[], metavar="NAME[:COUNT]", help=known)
+    parser.add_argument("--dialect", choices=[*Dialect], default=Dialect.FORM.value, help="both is what 0.9 spoke")
+    parser.add_argument("--plan", choices=[*PLANS], default="free", help="whose limits the quotas' faults enforce")
+    parser.add_argument("--seed", metavar="N", help="the same ids and the same chance every time")
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME[:COUNT][@CHANCE]", help=known)
     return parser
 
 

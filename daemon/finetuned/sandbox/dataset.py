@@ -61,7 +61,7 @@ def _made(session: Session, shot: Shot) -> Iterator[tuple[int, Upload, int, int]
 def file_names(session: Session, shot: Shot) -> list[str]:
     """The files of the user interaction; the server's own file appears with the first converted chunk."""
     names = [upload.name for upload in session.uploads if upload.batch == 0]
-    if shot.converted and DATASET not in names:
+    if (shot.converted or session.dataset_before) and DATASET not in names:
         names.append(DATASET)
     return names + [upload.name for upload in session.uploads if upload.batch]
 
@@ -104,7 +104,7 @@ def _message_pair(pair: Pair, document: str, group: str) -> Conversation:
 
 def _ready(store: Store, session: Session, upload: Upload) -> Iterator[Conversation]:
     """Ready-made pairs of a `.jsonl` upload; lines that are none are left out."""
-    for line in store.content(session, upload).splitlines():
+    for line in store.content(session.owner, upload).splitlines():
         try:
             parsed = parse([msgspec.json.decode(line)])
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -2,6 +2,7 @@
 
 1. What the server does not guard is not guarded here: a finished session can be restarted, and then hangs.
 2. While a runner works on a session it can't be restarted.
+3. When the server goes down, what it did in its own memory is forgotten; what a runner trains goes on.
 """
 
 from __future__ import annotations
@@ -33,47 +34,61 @@ def create(store: Store, form: Form) -> Session:
     message = form.fields.get("input", "")
     if mode == "inference" and not message:
         raise RefusedError(NO_MESSAGE)
-    number = store.next_number()
-    session_id = store.new_id()
-    session = Session(
-        id=session_id,
-        number=number,
-        name=store.name_for(session_id),
-        created=store.now(),
-        parent=form.fields.get("parent_session", ""),
-        mode=mode,
-        type=kind,
-    )
+    parent = form.fields.get("parent_session", "")
     if mode == "inference":
-        return _ask(store, session, message, later=False)
+        return ask_first(store, kind, message, parent=parent)
+    check_room(store)
     session = replace(
-        session,
+        new_session(store, "finetune", kind),
+        parent=parent,
         message=message,
         review=form.fields.get("manuallyReviewQuestions", "") == "yes",
         user_id=store.new_id(),
         system_id=store.new_id(),
     )
-    session, uploads = _take_in(store, session, form.files)
-    return store.save(_first_run(store, replace(session, uploads=uploads)))
+    uploads = keep(store, session.id, form.files)
+    return begin(store, replace(session, uploads=uploads))
 
 
-def _take_in(
-    store: Store, session: Session, files: tuple[Received, ...], batch: int = 0
-) -> tuple[Session, tuple[Upload, ...]]:
+def new_session(store: Store, mode: str, kind: str) -> Session:
+    """A session that nothing is in yet, and that nobody keeps yet."""
+    number = store.next_number()
+    session_id = store.new_session_id()
+    return Session(
+        id=session_id,
+        number=number,
+        name=store.name_for(session_id),
+        created=store.now(),
+        parent="",
+        mode=mode,
+        type=kind,
+    )
+
+
+def check_room(store: Store) -> None:
+    """Refuse a fine-tune more than the plan allows, if that is to go wrong."""
+    if faults.TOO_MANY not in store.faults.limits:
+        return  # nobody wants to know: a look at each of thousands of sessions for each new one would be slow
+    running = sum(
+        1
+        for session in store.newest_first()
+        if session.run is not None and look(session, store.now(), store.pace).holds_slot
+    )
+    if running >= store.quota.sessions and store.strikes(faults.TOO_MANY):
+        raise RefusedError(store.quota.too_many(running))
+
+
+def keep(store: Store, owner: str, files: tuple[Received, ...], batch: int = 0) -> tuple[Upload, ...]:
     """Take received files over; of equal names the last content stays, under all of them."""
-    session, mute_all = store.strike(session, faults.QA_FAILS)
-    session, mute_first = (session, False) if batch else store.strike(session, faults.QA_FAILS_ONE)
     last: dict[str, Upload] = {}
-    for number, file in enumerate(files):
+    for file in files:
+        blob = store.new_id()
         taught = _taught(file) if is_text(file.name) else ()
-        if mute_all or (mute_first and number == 0):
-            taught = (0,) * len(taught)
-        blob = f"{batch}-{number}"
-        store.adopt(session.id, blob, file.path)
+        store.adopt(owner, blob, file.path)
         last[file.name] = Upload(
             name=file.name, blob=blob, size=file.size, digest=file.digest[:10], taught=taught, batch=batch
         )
-    return session, tuple(last[file.name] for file in files)
+    return tuple(last[file.name] for file in files)
 
 
 def _taught(file: Received) -> tuple[int, ...]:
@@ -82,13 +97,48 @@ def _taught(file: Received) -> tuple[int, ...]:
         return tuple(teachable(read_piece(opened.fileno(), number)) for number in range(pieces))
 
 
+def _muted(
+    store: Store, session: Session, uploads: tuple[Upload, ...], batch: int = 0
+) -> tuple[Session, tuple[Upload, ...]]:
+    """The uploads as the model behind the generator takes them: it may fail for all, or for the first."""
+    session, mute_all = store.strike(session, faults.QA_FAILS)
+    session, mute_first = (session, False) if batch else store.strike(session, faults.QA_FAILS_ONE)
+    return session, tuple(
+        replace(upload, taught=(0,) * len(upload.taught))
+        if mute_all or (mute_first and upload.name == uploads[0].name)
+        else upload
+        for upload in uploads
+    )
+
+
+def begin(store: Store, session: Session) -> Session:
+    """Set a new fine-tune to work, and keep it."""
+    session, uploads = _muted(store, session, session.uploads)
+    session, late = store.strike(session, faults.LIST_LATE)
+    session = replace(session, uploads=uploads, listed_at=session.created + store.pace.late if late else 0.0)
+    return store.save(_first_run(store, session))
+
+
 def _first_run(store: Store, session: Session) -> Session:
     struck = []
     for fault in (faults.RUNNER_ERROR, faults.STATE_ERROR, faults.CHUNK_ERROR, faults.FORGET_WORK):
         session, strikes = store.strike(session, fault)
         struck += [fault] if strikes else []
-    run = Run(work=_work(session), since=session.created, rest=session.review, faults=tuple(struck))
-    return replace(session, run=run)
+    session, rests = store.strike(session, faults.REVIEW_REST)
+    run = Run(work=Work.IDLE, since=session.created, rest=session.review or rests, faults=tuple(struck))
+    if not session.finetune:
+        return replace(session, run=run)
+    if session.whole > store.quota.chunks:
+        session, too_much = store.strike(session, faults.TOO_MUCH)
+        session, cut = (session, False) if too_much else store.strike(session, faults.TRUNCATE)
+        if too_much or cut:
+            session = replace(session, limit=store.quota.chunks)
+        if too_much:
+            said = store.quota.too_much(session.whole)
+            return replace(session, run=replace(run, work=Work.REFUSE, greeting=said))
+        if cut:
+            run = replace(run, opening=store.quota.reducing(session.whole))
+    return replace(session, run=replace(run, work=_work(session)))
 
 
 def _work(session: Session, begin: int = 0) -> Work:
@@ -151,6 +201,9 @@ def restart(store: Store, session: Session) -> Session:
         raise RefusedError(ACTIVE)
     if shot.stage == "complete":
         return store.save(_next_run(store, session, shot, Work.NOTHING, None))
+    if session.run is not None and session.run.work in {Work.IDLE, Work.REFUSE}:
+        # not seen of a real server: it finds what it found before
+        return store.save(replace(session, run=replace(session.run, since=now)))
     if shot.stage == "extract_text":
         return store.save(_next_run(store, session, shot, Work.EXTRACT, None))
     if shot.stage == "generate_questions" and shot.converted < session.total:
@@ -175,10 +228,21 @@ def ask(store: Store, session: Session, form: Form) -> Session:
     message = form.fields.get("input", "")
     if not message:
         raise RefusedError(NO_MESSAGE)
-    return _ask(store, session, message, later=True)
+    return ask_more(store, session, message)
 
 
-def _ask(store: Store, session: Session, message: str, *, later: bool) -> Session:
+def ask_first(store: Store, kind: str, message: str, *, parent: str = "", prompt: str = "") -> Session:
+    """Begin a chat, or have an image made."""
+    session = replace(new_session(store, "inference", kind), parent=parent, prompt=prompt)
+    return _ask(store, session, message, later=False)
+
+
+def ask_more(store: Store, session: Session, message: str, *, tuned: bool = True) -> Session:
+    """A further turn; `tuned` asks the model that was trained, if one was."""
+    return _ask(store, session, message, later=True, tuned=tuned)
+
+
+def _ask(store: Store, session: Session, message: str, *, later: bool, tuned: bool = True) -> Session:
     now = store.now()
     turn = Turn(
         ask_id=store.new_id(),
@@ -186,10 +250,16 @@ def _ask(store: Store, session: Session, message: str, *, later: bool) -> Sessio
         asked=now,
         since=now,
         message=message,
-        answer=_reply(store, session, message, now),
+        answer=_reply(store, session, message, now) if tuned else answers.echo(message),
         later=later,
     )
     return store.save(replace(session, turns=(*session.turns, turn)))
+
+
+def answer_now(store: Store, session: Session) -> Session:
+    """The session with its last turn answered: who waited for the whole answer sees it whole."""
+    last = replace(session.turns[-1], since=store.now() - store.pace.reply)
+    return store.save(replace(session, turns=(*session.turns[:-1], last)))
 
 
 def _reply(store: Store, session: Session, message: str, now: float) -> str:
@@ -205,7 +275,7 @@ def add_documents(store: Store, session: Session, form: Form) -> Session:
     """Add files to a fine-tune: their pairs are made, then all is trained again."""
     shot = look(session, store.now(), store.pace)
     batch = 1 + max((upload.batch for upload in session.uploads), default=0)
-    session, uploads = _take_in(store, session, form.files, batch)
+    session, uploads = _muted(store, session, keep(store, session.owner, form.files, batch), batch)
     session = replace(session, uploads=session.uploads + uploads, user_updated=store.now())
     shot = replace(shot, mode="finetune")
     return store.save(_next_run(store, session, shot, _work(session, shot.converted), None))
@@ -214,3 +284,28 @@ def add_documents(store: Store, session: Session, form: Form) -> Session:
 def rename(store: Store, session: Session, name: str) -> Session:
     """Give a session another name."""
     return store.save(replace(session, name=name))
+
+
+def go_down(store: Store) -> None:
+    """Forget what is under way in the server's own memory, as a crash does: it rests until a restart."""
+    now = store.now()
+    for session in list(store.newest_first()):
+        if session.run is None or session.run.frozen is not None:
+            continue
+        shot = look(session, now, store.pace)
+        if shot.holds_slot and not shot.active:
+            store.save(replace(session, run=replace(session.run, frozen=now)))
+
+
+def crash_is_due(store: Store, session: Session) -> bool:
+    """Whether a look at this session ends the server; each session does so once at most."""
+    if session.run is None or faults.CRASH in session.struck:
+        return False
+    shot = look(session, store.now(), store.pace)
+    half_way = shot.stage == "generate_questions" and shot.state == "waiting" and 2 * shot.converted >= session.total
+    if not half_way:
+        return False
+    session, strikes = store.strike(session, faults.CRASH)
+    if strikes:
+        store.save(session)
+    return strikes

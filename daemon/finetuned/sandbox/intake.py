@@ -30,7 +30,11 @@ _PARAMETER: Final = re.compile(r';\s*(name|filename)="((?:[^"\\]|\\.)*)"', re.IG
 
 
 class RefusedError(Exception):
-    """The server says no, in its own words; it says it with status 500, whatever the reason."""
+    """The server says no, in its own words; it says it with status 500, whatever the reason, but for some new calls."""
+
+    def __init__(self, said: str, status: int = 500) -> None:
+        super().__init__(said)
+        self.status = status
 
 
 @dataclass(frozen=True, kw_only=True)

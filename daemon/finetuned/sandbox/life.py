@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from finetuned.sandbox import faults
@@ -30,6 +30,8 @@ class Pace:
     chunk: float = 0.08  # for each text chunk
     train: float = 1.6
     reply: float = 0.5  # a chat or image answer
+    late: float = 5.0  # until a list shows a session that is listed late
+    slow: float = 2.0  # that a slow answer takes
 
     def faster(self, speed: float) -> Pace:
         """The same pace, `speed` times as fast."""
@@ -38,6 +40,8 @@ class Pace:
             chunk=self.chunk / speed,
             train=self.train / speed,
             reply=self.reply / speed,
+            late=self.late / speed,
+            slow=self.slow / speed,
         )
 
 
@@ -61,6 +65,11 @@ class Shot:
     active: bool = False  # a runner works on it
     struck: str = ""  # the fault that shows
 
+    @property
+    def holds_slot(self) -> bool:
+        """Whether it counts as a fine-tune that is under way: one that waits for ever does, too."""
+        return self.mode == "finetune" and self.state == "waiting"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Glance:
@@ -83,15 +92,39 @@ def look(session: Session, now: float, pace: Pace) -> Shot:
     run = session.run
     if run is None:
         raise ValueError(f"session {session.id} is not a fine-tune")
+    if run.frozen is not None:
+        now = min(now, run.frozen)
     match run.work:
         case Work.EXTRACT:
             return _extracting(session, run)
         case Work.GENERATE:
-            return _generating(session, run, now, pace)
+            shot = _generating(session, run, now, pace)
+            # nobody is at work any more: a restart makes no second generator
+            gone = run.frozen is not None and shot.stage == "generate_questions" and not shot.finished
+            return replace(shot, struck=faults.FORGET_WORK) if gone else shot
         case Work.TRAIN:
             return _training(run, run.since, run.begin, now, pace)
         case Work.NOTHING:
             return _kept(run, state="waiting", stage="complete", updated=run.since, converted=run.begin)
+        case Work.IDLE:
+            return _kept(run, state="waiting", stage="", updated=run.since, converted=0)
+        case Work.REFUSE:
+            return _refusing(run)
+
+
+def _refusing(run: Run) -> Shot:
+    said = run.greeting or ""
+    return _kept(
+        run,
+        state="error",
+        stage="",
+        updated=run.since,
+        converted=0,
+        status=said,
+        error=said,
+        finished=True,
+        completed=run.since,
+    )
 
 
 def _kept(run: Run, *, state: str, stage: str, updated: float, converted: int, **more: object) -> Shot:
@@ -163,7 +196,7 @@ def _converting(run: Run, todo: int, done: int, spoiled: int | None, now: float,
     errors = 0 if spoiled is None else 1
     status = f"{todo} total, {done - errors} converted and {errors} errors"
     if done == 0:
-        status = f"converting {todo} text chunks to question answer pairs"
+        status = run.opening or f"converting {todo} text chunks to question answer pairs"
     if run.greeting is not None and now <= run.since:
         status = run.greeting
     return _kept(

@@ -12,7 +12,16 @@ from typing import Final
 
 PIECE_BYTES: Final = 16 * 1024  # each started piece of a text is asked about by every prompt
 DATASET: Final = "finetune_dataset.jsonl"  # the server's own file: it appears beside the uploads
+USER_FOLDER: Final = "dev/users/u1"  # in the filestore
 TEXT_SUFFIXES: Final = (".txt", ".md")  # lower case only, as the server does it
+
+
+class Dialect(StrEnum):
+    """Which of the server's languages is spoken."""
+
+    FORM = "form"
+    LEARN = "learn"
+    BOTH = "both"  # as 0.9 did: the form calls and the learn calls, one memory
 
 
 class Work(StrEnum):
@@ -22,6 +31,8 @@ class Work(StrEnum):
     GENERATE = "generate"
     TRAIN = "train"
     NOTHING = "nothing"  # a finished session that was restarted: it waits for ever
+    IDLE = "idle"  # was asked for neither training nor an index: it waits for ever
+    REFUSE = "refuse"  # more chunks than the quota allows: it ends in an error at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +45,20 @@ class Upload:
     digest: str  # the first ten hex digits of the content's SHA-256
     taught: tuple[int, ...] = ()  # for each piece: pairs a prompt makes of it (0, 1 or 2)
     batch: int = 0  # 0 = came with the session, 1… = added later
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """Files that were uploaded by themselves; any number of sessions may learn from them."""
+
+    id: str
+    number: int
+    created: float
+    uploads: tuple[Upload, ...] = ()
+
+    def folder(self) -> str:
+        """Where the filestore keeps them, below the user's own folder."""
+        return f"data/{self.id}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +85,13 @@ class Run:
     since: float
     begin: int = 0  # chunks that earlier runs have converted
     greeting: str | None = None  # the status at the very moment the run begins; None: nothing special
+    opening: str = ""  # the status until the first chunk is converted; none: the usual words
     rest: bool = False  # wait for a review when the pairs are there
     faults: tuple[str, ...] = ()
     mode: str = "finetune"  # what the session says until this run has trained it
     trained: bool = False  # an earlier run has set lora_dir
     spoiled: int | None = None  # the chunk whose error was passed over
+    frozen: float | None = None  # when the server went down with this work in its memory: it stays as it was then
     scheduled: float | None = None  # left over from an earlier run
     completed: float | None = None
 
@@ -105,6 +132,13 @@ class Session:
     reviewed: tuple[tuple[Message, ...], ...] | None = None  # pairs that were written back
     turns: tuple[Turn, ...] = ()
     struck: tuple[str, ...] = ()  # faults this session used up
+    entity: str = ""  # the entity it learns from; none: its files came with it
+    dataset_before: bool = False  # another session of the same entity had left the server's own file there
+    finetune: bool = True  # what a learn call asked for
+    rag: bool = False  # only told again: there is no index here
+    limit: int = 0  # chunks that a quota allowed, if there were more; 0: no quota was touched
+    listed_at: float = 0.0  # a list shows it from then on
+    prompt: str = ""  # a chat's system prompt, only told again
 
     @property
     def group(self) -> str:
@@ -112,16 +146,28 @@ class Session:
         return self.id.replace("-", "")[:10]
 
     @property
-    def total(self) -> int:
+    def whole(self) -> int:
         """Text chunks in all uploads."""
         return PROMPT_COUNT * sum(len(upload.taught) for upload in self.uploads)
 
+    @property
+    def total(self) -> int:
+        """Text chunks that are worked on: all, or as many as a quota left."""
+        return min(self.whole, self.limit) if self.limit else self.whole
+
+    @property
+    def owner(self) -> str:
+        """Whose the uploads are: the entity's, or its own."""
+        return self.entity or self.id
+
     def folder(self) -> str:
         """Where the filestore keeps the session."""
-        return f"dev/users/u1/sessions/{self.id}"
+        return f"{USER_FOLDER}/sessions/{self.id}"
 
     def input_path(self, name: str) -> str:
         """The filestore path of an upload, or of the server's own file beside it."""
+        if self.entity:
+            return f"{USER_FOLDER}/data/{self.entity}/{name}"
         return f"{self.folder()}/inputs/{self.user_id}/{name}"
 
 

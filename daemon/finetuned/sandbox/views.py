@@ -1,4 +1,4 @@
-"""Sessions as the form dialect shows them: every key, in the server's order, with its times in Go's form."""
+"""Sessions as the server shows them: every key, in the server's order, with its times in Go's form."""
 
 from __future__ import annotations
 
@@ -6,27 +6,18 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
+from finetuned.sandbox import shapes
 from finetuned.sandbox.dataset import chunk_lists, file_names
-from finetuned.sandbox.life import Glance, Pace, Shot, glance, look
-from finetuned.sandbox.records import Session, Turn, Work, is_text
+from finetuned.sandbox.life import Glance, Shot, glance, look
+from finetuned.sandbox.records import Dialect, Entity, Session, Turn
+from finetuned.sandbox.shapes import ZERO_TIME, Json
+from finetuned.sandbox.store import Store
 
-ZERO_TIME: Final = "0001-01-01T00:00:00Z"
 MODELS: Final = {
     "text": "mistralai/Mistral-7B-Instruct-v0.1",
     "image": "stabilityai/stable-diffusion-xl-base-1.0",
 }
 OWNER: Final = "u1"
-_EVALS: Final = (
-    "run_id",
-    "user_score",
-    "user_reason",
-    "manual_score",
-    "manual_reason",
-    "automatic_score",
-    "automatic_reason",
-)
-
-Json = dict[str, object]
 
 
 @lru_cache(maxsize=1 << 16)
@@ -50,16 +41,17 @@ def lora_dir(session: Session, shot: Shot | None) -> str:
     return f"{session.folder()}/results/lora" if shot is not None and shot.trained else ""
 
 
-def session_json(session: Session, now: float, pace: Pace, shot: Shot | None = None) -> Json:
+def session_json(store: Store, session: Session, shot: Shot | None = None) -> Json:
     """A whole session; `shot` overrides what its fine-tune has become."""
+    now, pace = store.now(), store.pace
     if shot is None and session.run is not None:
         shot = look(session, now, pace)
     interactions: list[Json] = []
     if shot is not None:
-        interactions += _fine_tune(session, shot)
+        interactions += _fine_tune(store.dialect, session, shot)
     glances = [glance(session, turn, now, pace) for turn in session.turns]
     for number, (turn, seen) in enumerate(zip(session.turns, glances, strict=True)):
-        interactions += _exchange(session, turn, seen, number)
+        interactions += _exchange(store.dialect, session, turn, seen, number)
     updates = [session.created, session.user_updated, *(seen.updated for seen in glances)]
     updates += [] if shot is None else [shot.updated]
     return {
@@ -68,9 +60,8 @@ def session_json(session: Session, now: float, pace: Pace, shot: Shot | None = N
         "created": go_time(session.created),
         "updated": go_time(max(updates)),
         "parent_session": session.parent,
-        "parent_bot": "",
-        "child_bot": "",
-        "config": _config(session),
+        **shapes.parents(store.dialect),
+        "config": shapes.config(store.dialect, session, shot),
         "mode": session.mode if shot is None else shot.mode,
         "type": session.type,
         "model_name": MODELS[session.type],
@@ -81,55 +72,9 @@ def session_json(session: Session, now: float, pace: Pace, shot: Shot | None = N
     }
 
 
-def _config(session: Session) -> Json:
-    documents = {session.input_path(upload.name): upload.digest for upload in session.uploads if is_text(upload.name)}
-    # while a file waits for its text to be extracted, no document is known
-    waits = session.run is not None and session.run.work is Work.EXTRACT
-    known = None if waits or not documents else documents
-    return {
-        "original_mode": session.mode,
-        "origin": {"type": "user_created", "cloned_session_id": "", "cloned_interaction_id": ""},
-        "shared": False,
-        "avatar": "",
-        "priority": False,
-        "document_ids": known,
-        "document_group_id": session.group if known else "",
-        "manually_review_questions": session.review,
-        "system_prompt": "",
-        "helix_version": "<unknown>",
-        **{f"eval_{name}": "" for name in _EVALS},
-        "eval_original_user_prompts": None,
-    }
-
-
-def _interaction(**said: object) -> Json:
-    """An interaction: what is not said is empty."""
-    empty: Json = {
-        "id": "",
-        "created": ZERO_TIME,
-        "updated": ZERO_TIME,
-        "scheduled": ZERO_TIME,
-        "completed": ZERO_TIME,
-        "creator": "system",
-        "mode": "inference",
-        "runner": "",
-        "message": "",
-        "progress": 0,
-        "files": [],
-        "finished": False,
-        "metadata": {},
-        "state": "waiting",
-        "status": "",
-        "error": "",
-        "lora_dir": "",
-        "data_prep_chunks": {},
-        "data_prep_stage": "",
-    }
-    return empty | said
-
-
-def _asked(mode: str, interaction_id: str, created: float, updated: float, **said: object) -> Json:
-    return _interaction(
+def _asked(dialect: Dialect, mode: str, interaction_id: str, created: float, updated: float, **said: object) -> Json:
+    return shapes.interaction(
+        dialect,
         id=interaction_id,
         created=go_time(created),
         updated=go_time(updated),
@@ -143,11 +88,12 @@ def _asked(mode: str, interaction_id: str, created: float, updated: float, **sai
     )
 
 
-def _fine_tune(session: Session, shot: Shot) -> list[Json]:
+def _fine_tune(dialect: Dialect, session: Session, shot: Shot) -> list[Json]:
     files = [session.input_path(name) for name in file_names(session, shot)]
     updated = max(session.created, session.user_updated)
-    asked = _asked("finetune", session.user_id, session.created, updated, message=session.message, files=files)
-    trained = _interaction(
+    asked = _asked(dialect, "finetune", session.user_id, session.created, updated, message=session.message, files=files)
+    trained = shapes.interaction(
+        dialect,
         id=session.system_id,
         created=go_time(session.created),
         updated=go_time(shot.updated),
@@ -162,12 +108,14 @@ def _fine_tune(session: Session, shot: Shot) -> list[Json]:
         lora_dir=lora_dir(session, shot),
         data_prep_chunks=chunk_lists(session, shot),
         data_prep_stage=shot.stage,
+        **shapes.quota(dialect, session),
     )
     return [asked, trained]
 
 
-def _exchange(session: Session, turn: Turn, seen: Glance, number: int) -> list[Json]:
-    answered = _interaction(
+def _exchange(dialect: Dialect, session: Session, turn: Turn, seen: Glance, number: int) -> list[Json]:
+    answered = shapes.interaction(
+        dialect,
         id=turn.answer_id,
         created=go_time(turn.asked),
         updated=go_time(seen.updated),
@@ -181,11 +129,42 @@ def _exchange(session: Session, turn: Turn, seen: Glance, number: int) -> list[J
         status=seen.status,
         data_prep_chunks=None if turn.later else {},
     )
-    return [_asked("inference", turn.ask_id, turn.asked, turn.asked, message=turn.message), answered]
+    return [_asked(dialect, "inference", turn.ask_id, turn.asked, turn.asked, message=turn.message), answered]
 
 
-def summary_json(session: Session, now: float, pace: Pace) -> Json:
+def entity_json(entity: Entity) -> Json:
+    """What was uploaded by itself: where it lies, and no word of its files."""
+    return {
+        "id": entity.id,
+        "created": go_time(entity.created),
+        "updated": go_time(entity.created),
+        "name": "",
+        "type": "uploaded_documents",
+        "owner": OWNER,
+        "owner_type": "user",
+        "parent_entity": "",
+        "config": {"filestore_path": entity.folder(), "rag_settings": shapes.rag_settings()},
+    }
+
+
+def completion_json(session: Session, now: float) -> Json:
+    """A chat's answer as OpenAI's clients want it, with the session's id in the place of its own (from source)."""
+    turn = session.turns[-1]
+    return {
+        "id": session.id,
+        "object": "chat.completion",
+        "created": int(now),
+        "model": MODELS[session.type],
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": turn.answer}, "finish_reason": "stop"},
+        ],
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    }
+
+
+def summary_json(store: Store, session: Session) -> Json:
     """A row of the list: its times are those of the last system interaction."""
+    now, pace = store.now(), store.pace
     shot = None if session.run is None else look(session, now, pace)
     mode = session.mode if shot is None else shot.mode
     times: Shot | Glance
