@@ -43,6 +43,11 @@ class Intake:
         for folder in self._house.folders.values():
             await self._hold(folder)
 
+    def start_over(self) -> None:
+        """The ledger may lack what was found: every folder is held anew, and what is known is read from the ledger."""
+        self._held.clear()
+        self._backlog.clear()
+
     async def sweep(self) -> None:
         """List every folder and tell the ledger what is new."""
         waits = [await self._sweep(folder) for folder in self._house.folders.values()]

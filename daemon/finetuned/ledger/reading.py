@@ -16,6 +16,7 @@ from urllib.parse import quote
 from finetuned.errors import LedgerError, LedgerMissing, LedgerNewer
 from finetuned.ledger.rows import place
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
+from finetuned.ledger.trouble import problem
 from finetuned.model import iso
 
 Row = dict[str, Any]
@@ -61,7 +62,7 @@ class Reader:
             application = db.execute("pragma application_id").fetchone()[0]
         except sqlite3.Error as error:
             remedy = "ask as the user the daemon runs as, or join its group (finetuned)"
-            raise LedgerError(f"the ledger {path} cannot be read: {error}", remedy=remedy) from None
+            raise type(problem(error, path))(f"the ledger {path} cannot be read: {error}", remedy=remedy) from None
         if application != APPLICATION_ID:
             db.close()
             if application == version == 0:  # a daemon was stopped just when it made the file
@@ -241,7 +242,7 @@ class Reader:
             for row in self._db.execute(query, values):
                 yield dict(row)
         except sqlite3.Error as error:
-            raise LedgerError(f"the ledger {self.path} cannot be read: {error}") from error
+            raise problem(error, f"the ledger {self.path} cannot be read") from error
 
 
 def _connect(path: str) -> sqlite3.Connection:
