@@ -45,7 +45,7 @@ class Store:
                 self._db.execute("commit")
             except sqlite3.Error as error:
                 self._roll_back()
-                raise problem(error, "the ledger cannot be written") from error
+                raise problem(error, "the ledger could not be written") from error
             except BaseException:
                 self._roll_back()
                 raise
@@ -70,7 +70,7 @@ class Store:
             try:
                 yield self._db
             except sqlite3.Error as error:
-                raise problem(error, "the ledger cannot be read") from error
+                raise problem(error, "the ledger could not be read") from error
 
 
 def _lies_as(path: str) -> tuple[int, int] | None:
