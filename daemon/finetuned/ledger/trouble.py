@@ -45,6 +45,23 @@ _OF_THE_SYSTEM: Final = MappingProxyType(
 )
 
 
+#: less than this is left on the ledger's disk: it is as good as full, in bytes
+AS_GOOD_AS_FULL: Final = 256 * 1024
+
+
+def why_stuck(path: str) -> LedgerStuck | None:
+    """Why a daemon cannot write the ledger at `path` now, as far as somebody else can know; None: nothing is seen."""
+    try:
+        disk = os.statvfs(os.path.dirname(path) or ".")
+    except OSError:
+        return None
+    if disk.f_flag & os.ST_RDONLY:
+        return LedgerStuck(f"the ledger {path} cannot be written: its disk is read-only", remedy=_WRITABLE)
+    if disk.f_bavail * disk.f_frsize < AS_GOOD_AS_FULL:
+        return LedgerStuck(f"the ledger {path} cannot be written: its disk is full", remedy=SPACE)
+    return None
+
+
 def problem(error: sqlite3.Error, what: str) -> LedgerError:
     """What SQLite's error means; `what` begins the sentence."""
     code = getattr(error, "sqlite_errorcode", None)  # errors of Python's own module carry none
