@@ -18,7 +18,17 @@ from support.process import Home, wait_for
 
 #: what makes a daemon careless: nothing of ours, or nothing of SQLite's, is brought to the disk
 CARELESS = {
-    "files": "import os\nos.fsync = lambda fd: None\n",
+    "files": """
+import ctypes, os
+os.fsync = lambda fd: None
+os.sync = lambda: None
+class Deaf(ctypes.CDLL):
+    def __getattr__(self, name):
+        if name in {"syncfs", "sync_file_range"}:
+            raise AttributeError(name)
+        return super().__getattr__(name)
+ctypes.CDLL = Deaf
+""",
     "ledger": """
 import sqlite3
 class Careless(sqlite3.Connection):

@@ -19,6 +19,8 @@ from typing import Final
 import pytest
 
 _NEW_MOUNTS: Final = 0x00020000  # CLONE_NEWNS
+_CAPABILITIES: Final = 0x20080522  # their third version
+_OVERRIDES: Final = 0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 _SHUT_DOWN: Final = 0x8004587D  # EXT4_IOC_SHUTDOWN
 _WITHOUT_THE_JOURNAL: Final = 2  # what is in memory alone is lost, as if the power were cut
 
@@ -94,6 +96,23 @@ def read_only(place: Path) -> Iterator[None]:
         yield
     finally:
         command("mount", "-o", "remount,rw", place)
+
+
+@contextmanager
+def without_the_rights_of_root() -> Iterator[None]:
+    """This process is bound by the modes of files, as anybody who is not root."""
+    _own_mounts()
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = (ctypes.c_uint32 * 2)(_CAPABILITIES, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0
+    effective = sets[0]
+    sets[0] = effective & ~_OVERRIDES
+    assert libc.capset(header, sets) == 0
+    try:
+        yield
+    finally:
+        sets[0] = effective
+        assert libc.capset(header, sets) == 0
 
 
 class PowerDisk:
