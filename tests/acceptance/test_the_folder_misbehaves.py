@@ -18,6 +18,7 @@ ADesk = Callable[..., Desk]
 GREY = "The stone is grey. It came from a river."
 ROUND = GREY + " And it is round."
 HOUR = 3600.0
+LONG = HOUR / 3
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_a_folder_that_cannot_be_written(
         place.drop("a.txt", GREY)
         with fault(place.notes):
             await place.until(lambda: bool(place.states() and place.files()["a.txt"]["reason"]))
-            await place.pass_time(HOUR)
+            await place.pass_time(LONG)
             told = why(desk, place.notes / "a.txt")
             assert (told["state"], words in told["reason"]) == ("waiting", True)
             assert len(told["history"]) < 6
@@ -102,7 +103,7 @@ def test_a_folder_that_turns_read_only_makes_one_empty_job_at_most(a_desk: ADesk
         place.drop("b.txt", ROUND)
         with disks.read_only(place.notes):
             await place.until(lambda: place.states().get("b.txt") == "waiting")
-            await place.pass_time(HOUR)
+            await place.pass_time(LONG)
             assert len(place.jobs()) <= 2
         await place.until(lambda: place.states().get("b.txt") == "learned", within=120)
 
@@ -120,18 +121,22 @@ def test_a_full_folder(a_desk: ADesk) -> None:
         place.drop("a.txt", GREY)
         with disks.full(place.notes):
             await place.until(lambda: place.states() == {"a.txt": "learned"}, within=HOUR)
-            await place.pass_time(HOUR)
+            await place.pass_time(LONG)
             job_id = place.jobs()[0]["id"]
             events = desk("job", job_id, "--json").json["events"]
             held_up = [event for event in events if event["cause"] == "held_up"]
             assert len(held_up) == 1
             assert "no space is left on the device; free some" in held_up[0]["detail"]
+            told = desk("why", str(place.notes / "a.txt")).out
+            assert "It is put away later: its files cannot be moved" in told
+            assert "no space is left on the device; free some" in told
         await place.until(lambda: bool(list(place.notes.glob("done/*/pairs.jsonl"))), within=120)
 
     desk.run(script)
     assert [path.read_text() for path in place.notes.rglob("*.txt")] == [GREY]
     assert all(path.stat().st_size for path in place.notes.glob("done/*/*"))
     assert not list(place.notes.glob("**/.*.part"))
+    assert "put away later" not in desk("why", str(place.notes / "a.txt")).out
 
 
 def test_a_sub_folder_on_another_disk(a_desk: ADesk) -> None:
@@ -144,7 +149,7 @@ def test_a_sub_folder_on_another_disk(a_desk: ADesk) -> None:
             other = place.drop("sub/b.txt", ROUND)
             place.drop("a.txt", GREY)
             await place.until(lambda: place.states().get("a.txt") == "learned")
-            await place.pass_time(HOUR)
+            await place.pass_time(LONG)
             told = why(desk, other)
             assert told["state"] == "waiting"
             assert "another file system than the folder's top" in told["reason"]
@@ -178,7 +183,7 @@ def test_a_folder_that_goes_away_and_comes_back(a_desk: ADesk) -> None:
         place.drop("b.txt", ROUND)
         place.notes.rename(away)
         await place.until(lambda: states(desk)[-1] == "away")
-        await place.pass_time(HOUR)
+        await place.pass_time(LONG)
         assert not place.notes.exists()
         assert place.states()["a.txt"] == "learned"  # the server goes on; only the file cannot be put away
         told = why(desk, place.notes / "a.txt")

@@ -55,6 +55,8 @@ def test_the_daemon_waits_says_so_and_goes_on(home: Home, tmp_path: Path) -> Non
         doctor = home.finetuned("doctor")
         assert doctor.returncode == 1
         assert "its disk is full" in doctor.stdout
+        why = json.loads(home.finetuned("why", str(home.notes / "29.txt"), "--json", check=True).stdout)
+        assert "begins nothing new" in (why["waits_for"] or "") or why["state"] in {"unknown", "learned"}
         assert home.still_runs()
     wait_for(lambda: learned(home) == 29, "the others, learned")
     assert home.stop() == 0

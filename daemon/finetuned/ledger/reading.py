@@ -187,6 +187,16 @@ class Reader:
         """Whether there is a job of this id."""
         return next(self._rows("select 1 from jobs where id = ?", job_id), None) is not None
 
+    def held_up(self, job_id: str) -> str | None:
+        """What keeps a job, which is at its end, from being put away; null if nothing does."""
+        query = (
+            "select e.detail from jobs j join events e on e.subject = 'job' and e.subject_id = j.id "
+            "and e.cause = 'held_up' and e.at >= j.finished_at where j.id = ? and j.put_away = 0 "
+            "order by e.id desc limit 1"
+        )
+        row = next(self._rows(query, job_id), None)
+        return None if row is None else row["detail"]
+
     def name_of(self, file_id: str) -> str | None:
         """Where the file of an event was dropped, for people."""
         row = next(self._rows("select path from files where id = ?", file_id), None)
