@@ -9,6 +9,7 @@
     +-- LedgerError               the ledger cannot be used                     exit 1
     |   +-- LedgerNewer           ... a newer finetuned wrote it
     |   +-- LedgerMissing         ... there is none yet
+    |   +-- LedgerStuck           ... for now: a full disk, an I/O error, a lock; nothing was written
     |   +-- Stale                 a row moved on since it was read; read again
     +-- FolderError               a drop folder cannot be used                  exit 1
     |   +-- Away                  ... it is missing, or another one lies there
@@ -77,6 +78,10 @@ class LedgerNewer(LedgerError):
 
 class LedgerMissing(LedgerError):
     """There is no ledger yet."""
+
+
+class LedgerStuck(LedgerError):
+    """The ledger cannot be used for now: what was to be written is not, and may be tried again."""
 
 
 class Stale(LedgerError):

@@ -130,7 +130,7 @@ def desks(root: Path) -> Iterator[Callable[..., Desk]]:
 
     def make(**words: Any) -> Desk:
         top = root / f"desk{len(made)}"
-        top.mkdir()
+        top.mkdir(exist_ok=True)
         made.append(Desk(Place(top, **words)))
         return made[-1]
 

@@ -142,6 +142,10 @@ linger = "0s"
         assert self._daemon is not None
         return self._daemon.wait(PATIENCE)
 
+    def still_runs(self) -> bool:
+        """Whether the daemon does."""
+        return self._daemon is not None and self._daemon.poll() is None
+
     @property
     def pid(self) -> int:
         """The daemon's."""

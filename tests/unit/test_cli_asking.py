@@ -96,7 +96,12 @@ class TestStatus:
                 "paused_because": None,
                 "last_error": None,
             },
-            "ledger": {"path": desk.place.ledger_path, "bytes": None, "schema_version": None},
+            "ledger": {
+                "path": desk.place.ledger_path,
+                "bytes": None,
+                "schema_version": None,
+                "stuck_because": None,
+            },
         }
         assert "finetuned run" in answer.err
         words = desk("status")

@@ -200,9 +200,9 @@ def test_examine(make, monkeypatch):
     os.mkdir(folder.root + "/.processing")
     assert folder.examine().same_filesystem
     assert sorted(os.listdir(folder.root)) == [".processing", "sub"]
-    monkeypatch.setattr(examining, "_PROBE", "no/such/place")
+    monkeypatch.setattr(examining, "PROBE", "no/such/place")
     assert (folder.examine().writable, folder.examine().lease_usable) == (False, None)
-    monkeypatch.setattr(examining, "_PROBE", ".probe.part")
+    monkeypatch.setattr(examining, "PROBE", ".probe.part")
     monkeypatch.setattr(examining, "is_written", fail(errno.EIO))
     with pytest.raises(OSError, match="error"):
         folder.examine()

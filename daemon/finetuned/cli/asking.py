@@ -61,9 +61,10 @@ def status_of(settings: Settings, now: float) -> Row:
     import os
 
     from finetuned.errors import LedgerMissing
-    from finetuned.ledger import Reader, is_held
+    from finetuned.ledger import Reader, is_held, why_stuck
 
     path = place.ledger_path(settings)
+    stuck = why_stuck(path)
     running = is_held(path)
     started: Row = {}
     folders: dict[str, Row] = {}
@@ -85,7 +86,7 @@ def status_of(settings: Settings, now: float) -> Row:
         "folders": [_folder_status(rules, folders.get(rules.name, {}), now) for rules in settings.folders],
         "jobs": {state: counts.get(state, 0) for state in JOB_STATES},
         "helix": {"url": settings.helix.url} | helix,
-        "ledger": _placed(path) | {"bytes": size, "schema_version": version},
+        "ledger": _placed(path) | {"bytes": size, "schema_version": version, "stuck_because": stuck and str(stuck)},
     }
 
 
@@ -128,6 +129,8 @@ def _tell_status(status: Row) -> None:
         showing.print_line(f"         last error: {harmless(helix['last_error'])}")
     size = "not there yet" if ledger["bytes"] is None else showing.size(ledger["bytes"])
     showing.print_line(f"ledger   {harmless(ledger['path'])} ({size})")
+    if ledger["stuck_because"]:
+        showing.print_line(f"         nothing new is begun: {harmless(ledger['stuck_because'])}")
 
 
 def _server_words(helix: Row) -> str:

@@ -72,7 +72,7 @@ def _problem(subject: str, words: str, remedy: str) -> Row:
 def examined(ctx: click.Context) -> Iterator[Row]:
     """Every finding, in order."""
     from finetuned.errors import ConfigurationError, LedgerError, LedgerMissing
-    from finetuned.ledger import is_held
+    from finetuned.ledger import is_held, why_stuck
 
     yield from _versions()
     try:
@@ -85,6 +85,9 @@ def examined(ctx: click.Context) -> Iterator[Row]:
     key = list(_key(settings))
     yield from key
     yield from _server(settings, asked=key[-1]["level"] != "problem")
+    stuck = why_stuck(place.ledger_path(settings))
+    if stuck is not None:
+        yield _problem("ledger", str(stuck), stuck.remedy)
     runs = is_held(place.ledger_path(settings))
     reader: Reader | None = None
     try:

@@ -211,6 +211,9 @@ class Story:
                 yield f"It lies at {location}."
             if file["state"] not in _OPEN and file["due_at"] is not None:
                 yield f"It cannot be moved where it belongs yet; the next try is {showing.local(file['due_at'])}."
+        held_up = self._reader.held_up(file["job_id"]) if self._reader and file["job_id"] else None
+        if held_up is not None:
+            yield f"It is put away later: {held_up}."
         if file["location"] != file["path"] and self._path == dropped and os.path.lexists(dropped):
             why_not = self._judged()
             yield f"What lies at {dropped} now is another file: " + (
@@ -237,6 +240,10 @@ class Story:
 
     def _open_waits(self, file: Row) -> str:
         """What keeps a file from its end while a daemon runs."""
+        from finetuned.ledger import why_stuck
+
+        if (stuck := why_stuck(place.ledger_path(self._settings))) is not None:
+            return f"the daemon, which begins nothing new: {stuck}; {stuck.remedy}"
         if self._rules is None:
             return f"the folder {file['folder']}, which is not in the configuration any more"
         if file["state"] == "packed":

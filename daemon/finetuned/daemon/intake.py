@@ -43,6 +43,11 @@ class Intake:
         for folder in self._house.folders.values():
             await self._hold(folder)
 
+    def start_over(self) -> None:
+        """The ledger may lack what was found: every folder is held anew, and what is known is read from the ledger."""
+        self._held.clear()
+        self._backlog.clear()
+
     async def sweep(self) -> None:
         """List every folder and tell the ledger what is new."""
         waits = [await self._sweep(folder) for folder in self._house.folders.values()]
@@ -80,14 +85,14 @@ class Intake:
         return True
 
     async def _check_it_is_ours(self, folder: DropFolder) -> None:
-        """Raise Away where files of jobs under way should lie claimed and none does: something is not mounted."""
+        """Raise Away where files of jobs should lie claimed and none does: something is not mounted."""
         house = self._house
         expected = await house.write(house.ledger.jobs.claimed_in, folder.name, folder.root)
         there = {job_id for job_id, _ in await house.write(folder.processing)} if expected else set()
         if expected and not there & expected:
             example = f"{folder.root}/{PROCESSING}/{min(expected)}"
             raise Away(
-                f"another folder lies at {folder.root}: none of {len(expected)} jobs under way has its files there; "
+                f"another folder lies at {folder.root}: none of {len(expected)} jobs has its files there; "
                 f"is it mounted? (if they are gone for good: mkdir -p {example})"
             )
 

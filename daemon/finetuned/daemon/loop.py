@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 
 from finetuned import logs
 from finetuned.daemon.asking import Asking
+from finetuned.daemon.breaker import Breaker
 from finetuned.daemon.house import House
 from finetuned.daemon.intake import Intake
 from finetuned.daemon.looking import Looking
@@ -17,7 +18,7 @@ from finetuned.daemon.notify import Notifier
 from finetuned.daemon.packing import Packing
 from finetuned.daemon.sending import Sending
 from finetuned.daemon.telling import Telling
-from finetuned.errors import Away, FinetunedError, Stale
+from finetuned.errors import Away, FinetunedError, LedgerStuck, Stale
 from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
 from finetuned.model import Value
 from finetuned.plan import (
@@ -85,6 +86,7 @@ class Daemon:
         self._looking = Looking(house)
         self._asking = Asking(house, self.look_again)
         self._telling = Telling(house)
+        self._breaker = Breaker(house, self._notifier, pid=pid, patient=not until_idle)
         self._busy: set[str] = set()
         self._stopping = False
         self._just_sealed = False
@@ -115,9 +117,13 @@ class Daemon:
         await self._finish_claims()
         self._notifier.ready()
         idle = await self._with_tasks(watchers)
-        await house.write(house.ledger.house.stopped, pid=self._pid, now=house.world.now())
-        await house.write(self._telling.tell)
-        failed = await house.write(house.ledger.jobs.failed_since, started_at)
+        try:
+            await house.write(house.ledger.house.stopped, pid=self._pid, now=house.world.now())
+            await house.write(self._telling.tell)
+            failed = await house.write(house.ledger.jobs.failed_since, started_at)
+        except LedgerStuck as error:  # told to stop while it waits for space: that is in order, too
+            self._breaker.open(error)
+            failed = False
         return Outcome(failed=failed, unusable=idle == "server")
 
     async def _with_tasks(self, watchers: Sequence[Watcher]) -> str:
@@ -141,8 +147,17 @@ class Daemon:
         house = self._house
         while not self._stopping:
             house.bell.hush()
-            facts, plan, wait = await self._round()
-            await house.write(self._telling.tell)
+            try:
+                facts, plan, wait = await self._round()
+                await house.write(self._telling.tell)
+            except LedgerStuck as error:
+                self._breaker.open(error)
+            if self._breaker.is_open:
+                await self._breaker.closed(lambda: self._stopping)
+                self._intake.start_over()
+                self._sweep_due = 0.0
+                continue
+            self._breaker.all_is_well()
             self._notifier.status(self._telling.summary(facts))
             if self._until_idle and not plan.actions and (idle := await self._idle(facts)):
                 return idle
@@ -250,6 +265,8 @@ class Daemon:
             await task()
         except Stale as error:
             logs.get().debug("row_moved_on", work=key, why=str(error))
+        except LedgerStuck as error:
+            self._breaker.open(error)
         finally:
             self._busy.discard(key)
             self._task_ended = True
@@ -287,7 +304,10 @@ class Daemon:
                 self._house.bell.hush()
 
     async def _submitting(self) -> list[str]:
-        jobs = await self._house.write(self._house.ledger.jobs.open)
+        try:
+            jobs = await self._house.write(self._house.ledger.jobs.open)
+        except LedgerStuck:  # then nobody could write what became of them
+            return []
         return [job.id for job in jobs if job.state is JobState.SUBMITTING]
 
 

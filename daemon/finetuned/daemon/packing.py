@@ -2,18 +2,20 @@
 
 1. A claim is: the job in the ledger, then the renames, then the ledger again. It is repeated until it holds.
 2. Putting away is: verdicts in the ledger, then the moves, then the ledger again. It is repeated until it holds.
-3. What cannot be moved for now keeps its reason and a time to try again; it never holds up the others.
+3. What cannot be moved for now keeps its reason and a time to try again; it never holds up the others. No job is made
+   of it: where nothing is known to have been moved from, that is tried first with a file of our own.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
 from collections.abc import Iterator
 
 from finetuned.daemon.house import House
-from finetuned.errors import Changed, FileProblem, FolderError, Gone
+from finetuned.errors import Changed, FileProblem, FolderError, Gone, Stuck
 from finetuned.folders import DropFolder, Wanted
 from finetuned.ledger import Left, Reader
 from finetuned.lifecycle import FileState, JobState
@@ -28,17 +30,41 @@ class Packing:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._sound: set[str] = set()
 
     async def seal(self, order: Seal) -> None:
-        """Make a job of the files, and claim them."""
+        """Make a job of the files that can be moved, and claim them."""
         house = self._house
         now = house.world.now()
+        file_ids = await house.write(self._movable, order, now)
+        if not file_ids:
+            return
         while True:
             job_id = f"{order.folder}-{_compact(now)}-{house.world.fresh_id(4)}"
-            if await house.write(house.ledger.jobs.seal, job_id, order.folder, order.group, order.file_ids, now):
+            if await house.write(house.ledger.jobs.seal, job_id, order.folder, order.group, file_ids, now):
                 break
         house.own.add(job_id)
         await self.claim(job_id)
+
+    def _movable(self, order: Seal, now: float) -> list[int]:
+        """Those of the files that a job can be made of; the others wait, with the reason."""
+        house = self._house
+        folder = house.folders[order.folder]
+        movable = []
+        for file in map(house.ledger.files.get, order.file_ids):
+            place = os.path.dirname(file.location or file.path)
+            try:
+                if place not in self._sound:
+                    folder.probe(file.location or file.path)
+                    self._sound.add(place)
+            except Stuck as error:
+                due_at = now + house.back_off(file.tries + 2, LONGEST_DISK_WAIT)
+                house.ledger.files.held_up(file, str(error), due_at, now)
+                continue
+            except FileProblem:  # that file is gone: the claim finds out
+                pass
+            movable.append(file.id)
+        return movable
 
     async def claim(self, job_id: str) -> None:
         """Bring the job's files into its own folder, or find out which must leave it."""
@@ -80,6 +106,7 @@ class Packing:
         """What becomes of a file that could not be claimed; one that changed in a folder of ours is given back."""
         house = self._house
         reason = str(why)
+        self._sound.discard(os.path.dirname(file.location or file.path))
         if isinstance(why, Gone) or file.location is None:
             return Left(file=file, became=FileState.VANISHED, reason=reason, location=None)
         if isinstance(why, Changed):

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from finetuned.daemon.house import House
@@ -16,6 +17,7 @@ from finetuned.errors import (
     Changed,
     FileProblem,
     FolderError,
+    LedgerStuck,
     Refused,
     ReplyLost,
     ServerError,
@@ -229,6 +231,7 @@ class Sending:
             nonlocal last
             if house.world.steady() - last >= 1.0:
                 last = house.world.steady()
-                house.ledger.sessions.uploading(job, min(99, 100 * handed_over // total))
+                with suppress(LedgerStuck):  # how far it is, is no reason to cut it
+                    house.ledger.sessions.uploading(job, min(99, 100 * handed_over // total))
 
         return told

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Final
 
 from finetuned.folders.leases import is_written
 from finetuned.folders.mounts import mount_of
 from finetuned.folders.names import Parts
 from finetuned.folders.places import Places
+from finetuned.folders.probing import PROBE
 from finetuned.folders.trouble import words
 from finetuned.model import PROCESSING, RESERVED, Value
-
-_PROBE: Final = ".finetuned-probe.part"
 
 
 class Examination(Value, frozen=True):
@@ -59,11 +57,11 @@ def examine(places: Places) -> Examination:
 def _probe(fd: int) -> tuple[bool, bool | None]:
     """Whether a file can be made here, and whether a lease on it tells the truth."""
     try:
-        writer = os.open(_PROBE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
+        writer = os.open(PROBE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
     except OSError:
         return False, None
     try:
-        reader = os.open(_PROBE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        reader = os.open(PROBE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
         try:
             while_written = is_written(reader)
             os.close(writer)
@@ -74,7 +72,7 @@ def _probe(fd: int) -> tuple[bool, bool | None]:
     finally:
         if writer >= 0:
             os.close(writer)
-        os.unlink(_PROBE, dir_fd=fd)
+        os.unlink(PROBE, dir_fd=fd)
 
 
 def explain(places: Places, path: str) -> str | None:

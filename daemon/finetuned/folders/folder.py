@@ -11,6 +11,7 @@ from finetuned.folders import claims, putting
 from finetuned.folders.claims import Wanted
 from finetuned.folders.examining import Examination, examine, explain
 from finetuned.folders.places import Places
+from finetuned.folders.probing import probe
 from finetuned.folders.sweeping import Sweep, Sweeper
 from finetuned.folders.text import TextReader
 from finetuned.lifecycle import FileState
@@ -90,6 +91,10 @@ class DropFolder:
             if isinstance(location, str) and location != one.source:
                 self._sweeper.forget(one.source)
         return taken
+
+    def probe(self, source: str) -> None:
+        """Raise Stuck if files cannot be moved from where `source` lies, before one is tried. Raises Gone, Away."""
+        probe(self._places, source)
 
     def part_location(self, location: str, job_id: str, upload_name: str) -> str:
         """Where the upload of a claimed file reads from: its snapshot if the file itself stays, else the file."""

@@ -302,25 +302,22 @@ class Tree:
         part = fitted("." + parts[-1], ".part")
         with self.folder(parts[:-1], make=True) as fd:
             file = os.open(part, _MAKE, 0o666, dir_fd=fd)
-            with os.fdopen(file, "wb") as out:
-                out.write(data)
-                out.flush()
-                if replace:  # a cut leaves half of it at worst, and what is written again is replaced
-                    self._sync(parts, file)
+            try:
+                with os.fdopen(file, "wb") as out:
+                    out.write(data)
+                    out.flush()
+                    if replace:  # a cut leaves half of it at worst, and what is written again is replaced
+                        self._sync(parts, file)
+                    else:
+                        sync(file)
+                if replace:
+                    os.rename(part, parts[-1], src_dir_fd=fd, dst_dir_fd=fd)
                 else:
-                    sync(file)
-            self._place(part, parts, fd, replace=replace)
-
-    def _place(self, part: str, parts: Parts, fd: int, *, replace: bool) -> None:
-        try:
-            if replace:
-                os.rename(part, parts[-1], src_dir_fd=fd, dst_dir_fd=fd)
-            else:
-                rename_new(part, parts[-1], fd, fd)
-        except OSError:
-            os.unlink(part, dir_fd=fd)
-            raise
-        self._sync(parts[:-1], fd)
+                    rename_new(part, parts[-1], fd, fd)
+            except OSError:  # no space, say: nothing half-written is left
+                os.unlink(part, dir_fd=fd)
+                raise
+            self._sync(parts[:-1], fd)
 
     def read(self, parts: Parts, most: int = 1 << 24) -> bytes | None:
         """The bytes of a small file of ours; None if there is no such file."""

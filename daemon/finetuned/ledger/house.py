@@ -30,6 +30,11 @@ class HouseBook:
         with self._store.transaction() as db:
             tell(db, now, "daemon", str(pid), "stopped", was="started", cause="stop")
 
+    def usable_again(self, *, pid: int, words: str, now: float) -> None:
+        """The ledger could not be written for a while: this commit proves that it can, and tells of it."""
+        with self._store.transaction() as db:
+            tell(db, now, "daemon", str(pid), "going_on", was="held_up", cause="ledger", detail=words)
+
     def server(self, url: str) -> ServerFacts:
         """What is known of the server at `url`."""
         with self._store.reading() as db:

@@ -184,10 +184,11 @@ class JobBook:
             return _files(db, job_id)
 
     def claimed_in(self, folder: str, root: str) -> set[str]:
-        """The jobs under way whose files lie claimed below `root`."""
+        """The jobs whose files lie claimed below `root`: under way, or at their end and not put away yet."""
         query = (
             "select distinct j.id, f.location, f.location_b64 from jobs j join files f on f.job_id = j.id "
-            "where j.folder = ? and j.finished_at is null and j.claimed_at is not null and f.state = 'packed'"
+            "where j.folder = ? and f.location is not null and (f.put_away = 0 or "
+            "(j.finished_at is null and j.claimed_at is not null and f.state = 'packed'))"
         )
         with self._store.reading() as db:
             rows = db.execute(query, (folder,)).fetchall()

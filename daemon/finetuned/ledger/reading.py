@@ -16,6 +16,7 @@ from urllib.parse import quote
 from finetuned.errors import LedgerError, LedgerMissing, LedgerNewer
 from finetuned.ledger.rows import place
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
+from finetuned.ledger.trouble import problem
 from finetuned.model import iso
 
 Row = dict[str, Any]
@@ -61,7 +62,7 @@ class Reader:
             application = db.execute("pragma application_id").fetchone()[0]
         except sqlite3.Error as error:
             remedy = "ask as the user the daemon runs as, or join its group (finetuned)"
-            raise LedgerError(f"the ledger {path} cannot be read: {error}", remedy=remedy) from None
+            raise type(problem(error, path))(f"the ledger {path} cannot be read: {error}", remedy=remedy) from None
         if application != APPLICATION_ID:
             db.close()
             if application == version == 0:  # a daemon was stopped just when it made the file
@@ -186,6 +187,16 @@ class Reader:
         """Whether there is a job of this id."""
         return next(self._rows("select 1 from jobs where id = ?", job_id), None) is not None
 
+    def held_up(self, job_id: str) -> str | None:
+        """What keeps a job, which is at its end, from being put away; null if nothing does."""
+        query = (
+            "select e.detail from jobs j join events e on e.subject = 'job' and e.subject_id = j.id "
+            "and e.cause = 'held_up' and e.at >= j.finished_at where j.id = ? and j.put_away = 0 "
+            "order by e.id desc limit 1"
+        )
+        row = next(self._rows(query, job_id), None)
+        return None if row is None else row["detail"]
+
     def name_of(self, file_id: str) -> str | None:
         """Where the file of an event was dropped, for people."""
         row = next(self._rows("select path from files where id = ?", file_id), None)
@@ -241,7 +252,7 @@ class Reader:
             for row in self._db.execute(query, values):
                 yield dict(row)
         except sqlite3.Error as error:
-            raise LedgerError(f"the ledger {self.path} cannot be read: {error}") from error
+            raise problem(error, f"the ledger {self.path} cannot be read") from error
 
 
 def _connect(path: str) -> sqlite3.Connection:

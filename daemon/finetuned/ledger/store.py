@@ -2,6 +2,7 @@
 
 1. The lock is a file of its own, `<ledger>.lock`: it outlives no process, and readers never touch it.
 2. A ledger that fails its check, or that a newer finetuned wrote, is left as it is and named.
+3. What passes (`ledger.trouble`) is LedgerStuck, and its transaction rolled back; all else is no ledger to go on with.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Final
 
-from finetuned.errors import Held, LedgerError, LedgerNewer
+from finetuned.errors import Held, LedgerError, LedgerNewer, LedgerStuck
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
+from finetuned.ledger.trouble import of_the_disk, problem
 
 BUSY_MS: Final = 5000
 READABLE_BY_GROUP: Final = 0o640
@@ -26,39 +28,58 @@ LOCK_PAUSE: Final = 0.05
 class Store:
     """One writing connection and its transactions."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, path: str) -> None:
         self._db = db
+        self._path = path
+        self._lies_as = _lies_as(path)
         self._one_at_a_time = threading.RLock()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: committed at the end, rolled back on any error. Raises LedgerError."""
+        """One transaction: committed at the end, rolled back on any error. Raises LedgerStuck, LedgerError."""
         with self._one_at_a_time:
+            self._check_place()
             try:
                 self._db.execute("begin immediate")
                 yield self._db
                 self._db.execute("commit")
             except sqlite3.Error as error:
                 self._roll_back()
-                raise LedgerError(
-                    f"the ledger could not be written: {error}", remedy="see `finetuned doctor`"
-                ) from error
+                raise problem(error, "the ledger could not be written") from error
             except BaseException:
                 self._roll_back()
                 raise
 
+    def _check_place(self) -> None:
+        """Nothing is written into a file that nobody will find."""
+        if _lies_as(self._path) != self._lies_as:
+            raise LedgerStuck(
+                f"the ledger {self._path} was moved or removed while it was in use",
+                remedy="put the very file back; else stop finetuned, put the right one there, and start it",
+            )
+
     def _roll_back(self) -> None:
         if self._db.in_transaction:
-            self._db.execute("rollback")
+            with suppress(sqlite3.Error):  # on a disk that fails, what led here is the error to tell
+                self._db.execute("rollback")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection for a query; no transaction of its own. Raises LedgerError."""
+        """The connection for a query; no transaction of its own. Raises LedgerStuck, LedgerError."""
         with self._one_at_a_time:
             try:
                 yield self._db
             except sqlite3.Error as error:
-                raise LedgerError(f"the ledger could not be read: {error}", remedy="see `finetuned doctor`") from error
+                raise problem(error, "the ledger could not be read") from error
+
+
+def _lies_as(path: str) -> tuple[int, int] | None:
+    """Which file lies at `path`; None: none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def hold(path: str) -> int:
@@ -66,7 +87,7 @@ def hold(path: str) -> int:
     try:
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, READABLE_BY_GROUP)
     except OSError as error:
-        raise LedgerError(f"the ledger {path} cannot be locked: {error.strerror}") from error
+        raise of_the_disk(error, f"the ledger {path} cannot be locked") from error
     for _ in range(LOCK_TRIES):  # a command that asks `is_held` has it for a moment
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,13 +116,14 @@ def is_held(path: str) -> bool:
 
 def connect(path: str) -> sqlite3.Connection:
     """Open the ledger for writing and bring its schema up to date. Raises LedgerNewer, LedgerError."""
-    fresh = not os.path.exists(path)
     try:
-        if fresh:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, READABLE_BY_GROUP))
+        # for writing, and made if need be: the system's words for what is in the way are better than SQLite's
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, READABLE_BY_GROUP))
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    except (OSError, sqlite3.Error) as error:
-        raise LedgerError(f"the ledger {path} cannot be opened: {error}") from error
+    except OSError as error:
+        raise of_the_disk(error, f"the ledger {path} cannot be opened") from error
+    except sqlite3.Error as error:
+        raise problem(error, f"the ledger {path} cannot be opened") from error
     try:
         db.row_factory = sqlite3.Row
         _check(db, path)
@@ -115,8 +137,11 @@ def connect(path: str) -> sqlite3.Connection:
         _migrate(db, path)
     except sqlite3.Error as error:
         db.close()
+        found = problem(error, f"the ledger {path} cannot be used")
+        if isinstance(found, LedgerStuck):
+            raise found from error
         raise LedgerError(
-            f"the ledger {path} cannot be used: {error}",
+            str(found),
             remedy=f"keep the file; move it aside (mv {path} {path}.broken) and start again, or restore a backup",
         ) from error
     except BaseException:

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from finetuned.errors import LedgerError
 from finetuned.ledger.files import FileBook
 from finetuned.ledger.house import HouseBook
 from finetuned.ledger.jobs import JobBook
 from finetuned.ledger.reading import Reader
 from finetuned.ledger.sessions import SessionBook
 from finetuned.ledger.store import Store, connect, hold
+from finetuned.ledger.trouble import of_the_disk
 
 
 class Ledger:
@@ -27,7 +27,7 @@ class Ledger:
         self.path = path
         self._db = db
         self._lock = lock
-        self._store = Store(db)
+        self._store = Store(db, path)
         self.files = FileBook(self._store)
         self.jobs = JobBook(self._store)
         self.sessions = SessionBook(self._store)
@@ -42,7 +42,7 @@ class Ledger:
         try:
             os.makedirs(os.path.dirname(path) or ".", mode=0o750, exist_ok=True)
         except OSError as error:
-            raise LedgerError(f"the folder of the ledger {path} cannot be made: {error.strerror}") from error
+            raise of_the_disk(error, f"the folder of the ledger {path} cannot be made") from error
         lock = hold(path)
         try:
             db = connect(path)

@@ -1,0 +1,80 @@
+"""The ledger's breaker: while nothing can be written there nothing new is begun, and it is tried again until it can.
+
+1. It is no bug of ours that a disk is full: the daemon stays up, says so, and goes on by itself.
+2. What a task could not write is found out anew: the ledger says `submitting` of a job whose answer was not written,
+   so it is doubtful and looked for on the server. Nothing is kept in memory.
+3. The try is a commit of its own, which tells of the time that was lost. It is not believed before a round went well:
+   a disk with room for one page must not be hammered.
+4. A run until idle is waited for by somebody: it gives up after a few tries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from finetuned import logs
+from finetuned.daemon.house import House
+from finetuned.daemon.notify import Notifier
+from finetuned.errors import LedgerStuck
+
+#: the longest wait between two tries, in seconds
+LONGEST_WAIT: Final = 15.0
+#: how often a run until idle tries
+PATIENT_TRIES: Final = 5
+
+
+class Breaker:
+    """Opened by whoever could not write; the loop waits here until it is closed."""
+
+    def __init__(self, house: House, notifier: Notifier, *, pid: int, patient: bool) -> None:
+        self._house = house
+        self._notifier = notifier
+        self._pid = pid
+        self._patient = patient
+        self._trouble: LedgerStuck | None = None
+        self._tries = 0
+
+    def open(self, trouble: LedgerStuck) -> None:
+        """Something could not be written: the loop is to wait before it begins anything more."""
+        log = logs.get()
+        (log.debug if self._trouble or self._tries else log.warning)(
+            "ledger_stuck", why=str(trouble), remedy=trouble.remedy
+        )
+        self._trouble = trouble
+        self._notifier.status(f"nothing new is begun: {trouble}; {trouble.remedy}")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the loop has to wait."""
+        return self._trouble is not None
+
+    def all_is_well(self) -> None:
+        """A round went through."""
+        self._tries = 0
+
+    async def closed(self, stopping: Callable[[], bool]) -> None:
+        """Wait until the ledger can be written, or until `stopping`. Raises LedgerStuck if that is not waited for."""
+        house = self._house
+        begun = house.world.steady()
+        while self._trouble is not None and not stopping():
+            self._tries += 1
+            if not self._patient and self._tries > PATIENT_TRIES:
+                raise self._trouble
+            await self._pause(house.back_off(self._tries, LONGEST_WAIT), stopping)
+            lost = house.world.steady() - begun
+            words = f"{self._trouble}; it can again, after {lost:.0f} seconds"
+            try:
+                await house.write(house.ledger.house.usable_again, pid=self._pid, words=words, now=house.world.now())
+            except LedgerStuck as trouble:
+                self.open(trouble)
+            else:
+                self._trouble = None
+
+    async def _pause(self, seconds: float, stopping: Callable[[], bool]) -> None:
+        """Wait; what rings meanwhile can do nothing for us, but to stop."""
+        world, bell = self._house.world, self._house.bell
+        until = world.steady() + seconds
+        while not stopping() and world.steady() < until:
+            bell.hush()
+            await world.wait(bell, until - world.steady())

@@ -1,0 +1,276 @@
+"""The ledger cannot be written for a while: the daemon waits, says so, and nothing is lost or sent twice."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import trio
+
+from finetuned.daemon.breaker import LONGEST_WAIT, Breaker
+from finetuned.daemon.notify import Notifier
+from finetuned.errors import LedgerStuck
+from finetuned.ledger import store
+from support.place import Place
+
+APlace = Callable[..., Place]
+GREY = "The stone is grey. It came from a river."
+SESSIONS = "/api/v1/sessions"
+
+
+@pytest.fixture(autouse=True)
+def _nobody_waits_for_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that SQLite waits for a lock is no virtual one."""
+    monkeypatch.setattr(store, "BUSY_MS", 0)
+
+
+class Lock:
+    """Another program that writes to the ledger, and does not end."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._db: sqlite3.Connection | None = None
+
+    def take(self) -> None:
+        self._db = sqlite3.connect(self._place.ledger_path, isolation_level=None)
+        self._db.execute("begin immediate")
+
+    def let_go(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+
+@pytest.fixture
+def locks() -> Iterator[Callable[[Place], Lock]]:
+    """Makes other programs, and ends them."""
+    made: list[Lock] = []
+
+    def make(place: Place) -> Lock:
+        made.append(Lock(place))
+        return made[-1]
+
+    yield make
+    for lock in made:
+        lock.let_go()
+
+
+@contextmanager
+def full(place: Place) -> Iterator[None]:
+    """The ledger may not grow by one page more, as on a full disk."""
+    assert place.daemon is not None
+    db = place.daemon._house.ledger._db
+    pages = db.execute("pragma page_count").fetchone()[0]
+    db.execute(f"pragma max_page_count = {pages}")
+    try:
+        yield
+    finally:
+        db.execute("pragma max_page_count = 1000000")
+
+
+def of_daemon(place: Place) -> list[dict[str, Any]]:
+    """What happened to the daemon."""
+    with place.reader() as reader:
+        return [event for event in reader.events() if event["subject"] == "daemon"]
+
+
+MOMENTS = [
+    ("before", "POST", SESSIONS),
+    ("after", "POST", SESSIONS),
+    ("after", "GET", f"{SESSIONS}/"),
+    ("after", "GET", "/conversations/"),
+]
+
+
+@pytest.mark.parametrize(("side", "method", "path"), MOMENTS)
+async def test_a_lock_at_any_moment_costs_time_only(
+    a_place: APlace, locks: Callable[[Place], Lock], side: str, method: str, path: str
+) -> None:
+    """What was answered and could not be written is found out anew: one session, no second attempt."""
+    place = a_place(folder=[{"linger": "0s"}])
+    lock = locks(place)
+    taken = False
+
+    def cut_in(request: httpx.Request, response: httpx.Response | None = None) -> httpx.Response | None:
+        nonlocal taken
+        if not taken and request.method == method and path in request.url.path:
+            lock.take()
+            taken = True
+        return response
+
+    setattr(place.network, side, cut_in)
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: taken)
+        sent = len(place.network.sent())
+        place.drop("b.txt", GREY + " And it is round.")
+        await place.pass_time(60)
+        assert len(place.network.sent()) <= max(1, sent)  # nothing new is begun
+        lock.let_go()
+        await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"}, within=400)
+
+    await place.run(until_idle=False, script=script)
+    assert place.sessions_on_server() == len(place.jobs()) == 2
+    assert [job["attempt"] for job in place.jobs()] == [1, 1]
+    going_on = next(event for event in of_daemon(place) if event["became"] == "going_on")
+    assert "database is locked" in going_on["detail"]
+
+
+async def test_a_full_disk_is_waited_for(a_place: APlace) -> None:
+    """The daemon stays up and begins nothing; with space again everything goes on within seconds."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: place.states().get("a.txt") == "learned")
+        requests = len(place.network.requests)
+        with full(place):
+            for n in range(60):
+                place.drop(f"{n}.txt", f"{GREY} It is the stone number {n}. " + "It is grey. " * 50)
+            await place.pass_time(3600)
+            assert len(place.network.sent()) < 4
+            assert len(place.network.requests) < requests + 60  # nobody hammers the server meanwhile
+        took = await place.until(lambda: list(place.states().values()).count("learned") == 61, within=300)
+        assert took < 120
+
+    await place.run(until_idle=False, script=script)
+    assert place.sessions_on_server() == len(place.jobs())
+    assert any("full" in (event["detail"] or "") for event in of_daemon(place))
+
+
+async def test_a_disk_with_room_for_a_page_is_not_hammered(a_place: APlace) -> None:
+    """The try goes well and the round does not, again and again: the pauses grow until a round went well."""
+    place = a_place()
+    async with place.house() as house:
+        breaker = Breaker(house, Notifier(None), pid=1, patient=True)
+
+        async def ten_times(*, well: bool) -> float:
+            begun = place.world.steady()
+            for _ in range(10):
+                breaker.open(LedgerStuck("database or disk is full"))
+                await breaker.closed(lambda: False)
+                if well:
+                    breaker.all_is_well()
+            return place.world.steady() - begun
+
+        assert await ten_times(well=True) <= 20
+        assert 2 * LONGEST_WAIT < await ten_times(well=False) < 10 * LONGEST_WAIT
+
+
+async def test_what_was_read_and_not_written_is_read_again(a_place: APlace, locks: Callable[[Place], Lock]) -> None:
+    """A file that settles while nothing can be written is not forgotten."""
+    place = a_place(folder=[{"linger": "0s"}])
+    lock = locks(place)
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: place.states() == {"a.txt": "settling"})
+        lock.take()
+        await place.pass_time(30)
+        lock.let_go()
+        await place.until(lambda: place.states() == {"a.txt": "learned"}, within=60)
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_a_ledger_that_is_moved_away_is_not_written_to(a_place: APlace) -> None:
+    """Whatever is written into a file without a name is lost: it waits until the very file is back."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: place.states().get("a.txt") == "learned")
+        os.rename(place.ledger_path, f"{place.ledger_path}.away")
+        place.drop("b.txt", GREY + " And it is round.")
+        await place.pass_time(60)
+        assert (place.notes / "b.txt").exists()
+        os.rename(f"{place.ledger_path}.away", place.ledger_path)
+        await place.until(lambda: place.states().get("b.txt") == "learned", within=200)
+
+    await place.run(until_idle=False, script=script)
+    assert any("moved or removed" in (event["detail"] or "") for event in of_daemon(place))
+
+
+async def test_it_can_be_stopped_while_it_waits(a_place: APlace, locks: Callable[[Place], Lock]) -> None:
+    """At once, and in order; the next start goes on."""
+    place = a_place(folder=[{"linger": "0s"}])
+    lock = locks(place)
+
+    async def script() -> None:
+        await place.until(lambda: bool(of_daemon(place)))
+        lock.take()
+        place.drop("a.txt", GREY)
+        await place.pass_time(60)
+
+    with anyio.fail_after(70):
+        outcome = await place.run(until_idle=False, script=script)
+    assert not outcome.failed
+    lock.let_go()
+    await place.run()
+    assert place.states() == {"a.txt": "learned"}
+
+
+async def test_a_run_until_idle_gives_up(a_place: APlace, locks: Callable[[Place], Lock]) -> None:
+    """Somebody waits for it: after a few tries it ends with what to do."""
+    place = a_place(folder=[{"linger": "0s"}])
+    place.drop("a.txt", GREY)
+    lock = locks(place)
+    place.network.after = lambda request, response: (request.method == "POST" and lock.take()) or response
+    with anyio.fail_after(200), pytest.RaisesGroup(pytest.RaisesExc(LedgerStuck, match="locked")) as caught:
+        await place.run()
+    assert "end the program that writes to it" in caught.value.exceptions[0].remedy
+    lock.let_go()
+    place.network.after = lambda request, response: response
+    await place.run()
+    assert (place.states(), place.sessions_on_server()) == ({"a.txt": "learned"}, 1)
+
+
+class Slow(httpx.AsyncByteStream):
+    """A request's body that takes two seconds for each of its chunks."""
+
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            clock = trio.lowlevel.current_clock()
+            assert isinstance(clock, trio.testing.MockClock)
+            clock.jump(2.0)
+            yield chunk
+
+
+async def test_progress_that_cannot_be_written_does_not_cut_an_upload(
+    a_place: APlace, locks: Callable[[Place], Lock]
+) -> None:
+    """How far it is, is told to the ledger for people only."""
+    place = a_place(folder=[{"linger": "0s", "max_file_bytes": "8MiB", "max_bytes": "8MiB"}])
+    lock = locks(place)
+    answers: list[int] = []
+
+    def slow(request: httpx.Request) -> None:
+        if request.method == "POST":
+            assert isinstance(request.stream, httpx.AsyncByteStream)
+            request.stream = Slow(request.stream)
+            lock.take()
+
+    def arrived(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method == "POST":
+            answers.append(response.status_code)
+            lock.let_go()
+        return response
+
+    place.network.before, place.network.after = slow, arrived
+
+    async def script() -> None:
+        place.drop("a.txt", "The stone is grey. " * 100_000)
+        await place.until(lambda: place.states().get("a.txt") == "learned", within=600)
+
+    await place.run(until_idle=False, script=script)
+    assert (answers, place.sessions_on_server()) == ([200], 1)
