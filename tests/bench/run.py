@@ -11,6 +11,7 @@ import signal
 import sys
 
 import answers
+import burst
 import dispatch
 import idle
 import intake
@@ -22,6 +23,7 @@ BENCHMARKS = {
     "idle": idle.measure,
     "upload": upload.measure,
     "intake": intake.measure,
+    "burst": burst.measure,
     "answers": answers.measure,
 }
 

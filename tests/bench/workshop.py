@@ -137,6 +137,7 @@ class Process:
     """A look at a running process from outside."""
 
     def __init__(self, pid: int) -> None:
+        self.pid = pid
         self._proc = Path(f"/proc/{pid}")
 
     def cpu(self) -> float:
