@@ -66,6 +66,9 @@ def test_encodings(tmp_path, monkeypatch, block, encoding, mark, codec):
     [
         ({}, b"", "empty: there is nothing"),
         ({}, codecs.BOM_UTF8, "byte-order mark and nothing else"),
+        ({}, b" \t\r\n\n", "nothing to learn from: it holds white space and nothing else"),
+        ({}, "\ufeff\u3000\u00a0\n".encode(), "nothing to learn from"),
+        ({}, b"\n" * (300 * 1024), "nothing to learn from"),
         ({}, b"first\nsecond abcd\xe9 x", "not UTF-8: byte 0xe9 at offset 17 (line 2); convert it, or set encoding = "),
         ({}, codecs.BOM_UTF8 + b"\xff", "offset 3 (line 1)"),
         ({}, b"ends within \xe4\xb8", "offset 12 (line 1)"),
@@ -85,6 +88,14 @@ def test_unusable(tmp_path, rules, data, words):
     with pytest.raises(Unusable) as caught:
         made.read(put(made, "a.txt", data))
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("at", [0, 150 * 1024, 300 * 1024])
+def test_one_letter_in_white_space_is_text(tmp_path, at):
+    """Wherever it stands: at the start, between two blocks, at the end."""
+    made = folder(tmp_path)
+    data = b" " * at + b"x" + b"\n" * (300 * 1024 - at)
+    assert made.read(put(made, "a.txt", data)).bytes == len(data)
 
 
 def test_offset_in_later_blocks(tmp_path, monkeypatch):

@@ -53,13 +53,17 @@ def plain_size(size: int) -> str:
 
 
 class Recoder:
-    """Turns a file's bytes, block by block, into the bytes that are sent. Raises Unusable."""
+    """Turns a file's bytes, block by block, into the bytes that are sent. Raises Unusable.
+
+    `blank`: so far there was nothing but white space.
+    """
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
         self._decoder: codecs.IncrementalDecoder | None = None
         self._read = 0
         self._lines = 1
+        self.blank = True
 
     def feed(self, raw: bytes, *, final: bool = False) -> bytes:
         """The next bytes as sent; `final` says that there are no more."""
@@ -78,6 +82,7 @@ class Recoder:
                 f"{self._encoding}: convert it to UTF-8, or set `encoding` for this folder"
             )
         self._lines += text.count("\n")
+        self.blank = self.blank and (not text or text.isspace())
         return sent
 
     def _begin(self, raw: bytes) -> bytes:
@@ -150,6 +155,10 @@ def _read_all(fd: int, size: int, *, encoding: str, most: int, out: Callable[[by
             out(raw)
     if not sent:
         raise Unusable("empty: it holds a byte-order mark and nothing else; write something into it and drop it again")
+    if recoder.blank:
+        raise Unusable(
+            "nothing to learn from: it holds white space and nothing else; write something into it and drop it again"
+        )
     return Content(sha256=digest.hexdigest(), bytes=size, sent_bytes=sent)
 
 
