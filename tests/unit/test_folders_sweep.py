@@ -378,3 +378,12 @@ def test_lease_that_is_refused(tmp_path):
         assert leases.is_written(fd) is None
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize("begin", [0.0715237559178097, 2.0715237559178097, 1e7 + 0.1])
+def test_quiet_time_ends_in_spite_of_rounding(make, begin):
+    """Who comes back after the time that was told finds the file ready, whatever floats make of the sum."""
+    folder = make(settle=2.0)
+    put(folder, "a.txt")
+    wake_in = recorded(folder, begin).wake_in
+    assert folder.sweep(begin + wake_in).ready

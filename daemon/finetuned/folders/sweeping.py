@@ -31,6 +31,8 @@ from finetuned.settings import FolderSettings
 EMPTY_WAIT: Final = 60.0
 #: longer than any clock tick of a file system
 MARGIN: Final = 2.5
+#: what is quiet all but this long is quiet: sums of floats miss their mark by a hair, and would be waited for in vain
+HAIR: Final = 0.001
 
 
 class Seen(Value, frozen=True):
@@ -247,7 +249,7 @@ class Sweeper:
         wanted = self._rules.settle if seen.signature.size else max(self._rules.settle, EMPTY_WAIT)
         left = wanted - (look.steady - fresh.since)
         marker = self._names.marker(name)
-        if left > 0:
+        if left > HAIR:
             look.wake(left)
         elif marker is None or marker in listing.names:  # else its coming rings
             look.ready.append(seen)
