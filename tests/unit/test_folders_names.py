@@ -43,6 +43,14 @@ def test_include_and_exclude(name, taken):
     assert (rules.why_not(name) is None) is taken
 
 
+def test_our_own_notes_are_never_taken():
+    """Whoever moves a file back with its note has one new file, not two."""
+    rules = names(include=("*",))
+    assert not rules.take("a.txt.why.txt")
+    assert "note of finetuned's own" in (rules.why_not("A.TXT.WHY.TXT") or "")
+    assert rules.take("why.txt")
+
+
 def test_no_patterns_take_nothing():
     """Without a pattern no name is taken."""
     assert not names(include=()).take("a.txt")

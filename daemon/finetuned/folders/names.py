@@ -27,6 +27,8 @@ OUR_NAMES: Final = frozenset({JOB_FILE, PAIRS_FILE})
 WHY: Final = ".why.txt"
 #: how programs name what they still write
 TEMPORARY: Final = (".part", ".partial", ".filepart", ".tmp", ".crdownload", ".writing", "~")
+#: names that are never taken: those, and our own notes, should people move them along with their files
+_NEVER: Final = (*TEMPORARY, WHY)
 
 
 def is_temporary(name: str) -> bool:
@@ -88,19 +90,26 @@ class Names:
             return "its name begins with a dot, as hidden and half-written files do"
         if is_temporary(name):
             return "its name says that it is temporary; rename it when it is complete"
-        if self._is_marker(name):
-            return f"it is a marker that tells that another file is ready (ready_file = {self._rules.ready_file!r})"
+        if name.lower().endswith(WHY) or self._is_marker(name):
+            return self._ours(name)
         if not self._include.match(name):
             return f"its name matches nothing in include = {list(self._rules.include)}"
         if self._exclude.match(name):
             return f"its name matches exclude = {list(self._rules.exclude)}"
         return None
 
+    def _ours(self, name: str) -> str:
+        """What a name is that has a meaning of its own here."""
+        if name.lower().endswith(WHY):
+            return "it is a note of finetuned's own, which tells why a file was not learned"
+        return f"it is a marker that tells that another file is ready (ready_file = {self._rules.ready_file!r})"
+
     def take(self, name: str) -> bool:
         """Whether a file of this name is taken."""
         return (
             self._include.match(name) is not None
-            and not is_temporary(name)
+            and not name.startswith(".")
+            and not name.lower().endswith(_NEVER)
             and self._exclude.match(name) is None
             and not self._is_marker(name)
         )
