@@ -138,7 +138,7 @@ class Life:
     def put_away(self, job: Job) -> Job:
         """All of an ended job is where it belongs."""
         left = [f for f in self.ledger.jobs.files(job.id) if not f.put_away]
-        self.ledger.jobs.laid(job, [(f, f"/srv/notes/done/{job.id}/{f.id}") for f in left], self.now())
+        self.ledger.jobs.laid(job, [(f, f"/srv/notes/done/{job.id}/{f.id}", None) for f in left], self.now())
         self.ledger.jobs.put_away(job)
         return self.job(job.id)
 

@@ -177,7 +177,7 @@ class Books(RuleBasedStateMachine):
 
     @of_a_file(lambda f: f.state in LOST and f.put_away)
     def waits_again(self, n: int, file: File) -> None:
-        self.ledger.files.waits_again(file, self.life.now())
+        self.ledger.files.waits_again(file, file.location or file.path, self.life.now())
 
     @rule(n=NUMBERS)
     def is_wanted_again(self, n: int) -> None:

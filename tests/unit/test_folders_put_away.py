@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from finetuned.errors import Gone, Stuck
+from finetuned.errors import Changed, Gone, Stuck
 from finetuned.folders import DropFolder, Wanted, putting, tree
 from finetuned.folders.text import signature_of
 from finetuned.lifecycle import FileState
@@ -107,11 +107,49 @@ def test_found_after_a_crash(make):
     signature = signature_of(os.stat(path))
     away(folder, path, state=S.REFUSED)
     assert away(folder, path, state=S.REFUSED, signature=signature) == "failed/refused/a.2.txt"
-    assert away(folder, path, state=S.REFUSED) is None
     away(folder, put(folder, "b.txt"))
     assert away(folder, folder.root + "/b.txt") == f"done/{JOB}/b.txt"
-    assert away(folder, folder.root + "/c.txt", why="gone") is None
-    assert away(folder, "/elsewhere/c.txt") is None
+    for nowhere in (path, folder.root + "/c.txt", "/elsewhere/c.txt"):
+        with pytest.raises(Gone, match="by hand"):
+            away(folder, nowhere, state=S.REFUSED, why="so")
+
+
+def test_moved_by_hand_within_its_job(make):
+    """What a person moved within `.processing/<job>/` is found by its content, and goes where it belongs."""
+    folder = make()
+    content = folder.read(put(folder, f".processing/{JOB}/elsewhere/b.txt"))
+    put(folder, f".processing/{JOB}/other.txt", "sdrow")
+    claimed = f"{folder.root}/.processing/{JOB}/a.txt"
+    end = folder.put_away(
+        claimed, origin=f"{folder.root}/a.txt", job_id=JOB, state=S.LEARNED, why=None, content=content
+    )
+    assert end == f"{folder.root}/done/{JOB}/a.txt"
+
+
+@pytest.mark.parametrize("after", ["move", "delete"])
+def test_edited_after_it_was_sent(make, after):
+    """What was not learned is not laid beside what was, and never deleted: it is a new file where it was dropped."""
+    folder = make(after=after)
+    path = put(folder, f".processing/{JOB}/x/a.txt")
+    content, signature = folder.read(path), signature_of(os.stat(path))
+    put(folder, "x/a.txt", "a later drop")
+    put(folder, f".processing/{JOB}/x/a.txt", "words, and more")
+    end = {"origin": f"{folder.root}/x/a.txt", "job_id": JOB, "why": None, "signature": signature, "content": content}
+    with pytest.raises(Changed, match=r"as a new file: .*/x/a\.2\.txt"):
+        folder.put_away(path, state=S.LEARNED, **end)
+    assert text_of(f"{folder.root}/x/a.2.txt") == "words, and more"
+    assert text_of(f"{folder.root}/x/a.txt") == "a later drop"
+    assert folder.put_away(put(folder, "b.txt", "words, and more"), state=S.FAILED, **end) is not None
+
+
+def test_touched_after_it_was_sent(make):
+    """Other times are no other content."""
+    folder = make()
+    path = put(folder, f".processing/{JOB}/a.txt")
+    content, signature = folder.read(path), signature_of(os.stat(path))
+    os.utime(path, (1, 1))
+    end = {"origin": f"{folder.root}/a.txt", "job_id": JOB, "why": None, "signature": signature, "content": content}
+    assert folder.put_away(path, state=S.LEARNED, **end) == f"{folder.root}/done/{JOB}/a.txt"
 
 
 def test_delete_learned_files_only(make):
@@ -136,7 +174,8 @@ def test_keep_leaves_files(make, tmp_path):
     folder.write_job_files(JOB, area="done", files={"job.json": b"{}", "pairs.jsonl": b""})
     assert sorted(os.listdir(tmp_path / "beside" / JOB)) == ["job.json", "pairs.jsonl"]
     assert os.listdir(folder.root) == ["x"]
-    assert away(folder, "/elsewhere/a.txt") is None
+    with pytest.raises(Gone):
+        away(folder, "/elsewhere/a.txt")
     claimed = put(folder, f".processing/{JOB}/b.txt")  # the rule was another when it was claimed
     assert away(folder, claimed, folder.root + "/b.txt") == f"done/{JOB}/b.txt"
 

@@ -201,7 +201,10 @@ class Story:
 
         dropped = path_of(file["path"], file.get("path_b64"))
         if file["location"] is None:
-            if file["state"] == "learned":
+            lost = next((event["detail"] for event in reversed(self._history) if event["cause"] == "lost"), None)
+            if lost:
+                yield f"It is nowhere now: {lost}."
+            elif file["state"] == "learned":
                 yield 'It was removed, as after = "delete" says.'
         else:
             location = path_of(file["location"], file.get("location_b64"))

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from finetuned.daemon.house import House
-from finetuned.errors import FileProblem, FinetunedError
+from finetuned.errors import FileProblem, FinetunedError, FolderError, Gone
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
 from finetuned.model import File, Job, path_of, shown
 
@@ -187,11 +187,14 @@ class Asking:
             raise Denied(f"the folder {job.folder} is not in the configuration any more", remedy="put it back there")
         if not lost:
             raise Denied(f"{job.id} is {job.state} and lost no file: there is nothing to try again")
+        found = [(file, location) for file in lost if (location := self._find(file)) is not None]
+        if not found:
+            raise _not_there(lost[0])
         if job.state is JobState.PARTIAL:
-            for file in lost:
-                house.ledger.files.waits_again(file, now)
+            for file, location in found:
+                house.ledger.files.waits_again(file, location, now)
             house.ledger.house.flush(job.folder, now)
-            return f"{len(lost)} files of {job.id} go into a new job"
+            return f"{len(found)} files of {job.id} go into a new job"
         house.ledger.jobs.queued_again(job, now)
         return f"{job.id} is queued again"
 
@@ -202,7 +205,10 @@ class Asking:
         if not file.put_away:
             raise Denied(f"{name} is still being put away", remedy="try again in a moment")
         if _lost(file):
-            house.ledger.files.waits_again(file, now)
+            location = self._find(file)
+            if location is None:
+                raise _not_there(file)
+            house.ledger.files.waits_again(file, location, now)
             return f"{name} waits for a new job"
         match file.state:
             case FileState.REFUSED | FileState.DUPLICATE if file.location is not None:
@@ -210,6 +216,18 @@ class Asking:
                     house.ledger.files.wanted_again(file.folder, file.content.sha256)
                 return self._give_back(file, now)
         raise Denied(f"{name} is {file.state}: there is nothing to try again")
+
+    def _find(self, file: File) -> str | None:
+        """Where a file that was put away lies, should somebody have moved it within its job's folders."""
+        folder = self._house.folders.get(file.folder)
+        if folder is None or file.location is None:
+            return None
+        try:
+            if folder.lies(file.location):
+                return file.location
+            return folder.locate(file.job_id, file.content) if file.job_id and file.content else None
+        except (FileProblem, FolderError) as error:
+            raise Denied(f"{shown(file.location)} cannot be looked at: {error}") from error
 
     def _give_back(self, file: File, now: float) -> str:
         """A refused file settles anew where it was dropped: its content or the rules may be others now."""
@@ -220,7 +238,9 @@ class Asking:
             location = file.location
             if location != file.path:
                 location = folder.give_back(file.location, file.path, file.signature)
-        except FileProblem as error:
+        except Gone:
+            raise _not_there(file) from None
+        except (FileProblem, FolderError) as error:
             raise Denied(f"{shown(file.location)} cannot be moved: {error}") from error
         self._house.ledger.files.dropped_again(file, location, now)
         if file.signature is not None:
@@ -233,3 +253,9 @@ class Asking:
         if job is None:
             raise Denied(f"there is no job {shown(job_id or '')}", remedy="`finetuned jobs` lists them")
         return job
+
+
+def _not_there(file: File) -> Denied:
+    """What to say of a file that was put away and that somebody took from there."""
+    where = shown(file.location or file.path)
+    return Denied(f"{where} is not there any more", remedy="put it back there, or drop it again: it is a new file then")

@@ -81,7 +81,7 @@ class Daemon:
         self._notifier = notifier or Notifier(None)
         self._until_idle = until_idle
         self._intake = Intake(house)
-        self._packing = Packing(house)
+        self._packing = Packing(house, self.look_again)
         self._sending = Sending(house)
         self._looking = Looking(house)
         self._asking = Asking(house, self.look_again)

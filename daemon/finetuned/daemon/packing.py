@@ -12,7 +12,7 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from finetuned.daemon.house import House
 from finetuned.errors import Changed, FileProblem, FolderError, Gone, Stuck
@@ -28,9 +28,10 @@ _TAUGHT = {JobState.DONE, JobState.PARTIAL}
 class Packing:
     """What the plan wants done on the disk."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, look_again: Callable[[], None]) -> None:
         self._house = house
         self._sound: set[str] = set()
+        self._look_again = look_again  # a file lies where it was dropped once more
 
     async def seal(self, order: Seal) -> None:
         """Make a job of the files that can be moved, and claim them."""
@@ -84,6 +85,7 @@ class Packing:
                 folder.forget(leaver.file.location or leaver.file.path)
             elif leaver.became is FileState.SETTLING and leaver.file.signature:
                 folder.remember(leaver.location, leaver.file.signature, settled=False)
+                self._look_again()
 
     def _claim(self, job: Job) -> tuple[list[tuple[File, str]], list[Left]]:
         folder = self._house.folders[job.folder]
@@ -139,11 +141,13 @@ class Packing:
         if job is None or job.put_away:
             return
         try:
-            await house.write(self._put_away, job)
+            lost = await house.write(self._put_away, job)
         except (FileProblem, FolderError) as error:
             await self._later(job, f"its files cannot be moved: {error}")
         else:
             await house.write(house.ledger.jobs.put_away, job)
+            if lost:
+                self._look_again()
 
     async def _later(self, job: Job, why: str) -> None:
         """What cannot be done on the disk now is tried again."""
@@ -152,12 +156,13 @@ class Packing:
         due_at = now + house.back_off(job.tries + 1, LONGEST_DISK_WAIT)
         await house.write(house.ledger.jobs.try_later, job, due_at, why, now)
 
-    def _put_away(self, job: Job) -> None:
+    def _put_away(self, job: Job) -> bool:
+        """Whether a file did not lie where it should: another version of it may lie where it was dropped."""
         house = self._house
         folder = house.folders[job.folder]
         files = house.ledger.jobs.files(job.id)
         with folder.together():
-            places = [(file, _lay(folder, file)) for file in files if not file.put_away]
+            places = [(file, *_lay(folder, file)) for file in files if not file.put_away]
         house.ledger.jobs.laid(job, places, house.world.now())
         papers = {"job.json": self._job_json(job.id)}
         with folder.together():
@@ -168,6 +173,7 @@ class Packing:
                     papers["pairs.jsonl"] = self._pairs_jsonl(job.id)
                 folder.write_job_files(job.id, area="done", files=papers)
             folder.clear_processing(job.id)
+        return any(lost for _, _, lost in places)
 
     async def put_file_away(self, file_id: int) -> None:
         """Move a refused or duplicate file to where it belongs."""
@@ -178,12 +184,14 @@ class Packing:
             return
         now = house.world.now()
         try:
-            location = await house.write(_lay, folder, file)
+            location, lost = await house.write(_lay, folder, file)
         except (FileProblem, FolderError) as error:
             due_at = now + house.back_off(file.tries + 1, LONGEST_DISK_WAIT)
             await house.write(house.ledger.files.put_away_later, file, str(error), due_at, now)
             return
-        await house.write(house.ledger.files.laid, file, location, now)
+        await house.write(house.ledger.files.laid, file, location, now, lost=lost)
+        if lost:
+            self._look_again()
 
     def _job_json(self, job_id: str, indent: int | None = 2) -> bytes:
         with self._house.ledger.reading() as reader:
@@ -199,13 +207,24 @@ def _lines(reader: Reader, job_id: str) -> Iterator[bytes]:
         yield json.dumps(pair, ensure_ascii=False).encode() + b"\n"
 
 
-def _lay(folder: DropFolder, file: File) -> str | None:
+def _lay(folder: DropFolder, file: File) -> tuple[str | None, str | None]:
+    """Where the file lies now; null: nowhere, and then, unless the rules had it deleted, why."""
     if file.location is None:
-        return None
+        return None, None
     job_id = file.job_id if file.state not in {FileState.REFUSED, FileState.DUPLICATE} else None
-    return folder.put_away(
-        file.location, origin=file.path, job_id=job_id, state=file.state, why=_why(file), signature=file.signature
-    )
+    try:
+        location = folder.put_away(
+            file.location,
+            origin=file.path,
+            job_id=job_id,
+            state=file.state,
+            why=_why(file),
+            signature=file.signature,
+            content=file.content,
+        )
+    except (Gone, Changed) as error:
+        return None, str(error)
+    return location, None
 
 
 def _why(file: File) -> str | None:

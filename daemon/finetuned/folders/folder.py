@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-from finetuned.errors import FileProblem
+from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders import claims, putting
 from finetuned.folders.claims import Wanted
 from finetuned.folders.examining import Examination, examine, explain
@@ -87,10 +87,20 @@ class DropFolder:
         For each, in their order: where it lies now, or why it is not taken (Gone, Changed, Stuck). Raises Stuck, Away.
         """
         taken = claims.claim(self._places, job_id, note, wanted)
+        for number, (one, location) in enumerate(zip(wanted, taken, strict=True)):
+            if isinstance(location, Gone):
+                taken[number] = self._claim_moved(job_id, note, one) or location
         for one, location in zip(wanted, taken, strict=True):
             if isinstance(location, str) and location != one.source:
                 self._sweeper.forget(one.source)
         return taken
+
+    def _claim_moved(self, job_id: str, note: bytes, one: Wanted) -> str | FileProblem | None:
+        """Take a file that a person moved within its job's folders, or that an older ledger believes elsewhere."""
+        found = self.locate(job_id, one.content)
+        if found is None or found == one.source:
+            return None
+        return claims.claim(self._places, job_id, note, [Wanted(source=found, name=one.name, content=one.content)])[0]
 
     def probe(self, source: str) -> None:
         """Raise Stuck if files cannot be moved from where `source` lies, before one is tried. Raises Gone, Away."""
@@ -117,14 +127,28 @@ class DropFolder:
         state: FileState,
         why: str | None,
         signature: Signature | None = None,
+        content: Content | None = None,
     ) -> str | None:
-        """Bring a file to its end; return where it lies, None if nowhere. Repeatable. Raises Stuck, Away.
+        """Bring a file to its end; return where it lies, None if it was deleted by the rules. Repeatable.
 
-        `why` is written beside it. With its `signature` a file is found again that an earlier try moved.
+        `why` is written beside it. With its `signature` a file is found again that an earlier try moved, with its
+        `content` one that a person moved within its job's folders. Raises Gone (it is nowhere to be found), Changed
+        (another version lay there and is given back), Stuck, Away.
         """
-        location = putting.put_away(
-            self._places, file_location, origin=origin, job_id=job_id, state=state, why=why, signature=signature
-        )
+        try:
+            location = putting.put_away(
+                self._places,
+                file_location,
+                origin=origin,
+                job_id=job_id,
+                state=state,
+                why=why,
+                signature=signature,
+                content=content,
+            )
+        except (Gone, Changed):
+            self._sweeper.forget(file_location)
+            raise
         if location != file_location:
             self._sweeper.forget(file_location)
         return location
@@ -148,6 +172,10 @@ class DropFolder:
     def locate(self, job_id: str, content: Content) -> str | None:
         """Where in the job's own folders a file with this content lies; None: nowhere. Raises Stuck, Away."""
         return putting.locate(self._places, job_id, content)
+
+    def lies(self, location: str) -> bool:
+        """Whether a regular file lies there. Raises Stuck, Away."""
+        return putting.lies(self._places, location)
 
     def explain(self, path: str) -> str | None:
         """Why `path` is never taken, in a sentence; None if it would be. Raises Away."""

@@ -3,29 +3,34 @@
 1. Nothing is ever overwritten: a name that is taken is numbered.
 2. Nothing is deleted, but learned files with after = "delete", and a note of ours whose file leaves.
 3. A file that is gone from where it lay may have been put away by a try before: it is found by its signature (a rename
-   keeps the inode), or by its name in its job's own folder.
+   keeps the inode), or by its name in its job's own folder. Moved by hand within its job's folders, it is found by
+   its content.
+4. What was edited after it was sent was not learned: it goes back to where it was dropped, and is another file.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
-from finetuned.errors import FileProblem, Gone
+from finetuned.errors import Changed, Gone
 from finetuned.folders.names import OUR_NAMES, Parts, numbered, why_name
 from finetuned.folders.places import Places
 from finetuned.folders.tree import Tree
 from finetuned.lifecycle import FileState
-from finetuned.model import DONE, FAILED, PROCESSING, Content, Signature
+from finetuned.model import DONE, FAILED, PROCESSING, Content, Signature, shown
 
 DUPLICATES: Final = "duplicates"
 REFUSED: Final = "refused"
 #: ends every note of ours, so that none but ours is ever removed
 SIGNED: Final = "\n(written by finetuned; goes when the file is tried again)\n"
+#: what the end of a file rests on: its content, so that another content must not take its place
+_KNOWN: Final = frozenset({FileState.LEARNED, FileState.DUPLICATE})
+_BY_HAND: Final = "it was moved or removed by hand before it was put away"
 _AREAS: Final[Mapping[FileState, str]] = MappingProxyType(
     {
         FileState.LEARNED: DONE,
@@ -49,8 +54,12 @@ def put_away(
     state: FileState,
     why: str | None,
     signature: Signature | None = None,
+    content: Content | None = None,
 ) -> str | None:
-    """Bring a file to the end that `state` names; return where it lies, None if nowhere. Raises Stuck, Away."""
+    """Bring a file to the end that `state` names; return where it lies, None if the rules have it deleted.
+
+    Raises Gone (nobody knows where it is), Changed (another version lay there, and is given back), Stuck, Away.
+    """
     name = _SHARED.get(state) or job_id
     if name is None or state not in _AREAS:
         raise ValueError(f"no file is put away as {state!s} (job {job_id})")
@@ -58,24 +67,58 @@ def put_away(
         _write_why(places.beside, (name, os.path.basename(origin)), why, places)
         kept = places.tree.below(location)
         with places.guard("read"):
-            return location if kept is not None and places.tree.is_file(kept) else None
+            if kept is None or not places.tree.is_file(kept):
+                raise Gone(_BY_HAND)
+            return location
     wanted = (_AREAS[state], name, *places.relative(origin))
     with places.guard("moved"):
-        target = _bring(places, location, wanted, state=state, signature=signature)
+        old = _find(places, location, job_id=job_id, content=content)
+        if old is not None and state in _KNOWN and _is_other(places, old, signature, content):
+            back = _give_back(places, old, origin)
+            raise Changed(
+                f"another version lay in its place, and is taken as a new file: {shown(places.tree.at(back))}"
+            )
+        target = _bring(places, old, wanted, state=state, signature=signature)
     if target is None:
         return None
     _write_why(places.tree, target, why, places)
     return places.tree.at(target)
 
 
+def _find(places: Places, location: str, *, job_id: str | None, content: Content | None) -> Parts | None:
+    """Where the file is to be taken from: where it lay, or where a person moved it within `.processing/<job>/`."""
+    old = places.tree.below(location)
+    if old is not None and places.tree.is_file(old):
+        return old
+    return _locate(places, job_id, content, (PROCESSING,)) if job_id and content else None
+
+
+def _is_other(places: Places, old: Parts, signature: Signature | None, content: Content | None) -> bool:
+    """Whether what lies there is not what was learned."""
+    return content is not None and not places.is_that(old, signature) and not places.holds(old, content)
+
+
+def _give_back(places: Places, old: Parts, origin: str) -> Parts:
+    """Move a file to where it was dropped, or beside what lies there now; return where it lies."""
+    wanted = places.tree.below(origin) or (os.path.basename(origin),)
+    new = places.tree.move_beside(old, wanted)
+    leave(places, old)
+    move_marker(places, old, new)
+    return new
+
+
 def _bring(
-    places: Places, location: str, wanted: Parts, *, state: FileState, signature: Signature | None
+    places: Places, old: Parts | None, wanted: Parts, *, state: FileState, signature: Signature | None
 ) -> Parts | None:
     """Move the file (or delete it, if the rules say so); return where it lies."""
-    tree, old = places.tree, places.tree.below(location)
-    if old is None or not tree.is_file(old):
-        return _moved_before(places, wanted, signature, shared=state in _SHARED)
-    if state is FileState.LEARNED and places.rules.after == "delete":
+    tree = places.tree
+    deleted = state is FileState.LEARNED and places.rules.after == "delete"
+    if old is None:
+        before = _moved_before(places, wanted, signature, shared=state in _SHARED)
+        if before is None and not deleted:
+            raise Gone(_BY_HAND)
+        return before
+    if deleted:
         move_marker(places, old, wanted)
         tree.remove(old)
         return None
@@ -157,17 +200,15 @@ def give_back(places: Places, location: str, path: str, signature: Signature | N
 
     Raises Gone, Stuck, Away.
     """
-    old, wanted = places.below(location), places.tree.below(path) or (os.path.basename(path),)
+    old = places.below(location)
     with places.guard("moved back"):
         if not places.tree.is_file(old):
+            wanted = places.tree.below(path) or (os.path.basename(path),)
             before = _moved_before(places, wanted, signature, shared=True)
             if before is None:
                 raise Gone("cannot be moved back: it is not there any more")
             return places.tree.at(before)
-        new = places.tree.move_beside(old, wanted)
-        leave(places, old)
-        move_marker(places, old, new)
-    return places.tree.at(new)
+        return places.tree.at(_give_back(places, old, path))
 
 
 def write_job_files(places: Places, job_id: str, area: str, files: Mapping[str, bytes]) -> None:
@@ -181,15 +222,21 @@ def write_job_files(places: Places, job_id: str, area: str, files: Mapping[str, 
 
 def locate(places: Places, job_id: str, content: Content) -> str | None:
     """Where in its job's folders a file lies that people moved by hand, found by its content; None: nowhere."""
-    for parts in _of_job(places.tree, job_id):
+    with places.guard("looked for"):
+        found = _locate(places, job_id, content, (PROCESSING, DONE, FAILED))
+    return None if found is None else places.tree.at(found)
+
+
+def _locate(places: Places, job_id: str, content: Content, areas: tuple[str, ...]) -> Parts | None:
+    for parts in itertools.chain.from_iterable(places.tree.files((area, job_id)) for area in areas):
         found = places.tree.stat(parts)
-        if found is not None and found.st_size == content.bytes:
-            with suppress(FileProblem):
-                if places.read(places.tree.at(parts)) == content:
-                    return places.tree.at(parts)
+        if found is not None and found.st_size == content.bytes and places.holds(parts, content):
+            return parts
     return None
 
 
-def _of_job(tree: Tree, job_id: str) -> Iterable[Parts]:
-    for area in (PROCESSING, DONE, FAILED):
-        yield from tree.files((area, job_id))
+def lies(places: Places, location: str) -> bool:
+    """Whether a regular file lies at `location`, in the folder. Raises Stuck, Away."""
+    parts = places.tree.below(location)
+    with places.guard("looked for"):
+        return parts is not None and places.tree.is_file(parts)

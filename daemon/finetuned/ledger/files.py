@@ -138,8 +138,8 @@ class FileBook:
                 put_away=0,
             )
 
-    def laid(self, file: File, location: str | None, now: float) -> None:
-        """A file was put away and lies at `location` now (null: nowhere any more)."""
+    def laid(self, file: File, location: str | None, now: float, *, lost: str | None = None) -> None:
+        """A file was put away and lies at `location` now; null: nowhere any more, and `lost` says why."""
         text, b64 = place(location)
         with self._store.transaction() as db:
             update(
@@ -160,8 +160,8 @@ class FileBook:
                 str(file.id),
                 file.state,
                 was=file.state,
-                cause="put_away",
-                detail=text,
+                cause="lost" if lost else "put_away",
+                detail=lost or text,
                 job_id=file.job_id,
             )
 
@@ -189,10 +189,13 @@ class FileBook:
         with self._store.transaction() as db:
             db.execute("insert or ignore into again (folder, sha256) values (?, ?)", (folder, sha256))
 
-    def waits_again(self, file: File, now: float) -> None:
-        """A file that failed or taught nothing waits for another job, by a person's wish."""
+    def waits_again(self, file: File, location: str, now: float) -> None:
+        """A file that failed or taught nothing, and lies at `location`, waits for another job, by a person's wish."""
+        text, b64 = place(location)
         with self._store.transaction() as db:
             columns = {
+                "location": text,
+                "location_b64": b64,
                 "job_id": None,
                 "reason": None,
                 "finished_at": None,

@@ -131,13 +131,16 @@ class JobBook:
             }
             move_job(db, now, job, JobState.QUEUED, cause="retry", **fresh)
 
-    def laid(self, job: Job, places: Iterable[tuple[File, str | None]], now: float) -> None:
-        """Where the files of an ended job lie now; its papers are still to be written, so it is not put away yet."""
+    def laid(self, job: Job, places: Iterable[tuple[File, str | None, str | None]], now: float) -> None:
+        """Where the files of an ended job lie now, or why nowhere; its papers are still to be written."""
         with self._store.transaction() as db:
             moved = False
-            for file, location in places:
+            for file, location, lost in places:
                 text, b64 = place(location)
                 update(db, "files", file.id, file.version, location=text, location_b64=b64, put_away=1)
+                if lost:
+                    told = {"was": file.state, "cause": "lost", "detail": lost, "job_id": file.job_id}
+                    tell(db, now, "file", str(file.id), file.state, **told)
                 moved = True
             if moved:  # told before the papers are written, which hold every event of the job
                 tell(db, now, "job", job.id, job.state, was=job.state, cause="put_away", job_id=job.id)
