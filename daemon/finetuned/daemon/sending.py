@@ -104,9 +104,11 @@ class Sending:
         if job is None or job.state is not JobState.DOUBTFUL:
             return
         waited = house.world.steady() - self._doubts.setdefault(job.id, house.world.steady())
-        if waited < house.settings.submit.lost_answer_settle:  # the wall's clock jumped, or we have just started
-            # a little more: the ledger keeps milliseconds, and what is due must be due
-            later = house.world.now() + house.settings.submit.lost_answer_settle - waited + 0.01
+        settle = house.settings.submit.lost_answer_settle
+        if waited < settle:  # the wall's clock jumped, or we have just started
+            # a little more: the ledger keeps milliseconds, and what is due must be due; never more than the whole,
+            # which the plan would take for a clock that jumped back
+            later = house.world.now() + min(settle, settle - waited + 0.01)
             await house.write(house.ledger.jobs.try_later, job, later, None, house.world.now())
             return
         try:

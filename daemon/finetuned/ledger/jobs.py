@@ -70,7 +70,8 @@ class JobBook:
                 return
             reason = "no file was left in it"
             columns = {"reason": reason, "finished_at": iso(now), "files": 0, "bytes": 0, "put_away": 0}
-            move_job(db, now, job, JobState.CANCELLED, cause="emptied", detail=reason, **columns)
+            fresh: dict[str, Any] = {"due_at": None, "tries": 0}  # they belonged to the sending
+            move_job(db, now, job, JobState.CANCELLED, cause="emptied", detail=reason, **columns, **fresh)
 
     def wished(self, job: Job, wish: str, now: float) -> None:
         """Remember that a person wants the job given up (`cancel`), and its session gone too (`delete`).
