@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from finetuned.daemon.adopting import adopt
 from finetuned.daemon.house import House
 from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Held, Unusable
 from finetuned.folders import DropFolder, Seen
@@ -72,6 +73,7 @@ class Intake:
         try:
             await house.write(folder.hold)
             await self._check_it_is_ours(folder)
+            await adopt(house, folder)
         except FolderError as error:
             folder.close()
             await self._is_away(folder, error)
@@ -85,11 +87,13 @@ class Intake:
         return True
 
     async def _check_it_is_ours(self, folder: DropFolder) -> None:
-        """Raise Away where files of jobs should lie claimed and none does: something is not mounted."""
+        """Raise Away where files of jobs should lie claimed and none does: something is not mounted.
+
+        A ledger that was restored from an older copy may find them put away already.
+        """
         house = self._house
         expected = await house.write(house.ledger.jobs.claimed_in, folder.name, folder.root)
-        there = {job_id for job_id, _ in await house.write(folder.processing)} if expected else set()
-        if expected and not there & expected:
+        if expected and not await house.write(lambda: any(map(folder.knows_job, sorted(expected)))):
             example = f"{folder.root}/{PROCESSING}/{min(expected)}"
             raise Away(
                 f"another folder lies at {folder.root}: none of {len(expected)} jobs has its files there; "

@@ -13,6 +13,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from finetuned.daemon.house import House
 from finetuned.errors import Changed, FileProblem, FolderError, Gone, Stuck
@@ -80,6 +81,9 @@ class Packing:
             return
         await house.write(house.ledger.jobs.claimed, job, laid, left, house.world.now())
         folder = house.folders[job.folder]
+        if laid and left:  # the note names just those that are sent, in their order
+            with suppress(FileProblem):
+                await house.write(lambda: folder.claim(job.id, self._job_json(job.id, indent=None), []))
         for leaver in left:
             if leaver.location is None:
                 folder.forget(leaver.file.location or leaver.file.path)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Literal
 
 from finetuned.errors import Changed, FileProblem, Gone
-from finetuned.folders import claims, putting
+from finetuned.folders import adopting, claims, putting
+from finetuned.folders.adopting import ClaimedJob
 from finetuned.folders.claims import Wanted
 from finetuned.folders.examining import Examination, examine, explain
 from finetuned.folders.places import Places
@@ -168,6 +169,22 @@ class DropFolder:
     def processing(self) -> tuple[tuple[str, bytes | None], ...]:
         """The jobs whose files lie claimed, each with its note. Raises Stuck, Away."""
         return claims.processing(self._places)
+
+    def knows_job(self, job_id: str) -> bool:
+        """Whether a folder of this job lies here: claimed, done or failed. Raises Stuck, Away."""
+        return adopting.knows_job(self._places, job_id)
+
+    def read_note(self, job_id: str, note: bytes) -> ClaimedJob | None:
+        """What a claim's note says, with what lies there; None if it is no such note. Raises Stuck, Away."""
+        return adopting.read_note(self._places, job_id, note)
+
+    def holds_any(self, job_id: str, contents: frozenset[str]) -> bool:
+        """Whether a file with one of these contents lies claimed for the job. Raises Stuck, Away."""
+        return adopting.holds_any(self._places, job_id, contents)
+
+    def let_go(self, job_id: str) -> int:
+        """Move what lies claimed back into the folder, where it is new; how many files. Raises Stuck, Away."""
+        return adopting.let_go(self._places, job_id)
 
     def locate(self, job_id: str, content: Content) -> str | None:
         """Where in the job's own folders a file with this content lies; None: nowhere. Raises Stuck, Away."""

@@ -1,4 +1,4 @@
-"""The writer's side of the ledger, as four books over one store.
+"""The writer's side of the ledger, as five books over one store.
 
 On a clean stop the journal goes back to DELETE mode, so that any reader can open the file alone.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
+from finetuned.ledger.adopting import AdoptionBook
 from finetuned.ledger.files import FileBook
 from finetuned.ledger.house import HouseBook
 from finetuned.ledger.jobs import JobBook
@@ -32,6 +33,7 @@ class Ledger:
         self.jobs = JobBook(self._store)
         self.sessions = SessionBook(self._store)
         self.house = HouseBook(self._store)
+        self.adoptions = AdoptionBook(self._store)
 
     @classmethod
     def open(cls, path: str) -> Self:

@@ -1,0 +1,81 @@
+"""What lies claimed in a folder that the ledger does not speak of, or speaks of otherwise: a ledger that was lost, or
+restored from an older copy, takes up again what is there.
+
+1. An unknown job with a note of its own is doubtful: its session is looked for, then it is sent again.
+2. A job that failed, or was cancelled, as far as the ledger knows, and has files in `.processing`, was tried again
+   since: it is queued again, and looked for before it is sent.
+3. Anything else there is given back to the folder, where it is a new file. What the ledger knows as under way needs
+   nothing: its next look, search or claim finds what is true.
+"""
+
+from __future__ import annotations
+
+from finetuned import logs
+from finetuned.daemon.house import House
+from finetuned.errors import FileProblem
+from finetuned.folders import DropFolder
+from finetuned.folders.adopting import ClaimedJob
+from finetuned.ledger.adopting import FoundFile, FoundJob
+from finetuned.lifecycle import JOB_ENDS, FileState, JobState
+from finetuned.model import Job
+from finetuned.wire import upload_name
+
+_AGAIN = {JobState.FAILED, JobState.CANCELLED}
+_LOST = {FileState.FAILED, FileState.BARREN}
+
+
+async def adopt(house: House, folder: DropFolder) -> None:
+    """Bring ledger and folder together, before the folder's first sweep. Raises Away."""
+    configured = [rules.name for rules in house.settings.folders]
+    await house.write(house.ledger.adoptions.renamed, folder.name, folder.root, configured, house.world.now())
+    for job_id, note in await house.write(folder.processing):
+        job = await house.write(house.ledger.jobs.get, job_id)
+        try:
+            if job is None:
+                await house.write(_take_up, house, folder, job_id, note)
+            elif job.state in JOB_ENDS and job.put_away:
+                await house.write(_go_on, house, folder, job)
+        except FileProblem as error:  # it stays where it is; the next start tries again
+            logs.get().warning("leftovers_stuck", job=job_id, folder=folder.name, why=str(error))
+
+
+def _take_up(house: House, folder: DropFolder, job_id: str, note: bytes | None) -> None:
+    found = None if note is None else folder.read_note(job_id, note)
+    if found is None:
+        _let_go(folder, job_id, "no note tells what job it was")
+        return
+    job = _as_sent(found, folder.name)
+    url, dialect = house.settings.helix.url, house.service.dialect
+    house.ledger.adoptions.adopted(job, url=url, dialect=dialect, now=house.world.now())
+
+
+def _as_sent(found: ClaimedJob, folder: str) -> FoundJob:
+    """The job under the upload names that its next attempt had, or would have had."""
+    attempt = found.attempt + 1
+    marker = f"{found.id}.{attempt}"
+    files = [
+        FoundFile(
+            path=file.path,
+            location=file.location,
+            content=file.content,
+            signature=file.signature,
+            upload_name=upload_name(marker, number, file.path),
+        )
+        for number, file in enumerate(found.files, 1)
+    ]
+    return FoundJob(id=found.id, folder=folder, created_at=found.created_at, attempt=attempt, files=files)
+
+
+def _go_on(house: House, folder: DropFolder, job: Job) -> None:
+    """The ledger says that the job is over."""
+    lost = {f.content.sha256 for f in house.ledger.jobs.files(job.id) if f.state in _LOST and f.content}
+    if job.state in _AGAIN and folder.holds_any(job.id, frozenset(lost)):
+        house.ledger.jobs.queued_again(job, house.world.now())
+    else:
+        _let_go(folder, job.id, f"its job is {job.state}")
+
+
+def _let_go(folder: DropFolder, job_id: str, why: str) -> None:
+    count = folder.let_go(job_id)
+    if count:
+        logs.get().warning("leftovers_given_back", job=job_id, folder=folder.name, files=count, why=why)

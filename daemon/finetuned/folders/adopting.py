@@ -1,0 +1,143 @@
+"""What lies claimed in a folder without the ledger knowing: its note read, its files found, or given back.
+
+1. The folder is open to everybody who drops files, so a note is a stranger's word: what is not of the right shape, or
+   speaks of another job, is no note.
+2. A file is what its content says; names and places may have been changed by hand.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Annotated
+
+import msgspec
+
+from finetuned.errors import FileProblem
+from finetuned.folders.claims import clear
+from finetuned.folders.names import JOB_FILE, Parts
+from finetuned.folders.places import Places
+from finetuned.folders.text import signature_of
+from finetuned.model import DONE, FAILED, PROCESSING, Content, Signature, Value, instant, path_of
+
+_Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+_JOB_ID = r"^[a-z0-9-]{1,128}-\d{8}-\d{6}-[a-z2-7]{4}$"
+
+
+class _File(msgspec.Struct):
+    path: str
+    state: str
+    sha256: _Hash | None = None
+    bytes: _Size | None = None
+    path_b64: str | None = None
+
+
+class _Note(msgspec.Struct):
+    id: Annotated[str, msgspec.Meta(pattern=_JOB_ID)]
+    created_at: str
+    attempt: Annotated[int, msgspec.Meta(ge=0, le=10**6)]
+    file_list: Annotated[list[_File], msgspec.Meta(min_length=1, max_length=100_000)]
+
+
+class Claimed(Value, frozen=True):
+    """A file of a claimed job: where it was dropped, where it lies (or should), and what it holds."""
+
+    path: str
+    location: str
+    content: Content
+    signature: Signature | None = None
+
+
+class ClaimedJob(Value, frozen=True):
+    """A job that lies claimed, as its note tells: its files in the order of the upload."""
+
+    id: str
+    created_at: float
+    attempt: int
+    files: tuple[Claimed, ...]
+
+
+def read_note(places: Places, job_id: str, note: bytes) -> ClaimedJob | None:
+    """What the note of a claim says, with what lies there; None if it is none. Raises Stuck, Away."""
+    try:
+        told = msgspec.json.decode(note, type=_Note)
+        created_at = instant(told.created_at)
+        packed = {f.sha256: f for f in told.file_list if f.state == "packed" and f.sha256 and f.bytes}
+        paths = {sha256: _origin(places, path_of(f.path, f.path_b64)) for sha256, f in packed.items()}
+    except (msgspec.MsgspecError, ValueError):  # a time, an encoding or a path that is none
+        return None
+    if told.id != job_id or not packed:
+        return None
+    lying = {} if places.rules.after == "keep" else dict(_lying(places, job_id))
+    files = []
+    for sha256, file in packed.items():
+        path = paths[sha256]
+        found = _in_place(places, path, sha256) if places.rules.after == "keep" else lying.get(sha256)
+        if found is None:
+            location = path if places.stays(path) else places.tree.at((*places.claimed(job_id), *places.relative(path)))
+            known = Content(sha256=sha256, bytes=file.bytes or 0, sent_bytes=file.bytes or 0)
+            found = Claimed(path=path, location=location, content=known)
+        files.append(Claimed(path=path, location=found.location, content=found.content, signature=found.signature))
+    return ClaimedJob(id=job_id, created_at=created_at, attempt=told.attempt, files=tuple(files))
+
+
+def _origin(places: Places, path: str) -> str:
+    """Where a file was dropped, in the folder as it is now: it may have been moved since. Raises ValueError."""
+    if "\0" in path or not os.path.basename(path):
+        raise ValueError("no path")
+    return path if places.tree.below(path) else places.tree.at((os.path.basename(path),))
+
+
+def _lying(places: Places, job_id: str) -> dict[str, Claimed]:
+    """By content: what lies in the job's folder and can be read."""
+    found = {}
+    for parts in _files(places, job_id):
+        location = places.tree.at(parts)
+        with suppress(FileProblem):
+            one = _in_place(places, location, None)
+            if one is not None:
+                found[one.content.sha256] = one
+    return found
+
+
+def _in_place(places: Places, location: str, sha256: str | None) -> Claimed | None:
+    """The file at `location`; None if it cannot be read, or is not the one that is meant."""
+    try:
+        content = places.read(location)
+        status = places.tree.stat(places.below(location))
+    except FileProblem:
+        return None
+    if status is None or sha256 not in {None, content.sha256}:
+        return None
+    return Claimed(path=location, location=location, content=content, signature=signature_of(status))
+
+
+def _files(places: Places, job_id: str) -> list[Parts]:
+    """What lies in the job's folder, but for its note."""
+    with places.guard("read"):
+        return [parts for parts in places.tree.files((PROCESSING, job_id)) if parts[2:] != (JOB_FILE,)]
+
+
+def knows_job(places: Places, job_id: str) -> bool:
+    """Whether a folder of this job lies in `.processing`, `done` or `failed`. Raises Stuck, Away."""
+    with places.guard("looked for"):
+        return any(places.tree.stat((area, job_id)) is not None for area in (PROCESSING, DONE, FAILED))
+
+
+def holds_any(places: Places, job_id: str, contents: frozenset[str]) -> bool:
+    """Whether a file with one of these contents lies in the job's folder. Raises Stuck, Away."""
+    return not contents.isdisjoint(_lying(places, job_id))
+
+
+def let_go(places: Places, job_id: str) -> int:
+    """Move what lies in a job's folder back into the drop folder; how many files. Raises Stuck, Away.
+
+    A file gets the place that it has in the job's folder, numbered if that is taken: it is a new file there.
+    """
+    files = _files(places, job_id)
+    with places.guard("moved back"):
+        for parts in files:
+            places.tree.move_beside(parts, parts[2:])
+    clear(places, job_id)
+    return len(files)
