@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -54,7 +55,29 @@ def shown(path: str) -> str:
 def _escaped(c: str) -> str:
     if "\udc80" <= c <= "\udcff":  # how Python carries a byte that is not UTF-8
         return f"\\x{ord(c) - 0xDC00:02x}"
+    if "\x80" <= c <= "\xff":  # no byte, although Python would write it like one
+        return f"\\u{ord(c):04x}"
     return c.encode("unicode_escape").decode("ascii")
+
+
+def meant(text: str) -> str:
+    r"""The path that `shown` made `text` of: its escapes undone. A name with a backslash of its own is lost in it."""
+    return _ESCAPE.sub(_unescaped, text)
+
+
+_ESCAPE: Final = re.compile(
+    r"\\(?:([nrt])|x([0-9a-f]{2})|u(?!d[89a-f])([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))"
+)
+_LETTERS: Final = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    letter, byte, *points = found.groups()
+    if letter:
+        return _LETTERS[letter]
+    if byte:
+        return bytes.fromhex(byte).decode("utf-8", "surrogateescape")
+    return chr(int(points[0] or points[1], 16))
 
 
 def utf8_text(path: str) -> str:

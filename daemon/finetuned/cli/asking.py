@@ -256,7 +256,7 @@ def pairs_command(ctx: click.Context, job_id: str | None, path: str | None, word
     reader = place.reader(ctx)
     if job_id is not None:
         check_job(reader, job_id)
-    rows = reader.pairs(job=job_id, path=None if path is None else place.absolute(path), words=words)
+    rows = reader.pairs(job=job_id, path=None if path is None else place.typed(path, reader.at_place), words=words)
     if form == "table":
         _tell_pairs(rows)
     else:

@@ -37,7 +37,11 @@ def retry_command(ctx: click.Context, words: tuple[str, ...]) -> None:
 
     A word with a / or a dot in it, or that names a file here, is a path: where it was dropped, or where it lies now.
     """
-    ctx.exit(_ask(ctx, [_about(word) for word in words]))
+    from finetuned.ledger import Reader
+
+    with Reader.open(place.ledger_path(place.load(ctx))) as reader:
+        requests = [_about(word, reader) for word in words]
+    ctx.exit(_ask(ctx, requests))
 
 
 @click.command("cancel")
@@ -118,12 +122,12 @@ async def outcomes(
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-def _about(word: str) -> Request:
+def _about(word: str, reader: Reader) -> Request:
     """A request to try again what `word` names."""
     from finetuned.model import path_b64, utf8_text
 
     if "/" in word or "." in word or os.path.lexists(word):
-        path = place.absolute(word)
+        path = place.typed(word, reader.at_place)
         return new_request("retry", path=utf8_text(path), path_b64=path_b64(path))
     return new_request("retry", job=_text(word))
 

@@ -43,7 +43,7 @@ def why_command(ctx: click.Context, path: str, form: str) -> None:
         reader = place.reader(ctx)
     except LedgerMissing:
         reader = None
-    asked = as_configured(place.absolute(path), settings)
+    asked = as_configured(place.typed(path, reader.at_place if reader else lambda _: False), settings)
     story = Story(settings, reader, asked)
     if form == "table":
         story.tell()
@@ -117,7 +117,7 @@ class Story:
     def tell(self) -> None:
         """Print it for people."""
         state = self._file["state"] if self._file else UNKNOWN
-        showing.print_line(f"{harmless(self._path)}: {showing.paint(state)}")
+        showing.print_line(f"{showing.pasteable(self._path)}: {showing.paint(state)}")
         for sentence in self._sentences():
             showing.print_line(f"  {harmless(sentence)}")
         if self._file is None or self._reader is None:
@@ -137,7 +137,7 @@ class Story:
         if file is None:
             yield from self._sentences_of_unknown()
             return
-        yield f"It was dropped at {file['path']} and seen {showing.local(file['seen_at'])}."
+        yield f"It was dropped at {showing.pasteable(file['path'])} and seen {showing.local(file['seen_at'])}."
         words = {
             "settling": self._settling,
             "waiting": self._waiting,
@@ -209,9 +209,9 @@ class Story:
         else:
             location = path_of(file["location"], file.get("location_b64"))
             if not os.path.lexists(location):
-                yield f"It lay at {location} and is not there now: somebody moved or removed it."
+                yield f"It lay at {showing.pasteable(location)} and is not there now: somebody moved or removed it."
             elif location != dropped:
-                yield f"It lies at {location}."
+                yield f"It lies at {showing.pasteable(location)}."
             if file["state"] not in _OPEN and file["due_at"] is not None:
                 yield f"It cannot be moved where it belongs yet; the next try is {showing.local(file['due_at'])}."
         held_up = self._reader.held_up(file["job_id"]) if self._reader and file["job_id"] else None
@@ -219,7 +219,7 @@ class Story:
             yield f"It is put away later: {held_up}."
         if file["location"] != file["path"] and self._path == dropped and os.path.lexists(dropped):
             why_not = self._judged()
-            yield f"What lies at {dropped} now is another file: " + (
+            yield f"What lies at {showing.pasteable(dropped)} now is another file: " + (
                 f"it is not taken, {why_not}." if why_not else "it was not seen yet."
             )
 
@@ -269,11 +269,11 @@ class Story:
             return f"the next try, {showing.local(file['due_at'])}"
         twin = next(iter(self._twins(file, rules)), None)
         if twin is not None and twin["state"] == "packed":
-            return f"its twin {twin['path']}, the same content, which is in job {twin['job_id']}"
+            return f"its twin {showing.pasteable(twin['path'])}, the same content, which is in job {twin['job_id']}"
         if twin is not None and twin["state"] == "learned":
-            return f"being put away as a duplicate of {twin['path']}, which was learned"
+            return f"being put away as a duplicate of {showing.pasteable(twin['path'])}, which was learned"
         if twin is not None:
-            return f"its twin {twin['path']}, the same content, which goes first"
+            return f"its twin {showing.pasteable(twin['path'])}, the same content, which goes first"
         from finetuned.model import instant, iso
 
         until = showing.local(iso(instant(file["ready_at"]) + rules.linger))

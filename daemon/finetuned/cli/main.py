@@ -99,14 +99,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def explain(error: FinetunedError) -> None:
     """Say what went wrong, why, and what to do."""
-    click.echo(f"finetuned: {error}", err=True)
+    from finetuned.model import shown
+
+    click.echo(f"finetuned: {shown(str(error))}", err=True)
     if isinstance(error, ConfigurationError):
         for problem in error.problems:
-            click.echo(f"  {problem}", err=True)
+            click.echo(f"  {shown(problem)}", err=True)
     cause = error.__cause__
     while cause is not None:
         words = cause.strerror if isinstance(cause, OSError) and cause.strerror else cause
-        click.echo(f"  because: {words}", err=True)
+        click.echo(f"  because: {shown(str(words))}", err=True)
         cause = cause.__cause__
     if error.remedy:
-        click.echo(f"  to do: {error.remedy}", err=True)
+        click.echo(f"  to do: {shown(error.remedy)}", err=True)

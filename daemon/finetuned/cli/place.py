@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -111,3 +111,17 @@ def absolute(path: str) -> str:
     if not path:
         raise UsageError("the path is empty")
     return os.path.abspath(os.path.expanduser(path))
+
+
+def typed(word: str, known: Callable[[str], object]) -> str:
+    """A path that a person typed, or pasted as it was shown, with escapes for what a terminal must not get.
+
+    What is there, or `known`, under the very name is meant; else what the escapes stand for, if that is.
+    """
+    from finetuned.model import meant
+
+    path = absolute(word)
+    if "\\" not in word or os.path.lexists(path) or known(path):
+        return path
+    other = absolute(meant(word))
+    return other if os.path.lexists(other) or known(other) else path

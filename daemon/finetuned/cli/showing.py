@@ -38,6 +38,8 @@ _COLOURS: Final = {
     "submitting": "cyan",
 }
 
+#: columns that hold paths, which can be typed again as they are shown
+_PATHS: Final = frozenset({"path", "location", "file"})
 #: columns that are copied into the next command: the others give way to them
 _WHOLE: Final = frozenset({"id", "job_id", "session_id"})
 
@@ -110,6 +112,13 @@ def harmless(text: object) -> str:
     from finetuned.model import shown
 
     return shown(" ".join(str(text).split("\n")))
+
+
+def pasteable(path: str) -> str:
+    """A path, safe on a terminal, that commands take again as it is shown."""
+    from finetuned.model import shown
+
+    return shown(path)
 
 
 def paint(word: str) -> str:
@@ -214,4 +223,4 @@ def _cell(column: str, value: object) -> str:
         return local(str(value))
     if column == "bytes" and isinstance(value, int):
         return size(value)
-    return harmless(value)
+    return pasteable(str(value)) if column in _PATHS else harmless(value)
