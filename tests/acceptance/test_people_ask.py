@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from finetuned.daemon.asking import Request, leave_request, requests_folder
 from finetuned.model import path_b64, utf8_text
@@ -106,6 +107,57 @@ async def test_a_doubtful_job_is_cancelled_once_it_is_known(a_place: APlace) -> 
 
     await place.run(until_idle=False, script=script)
     assert place.states() == {"a.txt": "failed"}
+
+
+@pytest.mark.parametrize("delete", [False, True])
+@pytest.mark.parametrize(
+    "moment", ["queued", "submitting", "refused", "unreachable", "doubtful", "running", "collecting"]
+)
+async def test_a_wish_is_remembered_at_every_moment(a_place: APlace, moment: str, delete: bool) -> None:
+    """Whatever is under way when a person gives a job up: it is sent once at most, and leaves no session behind."""
+    place = a_place(folder=[{"linger": "0s"}])
+    wished: list[str] = []
+
+    def wish() -> None:
+        if not wished and place.jobs():
+            wished.append(place.jobs()[0]["id"])
+            request = Request(id="wish", verb="cancel", job=wished[0], delete=delete)
+            leave_request(place.ledger_path, request, "1")
+
+    def before(request: httpx.Request) -> httpx.Response | None:
+        send = request.method == "POST"
+        if moment == "queued" and not wished:
+            wish()
+            raise httpx.ConnectError("connection refused", request=request)
+        looked = request.url.path.count("/") == 4 and request.method == "GET"
+        if (moment == "running" and looked) or (moment == "collecting" and "conversations" in request.url.path):
+            wish()
+        if send and moment in {"submitting", "refused", "unreachable", "doubtful"}:
+            wish()
+        if send and moment == "refused":
+            return httpx.Response(400, text="no", request=request)
+        if send and moment == "unreachable":
+            raise httpx.ConnectError("connection refused", request=request)
+        return None
+
+    def after(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method == "POST" and moment == "doubtful":
+            raise httpx.ReadError("connection reset", request=request)
+        return response
+
+    place.network.before, place.network.after = before, after
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: state(place) in {"cancelled", "failed", "done"}, within=900)
+        await place.pass_time(300)
+
+    await place.run(until_idle=False, script=script)
+    assert wished
+    assert len(place.network.sent()) == (0 if moment == "queued" else 1)
+    late = {"refused": "failed", "collecting": "done"}
+    assert state(place) == late.get(moment, "cancelled")
+    assert place.sessions_on_server() == (1 if moment == "collecting" and not delete else 0)
 
 
 async def test_an_ended_jobs_session_can_be_removed(a_place: APlace) -> None:

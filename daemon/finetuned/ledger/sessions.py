@@ -135,7 +135,7 @@ class SessionBook:
         """The attempt ended, and no other is allowed: the job failed, its files with it."""
         with self._store.transaction() as db:
             state = SessionState.UNSENT if job.session_id is None else SessionState.ENDED
-            end_session(db, now, job.id, state, cause=cause, reason=reason)
+            end_session(db, now, job.id, state, cause=cause, reason=reason, discard=_is_to_go(db, job.id))
             fail_files(db, now, job, f"its job failed: {reason}")
             columns = {"reason": reason, "finished_at": iso(now), "due_at": None, "tries": 0, "put_away": 0}
             move_job(db, now, job, JobState.FAILED, cause=cause, detail=reason, stage=None, **columns)
@@ -224,7 +224,8 @@ class SessionBook:
                 file = by_id[said.file_id]
                 move_file(db, now, file, said.state, cause="job_ended", detail=said.reason, **columns, **ended)
             lora = view.lora_dir or (view.tuning.lora_dir if view.tuning else None) or None
-            end_session(db, now, job.id, SessionState.TRAINED, cause="trained", lora_dir=lora)
+            discard = _is_to_go(db, job.id)
+            end_session(db, now, job.id, SessionState.TRAINED, cause="trained", lora_dir=lora, discard=discard)
             known = {
                 "pairs": len(pairs),
                 "lora_dir": lora,
@@ -302,6 +303,12 @@ class SessionBook:
         with self._store.reading() as db:
             rows = db.execute("select session_id from sessions where session_id is not null")
             return frozenset(row["session_id"] for row in rows)
+
+
+def _is_to_go(db: sqlite3.Connection, job_id: str) -> bool:
+    """Whether a person wants the job's session gone, who asked too late to have the job given up."""
+    row = db.execute("select wish from jobs where id = ?", (job_id,)).fetchone()
+    return row is not None and row["wish"] == "delete"
 
 
 def _open_session(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
