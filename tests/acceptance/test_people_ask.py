@@ -109,6 +109,18 @@ async def test_a_doubtful_job_is_cancelled_once_it_is_known(a_place: APlace) -> 
     assert place.states() == {"a.txt": "failed"}
 
 
+def _is_moment(request: httpx.Request, moment: str) -> bool:
+    """Whether this request passes at that moment of a job's life."""
+    match moment:
+        case "queued":
+            return True
+        case "running":
+            return request.method == "GET" and request.url.path.count("/") == 4
+        case "collecting":
+            return "conversations" in request.url.path
+    return request.method == "POST"
+
+
 @pytest.mark.parametrize("delete", [False, True])
 @pytest.mark.parametrize(
     "moment", ["queued", "submitting", "refused", "unreachable", "doubtful", "running", "collecting"]
@@ -125,19 +137,12 @@ async def test_a_wish_is_remembered_at_every_moment(a_place: APlace, moment: str
             leave_request(place.ledger_path, request, "1")
 
     def before(request: httpx.Request) -> httpx.Response | None:
-        send = request.method == "POST"
-        if moment == "queued" and not wished:
+        if not wished and _is_moment(request, moment):
             wish()
-            raise httpx.ConnectError("connection refused", request=request)
-        looked = request.url.path.count("/") == 4 and request.method == "GET"
-        if (moment == "running" and looked) or (moment == "collecting" and "conversations" in request.url.path):
-            wish()
-        if send and moment in {"submitting", "refused", "unreachable", "doubtful"}:
-            wish()
-        if send and moment == "refused":
-            return httpx.Response(400, text="no", request=request)
-        if send and moment == "unreachable":
-            raise httpx.ConnectError("connection refused", request=request)
+            if moment in {"queued", "unreachable"}:
+                raise httpx.ConnectError("connection refused", request=request)
+            if moment == "refused":
+                return httpx.Response(400, text="no", request=request)
         return None
 
     def after(request: httpx.Request, response: httpx.Response) -> httpx.Response:

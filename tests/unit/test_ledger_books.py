@@ -315,3 +315,22 @@ def test_what_is_not_there(life: Life):
         life.ledger.files.get(7)
     with pytest.raises(sqlite3.IntegrityError):
         life.ledger._db.execute("insert into daemon (id, pid, since, version) values (3, 1, 'x', '1')")
+
+
+@pytest.mark.parametrize("wish", ["cancel", "delete"])
+def test_a_wish_that_came_too_late_to_give_the_job_up(life: Life, wish: str):
+    """Of a job that trained meanwhile the session stays, unless it was to be deleted."""
+    job = life.runs(life.claims(life.waits("/srv/notes/a.txt")))
+    life.ledger.jobs.wished(job, wish, life.now())
+    life.trains(job)
+    assert [one.session_id for one in life.ledger.sessions.to_discard()] == (["ses-1"] if wish == "delete" else [])
+
+
+def test_a_job_that_was_emptied_owes_nothing_to_its_sending(life: Life):
+    """The pause that its last try had asked for does not keep it from being put away."""
+    job = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
+    sessions, jobs = life.ledger.sessions, life.ledger.jobs
+    sessions.unsent(job, "cut", cause="cut", due_at=life.now() + 60, now=life.now(), claim_again=True)
+    gone = Left(file=life.packed(job)[0], became=FileState.VANISHED, reason="gone", location=None)
+    jobs.claimed(life.job(job.id), [], [gone], life.now())
+    assert (life.job(job.id).due_at, life.job(job.id).tries) == (None, 0)
