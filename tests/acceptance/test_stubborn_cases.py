@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 
@@ -37,6 +38,7 @@ async def test_odd_things_among_the_requests_stop_nothing(a_place: APlace) -> No
     os.makedirs(os.path.join(folder, "1-folder.json"))
     os.mkfifo(os.path.join(folder, "2-pipe.json"))
     os.symlink("/etc/passwd", os.path.join(folder, "3-link.json"))
+    Path(folder, "3-deep.json").write_text('{"id": "x", "verb": "y", "deep": ' + "[" * 100_000)
     leave_request(place.ledger_path, Request(id="odd", verb="retry", path="x", path_b64="abc"), "4")
     place.drop("a.txt", GREY)
     await place.run()

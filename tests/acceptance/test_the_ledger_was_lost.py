@@ -138,7 +138,7 @@ async def test_a_kept_folder_is_adopted_too(a_place: APlace) -> None:
         "other id",
         "bad time",
         "bad hash",
-        b"[" * 100_000,
+        b'{"deep": ' + b"[" * 100_000,
     ],
 )
 async def test_without_a_note_that_can_be_believed_files_go_back(a_place: APlace, note: bytes | str | None) -> None:

@@ -107,7 +107,7 @@ class Asking:
         try:
             with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                 request = msgspec.json.decode(file.read(1024 * 1024), type=Request)
-        except (OSError, msgspec.MsgspecError, ValueError) as error:
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
             request = Request(id=fallback, verb="unknown")
             answer = (False, f"the request cannot be read: {error}")
         else:

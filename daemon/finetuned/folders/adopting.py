@@ -65,7 +65,7 @@ def read_note(places: Places, job_id: str, note: bytes) -> ClaimedJob | None:
         created_at = instant(told.created_at)
         packed = {f.sha256: f for f in told.file_list if f.state == "packed" and f.sha256 and f.bytes}
         paths = {sha256: _origin(places, path_of(f.path, f.path_b64)) for sha256, f in packed.items()}
-    except (msgspec.MsgspecError, ValueError):  # a time, an encoding or a path that is none
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # no JSON, time, encoding or path; or a bottomless one
         return None
     if told.id != job_id or not packed:
         return None
