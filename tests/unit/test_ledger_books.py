@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from finetuned.errors import FinetunedError, LedgerError, Stale
-from finetuned.ledger import Ledger, Left, audit
+from finetuned.ledger import Ledger, Left, Reader, audit
 from finetuned.ledger import files as files_book
 from finetuned.ledger.rows import place, text_at
 from finetuned.lifecycle import FileState, JobState
-from finetuned.model import LooseFile, path_of
+from finetuned.model import File, LooseFile, path_of
 from property.lives import NOW, URL, Life, content, pairs_of, signature, view
 
 NAMES = [
@@ -334,3 +334,25 @@ def test_a_job_that_was_emptied_owes_nothing_to_its_sending(life: Life):
     gone = Left(file=life.packed(job)[0], became=FileState.VANISHED, reason="gone", location=None)
     jobs.claimed(life.job(job.id), [], [gone], life.now())
     assert (life.job(job.id).due_at, life.job(job.id).tries) == (None, 0)
+
+
+def test_what_is_written_together_is_one_commit(life: Life):
+    """A part that fails leaves nothing, and what was written around it is committed at the end, or not at all."""
+    ledger, first, second = life.ledger, life.waits("/srv/notes/1.txt"), life.waits("/srv/notes/2.txt")
+
+    def seal(job_id: str, file: File, *, fails: bool) -> None:
+        with ledger.together():
+            ledger.jobs.seal(job_id, "notes", "", [file.id], life.now())
+            if fails:
+                ledger.files.get(1_000_000)
+
+    with ledger.together():
+        seal("whole", first, fails=False)
+        with pytest.raises(LookupError):
+            seal("part", second, fails=True)
+        with Reader.open(ledger.path) as reader:
+            assert not reader.knows("whole")
+    assert (life.file(first).state, life.file(second).state) == (FileState.PACKED, FileState.WAITING)
+    with pytest.raises(LookupError):
+        seal("none", second, fails=True)
+    assert life.file(second).state is FileState.WAITING

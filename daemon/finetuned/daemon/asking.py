@@ -1,8 +1,8 @@
 """What people ask of the daemon: small JSON files in `<ledger>.requests/`.
 
 1. A request is put there by rename, so it is whole; it is taken in the order of the names, which begin with the time.
-2. The outcome is an event (`subject` daemon, `subject_id` the request's id); only then is the file removed. A request
-   that was answered before a crash is not carried out twice.
+2. The outcome is an event (`subject` daemon, `subject_id` the request's id), in one commit with what it tells of; only
+   then is the file removed. A request that was answered before a crash is not carried out twice.
 3. What is not understood is answered, too: nobody waits for nothing.
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from finetuned.daemon.house import House
-from finetuned.errors import FileProblem, FinetunedError, FolderError, Gone
+from finetuned.errors import FileProblem, FinetunedError, FolderError, Gone, LedgerStuck
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
 from finetuned.model import File, Job, path_of, shown
 
@@ -102,25 +102,23 @@ class Asking:
         return sorted(name for name in names if name.endswith(SUFFIX) and name[0] != ".")
 
     def _take(self, path: str) -> None:
-        house = self._house
-        fallback = os.path.basename(path).removesuffix(SUFFIX).rpartition("-")[2]
+        house, unreadable = self._house, ""
         try:
             with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                 request = msgspec.json.decode(file.read(1024 * 1024), type=Request)
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
-            request = Request(id=fallback, verb="unknown")
-            answer = (False, f"the request cannot be read: {error}")
-        else:
-            answer = self._answer(request)
-        done, words = answer
-        if not house.ledger.house.is_answered(request.id):
-            house.ledger.house.answered(request.id, verb=request.verb, done=done, words=words, now=house.world.now())
+            request = Request(id=os.path.basename(path).removesuffix(SUFFIX).rpartition("-")[2], verb="unknown")
+            unreadable = f"the request cannot be read: {error}"
+        with house.ledger.together():
+            if not house.ledger.house.is_answered(request.id):
+                done, words = (False, unreadable) if unreadable else self._carry_out(request)
+                now = house.world.now()
+                house.ledger.house.answered(request.id, verb=request.verb, done=done, words=words, now=now)
         with suppress(FileNotFoundError):  # whoever asked took it back
             os.unlink(path)
 
-    def _answer(self, request: Request) -> tuple[bool, str]:
-        if self._house.ledger.house.is_answered(request.id):
-            return True, "done before"
+    def _carry_out(self, request: Request) -> tuple[bool, str]:
+        """Whether it was done, and in words; what was refused half-way has changed nothing in the ledger."""
         verbs: dict[str, Callable[[Request], str]] = {
             "retry": self._retry,
             "cancel": self._cancel,
@@ -131,7 +129,10 @@ class Asking:
         try:
             if verb is None:
                 raise Denied(f"this daemon knows no request {request.verb!r}")
-            return True, verb(request)
+            with self._house.ledger.together():
+                return True, verb(request)
+        except LedgerStuck:
+            raise
         except FinetunedError as error:
             return False, f"{error}{'; ' if error.remedy else ''}{error.remedy}"
 

@@ -36,8 +36,15 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: committed at the end, rolled back on any error. Raises LedgerStuck, LedgerError."""
+        """One transaction: committed at the end, rolled back on any error. Raises LedgerStuck, LedgerError.
+
+        Within another one of the same thread it is a part of that: committed with it, rolled back alone.
+        """
         with self._one_at_a_time:
+            if self._db.in_transaction:
+                with self._part():
+                    yield self._db
+                return
             self._check_place()
             try:
                 self._db.execute("begin immediate")
@@ -49,6 +56,20 @@ class Store:
             except BaseException:
                 self._roll_back()
                 raise
+
+    @contextmanager
+    def _part(self) -> Iterator[None]:
+        try:
+            self._db.execute("savepoint part")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("rollback to part")
+                raise
+            finally:
+                self._db.execute("release part")
+        except sqlite3.Error as error:
+            raise problem(error, "the ledger could not be written") from error
 
     def _check_place(self) -> None:
         """Nothing is written into a file that nobody will find."""

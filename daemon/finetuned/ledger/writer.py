@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Self
 
 from finetuned.ledger.adopting import AdoptionBook
@@ -52,6 +52,10 @@ class Ledger:
             os.close(lock)
             raise
         return cls(path, db, lock)
+
+    def together(self) -> AbstractContextManager[object]:
+        """What is written within is one commit, or nothing of it is written."""
+        return self._store.transaction()
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
