@@ -22,7 +22,7 @@ from finetuned.errors import (
 from finetuned.helix.service import KnownRefusal
 from finetuned.lifecycle import FileState, JobState, SessionState
 from finetuned.model import File, Job, Session, SessionView
-from finetuned.verdict import Standing, complaint, judge, restart_helps, signs_of_life, standing
+from finetuned.verdict import Standing, complaint, judge, lora_of, restart_helps, signs_of_life, standing
 from finetuned.wire import Refusal, attempt, renamed
 
 #: looks that did not find a session, before it counts as gone
@@ -61,12 +61,18 @@ class Looking:
             await self._house.server_usable()
 
     async def discard(self, session: Session) -> None:
-        """Remove a session from the server that was given up, after its pairs were collected."""
+        """Remove a session from the server that was given up, after its pairs were collected.
+
+        A twin that has trained meanwhile stays, unless a person wants it gone.
+        """
         house = self._house
         if session.session_id is None:
             return
         try:
-            if session.state is not SessionState.TWIN:  # the same files gave the same pairs to the one that was kept
+            if session.state is SessionState.TWIN:
+                if await self._keeps(session, session.session_id):
+                    return
+            else:
                 await self._rescue_pairs(session, session.session_id)
             await house.service.delete(session.session_id)
         except ServerError as error:
@@ -162,6 +168,21 @@ class Looking:
             await house.write(house.ledger.sessions.next_attempt, job, reason, cause="gone", discard=False, now=now)
         else:
             await house.write(house.ledger.sessions.failed, job, reason, cause="gone", now=now)
+
+    async def _keeps(self, twin: Session, session_id: str) -> bool:
+        """Whether a twin has trained, and so is kept; else it goes, and without its pairs: ours gave the same."""
+        house = self._house
+        job = await house.write(house.ledger.jobs.get, twin.job_id)
+        if job is not None and job.wish == "delete":
+            return False
+        try:
+            view = await house.service.look(session_id)
+        except NotFound:
+            return False
+        lora = lora_of(view)
+        if lora is not None:
+            await house.write(house.ledger.twins.kept, twin, lora, house.world.now())
+        return lora is not None
 
     async def _rescue_pairs(self, session: Session, session_id: str) -> None:
         house = self._house

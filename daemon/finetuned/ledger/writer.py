@@ -1,4 +1,4 @@
-"""The writer's side of the ledger, as four books over one store.
+"""The writer's side of the ledger, as five books over one store.
 
 On a clean stop the journal goes back to DELETE mode, so that any reader can open the file alone.
 """
@@ -18,6 +18,7 @@ from finetuned.ledger.reading import Reader
 from finetuned.ledger.sessions import SessionBook
 from finetuned.ledger.store import Store, connect, hold
 from finetuned.ledger.trouble import of_the_disk
+from finetuned.ledger.twins import TwinBook
 
 
 class Ledger:
@@ -31,6 +32,7 @@ class Ledger:
         self.files = FileBook(self._store)
         self.jobs = JobBook(self._store)
         self.sessions = SessionBook(self._store)
+        self.twins = TwinBook(self._store)
         self.house = HouseBook(self._store)
 
     @classmethod
