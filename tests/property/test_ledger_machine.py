@@ -291,7 +291,9 @@ class Books(RuleBasedStateMachine):
 
     @of_a_job(JobState.RUNNING)
     def is_restarted(self, n: int, job: Job) -> None:
-        self.ledger.sessions.restarted(job, "it broke", due_at=self.life.now(), now=self.life.now())
+        seen = view(self.life.packed(job), ident=job.session_id or "", marker=job.marker, error="CUDA out of memory")
+        self.ledger.sessions.restarted(job, seen, "it broke", due_at=self.life.now(), now=self.life.now())
+        assert self.ledger.sessions.is_as_written(seen)
 
     @of_a_job(JobState.RUNNING)
     def is_trained(self, n: int, job: Job) -> None:

@@ -27,6 +27,8 @@ from finetuned.wire import Refusal, attempt, renamed
 
 #: looks that did not find a session, before it counts as gone
 MISSES: Final = 3
+#: restarts of a failed training whose answers were lost and that had no effect, before it is left at that
+LOST_RESTARTS: Final = 3
 
 
 class Looking:
@@ -130,7 +132,7 @@ class Looking:
         house = self._house
         now = house.world.now()
         words = complaint(view)
-        if restart_helps(view) and job.restarts == 0 and await self._restarted(job, view, words):
+        if restart_helps(view) and await self._may_restart(job, view) and await self._restarted(job, view, words):
             return
         files = await self._packed(job, view)
         pairs = await house.service.pairs(view)
@@ -139,19 +141,27 @@ class Looking:
         reason = f"the server's training failed: {words}"
         await house.write(house.ledger.sessions.failed, job, reason, cause="broken", now=now)
 
+    async def _may_restart(self, job: Job, view: SessionView) -> bool:
+        """Once is enough; a restart that surely was lost (the failed training is what it was) counts only so often."""
+        if job.restarts == 0:
+            return True
+        untouched = await self._house.write(self._house.ledger.sessions.is_as_written, view)
+        return untouched and job.restarts < LOST_RESTARTS
+
     async def _restarted(self, job: Job, view: SessionView, words: str) -> bool:
         """Have the session trained again in place; False if the server will not. Raises Unreachable."""
         house = self._house
+        pause = house.settings.poll.fastest
         try:
             await house.service.restart(view.id)
         except Refused as error:
             if not isinstance(error, KnownRefusal) or error.kind is not Refusal.ACTIVE:
                 return False
-        except ReplyLost as error:  # perhaps it was: the next look tells, and it counts
+        except ReplyLost as error:  # perhaps it was, or will be: the look after the settle time tells
             words = f"{words}; {error}"
+            pause = min(house.settings.submit.lost_answer_settle, house.settings.poll.slowest)
         now = house.world.now()
-        due_at = now + house.settings.poll.fastest
-        await house.write(house.ledger.sessions.restarted, job, words, due_at=due_at, now=now)
+        await house.write(house.ledger.sessions.restarted, job, view, words, due_at=now + pause, now=now)
         return True
 
     async def _missing(self, job: Job) -> None:

@@ -206,9 +206,10 @@ class SessionBook:
             if job.missing_since is None:
                 tell(db, now, "job", job.id, job.state, was=job.state, cause="session_missing", job_id=job.id)
 
-    def restarted(self, job: Job, reason: str, *, due_at: float, now: float) -> None:
-        """The session was restarted on the server."""
+    def restarted(self, job: Job, view: SessionView, reason: str, *, due_at: float, now: float) -> None:
+        """The session, which was like `view`, was restarted on the server."""
         with self._store.transaction() as db:
+            _look(db, view, now)
             columns = {"restarts": job.restarts + 1, "due_at": iso(due_at), "moved_at": iso(now)}
             update(db, "jobs", job.id, job.version, **columns)
             tell(
@@ -278,6 +279,16 @@ class SessionBook:
                 "update sessions set due_at = ?, tries = tries + 1, version = version + 1 where session_id = ?",
                 (iso(due_at), session.session_id),
             )
+
+    def is_as_written(self, view: SessionView) -> bool:
+        """Whether the fine-tune of `view` is, by its own times, what it was at the last look."""
+        tuning = view.tuning
+        if tuning is None:
+            return False
+        key = (view.id, tuning.id, tuning.updated, tuning.completed)
+        query = "select 1 from interactions where session_id = ? and id = ? and updated = ? and completed = ?"
+        with self._store.reading() as db:
+            return db.execute(query, key).fetchone() is not None
 
     def of_job(self, job_id: str) -> Session | None:
         """The job's session that is intended or live."""
