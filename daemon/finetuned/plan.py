@@ -23,6 +23,10 @@ from finetuned.settings import FolderSettings, Settings
 SEALS_A_ROUND: Final = 32
 #: how much of each kind of work on the disk one round does
 DISK_ACTIONS_A_ROUND: Final = 64
+#: the pauses before each further search for a session that was lost, in settle times: 2 min, 8 min, 32 min, 2 h
+RECHECKS: Final = (1, 4, 16, 64)
+#: jobs that are searched for before they are sent
+_SEARCHED_ANYWAY: Final = frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.DOUBTFUL})
 #: the longest back-off for work on the disk
 LONGEST_DISK_WAIT: Final = 60.0
 
@@ -96,12 +100,30 @@ class Discard(Value, frozen=True, tag=True):
     session: Session
 
 
+class Recheck(Value, frozen=True, tag=True):
+    """Look once more for a session that was lost, not found, and sent again: a slow server may list it late."""
+
+    session: Session
+
+
 class Probe(Value, frozen=True, tag=True):
     """Ask whether the server can be used again."""
 
 
 Action = (
-    Seal | SkipDuplicate | Claim | PutAway | PutFileAway | Cancel | Submit | Doubt | Search | Look | Discard | Probe
+    Seal
+    | SkipDuplicate
+    | Claim
+    | PutAway
+    | PutFileAway
+    | Cancel
+    | Submit
+    | Doubt
+    | Search
+    | Look
+    | Discard
+    | Recheck
+    | Probe
 )
 
 
@@ -109,14 +131,16 @@ class Facts(Value, frozen=True):
     """All that a plan rests on.
 
     `waiting` is ordered by `ready_at`; `jobs` holds every unfinished job and every ended one that is not put away;
-    `loose` are refused and duplicate files that still lie where they were dropped; `busy` names the jobs and
-    sessions with a request under way; `hurry` does not wait out `linger`.
+    `loose` are refused and duplicate files that still lie where they were dropped; `suspects` are sessions that were
+    lost and may turn up late; `busy` names the jobs and sessions with a request under way; `hurry` does not wait out
+    `linger`.
     """
 
     waiting: tuple[WaitingFile, ...] = ()
     jobs: tuple[Job, ...] = ()
     loose: tuple[LooseFile, ...] = ()
     discards: tuple[Session, ...] = ()
+    suspects: tuple[Session, ...] = ()
     folders: tuple[FolderFacts, ...] = ()
     server: ServerFacts = ServerFacts()
     busy: frozenset[str] = frozenset()
@@ -201,18 +225,41 @@ def _on_the_wire(facts: Facts, free: int, waker: _Waker, rules: Settings) -> Ite
             yield Probe()
         return
     usable = {f.name for f in facts.folders if f.usable}
+    called = set(facts.busy)
     for job in facts.jobs:
         if job.id in facts.busy:
             continue
         call = _call_for(job, waker, rules, may_send=free > 0 and job.folder in usable)
         if call is not None:
             free -= isinstance(call, Submit)
+            called.add(job.id)
             yield call
+    yield from _rechecks(facts, called, waker, rules)
     for session in facts.discards:
         if session.url != rules.helix.url:
             continue
         if session_key(session) not in facts.busy and waker.due(session.due_at, rules.helix.longest_pause):
             yield Discard(session=session)
+
+
+def _rechecks(facts: Facts, called: set[str], waker: _Waker, rules: Settings) -> Iterator[Action]:
+    """One search a job at most, and none beside another call for it: what is just being made must not look lost."""
+    called = called | {job.id for job in facts.jobs if job.state in _SEARCHED_ANYWAY}
+    for session in facts.suspects:
+        if session.job_id in called or session.url != rules.helix.url:
+            continue
+        if waker.due(session.due_at, max(rules.helix.longest_pause, *_recheck_pauses(rules))):
+            called.add(session.job_id)
+            yield Recheck(session=session)
+
+
+def recheck_pause(tries: int, rules: Settings) -> float | None:
+    """How long a lost session rests after `tries` searches for it, in seconds; null if it is let go."""
+    return next(iter(_recheck_pauses(rules)[tries:]), None)
+
+
+def _recheck_pauses(rules: Settings) -> list[float]:
+    return [rules.submit.lost_answer_settle * factor for factor in RECHECKS]
 
 
 def _call_for(job: Job, waker: _Waker, rules: Settings, *, may_send: bool) -> Action | None:

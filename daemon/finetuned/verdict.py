@@ -33,9 +33,14 @@ def standing(view: SessionView) -> Standing:
         return Standing.RUNNING
     if tuning.error or tuning.state == "error":
         return Standing.BROKEN
-    if (view.lora_dir or tuning.lora_dir) and view.mode == "inference":
+    if lora_of(view) and view.mode == "inference":
         return Standing.TRAINED
     return Standing.RESTING if tuning.state == "editing" else Standing.RUNNING
+
+
+def lora_of(view: SessionView) -> str | None:
+    """The model that was trained; null if there is none yet."""
+    return view.lora_dir or (view.tuning.lora_dir if view.tuning else "") or None
 
 
 def restart_helps(view: SessionView) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from finetuned.daemon.asking import Request, leave_request, requests_folder
-from finetuned.sandbox import Pace
+from finetuned.sandbox import Faults, Pace
 from support.place import Place
 
 APlace = Callable[..., Place]
@@ -218,3 +219,22 @@ async def test_a_folder_that_is_not_mounted_at_the_start_loses_nothing(a_place: 
 
     await place.run(until_idle=False, script=script)
     assert place.sessions_on_server() == 1
+
+
+@pytest.mark.parametrize(("lost", "ends"), [(1, ("done", 2)), (99, ("failed", 3))])
+async def test_a_restart_that_never_arrived_is_made_again(a_place: APlace, lost: int, ends: tuple[str, int]) -> None:
+    """A failed training that is what it was, to its times, was not restarted: a lost answer does not cost the job."""
+    place = a_place(faults=Faults.parse(["runner-error:1"]))
+    asked: list[httpx.Request] = []
+
+    def lose(request: httpx.Request) -> None:
+        if request.url.path.endswith("/restart"):
+            asked.append(request)
+            if len(asked) <= lost:
+                raise httpx.ReadError("connection reset", request=request)
+
+    place.network.before = lose
+    place.drop("a.txt", GREY)
+    await place.run()
+    job = place.jobs()[0]
+    assert ((job["state"], len(asked)), job["attempt"], place.sessions_on_server()) == (ends, 1, 1)

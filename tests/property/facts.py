@@ -118,6 +118,21 @@ def _session(number: int) -> st.SearchStrategy[Session]:
     )
 
 
+def _suspect() -> st.SearchStrategy[Session]:
+    """A lost session of one of the jobs, or of one that ended long ago."""
+    return st.builds(
+        Session,
+        job_id=st.sampled_from([*(f"job-{n}" for n in range(4)), "job-x"]),
+        attempt=st.just(1),
+        marker=st.just("job.1"),
+        state=st.just(SessionState.UNSENT),
+        url=st.just(HelixSettings().url),
+        dialect=st.just("form"),
+        intent_at=st.just(NOW - 100),
+        due_at=dues().filter(lambda due: due is not None),
+    )
+
+
 def loose() -> st.SearchStrategy[tuple[LooseFile, ...]]:
     """Refused and duplicate files that are still to be put away."""
     rows = st.lists(st.tuples(st.sampled_from(NAMES), dues()), max_size=3)
@@ -137,6 +152,7 @@ def facts(draw: st.DrawFn, *, states: Sequence[JobState] = tuple(JobState), read
     """All that a plan may rest on; `ready`: nothing outside keeps it from sealing and sending."""
     told_jobs = draw(jobs(states))
     discards = draw(st.integers(0, 2).flatmap(lambda n: st.tuples(*(_session(i) for i in range(n)))))
+    suspects = draw(st.integers(0, 3).flatmap(lambda n: st.tuples(*(_suspect() for _ in range(n)))))
     everything = [PROBE, *(job.id for job in told_jobs), *(session_key(session) for session in discards)]
     folders = tuple(
         FolderFacts(
@@ -152,6 +168,7 @@ def facts(draw: st.DrawFn, *, states: Sequence[JobState] = tuple(JobState), read
         jobs=told_jobs,
         loose=draw(loose()),
         discards=discards,
+        suspects=suspects,
         folders=folders,
         server=ServerFacts(reachable=True) if ready else draw(servers()),
         busy=frozenset(draw(st.sets(st.sampled_from(everything), max_size=3))),

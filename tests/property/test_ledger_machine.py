@@ -259,7 +259,24 @@ class Books(RuleBasedStateMachine):
     def is_unsent(self, n: int, job: Job) -> None:
         due = None if n % 2 else self.life.now()
         again = n % 3 == 0
-        self.ledger.sessions.unsent(job, "no", cause="cut", due_at=due, now=self.life.now(), claim_again=again)
+        late = self.life.now() if n % 5 == 0 else None
+        self.ledger.sessions.unsent(
+            job, "no", cause="cut", due_at=due, now=self.life.now(), claim_again=again, recheck_at=late
+        )
+
+    @precondition(lambda self: self.ledger.twins.suspects())
+    @rule(n=NUMBERS)
+    def is_searched_for_again(self, n: int) -> None:
+        """Found late or not; in the end it is let go."""
+        some = self.ledger.twins.suspects()
+        one = some[n % len(some)]
+        if n % 2:
+            self.sessions_made += 1
+            seen = view(ident=f"ses-{self.sessions_made}", marker=one.marker, trained=n % 4 == 1)
+            job = self.life.job(one.job_id)
+            self.ledger.twins.found(job, seen, attempt=one.attempt, url=URL, dialect="form", now=self.life.now())
+        self.ledger.twins.rechecked(one.job_id, due_at=self.life.now() if n % 3 else None, counts=True)
+        self.forget()
 
     @of_a_job(JobState.RUNNING)
     def is_looked_at(self, n: int, job: Job) -> None:
@@ -274,7 +291,9 @@ class Books(RuleBasedStateMachine):
 
     @of_a_job(JobState.RUNNING)
     def is_restarted(self, n: int, job: Job) -> None:
-        self.ledger.sessions.restarted(job, "it broke", due_at=self.life.now(), now=self.life.now())
+        seen = view(self.life.packed(job), ident=job.session_id or "", marker=job.marker, error="CUDA out of memory")
+        self.ledger.sessions.restarted(job, seen, "it broke", due_at=self.life.now(), now=self.life.now())
+        assert self.ledger.sessions.is_as_written(seen)
 
     @of_a_job(JobState.RUNNING)
     def is_trained(self, n: int, job: Job) -> None:
@@ -302,7 +321,7 @@ class Books(RuleBasedStateMachine):
         self.sessions_made += 1
         seen = view(ident=f"ses-{self.sessions_made}", marker=job.marker, trained=n % 2 == 0)
         for _ in range(2):  # found twice, it is one
-            self.ledger.sessions.twin(job, seen, url=URL, dialect="form", now=self.life.now())
+            self.ledger.twins.found(job, seen, attempt=job.attempt, url=URL, dialect="form", now=self.life.now())
 
     @precondition(lambda self: self.ledger.sessions.to_discard())
     @rule(n=NUMBERS)

@@ -22,6 +22,7 @@ from finetuned.plan import (
     Probe,
     PutAway,
     PutFileAway,
+    Recheck,
     Seal,
     Search,
     SkipDuplicate,
@@ -33,7 +34,7 @@ from finetuned.settings import FolderSettings, Settings
 from property.facts import LONGEST, LONGEST_PAUSE, NOW, SETTLE, SLOWEST, facts, rules
 
 OF_JOBS = (Claim, PutAway, Cancel, Submit, Doubt, Search, Look)
-ON_THE_WIRE = (Submit, Search, Look, Discard, Probe)
+ON_THE_WIRE = (Submit, Search, Look, Discard, Recheck, Probe)
 ALL = given(told=facts(), allowed=rules())
 SENDING = given(told=facts(states=(JobState.QUEUED, JobState.QUEUED, JobState.RUNNING), ready=True), allowed=rules())
 SEALING = given(told=facts(states=(JobState.DONE,), ready=True), allowed=rules())
@@ -121,6 +122,17 @@ def test_no_job_has_two_actions_and_a_busy_one_none(told: Facts, allowed: Settin
     assert not set(ids) & told.busy
     assert not {session_key(action.session) for action in of_kind(plan, Discard)} & told.busy
     assert not (of_kind(plan, Probe) and PROBE in told.busy)
+
+
+@ALL
+def test_a_lost_session_is_searched_for_beside_nothing_else(told: Facts, allowed: Settings):
+    """Once a job, and never while a session of it may just be made or looked for."""
+    plan = planned(told, allowed)
+    rechecked = [action.session.job_id for action in of_kind(plan, Recheck)]
+    others = {action.job_id for action in of_kind(plan, Submit, Search, Look, Doubt)}
+    open_jobs = {job.id for job in told.jobs if job.state not in JOB_ENDS | {JobState.RUNNING, JobState.REVIEW}}
+    assert len(set(rechecked)) == len(rechecked)
+    assert not set(rechecked) & (told.busy | others | open_jobs)
 
 
 @ALL

@@ -74,8 +74,8 @@ BREAKS: list[Callable[[Life], object]] = [
         "notes", [("/srv/notes/new.txt", signature(), ""), ("/srv/notes/a.txt", signature(), "")], life.now()
     ),
     lambda life: life.ledger.jobs.seal("new", "notes", "", [1, 2, 1000, 3], life.now()),
-    lambda life: life.ledger.sessions.twin(
-        life.job("runs"), view(ident="ses-t"), url=None, dialect="form", now=1e20  # type: ignore[arg-type]
+    lambda life: life.ledger.twins.found(
+        life.job("runs"), view(ident="ses-t"), attempt=1, url=None, dialect="form", now=1e20  # type: ignore[arg-type]
     ),
 ]  # fmt: skip
 
@@ -242,7 +242,7 @@ def test_pairs_are_written_once(life: Life):
     for _ in range(2):
         life.ledger.sessions.keep_pairs(job, seen, pairs_of(files, 3), files, life.now())
     twin = view(files, ident="ses-2", marker=job.marker)
-    life.ledger.sessions.twin(job, twin, url=URL, dialect="form", now=life.now())
+    life.ledger.twins.found(job, twin, attempt=1, url=URL, dialect="form", now=life.now())
     life.ledger.sessions.keep_pairs(job, twin, pairs_of(files, 1), files, life.now())
     rows = life.ledger._db.execute("select session_id, ordinal, file_id from qa_pairs order by ordinal").fetchall()
     assert [tuple(row) for row in rows] == [("ses-1", n, files[0].id) for n in (1, 2, 3)] + [("ses-2", 4, files[0].id)]

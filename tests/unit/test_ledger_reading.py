@@ -254,13 +254,14 @@ def test_the_folders_standing(life: Life, reader: Reader):
 
 
 def test_the_daemon_and_what_people_asked(life: Life, reader: Reader):
-    """Who runs, and the answer to each request; a start lets a paused server be tried at once."""
+    """Who runs, and the answer to each request; a start lets a paused server be tried at once, and forgets nothing."""
     house = life.ledger.house
     assert reader.daemon() is None
     house.server_paused(URL, "down", next_try_at=NOW + 99, reachable=True, now=life.now())
     house.started(pid=7, version="1.0", now=NOW)
     assert reader.daemon() == {"pid": 7, "since": "2026-11-23T05:23:11.000Z", "version": "1.0"}
-    assert (house.server(URL).next_try_at, house.server(URL).tries) == (None, 0)
+    paused = house.server(URL)
+    assert (paused.next_try_at, paused.tries, paused.paused_because, paused.reachable) == (None, 1, "down", None)
     assert not house.is_answered("r1")
     house.answered("r1", verb="flush", done=True, words="done so", now=life.now())
     house.answered("r2", verb="retry", done=False, words="no", now=life.now())

@@ -20,9 +20,11 @@ from finetuned.plan import (
     Probe,
     PutAway,
     PutFileAway,
+    Recheck,
     Search,
     Submit,
     make_plan,
+    recheck_pause,
     session_key,
 )
 from finetuned.settings import FolderSettings, HelixSettings, Settings
@@ -53,6 +55,12 @@ def session(name: str, due_at: float | None = None) -> Session:
         discard=True,
         due_at=due_at,
     )
+
+
+def suspect(job_id: str, due_at: float = NOW) -> Session:
+    """A session of a job whose answer was lost, and that was not found."""
+    lost = {"job_id": job_id, "state": SessionState.UNSENT, "session_id": None, "discard": False, "due_at": due_at}
+    return msgspec.structs.replace(session("s"), **lost)
 
 
 def loose(number: int, due_at: float | None = None) -> LooseFile:
@@ -218,3 +226,28 @@ def test_a_round_does_so_much_on_the_disk_and_the_next_follows_at_once():
 def test_a_session_of_another_server_is_not_discarded_here():
     """It waits until its own server is the configured one again."""
     assert plan(discards=(msgspec.structs.replace(session("s"), url="http://other.test"),)).actions == ()
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_lost_session_is_searched_for_again_once_its_job_has_another(state: JobState):
+    """What waits or is being sent is searched for anyway; a search beside that would take a new session for a twin."""
+    waits = job("j", state, due_at=NOW + 1, claimed_at=None if state is JobState.QUEUED else NOW, wish=None)
+    asked = [action for action in plan(waits, suspects=(suspect("j"),)).actions if isinstance(action, Recheck)]
+    searched_anyway = state in {JobState.QUEUED, JobState.SUBMITTING, JobState.DOUBTFUL}
+    assert asked == ([] if searched_anyway else [Recheck(session=suspect("j"))])
+
+
+def test_lost_sessions_are_searched_for_once_a_job_and_when_due():
+    """One search finds all that a job lost; what is under way, not due or another server's rests."""
+    lost = (suspect("a"), suspect("a"), suspect("b", NOW + 60), suspect("c"))
+    asked = plan(suspects=lost, busy=frozenset({"c"}))
+    assert (asked.actions, asked.wake_at) == ((Recheck(session=lost[0]),), NOW + 60)
+    assert plan(suspects=(msgspec.structs.replace(lost[0], url="http://other.test"),)).actions == ()
+    looked = job("a", JobState.RUNNING)
+    assert plan(looked, suspects=lost[:1]).actions == (Look(job_id="a"),)
+
+
+def test_a_lost_session_is_let_go_in_the_end():
+    """Four searches, each after a longer pause, from the settle time to hours."""
+    settle = RULES.submit.lost_answer_settle
+    assert [recheck_pause(n, RULES) for n in range(5)] == [settle, 4 * settle, 16 * settle, 64 * settle, None]

@@ -22,11 +22,13 @@ from finetuned.errors import (
 from finetuned.helix.service import KnownRefusal
 from finetuned.lifecycle import FileState, JobState, SessionState
 from finetuned.model import File, Job, Session, SessionView
-from finetuned.verdict import Standing, complaint, judge, restart_helps, signs_of_life, standing
+from finetuned.verdict import Standing, complaint, judge, lora_of, restart_helps, signs_of_life, standing
 from finetuned.wire import Refusal, attempt, renamed
 
 #: looks that did not find a session, before it counts as gone
 MISSES: Final = 3
+#: restarts of a failed training whose answers were lost and that had no effect, before it is left at that
+LOST_RESTARTS: Final = 3
 
 
 class Looking:
@@ -61,12 +63,18 @@ class Looking:
             await self._house.server_usable()
 
     async def discard(self, session: Session) -> None:
-        """Remove a session from the server that was given up, after its pairs were collected."""
+        """Remove a session from the server that was given up, after its pairs were collected.
+
+        A twin that has trained meanwhile stays, unless a person wants it gone.
+        """
         house = self._house
         if session.session_id is None:
             return
         try:
-            if session.state is not SessionState.TWIN:  # the same files gave the same pairs to the one that was kept
+            if session.state is SessionState.TWIN:
+                if await self._keeps(session, session.session_id):
+                    return
+            else:
                 await self._rescue_pairs(session, session.session_id)
             await house.service.delete(session.session_id)
         except ServerError as error:
@@ -124,7 +132,7 @@ class Looking:
         house = self._house
         now = house.world.now()
         words = complaint(view)
-        if restart_helps(view) and job.restarts == 0 and await self._restarted(job, view, words):
+        if restart_helps(view) and await self._may_restart(job, view) and await self._restarted(job, view, words):
             return
         files = await self._packed(job, view)
         pairs = await house.service.pairs(view)
@@ -133,19 +141,27 @@ class Looking:
         reason = f"the server's training failed: {words}"
         await house.write(house.ledger.sessions.failed, job, reason, cause="broken", now=now)
 
+    async def _may_restart(self, job: Job, view: SessionView) -> bool:
+        """Once is enough; a restart that surely was lost (the failed training is what it was) counts only so often."""
+        if job.restarts == 0:
+            return True
+        untouched = await self._house.write(self._house.ledger.sessions.is_as_written, view)
+        return untouched and job.restarts < LOST_RESTARTS
+
     async def _restarted(self, job: Job, view: SessionView, words: str) -> bool:
         """Have the session trained again in place; False if the server will not. Raises Unreachable."""
         house = self._house
+        pause = house.settings.poll.fastest
         try:
             await house.service.restart(view.id)
         except Refused as error:
             if not isinstance(error, KnownRefusal) or error.kind is not Refusal.ACTIVE:
                 return False
-        except ReplyLost as error:  # perhaps it was: the next look tells, and it counts
+        except ReplyLost as error:  # perhaps it was, or will be: the look after the settle time tells
             words = f"{words}; {error}"
+            pause = min(house.settings.submit.lost_answer_settle, house.settings.poll.slowest)
         now = house.world.now()
-        due_at = now + house.settings.poll.fastest
-        await house.write(house.ledger.sessions.restarted, job, words, due_at=due_at, now=now)
+        await house.write(house.ledger.sessions.restarted, job, view, words, due_at=now + pause, now=now)
         return True
 
     async def _missing(self, job: Job) -> None:
@@ -162,6 +178,21 @@ class Looking:
             await house.write(house.ledger.sessions.next_attempt, job, reason, cause="gone", discard=False, now=now)
         else:
             await house.write(house.ledger.sessions.failed, job, reason, cause="gone", now=now)
+
+    async def _keeps(self, twin: Session, session_id: str) -> bool:
+        """Whether a twin has trained, and so is kept; else it goes, and without its pairs: ours gave the same."""
+        house = self._house
+        job = await house.write(house.ledger.jobs.get, twin.job_id)
+        if job is not None and job.wish == "delete":
+            return False
+        try:
+            view = await house.service.look(session_id)
+        except NotFound:
+            return False
+        lora = lora_of(view)
+        if lora is not None:
+            await house.write(house.ledger.twins.kept, twin, lora, house.world.now())
+        return lora is not None
 
     async def _rescue_pairs(self, session: Session, session_id: str) -> None:
         house = self._house

@@ -34,6 +34,7 @@ from finetuned.plan import (
     Probe,
     PutAway,
     PutFileAway,
+    Recheck,
     Seal,
     Search,
     SkipDuplicate,
@@ -202,6 +203,7 @@ class Daemon:
             jobs=tuple(ledger.jobs.open()),
             loose=tuple(ledger.files.loose()),
             discards=tuple(ledger.sessions.to_discard()),
+            suspects=tuple(ledger.twins.suspects()),
             folders=self._intake.facts(),
             server=ledger.house.server(self._house.settings.helix.url),
             busy=busy,
@@ -218,6 +220,8 @@ class Daemon:
                 self._begin(job_id, lambda: self._looking.look(job_id))
             case Discard(session=session):
                 self._begin(session_key(session), lambda: self._looking.discard(session))
+            case Recheck(session=session):
+                self._begin(session.job_id, lambda: self._sending.recheck(session))
             case Probe():
                 self._begin(PROBE, self._looking.probe)
             case _:
@@ -318,4 +322,4 @@ def _first(group: BaseExceptionGroup[FinetunedError]) -> FinetunedError:
 
 
 def _on_the_wire(action: Action) -> bool:
-    return isinstance(action, Submit | Search | Look | Discard | Probe)
+    return isinstance(action, Submit | Search | Look | Discard | Recheck | Probe)

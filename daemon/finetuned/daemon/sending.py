@@ -1,8 +1,11 @@
 """Jobs on the way to the server: sent, or looked for where an answer was lost.
 
 1. The intent is in the ledger before the request, the outcome after it; what lies between is `doubtful` after a crash.
-2. A job that another process may have sent is looked for before it is sent.
-3. `Unreachable` pauses the server and costs nothing; `ReplyLost` makes the job doubtful; `Refused` is final, unless it
+2. A job that may have been sent already, by another process or in vain, is looked for right before it is sent.
+3. A server may list a session after we gave it up and sent again. What was lost is looked for again, at growing
+   pauses that the ledger keeps, and once more when its job ends: a second session is recorded as a twin, and removed
+   if it never trained.
+4. `Unreachable` pauses the server and costs nothing; `ReplyLost` makes the job doubtful; `Refused` is final, unless it
    says no only for now.
 """
 
@@ -25,9 +28,10 @@ from finetuned.errors import (
 )
 from finetuned.helix.service import KnownRefusal, Order
 from finetuned.lifecycle import FileState, JobState
-from finetuned.model import File, Job, Part, SessionView
+from finetuned.model import File, Job, Part, Session, SessionView
+from finetuned.plan import recheck_pause
 from finetuned.verdict import Standing, standing
-from finetuned.wire import Refusal, upload_name
+from finetuned.wire import Refusal, attempt, upload_name
 
 #: how much earlier than our clock says a session may have been made by the server's: a day, should a clock have jumped
 SLACK: Final = 26 * 3600.0
@@ -87,7 +91,6 @@ class Sending:
             if isinstance(error, Unreachable):
                 await self._house.server_failed(error)
             return False
-        self._house.own.add(job.id)
         return True
 
     async def doubt(self, job_id: str) -> None:
@@ -123,12 +126,38 @@ class Sending:
         now = house.world.now()
         if job.unanswered >= UNANSWERED:
             reason = f"{UNANSWERED} sends were answered with an error and left no session; the last one: {job.reason}"
-            await house.write(house.ledger.sessions.failed, job, reason, cause="unanswered", now=now)
+            await house.write(house.ledger.sessions.failed, job, reason, cause="unanswered", now=now, recheck_at=now)
             return
         due_at = now + house.back_off(job.unanswered, house.settings.helix.longest_pause) if job.unanswered else None
         reason = "the server has no session of it; it is sent again"
-        house.own.add(job.id)
-        await house.write(house.ledger.sessions.unsent, job, reason, cause="not_there", due_at=due_at, now=now)
+        await house.write(
+            house.ledger.sessions.unsent,
+            job,
+            reason,
+            cause="not_there",
+            due_at=due_at,
+            now=now,
+            recheck_at=now + (recheck_pause(0, house.settings) or 0.0),
+        )
+
+    async def recheck(self, session: Session) -> None:
+        """Search the server once more for a session that was lost; one that is there now is a twin."""
+        house = self._house
+        job = await house.write(house.ledger.jobs.get, session.job_id)
+        if job is None:
+            return
+        try:
+            found = await self._found(job)
+        except ServerError as error:
+            due_at = house.world.now() + house.settings.helix.longest_pause
+            await house.write(house.ledger.twins.rechecked, job.id, due_at=due_at, counts=False)
+            if isinstance(error, Unreachable):
+                await house.server_failed(error)
+            return
+        await self._record_twins(job, found)
+        pause = recheck_pause(session.tries + 1, house.settings)
+        until = None if pause is None else house.world.now() + pause
+        await house.write(house.ledger.twins.rechecked, job.id, due_at=until, counts=True)
 
     async def _refused(self, job: Job, error: Refused) -> None:
         """The server said no: for now, if it is too busy or the form arrived in part; else for good."""
@@ -172,24 +201,32 @@ class Sending:
 
     async def _adopt_found(self, job: Job, *, cause: str) -> bool:
         """Search the server for the job's sessions; adopt the first, record the others as twins."""
-        house = self._house
-        since = job.created_at - SLACK
-        known = await house.write(house.ledger.sessions.known_ids)
-        found = await house.service.find(job.id, since=since, known=known)
+        found = await self._found(job)
         if not found:
             return False
         first, *twins = sorted(found, key=lambda view: (_RANK[standing(view)], view.id))
         await self._adopt(job, first, cause=cause)
+        await self._record_twins(job, twins)
+        return True
+
+    async def _found(self, job: Job) -> Sequence[SessionView]:
+        """The job's sessions on the server that the ledger does not know."""
+        house = self._house
+        known = await house.write(house.ledger.sessions.known_ids)
+        return await house.service.find(job.id, since=job.created_at - SLACK, known=known)
+
+    async def _record_twins(self, job: Job, twins: Sequence[SessionView]) -> None:
+        house = self._house
         for twin in twins:
             await house.write(
-                house.ledger.sessions.twin,
+                house.ledger.twins.found,
                 job,
                 twin,
+                attempt=attempt(twin, job.id) or job.attempt,
                 url=house.settings.helix.url,
                 dialect=house.service.dialect,
                 now=house.world.now(),
             )
-        return True
 
     async def _adopt(self, job: Job, view: SessionView, *, cause: str) -> None:
         house = self._house
@@ -201,6 +238,7 @@ class Sending:
     async def _lost(self, job: Job, error: ReplyLost) -> None:
         house = self._house
         self._doubts[job.id] = house.world.steady()
+        house.own.discard(job.id)
         now = house.world.now()
         due_at = now + house.settings.submit.lost_answer_settle
         await house.write(

@@ -16,13 +16,18 @@ class HouseBook:
         self._store = store
 
     def started(self, *, pid: int, version: str, now: float) -> None:
-        """A daemon starts; whether the server can be used is found out anew, at once."""
+        """A daemon starts; whether the server can be used is found out anew, at once, by one probe.
+
+        Why it was paused and how often it was tried stay: a daemon that is started again and again, by a person or by
+        systemd, goes on with its long pauses instead of knocking as if nothing had happened; and a server that is
+        still away is not told to people as news.
+        """
         with self._store.transaction() as db:
             db.execute(
                 "insert or replace into daemon (id, pid, since, version) values (1, ?, ?, ?)",
                 (pid, iso(now), version),
             )
-            db.execute("update servers set paused_because = null, next_try_at = null, tries = 0, reachable = null")
+            db.execute("update servers set next_try_at = null, reachable = null")
             tell(db, now, "daemon", str(pid), "started", cause="start", detail=version)
 
     def stopped(self, *, pid: int, now: float) -> None:

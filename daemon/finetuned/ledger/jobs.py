@@ -99,6 +99,7 @@ class JobBook:
                 (job.id,),
             )
             if done.rowcount:
+                db.execute("update jobs set wish = 'delete' where id = ?", (job.id,))
                 tell(db, now, "job", job.id, job.state, was=job.state, cause="delete", job_id=job.id)
             return done.rowcount > 0
 

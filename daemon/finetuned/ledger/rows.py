@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from finetuned.errors import Stale
-from finetuned.lifecycle import FileState, JobState, SessionState, check_move
+from finetuned.lifecycle import JOB_ENDS, FileState, JobState, SessionState, check_move
 from finetuned.model import Content, File, Job, Session, Signature, instant, iso, path_b64, path_of, utf8_text
 
 
@@ -31,6 +31,10 @@ JOB: Final = (
     "select j.*, (select s.url from sessions s where s.job_id = j.id and s.state in ('intended', 'live')) as url "
     "from jobs j"
 )
+
+
+#: sessions whose answer was lost and that were not found, but may turn up later
+SUSPECT: Final = "state = 'unsent' and due_at is not null"
 
 
 def job_of(row: sqlite3.Row) -> Job:
@@ -165,9 +169,11 @@ def move_job(
     detail: str | None = None,
     **columns: object,
 ) -> None:
-    """Change a job's state by a way the lifecycle knows, and tell."""
+    """Change a job's state by a way the lifecycle knows, and tell. At its end a doubt about its sessions is due."""
     check_move(job.state, became)
     update(db, "jobs", job.id, job.version, state=str(became), **columns)
+    if became in JOB_ENDS:
+        db.execute(f"update sessions set due_at = ? where job_id = ? and {SUSPECT}", (iso(now), job.id))
     tell(db, now, "job", job.id, became, was=job.state, cause=cause, detail=detail, job_id=job.id)
 
 
@@ -208,8 +214,9 @@ def end_session(
     reason: str | None = None,
     discard: bool = False,
     lora_dir: str | None = None,
+    recheck_at: float | None = None,
 ) -> None:
-    """End the job's live session, if it has one, and tell."""
+    """End the job's live session, if it has one, and tell. `recheck_at`: it may turn up on the server all the same."""
     row = db.execute("select * from sessions where job_id = ? and state in ('intended', 'live')", (job_id,)).fetchone()
     if row is None:
         return
@@ -224,6 +231,7 @@ def end_session(
         reason=reason,
         discard=int(discard and row["session_id"] is not None),
         lora_dir=lora_dir,
+        due_at=text_at(recheck_at),
     )
     name = row["session_id"] or row["marker"]
     tell(db, now, "session", name, became, was=row["state"], cause=cause, detail=reason, job_id=job_id)

@@ -220,6 +220,7 @@ OTHERS: Final = (
     "create index files_by_state on files (folder, state, ready_at)",
     "create index unread_files on files (id) where state = 'waiting' and sha256 is null",
     "create index sessions_to_discard on sessions (id) where discard = 1",
+    "create index suspect_sessions on sessions (job_id) where state = 'unsent' and due_at is not null",
     "create index pairs_by_session on qa_pairs (session_id)",
     "create index waiting_by_age on files (folder, ready_at, id) where state = 'waiting'",
     "create index files_to_put_away on files (id) where put_away = 0",

@@ -7,11 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetuned.ledger.jobs import fail_files
-from finetuned.ledger.rows import JOB, end_session, file_of, job_of, move_file, move_job, session_of, tell, update
+from finetuned.ledger.rows import (
+    JOB,
+    end_session,
+    file_of,
+    job_of,
+    move_file,
+    move_job,
+    session_of,
+    tell,
+    update,
+)
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import JobState, SessionState
 from finetuned.model import File, Job, Pair, Session, SessionView, iso
-from finetuned.verdict import JobVerdict, document_of, standing
+from finetuned.verdict import JobVerdict, document_of, lora_of
 
 
 class SessionBook:
@@ -106,14 +116,23 @@ class SessionBook:
             )
 
     def unsent(
-        self, job: Job, reason: str, *, cause: str, due_at: float | None, now: float, claim_again: bool = False
+        self,
+        job: Job,
+        reason: str,
+        *,
+        cause: str,
+        due_at: float | None,
+        now: float,
+        claim_again: bool = False,
+        recheck_at: float | None = None,
     ) -> None:
         """No session came of the attempt, surely: the job is queued again and the attempt cost nothing.
 
         `claim_again`: its files are no longer what they were; the claim finds out which leave the job.
+        `recheck_at`: when the server is searched again for a session that it may list late.
         """
         with self._store.transaction() as db:
-            end_session(db, now, job.id, SessionState.UNSENT, cause=cause, reason=reason)
+            end_session(db, now, job.id, SessionState.UNSENT, cause=cause, reason=reason, recheck_at=recheck_at)
             due = None if due_at is None else iso(due_at)
             columns: dict[str, Any] = {"attempt": job.attempt - 1, "reason": reason, "due_at": due}
             columns["tries"] = job.tries + 1
@@ -131,11 +150,12 @@ class SessionBook:
                 **columns,
             )
 
-    def failed(self, job: Job, reason: str, *, cause: str, now: float) -> None:
-        """The attempt ended, and no other is allowed: the job failed, its files with it."""
+    def failed(self, job: Job, reason: str, *, cause: str, now: float, recheck_at: float | None = None) -> None:
+        """The attempt ended, and no other is allowed: the job failed, its files with it. `recheck_at`: see `unsent`."""
         with self._store.transaction() as db:
             state = SessionState.UNSENT if job.session_id is None else SessionState.ENDED
-            end_session(db, now, job.id, state, cause=cause, reason=reason, discard=_is_to_go(db, job.id))
+            discard = _is_to_go(db, job.id)
+            end_session(db, now, job.id, state, cause=cause, reason=reason, discard=discard, recheck_at=recheck_at)
             fail_files(db, now, job, f"its job failed: {reason}")
             columns = {"reason": reason, "finished_at": iso(now), "due_at": None, "tries": 0, "put_away": 0}
             move_job(db, now, job, JobState.FAILED, cause=cause, detail=reason, stage=None, **columns)
@@ -187,9 +207,10 @@ class SessionBook:
             if job.missing_since is None:
                 tell(db, now, "job", job.id, job.state, was=job.state, cause="session_missing", job_id=job.id)
 
-    def restarted(self, job: Job, reason: str, *, due_at: float, now: float) -> None:
-        """The session was restarted on the server."""
+    def restarted(self, job: Job, view: SessionView, reason: str, *, due_at: float, now: float) -> None:
+        """The session, which was like `view`, was restarted on the server."""
         with self._store.transaction() as db:
+            _look(db, view, now)
             columns = {"restarts": job.restarts + 1, "due_at": iso(due_at), "moved_at": iso(now)}
             update(db, "jobs", job.id, job.version, **columns)
             tell(
@@ -223,8 +244,7 @@ class SessionBook:
                 ended = {"finished_at": iso(now), "put_away": 0}
                 file = by_id[said.file_id]
                 move_file(db, now, file, said.state, cause="job_ended", detail=said.reason, **columns, **ended)
-            lora = view.lora_dir or (view.tuning.lora_dir if view.tuning else None) or None
-            discard = _is_to_go(db, job.id)
+            lora, discard = lora_of(view), _is_to_go(db, job.id)
             end_session(db, now, job.id, SessionState.TRAINED, cause="trained", lora_dir=lora, discard=discard)
             known = {
                 "pairs": len(pairs),
@@ -243,30 +263,6 @@ class SessionBook:
             _look(db, view, now)
             _write_pairs(db, job, view, pairs, files)
 
-    def twin(self, job: Job, view: SessionView, *, url: str, dialect: str, now: float) -> None:
-        """A second session with the job's marker: recorded, and removed from the server if it never trained."""
-        with self._store.transaction() as db:
-            discard = not view.lora_dir and standing(view) != "trained"
-            reason = "a second session of the same job turned up"
-            db.execute(
-                "insert or ignore into sessions "
-                "(job_id, attempt, marker, state, session_id, url, dialect, name, reason, intent_at, known_at, "
-                "ended_at, discard) values (?, ?, ?, 'twin', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    job.id,
-                    job.attempt,
-                    job.marker,
-                    view.id,
-                    url,
-                    dialect,
-                    view.name,
-                    reason,
-                    *[iso(now)] * 3,
-                    int(discard),
-                ),
-            )
-            tell(db, now, "session", view.id, "twin", cause="found", detail=reason, job_id=job.id)
-
     def discarded(self, session: Session, now: float) -> None:
         """The session is gone from the server."""
         with self._store.transaction() as db:
@@ -284,6 +280,16 @@ class SessionBook:
                 "update sessions set due_at = ?, tries = tries + 1, version = version + 1 where session_id = ?",
                 (iso(due_at), session.session_id),
             )
+
+    def is_as_written(self, view: SessionView) -> bool:
+        """Whether the fine-tune of `view` is, by its own times, what it was at the last look."""
+        tuning = view.tuning
+        if tuning is None:
+            return False
+        key = (view.id, tuning.id, tuning.updated, tuning.completed)
+        query = "select 1 from interactions where session_id = ? and id = ? and updated = ? and completed = ?"
+        with self._store.reading() as db:
+            return db.execute(query, key).fetchone() is not None
 
     def of_job(self, job_id: str) -> Session | None:
         """The job's session that is intended or live."""

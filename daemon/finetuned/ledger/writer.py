@@ -19,6 +19,7 @@ from finetuned.ledger.reading import Reader
 from finetuned.ledger.sessions import SessionBook
 from finetuned.ledger.store import Store, connect, hold
 from finetuned.ledger.trouble import of_the_disk
+from finetuned.ledger.twins import TwinBook
 
 
 class Ledger:
@@ -32,6 +33,7 @@ class Ledger:
         self.files = FileBook(self._store)
         self.jobs = JobBook(self._store)
         self.sessions = SessionBook(self._store)
+        self.twins = TwinBook(self._store)
         self.house = HouseBook(self._store)
         self.adoptions = AdoptionBook(self._store)
 
