@@ -218,6 +218,37 @@ def test_claimed_anew_from_failed(make):
     assert os.listdir(f"{folder.root}/failed/{JOB}/x") == []
 
 
+def test_what_lies_beside_a_file_follows_after_a_crash(make):
+    """A crash right after a rename: the next try takes the marker along, and the note that is no longer true away."""
+    folder = make(ready_file="{name}.ok")
+    old, note, marker = put(folder, "failed/refused/a.txt"), "failed/refused/a.txt.why.txt", "failed/refused/a.txt.ok"
+    put(folder, note, "why" + putting.SIGNED)
+    put(folder, marker)
+    signature = signature_of(os.stat(old))
+    path = f"{folder.root}/a.txt"
+    os.rename(old, path)
+    assert folder.give_back(old, path, signature) == path
+    assert sorted(os.listdir(folder.root)) == ["a.txt", "a.txt.ok", "failed"]
+    assert os.listdir(f"{folder.root}/failed/refused") == []
+    os.rename(path, old)
+    assert away(folder, path, state=S.REFUSED, why="why", signature=signature) == "failed/refused/a.txt"
+    assert sorted(os.listdir(f"{folder.root}/failed/refused")) == ["a.txt", "a.txt.ok", "a.txt.why.txt"]
+    assert os.listdir(folder.root) == ["failed"]
+
+
+def test_a_note_goes_when_a_claim_is_tried_again(make):
+    """A crash between a claim's rename and the end of the note in failed/: the next try removes it."""
+    folder = make()
+    old = put(folder, f"failed/{JOB}/a.txt")
+    content = folder.read(old)
+    put(folder, f"failed/{JOB}/a.txt.why.txt", "why" + putting.SIGNED)
+    put(folder, f".processing/{JOB}/a.txt")
+    os.unlink(old)
+    wanted = [Wanted(source=old, name="1", content=content)]
+    assert folder.claim(JOB, b"{}", wanted) == [f"{folder.root}/.processing/{JOB}/a.txt"]
+    assert os.listdir(f"{folder.root}/failed/{JOB}") == []
+
+
 def test_job_files_replace_ours(make):
     """A job's own files are written whole and replaced by newer ones, whatever a crash left."""
     folder = make()

@@ -60,7 +60,7 @@ def _take(places: Places, job_id: str, one: Wanted) -> Parts | FileProblem | Non
             target, taken = _target(places, old, wanted, one.content)
             if not taken:
                 places.tree.move(old, target)
-                leave(places, old)
+            leave(places, old)
             places.tree.touch(target)
             return target
     except FileProblem as error:

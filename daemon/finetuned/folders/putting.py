@@ -79,6 +79,8 @@ def put_away(
                 f"another version lay in its place, and is taken as a new file: {shown(places.tree.at(back))}"
             )
         target = _bring(places, old, wanted, state=state, signature=signature)
+        if old is None and target is not None and (gone := places.tree.below(location)) is not None:
+            _follow(places, gone, target, again=True)
     if target is None:
         return None
     _write_why(places.tree, target, why, places)
@@ -102,8 +104,7 @@ def _give_back(places: Places, old: Parts, origin: str) -> Parts:
     """Move a file to where it was dropped, or beside what lies there now; return where it lies."""
     wanted = places.tree.below(origin) or (os.path.basename(origin),)
     new = places.tree.move_beside(old, wanted)
-    leave(places, old)
-    move_marker(places, old, new)
+    _follow(places, old, new)
     return new
 
 
@@ -125,8 +126,7 @@ def _bring(
     if old[:-1] == wanted[:-1]:
         return old
     target = _move(tree, old, wanted)
-    leave(places, old)
-    move_marker(places, old, target)
+    _follow(places, old, target)
     return target
 
 
@@ -172,9 +172,15 @@ def _write_why(tree: Tree, target: Parts, why: str | None, places: Places) -> No
                 return
 
 
+def _follow(places: Places, old: Parts, new: Parts, *, again: bool = False) -> None:
+    """A file went from `old` to `new`: what lay beside it goes, or goes along; in part, if a try before did it."""
+    leave(places, old)
+    move_marker(places, old, new, once=again)
+
+
 def leave(places: Places, old: Parts) -> None:
     """A file left `old`: the note of ours beside it, if there is one, is no longer true."""
-    if old[0] not in {DONE, FAILED}:
+    if old[0] not in {DONE, FAILED} or places.tree.is_file(old):
         return
     note = (*old[:-1], why_name(old[-1]))
     if (places.tree.read(note) or b"").endswith(SIGNED.encode()):
@@ -207,6 +213,7 @@ def give_back(places: Places, location: str, path: str, signature: Signature | N
             before = _moved_before(places, wanted, signature, shared=True)
             if before is None:
                 raise Gone("cannot be moved back: it is not there any more")
+            _follow(places, old, before, again=True)
             return places.tree.at(before)
         return places.tree.at(_give_back(places, old, path))
 
