@@ -85,10 +85,11 @@ class Place:
         faults: Faults | None = None,
         pace: Pace | None = None,
         seed: str | None = None,
+        luck: int = 0,
         **tables: Any,
     ) -> None:
         self.root = root
-        self.world = StillWorld()
+        self.world = StillWorld(luck)
         self.key = DEFAULT_KEY
         self.app = create_app(
             keys=frozenset({DEFAULT_KEY}),

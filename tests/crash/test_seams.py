@@ -1,0 +1,112 @@
+"""Death at every seam: whatever came before it stays, whatever comes after it is done once.
+
+To repeat one death: `SEAM=57 python -m pytest tests/crash/test_seams.py -k plain`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from support.afterlife import at_the_end, out_of_order
+from support.defects import DEFECTS
+from support.dying import Scenario, a_place
+from support.ring import deaths_of, every_death, whole_life
+
+ONLY = os.environ.get("SEAM", "")
+GREY = b"The stone is grey. It came from a river. Number %d."
+RUNNING = "select id from jobs where state = 'running'"
+FAILED = "select id from jobs where state = 'failed' and put_away = 1"
+REFUSED = "select null, path from files where state = 'refused' and put_away = 1"
+
+THREE = {f"{name}.txt": GREY % number for number, name in enumerate("abc")}
+ONE = {"a.txt": GREY % 1}
+TWO = {f"{name}.txt": GREY % number for number, name in enumerate("ab")}
+MANY = {
+    f"{number:02}.txt": b"The stone %d is grey." % number for number in range(17)
+}  # so many that the whole file system is brought to disk
+SCENARIOS = {
+    "plain": Scenario(files=THREE, becomes=dict.fromkeys(THREE, "learned")),
+    "many": Scenario(files=MANY, becomes=dict.fromkeys(MANY, "learned"), rules={"max_chunks": 1000}),
+    "keep": Scenario(files=TWO, becomes=dict.fromkeys(TWO, "learned"), rules={"after": "keep"}),
+    "refused": Scenario(
+        files={"a.txt": GREY % 1, "b.txt": GREY % 1, "c.txt": b"caf\xe9"},
+        becomes={"a.txt": "learned", "b.txt": "duplicate", "c.txt": "refused"},
+    ),
+    "retried": Scenario(
+        files=ONE,
+        becomes=dict.fromkeys(ONE, "learned"),
+        faults=("runner-error:3",),
+        wish="retry",
+        when=FAILED,
+        sessions=2,
+        kept=2,
+    ),
+    "marked": Scenario(
+        files={"a.txt": GREY % 1, "b.txt": b"caf\xe9", "a.txt.ok": b"", "b.txt.ok": b""},
+        becomes={"a.txt": "learned", "b.txt": "refused"},
+        rules={"ready_file": "{name}.ok"},
+    ),
+    "given back": Scenario(
+        files={"a.txt": b"caf\xe9", "a.txt.ok": b""},
+        becomes={"a.txt": "refused"},
+        rules={"ready_file": "{name}.ok"},
+        wish="retry",
+        when=REFUSED,
+    ),
+    "cancelled": Scenario(files=ONE, becomes=dict.fromkeys(ONE, "failed"), wish="cancel", when=RUNNING, kept=0),
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, if there is one: what a death leaves is the same there, and hundreds are died."""
+    if os.access("/dev/shm", os.W_OK):
+        with TemporaryDirectory(dir="/dev/shm") as folder:
+            yield Path(folder)
+    else:
+        yield tmp_path
+
+
+def again(number: int, name: str) -> str:
+    """The command that repeats one death."""
+    return f"again: SEAM={number or ''} python -m pytest tests/crash/test_seams.py -k '{name}'"
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_death_at_any_seam_changes_nothing(name: str, root: Path) -> None:
+    """Die before and after each commit, request, answer, rename, fsync…; the next daemon ends it all the same."""
+    scenario = SCENARIOS[name]
+    life, whole = whole_life(root / "whole", scenario)
+    assert at_the_end(a_place(root / "whole", scenario, seed=0), scenario, whole) == []
+    assert out_of_order(life.met, root / "whole" / "notes") == []
+    numbers = [int(ONLY)] if ONLY else deaths_of(life)
+    red = [(number, wrong) for number, wrong in every_death(root, scenario, numbers, whole) if wrong]
+    assert not red, "\n".join(f"{'; '.join(wrong)}\n  {again(number, name)}" for number, wrong in red)
+    print(f"{name}: {len(numbers)} deaths at {len(life.met)} seams")
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_is_found(name: str, root: Path) -> None:
+    """With a mistake put in by hand the test above turns red, at a seam that it names.
+
+    A commit before its files are on disk does no harm but in a power cut: the order of the seams shows it.
+    """
+    scenario, defect = SCENARIOS["plain"], DEFECTS[name]
+    _, whole = whole_life(root / "whole", scenario)
+    life, _ = whole_life(root / "defect", scenario, defect)
+    assert at_the_end(a_place(root / "defect", scenario, seed=0), scenario, whole) == []
+    wrong = out_of_order(life.met, root / "defect" / "notes")
+    number = 0
+    if not wrong:
+        numbers = [int(ONLY)] if ONLY else [seam.number for seam in life.met if seam.kind in {"commit", "answer"}]
+        deaths = every_death(root, scenario, numbers, whole, defect)
+        number, wrong = next(((number, wrong) for number, wrong in deaths if wrong), (0, []))
+    print(f"{name}: {'; '.join(wrong)}\n  {again(number, name)}")
+    assert wrong

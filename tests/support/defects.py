@@ -1,0 +1,115 @@
+"""Mistakes that finetuned does not make, each put in by hand: what the ring of deaths must notice."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from finetuned.daemon.looking import Looking
+from finetuned.daemon.sending import Sending
+from finetuned.folders import tree
+from finetuned.ledger import sessions
+from finetuned.ledger.jobs import JobBook
+from finetuned.ledger.sessions import SessionBook
+from finetuned.lifecycle import FileState
+from finetuned.model import Job, SessionView
+from finetuned.wire import upload_name
+
+
+def request_before_intent() -> None:
+    """The request goes out, and only then its intent is written."""
+    intend = Sending._intend
+    answers: dict[str, SessionView] = {}
+
+    async def send_and_intend(self: Sending, job: Job) -> Any:
+        ahead = replace(job, attempt=job.attempt + 1)
+        files = [
+            replace(file, upload_name=upload_name(ahead.marker, number, file.path))
+            for number, file in enumerate(self._house.ledger.jobs.files(job.id), 1)
+        ]
+        answers[job.id] = await self._house.service.submit(self._order(ahead, files), told=lambda _: None)
+        return await intend(self, job)
+
+    async def submit(self: Sending, intent: Any) -> None:
+        job, _ = intent
+        if job.id in self._house.own or await self._surely_unsent(job):
+            await self._adopt(job, answers.pop(job.id), cause="submitted")
+
+    Sending._intend = send_and_intend  # type: ignore[method-assign]
+    Sending.submit = submit  # type: ignore[method-assign]
+
+
+def no_lookup() -> None:
+    """What may have been sent is sent again, without a look whether the server has it."""
+
+    async def adopt_found(self: Sending, job: Job, *, cause: str) -> bool:
+        return False
+
+    Sending._adopt_found = adopt_found  # type: ignore[method-assign]
+
+
+def claimed_before_synced() -> None:
+    """The claim is written down, and only then its files are brought to disk."""
+    claimed, sync_all = JobBook.claimed, tree.sync_all
+    later: list[int] = []
+
+    def claimed_too_early(self: JobBook, *args: Any) -> Any:
+        done = claimed(self, *args)
+        sync_all(later)
+        later.clear()
+        return done
+
+    def in_a_claim(fds: Sequence[int]) -> None:
+        if any(frame.function == "_claim" for frame in inspect.stack(0)):
+            later.extend(os.dup(fd) for fd in fds)
+        else:
+            sync_all(fds)
+
+    tree.sync_all = in_a_claim  # type: ignore[attr-defined]
+    JobBook.claimed = claimed_too_early  # type: ignore[method-assign]
+
+
+def pairs_after_verdict() -> None:
+    """The verdict is committed, and its pairs in a commit of their own."""
+    finish, write = SessionBook.finish, sessions._write_pairs
+
+    def finish_without(
+        self: SessionBook, job: Job, view: SessionView, pairs: Sequence[Any], files: Sequence[Any], *more: Any
+    ) -> None:
+        sessions._write_pairs = lambda *_: None
+        finish(self, job, view, pairs, files, *more)
+        sessions._write_pairs = write
+        self.keep_pairs(job, view, pairs, files, more[-1])
+
+    SessionBook.finish = finish_without  # type: ignore[method-assign, assignment]
+
+
+def put_away_before_verdict() -> None:
+    """The files go to done/, and only then the verdict is written that says so."""
+    collect = Looking._collect
+
+    async def collect_late(self: Looking, job: Job, view: SessionView) -> None:
+        folder = self._house.folders[job.folder]
+        for file in self._house.ledger.jobs.files(job.id):
+            if file.location is not None:
+                words: dict[str, Any] = {"why": None, "signature": file.signature}
+                folder.put_away(file.location, origin=file.path, job_id=job.id, state=FileState.LEARNED, **words)
+        await collect(self, job, view)
+
+    Looking._collect = collect_late  # type: ignore[method-assign]
+
+
+DEFECTS: dict[str, Callable[[], None]] = {
+    defect.__name__: defect
+    for defect in (
+        request_before_intent,
+        no_lookup,
+        claimed_before_synced,
+        pairs_after_verdict,
+        put_away_before_verdict,
+    )
+}

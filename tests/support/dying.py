@@ -1,0 +1,204 @@
+"""Lives that end at a seam: a daemon dies there in a process of its own, and another goes on with what it left.
+
+1. Death is `os._exit`: nothing is undone, closed or rolled back. The server outlives it: its memory is on the disk.
+2. The clock goes on from the moment of death. Chance, ids and the order of tasks are drawn from seeds, so that a seam's
+   number names the same seam in every run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import trio
+import trio.testing
+
+from finetuned.daemon.asking import Request, leave_request, requests_folder
+from finetuned.sandbox import Faults
+from support import seams
+from support.place import Network, Place
+from support.still import StillWorld
+
+WISH = "wish"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What is dropped, what goes wrong on the server, what a person asks meanwhile, and what must come of it.
+
+    `wish` is asked once, of the job (or null, and the path) that the query `when` finds. Of each job the server makes
+    `sessions` in all, and has `kept` of them in the end.
+    """
+
+    files: Mapping[str, bytes]
+    becomes: Mapping[str, str]
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+    wish: str = ""
+    when: str = ""
+    sessions: int = 1
+    kept: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seam:
+    """One seam of a life."""
+
+    number: int
+    kind: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"seam {self.number} ({self.kind} {self.what})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    """How a life ended: the seams that it met (of a death the last one), and the last moment of its clock."""
+
+    met: tuple[Seam, ...]
+    died: bool
+    at: float
+
+    @classmethod
+    def of(cls, said: dict[str, Any]) -> Life:
+        """Read what came out of another process."""
+        return cls(met=tuple(Seam(**seam) for seam in said["met"]), died=said["died"], at=said["at"])
+
+
+class Mortal:
+    """Meets seams, and dies at the one of number `die_at`."""
+
+    def __init__(self, die_at: int, die: Callable[[Seam], None]) -> None:
+        self.met: list[Seam] = []
+        self._die_at = die_at
+        self._die = die
+
+    @contextmanager
+    def at(self, kind: str, what: str) -> Iterator[None]:
+        """A seam."""
+        self.met.append(Seam(number=len(self.met) + 1, kind=kind, what=what))
+        if len(self.met) == self._die_at:
+            self._die(self.met[-1])
+        yield
+
+
+class Border(Network):
+    """The way to the server, a seam on each side of it; `created` is the list of all sessions there ever were."""
+
+    def __init__(self, app: Any, world: StillWorld, watcher: seams.Watcher, created: Path) -> None:
+        super().__init__(app, world)
+        self._app = app
+        self._watcher = watcher
+        self._created = created
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        what = f"{request.method} {request.url.path}"
+        with self._watcher.at("request", what):
+            pass
+        with seams.others():
+            response = await super().handle_async_request(request)
+            if (request.method, request.url.path, response.status_code) == ("POST", "/api/v1/sessions", 200):
+                with self._created.open("a") as created:
+                    created.write(next(self._app.state.store.newest_first()).message + "\n")
+        with self._watcher.at("answer", what):
+            pass
+        return response
+
+
+def live(
+    place: Place, scenario: Scenario, *, begin: float = 0.0, die_at: int = 0, hand_over: Callable[[Any], None]
+) -> Life:
+    """Run a daemon in this place until nothing is left to do, or until it dies. For a process of its own."""
+
+    def die(seam: Seam) -> None:
+        hand_over(asdict(Life(met=(seam,), died=True, at=place.world.steady())))
+
+    mortal = Mortal(die_at, die)
+    place.network = Border(place.app, place.world, mortal, place.root / "created")
+    ended_at = 0.0
+
+    async def whole_life() -> None:
+        nonlocal ended_at
+        if scenario.wish:
+            await place.run(until_idle=False, script=lambda: _person(place, scenario))
+        await place.run()
+        ended_at = place.world.steady()
+
+    trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]
+    trio._core._run._r.seed(0)  # type: ignore[attr-defined]
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    clock.jump(begin)
+    seams.watch(mortal)
+    anyio.run(whole_life, backend="trio", backend_options={"clock": clock})
+    return Life(met=tuple(mortal.met), died=False, at=ended_at)
+
+
+async def _person(place: Place, scenario: Scenario) -> None:
+    """Ask what is wished, unless it was asked before a death, and wait for the answer."""
+    with seams.others():
+        lies = os.path.join(requests_folder(place.ledger_path), f"1-{WISH}.json")
+
+        def answered() -> bool:
+            with place.reader() as reader:
+                return reader.answer(WISH) is not None
+
+        async def until(condition: Callable[[], Any]) -> None:
+            while not condition():
+                await place.pass_time(0.5)
+
+        if not answered() and not os.path.exists(lies):
+            await until(lambda: rows(place, scenario.when))
+            words = dict(zip(("job", "path"), rows(place, scenario.when)[0], strict=False))
+            leave_request(place.ledger_path, Request(id=WISH, verb=scenario.wish, **words), "1")
+        assert place.daemon is not None
+        place.daemon.look_again()
+        await until(answered)
+
+
+def rows(place: Place, query: str) -> list[Any]:
+    """What the ledger answers."""
+    with place.reader() as reader:
+        return [tuple(row) for row in reader.connection.execute(query)]
+
+
+def a_place(root: Path, scenario: Scenario, seed: int) -> Place:
+    """Where a scenario plays."""
+    linger = {"linger": "0s"} if scenario.wish else {}
+    rules = [{**linger, **scenario.rules}]
+    settle = {"lost_answer_settle": "5s"}
+    return Place(root, faults=Faults.parse(scenario.faults), luck=seed, folder=rules, submit=settle)
+
+
+def forked(work: Callable[[Callable[[Any], None]], Any]) -> Any:
+    """What `work` gives, or hands over before it dies, in a process of its own. AssertionError if it fails."""
+    source, drain = os.pipe()
+    child = os.fork()
+    if child == 0:  # nothing of the parent's is ended, flushed or counted here
+        os.close(source)
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of a short life
+
+        def hand_over(value: Any) -> None:
+            os.write(drain, json.dumps(value).encode())
+            os._exit(0)
+
+        try:
+            hand_over(work(hand_over))
+        except BaseException:  # noqa: BLE001 - whatever it was, the parent tells
+            os.write(drain, traceback.format_exc()[-20_000:].encode())
+        os._exit(1)
+    os.close(drain)
+    with open(source, "rb") as answer:
+        said = answer.read()
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
+        raise AssertionError(said.decode())
+    return json.loads(said)

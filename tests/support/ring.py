@@ -1,0 +1,105 @@
+"""The ring: one life of a scenario for every seam there is, each with its death, two at a time."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from support.afterlife import Picture, at_death, at_the_end, picture
+from support.dying import Life, Scenario, a_place, forked, live
+
+AT_ONCE = 2
+Defect = Callable[[], None]
+#: deeds that leave nothing else behind when the process dies, but not the machine: to die before one is to die after it
+SYNCS = frozenset({"fsync", "syncfs", "sync"})
+
+
+def deaths_of(life: Life) -> list[int]:
+    """The numbers of the seams at which there is a death of its own to die."""
+    return [seam.number for seam in life.met if seam.number == 1 or life.met[seam.number - 2].kind not in SYNCS]
+
+
+def whole_life(root: Path, scenario: Scenario, defect: Defect | None = None) -> tuple[Life, Picture]:
+    """A life without a death, and what it led to. `defect` breaks the product in that process."""
+
+    def work(hand_over: Callable[[Any], None]) -> Any:
+        life = _life(root, scenario, hand_over, defect=defect)
+        return asdict(life)
+
+    life = Life.of(forked(work))
+    return life, picture(a_place(root, scenario, seed=0), scenario)
+
+
+def _life(root: Path, scenario: Scenario, hand_over: Callable[[Any], None], **words: Any) -> Life:
+    """The first life in a place: what is to be dropped is dropped, then the daemon begins."""
+    defect = words.pop("defect")
+    place = a_place(root, scenario, seed=0)
+    for name, content in scenario.files.items():
+        place.drop(name, content)
+    (root / "created").touch()
+    if defect:
+        defect()
+    return live(place, scenario, hand_over=hand_over, **words)
+
+
+def die_and_go_on(root: Path, scenario: Scenario, number: int, whole: Picture, defect: Defect | None) -> list[str]:
+    """Die at the seam of this number, and let another daemon go on; what is wrong then."""
+    death = Life.of(forked(partial(_dies, root, scenario, number, defect)))
+    try:
+        wrong = at_death(a_place(root, scenario, seed=0), scenario)
+        if not wrong:
+            wrong = forked(partial(_goes_on, root, scenario, death, whole, defect))
+    except AssertionError as error:
+        wrong = [str(error)]
+    shutil.rmtree(root)
+    return [f"{death.met[-1]}: {what}".replace(f"{root}/", "") for what in wrong]
+
+
+def _dies(
+    root: Path, scenario: Scenario, number: int, defect: Defect | None, hand_over: Callable[[Any], None]
+) -> dict[str, Any]:
+    return asdict(_life(root, scenario, hand_over, die_at=number, defect=defect))
+
+
+def _goes_on(
+    root: Path,
+    scenario: Scenario,
+    death: Life,
+    whole: Picture,
+    defect: Defect | None,
+    hand_over: Callable[[Any], None],
+) -> list[str]:
+    place = a_place(root, scenario, seed=death.met[-1].number)
+    if defect:
+        defect()
+    live(place, scenario, begin=death.at, hand_over=hand_over)
+    return at_the_end(place, scenario, whole)
+
+
+def every_death(
+    root: Path, scenario: Scenario, numbers: Iterable[int], whole: Picture, defect: Defect | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """Of each death its seam's number and what was wrong, in the order of the numbers."""
+    pool = ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("fork"), initializer=_unwatched)
+    with pool:
+        try:
+            deaths = [(n, pool.submit(die_and_go_on, root / str(n), scenario, n, whole, defect)) for n in numbers]
+            for number, death in deaths:
+                yield number, death.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _unwatched() -> None:
+    """What these processes run is run to die: nothing of it is counted for coverage, and little is copied in a fork."""
+    sys.settrace(None)
+    gc.collect()
+    gc.freeze()
