@@ -15,6 +15,7 @@ import burst
 import dispatch
 import idle
 import intake
+import soak
 import upload
 from workshop import HEADER, Options, say
 
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "intake": intake.measure,
     "burst": burst.measure,
     "answers": answers.measure,
+    "soak": soak.measure,
 }
 
 
@@ -35,11 +37,18 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10, help="how often what is short is measured")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long `idle` watches an idle daemon")
     parser.add_argument("--files", type=int, default=10_000, help="how many files `idle`, `intake`, `answers` use")
+    parser.add_argument("--kills", type=int, default=1000, help="how many daemons `soak` kills")
     parser.add_argument("--directory", help="where the files are made (default: the temporary directory)")
     chosen = parser.parse_args()
     if unknown := set(chosen.name) - set(BENCHMARKS):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
-    options = Options(runs=chosen.runs, seconds=chosen.seconds, files=chosen.files, directory=chosen.directory)
+    options = Options(
+        runs=chosen.runs,
+        seconds=chosen.seconds,
+        files=chosen.files,
+        kills=chosen.kills,
+        directory=chosen.directory,
+    )
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background job starts deaf to it
         signal.signal(number, signal.default_int_handler)
     try:

@@ -34,6 +34,7 @@ class Options:
     runs: int = 10
     seconds: float = 60.0
     files: int = 10_000
+    kills: int = 1000
     directory: str | None = None
 
 

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import random
-import threading
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from support.process import Home, wait_for
+from support.soaking import soak
 
-AHome = Callable[..., Home]
+KILLS = 25
+#: by seed, what goes wrong on the server besides
+FAULTS = (
+    (),
+    ("runner-error:3",),
+    (),
+    ("qa-fails-one:3",),
+    ("state-error:2",),
+    ("runner-error:2", "qa-fails-one:2"),
+    (),
+    ("qa-fails:1", "state-error:1"),
+)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_killed_at_any_moment_everything_is_learned_once(a_home: AHome, seed: int) -> None:
-    """Five kills in a run; then the audit is clean, each content is learned once, each job has one live session."""
-    chance = random.Random(seed)
-    home = a_home(folder="max_files = 3")
-    names = [f"{n}.txt" for n in range(12)]
-    for name in names:
-        (home.notes / name).write_text(f"The stone number {name} is grey.")
-    for _ in range(5):
-        home.start()
-        threading.Event().wait(0.2 + chance.random() * 1.2)
-        home.kill()
-        if home.has_ledger():
-            home.audit()
-    home.start("--until-idle")
-    assert home.wait() == 0, f"seed {seed}: {home.log.read_text()[-2000:]}"
-    assert home.states() == dict.fromkeys(names, "learned"), f"seed {seed}"
-    home.audit()
-    learned = sorted(p.name for p in home.notes.glob("done/*/*.txt"))
-    assert learned == sorted(names), f"seed {seed}"
-    markers = [s for job in home.jobs() for s in home.sessions(job["id"])]
-    assert len([s for s in markers if s["state"] == "trained"]) == len(home.jobs())
-    assert wait_for(lambda: home.sessions_on_server() == len(home.jobs()), "one session for each job")
+@pytest.mark.parametrize("seed", range(len(FAULTS)))
+def test_killed_at_any_moment_everything_is_learned_once(tmp_path: Path, seed: int) -> None:
+    """Daemon and server die and come back; each file is learned once or has its reason, each job has one session."""
+    try:
+        tally = soak(tmp_path, seed=seed, kills=KILLS, faults=FAULTS[seed])
+    except AssertionError as error:
+        error.add_note(f"again: python -m pytest tests/crash/test_kill.py -k '[{seed}]'")
+        raise
+    assert tally.kills == KILLS
+    assert tally.files >= 15
+    assert tally.sessions == tally.jobs >= tally.files / 3, "a job has three files at most"
+    print(tally)
