@@ -127,13 +127,15 @@ _REMEDIES: Final[Mapping[wire.Refusal, str]] = {
     wire.Refusal.TOO_MANY: "let fewer jobs run at a time (helix.max_in_flight), or delete sessions that wait for ever",
     wire.Refusal.CUT: "the form arrived in part and created nothing; what lies between us and the server?",
     wire.Refusal.FORM: "the server wants another form; check helix.dialect",
+    wire.Refusal.TOO_MUCH: "make smaller jobs (folder.max_chunks): the server's plan allows no more at a time",
+    wire.Refusal.NO_ENTITY: "the server wants an upload to learn from; check helix.dialect",
 }
 
 
 def _known(kind: wire.Refusal, what: str) -> Refused:
     if kind is wire.Refusal.NOT_FOUND:
         return NotFound(what, remedy="it is gone, or the key belongs to somebody else")
-    return KnownRefusal(what, kind=kind, remedy=_REMEDIES[kind])
+    return KnownRefusal(what, kind=kind, remedy=_REMEDIES[kind], quota=wire.quota(what))
 
 
 def _below_500(answer: Answer, what: str, *, optional: bool) -> ServerError:

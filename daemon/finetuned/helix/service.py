@@ -13,7 +13,7 @@ from collections.abc import Callable, Container
 from typing import Protocol
 
 from finetuned.errors import Refused
-from finetuned.model import Pair, Part, SessionView, Summary, Value
+from finetuned.model import Pair, Part, Quota, SessionView, Summary, Value
 from finetuned.wire import Refusal
 
 
@@ -25,11 +25,12 @@ class Order(Value, frozen=True):
 
 
 class KnownRefusal(Refused):
-    """The server said no in words that we know; `kind` is what they mean."""
+    """The server said no in words that we know; `kind` is what they mean, `quota` the numbers they tell."""
 
-    def __init__(self, what: str, *, kind: Refusal, remedy: str = "") -> None:
+    def __init__(self, what: str, *, kind: Refusal, remedy: str = "", quota: Quota | None = None) -> None:
         super().__init__(what, remedy=remedy)
         self.kind = kind
+        self.quota = quota
 
 
 class Service(Protocol):
