@@ -13,8 +13,8 @@ import httpx
 
 from finetuned.daemon import Daemon, House, Outcome
 from finetuned.folders import DropFolder
+from finetuned.helix.auto import service_in
 from finetuned.helix.client import Key
-from finetuned.helix.form import FormService
 from finetuned.ledger import Ledger, Reader, audit
 from finetuned.sandbox import DEFAULT_KEY, CutError, Faults, Pace, create_app
 from finetuned.settings import Settings, parse
@@ -128,12 +128,14 @@ class Place:
         ledger = Ledger.open(self.ledger_path)
         try:
             async with httpx.AsyncClient(transport=self.network) as http:
-                service = FormService(
+                service = service_in(
+                    self.settings.helix.dialect,
                     http,
                     url=URL,
                     key=Key("", lambda: self.key),
                     open_part=lambda p: folders[p.folder].open_text(p.location, p.content, p.encoding),
                     offload=self.world.offload,
+                    remembered=ledger.house.dialect(URL),
                 )
                 yield House(
                     settings=self.settings,
