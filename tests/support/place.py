@@ -85,6 +85,7 @@ class Place:
         faults: Faults | None = None,
         pace: Pace | None = None,
         seed: str | None = None,
+        speaks: str = "form",
         **tables: Any,
     ) -> None:
         self.root = root
@@ -97,6 +98,7 @@ class Place:
             clock=lambda: BEGIN + self.world.steady(),
             faults=faults,
             seed=seed,
+            dialect=speaks,
         )
         self.network = Network(self.app, self.world)
         folders = tables.pop("folder", [{}])

@@ -378,9 +378,11 @@ async def test_a_plan_that_allows_less_tells_its_numbers(ill: Any, fault: str, s
 
 @pytest.mark.parametrize(("dialect", "server", "outcome"), [("form", "learn", ReplyLost), ("learn", "form", NotHelix)])
 async def test_the_wrong_dialect_begins_nothing(tmp_path: Any, dialect: str, server: str, outcome: type[ServerError]):
-    """The frontend answers: the words ask for the dialect, and the server has nothing."""
+    """A probe finds it out; should a send come first, the frontend answers it, and the server has nothing."""
     bench = Bench(dialect, server, tmp_path)
-    await bench.helix.probe()
+    with pytest.raises(NotHelix, match=f"speaks the {server} dialect, but not the {dialect} dialect") as caught:
+        await bench.helix.probe()
+    assert "helix.dialect" in caught.value.remedy
     with pytest.raises(outcome, match="is the dialect right") as caught:
         await bench.learns()
     assert "helix.dialect" in caught.value.remedy

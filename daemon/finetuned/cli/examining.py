@@ -149,10 +149,6 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
         words = f"{url} did not answer within {SERVER_WITHIN:.0f} seconds"
         yield _problem("server", words, "look whether it is overloaded, and [helix] url right")
     else:
-        if spoken and dialect not in spoken:
-            words = f"{url} does not speak the {dialect} dialect, as [helix] dialect says, but {' and '.join(spoken)}"
-            yield _problem("server", words, 'set [helix] dialect = "auto"')
-            return
         others = "".join(f"; it speaks {other}, too" for other in spoken if other != dialect)
         yield _ok("server", f"{url} answers and takes the key (dialect {dialect}{others})")
 

@@ -19,8 +19,8 @@ import httpx
 from finetuned.errors import ReplyLost, ServerError
 from finetuned.helix.body import Offload, OpenPart
 from finetuned.helix.client import Key
-from finetuned.helix.form import FormService
-from finetuned.helix.learn import LearnService
+from finetuned.helix.form import FORM, FormService
+from finetuned.helix.learn import LEARN, LearnService
 from finetuned.helix.service import Order, Service
 from finetuned.helix.sessions import Sessions
 from finetuned.model import SessionView
@@ -43,7 +43,7 @@ def service_in(
     doors: dict[str, Any] = {"url": url, "key": key, "open_part": open_part, "offload": offload}
     if dialect == AUTO:
         return AutoService(http, remembered=remembered, **doors)
-    return LearnService(http, **doors) if dialect == LearnService.dialect else FormService(http, **doors)
+    return LearnService(http, **doors) if dialect == LEARN else FormService(http, **doors)
 
 
 class AutoService(Sessions):
@@ -62,7 +62,7 @@ class AutoService(Sessions):
         super().__init__(http, url=url, key=key, open_part=open_part, offload=offload)
         self._form = FormService(http, url=url, key=key, open_part=open_part, offload=offload)
         self._learn = LearnService(http, url=url, key=key, open_part=open_part, offload=offload)
-        self._speaks_learn = remembered == LearnService.dialect
+        self._speaks_learn = remembered == LEARN
         self._asked = False
 
     @property
@@ -72,7 +72,7 @@ class AutoService(Sessions):
 
     async def probe(self) -> None:
         """Return if a Helix answers here and takes our key; it is known then which dialect it speaks."""
-        await super().probe()
+        await self.list(offset=0, limit=1)
         await self._find_out()
 
     async def upload(self, order: Order, *, told: Callable[[int], None]) -> Order:
@@ -106,7 +106,7 @@ class AutoService(Sessions):
     async def _find_out(self) -> None:
         spoken = await self.spoken()
         if spoken:
-            self._speaks_learn = FormService.dialect not in spoken
+            self._speaks_learn = FORM not in spoken
         self._asked = True
 
     async def _heeded(self, asked: Awaitable[T]) -> T:

@@ -18,11 +18,16 @@ from finetuned.helix.service import Order
 from finetuned.helix.sessions import Sessions
 from finetuned.model import SessionView
 
+FORM: Final = "form"
+
 
 class FormService(Sessions):
     """A Helix that speaks the form dialect; see `Service` for what each method promises."""
 
-    dialect: Final = "form"
+    @property
+    def dialect(self) -> str:
+        """Always this one."""
+        return FORM
 
     async def upload(self, order: Order, *, told: Callable[[int], None]) -> Order:
         """The order as it is: its files go with the request that starts their fine-tune."""

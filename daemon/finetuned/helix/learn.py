@@ -24,11 +24,16 @@ from finetuned.helix.service import Order
 from finetuned.helix.sessions import Sessions
 from finetuned.model import SessionView
 
+LEARN: Final = "learn"
+
 
 class LearnService(Sessions):
     """A Helix that speaks the learn dialect; see `Service` for what each method promises."""
 
-    dialect: Final = "learn"
+    @property
+    def dialect(self) -> str:
+        """Always this one."""
+        return LEARN
 
     async def upload(self, order: Order, *, told: Callable[[int], None]) -> Order:
         """Bring the order's files to the server, and name what they became there."""

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Mapping
 from functools import partial
 from typing import Final
@@ -32,7 +33,7 @@ _LEARN: Final = frozenset({"learn"})
 _MODES: Final = frozenset({"finetune", "inference"})
 
 
-class Sessions:
+class Sessions(ABC):
     """The sessions of one server; see `Service` for what each method promises."""
 
     def __init__(self, http: httpx.AsyncClient, *, url: str, key: Key, open_part: OpenPart, offload: Offload) -> None:
@@ -40,9 +41,20 @@ class Sessions:
         self._open_part = open_part
         self._offload = offload
 
+    @property
+    @abstractmethod
+    def dialect(self) -> str:
+        """The dialect that is spoken."""
+
     async def probe(self) -> None:
-        """Return if the list of sessions has its shape; the key is needed for it."""
+        """Return if the list of sessions has its shape (the key is needed for it), and our dialect is understood."""
         await self.list(offset=0, limit=1)
+        spoken = await self.spoken()
+        if spoken and self.dialect not in spoken:
+            raise NotHelix(
+                f"the server speaks the {' and '.join(spoken)} dialect, but not the {self.dialect} dialect",
+                remedy='set helix.dialect = "auto"',
+            )
 
     async def spoken(self) -> frozenset[str]:
         """The dialects that the server speaks; none if its answer tells nothing. Starts no fine-tune."""
