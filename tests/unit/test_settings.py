@@ -172,6 +172,12 @@ after = "keep"
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("dialect", ["auto", "form", "learn"])
+def test_every_dialect_may_be_named(dialect: str):
+    """Which of them the server understands shows when it is asked."""
+    assert parsed(f'[helix]\ndialect = "{dialect}"\n{FOLDER}').helix.dialect == dialect
+
+
 def test_defaults_of_what_is_not_there_yet_are_taken():
     """A key that is not available yet may be named, as long as it says nothing new."""
     text = '[metrics]\nlisten = ""\n[retention]\ndone = ""\nfailed = ""\nevents = ""\n'
