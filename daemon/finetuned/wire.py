@@ -62,6 +62,7 @@ REFUSALS: Final[tuple[tuple[re.Pattern[str], Refusal], ...]] = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
         (r"not found$", Refusal.NOT_FOUND),
+        (r"you must own the data entity$", Refusal.NOT_FOUND),
         (r"no files found$", Refusal.NO_PAIRS),
         (r"file is not a jsonl file$", Refusal.NO_PAIRS),
         (r".*session is currently active", Refusal.ACTIVE),

@@ -137,6 +137,42 @@ async def test_a_session_is_found_by_its_upload_alone(a_place: APlace) -> None:
     assert (place.jobs()[0]["attempt"], place.sessions_on_server()) == (1, 1)
 
 
+class Died(BaseException):
+    """The daemon's end, wherever it was."""
+
+
+@pytest.mark.parametrize(
+    ("path", "acted", "uploads"),
+    [(UPLOAD, False, 1), (UPLOAD, True, 2), (LEARN, False, 1), (LEARN, True, 1)],
+    ids=["before-the-upload", "after-the-upload", "before-the-learn-call", "after-the-learn-call"],
+)
+async def test_death_between_the_two_steps(a_place: APlace, path: str, acted: bool, uploads: int) -> None:
+    """Wherever the daemon ended, the next one learns it once, and uploads it no more often than it must."""
+    place = a_place(speaks="learn")
+    place.drop("otter.txt")
+    deaths: list[httpx.Request] = []
+
+    def die(request: httpx.Request, response: httpx.Response | None = None) -> httpx.Response | None:
+        if (starts(request) or request.url.path == UPLOAD) and request.url.path == path and not deaths:
+            deaths.append(request)
+            raise Died
+        return response
+
+    if acted:
+        place.network.after = die
+    else:
+        place.network.before = die
+    with pytest.RaisesGroup(Died, flatten_subgroups=True, allow_unwrapped=True):
+        await place.run()
+    place.audit()
+    await place.run()
+    assert place.states() == {"otter.txt": "learned"}
+    (job,) = place.jobs()
+    assert (job["state"], job["attempt"], place.sessions_on_server()) == ("done", 1, 1)
+    sent = posts(place, UPLOAD) - (1 if path == UPLOAD and not acted else 0)
+    assert sent == uploads
+
+
 @pytest.mark.parametrize("error", [httpx.ReadTimeout, httpx.RemoteProtocolError])
 async def test_a_lost_answer_to_an_upload_costs_nothing(a_place: APlace, error: type[httpx.HTTPError]) -> None:
     """Nothing began: no doubt, no settle time, it is uploaded again as soon as the server is back."""
@@ -185,8 +221,9 @@ async def test_a_full_server_is_not_uploaded_to_again(a_place: APlace) -> None:
     assert posts(place, LEARN) > 4
 
 
-async def test_an_upload_that_the_server_lost_is_made_again(a_place: APlace) -> None:
-    """The server was full, then it was set up anew: what it does not know is uploaded once more, at once."""
+@pytest.mark.parametrize(("status", "words"), [(500, "not found\n"), (400, "you must own the data entity\n")])
+async def test_an_upload_that_the_server_lost_is_made_again(a_place: APlace, status: int, words: str) -> None:
+    """The server was full, then it or the key was another: what it does not know is uploaded once more, at once."""
     place = a_place(speaks="learn")
     place.drop("otter.txt")
     refused: list[httpx.Request] = []
@@ -194,7 +231,8 @@ async def test_an_upload_that_the_server_lost_is_made_again(a_place: APlace) -> 
     def refuse(request: httpx.Request) -> httpx.Response | None:
         if starts(request) and len(refused) < 2:
             refused.append(request)
-            return httpx.Response(500, text=FULL if len(refused) == 1 else "not found\n", request=request)
+            first = len(refused) == 1
+            return httpx.Response(500 if first else status, text=FULL if first else words, request=request)
         return None
 
     place.network.before = refuse

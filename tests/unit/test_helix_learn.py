@@ -89,7 +89,8 @@ OUTCOMES = [
     pytest.param(said(403, "no"), Refused, Refused, id="forbidden"),
     pytest.param(said(500, "unexpected EOF\n"), KnownRefusal, KnownRefusal, id="form-in-part"),
     pytest.param(said(500, "not found\n"), NotFound, NotFound, id="unknown-upload"),
-    pytest.param(said(400, "you must own the data entity\n"), Refused, Refused, id="somebody-elses"),
+    pytest.param(said(400, "you must own the data entity\n"), NotFound, NotFound, id="somebody-elses"),
+    pytest.param(said(400, "there is something about it\n"), Refused, Refused, id="unknown-400"),
 ]
 
 

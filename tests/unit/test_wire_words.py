@@ -198,6 +198,7 @@ def test_only_the_documents_prefix_is_taken_off(question: str, answer: str, expe
     [
         (500, "not found\n", Refusal.NOT_FOUND),
         (404, "Not Found", Refusal.NOT_FOUND),
+        (400, "you must own the data entity\n", Refusal.NOT_FOUND),
         (401, "error getting API key: not found\n", None),
         (404, "404 page not found\n", None),
         (500, "user not found", None),
