@@ -314,7 +314,7 @@ def test_a_cut_without_numbers_is_a_cut():
     """A server that only says that it cut the data still makes the job partial."""
     view = seen(turn(limited=True, lora_dir="l"), mode="inference", documents={"j.1-0001-a.txt": "d"})
     verdict = judge(view, pairs("d"), uploaded("j.1-0001-a.txt"))
-    assert (verdict.state, verdict.reason) == (JobState.PARTIAL, "a quota cut the data")
+    assert (verdict.state, verdict.reason) == (JobState.PARTIAL, "a quota cut the data; learned in part: 0001-a.txt")
 
 
 def test_recorded_strict_quota():
