@@ -111,13 +111,24 @@ async def test_an_answer_that_tells_nothing_changes_nothing(remembered: str):
     assert helix.dialect == remembered
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpx.ReadTimeout("")])
-async def test_a_probe_that_is_cut_is_no_answer(error: Exception):
-    """Who does not answer the question cannot be used yet."""
+async def test_an_outage_during_a_probe_is_one():
+    """Who cannot be asked cannot be used yet."""
     server = Server("learn")
-    server.instead["POST /sessions/learn"] = error
-    with pytest.raises((Unreachable, ReplyLost)):
+    server.instead["POST /sessions/learn"] = httpx.ConnectError("no")
+    with pytest.raises(Unreachable):
         await auto(server).probe()
+
+
+async def test_a_question_without_an_answer_is_asked_again():
+    """What lies in between may swallow it: that keeps nothing from being sent, and the next one asks again."""
+    server = Server("learn")
+    server.instead["POST /sessions/learn"] = httpx.ReadTimeout("")
+    helix = auto(server)
+    await helix.probe()
+    assert helix.dialect == "form"
+    del server.instead["POST /sessions/learn"]
+    assert await learned(helix) == "s-1"
+    assert helix.dialect == "learn"
 
 
 async def test_an_upgrade_is_noticed_at_the_next_send():

@@ -203,6 +203,8 @@ NO_MODE = said(500, "invalid session mode: none\n")
         ((said(500, "not found\n"),), {"form"}),
         ((said(500, "request Content-Type isn't multipart/form-data\n"),), {"form"}),
         ((said(502, "bad gateway"),), set()),
+        ((BROKEN,), set()),
+        ((NO_ENTITY, BROKEN), {"learn"}),
     ],
 )
 async def test_two_harmless_questions_tell_the_dialects(replies: tuple[httpx.Response, ...], spoken: set[str]):
@@ -213,11 +215,11 @@ async def test_two_harmless_questions_tell_the_dialects(replies: tuple[httpx.Res
     assert json.loads(server.bodies[0]) == {"data_entity_id": ""}
 
 
-@pytest.mark.parametrize("reply", [said(401, "no"), httpx.ConnectError("no"), BROKEN, said(503, "", retry_after="1")])
+@pytest.mark.parametrize("reply", [said(401, "no"), httpx.ConnectError("no"), said(503, "", retry_after="1")])
 @pytest.mark.parametrize("before", [(), (NO_ENTITY,)])
 async def test_who_does_not_answer_tells_no_dialect(reply: httpx.Response | Exception, before: tuple[httpx.Response]):
     """An outage between the questions is an outage, not a dialect."""
-    with pytest.raises((Unreachable, ReplyLost)):
+    with pytest.raises(Unreachable):
         await learn(Replies(*before, reply)).spoken()
 
 

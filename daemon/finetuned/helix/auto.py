@@ -4,7 +4,7 @@
 2. It is found out by each probe, which asks two questions at most (`Sessions.spoken`), and so at every start and after
    every outage: that is when servers are upgraded. In between it is found out again when a send is answered with
    something else than a session. The send itself stays doubtful: the next one is sent in the right dialect.
-3. An answer that tells nothing changes nothing: what was known stays, and it is the form where nothing was.
+3. An answer that tells nothing, or none, changes nothing: what was known stays, the form where nothing was known.
 4. An order belongs to the dialect that uploaded it. All else does not care: sessions are alike in both.
 """
 
@@ -107,7 +107,7 @@ class AutoService(Sessions):
         spoken = await self.spoken()
         if spoken:
             self._speaks_learn = FORM not in spoken
-        self._asked = True
+            self._asked = True
 
     async def _heeded(self, asked: Awaitable[T]) -> T:
         """What comes of a request; an answer that is none may mean that the server has learned another dialect."""

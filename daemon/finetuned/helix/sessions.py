@@ -66,10 +66,8 @@ class Sessions(ABC):
                 return _LEARN | _FORM if await self._takes_forms() else _LEARN
         except Refused:
             pass
-        except ReplyLost as error:
-            if not error.answered:
-                raise
-            return frozenset()  # an ill server, or an ill frontend behind one that has no such call
+        except ReplyLost:  # an ill server, or an ill frontend behind one that has no such call
+            return frozenset()
         return _FORM
 
     async def _takes_forms(self) -> bool:
@@ -78,11 +76,8 @@ class Sessions(ABC):
             await self._wire.ask("POST", "/sessions", body=form, optional=True)
         except KnownRefusal as error:
             return error.kind is wire.Refusal.FORM
-        except Refused:
+        except (Refused, ReplyLost):
             return False
-        except ReplyLost as error:
-            if not error.answered:
-                raise
         return False
 
     def _upload(self, fields: Mapping[str, str], order: Order, told: Callable[[int], None]) -> Callable[[], Body]:
