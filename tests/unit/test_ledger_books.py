@@ -381,39 +381,39 @@ class TestUploads:
     def test_an_upload_serves_the_next_try(self, life: Life):
         """The same files under the same names need not go there twice; the newest upload counts."""
         job = self.job(life)
-        assert life.ledger.sessions.upload_of(job) is None
-        life.ledger.sessions.uploaded(job, "e-1")
-        assert life.ledger.sessions.upload_of(job) == "e-1"
+        assert life.ledger.uploads.of_attempt(job) is None
+        life.ledger.uploads.made(job, "e-1")
+        assert life.ledger.uploads.of_attempt(job) == "e-1"
         job = self.again(life, job)
-        assert life.ledger.sessions.upload_of(job) == "e-1"
-        life.ledger.sessions.uploaded(job, "e-2")
+        assert life.ledger.uploads.of_attempt(job) == "e-1"
+        life.ledger.uploads.made(job, "e-2")
         job = self.again(life, job)
-        assert life.ledger.sessions.upload_of(job) == "e-2"
-        assert life.ledger.sessions.uploads(job.id) == {"e-1", "e-2"}
-        assert life.ledger.sessions.uploads("other") == frozenset()
+        assert life.ledger.uploads.of_attempt(job) == "e-2"
+        assert life.ledger.uploads.of_job(job.id) == {"e-1", "e-2"}
+        assert life.ledger.uploads.of_job("other") == frozenset()
         assert audit(life.ledger.files._store._db) == []
 
     @pytest.mark.parametrize("server", [{"url": "http://other.test"}, {"dialect": "learn"}])
     def test_another_server_knows_nothing_of_it(self, life: Life, server: dict[str, str]):
         """An upload is one server's, and one dialect's."""
         job = self.job(life)
-        life.ledger.sessions.uploaded(job, "e-1")
-        assert life.ledger.sessions.upload_of(self.again(life, job, **server)) is None
+        life.ledger.uploads.made(job, "e-1")
+        assert life.ledger.uploads.of_attempt(self.again(life, job, **server)) is None
 
     def test_changed_files_are_another_upload(self, life: Life):
         """Once the files are claimed anew, what was uploaded of them before is void."""
         job = self.job(life)
-        life.ledger.sessions.uploaded(job, "e-1")
-        assert life.ledger.sessions.upload_of(self.again(life, job, claim_again=True)) is None
+        life.ledger.uploads.made(job, "e-1")
+        assert life.ledger.uploads.of_attempt(self.again(life, job, claim_again=True)) is None
 
     def test_another_attempt_has_other_names(self, life: Life):
         """The names carry the attempt's marker, so a new attempt uploads anew; a search still knows the old one."""
         job = self.job(life)
-        life.ledger.sessions.uploaded(job, "e-1")
+        life.ledger.uploads.made(job, "e-1")
         life.ledger.sessions.adopt(
             job, view(life.packed(job), ident="ses-1", marker=job.marker), due_at=1.0, cause="found", now=life.now()
         )
         life.ledger.sessions.next_attempt(life.job(job.id), "gone", cause="gone", discard=False, now=life.now())
         job = life.begins(life.job(job.id))
-        assert life.ledger.sessions.upload_of(job) is None
-        assert life.ledger.sessions.uploads(job.id) == {"e-1"}
+        assert life.ledger.uploads.of_attempt(job) is None
+        assert life.ledger.uploads.of_job(job.id) == {"e-1"}

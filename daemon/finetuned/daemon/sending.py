@@ -92,14 +92,14 @@ class Sending:
         """
         house = self._house
         told = self._progress(job)
-        if before := await house.write(house.ledger.sessions.upload_of, job):
+        if before := await house.write(house.ledger.uploads.of_attempt, job):
             try:
                 return await house.service.submit(replace(order, entity_id=before), told=told)
             except NotFound:
                 pass
         order = await house.service.upload(order, told=told)
         if order.entity_id is not None:
-            await house.write(house.ledger.sessions.uploaded, job, order.entity_id)
+            await house.write(house.ledger.uploads.made, job, order.entity_id)
         return await house.service.submit(order, told=told)
 
     async def _surely_unsent(self, job: Job) -> bool:
@@ -234,7 +234,7 @@ class Sending:
         """The job's sessions on the server that the ledger does not know."""
         house = self._house
         known = await house.write(house.ledger.sessions.known_ids)
-        uploads = await house.write(house.ledger.sessions.uploads, job.id)
+        uploads = await house.write(house.ledger.uploads.of_job, job.id)
         return await house.service.find(job.id, since=job.created_at - SLACK, known=known, entities=uploads)
 
     async def _record_twins(self, job: Job, twins: Sequence[SessionView]) -> None:

@@ -99,28 +99,6 @@ class SessionBook:
                 **fresh,
             )
 
-    def uploaded(self, job: Job, entity_id: str) -> None:
-        """The attempt's files are on the server, under this id; nothing learns them yet."""
-        with self._store.transaction() as db:
-            row = _open_session(db, job.id)
-            update(db, "sessions", row["id"], row["version"], entity_id=entity_id)
-
-    def upload_of(self, job: Job) -> str | None:
-        """What the job's files became on its server in an earlier try of the same attempt, if that is known."""
-        query = (
-            "select o.entity_id from sessions o join sessions s using (job_id, marker, url, dialect) "
-            "where s.job_id = ? and s.state = 'intended' and o.entity_id is not null order by o.id desc limit 1"
-        )
-        with self._store.reading() as db:
-            row = db.execute(query, (job.id,)).fetchone()
-        return None if row is None else str(row["entity_id"])
-
-    def uploads(self, job_id: str) -> frozenset[str]:
-        """Every upload of the job's."""
-        with self._store.reading() as db:
-            rows = db.execute("select entity_id from sessions where job_id = ? and entity_id is not null", (job_id,))
-            return frozenset(row["entity_id"] for row in rows)
-
     def reply_lost(self, job: Job, reason: str, *, answered: bool, due_at: float, now: float) -> None:
         """The request may have taken effect: the job is doubtful. `answered`: a 5xx came back."""
         with self._store.transaction() as db:
