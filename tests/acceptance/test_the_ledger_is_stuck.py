@@ -13,12 +13,11 @@ import httpx
 import pytest
 import trio
 
-from acceptance.test_the_server_misbehaves import is_send
 from finetuned.daemon.breaker import LONGEST_WAIT, Breaker
 from finetuned.daemon.notify import Notifier
 from finetuned.errors import LedgerStuck
 from finetuned.ledger import store
-from support.place import Place
+from support.place import Place, is_send
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."

@@ -25,6 +25,11 @@ URL = "http://helix.test"
 Intercept = Callable[[httpx.Request], None]
 
 
+def is_send(request: httpx.Request) -> bool:
+    """Whether a request starts a fine-tune in the form dialect; the question about the other one does not."""
+    return (request.method, request.url.path) == ("POST", "/api/v1/sessions")
+
+
 class Copied(httpx.AsyncByteStream):
     """A request's body, copied while it passes."""
 
