@@ -260,10 +260,21 @@ class Interaction(Value, frozen=True):
     total_chunks: int = 0
 
 
+class Quota(Value, frozen=True):
+    """A plan's bound that was overstepped: `asked` chunks, or sessions at a time, where `limit` are allowed.
+
+    The limit is null where the server does not tell it; then it is `asked` at most.
+    """
+
+    asked: int
+    limit: int | None
+
+
 class SessionView(Value, frozen=True):
     """A session as the server showed it, null and missing fields filled in.
 
-    `documents` maps the base name of each uploaded file to the server's short id of its content.
+    `documents` maps the base name of each uploaded file to the server's short id of its content; `entity_id` is the
+    upload that it learns (learn dialect).
     """
 
     id: str
@@ -274,6 +285,7 @@ class SessionView(Value, frozen=True):
     documents: dict[str, str]
     interactions: tuple[Interaction, ...]
     pairs: tuple[Pair, ...] = ()
+    entity_id: str = ""
 
     @property
     def asked(self) -> Interaction | None:

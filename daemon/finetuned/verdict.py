@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from finetuned.lifecycle import FileState, JobState
-from finetuned.model import Chunk, File, Pair, SessionView, Value, shown
+from finetuned.model import Chunk, File, Pair, Quota, SessionView, Value, shown
+from finetuned.wire import quota
 
 
 class Standing(StrEnum):
@@ -55,6 +56,17 @@ def signs_of_life(view: SessionView) -> tuple[object, ...]:
         return (view.mode, view.lora_dir)
     chunks = sum(len(c) for c in tuning.chunks.values())
     return (view.mode, tuning.state, tuning.stage, tuning.progress, tuning.status, tuning.updated, chunks)
+
+
+def over_quota(view: SessionView) -> Quota | None:
+    """How many chunks the fine-tune makes, and how many the server's plan allows; null if no quota was overstepped."""
+    tuning = view.tuning
+    if tuning is None:
+        return None
+    if tuning.limited and tuning.limit:
+        return Quota(asked=tuning.total_chunks, limit=tuning.limit)
+    told = quota(tuning.error) or quota(tuning.status)
+    return told if told and told.limit is not None else None
 
 
 def complaint(view: SessionView) -> str:
@@ -154,8 +166,10 @@ def _cuts(view: SessionView, files: Sequence[File]) -> list[str]:
     if tuning is None:
         return []
     cuts = []
-    if tuning.limited:
-        cuts.append(f"a quota cut the data: {tuning.limit} of {tuning.total_chunks} chunks were used")
+    if cut := over_quota(view):
+        cuts.append(f"a quota cut the data: {cut.limit} of {cut.asked} chunks were used")
+    elif tuning.limited:
+        cuts.append("a quota cut the data")
     broken = [f for f in files if any(chunk.error for chunk in tuning.chunks.get(f.upload_name or "", ()))]
     if broken:
         cuts.append(f"chunks failed in: {_names(broken)}")

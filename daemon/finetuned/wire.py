@@ -10,6 +10,7 @@
    call; those that a server puts into the session itself are taken as well (`qa_pairs`, `conversations`).
 5. Refusals are recognised by how their text begins, or by words that are long enough to be nobody else's: an
    unknown text may have had any effect, and must not be taken for "nothing happened".
+6. A plan's quota is told in words, as a refusal or inside a session; `quota` reads the numbers out of them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
-from finetuned.model import Chunk, Interaction, Pair, SessionView, Summary, instant
+from finetuned.model import Chunk, Interaction, Pair, Quota, SessionView, Summary, instant
 
 #: an answer longer than this is not read
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -52,6 +53,8 @@ class Refusal(StrEnum):
     TOO_MANY = "too_many"
     CUT = "cut"
     FORM = "form"
+    TOO_MUCH = "too_much"
+    NO_ENTITY = "no_entity"
 
 
 #: (the text of the answer in lower case, stripped; what it means); the first that matches counts
@@ -59,6 +62,7 @@ REFUSALS: Final[tuple[tuple[re.Pattern[str], Refusal], ...]] = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
         (r"not found$", Refusal.NOT_FOUND),
+        (r"you must own the data entity$", Refusal.NOT_FOUND),
         (r"no files found$", Refusal.NO_PAIRS),
         (r"file is not a jsonl file$", Refusal.NO_PAIRS),
         (r".*session is currently active", Refusal.ACTIVE),
@@ -68,9 +72,19 @@ REFUSALS: Final[tuple[tuple[re.Pattern[str], Refusal], ...]] = tuple(
         (r"invalid session (mode|type):", Refusal.FORM),
         (r"request content-type isn't multipart/form-data$", Refusal.FORM),
         (r"inference sessions require a message$", Refusal.FORM),
-        (r"data entity id not be empty$", Refusal.FORM),
+        (r".*too much data to process", Refusal.TOO_MUCH),
+        (r"data entity id not be empty$", Refusal.NO_ENTITY),
         (r"invalid request body:", Refusal.FORM),
     )
+)
+#: how a quota's numbers are told: (the words, which quota they are of); the second number of the last one is left
+#: alone, for the server's public source puts the plan's chunks there, not its sessions
+_QUOTAS: Final = (
+    re.compile(
+        r"too much data to process.*resulted in (?P<asked>\d{1,9}) chunks while the limit is (?P<limit>\d{1,9})"
+    ),
+    re.compile(r"too much data to process.*\((?P<asked>\d{1,9})\), reducing to (?P<limit>\d{1,9}) text chunks"),
+    re.compile(r"maximum number of concurrent finetuning sessions \((?P<asked>\d{1,9})/\d+\)(?P<limit>)"),
 )
 #: the server refuses with 500 as a rule, with 400 on some newer calls
 _REFUSING: Final = frozenset({400, 404, 500})
@@ -84,23 +98,31 @@ def refusal(status: int, text: str) -> Refusal | None:
     return next((kind for pattern, kind in REFUSALS if pattern.match(said)), None)
 
 
+def quota(text: str) -> Quota | None:
+    """The numbers of a quota that the server's words complain of; null if they tell none."""
+    said = text.lower()
+    found = next((found for pattern in _QUOTAS if (found := pattern.search(said))), None)
+    if found is None:
+        return None
+    return Quota(asked=int(found["asked"]), limit=int(found["limit"]) if found["limit"] else None)
+
+
 def session(body: bytes) -> SessionView:
     """One session, as `GET /sessions/{id}` and most changes answer it; raises `NotThat`."""
     raw = _object(_decoded(body), "a session")
-    ident = raw.get("id")
-    if not isinstance(ident, str) or not safe_id(ident):
-        raise NotThat("a session has an id of letters, digits, - and _")
+    ident = _ident(raw, "a session")
     if "interactions" not in raw or not isinstance(raw["interactions"], list | None):
         raise NotThat("a session has a list of interactions")
     turns = [turn for turn in raw["interactions"] or () if isinstance(turn, dict)]
-    config = raw.get("config")
+    config = raw["config"] if isinstance(raw.get("config"), dict) else {}
     return SessionView(
         id=ident,
         name=_text(raw, "name"),
         mode=_text(raw, "mode"),
         type=_text(raw, "type"),
         lora_dir=_text(raw, "lora_dir"),
-        documents=_documents(config if isinstance(config, dict) else {}),
+        documents=_documents(config),
+        entity_id=_text(config, "uploaded_data_entity_id"),
         interactions=tuple(_interaction(turn) for turn in turns),
         pairs=tuple(pair for place in (raw, *turns) for key in _PAIR_KEYS for pair in _pairs(place.get(key))),
     )
@@ -123,6 +145,19 @@ def conversations(body: bytes) -> tuple[Pair, ...]:
     if not isinstance(raw, list | None):
         raise NotThat("pairs come as a list")
     return tuple(_pairs(raw))
+
+
+def entity(body: bytes) -> str:
+    """The id of an upload, by which it is learned; raises `NotThat`."""
+    return _ident(_object(_decoded(body), "an upload"), "an upload")
+
+
+def spoken_in(body: bytes) -> str:
+    """The id of the session in which a chat was answered, as a completion or as the session; raises `NotThat`."""
+    raw = _object(_decoded(body), "an answer")
+    if "choices" not in raw and "interactions" not in raw:
+        raise NotThat("an answer has choices, or it is a session")
+    return _ident(raw, "an answer")
 
 
 def owner(body: bytes) -> tuple[str, str]:
@@ -204,6 +239,13 @@ def _object(raw: Any, what: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise NotThat(f"{what} is a JSON object")
     return raw
+
+
+def _ident(raw: dict[str, Any], what: str) -> str:
+    ident = raw.get("id")
+    if not isinstance(ident, str) or not safe_id(ident):
+        raise NotThat(f"{what} has an id of letters, digits, - and _")
+    return ident
 
 
 def _text(raw: dict[str, Any], key: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from finetuned.daemon.asking import Request, leave_request, requests_folder
 from finetuned.model import path_b64, utf8_text
 from finetuned.sandbox import Faults
-from support.place import Place
+from support.place import Place, is_send
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."
@@ -91,7 +91,7 @@ async def test_a_doubtful_job_is_cancelled_once_it_is_known(a_place: APlace) -> 
     place = a_place(folder=[{"linger": "0s"}])
 
     def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
-        if request.method == "POST":
+        if is_send(request):
             raise httpx.ReadError("connection reset", request=request)
         return response
 
@@ -118,7 +118,7 @@ def _is_moment(request: httpx.Request, moment: str) -> bool:
             return request.method == "GET" and request.url.path.count("/") == 4
         case "collecting":
             return "conversations" in request.url.path
-    return request.method == "POST"
+    return is_send(request)
 
 
 @pytest.mark.parametrize("delete", [False, True])
@@ -146,7 +146,7 @@ async def test_a_wish_is_remembered_at_every_moment(a_place: APlace, moment: str
         return None
 
     def after(request: httpx.Request, response: httpx.Response) -> httpx.Response:
-        if request.method == "POST" and moment == "doubtful":
+        if is_send(request) and moment == "doubtful":
             raise httpx.ReadError("connection reset", request=request)
         return response
 

@@ -13,7 +13,7 @@ import pytest
 from acceptance.test_people_ask import ask, named, state
 from finetuned.sandbox import Faults
 from support.cli import call
-from support.place import Place
+from support.place import Place, is_send
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."
@@ -50,7 +50,7 @@ def at_stage(place: Place, stage: str, deed: Callable[[Path], object]) -> None:
                 deed(path)
 
     def before(request: httpx.Request) -> None:
-        send = request.method == "POST"
+        send = is_send(request)
         look = request.method == "GET" and request.url.path.count("/") == 4
         if stage == "queued" and not done:
             do()

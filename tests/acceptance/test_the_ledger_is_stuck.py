@@ -17,7 +17,7 @@ from finetuned.daemon.breaker import LONGEST_WAIT, Breaker
 from finetuned.daemon.notify import Notifier
 from finetuned.errors import LedgerStuck
 from finetuned.ledger import store
-from support.place import Place
+from support.place import Place, is_send
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."
@@ -222,7 +222,7 @@ async def test_a_run_until_idle_gives_up(a_place: APlace, locks: Callable[[Place
     place = a_place(folder=[{"linger": "0s"}])
     place.drop("a.txt", GREY)
     lock = locks(place)
-    place.network.after = lambda request, response: (request.method == "POST" and lock.take()) or response
+    place.network.after = lambda request, response: (is_send(request) and lock.take()) or response
     with anyio.fail_after(200), pytest.RaisesGroup(pytest.RaisesExc(LedgerStuck, match="locked")) as caught:
         await place.run()
     assert "end the program that writes to it" in caught.value.exceptions[0].remedy
@@ -255,13 +255,13 @@ async def test_progress_that_cannot_be_written_does_not_cut_an_upload(
     answers: list[int] = []
 
     def slow(request: httpx.Request) -> None:
-        if request.method == "POST":
+        if is_send(request):
             assert isinstance(request.stream, httpx.AsyncByteStream)
             request.stream = Slow(request.stream)
             lock.take()
 
     def arrived(request: httpx.Request, response: httpx.Response) -> httpx.Response:
-        if request.method == "POST":
+        if is_send(request):
             answers.append(response.status_code)
             lock.let_go()
         return response

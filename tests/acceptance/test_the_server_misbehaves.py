@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from finetuned.daemon.asking import Request, leave_request
+from finetuned.daemon.sending import Sending
 from finetuned.sandbox import Faults, Pace
 from support.place import Place
 
@@ -402,3 +403,23 @@ async def test_two_sessions_of_one_job_leave_one(a_place: APlace) -> None:
         job = reader.job(place.jobs()[0]["id"])
     assert job is not None
     assert sorted(session["state"] for session in job["sessions"]) == ["trained", "twin"]
+
+
+async def test_a_doubt_of_an_earlier_daemon_is_waited_out_once(a_place: APlace) -> None:
+    """A new daemon that finds an old doubt waits the settle time from its own start, and no longer than plans wait."""
+    place = a_place(folder=[{"linger": "0s"}])
+    place.network.before = lambda request: (
+        httpx.Response(502, text="bad gateway", request=request) if is_send(request) else None
+    )
+
+    async def script() -> None:
+        place.drop("a.txt")
+        await place.until(lambda: bool(place.jobs()) and place.jobs()[0]["state"] == "doubtful")
+
+    await place.run(until_idle=False, script=script)
+    await place.pass_time(3600)
+    async with place.house() as house:
+        await Sending(house).search(place.jobs()[0]["id"])
+        (job,) = house.ledger.jobs.open()
+        assert job.due_at is not None
+        assert 119.9 < job.due_at - place.world.now() <= 120

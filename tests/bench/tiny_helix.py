@@ -36,8 +36,8 @@ class Request:
 
     @property
     def is_job(self) -> bool:
-        """Whether a fine-tune was sent."""
-        return self.method == "POST"
+        """Whether a fine-tune was sent; the question about the other dialect is none."""
+        return (self.method, self.path) == ("POST", "/api/v1/sessions")
 
     @property
     def is_pairs(self) -> bool:

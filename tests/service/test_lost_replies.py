@@ -254,7 +254,7 @@ async def test_a_session_that_is_listed_late_is_removed(tmp_path: Path) -> None:
         (tmp_path / "notes" / "a.txt").write_text(GREY)
         await wired.until(lambda: wired.told("select 1 from events where became = 'removed'") == 1)
         assert (wired.sessions_on_server(), wired.state(), wired.jobs()[0]["attempt"]) == (1, "running", 1)
-    assert sum(request.startswith("POST") for request in proxy.requests) == 2
+    assert sum(re.fullmatch(Moment.SUBMIT, request) is not None for request in proxy.requests) == 2
     assert wired.told("select 1 from sessions where state = 'twin'") == 1
 
 

@@ -13,8 +13,8 @@ import httpx
 
 from finetuned.daemon import Daemon, House, Outcome
 from finetuned.folders import DropFolder
+from finetuned.helix.auto import service_in
 from finetuned.helix.client import Key
-from finetuned.helix.form import FormService
 from finetuned.ledger import Ledger, Reader, audit
 from finetuned.sandbox import DEFAULT_KEY, CutError, Faults, Pace, create_app
 from finetuned.settings import Settings, parse
@@ -23,6 +23,11 @@ from support.still import BEGIN, StillWorld
 
 URL = "http://helix.test"
 Intercept = Callable[[httpx.Request], None]
+
+
+def is_send(request: httpx.Request) -> bool:
+    """Whether a request starts a fine-tune in the form dialect; the question about the other one does not."""
+    return (request.method, request.url.path) == ("POST", "/api/v1/sessions")
 
 
 class Copied(httpx.AsyncByteStream):
@@ -86,6 +91,7 @@ class Place:
         pace: Pace | None = None,
         seed: str | None = None,
         luck: int = 0,
+        speaks: str = "form",
         **tables: Any,
     ) -> None:
         self.root = root
@@ -98,6 +104,7 @@ class Place:
             clock=lambda: BEGIN + self.world.steady(),
             faults=faults,
             seed=seed,
+            dialect=speaks,
         )
         self.network = Network(self.app, self.world)
         folders = tables.pop("folder", [{}])
@@ -129,12 +136,14 @@ class Place:
         ledger = Ledger.open(self.ledger_path)
         try:
             async with httpx.AsyncClient(transport=self.network) as http:
-                service = FormService(
+                service = service_in(
+                    self.settings.helix.dialect,
                     http,
                     url=URL,
                     key=Key("", lambda: self.key),
                     open_part=lambda p: folders[p.folder].open_text(p.location, p.content, p.encoding),
                     offload=self.world.offload,
+                    remembered=ledger.house.dialect(URL),
                 )
                 yield House(
                     settings=self.settings,

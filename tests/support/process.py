@@ -45,8 +45,16 @@ def wait_for(condition: Callable[[], Any], what: str, within: float = PATIENCE) 
 class Sandbox:
     """The stand-in server as a process."""
 
-    def __init__(self, root: Path, *, speed: float = 20.0, port: int = 0, faults: tuple[str, ...] = ()) -> None:
-        words = ["--port", str(port), "--data", str(root / "sandbox"), "--speed", str(speed)]
+    def __init__(
+        self,
+        root: Path,
+        *,
+        speed: float = 20.0,
+        port: int = 0,
+        faults: tuple[str, ...] = (),
+        dialect: str = "form",
+    ) -> None:
+        words = ["--port", str(port), "--data", str(root / "sandbox"), "--speed", str(speed), "--dialect", dialect]
         for fault in faults:
             words += ["--fault", fault]
         self._process = subprocess.Popen(

@@ -129,6 +129,16 @@ class TestStatus:
         assert "runs since" in words.out
         assert "1 waiting, the oldest for" in words.out
 
+    @pytest.mark.parametrize("speaks", ["form", "learn"])
+    def test_the_dialect_in_use_is_told(self, make_desk: MakeDesk, speaks: str) -> None:
+        """Nobody knows it before the server was asked; then it is the one that was found out."""
+        desk = make_desk(speaks=speaks)
+        assert desk("status", "--json").json["helix"]["dialect"] is None
+        desk.place.drop("otter.txt")
+        desk.run()
+        assert desk("status", "--json").json["helix"]["dialect"] == speaks
+        assert f"answers (dialect {speaks})" in desk("status").out
+
     def test_a_server_that_cannot_be_used_is_told_with_its_reason(self, make_desk: MakeDesk) -> None:
         """Why nothing is sent is on the first page."""
         desk = make_desk()

@@ -210,6 +210,26 @@ class TestDoctor:
         assert "dialect form" in by(rows, "server")["ok"]
         assert {path.name for path in desk.place.notes.iterdir()} == {"done", ".processing"}
 
+    @pytest.mark.parametrize(
+        ("dialect", "speaks", "level", "words"),
+        [
+            ("auto", "learn", "ok", "(dialect learn)"),
+            ("auto", "both", "ok", "(dialect form; it speaks learn, too)"),
+            ("learn", "both", "ok", "(dialect learn; it speaks form, too)"),
+            ("form", "form", "ok", "(dialect form)"),
+            ("learn", "form", "problem", "speaks the form dialect, but not the learn dialect"),
+            ("form", "learn", "problem", "speaks the learn dialect, but not the form dialect"),
+        ],
+    )
+    def test_the_dialect_is_named(
+        self, make_desk: MakeDesk, examine: Any, dialect: str, speaks: str, level: str, words: str
+    ) -> None:
+        """The one in use, and the other if the server speaks it; one that it does not speak is a problem."""
+        desk = make_desk(speaks=speaks, helix={"dialect": dialect})
+        _, rows = examine(desk)
+        assert words in by(rows, "server")[level]
+        assert desk.place.sessions_on_server() == 0
+
     def test_for_people_a_line_each(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
         """Level, subject, words; what is to be done below; in colour on a terminal."""
         desk = make_desk()

@@ -29,10 +29,10 @@ from support.still import StillWorld
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A running stand-in server that answers at once, nearly."""
-    running = Sandbox(tmp_path_factory.mktemp("talking"), speed=2.0)
+@pytest.fixture(scope="module", params=["form", "learn"])
+def sandbox(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """A running stand-in server that answers at once, nearly, in each of its dialects."""
+    running = Sandbox(tmp_path_factory.mktemp("talking"), speed=2.0, dialect=request.param)
     yield running
     running.close()
 

@@ -60,10 +60,10 @@ async def test_it_is_a_service():
 
 
 async def test_probe_asks_for_one_row_with_the_key():
-    """A list of its shape, given to our key, is what tells a Helix."""
+    """A list of its shape, given to our key, is what tells a Helix; then it asks for the dialect."""
     server = Replies(told({"counter": {"count": 0}, "sessions": []}))
     await service(server).probe()
-    assert server.lines == ["GET /api/v1/sessions?offset=0&limit=1"]
+    assert server.lines == ["GET /api/v1/sessions?offset=0&limit=1", "POST /api/v1/sessions/learn"]
     assert server.asked[0].headers["authorization"] == f"Bearer {KEY}"
     assert server.asked[0].headers["host"] == "helix.test:8585"
 
@@ -94,7 +94,7 @@ async def test_a_changed_key_is_tried_once_more():
     with pytest.raises(KeyRefused):
         await helix.probe()
     assert len(server.asked) == 1
-    await helix.probe()
+    await helix.list(offset=0, limit=1)
     assert [request.headers["authorization"] for request in server.asked] == ["Bearer old", "Bearer old", "Bearer new"]
 
 

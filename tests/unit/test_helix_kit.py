@@ -101,10 +101,16 @@ async def inline(work: Callable[..., Any], /, *args: object) -> Any:
     return work(*args)
 
 
-def service(transport: httpx.AsyncBaseTransport, *files: Bytes, key: Key | None = None, url: str = URL) -> FormService:
-    """A service that talks to `transport` and opens `files` in order."""
+def service(
+    transport: httpx.AsyncBaseTransport,
+    *files: Bytes,
+    key: Key | None = None,
+    url: str = URL,
+    dialect: Callable[..., Any] = FormService,
+) -> Any:
+    """A service that talks to `transport` in a dialect and opens `files` in order."""
     left = list(files)
-    return FormService(
+    return dialect(
         httpx.AsyncClient(transport=transport),
         url=url,
         key=key or Key("", lambda: KEY),

@@ -12,7 +12,7 @@ from finetuned.ledger import Ledger, Left, Reader, audit
 from finetuned.ledger import files as files_book
 from finetuned.ledger.rows import place, text_at
 from finetuned.lifecycle import FileState, JobState
-from finetuned.model import File, LooseFile, path_of
+from finetuned.model import File, Job, LooseFile, path_of
 from property.lives import NOW, URL, Life, content, pairs_of, signature, view
 
 NAMES = [
@@ -356,3 +356,64 @@ def test_what_is_written_together_is_one_commit(life: Life):
     with pytest.raises(LookupError):
         seal("none", second, fails=True)
     assert life.file(second).state is FileState.WAITING
+
+
+class TestUploads:
+    """What the files of an attempt became on a server where they go first, and are learned then."""
+
+    def job(self, life: Life) -> Job:
+        """A job that is being sent."""
+        return life.begins(life.claims(life.waits("/srv/notes/a.txt")))
+
+    def again(self, life: Life, job: Job, *, claim_again: bool = False, **server: str) -> Job:
+        """Nothing came of the attempt, and it is made again."""
+        life.ledger.sessions.unsent(
+            job, "not now", cause="not_now", due_at=None, now=life.now(), claim_again=claim_again
+        )
+        job = life.job(job.id)
+        if claim_again:
+            laid = [(f, f.location or "") for f in life.ledger.jobs.files(job.id)]
+            life.ledger.jobs.claimed(job, laid, [], life.now())
+            job = life.job(job.id)
+        where = {"url": URL, "dialect": "form"} | server
+        return life.ledger.sessions.begin_attempt(job, names={}, now=life.now(), **where)[0]
+
+    def test_an_upload_serves_the_next_try(self, life: Life):
+        """The same files under the same names need not go there twice; the newest upload counts."""
+        job = self.job(life)
+        assert life.ledger.uploads.of_attempt(job) is None
+        life.ledger.uploads.made(job, "e-1")
+        assert life.ledger.uploads.of_attempt(job) == "e-1"
+        job = self.again(life, job)
+        assert life.ledger.uploads.of_attempt(job) == "e-1"
+        life.ledger.uploads.made(job, "e-2")
+        job = self.again(life, job)
+        assert life.ledger.uploads.of_attempt(job) == "e-2"
+        assert life.ledger.uploads.of_job(job.id) == {"e-1", "e-2"}
+        assert life.ledger.uploads.of_job("other") == frozenset()
+        assert audit(life.ledger.files._store._db) == []
+
+    @pytest.mark.parametrize("server", [{"url": "http://other.test"}, {"dialect": "learn"}])
+    def test_another_server_knows_nothing_of_it(self, life: Life, server: dict[str, str]):
+        """An upload is one server's, and one dialect's."""
+        job = self.job(life)
+        life.ledger.uploads.made(job, "e-1")
+        assert life.ledger.uploads.of_attempt(self.again(life, job, **server)) is None
+
+    def test_changed_files_are_another_upload(self, life: Life):
+        """Once the files are claimed anew, what was uploaded of them before is void."""
+        job = self.job(life)
+        life.ledger.uploads.made(job, "e-1")
+        assert life.ledger.uploads.of_attempt(self.again(life, job, claim_again=True)) is None
+
+    def test_another_attempt_has_other_names(self, life: Life):
+        """The names carry the attempt's marker, so a new attempt uploads anew; a search still knows the old one."""
+        job = self.job(life)
+        life.ledger.uploads.made(job, "e-1")
+        life.ledger.sessions.adopt(
+            job, view(life.packed(job), ident="ses-1", marker=job.marker), due_at=1.0, cause="found", now=life.now()
+        )
+        life.ledger.sessions.next_attempt(life.job(job.id), "gone", cause="gone", discard=False, now=life.now())
+        job = life.begins(life.job(job.id))
+        assert life.ledger.uploads.of_attempt(job) is None
+        assert life.ledger.uploads.of_job(job.id) == {"e-1"}

@@ -172,6 +172,12 @@ after = "keep"
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("dialect", ["auto", "form", "learn"])
+def test_every_dialect_may_be_named(dialect: str):
+    """Which of them the server understands shows when it is asked."""
+    assert parsed(f'[helix]\ndialect = "{dialect}"\n{FOLDER}').helix.dialect == dialect
+
+
 def test_defaults_of_what_is_not_there_yet_are_taken():
     """A key that is not available yet may be named, as long as it says nothing new."""
     text = '[metrics]\nlisten = ""\n[retention]\ndone = ""\nfailed = ""\nevents = ""\n'
@@ -199,9 +205,8 @@ MISTAKES = [
     ("[helix]\nurl = 'http://h h'", "allowed: http:// or https://"),
     ("[helix]\nurl = 'http://me:word@h'", 'found "http://...h"'),
     ("[helix]\nurl = 1", "helix.url: found 1; allowed: http:// or https://"),
-    ("[helix]\ndialect = 'learn'", 'helix.dialect: found "learn"; not available yet; allowed: "auto", "form"'),
-    ("[helix]\ndialect = 'From'", 'helix.dialect: found "From"; allowed: "auto", "form"'),
-    ("[helix]\ndialect = ['learn']", 'helix.dialect: found ["learn"]; allowed: "auto", "form"'),
+    ("[helix]\ndialect = 'From'", 'helix.dialect: found "From"; allowed: "auto", "form", "learn"'),
+    ("[helix]\ndialect = ['learn']", 'helix.dialect: found ["learn"]; allowed: "auto", "form", "learn"'),
     ("[helix]\napi_key_file = 'hl-1234'", 'found "..."; this looks like the key itself'),
     ("[helix]\napi_key_file = 1", "helix.api_key_file: found 1; allowed: a path"),
     ("[helix]\nmax_in_flight = 0", "helix.max_in_flight: found 0; allowed: a whole number from 1 to 1000"),

@@ -9,12 +9,13 @@ import pytest
 
 from finetuned import wire
 from finetuned.lifecycle import FileState, JobState
-from finetuned.model import Chunk, Content, File, Interaction, Pair, SessionView
+from finetuned.model import Chunk, Content, File, Interaction, Pair, Quota, SessionView
 from finetuned.verdict import (
     Standing,
     complaint,
     document_of,
     judge,
+    over_quota,
     restart_helps,
     signs_of_life,
     standing,
@@ -288,12 +289,41 @@ def test_recorded_quota():
     assert outcome(verdict) == {1: ("learned", 4), 2: ("learned", 2), 3: ("learned", 1), 4: ("learned", 1)}
 
 
+SORRY = "Sorry, too much data to process on the free tier 😅"
+BUSY = "you have reached the maximum number of concurrent finetuning sessions (1/100)"
+
+
+@pytest.mark.parametrize(
+    ("tuning", "quota"),
+    [
+        (None, None),
+        (turn(), None),
+        (turn(limited=True), None),
+        (turn(limited=True, limit=5, total_chunks=36), Quota(asked=36, limit=5)),
+        (turn(limited=True, error=f"{SORRY} (resulted in 18 chunks while the limit is 5)"), Quota(asked=18, limit=5)),
+        (turn(status=f"{SORRY} (36), reducing to 5 text chunks."), Quota(asked=36, limit=5)),
+        (turn(error=BUSY), None),
+    ],
+)
+def test_a_quota_is_read_from_numbers_or_words(tuning: Interaction | None, quota: Quota | None):
+    """The numbers of a session come first, then those in its words; sessions at a time are no chunks."""
+    assert over_quota(seen(tuning)) == quota
+
+
+def test_a_cut_without_numbers_is_a_cut():
+    """A server that only says that it cut the data still makes the job partial."""
+    view = seen(turn(limited=True, lora_dir="l"), mode="inference", documents={"j.1-0001-a.txt": "d"})
+    verdict = judge(view, pairs("d"), uploaded("j.1-0001-a.txt"))
+    assert (verdict.state, verdict.reason) == (JobState.PARTIAL, "a quota cut the data; learned in part: 0001-a.txt")
+
+
 def test_recorded_strict_quota():
     """A strict quota breaks the session before it begins; a restart would not help it."""
     view = wire.session(answers("learn/learn-quota-strict")[3])
     assert standing(view) is Standing.BROKEN
     assert not restart_helps(view)
     assert complaint(view).startswith("Sorry, too much data")
+    assert over_quota(view) == Quota(asked=18, limit=5)
 
 
 def test_recorded_runner_error():

@@ -152,7 +152,7 @@ EXPECTED: dict[str, tuple[str, ...]] = {
         "complete/finetune trained",
     ),
     "learn/learn-happy": (
-        "not a session",
+        "an upload",
         "waiting/generate_questions",
         "waiting/finetune",
         "complete/complete trained",
@@ -160,13 +160,13 @@ EXPECTED: dict[str, tuple[str, ...]] = {
         "2 of 2 sessions",
     ),
     "learn/learn-quota-strict": (
-        "not a session",
+        "an upload",
         "error/ error Sorry, too much da limited to 5 of 18",
         "refused: no_pairs",
         "1 of 1 sessions",
     ),
     "learn/learn-quota-truncates": (
-        "not a session",
+        "an upload",
         "waiting/generate_questions limited to 5 of 36",
         "waiting/finetune limited to 5 of 36",
         "6 pairs of 2 files",
@@ -174,15 +174,17 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "learn/learn-refusals": (
         "not a session",
         "refused: form",
+        "refused: no_entity",
         "refused: not_found",
         "status 401",
         "refused: not_found",
+        "an upload",
         "not a session",
         "status 401",
-        "not a session",
+        "an upload",
         "waiting/generate_questions",
         "3 of 4 sessions",
-        "not a session",
+        "an upload",
         "waiting/finetune",
         "waiting/",
     ),
@@ -208,6 +210,9 @@ def seen(step: dict[str, Any]) -> str:
     if HOLDS_PAIRS in request["path"]:
         pairs = wire.conversations(body)
         return f"{len(pairs)} pairs of {len({pair.document for pair in pairs})} files"
+    if request["path"].endswith("/data_entities") and said:
+        assert wire.entity(body) in said["config"]["filestore_path"]
+        return "an upload"
     try:
         count, rows = wire.listing(body)
     except wire.NotThat:

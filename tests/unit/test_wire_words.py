@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finetuned import wire
-from finetuned.model import Interaction, Pair, SessionView
+from finetuned.model import Interaction, Pair, Quota, SessionView
 from finetuned.wire import Refusal
 
 BARE = {"id": "s-1", "interactions": None}
@@ -198,6 +198,7 @@ def test_only_the_documents_prefix_is_taken_off(question: str, answer: str, expe
     [
         (500, "not found\n", Refusal.NOT_FOUND),
         (404, "Not Found", Refusal.NOT_FOUND),
+        (400, "you must own the data entity\n", Refusal.NOT_FOUND),
         (401, "error getting API key: not found\n", None),
         (404, "404 page not found\n", None),
         (500, "user not found", None),
@@ -212,7 +213,8 @@ def test_only_the_documents_prefix_is_taken_off(question: str, answer: str, expe
         (500, "invalid session type: audio\n", Refusal.FORM),
         (500, "request Content-Type isn't multipart/form-data\n", Refusal.FORM),
         (500, "inference sessions require a message\n", Refusal.FORM),
-        (400, "data entity ID not be empty\n", Refusal.FORM),
+        (400, "data entity ID not be empty\n", Refusal.NO_ENTITY),
+        (500, "Sorry, too much data to process on the free tier 😅 (resulted in 18 chunks)\n", Refusal.TOO_MUCH),
         (400, "invalid request body: invalid character '-' in numeric literal\n", Refusal.FORM),
         (502, "not found", None),
         (500, "", None),
@@ -221,6 +223,64 @@ def test_only_the_documents_prefix_is_taken_off(question: str, answer: str, expe
 def test_refusals_are_known_by_their_words(status: int, text: str, kind: Refusal | None):
     """A text that merely holds known words may have had any effect."""
     assert wire.refusal(status, text) is kind
+
+
+BUSY = "you have reached the maximum number of concurrent finetuning sessions"
+
+
+@pytest.mark.parametrize(
+    ("text", "quota"),
+    [
+        (
+            "Sorry, too much data to process on the free tier 😅 (resulted in 18 chunks while the limit is 5), upgrade",
+            Quota(asked=18, limit=5),
+        ),
+        (
+            "too much data to process on the pro tier (136), reducing to 100 text chunks. Upgrade your plan.",
+            Quota(asked=136, limit=100),
+        ),
+        (f"500 {BUSY} (3/100) allowed for your subscription plan", Quota(asked=3, limit=None)),
+        (BUSY, None),
+        ("too much data to process", None),
+        ("too much data to process (resulted in 99999999999 chunks while the limit is 5)", None),
+        ("resulted in 18 chunks while the limit is 5", None),
+        ("", None),
+    ],
+)
+def test_a_quotas_numbers_are_read_from_its_words(text: str, quota: Quota | None):
+    """Chunks and their limit are read; of the sessions at a time only how many there are, the other is not theirs."""
+    assert wire.quota(text) == quota
+
+
+def test_an_upload_is_known_by_its_id():
+    """A web page, a list, or an object without a usable id is no upload."""
+    assert wire.entity(as_json({"id": "89279d72-3c2e-49ab", "type": "uploaded_documents"})) == "89279d72-3c2e-49ab"
+    for body in (b"{}", b"[]", b"<!doctype html>", b'{"id": "../x"}', b'{"id": 5}'):
+        with pytest.raises(wire.NotThat):
+            wire.entity(body)
+
+
+def test_an_answer_to_a_chat_names_its_session():
+    """As a completion or as the session itself; what is neither names none."""
+    assert wire.spoken_in(as_json({"id": "ses_1", "object": "chat.completion", "choices": []})) == "ses_1"
+    assert wire.spoken_in(as_json(BARE)) == "s-1"
+    for body in (b'{"id": "ses_1"}', b'{"choices": []}', b"{}", b"<!doctype html>"):
+        with pytest.raises(wire.NotThat):
+            wire.spoken_in(body)
+
+
+@pytest.mark.parametrize(
+    ("config", "entity"),
+    [
+        ({"uploaded_data_entity_id": "e-1"}, "e-1"),
+        ({"uploaded_data_entity_id": None}, ""),
+        ({"uploaded_data_entity_id": 5}, ""),
+        ([], ""),
+    ],
+)
+def test_a_session_names_the_upload_that_it_learns(config: Any, entity: str):
+    """The learn dialect says so in the config; other sessions name none."""
+    assert session_with(config=config).entity_id == entity
 
 
 @pytest.mark.parametrize(

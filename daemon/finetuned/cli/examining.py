@@ -142,17 +142,19 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
         yield _warning("server", f"{url} was not asked, for want of a key", "see the key first")
         return
     try:
-        dialect = anyio.run(_probe, settings)
+        dialect, spoken = anyio.run(_probe, settings)
     except ServerError as error:
         yield _problem("server", str(error), error.remedy)
     except TimeoutError:
         words = f"{url} did not answer within {SERVER_WITHIN:.0f} seconds"
         yield _problem("server", words, "look whether it is overloaded, and [helix] url right")
     else:
-        yield _ok("server", f"{url} answers and takes the key (dialect {dialect})")
+        others = "".join(f"; it speaks {other}, too" for other in spoken if other != dialect)
+        yield _ok("server", f"{url} answers and takes the key (dialect {dialect}{others})")
 
 
-async def _probe(settings: Settings) -> str:
+async def _probe(settings: Settings) -> tuple[str, list[str]]:
+    """The dialect that is used, and those that the server speaks."""
     import anyio
 
     from finetuned.helix.client import new_http
@@ -162,7 +164,7 @@ async def _probe(settings: Settings) -> str:
         service = place.service_of(settings, http, RealWorld(), {})
         with anyio.fail_after(SERVER_WITHIN):
             await service.probe()
-        return service.dialect
+            return service.dialect, sorted(await service.spoken())
 
 
 def _ledger(reader: Reader) -> Generator[Row, None, bool]:

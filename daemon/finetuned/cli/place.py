@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from finetuned.folders import DropFolder
     from finetuned.helix.client import Key
-    from finetuned.helix.form import FormService
+    from finetuned.helix.service import Service
     from finetuned.ledger import Reader
     from finetuned.settings import Settings
     from finetuned.world import World
@@ -93,17 +93,30 @@ def drop_folders(settings: Settings) -> dict[str, DropFolder]:
 
 
 def service_of(
-    settings: Settings, http: httpx.AsyncClient, world: World, folders: Mapping[str, DropFolder]
-) -> FormService:
-    """The server, as the daemon and the commands speak to it."""
+    settings: Settings,
+    http: httpx.AsyncClient,
+    world: World,
+    folders: Mapping[str, DropFolder],
+    *,
+    remembered: str | None = None,
+) -> Service:
+    """The server, as the daemon and the commands speak to it; `remembered` is the dialect it spoke last."""
+    from finetuned.helix.auto import service_in
     from finetuned.helix.body import Reader as PartReader
-    from finetuned.helix.form import FormService
     from finetuned.model import Part
 
     def open_part(part: Part) -> PartReader:
         return folders[part.folder].open_text(part.location, part.content, part.encoding)
 
-    return FormService(http, url=settings.helix.url, key=key_of(settings), open_part=open_part, offload=world.offload)
+    return service_in(
+        settings.helix.dialect,
+        http,
+        url=settings.helix.url,
+        key=key_of(settings),
+        open_part=open_part,
+        offload=world.offload,
+        remembered=remembered,
+    )
 
 
 def absolute(path: str) -> str:

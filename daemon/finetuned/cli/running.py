@@ -72,7 +72,8 @@ async def serve(settings: Settings, until_idle: bool = False) -> Outcome:
     ledger = Ledger.open(place.ledger_path(settings))
     try:
         async with new_http(settings.helix) as http:
-            service = place.service_of(settings, http, world, folders)
+            remembered = ledger.house.dialect(settings.helix.url)
+            service = place.service_of(settings, http, world, folders, remembered=remembered)
             house = House(settings=settings, ledger=ledger, folders=folders, service=service, world=world, bell=Bell())
             daemon = Daemon(
                 house,

@@ -20,7 +20,7 @@ from finetuned.cli.showing import harmless, print_line, show_one
 from finetuned.errors import FinetunedError, NotHelix, ReplyLost, Unreachable, UsageError
 
 if TYPE_CHECKING:
-    from finetuned.helix.form import FormService
+    from finetuned.helix.service import Service
     from finetuned.model import Interaction, SessionView
     from finetuned.settings import Settings
     from finetuned.world import World
@@ -99,7 +99,7 @@ async def draw(settings: Settings, prompt: str, told: Told) -> bytes:
 
 
 async def finished(
-    service: FormService, world: World, ask: Callable[[], Awaitable[SessionView]], told: Told
+    service: Service, world: World, ask: Callable[[], Awaitable[SessionView]], told: Told
 ) -> tuple[SessionView, Interaction]:
     """Ask, then look until the answer is finished. Raises what `ask` raises, and FinetunedError of the answer."""
     from finetuned.world import Bell
@@ -128,7 +128,7 @@ async def finished(
     return view, answer
 
 
-async def _look(service: FormService, world: World, session_id: str) -> SessionView:
+async def _look(service: Service, world: World, session_id: str) -> SessionView:
     """A look, tried again if it failed for a passing reason: it changes nothing."""
     from finetuned.world import Bell
 
@@ -150,7 +150,7 @@ def check_picture(name: str, picture: bytes) -> None:
 
 
 @asynccontextmanager
-async def _server(settings: Settings) -> AsyncIterator[tuple[FormService, World]]:
+async def _server(settings: Settings) -> AsyncIterator[tuple[Service, World]]:
     from finetuned.helix.client import new_http
     from finetuned.world import RealWorld
 

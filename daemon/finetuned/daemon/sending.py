@@ -15,12 +15,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
+
 from finetuned.daemon.house import House
 from finetuned.errors import (
     Changed,
     FileProblem,
     FolderError,
     LedgerStuck,
+    NotFound,
     Refused,
     ReplyLost,
     ServerError,
@@ -67,7 +70,7 @@ class Sending:
         if job.id not in house.own and not await self._surely_unsent(job):
             return
         try:
-            view = await house.service.submit(self._order(job, files), told=self._progress(job))
+            view = await self._start(job, self._order(job, files))
         except (FileProblem, FolderError) as error:
             again = isinstance(error, Changed)
             await self._unsent(job, f"the upload was cut: {error}", cause="cut", claim_again=True, wait=not again)
@@ -80,6 +83,24 @@ class Sending:
             await self._lost(job, error)
         else:
             await self._adopt(job, view, cause="submitted")
+
+    async def _start(self, job: Job, order: Order) -> SessionView:
+        """Bring the files there and start their fine-tune; an upload is known to the ledger before it is learned.
+
+        One that was not learned in the end (the server was full, say) is learned now; a server that lost it gets
+        another.
+        """
+        house = self._house
+        told = self._progress(job)
+        if before := await house.write(house.ledger.uploads.of_attempt, job):
+            try:
+                return await house.service.submit(replace(order, entity_id=before), told=told)
+            except NotFound:
+                pass
+        order = await house.service.upload(order, told=told)
+        if order.entity_id is not None:
+            await house.write(house.ledger.uploads.made, job, order.entity_id)
+        return await house.service.submit(order, told=told)
 
     async def _surely_unsent(self, job: Job) -> bool:
         """Whether the server has no session of a job that another process may have sent; one it has is adopted."""
@@ -213,7 +234,8 @@ class Sending:
         """The job's sessions on the server that the ledger does not know."""
         house = self._house
         known = await house.write(house.ledger.sessions.known_ids)
-        return await house.service.find(job.id, since=job.created_at - SLACK, known=known)
+        uploads = await house.write(house.ledger.uploads.of_job, job.id)
+        return await house.service.find(job.id, since=job.created_at - SLACK, known=known, entities=uploads)
 
     async def _record_twins(self, job: Job, twins: Sequence[SessionView]) -> None:
         house = self._house

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeVar
 from urllib.parse import quote
 
@@ -115,43 +116,66 @@ class Wire:
         *,
         body: Callable[[], Body] | None = None,
         optional: bool = False,
+        harmless: bool = False,
+        patience: float | None = None,
     ) -> T:
-        """What `parse` makes of the answer; `path` begins with /, `body` makes a fresh body for each try."""
-        answer = await self.ask(method, path, body=body, optional=optional)
+        """What `parse` makes of the answer; `path` begins with /, `body` makes a fresh body for each try.
+
+        `optional`: not every server has the call. `harmless`: it starts nothing, and may be repeated. `patience`: how
+        many seconds the server may be silent, if it is not what the connections allow.
+        """
+        answer = await self.ask(method, path, body=body, optional=optional, harmless=harmless, patience=patience)
         try:
             return parse(answer.body)
         except wire.NotThat as error:
-            raise outcome.odd(answer, str(error), optional=optional) from error
+            raise outcome.odd(answer, str(error), optional=optional, harmless=harmless) from error
 
     async def ask(
-        self, method: str, path: str, *, body: Callable[[], Body] | None = None, optional: bool = False
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Callable[[], Body] | None = None,
+        optional: bool = False,
+        harmless: bool = False,
+        patience: float | None = None,
     ) -> Answer:
         """An answer of the 200s; everything else is raised."""
         key = await self._offload(self._key.current)
-        answer = await self._once(method, path, body, key)
+        once = partial(self._once, method, path, body, harmless=harmless, patience=patience)
+        answer = await once(key)
         if answer.status == 401:
             fresh = await self._offload(self._key.read)
             if fresh != key:
                 key = fresh
-                answer = await self._once(method, path, body, key)
+                answer = await once(key)
         if not 200 <= answer.status < 300:
             raise outcome.refused(answer, key, optional=optional)
         return answer
 
-    async def _once(self, method: str, path: str, make: Callable[[], Body] | None, key: str) -> Answer:
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        make: Callable[[], Body] | None,
+        key: str,
+        *,
+        harmless: bool,
+        patience: float | None,
+    ) -> Answer:
         body = make() if make else Body("", ())
         url = f"{self._base}{path}"
-        with anyio.CancelScope() as patience:
-            body.on_whole = lambda: _limit(patience)
+        with anyio.CancelScope() as scope:
+            body.on_whole = lambda: _limit(scope)
             if body.whole:
-                _limit(patience)
+                _limit(scope)
             try:
-                return await self._exchange(self._request(method, url, body, key), body)
+                return await self._exchange(self._request(method, url, body, key, patience), body)
             except _BROKEN as error:
-                raise outcome.broken(method, url, error, whole=body.whole) from error
+                raise outcome.broken(method, url, error, whole=body.whole, harmless=harmless) from error
             finally:
                 await body.aclose()
-        raise outcome.broken(method, url, None, whole=body.whole)
+        raise outcome.broken(method, url, None, whole=body.whole, harmless=harmless)
 
     async def _exchange(self, request: httpx.Request, body: Body) -> Answer:
         response = await self._http.send(request, stream=True)
@@ -171,7 +195,7 @@ class Wire:
             whole=body.whole,
         )
 
-    def _request(self, method: str, address: str, body: Body, key: str) -> httpx.Request:
+    def _request(self, method: str, address: str, body: Body, key: str, patience: float | None) -> httpx.Request:
         url = httpx.URL(address)
         headers = {
             "Host": url.netloc.decode("ascii"),
@@ -184,8 +208,10 @@ class Wire:
             headers["Content-Type"] = body.content_type
         if method != "GET":
             headers["Content-Length"] = str(body.length)
-        timeout = {"timeout": self._http.timeout.as_dict()}
-        return httpx.Request(method, url, headers=headers, stream=body, extensions=timeout)
+        timeout = self._http.timeout.as_dict()
+        if patience is not None:
+            timeout["read"] = patience
+        return httpx.Request(method, url, headers=headers, stream=body, extensions={"timeout": timeout})
 
 
 def _limit(patience: anyio.CancelScope) -> None:

@@ -9,7 +9,9 @@
    from here; the words say what to check, and the list of sessions shows the truth.
 4. A route that not every server has (`optional`) is different: a page, a 404 or a 405 there means that the server
    does not have it, which is a refusal.
-5. Each error names the request, the cause and the remedy; server's words are cut, escaped and without our key.
+5. So is a request that starts nothing and may be repeated (`harmless`): what breaks it, or a page in its place, leaves
+   nothing behind.
+6. Each error names the request, the cause and the remedy; server's words are cut, escaped and without our key.
 """
 
 from __future__ import annotations
@@ -74,10 +76,10 @@ class Answer(Value, frozen=True):
         return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
 
 
-def broken(method: str, url: str, error: Exception | None, *, whole: bool) -> ServerError:
+def broken(method: str, url: str, error: Exception | None, *, whole: bool, harmless: bool = False) -> ServerError:
     """The outcome of a request whose answer did not come; no error means that we lost patience."""
     what = f"{method} {url}: {_words(error) if error else 'no complete answer for minutes'}"
-    safe = method == "GET" or not whole or isinstance(error, _NOT_SENT)
+    safe = harmless or method == "GET" or not whole or isinstance(error, _NOT_SENT)
     remedy = _CHECK_SERVER if safe else _LOOK_FIRST
     if error is not None and _is_tls(error):
         remedy = _CHECK_TLS
@@ -101,14 +103,14 @@ def refused(answer: Answer, key: str, *, optional: bool) -> ServerError:
     return ReplyLost(what, answered=True, remedy=_LOOK_FIRST)
 
 
-def odd(answer: Answer, why: str, *, optional: bool) -> ServerError:
+def odd(answer: Answer, why: str, *, optional: bool, harmless: bool = False) -> ServerError:
     """The outcome of a 200 that is not the answer that was asked for."""
     what = f"{answer.method} {answer.url}: answers "
     what += "with a web page" if answer.is_page else f"with something else ({shown(why)[:SAID_CHARS]})"
     if optional and answer.is_page:
         return Refused(what, remedy=_NO_SUCH_CALL)
     what += "; is the URL right, is the dialect right?"
-    if answer.method == "GET":
+    if harmless or answer.method == "GET":
         return NotHelix(what, remedy=_CHECK_URL)
     return ReplyLost(what, answered=True, remedy=_CHECK_URL)
 
@@ -127,13 +129,15 @@ _REMEDIES: Final[Mapping[wire.Refusal, str]] = {
     wire.Refusal.TOO_MANY: "let fewer jobs run at a time (helix.max_in_flight), or delete sessions that wait for ever",
     wire.Refusal.CUT: "the form arrived in part and created nothing; what lies between us and the server?",
     wire.Refusal.FORM: "the server wants another form; check helix.dialect",
+    wire.Refusal.TOO_MUCH: "make smaller jobs (folder.max_chunks): the server's plan allows no more at a time",
+    wire.Refusal.NO_ENTITY: "the server wants an upload to learn from; check helix.dialect",
 }
 
 
 def _known(kind: wire.Refusal, what: str) -> Refused:
     if kind is wire.Refusal.NOT_FOUND:
         return NotFound(what, remedy="it is gone, or the key belongs to somebody else")
-    return KnownRefusal(what, kind=kind, remedy=_REMEDIES[kind])
+    return KnownRefusal(what, kind=kind, remedy=_REMEDIES[kind], quota=wire.quota(what))
 
 
 def _below_500(answer: Answer, what: str, *, optional: bool) -> ServerError:

@@ -13,23 +13,28 @@ from collections.abc import Callable, Container
 from typing import Protocol
 
 from finetuned.errors import Refused
-from finetuned.model import Pair, Part, SessionView, Summary, Value
+from finetuned.model import Pair, Part, Quota, SessionView, Summary, Value
 from finetuned.wire import Refusal
 
 
 class Order(Value, frozen=True):
-    """What is to be learned: the files, and the marker by which the session can be found again."""
+    """What is to be learned: the files, and the marker by which the session can be found again.
+
+    `entity_id` is the server's name for these files if they are there already.
+    """
 
     marker: str
     parts: tuple[Part, ...]
+    entity_id: str | None = None
 
 
 class KnownRefusal(Refused):
-    """The server said no in words that we know; `kind` is what they mean."""
+    """The server said no in words that we know; `kind` is what they mean, `quota` the numbers they tell."""
 
-    def __init__(self, what: str, *, kind: Refusal, remedy: str = "") -> None:
+    def __init__(self, what: str, *, kind: Refusal, remedy: str = "", quota: Quota | None = None) -> None:
         super().__init__(what, remedy=remedy)
         self.kind = kind
+        self.quota = quota
 
 
 class Service(Protocol):
@@ -44,8 +49,20 @@ class Service(Protocol):
         """Return if a Helix answers here and takes our key."""
         ...
 
+    async def spoken(self) -> frozenset[str]:
+        """The dialects that the server speaks; none if its answer tells nothing. Starts no fine-tune."""
+        ...
+
+    async def upload(self, order: Order, *, told: Callable[[int], None]) -> Order:
+        """Bring the files there, if that is a step of its own; the order as it can be submitted.
+
+        It has an `entity_id` then, which is to be kept before the order is submitted. Starts nothing, and may be
+        repeated. `told` hears how many bytes were handed over so far.
+        """
+        ...
+
     async def submit(self, order: Order, *, told: Callable[[int], None]) -> SessionView:
-        """Start a fine-tune; `told` hears how many bytes of the upload were handed over so far."""
+        """Start a fine-tune of an order that went through `upload`; `told` hears of the files that go with it."""
         ...
 
     async def look(self, session_id: str) -> SessionView:
@@ -56,8 +73,13 @@ class Service(Protocol):
         """How many sessions there are, and one page of them, newest first."""
         ...
 
-    async def find(self, job_id: str, *, since: float, known: Container[str]) -> tuple[SessionView, ...]:
-        """Every session not in `known`, touched at or after `since`, that carries a marker of the job."""
+    async def find(
+        self, job_id: str, *, since: float, known: Container[str], entities: Container[str] = ()
+    ) -> tuple[SessionView, ...]:
+        """Every session not in `known`, touched at or after `since`, that is the job's.
+
+        It carries a marker of the job, or learns one of its uploads (`entities`).
+        """
         ...
 
     async def pairs(self, view: SessionView) -> tuple[Pair, ...]:

@@ -54,6 +54,12 @@ class HouseBook:
             reachable=None if row["reachable"] is None else bool(row["reachable"]),
         )
 
+    def dialect(self, url: str) -> str | None:
+        """The dialect that the server at `url` spoke last; null until it is known."""
+        with self._store.reading() as db:
+            row = db.execute("select dialect from servers where url = ?", (url,)).fetchone()
+        return None if row is None else row["dialect"]
+
     def server_paused(self, url: str, because: str, *, next_try_at: float, reachable: bool, now: float) -> None:
         """The server cannot be used: nothing is sent until a try at `next_try_at` goes well.
 
@@ -83,7 +89,9 @@ class HouseBook:
                 (url, dialect),
             )
             paused = was is not None and was["paused_because"] is not None
-            tell(db, now, "server", url, "usable", was="paused" if paused else None, cause="server_answered")
+            was_it = "paused" if paused else None
+            detail = f"it speaks the {dialect} dialect"
+            tell(db, now, "server", url, "usable", was=was_it, cause="server_answered", detail=detail)
 
     def server_erred(self, url: str, words: str) -> None:
         """Remember the last error, for people who ask; sends go on."""

@@ -138,6 +138,7 @@ class SessionBook:
             columns["tries"] = job.tries + 1
             if claim_again:
                 columns["claimed_at"] = None
+                db.execute("update sessions set entity_id = null where job_id = ? and marker = ?", (job.id, job.marker))
             move_job(
                 db,
                 now,

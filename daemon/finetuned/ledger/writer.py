@@ -1,4 +1,4 @@
-"""The writer's side of the ledger, as five books over one store.
+"""The writer's side of the ledger, as its books over one store.
 
 On a clean stop the journal goes back to DELETE mode, so that any reader can open the file alone.
 """
@@ -20,6 +20,7 @@ from finetuned.ledger.sessions import SessionBook
 from finetuned.ledger.store import Store, connect, hold
 from finetuned.ledger.trouble import of_the_disk
 from finetuned.ledger.twins import TwinBook
+from finetuned.ledger.uploads import UploadBook
 
 
 class Ledger:
@@ -34,6 +35,7 @@ class Ledger:
         self.jobs = JobBook(self._store)
         self.sessions = SessionBook(self._store)
         self.twins = TwinBook(self._store)
+        self.uploads = UploadBook(self._store)
         self.house = HouseBook(self._store)
         self.adoptions = AdoptionBook(self._store)
 

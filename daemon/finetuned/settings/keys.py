@@ -87,8 +87,8 @@ _SERVER: Final = (
         "helix",
         "dialect",
         '"auto"',
-        a_choice("auto", "form", later=("learn",)),
-        "How to speak to it: auto, form or learn (learn is not available yet).",
+        a_choice("auto", "form", "learn"),
+        "How to speak to it: form (servers up to 0.9), learn (since 0.9), or auto, which finds out.",
     ),
     _path(
         "helix",

@@ -1,0 +1,120 @@
+"""Which dialect is spoken: the configured one, or the one that the server is found to speak.
+
+1. A server that speaks both (0.9) is spoken to in the form: it carries the marker, and has reviews.
+2. It is found out by each probe, which asks two questions at most (`Sessions.spoken`), and so at every start and after
+   every outage: that is when servers are upgraded. In between it is found out again when a send is answered with
+   something else than a session. The send itself stays doubtful: the next one is sent in the right dialect.
+3. An answer that tells nothing, or none, changes nothing: what was known stays, the form where nothing was known.
+4. An order belongs to the dialect that uploaded it. All else does not care: sessions are alike in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from finetuned.errors import ReplyLost, ServerError
+from finetuned.helix.body import Offload, OpenPart
+from finetuned.helix.client import Key
+from finetuned.helix.form import FORM, FormService
+from finetuned.helix.learn import LEARN, LearnService
+from finetuned.helix.service import Order, Service
+from finetuned.helix.sessions import Sessions
+from finetuned.model import SessionView
+
+T = TypeVar("T")
+AUTO: Final = "auto"
+
+
+def service_in(
+    dialect: str,
+    http: httpx.AsyncClient,
+    *,
+    url: str,
+    key: Key,
+    open_part: OpenPart,
+    offload: Offload,
+    remembered: str | None = None,
+) -> Service:
+    """The server at `url`, spoken to in `dialect`: form, learn, or auto, which begins with what is remembered."""
+    doors: dict[str, Any] = {"url": url, "key": key, "open_part": open_part, "offload": offload}
+    if dialect == AUTO:
+        return AutoService(http, remembered=remembered, **doors)
+    return LearnService(http, **doors) if dialect == LEARN else FormService(http, **doors)
+
+
+class AutoService(Sessions):
+    """A Helix that speaks whatever it speaks; see `Service` for what each method promises."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        url: str,
+        key: Key,
+        open_part: OpenPart,
+        offload: Offload,
+        remembered: str | None = None,
+    ) -> None:
+        super().__init__(http, url=url, key=key, open_part=open_part, offload=offload)
+        self._form = FormService(http, url=url, key=key, open_part=open_part, offload=offload)
+        self._learn = LearnService(http, url=url, key=key, open_part=open_part, offload=offload)
+        self._speaks_learn = remembered == LEARN
+        self._asked = False
+
+    @property
+    def dialect(self) -> str:
+        """The one that is spoken now."""
+        return self._spoken_to.dialect
+
+    async def probe(self) -> None:
+        """Return if a Helix answers here and takes our key; it is known then which dialect it speaks."""
+        await self.list(offset=0, limit=1)
+        await self._find_out()
+
+    async def upload(self, order: Order, *, told: Callable[[int], None]) -> Order:
+        """Bring the files there, in the dialect that wants it."""
+        await self._know()
+        return await self._spoken_to.upload(order, told=told)
+
+    async def submit(self, order: Order, *, told: Callable[[int], None]) -> SessionView:
+        """Start a fine-tune in the dialect of the order."""
+        speaker = self._form if order.entity_id is None else self._learn
+        return await self._heeded(speaker.submit(order, told=told))
+
+    async def chat(self, text: str, *, session_id: str | None) -> SessionView:
+        """Say something to the model."""
+        await self._know()
+        return await self._heeded(self._spoken_to.chat(text, session_id=session_id))
+
+    async def image(self, prompt: str) -> SessionView:
+        """Ask for a picture."""
+        await self._know()
+        return await self._heeded(self._spoken_to.image(prompt))
+
+    @property
+    def _spoken_to(self) -> FormService | LearnService:
+        return self._learn if self._speaks_learn else self._form
+
+    async def _know(self) -> None:
+        if not self._asked:
+            await self._find_out()
+
+    async def _find_out(self) -> None:
+        spoken = await self.spoken()
+        if spoken:
+            self._speaks_learn = FORM not in spoken
+            self._asked = True
+
+    async def _heeded(self, asked: Awaitable[T]) -> T:
+        """What comes of a request; an answer that is none may mean that the server has learned another dialect."""
+        try:
+            return await asked
+        except ReplyLost as error:
+            if error.answered:
+                with suppress(ServerError):
+                    await self._find_out()
+            raise

@@ -1,0 +1,197 @@
+"""Sessions on the server: all that both dialects do alike, once a session is there.
+
+1. The dialects differ in how a session begins and in how it is talked to (`form`, `learn`); looks, lists, pairs and
+   remedies are the same, so that what one dialect began goes on in the other.
+2. A lost session is found by opening: rows of the list are hints, an open session is proof.
+3. Restart, retry and start were not in every version: a server without the route says so (`Refused`).
+4. Which dialects a server speaks is found out by two questions that start nothing: a learn call without an upload,
+   and a form of no mode. Each dialect refuses its own question in words that nobody else has; what does not know it
+   answers with a page, or with an error.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Container, Mapping
+from functools import partial
+from typing import Final
+
+import httpx
+
+from finetuned import wire
+from finetuned.errors import NotFound, NotHelix, Refused, ReplyLost
+from finetuned.helix.body import Body, Offload, OpenPart, form_body, json_body
+from finetuned.helix.client import Key, Wire, segment
+from finetuned.helix.service import KnownRefusal, Order
+from finetuned.model import Pair, SessionView, Summary
+
+PAGE_ROWS: Final = 1000
+#: sessions may vanish between two pages and pull rows over the edge: pages overlap by one row in this many
+OVERLAP: Final = 20
+_FORM: Final = frozenset({"form"})
+_LEARN: Final = frozenset({"learn"})
+_MODES: Final = frozenset({"finetune", "inference"})
+
+
+class Sessions(ABC):
+    """The sessions of one server; see `Service` for what each method promises."""
+
+    def __init__(self, http: httpx.AsyncClient, *, url: str, key: Key, open_part: OpenPart, offload: Offload) -> None:
+        self._wire = Wire(http, url=url, key=key, offload=offload)
+        self._open_part = open_part
+        self._offload = offload
+
+    @property
+    @abstractmethod
+    def dialect(self) -> str:
+        """The dialect that is spoken."""
+
+    async def probe(self) -> None:
+        """Return if the list of sessions has its shape (the key is needed for it), and our dialect is understood."""
+        await self.list(offset=0, limit=1)
+        spoken = await self.spoken()
+        if spoken and self.dialect not in spoken:
+            raise NotHelix(
+                f"the server speaks the {' and '.join(spoken)} dialect, but not the {self.dialect} dialect",
+                remedy='set helix.dialect = "auto"',
+            )
+
+    async def spoken(self) -> frozenset[str]:
+        """The dialects that the server speaks; none if its answer tells nothing. Starts no fine-tune."""
+        learn = partial(json_body, {"data_entity_id": ""})
+        try:
+            await self._wire.ask("POST", "/sessions/learn", body=learn, optional=True)
+        except KnownRefusal as error:
+            if error.kind is wire.Refusal.NO_ENTITY:
+                return _LEARN | _FORM if await self._takes_forms() else _LEARN
+        except Refused:
+            pass
+        except ReplyLost:  # an ill server, or an ill frontend behind one that has no such call
+            return frozenset()
+        return _FORM
+
+    async def _takes_forms(self) -> bool:
+        form = partial(form_body, {"mode": "none"})
+        try:
+            await self._wire.ask("POST", "/sessions", body=form, optional=True)
+        except KnownRefusal as error:
+            return error.kind is wire.Refusal.FORM
+        except (Refused, ReplyLost):
+            return False
+        return False
+
+    def _upload(self, fields: Mapping[str, str], order: Order, told: Callable[[int], None]) -> Callable[[], Body]:
+        """Makes the order's files and `fields` into a form, afresh for each try."""
+        return partial(form_body, fields, order.parts, open_part=self._open_part, offload=self._offload, told=told)
+
+    async def look(self, session_id: str) -> SessionView:
+        """One session as it is now."""
+        path = f"/sessions/{segment(session_id)}"
+        view = await self._wire.read("GET", path, wire.session)
+        if view.id != session_id:  # a cache on the way mixes answers up: better nothing than another's state
+            raise NotHelix(
+                f"GET {path}: answers with session {view.id}", remedy="check what lies between us and the server"
+            )
+        return view
+
+    async def list(self, *, offset: int, limit: int) -> tuple[int, tuple[Summary, ...]]:
+        """One page of the sessions, newest first, and how many there are."""
+        return await self._wire.read("GET", f"/sessions?offset={offset:d}&limit={limit:d}", wire.listing)
+
+    async def find(
+        self, job_id: str, *, since: float, known: Container[str], entities: Container[str] = ()
+    ) -> tuple[SessionView, ...]:
+        """Every session that carries a marker of the job, or learns one of its uploads, touched since, and not known.
+
+        1. A page is read to its end, although the newest come first: should a server sort by another time, a row
+           that is old by its birth may stand before one that is not.
+        2. A row without a readable time may be ours: it is opened.
+        """
+        found: list[SessionView] = []
+        seen: set[str] = set()
+        offset = 0
+        while True:
+            count, rows = await self.list(offset=offset, limit=PAGE_ROWS)
+            fresh = [row for row in rows if row.id not in seen]
+            seen.update(row.id for row in fresh)
+            for row in fresh:
+                if row.id and row.id not in known and _may_be_ours(row, since):
+                    found += await self._opened(row.id, job_id, entities)
+            offset += len(rows)
+            # no fresh rows: a server that does not know how to turn pages
+            if not fresh or offset >= count or _touched(rows[-1]) < since:
+                return tuple(found)
+            offset -= len(rows) // OVERLAP
+
+    async def pairs(self, view: SessionView) -> tuple[Pair, ...]:
+        """The session's pairs; the key to them is the user's turn of the fine-tune."""
+        asked: tuple[Pair, ...] = ()
+        if view.asked is not None:
+            path = f"/sessions/{segment(view.id)}/finetune/text/conversations/{segment(view.asked.id)}"
+            try:
+                asked = await self._wire.read("GET", path, wire.conversations)
+            except KnownRefusal as error:
+                if error.kind is not wire.Refusal.NO_PAIRS:
+                    raise
+        told = {(pair.raw_question, pair.raw_answer) for pair in asked}
+        return asked + tuple(p for p in view.pairs if (p.raw_question, p.raw_answer) not in told)
+
+    async def restart(self, session_id: str) -> None:
+        """Put a session to work again."""
+        await self._steer("PUT", session_id, "restart")
+
+    async def retry_chunks(self, session_id: str) -> None:
+        """Generate the failed chunks again."""
+        await self._steer("PUT", session_id, "finetune/text/retry")
+
+    async def start(self, session_id: str) -> None:
+        """Start the training of a session that rests in `editing`."""
+        await self._steer("POST", session_id, "finetune/start")
+
+    async def delete(self, session_id: str) -> None:
+        """Remove a session; one that is not there is removed."""
+        try:
+            await self._wire.read("DELETE", f"/sessions/{segment(session_id)}", _removed)
+        except NotFound:
+            return
+
+    async def rename(self, session_id: str, name: str) -> None:
+        """Give a session a name; the call wants to be told the owner, too."""
+        path = f"/sessions/{segment(session_id)}"
+        owner, owner_type = await self._wire.read("GET", path, wire.owner)
+        meta = {"id": session_id, "name": name, "owner": owner, "owner_type": owner_type}
+        await self._wire.read("PUT", f"{path}/meta", wire.session, body=partial(json_body, meta), optional=True)
+
+    async def fetch(self, filestore_path: str) -> bytes:
+        """A file of the server's store, of 64 MiB at most."""
+        path = "/".join(segment(part) for part in filestore_path.strip("/").split("/"))
+        answer = await self._wire.ask("GET", f"/filestore/viewer/{path}", optional=True)
+        return answer.body
+
+    async def _steer(self, method: str, session_id: str, verb: str) -> None:
+        path = f"/sessions/{segment(session_id)}/{verb}"
+        await self._wire.read(method, path, wire.session, optional=True)
+
+    async def _opened(self, session_id: str, job_id: str, entities: Container[str]) -> tuple[SessionView, ...]:
+        """The session, if it is there still, we may see it, and it is the job's."""
+        try:
+            view = await self.look(session_id)
+        except Refused:  # gone, somebody else's, or too long to be read: none that we made and lost
+            return ()
+        is_ours = wire.attempt(view, job_id) is not None or (view.entity_id != "" and view.entity_id in entities)
+        return (view,) if is_ours else ()
+
+
+def _touched(row: Summary) -> float:
+    """When a session moved last, as far as its row tells; without a readable time it may be now."""
+    times = [at for at in (wire.moment(row.created), wire.moment(row.updated)) if at is not None]
+    return max(times, default=float("inf"))
+
+
+def _may_be_ours(row: Summary, since: float) -> bool:
+    return row.type == "text" and row.mode in _MODES and _touched(row) >= since
+
+
+def _removed(body: bytes) -> None:
+    if body.strip():  # an empty answer says it, too
+        wire.session(body)
