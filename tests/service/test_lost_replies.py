@@ -114,7 +114,8 @@ class Wired(Place):
         serving = asyncio.ensure_future(serve(self.app, port=0, ready=listens))
         try:
             await ready.wait()
-            proxy = FaultProxy(ports[0], beyond=TIMEOUT + 0.3, tls=tls)
+            # what is held comes long after a restart was looked for, and long before a send is searched for
+            proxy = FaultProxy(ports[0], beyond=TIMEOUT + (1.0 if fault is Fault.HELD else 0.3), tls=tls)
             async with proxy.listening():
                 url = f"{scheme}://127.0.0.1:{proxy.port}"
                 self.settings = parse(self._raw(url, settle, TIMEOUT if slow else 60.0), base=str(self.root))
@@ -198,7 +199,7 @@ async def cell(root: Path, fault: Fault, moment: Moment) -> str:
     broken = ("runner-error:1",) if moment is Moment.RESTART else ()
     pace = Pace(train=600.0) if moment is Moment.DELETE else None
     wired = Wired(root, faults=broken, pace=pace)
-    async with wired.working(fault, settle="1s" if fault is Fault.HELD else "200ms") as proxy:
+    async with wired.working(fault, settle="2s" if fault is Fault.HELD else "200ms") as proxy:
         if moment is Moment.SEARCH:
             proxy.strike(Fault.DROPPED, Moment.SUBMIT)
         proxy.strike(fault, moment)
