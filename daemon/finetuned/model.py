@@ -161,6 +161,8 @@ class Job(Value, frozen=True):
     """One batch of files, one fine-tune.
 
     `marker` tells its newest attempt apart from everything else on the server; `url` is the server of its open session.
+    Of that attempt, `restarts` counts what was put to work again, `retrained` those of them after a failed training;
+    `requeued` and `nudges` count what was done about a session that only waited, or rested.
     """
 
     id: str
@@ -188,6 +190,9 @@ class Job(Value, frozen=True):
     missing_since: float | None = None
     tries: int = 0
     unanswered: int = 0
+    retrained: int = 0
+    requeued: int = 0
+    nudges: int = 0
     wish: str | None = None
     put_away: bool = True
     url: str | None = None

@@ -292,7 +292,8 @@ class Books(RuleBasedStateMachine):
     @of_a_job(JobState.RUNNING)
     def is_restarted(self, n: int, job: Job) -> None:
         seen = view(self.life.packed(job), ident=job.session_id or "", marker=job.marker, error="CUDA out of memory")
-        self.ledger.sessions.restarted(job, seen, "it broke", due_at=self.life.now(), now=self.life.now())
+        known = {"cause": "restart", "due_at": self.life.now(), "now": self.life.now()}
+        self.ledger.sessions.mended(job, seen, "it broke", restarts=job.restarts + 1, **known)
         assert self.ledger.sessions.is_as_written(seen)
 
     @of_a_job(JobState.RUNNING)

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from finetuned.daemon.house import House
+from finetuned.daemon.mending import Mending
 from finetuned.errors import (
     NotFound,
     Refused,
@@ -19,16 +20,14 @@ from finetuned.errors import (
     ServerError,
     Unreachable,
 )
-from finetuned.helix.service import KnownRefusal
 from finetuned.lifecycle import FileState, JobState, SessionState
 from finetuned.model import File, Job, Session, SessionView
-from finetuned.verdict import Standing, complaint, judge, lora_of, restart_helps, signs_of_life, standing
-from finetuned.wire import Refusal, attempt, renamed
+from finetuned.remedy import Past, Watch, remedy, watched
+from finetuned.verdict import Standing, complaint, judge, lora_of, signs_of_life, standing
+from finetuned.wire import attempt, renamed
 
 #: looks that did not find a session, before it counts as gone
 MISSES: Final = 3
-#: restarts of a failed training whose answers were lost and that had no effect, before it is left at that
-LOST_RESTARTS: Final = 3
 
 
 class Looking:
@@ -36,7 +35,8 @@ class Looking:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._signs: dict[str, tuple[object, ...]] = {}
+        self._mending = Mending(house)
+        self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
 
     async def look(self, job_id: str) -> None:
         """Look at the job's session, and do what follows from it."""
@@ -96,15 +96,35 @@ class Looking:
             await self._house.server_usable()
 
     async def _goes_on(self, job: Job, view: SessionView) -> None:
+        """It is not trained yet: what helps, should it stand still, is done; else it is only looked at again."""
         house = self._house
         now = house.world.now()
-        signs = signs_of_life(view)
-        moved = self._signs.get(job.id) != signs
-        self._signs[job.id] = signs
+        poll = house.settings.poll
+        before = self._watches.get(view.id)
+        watch = watched(before, signs_of_life(view), now, poll)
+        self._watches[view.id] = watch
+        past = self._past(job, watch)
+        if await self._mending.mend(job, view, remedy(view, past, poll), past):
+            # what was done is no sign of life, but from now on there may be one
+            self._watches[view.id] = Watch(signs=watch.signs, since=now, at=now)
+            return
+        moved = before is not None and before.signs != watch.signs
         tuning = view.tuning
         stage = (tuning.stage or tuning.state) if tuning else "unknown"
-        due_at = now + self._pause(now - (job.moved_at or now), moved=moved)
+        due_at = now + self._pause(now - (job.moved_at or now), moved=moved or before is None)
         await house.write(house.ledger.sessions.looked, job, view, stage=stage, due_at=due_at, moved=moved, now=now)
+
+    def _past(self, job: Job, watch: Watch) -> Past:
+        """What was seen and done of the job's attempt until now."""
+        return Past(
+            still_for=watch.still_for,
+            looks=watch.looks,
+            restarts=job.restarts,
+            retrained=job.retrained,
+            requeued=job.requeued,
+            nudges=job.nudges,
+            review=any(rules.name == job.folder and rules.review for rules in self._house.settings.folders),
+        )
 
     def _pause(self, still_for: float, *, moved: bool) -> float:
         """Until the next look: soon while something moves, ever later while nothing does."""
@@ -124,45 +144,23 @@ class Looking:
         pairs = await house.service.pairs(view)
         files = await self._packed(job, view)
         verdict = judge(view, pairs, files)
-        self._signs.pop(job.id, None)
+        self._watches.pop(view.id, None)
         await house.write(house.ledger.sessions.finish, job, view, pairs, files, verdict, house.world.now())
 
     async def _broken(self, job: Job, view: SessionView) -> None:
         """The server gave up: one more training in place where that can help, else the job failed."""
         house = self._house
         now = house.world.now()
-        words = complaint(view)
-        if restart_helps(view) and await self._may_restart(job, view) and await self._restarted(job, view, words):
+        untouched = await house.write(house.ledger.sessions.is_as_written, view)
+        past = Past(restarts=job.restarts, retrained=job.retrained, untouched=untouched)
+        if await self._mending.mend(job, view, remedy(view, past, house.settings.poll), past):
             return
         files = await self._packed(job, view)
         pairs = await house.service.pairs(view)
         await house.write(house.ledger.sessions.keep_pairs, job, view, pairs, files, now)
-        self._signs.pop(job.id, None)
-        reason = f"the server's training failed: {words}"
+        self._watches.pop(view.id, None)
+        reason = f"the server's training failed: {complaint(view)}"
         await house.write(house.ledger.sessions.failed, job, reason, cause="broken", now=now)
-
-    async def _may_restart(self, job: Job, view: SessionView) -> bool:
-        """Once is enough; a restart that surely was lost (the failed training is what it was) counts only so often."""
-        if job.restarts == 0:
-            return True
-        untouched = await self._house.write(self._house.ledger.sessions.is_as_written, view)
-        return untouched and job.restarts < LOST_RESTARTS
-
-    async def _restarted(self, job: Job, view: SessionView, words: str) -> bool:
-        """Have the session trained again in place; False if the server will not. Raises Unreachable."""
-        house = self._house
-        pause = house.settings.poll.fastest
-        try:
-            await house.service.restart(view.id)
-        except Refused as error:
-            if not isinstance(error, KnownRefusal) or error.kind is not Refusal.ACTIVE:
-                return False
-        except ReplyLost as error:  # perhaps it was, or will be: the look after the settle time tells
-            words = f"{words}; {error}"
-            pause = min(house.settings.submit.lost_answer_settle, house.settings.poll.slowest)
-        now = house.world.now()
-        await house.write(house.ledger.sessions.restarted, job, view, words, due_at=now + pause, now=now)
-        return True
 
     async def _missing(self, job: Job) -> None:
         """The session was not found: after three looks over the settle time it is gone."""
@@ -173,11 +171,9 @@ class Looking:
             due_at = now + min(house.settings.poll.slowest, max(1.0, settle / MISSES))
             await house.write(house.ledger.sessions.missing, job, due_at=due_at, now=now)
             return
+        self._watches.pop(job.session_id or "", None)
         reason = f"session {job.session_id} is gone from the server"
-        if job.attempt - job.attempts_before < house.settings.submit.attempts:
-            await house.write(house.ledger.sessions.next_attempt, job, reason, cause="gone", discard=False, now=now)
-        else:
-            await house.write(house.ledger.sessions.failed, job, reason, cause="gone", now=now)
+        await self._mending.give_up(job, reason, cause="gone", discard=False)
 
     async def _keeps(self, twin: Session, session_id: str) -> bool:
         """Whether a twin has trained, and so is kept; else it goes, and without its pairs: ours gave the same."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from finetuned.ledger.files import UNREAD
-from finetuned.ledger.rows import JOB, end_session, file_of, job_of, move_file, move_job, place, tell, update
+from finetuned.ledger.rows import JOB, UNMENDED, end_session, file_of, job_of, move_file, move_job, place, tell, update
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState, JobState, SessionState
 from finetuned.model import PROCESSING, File, Job, Value, iso, path_of
@@ -124,7 +124,7 @@ class JobBook:
                 "due_at": None,
                 "wish": None,
                 "missing_since": None,
-                "restarts": 0,
+                **UNMENDED,
                 "tries": 0,
                 "unanswered": 0,
                 "put_away": 1,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from finetuned.errors import Stale
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState, SessionState, check_move
@@ -37,6 +38,10 @@ JOB: Final = (
 SUSPECT: Final = "state = 'unsent' and due_at is not null"
 
 
+#: what a new attempt has not done yet
+UNMENDED: Final[Mapping[str, Any]] = {"restarts": 0, "retrained": 0, "requeued": 0, "nudges": 0}
+
+
 def job_of(row: sqlite3.Row) -> Job:
     """A row of `jobs` as a value."""
     return Job(
@@ -48,6 +53,9 @@ def job_of(row: sqlite3.Row) -> Job:
         attempt=row["attempt"],
         attempts_before=row["attempts_before"],
         restarts=row["restarts"],
+        retrained=row["retrained"],
+        requeued=row["requeued"],
+        nudges=row["nudges"],
         created_at=instant(row["created_at"]),
         version=row["version"],
         group=row["group"],

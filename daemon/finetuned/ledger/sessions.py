@@ -9,6 +9,7 @@ from typing import Any
 from finetuned.ledger.jobs import fail_files
 from finetuned.ledger.rows import (
     JOB,
+    UNMENDED,
     end_session,
     file_of,
     job_of,
@@ -54,8 +55,8 @@ class SessionBook:
                 JobState.SUBMITTING,
                 cause="intent",
                 attempt=attempt,
-                restarts=0,
                 reason=None,
+                **UNMENDED,
                 **fresh,
             )
             return _read(db, job.id)
@@ -151,11 +152,16 @@ class SessionBook:
                 **columns,
             )
 
-    def failed(self, job: Job, reason: str, *, cause: str, now: float, recheck_at: float | None = None) -> None:
-        """The attempt ended, and no other is allowed: the job failed, its files with it. `recheck_at`: see `unsent`."""
+    def failed(
+        self, job: Job, reason: str, *, cause: str, now: float, recheck_at: float | None = None, discard: bool = False
+    ) -> None:
+        """The attempt ended, and no other is allowed: the job failed, its files with it.
+
+        `recheck_at`: see `unsent`. `discard`: the session is unfinished, and is to go from the server.
+        """
         with self._store.transaction() as db:
             state = SessionState.UNSENT if job.session_id is None else SessionState.ENDED
-            discard = _is_to_go(db, job.id)
+            discard = discard or _is_to_go(db, job.id)
             end_session(db, now, job.id, state, cause=cause, reason=reason, discard=discard, recheck_at=recheck_at)
             fail_files(db, now, job, f"its job failed: {reason}")
             columns = {"reason": reason, "finished_at": iso(now), "due_at": None, "tries": 0, "put_away": 0}
@@ -166,7 +172,7 @@ class SessionBook:
         with self._store.transaction() as db:
             end_session(db, now, job.id, SessionState.ENDED, cause=cause, reason=reason, discard=discard)
             fresh = {"session_id": None, "stage": None, "progress": None, "due_at": None, "tries": 0}
-            columns = {"reason": reason, "missing_since": None, "restarts": 0}
+            columns = {"reason": reason, "missing_since": None, **UNMENDED}
             move_job(db, now, job, JobState.QUEUED, cause=cause, detail=reason, **columns, **fresh)
 
     def looked(self, job: Job, view: SessionView, *, stage: str, due_at: float, moved: bool, now: float) -> None:
@@ -208,12 +214,14 @@ class SessionBook:
             if job.missing_since is None:
                 tell(db, now, "job", job.id, job.state, was=job.state, cause="session_missing", job_id=job.id)
 
-    def restarted(self, job: Job, view: SessionView, reason: str, *, due_at: float, now: float) -> None:
-        """The session, which was like `view`, was restarted on the server."""
+    def mended(
+        self, job: Job, view: SessionView, reason: str, *, cause: str, due_at: float, now: float, **done: int
+    ) -> None:
+        """Something was done on the server about the session, which was like `view`; `done`: how often by now."""
         with self._store.transaction() as db:
             _look(db, view, now)
-            columns = {"restarts": job.restarts + 1, "due_at": iso(due_at), "moved_at": iso(now)}
-            update(db, "jobs", job.id, job.version, **columns)
+            columns = {"reason": reason, "due_at": iso(due_at), "moved_at": iso(now)}
+            update(db, "jobs", job.id, job.version, tries=0, missing_since=None, **columns, **done)
             tell(
                 db,
                 now,
@@ -221,7 +229,7 @@ class SessionBook:
                 job.id,
                 job.state,
                 was=job.state,
-                cause="restart",
+                cause=cause,
                 detail=reason,
                 job_id=job.id,
             )

@@ -26,7 +26,6 @@ from finetuned.settings.readers import (
     a_url,
     an_encoding,
     only,
-    only_time,
     patterns,
 )
 
@@ -153,22 +152,22 @@ _PROGRAM: Final = (
         "poll",
         "stalled_after",
         '"10m"',
-        only_time("10m"),
-        "No sign of life for this long while text is read or pairs are made: the job is stalled. Not available yet.",
+        a_time("1s", "30d"),
+        "No sign of life for this long while text is read or pairs are made: the job is stalled.",
     ),
     _key(
         "poll",
         "training_stalled_after",
         '"6h"',
-        only_time("6h"),
-        "The same while the model is trained. Not available yet.",
+        a_time("1s", "30d"),
+        "The same while the model is trained.",
     ),
     _key(
         "poll",
         "restarts",
         "3",
-        only(3, "3"),
-        "How often a stalled session is started again before it is given up. Not available yet.",
+        a_number(0, 1000),
+        "How often a stalled session is put to work again before it is given up.",
     ),
     _key(
         "log",

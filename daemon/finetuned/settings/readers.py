@@ -97,17 +97,6 @@ def a_flag(value: object) -> bool:
     return value
 
 
-def only_time(default: str) -> Reader:
-    """The default time, and nothing else until the capability is built."""
-
-    def read(value: object) -> object:
-        if not isinstance(value, str) or seconds_of(value) != seconds_of(default):
-            raise ValueError(f'not available yet; allowed: "{default}"')
-        return seconds_of(default)
-
-    return read
-
-
 def only(default: object, words: str) -> Reader:
     """The default, and nothing else until the capability is built."""
 
