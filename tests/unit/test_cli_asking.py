@@ -6,10 +6,11 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 
 import anyio
@@ -89,6 +90,7 @@ class TestStatus:
                 }
             ],
             "jobs": {str(state): 0 for state in JobState},
+            "troubled": [],
             "helix": {
                 "url": "http://helix.test",
                 "dialect": None,
@@ -108,6 +110,23 @@ class TestStatus:
         assert words.code == 3
         assert "not watched yet" in words.out
         assert "not there yet" in words.out
+
+    def test_what_was_done_about_a_job_is_told(self, make_desk: MakeDesk) -> None:
+        """A job that was restarted says so, a few such jobs to people and all of them to programs."""
+        desk = make_desk(folder=[{"linger": "0s", "max_files": 1, "settle": "0s"}])
+        desk.place.network.before = lambda request: httpx.Response(503, headers={"retry-after": "9"}, request=request)
+        for number in range(7):
+            desk.place.drop(f"{number}.txt", f"The stone number {number} is grey.")
+        desk.run_until(lambda: len(desk.place.jobs()) == 7)
+        with closing(sqlite3.connect(desk.place.ledger_path)) as db:
+            db.execute("update jobs set reason = 'restarted 1 of 3'")
+            db.commit()
+        jobs = desk.place.jobs()
+        told = desk("status", "--json").json["troubled"]
+        assert told == [{"id": j["id"], "state": j["state"], "reason": "restarted 1 of 3"} for j in jobs]
+        words = desk("status").out
+        assert words.count("restarted 1 of 3") == 5
+        assert "and 2 more: finetuned jobs" in words
 
     def test_beside_a_daemon_it_tells_what_is_under_way(self, make_desk: MakeDesk) -> None:
         """While a daemon runs its process, what waits and how long are told, and the exit code is 0."""

@@ -31,6 +31,8 @@ FILE_STATES: Final = (
 #: seconds between two looks of `events --follow`
 FOLLOW_EVERY: Final = 0.5
 NO_DAEMON: Final = 3
+#: jobs with a reason that `status` names to people
+MOST_TROUBLED: Final = 5
 
 JOB_COLUMNS: Final = ("id", "state", "files", "pairs", "progress", "created", "reason")
 FILE_COLUMNS: Final = ("state", "path", "bytes", "pairs", "job_id", "reason")
@@ -69,6 +71,7 @@ def status_of(settings: Settings, now: float) -> Row:
     started: Row = {}
     folders: dict[str, Row] = {}
     counts: dict[str, int] = {}
+    troubled: list[Row] = []
     helix: Row = dict.fromkeys(("dialect", "reachable", "paused_because", "last_error"))
     size = version = None
     try:
@@ -76,6 +79,7 @@ def status_of(settings: Settings, now: float) -> Row:
             started = (reader.daemon() or {}) if running else {}
             folders = reader.folders()
             counts = reader.counts()
+            troubled = reader.troubled()
             helix = reader.server(settings.helix.url)
             version = reader.schema_version()
             size = os.stat(path).st_size
@@ -85,6 +89,7 @@ def status_of(settings: Settings, now: float) -> Row:
         "daemon": {"running": running} | {key: started.get(key) for key in ("pid", "since", "version")},
         "folders": [_folder_status(rules, folders.get(rules.name, {}), now) for rules in settings.folders],
         "jobs": {state: counts.get(state, 0) for state in JOB_STATES},
+        "troubled": troubled,
         "helix": {"url": settings.helix.url} | helix,
         "ledger": _placed(path) | {"bytes": size, "schema_version": version, "stuck_because": stuck and str(stuck)},
     }
@@ -124,6 +129,10 @@ def _tell_status(status: Row) -> None:
         showing.print_line(f"folder   {folder['name']}: {state}, {words} ({harmless(folder['path'])})")
     jobs = [f"{count} {showing.paint(state)}" for state, count in status["jobs"].items() if count]
     showing.print_line(f"jobs     {', '.join(jobs) or 'none yet'}")
+    for job in status["troubled"][:MOST_TROUBLED]:
+        showing.print_line(f"         {job['id']}: {harmless(job['reason'])}")
+    if (more := len(status["troubled"]) - MOST_TROUBLED) > 0:
+        showing.print_line(f"         and {more} more: finetuned jobs")
     showing.print_line(f"server   {harmless(helix['url'])}: {_server_words(helix)}")
     if helix["last_error"] and helix["last_error"] != helix["paused_because"]:
         showing.print_line(f"         last error: {harmless(helix['last_error'])}")

@@ -220,6 +220,13 @@ class Reader:
         """How many jobs are in each state that has any."""
         return {row["state"]: row["n"] for row in self._rows("select state, count(*) as n from jobs group by state")}
 
+    def troubled(self) -> list[Row]:
+        """The unfinished jobs that something was done about, or that wait for a reason: `id`, `state`, `reason`."""
+        query = (
+            "select id, state, reason from jobs where finished_at is null and reason is not null order by created_at"
+        )
+        return list(self._rows(query))
+
     def folders(self) -> dict[str, Row]:
         """By folder: its state, and how many files settle and wait, since when."""
         rows = self._rows(
