@@ -74,7 +74,10 @@ FILE_WORDS: Final[Mapping[FileState, str]] = MappingProxyType(
             "lost, and `retry` of its job gives it another one."
         ),
         FileState.BARREN: "Its job trained, it taught nothing. Put away in `failed/`; `retry` gives it another job.",
-        FileState.REFUSED: "It can never be sent as it is (not text, empty, too big). Put away in `failed/refused/`.",
+        FileState.REFUSED: (
+            "It can never be sent as it is (not text, empty, too big, more than the server's plan allows). Put away in "
+            "`failed/refused/`."
+        ),
         FileState.FAILED: "Its job failed or was cancelled. Put away in `failed/`; `retry` tries again.",
         FileState.DUPLICATE: "This folder has learned the same content already. Put away in `done/duplicates/`.",
         FileState.VANISHED: "Gone before it was taken: somebody moved or removed it.",
@@ -102,7 +105,10 @@ JOB_WORDS: Final[Mapping[JobState, str]] = MappingProxyType(
         JobState.DONE: "Trained; every file taught something and nothing was cut.",
         JobState.PARTIAL: "Trained, but a chunk failed, a file taught nothing, or a quota cut the data.",
         JobState.FAILED: "Not trained, or none of its files taught anything. `retry` queues it again.",
-        JobState.CANCELLED: "Given up by a person, or no file was left in it. `retry` queues it again.",
+        JobState.CANCELLED: (
+            "Given up by a person, or no file was left in it; `retry` queues it again. Or it was more than the "
+            "server's plan allows, and its files went on in two others, which its reason names."
+        ),
     }
 )
 
@@ -119,6 +125,7 @@ FILE_MOVES: Final[Mapping[FileState, frozenset[FileState]]] = MappingProxyType(
                 FileState.LEARNED,
                 FileState.BARREN,
                 FileState.FAILED,
+                FileState.REFUSED,
                 FileState.VANISHED,
             }
         ),

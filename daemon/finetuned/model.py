@@ -25,6 +25,8 @@ PROMPTS_PER_CHUNK: Final = 9
 DONE: Final = "done"
 FAILED: Final = "failed"
 PROCESSING: Final = ".processing"
+#: how the reason of a job begins whose files went on in others
+SPLIT: Final = "split into "
 RESERVED: Final = frozenset({DONE, FAILED, PROCESSING})
 
 
@@ -371,6 +373,8 @@ class ServerFacts(Value, frozen=True):
     """The server, as the plan sees it.
 
     Nothing is sent, asked or removed while `paused_because` is set, or `reachable` (the last try) is not true.
+    `max_chunks` in a session and `max_sessions` at a time are what its plan was found to allow, the latter at
+    `max_sessions_at`; null: no bound was met.
     """
 
     paused_because: str | None = None
@@ -378,3 +382,6 @@ class ServerFacts(Value, frozen=True):
     tries: int = 0
     last_error: str | None = None
     reachable: bool | None = None
+    max_chunks: int | None = None
+    max_sessions: int | None = None
+    max_sessions_at: float | None = None

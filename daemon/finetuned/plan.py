@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
+from msgspec.structs import replace
+
 from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
 from finetuned.model import FolderFacts, Job, LooseFile, ServerFacts, Session, Value, WaitingFile, chunks_of
 from finetuned.settings import FolderSettings, Settings
@@ -27,6 +29,8 @@ DISK_ACTIONS_A_ROUND: Final = 64
 RECHECKS: Final = (1, 4, 16, 64)
 #: jobs that are searched for before they are sent
 _SEARCHED_ANYWAY: Final = frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.DOUBTFUL})
+#: how long fewer sessions at a time are asked for, before one more is tried, in seconds
+ONE_MORE_AFTER: Final = 3600.0
 #: the longest back-off for work on the disk
 LONGEST_DISK_WAIT: Final = 60.0
 
@@ -110,21 +114,8 @@ class Probe(Value, frozen=True, tag=True):
     """Ask whether the server can be used again."""
 
 
-Action = (
-    Seal
-    | SkipDuplicate
-    | Claim
-    | PutAway
-    | PutFileAway
-    | Cancel
-    | Submit
-    | Doubt
-    | Search
-    | Look
-    | Discard
-    | Recheck
-    | Probe
-)
+_OnTheDisk = Seal | SkipDuplicate | Claim | PutAway | PutFileAway
+Action = _OnTheDisk | Cancel | Submit | Doubt | Search | Look | Discard | Recheck | Probe
 
 
 class Facts(Value, frozen=True):
@@ -189,7 +180,7 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     waker = _Waker(now)
     unsent = sum(1 for j in facts.jobs if j.state is JobState.QUEUED and j.id not in facts.busy)
     in_flight = sum(1 for j in facts.jobs if (j.state in JOB_IN_FLIGHT and is_here(j, rules)) or j.id in facts.busy)
-    free = rules.helix.max_in_flight - in_flight
+    free = room(facts.server, now, rules) - in_flight
     wanted = max(0, free - unsent)
     actions = [
         *_in_the_ledger(facts),
@@ -198,6 +189,14 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
         *_some(_sealing(facts, wanted or SEALS_A_ROUND, waker, rules), waker),
     ]
     return Plan(actions=tuple(actions), wake_at=waker.wake_at, slot_waits=wanted > 0)
+
+
+def room(server: ServerFacts, now: float, rules: Settings) -> int:
+    """How many jobs may be on the server at a time: what its plan was found to allow, and each hour one more."""
+    if server.max_sessions is None or server.max_sessions_at is None:
+        return rules.helix.max_in_flight
+    more = int(max(0.0, now - server.max_sessions_at) // ONE_MORE_AFTER)
+    return min(rules.helix.max_in_flight, server.max_sessions + more)
 
 
 def _some(actions: Iterator[Action], waker: _Waker) -> Iterator[Action]:
@@ -287,20 +286,22 @@ def _longest_doubt(rules: Settings) -> float:
 
 def _on_the_disk(facts: Facts, waker: _Waker) -> Iterator[Action]:
     usable = {f.name for f in facts.folders if f.usable}
+    for file in facts.loose:  # first: a job's own folder is cleared once nothing of it lies there
+        if file.folder in usable and waker.due(file.due_at, LONGEST_DISK_WAIT):
+            yield PutFileAway(file_id=file.id)
     for job in facts.jobs:
         if job.id in facts.busy or job.folder not in usable:
             continue
         claims = job.state is JobState.QUEUED and job.claimed_at is None and not job.wish
         if (claims or job.state in JOB_ENDS) and waker.due(job.due_at, LONGEST_DISK_WAIT):
             yield Claim(job_id=job.id) if claims else PutAway(job_id=job.id)
-    for file in facts.loose:
-        if file.folder in usable and waker.due(file.due_at, LONGEST_DISK_WAIT):
-            yield PutFileAway(file_id=file.id)
 
 
 def _sealing(facts: Facts, most: int, waker: _Waker, rules: Settings) -> Iterator[Action]:
     folders = {f.name: f for f in facts.folders if f.usable}
     settings = {f.name: f for f in rules.folders if f.name in folders}
+    if (allowed := facts.server.max_chunks) is not None:  # a file that is more goes alone, and finds out
+        settings = {name: replace(f, max_chunks=min(f.max_chunks, allowed)) for name, f in settings.items()}
     sealable = []
     for file in sorted(facts.waiting, key=_age):
         if file.folder not in settings:

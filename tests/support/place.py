@@ -17,6 +17,7 @@ from finetuned.helix.auto import service_in
 from finetuned.helix.client import Key
 from finetuned.ledger import Ledger, Reader, audit
 from finetuned.sandbox import DEFAULT_KEY, CutError, Faults, Pace, create_app
+from finetuned.sandbox.quota import Quota
 from finetuned.settings import Settings, parse
 from finetuned.world import Bell
 from support.still import BEGIN, StillWorld
@@ -92,6 +93,7 @@ class Place:
         seed: str | None = None,
         luck: int = 0,
         speaks: str = "form",
+        quota: Quota | None = None,
         **tables: Any,
     ) -> None:
         self.root = root
@@ -105,6 +107,7 @@ class Place:
             faults=faults,
             seed=seed,
             dialect=speaks,
+            quota=quota,
         )
         self.network = Network(self.app, self.world)
         folders = tables.pop("folder", [{}])

@@ -97,6 +97,8 @@ class TestStatus:
                 "reachable": None,
                 "paused_because": None,
                 "last_error": None,
+                "max_chunks": None,
+                "max_sessions": None,
             },
             "ledger": {
                 "path": desk.place.ledger_path,

@@ -31,6 +31,7 @@ FILE_STATES: Final = (
 #: seconds between two looks of `events --follow`
 FOLLOW_EVERY: Final = 0.5
 NO_DAEMON: Final = 3
+HELIX_FIELDS: Final = ("dialect", "reachable", "paused_because", "last_error", "max_chunks", "max_sessions")
 #: jobs with a reason that `status` names to people
 MOST_TROUBLED: Final = 5
 
@@ -72,7 +73,7 @@ def status_of(settings: Settings, now: float) -> Row:
     folders: dict[str, Row] = {}
     counts: dict[str, int] = {}
     troubled: list[Row] = []
-    helix: Row = dict.fromkeys(("dialect", "reachable", "paused_because", "last_error"))
+    helix: Row = dict.fromkeys(HELIX_FIELDS)
     size = version = None
     try:
         with Reader.open(path) as reader:
@@ -136,6 +137,9 @@ def _tell_status(status: Row) -> None:
     showing.print_line(f"server   {harmless(helix['url'])}: {_server_words(helix)}")
     if helix["last_error"] and helix["last_error"] != helix["paused_because"]:
         showing.print_line(f"         last error: {harmless(helix['last_error'])}")
+    for field, what in (("max_chunks", "chunks in a session"), ("max_sessions", "of our sessions at a time")):
+        if helix[field] is not None:
+            showing.print_line(f"         its plan was found to allow {helix[field]} {what}")
     size = "not there yet" if ledger["bytes"] is None else showing.size(ledger["bytes"])
     showing.print_line(f"ledger   {harmless(ledger['path'])} ({size})")
     if ledger["stuck_because"]:

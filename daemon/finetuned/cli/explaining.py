@@ -309,7 +309,8 @@ class Story:
     def _slot(self, job: Row) -> str:
         counts = self._reader.counts() if self._reader else {}
         busy = sum(counts.get(state, 0) for state in ("submitting", "doubtful", "running"))
-        most = self._settings.helix.max_in_flight
+        allowed = (self._reader.server(self._settings.helix.url) if self._reader else {}).get("max_sessions")
+        most = min(self._settings.helix.max_in_flight, allowed or self._settings.helix.max_in_flight)
         if busy < most:
             return "its job to be sent, now or at its next try"
         queued = [row["id"] for row in self._reader.jobs(state="queued")] if self._reader else []

@@ -18,7 +18,7 @@ import msgspec
 from finetuned.daemon.house import House
 from finetuned.errors import FileProblem, FinetunedError, FolderError, Gone, LedgerStuck
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
-from finetuned.model import File, Job, path_of, shown
+from finetuned.model import SPLIT, File, Job, path_of, shown
 
 SUFFIX: Final = ".json"
 GROUP_MAY_ASK: Final = 0o2770
@@ -182,6 +182,8 @@ class Asking:
         lost = [file for file in files if _lost(file)]
         if job.state not in JOB_ENDS:
             raise Denied(f"{job.id} is {job.state}: it is not at its end yet")
+        if (job.reason or "").startswith(SPLIT):
+            raise Denied(f"{job.id} was {job.reason}", remedy="its files went on in those; try them again")
         if not job.put_away:
             raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
         if job.folder not in house.folders:

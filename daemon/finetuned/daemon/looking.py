@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from finetuned.daemon.house import House
 from finetuned.daemon.mending import Mending
+from finetuned.daemon.quotas import Quotas
 from finetuned.errors import (
     NotFound,
     Refused,
@@ -23,7 +24,7 @@ from finetuned.errors import (
 from finetuned.lifecycle import FileState, JobState, SessionState
 from finetuned.model import File, Job, Session, SessionView
 from finetuned.remedy import Past, Watch, remedy, watched
-from finetuned.verdict import Standing, complaint, judge, lora_of, signs_of_life, standing
+from finetuned.verdict import Standing, complaint, judge, lora_of, over_quota, signs_of_life, standing
 from finetuned.wire import attempt, renamed
 
 #: looks that did not find a session, before it counts as gone
@@ -36,6 +37,7 @@ class Looking:
     def __init__(self, house: House) -> None:
         self._house = house
         self._mending = Mending(house)
+        self._quotas = Quotas(house)
         self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
 
     async def look(self, job_id: str) -> None:
@@ -145,20 +147,26 @@ class Looking:
         files = await self._packed(job, view)
         verdict = judge(view, pairs, files)
         self._watches.pop(view.id, None)
+        await self._quotas.trained(view, files)
         await house.write(house.ledger.sessions.finish, job, view, pairs, files, verdict, house.world.now())
 
     async def _broken(self, job: Job, view: SessionView) -> None:
         """The server gave up: one more training in place where that can help, else the job failed."""
         house = self._house
         now = house.world.now()
+        over = over_quota(view)
         untouched = await house.write(house.ledger.sessions.is_as_written, view)
         past = Past(restarts=job.restarts, retrained=job.retrained, untouched=untouched)
-        if await self._mending.mend(job, view, remedy(view, past, house.settings.poll), past):
+        if over is None and await self._mending.mend(job, view, remedy(view, past, house.settings.poll), past):
             return
         files = await self._packed(job, view)
         pairs = await house.service.pairs(view)
         await house.write(house.ledger.sessions.keep_pairs, job, view, pairs, files, now)
         self._watches.pop(view.id, None)
+        if over is not None:
+            fresh = await house.write(house.ledger.jobs.get, job.id)
+            await self._quotas.too_much(fresh or job, over, complaint(view))
+            return
         reason = f"the server's training failed: {complaint(view)}"
         await house.write(house.ledger.sessions.failed, job, reason, cause="broken", now=now)
 

@@ -42,7 +42,7 @@ class Packing:
         if not file_ids:
             return
         while True:
-            job_id = f"{order.folder}-{_compact(now)}-{house.world.fresh_id(4)}"
+            job_id = new_job_id(house, order.folder, now)
             if await house.write(house.ledger.jobs.seal, job_id, order.folder, order.group, file_ids, now):
                 break
         house.own.add(job_id)
@@ -143,6 +143,9 @@ class Packing:
         house = self._house
         job = await house.write(house.ledger.jobs.get, job_id)
         if job is None or job.put_away:
+            return
+        if job.files == 0 and not await house.write(house.ledger.quotas.is_left, job):
+            await self._later(job, "its files went on without it, and were not taken from its folder yet")
             return
         try:
             lost = await house.write(self._put_away, job)
@@ -251,5 +254,6 @@ def _why(file: File) -> str | None:
     return "\n".join(lines) + "\n"
 
 
-def _compact(now: float) -> str:
-    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+def new_job_id(house: House, folder: str, now: float) -> str:
+    """An id for a job, readable and sortable; the ledger tells whether it is taken."""
+    return f"{folder}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{house.world.fresh_id(4)}"

@@ -18,6 +18,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from finetuned.daemon.house import House
+from finetuned.daemon.quotas import Quotas
 from finetuned.errors import (
     Changed,
     FileProblem,
@@ -53,6 +54,7 @@ class Sending:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._quotas = Quotas(house)
         self._doubts: dict[str, float] = {}
 
     async def intend(self, job_id: str) -> Intent | None:
@@ -181,7 +183,12 @@ class Sending:
         await house.write(house.ledger.twins.rechecked, job.id, due_at=until, counts=True)
 
     async def _refused(self, job: Job, error: Refused) -> None:
-        """The server said no: for now, if it is too busy or the form arrived in part; else for good."""
+        """The server said no: for now (too busy, a form that arrived in part), to so much at once, or for good."""
+        if isinstance(error, KnownRefusal) and error.kind is Refusal.TOO_MUCH:
+            await self._quotas.too_much(job, error.quota, str(error))
+            return
+        if isinstance(error, KnownRefusal) and error.kind is Refusal.TOO_MANY:
+            await self._quotas.too_many(job)
         if isinstance(error, KnownRefusal) and error.kind in _PASSING:
             await self._unsent(job, str(error), cause="not_now", wait=True)
             return

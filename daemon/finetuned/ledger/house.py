@@ -52,6 +52,9 @@ class HouseBook:
             tries=row["tries"],
             last_error=row["last_error"],
             reachable=None if row["reachable"] is None else bool(row["reachable"]),
+            max_chunks=row["max_chunks"],
+            max_sessions=row["max_sessions"],
+            max_sessions_at=at(row["max_sessions_at"]),
         )
 
     def dialect(self, url: str) -> str | None:

@@ -239,10 +239,13 @@ class Reader:
 
     def server(self, url: str) -> Row:
         """What is known of the server at `url`."""
-        query = "select dialect, reachable, paused_because, last_error from servers where url = ?"
+        query = (
+            "select dialect, reachable, paused_because, last_error, max_chunks, max_sessions from servers where url = ?"
+        )
         row = next(self._rows(query, url), None)
         if row is None:
-            return {"dialect": None, "reachable": None, "paused_because": None, "last_error": None}
+            known = ("dialect", "reachable", "paused_because", "last_error", "max_chunks", "max_sessions")
+            return dict.fromkeys(known)
         return row | {"reachable": None if row["reachable"] is None else bool(row["reachable"])}
 
     def daemon(self) -> Row | None:

@@ -186,7 +186,11 @@ OTHERS: Final = (
       paused_because text,
       last_error text,
       tries integer not null default 0,
-      next_try_at text
+      next_try_at text,
+      max_chunks integer,
+      max_sessions integer,
+      max_sessions_at text,
+      check ((max_sessions is null) = (max_sessions_at is null))
     ) strict
     """,
     """

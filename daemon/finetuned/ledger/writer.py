@@ -15,6 +15,7 @@ from finetuned.ledger.adopting import AdoptionBook
 from finetuned.ledger.files import FileBook
 from finetuned.ledger.house import HouseBook
 from finetuned.ledger.jobs import JobBook
+from finetuned.ledger.quotas import QuotaBook
 from finetuned.ledger.reading import Reader
 from finetuned.ledger.sessions import SessionBook
 from finetuned.ledger.store import Store, connect, hold
@@ -36,6 +37,7 @@ class Ledger:
         self.sessions = SessionBook(self._store)
         self.twins = TwinBook(self._store)
         self.uploads = UploadBook(self._store)
+        self.quotas = QuotaBook(self._store)
         self.house = HouseBook(self._store)
         self.adoptions = AdoptionBook(self._store)
 

@@ -1,0 +1,116 @@
+"""The quotas' book: what a server's plan allows, as its own words told, and the jobs that were too much for it.
+
+1. A limit is learned when it is overstepped, and kept with the server's address. It only makes us ask for less.
+2. A job that is too much becomes two in one commit: it ends, and its files are packed in its successors, which claim
+   them from where they lie. The claim is repeated until it holds, like that of any job.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+from finetuned.ledger.rows import end_session, move_file, move_job, tell, update
+from finetuned.ledger.store import Store
+from finetuned.lifecycle import FileState, JobState, SessionState
+from finetuned.model import PROCESSING, SPLIT, File, Job, iso
+
+
+class QuotaBook:
+    """Commands and questions about quotas."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def chunks_allowed(self, url: str, most: int | None, now: float) -> None:
+        """How many chunks the server's plan allows in one session; null: more than we thought."""
+        with self._store.transaction() as db:
+            was = _row(db, url)
+            if (was["max_chunks"] if was else None) == most:
+                return
+            db.execute(
+                "insert into servers (url, max_chunks) values (?1, ?2) on conflict (url) do update set max_chunks = ?2",
+                (url, most),
+            )
+            words = "more chunks in a session than thought" if most is None else f"{most} chunks in a session"
+            _told(db, now, url, f"its plan allows {words}")
+
+    def sessions_allowed(self, url: str, most: int, now: float) -> None:
+        """How many sessions at a time the server's plan allows us, as far as it is known now."""
+        with self._store.transaction() as db:
+            was = _row(db, url)
+            db.execute(
+                "insert into servers (url, max_sessions, max_sessions_at) values (?1, ?2, ?3) "
+                "on conflict (url) do update set max_sessions = ?2, max_sessions_at = ?3",
+                (url, most, iso(now)),
+            )
+            if was is None or was["max_sessions"] != most:
+                _told(db, now, url, f"its plan allows {most} of our sessions at a time for now")
+
+    def in_flight(self, job: Job) -> int:
+        """How many other jobs hold a session on the job's server."""
+        query = (
+            "select count(*) from sessions s join jobs j on j.id = s.job_id and j.state = 'running' "
+            "where s.state = 'live' and s.job_id != ? and s.url is ?"
+        )
+        with self._store.reading() as db:
+            number: int = db.execute(query, (job.id, job.url)).fetchone()[0]
+        return number
+
+    def split(self, job: Job, parts: Mapping[str, Sequence[File]], words: str, now: float) -> bool:
+        """End the job; its files go on in new ones (by id). False if one of the ids is taken."""
+        with self._store.transaction() as db:
+            if any(db.execute("select 1 from jobs where id = ?", (new,)).fetchone() for new in parts):
+                return False
+            _end_attempt(db, now, job, words)
+            for new, files in parts.items():
+                size = sum(file.content.bytes for file in files if file.content)
+                db.execute(
+                    'insert into jobs (id, folder, state, "group", files, bytes, created_at) '
+                    "values (?, ?, ?, ?, ?, ?, ?)",
+                    (new, job.folder, str(JobState.QUEUED), job.group, len(files), size, iso(now)),
+                )
+                tell(db, now, "job", new, JobState.QUEUED, cause="split", detail=f"of {job.id}: {words}", job_id=new)
+                for file in files:
+                    update(db, "files", file.id, file.version, job_id=new, upload_name=None)
+                    tell(db, now, "file", str(file.id), file.state, was=file.state, cause="split", job_id=new)
+            _end_job(db, now, job, SPLIT + ", ".join(parts), words)
+        return True
+
+    def too_big(self, job: Job, file: File, words: str, now: float) -> None:
+        """The only file of a job is more than the plan allows: it is refused, and no file is left in the job."""
+        with self._store.transaction() as db:
+            _end_attempt(db, now, job, words)
+            columns = {"reason": words, "finished_at": iso(now), "put_away": 0, "job_id": None, "upload_name": None}
+            move_file(db, now, file, FileState.REFUSED, cause="too_big", detail=words, **columns)
+            _end_job(db, now, job, f"no file was left in it: {words}", words)
+
+    def is_left(self, job: Job) -> bool:
+        """Whether every file that went on without the job was taken from its folder."""
+        query = (
+            "select 1 from files f where (f.state = 'packed' or f.put_away = 0) and f.folder = ?1 "
+            "and f.job_id is not ?2 and instr(f.location, ?3) > 0 limit 1"
+        )
+        with self._store.reading() as db:
+            return db.execute(query, (job.folder, job.id, f"/{PROCESSING}/{job.id}/")).fetchone() is None
+
+
+def _row(db: sqlite3.Connection, url: str) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = db.execute("select * from servers where url = ?", (url,)).fetchone()
+    return row
+
+
+def _told(db: sqlite3.Connection, now: float, url: str, words: str) -> None:
+    tell(db, now, "server", url, "usable", was="usable", cause="quota", detail=words)
+
+
+def _end_attempt(db: sqlite3.Connection, now: float, job: Job, words: str) -> None:
+    """A session that was made ended with an error, and stays as evidence; one that was refused was never there."""
+    state = SessionState.UNSENT if job.session_id is None else SessionState.ENDED
+    end_session(db, now, job.id, state, cause="quota", reason=words)
+
+
+def _end_job(db: sqlite3.Connection, now: float, job: Job, reason: str, words: str) -> None:
+    ended = {"finished_at": iso(now), "put_away": 0, "due_at": None, "tries": 0, "files": 0, "bytes": 0}
+    columns = {"reason": reason, "stage": None, "progress": None, **ended}
+    move_job(db, now, job, JobState.CANCELLED, cause="quota", detail=words, **columns)
