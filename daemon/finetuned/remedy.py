@@ -140,11 +140,7 @@ def _resting(view: SessionView, past: Past) -> Remedy:
 
 def _waiting(view: SessionView, past: Past, rules: PollSettings) -> Remedy:
     place = _place(view)
-    patience = {
-        _Place.PREPARING: rules.stalled_after,
-        _Place.QUEUEING: min(rules.stalled_after * 2.0 ** min(past.requeued, 30), LONGEST_QUEUE),
-    }.get(place, rules.training_stalled_after)
-    if past.still_for < patience:
+    if past.still_for < patience(view, past.requeued, rules):
         return Remedy(deed=Deed.NOTHING)
     stage = shown(view.tuning.stage[:40]) if view.tuning else ""
     still = f"no sign of life for {_span(past.still_for)} in {stage or 'waiting'}"
@@ -156,6 +152,14 @@ def _waiting(view: SessionView, past: Past, rules: PollSettings) -> Remedy:
     if used >= rules.restarts:
         return Remedy(deed=Deed.GIVE_UP, words=f"{still}, and its restarts ({rules.restarts}) are used up")
     return Remedy(deed=Deed.RESTART, words=f"restarted {used + 1} of {rules.restarts}: {still}")
+
+
+def patience(view: SessionView, requeued: int, rules: PollSettings) -> float:
+    """How long a session that waits may stand still before anything is done about it, in seconds."""
+    return {
+        _Place.PREPARING: rules.stalled_after,
+        _Place.QUEUEING: min(rules.stalled_after * 2.0 ** min(requeued, 30), LONGEST_QUEUE),
+    }.get(_place(view), rules.training_stalled_after)
 
 
 def _place(view: SessionView) -> _Place:

@@ -15,6 +15,7 @@ import burst
 import dispatch
 import idle
 import intake
+import polling
 import soak
 import upload
 from workshop import HEADER, Options, say
@@ -26,6 +27,7 @@ BENCHMARKS = {
     "intake": intake.measure,
     "burst": burst.measure,
     "answers": answers.measure,
+    "polling": polling.measure,
     "soak": soak.measure,
 }
 

@@ -2,7 +2,8 @@
 
 1. Answers have the shape of the recorded ones (`tests/traces/form`), whose bodies serve as moulds.
 2. Times are of the system-wide monotonic clock: a request's first byte, its last one, and when the answer was written.
-3. A session is trained as soon as it is looked at, unless `held`; each of its files gets one pair.
+3. A session is trained as soon as it is looked at, unless `held`, or for ever in training (`trains`); each of its files
+   gets one pair. Lists are empty unless it trains and `lists`.
 4. Of a long body only the beginning and the end are kept, so that this server never is what is measured.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 TRACE = Path(__file__).parents[1] / "traces" / "form" / "finetune-happy.json"
+STILL = "2026-11-23T05:23:11.123456789Z"
 KEPT_BYTES = 1024 * 1024
 
 
@@ -33,6 +35,7 @@ class Request:
     answered: float = 0.0
     bytes: int = 0
     files: int = 0
+    answer_bytes: int = 0
 
     @property
     def is_job(self) -> bool:
@@ -58,6 +61,8 @@ class TinyHelix:
         self._listens = threading.Event()
         self.requests: list[Request] = []
         self.held = False
+        self.trains = False
+        self.lists = True
         self.port = 0
 
     @property
@@ -94,7 +99,7 @@ class TinyHelix:
         if request.is_job:
             return self._submit(request, body)
         if len(parts) == 1:
-            return {"counter": {"count": 0}, "sessions": []}
+            return self._list(request)
         if parts[1] not in self._sessions:
             return None
         return self._pairs(parts[1]) if request.is_pairs else self._session(parts[1])
@@ -120,7 +125,31 @@ class TinyHelix:
         asked, tuning = session["interactions"]
         asked |= {"id": f"{ident}-user", "message": marker, "files": [f"{inputs}/{name}" for name in names]}
         tuning |= {"id": f"{ident}-system", "data_prep_chunks": {}}
+        if self.trains:
+            chunks = [{"index": n, "prompt_name": "simple", "question_count": 9, "error": ""} for n in range(9)]
+            tuning |= {"state": "waiting", "data_prep_stage": "finetune", "progress": 40, "updated": STILL}
+            tuning["data_prep_chunks"] = {f"{inputs}/{name}": chunks for name in names}
         return session
+
+    def _list(self, request: Request) -> Any:
+        """A page of rows as the server has them, newest first."""
+        shown = list(reversed(self._sessions)) if self.trains and self.lists else []
+        asked = dict(re.findall(r"(offset|limit)=(\d+)", request.path))
+        offset, limit = int(asked.get("offset", 0)), int(asked.get("limit", 1000))
+        rows = [self._row(ident) for ident in shown[offset : offset + limit]]
+        return {"counter": {"count": len(shown)}, "sessions": rows}
+
+    def _row(self, ident: str) -> dict[str, Any]:
+        times = dict.fromkeys(("created", "updated", "scheduled", "completed"), STILL)
+        known = {"session_id": ident, "name": "ancient-otter-7", "interaction_id": f"{ident}-system", "lora_dir": ""}
+        kinds = {
+            "mode": "finetune",
+            "type": "text",
+            "priority": False,
+            "owner": "u1",
+            "summary": "fine tuning on 2 files",
+        }
+        return known | kinds | times
 
     def _pairs(self, ident: str) -> Any:
         group = ident[:10]
@@ -204,6 +233,7 @@ class _Connection(asyncio.Protocol):
         status, body = ("200 OK", json.dumps(found).encode()) if found is not None else ("500 Error", b"not found\n")
         kind = "application/json" if found is not None else "text/plain"
         head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        request.answer_bytes = len(head) + len(body)
         self._helix.requests.append(request)  # first, so that who got the answer finds it here
         request.answered = time.monotonic()
         self._transport.write(head.encode() + body)

@@ -171,15 +171,18 @@ def scratch(options: Options) -> Iterator[Path]:
 class Place:
     """A folder, a ledger, a configuration, and the daemon that works on them."""
 
-    def __init__(self, root: Path, url: str, *, folder: str = "", helix: str = "", poll: str = "200ms") -> None:
+    def __init__(
+        self, root: Path, url: str, *, folder: str = "", helix: str = "", poll: str = "200ms", slowest: str = "60s"
+    ) -> None:
         self.root = root
         self.notes = root / "notes"
         self.notes.mkdir()
         self.ledger = root / "state" / "ledger.db"
         self.config = root / "finetuned.toml"
         self.config.write_text(
-            f'[helix]\nurl = "{url}"\n{helix}\n[ledger]\npath = "{self.ledger}"\n[poll]\nfastest = "{poll}"\n'
-            f'[log]\nlevel = "warning"\n[[folder]]\nname = "notes"\npath = "{self.notes}"\nlinger = "0s"\n{folder}\n'
+            f'[helix]\nurl = "{url}"\n{helix}\n[ledger]\npath = "{self.ledger}"\n'
+            f'[poll]\nfastest = "{poll}"\nslowest = "{slowest}"\n[log]\nlevel = "warning"\n'
+            f'[[folder]]\nname = "notes"\npath = "{self.notes}"\nlinger = "0s"\n{folder}\n'
         )
 
     def command(self, *words: str) -> list[str]:

@@ -214,7 +214,7 @@ def test_a_borrowed_connection(life: Life):
 def test_the_servers_standing(life: Life, reader: Reader):
     """Unknown, usable, paused, usable again: each change is told once, each figure is kept."""
     house = life.ledger.house
-    unknown = {"dialect": None, "reachable": None, "paused_because": None, "last_error": None}
+    unknown = dict.fromkeys(("dialect", "reachable", "paused_because", "last_error", "max_chunks", "max_sessions"))
     assert (house.server(URL), reader.server(URL)) == (ServerFacts(), unknown)
     house.server_erred(URL, "no")
     assert (house.server(URL).last_error, house.server(URL).reachable) == ("no", None)
@@ -231,6 +231,13 @@ def test_the_servers_standing(life: Life, reader: Reader):
     assert (house.server(URL).paused_because, house.server(URL).tries) == (None, 0)
     told = [(e["was"], e["became"]) for e in house.events_since(0) if e["subject"] == "server"]
     assert told == [(None, "usable"), ("usable", "paused"), ("paused", "usable")]
+    for most in (100, 100, None):
+        life.ledger.quotas.chunks_allowed(URL, most, life.now())
+    for _ in range(2):
+        life.ledger.quotas.sessions_allowed(URL, 3, NOW)
+    assert (reader.server(URL)["max_chunks"], reader.server(URL)["max_sessions"]) == (None, 3)
+    assert (house.server(URL).max_sessions, house.server(URL).max_sessions_at) == (3, NOW)
+    assert [e["cause"] for e in house.events_since(0) if e["subject"] == "server"].count("quota") == 3
 
 
 def test_the_folders_standing(life: Life, reader: Reader):

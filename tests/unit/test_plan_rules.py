@@ -95,9 +95,9 @@ def test_the_order_of_a_round():
         Cancel(job_id="wished"),
         Look(job_id="running"),
         Discard(session=session("s")),
+        PutFileAway(file_id=7),
         PutAway(job_id="ended"),
         Claim(job_id="sealed"),
-        PutFileAway(file_id=7),
     )
 
 

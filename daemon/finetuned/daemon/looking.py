@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from finetuned.daemon.glancing import Glances
 from finetuned.daemon.house import House
 from finetuned.daemon.mending import Mending
 from finetuned.daemon.quotas import Quotas
@@ -23,7 +24,7 @@ from finetuned.errors import (
 )
 from finetuned.lifecycle import FileState, JobState, SessionState
 from finetuned.model import File, Job, Session, SessionView
-from finetuned.remedy import Past, Watch, remedy, watched
+from finetuned.remedy import Past, Watch, patience, remedy, watched
 from finetuned.verdict import Standing, complaint, judge, lora_of, over_quota, signs_of_life, standing
 from finetuned.wire import attempt, renamed
 
@@ -38,6 +39,7 @@ class Looking:
         self._house = house
         self._mending = Mending(house)
         self._quotas = Quotas(house)
+        self._glances = Glances(house)
         self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
 
     async def look(self, job_id: str) -> None:
@@ -47,6 +49,8 @@ class Looking:
         if job is None or job.state is not JobState.RUNNING or job.session_id is None:
             return
         try:
+            if await self._glances.unmoved(job.session_id) and await self._stands(job, job.session_id):
+                return
             view = await house.service.look(job.session_id)
             match standing(view):
                 case Standing.TRAINED:
@@ -109,12 +113,27 @@ class Looking:
         if await self._mending.mend(job, view, remedy(view, past, poll), past):
             # what was done is no sign of life, but from now on there may be one
             self._watches[view.id] = Watch(signs=watch.signs, since=now, at=now)
+            self._glances.forget(view.id)
             return
         moved = before is not None and before.signs != watch.signs
         tuning = view.tuning
         stage = (tuning.stage or tuning.state) if tuning else "unknown"
-        due_at = now + self._pause(now - (job.moved_at or now), moved=moved or before is None)
+        pause = self._pause(now - (job.moved_at or now), moved=moved or before is None)
+        trains = self._glances.note(view, enough_until=watch.since + patience(view, job.requeued, poll))
+        due_at = _together(now, pause) if trains else now + pause
         await house.write(house.ledger.sessions.looked, job, view, stage=stage, due_at=due_at, moved=moved, now=now)
+
+    async def _stands(self, job: Job, session_id: str) -> bool:
+        """A list showed that the session stands still: as good as a look; False if one is needed all the same."""
+        house = self._house
+        now = house.world.now()
+        before = self._watches.get(session_id)
+        if before is None:
+            return False
+        self._watches[session_id] = watched(before, before.signs, now, house.settings.poll)
+        pause = self._pause(now - (job.moved_at or now), moved=False)
+        await house.write(house.ledger.jobs.stands, job, _together(now, pause))
+        return True
 
     def _past(self, job: Job, watch: Watch) -> Past:
         """What was seen and done of the job's attempt until now."""
@@ -127,6 +146,11 @@ class Looking:
             nudges=job.nudges,
             review=any(rules.name == job.folder and rules.review for rules in self._house.settings.folders),
         )
+
+    def _forget(self, session_id: str) -> None:
+        """The session is at its end."""
+        self._watches.pop(session_id, None)
+        self._glances.forget(session_id)
 
     def _pause(self, still_for: float, *, moved: bool) -> float:
         """Until the next look: soon while something moves, ever later while nothing does."""
@@ -146,7 +170,7 @@ class Looking:
         pairs = await house.service.pairs(view)
         files = await self._packed(job, view)
         verdict = judge(view, pairs, files)
-        self._watches.pop(view.id, None)
+        self._forget(view.id)
         await self._quotas.trained(view, files)
         await house.write(house.ledger.sessions.finish, job, view, pairs, files, verdict, house.world.now())
 
@@ -162,7 +186,7 @@ class Looking:
         files = await self._packed(job, view)
         pairs = await house.service.pairs(view)
         await house.write(house.ledger.sessions.keep_pairs, job, view, pairs, files, now)
-        self._watches.pop(view.id, None)
+        self._forget(view.id)
         if over is not None:
             fresh = await house.write(house.ledger.jobs.get, job.id)
             await self._quotas.too_much(fresh or job, over, complaint(view))
@@ -179,7 +203,7 @@ class Looking:
             due_at = now + min(house.settings.poll.slowest, max(1.0, settle / MISSES))
             await house.write(house.ledger.sessions.missing, job, due_at=due_at, now=now)
             return
-        self._watches.pop(job.session_id or "", None)
+        self._forget(job.session_id or "")
         reason = f"session {job.session_id} is gone from the server"
         await self._mending.give_up(job, reason, cause="gone", discard=False)
 
@@ -222,3 +246,9 @@ class Looking:
         files = await self._house.write(self._house.ledger.jobs.files, job.id)
         packed = [file for file in files if file.state is FileState.PACKED]
         return [replace(f, upload_name=f.upload_name and renamed(f.upload_name, marker)) for f in packed]
+
+
+def _together(now: float, pause: float) -> float:
+    """A due time within `pause` that other sessions with the same pause have, too, so that one list serves them all."""
+    at = (now + pause) // pause * pause
+    return at if at > now else now + pause

@@ -152,6 +152,11 @@ class JobBook:
         with self._store.transaction() as db:
             update(db, "jobs", job.id, job.version, put_away=1, due_at=None, tries=0)
 
+    def stands(self, job: Job, due_at: float) -> None:
+        """The job's session is what it was: its next look is due later."""
+        with self._store.transaction() as db:
+            update(db, "jobs", job.id, job.version, due_at=iso(due_at), tries=0, missing_since=None)
+
     def try_later(self, job: Job, due_at: float, words: str | None, now: float) -> None:
         """What was due failed for a passing reason; it is due again later, in the same state."""
         with self._store.transaction() as db:

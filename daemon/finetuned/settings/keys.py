@@ -99,7 +99,7 @@ _SERVER: Final = (
         "helix",
         "max_in_flight",
         "3",
-        a_number(1, 1000),
+        a_number(1, 10_000),
         "Jobs on the server at a time; reviews do not count.",
     ),
     _key(

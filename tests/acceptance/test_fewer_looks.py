@@ -1,0 +1,93 @@
+"""Sessions in training are followed by one list, and looked at when they moved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import httpx
+
+from finetuned.sandbox import Pace
+from support.place import Place
+
+APlace = Callable[..., Place]
+MINUTE = 60.0
+LOOK = re.compile(r"/api/v1/sessions/[^/]+")
+
+
+def counted(place: Place) -> tuple[int, int]:
+    """How many looks and lists there were."""
+    gets = [path for _, method, path in place.network.requests if method == "GET"]
+    return sum(1 for path in gets if LOOK.fullmatch(path)), gets.count("/api/v1/sessions")
+
+
+def many(a_place: APlace, jobs: int, pace: Pace) -> Place:
+    """A place where so many jobs train side by side."""
+    place = a_place(
+        pace=pace,
+        helix={"max_in_flight": jobs},
+        folder=[{"linger": "0s", "settle": "0s", "max_files": 1}],
+        watch={"sweep": "1m"},
+    )
+    for number in range(jobs):
+        place.drop(f"{number}.txt", f"The otter number {number} is a mammal.")
+    return place
+
+
+async def test_one_list_stands_for_the_looks_at_all_that_train(a_place: APlace) -> None:
+    """Twelve trainings that move once in ten minutes cost a list a minute, not twelve looks; all are learned."""
+    place = many(a_place, 12, Pace(train=99 * 10 * MINUTE))
+
+    async def script() -> None:
+        await place.pass_time(15 * MINUTE)
+        looks, lists = counted(place)
+        await place.pass_time(60 * MINUTE)
+        more_looks, more_lists = (after - before for after, before in zip(counted(place), (looks, lists), strict=True))
+        assert more_looks < 12 * 6 * 5  # six steps, and what follows each of them closely
+        assert 40 < more_lists < 60 * 4
+
+    await place.run(until_idle=False, script=script)
+    assert {job["state"] for job in place.jobs()} == {"running"}
+
+
+async def test_the_end_of_a_training_is_seen_at_once_in_a_list(a_place: APlace) -> None:
+    """Every file is learned within two minutes of the end of its training."""
+    place = many(a_place, 5, Pace(train=4 * 99 * MINUTE / 2))
+    await place.run()
+    assert set(place.states().values()) == {"learned"}
+    assert place.world.steady() < 4 * 99 * MINUTE / 2 + 2 * MINUTE
+
+
+async def test_what_a_list_does_not_show_is_looked_at(a_place: APlace) -> None:
+    """Among the newest rows there are only others' sessions: every training is followed by looks."""
+    place = many(a_place, 3, Pace(train=99 * 10 * MINUTE))
+    place.network.before = lambda request: (
+        httpx.Response(200, json={"counter": {"count": 9}, "sessions": []}, request=request)
+        if (request.method, request.url.path) == ("GET", "/api/v1/sessions")
+        else None
+    )
+
+    async def script() -> None:
+        await place.pass_time(15 * MINUTE)
+        looks, _ = counted(place)
+        await place.pass_time(30 * MINUTE)
+        assert counted(place)[0] - looks >= 3 * 30
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_a_training_that_stands_still_is_restarted_although_only_lists_are_asked_for(a_place: APlace) -> None:
+    """The queue for a trainer is joined again after ten minutes, each time right after a look."""
+    place = many(a_place, 4, Pace(queue=24 * 60 * MINUTE))
+
+    async def script() -> None:
+        await place.pass_time(12 * MINUTE)
+
+    await place.run(until_idle=False, script=script)
+    calls = [(method, path) for _, method, path in place.network.requests]
+    restarts = [n for n, (_, path) in enumerate(calls) if path.endswith("/restart")]
+    assert len(restarts) == 4
+    for n in restarts:
+        session = calls[n][1].removesuffix("/restart")
+        before = [call for call in calls[:n] if call[1].startswith(session)]
+        assert before[-1] == ("GET", session)

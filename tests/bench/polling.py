@@ -1,0 +1,53 @@
+"""Polling: what it costs to follow trainings that stand still, in requests and bytes, beside a look at each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from tiny_helix import TinyHelix
+from workshop import Options, Pile, Place, Row, scratch, wait_for
+
+ALONE = 'settle = "200ms"\nmax_files = 1'
+TRAINING = "select count(*) from jobs where state = 'running' and stage = 'finetune'"
+SIZES = (1, 100)
+FASTEST, SLOWEST = 0.5, 10.0
+ROUNDS = 3
+
+
+def measure(options: Options) -> Iterator[Row]:
+    """The same daemon and sessions, first with lists that show them, then with lists that do not."""
+    for size in SIZES:
+        with scratch(options) as root, TinyHelix() as helix:
+            helix.trains = True
+            place = Place(
+                root,
+                helix.url,
+                folder=ALONE,
+                helix=f"max_in_flight = {size}",
+                poll=f"{FASTEST * 1000:.0f}ms",
+                slowest=f"{SLOWEST:.0f}s",
+            )
+            with place.daemon():
+                Pile(root).drop_many(place.notes, size)
+                wait_for(lambda p=place, s=size: p.ask(TRAINING) == s, f"{size} trainings")
+                with_lists = _watched(helix, size)
+                helix.lists = False
+                without = _watched(helix, size)
+        for figure, unit, index in (("requests", "requests", 0), ("bytes of answers", "bytes", 1)):
+            yield Row(
+                what=f"{figure} a job and {SLOWEST:.0f} s, {size:,} trainings that stand still",
+                measured=[with_lists[index]],
+                unit=unit,
+                baseline="a look at each",
+                against=[without[index]],
+            )
+
+
+def _watched(helix: TinyHelix, size: int) -> tuple[float, float]:
+    """Requests and bytes of answers for each job in one longest pause, once all is calm."""
+    time.sleep(5 * SLOWEST)  # pauses grow with the time that nothing moved
+    begin = len(helix.requests)
+    time.sleep(ROUNDS * SLOWEST)
+    seen = helix.requests[begin:]
+    return len(seen) / size / ROUNDS, sum(request.answer_bytes for request in seen) / size / ROUNDS
