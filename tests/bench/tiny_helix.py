@@ -113,7 +113,7 @@ class TinyHelix:
         return self._shaped(self._created, ident)
 
     def _session(self, ident: str) -> Any:
-        return self._shaped(self._created if self.held else self._trained, ident)
+        return self._shaped(self._created if self.held or self.trains else self._trained, ident)
 
     def _shaped(self, mould: dict[str, Any], ident: str) -> Any:
         """A recorded session, with the ids, the marker and the files of this one."""

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from msgspec.structs import replace
@@ -25,6 +26,7 @@ from finetuned.errors import (
 from finetuned.lifecycle import FileState, JobState, SessionState
 from finetuned.model import File, Job, Session, SessionView
 from finetuned.remedy import Past, Watch, patience, remedy, watched
+from finetuned.settings import PollSettings
 from finetuned.verdict import Standing, complaint, judge, lora_of, over_quota, signs_of_life, standing
 from finetuned.wire import attempt, renamed
 
@@ -120,7 +122,7 @@ class Looking:
         stage = (tuning.stage or tuning.state) if tuning else "unknown"
         pause = self._pause(now - (job.moved_at or now), moved=moved or before is None)
         trains = self._glances.note(view, enough_until=watch.since + patience(view, job.requeued, poll))
-        due_at = _together(now, pause) if trains else now + pause
+        due_at = _together(now, pause, poll) if trains else now + pause
         await house.write(house.ledger.sessions.looked, job, view, stage=stage, due_at=due_at, moved=moved, now=now)
 
     async def _stands(self, job: Job, session_id: str) -> bool:
@@ -132,7 +134,7 @@ class Looking:
             return False
         self._watches[session_id] = watched(before, before.signs, now, house.settings.poll)
         pause = self._pause(now - (job.moved_at or now), moved=False)
-        await house.write(house.ledger.jobs.stands, job, _together(now, pause))
+        await house.write(house.ledger.jobs.stands, job, _together(now, pause, house.settings.poll))
         return True
 
     def _past(self, job: Job, watch: Watch) -> Past:
@@ -248,7 +250,12 @@ class Looking:
         return [replace(f, upload_name=f.upload_name and renamed(f.upload_name, marker)) for f in packed]
 
 
-def _together(now: float, pause: float) -> float:
-    """A due time within `pause` that other sessions with the same pause have, too, so that one list serves them all."""
-    at = (now + pause) // pause * pause
-    return at if at > now else now + pause
+def _together(now: float, pause: float, poll: PollSettings) -> float:
+    """A due time within `pause` that other sessions have, too, so that one list serves them all.
+
+    Pauses are rounded down to `fastest` times a power of two: what is due at a multiple of one is due at multiples of
+    the shorter ones.
+    """
+    step = poll.slowest if pause >= poll.slowest else poll.fastest * 2.0 ** math.floor(math.log2(pause / poll.fastest))
+    at = (now + step) // step * step
+    return at if at > now else now + step
