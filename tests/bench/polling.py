@@ -10,7 +10,7 @@ from workshop import Options, Pile, Place, Row, scratch, wait_for
 
 ALONE = 'settle = "200ms"\nmax_files = 1'
 TRAINING = "select count(*) from jobs where state = 'running' and stage = 'finetune'"
-SIZES = (1, 100)
+SIZES = (1, 100, 2000)
 FASTEST, SLOWEST = 0.5, 10.0
 ROUNDS = 3
 
