@@ -101,7 +101,12 @@ JOB_WORDS: Final[Mapping[JobState, str]] = MappingProxyType(
             "The server has it; the daemon looks at it when due. A crash changes nothing. Once trained its stage is "
             "`collecting` until its pairs are in."
         ),
-        JobState.REVIEW: "Its pairs wait for a person before the training begins.",
+        JobState.REVIEW: (
+            "Its pairs wait for a person, who sees, changes and accepts them with `review`, or rejects them with "
+            "`cancel`; it counts for nothing meanwhile. The daemon looks now and then: accepted, or started or removed "
+            "by somebody else, it is `running` again. A crash changes nothing: the session is looked at before it is "
+            "started."
+        ),
         JobState.DONE: "Trained; every file taught something and nothing was cut.",
         JobState.PARTIAL: "Trained, but a chunk failed, a file taught nothing, or a quota cut the data.",
         JobState.FAILED: "Not trained, or none of its files taught anything. `retry` queues it again.",

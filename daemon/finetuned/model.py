@@ -204,6 +204,16 @@ class Job(Value, frozen=True):
         """What the server sees of the newest attempt: `<job>.<attempt>`."""
         return f"{self.id}.{self.attempt}"
 
+    @property
+    def rests(self) -> bool:
+        """Whether it waits for a person, and for nothing else."""
+        return self.state is JobState.REVIEW and self.wish is None
+
+    @property
+    def given_up(self) -> bool:
+        """Whether a person wants it given up."""
+        return self.wish in {"cancel", "delete"}
+
 
 class Session(Value, frozen=True):
     """One attempt at a job on the server; `session_id` is null until the server's answer was read."""
@@ -280,8 +290,8 @@ class Quota(Value, frozen=True):
 class SessionView(Value, frozen=True):
     """A session as the server showed it, null and missing fields filled in.
 
-    `documents` maps the base name of each uploaded file to the server's short id of its content; `entity_id` is the
-    upload that it learns (learn dialect).
+    `documents` maps the base name of each uploaded file to the server's short id of its content, `group` is its id of
+    them all; `entity_id` is the upload that it learns (learn dialect). `review`: its pairs are to wait for a person.
     """
 
     id: str
@@ -293,6 +303,8 @@ class SessionView(Value, frozen=True):
     interactions: tuple[Interaction, ...]
     pairs: tuple[Pair, ...] = ()
     entity_id: str = ""
+    group: str = ""
+    review: bool = False
 
     @property
     def asked(self) -> Interaction | None:
@@ -385,3 +397,4 @@ class ServerFacts(Value, frozen=True):
     max_chunks: int | None = None
     max_sessions: int | None = None
     max_sessions_at: float | None = None
+    dialect: str | None = None

@@ -178,8 +178,11 @@ class _Waker:
 def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     """What to do now, and when to look again."""
     waker = _Waker(now)
-    unsent = sum(1 for j in facts.jobs if j.state is JobState.QUEUED and j.id not in facts.busy)
-    in_flight = sum(1 for j in facts.jobs if (j.state in JOB_IN_FLIGHT and is_here(j, rules)) or j.id in facts.busy)
+    held_back = {f.name for f in rules.folders if rules.goes_unreviewed(f.name, facts.server.dialect)}
+    queued = (j for j in facts.jobs if j.state is JobState.QUEUED and j.folder not in held_back)
+    unsent = sum(1 for j in queued if j.id not in facts.busy)
+    ours = [j for j in facts.jobs if j.state is not JobState.REVIEW]
+    in_flight = sum(1 for j in ours if (j.state in JOB_IN_FLIGHT and is_here(j, rules)) or j.id in facts.busy)
     free = room(facts.server, now, rules) - in_flight
     wanted = max(0, free - unsent)
     actions = [
@@ -214,7 +217,7 @@ def _in_the_ledger(facts: Facts) -> Iterator[Action]:
             continue
         if job.state is JobState.SUBMITTING:
             yield Doubt(job_id=job.id)
-        elif job.wish and job.state in {JobState.QUEUED, JobState.RUNNING, JobState.REVIEW}:
+        elif job.given_up and job.state in {JobState.QUEUED, JobState.RUNNING, JobState.REVIEW}:
             yield Cancel(job_id=job.id)
 
 
@@ -223,7 +226,7 @@ def _on_the_wire(facts: Facts, free: int, waker: _Waker, rules: Settings) -> Ite
         if PROBE not in facts.busy and waker.due(facts.server.next_try_at, rules.helix.longest_pause):
             yield Probe()
         return
-    usable = {f.name for f in facts.folders if f.usable}
+    usable = {f.name for f in facts.folders if f.usable and not rules.goes_unreviewed(f.name, facts.server.dialect)}
     called = set(facts.busy)
     for job in facts.jobs:
         if job.id in facts.busy:
@@ -268,7 +271,7 @@ def _call_for(job: Job, waker: _Waker, rules: Settings, *, may_send: bool) -> Ac
     match job.state:
         case JobState.DOUBTFUL if waker.due(job.due_at, _longest_doubt(rules)):
             return Search(job_id=job.id)
-        case JobState.RUNNING if not job.wish and waker.due(job.due_at, rules.poll.slowest):
+        case JobState.RUNNING | JobState.REVIEW if not job.given_up and waker.due(job.due_at, rules.poll.slowest):
             return Look(job_id=job.id)
         case JobState.QUEUED if may_send and job.claimed_at is not None and not job.wish:
             return Submit(job_id=job.id) if waker.due(job.due_at, rules.helix.longest_pause) else None

@@ -5,7 +5,8 @@
    starts anew after a gap (sleep, an outage, our own restart), and after each remedy.
 3. Queueing for a trainer is no fault: a restart puts the session into the queue again, harmlessly, in case the server
    has forgotten it. It never counts, and is asked for ever more rarely.
-4. `editing` flashes by in a healthy run: only what several looks have shown is a rest.
+4. `editing` flashes by in a healthy run: only what several looks have shown is a rest. A session that says itself that
+   its pairs wait for a person rests at once, whatever the configuration says by now: none is trained unreviewed.
 5. What we have no word for is still running, and given up only after the patience that a training has.
 """
 
@@ -124,11 +125,12 @@ def _broken(view: SessionView, past: Past) -> Remedy:
 
 
 def _resting(view: SessionView, past: Past) -> Remedy:
-    if past.looks < REST_LOOKS or past.still_for < REST_SECONDS:
+    rests = past.looks >= REST_LOOKS and past.still_for >= REST_SECONDS
+    if view.review or (past.review and rests):
+        return Remedy(deed=Deed.REVIEW, words="its pairs wait for a person")
+    if not rests:
         return Remedy(deed=Deed.NOTHING)
     errors = _chunk_errors(view)
-    if past.review:
-        return Remedy(deed=Deed.REVIEW, words="its pairs wait for a person")
     if errors and past.nudges < CHUNK_RETRIES:
         times = f"{past.nudges + 1} of {CHUNK_RETRIES}"
         return Remedy(deed=Deed.RETRY_CHUNKS, words=f"failed chunks are made again, {times}: {errors}")

@@ -158,6 +158,8 @@ def _why_barren(view: SessionView, name: str) -> str:
         return f"the server made no pair of it: {_errors(failed)}"
     if not chunks and view.tuning and view.tuning.limited:
         return "the server made no pair of it: its quota cut this file off"
+    if view.review and any(chunk.questions for chunk in chunks):
+        return "no pair of it was left in the review"
     return "the server made no pair of it and gave no reason"
 
 

@@ -123,6 +123,8 @@ def session(body: bytes) -> SessionView:
         lora_dir=_text(raw, "lora_dir"),
         documents=_documents(config),
         entity_id=_text(config, "uploaded_data_entity_id"),
+        group=_text(config, "document_group_id"),
+        review=config.get("manually_review_questions") is True,
         interactions=tuple(_interaction(turn) for turn in turns),
         pairs=tuple(pair for place in (raw, *turns) for key in _PAIR_KEYS for pair in _pairs(place.get(key))),
     )
@@ -178,6 +180,22 @@ def pair(raw_question: str, raw_answer: str) -> Pair:
         answer=raw_answer[answered.end() :] if answered else raw_answer,
         document=named[1] if named else None,
     )
+
+
+def dressed(question: str, answer: str, document: str, group: str) -> Pair:
+    """A pair in the server's own words: with the prefixes that name its document, and undressed by `pair` again."""
+    return pair(
+        f"In document {document} (document group {group}), {question}",
+        f"[DOC_ID:{document}] [DOC_GROUP:{group}]\n\n{answer}",
+    )
+
+
+def as_conversations(pairs: Iterable[Pair]) -> list[dict[str, Any]]:
+    """Pairs as the conversations call has them, ready to be written there."""
+    return [
+        {"conversations": [{"from": "human", "value": p.raw_question}, {"from": "gpt", "value": p.raw_answer}]}
+        for p in pairs
+    ]
 
 
 def safe_id(text: str) -> bool:

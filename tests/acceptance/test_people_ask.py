@@ -21,17 +21,7 @@ GREY = "The stone is grey. It came from a river."
 
 async def ask(place: Place, verb: str, **words: Any) -> tuple[str, str]:
     """Leave a request, ring, and wait for its answer: `done` or `refused`, and the words."""
-    request = Request(id=f"r{place.world.fresh_id(6)}", verb=verb, **words)
-    leave_request(place.ledger_path, request, f"{place.world.now():020.6f}")
-    assert place.daemon is not None
-    place.daemon.look_again()
-
-    def answer() -> Any:
-        with place.reader() as reader:
-            return reader.answer(request.id)
-
-    await place.until(lambda: answer() is not None, within=60)
-    return answer()["became"], answer()["detail"]
+    return await place.ask(verb, **words)
 
 
 def named(path: object) -> dict[str, str | None]:

@@ -12,6 +12,7 @@ import anyio
 import httpx
 
 from finetuned.daemon import Daemon, House, Outcome
+from finetuned.daemon.asking import Request, leave_request
 from finetuned.folders import DropFolder
 from finetuned.helix.auto import service_in
 from finetuned.helix.client import Key
@@ -119,6 +120,7 @@ class Place:
         self.settings: Settings = parse(raw, base=str(root))
         self.ledger_path = str(root / "state" / "ledger.db")
         self.daemon: Daemon | None = None
+        self.here: House
 
     @property
     def notes(self) -> Path:
@@ -148,7 +150,7 @@ class Place:
                     offload=self.world.offload,
                     remembered=ledger.house.dialect(URL),
                 )
-                yield House(
+                self.here = House(
                     settings=self.settings,
                     ledger=ledger,
                     folders=folders,
@@ -156,6 +158,7 @@ class Place:
                     world=self.world,
                     bell=Bell(),
                 )
+                yield self.here
         finally:
             for folder in folders.values():
                 folder.close()
@@ -215,6 +218,25 @@ class Place:
     def sessions_on_server(self) -> int:
         """How many sessions the server has."""
         return sum(1 for _ in self.app.state.store.newest_first())
+
+    def leave(self, verb: str, **words: Any) -> Request:
+        """Leave a request, for a daemon that runs or will run."""
+        request = Request(id=f"r{self.world.fresh_id(6)}", verb=verb, **words)
+        leave_request(self.ledger_path, request, f"{self.world.now():020.6f}")
+        return request
+
+    async def ask(self, verb: str, **words: Any) -> tuple[str, str]:
+        """Leave a request, ring, and wait for its answer: `done` or `refused`, and the words."""
+        request = self.leave(verb, **words)
+        assert self.daemon is not None
+        self.daemon.look_again()
+
+        def answer() -> Any:
+            with self.reader() as reader:
+                return reader.answer(request.id)
+
+        await self.until(lambda: answer() is not None, within=60)
+        return answer()["became"], answer()["detail"]
 
     def audit(self) -> None:
         """The ledger is whole."""

@@ -46,7 +46,7 @@ def insert(db: sqlite3.Connection, table: str, row: dict) -> None:
 FITS = [
     pytest.param("jobs", JOB | {"id": "k"} | RUNS, id="a-running-job"),
     pytest.param("jobs", JOB | {"id": "k", "state": "done", "finished_at": AT, "put_away": 0}, id="a-done-job"),
-    pytest.param("jobs", JOB | {"id": "k", "state": "review"}, id="a-job-in-review"),
+    pytest.param("jobs", JOB | {"id": "k"} | RUNS | {"state": "review"}, id="a-job-in-review"),
     pytest.param("files", FILE, id="a-settling-file"),
     pytest.param("files", FILE | WAITS, id="a-waiting-file"),
     pytest.param("files", FILE | {"state": "waiting", "reason": "no"}, id="an-unreadable-file"),

@@ -125,9 +125,19 @@ def test_a_wish_waits_until_doubt_is_over():
 
 
 def test_a_review_waits_for_a_person():
-    """A job in review takes no slot and asks for nothing."""
-    reviews = [job(f"r{n}", JobState.REVIEW) for n in range(5)]
+    """A job in review takes no slot, looked at or not, and is looked at when that is due."""
+    reviews = [job(f"r{n}", JobState.REVIEW, due_at=NOW + 60) for n in range(5)]
     assert plan(*reviews, job("j", JobState.QUEUED)).actions == (Submit(job_id="j"),)
+    assert plan(*reviews, job("j", JobState.QUEUED), busy=frozenset({"r0", "r1", "r2"})).actions == (
+        Submit(job_id="j"),
+    )
+    assert plan(job("r", JobState.REVIEW, due_at=NOW)).actions == (Look(job_id="r"),)
+
+
+@pytest.mark.parametrize(("wish", "action"), [("accept", Look), ("cancel", Cancel), ("delete", Cancel)])
+def test_what_a_person_says_to_a_review_is_done(wish: str, action: type):
+    """Accepted, its session is looked at and started; rejected, it is given up."""
+    assert plan(job("r", JobState.REVIEW, wish=wish)).actions == (action(job_id="r"),)
 
 
 def test_slots():

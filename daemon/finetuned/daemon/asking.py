@@ -122,6 +122,7 @@ class Asking:
         verbs: dict[str, Callable[[Request], str]] = {
             "retry": self._retry,
             "cancel": self._cancel,
+            "accept": self._accept,
             "flush": self._flush,
             "again": self._again,
         }
@@ -160,6 +161,15 @@ class Asking:
         if not house.ledger.jobs.discard_ended(job, now):
             raise Denied(f"{job.id} has no session on the server")
         return f"the session of {job.id} is being removed from the server"
+
+    def _accept(self, request: Request) -> str:
+        job = self._job(request.job)
+        if job.state is not JobState.REVIEW:
+            raise Denied(f"{job.id} is {job.state}: it waits for nobody", remedy="`finetuned jobs --state review`")
+        if job.given_up:
+            raise Denied(f"{job.id} is being cancelled")
+        self._house.ledger.jobs.accepted(job, self._house.world.now())
+        return f"the training of {job.id} begins"
 
     def _retry(self, request: Request) -> str:
         if request.job is not None:

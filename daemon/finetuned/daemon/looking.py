@@ -32,6 +32,7 @@ from finetuned.wire import attempt, renamed
 
 #: looks that did not find a session, before it counts as gone
 MISSES: Final = 3
+_LOOKED_AT: Final = frozenset({JobState.RUNNING, JobState.REVIEW})
 
 
 class Looking:
@@ -48,13 +49,15 @@ class Looking:
         """Look at the job's session, and do what follows from it."""
         house = self._house
         job = await house.write(house.ledger.jobs.get, job_id)
-        if job is None or job.state is not JobState.RUNNING or job.session_id is None:
+        if job is None or job.state not in _LOOKED_AT or job.session_id is None:
             return
         try:
             if await self._glances.unmoved(job.session_id) and await self._stands(job, job.session_id):
                 return
             view = await house.service.look(job.session_id)
             match standing(view):
+                case stands if job.state is JobState.REVIEW:
+                    await self._reviewed(job, view, rests=stands is Standing.RESTING)
                 case Standing.TRAINED:
                     await self._collect(job, view)
                 case Standing.BROKEN:
@@ -154,6 +157,23 @@ class Looking:
         self._watches.pop(session_id, None)
         self._glances.forget(session_id)
 
+    async def _reviewed(self, job: Job, view: SessionView, *, rests: bool) -> None:
+        """A session in review still rests, is to be started, or was started or spoilt by somebody else.
+
+        The start is unguarded: the look right before tells whether an earlier one, whose answer was lost, took effect.
+        """
+        house = self._house
+        now = house.world.now()
+        if rests and job.wish is None:
+            later = now + house.settings.poll.slowest
+            await house.write(
+                house.ledger.sessions.looked, job, view, stage=job.stage or "", due_at=later, moved=False, now=now
+            )
+            return
+        if rests:
+            await house.service.start(view.id)
+        await house.write(house.ledger.jobs.review_over, job, cause="accept" if rests else "review_over", now=now)
+
     def _pause(self, still_for: float, *, moved: bool) -> float:
         """Until the next look: soon while something moves, ever later while nothing does."""
         poll = self._house.settings.poll
@@ -200,6 +220,9 @@ class Looking:
         """The session was not found: after three looks over the settle time it is gone."""
         house = self._house
         now = house.world.now()
+        if job.state is JobState.REVIEW:  # it is looked for like any other
+            await house.write(house.ledger.jobs.review_over, job, cause="session_missing", now=now)
+            return
         settle = house.settings.submit.lost_answer_settle
         if job.missing_since is None or job.tries + 1 < MISSES or now - job.missing_since < settle:
             due_at = now + min(house.settings.poll.slowest, max(1.0, settle / MISSES))

@@ -289,13 +289,16 @@ class Daemon:
         there = [job for job in facts.jobs if is_here(job, house.settings)]
         here = [job for job in there if job.folder in usable or job.state in JOB_IN_FLIGHT]
         discards = [session for session in facts.discards if session.tries < PATIENT_TRIES]
-        unfinished = [job for job in here if job.state not in JOB_ENDS and job.state is not JobState.REVIEW]
+        dialect = facts.server.dialect
+        unsendable = {f.name for f in house.settings.folders if house.settings.goes_unreviewed(f.name, dialect)}
+        held_back = [job for job in here if job.state is JobState.QUEUED and job.folder in unsendable]
+        unfinished = [job for job in here if job.state not in JOB_ENDS and not job.rests and job not in held_back]
         waiting = [file for file in facts.waiting if file.due_at is None and file.folder in usable]
         coming = self._intake.wake_in is not None or bool(self._busy)
         if coming or any(job.tries == 0 for job in here if job.state in JOB_ENDS):
             return ""
         if not unfinished and not waiting and not discards:
-            return "idle"
+            return "server" if held_back else "idle"
         paused = facts.server.paused_because is not None and facts.server.tries > 1  # it failed, and failed again
         now = house.world.now()
         return "server" if paused and (facts.server.next_try_at or 0.0) > now else ""

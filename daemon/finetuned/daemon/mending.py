@@ -29,6 +29,11 @@ class Mending:
                 return await self._restart(job, view, due, past)
             case Deed.RETRY_CHUNKS | Deed.START:
                 await self._nudge(job, view, due)
+            case Deed.REVIEW:
+                now = self._house.world.now()
+                await self._house.write(
+                    self._house.ledger.jobs.rests, job, now + self._house.settings.poll.slowest, now
+                )
             case Deed.GIVE_UP:
                 await self.give_up(job, due.words)
             case _:

@@ -130,7 +130,7 @@ class Packing:
         """Give the job up, as a person wished."""
         house = self._house
         job = await house.write(house.ledger.jobs.get, job_id)
-        if job is not None and job.wish:
+        if job is not None and job.given_up:
             await house.write(house.ledger.jobs.cancelled, job, "cancelled by a person", house.world.now())
 
     async def skip_duplicate(self, file_id: int, of: str) -> None:

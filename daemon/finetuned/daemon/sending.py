@@ -30,7 +30,7 @@ from finetuned.errors import (
     ServerError,
     Unreachable,
 )
-from finetuned.helix.service import KnownRefusal, Order
+from finetuned.helix.service import KnownRefusal, NoReviews, Order
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, Part, Session, SessionView
 from finetuned.plan import recheck_pause
@@ -189,6 +189,10 @@ class Sending:
             return
         if isinstance(error, KnownRefusal) and error.kind is Refusal.TOO_MANY:
             await self._quotas.too_many(job)
+        if isinstance(error, NoReviews):  # it has another dialect than was known: the plan is to know that, too
+            await self._unsent(job, str(error), cause="no_reviews", wait=True)
+            await self._house.server_usable()
+            return
         if isinstance(error, KnownRefusal) and error.kind in _PASSING:
             await self._unsent(job, str(error), cause="not_now", wait=True)
             return
@@ -213,19 +217,19 @@ class Sending:
 
     def _order(self, job: Job, files: Sequence[File]) -> Order:
         folder = self._house.folders[job.folder]
-        encoding = self._house.rules(job.folder).encoding
+        rules = self._house.rules(job.folder)
         parts = tuple(
             Part(
                 upload_name=file.upload_name,
                 location=folder.part_location(file.location, job.id, str(file.id)),
                 content=file.content,
                 folder=job.folder,
-                encoding=encoding,
+                encoding=rules.encoding,
             )
             for file in files
             if file.upload_name and file.location and file.content
         )
-        return Order(marker=job.marker, parts=parts)
+        return Order(marker=job.marker, parts=parts, review=rules.review)
 
     async def _adopt_found(self, job: Job, *, cause: str) -> bool:
         """Search the server for the job's sessions; adopt the first, record the others as twins."""

@@ -36,7 +36,10 @@ class FormService(Sessions):
 
     async def submit(self, order: Order, *, told: Callable[[int], None]) -> SessionView:
         """Start a fine-tune of the order's files, which travel in the same form."""
-        body = self._upload({"mode": "finetune", "type": "text", "input": order.marker}, order, told)
+        fields = {"mode": "finetune", "type": "text", "input": order.marker}
+        if order.review:
+            fields["manuallyReviewQuestions"] = "yes"
+        body = self._upload(fields, order, told)
         return await self._wire.read("POST", "/sessions", wire.session, body=body)
 
     async def chat(self, text: str, *, session_id: str | None) -> SessionView:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from finetuned import wire
 from finetuned.helix.body import json_body
 from finetuned.helix.client import ANSWER_WITHIN_SECONDS
-from finetuned.helix.service import Order
+from finetuned.helix.service import NoReviews, Order
 from finetuned.helix.sessions import Sessions
 from finetuned.model import SessionView
 
@@ -36,7 +36,9 @@ class LearnService(Sessions):
         return LEARN
 
     async def upload(self, order: Order, *, told: Callable[[int], None]) -> Order:
-        """Bring the order's files to the server, and name what they became there."""
+        """Bring the order's files to the server, and name what they became there. Raises NoReviews."""
+        if order.review:
+            raise NoReviews("the server speaks the learn dialect, which trains without a review")
         body = self._upload({}, order, told)
         entity_id = await self._wire.read("POST", "/data_entities", wire.entity, body=body, harmless=True)
         return replace(order, entity_id=entity_id)

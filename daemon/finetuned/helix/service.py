@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Protocol
 
 from finetuned.errors import Refused
@@ -20,11 +20,13 @@ from finetuned.wire import Refusal
 class Order(Value, frozen=True):
     """What is to be learned: the files, and the marker by which the session can be found again.
 
-    `entity_id` is the server's name for these files if they are there already.
+    `review`: the pairs are to wait for a person; `entity_id` is the server's name for these files if they are there
+    already.
     """
 
     marker: str
     parts: tuple[Part, ...]
+    review: bool = False
     entity_id: str | None = None
 
 
@@ -35,6 +37,10 @@ class KnownRefusal(Refused):
         super().__init__(what, remedy=remedy)
         self.kind = kind
         self.quota = quota
+
+
+class NoReviews(Refused):
+    """The pairs were to wait for a person, and this dialect would train without one: nothing was sent."""
 
 
 class Service(Protocol):
@@ -84,6 +90,10 @@ class Service(Protocol):
 
     async def pairs(self, view: SessionView) -> tuple[Pair, ...]:
         """The question-answer pairs of a session; none is no error."""
+        ...
+
+    async def write_pairs(self, view: SessionView, pairs: Sequence[Pair]) -> None:
+        """Put other pairs in the place of those that the session has; look right before, whether it rests."""
         ...
 
     async def restart(self, session_id: str) -> None:

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -23,7 +23,7 @@ from finetuned.errors import NotFound, NotHelix, Refused, ReplyLost
 from finetuned.helix.body import Body, Offload, OpenPart, form_body, json_body
 from finetuned.helix.client import Key, Wire, segment
 from finetuned.helix.service import KnownRefusal, Order
-from finetuned.model import Pair, SessionView, Summary
+from finetuned.model import Interaction, Pair, SessionView, Summary
 
 PAGE_ROWS: Final = 1000
 #: sessions may vanish between two pages and pull rows over the edge: pages overlap by one row in this many
@@ -127,14 +127,22 @@ class Sessions(ABC):
         """The session's pairs; the key to them is the user's turn of the fine-tune."""
         asked: tuple[Pair, ...] = ()
         if view.asked is not None:
-            path = f"/sessions/{segment(view.id)}/finetune/text/conversations/{segment(view.asked.id)}"
             try:
-                asked = await self._wire.read("GET", path, wire.conversations)
+                asked = await self._wire.read("GET", _conversations(view, view.asked), wire.conversations)
             except KnownRefusal as error:
                 if error.kind is not wire.Refusal.NO_PAIRS:
                     raise
         told = {(pair.raw_question, pair.raw_answer) for pair in asked}
         return asked + tuple(p for p in view.pairs if (p.raw_question, p.raw_answer) not in told)
+
+    async def write_pairs(self, view: SessionView, pairs: Sequence[Pair]) -> None:
+        """Put these pairs in the place of the session's; the server answers with what it has then."""
+        if view.asked is None:
+            raise Refused(f"session {view.id} has no fine-tune")
+        body = partial(json_body, wire.as_conversations(pairs))
+        kept = await self._wire.read("PUT", _conversations(view, view.asked), wire.conversations, body=body)
+        if [(p.raw_question, p.raw_answer) for p in kept] != [(p.raw_question, p.raw_answer) for p in pairs]:
+            raise ReplyLost(f"session {view.id}: the server answers with other pairs than those it was given")
 
     async def restart(self, session_id: str) -> None:
         """Put a session to work again."""
@@ -180,6 +188,10 @@ class Sessions(ABC):
             return ()
         is_ours = wire.attempt(view, job_id) is not None or (view.entity_id != "" and view.entity_id in entities)
         return (view,) if is_ours else ()
+
+
+def _conversations(view: SessionView, asked: Interaction) -> str:
+    return f"/sessions/{segment(view.id)}/finetune/text/conversations/{segment(asked.id)}"
 
 
 def _touched(row: Summary) -> float:

@@ -55,6 +55,7 @@ class HouseBook:
             max_chunks=row["max_chunks"],
             max_sessions=row["max_sessions"],
             max_sessions_at=at(row["max_sessions_at"]),
+            dialect=row["dialect"],
         )
 
     def dialect(self, url: str) -> str | None:

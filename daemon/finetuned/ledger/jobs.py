@@ -90,6 +90,23 @@ class JobBook:
             columns = {"reason": reason, "finished_at": iso(now), "due_at": None, "tries": 0, "put_away": 0}
             move_job(db, now, job, JobState.CANCELLED, cause="cancel", detail=reason, stage=None, **columns)
 
+    def rests(self, job: Job, due_at: float, now: float) -> None:
+        """The job's pairs are made, and wait for a person."""
+        with self._store.transaction() as db:
+            move_job(db, now, job, JobState.REVIEW, cause="pairs_made", due_at=iso(due_at), tries=0, missing_since=None)
+
+    def accepted(self, job: Job, now: float) -> None:
+        """A person wants the training of a reviewed job to begin: now."""
+        with self._store.transaction() as db:
+            update(db, "jobs", job.id, job.version, wish="accept", due_at=None, tries=0)
+            tell(db, now, "job", job.id, job.state, was=job.state, cause="accept", job_id=job.id)
+
+    def review_over(self, job: Job, *, cause: str, now: float) -> None:
+        """The session does not rest any more: it trains, or is gone."""
+        with self._store.transaction() as db:
+            move_job(db, now, job, JobState.RUNNING, cause=cause, due_at=None, tries=0, moved_at=iso(now))
+            db.execute("update jobs set wish = null where id = ? and wish = 'accept'", (job.id,))
+
     def discard_ended(self, job: Job, now: float) -> bool:
         """An ended job's session and tuned model are to go from the server; False if there is none."""
         with self._store.transaction() as db:

@@ -43,7 +43,7 @@ create table jobs (
   unanswered integer not null default 0,
   session_id text,
   lora_dir text,
-  wish text check (wish in ('cancel', 'delete')),
+  wish text check (wish in ('cancel', 'delete', 'accept')),
   created_at text not null,
   claimed_at text,
   submitted_at text,
@@ -54,8 +54,8 @@ create table jobs (
   put_away integer not null default 1 check (put_away in (0, 1)),
   version integer not null default 1,
   check ((state in {_of(JOB_ENDS)}) = (finished_at is not null)),
-  check (state != 'running' or session_id is not null),
-  check (state not in ('submitting', 'doubtful', 'running') or (attempt > 0 and claimed_at is not null)),
+  check (state not in ('running', 'review') or session_id is not null),
+  check (state not in ('submitting', 'doubtful', 'running', 'review') or (attempt > 0 and claimed_at is not null)),
   check (state not in ('partial', 'failed', 'cancelled') or reason is not null),
   check (put_away = 1 or state in {_of(JOB_ENDS)})
 ) strict

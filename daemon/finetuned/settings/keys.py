@@ -285,8 +285,8 @@ _FOLDER: Final = (
         "folder",
         "review",
         "false",
-        only(default=False, words="false"),
-        "Whether pairs wait for a person before the training. Not available yet.",
+        a_flag,
+        "Whether pairs wait for a person before the training (form dialect only: `finetuned review`).",
     ),
     _key(
         "folder",

@@ -86,3 +86,7 @@ class Settings(Value, frozen=True):
     poll: PollSettings = PollSettings()
     log: LogSettings = LogSettings()
     source: str = ""
+
+    def goes_unreviewed(self, folder: str, dialect: str | None) -> bool:
+        """Whether a folder's pairs are to wait for a person, and a server of this dialect would not let them."""
+        return dialect == "learn" and any(rules.name == folder and rules.review for rules in self.folders)

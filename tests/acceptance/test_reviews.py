@@ -1,0 +1,228 @@
+"""Pairs that wait for a person: seen, changed, accepted or rejected, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from finetuned.helix.service import Service
+from finetuned.model import Pair
+from finetuned.sandbox import Faults
+from finetuned.wire import dressed
+from support.place import Place
+
+APlace = Callable[..., Place]
+GREY = "The stone is grey. It came from a river."
+RULES: Final = {"linger": "0s", "review": True}
+
+
+def state(place: Place) -> str:
+    """The state of the only job."""
+    jobs = place.jobs()
+    return jobs[0]["state"] if jobs else ""
+
+
+def starts(place: Place) -> int:
+    """How often a training was started."""
+    return sum(path.endswith("/finetune/start") for _, _, path in place.network.requests)
+
+
+async def rewritten(service: Service, session_id: str, change: Callable[[Sequence[Pair]], Sequence[Pair]]) -> None:
+    """A person puts other pairs in the place of a session's."""
+    view = await service.look(session_id)
+    await service.write_pairs(view, change(await service.pairs(view)))
+
+
+async def test_pairs_wait_for_a_person_and_what_was_accepted_is_learned(a_place: APlace) -> None:
+    """Until then nothing trains; what the person made of the pairs is what the ledger holds in the end."""
+    place = a_place(folder=[{**RULES}])
+    place.drop("a.txt", GREY)
+
+    async def script() -> None:
+        assert await place.until(lambda: state(place) == "review") < 60
+        await place.pass_time(6 * 3600)
+        assert (state(place), starts(place)) == ("review", 0)
+        job = place.jobs()[0]
+        mine = dressed("What is mine?", "This.", *await named(place.here.service, job["session_id"]))
+        await rewritten(place.here.service, job["session_id"], lambda pairs: [pairs[0], mine])
+        assert (await place.ask("accept", job=job["id"]))[0] == "done"
+        assert await place.until(lambda: state(place) == "done") < 120
+
+    await place.run(until_idle=False, script=script)
+    with place.reader() as reader:
+        pairs = list(reader.pairs())
+    assert [(pair["answer"], pair["file"] is not None) for pair in pairs][1:] == [("This.", True)]
+    assert (place.jobs()[0]["pairs"], place.states(), starts(place)) == (2, {"a.txt": "learned"}, 1)
+
+
+async def named(service: Service, session_id: str) -> tuple[str, str]:
+    """What the server calls the only document, and all of them."""
+    view = await service.look(session_id)
+    (document,) = view.documents.values()
+    return document, view.group
+
+
+async def test_a_file_whose_pairs_were_all_taken_out_taught_nothing(a_place: APlace) -> None:
+    """It goes to failed/ and says that the review left none; the other one is learned."""
+    place = a_place(folder=[{**RULES}])
+    place.drop("a.txt", GREY)
+    place.drop("b.txt", "The otter eats fish.")
+
+    async def script() -> None:
+        await place.until(lambda: state(place) == "review")
+        job = place.jobs()[0]
+        view = await place.here.service.look(job["session_id"])
+        gone = next(doc for name, doc in view.documents.items() if name.endswith("b.txt"))
+        await rewritten(place.here.service, view.id, lambda pairs: [pair for pair in pairs if pair.document != gone])
+        await place.ask("accept", job=job["id"])
+        await place.until(lambda: state(place) == "partial")
+
+    await place.run(until_idle=False, script=script)
+    assert place.states() == {"a.txt": "learned", "b.txt": "barren"}
+    assert place.files()["b.txt"]["reason"] == "no pair of it was left in the review"
+
+
+async def test_who_rejects_a_review_cancels_it(a_place: APlace) -> None:
+    """Its session goes from the server, its files to failed/, its pairs stay in the ledger; nothing was trained."""
+    place = a_place(folder=[{**RULES}])
+    place.drop("a.txt", GREY)
+
+    async def script() -> None:
+        await place.until(lambda: state(place) == "review")
+        await place.ask("cancel", job=place.jobs()[0]["id"])
+        await place.until(lambda: state(place) == "cancelled" and place.sessions_on_server() == 0)
+
+    await place.run(until_idle=False, script=script)
+    assert (place.states(), starts(place)) == ({"a.txt": "failed"}, 0)
+    with place.reader() as reader:
+        assert list(reader.pairs())
+
+
+async def test_reviews_take_no_slot_and_are_no_work(a_place: APlace) -> None:
+    """With one slot three jobs come to their review; a run until idle ends with them."""
+    place = a_place(helix={"max_in_flight": 1}, folder=[RULES | {"max_files": 1}])
+    for name in ("a.txt", "b.txt", "c.txt"):
+        place.drop(name, f"{GREY} {name}")
+    assert (await place.run()).unusable is False
+    assert [job["state"] for job in place.jobs()] == ["review"] * 3
+    await place.run()
+    assert ([job["state"] for job in place.jobs()], starts(place)) == (["review"] * 3, 0)
+
+
+async def test_an_accepted_review_is_work_for_the_next_run(a_place: APlace) -> None:
+    """What was accepted while no daemon ran is trained by one that runs until idle."""
+    place = a_place(folder=[{**RULES}])
+    place.drop("a.txt", GREY)
+    await place.run()
+    place.leave("accept", job=place.jobs()[0]["id"])
+    await place.run()
+    assert (state(place), starts(place)) == ("done", 1)
+
+
+@pytest.mark.parametrize("effect", [True, False])
+async def test_a_start_whose_answer_is_lost_is_not_made_twice(a_place: APlace, effect: bool) -> None:
+    """The look right before a start tells whether the lost one took effect."""
+    place = a_place(folder=[{**RULES}])
+    place.drop("a.txt", GREY)
+    lost: list[str] = []
+
+    def lose(request: httpx.Request, response: Any = None) -> Any:
+        if request.url.path.endswith("/finetune/start") and not lost:
+            lost.append("")
+            raise httpx.ReadError("cut", request=request)
+        return response
+
+    setattr(place.network, "after" if effect else "before", lose)
+
+    async def script() -> None:
+        await place.until(lambda: state(place) == "review")
+        await place.ask("accept", job=place.jobs()[0]["id"])
+        await place.until(lambda: state(place) == "done")
+
+    await place.run(until_idle=False, script=script)
+    assert (lost, starts(place)) == ([""], 1 if effect else 2)
+
+
+async def test_a_training_that_somebody_else_starts_ends_the_review(a_place: APlace) -> None:
+    """The service has a page of its own: who starts it there has accepted it."""
+    place = a_place(folder=[{**RULES}])
+    place.drop("a.txt", GREY)
+
+    async def script() -> None:
+        await place.until(lambda: state(place) == "review")
+        await place.here.service.start(place.jobs()[0]["session_id"])
+        await place.until(lambda: state(place) == "done")
+
+    await place.run(until_idle=False, script=script)
+    assert starts(place) == 1
+
+
+async def test_a_session_that_is_removed_during_its_review_is_made_anew(a_place: APlace) -> None:
+    """Gone is gone after several looks; the next attempt comes to its own review."""
+    place = a_place(folder=[{**RULES}])
+    place.drop("a.txt", GREY)
+
+    async def script() -> None:
+        await place.until(lambda: state(place) == "review")
+        first = place.jobs()[0]["session_id"]
+        await place.here.service.delete(first)
+        await place.until(lambda: state(place) == "review" and place.jobs()[0]["session_id"] != first)
+
+    await place.run(until_idle=False, script=script)
+    assert place.jobs()[0]["attempt"] == 2
+
+
+async def test_only_a_job_in_review_can_be_accepted(a_place: APlace) -> None:
+    """Every other one is named with its state."""
+    place = a_place(folder=[{"linger": "0s"}])
+    place.drop("a.txt", GREY)
+
+    async def script() -> None:
+        await place.until(lambda: state(place) == "done")
+        became, words = await place.ask("accept", job=place.jobs()[0]["id"])
+        assert (became, "is done: it waits for nobody" in words) == ("refused", True)
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_a_session_that_rests_unasked_is_no_review(a_place: APlace) -> None:
+    """`editing` alone proves nothing: without the wish for a review no person is waited for."""
+    place = a_place(folder=[{"linger": "0s"}], faults=Faults.parse(["review-rest"]))
+    place.drop("a.txt", GREY)
+
+    async def script() -> None:
+        await place.until(lambda: state(place) == "running")
+        await place.pass_time(300)
+
+    await place.run(until_idle=False, script=script)
+    with place.reader() as reader:
+        assert "review" not in {event["became"] for event in reader.events()}
+
+
+async def test_a_server_that_trains_unreviewed_gets_no_such_job(a_place: APlace) -> None:
+    """In the learn dialect there is no review: the job stays queued, others go on, and a run ends as with no server."""
+    place = a_place(speaks="learn", folder=[{**RULES}, {"linger": "0s"}])
+    place.drop("a.txt", GREY)
+    (place.root / "notes1" / "b.txt").write_text("The otter eats fish.")
+    assert (await place.run()).unusable is True
+    assert {job["folder"]: job["state"] for job in place.jobs()} == {"notes": "queued", "notes1": "done"}
+    assert place.sessions_on_server() == 1
+
+
+async def test_a_server_that_forgets_its_reviews_gets_no_such_job_either(a_place: APlace) -> None:
+    """It spoke the form dialect when it was asked, and does not when the job is sent: nothing is uploaded."""
+    place = a_place(speaks="learn", folder=[{**RULES}], helix={"dialect": "learn"})
+    place.drop("a.txt", GREY)
+
+    async def script() -> None:
+        await place.until(lambda: state(place) == "queued")
+        place.here.ledger.house.server_usable("http://helix.test", "form", place.world.now())
+        place.here.bell.ring()
+        await place.pass_time(600)
+
+    await place.run(until_idle=False, script=script)
+    assert (state(place), place.sessions_on_server()) == ("queued", 0)
+    assert [path for _, method, path in place.network.requests if method == "POST" and "entities" in path] == []
