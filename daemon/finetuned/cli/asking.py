@@ -49,11 +49,16 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
     """
     from finetuned.world import RealWorld
 
-    status = status_of(place.load(ctx), RealWorld().now())
+    settings = place.load(ctx)
+    status = status_of(settings, RealWorld().now())
     if as_json:
         showing.show_one(status)
     else:
         _tell_status(status)
+        for rules in settings.folders:
+            if settings.goes_unreviewed(rules.name, status["helix"]["dialect"]):
+                words = "its jobs stay queued: it wants a review, and this server trains unreviewed (learn dialect)"
+                showing.print_line(f"         {rules.name}: {words}")
     if not status["daemon"]["running"]:
         showing.say("no daemon runs; start it with `finetuned run`")
         ctx.exit(NO_DAEMON)

@@ -41,7 +41,7 @@ def retry_command(ctx: click.Context, words: tuple[str, ...]) -> None:
 
     with Reader.open(place.ledger_path(place.load(ctx))) as reader:
         requests = [_about(word, reader) for word in words]
-    ctx.exit(_ask(ctx, requests))
+    ctx.exit(ask_daemon(ctx, requests))
 
 
 @click.command("cancel")
@@ -50,7 +50,7 @@ def retry_command(ctx: click.Context, words: tuple[str, ...]) -> None:
 @click.pass_context
 def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> None:
     """Give jobs up. With --delete an ended job is taken, too: its session goes, its state stays."""
-    ctx.exit(_ask(ctx, [new_request("cancel", job=_text(job_id), delete=delete) for job_id in ids]))
+    ctx.exit(ask_daemon(ctx, [new_request("cancel", job=_text(job_id), delete=delete) for job_id in ids]))
 
 
 @click.command("flush")
@@ -59,7 +59,7 @@ def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> No
 def flush_command(ctx: click.Context, folder: str | None) -> None:
     """Seal what waits now in FOLDER, or in every folder, without waiting for more."""
     name = None if folder is None else folder_named(place.load(ctx), folder).name
-    ctx.exit(_ask(ctx, [new_request("flush", folder=name)]))
+    ctx.exit(ask_daemon(ctx, [new_request("flush", folder=name)]))
 
 
 def folder_named(settings: Settings, name: str | None) -> FolderSettings:
@@ -139,7 +139,7 @@ def _text(word: str) -> str:
     return utf8_text(word)
 
 
-def _ask(ctx: click.Context, requests: Sequence[Request]) -> int:
+def ask_daemon(ctx: click.Context, requests: Sequence[Request]) -> int:
     """Leave the requests, wait for what becomes of them, tell it; the exit code."""
     import anyio
 

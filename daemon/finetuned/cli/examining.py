@@ -151,6 +151,12 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
     else:
         others = "".join(f"; it speaks {other}, too" for other in spoken if other != dialect)
         yield _ok("server", f"{url} answers and takes the key (dialect {dialect}{others})")
+        for rules in settings.folders:
+            if settings.goes_unreviewed(rules.name, dialect):
+                words = (
+                    f"the folder {rules.name} wants a review, and this server trains unreviewed: its jobs stay queued"
+                )
+                yield _warning("server", words, "set review = false there, or name a server of the form dialect")
 
 
 async def _probe(settings: Settings) -> tuple[str, list[str]]:

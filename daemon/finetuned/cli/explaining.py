@@ -308,6 +308,9 @@ class Story:
 
     def _slot(self, job: Row) -> str:
         counts = self._reader.counts() if self._reader else {}
+        dialect = self._reader.server(self._settings.helix.url)["dialect"] if self._reader else None
+        if self._settings.goes_unreviewed(job["folder"], dialect):
+            return f"a server that has reviews: this one would train it unreviewed (dialect {dialect})"
         busy = sum(counts.get(state, 0) for state in ("submitting", "doubtful", "running"))
         allowed = (self._reader.server(self._settings.helix.url) if self._reader else {}).get("max_sessions")
         most = min(self._settings.helix.max_in_flight, allowed or self._settings.helix.max_in_flight)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -117,6 +118,17 @@ def service_of(
         offload=world.offload,
         remembered=remembered,
     )
+
+
+@asynccontextmanager
+async def server(settings: Settings) -> AsyncIterator[tuple[Service, World]]:
+    """The server, for a command that speaks to it itself."""
+    from finetuned.helix.client import new_http
+    from finetuned.world import RealWorld
+
+    world = RealWorld()
+    async with new_http(settings.helix) as http:
+        yield service_of(settings, http, world, {}), world
 
 
 def absolute(path: str) -> str:

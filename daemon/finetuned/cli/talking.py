@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -83,13 +83,13 @@ def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> 
 
 async def chat(settings: Settings, text: str, session_id: str | None, told: Told) -> tuple[SessionView, Interaction]:
     """The session and the finished answer; `told` sees it grow. Raises ServerError, FinetunedError."""
-    async with _server(settings) as (service, world):
+    async with place.server(settings) as (service, world):
         return await finished(service, world, lambda: service.chat(text, session_id=session_id), told)
 
 
 async def draw(settings: Settings, prompt: str, told: Told) -> bytes:
     """A picture, as the server keeps it. Raises ServerError, FinetunedError."""
-    async with _server(settings) as (service, world):
+    async with place.server(settings) as (service, world):
         _, answer = await finished(service, world, lambda: service.image(prompt), told)
         if not answer.files:
             raise FinetunedError("the server says that it is finished, but names no picture")
@@ -147,16 +147,6 @@ def check_picture(name: str, picture: bytes) -> None:
     known = _KINDS.get(kind)
     if (known and not picture.startswith(known)) or picture[:256].lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise NotHelix(f"what the server sent for {harmless(os.path.basename(name))} is no picture")
-
-
-@asynccontextmanager
-async def _server(settings: Settings) -> AsyncIterator[tuple[Service, World]]:
-    from finetuned.helix.client import new_http
-    from finetuned.world import RealWorld
-
-    world = RealWorld()
-    async with new_http(settings.helix) as http:
-        yield place.service_of(settings, http, world, {}), world
 
 
 def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:

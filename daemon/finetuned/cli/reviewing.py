@@ -1,0 +1,279 @@
+"""`review`: the pairs that wait for a person; seen, changed, accepted.
+
+1. The pairs under review lie on the server, and only there: they are read from it, and what a person makes of them is
+   written to it. The ledger gets them once they are trained; the daemon alone writes it.
+2. What comes back is checked line by line before anything is sent. A pair keeps its document by the name of its file:
+   the server's own words in front of question and answer are put back as they were.
+3. Nothing is written over what somebody else wrote meanwhile, nor into a session that does not rest any more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from finetuned.cli import place, showing
+from finetuned.cli.doing import ask_daemon, new_request
+from finetuned.cli.showing import Row, harmless, print_line, say
+from finetuned.errors import FinetunedError, UsageError
+
+if TYPE_CHECKING:
+    from finetuned.helix.service import Service
+    from finetuned.model import Pair, SessionView
+    from finetuned.settings import Settings
+
+#: what a line may hold; all but question and answer only tells what they were
+KNOWN: Final = frozenset(
+    {"file", "file_b64", "question", "answer", "ordinal", "job_id", "session_id", "raw_question", "raw_answer"}
+)
+MOST_ERRORS: Final = 10
+LARGEST_BYTES: Final = 64 * 1024 * 1024
+_KEPT: Final = "nothing was sent; your lines are kept in {}: mend them there, then `finetuned review {} --from {}`"
+
+
+@click.command("review")
+@click.argument("job_id", metavar="ID")
+@click.option("--accept", is_flag=True, help="Start the training with the pairs as they are then.")
+@click.option("--from", "source", metavar="FILE", help="Put the pairs of this file (JSON Lines; - is standard input).")
+@showing.listing
+@click.pass_context
+def review_command(ctx: click.Context, job_id: str, accept: bool, source: str | None, form: str) -> None:
+    """See, change and accept the pairs of a job that waits for a review; `cancel` rejects them.
+
+    On a terminal they are opened in $VISUAL or $EDITOR, one JSON object a line; else they are printed.
+    """
+    settings = place.load(ctx)
+    job = _in_review(ctx, settings, job_id)
+    if source is not None:
+        _put(settings, job, _read(source))
+    elif not accept:
+        _see(settings, job, form)
+    if accept:
+        ctx.exit(ask_daemon(ctx, [new_request("accept", job=job["id"])]))
+
+
+def _see(settings: Settings, job: Row, form: str) -> None:
+    """Show the pairs, or have them edited, where there is somebody at a terminal who said with what."""
+    import anyio
+
+    view, pairs = anyio.run(_fetch, settings, job)
+    rows = rows_of(job, view, pairs)
+    at_terminal = form == "table" and sys.stdin.isatty() and sys.stdout.isatty()
+    if at_terminal and (editor := os.environ.get("VISUAL") or os.environ.get("EDITOR")):
+        _edit(settings, job, pairs, "".join(f"{_line(row)}\n" for row in rows), editor)
+        return
+    showing.show(rows, form, ("ordinal", "file", "question", "answer"), empty="no pair was made")
+    if form == "table":
+        say(f"to change them: set $EDITOR, or --from FILE; to train with them: finetuned review {job['id']} --accept")
+
+
+def _line(row: Row) -> str:
+    return showing.as_json({key: row[key] for key in ("file", "file_b64", "question", "answer") if key in row})
+
+
+def _edit(settings: Settings, job: Row, before: Sequence[Pair], text: str, editor: str) -> None:
+    """Open the pairs in an editor; put what comes back. Raises FinetunedError, and keeps the lines then."""
+    path = _temporary(job["id"], text)
+    click.edit(filename=path, editor=editor)
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        edited = file.read()
+    if edited == text:
+        os.unlink(path)
+        say("nothing was changed")
+        return
+    try:
+        _put(settings, job, edited, before)
+    except FinetunedError as error:
+        name = harmless(path)
+        raise FinetunedError(str(error), remedy=_KEPT.format(name, job["id"], name)) from error.__cause__
+    os.unlink(path)
+
+
+def _temporary(job_id: str, text: str) -> str:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix=f"{job_id}-", suffix=".jsonl", delete=False) as file:
+        file.write(text)
+        return file.name
+
+
+def _put(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None = None) -> None:
+    """Check the lines, and write them to the server. Raises FinetunedError."""
+    import anyio
+
+    anyio.run(_write, settings, job, text, before)
+
+
+async def _fetch(settings: Settings, job: Row) -> tuple[SessionView, Sequence[Pair]]:
+    async with place.server(settings) as (service, _):
+        view = await resting(service, job)
+        return view, await service.pairs(view)
+
+
+async def _write(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None) -> None:
+    async with place.server(settings) as (service, _):
+        now, made = await rewrite(service, job, text, before)
+    print_line(f"{job['id']}: {now} pairs now, {made} of them as they were")
+
+
+async def rewrite(service: Service, job: Row, text: str, before: Sequence[Pair] | None = None) -> tuple[int, int]:
+    """Write these lines to the session of the job; how many pairs it has then, and how many of them it had before.
+
+    `before`: what the lines were made of, if it is known. Raises ServerError, FinetunedError.
+    """
+    view = await resting(service, job)
+    there = await service.pairs(view)
+    if before is not None and list(there) != list(before):
+        raise FinetunedError("somebody else changed these pairs meanwhile")
+    pairs = pairs_of(text, job, view, there)
+    await service.write_pairs(view, pairs)
+    await resting(service, job)
+    return len(pairs), sum(pair in there for pair in pairs)
+
+
+async def resting(service: Service, job: Row) -> SessionView:
+    """The job's session, which waits for a review. Raises ServerError, FinetunedError."""
+    from finetuned.verdict import Standing, standing
+
+    view = await service.look(job["session_id"])
+    if standing(view) is not Standing.RESTING:
+        raise FinetunedError(f"the session of {job['id']} does not wait any more: somebody started its training")
+    return view
+
+
+def rows_of(job: Row, view: SessionView, pairs: Sequence[Pair]) -> list[Row]:
+    """The pairs by file, as `pairs` lists those of jobs that have trained."""
+    files = _files(job, view)
+    names = {document: file for file, document in files.items()}
+    alone = next(iter(files), None) if len(files) == 1 else None
+    rows = [
+        {
+            "job_id": job["id"],
+            "session_id": view.id,
+            "file": names.get(pair.document or "", alone),
+            "ordinal": number,
+            "question": pair.question,
+            "answer": pair.answer,
+            "raw_question": pair.raw_question,
+            "raw_answer": pair.raw_answer,
+        }
+        for number, pair in enumerate(pairs, 1)
+    ]
+    order = {file: place for place, file in enumerate(files)}
+    return sorted(rows, key=lambda row: (order.get(row["file"], len(order)), row["ordinal"]))
+
+
+def _files(job: Row, view: SessionView) -> dict[str, str]:
+    """By the path of a file, as it is shown, the server's name of its document."""
+    from finetuned.wire import attempt, renamed
+
+    marker = f"{job['id']}.{attempt(view, job['id']) or job['attempt']}"
+    uploads = {file["path"]: renamed(file["upload_name"], marker) for file in job["file_list"] if file["upload_name"]}
+    return {path: view.documents.get(name, "") for path, name in uploads.items()}
+
+
+def pairs_of(text: str, job: Row, view: SessionView, there: Sequence[Pair]) -> list[Pair]:
+    """The pairs that these lines tell, in the server's own words. Raises FinetunedError with what is wrong, by line."""
+    errors: list[str] = []
+    pairs: list[Pair] = []
+    rows = rows_of(job, view, there)
+    server = _Words(rows, _files(job, view), view)
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            pairs.append(server.pair(_told(line)))
+        except ValueError as error:
+            errors.append(f"line {number}: {error}")
+    if errors:
+        more = f"; and {len(errors) - MOST_ERRORS} more" if len(errors) > MOST_ERRORS else ""
+        raise FinetunedError("; ".join(errors[:MOST_ERRORS]) + more, remedy="mend these lines; nothing was sent")
+    if not pairs:
+        raise FinetunedError("no pair is left", remedy=f"to reject them all: finetuned cancel {job['id']}")
+    return pairs
+
+
+def _told(line: str) -> Row:
+    """One line's object: question, answer, and perhaps the file. Raises ValueError."""
+    import msgspec
+
+    try:
+        line.encode()
+        row = msgspec.json.decode(line, type=dict[str, str | int | None])
+    except UnicodeEncodeError:
+        raise ValueError("it is not UTF-8") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"it is no JSON object of texts: {error}") from None
+    if unknown := sorted(row.keys() - KNOWN):
+        raise ValueError(f"it has the unknown key {unknown[0]!r}")
+    for key in ("question", "answer"):
+        if not str(row.get(key) or "").strip():
+            raise ValueError(f"its {key} is missing or empty")
+    return {key: None if row.get(key) is None else str(row[key]) for key in ("file", "question", "answer")}
+
+
+class _Words:
+    """Puts the server's own words in front of questions and answers."""
+
+    def __init__(self, rows: Sequence[Row], files: dict[str, str], view: SessionView) -> None:
+        self._files = files
+        self._group = view.group
+        self._known = {(row["file"], row["question"], row["answer"]): row for row in reversed(rows)}
+        self._bare = {row["file"] for row in rows if row["raw_question"] == row["question"]}
+
+    def pair(self, row: Row) -> Pair:
+        """The pair that a line tells: as it was, if it was there. Raises ValueError if the job has no such file."""
+        from finetuned.wire import dressed, pair
+
+        file, question, answer = row.get("file"), row["question"], row["answer"]
+        if file is None and len(self._files) == 1:
+            file = next(iter(self._files))
+        if file is not None and file not in self._files:
+            raise ValueError(f"{harmless(file)} is no file of this job")
+        if (was := self._known.get((file, question, answer))) is not None:
+            return pair(was["raw_question"], was["raw_answer"])
+        document = self._files.get(file or "", "")
+        if file in self._bare or not document or not self._group:
+            return pair(question, answer)
+        return dressed(question, answer, document, self._group)
+
+
+def _read(source: str) -> str:
+    """What a file, or standard input, holds. Raises FinetunedError."""
+    try:
+        if source == "-":
+            raw = sys.stdin.buffer.read(LARGEST_BYTES + 1)
+        else:
+            with open(place.absolute(source), "rb") as file:
+                raw = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise FinetunedError(f"{harmless(source)} cannot be read: {error.strerror}") from None
+    if len(raw) > LARGEST_BYTES:
+        raise UsageError(f"{harmless(source)} is larger than 64 MiB")
+    return raw.decode("utf-8-sig", "surrogateescape")
+
+
+def _in_review(ctx: click.Context, settings: Settings, job_id: str) -> dict[str, Any]:
+    """The job, which waits for a review, and whose server is ours. Raises FinetunedError."""
+    from finetuned.model import utf8_text
+
+    with place.reader(ctx) as reader:
+        job = reader.job(utf8_text(job_id))
+    if job is None:
+        raise FinetunedError(f"there is no job {harmless(job_id)}", remedy="`finetuned jobs` lists them")
+    if job["state"] != "review":
+        raise FinetunedError(
+            f"{job['id']} is {job['state']}: it does not wait for a review",
+            remedy="`finetuned jobs --state review` lists those that do; see `finetuned pairs`, too",
+        )
+    url = next(session["url"] for session in reversed(job["sessions"]) if session["session_id"] == job["session_id"])
+    if url != settings.helix.url:
+        raise FinetunedError(
+            f"the session of {job['id']} lies on another server: {harmless(url)}",
+            remedy="name that server in [helix] url",
+        )
+    return job

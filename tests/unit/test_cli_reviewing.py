@@ -1,0 +1,165 @@
+"""`review`, as people use it: with a daemon, and a server on a socket."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetuned.sandbox import DEFAULT_KEY
+from support.cli import Answer, Terminal, call
+from support.process import Home, Sandbox, wait_for
+
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A running stand-in server."""
+    running = Sandbox(tmp_path_factory.mktemp("reviewing"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, sandbox: Sandbox) -> Iterator[Home]:
+    """Two files in a job that waits for its review; no daemon runs."""
+    made = Home(tmp_path, sandbox.url, folder="review = true")
+    (made.notes / "otter.txt").write_text("The otter is a mammal. It eats nine fish a day.")
+    (made.notes / "stone.txt").write_text("The stone is grey.")
+    made.start("--until-idle")
+    assert made.wait() == 0
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ask(home: Home, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Runs `review` on the job, with the key and without an editor."""
+    monkeypatch.setenv("FINETUNED_API_KEY", DEFAULT_KEY)
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.delenv("EDITOR", raising=False)
+    job = home.jobs()[0]["id"]
+
+    def run(*words: str, terminal: bool = False) -> Answer:
+        return call("--config", str(home.config), "review", job, *words, terminal=terminal)
+
+    return run
+
+
+def text_of(rows: list[dict[str, Any]]) -> str:
+    """Rows as JSON Lines."""
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+def test_pairs_are_seen_by_file(ask: Ask, home: Home) -> None:
+    """All keys of a pair, the first file's pairs first; as a table for people, with the way on."""
+    rows = ask("--jsonl").lines
+    assert [row["file"] for row in rows] == sorted(row["file"] for row in rows)
+    assert {row["file"] for row in rows} == {str(home.notes / "otter.txt"), str(home.notes / "stone.txt")}
+    assert all(row["raw_question"].endswith(row["question"]) and row["raw_answer"] != row["answer"] for row in rows)
+    assert ask("--json").json == rows
+    table = ask()
+    assert (len(table.out.splitlines()), "--accept" in table.err) == (len(rows) + 1, True)
+
+
+def test_what_is_written_and_accepted_is_learned(ask: Ask, home: Home, tmp_path: Path) -> None:
+    """One pair changed, one new, the others of that file out; each keeps its document."""
+    rows = ask("--jsonl").lines
+    stones = [row for row in rows if row["file"].endswith("stone.txt")]
+    otter = next(row for row in rows if row["file"].endswith("otter.txt"))
+    lines = [
+        otter | {"answer": "Ten fish."},
+        {"file": otter["file"], "question": "Who?", "answer": "The otter."},
+        *stones,
+    ]
+    (tmp_path / "mine.jsonl").write_text("\n" + text_of(lines))
+    home.start()
+    wait_for(home.still_runs, "the daemon")
+    home.kill()
+    answer = ask("--from", str(tmp_path / "mine.jsonl"), "--accept")
+    assert (answer.code, f"{len(lines)} pairs now, {len(stones)} of them as they were" in answer.out) == (0, True)
+    assert "next start" in answer.err
+    home.start("--until-idle")
+    assert home.wait() == 0
+    (job,) = home.jobs()
+    learned = home.rows("pairs", "--job", job["id"])
+    assert (job["state"], job["pairs"]) == ("done", len(lines))
+    assert [(p["file"], p["question"], p["answer"]) for p in learned] == [
+        (line["file"], line["question"], line["answer"]) for line in lines
+    ]
+    assert learned[1]["raw_answer"].startswith("[DOC_ID:")
+
+
+BAD = {
+    "{": "line 1: it is no JSON",
+    "[]": "line 1: it is no JSON object",
+    '{"question": "q"}': "line 1: its answer is missing or empty",
+    '{"question": " ", "answer": "a"}': "line 1: its question is missing or empty",
+    '{"question": "q", "anwser": "a"}': "line 1: it has the unknown key 'anwser'",
+    '\n{"question": "q", "answer": "a", "file": "/x"}\n{': "line 2: /x is no file of this job; line 3: it is no JSON",
+    "\udcff": "line 1: it is not UTF-8",
+    " \n": "no pair is left",
+}
+
+
+def test_bad_lines_are_named_and_nothing_is_sent(ask: Ask, tmp_path: Path) -> None:
+    """Every one with its number; the pairs stay what they were."""
+    before = ask("--jsonl").lines
+    for text, words in BAD.items():
+        (tmp_path / "bad.jsonl").write_text(text, errors="surrogateescape")
+        answer = ask("--from", str(tmp_path / "bad.jsonl"), "--accept")
+        assert (answer.code, answer.out, words in answer.err) == (1, "", True), answer.err
+    assert ask("--from", str(tmp_path / "nowhere")).code == 1
+    assert ask("--jsonl").lines == before
+
+
+def test_an_editor_changes_them(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it leaves is written; nothing changed writes nothing; lines that are bad are kept."""
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("EDITOR", "true")
+    assert ask(terminal=True).err == "nothing was changed\n"
+    monkeypatch.setenv("EDITOR", "sed -i 's/The stone is grey/The stone is red/'")
+    assert "as they were" in ask(terminal=True).out
+    assert any("red" in row["answer"] for row in ask("--jsonl").lines)
+    assert list(tmp_path.glob("*.jsonl")) == []
+    monkeypatch.setenv("VISUAL", 'sed -i \'s/"answer"/"reply"/\'')
+    answer = ask(terminal=True)
+    (kept,) = tmp_path.glob("*.jsonl")
+    assert (answer.code, "line 1: it has the unknown key 'reply'" in answer.err) == (1, True)
+    assert (f"--from {kept}" in answer.err, '"reply"' in kept.read_text()) == (True, True)
+
+
+def test_only_a_job_in_review_is_shown(ask: Ask, home: Home) -> None:
+    """One that was cancelled, and one that never was."""
+    (job,) = home.jobs()
+    home.finetuned("cancel", job["id"], check=True)
+    home.start("--until-idle")
+    assert home.wait() == 0
+    assert f"{job['id']} is cancelled: it does not wait for a review" in ask().err
+    assert "there is no job nope" in call("--config", str(home.config), "review", "nope").err
+
+
+def test_who_trains_unreviewed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a learn server the job stays queued; `status`, `doctor` and `why` tell."""
+    monkeypatch.setenv("FINETUNED_API_KEY", DEFAULT_KEY)
+    server = Sandbox(tmp_path, dialect="learn")
+    home = Home(tmp_path, server.url, folder="review = true")
+    try:
+        (home.notes / "otter.txt").write_text("The otter is a mammal.")
+        home.start()
+        wait_for(lambda: home.states().get("otter.txt") == "packed", "the job")
+        for words in (("status",), ("doctor",), ("why", str(home.notes / "otter.txt"))):
+            said: subprocess.CompletedProcess[str] = home.finetuned(*words)
+            assert "unreviewed" in said.stdout, words
+        assert [job["state"] for job in home.jobs()] == ["queued"]
+        home.stop()
+    finally:
+        home.close()
+        server.close()
