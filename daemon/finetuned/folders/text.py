@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from finetuned.errors import Changed, Gone, Unusable
+from finetuned.folders.guessing import likely
 from finetuned.model import Content, Signature
 
 BLOCK: Final = 256 * 1024
@@ -79,7 +80,7 @@ class Recoder:
             line = self._lines + text[: text.index("\0")].count("\n")
             raise Unusable(
                 f"not text: a NUL byte in line {line}; it is a binary file, or text in another encoding than "
-                f"{self._encoding}: convert it to UTF-8, or set `encoding` for this folder"
+                f"{self._encoding}: convert it to UTF-8, or set `encoding` for this folder{_perhaps(raw)}"
             )
         self._lines += text.count("\n")
         self.blank = self.blank and (not text or text.isspace())
@@ -104,14 +105,22 @@ class Recoder:
 
     def _undecodable(self, error: UnicodeError) -> Unusable:
         name = "UTF-8" if codecs.lookup(self._encoding).name == "utf-8" else self._encoding
-        hint = ', or set encoding = "latin-1" for this folder' if name == "UTF-8" else ", or correct `encoding`"
+        hint = ", or set `encoding` for this folder" if name == "UTF-8" else ", or correct `encoding`"
         if not isinstance(error, UnicodeDecodeError):
             return Unusable(f"not {name}: {error}; convert it{hint}")
         before = error.object[: error.start]
         offset = self._read - len(error.object) + error.start
         line = self._lines + before.decode(self._encoding, "ignore").count("\n")
         byte = error.object[error.start]
-        return Unusable(f"not {name}: byte 0x{byte:02x} at offset {offset} (line {line}); convert it{hint}")
+        return Unusable(
+            f"not {name}: byte 0x{byte:02x} at offset {offset} (line {line}); convert it{hint}{_perhaps(error.object)}"
+        )
+
+
+def _perhaps(raw: bytes) -> str:
+    """What a person may try."""
+    codec = likely(raw)
+    return f' (a guess, look at it first: encoding = "{codec}")' if codec else ""
 
 
 def content_of(fd: int, *, encoding: str, most: int, out: Callable[[bytes], object] | None = None) -> Content:
