@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -65,10 +66,33 @@ class TestChat:
     """`chat`."""
 
     def test_the_servers_model(self, ask: Ask) -> None:
-        """The answer is the output, and nothing else is."""
-        assert ask("chat", "good day") == Answer(
-            0, "[simulated] This is the sandbox: no model runs here. You said: good day\n", ""
-        )
+        """The answer is the output, and nothing else is; how to go on is said beside it."""
+        answer = ask("chat", "good day")
+        assert answer.out == "[simulated] This is the sandbox: no model runs here. You said: good day\n"
+        assert re.fullmatch(r"to go on: finetuned chat --session [\w-]+ \.\.\.\n", answer.err)
+
+    def test_a_talk_goes_on(self, ask: Ask, home: Home) -> None:
+        """In the session of the first words, in either dialect's way; a job's own talk is another."""
+        first = ask("chat", "good day", "--json").json
+        second = ask("chat", "and now?", "--session", first["session_id"], "--json").json
+        assert second["session_id"] == first["session_id"]
+        assert second["answer"].endswith("You said: and now?")
+        assert ask("chat", "hi", "--session", "../x").code == 2
+        assert ask("chat", "hi", "--session", "s", "--job", home.jobs()[0]["id"]).code == 2
+
+    def test_a_talk_goes_on_in_the_learn_dialect(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The further turn is answered in the same session."""
+        monkeypatch.setenv("FINETUNED_API_KEY", DEFAULT_KEY)
+        server = Sandbox(tmp_path, dialect="learn", speed=2.0)
+        try:
+            config = str(Home(tmp_path, server.url).config)
+            first = call("--config", config, "chat", "good day", "--json").json
+            words = ("chat", "and now?", "--session", first["session_id"])
+            answer = call("--config", config, *words, terminal=True)
+            assert (answer.code, answer.out.endswith("You said: and now?\n")) == (0, True)
+            assert first["session_id"] in answer.err
+        finally:
+            server.close()
 
     def test_a_jobs_own_model(self, ask: Ask, home: Home) -> None:
         """It knows what the job's files say; as JSON with the session, which is the job's."""

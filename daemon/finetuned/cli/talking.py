@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import place
-from finetuned.cli.showing import harmless, print_line, show_one
+from finetuned.cli.showing import harmless, print_line, say, show_one
 from finetuned.errors import FinetunedError, NotHelix, ReplyLost, Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -45,14 +45,23 @@ Told = Callable[["Interaction"], None]
 @click.command("chat")
 @click.argument("text")
 @click.option("--job", metavar="ID", help="Ask this job's own tuned model.")
+@click.option("--session", "session_id", metavar="ID", help="Go on with a talk: the session it was in.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: session_id, answer.")
 @click.pass_context
-def chat_command(ctx: click.Context, text: str, job: str | None, as_json: bool) -> None:
-    """Say TEXT to the server's model, or to the one that a job tuned; print the answer."""
+def chat_command(ctx: click.Context, text: str, job: str | None, session_id: str | None, as_json: bool) -> None:
+    """Say TEXT to the server's model, or to the one that a job tuned; print the answer.
+
+    How to go on with the talk is said on standard error.
+    """
     import anyio
 
     settings = place.load(ctx)
-    session_id = None if job is None else _trained(ctx, settings, job)
+    if job is not None and session_id is not None:
+        raise UsageError("--job and --session exclude each other", remedy="a job's model is talked to in one session")
+    if job is not None:
+        session_id = _trained(ctx, settings, job)
+    elif session_id is not None:
+        _check_session(session_id)
     growing = _Growing() if sys.stdout.isatty() and not as_json else None
     view, answer = anyio.run(chat, settings, _sayable(text), session_id, growing.told if growing else _nobody)
     if as_json:
@@ -61,6 +70,8 @@ def chat_command(ctx: click.Context, text: str, job: str | None, as_json: bool) 
         growing.end()
     else:
         print_line(_clean(answer.message))
+    if job is None and not as_json:
+        say(f"to go on: finetuned chat --session {view.id} ...")
 
 
 @click.command("image")
@@ -169,6 +180,14 @@ def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
         )
     found: str = session["session_id"]
     return found
+
+
+def _check_session(session_id: str) -> None:
+    """Raise UsageError if this cannot be a session's id: it goes into an address."""
+    from finetuned.wire import safe_id
+
+    if not safe_id(session_id):
+        raise UsageError(f"{harmless(session_id)!r} is no session's id", remedy="`finetuned chat` says it at its end")
 
 
 def _sayable(text: str) -> str:
