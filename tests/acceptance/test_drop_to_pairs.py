@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import httpx
+import pytest
+
+from finetuned.sandbox import Pace
 from support.place import Place
 
 APlace = Callable[..., Place]
@@ -41,3 +45,42 @@ async def test_until_idle_does_not_wait_out_linger(a_place: APlace) -> None:
     assert not outcome.failed
     assert place.states() == {"otter.txt": "learned"}
     assert begin.steady() < 60
+
+
+async def test_a_session_is_named_after_its_job_once(a_place: APlace) -> None:
+    """So that people know it again on the server's own page; somebody who names it otherwise is left alone."""
+    place = a_place(folder=[{"linger": "0s"}], pace=Pace(train=600.0))
+    place.drop("a.txt")
+
+    def names() -> list[str]:
+        return [session.name for session in place.app.state.store.newest_first()]
+
+    async def script() -> None:
+        await place.until(lambda: bool(place.jobs()) and names() == [place.jobs()[0]["id"]])
+        await place.here.service.rename(place.jobs()[0]["session_id"], "mine")
+        await place.until(lambda: place.states() == {"a.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+    assert names() == ["mine"]
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(500, text="no"), httpx.Response(200, text="<html>"), None])
+async def test_a_name_that_is_refused_keeps_nothing_from_being_learned(
+    a_place: APlace, answer: httpx.Response | None
+) -> None:
+    """It is tried once, and not minded; a server that does not answer to it is waited for a few seconds at most."""
+    place = a_place(folder=[{"linger": "0s"}])
+    tries = []
+
+    def refuse(request: httpx.Request) -> httpx.Response | None:
+        if not request.url.path.endswith("/meta"):
+            return None
+        tries.append(place.world.now())
+        if answer is None:
+            raise httpx.ReadError("cut", request=request)
+        return answer
+
+    place.network.before = refuse
+    place.drop("a.txt")
+    await place.run()
+    assert (place.states(), len(tries)) == ({"a.txt": "learned"}, 1)

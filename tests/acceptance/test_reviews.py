@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import httpx
 import pytest
 
+from finetuned.cli import reviewing
+from finetuned.errors import FinetunedError
 from finetuned.helix.service import Service
 from finetuned.model import Pair
 from finetuned.sandbox import Faults
-from finetuned.wire import dressed
+from finetuned.wire import dressed, pair
 from support.place import Place
 
 APlace = Callable[..., Place]
@@ -54,7 +57,7 @@ async def test_pairs_wait_for_a_person_and_what_was_accepted_is_learned(a_place:
     await place.run(until_idle=False, script=script)
     with place.reader() as reader:
         pairs = list(reader.pairs())
-    assert [(pair["answer"], pair["file"] is not None) for pair in pairs][1:] == [("This.", True)]
+    assert [(p["answer"], p["file"] is not None) for p in pairs][1:] == [("This.", True)]
     assert (place.jobs()[0]["pairs"], place.states(), starts(place)) == (2, {"a.txt": "learned"}, 1)
 
 
@@ -76,7 +79,7 @@ async def test_a_file_whose_pairs_were_all_taken_out_taught_nothing(a_place: APl
         job = place.jobs()[0]
         view = await place.here.service.look(job["session_id"])
         gone = next(doc for name, doc in view.documents.items() if name.endswith("b.txt"))
-        await rewritten(place.here.service, view.id, lambda pairs: [pair for pair in pairs if pair.document != gone])
+        await rewritten(place.here.service, view.id, lambda pairs: [p for p in pairs if p.document != gone])
         await place.ask("accept", job=job["id"])
         await place.until(lambda: state(place) == "partial")
 
@@ -226,3 +229,68 @@ async def test_a_server_that_forgets_its_reviews_gets_no_such_job_either(a_place
     await place.run(until_idle=False, script=script)
     assert (state(place), place.sessions_on_server()) == ("queued", 0)
     assert [path for _, method, path in place.network.requests if method == "POST" and "entities" in path] == []
+
+
+class TestRewriting:
+    """What `review` does with the lines of a person, beside a daemon."""
+
+    async def rested(self, place: Place) -> dict[str, Any]:
+        """A job of two files, in review."""
+        place.drop("a.txt", GREY)
+        place.drop("b.txt", "The otter eats fish.")
+        await place.until(lambda: state(place) == "review")
+        with place.reader() as reader:
+            job = reader.job(place.jobs()[0]["id"])
+        assert job is not None
+        return job
+
+    async def test_every_line_as_it_was_is_the_same_to_the_letter(self, a_place: APlace) -> None:
+        """Also a pair that the server gave without its prefix; a new one is dressed as its file's others are."""
+        place = a_place(folder=[{**RULES}])
+
+        async def script() -> None:
+            job = await self.rested(place)
+            service = place.here.service
+            bare = pair("What is bare?", "This.")
+            await rewritten(service, job["session_id"], lambda pairs: [*pairs, bare])
+            view = await service.look(job["session_id"])
+            before = await service.pairs(view)
+            lines = [json.dumps(row) for row in reviewing.rows_of(job, view, before)]
+            assert await reviewing.rewrite(service, job, "\n".join(lines), before) == (len(before), len(before))
+            assert sorted(p.raw_question for p in await service.pairs(view)) == sorted(p.raw_question for p in before)
+            new = json.dumps({"file": str(place.notes / "b.txt"), "question": "Who?", "answer": "It."})
+            await reviewing.rewrite(service, job, new)
+            (last,) = await service.pairs(view)
+            assert last.document == next(doc for name, doc in view.documents.items() if name.endswith("b.txt"))
+
+        await place.run(until_idle=False, script=script)
+
+    async def test_nothing_is_written_over_what_somebody_else_wrote(self, a_place: APlace) -> None:
+        """Two editors at a time: the second is told, and its lines are not sent."""
+        place = a_place(folder=[{**RULES}])
+
+        async def script() -> None:
+            job = await self.rested(place)
+            service = place.here.service
+            before = await service.pairs(await service.look(job["session_id"]))
+            line = '{"question": "Q?", "answer": "A."}'
+            await reviewing.rewrite(service, job, line, before)
+            with pytest.raises(FinetunedError, match="somebody else changed"):
+                await reviewing.rewrite(service, job, line.replace("A.", "B."), before)
+            (kept,) = await service.pairs(await service.look(job["session_id"]))
+            assert kept.answer == "A."
+
+        await place.run(until_idle=False, script=script)
+
+    async def test_nothing_is_written_once_it_trains(self, a_place: APlace) -> None:
+        """Who started it meanwhile has accepted what was there."""
+        place = a_place(folder=[{**RULES}])
+
+        async def script() -> None:
+            job = await self.rested(place)
+            await place.here.service.start(job["session_id"])
+            with pytest.raises(FinetunedError, match="does not wait any more"):
+                await reviewing.rewrite(place.here.service, job, '{"question": "Q?", "answer": "A."}')
+
+        await place.run(until_idle=False, script=script)
+        assert [m for _, m, path in place.network.requests if m == "PUT" and "conversations" in path] == []

@@ -8,8 +8,10 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Final
 
+import anyio
 from msgspec.structs import replace
 
 from finetuned.daemon.glancing import Glances
@@ -32,6 +34,9 @@ from finetuned.wire import attempt, renamed
 
 #: looks that did not find a session, before it counts as gone
 MISSES: Final = 3
+#: how long a session's new name may keep its job from going on, in seconds
+NAMED_WITHIN: Final = 5.0
+_NAMED_IN: Final = frozenset({"edit_questions", "finetune", "complete"})
 _LOOKED_AT: Final = frozenset({JobState.RUNNING, JobState.REVIEW})
 
 
@@ -72,6 +77,20 @@ class Looking:
             await self._house.unreachable(job_id, error)
         else:
             await self._house.server_usable()
+            await self._name(job, view)
+
+    async def _name(self, job: Job, view: SessionView) -> None:
+        """Give the session the job's name, for people who see it on the server's own page: tried once, for what it is.
+
+        Not while pairs are made: the server may write the session down as it has it in memory, old name and all.
+        """
+        house = self._house
+        tuning = view.tuning
+        if view.name == job.id or tuning is None or tuning.stage not in _NAMED_IN:
+            return
+        if await house.write(house.ledger.sessions.named, view.id, job.id):
+            with suppress(ServerError), anyio.move_on_after(NAMED_WITHIN):
+                await house.service.rename(view.id, job.id)
 
     async def discard(self, session: Session) -> None:
         """Remove a session from the server that was given up, after its pairs were collected.

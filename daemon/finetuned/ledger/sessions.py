@@ -100,6 +100,12 @@ class SessionBook:
                 **fresh,
             )
 
+    def named(self, session_id: str, name: str) -> bool:
+        """The session is to have this name on the server; False if that was so already."""
+        with self._store.transaction() as db:
+            query = "update sessions set name = ?1, version = version + 1 where session_id = ?2 and name is not ?1"
+            return db.execute(query, (name, session_id)).rowcount > 0
+
     def reply_lost(self, job: Job, reason: str, *, answered: bool, due_at: float, now: float) -> None:
         """The request may have taken effect: the job is doubtful. `answered`: a 5xx came back."""
         with self._store.transaction() as db:
