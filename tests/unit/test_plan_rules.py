@@ -261,3 +261,15 @@ def test_a_lost_session_is_let_go_in_the_end():
     """Four searches, each after a longer pause, from the settle time to hours."""
     settle = RULES.submit.lost_answer_settle
     assert [recheck_pause(n, RULES) for n in range(5)] == [settle, 4 * settle, 16 * settle, 64 * settle, None]
+
+
+def test_what_would_be_trained_unreviewed_is_not_sent():
+    """The learn dialect has no reviews: such a job waits for another server, and holds nothing up meanwhile."""
+    folder = FolderSettings(name="notes", path="/srv/notes", review=True)
+    rules = Settings(folders=(folder,), helix=HelixSettings(max_in_flight=1))
+    waits = job("j", JobState.QUEUED)
+    learn, form = (ServerFacts(reachable=True, dialect=dialect) for dialect in ("learn", "form"))
+    held = plan(waits, server=learn, rules=rules)
+    assert (held.actions, held.slot_waits) == ((), True)
+    assert plan(waits, server=form, rules=rules).actions == (Submit(job_id="j"),)
+    assert plan(waits, server=learn).actions == (Submit(job_id="j"),)
