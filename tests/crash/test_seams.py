@@ -21,6 +21,7 @@ ONLY = os.environ.get("SEAM", "")
 GREY = b"The stone is grey. It came from a river. Number %d."
 RUNNING = "select id from jobs where state = 'running'"
 FAILED = "select id from jobs where state = 'failed' and put_away = 1"
+REVIEWED = "select id from jobs where state = 'review' and wish is null"
 REFUSED = "select null, path from files where state = 'refused' and put_away = 1"
 
 THREE = {f"{name}.txt": GREY % number for number, name in enumerate("abc")}
@@ -57,6 +58,12 @@ SCENARIOS = {
         rules={"ready_file": "{name}.ok"},
         wish="retry",
         when=REFUSED,
+    ),
+    "reviewed": Scenario(
+        files=ONE, becomes=dict.fromkeys(ONE, "learned"), rules={"review": True}, wish="accept", when=REVIEWED
+    ),
+    "rejected": Scenario(
+        files=ONE, becomes=dict.fromkeys(ONE, "failed"), rules={"review": True}, wish="cancel", when=REVIEWED, kept=0
     ),
     "cancelled": Scenario(files=ONE, becomes=dict.fromkeys(ONE, "failed"), wish="cancel", when=RUNNING, kept=0),
 }
