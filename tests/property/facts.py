@@ -89,11 +89,11 @@ def _job(number: int, states: Sequence[JobState]) -> st.SearchStrategy[Job]:
             claimed_at=NOW - 50 if claimed or state is not JobState.QUEUED else None,
             finished_at=NOW - 1 if ended else None,
             due_at=due_at,
-            wish=None if ended else wish,
+            wish=None if ended or (wish == "accept" and state is not JobState.REVIEW) else wish,
             put_away=not ended,
         )
 
-    wishes = st.sampled_from([None, None, None, "cancel", "delete"])
+    wishes = st.sampled_from([None, None, None, "cancel", "delete", "accept"])
     return st.builds(build, st.sampled_from(states), st.sampled_from(NAMES), dues(), st.booleans(), wishes)
 
 

@@ -219,7 +219,30 @@ class Books(RuleBasedStateMachine):
     def is_wished_away(self, n: int, job: Job) -> None:
         self.ledger.jobs.wished(job, "delete" if n % 2 else "cancel", self.life.now())
 
-    @of_a_job(JobState.QUEUED, JobState.RUNNING, JobState.DOUBTFUL, fits=lambda self, j: bool(j.wish))
+    @of_a_job(JobState.RUNNING)
+    def is_named(self, n: int, job: Job) -> None:
+        name = f"{job.id} {n}"
+        assert self.ledger.sessions.named(job.session_id or "", name)
+        assert not self.ledger.sessions.named(job.session_id or "", name)
+
+    @of_a_job(JobState.RUNNING)
+    def rests_for_a_review(self, n: int, job: Job) -> None:
+        self.ledger.jobs.rests(job, self.life.now() + 60, self.life.now())
+        assert self.life.job(job.id).rests is (job.wish is None)
+
+    @of_a_job(JobState.REVIEW, fits=lambda self, j: not j.given_up)
+    def is_accepted(self, n: int, job: Job) -> None:
+        self.ledger.jobs.accepted(job, self.life.now())
+        assert not self.life.job(job.id).rests
+
+    @of_a_job(JobState.REVIEW)
+    def is_reviewed(self, n: int, job: Job) -> None:
+        self.ledger.jobs.review_over(job, cause="accept", now=self.life.now())
+        assert self.life.job(job.id).wish == (job.wish if job.given_up else None)
+
+    @of_a_job(
+        JobState.QUEUED, JobState.RUNNING, JobState.DOUBTFUL, JobState.REVIEW, fits=lambda self, j: bool(j.given_up)
+    )
     def is_cancelled(self, n: int, job: Job) -> None:
         self.ledger.jobs.cancelled(job, "cancelled by a person", self.life.now())
 

@@ -143,7 +143,7 @@ def test_every_action_fits_its_jobs_state(told: Facts, allowed: Settings):
         Submit: {JobState.QUEUED},
         Doubt: {JobState.SUBMITTING},
         Search: {JobState.DOUBTFUL},
-        Look: {JobState.RUNNING},
+        Look: {JobState.RUNNING, JobState.REVIEW},
         Cancel: {JobState.QUEUED, JobState.RUNNING, JobState.REVIEW},
         PutAway: JOB_ENDS,
     }
@@ -151,6 +151,7 @@ def test_every_action_fits_its_jobs_state(told: Facts, allowed: Settings):
     for action in of_kind(planned(told, allowed), *OF_JOBS):
         job = jobs[action.job_id]
         assert job.state in fit[type(action)]
+        assert not isinstance(action, Cancel | Look) or job.given_up is isinstance(action, Cancel)
         assert (job.claimed_at is None) is isinstance(action, Claim) or isinstance(action, Cancel)
         assert not job.wish or isinstance(action, Cancel | Doubt | Search)
 
