@@ -307,7 +307,8 @@ def test_a_due_time_that_makes_no_sense_is_due_now(told: Facts, allowed: Setting
     def sane(due_at: float | None, longest: float) -> float | None:
         return due_at if to_come(due_at, longest) else None
 
-    kinds = {JobState.DOUBTFUL: SETTLE, JobState.RUNNING: SLOWEST, JobState.QUEUED: LONGEST_PAUSE}
+    seen = dict.fromkeys((JobState.RUNNING, JobState.REVIEW), SLOWEST)
+    kinds = {JobState.DOUBTFUL: SETTLE, JobState.QUEUED: LONGEST_PAUSE, **seen}
     replace = msgspec.structs.replace
     honest = replace(
         told,
