@@ -220,6 +220,11 @@ class Books(RuleBasedStateMachine):
         self.ledger.jobs.wished(job, "delete" if n % 2 else "cancel", self.life.now())
 
     @of_a_job(JobState.RUNNING)
+    def stands_still(self, n: int, job: Job) -> None:
+        self.ledger.jobs.stands(job, self.life.now() + n)
+        assert self.life.job(job.id).state is JobState.RUNNING
+
+    @of_a_job(JobState.RUNNING)
     def is_named(self, n: int, job: Job) -> None:
         name = f"{job.id} {n}"
         assert self.ledger.sessions.named(job.session_id or "", name)
