@@ -283,15 +283,17 @@ async def test_a_wrong_dialect_waits_for_a_person(a_place: APlace, dialect: str,
 @pytest.mark.parametrize(
     ("fault", "state", "words"),
     [
-        ("too-much", "failed", "resulted in 9 chunks while the limit is 5"),
-        ("truncate", "partial", "5 of 9 chunks were used"),
+        ("too-much", "refused", "it makes 9 chunks"),
+        ("truncate", "learned", "5 of 9 chunks were used"),
     ],
 )
 async def test_a_plan_that_allows_less_is_named(a_place: APlace, fault: str, state: str, words: str) -> None:
-    """A strict quota fails the job in the server's words; a lenient one makes it partial. No session is spent on it."""
+    """A strict quota refuses the file with the arithmetic; a lenient one cuts it. No second session is spent on it."""
     place = a_place(speaks="learn", faults=Faults.parse([fault]))
     place.drop("otter.txt")
     await place.run()
     (job,) = place.jobs()
-    assert (job["state"], job["attempt"], place.sessions_on_server()) == (state, 1, 1)
-    assert words in job["reason"]
+    file = place.files()["otter.txt"]
+    assert (job["attempt"], place.sessions_on_server()) == (1, 1)
+    assert job["state"] == {"refused": "cancelled", "learned": "partial"}[state]
+    assert (file["state"], words in file["reason"]) == (state, True), file["reason"]

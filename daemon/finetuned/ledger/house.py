@@ -27,7 +27,10 @@ class HouseBook:
                 "insert or replace into daemon (id, pid, since, version) values (1, ?, ?, ?)",
                 (pid, iso(now), version),
             )
-            db.execute("update servers set next_try_at = null, reachable = null")
+            db.execute(
+                "update servers set next_try_at = null, reachable = case when paused_because is null then null "
+                "else reachable end"
+            )
             tell(db, now, "daemon", str(pid), "started", cause="start", detail=version)
 
     def stopped(self, *, pid: int, now: float) -> None:
