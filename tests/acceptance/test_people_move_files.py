@@ -252,3 +252,21 @@ async def test_a_whole_job_folder_that_is_removed(a_place: APlace) -> None:
     assert place.states() == {"a.txt": "learned"}
     assert len(list(place.notes.glob("done/*/pairs.jsonl"))) == 1
     assert "moved or removed by hand" in why(place, path)
+
+
+async def test_a_job_is_retried_although_one_of_its_files_is_nowhere(a_place: APlace) -> None:
+    """A claimed file was removed and the job failed: retry learns the others, and the one that is gone has vanished."""
+    place = a_place(folder=[{"linger": "10m"}], faults=Faults.parse(["state-error:1"]))
+    place.drop("a.txt", GREY)
+    place.drop("b.txt", ROUND)
+    at_stage(place, "running", os.unlink)
+    await run(place)
+    (job,) = place.jobs()
+    assert (job["state"], place.files()["a.txt"]["location"]) == ("failed", None)
+
+    async def script() -> None:
+        assert (await ask(place, "retry", job=job["id"]))[0] == "done"
+        await place.until(lambda: state(place) == "done")
+
+    await place.run(until_idle=False, script=script)
+    assert place.states() == {"a.txt": "vanished", "b.txt": "learned"}

@@ -11,6 +11,7 @@ import pytest
 
 from finetuned.daemon.asking import Request, leave_request, requests_folder
 from finetuned.sandbox import Faults, Pace
+from support import disks
 from support.place import Place
 
 APlace = Callable[..., Place]
@@ -238,3 +239,19 @@ async def test_a_restart_that_never_arrived_is_made_again(a_place: APlace, lost:
     await place.run()
     job = place.jobs()[0]
     assert ((job["state"], len(asked)), job["attempt"], place.sessions_on_server()) == (ends, 1, 1)
+
+
+async def test_a_request_that_cannot_be_removed_is_answered_once(a_place: APlace) -> None:
+    """The folder for requests is somebody else's: the daemon goes on, and what was asked is done once."""
+    place = a_place(folder=[{"linger": "0s"}])
+    leave_request(place.ledger_path, Request(id="f", verb="flush"), "1")
+    folder = requests_folder(place.ledger_path)
+    os.chown(folder, 12345, 12345)
+    os.chmod(folder, 0o555)  # noqa: S103 - others may look, and not remove
+    place.drop("a.txt", GREY)
+    with disks.without_the_rights_of_root():
+        await place.run()
+        await place.run()
+    assert (place.states(), os.listdir(folder)) == ({"a.txt": "learned"}, ["1-f.json"])
+    with place.reader() as reader:
+        assert [event["became"] for event in reader.events() if event["subject_id"] == "f"] == ["done"]

@@ -254,3 +254,26 @@ def test_the_clock_jumps_by_a_day(tmp_path: Path, moment: str, day: float) -> No
         desk.run(script)
         assert place.sessions_on_server() == 2
         place.audit()
+
+
+def test_what_lies_claimed_and_may_not_be_read_keeps_only_its_folder_away(a_desk: ADesk) -> None:
+    """A note of another user's in .processing: the folder is away with that reason, and taken once it can be read."""
+    desk = a_desk()
+    place = desk.place
+    note = place.drop(".processing/notes-20261123-052311-7fka/job.json", "{}")
+    note.chmod(0)
+    place.drop("a.txt", GREY)
+
+    async def script() -> None:
+        with disks.without_the_rights_of_root():
+            await place.pass_time(LONG)
+            with place.reader() as reader:
+                assert reader.folders()["notes"]["state"] == "away"
+                away = [event["detail"] for event in reader.events() if event["became"] == "away"]
+            assert len(away) == 1
+            assert ".processing" in away[0]
+            assert "permission denied" in away[0]
+        note.unlink()
+        await place.until(lambda: place.states() == {"a.txt": "learned"}, within=120)
+
+    desk.run(script)

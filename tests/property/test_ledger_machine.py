@@ -226,7 +226,7 @@ class Books(RuleBasedStateMachine):
 
     @of_a_job(JobState.RUNNING)
     def is_named(self, n: int, job: Job) -> None:
-        name = f"{job.id} {n}"
+        name = f"{job.id} {n} {self.life.now()}"
         assert self.ledger.sessions.named(job.session_id or "", name)
         assert not self.ledger.sessions.named(job.session_id or "", name)
 

@@ -75,14 +75,14 @@ def claimed_before_synced() -> None:
 
 def pairs_after_verdict() -> None:
     """The verdict is committed, and its pairs in a commit of their own."""
-    finish, write = SessionBook.finish, sessions._write_pairs
+    finish, write = SessionBook.finish, sessions.write_pairs
 
     def finish_without(
         self: SessionBook, job: Job, view: SessionView, pairs: Sequence[Any], files: Sequence[Any], *more: Any
     ) -> None:
-        sessions._write_pairs = lambda *_: None
+        sessions.write_pairs = lambda *_: None
         finish(self, job, view, pairs, files, *more)
-        sessions._write_pairs = write
+        sessions.write_pairs = write
         self.keep_pairs(job, view, pairs, files, more[-1])
 
     SessionBook.finish = finish_without  # type: ignore[method-assign, assignment]

@@ -121,7 +121,6 @@ def test_at_most_ten_rows_are_named(db):
     assert len(found["an unfinished job holds at least one file"]) == 10
 
 
-# shows a bug: `!=` with no event at all is null, and null is no finding; `is not` would find it
 @pytest.mark.parametrize("subject", ["job", "file"])
 def test_a_state_that_was_never_told_is_found(db, subject: str):
     """A row without any event is as silent as one with the wrong event."""
@@ -137,7 +136,6 @@ def test_two_learned_of_one_content_in_two_jobs_are_fine(db):
     assert audit(db) == []
 
 
-# shows a bug: the rule counts the trained sessions of all attempts, not the one that the job names
 def test_a_retry_of_a_barren_job_that_trains_is_whole(tmp_path):
     """A job that trained twice, barren at first, is done; its first session is no mistake."""
     with Ledger.open(str(tmp_path / "ledger.db")) as ledger:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from finetuned.errors import FinetunedError, LedgerError, Stale
+from finetuned.errors import FinetunedError, LedgerError, LedgerStuck, Stale
 from finetuned.ledger import Ledger, Left, Reader, audit
 from finetuned.ledger import files as files_book
 from finetuned.ledger.rows import place, text_at
@@ -62,7 +62,6 @@ def test_names_that_look_alike_are_different_files(life: Life):
     assert [f.id for f in life.ledger.files.at_place(plain.path)] == [plain.id]
 
 
-# shows a bug: the group is the one text that is not made harmless, and the daemon ends with a UnicodeEncodeError
 def test_a_group_that_is_not_utf8(life: Life):
     """With `group_by = "subfolder"` the group is a folder's name, which is bytes, too."""
     (file,) = life.ledger.files.appeared("notes", [("/srv/notes/\udcff/a.txt", signature(), "\udcff")], life.now())
@@ -151,7 +150,6 @@ def test_a_life_is_told_in_full(life: Life):
     ]
 
 
-# shows a bug: the event tells the state that was read, and the audit finds it
 def test_a_wish_tells_the_state_that_the_job_has(life: Life):
     """A wish needs no version; what it tells is true all the same."""
     early = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
@@ -192,7 +190,6 @@ def test_who_leaves_a_job_and_who_stays(life: Life):
     assert (life.job("other").state, life.job("other").reason) == (JobState.CANCELLED, "no file was left in it")
 
 
-# shows a bug: the hash of what the file was stays, so it counts as read and is sealed as what it was
 def test_a_file_that_changed_is_unread(life: Life):
     """After a change nothing is known of the content, least of all when it cannot be read then."""
     file = life.waits("/srv/notes/a.txt")
@@ -203,7 +200,6 @@ def test_a_file_that_changed_is_unread(life: Life):
     assert life.ledger.files.waiting() == []
 
 
-# shows a bug: the window is one for all folders, and a folder that is away may fill it
 def test_a_full_folder_hides_no_other(life: Life, monkeypatch: pytest.MonkeyPatch):
     """However much waits in one folder, what waits in another is planned."""
     monkeypatch.setattr(files_book, "WINDOW", 3)
@@ -218,6 +214,16 @@ def test_the_oldest_wait_in_front(life: Life, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(files_book, "WINDOW", 2)
     files = [life.waits(f"/srv/notes/{number}.txt") for number in range(4)]
     assert [f.id for f in life.ledger.files.waiting()] == [f.id for f in files[:2]]
+
+
+def test_what_is_held_up_hides_nothing_that_may_go(life: Life, monkeypatch: pytest.MonkeyPatch):
+    """However many files cannot be moved, what can is planned first; the others follow by their next tries."""
+    monkeypatch.setattr(files_book, "WINDOW", 2)
+    stuck = [life.waits(f"/srv/notes/{number}.txt") for number in range(4)]
+    for later, file in zip((40, 30, 20, 10), stuck, strict=True):
+        life.ledger.files.held_up(life.file(file), "another disk", NOW + later, life.now())
+    free = life.waits("/srv/notes/free.txt")
+    assert [f.id for f in life.ledger.files.waiting()] == [free.id, stuck[3].id, stuck[2].id]
 
 
 def test_what_the_folder_knows(life: Life):
@@ -417,3 +423,29 @@ class TestUploads:
         job = life.begins(life.job(job.id))
         assert life.ledger.uploads.of_attempt(job) is None
         assert life.ledger.uploads.of_job(job.id) == {"e-1"}
+
+
+def test_a_disk_that_is_full_within_a_part_is_told_as_such(life: Life):
+    """SQLite gives the whole transaction up then: nothing of it is written, and nobody takes it for a refusal."""
+    ledger = life.ledger
+    pages = ledger._db.execute("pragma page_count").fetchone()[0]
+    ledger._db.execute(f"pragma max_page_count = {pages}")
+
+    def grow() -> None:
+        with ledger.together():
+            life.settles("/srv/notes/" + "x" * 200_000)
+
+    def ask() -> None:
+        with ledger.together():
+            try:
+                grow()
+            except LedgerStuck:
+                raise
+            except FinetunedError:
+                ledger.house.answered("r", verb="retry", done=False, words="no", now=life.now())
+
+    with pytest.raises(LedgerStuck):
+        ask()
+    assert not ledger.house.is_answered("r")
+    ledger._db.execute("pragma max_page_count = 100000")
+    grow()

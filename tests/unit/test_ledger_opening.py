@@ -140,7 +140,6 @@ def test_another_programs_database_is_refused(path: str):
         Reader.open(path)
 
 
-# shows a bug: our tables are put beside the other program's, and the file becomes a ledger
 def test_a_database_that_does_not_say_whose_it_is_is_refused(path: str):
     """Most programs set no id: tables that are not ours tell enough."""
     foreign(path, "create table books (id integer)")
@@ -179,7 +178,6 @@ def test_a_ledger_that_fails_its_check_is_named(path: str):
         Ledger.open(path)
 
 
-# shows a bug: the connection is not closed (a ResourceWarning on Python 3.13)
 def test_a_reader_of_garbage_leaves_no_connection_open(path: str, monkeypatch: pytest.MonkeyPatch):
     """What cannot be read is said in our words, and let go of."""
     os.makedirs(os.path.dirname(path))
@@ -212,7 +210,6 @@ def test_a_lock_that_cannot_be_made(path: str):
         Ledger.open(path)
 
 
-# shows a bug: it ends with a FileExistsError or NotADirectoryError of Python's own
 def test_a_folder_that_cannot_be_made(tmp_path):
     """A file where the ledger's folder should be is said in our words."""
     (tmp_path / "state").write_text("in the way")
@@ -231,7 +228,6 @@ def test_an_older_ledger_is_kept_before_it_is_changed(path: str, monkeypatch: py
         assert db.execute("select count(*) from files").fetchone()[0] == 1
 
 
-# shows a bug: only the main file is copied, what a crash left in the journal is not in the copy
 def test_the_copy_of_an_older_ledger_is_whole_after_a_crash(path: str, monkeypatch: pytest.MonkeyPatch):
     """What was committed before a crash is in the copy, too."""
     ledger = Ledger.open(path)
@@ -318,7 +314,6 @@ def test_a_ledger_by_any_name(tmp_path, name: str):
         assert len(list(reader.files())) == 1
 
 
-# shows a bug: urllib's quote() encodes strictly
 def test_a_ledger_by_a_name_that_is_not_utf8(tmp_path):
     """Names are bytes, the ledger's own, too."""
     path = str(tmp_path / "\udcff.db")

@@ -268,7 +268,7 @@ def test_the_daemon_and_what_people_asked(life: Life, reader: Reader):
     house.started(pid=7, version="1.0", now=NOW)
     assert reader.daemon() == {"pid": 7, "since": "2026-11-23T05:23:11.000Z", "version": "1.0"}
     paused = house.server(URL)
-    assert (paused.next_try_at, paused.tries, paused.paused_because, paused.reachable) == (None, 1, "down", None)
+    assert (paused.next_try_at, paused.tries, paused.paused_because, paused.reachable) == (None, 1, "down", True)
     assert not house.is_answered("r1")
     house.answered("r1", verb="flush", done=True, words="done so", now=life.now())
     house.answered("r2", verb="retry", done=False, words="no", now=life.now())

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 import msgspec
 
+from finetuned import logs
 from finetuned.daemon.house import House
 from finetuned.errors import FileProblem, FinetunedError, FolderError, Gone, LedgerStuck
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
@@ -76,13 +76,23 @@ class Asking:
         self._house = house
         self._look_again = look_again
         self._gave_back = False
+        self._told: set[str] = set()
         self._folder = requests_folder(house.ledger.path)
 
     def open(self) -> None:
         """Make the folder for requests, writable for the group of the ledger's folder."""
-        os.makedirs(self._folder, exist_ok=True)
-        if os.stat(self._folder).st_uid == os.geteuid():
-            os.chmod(self._folder, GROUP_MAY_ASK)
+        try:
+            os.makedirs(self._folder, exist_ok=True)
+            if os.stat(self._folder).st_uid == os.geteuid():
+                os.chmod(self._folder, GROUP_MAY_ASK)
+        except OSError as error:
+            self._trouble("made", self._folder, error)
+
+    def _trouble(self, done: str, path: str, error: OSError) -> None:
+        """What the disk refuses here keeps people from asking, and nothing else from going on; told once."""
+        if path not in self._told:
+            self._told.add(path)
+            logs.get().warning("requests_stuck", path=shown(path), why=f"cannot be {done}: {error.strerror}")
 
     async def take(self) -> None:
         """Carry out every request that lies there."""
@@ -99,6 +109,9 @@ class Asking:
         except FileNotFoundError:
             self.open()
             return []
+        except OSError as error:
+            self._trouble("listed", self._folder, error)
+            return []
         return sorted(name for name in names if name.endswith(SUFFIX) and name[0] != ".")
 
     def _take(self, path: str) -> None:
@@ -114,8 +127,12 @@ class Asking:
                 done, words = (False, unreadable) if unreadable else self._carry_out(request)
                 now = house.world.now()
                 house.ledger.house.answered(request.id, verb=request.verb, done=done, words=words, now=now)
-        with suppress(FileNotFoundError):  # whoever asked took it back
+        try:
             os.unlink(path)
+        except FileNotFoundError:  # whoever asked took it back
+            return
+        except OSError as error:
+            self._trouble("removed", path, error)
 
     def _carry_out(self, request: Request) -> tuple[bool, str]:
         """Whether it was done, and in words; what was refused half-way has changed nothing in the ledger."""

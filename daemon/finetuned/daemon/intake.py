@@ -74,9 +74,10 @@ class Intake:
             await house.write(folder.hold)
             await self._check_it_is_ours(folder)
             await adopt(house, folder)
-        except FolderError as error:
+        except (FolderError, FileProblem) as error:
+            why = f"{PROCESSING} in {folder.root} {error}" if isinstance(error, FileProblem) else str(error)
             folder.close()
-            await self._is_away(folder, error)
+            await self._is_away(folder, why)
             return False
         left = await house.write(house.ledger.files.left_in_place, folder.name)
         for file in [*left, *await house.write(house.ledger.files.open, folder.name)]:
@@ -108,7 +109,7 @@ class Intake:
             await house.write(folder.check)
             return await self._take_in(folder)
         except (Away, Held) as error:  # held by another finetuned: not ours to touch, as if it were away
-            await self._is_away(folder, error)
+            await self._is_away(folder, str(error))
             return None
 
     async def _take_in(self, folder: DropFolder) -> float | None:
@@ -139,12 +140,12 @@ class Intake:
         await self._settled(folder, found)
         return 0.0 if backlog else min(waits, default=None)
 
-    async def _is_away(self, folder: DropFolder, why: FinetunedError) -> None:
+    async def _is_away(self, folder: DropFolder, why: str) -> None:
         house = self._house
         self._held.discard(folder.name)
         self._backlog.pop(folder.name, None)
         now = house.world.now()
-        await house.write(house.ledger.house.folder_is, folder.name, folder.root, "away", now, detail=str(why))
+        await house.write(house.ledger.house.folder_is, folder.name, folder.root, "away", now, detail=why)
 
     async def _appeared(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         house = self._house

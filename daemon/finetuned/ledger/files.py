@@ -256,7 +256,7 @@ class FileBook:
         """The oldest waiting files of each folder, with what the plan must know of their content."""
         with self._store.reading() as db:
             folders = [row[0] for row in db.execute("select distinct folder from files where state = 'waiting'")]
-            rows = [row for folder in folders for row in db.execute(_WAITING, (folder, WINDOW))]
+            rows = [row for folder in folders for query in _WAITING for row in db.execute(query, (folder, WINDOW))]
         return [
             WaitingFile(
                 id=row["id"],
@@ -278,15 +278,18 @@ class FileBook:
         return [file_of(row) for row in rows]
 
 
-_WAITING = """
+#: those that may go, oldest first; and those that are held up, whose number must not keep the others from going
+_WAITING: Final = tuple(
+    f"""
 select w.id, w.folder, w."group", w.sha256, w.sent_bytes, w.ready_at, w.due_at,
   case when exists (select 1 from again a where a.folder = w.folder and a.sha256 = w.sha256) then null else
     (select l.path from files l where l.folder = w.folder and l.sha256 = w.sha256 and l.state = 'learned' limit 1)
   end as learned_by,
   (select 1 from files p where p.folder = w.folder and p.sha256 = w.sha256 and p.state = 'packed' limit 1) as twin
-from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null
-order by w.ready_at, w.id limit ?
+from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null and {held_up}, w.id limit ?
 """
+    for held_up in ("w.due_at is null order by w.ready_at", "w.due_at is not null order by w.due_at")
+)
 
 
 def _columns(signature: Signature) -> dict[str, Any]:

@@ -125,6 +125,8 @@ class JobBook:
         with self._store.transaction() as db:
             for file in _files(db, job.id, "failed", "barren"):
                 columns: dict[str, Any] = {"reason": None, "finished_at": None, "pairs": None, "put_away": 1}
+                if file.location is None:  # the claim finds out whether it lies anywhere again
+                    columns["location"], columns["location_b64"] = place(file.path)
                 move_file(db, now, file, FileState.PACKED, cause="retry", **columns)
             count = db.execute(
                 "select count(*) from files where job_id = ? and state = 'packed'", (job.id,)

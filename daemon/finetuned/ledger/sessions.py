@@ -19,10 +19,11 @@ from finetuned.ledger.rows import (
     tell,
     update,
 )
+from finetuned.ledger.seen import write_look, write_pairs
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import JobState, SessionState
 from finetuned.model import File, Job, Pair, Session, SessionView, iso
-from finetuned.verdict import JobVerdict, document_of, lora_of
+from finetuned.verdict import JobVerdict, lora_of
 
 
 class SessionBook:
@@ -78,7 +79,7 @@ class SessionBook:
                 known_at=iso(now),
             )
             tell(db, now, "session", view.id, "live", was=row["state"], cause=cause, job_id=job.id)
-            _look(db, view, now)
+            write_look(db, view, now)
             tuning = view.tuning
             fresh = {"stage": tuning.stage or tuning.state if tuning else None, "progress": 0, "tries": 0}
             columns = {
@@ -184,7 +185,7 @@ class SessionBook:
     def looked(self, job: Job, view: SessionView, *, stage: str, due_at: float, moved: bool, now: float) -> None:
         """A look: the interactions are updated in place; progress is no event, a new stage is told."""
         with self._store.transaction() as db:
-            _look(db, view, now)
+            write_look(db, view, now)
             tuning = view.tuning
             columns = {"due_at": iso(due_at), "stage": stage, "progress": tuning.progress if tuning else None}
             if moved:
@@ -225,7 +226,7 @@ class SessionBook:
     ) -> None:
         """Something was done on the server about the session, which was like `view`; `done`: how often by now."""
         with self._store.transaction() as db:
-            _look(db, view, now)
+            write_look(db, view, now)
             columns = {"reason": reason, "due_at": iso(due_at), "moved_at": iso(now)}
             update(db, "jobs", job.id, job.version, tries=0, missing_since=None, **columns, **done)
             tell(
@@ -251,8 +252,8 @@ class SessionBook:
     ) -> None:
         """The verdict: pairs, files, session and job in one commit; what is left is to put it away."""
         with self._store.transaction() as db:
-            _look(db, view, now)
-            _write_pairs(db, job, view, pairs, files)
+            write_look(db, view, now)
+            write_pairs(db, job, view, pairs, files)
             by_id = {file.id: file for file in files}
             for said in verdict.files:
                 columns = {"pairs": said.pairs, "document_id": said.document, "reason": said.reason}
@@ -275,8 +276,8 @@ class SessionBook:
     def keep_pairs(self, job: Job, view: SessionView, pairs: Sequence[Pair], files: Sequence[File], now: float) -> None:
         """The pairs of a session that did not train: the server made them, so they are kept."""
         with self._store.transaction() as db:
-            _look(db, view, now)
-            _write_pairs(db, job, view, pairs, files)
+            write_look(db, view, now)
+            write_pairs(db, job, view, pairs, files)
 
     def discarded(self, session: Session, now: float) -> None:
         """The session is gone from the server."""
@@ -343,63 +344,3 @@ def _read(db: sqlite3.Connection, job_id: str) -> tuple[Job, list[File]]:
     job = job_of(db.execute(f"{JOB} where j.id = ?", (job_id,)).fetchone())
     rows = db.execute("select * from files where job_id = ? and state = 'packed' order by id", (job_id,))
     return job, [file_of(row) for row in rows]
-
-
-def _look(db: sqlite3.Connection, view: SessionView, now: float) -> None:
-    for ordinal, turn in enumerate(view.interactions, 1):
-        chunks = sum(len(c) for c in turn.chunks.values())
-        db.execute(
-            "insert or replace into interactions values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                view.id,
-                turn.id,
-                ordinal,
-                turn.creator,
-                turn.mode,
-                turn.state,
-                turn.stage,
-                turn.message,
-                turn.status,
-                turn.error,
-                turn.progress,
-                int(turn.finished),
-                turn.lora_dir,
-                turn.created,
-                turn.updated,
-                turn.completed,
-                chunks,
-                int(turn.limited),
-                iso(now),
-            ),
-        )
-
-
-def _write_pairs(
-    db: sqlite3.Connection, job: Job, view: SessionView, pairs: Sequence[Pair], files: Sequence[File]
-) -> None:
-    """The session's pairs, once: a repeat after a crash replaces nothing and adds nothing."""
-    if db.execute("select 1 from qa_pairs where session_id = ? limit 1", (view.id,)).fetchone():
-        return
-    first = db.execute("select coalesce(max(ordinal), 0) from qa_pairs where job_id = ?", (job.id,)).fetchone()[0]
-    db.executemany(
-        "insert into qa_pairs (job_id, session_id, file_id, ordinal, question, answer, raw_question, raw_answer) "
-        "values (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            (
-                job.id,
-                view.id,
-                document_of(p, view, files),
-                n,
-                p.question,
-                p.answer,
-                p.raw_question,
-                p.raw_answer,
-            )
-            for n, p in enumerate(pairs, first + 1)
-        ),
-    )
-    db.execute(
-        "insert into qa_pairs_fts (rowid, question, answer) "
-        "select id, question, answer from qa_pairs where job_id = ? and ordinal > ?",
-        (job.id, first),
-    )

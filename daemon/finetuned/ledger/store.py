@@ -64,10 +64,11 @@ class Store:
             try:
                 yield
             except BaseException:
-                self._db.execute("rollback to part")
+                if self._db.in_transaction:  # an error of the disk has rolled back everything already
+                    self._db.execute("rollback to part")
+                    self._db.execute("release part")
                 raise
-            finally:
-                self._db.execute("release part")
+            self._db.execute("release part")
         except sqlite3.Error as error:
             raise problem(error, "the ledger could not be written") from error
 
