@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import socket
+import threading
 
 import pytest
 
@@ -73,16 +74,72 @@ def test_away_and_back(make, tmp_path):
     folder.check()
 
 
-def test_unmounted_is_not_back(make, monkeypatch):
+def test_unmounted_is_not_back(make, monkeypatch, tmp_path):
     """What lies beneath a mount is not the folder, come back."""
     folder = make()
     folder.hold()
+    os.rename(folder.root, tmp_path / "mounted")
+    os.mkdir(folder.root)
     beneath = mounts.Mount(kind="ext4", source="/dev/other", point="/")
     with monkeypatch.context() as patch:
         patch.setattr(tree, "mount_of", lambda fd: beneath)
         with pytest.raises(Away, match=r"another file system lies at .*/dev/other \(ext4\) at /;"):
             folder.hold()
+    os.rmdir(folder.root)
+    os.rename(tmp_path / "mounted", folder.root)
     folder.hold()
+
+
+def test_held_anew_without_a_gap(make, monkeypatch):
+    """Holding the very folder again keeps its descriptor and lock, for uploads in other threads read from it."""
+    folder = make()
+    folder.hold()
+
+    def look(path, flags, *_, real=os.open, **rest):
+        if path == folder.root:
+            pytest.fail("the folder is opened again while it is held")
+        return real(path, flags, *_, **rest)
+
+    monkeypatch.setattr(tree.os, "open", look)
+    folder.hold()
+    folder.check()
+
+
+def test_held_until_the_new_one_is(make, monkeypatch, tmp_path):
+    """A folder that was replaced is let go of only once the new one is open and locked."""
+    folder = make()
+    folder.hold()
+    os.rename(folder.root, tmp_path / "old")
+    os.mkdir(folder.root)
+    held = []
+
+    def lock(fd, how, real=fcntl.flock):
+        held.append(folder.held)
+        real(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    folder.hold()
+    folder.check()
+    assert held == [True]
+
+
+def test_copied_while_it_is_let_go_of(make, monkeypatch):
+    """A thread that begins to read while another lets go gets a descriptor of the folder, and no error."""
+    folder = make()
+    folder.hold()
+    closers, real = [], os.dup
+
+    def late(fd):
+        if not closers:
+            closers.append(threading.Thread(target=folder.close))
+            closers[0].start()
+            closers[0].join(0.05)  # it must wait for the copy; without a lock it is through by now
+        return real(fd)
+
+    monkeypatch.setattr(tree.os, "dup", late)
+    assert not folder.knows_job("none")
+    closers[0].join()
+    assert not folder.held
 
 
 @pytest.mark.parametrize(("code", "error"), [(errno.ENOLCK, None), (errno.EIO, Away)])

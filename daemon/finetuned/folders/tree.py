@@ -61,6 +61,7 @@ class Tree:
         self.path = os.path.abspath(path)
         self._ours = ours
         self._fd: int | None = None
+        self._swapping = threading.Lock()  # a descriptor that is copied in one thread is not closed in another
         self._lies_on: Mount | int | None = None
         self._batches = _Batches()
 
@@ -75,8 +76,13 @@ class Tree:
         return self._lies_on if isinstance(self._lies_on, Mount) else None
 
     def hold(self) -> None:
-        """Open and lock the folder. Raises Held and Away; once held, it must come back on the same mount."""
-        self.close()
+        """Open and lock the folder. Raises Held and Away; once held, it must come back on the same mount.
+
+        While the very folder is held it stays so, without a gap: uploads in other threads may be reading from it.
+        """
+        with suppress(Away, OSError):  # a stale descriptor tells nothing, either
+            self.check()
+            return
         fd = self._open()
         try:
             self._lock(fd)
@@ -85,7 +91,8 @@ class Tree:
         except BaseException:
             os.close(fd)
             raise
-        self._fd, self._lies_on = fd, lies_on
+        self._lies_on = lies_on
+        self._swap(fd)
 
     def _check_mount(self, lies_on: Mount | int) -> None:
         """An unmounted folder shows what lies beneath: that is not the folder, come back."""
@@ -97,21 +104,32 @@ class Tree:
 
     def check(self) -> None:
         """Raise Away if the path does not lead to the held folder any more, or is not held."""
-        if self._fd is None:
+        with self._swapping:
+            here = None if self._fd is None else os.fstat(self._fd)
+        if here is None:
             raise Away(f"{self.path} is not held")
         try:
             there = os.stat(self.path)
         except OSError as error:
             raise self._away(error) from error
-        here = os.fstat(self._fd)
         if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
             raise Away(f"another folder lies at {self.path} than the one that was watched")
 
     def close(self) -> None:
         """Let go; the lock goes too."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        self._swap(None)
+
+    def _swap(self, fd: int | None) -> None:
+        """Hold `fd` from now on, and let go of what was held before."""
+        with self._swapping:
+            old, self._fd = self._fd, fd
+            if old is not None:
+                os.close(old)
+
+    def _copy(self) -> int | None:
+        """A descriptor of the held folder that is the caller's own; None if it is not held."""
+        with self._swapping:
+            return None if self._fd is None else os.dup(self._fd)
 
     def _open(self) -> int:
         try:
@@ -168,7 +186,8 @@ class Tree:
         if not parts:
             if make and self._ours:
                 os.makedirs(self.path, exist_ok=True)
-            return self._open() if self._fd is None else os.dup(self._fd)
+            fd = self._copy()
+            return self._open() if fd is None else fd
         with self.folder(parts[:-1], make=make) as above:
             return self._step(above, parts, make=make)
 
