@@ -194,6 +194,25 @@ def test_name_taken_by_another_file(make):
     assert location.endswith("a.2.txt")
 
 
+@pytest.mark.parametrize("after", ["words", "words and more"])
+def test_half_taken_is_taken(make, after):
+    """A kill between link and unlink leaves a file twice: it is taken whole, or given back whole if it changed."""
+    folder = make()
+    path = put(folder, "x/a.txt")
+    content = folder.read(path)
+    half = put(folder, f".processing/{JOB}/x/a.txt")
+    os.unlink(half)
+    os.link(path, half)
+    put(folder, "x/a.txt", after)
+    if after == "words":
+        assert claim(folder, path, content) == half
+        assert lying(folder) == [f".processing/{JOB}/x/a.txt"]
+    else:
+        with pytest.raises(Changed):
+            claim(folder, path, content)
+        assert lying(folder) == ["x/a.txt"]
+
+
 def test_other_file_system(make, monkeypatch):
     """A file that cannot be renamed away is stuck, in words that name the way out, and stays."""
     folder = make()

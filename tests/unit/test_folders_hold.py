@@ -197,6 +197,26 @@ def test_rename_never_replaces(tmp_path, monkeypatch, ways):
     assert ((tmp_path / "b").read_text(), (tmp_path / "c").read_text()) == ("b", "a")
 
 
+@pytest.mark.parametrize("ways", [(), (errno.EINVAL,), (errno.ENOSYS, errno.EPERM)])
+def test_half_a_rename_is_finished(tmp_path, monkeypatch, ways):
+    """A kill between link and unlink leaves two names of one file: the same rename finishes, and loses no name else."""
+    if ways:
+        monkeypatch.setattr(renames, "_renameat2", lambda: lambda *_: ways[0])
+    (tmp_path / "a").write_text("a")
+    os.link(tmp_path / "a", tmp_path / "b")
+    if len(ways) > 1:
+        monkeypatch.setattr(renames.os, "link", fail(ways[1]))
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(FileExistsError):
+            renames.rename_new("a", "a", fd, fd)
+        assert sorted(os.listdir(fd)) == ["a", "b"]
+        renames.rename_new("a", "b", fd, fd)
+        assert (os.listdir(fd), (tmp_path / "b").read_text()) == (["b"], "a")
+    finally:
+        os.close(fd)
+
+
 def test_no_renameat2(monkeypatch):
     """A C library without renameat2 is no obstacle."""
     monkeypatch.setattr(renames.ctypes, "CDLL", lambda *_, **__: object())

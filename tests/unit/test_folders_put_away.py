@@ -272,6 +272,21 @@ def test_locate(make):
     assert folder.locate(JOB, content) == end
 
 
+def test_half_put_away_is_put_away(make):
+    """A kill between link and unlink leaves a file twice: trying again finishes, there and back, under its name."""
+    folder = make()
+    location = put(folder, f".processing/{JOB}/a.txt")
+    os.mkdir(f"{folder.root}/done")
+    os.mkdir(f"{folder.root}/done/{JOB}")
+    end, origin = f"{folder.root}/done/{JOB}/a.txt", f"{folder.root}/a.txt"
+    os.link(location, end)
+    assert away(folder, location, origin) == f"done/{JOB}/a.txt"
+    assert not os.path.exists(location)
+    os.link(end, origin)
+    assert folder.give_back(end, origin) == origin
+    assert not os.path.exists(end)
+
+
 def test_race_for_a_name(make, monkeypatch):
     """A name that is taken in the last moment is numbered like any other; without any name left it is stuck."""
     folder = make()

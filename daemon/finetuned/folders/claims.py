@@ -107,6 +107,8 @@ def _target(places: Places, source: Parts, wanted: Parts, content: Content) -> t
             continue
         if tree.stat(target) is None:
             break
+        if tree.is_moving(source, target):
+            return target, False
         if places.holds(target, content):
             return target, True
         first = first or target

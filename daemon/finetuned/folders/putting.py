@@ -140,7 +140,8 @@ def _candidates(wanted: Parts) -> Iterator[Parts]:
 def _move(tree: Tree, old: Parts, wanted: Parts) -> Parts:
     """Move to the first name that is free, and whose note's name is free too."""
     for target in _candidates(wanted):
-        if tree.stat(target) is None and tree.stat((*target[:-1], why_name(target[-1]))) is None:
+        is_free = tree.stat(target) is None and tree.stat((*target[:-1], why_name(target[-1]))) is None
+        if is_free or tree.is_moving(old, target):
             with suppress(FileExistsError):
                 tree.move(old, target)
                 return target

@@ -1,7 +1,8 @@
 """Renaming without ever replacing what lies at the target.
 
 renameat2(RENAME_NOREPLACE) where the system and the file system have it; else a hard link and an unlink; else a look
-and a rename, the only way with a gap, which is left to file systems that know neither.
+and a rename, the only way with a gap, which is left to file systems that know neither. A kill between the link and
+the unlink leaves a file under both names: the same rename, tried again, finishes that.
 """
 
 from __future__ import annotations
@@ -20,10 +21,27 @@ _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EM
 
 def rename_new(old: str, new: str, old_dir: int, new_dir: int) -> None:
     """Rename `old` in `old_dir` to `new` in `new_dir`; OSError, FileExistsError if something lies there."""
-    for way in (_by_kernel, _by_link):
-        if way(old, new, old_dir, new_dir):
-            return
-    _by_look(old, new, old_dir, new_dir)
+    try:
+        for way in (_by_kernel, _by_link):
+            if way(old, new, old_dir, new_dir):
+                return
+        _by_look(old, new, old_dir, new_dir)
+    except FileExistsError:
+        if not is_half_done(old, new, old_dir, new_dir):
+            raise
+        os.unlink(old, dir_fd=old_dir)
+
+
+def is_half_done(old: str, new: str, old_dir: int, new_dir: int) -> bool:
+    """Whether the very file that lies at `old` lies at `new`, too, and these are two names."""
+    if old == new and os.path.samestat(os.fstat(old_dir), os.fstat(new_dir)):
+        return False
+    try:
+        here = os.stat(old, dir_fd=old_dir, follow_symlinks=False)
+        there = os.stat(new, dir_fd=new_dir, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return here.st_nlink > 1 and os.path.samestat(here, there)
 
 
 @cache

@@ -22,7 +22,7 @@ from typing import Final
 from finetuned.errors import Away, Held, Stuck
 from finetuned.folders.mounts import Mount, mount_of
 from finetuned.folders.names import Parts, fitted, numbered
-from finetuned.folders.renames import rename_new
+from finetuned.folders.renames import is_half_done, rename_new
 from finetuned.folders.syncing import sync, sync_all, sync_file_system
 from finetuned.folders.trouble import words
 
@@ -304,13 +304,21 @@ class Tree:
             self._sync(new[:-1], target)
             self._sync(old[:-1], source)
 
+    def is_moving(self, old: Parts, new: Parts) -> bool:
+        """Whether a kill has left a file at `old` and at `new`: to move it again finishes that."""
+        try:
+            with self.folder(old[:-1]) as source, self.folder(new[:-1]) as target:
+                return is_half_done(old[-1], new[-1], source, target)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def move_beside(self, old: Parts, new: Parts) -> Parts:
         """Rename to `new`, or to the first numbered name that is free; return where it lies."""
         for name in numbered(new[-1]):
             target = (*new[:-1], name)
             if target == old:
                 return target
-            if self.stat(target) is None:
+            if self.stat(target) is None or self.is_moving(old, target):
                 with suppress(FileExistsError):
                     self.move(old, target)
                     return target
