@@ -38,6 +38,21 @@ async def test_the_log_has_a_line_for_each_transition_and_no_secret(a_place: APl
     assert next(line for line in told if line["event"] == "file_refused")["level"] == "warning"
 
 
+async def test_what_can_never_be_taken_is_told_once(a_place: APlace) -> None:
+    """A link in a drop folder has no row in the ledger: one warning says why it lies there still."""
+    stream = io.StringIO()
+    logs.configure(level="warning", format="json", terminal=False, stream=stream)
+    place = a_place()
+    place.drop("a.txt", GREY)
+    link = place.root / "notes" / "link.txt"
+    link.symlink_to("a.txt")
+    await place.run()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    told = [(line["level"], line["path"], line["why"]) for line in lines if line["event"] == "cannot_be_taken"]
+    why = "it is a symbolic link, and links are never followed; put the file itself there"
+    assert told == [("warning", str(link), why)]
+
+
 async def test_the_summary_names_what_is_under_way_and_what_is_wrong(a_place: APlace) -> None:
     """One line: jobs by state, files that wait, folders that are away, why the server is paused."""
     place = a_place(folder=[{"linger": "0s", "max_files": 1}, {"linger": "1h"}], helix={"max_in_flight": 1})

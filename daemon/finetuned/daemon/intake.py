@@ -4,6 +4,7 @@
 2. A file is read once it has settled, at most `BATCH` in a round: a burst must not keep what is ready from being sent.
    What a sweep found ready is read to its end before the next sweep; who changed in between settles again.
 3. A folder that is away has lost nothing: nothing in it is touched until it is back.
+4. What can never be taken (a link, a pipe, a folder that is closed to us) is no file of the ledger: the log tells it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from finetuned import logs
 from finetuned.daemon.adopting import adopt
 from finetuned.daemon.house import House
 from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Held, Unusable
@@ -36,7 +38,7 @@ class Intake:
         self._house = house
         self._held: set[str] = set()
         self._backlog: dict[str, list[Seen]] = {}
-        self._odd: dict[str, str] = {}
+        self._log = logs.get()
         self.wake_in: float | None = None
 
     async def open(self) -> None:
@@ -117,6 +119,8 @@ class Intake:
         if self._backlog.get(folder.name):
             return await self._drain(folder, 0.0)  # and then a sweep: much may have settled meanwhile
         seen = await house.write(folder.sweep, house.world.steady())
+        for path, why in seen.odd:
+            self._log.warning("cannot_be_taken", path=path, why=why)
         if seen.appeared:
             await self._appeared(folder, seen.appeared)
         if seen.changed:
