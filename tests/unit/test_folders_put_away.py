@@ -287,6 +287,18 @@ def test_half_put_away_is_put_away(make):
     assert not os.path.exists(end)
 
 
+def test_half_written_note_is_not_overwritten(make):
+    """A kill between link and unlink leaves a note's second name: the next note of that name does not write into it."""
+    folder = make()
+    end = put(folder, f"failed/{JOB}/a.txt")
+    note = put(folder, f"failed/{JOB}/a.txt.why.txt", "a person's words")
+    os.link(note, f"{folder.root}/failed/{JOB}/.a.txt.why.txt.part")
+    away(folder, end, folder.root + "/a.txt", S.FAILED, "because")
+    assert text_of(note) == "a person's words"
+    assert text_of(f"{folder.root}/failed/{JOB}/a.txt.why.2.txt") == "because\n" + putting.SIGNED
+    assert not os.path.exists(f"{folder.root}/failed/{JOB}/.a.txt.why.txt.part")
+
+
 def test_race_for_a_name(make, monkeypatch):
     """A name that is taken in the last moment is numbered like any other; without any name left it is stuck."""
     folder = make()

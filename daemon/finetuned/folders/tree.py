@@ -28,7 +28,7 @@ from finetuned.folders.trouble import words
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: errors that say "this file system has no locks for folders", not "somebody has it"
 _NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EISDIR})
 #: so many are brought to disk one by one; of more, the whole file system is
@@ -328,6 +328,8 @@ class Tree:
         """Write a whole file or nothing; FileExistsError if one lies there and is not to be replaced."""
         part = fitted("." + parts[-1], ".part")
         with self.folder(parts[:-1], make=True) as fd:
+            with suppress(FileNotFoundError):  # left by a kill, it may be a second name of what it was renamed to
+                os.unlink(part, dir_fd=fd)
             file = os.open(part, _MAKE, 0o666, dir_fd=fd)
             try:
                 with os.fdopen(file, "wb") as out:
