@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from finetuned import wire
-from finetuned.errors import KeyRefused, NotHelix, Refused
+from finetuned.errors import KeyRefused, NotHelix, Refused, Unreachable
 from finetuned.helix.client import Key, new_http
 from finetuned.helix.service import KnownRefusal, Service
 from finetuned.model import instant
@@ -147,6 +147,25 @@ async def test_find_opens_what_may_be_ours():
     found = await service(server).find("job", since=SINCE, known={"known"})
     assert [view.id for view in found] == ["ours", "twin", "untimed"]
     assert server.opened == ["ours", "other", "gone", "twin", "untimed"]
+
+
+@pytest.mark.parametrize("ill", [500, 502])
+async def test_find_reads_on_past_a_session_that_the_server_fails_at(ill: int):
+    """What is found behind it counts; without it nobody says that there is none, and nobody speaks of an outage."""
+    server = Listed([row("ill"), row("ours")], {"ours": a_session("ours", "job.1")})
+    listed = server.answered
+    server.replies = [lambda ask, body: said(ill, "boom") if ask.url.path.endswith("/ill") else listed(ask, body)]
+    found = await service(server).find("job", since=SINCE, known=())
+    assert [view.id for view in found] == ["ours"]
+    with pytest.raises(Refused, match=r"cannot be read: .*/ill: .* boom"):
+        await service(server).find("other", since=SINCE, known=())
+
+
+async def test_find_ends_where_the_connection_breaks():
+    """A server that is gone is an outage, whichever row it goes at."""
+    server = Replies(told({"sessions": [row("one")]}), httpx.ConnectError("no"))
+    with pytest.raises(Unreachable):
+        await service(server).find("job", since=SINCE, known=())
 
 
 async def test_find_turns_pages_until_they_are_old():

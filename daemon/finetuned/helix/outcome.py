@@ -99,7 +99,7 @@ def refused(answer: Answer, key: str, *, optional: bool) -> ServerError:
     if answer.status < 500:
         return _below_500(answer, what, optional=optional)
     if answer.method == "GET" or not answer.whole:
-        return Unreachable(what, remedy=_CHECK_SERVER)
+        return Unreachable(what, answered=True, remedy=_CHECK_SERVER)
     return ReplyLost(what, answered=True, remedy=_LOOK_FIRST)
 
 
