@@ -5,8 +5,9 @@
 2. A lost session is found by opening: rows of the list are hints, an open session is proof.
 3. Restart, retry and start were not in every version: a server without the route says so (`Refused`).
 4. Which dialects a server speaks is found out by two questions that start nothing: a learn call without an upload,
-   and a form of no mode. Each dialect refuses its own question in words that nobody else has; what does not know it
-   answers with a page, or with an error.
+   and a form of no mode. Each dialect refuses its own question in words that nobody else has, and only these prove
+   it. A server that has no learn call at all, and lists its sessions all the same, speaks the form; any other answer
+   (a proxy's 403, say) may be of something on the way, and tells nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from finetuned import wire
 from finetuned.errors import NotFound, NotHelix, Refused, ReplyLost, Unreachable
 from finetuned.helix.body import Body, Offload, OpenPart, form_body, json_body
 from finetuned.helix.client import Key, Wire, segment
-from finetuned.helix.service import KnownRefusal, Order
+from finetuned.helix.service import KnownRefusal, NoSuchCall, Order
 from finetuned.model import Interaction, Pair, SessionView, Summary
 
 PAGE_ROWS: Final = 1000
@@ -61,13 +62,22 @@ class Sessions(ABC):
         """The dialects that the server speaks; none if its answer tells nothing. Starts no fine-tune."""
         learn = partial(json_body, {"data_entity_id": ""})
         try:
-            await self._wire.ask("POST", "/sessions/learn", body=learn, optional=True)
+            answer = await self._wire.ask("POST", "/sessions/learn", body=learn, optional=True)
+            return await self._form_only() if answer.is_page else frozenset()
+        except NoSuchCall:
+            return await self._form_only()
         except KnownRefusal as error:
             if error.kind is wire.Refusal.NO_ENTITY:
                 return _LEARN | _FORM if await self._takes_forms() else _LEARN
-        except Refused:
+        except (Refused, ReplyLost):  # an ill server, or an ill frontend behind one that has no such call
             pass
-        except ReplyLost:  # an ill server, or an ill frontend behind one that has no such call
+        return frozenset()
+
+    async def _form_only(self) -> frozenset[str]:
+        """The form, of a server without a learn call; none if it has no sessions either."""
+        try:
+            await self.list(offset=0, limit=1)
+        except Refused:
             return frozenset()
         return _FORM
 
