@@ -129,9 +129,16 @@ class NotFound(Refused):
 
 
 class Unreachable(ServerError):
-    """The request certainly never took effect: sending it again is safe."""
+    """The request certainly never took effect: sending it again is safe.
+
+    `answered`: the server is there, and failed at this request; that tells little about the next one.
+    """
 
     exit_code = 69
+
+    def __init__(self, what: str, *, answered: bool = False, remedy: str = "") -> None:
+        super().__init__(what, remedy=remedy)
+        self.answered = answered
 
 
 class KeyRefused(Unreachable):

@@ -242,3 +242,32 @@ async def test_a_search_that_fails_is_made_again(a_place: APlace) -> None:
     await place.run(until_idle=False, script=then)
     assert len(failed) == 5
     assert attempts(place)[-1] == ("twin", False)
+
+
+async def test_a_job_is_adopted_together_with_its_twins(a_place: APlace) -> None:
+    """At no moment does the ledger know the one session and not the other: a death in between would forget it."""
+    place = calm(a_place, pace=SLOW)
+    store = place.app.state.store
+    real = place.world.offload
+    known: set[tuple[str, ...]] = set()
+
+    def lose_two(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if (request.method, request.url.path) == ("POST", SESSIONS) and place.sessions_on_server() == 1:
+            store.save(replace(next(iter(store.newest_first())), id="second"))
+            raise httpx.ReadError("connection reset", request=request)
+        return response
+
+    async def watched(work: Callable[..., Any], *args: object) -> Any:
+        done = await real(work, *args)
+        known.add(tuple(sorted(name for name, _ in attempts(place))))
+        return done
+
+    async def script() -> None:
+        place.world.offload = watched  # type: ignore[method-assign]
+        place.drop("a.txt", GREY)
+        await until(place, lambda: state(place) == "running")
+
+    place.network.after = lose_two
+    await place.run(until_idle=False, script=script)
+    assert ("live", "twin") in known
+    assert ("live",) not in known

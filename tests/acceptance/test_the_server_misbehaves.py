@@ -423,3 +423,39 @@ async def test_a_doubt_of_an_earlier_daemon_is_waited_out_once(a_place: APlace) 
         (job,) = house.ledger.jobs.open()
         assert job.due_at is not None
         assert 119.9 < job.due_at - place.world.now() <= 120
+
+
+async def test_a_session_that_cannot_be_read_holds_up_its_searcher_alone(a_place: APlace) -> None:
+    """While a job is searched for, the server fails at one session: other jobs are sent, and nothing is sent twice."""
+    place = a_place(folder=[{"linger": "0s", "max_files": 1}])
+    lost: list[str] = []
+
+    def lose_the_first(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if is_send(request) and response.is_success and not lost:
+            lost.append(response.json()["id"])
+            raise httpx.ReadError("connection reset", request=request)
+        return response
+
+    def fail_at_it(request: httpx.Request) -> httpx.Response | None:
+        ill = lost and request.method == "GET" and request.url.path == f"{SESSIONS}/{lost[0]}"
+        return httpx.Response(500, text="boom", request=request) if ill else None
+
+    def held_up() -> bool:
+        with place.reader() as reader:
+            return any("cannot be read" in (event["detail"] or "") for event in reader.events())
+
+    async def script() -> None:
+        place.network.after = lose_the_first
+        place.network.before = fail_at_it
+        place.drop("a.txt")
+        await place.until(held_up, within=600)
+        with place.reader() as reader:
+            assert reader.server("http://helix.test")["paused_because"] is None
+        place.drop("b.txt", "The sky is blue. It is wide.")
+        await place.until(lambda: place.states().get("b.txt") == "learned", within=600)
+        assert place.states()["a.txt"] == "packed"
+        place.network.before = lambda _: None
+        await place.until(lambda: place.states()["a.txt"] == "learned", within=600)
+
+    await place.run(until_idle=False, script=script)
+    assert place.sessions_on_server() == 2

@@ -102,10 +102,11 @@ async def test_what_is_remembered_is_asked_again(remembered: str | None):
 
 
 @pytest.mark.parametrize("remembered", ["form", "learn"])
-async def test_an_answer_that_tells_nothing_changes_nothing(remembered: str):
-    """An ill server has not changed its dialect."""
+@pytest.mark.parametrize("status", [400, 403, 413, 422, 502])
+async def test_an_answer_that_tells_nothing_changes_nothing(remembered: str, status: int):
+    """An ill server, or something that stands before it, has not changed its dialect."""
     server = Server("form", "learn")
-    server.instead["POST /sessions/learn"] = said(502, "bad gateway")
+    server.instead["POST /sessions/learn"] = said(status, "no")
     helix = auto(server, remembered)
     await helix.probe()
     assert helix.dialect == remembered

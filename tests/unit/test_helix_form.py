@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from finetuned import wire
-from finetuned.errors import KeyRefused, NotHelix, Refused
+from finetuned.errors import KeyRefused, NotHelix, Refused, Unreachable
 from finetuned.helix.client import Key, new_http
 from finetuned.helix.service import KnownRefusal, Service
 from finetuned.model import instant
@@ -149,6 +149,25 @@ async def test_find_opens_what_may_be_ours():
     assert server.opened == ["ours", "other", "gone", "twin", "untimed"]
 
 
+@pytest.mark.parametrize("ill", [500, 502])
+async def test_find_reads_on_past_a_session_that_the_server_fails_at(ill: int):
+    """What is found behind it counts; without it nobody says that there is none, and nobody speaks of an outage."""
+    server = Listed([row("ill"), row("ours")], {"ours": a_session("ours", "job.1")})
+    listed = server.answered
+    server.replies = [lambda ask, body: said(ill, "boom") if ask.url.path.endswith("/ill") else listed(ask, body)]
+    found = await service(server).find("job", since=SINCE, known=())
+    assert [view.id for view in found] == ["ours"]
+    with pytest.raises(Refused, match=r"cannot be read: .*/ill: .* boom"):
+        await service(server).find("other", since=SINCE, known=())
+
+
+async def test_find_ends_where_the_connection_breaks():
+    """A server that is gone is an outage, whichever row it goes at."""
+    server = Replies(told({"sessions": [row("one")]}), httpx.ConnectError("no"))
+    with pytest.raises(Unreachable):
+        await service(server).find("job", since=SINCE, known=())
+
+
 async def test_find_turns_pages_until_they_are_old():
     """Pages overlap, nothing is opened twice, and the first page that ends in old sessions is the last."""
     rows = [row(f"n{number}") for number in range(60)] + [row(f"o{number}", OLD, OLD) for number in range(60)]
@@ -255,9 +274,9 @@ async def test_fetch_quotes_its_path():
 
 
 async def test_the_connections_are_few_and_direct():
-    """Eight at most, no redirects, nothing from the environment, the configured patience."""
+    """Eight at most, no redirects, nothing from the environment, the configured patience with the server alone."""
     async with new_http(HelixSettings(timeout=7.0)) as http:
-        assert http.timeout == httpx.Timeout(7.0)
+        assert http.timeout == httpx.Timeout(7.0, pool=None)
         assert not http.follow_redirects
         assert not http.trust_env
         assert http._transport._pool._max_connections == 8

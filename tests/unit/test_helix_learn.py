@@ -185,6 +185,7 @@ async def test_an_answer_that_names_no_session_is_lost(reply: httpx.Response):
 
 NO_ENTITY = said(400, "data entity ID not be empty\n")
 NO_MODE = said(500, "invalid session mode: none\n")
+ROWS = told({"counter": {"count": 0}, "sessions": []})
 
 
 @pytest.mark.parametrize(
@@ -196,12 +197,18 @@ NO_MODE = said(500, "invalid session mode: none\n")
         ((NO_ENTITY, said(502, "bad gateway")), {"learn"}),
         ((NO_ENTITY, said(500, "not found")), {"learn"}),
         ((NO_ENTITY, NO_MODE), {"form", "learn"}),
-        ((PAGE,), {"form"}),
-        ((told({}),), {"form"}),
-        ((said(404, "404 page not found"),), {"form"}),
-        ((said(405, "method not allowed"),), {"form"}),
-        ((said(500, "not found\n"),), {"form"}),
-        ((said(500, "request Content-Type isn't multipart/form-data\n"),), {"form"}),
+        ((PAGE, ROWS), {"form"}),
+        ((said(404, "404 page not found"), ROWS), {"form"}),
+        ((said(405, "method not allowed"), ROWS), {"form"}),
+        ((PAGE, said(403, "no")), set()),
+        ((told({}),), set()),
+        ((said(403, "no"),), set()),
+        ((said(400, "no"),), set()),
+        ((said(413, "too large"),), set()),
+        ((said(422, "no"),), set()),
+        ((said(404, "not found\n"),), set()),
+        ((said(500, "not found\n"),), set()),
+        ((said(500, "request Content-Type isn't multipart/form-data\n"),), set()),
         ((said(502, "bad gateway"),), set()),
         ((BROKEN,), set()),
         ((NO_ENTITY, BROKEN), {"learn"}),
@@ -211,12 +218,13 @@ async def test_two_harmless_questions_tell_the_dialects(replies: tuple[httpx.Res
     """Each dialect refuses its own question in its own words; the rest is a page or an error."""
     server = Replies(*replies)
     assert await learn(server).spoken() == spoken
-    assert server.lines == ["POST /api/v1/sessions/learn", "POST /api/v1/sessions"][: len(replies)]
+    second = "POST /api/v1/sessions" if replies[0] is NO_ENTITY else "GET /api/v1/sessions?offset=0&limit=1"
+    assert server.lines == ["POST /api/v1/sessions/learn", second][: len(replies)]
     assert json.loads(server.bodies[0]) == {"data_entity_id": ""}
 
 
 @pytest.mark.parametrize("reply", [said(401, "no"), httpx.ConnectError("no"), said(503, "", retry_after="1")])
-@pytest.mark.parametrize("before", [(), (NO_ENTITY,)])
+@pytest.mark.parametrize("before", [(), (NO_ENTITY,), (PAGE,)])
 async def test_who_does_not_answer_tells_no_dialect(reply: httpx.Response | Exception, before: tuple[httpx.Response]):
     """An outage between the questions is an outage, not a dialect."""
     with pytest.raises(Unreachable):

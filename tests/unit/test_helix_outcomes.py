@@ -10,7 +10,7 @@ import pytest
 from finetuned import wire
 from finetuned.errors import Busy, KeyRefused, NotFound, NotHelix, Refused, ReplyLost, ServerError, Unreachable
 from finetuned.helix.form import FormService
-from finetuned.helix.service import KnownRefusal, Order
+from finetuned.helix.service import KnownRefusal, NoSuchCall, Order
 from unit.test_helix_kit import KEY, PAGE, URL, Bytes, Replies, Reply, a_session, part, said, service, told
 
 ORDER = Order(marker="job.1", parts=(part("job.1-0001-a.txt", b"alpha"),))
@@ -50,12 +50,12 @@ TABLE: list[tuple[Reply, type[ServerError], type[ServerError], type[ServerError]
     (said(403, "access denied"), Refused, Refused, Refused),
     (said(400, "bad request"), Refused, Refused, Refused),
     (said(413, "too large"), Refused, Refused, Refused),
-    (said(404, "404 page not found"), NotHelix, NotHelix, Refused),
-    (said(405, ""), NotHelix, NotHelix, Refused),
+    (said(404, "404 page not found"), NotHelix, NotHelix, NoSuchCall),
+    (said(405, ""), NotHelix, NotHelix, NoSuchCall),
     (said(408, ""), Unreachable, Unreachable, Unreachable),
     (said(302, "", location="https://login.test/in?x=1"), NotHelix, NotHelix, NotHelix),
-    (PAGE, NotHelix, ReplyLost, Refused),
-    (said(200, "<html>"), NotHelix, ReplyLost, Refused),
+    (PAGE, NotHelix, ReplyLost, NoSuchCall),
+    (said(200, "<html>"), NotHelix, ReplyLost, NoSuchCall),
     (said(200, "{}"), NotHelix, ReplyLost, ReplyLost),
     (said(200, ""), NotHelix, ReplyLost, ReplyLost),
     (said(200, '{"id": "s-1", "inter'), NotHelix, ReplyLost, ReplyLost),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import email
 import email.policy
+import threading
 import tracemalloc
 
+import anyio.to_thread
 import httpx
 import msgspec
 import pytest
@@ -166,6 +168,21 @@ async def test_a_body_is_whole_with_its_last_piece():
     marks = [body.whole async for _ in body]
     assert marks == [False, False, False, True]
     assert rung == [True]
+
+
+async def test_how_far_it_is_is_heard_beside_the_loop():
+    """Whoever is told may write it down, and wait for a disk."""
+    threads: set[int] = set()
+    body = form_body(
+        {},
+        (part("x.txt", b"x"),),
+        open_part=lambda _: Bytes(b"x"),
+        offload=anyio.to_thread.run_sync,
+        told=lambda _: threads.add(threading.get_ident()),
+    )
+    assert b"".join([piece async for piece in body])
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_a_body_never_ends_in_a_file():

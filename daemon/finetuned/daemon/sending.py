@@ -177,7 +177,7 @@ class Sending:
             if isinstance(error, Unreachable):
                 await house.server_failed(error)
             return
-        await self._record_twins(job, found)
+        await house.write(self._write_twins, job, found)
         pause = recheck_pause(session.tries + 1, house.settings)
         until = None if pause is None else house.world.now() + pause
         await house.write(house.ledger.twins.rechecked, job.id, due_at=until, counts=True)
@@ -232,13 +232,23 @@ class Sending:
         return Order(marker=job.marker, parts=parts, review=rules.review)
 
     async def _adopt_found(self, job: Job, *, cause: str) -> bool:
-        """Search the server for the job's sessions; adopt the first, record the others as twins."""
+        """Search the server for the job's sessions; adopt the first, record the others as twins.
+
+        That is one commit: nobody looks for twins of a job that was adopted.
+        """
         found = await self._found(job)
         if not found:
             return False
         first, *twins = sorted(found, key=lambda view: (_RANK[standing(view)], view.id))
-        await self._adopt(job, first, cause=cause)
-        await self._record_twins(job, twins)
+        house = self._house
+
+        def take() -> None:
+            with house.ledger.together():
+                self._write_adopted(job, first, cause)
+                self._write_twins(job, twins)
+
+        await house.write(take)
+        await house.server_usable()
         return True
 
     async def _found(self, job: Job) -> Sequence[SessionView]:
@@ -248,11 +258,10 @@ class Sending:
         uploads = await house.write(house.ledger.uploads.of_job, job.id)
         return await house.service.find(job.id, since=job.created_at - SLACK, known=known, entities=uploads)
 
-    async def _record_twins(self, job: Job, twins: Sequence[SessionView]) -> None:
+    def _write_twins(self, job: Job, twins: Sequence[SessionView]) -> None:
         house = self._house
         for twin in twins:
-            await house.write(
-                house.ledger.twins.found,
+            house.ledger.twins.found(
                 job,
                 twin,
                 attempt=attempt(twin, job.id) or job.attempt,
@@ -262,11 +271,14 @@ class Sending:
             )
 
     async def _adopt(self, job: Job, view: SessionView, *, cause: str) -> None:
+        await self._house.write(self._write_adopted, job, view, cause)
+        await self._house.server_usable()
+
+    def _write_adopted(self, job: Job, view: SessionView, cause: str) -> None:
         house = self._house
         now = house.world.now()
         due_at = now + house.settings.poll.fastest
-        await house.write(house.ledger.sessions.adopt, job, view, due_at=due_at, cause=cause, now=now)
-        await self._house.server_usable()
+        house.ledger.sessions.adopt(job, view, due_at=due_at, cause=cause, now=now)
 
     async def _lost(self, job: Job, error: ReplyLost) -> None:
         house = self._house

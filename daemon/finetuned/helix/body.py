@@ -7,7 +7,8 @@
 3. The length is known before the first byte, so that a proxy can refuse early. A file that turns out shorter or
    longer cuts the upload as `Changed`, before the final boundary.
 4. The boundary is a hash over the hashes of all that is sent: nobody can write a file that holds it.
-5. It is an iterator, no generator: nothing is left for the garbage collector when a connection breaks.
+5. Who wants to know how far it is hears it in a thread, too: it may be written down.
+6. It is an iterator, no generator: nothing is left for the garbage collector when a connection breaks.
 """
 
 from __future__ import annotations
@@ -89,9 +90,11 @@ class Body(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        self._told(self._handed)  # asked for more: the piece before this one is with the network
+        if not self._handed:
+            await self._tell()
         piece = await self._next_piece()
         if piece is None:
+            await self._tell()
             raise StopAsyncIteration
         self._handed += len(piece)
         if not self._pieces:
@@ -107,6 +110,14 @@ class Body(httpx.AsyncByteStream):
             self._part = None
             with anyio.CancelScope(shield=True):
                 await self._offload(reader.close)
+
+    async def _tell(self) -> None:
+        if self._offload is not None:
+            await self._offload(self._told, self._handed)
+
+    def _told_and_read(self, reader: Reader) -> bytes:
+        self._told(self._handed)  # asked for more: the piece before this one is with the network
+        return reader.read(PIECE_BYTES)
 
     async def _next_piece(self) -> bytes | None:
         while True:
@@ -131,7 +142,7 @@ class Body(httpx.AsyncByteStream):
 
     async def _read_on(self, part: Part, reader: Reader) -> bytes:
         assert self._offload is not None  # noqa: S101 - `_open` saw to it
-        piece = await self._offload(reader.read, PIECE_BYTES)
+        piece = await self._offload(self._told_and_read, reader)
         self._left -= len(piece)
         if self._left < 0 or (not piece and self._left > 0):
             raise Changed(

@@ -79,7 +79,8 @@ def new_http(settings: HelixSettings) -> httpx.AsyncClient:
     trusted = httpx.create_ssl_context(trust_env=False)
     trusted.load_default_certs()  # a server at home has a certificate of the machine's own authority
     return httpx.AsyncClient(
-        timeout=httpx.Timeout(settings.timeout),
+        # waiting for one of our own connections is no fault of the server's
+        timeout=httpx.Timeout(settings.timeout, pool=None),
         limits=httpx.Limits(
             max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS
         ),

@@ -47,7 +47,7 @@ class LearnService(Sessions):
         """Start a fine-tune of the order's upload; without one there is nothing to learn from (ValueError)."""
         if not order.entity_id:
             raise ValueError(f"{order.marker} has no upload to learn from")
-        told(sum(part.content.sent_bytes for part in order.parts))
+        await self._offload(told, sum(part.content.sent_bytes for part in order.parts))
         wish = {"type": "text", "data_entity_id": order.entity_id, "rag_enabled": False, "text_finetune_enabled": True}
         return await self._wire.read("POST", "/sessions/learn", wire.session, body=partial(json_body, wish))
 

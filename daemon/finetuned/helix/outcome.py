@@ -35,7 +35,7 @@ from finetuned.errors import (
     ServerError,
     Unreachable,
 )
-from finetuned.helix.service import KnownRefusal
+from finetuned.helix.service import KnownRefusal, NoSuchCall
 from finetuned.model import Value, shown
 
 SAID_CHARS: Final = 300
@@ -99,7 +99,7 @@ def refused(answer: Answer, key: str, *, optional: bool) -> ServerError:
     if answer.status < 500:
         return _below_500(answer, what, optional=optional)
     if answer.method == "GET" or not answer.whole:
-        return Unreachable(what, remedy=_CHECK_SERVER)
+        return Unreachable(what, answered=True, remedy=_CHECK_SERVER)
     return ReplyLost(what, answered=True, remedy=_LOOK_FIRST)
 
 
@@ -108,7 +108,7 @@ def odd(answer: Answer, why: str, *, optional: bool, harmless: bool = False) -> 
     what = f"{answer.method} {answer.url}: answers "
     what += "with a web page" if answer.is_page else f"with something else ({shown(why)[:SAID_CHARS]})"
     if optional and answer.is_page:
-        return Refused(what, remedy=_NO_SUCH_CALL)
+        return NoSuchCall(what, remedy=_NO_SUCH_CALL)
     what += "; is the URL right, is the dialect right?"
     if harmless or answer.method == "GET":
         return NotHelix(what, remedy=_CHECK_URL)
@@ -145,7 +145,7 @@ def _below_500(answer: Answer, what: str, *, optional: bool) -> ServerError:
         case 403:
             return Refused(what, remedy="the key may not do this here; whose session is it?")
         case 404 | 405 if optional:
-            return Refused(what, remedy=_NO_SUCH_CALL)
+            return NoSuchCall(what, remedy=_NO_SUCH_CALL)
         case 404 | 405:
             return NotHelix(what, remedy=_CHECK_URL)
         case 408 | 425:  # it says itself that it did not have the request

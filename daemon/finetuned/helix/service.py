@@ -39,6 +39,10 @@ class KnownRefusal(Refused):
         self.quota = quota
 
 
+class NoSuchCall(Refused):
+    """The server has no such call: a page, a 404 or a 405 that is not in its own words."""
+
+
 class NoReviews(Refused):
     """The pairs were to wait for a person, and this dialect would train without one: nothing was sent."""
 

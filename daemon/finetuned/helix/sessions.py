@@ -5,24 +5,25 @@
 2. A lost session is found by opening: rows of the list are hints, an open session is proof.
 3. Restart, retry and start were not in every version: a server without the route says so (`Refused`).
 4. Which dialects a server speaks is found out by two questions that start nothing: a learn call without an upload,
-   and a form of no mode. Each dialect refuses its own question in words that nobody else has; what does not know it
-   answers with a page, or with an error.
+   and a form of no mode. Each dialect refuses its own question in words that nobody else has, and only these prove
+   it. A server that has no learn call at all, and lists its sessions all the same, speaks the form; any other answer
+   (a proxy's 403, say) may be of something on the way, and tells nothing.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, MutableSequence, Sequence
 from functools import partial
 from typing import Final
 
 import httpx
 
 from finetuned import wire
-from finetuned.errors import NotFound, NotHelix, Refused, ReplyLost
+from finetuned.errors import NotFound, NotHelix, Refused, ReplyLost, Unreachable
 from finetuned.helix.body import Body, Offload, OpenPart, form_body, json_body
 from finetuned.helix.client import Key, Wire, segment
-from finetuned.helix.service import KnownRefusal, Order
+from finetuned.helix.service import KnownRefusal, NoSuchCall, Order
 from finetuned.model import Interaction, Pair, SessionView, Summary
 
 PAGE_ROWS: Final = 1000
@@ -31,6 +32,7 @@ OVERLAP: Final = 20
 _FORM: Final = frozenset({"form"})
 _LEARN: Final = frozenset({"learn"})
 _MODES: Final = frozenset({"finetune", "inference"})
+_UNREADABLE: Final = "delete it on the server if nobody needs it; the job is looked for again by itself"
 
 
 class Sessions(ABC):
@@ -60,13 +62,22 @@ class Sessions(ABC):
         """The dialects that the server speaks; none if its answer tells nothing. Starts no fine-tune."""
         learn = partial(json_body, {"data_entity_id": ""})
         try:
-            await self._wire.ask("POST", "/sessions/learn", body=learn, optional=True)
+            answer = await self._wire.ask("POST", "/sessions/learn", body=learn, optional=True)
+            return await self._form_only() if answer.is_page else frozenset()
+        except NoSuchCall:
+            return await self._form_only()
         except KnownRefusal as error:
             if error.kind is wire.Refusal.NO_ENTITY:
                 return _LEARN | _FORM if await self._takes_forms() else _LEARN
-        except Refused:
+        except (Refused, ReplyLost):  # an ill server, or an ill frontend behind one that has no such call
             pass
-        except ReplyLost:  # an ill server, or an ill frontend behind one that has no such call
+        return frozenset()
+
+    async def _form_only(self) -> frozenset[str]:
+        """The form, of a server without a learn call; none if it has no sessions either."""
+        try:
+            await self.list(offset=0, limit=1)
+        except Refused:
             return frozenset()
         return _FORM
 
@@ -106,8 +117,11 @@ class Sessions(ABC):
         1. A page is read to its end, although the newest come first: should a server sort by another time, a row
            that is old by its birth may stand before one that is not.
         2. A row without a readable time may be ours: it is opened.
+        3. A session at which the server fails may be ours. It keeps nobody from reading on, but without one that is
+           found nobody can say that there is none: that is Refused, for it is no outage.
         """
         found: list[SessionView] = []
+        unread: list[Unreachable] = []
         seen: set[str] = set()
         offset = 0
         while True:
@@ -116,12 +130,15 @@ class Sessions(ABC):
             seen.update(row.id for row in fresh)
             for row in fresh:
                 if row.id and row.id not in known and _may_be_ours(row, since):
-                    found += await self._opened(row.id, job_id, entities)
+                    found += await self._opened(row.id, job_id, entities, unread)
             offset += len(rows)
             # no fresh rows: a server that does not know how to turn pages
             if not fresh or offset >= count or _touched(rows[-1]) < since:
-                return tuple(found)
+                break
             offset -= len(rows) // OVERLAP
+        if unread and not found:
+            raise Refused(f"a session that may be the job's cannot be read: {unread[0]}", remedy=_UNREADABLE)
+        return tuple(found)
 
     async def pairs(self, view: SessionView) -> tuple[Pair, ...]:
         """The session's pairs; the key to them is the user's turn of the fine-tune."""
@@ -180,11 +197,18 @@ class Sessions(ABC):
         path = f"/sessions/{segment(session_id)}/{verb}"
         await self._wire.read(method, path, wire.session, optional=True)
 
-    async def _opened(self, session_id: str, job_id: str, entities: Container[str]) -> tuple[SessionView, ...]:
-        """The session, if it is there still, we may see it, and it is the job's."""
+    async def _opened(
+        self, session_id: str, job_id: str, entities: Container[str], unread: MutableSequence[Unreachable]
+    ) -> tuple[SessionView, ...]:
+        """The session, if it is there still, we may see it, and it is the job's; it is `unread` if the server fails."""
         try:
             view = await self.look(session_id)
         except Refused:  # gone, somebody else's, or too long to be read: none that we made and lost
+            return ()
+        except Unreachable as error:
+            if not error.answered:
+                raise
+            unread.append(error)
             return ()
         is_ours = wire.attempt(view, job_id) is not None or (view.entity_id != "" and view.entity_id in entities)
         return (view,) if is_ours else ()
