@@ -113,6 +113,23 @@ class TestStatus:
         assert "not watched yet" in words.out
         assert "not there yet" in words.out
 
+    def test_a_ledger_that_was_moved_away_under_a_daemon(self, make_desk: MakeDesk) -> None:
+        """The daemon runs, its ledger is not where it opened it: that is told, with the way out, never "not yet"."""
+        desk = make_desk()
+        with desk.ledger():
+            os.rename(desk.place.ledger_path, f"{desk.place.ledger_path}.x")
+            told, words, listed = desk("status", "--json"), desk("status"), desk("jobs")
+        assert (told.code, told.json["daemon"]["running"]) == (0, True)
+        assert (
+            "was moved or removed while a daemon uses it; put the very file back"
+            in told.json["ledger"]["stuck_because"]
+        )
+        assert (words.code, words.out.splitlines()[0]) == (0, "daemon   runs")
+        assert "put the very file back" in words.out
+        assert "(not there)" in words.out
+        assert listed.code == 1
+        assert "to do: put the very file back" in listed.err
+
     def test_what_was_done_about_a_job_is_told(self, make_desk: MakeDesk) -> None:
         """A job that was restarted says so, a few such jobs to people and all of them to programs."""
         desk = make_desk(folder=[{"linger": "0s", "max_files": 1, "settle": "0s"}])

@@ -401,8 +401,19 @@ class TestNeverTaken:
         assert told["reason"] is None
         assert "none runs" in told["waits_for"]
         assert "It would be taken" in words
-        with desk.daemon():
+        with desk.ledger():
             assert why(desk, path)[0]["waits_for"] == "the daemon to see it"
+
+    def test_a_ledger_that_was_moved_away_under_a_daemon(self, make_desk: MakeDesk) -> None:
+        """What the lost ledger may know is not guessed at: the way out is told instead."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        with desk.ledger():
+            os.rename(desk.place.ledger_path, f"{desk.place.ledger_path}.x")
+            answer = desk("why", str(path))
+        assert (answer.code, answer.out) == (1, "")
+        assert "while a daemon uses it" in answer.err
+        assert "to do: put the very file back" in answer.err
 
     def test_a_folder_that_is_not_there(self, make_desk: MakeDesk) -> None:
         """A missing folder is away; nothing in it can be judged."""

@@ -93,7 +93,7 @@ def examined(ctx: click.Context) -> Iterator[Row]:
     try:
         reader = place.reader(ctx)
     except LedgerMissing as error:
-        yield _warning("ledger", str(error), error.remedy)
+        yield (_problem if runs else _warning)("ledger", str(error), error.remedy)
     except LedgerError as error:
         yield _problem("ledger", str(error), error.remedy)
     else:
@@ -210,6 +210,8 @@ def _daemon(reader: Reader | None, runs: bool) -> Row:
     started = (reader.daemon() if reader else None) or {}
     if not runs:
         return _warning("daemon", "none runs; nothing is learned meanwhile", "start it with `finetuned run`")
+    if not started:
+        return _ok("daemon", "runs")
     words = f"runs since {showing.local(started.get('since'))} (pid {started.get('pid')})"
     if started.get("version") not in {None, __version__}:
         remedy = "restart it to have the version that is installed"

@@ -36,12 +36,15 @@ _NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
 def why_command(ctx: click.Context, path: str, form: str) -> None:
     """Everything known about one path: where it was dropped, or where it lies now."""
     from finetuned.errors import LedgerMissing
+    from finetuned.ledger import is_held
 
     settings = place.load(ctx)
     reader: Reader | None
     try:
         reader = place.reader(ctx)
     except LedgerMissing:
+        if is_held(place.ledger_path(settings)):  # it was taken away from under a daemon, which may know the file
+            raise
         reader = None
     asked = as_configured(place.typed(path, reader.at_place if reader else lambda _: False), settings)
     story = Story(settings, reader, asked)

@@ -16,7 +16,8 @@ from urllib.parse import quote
 from finetuned.errors import LedgerError, LedgerMissing, LedgerNewer
 from finetuned.ledger.rows import place
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.trouble import problem
+from finetuned.ledger.store import is_held
+from finetuned.ledger.trouble import PUT_BACK, problem
 from finetuned.model import iso
 
 Row = dict[str, Any]
@@ -55,6 +56,9 @@ class Reader:
             remedy = "ask as the user the daemon runs as, or join its group (finetuned)"
             raise LedgerError(f"the ledger {path} may not be read by you", remedy=remedy) from error
         except OSError:
+            if is_held(path):
+                gone = f"the ledger {path} was moved or removed while a daemon uses it"
+                raise LedgerMissing(gone, remedy=PUT_BACK) from None
             raise missing from None
         try:
             db = _connect(path)
