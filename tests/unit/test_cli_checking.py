@@ -390,6 +390,18 @@ class TestDoctor:
         assert code == 1
         assert "cannot be opened" in by(rows, "folder notes")["problem"]
 
+    def test_a_folder_that_is_away_for_the_daemon(self, make_desk: MakeDesk, examine: Any) -> None:
+        """The reason is the daemon's; a restart is not asked for."""
+        desk = make_desk()
+        with desk.ledger() as ledger:
+            ledger.house.folder_is("notes", str(desk.place.notes), "away", 0.0, detail="another file system lies there")
+            code, rows = examine(desk)
+        assert code == 1
+        (told,) = [row for row in rows if row["level"] == "problem" and row["subject"] == "folder notes"]
+        assert told["words"].endswith("takes nothing there: another file system lies there")
+        assert "goes on there by itself" in told["remedy"]
+        assert not any("restart" in (row["remedy"] or "") for row in rows)
+
     def test_a_folder_that_may_not_be_read(
         self, make_desk: MakeDesk, examine: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:

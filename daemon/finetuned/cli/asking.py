@@ -110,6 +110,7 @@ def _folder_status(rules: FolderSettings, known: Mapping[str, object], now: floa
         "name": rules.name,
         **_placed(rules.path),
         "state": known.get("state"),
+        "away_because": known.get("away_because"),
         "settling": known.get("settling", 0),
         "waiting": known.get("waiting", 0),
         "oldest_wait_s": None if oldest is None else round(max(0.0, now - instant(str(oldest))), 3),
@@ -131,11 +132,7 @@ def _tell_status(status: Row) -> None:
         running += f" since {showing.local(daemon['since'])} (pid {daemon['pid']}, version {daemon['version']})"
     showing.print_line(f"daemon   {running if daemon['running'] else 'does not run'}")
     for folder in status["folders"]:
-        words = f"{folder['settling']} settling, {folder['waiting']} waiting"
-        if folder["oldest_wait_s"] is not None:
-            words += f", the oldest for {showing.span(folder['oldest_wait_s'])}"
-        state = folder["state"] or "not watched yet"
-        showing.print_line(f"folder   {folder['name']}: {state}, {words} ({harmless(folder['path'])})")
+        _tell_folder(folder)
     jobs = [f"{count} {showing.paint(state)}" for state, count in status["jobs"].items() if count]
     showing.print_line(f"jobs     {', '.join(jobs) or 'none yet'}")
     for job in status["troubled"][:MOST_TROUBLED]:
@@ -153,6 +150,16 @@ def _tell_status(status: Row) -> None:
     showing.print_line(f"ledger   {harmless(ledger['path'])} ({size})")
     if ledger["stuck_because"]:
         showing.print_line(f"         nothing new is begun: {harmless(ledger['stuck_because'])}")
+
+
+def _tell_folder(folder: Row) -> None:
+    words = f"{folder['settling']} settling, {folder['waiting']} waiting"
+    if folder["oldest_wait_s"] is not None:
+        words += f", the oldest for {showing.span(folder['oldest_wait_s'])}"
+    state = folder["state"] or "not watched yet"
+    showing.print_line(f"folder   {folder['name']}: {state}, {words} ({harmless(folder['path'])})")
+    if folder["away_because"]:
+        showing.print_line(f"         nothing is taken there: {harmless(folder['away_because'])}")
 
 
 def _server_words(helix: Row) -> str:

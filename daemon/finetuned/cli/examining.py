@@ -243,7 +243,7 @@ def _folder(folder: DropFolder, reader: Reader | None, runs: bool) -> Iterator[R
     subject = f"folder {folder.name}"
     steps: tuple[Callable[[], Iterator[Row]], ...] = (
         lambda: _examination(subject, folder.examine(), folder.rules.after),
-        lambda: _held(subject, folder, runs),
+        lambda: _held(subject, folder, reader, runs),
         lambda: _orphans(subject, folder, reader),
         lambda: _events(subject, folder),
     )
@@ -275,9 +275,14 @@ def _examination(subject: str, found: Examination, after: str) -> Iterator[Row]:
         yield _warning(subject, words, "write under a name that begins with a dot, and rename when it is complete")
 
 
-def _held(subject: str, folder: DropFolder, runs: bool) -> Iterator[Row]:
+def _held(subject: str, folder: DropFolder, reader: Reader | None, runs: bool) -> Iterator[Row]:
     from finetuned.errors import Held
 
+    known = (reader.folders() if reader else {}).get(folder.name, {})
+    if runs and known.get("state") == "away":
+        words = f"it is away for the daemon, which takes nothing there: {known['away_because'] or 'see its log'}"
+        yield _problem(subject, words, "see to that; the daemon goes on there by itself with its next sweep")
+        return
     try:
         folder.hold()
     except Held as error:

@@ -232,9 +232,11 @@ class Reader:
         return list(self._rows(query))
 
     def folders(self) -> dict[str, Row]:
-        """By folder: its state, and how many files settle and wait, since when."""
+        """By folder: its state, why it is away if it is, and how many files settle and wait, since when."""
         rows = self._rows(
-            "select name, state, since, "
+            "select name, state, since, case when state = 'away' then (select e.detail from events e where "
+            "e.subject = 'folder' and e.subject_id = name and e.became = 'away' order by e.id desc limit 1) end "
+            "as away_because, "
             "(select count(*) from files f where f.folder = name and f.state = 'settling') as settling, "
             "(select count(*) from files f where f.folder = name and f.state = 'waiting') as waiting, "
             "(select min(ready_at) from files f where f.folder = name and f.state = 'waiting') as oldest from folders"
