@@ -132,6 +132,16 @@ class TestStatus:
         assert listed.code == 1
         assert "to do: put the very file back" in listed.err
 
+    def test_the_ledgers_bytes_are_those_of_its_journal_too(self, make_desk: MakeDesk) -> None:
+        """What a running daemon has written last lies in the journal alone."""
+        desk = make_desk()
+        with desk.ledger() as ledger:
+            ledger.house.folder_is("notes", str(desk.place.notes), "watched", BEGIN)
+            files = [os.stat(f"{desk.place.ledger_path}{end}").st_size for end in ("", "-wal")]
+            told = desk("status", "--json").json["ledger"]["bytes"]
+        assert files[1] > 0
+        assert told == sum(files)
+
     def test_a_folder_that_is_away(self, make_desk: MakeDesk) -> None:
         """Why it is, and the way out, as long as it is."""
         desk = make_desk()

@@ -66,8 +66,6 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
 
 def status_of(settings: Settings, now: float) -> Row:
     """The interface's status object. Raises LedgerError, but not for a ledger that is not there yet."""
-    import os
-
     from finetuned.errors import LedgerError, LedgerMissing
     from finetuned.ledger import Reader, is_held, why_stuck
 
@@ -88,7 +86,7 @@ def status_of(settings: Settings, now: float) -> Row:
             troubled = reader.troubled()
             helix = reader.server(settings.helix.url)
             version = reader.schema_version()
-            size = os.stat(path).st_size
+            size = reader.size()
     except LedgerMissing as error:
         stuck = stuck or (error if running else None)
     because = stuck and f"{stuck}; {stuck.remedy}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -257,6 +258,16 @@ class Reader:
     def daemon(self) -> Row | None:
         """The daemon that started last."""
         return next(self._rows("select pid, since, version from daemon"), None)
+
+    def size(self) -> int:
+        """The bytes on the disk, with the journal, which holds what was written last. Raises LedgerMissing."""
+        try:
+            size = os.stat(self.path).st_size
+            with suppress(FileNotFoundError):  # it comes and goes
+                size += os.stat(f"{self.path}-wal").st_size
+        except OSError as error:
+            raise LedgerMissing(f"the ledger {self.path} went away while it was read", remedy=PUT_BACK) from error
+        return size
 
     def schema_version(self) -> int:
         """The schema's number."""
