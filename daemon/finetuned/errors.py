@@ -8,7 +8,7 @@
     +-- Held                      another finetuned holds the ledger or folder  exit 75
     +-- LedgerError               the ledger cannot be used                     exit 1
     |   +-- LedgerNewer           ... a newer finetuned wrote it
-    |   +-- LedgerMissing         ... there is none yet
+    |   +-- LedgerMissing         ... there is none, yet or any more
     |   +-- LedgerStuck           ... for now: a full disk, an I/O error, a lock; nothing was written
     |   +-- Stale                 a row moved on since it was read; read again
     +-- FolderError               a drop folder cannot be used                  exit 1
@@ -77,7 +77,7 @@ class LedgerNewer(LedgerError):
 
 
 class LedgerMissing(LedgerError):
-    """There is no ledger yet."""
+    """There is no ledger: none yet, or it was taken away from under a daemon."""
 
 
 class LedgerStuck(LedgerError):

@@ -117,3 +117,19 @@ def test_a_ledger_on_a_read_only_disk(tmp_path: Path) -> None:
             assert desk("files", "--json").json[0]["state"] == "learned"
             doctor = desk("doctor")
             assert "its disk is read-only" in doctor.out
+
+
+def test_a_request_on_a_full_disk(tmp_path: Path) -> None:
+    """Whoever asks is told that it was not left, and what to do; nothing half written stays."""
+    with disks.small_disk(tmp_path / "desk0" / "state", "8m") as disk, desks(tmp_path) as make:
+        desk = make()
+        desk.run()
+        with disks.full(disk):
+            answer = desk("flush")
+        assert (answer.code, answer.out) == (1, "")
+        assert "the request cannot be left in" in answer.err
+        assert "to do: free some space on its disk" in answer.err
+        with disks.read_only(disk):
+            assert "to do: mount its disk writable" in desk("flush").err
+        left = Path(f"{desk.place.ledger_path}.requests")
+        assert os.listdir(left) == []

@@ -188,6 +188,7 @@ def test_a_folder_that_goes_away_and_comes_back(a_desk: ADesk) -> None:
         assert place.states()["a.txt"] == "learned"  # the server goes on; only the file cannot be put away
         told = why(desk, place.notes / "a.txt")
         assert told["state"] == "learned"
+        assert "make the folder, or mount it again" in desk("status").out
         away.rename(place.notes)
         await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"}, within=120)
         await place.until(lambda: len(list(place.notes.glob("done/*/pairs.jsonl"))) == 2, within=120)

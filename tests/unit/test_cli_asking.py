@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -84,6 +85,7 @@ class TestStatus:
                     "name": "notes",
                     "path": str(desk.place.notes),
                     "state": None,
+                    "away_because": None,
                     "settling": 0,
                     "waiting": 0,
                     "oldest_wait_s": None,
@@ -112,6 +114,49 @@ class TestStatus:
         assert words.code == 3
         assert "not watched yet" in words.out
         assert "not there yet" in words.out
+
+    def test_a_ledger_that_was_moved_away_under_a_daemon(self, make_desk: MakeDesk) -> None:
+        """The daemon runs, its ledger is not where it opened it: that is told, with the way out, never "not yet"."""
+        desk = make_desk()
+        with desk.ledger():
+            os.rename(desk.place.ledger_path, f"{desk.place.ledger_path}.x")
+            told, words, listed = desk("status", "--json"), desk("status"), desk("jobs")
+        assert (told.code, told.json["daemon"]["running"]) == (0, True)
+        assert (
+            "was moved or removed while a daemon uses it; put the very file back"
+            in told.json["ledger"]["stuck_because"]
+        )
+        assert (words.code, words.out.splitlines()[0]) == (0, "daemon   runs")
+        assert "put the very file back" in words.out
+        assert "(not there)" in words.out
+        assert listed.code == 1
+        assert "to do: put the very file back" in listed.err
+
+    def test_the_ledgers_bytes_are_those_of_its_journal_too(self, make_desk: MakeDesk) -> None:
+        """What a running daemon has written last lies in the journal alone."""
+        desk = make_desk()
+        with desk.ledger() as ledger:
+            ledger.house.folder_is("notes", str(desk.place.notes), "watched", BEGIN)
+            files = [os.stat(f"{desk.place.ledger_path}{end}").st_size for end in ("", "-wal")]
+            told = desk("status", "--json").json["ledger"]["bytes"]
+        assert files[1] > 0
+        assert told == sum(files)
+
+    def test_a_folder_that_is_away(self, make_desk: MakeDesk) -> None:
+        """Why it is, and the way out, as long as it is."""
+        desk = make_desk()
+        with desk.ledger() as ledger:
+            folder_is = partial(ledger.house.folder_is, "notes", str(desk.place.notes))
+            folder_is("away", BEGIN, detail="an older reason")
+            folder_is("watched", BEGIN)
+            folder_is("away", BEGIN, detail="it is not there; mount it again")
+            told, words = desk("status", "--json"), desk("status")
+            folder_is("watched", BEGIN)
+            back, later = desk("status", "--json"), desk("status")
+        assert told.json["folders"][0]["away_because"] == "it is not there; mount it again"
+        assert "nothing is taken there: it is not there; mount it again\n" in words.out
+        assert back.json["folders"][0]["away_because"] is None
+        assert "nothing is taken there" not in later.out
 
     def test_what_was_done_about_a_job_is_told(self, make_desk: MakeDesk) -> None:
         """A job that was restarted says so, a few such jobs to people and all of them to programs."""

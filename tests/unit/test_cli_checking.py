@@ -371,6 +371,17 @@ class TestDoctor:
         Path(f"{desk.place.ledger_path}.requests").write_text("")
         assert "cannot be read" in by(examine(desk)[1], "requests")["warning"]
 
+    def test_a_ledger_that_was_moved_away_under_a_daemon(self, make_desk: MakeDesk, examine: Any) -> None:
+        """It is a problem with its way out; nobody is told to start what runs."""
+        desk = make_desk()
+        with desk.ledger():
+            os.rename(desk.place.ledger_path, f"{desk.place.ledger_path}.x")
+            code, rows = examine(desk)
+        assert code == 1
+        assert "while a daemon uses it" in by(rows, "ledger")["problem"]
+        assert next(row["remedy"] for row in rows if row["subject"] == "ledger").startswith("put the very file back")
+        assert by(rows, "daemon") == {"ok": "runs"}
+
     def test_a_folder_that_is_not_there(self, make_desk: MakeDesk, examine: Any) -> None:
         """It is away, with the remedy."""
         desk = make_desk()
@@ -378,6 +389,18 @@ class TestDoctor:
         code, rows = examine(desk)
         assert code == 1
         assert "cannot be opened" in by(rows, "folder notes")["problem"]
+
+    def test_a_folder_that_is_away_for_the_daemon(self, make_desk: MakeDesk, examine: Any) -> None:
+        """The reason is the daemon's; a restart is not asked for."""
+        desk = make_desk()
+        with desk.ledger() as ledger:
+            ledger.house.folder_is("notes", str(desk.place.notes), "away", 0.0, detail="another file system lies there")
+            code, rows = examine(desk)
+        assert code == 1
+        (told,) = [row for row in rows if row["level"] == "problem" and row["subject"] == "folder notes"]
+        assert told["words"].endswith("takes nothing there: another file system lies there")
+        assert "goes on there by itself" in told["remedy"]
+        assert not any("restart" in (row["remedy"] or "") for row in rows)
 
     def test_a_folder_that_may_not_be_read(
         self, make_desk: MakeDesk, examine: Any, monkeypatch: pytest.MonkeyPatch

@@ -249,3 +249,4 @@ class TestTrouble:
         Path(requests_folder(desk.place.ledger_path)).touch()
         answer = desk("flush")
         assert (answer.code, "cannot be left" in answer.err) == (1, True)
+        assert "to do: " in answer.err

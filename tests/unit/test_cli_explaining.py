@@ -401,14 +401,55 @@ class TestNeverTaken:
         assert told["reason"] is None
         assert "none runs" in told["waits_for"]
         assert "It would be taken" in words
-        with desk.daemon():
+        with desk.ledger():
             assert why(desk, path)[0]["waits_for"] == "the daemon to see it"
+
+    def test_a_ledger_that_was_moved_away_under_a_daemon(self, make_desk: MakeDesk) -> None:
+        """What the lost ledger may know is not guessed at: the way out is told instead."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        with desk.ledger():
+            os.rename(desk.place.ledger_path, f"{desk.place.ledger_path}.x")
+            answer = desk("why", str(path))
+        assert (answer.code, answer.out) == (1, "")
+        assert "while a daemon uses it" in answer.err
+        assert "to do: put the very file back" in answer.err
 
     def test_a_folder_that_is_not_there(self, make_desk: MakeDesk) -> None:
         """A missing folder is away; nothing in it can be judged."""
         desk = make_desk()
         desk.place.notes.rmdir()
-        assert why(desk, desk.place.notes / "otter.txt")[0]["reason"].startswith("its folder is away: ")
+        told, words = why(desk, desk.place.notes / "otter.txt")
+        assert "which is away: " in told["reason"]
+        assert "cannot be opened" in told["reason"]
+        assert "or mount it again" in words
+        assert "a daemon: none runs" in told["waits_for"]
+        assert told["waits_for"] in words
+
+    def test_in_a_folder_that_is_away_for_the_daemon(self, make_desk: MakeDesk) -> None:
+        """What lies in its place is not judged as if it would be taken: it waits for the folder."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        with desk.ledger() as ledger:
+            ledger.house.folder_is("notes", str(desk.place.notes), "away", 0.0, detail="another one lies there")
+            told, words = why(desk, path)
+        assert told["waits_for"] == f"the folder {desk.place.notes}, which is away: another one lies there"
+        assert "which is away: another one lies there" in words
+        assert "would be taken" not in words
+
+    def test_a_learned_file_in_a_folder_that_is_away(self, make_desk: MakeDesk) -> None:
+        """Nobody is said to have removed what is away with its folder, whether a daemon has seen that or not."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        desk.run()
+        os.rename(desk.place.notes, f"{desk.place.notes}.away")
+        unseen = why(desk, path)[1]
+        with desk.ledger() as ledger:
+            ledger.house.folder_is("notes", str(desk.place.notes), "away", 0.0, detail="it is unmounted; mount it")
+            seen = why(desk, path)[1]
+        assert "which is away: it is unmounted; mount it." in seen
+        assert "make the folder, or mount it again." in unseen
+        assert "somebody moved or removed it" not in seen + unseen
 
     def test_a_name_that_is_not_utf8(self, make_desk: MakeDesk) -> None:
         """JSON is valid, and the exact bytes are beside it."""

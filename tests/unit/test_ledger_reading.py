@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterator
 
 import pytest
 
-from finetuned.errors import LedgerError
+from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger import Ledger, Reader
 from finetuned.model import Pair, ServerFacts
 from finetuned.verdict import judge
@@ -298,3 +299,11 @@ def test_what_failed_since(life: Life):
     assert life.ledger.jobs.failed_since(NOW)
     assert not life.ledger.jobs.failed_since(NOW + 501)
     assert life.ledger.sessions.known_ids() == {"ses-1"}
+
+
+def test_the_size_of_a_ledger_that_goes_away(life: Life, reader: Reader):
+    """It is missing then, as for any other question."""
+    assert reader.size() > 0
+    os.rename(reader.path, f"{reader.path}.x")
+    with pytest.raises(LedgerMissing):
+        reader.size()

@@ -66,13 +66,11 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
 
 def status_of(settings: Settings, now: float) -> Row:
     """The interface's status object. Raises LedgerError, but not for a ledger that is not there yet."""
-    import os
-
-    from finetuned.errors import LedgerMissing
+    from finetuned.errors import LedgerError, LedgerMissing
     from finetuned.ledger import Reader, is_held, why_stuck
 
     path = place.ledger_path(settings)
-    stuck = why_stuck(path)
+    stuck: LedgerError | None = why_stuck(path)
     running = is_held(path)
     started: Row = {}
     folders: dict[str, Row] = {}
@@ -88,16 +86,17 @@ def status_of(settings: Settings, now: float) -> Row:
             troubled = reader.troubled()
             helix = reader.server(settings.helix.url)
             version = reader.schema_version()
-            size = os.stat(path).st_size
-    except LedgerMissing:
-        pass
+            size = reader.size()
+    except LedgerMissing as error:
+        stuck = stuck or (error if running else None)
+    because = stuck and f"{stuck}; {stuck.remedy}"
     return {
         "daemon": {"running": running} | {key: started.get(key) for key in ("pid", "since", "version")},
         "folders": [_folder_status(rules, folders.get(rules.name, {}), now) for rules in settings.folders],
         "jobs": {state: counts.get(state, 0) for state in JOB_STATES},
         "troubled": troubled,
         "helix": {"url": settings.helix.url} | helix,
-        "ledger": _placed(path) | {"bytes": size, "schema_version": version, "stuck_because": stuck and str(stuck)},
+        "ledger": _placed(path) | {"bytes": size, "schema_version": version, "stuck_because": because},
     }
 
 
@@ -109,6 +108,7 @@ def _folder_status(rules: FolderSettings, known: Mapping[str, object], now: floa
         "name": rules.name,
         **_placed(rules.path),
         "state": known.get("state"),
+        "away_because": known.get("away_because"),
         "settling": known.get("settling", 0),
         "waiting": known.get("waiting", 0),
         "oldest_wait_s": None if oldest is None else round(max(0.0, now - instant(str(oldest))), 3),
@@ -125,14 +125,12 @@ def _placed(path: str) -> Row:
 
 def _tell_status(status: Row) -> None:
     daemon, helix, ledger = status["daemon"], status["helix"], status["ledger"]
-    running = f"runs since {showing.local(daemon['since'])} (pid {daemon['pid']}, version {daemon['version']})"
+    running = "runs"
+    if daemon["since"] is not None:
+        running += f" since {showing.local(daemon['since'])} (pid {daemon['pid']}, version {daemon['version']})"
     showing.print_line(f"daemon   {running if daemon['running'] else 'does not run'}")
     for folder in status["folders"]:
-        words = f"{folder['settling']} settling, {folder['waiting']} waiting"
-        if folder["oldest_wait_s"] is not None:
-            words += f", the oldest for {showing.span(folder['oldest_wait_s'])}"
-        state = folder["state"] or "not watched yet"
-        showing.print_line(f"folder   {folder['name']}: {state}, {words} ({harmless(folder['path'])})")
+        _tell_folder(folder)
     jobs = [f"{count} {showing.paint(state)}" for state, count in status["jobs"].items() if count]
     showing.print_line(f"jobs     {', '.join(jobs) or 'none yet'}")
     for job in status["troubled"][:MOST_TROUBLED]:
@@ -145,10 +143,21 @@ def _tell_status(status: Row) -> None:
     for field, what in (("max_chunks", "chunks in a session"), ("max_sessions", "of our sessions at a time")):
         if helix[field] is not None:
             showing.print_line(f"         its plan was found to allow {helix[field]} {what}")
-    size = "not there yet" if ledger["bytes"] is None else showing.size(ledger["bytes"])
+    nowhere = "not there" if daemon["running"] else "not there yet"
+    size = nowhere if ledger["bytes"] is None else showing.size(ledger["bytes"])
     showing.print_line(f"ledger   {harmless(ledger['path'])} ({size})")
     if ledger["stuck_because"]:
         showing.print_line(f"         nothing new is begun: {harmless(ledger['stuck_because'])}")
+
+
+def _tell_folder(folder: Row) -> None:
+    words = f"{folder['settling']} settling, {folder['waiting']} waiting"
+    if folder["oldest_wait_s"] is not None:
+        words += f", the oldest for {showing.span(folder['oldest_wait_s'])}"
+    state = folder["state"] or "not watched yet"
+    showing.print_line(f"folder   {folder['name']}: {state}, {words} ({harmless(folder['path'])})")
+    if folder["away_because"]:
+        showing.print_line(f"         nothing is taken there: {harmless(folder['away_because'])}")
 
 
 def _server_words(helix: Row) -> str:

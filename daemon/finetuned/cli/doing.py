@@ -86,6 +86,7 @@ def new_request(verb: str, **about: Any) -> Request:
 def leave(ledger_path: str, requests: Sequence[Request]) -> None:
     """Put requests where the daemon takes them, in this order. Raises FinetunedError."""
     from finetuned.daemon.asking import leave_request, requests_folder
+    from finetuned.ledger import of_the_disk
     from finetuned.world import RealWorld
 
     moment = int(RealWorld().now() * 1_000_000)
@@ -96,7 +97,7 @@ def leave(ledger_path: str, requests: Sequence[Request]) -> None:
             where = harmless(requests_folder(ledger_path))
             if isinstance(error, PermissionError):
                 raise FinetunedError(f"you have no right to leave a request in {where}", remedy=_JOIN) from None
-            raise FinetunedError(f"the request cannot be left in {where}: {error.strerror}") from None
+            raise of_the_disk(error, f"the request cannot be left in {where}") from None
 
 
 async def outcomes(

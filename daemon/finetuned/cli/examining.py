@@ -93,7 +93,7 @@ def examined(ctx: click.Context) -> Iterator[Row]:
     try:
         reader = place.reader(ctx)
     except LedgerMissing as error:
-        yield _warning("ledger", str(error), error.remedy)
+        yield (_problem if runs else _warning)("ledger", str(error), error.remedy)
     except LedgerError as error:
         yield _problem("ledger", str(error), error.remedy)
     else:
@@ -210,6 +210,8 @@ def _daemon(reader: Reader | None, runs: bool) -> Row:
     started = (reader.daemon() if reader else None) or {}
     if not runs:
         return _warning("daemon", "none runs; nothing is learned meanwhile", "start it with `finetuned run`")
+    if not started:
+        return _ok("daemon", "runs")
     words = f"runs since {showing.local(started.get('since'))} (pid {started.get('pid')})"
     if started.get("version") not in {None, __version__}:
         remedy = "restart it to have the version that is installed"
@@ -241,7 +243,7 @@ def _folder(folder: DropFolder, reader: Reader | None, runs: bool) -> Iterator[R
     subject = f"folder {folder.name}"
     steps: tuple[Callable[[], Iterator[Row]], ...] = (
         lambda: _examination(subject, folder.examine(), folder.rules.after),
-        lambda: _held(subject, folder, runs),
+        lambda: _held(subject, folder, reader, runs),
         lambda: _orphans(subject, folder, reader),
         lambda: _events(subject, folder),
     )
@@ -273,9 +275,14 @@ def _examination(subject: str, found: Examination, after: str) -> Iterator[Row]:
         yield _warning(subject, words, "write under a name that begins with a dot, and rename when it is complete")
 
 
-def _held(subject: str, folder: DropFolder, runs: bool) -> Iterator[Row]:
+def _held(subject: str, folder: DropFolder, reader: Reader | None, runs: bool) -> Iterator[Row]:
     from finetuned.errors import Held
 
+    known = (reader.folders() if reader else {}).get(folder.name, {})
+    if runs and known.get("state") == "away":
+        words = f"it is away for the daemon, which takes nothing there: {known['away_because'] or 'see its log'}"
+        yield _problem(subject, words, "see to that; the daemon goes on there by itself with its next sweep")
+        return
     try:
         folder.hold()
     except Held as error:

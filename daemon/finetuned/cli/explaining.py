@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -36,12 +36,15 @@ _NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
 def why_command(ctx: click.Context, path: str, form: str) -> None:
     """Everything known about one path: where it was dropped, or where it lies now."""
     from finetuned.errors import LedgerMissing
+    from finetuned.ledger import is_held
 
     settings = place.load(ctx)
     reader: Reader | None
     try:
         reader = place.reader(ctx)
     except LedgerMissing:
+        if is_held(place.ledger_path(settings)):  # it was taken away from under a daemon, which may know the file
+            raise
         reader = None
     asked = as_configured(place.typed(path, reader.at_place if reader else lambda _: False), settings)
     story = Story(settings, reader, asked)
@@ -90,6 +93,7 @@ class Story:
         name = self._file["folder"] if self._file else None
         of_name = next((rules for rules in settings.folders if rules.name == name), None)
         self._rules = of_name or (None if name else _rules_of(path, settings))
+        self._away = self._why_away()
         self._why_not = None if self._file else self._unknown()
 
     def for_programs(self) -> Row:
@@ -208,7 +212,9 @@ class Story:
                 yield 'It was removed, as after = "delete" says.'
         else:
             location = path_of(file["location"], file.get("location_b64"))
-            if not os.path.lexists(location):
+            if not os.path.lexists(location) and self._away:
+                yield f"It lies at {showing.pasteable(location)}, in {self._away}."
+            elif not os.path.lexists(location):
                 yield f"It lay at {showing.pasteable(location)} and is not there now: somebody moved or removed it."
             elif location != dropped:
                 yield f"It lies at {showing.pasteable(location)}."
@@ -234,8 +240,10 @@ class Story:
         """What keeps it from going on, after "it waits for"; null if nothing ever will."""
         file = self._file
         if file is None:
-            if self._why_not:
+            if self._why_not and not self._away:
                 return None
+            if self._away and self._runs:
+                return self._away
             return "the daemon to see it" if self._runs else _NO_DAEMON
         if file["state"] not in _OPEN:
             return None
@@ -251,9 +259,9 @@ class Story:
             return f"the folder {file['folder']}, which is not in the configuration any more"
         if file["state"] == "packed":
             return self._job_waits()
-        if self._folder_state(self._rules.name) == "away":
-            return f"the folder {self._rules.path}, which is away (unmounted, or missing)"
-        if self._folder_state(self._rules.name) == "paused":
+        if self._away:
+            return self._away
+        if self._known_of(self._rules.name).get("state") == "paused":
             return f"the folder, which is paused: finetuned resume {self._rules.name}"
         return self._settle_waits(self._rules) if file["state"] == "settling" else self._turn(file, self._rules)
 
@@ -332,16 +340,17 @@ class Story:
         return self._judged()
 
     def _judged(self) -> str | None:
-        """What the folder says of what lies at the path now."""
-        from finetuned.errors import Away
-
-        try:
-            return None if self._rules is None else self._folder(self._rules).explain(self._path)
-        except Away as error:
-            return f"its folder is away: {error}"
+        """Why what lies at the path now is not taken, in the folder's words; null if it would be."""
+        if self._rules is None:
+            return None
+        return f"it lies in {self._away}" if self._away else self._folder(self._rules).explain(self._path)
 
     def _sentences_of_unknown(self) -> Iterator[str]:
-        if self._why_not:
+        if self._away:
+            yield f"It was not taken so far: it lies in {self._away}."
+            if not self._runs:
+                yield f"It waits for {_NO_DAEMON}."
+        elif self._why_not:
             yield f"It was never taken: {self._why_not}."
         else:
             yield f"It would be taken, but it was not seen yet: it waits for {self._waits()}."
@@ -351,10 +360,24 @@ class Story:
     def _folder(self, rules: FolderSettings) -> DropFolder:
         return place.drop_folders(self._settings)[rules.name]
 
-    def _folder_state(self, name: str) -> str | None:
-        known: Mapping[str, Row] = self._reader.folders() if self._reader else {}
-        state: str | None = known.get(name, {}).get("state")
-        return state
+    def _why_away(self) -> str | None:
+        """The folder in words, and why it is away, as the daemon found it or as it is now; null if it is not."""
+        from finetuned.errors import Away
+
+        if self._rules is None or self._path == self._rules.path:
+            return None
+        known = self._known_of(self._rules.name)
+        because = (known["away_because"] or "unmounted, or missing") if known.get("state") == "away" else None
+        if because is None:
+            try:
+                self._folder(self._rules).explain(self._path)
+            except Away as error:
+                because = f"{error}; {error.remedy}"
+        return because and f"the folder {self._rules.path}, which is away: {because}"
+
+    def _known_of(self, name: str) -> Row:
+        """What the ledger knows of a folder; empty if nothing."""
+        return (self._reader.folders() if self._reader else {}).get(name, {})
 
 
 def _job_in(path: str) -> str | None:

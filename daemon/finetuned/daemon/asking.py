@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -56,12 +57,17 @@ def leave_request(ledger_path: str, request: Request, order: str) -> None:
             os.chown(folder, owner.st_uid, owner.st_gid)
     name = f"{order}-{request.id}{SUFFIX}"
     part = os.path.join(folder, f".{name}.part")
-    with open(part, "wb") as file:
-        file.write(msgspec.json.encode(request))
-        os.fchmod(file.fileno(), 0o640)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(part, os.path.join(folder, name))
+    try:
+        with open(part, "wb") as file:
+            file.write(msgspec.json.encode(request))
+            os.fchmod(file.fileno(), 0o640)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(part, os.path.join(folder, name))
+    except OSError:
+        with suppress(OSError):  # what led here is the error to tell
+            os.unlink(part)
+        raise
 
 
 def _lost(file: File) -> bool:

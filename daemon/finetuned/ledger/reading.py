@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final, Self
 from urllib.parse import quote
 
 from finetuned.errors import LedgerError, LedgerMissing, LedgerNewer
 from finetuned.ledger.rows import place
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.trouble import problem
+from finetuned.ledger.store import is_held
+from finetuned.ledger.trouble import PUT_BACK, problem
 from finetuned.model import iso
 
 Row = dict[str, Any]
@@ -55,6 +57,9 @@ class Reader:
             remedy = "ask as the user the daemon runs as, or join its group (finetuned)"
             raise LedgerError(f"the ledger {path} may not be read by you", remedy=remedy) from error
         except OSError:
+            if is_held(path):
+                gone = f"the ledger {path} was moved or removed while a daemon uses it"
+                raise LedgerMissing(gone, remedy=PUT_BACK) from None
             raise missing from None
         try:
             db = _connect(path)
@@ -228,9 +233,11 @@ class Reader:
         return list(self._rows(query))
 
     def folders(self) -> dict[str, Row]:
-        """By folder: its state, and how many files settle and wait, since when."""
+        """By folder: its state, why it is away if it is, and how many files settle and wait, since when."""
         rows = self._rows(
-            "select name, state, since, "
+            "select name, state, since, case when state = 'away' then (select e.detail from events e where "
+            "e.subject = 'folder' and e.subject_id = name and e.became = 'away' order by e.id desc limit 1) end "
+            "as away_because, "
             "(select count(*) from files f where f.folder = name and f.state = 'settling') as settling, "
             "(select count(*) from files f where f.folder = name and f.state = 'waiting') as waiting, "
             "(select min(ready_at) from files f where f.folder = name and f.state = 'waiting') as oldest from folders"
@@ -251,6 +258,16 @@ class Reader:
     def daemon(self) -> Row | None:
         """The daemon that started last."""
         return next(self._rows("select pid, since, version from daemon"), None)
+
+    def size(self) -> int:
+        """The bytes on the disk, with the journal, which holds what was written last. Raises LedgerMissing."""
+        try:
+            size = os.stat(self.path).st_size
+            with suppress(FileNotFoundError):  # it comes and goes
+                size += os.stat(f"{self.path}-wal").st_size
+        except OSError as error:
+            raise LedgerMissing(f"the ledger {self.path} went away while it was read", remedy=PUT_BACK) from error
+        return size
 
     def schema_version(self) -> int:
         """The schema's number."""

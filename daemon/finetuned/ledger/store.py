@@ -17,7 +17,7 @@ from typing import Final
 
 from finetuned.errors import Held, LedgerError, LedgerNewer, LedgerStuck
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.trouble import of_the_disk, problem
+from finetuned.ledger.trouble import PUT_BACK, of_the_disk, problem
 
 BUSY_MS: Final = 5000
 READABLE_BY_GROUP: Final = 0o640
@@ -77,7 +77,7 @@ class Store:
         if _lies_as(self._path) != self._lies_as:
             raise LedgerStuck(
                 f"the ledger {self._path} was moved or removed while it was in use",
-                remedy="put the very file back; else stop finetuned, put the right one there, and start it",
+                remedy=PUT_BACK,
             )
 
     def _roll_back(self) -> None:
