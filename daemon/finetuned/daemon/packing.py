@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+import msgspec
+
 from finetuned.daemon.house import House
 from finetuned.errors import Changed, FileProblem, FolderError, Gone, Stuck
 from finetuned.folders import DropFolder, Wanted
@@ -83,7 +85,7 @@ class Packing:
         folder = house.folders[job.folder]
         if laid and left:  # the note names just those that are sent, in their order
             with suppress(FileProblem):
-                await house.write(lambda: folder.claim(job.id, self._job_json(job.id, indent=None), []))
+                await house.write(lambda: folder.claim(job.id, self._job_json(job.id), []))
         for leaver in left:
             if leaver.location is None:
                 folder.forget(leaver.file.location or leaver.file.path)
@@ -100,7 +102,7 @@ class Packing:
             for file in self._house.ledger.jobs.files(job.id)
             if file.state is FileState.PACKED and file.location is not None and file.content is not None
         ]
-        taken = folder.claim(job.id, self._job_json(job.id, indent=None), [one for _, one in wanted])
+        taken = folder.claim(job.id, self._job_json(job.id), [one for _, one in wanted])
         for (file, _), found in zip(wanted, taken, strict=True):
             if isinstance(found, FileProblem):
                 left.append(self._leaver(folder, file, found))
@@ -200,9 +202,10 @@ class Packing:
         if lost:
             self._look_again()
 
-    def _job_json(self, job_id: str, indent: int | None = 2) -> bytes:
+    def _job_json(self, job_id: str) -> bytes:
         with self._house.ledger.reading() as reader:
-            return json.dumps(reader.job(job_id), indent=indent).encode() + b"\n"
+            # escaped by the one library, indented by the other: either can do its part fast
+            return msgspec.json.format(json.dumps(reader.job(job_id)).encode(), indent=2) + b"\n"
 
     def _pairs_jsonl(self, job_id: str) -> bytes:
         with self._house.ledger.reading() as reader:

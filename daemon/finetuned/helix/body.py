@@ -3,7 +3,7 @@
 1. `whole` turns true before the last piece is handed over. As long as it is false, the server cannot have a whole
    form, and it creates nothing of a form that is cut (seen on both dialects): that is how a failure on the way is
    told from a lost answer, and how an upload is given up safely.
-2. Memory stays at one piece of 256 KiB, whatever the file's size; the disk is read in a thread.
+2. Memory stays at one piece of 256 KiB, whatever the file's size; the disk is read in a thread, small files together.
 3. The length is known before the first byte, so that a proxy can refuse early. A file that turns out shorter or
    longer cuts the upload as `Changed`, before the final boundary.
 4. The boundary is a hash over the hashes of all that is sent: nobody can write a file that holds it.
@@ -90,11 +90,8 @@ class Body(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        if not self._handed:
-            await self._tell()
-        piece = await self._next_piece()
-        if piece is None:
-            await self._tell()
+        piece = await self._offload(self._gather) if self._offload is not None else self._gather()
+        if not piece:
             raise StopAsyncIteration
         self._handed += len(piece)
         if not self._pieces:
@@ -111,44 +108,43 @@ class Body(httpx.AsyncByteStream):
             with anyio.CancelScope(shield=True):
                 await self._offload(reader.close)
 
-    async def _tell(self) -> None:
-        if self._offload is not None:
-            await self._offload(self._told, self._handed)
-
-    def _told_and_read(self, reader: Reader) -> bytes:
-        self._told(self._handed)  # asked for more: the piece before this one is with the network
-        return reader.read(PIECE_BYTES)
-
-    async def _next_piece(self) -> bytes | None:
-        while True:
+    def _gather(self) -> bytes:
+        """The next bytes, small files together: a thread and a send for each would cost more than they do."""
+        self._told(self._handed)  # asked for more: what was handed over before is with the network
+        gathered = bytearray()
+        while len(gathered) < PIECE_BYTES and (self._part is not None or self._pieces):
             if self._part is not None:
-                piece = await self._read_on(*self._part)
-                if piece:
-                    return piece
-                await self.aclose()
-            if not self._pieces:
-                return None
-            following = self._pieces.popleft()
-            if isinstance(following, bytes):
-                return following
-            await self._open(following)
+                gathered += self._read_on(*self._part, PIECE_BYTES - len(gathered))
+                continue
+            following = self._pieces[0]
+            if isinstance(following, Part):
+                self._open(following)
+            elif len(self._pieces) == 1 and gathered:
+                break  # what makes the form whole goes alone, after all the rest went out
+            else:
+                gathered += following
+                self._pieces.popleft()
+        return bytes(gathered)
 
-    async def _open(self, part: Part) -> None:
-        if self._open_part is None or self._offload is None:
+    def _open(self, part: Part) -> None:
+        if self._open_part is None:
             raise TypeError("a body with files needs open_part and offload")
-        with anyio.CancelScope(shield=True):  # cancelled in between, it would be open and nobody would know
-            self._part = part, await self._offload(self._open_part, part)
+        self._part = part, self._open_part(part)
         self._left = part.content.sent_bytes
+        self._pieces.popleft()
 
-    async def _read_on(self, part: Part, reader: Reader) -> bytes:
-        assert self._offload is not None  # noqa: S101 - `_open` saw to it
-        piece = await self._offload(self._told_and_read, reader)
+    def _read_on(self, part: Part, reader: Reader, most: int) -> bytes:
+        """The next bytes of the file that is open; it is closed at its end."""
+        piece = reader.read(most)
         self._left -= len(piece)
         if self._left < 0 or (not piece and self._left > 0):
             raise Changed(
                 f"{shown(part.location)} has not the {part.content.sent_bytes} bytes any more that it had",
                 remedy="nothing to do: the upload was given up, and the file is looked at again",
             )
+        if not piece:
+            reader.close()
+            self._part = None
         return piece
 
 

@@ -45,11 +45,10 @@ class JobBook:
             tell(db, now, "job", job_id, JobState.QUEUED, cause="sealed", job_id=job_id)
             for file in files:
                 move_file(db, now, file, FileState.PACKED, cause="sealed", job_id=job_id, reason=None)
-                if file.content:
-                    db.execute(
-                        "delete from again where folder = ? and sha256 = ?",
-                        (file.folder, file.content.sha256),
-                    )
+            db.execute(
+                "delete from again where folder = ? and sha256 in (select sha256 from files where job_id = ?)",
+                (folder, job_id),
+            )
         return True
 
     def claimed(self, job: Job, laid: Iterable[tuple[File, str]], left: Iterable[Left], now: float) -> None:
