@@ -16,7 +16,7 @@ import pytest
 from support.process import Home, environment, wait_for
 
 AHome = Callable[..., Home]
-MANY = 800
+MANY = 900
 #: what the kernel keeps of events nobody fetched yet; more are lost
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 #: seconds from the moment it goes on to the last claim
