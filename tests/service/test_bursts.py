@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from support.process import Home, environment, wait_for
+from support.process import Home, Sandbox, environment, wait_for
 
 AHome = Callable[..., Home]
-MANY = 900
+MANY = 3000
 #: what the kernel keeps of events nobody fetched yet; more are lost
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 #: seconds from the moment it goes on to the last claim
@@ -31,6 +31,14 @@ for changes in watch(sys.argv[1], watch_filter=None, rust_timeout=500, yield_on_
     seen.update(path for change, path in changes if change is Change.added and path.endswith(".txt"))
     print(len(seen), flush=True)
 """
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    """A stand-in server that makes thousands of chunks in no time: what is tested here is ours."""
+    running = Sandbox(tmp_path, speed=5000.0)
+    yield running
+    running.close()
 
 
 def write(folder: Path, count: int, first: int = 0) -> None:
