@@ -153,7 +153,7 @@ def test_every_action_fits_its_jobs_state(told: Facts, allowed: Settings):
         assert job.state in fit[type(action)]
         assert not isinstance(action, Cancel | Look) or job.given_up is isinstance(action, Cancel)
         assert (job.claimed_at is None) is isinstance(action, Claim) or isinstance(action, Cancel)
-        assert not job.wish or isinstance(action, Cancel | Doubt | Search)
+        assert not job.given_up or isinstance(action, Cancel | Doubt | Search)
 
 
 @SEALING
