@@ -161,16 +161,28 @@ async def test_empty_input_is_accepted() -> None:
 
 
 async def test_ready_pairs_are_taken_as_they_are() -> None:
-    """Lines of a .jsonl file are the pairs; lines that are none are left out."""
+    """Lines of a file with the name of the server's own are the pairs; lines that are none are left out."""
     line = b'{"conversations":[{"from":"human","value":"why zebras?"},{"from":"gpt","value":"so"}]}'
     async with desk() as at:
-        session = await at.post([("x.jsonl", b"\n".join([line, b"{", b'{"conversations":[{"from":"x"}]}', b"\xff"]))])
+        lines = b"\n".join([line, b"{", b'{"conversations":[{"from":"x"}]}', b"\xff"])
+        session = await at.post([("x.jsonl", lines), ("finetune_dataset.jsonl", lines)])
         pairs = await at.pairs(session)
         assert [pair["conversations"][1]["value"] for pair in pairs] == ["so"]
         at.clock.forward(60)
         await at.put(session, "", files={"input": (None, "zebras?")})
         at.clock.forward(60)
         assert (await at.last(session))["message"] == "[simulated] so"
+
+
+async def test_ready_pairs_of_another_name_are_not_read() -> None:
+    """They go to the training, and that is the last that is heard of them."""
+    async with desk() as at:
+        session = await at.post(
+            [("x.jsonl", b'{"conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"b"}]}')]
+        )
+        assert session["interactions"][-1]["data_prep_stage"] == "finetune"
+        refused = await at.client.get(pairs_path(session))
+        assert (refused.status_code, refused.text) == (500, "file is not a jsonl file\n")
 
 
 async def test_equal_names_have_one_content() -> None:

@@ -71,12 +71,7 @@ def conversations(store: Store, session: Session, shot: Shot) -> list[Conversati
     if session.reviewed is not None:
         return list(session.reviewed)
     if not shot.converted:
-        return [
-            pair
-            for upload in session.uploads
-            if upload.name.endswith(".jsonl")
-            for pair in _ready(store, session, upload)
-        ]
+        return [pair for upload in session.uploads if upload.name == DATASET for pair in _ready(store, session, upload)]
     made = list(_written(store, session, shot))
     # a second generator beside the first writes down once more what was open when it began
     again = [pair for begin in session.doubled for position, pair in made if position >= begin]
@@ -103,7 +98,7 @@ def _message_pair(pair: Pair, document: str, group: str) -> Conversation:
 
 
 def _ready(store: Store, session: Session, upload: Upload) -> Iterator[Conversation]:
-    """Ready-made pairs of a `.jsonl` upload; lines that are none are left out."""
+    """Ready-made pairs, uploaded under the name of the server's own file; lines that are none are left out."""
     for line in store.content(session.owner, upload).splitlines():
         try:
             parsed = parse([msgspec.json.decode(line)])

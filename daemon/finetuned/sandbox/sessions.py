@@ -12,7 +12,7 @@ from finetuned.sandbox import dataset, deeds, faults
 from finetuned.sandbox.door import NOT_FOUND, PAGE, json_answer, store_of
 from finetuned.sandbox.intake import RefusedError, received
 from finetuned.sandbox.life import look
-from finetuned.sandbox.records import Session
+from finetuned.sandbox.records import DATASET, Session
 from finetuned.sandbox.views import session_json, summary_json
 
 
@@ -134,7 +134,7 @@ def _dataset_owner(request: Request) -> Session:
     names = dataset.file_names(session, look(session, store_of(request).now(), store_of(request).pace))
     if not names:
         raise RefusedError("no files found")
-    if not any(name.endswith(".jsonl") for name in names):
+    if DATASET not in names:  # whatever else is called .jsonl is not read (from source)
         raise RefusedError("file is not a jsonl file")
     return session
 
