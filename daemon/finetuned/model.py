@@ -358,8 +358,8 @@ class FolderFacts(Value, frozen=True):
 class WaitingFile(Value, frozen=True):
     """A waiting file, as the plan sees it.
 
-    `learned_by` names the file that taught this folder the same content; `twin_on_its_way` tells that a job under
-    way holds it.
+    `learned_by` names the file that taught this folder the same content; `twin_on_its_way`: a job under way holds it;
+    `ready_made`: it holds pairs.
     """
 
     id: int
@@ -368,6 +368,7 @@ class WaitingFile(Value, frozen=True):
     sha256: str
     sent_bytes: int
     ready_at: float
+    ready_made: bool = False
     learned_by: str | None = None
     twin_on_its_way: bool = False
     due_at: float | None = None

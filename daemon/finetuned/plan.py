@@ -363,13 +363,16 @@ def batches(files: Iterable[WaitingFile], rules: FolderSettings) -> Iterator[tup
     """Cut `files`, in order, into batches that keep the limits; with each, whether it is full.
 
     A file that is over a limit by itself goes alone. Files of equal content never share a batch: the server could not
-    tell their pairs apart.
+    tell their pairs apart. Ready-made pairs name no document at all: each file of them is a batch.
     """
     batch: list[WaitingFile] = []
     contents: set[str] = set()
     held_back: list[WaitingFile] = []
     sent = chunks = 0
     for file in files:
+        if file.ready_made:
+            yield [file], True
+            continue
         if file.sha256 in contents:
             held_back.append(file)
             continue

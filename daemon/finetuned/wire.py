@@ -24,6 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from finetuned.model import Chunk, Interaction, Pair, Quota, SessionView, Summary, instant
+from finetuned.readymade import SUFFIX, is_ready_made
 
 #: an answer longer than this is not read
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -213,7 +214,7 @@ def moment(text: str) -> float | None:
 
 
 def upload_name(marker: str, number: int, path: str) -> str:
-    """The name the server sees: `<marker>-0001-stem.txt`, safe, unique in its job, always text there.
+    """The name the server sees: `<marker>-0001-stem.txt`, safe, unique in its job; `.jsonl` for ready-made pairs.
 
     1. Only the base name of `path` counts, folded to [a-z0-9-]; `text` if nothing is left of it.
     2. The server takes `.txt` in lower case only as text; anything else may hang in its text extraction.
@@ -222,7 +223,7 @@ def upload_name(marker: str, number: int, path: str) -> str:
     stem = base.rpartition(".")[0] or base
     ascii_only = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode("ascii")
     folded = re.sub(r"[^a-z0-9]+", "-", ascii_only.lower()).strip("-")[:STEM_LENGTH].rstrip("-")
-    return f"{marker}-{number:04d}-{folded or 'text'}.txt"
+    return f"{marker}-{number:04d}-{folded or 'text'}{SUFFIX if is_ready_made(path) else '.txt'}"
 
 
 def renamed(name: str, marker: str) -> str:

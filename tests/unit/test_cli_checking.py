@@ -55,6 +55,20 @@ class TestCheck:
         assert answer.code == 0
         assert "is not there yet" in answer.err
 
+    def test_ready_made_pairs_are_judged_line_by_line(self, make_desk: MakeDesk) -> None:
+        """They make no chunks, and each file is a job; a bad line is told before anything is dropped."""
+        desk = make_desk(folder=[{"include": ["*.txt", "*.jsonl"]}])
+        desk.place.drop("a.txt")
+        good = desk.place.drop("good.jsonl", '{"instruction": "Where?", "output": "In rivers."}')
+        bad = desk.place.drop("bad.jsonl", '{"instruction": "Where?"}')
+        answer = desk("check", str(desk.place.notes))
+        assert answer.code == 1
+        assert "a line is no pair: line 1: " in " ".join(answer.out.split())
+        assert answer.out.endswith("2 of 3 files would be taken: 2 jobs, about 9 chunks\n")
+        bad.unlink()
+        answer = desk("check", str(good))
+        assert answer.out.endswith("1 of 1 files would be taken: 1 jobs, about 0 chunks\n")
+
     def test_mistakes_end_with_78(self, make_desk: MakeDesk) -> None:
         """All mistakes are told, with or without paths."""
         desk = make_desk()

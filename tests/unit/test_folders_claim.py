@@ -303,7 +303,8 @@ def test_snapshot_names():
     """A snapshot's name is the upload's without its attempt."""
     rules = FolderSettings(name="notes", path="/nowhere")
     where = places.Places(rules, "/beside")
-    assert where.snapshot(JOB, PART) == where.snapshot(JOB, PART.replace(".1-", ".12-"))
+    assert where.snapshot(JOB, PART, "a.txt") == where.snapshot(JOB, PART.replace(".1-", ".12-"), "a.txt")
+    assert where.snapshot(JOB, "7", "a.JSONL")[-1] == "7.jsonl"
     assert where.relative("/elsewhere/a.txt") == ("a.txt",)
     assert where.relative(f"/nowhere/failed/{JOB}/x/a.txt") == ("x", "a.txt")
     assert names.JOB_FILE in names.OUR_NAMES

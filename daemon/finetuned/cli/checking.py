@@ -124,9 +124,16 @@ def _row(verdict: Verdict) -> Row:
         "path": verdict.path,
         "folder": verdict.folder,
         "bytes": content.bytes if content else None,
-        "chunks": content.chunks if content else None,
+        "chunks": _chunks(verdict.path, content) if content else None,
         "why": verdict.why,
     }
+
+
+def _chunks(path: str, content: Content) -> int:
+    """How many chunks the server will make of it; pairs are ready."""
+    from finetuned.readymade import is_ready_made
+
+    return 0 if is_ready_made(path) else content.chunks
 
 
 def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
@@ -142,7 +149,7 @@ def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
         for group in sorted({file.group for file in mine}):
             for batch, _ in batches([file for file in mine if file.group == group], rules):
                 jobs, packed = jobs + 1, packed + len(batch)
-                chunks += sum(chunks_of(file.sent_bytes) for file in batch)
+                chunks += sum(chunks_of(file.sent_bytes) for file in batch if not file.ready_made)
     words = f"{len(taken)} of {len(verdicts)} files would be taken: {jobs} jobs, about {chunks} chunks"
     twins = len(taken) - packed
     return words + (f"; {twins} of them hold what another holds too, and are not sent" if twins else "")
@@ -150,8 +157,17 @@ def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
 
 def _waiting(verdicts: Sequence[Verdict]) -> Iterator[WaitingFile]:
     from finetuned.model import WaitingFile
+    from finetuned.readymade import is_ready_made
 
-    for number, (_, folder, group, content, _) in enumerate(verdicts):
+    for number, (path, folder, group, content, _) in enumerate(verdicts):
         if content is not None:
             sent, sha256 = content.sent_bytes, content.sha256
-            yield WaitingFile(id=number, folder=folder, group=group, sha256=sha256, sent_bytes=sent, ready_at=0.0)
+            yield WaitingFile(
+                id=number,
+                folder=folder,
+                group=group,
+                sha256=sha256,
+                sent_bytes=sent,
+                ready_at=0.0,
+                ready_made=is_ready_made(path),
+            )

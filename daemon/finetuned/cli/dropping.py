@@ -112,13 +112,15 @@ def _check(folder: DropFolder, source: str) -> None:
 
 def _sha256(folder: DropFolder, source: str) -> str:
     """What the ledger knows this content by. Raises FileProblem."""
+    from finetuned.folders.recoding import recoder_by
     from finetuned.folders.text import content_of
     from finetuned.folders.trouble import problem
 
     try:
         fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            return content_of(fd, encoding=folder.rules.encoding, most=folder.rules.max_file_bytes).sha256
+            recoder = recoder_by(folder.rules, source)
+            return content_of(fd, recoder=recoder, most=folder.rules.max_file_bytes).sha256
         finally:
             os.close(fd)
     except OSError as error:

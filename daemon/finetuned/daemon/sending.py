@@ -34,6 +34,7 @@ from finetuned.helix.service import KnownRefusal, NoReviews, Order
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, Part, Session, SessionView
 from finetuned.plan import recheck_pause
+from finetuned.readymade import names_on_server
 from finetuned.verdict import Standing, standing
 from finetuned.wire import Refusal, attempt, upload_name
 
@@ -220,7 +221,7 @@ class Sending:
         rules = self._house.rules(job.folder)
         parts = tuple(
             Part(
-                upload_name=file.upload_name,
+                upload_name=name,
                 location=folder.part_location(file.location, job.id, str(file.id)),
                 content=file.content,
                 folder=job.folder,
@@ -228,6 +229,7 @@ class Sending:
             )
             for file in files
             if file.upload_name and file.location and file.content
+            for name in names_on_server(file.upload_name)
         )
         return Order(marker=job.marker, parts=parts, review=rules.review)
 

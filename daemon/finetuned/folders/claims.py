@@ -19,7 +19,7 @@ from finetuned.errors import Changed, FileProblem, Gone, Unusable
 from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, fitted, numbered
 from finetuned.folders.places import SNAPSHOTS, Places
 from finetuned.folders.putting import leave, move_marker
-from finetuned.folders.text import content_of
+from finetuned.folders.text import Recoder, content_of
 from finetuned.folders.tree import Tree
 from finetuned.model import PROCESSING, Content, Value
 
@@ -52,7 +52,7 @@ def _take(places: Places, job_id: str, one: Wanted) -> Parts | FileProblem | Non
     """Move a file; where it lies then, None if it stays and was copied."""
     try:
         if places.stays(one.source):
-            _copy(places, one.source, places.snapshot(job_id, one.name), one.content)
+            _copy(places, one.source, places.snapshot(job_id, one.name, one.source), one.content)
             return None
         old = places.below(one.source)
         with places.guard("moved"):
@@ -129,20 +129,19 @@ def _copy(places: Places, source: str, target: Parts, content: Content) -> None:
     fd = places.open(source)
     try:
         with places.guard("copied"), places.beside.folder(target[:-1], make=True) as folder:
-            _copy_into(places, fd, folder, target[-1], content)
+            _copy_into(places, fd, folder, target[-1], content, places.recoder(source))
             places.beside.touch(target)
             places.beside.touch(target[:-1])
     finally:
         os.close(fd)
 
 
-def _copy_into(places: Places, fd: int, folder: int, name: str, content: Content) -> None:
+def _copy_into(places: Places, fd: int, folder: int, name: str, content: Content, recoder: Recoder) -> None:
     part = fitted("." + name, ".part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(part, flags, 0o600, dir_fd=folder), "wb") as out:
-            rules = places.rules
-            found = content_of(fd, encoding=rules.encoding, most=rules.max_file_bytes, out=out.write)
+            found = content_of(fd, recoder=recoder, most=places.rules.max_file_bytes, out=out.write)
     except Unusable as error:
         raise Changed(_CHANGED) from error
     if found != content:

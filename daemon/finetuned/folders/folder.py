@@ -13,6 +13,7 @@ from finetuned.folders.claims import Wanted
 from finetuned.folders.examining import Examination, examine, explain
 from finetuned.folders.places import Places
 from finetuned.folders.probing import probe
+from finetuned.folders.recoding import recoder
 from finetuned.folders.sweeping import Sweep, Sweeper
 from finetuned.folders.text import TextReader
 from finetuned.lifecycle import FileState
@@ -80,7 +81,8 @@ class DropFolder:
 
     def open_text(self, location: str, content: Content, encoding: str | None = None) -> TextReader:
         """The bytes to send, for an upload; opened at the first read, which may raise Gone, Changed, Stuck, Away."""
-        return TextReader(lambda: self._places.open(location), content, encoding or self.rules.encoding)
+        codec = encoding or self.rules.encoding
+        return TextReader(lambda: self._places.open(location), content, lambda: recoder(location, codec))
 
     def claim(self, job_id: str, note: bytes, wanted: Sequence[Wanted]) -> list[str | FileProblem]:
         """Take files for a job, and say in `note` beside them which; repeatable.
@@ -111,7 +113,7 @@ class DropFolder:
         """Where the upload of a claimed file reads from: its snapshot if the file itself stays, else the file."""
         if not self._places.stays(location):
             return location
-        return self._places.beside.at(self._places.snapshot(job_id, upload_name))
+        return self._places.beside.at(self._places.snapshot(job_id, upload_name, location))
 
     @contextmanager
     def together(self) -> Iterator[None]:

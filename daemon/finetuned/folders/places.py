@@ -16,10 +16,12 @@ from typing import Final
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders.leases import is_written
 from finetuned.folders.names import Names, Parts
-from finetuned.folders.text import content_of, signature_of
+from finetuned.folders.recoding import recoder_by
+from finetuned.folders.text import Recoder, content_of, signature_of
 from finetuned.folders.tree import Tree
 from finetuned.folders.trouble import problem
 from finetuned.model import PROCESSING, RESERVED, Content, Signature
+from finetuned.readymade import SUFFIX, is_ready_made
 from finetuned.settings import FolderSettings
 
 SNAPSHOTS: Final = "parts"
@@ -81,9 +83,10 @@ class Places:
         parts = self.tree.below(location)
         return self.rules.after == "keep" and not (parts is not None and parts[0] in RESERVED)
 
-    def snapshot(self, job_id: str, upload_name: str) -> Parts:
-        """Where a kept file's snapshot lies beside the ledger, the same for every attempt of its job."""
-        return (job_id, SNAPSHOTS, re.sub(rf"^{re.escape(job_id)}\.\d+-", "", upload_name))
+    def snapshot(self, job_id: str, name: str, source: str) -> Parts:
+        """Where the snapshot of `source`, a kept file, lies beside the ledger; what is read of it is read of that."""
+        name = re.sub(rf"^{re.escape(job_id)}\.\d+-", "", name)
+        return (job_id, SNAPSHOTS, name + SUFFIX if is_ready_made(source) and not is_ready_made(name) else name)
 
     def claimed(self, job_id: str) -> Parts:
         """The job's folder while it is under way."""
@@ -106,7 +109,7 @@ class Places:
             with self.guard("read"):
                 if expected is not None:
                     self._prove_quiet(fd, expected)
-                return self.content(fd)
+                return self.content(fd, path)
         finally:
             os.close(fd)
 
@@ -117,9 +120,13 @@ class Places:
         if signature_of(os.fstat(fd)) != expected:
             raise Changed("it changed after it was seen")
 
-    def content(self, fd: int) -> Content:
-        """What an open file holds by this folder's rules."""
-        return content_of(fd, encoding=self.rules.encoding, most=self.rules.max_file_bytes)
+    def content(self, fd: int, path: str) -> Content:
+        """What an open file that was dropped at `path` holds by this folder's rules."""
+        return content_of(fd, recoder=self.recoder(path), most=self.rules.max_file_bytes)
+
+    def recoder(self, path: str) -> Recoder:
+        """What turns a file that was dropped at `path` into what is sent. Raises Unusable."""
+        return recoder_by(self.rules, path)
 
     def holds(self, parts: Parts, content: Content) -> bool:
         """Whether a file with just this content lies there."""

@@ -123,8 +123,8 @@ def _perhaps(raw: bytes) -> str:
     return f' (a guess, look at it first: encoding = "{codec}")' if codec else ""
 
 
-def content_of(fd: int, *, encoding: str, most: int, out: Callable[[bytes], object] | None = None) -> Content:
-    """Read the whole file of `fd`, its bytes on disk handed to `out` too.
+def content_of(fd: int, *, recoder: Recoder, most: int, out: Callable[[bytes], object] | None = None) -> Content:
+    """Read the whole file of `fd` through a fresh `recoder`, its bytes on disk handed to `out` too.
 
     Raises Gone (no regular file), Unusable, Changed (it was written to meanwhile) and OSError.
     """
@@ -133,7 +133,7 @@ def content_of(fd: int, *, encoding: str, most: int, out: Callable[[bytes], obje
         raise Gone("it is no regular file any more")
     before = signature_of(status)
     try:
-        content = _read_all(fd, before.size, encoding=encoding, most=most, out=out)
+        content = _read_all(fd, before.size, recoder=recoder, most=most, out=out)
     except Unusable as error:
         if signature_of(os.fstat(fd)) != before:
             raise Changed(_CHANGED) from error
@@ -143,14 +143,14 @@ def content_of(fd: int, *, encoding: str, most: int, out: Callable[[bytes], obje
     return content
 
 
-def _read_all(fd: int, size: int, *, encoding: str, most: int, out: Callable[[bytes], object] | None) -> Content:
+def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[[bytes], object] | None) -> Content:
     if size == 0:
         raise Unusable("empty: there is nothing to learn from it; write something into it and drop it again")
     if size > most:
         raise Unusable(
             f"too big: {plain_size(size)}, and max_file_bytes is {plain_size(most)}; split it, or raise max_file_bytes"
         )
-    recoder, digest, sent = Recoder(encoding), hashlib.sha256(), 0
+    digest, sent = hashlib.sha256(), 0
     left = size
     while left:
         raw = os.read(fd, min(BLOCK, left))
@@ -178,15 +178,15 @@ class TextReader:
     the upload is cut before its end. Raises Gone and Stuck too.
     """
 
-    def __init__(self, opener: Callable[[], int], content: Content, encoding: str) -> None:
+    def __init__(self, opener: Callable[[], int], content: Content, recoders: Callable[[], Recoder]) -> None:
         self._opener = opener
         self._content = content
-        self._encoding = encoding
+        self._recoders = recoders
         self._fd: int | None = None
         self._rewind()
 
     def _rewind(self) -> None:
-        self._recoder = Recoder(self._encoding)
+        self._recoder = self._recoders()
         self._digest = hashlib.sha256()
         self._raw = self._sent = self._position = 0
         self._ended = self._at_end = False

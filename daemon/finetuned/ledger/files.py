@@ -10,6 +10,7 @@ from finetuned.ledger.rows import at, file_of, move_file, place, tell, update
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState
 from finetuned.model import Content, File, LooseFile, Signature, WaitingFile, iso, utf8_text
+from finetuned.readymade import is_ready_made
 
 #: the oldest so many waiting files of a folder are planned at a time: a round must stay short however long its queue
 WINDOW = 2000
@@ -265,6 +266,7 @@ class FileBook:
                 sha256=row["sha256"],
                 sent_bytes=row["sent_bytes"],
                 ready_at=at(row["ready_at"]) or 0.0,
+                ready_made=is_ready_made(row["path"]),
                 learned_by=row["learned_by"],
                 twin_on_its_way=row["twin"] is not None,
                 due_at=at(row["due_at"]),
@@ -281,7 +283,7 @@ class FileBook:
 #: those that may go, oldest first; and those that are held up, whose number must not keep the others from going
 _WAITING: Final = tuple(
     f"""
-select w.id, w.folder, w."group", w.sha256, w.sent_bytes, w.ready_at, w.due_at,
+select w.id, w.path, w.folder, w."group", w.sha256, w.sent_bytes, w.ready_at, w.due_at,
   case when exists (select 1 from again a where a.folder = w.folder and a.sha256 = w.sha256) then null else
     (select l.path from files l where l.folder = w.folder and l.sha256 = w.sha256 and l.state = 'learned' limit 1)
   end as learned_by,

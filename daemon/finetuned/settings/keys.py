@@ -225,7 +225,7 @@ _FOLDER: Final = (
         "include",
         '["*.txt", "*.md"]',
         patterns(least=1),
-        "Names to take; upper and lower case are equal.",
+        "Names to take; upper and lower case are equal. *.jsonl holds ready-made pairs.",
     ),
     _key("folder", "exclude", "[]", patterns(least=0), "Names to leave alone, even if they are included."),
     _key("folder", "recursive", "true", a_flag, "Whether sub-folders are watched too."),

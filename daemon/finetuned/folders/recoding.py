@@ -1,0 +1,79 @@
+"""Which bytes are sent of a file, by its name: its text, or its ready-made pairs, checked line by line."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from finetuned.errors import Unusable
+from finetuned.folders.text import Recoder, plain_size
+from finetuned.readymade import NoPair, is_ready_made, sharegpt
+from finetuned.settings import FolderSettings
+
+#: a longer line is no pair
+LONGEST_LINE: Final = 1024 * 1024
+#: how many bad lines are told
+TOLD: Final = 3
+
+
+def recoder(path: str, encoding: str) -> Recoder:
+    """What turns the file that was dropped at `path` into the bytes that are sent."""
+    return PairRecoder(encoding) if is_ready_made(path) else Recoder(encoding)
+
+
+def recoder_by(rules: FolderSettings, path: str) -> Recoder:
+    """The same, by a folder's rules. Raises Unusable where they cannot be kept."""
+    if rules.review and is_ready_made(path):
+        raise Unusable(
+            "ready-made pairs go straight to the training, and those of this folder are to wait for a review; "
+            "drop them into a folder without `review`"
+        )
+    return recoder(path, rules.encoding)
+
+
+class PairRecoder(Recoder):
+    """Turns a file of ready-made pairs, block by block, into lines as the server expects them. Raises Unusable.
+
+    Empty lines are left out. All lines are read before a bad one is told: a person mends a file once.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(encoding)
+        self._rest = b""
+        self._number = 0
+        self._pairs = 0
+        self._bad = 0
+        self._told: list[str] = []
+
+    def feed(self, raw: bytes, *, final: bool = False) -> bytes:
+        """The next bytes as sent; `final` says that there are no more."""
+        *lines, self._rest = (self._rest + super().feed(raw, final=final)).split(b"\n")
+        if final:
+            lines, self._rest = [*lines, self._rest], b""
+        sent = b"".join(self._line(line) for line in lines)
+        if len(self._rest) > LONGEST_LINE:
+            raise Unusable(f"line {self._number + 1} is longer than {plain_size(LONGEST_LINE)}; split its talk")
+        if final:
+            self._check()
+        return sent
+
+    def _line(self, line: bytes) -> bytes:
+        self._number += 1
+        if not line.strip():
+            return b""
+        try:
+            pair = sharegpt(line)
+        except NoPair as error:
+            self._bad += 1
+            if self._bad <= TOLD:
+                self._told.append(f"line {self._number}: {error}")
+            return b""
+        self._pairs += 1
+        return pair if self._pairs == 1 else b"\n" + pair
+
+    def _check(self) -> None:
+        if self._bad:
+            more = f"; and {self._bad - TOLD} more" if self._bad > TOLD else ""
+            what = "a line is no pair" if self._bad == 1 else f"{self._bad} lines are no pairs"
+            raise Unusable(f"{what}: {'; '.join(self._told)}{more}; mend them, or take them out")
+        if not self._pairs:
+            raise Unusable("nothing to learn from: there is no pair in it")

@@ -1,0 +1,142 @@
+"""Ready-made pairs: dropped as `.jsonl`, trained as they are, and kept in the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.place import Place
+
+APlace = Callable[..., Place]
+INCLUDE = ["*.txt", "*.jsonl"]
+SHAREGPT = {"conversations": [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Otters."}]}
+ALPACA = {"instruction": "Where?", "output": "In rivers."}
+OPENAI = {"messages": [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "At dawn."}]}
+SPOKEN = pytest.mark.parametrize("dialect", ["form", "learn"])
+
+
+def lines(*said: object) -> str:
+    """A file of pairs."""
+    return "".join(json.dumps(one) + "\n" for one in said)
+
+
+def pairs_of(place: Place) -> list[tuple[str, str, str]]:
+    """What the ledger knows: file, question, answer."""
+    with place.reader() as reader:
+        return [(pair["file"].rsplit("/", 1)[1], pair["question"], pair["answer"]) for pair in reader.pairs()]
+
+
+@SPOKEN
+@pytest.mark.parametrize("after", ["move", "keep"])
+async def test_ready_made_pairs_are_learned_as_they_are(a_place: APlace, dialect: str, after: str) -> None:
+    """Three shapes in one file: three pairs in the ledger, and the file where learned files lie."""
+    place = a_place(folder=[{"include": INCLUDE, "after": after}], speaks=dialect)
+    path = place.drop("talks.jsonl", lines(SHAREGPT, ALPACA, OPENAI))
+    await place.run()
+    assert place.states() == {"talks.jsonl": "learned"}
+    (job,) = place.jobs()
+    assert (job["state"], job["pairs"], job["reason"]) == ("done", 3, None)
+    assert pairs_of(place) == [
+        ("talks.jsonl", "Who?", "Otters."),
+        ("talks.jsonl", "Where?", "In rivers."),
+        ("talks.jsonl", "When?", "At dawn."),
+    ]
+    assert path.exists() == (after == "keep")
+
+
+@SPOKEN
+async def test_pairs_never_share_a_job(a_place: APlace, dialect: str) -> None:
+    """Neither with text nor with other pairs, which name no document; they wait for nobody."""
+    place = a_place(folder=[{"include": INCLUDE, "linger": "1h"}], speaks=dialect)
+    for name, said in (("a.jsonl", lines(ALPACA)), ("b.jsonl", lines(OPENAI))):
+        place.drop(name, said)
+    place.drop("a.txt", "The otter is a mammal.")
+    place.drop("b.txt", "The beaver is a rodent.")
+
+    async def script() -> None:
+        took = await place.until(lambda: list(place.states().values()).count("learned") == 2)
+        assert took < 60
+
+    await place.run(until_idle=False, script=script)
+    assert {name for name, state in place.states().items() if state == "learned"} == {"a.jsonl", "b.jsonl"}
+    await place.run()
+    assert sorted(job["files"] for job in place.jobs()) == [1, 1, 2]
+    assert {(file, answer) for file, _, answer in pairs_of(place) if file.endswith(".jsonl")} == {
+        ("a.jsonl", "In rivers."),
+        ("b.jsonl", "At dawn."),
+    }
+
+
+async def test_a_bad_line_refuses_the_file_with_its_number(a_place: APlace) -> None:
+    """Nothing is sent; the note beside the file names the lines; mended and retried, it is learned."""
+    place = a_place(folder=[{"include": INCLUDE}])
+    place.drop("talks.jsonl", lines(ALPACA, {"instruction": "no answer"}))
+    await place.run()
+    assert place.states() == {"talks.jsonl": "refused"}
+    assert place.sessions_on_server() == 0
+    why = (place.notes / "failed" / "refused" / "talks.jsonl.why.txt").read_text()
+    assert "a line is no pair: line 2: no shape that is known" in why
+    place.drop("talks.jsonl", lines(ALPACA))
+    await place.run()
+    assert pairs_of(place) == [("talks.jsonl", "Where?", "In rivers.")]
+
+
+async def test_the_same_pairs_in_another_shape_are_a_duplicate(a_place: APlace) -> None:
+    """Equal is what is sent."""
+    place = a_place(folder=[{"include": INCLUDE}])
+    place.drop("a.jsonl", lines({"instruction": "Who?", "output": "Otters."}))
+    await place.run()
+    place.drop("b.jsonl", lines(SHAREGPT))
+    await place.run()
+    assert place.states() == {"a.jsonl": "learned", "b.jsonl": "duplicate"}
+    assert place.sessions_on_server() == 1
+
+
+@SPOKEN
+@pytest.mark.parametrize("ledger_lost", [False, True])
+async def test_a_lost_answer_costs_no_second_training(a_place: APlace, dialect: str, ledger_lost: bool) -> None:
+    """Its session is found again, in either dialect, even by a daemon that has lost its ledger."""
+    place = a_place(folder=[{"include": INCLUDE}], speaks=dialect)
+    place.drop("talks.jsonl", lines(ALPACA))
+
+    def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.method == "POST" and "sessions" in request.url.path and b'"interactions"' in response.content:
+            raise httpx.ReadError("cut", request=request)
+        return response
+
+    async def script() -> None:
+        await place.until(lambda: place.sessions_on_server() == 1)
+
+    place.network.after = lose
+    if ledger_lost:
+        await place.run(until_idle=False, script=script)
+        for path in Path(place.ledger_path).parent.glob("ledger.db*"):
+            if path.is_file():
+                path.unlink()
+    await place.run()
+    assert place.states() == {"talks.jsonl": "learned"}
+    assert place.sessions_on_server() == 1
+    assert [answer for _, _, answer in pairs_of(place)] == ["In rivers."]
+
+
+async def test_pairs_are_not_taken_unless_they_are_wanted(a_place: APlace) -> None:
+    """The names that are taken by themselves are those of text."""
+    place = a_place()
+    path = place.drop("talks.jsonl", lines(ALPACA))
+    await place.run()
+    assert place.states() == {}
+    assert path.exists()
+
+
+async def test_where_pairs_wait_for_a_review_ready_made_ones_are_refused(a_place: APlace) -> None:
+    """The server would train them unreviewed: the file says so, and where to drop it."""
+    place = a_place(folder=[{"include": INCLUDE, "review": True}])
+    place.drop("talks.jsonl", lines(ALPACA))
+    await place.run()
+    assert place.states() == {"talks.jsonl": "refused"}
+    assert "without `review`" in (place.notes / "failed" / "refused" / "talks.jsonl.why.txt").read_text()
+    assert place.sessions_on_server() == 0
