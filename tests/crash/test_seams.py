@@ -34,6 +34,11 @@ SCENARIOS = {
     "plain": Scenario(files=THREE, becomes=dict.fromkeys(THREE, "learned")),
     "many": Scenario(files=MANY, becomes=dict.fromkeys(MANY, "learned"), rules={"max_chunks": 1000}),
     "keep": Scenario(files=TWO, becomes=dict.fromkeys(TWO, "learned"), rules={"after": "keep"}),
+    "ready made": Scenario(
+        files={"a.jsonl": b'{"instruction": "Where?", "output": "In rivers."}'},
+        becomes={"a.jsonl": "learned"},
+        rules={"include": ["*.jsonl"], "after": "keep"},
+    ),
     "refused": Scenario(
         files={"a.txt": GREY % 1, "b.txt": GREY % 1, "c.txt": b"caf\xe9"},
         becomes={"a.txt": "learned", "b.txt": "duplicate", "c.txt": "refused"},
