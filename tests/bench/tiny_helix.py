@@ -3,7 +3,7 @@
 1. Answers have the shape of the recorded ones (`tests/traces/form`), whose bodies serve as moulds.
 2. Times are of the system-wide monotonic clock: a request's first byte, its last one, and when the answer was written.
 3. A session is trained as soon as it is looked at, unless `held`, or for ever in training (`trains`); each of its files
-   gets one pair. Lists are empty unless it trains and `lists`.
+   gets one pair. Lists are empty unless it trains and `lists`; what trains is shown with `shows` files, whatever came.
 4. Of a long body only the beginning and the end are kept, so that this server never is what is measured.
 """
 
@@ -63,6 +63,7 @@ class TinyHelix:
         self.held = False
         self.trains = False
         self.lists = True
+        self.shows = 1
         self.port = 0
 
     @property
@@ -118,6 +119,8 @@ class TinyHelix:
     def _shaped(self, mould: dict[str, Any], ident: str) -> Any:
         """A recorded session, with the ids, the marker and the files of this one."""
         marker, names = self._sessions[ident]
+        if self.trains:
+            names = [*names, *(f"{number:04d}-{names[0]}" for number in range(len(names), self.shows))]
         session = json.loads(json.dumps(mould))
         inputs = f"dev/users/u1/sessions/{ident}/inputs/{ident}-user"
         session["id"] = ident
