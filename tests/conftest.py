@@ -17,6 +17,17 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 
+#: rings whose tests run real processes: one at a time, also where other tests run beside them
+ALONE = {"crash", "service"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers (`-n 2 --dist loadgroup`) one of them has all tests that run real processes."""
+    for item in items:
+        if ALONE & set(item.path.parts):
+            item.add_marker(pytest.mark.xdist_group("processes"))
+
+
 @pytest.fixture(autouse=True)
 def _nothing_of_the_person_who_runs_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the environment of whoever runs it."""
