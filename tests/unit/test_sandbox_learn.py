@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+import trio.testing
 
-from finetuned.sandbox import Dialect
+from finetuned.sandbox import CutError, Dialect
 from unit.test_sandbox_kit import FIELDS, LEARN, TEXT, Clock, Desk, desk, form, pairs_path
 
 # one file is 9 chunks: generated after 0.9 s, queued from 1.0, taken at 2.0, trained at 11.9
@@ -172,6 +175,92 @@ async def test_a_chat_is_answered_whole() -> None:
         assert [turn["creator"] for turn in session["interactions"]] == ["user", "assistant"] * 2
         assert [turn["finished"] for turn in session["interactions"]] == [True] * 4
         assert session["config"]["system_prompt"] == "be brief"
+
+
+class TestWordByWord:
+    """An answer as events; the time between two words is slept, so the clock jumps."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, Any]]:
+        """A clock that jumps."""
+        return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+    async def test_the_events_are_pieces_of_a_completion(self, anyio_backend: Any) -> None:
+        """Each names the session; the first has no choices, the last says stop, and no `[DONE]` follows."""
+        async with desk(dialect="learn") as at:
+            begun = anyio.current_time()
+            answer = await at.client.post("/sessions/chat", json=said("good day", stream=True))
+            assert anyio.current_time() - begun == pytest.approx(1.0)
+            assert answer.headers["content-type"] == "text/event-stream"
+            events = events_of(answer)
+            session = await at.get(events[0])
+            assert {(event["id"], event["object"]) for event in events} == {(session["id"], "chat.completion.chunk")}
+            assert events[0]["choices"] is None
+            assert [event["choices"][0]["finish_reason"] for event in events[1:]] == [None] * (len(events) - 2) + [
+                "stop"
+            ]
+            assert whole(events) == session["interactions"][-1]["message"]
+            assert session["interactions"][-1]["finished"]
+
+    async def test_a_tuned_model_begins_with_its_role(self, anyio_backend: Any) -> None:
+        """Older code serves it, whose first event is another; a picture has no words."""
+        async with desk(dialect="learn") as at:
+            session = await at.learn(await at.upload())
+            at.clock.at(60)
+            lora = (await at.get(session))["lora_dir"]
+            words = said("Is a lion a danger?", session_id=session["id"], lora_dir=lora, stream=True)
+            events = events_of(await at.client.post("/sessions/chat", json=words))
+            assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+            assert "A lion is a danger to every zebra." in whole(events)
+            drawn = events_of(await at.client.post("/sessions/chat", json=said("fish", type="image", stream=True)))
+            assert whole(drawn) == ""
+            assert (await at.last(drawn[0]))["files"]
+
+    async def test_a_turn_that_comes_between_is_kept(self, anyio_backend: Any) -> None:
+        """Two who talk in one session at a time hear each their own, and a session that is removed stays away."""
+        async with desk(dialect="learn") as at:
+            first = await talk(at, "yo")
+            answers: list[str] = []
+
+            async def ask(text: str) -> None:
+                words = said(text, session_id=first["id"], stream=True)
+                answers.append(whole(events_of(await at.client.post("/sessions/chat", json=words))))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask, "one")
+                tasks.start_soon(ask, "two")
+            turns = (await at.get(first))["interactions"]
+            assert sorted(answers) == sorted(turn["message"] for turn in turns[3::2])
+            assert [turn["finished"] for turn in turns] == [True] * 6
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask, "three")
+                await anyio.wait_all_tasks_blocked()
+                await at.client.delete(f"/sessions/{first['id']}")
+            assert (await at.client.get("/sessions")).json()["counter"] == {"count": 0}
+
+    @pytest.mark.parametrize("fault", ["broken-off:1", "reply-lost:1"])
+    async def test_an_answer_that_breaks_off_is_in_its_session(self, anyio_backend: Any, fault: str) -> None:
+        """After a few of its words or none the connection is cut; the next answer is whole."""
+        async with desk(dialect="learn", faults=[fault]) as at:
+            with pytest.raises(CutError):
+                await at.client.post("/sessions/chat", json=said("good day", stream=True))
+            row = (await at.client.get("/sessions")).json()["sessions"][0]
+            assert (await at.last({"id": row["session_id"]}))["message"].endswith("You said: good day")
+            again = await at.client.post("/sessions/chat", json=said("good day", stream=True))
+            assert whole(events_of(again)).endswith("You said: good day")
+
+
+def events_of(answer: httpx.Response) -> list[dict[str, Any]]:
+    """The events of an answer; nothing else is in it."""
+    assert answer.status_code == 200
+    *blocks, rest = answer.text.split("\n\n")
+    assert rest == ""
+    return [json.loads(block.removeprefix("data: ")) for block in blocks]
+
+
+def whole(events: list[dict[str, Any]]) -> str:
+    """The words of events together."""
+    return "".join(event["choices"][0]["delta"]["content"] for event in events if event["choices"])
 
 
 async def test_an_answer_grows() -> None:

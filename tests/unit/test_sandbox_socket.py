@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -73,6 +73,41 @@ async def test_a_lost_reply_is_a_connection_without_a_byte(anyio_backend: str, d
             await client.send(request)
         assert "response headers" not in str(lost.value)
         assert (await client.get("/sessions")).json()["counter"] == {"count": 1}
+
+
+ASKED = {"messages": [{"role": "user", "content": {"parts": ["one two three"]}}], "stream": True}
+
+
+async def test_words_come_one_by_one(anyio_backend: str) -> None:
+    """Each is sent by itself, when it is there."""
+    async with served(dialect="learn") as (url, _), httpx.AsyncClient(base_url=url, headers=HEADERS) as client:
+        async with client.stream("POST", "/sessions/chat", json=ASKED) as answer:
+            pieces = [piece async for piece in answer.aiter_raw()]
+        assert len(pieces) > 9
+        assert {piece.count(b"data: ") for piece in pieces if piece} == {1}
+
+
+async def read_into(pieces: list[bytes], answer: httpx.Response) -> None:
+    """Keep what comes, also if it breaks off."""
+    async with aclosing(answer):
+        async for piece in answer.aiter_raw():
+            pieces.append(piece)  # noqa: PERF401 - a comprehension would lose them
+
+
+async def test_an_answer_that_breaks_off_has_begun(anyio_backend: str) -> None:
+    """Some words come, then the connection is cut; the session has all of them."""
+    async with (
+        served("broken-off:1", dialect="learn") as (url, _),
+        httpx.AsyncClient(base_url=url, headers=HEADERS) as client,
+    ):
+        answer = await client.send(client.build_request("POST", "/sessions/chat", json=ASKED), stream=True)
+        pieces: list[bytes] = []
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+            await read_into(pieces, answer)
+        assert b"".join(pieces).count(b"data: ") == 4
+        row = (await client.get("/sessions")).json()["sessions"][0]
+        session = (await client.get(f"/sessions/{row['session_id']}")).json()
+        assert session["interactions"][-1]["message"].endswith("one two three")
 
 
 async def until_trained(client: httpx.AsyncClient, path: str) -> None:

@@ -256,10 +256,11 @@ def _ask(store: Store, session: Session, message: str, *, later: bool, tuned: bo
     return store.save(replace(session, turns=(*session.turns, turn)))
 
 
-def answer_now(store: Store, session: Session) -> Session:
-    """The session with its last turn answered: who waited for the whole answer sees it whole."""
-    last = replace(session.turns[-1], since=store.now() - store.pace.reply)
-    return store.save(replace(session, turns=(*session.turns[:-1], last)))
+def answer_now(store: Store, session: Session, number: int = -1) -> Session:
+    """The session with a turn answered, the last as a rule: who waited for the whole answer sees it whole."""
+    turns = list(session.turns)
+    turns[number] = replace(turns[number], since=store.now() - store.pace.reply)
+    return store.save(replace(session, turns=tuple(turns)))
 
 
 def _reply(store: Store, session: Session, message: str, now: float) -> str:

@@ -33,6 +33,7 @@ BUSY: Final = "busy"
 TEXT_500: Final = "500-text"
 HTML: Final = "html"
 SLOW: Final = "slow"
+BROKEN_OFF: Final = "broken-off"
 
 FAULTS: Final[Mapping[str, str]] = {
     RUNNER_ERROR: "the training ends with “CUDA out of memory”; a restart trains again",
@@ -53,6 +54,7 @@ FAULTS: Final[Mapping[str, str]] = {
     TEXT_500: "a request is answered 500 with a text that nobody knows, and has no effect",
     HTML: "a request is answered 200 with a web page, and has no effect",
     SLOW: "an answer comes two seconds after the deed",
+    BROKEN_OFF: "the connection is cut in the middle of an answer that comes word by word; the session gets all of it",
 }
 
 

@@ -1,19 +1,22 @@
 """The calls of the newer dialect: files are uploaded by themselves, learned from in a second step, chats are JSON.
 
 1. Uploading and learning are as recorded of 1.0.0; chats and images are from source.
-2. A chat is answered in one piece, with the whole answer; with `"legacy": true` the session comes back at once and
-   its answer grows. No time goes by within a request here, so the one piece is there at once, too.
+2. A chat is answered in one piece, with the whole answer, at once: no time goes by within that request here. With
+   `"stream": true` it comes word by word, as server-sent events without a `[DONE]` at their end; with `"legacy": true`
+   the session comes back at once and its answer grows.
 3. A turn that does not name the tuned model (`lora_dir`) is answered by the plain one, in whatever session it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Final, TypeVar
 
+import anyio
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from finetuned.sandbox import deeds
 from finetuned.sandbox.door import NOT_FOUND, json_answer, store_of
@@ -21,8 +24,9 @@ from finetuned.sandbox.intake import RefusedError, received
 from finetuned.sandbox.life import look
 from finetuned.sandbox.records import USER_FOLDER, Entity, Session
 from finetuned.sandbox.store import Store
-from finetuned.sandbox.views import completion_json, entity_json, session_json
+from finetuned.sandbox.views import chunk_json, completion_json, entity_json, session_json
 
+EVENTS: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
 _ROLES: Final = ("user", "system", "assistant")
 
 
@@ -57,6 +61,7 @@ class Chat(msgspec.Struct, kw_only=True):
     lora_dir: str = ""
     system: str = ""
     legacy: bool = False
+    stream: bool = False
     messages: list[Said] = []
 
 
@@ -126,7 +131,27 @@ async def chat(request: Request) -> Response:
         session = deeds.ask_first(store, asked.type or "text", message, prompt=asked.system)
     if asked.legacy:
         return json_answer(session_json(store, session))
+    if asked.stream:
+        return StreamingResponse(_spoken(store, session, older=older), headers=EVENTS)
     return json_answer(completion_json(deeds.answer_now(store, session), store.now()))
+
+
+async def _spoken(store: Store, session: Session, *, older: bool) -> AsyncIterator[bytes]:
+    """An answer as events; the session has it whole before the last one."""
+    number = len(session.turns) - 1
+    words = session.turns[number].answer.split(" ")
+    yield _event(chunk_json(session, store.now(), {"role": "assistant", "content": ""} if older else None))
+    for place, word in enumerate(words):
+        await anyio.sleep(store.pace.reply / len(words))
+        yield _event(chunk_json(session, store.now(), {"content": f" {word}" if place else word}))
+    current = store.get(session.id)
+    if current is not None:
+        deeds.answer_now(store, current, number)
+    yield _event(chunk_json(session, store.now(), {"content": ""}, finish="stop"))
+
+
+def _event(said: object) -> bytes:
+    return b"data: " + msgspec.json.encode(said) + b"\n\n"
 
 
 def _message(said: Said, *, older: bool) -> str:

@@ -22,6 +22,7 @@ from finetuned.sandbox.store import Store
 CUT: Final = "sandbox.cut"
 END: Final = "sandbox.end"
 RETRY_AFTER: Final = "1"  # seconds
+PIECES: Final = 4  # of an answer that breaks off, until it does
 UNKNOWN_TEXT: Final = "simulated fault: the store behind this call gave no answer"
 _CALL: Final = re.compile(r"/api/v1/(?:sessions|data_entities|filestore)(?:/|$)")
 _MAKES: Final = re.compile(r"/api/v1/sessions(?:/learn|/chat)?$")
@@ -53,20 +54,9 @@ class Trouble:
             await instead(scope, receive, send)
             return
         makes = scope["method"] == "POST" and _MAKES.match(scope["path"]) is not None
-        slow = self.store.strikes(faults.SLOW)
-        lost = False
-
-        async def told(message: Message) -> None:
-            nonlocal lost
-            if message["type"] == "http.response.start":
-                lost = makes and _is_success(message) and self.store.strikes(faults.REPLY_LOST)
-                if slow:
-                    await anyio.sleep(self.store.pace.slow)
-            if not lost:
-                await send(message)
-
-        await self.app(scope, receive, told)
-        if lost:
+        answer = _Answer(self.store, send, makes=makes)
+        await self.app(scope, receive, answer.told)
+        if answer.lost:
             await _cut(scope, CUT)
 
     def _crashes(self, scope: Scope) -> bool:
@@ -87,9 +77,41 @@ class Trouble:
         return None
 
 
+class _Answer:
+    """Lets an answer through, as much of it as does not get lost."""
+
+    def __init__(self, store: Store, send: Send, *, makes: bool) -> None:
+        self.lost = False
+        self._store = store
+        self._send = send
+        self._makes = makes
+        self._slow = store.strikes(faults.SLOW)
+        self._left: int | None = None  # pieces, if it breaks off
+
+    async def told(self, message: Message) -> None:
+        """The next of the app's messages."""
+        if message["type"] == "http.response.start":
+            self.lost = self._makes and _is_success(message) and self._store.strikes(faults.REPLY_LOST)
+            if _is_spoken(message) and self._store.strikes(faults.BROKEN_OFF):
+                self._left = PIECES
+            if self._slow:
+                await anyio.sleep(self._store.pace.slow)
+        elif self._left is not None:
+            self._left -= 1
+            self.lost = self.lost or self._left < 0
+        if not self.lost:
+            await self._send(message)
+
+
 def _is_success(start: Message) -> bool:
     """Whether something was made: a refusal made nothing, nor did a page."""
-    return start["status"] == 200 and (b"content-type", b"application/json") in start["headers"]
+    plain = (b"content-type", b"application/json") in start["headers"]
+    return start["status"] == 200 and (plain or _is_spoken(start))
+
+
+def _is_spoken(start: Message) -> bool:
+    """Whether the answer comes word by word."""
+    return (b"content-type", b"text/event-stream") in start["headers"]
 
 
 async def _cut(scope: Scope, how: str) -> None:

@@ -162,6 +162,17 @@ def completion_json(session: Session, now: float) -> Json:
     }
 
 
+def chunk_json(session: Session, now: float, delta: Json | None, finish: str | None = None) -> Json:
+    """A piece of a chat's answer; the first of a plain model has no choices yet (from source)."""
+    return {
+        "id": session.id,
+        "object": "chat.completion.chunk",
+        "created": int(now) if delta is not None else 0,
+        "model": MODELS[session.type],
+        "choices": None if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}],
+    }
+
+
 def summary_json(store: Store, session: Session) -> Json:
     """A row of the list: its times are those of the last system interaction."""
     now, pace = store.now(), store.pace
