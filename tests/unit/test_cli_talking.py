@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from finetuned.cli import talking
+from finetuned.cli import drawing, talking
 from finetuned.cli.main import main
 from finetuned.errors import FinetunedError, ReplyLost, Unreachable
 from finetuned.helix.client import Key
@@ -198,12 +198,12 @@ class TestImage:
     def test_what_is_no_picture(self, name: str, picture: bytes, said: str) -> None:
         """Servers hand out web pages, too."""
         with pytest.raises(FinetunedError, match=said):
-            talking.check_picture(name, picture)
+            drawing.check_picture(name, picture)
 
     def test_what_may_be_one(self) -> None:
         """Kinds that are not known are believed."""
-        talking.check_picture("a.jpeg", b"\xff\xd8\xff\xe0")
-        talking.check_picture("a.tiff", b"II*\0")
+        drawing.check_picture("a.jpeg", b"\xff\xd8\xff\xe0")
+        drawing.check_picture("a.tiff", b"II*\0")
 
 
 def current_umask() -> int:
@@ -308,7 +308,7 @@ def _none(_: object) -> Any:
 
 def test_an_answer_that_is_written_anew(capsys: pytest.CaptureFixture[str]) -> None:
     """It begins on a line of its own."""
-    growing = talking._Growing()
+    growing = talking._Growing(lambda: None)
     for message in ("The", "The ot", "A fox", "A fox"):
         growing.told(interaction(message=message))
     growing.end()

@@ -156,7 +156,7 @@ async def test_a_chat_is_answered_in_its_session():
     assert view.id == "s-1"
     assert server.lines == ["POST /api/v1/sessions/chat", "GET /api/v1/sessions/s-1"]
     message = {"role": "user", "content": {"content_type": "text", "parts": ["yo"]}}
-    assert json.loads(server.bodies[0]) == {"type": "text", "messages": [message], "stream": False}
+    assert json.loads(server.bodies[0]) == {"type": "text", "messages": [message], "stream": True}
     assert [asked.extensions["timeout"]["read"] for asked in server.asked] == [600.0, 5.0]
 
 

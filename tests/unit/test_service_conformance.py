@@ -16,7 +16,7 @@ from finetuned.errors import Busy, Changed, KeyRefused, NotFound, NotHelix, Refu
 from finetuned.helix.auto import service_in
 from finetuned.helix.service import KnownRefusal, Order, Service
 from finetuned.model import Part, Quota, SessionView
-from finetuned.sandbox import Faults, create_app
+from finetuned.sandbox import Faults, Pace, create_app
 from finetuned.verdict import Standing, over_quota, standing
 from finetuned.wire import Refusal
 from unit.test_helix_kit import Bytes, part, service
@@ -54,6 +54,7 @@ class Bench:
             data=str(folder),
             dialect=server,
             faults=Faults.parse(faults),
+            pace=Pace(reply=0),  # the clock stands still, and nobody waits for words
         )
         self.line = Line(self.app)
         self.dialect = dialect
@@ -272,6 +273,15 @@ async def test_a_chat_and_a_further_turn(bench: Bench):
     assert more.id == chat.id
     assert "You said: and now?" in await answered(bench, more)
     assert len((await bench.helix.look(chat.id)).interactions) == 4
+
+
+async def test_a_talk_is_heard_or_seen_to_grow(bench: Bench):
+    """A server that tells its answer word by word is heard by the time the call is back; another one is looked at."""
+    heard: list[str] = []
+    chat = await bench.helix.chat("good day", session_id=None, told=heard.append)
+    answer = await answered(bench, chat)
+    assert "".join(heard) == (answer if bench.helix.dialect == "learn" else "")
+    assert (len(heard) > 3) == (bench.helix.dialect == "learn")
 
 
 async def test_a_tuned_model_knows_what_it_learned(bench: Bench):

@@ -106,7 +106,7 @@ def _show_the_way(home: str) -> None:
 
 async def _live(home: str, story: _Story) -> str:
     """Server, daemon and the story of what they do; then what the tuned model says."""
-    from finetuned.cli.talking import chat
+    from finetuned.cli.talking import Talk
 
     async with _sandbox(os.path.join(home, "sandbox")) as (port, key):
         settings = _furnish(home, port, key)
@@ -114,7 +114,7 @@ async def _live(home: str, story: _Story) -> str:
         async with _beside(story.follow()):
             await _run_daemon(home)
         story.tell()
-        _, answer = await chat(settings, samples.QUESTION, story.letters()["session_id"], lambda _: None)
+        answer = await Talk(settings, story.letters()["session_id"]).turn(samples.QUESTION, None)
     return answer.message
 
 

@@ -33,7 +33,7 @@ COMMANDS: Final = {
     "review": ("reviewing", "See, change and accept the pairs of a job that waits for a person."),
     "drop": ("dropping", "Put files into a folder, whole."),
     "chat": ("talking", "Talk to the server's model, or to a job's own."),
-    "image": ("talking", "Have an image made."),
+    "image": ("drawing", "Have an image made."),
     "sandbox": ("starting", "A stand-in server that speaks Helix; its training is simulated."),
     "demo": ("demo", "The whole way in under a minute, with a simulated server."),
 }
@@ -106,10 +106,12 @@ def explain(error: FinetunedError) -> None:
     if isinstance(error, ConfigurationError):
         for problem in error.problems:
             click.echo(f"  {shown(problem)}", err=True)
-    cause = error.__cause__
+    said, cause = str(error), error.__cause__
     while cause is not None:
-        words = cause.strerror if isinstance(cause, OSError) and cause.strerror else cause
-        click.echo(f"  because: {shown(str(words))}", err=True)
+        words = str(cause.strerror if isinstance(cause, OSError) and cause.strerror else cause)
+        if words not in said:  # a library's errors often repeat what those say that they were made of
+            click.echo(f"  because: {shown(words)}", err=True)
+        said += f"\n{words}"
         cause = cause.__cause__
     if error.remedy:
         click.echo(f"  to do: {shown(error.remedy)}", err=True)

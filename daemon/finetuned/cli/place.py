@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.errors import ConfigurationError, UsageError
+from finetuned.errors import ConfigurationError, ServerError, UsageError
 
 if TYPE_CHECKING:
     import httpx
@@ -124,11 +124,16 @@ def service_of(
 async def server(settings: Settings) -> AsyncIterator[tuple[Service, World]]:
     """The server, for a command that speaks to it itself."""
     from finetuned.helix.client import new_http
+    from finetuned.helix.outcome import by_hand
     from finetuned.world import RealWorld
 
     world = RealWorld()
     async with new_http(settings.helix) as http:
-        yield service_of(settings, http, world, {}), world
+        try:
+            yield service_of(settings, http, world, {}), world
+        except ServerError as error:
+            error.remedy = by_hand(error.remedy)
+            raise
 
 
 def absolute(path: str) -> str:

@@ -1,25 +1,29 @@
-"""`chat` and `image`: words to the server's model, or to a job's own; and a picture.
+"""`chat`: words to the server's model, or to a job's own.
 
-1. An answer is looked at until it is finished; on a terminal its words appear as they come.
-2. Only looks are tried again: what was said is said once.
-3. A picture is written whole or not at all, and over nothing, unless that is wished.
+1. On a terminal an answer's words appear as they come: heard from a server that tells them, else seen in the session,
+   which is looked at until the answer is finished.
+2. Only looks are tried again: what was said is said once. An answer that broke off is looked for in its session.
+3. A talk is a session; what is remembered of it is its id, by whoever talks.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
 from finetuned.cli import place
 from finetuned.cli.showing import harmless, print_line, say, show_one
-from finetuned.errors import FinetunedError, NotHelix, ReplyLost, Unreachable, UsageError
+from finetuned.errors import FinetunedError, ReplyLost, Unreachable, UsageError
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from finetuned.helix.service import Service
     from finetuned.model import Interaction, SessionView
     from finetuned.settings import Settings
@@ -31,30 +35,21 @@ FIRST_PAUSE: Final = 0.3
 LONGEST_PAUSE: Final = 2.0
 #: how many looks in a row may fail
 LOOKS: Final = 4
-_KINDS: Final = {
-    ".png": (b"\x89PNG\r\n\x1a\n",),
-    ".jpg": (b"\xff\xd8\xff",),
-    ".jpeg": (b"\xff\xd8\xff",),
-    ".gif": (b"GIF8",),
-    ".webp": (b"RIFF",),
-}
-
 Told = Callable[["Interaction"], None]
 
 
 @click.command("chat")
-@click.argument("text")
+@click.argument("text", required=False)
 @click.option("--job", metavar="ID", help="Ask this job's own tuned model.")
 @click.option("--session", "session_id", metavar="ID", help="Go on with a talk: the session it was in.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: session_id, answer.")
 @click.pass_context
-def chat_command(ctx: click.Context, text: str, job: str | None, session_id: str | None, as_json: bool) -> None:
+def chat_command(ctx: click.Context, text: str | None, job: str | None, session_id: str | None, as_json: bool) -> None:
     """Say TEXT to the server's model, or to the one that a job tuned; print the answer.
 
-    How to go on with the talk is said on standard error.
+    Without TEXT it is read from standard input; on a terminal that is a talk, line by line, until Ctrl-D. Ctrl-C ends
+    an answer. How to go on with a talk later is said on standard error.
     """
-    import anyio
-
     settings = place.load(ctx)
     if job is not None and session_id is not None:
         raise UsageError("--job and --session exclude each other", remedy="a job's model is talked to in one session")
@@ -62,51 +57,42 @@ def chat_command(ctx: click.Context, text: str, job: str | None, session_id: str
         session_id = _trained(ctx, settings, job)
     elif session_id is not None:
         _check_session(session_id)
-    growing = _Growing() if sys.stdout.isatty() and not as_json else None
-    view, answer = anyio.run(chat, settings, _sayable(text), session_id, growing.told if growing else _nobody)
-    if as_json:
-        show_one({"session_id": view.id, "answer": answer.message})
-    elif growing:
-        growing.end()
-    else:
-        print_line(_clean(answer.message))
-    if job is None and not as_json:
-        say(f"to go on: finetuned chat --session {view.id} ...")
+    talk = Talk(settings, session_id)
+    if isinstance(sys.stdin, io.TextIOWrapper):  # what is no UTF-8 is refused in words of ours
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    try:
+        if text is None and _is_terminal(sys.stdin):
+            if as_json:
+                raise UsageError("--json wants a TEXT", remedy="name it, or send it in by a pipe")
+            _converse(talk)
+        else:
+            _say_once(talk, _read() if text in {None, "-"} else str(text), as_json=as_json)
+    finally:
+        if talk.has_begun and job is None and not as_json:
+            say(f"to go on: finetuned chat --session {talk.session_id} ...")
 
 
-@click.command("image")
-@click.argument("prompt")
-@click.option("-o", "--output", "target", metavar="FILE", required=True, help="Where the picture goes.")
-@click.option("--force", is_flag=True, help="Write over FILE if it is there.")
-@click.pass_context
-def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> None:
-    """Have a picture made of PROMPT; print where it was written."""
-    import anyio
+class Talk:
+    """One talk: each turn goes on in the session of the one before."""
 
-    path = place.absolute(target)
-    _check_target(path, force=force)
-    settings = place.load(ctx)
-    with _drawing() as told:
-        picture = anyio.run(draw, settings, _sayable(prompt), told)
-    _write(path, picture, force=force)
-    print_line(harmless(path))
+    def __init__(self, settings: Settings, session_id: str | None) -> None:
+        self.session_id = session_id
+        self.has_begun = False
+        self._settings = settings
 
+    async def turn(self, text: str, growing: _Growing | None) -> Interaction:
+        """Say something; the finished answer, which `growing` sees grow. Raises ServerError, FinetunedError."""
+        heard = growing.heard if growing else _nobody
+        async with place.server(self._settings) as (service, world):
 
-async def chat(settings: Settings, text: str, session_id: str | None, told: Told) -> tuple[SessionView, Interaction]:
-    """The session and the finished answer; `told` sees it grow. Raises ServerError, FinetunedError."""
-    async with place.server(settings) as (service, world):
-        return await finished(service, world, lambda: service.chat(text, session_id=session_id), told)
+            async def ask() -> SessionView:
+                view = await service.chat(text, session_id=self.session_id, told=heard)
+                self.session_id, self.has_begun = view.id, True
+                return view
 
-
-async def draw(settings: Settings, prompt: str, told: Told) -> bytes:
-    """A picture, as the server keeps it. Raises ServerError, FinetunedError."""
-    async with place.server(settings) as (service, world):
-        _, answer = await finished(service, world, lambda: service.image(prompt), told)
-        if not answer.files:
-            raise FinetunedError("the server says that it is finished, but names no picture")
-        picture = await service.fetch(answer.files[0])
-    check_picture(answer.files[0], picture)
-    return picture
+            view, answer = await finished(service, world, ask, growing.told if growing else _nobody)
+        self.session_id, self.has_begun = view.id, True
+        return answer
 
 
 async def finished(
@@ -115,7 +101,7 @@ async def finished(
     """Ask, then look until the answer is finished. Raises what `ask` raises, and FinetunedError of the answer."""
     from finetuned.world import Bell
 
-    view = await ask()
+    view = await _asked(service, world, ask)
     answer = view.answer
     turn = answer.id if answer else ""
     seen, since, pause, bell = answer, world.steady(), FIRST_PAUSE, Bell()
@@ -139,6 +125,19 @@ async def finished(
     return view, answer
 
 
+async def _asked(service: Service, world: World, ask: Callable[[], Awaitable[SessionView]]) -> SessionView:
+    """What comes of it; if the answer was lost on its way, it may be in the session. Raises ServerError."""
+    from finetuned.helix.service import CutShort
+
+    try:
+        return await ask()
+    except CutShort as cut:
+        view = await _look(service, world, cut.session_id)
+        if view.answer is None or view.answer.id == cut.before:
+            raise ReplyLost(str(cut), remedy=cut.remedy) from cut.__cause__
+        return view
+
+
 async def _look(service: Service, world: World, session_id: str) -> SessionView:
     """A look, tried again if it failed for a passing reason: it changes nothing."""
     from finetuned.world import Bell
@@ -148,16 +147,6 @@ async def _look(service: Service, world: World, session_id: str) -> SessionView:
             return await service.look(session_id)
         await world.wait(Bell(), LONGEST_PAUSE)
     return await service.look(session_id)
-
-
-def check_picture(name: str, picture: bytes) -> None:
-    """Raise FinetunedError if this is not what its name says; servers hand out web pages, too."""
-    if not picture:
-        raise FinetunedError("the server's picture is empty")
-    kind = os.path.splitext(name)[1].lower()
-    known = _KINDS.get(kind)
-    if (known and not picture.startswith(known)) or picture[:256].lstrip().lower().startswith((b"<!doctype", b"<html")):
-        raise NotHelix(f"what the server sent for {harmless(os.path.basename(name))} is no picture")
 
 
 def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
@@ -190,19 +179,87 @@ def _check_session(session_id: str) -> None:
         raise UsageError(f"{harmless(session_id)!r} is no session's id", remedy="`finetuned chat` says it at its end")
 
 
-def _sayable(text: str) -> str:
+def sayable(text: str) -> str:
     """What can be sent: text, and some. Raises UsageError."""
     if not text.strip():
         raise UsageError("there is nothing to say", remedy="give some words")
     try:
         text.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError("these words are not UTF-8") from error
+    except UnicodeEncodeError:
+        raise UsageError("these words are not UTF-8") from None
     return text
 
 
-def _nobody(_: Interaction) -> None:
+def _nobody(_: object) -> None:
     """Who only wants the end of an answer."""
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _read() -> str:
+    """What standard input says."""
+    return "" if sys.stdin is None else sys.stdin.read().rstrip("\r\n")
+
+
+def _say_once(talk: Talk, text: str, *, as_json: bool) -> None:
+    """One turn, and its answer as data."""
+    import anyio
+
+    text = sayable(text)
+    if _is_terminal(sys.stdout) and not as_json:
+        _answered(talk, text)
+        return
+    with waiting("thinking"):
+        answer = anyio.run(talk.turn, text, None)
+    if as_json:
+        show_one({"session_id": talk.session_id, "answer": answer.message})
+    else:
+        print_line(_clean(answer.message))
+
+
+def _converse(talk: Talk) -> None:
+    """Turn after turn, until the lines end; an answer that is broken off ends nothing but itself."""
+    say("Ctrl-D ends the talk, Ctrl-C an answer")
+    for line in _typed():
+        if not _is_terminal(sys.stdout):
+            _say_once(talk, line, as_json=False)
+            continue
+        try:
+            _answered(talk, sayable(line))
+        except KeyboardInterrupt:
+            say("(the rest of this answer is not waited for)")
+
+
+def _answered(talk: Talk, text: str) -> None:
+    """One turn on a terminal, where the answer's words appear as they come."""
+    import anyio
+
+    with waiting("thinking") as status:
+        growing = _Growing(status.stop if status else lambda: None)
+        try:
+            anyio.run(talk.turn, text, growing)
+        finally:
+            growing.end()
+
+
+def _typed() -> Iterator[str]:
+    """The lines that a person types, with what editing and history the machine offers; empty ones are no lines."""
+    with suppress(ImportError):
+        import readline  # noqa: F401 - `input` uses it once it is there
+    while True:
+        if not _is_terminal(sys.stdout):
+            click.echo("> ", nl=False, err=True)
+        try:
+            line = input("> " if _is_terminal(sys.stdout) else "")
+        except (EOFError, KeyboardInterrupt) as end:
+            say("")
+            if isinstance(end, EOFError):
+                return
+            raise
+        if line.strip():
+            yield line
 
 
 def _clean(text: str) -> str:
@@ -213,63 +270,47 @@ def _clean(text: str) -> str:
 class _Growing:
     """Prints an answer as it grows; one that is written anew begins on a line of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self._begin = begin
         self._printed = ""
 
+    def heard(self, words: str) -> None:
+        """Print the next words."""
+        self._print(_clean(words))
+
     def told(self, answer: Interaction) -> None:
-        """Print what is new."""
+        """Print what is new in the answer as it is seen; what was heard may be ahead of it."""
         text = _clean(answer.message)
+        if self._printed.strip().startswith(text.strip()):
+            return
         if not text.startswith(self._printed):
-            sys.stdout.write("\n")
+            self._print("\n")
             self._printed = ""
-        sys.stdout.write(text[len(self._printed) :])
-        sys.stdout.flush()
-        self._printed = text
+        self._print(text[len(self._printed) :])
 
     def end(self) -> None:
-        """The answer is whole."""
-        sys.stdout.write("\n")
+        """The answer is whole, or nothing more of it is waited for."""
+        self._begin()
+        if self._printed:
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+
+    def _print(self, text: str) -> None:
+        self._begin()
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        self._printed += text
 
 
 @contextmanager
-def _drawing() -> Iterator[Told]:
-    """On a terminal, how far the picture is."""
-    if not sys.stderr.isatty():
-        yield _nobody
+def waiting(words: str) -> Iterator[Status | None]:
+    """On a terminal, that something is waited for."""
+    if not _is_terminal(sys.stderr):
+        yield None
         return
     from rich.console import Console
     from rich.text import Text
 
     console = Console(stderr=True, no_color="NO_COLOR" in os.environ, highlight=False)
-    with console.status(Text("drawing")) as status:
-        yield lambda answer: status.update(Text(f"drawing {answer.progress} %"))
-
-
-def _check_target(path: str, *, force: bool) -> None:
-    """Before anything is asked of the server. Raises FinetunedError."""
-    if os.path.isdir(path):
-        raise FinetunedError(f"{harmless(path)} is a folder", remedy="name a file in it")
-    if not os.path.isdir(os.path.dirname(path)):
-        raise FinetunedError(f"there is no folder {harmless(os.path.dirname(path))}", remedy="make it first")
-    if os.path.lexists(path) and not force:
-        raise FinetunedError(f"{harmless(path)} is there already", remedy="name another, or write over it: --force")
-
-
-def _write(path: str, picture: bytes, *, force: bool) -> None:
-    """The picture in its place, whole. Raises FinetunedError."""
-    folder, name = os.path.split(path)
-    try:
-        temporary = os.path.join(folder, f".picture-{os.urandom(4).hex()}.part")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(picture)
-                file.flush()
-                os.fsync(fd)
-            _check_target(path, force=force)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise FinetunedError(f"{harmless(name)} cannot be written to {harmless(folder)}: {error.strerror}") from None
+    with console.status(Text(words)) as status:
+        yield status

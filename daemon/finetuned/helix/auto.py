@@ -23,6 +23,7 @@ from finetuned.helix.form import FORM, FormService
 from finetuned.helix.learn import LEARN, LearnService
 from finetuned.helix.service import Order, Service
 from finetuned.helix.sessions import Sessions
+from finetuned.helix.speech import unspoken
 from finetuned.model import SessionView
 
 T = TypeVar("T")
@@ -85,10 +86,10 @@ class AutoService(Sessions):
         speaker = self._form if order.entity_id is None else self._learn
         return await self._heeded(speaker.submit(order, told=told))
 
-    async def chat(self, text: str, *, session_id: str | None) -> SessionView:
+    async def chat(self, text: str, *, session_id: str | None, told: Callable[[str], None] = unspoken) -> SessionView:
         """Say something to the model."""
         await self._know()
-        return await self._heeded(self._spoken_to.chat(text, session_id=session_id))
+        return await self._heeded(self._spoken_to.chat(text, session_id=session_id, told=told))
 
     async def image(self, prompt: str) -> SessionView:
         """Ask for a picture."""

@@ -23,10 +23,13 @@ from finetuned.errors import KeyRefused, Refused
 from finetuned.helix import outcome
 from finetuned.helix.body import Body, Offload
 from finetuned.helix.outcome import CHECK_KEY, Answer
+from finetuned.helix.speech import Speech
 from finetuned.model import shown
 from finetuned.settings import HelixSettings
 
 T = TypeVar("T")
+#: hears the pieces of an answer as they come
+Heard = Callable[[bytes], None]
 CONNECTIONS: Final = 8  # a request costs three times as much with 32 of them
 #: shorter than what servers grant (uvicorn: 5 s), so that we never write into a connection they just closed
 IDLE_SECONDS: Final = 2.0
@@ -131,6 +134,16 @@ class Wire:
         except wire.NotThat as error:
             raise outcome.odd(answer, str(error), optional=optional, harmless=harmless) from error
 
+    async def hear(self, path: str, speech: Speech, *, body: Callable[[], Body], patience: float) -> None:
+        """Post, and hear the answer out as it comes."""
+        answer = await self.ask("POST", path, body=body, patience=patience, heard=speech.heard)
+        try:
+            speech.end(answer.body)
+        except wire.NotThat as error:
+            raise outcome.odd(answer, str(error), optional=False) from error
+        if speech.complaint:
+            raise outcome.complained(answer, speech.complaint, self._key.current())
+
     async def ask(
         self,
         method: str,
@@ -140,10 +153,11 @@ class Wire:
         optional: bool = False,
         harmless: bool = False,
         patience: float | None = None,
+        heard: Heard | None = None,
     ) -> Answer:
-        """An answer of the 200s; everything else is raised."""
+        """An answer of the 200s, whose pieces are `heard` as they come; everything else is raised."""
         key = await self._offload(self._key.current)
-        once = partial(self._once, method, path, body, harmless=harmless, patience=patience)
+        once = partial(self._once, method, path, body, harmless=harmless, patience=patience, heard=heard)
         answer = await once(key)
         if answer.status == 401:
             fresh = await self._offload(self._key.read)
@@ -163,6 +177,7 @@ class Wire:
         *,
         harmless: bool,
         patience: float | None,
+        heard: Heard | None,
     ) -> Answer:
         body = make() if make else Body("", ())
         url = f"{self._base}{path}"
@@ -171,18 +186,18 @@ class Wire:
             if body.whole:
                 _limit(scope)
             try:
-                return await self._exchange(self._request(method, url, body, key, patience), body)
+                return await self._exchange(self._request(method, url, body, key, patience), body, heard)
             except _BROKEN as error:
                 raise outcome.broken(method, url, error, whole=body.whole, harmless=harmless) from error
             finally:
                 await body.aclose()
         raise outcome.broken(method, url, None, whole=body.whole, harmless=harmless)
 
-    async def _exchange(self, request: httpx.Request, body: Body) -> Answer:
+    async def _exchange(self, request: httpx.Request, body: Body, heard: Heard | None) -> Answer:
         response = await self._http.send(request, stream=True)
         try:
             most = wire.MAX_ANSWER_BYTES if response.is_success else ERROR_BYTES
-            read, complete = await _read(response, most)
+            read, complete = await _read(response, most, heard if response.is_success else None)
         finally:
             await response.aclose()
         if response.is_success and not complete:
@@ -219,13 +234,15 @@ def _limit(patience: anyio.CancelScope) -> None:
     patience.deadline = anyio.current_time() + ANSWER_WITHIN_SECONDS
 
 
-async def _read(response: httpx.Response, most: int) -> tuple[bytes, bool]:
+async def _read(response: httpx.Response, most: int, heard: Heard | None) -> tuple[bytes, bool]:
     """Up to `most` bytes of the answer, and whether that is all of it."""
     pieces = bytearray()
     try:
         async for piece in response.aiter_bytes():
             if len(pieces) <= most:
                 pieces += piece
+                if heard is not None:
+                    heard(piece)
                 if len(pieces) > most:
                     # closed, it fails at its next read, which ends the library's generators one within the other;
                     # trio complains about generators that are just left

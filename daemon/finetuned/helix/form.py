@@ -16,6 +16,7 @@ from finetuned.helix.body import form_body
 from finetuned.helix.client import segment
 from finetuned.helix.service import Order
 from finetuned.helix.sessions import Sessions
+from finetuned.helix.speech import unspoken
 from finetuned.model import SessionView
 
 FORM: Final = "form"
@@ -42,7 +43,13 @@ class FormService(Sessions):
         body = self._upload(fields, order, told)
         return await self._wire.read("POST", "/sessions", wire.session, body=body)
 
-    async def chat(self, text: str, *, session_id: str | None) -> SessionView:
+    async def chat(
+        self,
+        text: str,
+        *,
+        session_id: str | None,
+        told: Callable[[str], None] = unspoken,  # noqa: ARG002 - the session is what grows here
+    ) -> SessionView:
         """Say something to the model: a new session, or a further turn of one."""
         if session_id is None:
             return await self._infer(text, "text")

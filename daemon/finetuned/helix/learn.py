@@ -5,26 +5,32 @@
    server's is not taken so lightly (`ReplyLost`): the same files might bring it about for ever, and somebody counts.
 2. The learn call is what starts the fine-tune, and is no different from the form's: its answer may be lost. There is
    no place for a marker in it; it stands in front of each upload's name, and those come back in the session.
-3. A talk is answered at its end, as a completion whose id is the session's; until then the server may be silent for
-   minutes. A job's own model answers only if the request names its `lora_dir` (from the server's public source).
+3. A talk is answered word by word (`speech`); before the first word the server may be silent for minutes. What breaks
+   off is looked for in the session and never said again. A job's own model answers only if the request names its
+   `lora_dir` (from the server's public source).
+4. A picture is answered at its end, as a completion whose id is the session's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
 from finetuned import wire
-from finetuned.helix.body import json_body
+from finetuned.errors import ReplyLost, Unreachable
+from finetuned.helix.body import Body, json_body
 from finetuned.helix.client import ANSWER_WITHIN_SECONDS
-from finetuned.helix.service import NoReviews, Order
+from finetuned.helix.service import CutShort, NoReviews, Order
 from finetuned.helix.sessions import Sessions
+from finetuned.helix.speech import Speech, unspoken
 from finetuned.model import SessionView
 
 LEARN: Final = "learn"
+_CHAT: Final = "/sessions/chat"
+_PATIENCE: Final = ANSWER_WITHIN_SECONDS
 
 
 class LearnService(Sessions):
@@ -51,21 +57,38 @@ class LearnService(Sessions):
         wish = {"type": "text", "data_entity_id": order.entity_id, "rag_enabled": False, "text_finetune_enabled": True}
         return await self._wire.read("POST", "/sessions/learn", wire.session, body=partial(json_body, wish))
 
-    async def chat(self, text: str, *, session_id: str | None) -> SessionView:
+    async def chat(self, text: str, *, session_id: str | None, told: Callable[[str], None] = unspoken) -> SessionView:
         """Say something to the model, in a new session or a further turn of one; back once it is answered."""
-        if session_id is None:
-            return await self._talk(text, type="text")
-        view = await self.look(session_id)
-        return await self._talk(text, type="text", session_id=session_id, lora_dir=view.lora_dir)
+        words, before = {"type": "text"}, ""
+        if session_id is not None:
+            view = await self.look(session_id)
+            words |= {"session_id": session_id, "lora_dir": view.lora_dir}
+            before = view.answer.id if view.answer else ""
+        speech = Speech(told)
+        try:
+            await self._wire.hear(_CHAT, speech, body=_message(text, stream=True, **words), patience=_PATIENCE)
+        except ReplyLost as lost:
+            spoken_in = speech.session_id or session_id
+            if lost.answered or spoken_in is None:
+                raise
+            raise CutShort(lost, session_id=spoken_in, before=before) from lost
+        return await self._answered(speech.session_id, before)
 
     async def image(self, prompt: str) -> SessionView:
         """Ask for a picture; back once it is drawn, with its path among the answer's files."""
-        return await self._talk(prompt, type="image")
+        body = _message(prompt, stream=False, type="image")
+        drawn_in = await self._wire.read("POST", _CHAT, wire.spoken_in, body=body, patience=_PATIENCE)
+        return await self._answered(drawn_in)
 
-    async def _talk(self, text: str, **words: str) -> SessionView:
-        message = {"role": "user", "content": {"content_type": "text", "parts": [text]}}
-        body: dict[str, Any] = {**words, "messages": [message], "stream": False}
-        spoken_in = await self._wire.read(
-            "POST", "/sessions/chat", wire.spoken_in, body=partial(json_body, body), patience=ANSWER_WITHIN_SECONDS
-        )
-        return await self.look(spoken_in)
+    async def _answered(self, session_id: str, before: str = "") -> SessionView:
+        """The session that was spoken in; whoever cannot see it now may look again."""
+        try:
+            return await self.look(session_id)
+        except Unreachable as error:
+            raise CutShort(error, session_id=session_id, before=before) from error
+
+
+def _message(text: str, *, stream: bool, **words: str) -> Callable[[], Body]:
+    """Makes the body of a turn."""
+    message = {"role": "user", "content": {"content_type": "text", "parts": [text]}}
+    return partial(json_body, {**words, "messages": [message], "stream": stream})

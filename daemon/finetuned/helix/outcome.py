@@ -47,7 +47,15 @@ _CHECK_URL: Final = "check helix.url and helix.dialect; `finetuned doctor` tells
 _CHECK_SERVER: Final = "check that the server runs and that helix.url is right; it is tried again by itself"
 _CHECK_TLS: Final = "check the server's certificate, and whether helix.url begins with http:// or https://"
 _LOOK_FIRST: Final = "nothing to do: the server is asked what became of it before anything is sent again"
+_LATER: Final = "nothing to do: it is asked again later"
 _NO_SUCH_CALL: Final = "this server has no such call"
+#: the same for who is no daemon, and does nothing by itself later
+_BY_HAND: Final[Mapping[str, str]] = {
+    CHECK_KEY: "put a valid key into helix.api_key_file or FINETUNED_API_KEY",
+    _CHECK_SERVER: "check that the server runs and that helix.url is right; `finetuned doctor` tells more",
+    _LOOK_FIRST: "the server may have got it, and nothing is sent twice by itself: try again if you want",
+    _LATER: "the server is busy: try again later",
+}
 #: the library's errors that mean: not a byte of the request left us
 _NOT_SENT: Final = (
     httpx.ConnectError,
@@ -76,6 +84,11 @@ class Answer(Value, frozen=True):
         return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
 
 
+def by_hand(remedy: str) -> str:
+    """What a person does who asked for it now, where the daemon would do something later."""
+    return _BY_HAND.get(remedy, remedy)
+
+
 def broken(method: str, url: str, error: Exception | None, *, whole: bool, harmless: bool = False) -> ServerError:
     """The outcome of a request whose answer did not come; no error means that we lost patience."""
     what = f"{method} {url}: {_words(error) if error else 'no complete answer for minutes'}"
@@ -95,7 +108,7 @@ def refused(answer: Answer, key: str, *, optional: bool) -> ServerError:
     if answer.status == 401:
         return KeyRefused(what, remedy=CHECK_KEY)
     if answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
-        return Busy(what, after=_seconds(answer.headers), remedy="nothing to do: it is asked again later")
+        return Busy(what, after=_seconds(answer.headers), remedy=_LATER)
     if answer.status < 500:
         return _below_500(answer, what, optional=optional)
     if answer.method == "GET" or not answer.whole:
@@ -113,6 +126,12 @@ def odd(answer: Answer, why: str, *, optional: bool, harmless: bool = False) -> 
     if harmless or answer.method == "GET":
         return NotHelix(what, remedy=_CHECK_URL)
     return ReplyLost(what, answered=True, remedy=_CHECK_URL)
+
+
+def complained(answer: Answer, words: str, key: str) -> ServerError:
+    """The outcome of an answer that the server broke off in the middle, in its own words."""
+    what = f"{answer.method} {answer.url}: the answer broke off: {_said(words.encode(), key)}"
+    return ReplyLost(what, answered=True, remedy="the server's words say why")
 
 
 def too_long(method: str, url: str) -> ServerError:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from typing import Protocol
 
-from finetuned.errors import Refused
+from finetuned.errors import Refused, ReplyLost, ServerError
+from finetuned.helix.speech import unspoken
 from finetuned.model import Pair, Part, Quota, SessionView, Summary, Value
 from finetuned.wire import Refusal
 
@@ -45,6 +46,15 @@ class NoSuchCall(Refused):
 
 class NoReviews(Refused):
     """The pairs were to wait for a person, and this dialect would train without one: nothing was sent."""
+
+
+class CutShort(ReplyLost):
+    """The answer to a talk did not come, or not to its end: the turn after `before` of `session_id` may hold it."""
+
+    def __init__(self, lost: ServerError, *, session_id: str, before: str) -> None:
+        super().__init__(str(lost), remedy=lost.remedy)
+        self.session_id = session_id
+        self.before = before
 
 
 class Service(Protocol):
@@ -120,8 +130,12 @@ class Service(Protocol):
         """Give a session a name that people can read."""
         ...
 
-    async def chat(self, text: str, *, session_id: str | None) -> SessionView:
-        """Say something to the model, in a new session or a further turn of `session_id`."""
+    async def chat(self, text: str, *, session_id: str | None, told: Callable[[str], None] = unspoken) -> SessionView:
+        """Say something to the model, in a new session or a further turn of `session_id`.
+
+        A server that tells its answer word by word is back once it is said, and `told` has heard the words by then;
+        of another the answer is to be looked at until it is finished. Raises CutShort.
+        """
         ...
 
     async def image(self, prompt: str) -> SessionView:

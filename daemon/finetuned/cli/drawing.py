@@ -1,0 +1,108 @@
+"""`image`: a picture of some words.
+
+1. A picture is written whole or not at all, and over nothing, unless that is wished.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from finetuned.cli import place
+from finetuned.cli.showing import harmless, print_line
+from finetuned.cli.talking import Told, finished, sayable, waiting
+from finetuned.errors import FinetunedError, NotHelix
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from finetuned.model import Interaction
+    from finetuned.settings import Settings
+
+_KINDS: Final = {
+    ".png": (b"\x89PNG\r\n\x1a\n",),
+    ".jpg": (b"\xff\xd8\xff",),
+    ".jpeg": (b"\xff\xd8\xff",),
+    ".gif": (b"GIF8",),
+    ".webp": (b"RIFF",),
+}
+
+
+@click.command("image")
+@click.argument("prompt")
+@click.option("-o", "--output", "target", metavar="FILE", required=True, help="Where the picture goes.")
+@click.option("--force", is_flag=True, help="Write over FILE if it is there.")
+@click.pass_context
+def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> None:
+    """Have a picture made of PROMPT; print where it was written."""
+    import anyio
+
+    path = place.absolute(target)
+    _check_target(path, force=force)
+    settings = place.load(ctx)
+    with waiting("drawing") as status:
+        picture = anyio.run(draw, settings, sayable(prompt), partial(_drawn, status))
+    _write(path, picture, force=force)
+    print_line(harmless(path))
+
+
+async def draw(settings: Settings, prompt: str, told: Told) -> bytes:
+    """A picture, as the server keeps it. Raises ServerError, FinetunedError."""
+    async with place.server(settings) as (service, world):
+        _, answer = await finished(service, world, lambda: service.image(prompt), told)
+        if not answer.files:
+            raise FinetunedError("the server says that it is finished, but names no picture")
+        picture = await service.fetch(answer.files[0])
+    check_picture(answer.files[0], picture)
+    return picture
+
+
+def check_picture(name: str, picture: bytes) -> None:
+    """Raise FinetunedError if this is not what its name says; servers hand out web pages, too."""
+    if not picture:
+        raise FinetunedError("the server's picture is empty")
+    kind = os.path.splitext(name)[1].lower()
+    known = _KINDS.get(kind)
+    if (known and not picture.startswith(known)) or picture[:256].lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise NotHelix(f"what the server sent for {harmless(os.path.basename(name))} is no picture")
+
+
+def _drawn(status: Status | None, answer: Interaction) -> None:
+    """Show how far a picture is."""
+    from rich.text import Text
+
+    if status is not None and answer.progress:
+        status.update(Text(f"drawing {answer.progress} %"))
+
+
+def _check_target(path: str, *, force: bool) -> None:
+    """Before anything is asked of the server. Raises FinetunedError."""
+    if os.path.isdir(path):
+        raise FinetunedError(f"{harmless(path)} is a folder", remedy="name a file in it")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise FinetunedError(f"there is no folder {harmless(os.path.dirname(path))}", remedy="make it first")
+    if os.path.lexists(path) and not force:
+        raise FinetunedError(f"{harmless(path)} is there already", remedy="name another, or write over it: --force")
+
+
+def _write(path: str, picture: bytes, *, force: bool) -> None:
+    """The picture in its place, whole. Raises FinetunedError."""
+    folder, name = os.path.split(path)
+    try:
+        temporary = os.path.join(folder, f".picture-{os.urandom(4).hex()}.part")
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(picture)
+                file.flush()
+                os.fsync(fd)
+            _check_target(path, force=force)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise FinetunedError(f"{harmless(name)} cannot be written to {harmless(folder)}: {error.strerror}") from None
