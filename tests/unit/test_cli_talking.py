@@ -21,7 +21,8 @@ from finetuned.cli.main import main
 from finetuned.errors import FinetunedError, ReplyLost, Unreachable
 from finetuned.helix.client import Key
 from finetuned.helix.form import FormService
-from finetuned.model import Interaction
+from finetuned.helix.service import CutShort
+from finetuned.model import Interaction, SessionView
 from finetuned.sandbox import DEFAULT_KEY
 from support.cli import Answer, Terminal, call, in_virtual_time
 from support.process import Home, Sandbox
@@ -234,8 +235,11 @@ def reply(*turns: dict[str, Any]) -> httpx.Response:
 class TestFinished:
     """The answer is looked at until it is finished."""
 
-    def talk(self, *replies: httpx.Response | Exception) -> tuple[str, list[str], float]:
-        """Chat with a server that gives these replies, the last one for ever: the answer, its growth, seconds."""
+    def talk(self, *replies: httpx.Response | Exception, lost: CutShort | None = None) -> tuple[str, list[str], float]:
+        """Chat with a server that gives these replies, the last one for ever: the answer, its growth, seconds.
+
+        `lost` is what becomes of the chat itself; only looks are answered then.
+        """
         left = list(replies)
         grew: list[str] = []
 
@@ -252,9 +256,13 @@ class TestFinished:
                     http, url="http://helix.test", key=Key("", lambda: "k"), open_part=_none, offload=world.offload
                 )
                 begin = world.steady()
-                _, said = await talking.finished(
-                    service, world, lambda: service.chat("hi", session_id=None), lambda a: grew.append(a.message)
-                )
+
+                async def ask() -> SessionView:
+                    if lost is not None:
+                        raise lost
+                    return await service.chat("hi", session_id=None)
+
+                _, said = await talking.finished(service, world, ask, lambda a: grew.append(a.message))
                 return said.message, grew, world.steady() - begin
 
         result: tuple[str, list[str], float] = in_virtual_time(work)
@@ -278,6 +286,17 @@ class TestFinished:
         """A server may show the answer's turn only at a later look."""
         said, _, _ = self.talk(reply(), reply(), reply(turn(message="late", finished=True)))
         assert said == "late"
+
+    def test_an_answer_that_broke_off_is_looked_for(self) -> None:
+        """In a turn that was not there before; a look may fail; if there is none, nothing more is known."""
+        lost = CutShort(ReplyLost("cut"), session_id="s1", before="a1")
+        old, new = turn(message="old", finished=True), turn(id="a2", message="new")
+        both = reply(old, new | {"finished": True})
+        said, _, _ = self.talk(httpx.ConnectError("no"), reply(old, new), both, lost=lost)
+        assert said == "new"
+        for nothing in (reply(old), reply()):
+            with pytest.raises(ReplyLost, match="cut"):
+                self.talk(nothing, lost=lost)
 
     @pytest.mark.parametrize("bad", [{"error": "no GPU", "finished": True}, {"state": "error", "status": "no GPU"}])
     def test_an_error_of_the_server(self, bad: dict[str, Any]) -> None:
@@ -306,6 +325,18 @@ def _none(_: object) -> Any:
     raise AssertionError("a chat sends no file")
 
 
+def test_what_was_heard_may_be_ahead_of_what_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    """The session shows an answer later, without the space at its ends; it is not printed again."""
+    growing = talking._Growing(lambda: None)
+    for words in (" The", " otter"):
+        growing.heard(words)
+    for message in ("", "The", "The otter"):
+        growing.told(interaction(message=message))
+    growing.told(interaction(message=" The otter swims"))
+    growing.end()
+    assert capsys.readouterr().out == " The otter swims\n"
+
+
 def test_an_answer_that_is_written_anew(capsys: pytest.CaptureFixture[str]) -> None:
     """It begins on a line of its own."""
     growing = talking._Growing(lambda: None)
@@ -323,16 +354,22 @@ def interaction(**fields: Any) -> Interaction:
 
 
 @contextmanager
-def always(body: bytes) -> Iterator[str]:
-    """A server that gives one answer to everything; its address."""
+def always(body: bytes, *, file: tuple[int, bytes] = (200, b"")) -> Iterator[str]:
+    """A server that gives one answer to everything, and this status and content for its files; its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
+            self.answer(200, body)
+
+        def do_GET(self) -> None:
+            self.answer(*file if "/filestore/" in self.path else (200, body))
+
+        def answer(self, status: int, content: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
             """Quiet."""
@@ -355,3 +392,41 @@ def test_a_picture_without_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         answer = call("--config", str(home.config), "image", "x", "-o", str(tmp_path / "o.png"))
     assert (answer.code, "names no picture" in answer.err) == (1, True)
     assert not (tmp_path / "o.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "code", "said"),
+    [
+        (200, b"<!doctype html><title>Helix</title>", 69, "no picture"),
+        (200, b"", 1, "picture is empty"),
+        (403, b"Access denied\n", 1, "403 Access denied"),
+        (404, b"404 page not found\n", 1, "404 page not found"),
+        (500, b"not found\n", 1, "500 not found"),
+    ],
+)
+def test_a_picture_that_cannot_be_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int, content: bytes, code: int, said: str
+) -> None:
+    """A page in its place, a key that may not see it, nothing there: it is told, and nothing is written."""
+    monkeypatch.setenv("FINETUNED_API_KEY", "k")
+    drawn = {"id": "s1", "interactions": [turn(finished=True, files=["dev/a.png"])]}
+    with always(json.dumps(drawn).encode(), file=(status, content)) as url:
+        home = Home(tmp_path / "home", url)
+        answer = call("--config", str(home.config), "image", "x", "-o", str(tmp_path / "o.png"))
+    assert (answer.code, said in answer.err) == (code, True)
+    assert os.listdir(tmp_path) == ["home"]
+
+
+@pytest.mark.parametrize("command", [("chat", "hi"), ("image", "hi", "-o", "o.png")])
+def test_what_is_told_to_do_is_done_by_hand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """A command tries nothing again by itself, and says a cause once."""
+    monkeypatch.setenv("FINETUNED_API_KEY", "k")
+    monkeypatch.chdir(tmp_path)
+    answer = call("--config", str(Home(tmp_path, "http://127.0.0.1:9").config), *command)
+    assert (answer.code, "by itself" in answer.err) == (69, False)
+    assert answer.err.count("All connection attempts failed") == 1
+    monkeypatch.delenv("FINETUNED_API_KEY")
+    answer = call("--config", str(tmp_path / "finetuned.toml"), *command)
+    assert (answer.code, "by itself" in answer.err) == (77, False)

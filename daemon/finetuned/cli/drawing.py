@@ -54,7 +54,10 @@ async def draw(settings: Settings, prompt: str, told: Told) -> bytes:
     async with place.server(settings) as (service, world):
         _, answer = await finished(service, world, lambda: service.image(prompt), told)
         if not answer.files:
-            raise FinetunedError("the server says that it is finished, but names no picture")
+            raise FinetunedError(
+                "the server says that it is finished, but names no picture",
+                remedy="it seems to have no model that draws; `finetuned chat` still talks to it",
+            )
         picture = await service.fetch(answer.files[0])
     check_picture(answer.files[0], picture)
     return picture
