@@ -214,6 +214,8 @@ class TestGrowing:
             screen.waits()
             screen.type("\x04")
             assert screen.ends() == 0
+        if dialect == "form":  # it names the session before the answer begins
+            assert home.sessions_on_server() == 1
         assert re.search(r"\x1b\[[0-9;]*m", screen.seen) is None
         assert "thinking" in screen.seen
         assert "to go on: finetuned chat --session" in screen.seen
