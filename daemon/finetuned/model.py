@@ -356,10 +356,9 @@ class FolderFacts(Value, frozen=True):
 
 
 class WaitingFile(Value, frozen=True):
-    """A waiting file, as the plan sees it.
+    """A waiting file, as the plan sees it; `ready_made`: it holds pairs.
 
-    `learned_by` names the file that taught this folder the same content; `twin_on_its_way`: a job under way holds it;
-    `ready_made`: it holds pairs.
+    `learned_by` names the file that taught this folder the same content; `twin_on_its_way`: a job under way holds it.
     """
 
     id: int

@@ -321,11 +321,11 @@ def test_moments(text: str, at: float | None):
         ("/drop/\udcff\n\x1b[31m..", "j.1-0007-31m.txt"),
         ("/drop/" + "x" * 255, "j.1-0007-" + "x" * 40 + ".txt"),
         ("/drop/" + "x" * 39 + "--y.txt", "j.1-0007-" + "x" * 39 + ".txt"),
-        ("/drop/finetune_dataset.jsonl", "j.1-0007-finetune-dataset.txt"),
+        ("/drop/finetune_dataset.jsonl", "j.1-0007-finetune-dataset.jsonl"),
     ],
 )
 def test_upload_names_are_safe(path: str, name: str):
-    """Whatever a file is called, the server sees a plain .txt under our marker."""
+    """Whatever a file is called, the server sees a plain .txt under our marker, or a .jsonl of ready-made pairs."""
     assert wire.upload_name("j.1", 7, path) == name
 
 
