@@ -10,7 +10,7 @@ import pytest
 
 from finetuned.daemon.asking import Request, leave_request
 from finetuned.sandbox import PLANS, Faults, Pace
-from support.place import Place
+from support.place import Place, is_send
 
 APlace = Callable[..., Place]
 HOUR = 3600.0
@@ -211,3 +211,40 @@ def events(place: Place) -> list[dict[str, Any]]:
     """Everything that happened."""
     with place.reader() as reader:
         return list(reader.events())
+
+
+async def test_a_training_that_fails_after_a_cut_is_no_quota(a_place: APlace) -> None:
+    """The plan cut the data, and then the trainer failed: that is trained again, neither halved nor refused."""
+    place = a_place(
+        speaks="learn",
+        faults=Faults.parse(["truncate", "runner-error:1"]),
+        quota=PLANS["free"],
+        folder=[{"linger": "1s"}],
+    )
+    place.drop("a.txt", text("a"))
+    place.drop("b.txt", text("b"))
+    await place.run()
+    (job,) = place.jobs()
+    assert (job["state"], job["restarts"], place.sessions_on_server()) == ("partial", 1, 1)
+    assert place.states()["a.txt"] == "learned"
+
+
+async def test_a_person_who_cancels_while_the_plan_refuses_is_heard(a_place: APlace) -> None:
+    """The answer to the upload is that it is too much: nothing goes on in smaller jobs."""
+    place = a_place(faults=Faults.parse(["too-much"]), quota=PLANS["free"], folder=[{"linger": "0s"}])
+    place.drop("a.txt", text("a"))
+    place.drop("b.txt", text("b"))
+
+    def after(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if is_send(request):
+            job = place.here.ledger.jobs.get(place.jobs()[0]["id"])
+            assert job is not None
+            place.here.ledger.jobs.wished(job, "cancel", place.world.now())
+            words = "too much data to process (resulted in 18 chunks while the limit is 5)"
+            return httpx.Response(500, text=words, request=request)
+        return response
+
+    place.network.after = after
+    await place.run()
+    assert [(job["state"], job["reason"]) for job in place.jobs()] == [("cancelled", "cancelled by a person")]
+    assert set(place.states().values()) == {"failed"}

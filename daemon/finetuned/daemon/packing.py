@@ -14,6 +14,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 
@@ -25,6 +26,8 @@ from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, iso, shown
 from finetuned.plan import LONGEST_DISK_WAIT, Seal
 
+#: why a job is cancelled
+BY_A_PERSON: Final = "cancelled by a person"
 _TAUGHT = {JobState.DONE, JobState.PARTIAL}
 
 
@@ -133,7 +136,7 @@ class Packing:
         house = self._house
         job = await house.write(house.ledger.jobs.get, job_id)
         if job is not None and job.given_up:
-            await house.write(house.ledger.jobs.cancelled, job, "cancelled by a person", house.world.now())
+            await house.write(house.ledger.jobs.cancelled, job, BY_A_PERSON, house.world.now())
 
     async def skip_duplicate(self, file_id: int, of: str) -> None:
         """The content is known."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetuned.daemon.house import House
-from finetuned.daemon.packing import new_job_id
+from finetuned.daemon.packing import BY_A_PERSON, new_job_id
 from finetuned.lifecycle import FileState
 from finetuned.model import File, Job, Quota, SessionView, shown
 from finetuned.verdict import over_quota
@@ -31,18 +31,25 @@ class Quotas:
         limit = told.limit if told else None
         if limit is not None:
             await house.write(house.ledger.quotas.chunks_allowed, house.settings.helix.url, limit, now)
-        files = await house.write(house.ledger.jobs.files, job.id)
-        packed = [file for file in files if file.state is FileState.PACKED]
-        if len(packed) == 1:
-            await house.write(house.ledger.quotas.too_big, job, packed[0], _arithmetic(packed[0], limit, words), now)
-            return
-        first, second = halves(packed)
-        while True:
-            one, other = (new_job_id(house, job.folder, now) for _ in range(2))
-            parts = {one: first, other: second}
-            if len(parts) == 2 and await house.write(house.ledger.quotas.split, job, parts, words, now):
-                break
-        house.own.update(parts)
+        house.own.update(await house.write(self._less, job, limit, words, now))
+
+    def _less(self, job: Job, limit: int | None, words: str, now: float) -> Sequence[str]:
+        """The ids of the jobs that go on in the place of this one; none if a person has just cancelled it."""
+        house, quotas = self._house, self._house.ledger.quotas
+        with house.ledger.together():
+            asked = house.ledger.jobs.get(job.id)
+            if asked is not None and asked.given_up:
+                house.ledger.jobs.cancelled(job, BY_A_PERSON, now)
+                return ()
+            packed = [file for file in house.ledger.jobs.files(job.id) if file.state is FileState.PACKED]
+            if len(packed) == 1:
+                quotas.too_big(job, packed[0], _arithmetic(packed[0], limit, words), now)
+                return ()
+            first, second = halves(packed)
+            while True:
+                one, other = (new_job_id(house, job.folder, now) for _ in range(2))
+                if one != other and quotas.split(job, {one: first, other: second}, words, now):
+                    return one, other
 
     async def too_many(self, job: Job) -> None:
         """As many sessions as the plan allows are there: ask for no more than that for now."""
