@@ -1,8 +1,8 @@
 """Sessions on the server: looked at, collected, started again, discarded.
 
 1. What a look means is decided in `verdict`; here it is done, and written.
-2. `NotFound` is believed after several looks over the settle time; every other refusal of one session is a matter of
-   that session only.
+2. `NotFound` is believed after several looks in a row over the settle time; every other refusal of one
+   session is a matter of that session only.
 """
 
 from __future__ import annotations
