@@ -161,6 +161,21 @@ async def test_a_long_queue_on_a_server_without_restarts_is_waited_out(a_place: 
     assert 5 * HOUR < took < 5.1 * HOUR
 
 
+async def test_a_queue_without_an_end_is_left_in_the_end(a_place: APlace) -> None:
+    """No restart route, and more patience with trainings than any queue is asked again after: it is given up."""
+    rules = {"training_stalled_after": "12h", "slowest": "5m"}
+    place = stuck_place(a_place, poll=rules, pace=Pace(queue=999 * HOUR), faults=Faults.parse(["no-restart-route"]))
+
+    async def script() -> None:
+        place.drop("a.txt", OTTER)
+        with anyio.fail_after(36 * HOUR):
+            while not told(place, "stalled"):
+                await place.pass_time(10 * MINUTE)
+
+    await place.run(until_idle=False, script=script)
+    assert "queued for a trainer" in told(place, "stalled")[0]
+
+
 async def test_a_training_that_stands_still_is_restarted_after_six_hours(a_place: APlace) -> None:
     """Training is slow: patience is long, and the restart counts."""
     place = stuck_place(a_place)

@@ -12,7 +12,7 @@ from finetuned.daemon.house import House
 from finetuned.errors import Refused, ReplyLost
 from finetuned.helix.service import KnownRefusal
 from finetuned.model import Job, SessionView
-from finetuned.remedy import Deed, Past, Remedy
+from finetuned.remedy import LONGEST_QUEUE, Deed, Past, Remedy
 from finetuned.wire import Refusal
 
 
@@ -81,7 +81,8 @@ class Mending:
         house = self._house
         if due.deed is Deed.RETRAIN:
             return False
-        if due.deed is Deed.REQUEUE and past.still_for < house.settings.poll.training_stalled_after:
+        patience = min(house.settings.poll.training_stalled_after, LONGEST_QUEUE)  # nothing stands still for longer
+        if due.deed is Deed.REQUEUE and past.still_for < patience:
             words = f"it queues for a trainer, and cannot be queued again: {words}"
             pause = house.settings.poll.slowest
             await self._done(job, view, words, cause="requeue", pause=pause, requeued=job.requeued + 1)
