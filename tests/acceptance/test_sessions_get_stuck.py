@@ -200,6 +200,29 @@ async def test_a_runner_that_works_silently_is_left_at_it(a_place: APlace) -> No
     assert (job["state"], job["restarts"], job["attempt"]) == ("running", 0, 1)
 
 
+async def test_a_restart_that_never_reached_the_server_does_not_count(a_place: APlace) -> None:
+    """Four times the connection is refused just then; the one restart that is allowed helps in the end."""
+    place = stuck_place(a_place, faults=Faults.parse(["forget-work:1"]), poll={"restarts": 1})
+
+    def down(request: httpx.Request) -> Any:
+        if request.url.path.endswith("/restart") and len(asked(place, "restart")) < 5:
+            refuse(request)
+
+    place.network.before = down
+    await learn(place)
+    job = the_job(place)
+    assert (job["state"], job["restarts"], job["attempt"]) == ("done", 1, 1)
+    assert len(told(place, "unreachable")) == 4
+
+
+async def test_a_failed_training_that_cannot_be_restarted_fails_with_the_trainers_words(a_place: APlace) -> None:
+    """The server has no such call: that is no reason to name instead of the real one."""
+    place = stuck_place(a_place, faults=Faults.parse(["runner-error", "no-restart-route"]))
+    await learn(place)
+    assert (the_job(place)["state"], place.sessions_on_server()) == ("failed", 1)
+    assert the_job(place)["reason"] == "the server's training failed: CUDA out of memory"
+
+
 async def test_a_session_that_ended_with_an_error_stays_as_evidence(a_place: APlace) -> None:
     """Nothing to restart: the job failed with the server's words, and the session can be looked at."""
     place = stuck_place(a_place, faults=Faults.parse(["state-error"]))

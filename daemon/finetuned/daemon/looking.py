@@ -132,13 +132,14 @@ class Looking:
         poll = house.settings.poll
         before = self._watches.get(view.id)
         watch = watched(before, signs_of_life(view), now, poll)
-        self._watches[view.id] = watch
+        self._watches.pop(view.id, None)  # whatever keeps us from what is due now, the clock begins anew
         past = self._past(job, watch)
         if await self._mending.mend(job, view, remedy(view, past, poll), past):
             # what was done is no sign of life, but from now on there may be one
             self._watches[view.id] = Watch(signs=watch.signs, since=now, at=now)
             self._glances.forget(view.id)
             return
+        self._watches[view.id] = watch
         moved = before is not None and before.signs != watch.signs
         tuning = view.tuning
         stage = (tuning.stage or tuning.state) if tuning else "unknown"
@@ -222,15 +223,17 @@ class Looking:
         over = over_quota(view)
         untouched = await house.write(house.ledger.sessions.is_as_written, view)
         past = Past(restarts=job.restarts, retrained=job.retrained, untouched=untouched)
-        if over is None and await self._mending.mend(job, view, remedy(view, past, house.settings.poll), past):
-            return
+        if over is None:
+            if await self._mending.mend(job, view, remedy(view, past, house.settings.poll), past):
+                return
+            fresh = await house.write(house.ledger.jobs.get, job.id)
+            job = fresh or job  # what was tried in vain has counted
         files = await self._packed(job, view)
         pairs = await house.service.pairs(view)
         await house.write(house.ledger.sessions.keep_pairs, job, view, pairs, files, now)
         self._forget(view.id)
         if over is not None:
-            fresh = await house.write(house.ledger.jobs.get, job.id)
-            await self._quotas.too_much(fresh or job, over, complaint(view))
+            await self._quotas.too_much(job, over, complaint(view))
             return
         reason = f"the server's training failed: {complaint(view)}"
         await house.write(house.ledger.sessions.failed, job, reason, cause="broken", now=now)

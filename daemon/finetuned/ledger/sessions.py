@@ -223,8 +223,8 @@ class SessionBook:
 
     def mended(
         self, job: Job, view: SessionView, reason: str, *, cause: str, due_at: float, now: float, **done: int
-    ) -> None:
-        """Something was done on the server about the session, which was like `view`; `done`: how often by now."""
+    ) -> Job:
+        """Something is done on the server about the session, which was like `view`; `done`: how often by now."""
         with self._store.transaction() as db:
             write_look(db, view, now)
             columns = {"reason": reason, "due_at": iso(due_at), "moved_at": iso(now)}
@@ -240,6 +240,7 @@ class SessionBook:
                 detail=reason,
                 job_id=job.id,
             )
+            return _read(db, job.id)[0]
 
     def finish(
         self,
