@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from contextlib import suppress
 from typing import Final
 
@@ -172,10 +173,10 @@ class Looking:
             review=any(rules.name == job.folder and rules.review for rules in self._house.settings.folders),
         )
 
-    def _forget(self, session_id: str) -> None:
-        """The session is at its end."""
-        self._watches.pop(session_id, None)
-        self._glances.forget(session_id)
+    def keep(self, session_ids: Container[str | None]) -> None:
+        """What is remembered of sessions that nobody follows any more is forgotten."""
+        self._watches = {session_id: watch for session_id, watch in self._watches.items() if session_id in session_ids}
+        self._glances.keep(session_ids)
 
     async def _reviewed(self, job: Job, view: SessionView, *, rests: bool) -> None:
         """A session in review still rests, is to be started, or was started or spoilt by somebody else.
@@ -212,7 +213,6 @@ class Looking:
         pairs = await house.service.pairs(view)
         files = await self._packed(job, view)
         verdict = judge(view, pairs, files)
-        self._forget(view.id)
         await self._quotas.trained(view, files)
         await house.write(house.ledger.sessions.finish, job, view, pairs, files, verdict, house.world.now())
 
@@ -231,7 +231,6 @@ class Looking:
         files = await self._packed(job, view)
         pairs = await house.service.pairs(view)
         await house.write(house.ledger.sessions.keep_pairs, job, view, pairs, files, now)
-        self._forget(view.id)
         if over is not None:
             await self._quotas.too_much(job, over, complaint(view))
             return
@@ -250,7 +249,6 @@ class Looking:
             due_at = now + min(house.settings.poll.slowest, max(1.0, settle / MISSES))
             await house.write(house.ledger.sessions.missing, job, due_at=due_at, now=now)
             return
-        self._forget(job.session_id or "")
         reason = f"session {job.session_id} is gone from the server"
         await self._mending.give_up(job, reason, cause="gone", discard=False)
 

@@ -26,6 +26,8 @@ from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, iso, shown
 from finetuned.plan import LONGEST_DISK_WAIT, Seal
 
+#: how many places are remembered as sound, before that is found out anew
+PLACES: Final = 1000
 #: why a job is cancelled
 BY_A_PERSON: Final = "cancelled by a person"
 _TAUGHT = {JobState.DONE, JobState.PARTIAL}
@@ -58,6 +60,8 @@ class Packing:
         house = self._house
         folder = house.folders[order.folder]
         movable = []
+        if len(self._sound) > PLACES:  # who makes a sub-folder for each file makes thousands a day
+            self._sound.clear()
         for file in map(house.ledger.files.get, order.file_ids):
             place = os.path.dirname(file.location or file.path)
             try:

@@ -139,13 +139,15 @@ class Sending:
             await house.write(house.ledger.jobs.try_later, job, later, None, house.world.now())
             return
         try:
-            if await self._adopt_found(job, cause="found"):
-                return
+            found = await self._adopt_found(job, cause="found")
         except Unreachable as error:
             await self._house.unreachable(job.id, error)
             return
         except (Refused, ReplyLost) as error:
             await self._house.look_later(job_id, str(error))
+            return
+        del self._doubts[job.id]
+        if found:
             return
         now = house.world.now()
         if job.unanswered >= UNANSWERED:
