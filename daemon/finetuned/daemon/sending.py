@@ -147,8 +147,12 @@ class Sending:
             await self._house.look_later(job_id, str(error))
             return
         del self._doubts[job.id]
-        if found:
-            return
+        if not found:
+            await self._not_there(job)
+
+    async def _not_there(self, job: Job) -> None:
+        """The server surely has no session of a doubtful job: it is sent again, if it was not in vain too often."""
+        house = self._house
         now = house.world.now()
         if job.unanswered >= UNANSWERED:
             reason = f"{UNANSWERED} sends were answered with an error and left no session; the last one: {job.reason}"
