@@ -114,6 +114,19 @@ async def test_a_better_plan_is_found_out_by_a_file_that_was_too_big(a_place: AP
     assert (place.states()["c.txt"], server(place)["max_chunks"]) == ("learned", None)
 
 
+async def test_ready_made_pairs_tell_nothing_of_what_a_plan_allows(a_place: APlace) -> None:
+    """No text is cut into chunks for them: however many they are, the limit that was learned stays."""
+    place = a_place(folder=[{"linger": "0s", "include": ["*.txt", "*.jsonl"]}])
+
+    async def script() -> None:
+        place.here.ledger.quotas.chunks_allowed("http://helix.test", 5, place.world.now())
+        place.drop("c.jsonl", "\n".join(f'{{"instruction": "{n}?", "output": "{n}."}}' for n in range(999)))
+        await place.until(lambda: place.states().get("c.jsonl") == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert server(place)["max_chunks"] == 5
+
+
 async def test_death_between_split_and_claim_is_made_good(a_place: APlace) -> None:
     """The successors claim their files at the next start, from where the first job had laid them."""
     place = a_place(faults=Faults.parse(["too-much:1"]), quota=PLANS["free"], folder=[{"linger": "1s"}])

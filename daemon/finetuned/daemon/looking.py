@@ -213,7 +213,7 @@ class Looking:
         pairs = await house.service.pairs(view)
         files = await self._packed(job, view)
         verdict = judge(view, pairs, files)
-        await self._quotas.trained(view, files)
+        await self._quotas.trained(view)
         await house.write(house.ledger.sessions.finish, job, view, pairs, files, verdict, house.world.now())
 
     async def _broken(self, job: Job, view: SessionView) -> None:

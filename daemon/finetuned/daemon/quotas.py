@@ -58,7 +58,7 @@ class Quotas:
         url = house.settings.helix.url
         await house.write(house.ledger.quotas.sessions_allowed, url, max(1, running), house.world.now())
 
-    async def trained(self, view: SessionView, files: Sequence[File]) -> None:
+    async def trained(self, view: SessionView) -> None:
         """What a training tells of the plan: it was cut at the limit, or it was more than we took for one."""
         house = self._house
         url, now = house.settings.helix.url, house.world.now()
@@ -67,8 +67,10 @@ class Quotas:
             await house.write(house.ledger.quotas.chunks_allowed, url, cut.limit, now)
             return
         known = (await house.write(house.ledger.house.server, url)).max_chunks
-        limited = view.tuning is not None and view.tuning.limited
-        if known is not None and not limited and sum(file.content.chunks for file in files if file.content) > known:
+        tuning = view.tuning
+        if known is None or tuning is None or tuning.limited:
+            return
+        if sum(map(len, tuning.chunks.values())) > known:  # made, not reckoned: ready-made pairs are no text
             await house.write(house.ledger.quotas.chunks_allowed, url, None, now)
 
 
