@@ -29,6 +29,8 @@ DISK_ACTIONS_A_ROUND: Final = 64
 RECHECKS: Final = (1, 4, 16, 64)
 #: jobs that are searched for before they are sent
 _SEARCHED_ANYWAY: Final = frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.DOUBTFUL})
+#: how many jobs are sent at a time: fewer than there are connections, so that looks go on beside slow uploads
+SENDS: Final = 6
 #: how long fewer sessions at a time are asked for, before one more is tried, in seconds
 ONE_MORE_AFTER: Final = 3600.0
 #: the longest back-off for work on the disk
@@ -183,7 +185,8 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     unsent = sum(1 for j in queued if j.id not in facts.busy)
     ours = [j for j in facts.jobs if j.state is not JobState.REVIEW]
     in_flight = sum(1 for j in ours if (j.state in JOB_IN_FLIGHT and is_here(j, rules)) or j.id in facts.busy)
-    free = room(facts.server, now, rules) - in_flight
+    sent = sum(1 for j in facts.jobs if j.state is JobState.SUBMITTING)
+    free = min(room(facts.server, now, rules) - in_flight, SENDS - sent)
     wanted = max(0, free - unsent)
     actions = [
         *_in_the_ledger(facts),

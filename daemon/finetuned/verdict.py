@@ -59,13 +59,16 @@ def signs_of_life(view: SessionView) -> tuple[object, ...]:
 
 
 def over_quota(view: SessionView) -> Quota | None:
-    """How many chunks the fine-tune makes, and how many the server's plan allows; null if no quota was overstepped."""
+    """How many chunks the fine-tune makes, and how many the server's plan allows; null if no quota was overstepped.
+
+    A training that was cut at the limit and then failed, failed of something else.
+    """
     tuning = view.tuning
     if tuning is None:
         return None
-    if tuning.limited and tuning.limit:
+    if tuning.limited and tuning.limit and not tuning.error:
         return Quota(asked=tuning.total_chunks, limit=tuning.limit)
-    told = quota(tuning.error) or quota(tuning.status)
+    told = quota(tuning.error or tuning.status)
     return told if told and told.limit is not None else None
 
 

@@ -221,6 +221,43 @@ async def test_a_full_server_is_not_uploaded_to_again(a_place: APlace) -> None:
     assert posts(place, LEARN) == 4  # the question about the dialect, each job, and one that was refused: then it waits
 
 
+async def test_a_session_that_was_given_up_is_neither_learned_nor_found_again(a_place: APlace) -> None:
+    """It stands still and cannot be removed: the next attempt has an upload of its own, and is found as itself."""
+    place = a_place(
+        speaks="learn",
+        faults=Faults.parse(["forget-work:1", "no-restart-route"]),
+        folder=[{"linger": "0s"}],
+        watch={"sweep": "5m"},
+    )
+    lost: list[str] = []
+
+    def kept(request: httpx.Request) -> httpx.Response | None:
+        if request.method == "DELETE":
+            return httpx.Response(500, text="the store gave no answer\n", request=request)
+        return None
+
+    def lose(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if starts(request):
+            lost.append(response.json()["id"])
+            if len(lost) == 2:
+                raise httpx.ReadError("cut", request=request)
+        return response
+
+    async def script() -> None:
+        place.network.before, place.network.after = kept, lose
+        place.drop("otter.txt")
+        await place.until(lambda: place.states().get("otter.txt") == "learned", within=7200)
+        assert place.sessions_on_server() == 2
+        place.network.before = lambda _: None
+        await place.until(lambda: place.sessions_on_server() == 1)
+
+    await place.run(until_idle=False, script=script)
+    (job,) = place.jobs()
+    assert (job["state"], job["attempt"], job["session_id"]) == ("done", 2, lost[1])
+    assert (len(lost), posts(place, UPLOAD), len(set(entities(place)))) == (2, 2, 2)
+    assert [session.id for session in place.app.state.store.newest_first()] == [lost[1]]
+
+
 @pytest.mark.parametrize(("status", "words"), [(500, "not found\n"), (400, "you must own the data entity\n")])
 async def test_an_upload_that_the_server_lost_is_made_again(a_place: APlace, status: int, words: str) -> None:
     """The server was full, then it or the key was another: what it does not know is uploaded once more, at once."""

@@ -91,3 +91,23 @@ async def test_a_training_that_stands_still_is_restarted_although_only_lists_are
         session = calls[n][1].removesuffix("/restart")
         before = [call for call in calls[:n] if call[1].startswith(session)]
         assert before[-1] == ("GET", session)
+
+
+async def test_what_is_cancelled_is_not_listed_any_more(a_place: APlace) -> None:
+    """Of five trainings four are cancelled: the last one is looked at, and nothing is kept of the others."""
+    place = many(a_place, 5, Pace(train=99 * 10 * MINUTE))
+
+    async def script() -> None:
+        await place.pass_time(15 * MINUTE)
+        *others, last = place.jobs()
+        for job in others:
+            await place.ask("cancel", job=job["id"])
+        await place.until(lambda: place.sessions_on_server() == 1)
+        looks, lists = counted(place)
+        await place.pass_time(30 * MINUTE)
+        assert (counted(place)[0] - looks > 10, counted(place)[1] - lists) == (True, 0)
+        assert place.daemon is not None
+        assert set(place.daemon._looking._watches) == {last["session_id"]}
+        assert place.here.own == {last["id"]}
+
+    await place.run(until_idle=False, script=script)

@@ -10,7 +10,7 @@ import pytest
 
 from finetuned.daemon.asking import Request, leave_request
 from finetuned.sandbox import PLANS, Faults, Pace
-from support.place import Place
+from support.place import Place, is_send
 
 APlace = Callable[..., Place]
 HOUR = 3600.0
@@ -114,6 +114,19 @@ async def test_a_better_plan_is_found_out_by_a_file_that_was_too_big(a_place: AP
     assert (place.states()["c.txt"], server(place)["max_chunks"]) == ("learned", None)
 
 
+async def test_ready_made_pairs_tell_nothing_of_what_a_plan_allows(a_place: APlace) -> None:
+    """No text is cut into chunks for them: however many they are, the limit that was learned stays."""
+    place = a_place(folder=[{"linger": "0s", "include": ["*.txt", "*.jsonl"]}])
+
+    async def script() -> None:
+        place.here.ledger.quotas.chunks_allowed("http://helix.test", 5, place.world.now())
+        place.drop("c.jsonl", "\n".join(f'{{"instruction": "{n}?", "output": "{n}."}}' for n in range(999)))
+        await place.until(lambda: place.states().get("c.jsonl") == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert server(place)["max_chunks"] == 5
+
+
 async def test_death_between_split_and_claim_is_made_good(a_place: APlace) -> None:
     """The successors claim their files at the next start, from where the first job had laid them."""
     place = a_place(faults=Faults.parse(["too-much:1"]), quota=PLANS["free"], folder=[{"linger": "1s"}])
@@ -211,3 +224,40 @@ def events(place: Place) -> list[dict[str, Any]]:
     """Everything that happened."""
     with place.reader() as reader:
         return list(reader.events())
+
+
+async def test_a_training_that_fails_after_a_cut_is_no_quota(a_place: APlace) -> None:
+    """The plan cut the data, and then the trainer failed: that is trained again, neither halved nor refused."""
+    place = a_place(
+        speaks="learn",
+        faults=Faults.parse(["truncate", "runner-error:1"]),
+        quota=PLANS["free"],
+        folder=[{"linger": "1s"}],
+    )
+    place.drop("a.txt", text("a"))
+    place.drop("b.txt", text("b"))
+    await place.run()
+    (job,) = place.jobs()
+    assert (job["state"], job["restarts"], place.sessions_on_server()) == ("partial", 1, 1)
+    assert place.states()["a.txt"] == "learned"
+
+
+async def test_a_person_who_cancels_while_the_plan_refuses_is_heard(a_place: APlace) -> None:
+    """The answer to the upload is that it is too much: nothing goes on in smaller jobs."""
+    place = a_place(faults=Faults.parse(["too-much"]), quota=PLANS["free"], folder=[{"linger": "0s"}])
+    place.drop("a.txt", text("a"))
+    place.drop("b.txt", text("b"))
+
+    def after(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if is_send(request):
+            job = place.here.ledger.jobs.get(place.jobs()[0]["id"])
+            assert job is not None
+            place.here.ledger.jobs.wished(job, "cancel", place.world.now())
+            words = "too much data to process (resulted in 18 chunks while the limit is 5)"
+            return httpx.Response(500, text=words, request=request)
+        return response
+
+    place.network.after = after
+    await place.run()
+    assert [(job["state"], job["reason"]) for job in place.jobs()] == [("cancelled", "cancelled by a person")]
+    assert set(place.states().values()) == {"failed"}

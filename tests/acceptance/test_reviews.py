@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from finetuned.cli import reviewing
 from finetuned.errors import FinetunedError
@@ -279,6 +280,24 @@ class TestRewriting:
                 await reviewing.rewrite(service, job, line.replace("A.", "B."), before)
             (kept,) = await service.pairs(await service.look(job["session_id"]))
             assert kept.answer == "A."
+
+        await place.run(until_idle=False, script=script)
+
+    async def test_a_pair_that_names_no_document_is_nobodys(self, a_place: APlace) -> None:
+        """Not even of the one file that the server has no document of; written back it is what it was."""
+        place = a_place(folder=[{**RULES}])
+
+        async def script() -> None:
+            job = await self.rested(place)
+            service = place.here.service
+            bare = pair("What is bare?", "This.")
+            await rewritten(service, job["session_id"], lambda pairs: [bare])
+            view = await service.look(job["session_id"])
+            less = replace(view, documents=dict(list(view.documents.items())[:1]))
+            for seen in (view, less):
+                (row,) = reviewing.rows_of(job, seen, [bare])
+                assert row["file"] is None
+            assert await reviewing.rewrite(service, job, json.dumps(row), [bare]) == (1, 1)
 
         await place.run(until_idle=False, script=script)
 

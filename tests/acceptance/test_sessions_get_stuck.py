@@ -161,6 +161,21 @@ async def test_a_long_queue_on_a_server_without_restarts_is_waited_out(a_place: 
     assert 5 * HOUR < took < 5.1 * HOUR
 
 
+async def test_a_queue_without_an_end_is_left_in_the_end(a_place: APlace) -> None:
+    """No restart route, and more patience with trainings than any queue is asked again after: it is given up."""
+    rules = {"training_stalled_after": "12h", "slowest": "5m"}
+    place = stuck_place(a_place, poll=rules, pace=Pace(queue=999 * HOUR), faults=Faults.parse(["no-restart-route"]))
+
+    async def script() -> None:
+        place.drop("a.txt", OTTER)
+        with anyio.fail_after(36 * HOUR):
+            while not told(place, "stalled"):
+                await place.pass_time(10 * MINUTE)
+
+    await place.run(until_idle=False, script=script)
+    assert "queued for a trainer" in told(place, "stalled")[0]
+
+
 async def test_a_training_that_stands_still_is_restarted_after_six_hours(a_place: APlace) -> None:
     """Training is slow: patience is long, and the restart counts."""
     place = stuck_place(a_place)
@@ -183,6 +198,29 @@ async def test_a_runner_that_works_silently_is_left_at_it(a_place: APlace) -> No
     assert len(asked(place, "restart")) == 3
     job = the_job(place)
     assert (job["state"], job["restarts"], job["attempt"]) == ("running", 0, 1)
+
+
+async def test_a_restart_that_never_reached_the_server_does_not_count(a_place: APlace) -> None:
+    """Four times the connection is refused just then; the one restart that is allowed helps in the end."""
+    place = stuck_place(a_place, faults=Faults.parse(["forget-work:1"]), poll={"restarts": 1})
+
+    def down(request: httpx.Request) -> Any:
+        if request.url.path.endswith("/restart") and len(asked(place, "restart")) < 5:
+            refuse(request)
+
+    place.network.before = down
+    await learn(place)
+    job = the_job(place)
+    assert (job["state"], job["restarts"], job["attempt"]) == ("done", 1, 1)
+    assert len(told(place, "unreachable")) == 4
+
+
+async def test_a_failed_training_that_cannot_be_restarted_fails_with_the_trainers_words(a_place: APlace) -> None:
+    """The server has no such call: that is no reason to name instead of the real one."""
+    place = stuck_place(a_place, faults=Faults.parse(["runner-error", "no-restart-route"]))
+    await learn(place)
+    assert (the_job(place)["state"], place.sessions_on_server()) == ("failed", 1)
+    assert the_job(place)["reason"] == "the server's training failed: CUDA out of memory"
 
 
 async def test_a_session_that_ended_with_an_error_stays_as_evidence(a_place: APlace) -> None:

@@ -296,6 +296,35 @@ async def test_a_clock_that_jumps_stops_nothing(a_place: APlace) -> None:
         await place.run(until_idle=False, script=script)
 
 
+async def test_a_session_is_gone_when_three_looks_in_a_row_say_so(a_place: APlace) -> None:
+    """A server that goes and comes does not find it before an outage nor right after it, and has it all the same."""
+    place = a_place(folder=[{"linger": "0s"}], pace=Pace(train=3600.0))
+    not_found = answer(500, "not found\n")
+
+    def missed() -> bool:
+        with place.reader() as reader:
+            return any(event["cause"] == "session_missing" for event in reader.events())
+
+    def once(request: httpx.Request) -> httpx.Response | None:
+        if request.method != "GET" or not request.url.path.startswith(f"{SESSIONS}/"):
+            return None
+        place.network.before = lambda _: None
+        return not_found(request)
+
+    async def script() -> None:
+        place.drop("a.txt")
+        await place.until(lambda: bool(place.jobs()) and place.jobs()[0]["stage"] == "finetune")
+        place.network.before = once
+        await place.until(missed)
+        place.network.before = refuse_connections
+        await place.pass_time(300)
+        place.network.before = once
+        await place.until(lambda: place.states()["a.txt"] == "learned", within=7200)
+
+    await place.run(until_idle=False, script=script)
+    assert (place.jobs()[0]["attempt"], place.sessions_on_server()) == (1, 1)
+
+
 async def test_a_session_that_is_always_gone_fails_the_job_in_the_end(a_place: APlace) -> None:
     """`attempts` bounds what a job may cost."""
     place = a_place(folder=[{"linger": "0s"}], submit={"attempts": 2, "lost_answer_settle": "5s"})

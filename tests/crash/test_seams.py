@@ -57,7 +57,7 @@ SCENARIOS = {
         becomes={"a.txt": "learned", "b.txt": "refused"},
         rules={"ready_file": "{name}.ok"},
     ),
-    "given back": Scenario(
+    "given-back": Scenario(
         files={"a.txt": b"caf\xe9", "a.txt.ok": b""},
         becomes={"a.txt": "refused"},
         rules={"ready_file": "{name}.ok"},
@@ -70,6 +70,9 @@ SCENARIOS = {
     "rejected": Scenario(
         files=ONE, becomes=dict.fromkeys(ONE, "failed"), rules={"review": True}, wish="cancel", when=REVIEWED, kept=0
     ),
+    "forgotten": Scenario(files=ONE, becomes=dict.fromkeys(ONE, "learned"), faults=("forget-work:1",)),
+    "split": Scenario(files=TWO, becomes=dict.fromkeys(TWO, "learned"), faults=("too-much:1",)),
+    "too-big": Scenario(files=ONE, becomes=dict.fromkeys(ONE, "refused"), faults=("too-much",)),
     "cancelled": Scenario(files=ONE, becomes=dict.fromkeys(ONE, "failed"), wish="cancel", when=RUNNING, kept=0),
 }
 

@@ -24,6 +24,7 @@ LEARNED = (
     "select f.path, p.question, p.answer from qa_pairs p join files f on f.id = p.file_id "
     "join jobs j on j.id = p.job_id and j.session_id = p.session_id where f.state = 'learned'"
 )
+RESTARTS = "select count(*) from events where subject = 'job' and cause in ('restart', 'requeue')"
 DOUBLED = "select question from qa_pairs group by session_id, file_id, question, answer having count(*) > 1"
 
 
@@ -97,8 +98,12 @@ def at_the_end(place: Place, scenario: Scenario, whole: Picture) -> list[str]:
     wrong += _differ("sessions there ever were", dict(created), dict.fromkeys(jobs, scenario.sessions))
     kept = Counter(session.message.rsplit(".", 1)[0] for session in place.app.state.store.newest_first())
     wrong += _differ("sessions on the server", {job: kept[job] for job in jobs}, dict.fromkeys(jobs, scenario.kept))
+    restarted = place.root / "restarted"
+    if restarted.exists() and len(restarted.read_text().splitlines()) > rows(place, RESTARTS)[0][0]:
+        wrong.append("a restart is not counted")
     wrong += [f"{row[0]} is not put away" for row in rows(place, "select id from jobs where put_away = 0")]
-    wrong += [f"{job} has no job.json" for job in jobs if not _has_papers(place, job)]
+    with_files = [row[0] for row in rows(place, "select id from jobs where files > 0")]
+    wrong += [f"{job} has no job.json" for job in with_files if not _has_papers(place, job)]
     return wrong
 
 

@@ -93,7 +93,10 @@ class Mortal:
 
 
 class Border(Network):
-    """The way to the server, a seam on each side of it; `created` is the list of all sessions there ever were."""
+    """The way to the server, a seam on each side of it.
+
+    `created` lists all sessions there ever were, `restarted` beside it those that were put to work again.
+    """
 
     def __init__(self, app: Any, world: StillWorld, watcher: seams.Watcher, created: Path) -> None:
         super().__init__(app, world)
@@ -110,6 +113,9 @@ class Border(Network):
             if (request.method, request.url.path, response.status_code) == ("POST", "/api/v1/sessions", 200):
                 with self._created.open("a") as created:
                     created.write(next(self._app.state.store.newest_first()).message + "\n")
+            if request.url.path.endswith("/restart"):
+                with self._created.with_name("restarted").open("a") as restarted:
+                    restarted.write(request.url.path + "\n")
         with self._watcher.at("answer", what):
             pass
         return response

@@ -136,6 +136,33 @@ def test_an_editor_changes_them(ask: Ask, tmp_path: Path, monkeypatch: pytest.Mo
     assert (f"--from {kept}" in answer.err, '"reply"' in kept.read_text()) == (True, True)
 
 
+def test_an_editor_that_fails_loses_nothing(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ends with an error, or is not there: what was changed is kept and named; else nothing is left over."""
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = ask("--jsonl").lines
+    for editor in ("false", "no-such-editor --wait"):
+        monkeypatch.setenv("EDITOR", editor)
+        answer = ask(terminal=True)
+        assert (answer.code, "Editing failed" in answer.err, list(tmp_path.glob("*.jsonl"))) == (1, True, [])
+    monkeypatch.setenv("EDITOR", "sh -c 'echo {} >> $0; exit 1'")
+    answer = ask(terminal=True)
+    (kept,) = tmp_path.glob("*.jsonl")
+    assert (answer.code, "Editing failed" in answer.err, f"--from {kept}" in answer.err) == (1, True, True)
+    monkeypatch.setenv("EDITOR", "rm")
+    assert "cannot be read" in ask(terminal=True).err
+    assert ask("--jsonl").lines == before
+
+
+def test_an_editor_may_write_a_mark_in_front(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte-order mark, and the line ends of another system, are no words of a pair."""
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setenv("EDITOR", r"sed -i '1s/^/\xef\xbb\xbf/;s/grey/red/;s/$/\r/'")
+    answer = ask(terminal=True)
+    assert (answer.code, answer.err) == (0, "")
+    assert any("red" in row["answer"] for row in ask("--jsonl").lines)
+
+
 def test_only_a_job_in_review_is_shown(ask: Ask, home: Home) -> None:
     """One that was cancelled, and one that never was."""
     (job,) = home.jobs()

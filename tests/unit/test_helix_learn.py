@@ -6,10 +6,11 @@ import json
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from finetuned.errors import Busy, KeyRefused, NotFound, NotHelix, Refused, ReplyLost, ServerError, Unreachable
 from finetuned.helix.learn import LearnService
-from finetuned.helix.service import KnownRefusal, Order, Service
+from finetuned.helix.service import KnownRefusal, NoReviews, Order, Service
 from finetuned.model import Quota
 from finetuned.wire import Refusal
 from unit.test_helix_form import Listed, row
@@ -64,6 +65,15 @@ async def test_an_upload_is_learned():
         "text_finetune_enabled": True,
     }
     assert heard == [sum(map(len, CONTENTS.values()))]
+
+
+async def test_nothing_is_learned_unreviewed():
+    """Neither uploaded, nor learned of an upload that was made before a review was wanted."""
+    server = Replies()
+    for call, order in ((learn(server).upload, ORDER), (learn(server).submit, UPLOADED)):
+        with pytest.raises(NoReviews):
+            await call(replace(order, review=True), told=lambda _: None)
+    assert server.lines == []
 
 
 async def test_nothing_is_learned_without_an_upload():

@@ -315,7 +315,6 @@ def test_an_upload_in_progress(life: Life):
 def test_what_is_not_there(life: Life):
     """A job that nobody made is null, a file that nobody saw is a LookupError, a moment that never was is null."""
     assert life.ledger.jobs.get("nobody") is None
-    assert life.ledger.sessions.of_job("nobody") is None
     assert text_at(None) is None
     with pytest.raises(LookupError, match="no file 7"):
         life.ledger.files.get(7)

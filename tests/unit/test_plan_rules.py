@@ -5,12 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from finetuned.helix.client import CONNECTIONS
 from finetuned.lifecycle import JobState, SessionState
 from finetuned.model import FolderFacts, Job, LooseFile, ServerFacts, Session
 from finetuned.plan import (
     DISK_ACTIONS_A_ROUND,
     LONGEST_DISK_WAIT,
     PROBE,
+    SENDS,
     Cancel,
     Claim,
     Discard,
@@ -273,3 +275,16 @@ def test_what_would_be_trained_unreviewed_is_not_sent():
     assert (held.actions, held.slot_waits) == ((), True)
     assert plan(waits, server=form, rules=rules).actions == (Submit(job_id="j"),)
     assert plan(waits, server=learn).actions == (Submit(job_id="j"),)
+
+
+def test_uploads_leave_connections_for_looks():
+    """However many jobs may run, only so many are sent at a time; the looks go on."""
+    wide = Settings(folders=RULES.folders, helix=HelixSettings(max_in_flight=20))
+    sent = [job(f"s{n}", JobState.SUBMITTING) for n in range(4)]
+    queued = [job(f"q{n}", JobState.QUEUED, attempt=0) for n in range(9)]
+    running = job("r", JobState.RUNNING, session_id="r")
+    busy = frozenset(one.id for one in sent)
+    told = plan(*sent, *queued, running, rules=wide, busy=busy)
+    assert [type(action) for action in told.actions] == [Submit, Submit, Look]
+    assert not told.slot_waits
+    assert SENDS < CONNECTIONS

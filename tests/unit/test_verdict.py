@@ -303,6 +303,8 @@ BUSY = "you have reached the maximum number of concurrent finetuning sessions (1
         (turn(limited=True, error=f"{SORRY} (resulted in 18 chunks while the limit is 5)"), Quota(asked=18, limit=5)),
         (turn(status=f"{SORRY} (36), reducing to 5 text chunks."), Quota(asked=36, limit=5)),
         (turn(error=BUSY), None),
+        (turn(limited=True, limit=5, total_chunks=36, error="CUDA out of memory"), None),
+        (turn(status=f"{SORRY} (36), reducing to 5 text chunks.", error="CUDA out of memory"), None),
     ],
 )
 def test_a_quota_is_read_from_numbers_or_words(tuning: Interaction | None, quota: Quota | None):

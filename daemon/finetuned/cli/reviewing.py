@@ -4,7 +4,8 @@
    written to it. The ledger gets them once they are trained; the daemon alone writes it.
 2. What comes back is checked line by line before anything is sent. A pair keeps its document by the name of its file:
    the server's own words in front of question and answer are put back as they were.
-3. Nothing is written over what somebody else wrote meanwhile, nor into a session that does not rest any more.
+3. What was edited is not written over what somebody else wrote meanwhile; a file replaces what is there. Neither goes
+   into a session that does not rest any more.
 """
 
 from __future__ import annotations
@@ -78,18 +79,26 @@ def _line(row: Row) -> str:
 def _edit(settings: Settings, job: Row, before: Sequence[Pair], text: str, editor: str) -> None:
     """Open the pairs in an editor; put what comes back. Raises FinetunedError, and keeps the lines then."""
     path = _temporary(job["id"], text)
-    click.edit(filename=path, editor=editor)
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        edited = file.read()
+    failed = ""
+    try:
+        click.edit(filename=path, editor=editor)
+    except click.ClickException as error:
+        failed = error.message
+    edited = _read(path)
     if edited == text:
         os.unlink(path)
+        if failed:
+            raise FinetunedError(failed, remedy="set $VISUAL or $EDITOR to another one, or use --from FILE")
         say("nothing was changed")
         return
+    kept = _KEPT.format(harmless(path), job["id"], harmless(path))
+    if failed:
+        raise FinetunedError(failed, remedy=kept)
     try:
         _put(settings, job, edited, before)
     except FinetunedError as error:
-        name = harmless(path)
-        raise FinetunedError(str(error), remedy=_KEPT.format(name, job["id"], name)) from error.__cause__
+        error.remedy = kept
+        raise
     os.unlink(path)
 
 
@@ -132,7 +141,8 @@ async def rewrite(service: Service, job: Row, text: str, before: Sequence[Pair] 
     pairs = pairs_of(text, job, view, there)
     await service.write_pairs(view, pairs)
     await resting(service, job)
-    return len(pairs), sum(pair in there for pair in pairs)
+    known = set(there)
+    return len(pairs), sum(pair in known for pair in pairs)
 
 
 async def resting(service: Service, job: Row) -> SessionView:
@@ -148,7 +158,7 @@ async def resting(service: Service, job: Row) -> SessionView:
 def rows_of(job: Row, view: SessionView, pairs: Sequence[Pair]) -> list[Row]:
     """The pairs by file, as `pairs` lists those of jobs that have trained."""
     files = _files(job, view)
-    names = {document: file for file, document in files.items()}
+    names = {document: file for file, document in files.items() if document}
     alone = next(iter(files), None) if len(files) == 1 else None
     rows = [
         {

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 import anyio
@@ -53,6 +54,10 @@ class Glances:
     def forget(self, session_id: str) -> None:
         """The session is looked at singly from now on."""
         self._seen.pop(session_id, None)
+
+    def keep(self, session_ids: Container[str | None]) -> None:
+        """Only these are followed: whoever is not among them is listed for nobody."""
+        self._seen = {session_id: seen for session_id, seen in self._seen.items() if session_id in session_ids}
 
     async def unmoved(self, session_id: str) -> bool:
         """Whether a list shows, without a look, that the session stands still. Raises ServerError."""

@@ -1,13 +1,14 @@
 """Sessions on the server: looked at, collected, started again, discarded.
 
 1. What a look means is decided in `verdict`; here it is done, and written.
-2. `NotFound` is believed after several looks over the settle time; every other refusal of one session is a matter of
-   that session only.
+2. `NotFound` is believed after several looks in a row over the settle time; every other refusal of one
+   session is a matter of that session only.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from contextlib import suppress
 from typing import Final
 
@@ -132,13 +133,14 @@ class Looking:
         poll = house.settings.poll
         before = self._watches.get(view.id)
         watch = watched(before, signs_of_life(view), now, poll)
-        self._watches[view.id] = watch
+        self._watches.pop(view.id, None)  # whatever keeps us from what is due now, the clock begins anew
         past = self._past(job, watch)
         if await self._mending.mend(job, view, remedy(view, past, poll), past):
             # what was done is no sign of life, but from now on there may be one
             self._watches[view.id] = Watch(signs=watch.signs, since=now, at=now)
             self._glances.forget(view.id)
             return
+        self._watches[view.id] = watch
         moved = before is not None and before.signs != watch.signs
         tuning = view.tuning
         stage = (tuning.stage or tuning.state) if tuning else "unknown"
@@ -171,10 +173,10 @@ class Looking:
             review=any(rules.name == job.folder and rules.review for rules in self._house.settings.folders),
         )
 
-    def _forget(self, session_id: str) -> None:
-        """The session is at its end."""
-        self._watches.pop(session_id, None)
-        self._glances.forget(session_id)
+    def keep(self, session_ids: Container[str | None]) -> None:
+        """What is remembered of sessions that nobody follows any more is forgotten."""
+        self._watches = {session_id: watch for session_id, watch in self._watches.items() if session_id in session_ids}
+        self._glances.keep(session_ids)
 
     async def _reviewed(self, job: Job, view: SessionView, *, rests: bool) -> None:
         """A session in review still rests, is to be started, or was started or spoilt by somebody else.
@@ -211,8 +213,7 @@ class Looking:
         pairs = await house.service.pairs(view)
         files = await self._packed(job, view)
         verdict = judge(view, pairs, files)
-        self._forget(view.id)
-        await self._quotas.trained(view, files)
+        await self._quotas.trained(view)
         await house.write(house.ledger.sessions.finish, job, view, pairs, files, verdict, house.world.now())
 
     async def _broken(self, job: Job, view: SessionView) -> None:
@@ -222,15 +223,16 @@ class Looking:
         over = over_quota(view)
         untouched = await house.write(house.ledger.sessions.is_as_written, view)
         past = Past(restarts=job.restarts, retrained=job.retrained, untouched=untouched)
-        if over is None and await self._mending.mend(job, view, remedy(view, past, house.settings.poll), past):
-            return
+        if over is None:
+            if await self._mending.mend(job, view, remedy(view, past, house.settings.poll), past):
+                return
+            fresh = await house.write(house.ledger.jobs.get, job.id)
+            job = fresh or job  # what was tried in vain has counted
         files = await self._packed(job, view)
         pairs = await house.service.pairs(view)
         await house.write(house.ledger.sessions.keep_pairs, job, view, pairs, files, now)
-        self._forget(view.id)
         if over is not None:
-            fresh = await house.write(house.ledger.jobs.get, job.id)
-            await self._quotas.too_much(fresh or job, over, complaint(view))
+            await self._quotas.too_much(job, over, complaint(view))
             return
         reason = f"the server's training failed: {complaint(view)}"
         await house.write(house.ledger.sessions.failed, job, reason, cause="broken", now=now)
@@ -247,7 +249,6 @@ class Looking:
             due_at = now + min(house.settings.poll.slowest, max(1.0, settle / MISSES))
             await house.write(house.ledger.sessions.missing, job, due_at=due_at, now=now)
             return
-        self._forget(job.session_id or "")
         reason = f"session {job.session_id} is gone from the server"
         await self._mending.give_up(job, reason, cause="gone", discard=False)
 

@@ -194,7 +194,10 @@ class Daemon:
 
     async def _facts(self) -> Facts:
         busy = frozenset(self._busy)  # first: what ends while the rest is read must not look idle with old facts
-        return await self._house.write(self._read_facts, busy)
+        facts = await self._house.write(self._read_facts, busy)
+        self._house.own &= {job.id for job in facts.jobs}  # what is over is remembered by the ledger alone
+        self._looking.keep({job.session_id for job in facts.jobs if job.state not in JOB_ENDS})
+        return facts
 
     def _read_facts(self, busy: frozenset[str]) -> Facts:
         ledger = self._house.ledger

@@ -1,6 +1,7 @@
 """What is done about a session that seems stuck, or whose training failed.
 
-1. What is due is decided in `remedy`, from a look that was just made; here it is asked for, and written.
+1. What is due is decided in `remedy`, from a look that was just made; here it is written, and asked for: a death in
+   between has counted.
 2. A session that a runner works on is alive. One that the server will not put to work again is given up; one that only
    queues for a trainer has the patience of a training first.
 3. A session that is given up unfinished goes from the server once its pairs are here: it would hold a slot for ever.
@@ -8,11 +9,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from finetuned.daemon.house import House
-from finetuned.errors import Refused, ReplyLost
+from finetuned.errors import Refused, ReplyLost, Unreachable
 from finetuned.helix.service import KnownRefusal
 from finetuned.model import Job, SessionView
-from finetuned.remedy import Deed, Past, Remedy
+from finetuned.remedy import LONGEST_QUEUE, Deed, Past, Remedy
 from finetuned.wire import Refusal
 
 
@@ -54,57 +57,68 @@ class Mending:
 
     async def _restart(self, job: Job, view: SessionView, due: Remedy, past: Past) -> bool:
         house = self._house
-        words = due.words
-        pause = house.settings.poll.fastest
+        if due.deed is Deed.REQUEUE:
+            cause, done = "requeue", {"requeued": job.requeued + 1}
+        else:
+            retrained = job.retrained + (due.deed is Deed.RETRAIN)
+            cause, done = "restart", {"restarts": job.restarts + 1, "retrained": retrained}
+        counted = await self._note(job, view, due.words, cause=cause, **done)
         try:
-            await house.service.restart(view.id)
+            await self._ask(house.service.restart, view, counted, before=job)
         except Refused as error:
             active = isinstance(error, KnownRefusal) and error.kind is Refusal.ACTIVE
             if not active:
-                return await self._will_not(job, view, due, past, str(error))
+                return await self._will_not(counted, view, due, past, str(error))
             if due.deed is not Deed.RETRAIN:  # a sign of life
-                await self._done(job, view, "a runner works on it", cause="active", pause=pause)
-                return True
+                await self._note(counted, view, "a runner works on it", cause="active", **_counts(job))
         except ReplyLost as error:  # perhaps it was, or will be: the look after the settle time tells
-            words = f"{words}; {error}"
             pause = min(house.settings.submit.lost_answer_settle, house.settings.poll.slowest)
-        if due.deed is Deed.REQUEUE:
-            done = {"requeued": job.requeued + 1}
-        else:
-            done = {"restarts": job.restarts + 1, "retrained": job.retrained + (due.deed is Deed.RETRAIN)}
-        cause = "requeue" if due.deed is Deed.REQUEUE else "restart"
-        await self._done(job, view, words, cause=cause, pause=pause, **done)
+            await self._note(counted, view, f"{due.words}; {error}", cause=cause, pause=pause)
         return True
 
     async def _will_not(self, job: Job, view: SessionView, due: Remedy, past: Past, words: str) -> bool:
         """The server does not put the session to work again."""
-        house = self._house
+        poll = self._house.settings.poll
         if due.deed is Deed.RETRAIN:
             return False
-        if due.deed is Deed.REQUEUE and past.still_for < house.settings.poll.training_stalled_after:
+        patience = min(poll.training_stalled_after, LONGEST_QUEUE)  # nothing stands still for longer
+        if due.deed is Deed.REQUEUE and past.still_for < patience:
             words = f"it queues for a trainer, and cannot be queued again: {words}"
-            pause = house.settings.poll.slowest
-            await self._done(job, view, words, cause="requeue", pause=pause, requeued=job.requeued + 1)
+            await self._note(job, view, words, cause="requeue", pause=poll.slowest)
             return True
         await self.give_up(job, f"{due.words}; but {words}")
         return True
 
     async def _nudge(self, job: Job, view: SessionView, due: Remedy) -> None:
         """End a rest; whatever the answer, the next looks tell."""
-        house = self._house
-        words = due.words
+        service = self._house.service
+        call = service.start if due.deed is Deed.START else service.retry_chunks
+        counted = await self._note(job, view, due.words, cause=due.deed, nudges=job.nudges + 1)
         try:
-            if due.deed is Deed.START:
-                await house.service.start(view.id)
-            else:
-                await house.service.retry_chunks(view.id)
+            await self._ask(call, view, counted, before=job)
         except (Refused, ReplyLost) as error:
-            words = f"{words}; {error}"
-        await self._done(job, view, words, cause=due.deed, pause=house.settings.poll.fastest, nudges=job.nudges + 1)
+            await self._note(counted, view, f"{due.words}; {error}", cause=due.deed)
 
-    async def _done(self, job: Job, view: SessionView, words: str, *, cause: str, pause: float, **done: int) -> None:
+    async def _ask(self, call: Callable[[str], Awaitable[None]], view: SessionView, job: Job, *, before: Job) -> None:
+        """Ask for what was counted already; what surely never reached the server counts as `before`."""
+        try:
+            await call(view.id)
+        except Unreachable as error:
+            await self._note(job, view, str(error), cause="unreachable", **_counts(before))
+            raise
+
+    async def _note(
+        self, job: Job, view: SessionView, words: str, *, cause: str, pause: float | None = None, **done: int
+    ) -> Job:
+        """Write down what is done, and how often by now; the job as it is then."""
         house = self._house
         now = house.world.now()
-        await house.write(
-            house.ledger.sessions.mended, job, view, words, cause=cause, due_at=now + pause, now=now, **done
+        due_at = now + (house.settings.poll.fastest if pause is None else pause)
+        return await house.write(
+            house.ledger.sessions.mended, job, view, words, cause=cause, due_at=due_at, now=now, **done
         )
+
+
+def _counts(job: Job) -> dict[str, int]:
+    """How often what was done by now."""
+    return {"restarts": job.restarts, "retrained": job.retrained, "requeued": job.requeued, "nudges": job.nudges}

@@ -14,6 +14,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 
@@ -25,6 +26,10 @@ from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, iso, shown
 from finetuned.plan import LONGEST_DISK_WAIT, Seal
 
+#: how many places are remembered as sound, before that is found out anew
+PLACES: Final = 1000
+#: why a job is cancelled
+BY_A_PERSON: Final = "cancelled by a person"
 _TAUGHT = {JobState.DONE, JobState.PARTIAL}
 
 
@@ -55,6 +60,8 @@ class Packing:
         house = self._house
         folder = house.folders[order.folder]
         movable = []
+        if len(self._sound) > PLACES:  # who makes a sub-folder for each file makes thousands a day
+            self._sound.clear()
         for file in map(house.ledger.files.get, order.file_ids):
             place = os.path.dirname(file.location or file.path)
             try:
@@ -133,7 +140,7 @@ class Packing:
         house = self._house
         job = await house.write(house.ledger.jobs.get, job_id)
         if job is not None and job.given_up:
-            await house.write(house.ledger.jobs.cancelled, job, "cancelled by a person", house.world.now())
+            await house.write(house.ledger.jobs.cancelled, job, BY_A_PERSON, house.world.now())
 
     async def skip_duplicate(self, file_id: int, of: str) -> None:
         """The content is known."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetuned.daemon.house import House
-from finetuned.daemon.packing import new_job_id
+from finetuned.daemon.packing import BY_A_PERSON, new_job_id
 from finetuned.lifecycle import FileState
 from finetuned.model import File, Job, Quota, SessionView, shown
 from finetuned.verdict import over_quota
@@ -31,18 +31,25 @@ class Quotas:
         limit = told.limit if told else None
         if limit is not None:
             await house.write(house.ledger.quotas.chunks_allowed, house.settings.helix.url, limit, now)
-        files = await house.write(house.ledger.jobs.files, job.id)
-        packed = [file for file in files if file.state is FileState.PACKED]
-        if len(packed) == 1:
-            await house.write(house.ledger.quotas.too_big, job, packed[0], _arithmetic(packed[0], limit, words), now)
-            return
-        first, second = halves(packed)
-        while True:
-            one, other = (new_job_id(house, job.folder, now) for _ in range(2))
-            parts = {one: first, other: second}
-            if len(parts) == 2 and await house.write(house.ledger.quotas.split, job, parts, words, now):
-                break
-        house.own.update(parts)
+        house.own.update(await house.write(self._less, job, limit, words, now))
+
+    def _less(self, job: Job, limit: int | None, words: str, now: float) -> Sequence[str]:
+        """The ids of the jobs that go on in the place of this one; none if a person has just cancelled it."""
+        house, quotas = self._house, self._house.ledger.quotas
+        with house.ledger.together():
+            asked = house.ledger.jobs.get(job.id)
+            if asked is not None and asked.given_up:
+                house.ledger.jobs.cancelled(job, BY_A_PERSON, now)
+                return ()
+            packed = [file for file in house.ledger.jobs.files(job.id) if file.state is FileState.PACKED]
+            if len(packed) == 1:
+                quotas.too_big(job, packed[0], _arithmetic(packed[0], limit, words), now)
+                return ()
+            first, second = halves(packed)
+            while True:
+                one, other = (new_job_id(house, job.folder, now) for _ in range(2))
+                if one != other and quotas.split(job, {one: first, other: second}, words, now):
+                    return one, other
 
     async def too_many(self, job: Job) -> None:
         """As many sessions as the plan allows are there: ask for no more than that for now."""
@@ -51,7 +58,7 @@ class Quotas:
         url = house.settings.helix.url
         await house.write(house.ledger.quotas.sessions_allowed, url, max(1, running), house.world.now())
 
-    async def trained(self, view: SessionView, files: Sequence[File]) -> None:
+    async def trained(self, view: SessionView) -> None:
         """What a training tells of the plan: it was cut at the limit, or it was more than we took for one."""
         house = self._house
         url, now = house.settings.helix.url, house.world.now()
@@ -60,8 +67,10 @@ class Quotas:
             await house.write(house.ledger.quotas.chunks_allowed, url, cut.limit, now)
             return
         known = (await house.write(house.ledger.house.server, url)).max_chunks
-        limited = view.tuning is not None and view.tuning.limited
-        if known is not None and not limited and sum(file.content.chunks for file in files if file.content) > known:
+        tuning = view.tuning
+        if known is None or tuning is None or tuning.limited:
+            return
+        if sum(map(len, tuning.chunks.values())) > known:  # made, not reckoned: ready-made pairs are no text
             await house.write(house.ledger.quotas.chunks_allowed, url, None, now)
 
 

@@ -139,14 +139,20 @@ class Sending:
             await house.write(house.ledger.jobs.try_later, job, later, None, house.world.now())
             return
         try:
-            if await self._adopt_found(job, cause="found"):
-                return
+            found = await self._adopt_found(job, cause="found")
         except Unreachable as error:
             await self._house.unreachable(job.id, error)
             return
         except (Refused, ReplyLost) as error:
             await self._house.look_later(job_id, str(error))
             return
+        del self._doubts[job.id]
+        if not found:
+            await self._not_there(job)
+
+    async def _not_there(self, job: Job) -> None:
+        """The server surely has no session of a doubtful job: it is sent again, if it was not in vain too often."""
+        house = self._house
         now = house.world.now()
         if job.unanswered >= UNANSWERED:
             reason = f"{UNANSWERED} sends were answered with an error and left no session; the last one: {job.reason}"

@@ -43,14 +43,17 @@ class LearnService(Sessions):
 
     async def upload(self, order: Order, *, told: Callable[[int], None]) -> Order:
         """Bring the order's files to the server, and name what they became there. Raises NoReviews."""
-        if order.review:
-            raise NoReviews("the server speaks the learn dialect, which trains without a review")
+        _reviewless(order)
         body = self._upload({}, order, told)
         entity_id = await self._wire.read("POST", "/data_entities", wire.entity, body=body, harmless=True)
         return replace(order, entity_id=entity_id)
 
     async def submit(self, order: Order, *, told: Callable[[int], None]) -> SessionView:
-        """Start a fine-tune of the order's upload; without one there is nothing to learn from (ValueError)."""
+        """Start a fine-tune of the order's upload; without one there is nothing to learn from (ValueError).
+
+        Raises NoReviews: an upload of an earlier try may be learned after a review was asked for.
+        """
+        _reviewless(order)
         if not order.entity_id:
             raise ValueError(f"{order.marker} has no upload to learn from")
         await self._offload(told, sum(part.content.sent_bytes for part in order.parts))
@@ -92,3 +95,8 @@ def _message(text: str, *, stream: bool, **words: str) -> Callable[[], Body]:
     """Makes the body of a turn."""
     message = {"role": "user", "content": {"content_type": "text", "parts": [text]}}
     return partial(json_body, {**words, "messages": [message], "stream": stream})
+
+
+def _reviewless(order: Order) -> None:
+    if order.review:
+        raise NoReviews("the server speaks the learn dialect, which trains without a review")

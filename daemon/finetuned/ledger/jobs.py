@@ -176,9 +176,12 @@ class JobBook:
             update(db, "jobs", job.id, job.version, due_at=iso(due_at), tries=0, missing_since=None)
 
     def try_later(self, job: Job, due_at: float, words: str | None, now: float) -> None:
-        """What was due failed for a passing reason; it is due again later, in the same state."""
+        """What was due failed for a passing reason; it is due again later, in the same state.
+
+        A session that was missing before is looked for anew: only looks in a row tell that it is gone.
+        """
         with self._store.transaction() as db:
-            update(db, "jobs", job.id, job.version, due_at=iso(due_at), tries=job.tries + 1)
+            update(db, "jobs", job.id, job.version, due_at=iso(due_at), tries=job.tries + 1, missing_since=None)
             if words and job.tries == 0:
                 tell(
                     db,

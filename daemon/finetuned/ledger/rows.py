@@ -27,11 +27,11 @@ def place(path: str | None) -> tuple[str | None, str | None]:
     return (None, None) if path is None else (utf8_text(path), path_b64(path))
 
 
+#: a job has one session at most that is open: the intent to send it, or what came of it
+OPEN: Final = "state in ('intended', 'live')"
+
 #: how a job is read: with the server of its open session
-JOB: Final = (
-    "select j.*, (select s.url from sessions s where s.job_id = j.id and s.state in ('intended', 'live')) as url "
-    "from jobs j"
-)
+JOB: Final = f"select j.*, (select s.url from sessions s where s.job_id = j.id and s.{OPEN}) as url from jobs j"
 
 
 #: sessions whose answer was lost and that were not found, but may turn up later
@@ -212,6 +212,12 @@ def move_file(
     )
 
 
+def open_session(db: sqlite3.Connection, job_id: str) -> sqlite3.Row | None:
+    """The job's session that is intended or live, if it has one."""
+    row: sqlite3.Row | None = db.execute(f"select * from sessions where job_id = ? and {OPEN}", (job_id,)).fetchone()
+    return row
+
+
 def end_session(
     db: sqlite3.Connection,
     now: float,
@@ -225,7 +231,7 @@ def end_session(
     recheck_at: float | None = None,
 ) -> None:
     """End the job's live session, if it has one, and tell. `recheck_at`: it may turn up on the server all the same."""
-    row = db.execute("select * from sessions where job_id = ? and state in ('intended', 'live')", (job_id,)).fetchone()
+    row = open_session(db, job_id)
     if row is None:
         return
     check_move(SessionState(row["state"]), became)

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finetuned.errors import Stale
 from finetuned.ledger.jobs import fail_files
 from finetuned.ledger.rows import (
     JOB,
@@ -15,6 +16,7 @@ from finetuned.ledger.rows import (
     job_of,
     move_file,
     move_job,
+    open_session,
     session_of,
     tell,
     update,
@@ -66,7 +68,9 @@ class SessionBook:
         """The server has it: the session is known, its job runs."""
         with self._store.transaction() as db:
             asked = view.asked
-            row = _open_session(db, job.id)
+            row = open_session(db, job.id)
+            if row is None:
+                raise Stale(f"{job.id} has no attempt that is open")
             update(
                 db,
                 "sessions",
@@ -223,8 +227,8 @@ class SessionBook:
 
     def mended(
         self, job: Job, view: SessionView, reason: str, *, cause: str, due_at: float, now: float, **done: int
-    ) -> None:
-        """Something was done on the server about the session, which was like `view`; `done`: how often by now."""
+    ) -> Job:
+        """Something is done on the server about the session, which was like `view`; `done`: how often by now."""
         with self._store.transaction() as db:
             write_look(db, view, now)
             columns = {"reason": reason, "due_at": iso(due_at), "moved_at": iso(now)}
@@ -240,6 +244,7 @@ class SessionBook:
                 detail=reason,
                 job_id=job.id,
             )
+            return _read(db, job.id)[0]
 
     def finish(
         self,
@@ -307,14 +312,6 @@ class SessionBook:
         with self._store.reading() as db:
             return db.execute(query, key).fetchone() is not None
 
-    def of_job(self, job_id: str) -> Session | None:
-        """The job's session that is intended or live."""
-        with self._store.reading() as db:
-            row = db.execute(
-                "select * from sessions where job_id = ? and state in ('intended', 'live')", (job_id,)
-            ).fetchone()
-        return None if row is None else session_of(row)
-
     def to_discard(self) -> list[Session]:
         """Sessions that are to go from the server."""
         with self._store.reading() as db:
@@ -331,13 +328,6 @@ def _is_to_go(db: sqlite3.Connection, job_id: str) -> bool:
     """Whether a person wants the job's session gone, who asked too late to have the job given up."""
     row = db.execute("select wish from jobs where id = ?", (job_id,)).fetchone()
     return row is not None and row["wish"] == "delete"
-
-
-def _open_session(db: sqlite3.Connection, job_id: str) -> sqlite3.Row:
-    row: sqlite3.Row = db.execute(
-        "select * from sessions where job_id = ? and state in ('intended', 'live')", (job_id,)
-    ).fetchone()
-    return row
 
 
 def _read(db: sqlite3.Connection, job_id: str) -> tuple[Job, list[File]]:
