@@ -20,6 +20,7 @@ import httpx
 from finetuned.errors import LedgerMissing
 from finetuned.ledger import Reader, audit
 from finetuned.sandbox import DEFAULT_KEY
+from support.fault_proxy import FaultProxy
 
 PATIENCE = 60.0
 
@@ -103,6 +104,7 @@ class Home:
         top: str = "",
         helix: str = "",
         poll: str = 'slowest = "300ms"',
+        linger: str = "0s",
         pace: int = 1,
     ) -> None:
         self.root = root
@@ -114,6 +116,7 @@ class Home:
         self.log = root / "daemon.log"
         self._daemon: subprocess.Popen[bytes] | None = None
         self.server: Sandbox
+        self.proxy: FaultProxy
         self._program = ["finetuned"] if pace == 1 else ["support.hasty", str(pace)]
         self.config.write_text(
             f"""
@@ -136,7 +139,7 @@ sweep = "500ms"
 name = "notes"
 path = "{self.notes}"
 settle = "100ms"
-linger = "0s"
+linger = "{linger}"
 {folder}
 """
         )
