@@ -52,11 +52,11 @@ def why(home: Home, name: str = "stone.txt") -> str:
     return home.says("why", str(home.notes / name))
 
 
-def texts(home: Home) -> dict[str, str]:
-    """What the server has, by the names of the uploads in its newest session."""
+def uploads(home: Home) -> list[str]:
+    """The names under which the server has the files of its newest session."""
     (newest, *_) = home.call("GET", "/sessions")["sessions"]
     session = home.call("GET", f"/sessions/{newest['session_id']}")
-    return session["config"]["document_ids"]
+    return sorted(path.rpartition("/")[2] for path in session["config"]["document_ids"])
 
 
 def pairs(home: Home) -> dict[str, int]:
@@ -64,6 +64,15 @@ def pairs(home: Home) -> dict[str, int]:
     query = "select path, count(*) from pairs_with_source group by path"
     with closing(sqlite3.connect(f"file:{home.ledger}?mode=ro", uri=True)) as db:
         return {path.rpartition("/notes/")[2]: count for path, count in db.execute(query)}
+
+
+def test_the_readme_names_every_way_and_its_tests() -> None:
+    """Its table has sixteen rows, and names the tests of this file, all of them and no others."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \|.*\| ([^|]+) \|$", readme, re.MULTILINE)
+    named = [f"test_way_{int(number):02}_{name}" for number, names in rows for name in re.findall(r"`(\w+)`", names)]
+    assert [int(number) for number, _ in rows] == list(range(1, 17))
+    assert named == [name for name in globals() if name.startswith("test_way_")]
 
 
 # -- 1
@@ -285,10 +294,10 @@ def test_way_09_file_names(at_work: AtWork, dialect: str) -> None:
         home.drop(name, f"The stone number {number} is grey.")
     (job,) = home.ended()
     assert (job["state"], pairs(home)) == ("done", dict.fromkeys(names, 9))
-    uploads = sorted(name.rpartition("/")[2] for name in texts(home))
+    sent = uploads(home)
     marker = re.escape(f"{job['id']}.1")
-    assert len(uploads) == len(names)
-    assert [name for name in uploads if not re.fullmatch(rf"{marker}-00\d\d-[a-z0-9-]+\.txt", name)] == []
+    assert len(sent) == len(names)
+    assert [name for name in sent if not re.fullmatch(rf"{marker}-00\d\d-[a-z0-9-]+\.txt", name)] == []
 
 
 # -- 10
