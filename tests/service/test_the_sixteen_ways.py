@@ -32,7 +32,7 @@ training_stalled_after = "1s"
 """
 PATIENT = 'slowest = "1m"'
 DIALECTS = pytest.mark.parametrize("dialect", ["form", "learn"])
-REMEDIES = {"restart", "stalled", "broken", "start", "requeue", "retry_chunks"}
+REMEDIES = {"restart", "stalled", "broken", "start", "requeue", "retry_chunks", "active"}
 SEND = "POST /api/v1/sessions$"
 
 
@@ -294,6 +294,7 @@ def test_way_09_file_names(at_work: AtWork, dialect: str) -> None:
         home.drop(name, f"The stone number {number} is grey.")
     (job,) = home.ended()
     assert (job["state"], pairs(home)) == ("done", dict.fromkeys(names, 9))
+    assert home.ask("select group_concat(distinct pairs) from files") == "9"
     sent = uploads(home)
     marker = re.escape(f"{job['id']}.1")
     assert len(sent) == len(names)
@@ -430,18 +431,24 @@ def test_way_14_progress_is_the_only_sign_of_life(at_work: AtWork) -> None:
 @DIALECTS
 def test_way_15_a_form_that_is_cut_creates_nothing(at_work: AtWork, dialect: str) -> None:
     """The file changes under the upload: cut before the last boundary, and what it became is sent, once."""
-    home = at_work(dialect=dialect, folder='max_file_bytes = "64MiB"\nmax_bytes = "64MiB"')
+    home = at_work(dialect=dialect, speed=1e6, folder='max_file_bytes = "64MiB"\nmax_bytes = "64MiB"')
     wait_for(lambda: json.loads(home.says("status", "--json"))["helix"]["dialect"] == dialect, "dialect")
     home.server.signal(signal.SIGSTOP)
-    home.drop("stone.txt", GREY * 600_000)
+    text = GREY * 150_000  # more than what lies between the two while the server stands still
+    home.drop("stone.txt", text)
     wait_for(lambda: [job["state"] for job in home.jobs()] == ["submitting"], "upload")
     (sent,) = home.notes.glob(".processing/*/stone.txt")
-    sent.write_text(OTTER)
+    became = text[: -len(GREY)] + GREY.replace("grey", "blue")
+    with sent.open("r+") as out:
+        out.seek(len(text) - len(GREY))
+        out.write(became[-len(GREY) :])
     home.server.signal(signal.SIGCONT)
     wait_for(lambda: "learned" in home.states().values(), "learned file")
     assert "cut" in home.causes()
     assert home.sessions_on_server() == 1
-    assert {pair["answer"] for pair in home.rows("pairs")} == {"The otter is a mammal.", "It eats nine fish a day."}
+    uploads = [path for path in (home.root.parent / "sandbox" / "uploads").rglob("*") if path.is_file()]
+    assert became in [path.read_text() for path in uploads]
+    assert text not in [path.read_text() for path in uploads]
 
 
 # -- 16
