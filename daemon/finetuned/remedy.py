@@ -17,7 +17,7 @@ from typing import Final
 
 from finetuned.model import SessionView, Value, shown
 from finetuned.settings import PollSettings
-from finetuned.verdict import Standing, complaint, lora_of, restart_helps, standing
+from finetuned.verdict import PREPARING, Standing, complaint, lora_of, restart_helps, standing
 
 #: looks that show the same, and the seconds between the first and the last of them, before `editing` is a rest
 REST_LOOKS: Final = 3
@@ -29,8 +29,6 @@ NUDGES: Final = 6
 LONGEST_QUEUE: Final = 6 * 3600.0
 #: restarts of a failed training whose answers were lost and that had no effect, before it is left at that
 LOST_RESTARTS: Final = 3
-#: where a session is before its training, in the server's words
-_PREPARING: Final = frozenset({"", "edit_files", "extract_text", "index_rag", "generate_questions", "edit_questions"})
 
 
 class Deed(StrEnum):
@@ -171,7 +169,7 @@ def _place(view: SessionView) -> _Place:
         return _Place.ELSEWHERE
     if tuning.stage == "finetune":
         return _Place.QUEUEING if tuning.progress <= 1 else _Place.TRAINING
-    return _Place.PREPARING if tuning.stage in _PREPARING else _Place.ELSEWHERE
+    return _Place.PREPARING if tuning.stage in PREPARING else _Place.ELSEWHERE
 
 
 def _chunk_errors(view: SessionView) -> str:

@@ -1,7 +1,7 @@
 """What a look at a session means for its job and its files.
 
 1. Trained is: a `lora_dir`, mode `inference` and no error, whatever the state says. `complete` alone is not success.
-2. A word we do not know is "still running".
+2. A word we do not know is "still running"; `strange` names it, so that it can be told.
 3. A file learned if at least one pair was made of it. Where the server names no documents at all, its own count of
    questions a file stands in for the pairs.
 4. `done` needs every file to have taught something and nothing to be cut; no file at all having taught is `failed`.
@@ -12,10 +12,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Final
 
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import Chunk, File, Pair, Quota, SessionView, Value, shown
 from finetuned.wire import quota
+
+#: the server's words for the state of a fine-tune, and for the stages before its training
+STATES: Final = frozenset({"", "waiting", "editing", "complete", "error"})
+PREPARING: Final = frozenset({"", "edit_files", "extract_text", "index_rag", "generate_questions", "edit_questions"})
+STAGES: Final = PREPARING | {"finetune", "complete"}
 
 
 class Standing(StrEnum):
@@ -56,6 +62,15 @@ def signs_of_life(view: SessionView) -> tuple[object, ...]:
         return (view.mode, view.lora_dir)
     chunks = sum(len(c) for c in tuning.chunks.values())
     return (view.mode, tuning.state, tuning.stage, tuning.progress, tuning.status, tuning.updated, chunks)
+
+
+def strange(view: SessionView) -> list[str]:
+    """The words for state and stage that we do not know, as `state “odd”`."""
+    tuning = view.tuning
+    if tuning is None:
+        return []
+    words = [("state", tuning.state, STATES), ("stage", tuning.stage, STAGES)]
+    return [f"{what} “{shown(word[:40])}”" for what, word, known in words if word not in known]
 
 
 def over_quota(view: SessionView) -> Quota | None:

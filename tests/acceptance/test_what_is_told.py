@@ -53,6 +53,34 @@ async def test_what_can_never_be_taken_is_told_once(a_place: APlace) -> None:
     assert told == [("warning", str(link), why)]
 
 
+async def test_a_word_nobody_knows_is_still_running_and_told_once(a_place: APlace) -> None:
+    """However many looks and sessions show it; what the server says next is heard as ever."""
+    stream = io.StringIO()
+    logs.configure(level="warning", format="json", terminal=False, stream=stream)
+    place = a_place(folder=[{"linger": "0s", "max_files": 1}], poll={"fastest": "2s", "slowest": "10s"})
+    looks: list[str] = []
+
+    def after(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        place_of, _, ident = request.url.path.rpartition("/")
+        if request.method != "GET" or not place_of.endswith("/sessions") or looks.count(ident) == 5:
+            return response
+        looks.append(ident)
+        body = response.json()
+        body |= {"mode": "finetune", "lora_dir": ""}
+        body["interactions"][-1] |= {"state": "napping", "data_prep_stage": "dream", "finished": False, "lora_dir": ""}
+        return httpx.Response(200, json=body, request=request)
+
+    place.network.after = after
+    place.drop("a.txt", GREY)
+    place.drop("b.txt", f"{GREY} Twice.")
+    await place.run()
+    assert sorted(looks.count(ident) for ident in set(looks)) == [5, 5]
+    assert [job["state"] for job in place.jobs()] == ["done", "done"]
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    words = [line["word"] for line in told if line["event"] == "word_unknown"]
+    assert words == ["state “napping”", "stage “dream”"]
+
+
 async def test_the_summary_names_what_is_under_way_and_what_is_wrong(a_place: APlace) -> None:
     """One line: jobs by state, files that wait, folders that are away, why the server is paused."""
     place = a_place(folder=[{"linger": "0s", "max_files": 1}, {"linger": "1h"}], helix={"max_in_flight": 1})

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.process import Home, Sandbox
+from support.fault_proxy import on_the_way
+from support.process import Home, Sandbox, wait_for
 
 
 @pytest.fixture
@@ -30,3 +33,40 @@ def a_home(tmp_path: Path, sandbox: Sandbox) -> Iterator[Callable[..., Home]]:
     yield make
     for home in homes:
         home.close()
+
+
+@pytest.fixture
+def at_work(tmp_path: Path) -> Iterator[Callable[..., Home]]:
+    """Makes servers that go wrong, each with a daemon at work; at the end all stop in order, and ledgers are whole.
+
+    `path` follows the server's address; `proxied` puts a proxy between the two.
+    """
+    homes: list[Home] = []
+
+    def make(
+        *faults: str,
+        dialect: str = "form",
+        plan: str = "free",
+        speed: float = 20.0,
+        path: str = "",
+        proxied: bool = False,
+        **words: Any,
+    ) -> Home:
+        root = tmp_path / str(len(homes))
+        server = Sandbox(root, faults=faults, dialect=dialect, plan=plan, speed=speed)
+        ending.callback(server.close)
+        proxy = ending.enter_context(on_the_way(server.port)) if proxied else None
+        homes.append(home := Home(root / "home", (proxy.url if proxy else server.url) + path, **words))
+        ending.callback(home.close)
+        home.server, home.url = server, server.url
+        if proxy:
+            home.proxy = proxy
+        home.start()
+        wait_for(home.is_watched, "daemon at work")
+        return home
+
+    with ExitStack() as ending:
+        yield make
+        for home in homes:
+            assert home.stop() == 0
+            home.audit()

@@ -79,27 +79,6 @@ def test_no_server_is_said_and_healed(a_home: AHome) -> None:
     assert home.jobs()[0]["attempt"] == 1
 
 
-def test_a_wrong_key_pauses_and_a_right_one_heals_without_a_restart(a_home: AHome) -> None:
-    """The key file is read again after a 401."""
-    home = a_home()
-    key = home.root / "key"
-    key.write_text("hl-wrong\n")
-    home.config.write_text(home.config.read_text().replace("[helix]", f'[helix]\napi_key_file = "{key}"'))
-    home.start()
-    (home.notes / "stone.txt").write_text(GREY)
-    wait_for(
-        lambda: (
-            home.ledger.exists()
-            and "401" in (json.loads(home.finetuned("status", "--json").stdout)["helix"]["paused_because"] or "")
-        ),
-        "refused key",
-    )
-    assert "hl-wrong" not in home.log.read_text()
-    key.write_text("hl-sandbox\n")
-    wait_for(lambda: home.states().get("stone.txt") == "learned", "learned file")
-    assert home.stop() == 0
-
-
 def test_a_burst_in_new_sub_folders_is_taken_whole(a_home: AHome) -> None:
     """What the watch loses the sweep finds."""
     home = a_home(folder="max_files = 100\nmax_chunks = 10000")

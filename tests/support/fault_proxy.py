@@ -11,8 +11,8 @@ import asyncio
 import re
 import ssl
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,7 @@ from socket import SO_LINGER, SOL_SOCKET
 from typing import Final
 
 import msgspec
+from anyio.from_thread import start_blocking_portal
 
 from finetuned.world import Bell, RealWorld
 
@@ -103,6 +104,11 @@ class FaultProxy:
         self._server: asyncio.Server | None = None
         self._handlers: set[asyncio.Task[None]] = set()
         self._born: dict[str, float] = {}
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
 
     def strike(self, fault: Fault, request: str, *, nth: int = 1, times: int = 1) -> None:
         """Seed a fault: `request` is a pattern of `METHOD /path?query`."""
@@ -247,6 +253,14 @@ class FaultProxy:
             writer.write(answer[place : place + step])
             await writer.drain()
             await RealWorld().wait(Bell(), 0.01)
+
+
+@contextmanager
+def on_the_way(upstream: int) -> Iterator[FaultProxy]:
+    """A proxy at work in a thread of its own, for tests that wait for processes."""
+    proxy = FaultProxy(upstream, beyond=0.0)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(proxy.listening()):
+        yield proxy
 
 
 def _answer(status: int, text: str, header: str = "Content-Type: text/plain") -> bytes:

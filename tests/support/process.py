@@ -20,6 +20,7 @@ import httpx
 from finetuned.errors import LedgerMissing
 from finetuned.ledger import Reader, audit
 from finetuned.sandbox import DEFAULT_KEY
+from support.fault_proxy import FaultProxy
 
 PATIENCE = 60.0
 
@@ -53,8 +54,10 @@ class Sandbox:
         port: int = 0,
         faults: tuple[str, ...] = (),
         dialect: str = "form",
+        plan: str = "free",
     ) -> None:
         words = ["--port", str(port), "--data", str(root / "sandbox"), "--speed", str(speed), "--dialect", dialect]
+        words += ["--plan", plan]
         for fault in faults:
             words += ["--fault", fault]
         self._process = subprocess.Popen(
@@ -70,6 +73,14 @@ class Sandbox:
         self.url = line.split()[3]
         self.port = int(self.url.rsplit(":", 1)[1])
 
+    def signal(self, number: signal.Signals) -> None:
+        """Have the process stand still, or go on."""
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for it to end by itself; the exit code."""
+        return self._process.wait(PATIENCE)
+
     def close(self) -> None:
         """End it, at once."""
         self._process.kill()
@@ -79,9 +90,23 @@ class Sandbox:
 
 
 class Home:
-    """A configuration, a folder and a ledger on the disk, and the daemon that works on them."""
+    """A configuration, a folder and a ledger on the disk, and the daemon that works on them.
 
-    def __init__(self, root: Path, url: str, folder: str = "", top: str = "") -> None:
+    `helix`, `poll`, `folder` are lines for those tables, `top` is anything between; at a `pace` of more than 1 the
+    daemon's clocks go so many times as fast.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        url: str,
+        folder: str = "",
+        top: str = "",
+        helix: str = "",
+        poll: str = 'slowest = "300ms"',
+        linger: str = "0s",
+        pace: int = 1,
+    ) -> None:
         self.root = root
         self.url = url
         self.notes = root / "notes"
@@ -90,19 +115,23 @@ class Home:
         self.config = root / "finetuned.toml"
         self.log = root / "daemon.log"
         self._daemon: subprocess.Popen[bytes] | None = None
+        self.server: Sandbox
+        self.proxy: FaultProxy
+        self._program = ["finetuned"] if pace == 1 else ["support.hasty", str(pace)]
         self.config.write_text(
             f"""
 [helix]
 url = "{url}"
 timeout = "5s"
 longest_pause = "300ms"
+{helix}
 [ledger]
 path = "{self.ledger}"
 [submit]
 lost_answer_settle = "300ms"
 [poll]
 fastest = "30ms"
-slowest = "300ms"
+{poll}
 [watch]
 sweep = "500ms"
 {top}
@@ -110,7 +139,7 @@ sweep = "500ms"
 name = "notes"
 path = "{self.notes}"
 settle = "100ms"
-linger = "0s"
+linger = "{linger}"
 {folder}
 """
         )
@@ -131,10 +160,10 @@ linger = "0s"
         log: IO[bytes]
         with self.log.open("ab") as log:
             self._daemon = subprocess.Popen(
-                [sys.executable, "-m", "finetuned", "--config", str(self.config), "run", *words],
+                [sys.executable, "-m", *self._program, "--config", str(self.config), "run", *words],
                 stdout=log,
                 stderr=log,
-                env=environment(**more),
+                env=environment(PYTHONPATH=str(Path(__file__).parents[1]), **more),
             )
 
     def kill(self) -> None:
@@ -203,6 +232,28 @@ linger = "0s"
         with Reader.open(str(self.ledger)) as reader:
             return list(reader.jobs())
 
+    def drop(self, name: str, text: str | bytes) -> Path:
+        """Put a file into the folder, whole."""
+        path, part = self.notes / name, self.root / "part"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return part.rename(path)
+
+    def ended(self, jobs: int = 1) -> list[dict[str, Any]]:
+        """Wait until so many jobs are at their end, and put away; what they came to."""
+        query = "select count(*) from jobs where finished_at is not null and put_away = 1"
+        wait_for(lambda: self.ask(query) == jobs, f"{jobs} jobs at their end")
+        return self.jobs()
+
+    def causes(self) -> list[str]:
+        """Why jobs moved, or what was done about them, in order."""
+        with Reader.open(str(self.ledger)) as reader:
+            return [event["cause"] for event in reader.events() if event["subject"] == "job"]
+
+    def says(self, *words: str) -> str:
+        """What a command tells people, whatever it thinks of it."""
+        return self.finetuned(*words).stdout
+
     def ask(self, query: str) -> Any:
         """The one value that the ledger gives."""
         with closing(sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True)) as db:
@@ -217,8 +268,12 @@ linger = "0s"
 
     def sessions_on_server(self) -> int:
         """How many sessions the server has."""
+        return int(self.call("GET", "/sessions")["counter"]["count"])
+
+    def call(self, method: str, path: str) -> Any:
+        """Somebody else's call of the server."""
         with httpx.Client(headers={"Authorization": f"Bearer {DEFAULT_KEY}"}) as http:
-            return int(http.get(f"{self.url}/api/v1/sessions").json()["counter"]["count"])
+            return http.request(method, f"{self.url}/api/v1{path}").raise_for_status().json()
 
     def audit(self) -> None:
         """The ledger is whole."""

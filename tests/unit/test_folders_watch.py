@@ -100,6 +100,16 @@ async def test_stops(tmp_path, there):
         await watch([str(root)], lambda _: None, stop, pause=pause)
 
 
+async def test_a_watch_that_is_cancelled_ends_at_once(tmp_path):
+    """A daemon that is told to stop does not wait until its watch has looked at nothing for long enough."""
+    rings = Rings()
+    async with watched([str(tmp_path)], rings, []):
+        while not anyio.to_thread.current_default_thread_limiter().borrowed_tokens:  # until it waits in its thread
+            await anyio.wait_all_tasks_blocked()
+        begun = anyio.current_time()
+    assert anyio.current_time() - begun < watching._IDLE / 1000 / 2
+
+
 async def test_own_stop_stops_nobody_else():
     """The watch may set its own stop; the caller's event stays as it is."""
     theirs = anyio.Event()

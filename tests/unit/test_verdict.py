@@ -19,6 +19,7 @@ from finetuned.verdict import (
     restart_helps,
     signs_of_life,
     standing,
+    strange,
 )
 
 TRACES = Path(__file__).parents[1] / "traces"
@@ -103,6 +104,27 @@ STANDINGS = [
 def test_where_a_session_stands(view: SessionView, expected: Standing):
     """Trained needs a lora_dir, mode inference and no error; every word we do not know means it runs."""
     assert standing(view) is expected
+
+
+@pytest.mark.parametrize(
+    ("state", "stage", "words"),
+    [
+        ("waiting", "finetune", []),
+        ("", "", []),
+        ("complete", "complete", []),
+        ("resting", "finetune", ["state “resting”"]),
+        ("waiting", "dream\x1b[31m", ["stage “dream\\x1b[31m”"]),
+        ("a" * 99, "b", ["state “" + "a" * 40 + "”", "stage “b”"]),
+    ],
+)
+def test_words_that_nobody_knows_are_named(state, stage, words):
+    """Each of the two, short and harmless; the known ones are not."""
+    assert strange(seen(turn(state=state, stage=stage))) == words
+
+
+def test_no_turn_has_no_words():
+    """Before the server's turn is there nothing is strange."""
+    assert strange(seen()) == []
 
 
 @pytest.mark.parametrize(("state", "helps"), [("complete", True), ("error", False), ("waiting", False)])

@@ -3,6 +3,7 @@
 1. What a look means is decided in `verdict`; here it is done, and written.
 2. `NotFound` is believed after several looks in a row over the settle time; every other refusal of one
    session is a matter of that session only.
+3. A word of the server's that we do not know is logged once, however often and in however many sessions it is seen.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 import anyio
 from msgspec.structs import replace
 
+from finetuned import logs
 from finetuned.daemon.glancing import Glances
 from finetuned.daemon.house import House
 from finetuned.daemon.mending import Mending
@@ -30,13 +32,15 @@ from finetuned.lifecycle import FileState, JobState, SessionState
 from finetuned.model import File, Job, Session, SessionView
 from finetuned.remedy import Past, Watch, patience, remedy, watched
 from finetuned.settings import PollSettings
-from finetuned.verdict import Standing, complaint, judge, lora_of, over_quota, signs_of_life, standing
+from finetuned.verdict import Standing, complaint, judge, lora_of, over_quota, signs_of_life, standing, strange
 from finetuned.wire import attempt, renamed
 
 #: looks that did not find a session, before it counts as gone
 MISSES: Final = 3
 #: how long a session's new name may keep its job from going on, in seconds
 NAMED_WITHIN: Final = 5.0
+#: words that we do not know, before no more of them are told: a server may make up any number
+MOST_STRANGE: Final = 20
 _NAMED_IN: Final = frozenset({"edit_questions", "finetune", "complete"})
 _LOOKED_AT: Final = frozenset({JobState.RUNNING, JobState.REVIEW})
 
@@ -50,6 +54,7 @@ class Looking:
         self._quotas = Quotas(house)
         self._glances = Glances(house)
         self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
+        self._strange: set[str] = set()
 
     async def look(self, job_id: str) -> None:
         """Look at the job's session, and do what follows from it."""
@@ -61,6 +66,7 @@ class Looking:
             if await self._glances.unmoved(job.session_id) and await self._stands(job, job.session_id):
                 return
             view = await house.service.look(job.session_id)
+            self._wonder(view)
             match standing(view):
                 case stands if job.state is JobState.REVIEW:
                     await self._reviewed(job, view, rests=stands is Standing.RESTING)
@@ -79,6 +85,13 @@ class Looking:
         else:
             await self._house.server_usable()
             await self._name(job, view)
+
+    def _wonder(self, view: SessionView) -> None:
+        """Tell of words that we do not know: unless it has trained, such a session is taken to be still running."""
+        for words in strange(view):
+            if words not in self._strange and len(self._strange) < MOST_STRANGE:
+                self._strange.add(words)
+                logs.get().warning("word_unknown", word=words, session=view.id)
 
     async def _name(self, job: Job, view: SessionView) -> None:
         """Give the session the job's name, for people who see it on the server's own page: tried once, for what it is.

@@ -4,6 +4,7 @@
    after any failure (one name that is not UTF-8 ends it).
 2. After each new start every folder rings: what happened in between was seen by nobody.
 3. What only happens below our own folders (done, failed, .processing) does not ring.
+4. A watch that is cancelled ends at once: its thread, which nobody can cancel, is told to stop.
 """
 
 from __future__ import annotations
@@ -93,25 +94,35 @@ async def _watch_once(
     roots: Sequence[str], present: _Identities, ring: Callable[[str], None], stop: anyio.Event | None
 ) -> None:
     """Watch until a root comes, goes or is replaced."""
+    ended = _Stop(stop)
     changes = awatch(
         *present,
         watch_filter=None,
         debounce=_GATHER,
         step=_STEP,
-        stop_event=cast("anyio.Event", _Stop(stop)),
+        stop_event=cast("anyio.Event", ended),
         rust_timeout=_IDLE,
         yield_on_timeout=True,
         ignore_permission_denied=True,
     )
     for root in present:
         ring(root)
-    async with aclosing(changes) as batches:
+    async with anyio.create_task_group() as tasks, aclosing(changes) as batches:
+        tasks.start_soon(_set_when_cancelled, ended)
         async for batch in batches:
             for root in touched(present, (path for _, path in batch)):
                 ring(root)
             replaced = any(change is Change.deleted and path in present for change, path in batch)
             if replaced or await anyio.to_thread.run_sync(_identities, roots) != present:
-                return
+                break
+        tasks.cancel_scope.cancel()
+
+
+async def _set_when_cancelled(event: _Stop) -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        event.set()
 
 
 def touched(roots: Iterable[str], paths: Iterable[str]) -> set[str]:
