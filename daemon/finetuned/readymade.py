@@ -4,7 +4,8 @@
    (`messages` of `role` and `content`), alpaca (`instruction`, perhaps `input`, `output`). What else it holds is left
    out.
 2. A talk begins with a question and ends with an answer, in turns; a system's words may stand before it. A line with
-   anything else in it is no pair: nothing is ever trained on half a line.
+   anything else in it is no pair: nothing is ever trained on half a line. Nor is one with a NUL, which garbles a
+   text's pairs and which many a database cannot hold.
 3. The server gets sharegpt, whatever the shape was. It trains on the one file that has the name of its own data set,
    and on no other `.jsonl` (from its public source; observed up to the training queue only).
 """
@@ -29,7 +30,11 @@ _SPEAKERS: Final[Mapping[str, str]] = {
 }
 #: the shapes that are lists of turns: the list's name, the speaker's, the words'
 _TURNS: Final = (("conversations", "from", "value"), ("messages", "role", "content"))
-_SHAPES: Final = "allowed: conversations (sharegpt), messages (openai), or instruction and output (alpaca)"
+#: for whoever has to mend a file
+SHAPES: Final = (
+    "a .jsonl file holds ready-made pairs, each line a JSON object with conversations (sharegpt), messages (openai), "
+    "or instruction and output (alpaca)"
+)
 
 
 class NoPair(ValueError):
@@ -53,7 +58,7 @@ def sharegpt(line: bytes) -> bytes:
     except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
         raise NoPair(f"not JSON ({error})") from error
     if not isinstance(said, dict):
-        raise NoPair(f"not a JSON object; {_SHAPES}")
+        raise NoPair("not a JSON object")
     turns = _turns(said)
     _check_order([speaker for speaker, _ in turns])
     return msgspec.json.encode({"conversations": [{"from": speaker, "value": words} for speaker, words in turns]})
@@ -66,7 +71,7 @@ def _turns(said: dict[str, Any]) -> list[tuple[str, str]]:
                 raise NoPair(f"{name} is no list")
             return [_turn(turn, speaker, words) for turn in said[name]]
     if "instruction" not in said or "output" not in said:
-        raise NoPair(f"no shape that is known; {_SHAPES}")
+        raise NoPair("no shape that is known")
     asked = [_words(said, "instruction")]
     if said.get("input"):
         asked.append(_words(said, "input"))
@@ -86,6 +91,8 @@ def _words(said: dict[str, Any], key: str) -> str:
     words = said.get(key)
     if not isinstance(words, str) or not words.strip():
         raise NoPair(f"{key} is no text, or an empty one")
+    if "\0" in words:
+        raise NoPair(f"a NUL in {key}")
     return words
 
 

@@ -81,6 +81,8 @@ def test_every_shape_is_sent_as_the_server_expects_it(said: object, turns: list[
         (line({"conversations": [{"from": ["human"], "value": "x"}, ANSWERED]}), "a turn's from is none of human"),
         (line({"messages": [{"role": "user", "content": [{"type": "text"}]}]}), "content is no text"),
         (line({"messages": [{"role": "user"}]}), "content is no text"),
+        (line({"instruction": "a\0b", "output": "c"}), "a NUL in instruction"),
+        (line({"conversations": [ASKED, {**ANSWERED, "value": "\0"}]}), "a NUL in value"),
     ],
 )
 def test_half_a_pair_is_none(said: bytes, why: str) -> None:
@@ -89,7 +91,10 @@ def test_half_a_pair_is_none(said: bytes, why: str) -> None:
         sharegpt(said)
 
 
-@given(st.text(min_size=1).filter(str.strip), st.text(min_size=1).filter(str.strip))
+WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(str.strip)
+
+
+@given(WORDS, WORDS)
 def test_what_was_dropped_is_what_the_ledger_reads_back(question: str, answer: str) -> None:
     """Through our shape and the server's answer, words stay what they were."""
     sent = sharegpt(msgspec.json.encode({"instruction": question, "output": answer}))
@@ -136,14 +141,27 @@ def test_bad_lines_are_told_by_their_numbers() -> None:
     words = str(found.value)
     assert words.startswith("4 lines are no pairs: line 2: not JSON")
     assert "line 4: not a JSON object" in words
-    assert "; and 1 more; mend them, or take them out" in words
-    with pytest.raises(Unusable, match="a line is no pair: line 1: "):
+    assert "; and 1 more; mend them, or take them out; a .jsonl file holds ready-made pairs" in words
+    with pytest.raises(Unusable, match=r"a line is no pair: line 1: .*; mend it, or take it out; "):
         in_blocks(b"{}", 2)
 
 
+def test_what_a_line_has_to_be_is_told_once() -> None:
+    """However many lines are of another shape; who dropped a log is told that the name makes it pairs."""
+    with pytest.raises(Unusable) as found:
+        in_blocks(b"{}\n{}\n[]", 100)
+    assert str(found.value).count("sharegpt") == str(found.value).count(".jsonl") == 1
+
+
+def test_a_mark_at_the_start_of_any_line_is_left_out() -> None:
+    """Files of pairs are put together by `cat`, marks and all."""
+    marked = b"\xef\xbb\xbf" + line(TALK)
+    assert in_blocks(marked + b"\n" + marked, 5) == sharegpt(line(TALK)) + b"\n" + sharegpt(line(TALK))
+
+
 def test_without_a_pair_there_is_nothing_to_learn() -> None:
-    """Blank lines are no pairs, and no mistake either."""
-    with pytest.raises(Unusable, match="there is no pair in it"):
+    """Blank lines are no pairs, and no mistake either; what a pair is, is told."""
+    with pytest.raises(Unusable, match=r"there is no pair in it; a \.jsonl file holds"):
         in_blocks(b"\n \n", 10)
 
 
@@ -153,6 +171,16 @@ def test_an_endless_line_is_refused_before_it_fills_the_memory() -> None:
     pairs.feed(b"\n" + b"x" * LONGEST_LINE)
     with pytest.raises(Unusable, match=r"line 2 is longer than 1\.0 MiB"):
         pairs.feed(b"x")
+
+
+@pytest.mark.parametrize("size", [100_000, LONGEST_LINE + 30])
+def test_a_line_is_too_long_wherever_the_blocks_end(size: int) -> None:
+    """What `check` takes, the daemon and the upload take too, though they may read other blocks."""
+    fill = LONGEST_LINE - len(line({"instruction": "q", "output": ""}))
+    longest = line({"instruction": "q", "output": "a" * fill})
+    assert in_blocks(longest + b"\n", size)
+    with pytest.raises(Unusable, match="line 1 is longer"):
+        in_blocks(line({"instruction": "q", "output": "a" * (fill + 1)}) + b"\n", size)
 
 
 def test_a_folder_with_reviews_takes_no_ready_made_pairs() -> None:

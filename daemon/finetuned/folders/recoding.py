@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Final
 
 from finetuned.errors import Unusable
 from finetuned.folders.text import Recoder, plain_size
-from finetuned.readymade import NoPair, is_ready_made, sharegpt
+from finetuned.readymade import SHAPES, NoPair, is_ready_made, sharegpt
 from finetuned.settings import FolderSettings
 
 #: a longer line is no pair
@@ -49,15 +50,17 @@ class PairRecoder(Recoder):
         *lines, self._rest = (self._rest + super().feed(raw, final=final)).split(b"\n")
         if final:
             lines, self._rest = [*lines, self._rest], b""
+        for number, line in enumerate([*lines, self._rest], self._number + 1):
+            if len(line) > LONGEST_LINE:  # ended or not: the verdict must not hang on where a block ends
+                raise Unusable(f"line {number} is longer than {plain_size(LONGEST_LINE)}; split its talk")
         sent = b"".join(self._line(line) for line in lines)
-        if len(self._rest) > LONGEST_LINE:
-            raise Unusable(f"line {self._number + 1} is longer than {plain_size(LONGEST_LINE)}; split its talk")
         if final:
             self._check()
         return sent
 
     def _line(self, line: bytes) -> bytes:
         self._number += 1
+        line = line.removeprefix(codecs.BOM_UTF8)  # of a file that was put together of several
         if not line.strip():
             return b""
         try:
@@ -73,7 +76,9 @@ class PairRecoder(Recoder):
     def _check(self) -> None:
         if self._bad:
             more = f"; and {self._bad - TOLD} more" if self._bad > TOLD else ""
-            what = "a line is no pair" if self._bad == 1 else f"{self._bad} lines are no pairs"
-            raise Unusable(f"{what}: {'; '.join(self._told)}{more}; mend them, or take them out")
+            one = self._bad == 1
+            what = "a line is no pair" if one else f"{self._bad} lines are no pairs"
+            todo = "mend it, or take it out" if one else "mend them, or take them out"
+            raise Unusable(f"{what}: {'; '.join(self._told)}{more}; {todo}; {SHAPES}")
         if not self._pairs:
-            raise Unusable("nothing to learn from: there is no pair in it")
+            raise Unusable(f"nothing to learn from: there is no pair in it; {SHAPES}")
