@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from finetuned.daemon.house import House
 from finetuned.daemon.packing import BY_A_PERSON, new_job_id
 from finetuned.lifecycle import FileState
-from finetuned.model import File, Job, Quota, SessionView, shown
+from finetuned.model import File, Job, Quota, SessionView, chunks_of, shown
 from finetuned.verdict import over_quota
 
 
@@ -86,4 +86,10 @@ def _arithmetic(file: File, limit: int | None, words: str) -> str:
     if file.content is None or limit is None:
         return f"it is more than the server's plan allows in one session: {shown(words)}"
     size, chunks = file.content.sent_bytes, file.content.chunks
-    return f"it makes {chunks} chunks (9 for each started 16 KiB of {size} bytes), the server's plan allows {limit}"
+    way_out = (
+        "split the file, or take another plan" if limit >= chunks_of(1) else "it takes no file at all: take another"
+    )
+    return (
+        f"it makes {chunks} chunks (9 for each started 16 KiB of {size} bytes), "
+        f"the server's plan allows {limit}; {way_out}"
+    )
