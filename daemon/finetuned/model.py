@@ -340,7 +340,6 @@ class Part(Value, frozen=True):
     location: str
     content: Content
     folder: str
-    encoding: str
 
 
 class FolderFacts(Value, frozen=True):

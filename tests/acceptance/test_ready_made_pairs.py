@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from support.place import Place
@@ -130,6 +131,26 @@ async def test_pairs_are_not_taken_unless_they_are_wanted(a_place: APlace) -> No
     await place.run()
     assert place.states() == {}
     assert path.exists()
+
+
+@pytest.mark.parametrize("after", ["move", "keep"])
+async def test_pairs_that_wait_are_not_sent_once_a_review_is_wanted(a_place: APlace, after: str) -> None:
+    """They were taken before the configuration asked for one: they are refused as if they were dropped now."""
+    place = a_place(folder=[{"include": INCLUDE, "after": after}])
+
+    def refuse(request: httpx.Request) -> None:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    place.network.before = refuse
+    place.drop("talks.jsonl", lines(ALPACA))
+    await place.run()
+    assert place.states() == {"talks.jsonl": "packed"}
+    folder = msgspec.structs.replace(place.settings.folders[0], review=True)
+    place.settings = msgspec.structs.replace(place.settings, folders=(folder,))
+    place.network.before = lambda _: None
+    await place.run()
+    assert place.states() == {"talks.jsonl": "refused"}
+    assert place.sessions_on_server() == 0
 
 
 async def test_where_pairs_wait_for_a_review_ready_made_ones_are_refused(a_place: APlace) -> None:

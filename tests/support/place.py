@@ -146,7 +146,7 @@ class Place:
                     http,
                     url=URL,
                     key=Key("", lambda: self.key),
-                    open_part=lambda p: folders[p.folder].open_text(p.location, p.content, p.encoding),
+                    open_part=lambda p: folders[p.folder].open_text(p.location, p.content),
                     offload=self.world.offload,
                     remembered=ledger.house.dialect(URL),
                 )

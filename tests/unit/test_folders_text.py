@@ -201,7 +201,7 @@ def test_upload_of_a_file_that_is_gone(tmp_path):
     """A file that is gone is missed at the first read, not before."""
     made = folder(tmp_path)
     path = put(made, "a.txt", b"abc")
-    reader = made.open_text(path, made.read(path), "utf-8")
+    reader = made.open_text(path, made.read(path))
     os.unlink(path)
     with pytest.raises(Gone):
         reader.read(1)

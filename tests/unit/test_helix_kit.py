@@ -93,7 +93,7 @@ def part(name: str, content: bytes) -> Part:
     """A part that claims to hold `content`."""
     size = len(content)
     sums = Content(sha256=hashlib.sha256(content).hexdigest(), bytes=size, sent_bytes=size)
-    return Part(upload_name=name, location=f"/drop/{name}", folder="notes", content=sums, encoding="utf-8")
+    return Part(upload_name=name, location=f"/drop/{name}", folder="notes", content=sums)
 
 
 async def inline(work: Callable[..., Any], /, *args: object) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from finetuned import wire
 from finetuned.errors import Unusable
-from finetuned.folders.recoding import LONGEST_LINE, PairRecoder, recoder, recoder_by
+from finetuned.folders.recoding import LONGEST_LINE, PairRecoder, recoder
 from finetuned.folders.text import Recoder
 from finetuned.readymade import NoPair, is_ready_made, names_on_server, sharegpt
 from finetuned.settings import FolderSettings
@@ -114,7 +114,7 @@ def test_a_name_tells_pairs_from_text() -> None:
 
 def in_blocks(raw: bytes, size: int, codec: str = "utf-8") -> bytes:
     """What is sent of a file that is read in blocks."""
-    pairs = recoder("a.jsonl", codec)
+    pairs = PairRecoder(codec)
     blocks = [pairs.feed(raw[at : at + size]) for at in range(0, len(raw), size)]
     return b"".join(blocks) + pairs.feed(b"", final=True)
 
@@ -187,5 +187,5 @@ def test_a_folder_with_reviews_takes_no_ready_made_pairs() -> None:
     """They would be trained unreviewed; text is taken as ever."""
     rules = FolderSettings(name="notes", path="/notes", review=True)
     with pytest.raises(Unusable, match="go straight to the training"):
-        recoder_by(rules, "/notes/a.jsonl")
-    assert type(recoder_by(rules, "/notes/a.txt")) is Recoder
+        recoder(rules, "/notes/a.jsonl")
+    assert type(recoder(rules, "/notes/a.txt")) is Recoder

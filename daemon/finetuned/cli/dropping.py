@@ -112,15 +112,15 @@ def _check(folder: DropFolder, source: str) -> None:
 
 def _sha256(folder: DropFolder, source: str) -> str:
     """What the ledger knows this content by. Raises FileProblem."""
-    from finetuned.folders.recoding import recoder_by
+    from finetuned.folders.recoding import recoder
     from finetuned.folders.text import content_of
     from finetuned.folders.trouble import problem
 
     try:
         fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            recoder = recoder_by(folder.rules, source)
-            return content_of(fd, recoder=recoder, most=folder.rules.max_file_bytes).sha256
+            found = content_of(fd, recoder=recoder(folder.rules, source), most=folder.rules.max_file_bytes)
+            return found.sha256
         finally:
             os.close(fd)
     except OSError as error:

@@ -107,7 +107,7 @@ def service_of(
     from finetuned.model import Part
 
     def open_part(part: Part) -> PartReader:
-        return folders[part.folder].open_text(part.location, part.content, part.encoding)
+        return folders[part.folder].open_text(part.location, part.content)
 
     return service_in(
         settings.helix.dialect,

@@ -231,7 +231,6 @@ class Sending:
                 location=folder.part_location(file.location, job.id, str(file.id)),
                 content=file.content,
                 folder=job.folder,
-                encoding=rules.encoding,
             )
             for file in files
             if file.upload_name and file.location and file.content

@@ -19,7 +19,6 @@ from finetuned.errors import Changed, FileProblem, Gone, Unusable
 from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, fitted, numbered
 from finetuned.folders.places import SNAPSHOTS, Places
 from finetuned.folders.putting import leave, move_marker
-from finetuned.folders.text import Recoder, content_of
 from finetuned.folders.tree import Tree
 from finetuned.model import PROCESSING, Content, Value
 
@@ -52,7 +51,7 @@ def _take(places: Places, job_id: str, one: Wanted) -> Parts | FileProblem | Non
     """Move a file; where it lies then, None if it stays and was copied."""
     try:
         if places.stays(one.source):
-            _copy(places, one.source, places.snapshot(job_id, one.name, one.source), one.content)
+            _copy(places, one, places.snapshot(job_id, one.name, one.source))
             return None
         old = places.below(one.source)
         with places.guard("moved"):
@@ -121,30 +120,30 @@ def _target(places: Places, source: Parts, wanted: Parts, content: Content) -> t
     raise Gone("it is not there any more")
 
 
-def _copy(places: Places, source: str, target: Parts, content: Content) -> None:
+def _copy(places: Places, one: Wanted, target: Parts) -> None:
     """Make the snapshot of a kept file, unless it is there already."""
     with suppress(FileProblem):
-        if places.read(places.beside.at(target)) == content:
+        if places.read(places.beside.at(target)) == one.content:
             return
-    fd = places.open(source)
+    fd = places.open(one.source)
     try:
         with places.guard("copied"), places.beside.folder(target[:-1], make=True) as folder:
-            _copy_into(places, fd, folder, target[-1], content, places.recoder(source))
+            _copy_into(places, fd, folder, target[-1], one)
             places.beside.touch(target)
             places.beside.touch(target[:-1])
     finally:
         os.close(fd)
 
 
-def _copy_into(places: Places, fd: int, folder: int, name: str, content: Content, recoder: Recoder) -> None:
+def _copy_into(places: Places, fd: int, folder: int, name: str, one: Wanted) -> None:
     part = fitted("." + name, ".part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(part, flags, 0o600, dir_fd=folder), "wb") as out:
-            found = content_of(fd, recoder=recoder, most=places.rules.max_file_bytes, out=out.write)
+            found = places.content(fd, one.source, out=out.write)
     except Unusable as error:
         raise Changed(_CHANGED) from error
-    if found != content:
+    if found != one.content:
         raise Changed(_CHANGED)
     os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
 

@@ -13,7 +13,6 @@ from finetuned.folders.claims import Wanted
 from finetuned.folders.examining import Examination, examine, explain
 from finetuned.folders.places import Places
 from finetuned.folders.probing import probe
-from finetuned.folders.recoding import recoder
 from finetuned.folders.sweeping import Sweep, Sweeper
 from finetuned.folders.text import TextReader
 from finetuned.lifecycle import FileState
@@ -79,10 +78,12 @@ class DropFolder:
         """
         return self._places.read(path, expected)
 
-    def open_text(self, location: str, content: Content, encoding: str | None = None) -> TextReader:
-        """The bytes to send, for an upload; opened at the first read, which may raise Gone, Changed, Stuck, Away."""
-        codec = encoding or self.rules.encoding
-        return TextReader(lambda: self._places.open(location), content, lambda: recoder(location, codec))
+    def open_text(self, location: str, content: Content) -> TextReader:
+        """The bytes to send, for an upload; opened at the first read, which may raise Gone, Changed, Stuck, Away.
+
+        Raises Unusable at once if the rules have changed, and it may not be sent any more.
+        """
+        return TextReader(lambda: self._places.open(location), content, lambda: self._places.recoder(location))
 
     def claim(self, job_id: str, note: bytes, wanted: Sequence[Wanted]) -> list[str | FileProblem]:
         """Take files for a job, and say in `note` beside them which; repeatable.

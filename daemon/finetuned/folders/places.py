@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders.leases import is_written
 from finetuned.folders.names import Names, Parts
-from finetuned.folders.recoding import recoder_by
+from finetuned.folders.recoding import recoder
 from finetuned.folders.text import Recoder, content_of, signature_of
 from finetuned.folders.tree import Tree
 from finetuned.folders.trouble import problem
@@ -120,13 +120,13 @@ class Places:
         if signature_of(os.fstat(fd)) != expected:
             raise Changed("it changed after it was seen")
 
-    def content(self, fd: int, path: str) -> Content:
-        """What an open file that was dropped at `path` holds by this folder's rules."""
-        return content_of(fd, recoder=self.recoder(path), most=self.rules.max_file_bytes)
+    def content(self, fd: int, path: str, out: Callable[[bytes], object] | None = None) -> Content:
+        """What an open file that was dropped at `path` holds by this folder's rules; its bytes go to `out`, too."""
+        return content_of(fd, recoder=self.recoder(path), most=self.rules.max_file_bytes, out=out)
 
     def recoder(self, path: str) -> Recoder:
         """What turns a file that was dropped at `path` into what is sent. Raises Unusable."""
-        return recoder_by(self.rules, path)
+        return recoder(self.rules, path)
 
     def holds(self, parts: Parts, content: Content) -> bool:
         """Whether a file with just this content lies there."""

@@ -16,19 +16,16 @@ LONGEST_LINE: Final = 1024 * 1024
 TOLD: Final = 3
 
 
-def recoder(path: str, encoding: str) -> Recoder:
-    """What turns the file that was dropped at `path` into the bytes that are sent."""
-    return PairRecoder(encoding) if is_ready_made(path) else Recoder(encoding)
-
-
-def recoder_by(rules: FolderSettings, path: str) -> Recoder:
-    """The same, by a folder's rules. Raises Unusable where they cannot be kept."""
-    if rules.review and is_ready_made(path):
+def recoder(rules: FolderSettings, path: str) -> Recoder:
+    """What turns the file that was dropped at `path` into the bytes that are sent. Raises Unusable for a review."""
+    if not is_ready_made(path):
+        return Recoder(rules.encoding)
+    if rules.review:
         raise Unusable(
             "ready-made pairs go straight to the training, and those of this folder are to wait for a review; "
             "drop them into a folder without `review`"
         )
-    return recoder(path, rules.encoding)
+    return PairRecoder(rules.encoding)
 
 
 class PairRecoder(Recoder):
