@@ -124,6 +124,24 @@ async def test_a_lost_answer_costs_no_second_training(a_place: APlace, dialect: 
     assert [answer for _, _, answer in pairs_of(place)] == ["In rivers."]
 
 
+async def test_pairs_that_are_renamed_to_text_on_their_way_are_put_away_as_pairs(a_place: APlace) -> None:
+    """A person may rename what lies in .processing: it is found by what was sent of it."""
+    place = a_place(folder=[{"include": INCLUDE}])
+    place.drop("talks.jsonl", lines(ALPACA, OPENAI))
+
+    async def script() -> None:
+        await place.until(lambda: place.sessions_on_server() == 1)
+        (moved,) = place.notes.glob(".processing/*/talks.jsonl")
+        moved.rename(moved.with_name("talks.txt"))
+        await place.until(lambda: place.jobs()[0]["state"] == "done")
+
+    await place.run(until_idle=False, script=script)
+    await place.run()
+    assert place.states() == {"talks.jsonl": "learned"}
+    assert [path.name for path in place.notes.glob("done/*/talks*")] == ["talks.jsonl"]
+    assert not list(place.notes.glob(".processing/*"))
+
+
 async def test_pairs_are_not_taken_unless_they_are_wanted(a_place: APlace) -> None:
     """The names that are taken by themselves are those of text."""
     place = a_place()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from finetuned.errors import Changed, FileProblem, Gone
@@ -98,8 +98,8 @@ class Places:
         with self.guard("read"):
             return tree.open(parts)
 
-    def read(self, path: str, expected: Signature | None = None) -> Content:
-        """What `path` holds as it would be sent.
+    def read(self, path: str, expected: Signature | None = None, *, named: str | None = None) -> Content:
+        """What `path` holds as it would be sent, if it were named so.
 
         With `expected` Changed if it is not the file that this tells of, or if somebody has it open for writing.
         Raises Gone, Changed, Unusable, Stuck, Away.
@@ -109,7 +109,7 @@ class Places:
             with self.guard("read"):
                 if expected is not None:
                     self._prove_quiet(fd, expected)
-                return self.content(fd, path)
+                return self.content(fd, named or path)
         finally:
             os.close(fd)
 
@@ -129,11 +129,13 @@ class Places:
         return recoder(self.rules, path)
 
     def holds(self, parts: Parts, content: Content) -> bool:
-        """Whether a file with just this content lies there."""
-        try:
-            return self.read(self.tree.at(parts)) == content
-        except FileProblem:
-            return False
+        """Whether a file with just this content lies there; as text or as pairs, whatever a person has renamed it to."""
+        path = self.tree.at(parts)
+        for name in (path, f"{path}.txt" if is_ready_made(path) else f"{path}{SUFFIX}"):
+            with suppress(FileProblem):
+                if self.read(path, named=name) == content:
+                    return True
+        return False
 
     def is_that(self, parts: Parts, signature: Signature | None) -> bool:
         """Whether the very file with this signature lies there; a rename changes its ctime, nothing else."""
