@@ -38,6 +38,15 @@ def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
 class TestCheck:
     """`check`."""
 
+    def test_what_is_wrong_with_the_file_itself_is_said_once(self, make_desk: MakeDesk) -> None:
+        """A cause that the words hold already is not told again."""
+        desk = make_desk()
+        desk.config.write_text("a = 1\na = 2\n")
+        answer = desk("check")
+        assert (answer.code, answer.out) == (78, "")
+        assert answer.err.count("at line 2") == 1
+        assert answer.err.endswith("to do: mend it there\n")
+
     def test_a_right_configuration(self, make_desk: MakeDesk) -> None:
         """Which file it is, and what each folder is told to do."""
         desk = make_desk(folder=[{}, {"include": ["*.rst"]}])

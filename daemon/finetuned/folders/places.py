@@ -129,7 +129,7 @@ class Places:
         return recoder(self.rules, path)
 
     def holds(self, parts: Parts, content: Content) -> bool:
-        """Whether a file with just this content lies there; as text or as pairs, whatever a person has renamed it to."""
+        """Whether a file with just this content lies there: text or pairs, whatever a person has renamed it to."""
         path = self.tree.at(parts)
         for name in (path, f"{path}.txt" if is_ready_made(path) else f"{path}{SUFFIX}"):
             with suppress(FileProblem):
