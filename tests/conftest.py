@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from finetuned import logs
+
+#: a shell's background job is deaf to Ctrl-C, and so would be the programs that tests start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "gate", deadline=None, max_examples=60, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
