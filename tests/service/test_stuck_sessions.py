@@ -45,11 +45,11 @@ def came_to(home: Home) -> tuple[str, int, int]:
 
 
 def test_a_session_that_cannot_be_restarted_is_given_up(at_work: AtWork) -> None:
-    """The newest servers have no such call: it is told, the next attempt learns, and the server keeps one session."""
+    """The newest servers have no such call: what was tried is told, the next attempt learns, and one session stays."""
     home = at_work("forget-work:1", "no-restart-route", poll=IMPATIENT)
     home.drop("stone.txt", GREY)
     assert came_to(home) == ("done", 2, 0)
-    assert remedies(home) == ["stalled"]
+    assert remedies(home) == ["restart", "stalled"]
     wait_for(lambda: home.sessions_on_server() == 1, "server with one session")
 
 

@@ -226,11 +226,11 @@ def test_way_05_a_session_rests_for_a_person(at_work: AtWork) -> None:
 
 def test_way_06_the_server_forgets_its_work_when_it_restarts(at_work: AtWork) -> None:
     """It crashes while pairs are made: one restart brings the session on, with no pair twice and no attempt lost."""
-    home = at_work("crash:1", dialect="learn", poll=IMPATIENT)
+    home = at_work("crash:1", dialect="learn", poll=IMPATIENT, speed=2.0)  # slow: half-made pairs are to be seen
     home.drop("stone.txt", GREY)
     assert home.server.wait() == 1
     wait_for(lambda: json.loads(home.says("status", "--json"))["helix"]["paused_because"], "pause")
-    again = Sandbox(home.root.parent, port=home.server.port, dialect="learn")
+    again = Sandbox(home.root.parent, port=home.server.port, dialect="learn", speed=2.0)
     try:
         (job,) = home.ended()
         assert (job["state"], job["attempt"], job["restarts"]) == ("done", 1, 1)

@@ -163,7 +163,7 @@ linger = "{linger}"
                 [sys.executable, "-m", *self._program, "--config", str(self.config), "run", *words],
                 stdout=log,
                 stderr=log,
-                env=environment(PYTHONPATH=str(Path(__file__).parents[1]), **more),
+                env=environment(**({"PYTHONPATH": str(Path(__file__).parents[1])} | more)),
             )
 
     def kill(self) -> None:
