@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import httpx
 
+from support.mortal import mortal
 from support.place import Place
 
 APlace = Callable[..., Place]
@@ -30,6 +31,26 @@ async def test_files_that_cannot_be_claimed_wait_with_the_reason(a_place: APlace
         await place.until(lambda: place.states()["a.txt"] == "learned", within=600)
 
     await place.run(until_idle=False, script=script)
+    assert len(place.network.sent()) == 2
+
+
+async def test_a_file_that_is_closed_to_us_waits_with_the_reason(a_place: APlace) -> None:
+    """It is tried again and again, and keeps nobody waiting; opened, it is learned."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        place.drop("a.txt", GREY).chmod(0)
+        place.drop("b.txt", GREY + " And it is round.")
+        await place.until(lambda: place.states().get("b.txt") == "learned")
+        await place.pass_time(600)
+        closed = place.files()["a.txt"]
+        assert closed["state"] == "waiting"
+        assert "permission denied" in closed["reason"].lower()
+        (place.notes / "a.txt").chmod(0o644)
+        await place.until(lambda: place.states()["a.txt"] == "learned", within=120)
+
+    with mortal():
+        await place.run(until_idle=False, script=script)
     assert len(place.network.sent()) == 2
 
 

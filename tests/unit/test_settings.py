@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from finetuned import settings
@@ -100,6 +100,7 @@ def test_the_shipped_configuration_names_the_ledger():
 
 
 @given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1))
+@example('a "name" with a \\ in it')
 def test_a_sample_says_what_it_was_asked_to(name):
     """Whatever the folder is called, the file that is written names it, and all else is the default."""
     path = placed("/srv/" + name, base="/", home="")
