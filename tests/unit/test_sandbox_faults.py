@@ -107,6 +107,23 @@ async def test_a_crash_forgets_what_is_under_way(dialect: str, tmp_path: Path) -
             assert len(await at.pairs(session) or []) == 18  # nothing twice
 
 
+async def test_a_crash_waits_for_whoever_looks_seldom(tmp_path: Path) -> None:
+    """Although the pairs would have been made by then, the server went down in the middle of them."""
+    clock = Clock()
+    async with desk(faults=["crash:1"], data=str(tmp_path), clock=clock) as at:
+        session = await at.post()
+        clock.at(600)
+        with pytest.raises(CutError):
+            await at.get(session)
+    async with desk(faults=["crash:1"], data=str(tmp_path), clock=clock) as at:
+        last = await at.last(session)
+        assert (last["state"], last["data_prep_stage"]) == ("waiting", "generate_questions")
+        assert 50 <= last["progress"] < 100
+        await at.put(session, "/restart")
+        clock.forward(60)
+        assert (await at.get(session))["mode"] == "inference"
+
+
 async def test_a_session_crashes_the_server_once() -> None:
     """A fault without a count does not keep the server from ever coming back; what it forgot once stays forgotten."""
     async with desk(faults=["crash"]) as at:

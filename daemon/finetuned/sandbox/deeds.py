@@ -299,14 +299,18 @@ def go_down(store: Store) -> None:
 
 
 def crash_is_due(store: Store, session: Session) -> bool:
-    """Whether a look at this session ends the server; each session does so once at most."""
-    if session.run is None or faults.CRASH in session.struck:
+    """Whether a look at this session ends the server; each session does so once at most.
+
+    However late the look comes, the work in memory was half done: whoever looks now and then is to meet it, too.
+    """
+    run = session.run
+    if run is None or run.work is not Work.GENERATE or run.frozen is not None or faults.CRASH in session.struck:
         return False
-    shot = look(session, store.now(), store.pace)
-    half_way = shot.stage == "generate_questions" and shot.state == "waiting" and 2 * shot.converted >= session.total
-    if not half_way:
+    half_way = run.since + -(-(session.total - run.begin) // 2) * store.pace.chunk
+    if store.now() < half_way:
         return False
+    is_under_way = look(session, store.now(), store.pace).stage == "generate_questions"
     session, strikes = store.strike(session, faults.CRASH)
     if strikes:
-        store.save(session)
+        store.save(replace(session, run=replace(run, frozen=store.now() if is_under_way else half_way)))
     return strikes

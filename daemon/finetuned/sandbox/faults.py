@@ -43,7 +43,7 @@ FAULTS: Final[Mapping[str, str]] = {
     CHUNK_ERROR: "one chunk has an error: the session rests in editing (from source)",
     REVIEW_REST: "the session rests in editing though nobody asked for a review (from source)",
     FORGET_WORK: "half way through the pairs the server forgets the session, until a restart",
-    CRASH: "a look at half-made pairs ends the server; started again with --data it has forgotten its work",
+    CRASH: "a look finds the pairs half made and ends the server; started again with --data it has forgotten its work",
     NO_RESTART_ROUTE: "PUT restart is answered with a web page, as 1.9.9 does (from source)",
     REPLY_LOST: "a session is made, and the connection cut without an answer",
     LIST_LATE: "lists show a new session only after five seconds",
