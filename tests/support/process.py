@@ -279,3 +279,12 @@ linger = "{linger}"
         """The ledger is whole."""
         with Reader.open(str(self.ledger)) as reader:
             assert audit(reader.connection) == []
+
+
+def home_that_learned(root: Path, url: str) -> Home:
+    """A ledger with a job that has trained, of one file, `otter.txt`; nothing runs any more."""
+    home = Home(root, url)
+    (home.notes / "otter.txt").write_text("The otter is a mammal. It eats nine fish a day.")
+    home.start("--until-idle")
+    assert home.wait() == 0
+    return home

@@ -17,7 +17,7 @@ import pytest
 from finetuned.cli.main import main
 from finetuned.sandbox import DEFAULT_KEY
 from support.cli import Answer, Terminal, call
-from support.process import Home, Sandbox, environment, wait_for
+from support.process import Home, Sandbox, environment, home_that_learned, wait_for
 
 HELLO = "[simulated] This is the sandbox: no model runs here. You said: "
 
@@ -36,11 +36,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> Home:
     """A ledger with a job that has trained."""
-    made = Home(tmp_path_factory.mktemp("talks"), sandbox.url)
-    (made.notes / "otter.txt").write_text("The otter is a mammal. It eats nine fish a day.")
-    made.start("--until-idle")
-    assert made.wait() == 0
-    return made
+    return home_that_learned(tmp_path_factory.mktemp("talks"), sandbox.url)
 
 
 @pytest.fixture

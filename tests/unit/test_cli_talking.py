@@ -25,7 +25,7 @@ from finetuned.helix.service import CutShort
 from finetuned.model import Interaction, SessionView
 from finetuned.sandbox import DEFAULT_KEY
 from support.cli import Answer, Terminal, call, in_virtual_time
-from support.process import Home, Sandbox
+from support.process import Home, Sandbox, home_that_learned
 from support.still import StillWorld
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -42,11 +42,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> Home:
     """A ledger with a job that has trained."""
-    made = Home(tmp_path_factory.mktemp("talking"), sandbox.url)
-    (made.notes / "otter.txt").write_text("The otter is a mammal. It eats nine fish a day.")
-    made.start("--until-idle")
-    assert made.wait() == 0
-    return made
+    return home_that_learned(tmp_path_factory.mktemp("talking"), sandbox.url)
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ class Places:
     def snapshot(self, job_id: str, name: str, source: str) -> Parts:
         """Where the snapshot of `source`, a kept file, lies beside the ledger; what is read of it is read of that."""
         name = re.sub(rf"^{re.escape(job_id)}\.\d+-", "", name)
-        return (job_id, SNAPSHOTS, name + SUFFIX if is_ready_made(source) and not is_ready_made(name) else name)
+        return (job_id, SNAPSHOTS, name + SUFFIX if is_ready_made(source) else name)
 
     def claimed(self, job_id: str) -> Parts:
         """The job's folder while it is under way."""
