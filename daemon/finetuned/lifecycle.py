@@ -3,7 +3,7 @@
 1. A state is an adjective or a participle; its paragraph says what it means, who moves it on, and what
    happens to it after a crash.
 2. A transition that is not in these tables cannot be written: the ledger asks `check_move` for each.
-3. The README's charts are generated from here; a test walks the tables (total, connected, every end reached).
+3. The charts in `docs/states.md` are made from here; a test walks the tables (total, connected, all ends reached).
 """
 
 from __future__ import annotations

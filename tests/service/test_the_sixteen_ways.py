@@ -66,10 +66,10 @@ def pairs(home: Home) -> dict[str, int]:
         return {path.rpartition("/notes/")[2]: count for path, count in db.execute(query)}
 
 
-def test_the_readme_names_every_way_and_its_tests() -> None:
-    """Its table has sixteen rows, and names the tests of this file, all of them and no others."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    rows = re.findall(r"^\| (\d+) \|.*\| ([^|]+) \|$", readme, re.MULTILINE)
+def test_the_page_names_every_way_and_its_tests() -> None:
+    """The table of `docs/server.md` has sixteen rows, and names the tests of this file, all of them and no others."""
+    page = (Path(__file__).parents[2] / "daemon/finetuned/docs/server.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \|.*\| ([^|]+) \|$", page, re.MULTILINE)
     named = [f"test_way_{int(number):02}_{name}" for number, names in rows for name in re.findall(r"`(\w+)`", names)]
     assert [int(number) for number, _ in rows] == list(range(1, 17))
     assert named == [name for name in globals() if name.startswith("test_way_")]

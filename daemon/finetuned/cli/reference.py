@@ -1,4 +1,4 @@
-"""The parts of the README that are written by the program itself: states, commands, configuration."""
+"""The parts of the pages in `docs` that are written by the program itself: states, commands, configuration."""
 
 from __future__ import annotations
 

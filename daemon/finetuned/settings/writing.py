@@ -53,7 +53,7 @@ def sample(folder_path: str, *, url: str = HelixSettings().url, ledger_path: str
     words = {(key.section, key.name): key.words for key in keys()}
     lines = [
         "# finetuned: what to watch, and which server learns it. Every other key has a default;",
-        "# the README lists them, and `finetuned check` tells what is wrong with this file.",
+        "# `finetuned help reference` lists them, and `finetuned check` tells what is wrong with this file.",
         "",
         "[helix]",
         f"# {words['helix', 'url']}",
