@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 import finetuned
-from finetuned.cli import asking, showing
+from finetuned.cli import asking, events, files, jobs, pairs, showing
 from finetuned.errors import UsageError
 from finetuned.lifecycle import FileState, JobState
 from finetuned.world import Bell
@@ -66,8 +66,8 @@ def learned(make_desk: MakeDesk) -> Desk:
 
 def test_the_states_that_may_be_chosen_are_the_lifecycles() -> None:
     """The words written out for the help are the tables' own, in their order."""
-    assert list(asking.JOB_STATES) == [str(state) for state in JobState]
-    assert list(asking.FILE_STATES) == [str(state) for state in FileState]
+    assert list(jobs.JOB_STATES) == [str(state) for state in JobState]
+    assert list(files.FILE_STATES) == [str(state) for state in FileState]
 
 
 class TestStatus:
@@ -284,7 +284,7 @@ class TestJobs:
     def test_an_unknown_state_lists_the_choices(self, learned: Desk) -> None:
         """All states are in the message."""
         answer = learned("jobs", "--state", "odd")
-        assert all(state in answer.err for state in asking.JOB_STATES)
+        assert all(state in answer.err for state in jobs.JOB_STATES)
 
     def test_nothing_to_list_is_said_on_standard_error(self, learned: Desk) -> None:
         """An empty table is words; empty JSON is an empty array."""
@@ -334,20 +334,16 @@ class TestJobs:
         assert "Interactions" not in answer.out
 
     def test_an_unknown_job_is_an_error_that_names_what_was_meant(self, learned: Desk) -> None:
-        """A part of an id, or one with a slip, finds the ids that are much alike."""
+        """An id with a slip finds the ids that are much alike."""
         job_id = learned.place.jobs()[0]["id"]
-        for asked in (job_id[-4:], job_id[:-1] + "_"):
-            answer = learned("job", asked)
-            assert answer.code == 1
-            assert f"did you mean {job_id}?" in answer.err
-        answer = learned("job", "\x1b[31m")
-        assert "\x1b" not in answer.err
-        assert "`finetuned jobs` lists them" in answer.err
+        answer = learned("job", job_id[:-1] + "_")
+        assert answer.code == 2
+        assert f"did you mean {job_id}?" in answer.err
 
     def test_progress_in_words(self) -> None:
         """Stage and share, as far as they are known."""
-        assert asking.progress_of({"stage": "finetune", "progress": 40}) == "finetune 40 %"
-        assert asking.progress_of({"stage": None, "progress": None}) == ""
+        assert jobs.progress_of({"stage": "finetune", "progress": 40}) == "finetune 40 %"
+        assert jobs.progress_of({"stage": None, "progress": None}) == ""
 
 
 class TestFiles:
@@ -373,7 +369,7 @@ class TestFiles:
 
     def test_an_unknown_job_is_an_error(self, learned: Desk) -> None:
         """Better than an empty list."""
-        assert learned("files", "--job", "odd").code == 1
+        assert learned("files", "--job", "odd").code == 2
         assert learned("files", "--state", "odd").code == 2
 
 
@@ -412,17 +408,17 @@ class TestPairs:
         """Words on standard error, an empty array for programs; an unknown job is an error."""
         assert learned("pairs", "--search", "unheard").err == "no pairs\n"
         assert learned("pairs", "--search", "unheard", "--json").json == []
-        assert learned("pairs", "--job", "odd").code == 1
+        assert learned("pairs", "--job", "odd").code == 2
         assert learned("pairs", "--file", "").code == 2
 
     def test_lines_of_an_answer_are_kept(self) -> None:
         """Each line of a text is folded by itself; what is not printable is escaped."""
-        assert list(asking._wrapped("one\n\ntwo \x1b", "A", 40)) == ["  A  one", "", "     two \\x1b"]
+        assert list(pairs._wrapped("one\n\ntwo \x1b", "A", 40)) == ["  A  one", "", "     two \\x1b"]
 
 
 def test_a_pair_without_its_file_is_shown_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     """Pairs that name no document have no file."""
-    asking._tell_pairs(iter([{"job_id": "j", "ordinal": 1, "file": None, "question": "q", "answer": "a"}]))
+    pairs._tell_pairs(iter([{"job_id": "j", "ordinal": 1, "file": None, "question": "q", "answer": "a"}]))
     assert capsys.readouterr().out == "j #1\n  Q  q\n  A  a\n\n"
 
 
@@ -448,7 +444,7 @@ class TestEvents:
         job_id = learned.place.jobs()[0]["id"]
         subjects = {event["subject"] for event in learned("events", "--job", job_id, "--jsonl").lines}
         assert subjects == {"job", "file", "session"}
-        assert learned("events", "--job", "odd").code == 1
+        assert learned("events", "--job", "odd").code == 2
 
     def test_an_empty_ledger_is_told_in_words(self, make_desk: MakeDesk) -> None:
         """Nothing happened yet."""
@@ -472,7 +468,7 @@ class TestEvents:
             with desk.ledger() as ledger:
                 ledger.house.started(pid=1, version="test", now=BEGIN)
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(asking.follow_events, desk.place.ledger_path, None, form, world)
+                    tasks.start_soon(events.follow_events, desk.place.ledger_path, None, form, world)
                     for number in range(3):
                         await world.wait(Bell(), 1)
                         counts.append(len(out.getvalue().splitlines()))

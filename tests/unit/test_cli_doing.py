@@ -105,10 +105,10 @@ class TestADaemonRuns:
 
     def test_each_request_has_its_words_in_order(self, home: Home) -> None:
         """One that is refused makes it 1."""
-        answer = ask(home, "retry", "nope\x1b", "notes/nothing.txt")
+        answer = ask(home, "retry", "notes/no\x1bthing.txt", "notes/nothing.txt")
         assert answer.code == 1
         first, second = answer.out.splitlines()
-        assert first == "there is no job nope\\x1b; `finetuned jobs` lists them"
+        assert first.startswith(f"nothing is known of {os.getcwd()}/notes/no\\x1bthing.txt")
         assert second.startswith(f"nothing is known of {os.getcwd()}/notes/nothing.txt")
 
     def test_flush_names_what_is_sealed(self, home: Home) -> None:
@@ -156,11 +156,11 @@ class TestNoDaemonRuns:
         """Nothing is left for a daemon that could only refuse it."""
         desk = make_desk()
         desk.run()
-        answer = desk("retry", "nope", "/no/such.txt")
+        answer = desk("retry", "/no/such.txt", "/no/other.txt")
         assert answer.code == 1
         assert answer.out.splitlines() == [
-            "there is no job nope; `finetuned jobs` lists them",
             "nothing is known of /no/such.txt; see `finetuned why` on it",
+            "nothing is known of /no/other.txt; see `finetuned why` on it",
         ]
         assert left(desk.place.ledger_path) == []
 
@@ -192,7 +192,7 @@ class TestTrouble:
         desk.run()
         with desk.daemon():
             one = desk("flush")
-            two = desk("retry", "notes-1", "notes-2")
+            two = desk("retry", "/notes/1.txt", "/notes/2.txt")
         assert (one.code, one.out) == (0, "")
         assert "1 request is not answered yet" in one.err
         assert "2 requests are not answered yet" in two.err

@@ -109,7 +109,7 @@ class TestChat:
     def test_a_job_that_is_not_there(self, ask: Ask) -> None:
         """The remedy is the list of those that are."""
         answer = ask("chat", "hi", "--job", "no\x1bpe")
-        assert (answer.code, "there is no job no\\x1bpe" in answer.err) == (1, True)
+        assert (answer.code, "there is no job no\\x1bpe" in answer.err) == (2, True)
 
     def test_a_job_without_a_model(self, ask: Ask, tmp_path: Path) -> None:
         """Its state is named."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from finetuned.cli import place
+from finetuned.cli.naming import job_named
 from finetuned.cli.showing import harmless, print_line, say
 from finetuned.errors import FinetunedError, UsageError
 
@@ -35,7 +36,8 @@ _JOIN: Final = "join the group finetuned (`sudo usermod -aG finetuned $USER`, lo
 def retry_command(ctx: click.Context, words: tuple[str, ...]) -> None:
     """Try again: jobs that failed, or files that were refused, failed or taught nothing.
 
-    A word with a / or a dot in it, or that names a file here, is a path: where it was dropped, or where it lies now.
+    ID is a job's id or any unique part of it. A word with a / or a dot in it, or that names a file here, is a path:
+    where the file was dropped, or where it lies now.
     """
     from finetuned.ledger import Reader
 
@@ -49,8 +51,15 @@ def retry_command(ctx: click.Context, words: tuple[str, ...]) -> None:
 @click.option("--delete", is_flag=True, help="Remove the job's session and model from the server, too.")
 @click.pass_context
 def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> None:
-    """Give jobs up. With --delete an ended job is taken, too: its session goes, its state stays."""
-    ctx.exit(ask_daemon(ctx, [new_request("cancel", job=_text(job_id), delete=delete) for job_id in ids]))
+    """Give jobs up. ID is a job's id or any unique part of it.
+
+    With --delete an ended job may be named too: its session is removed from the server, its state stays.
+    """
+    from finetuned.ledger import Reader
+
+    with Reader.open(place.ledger_path(place.load(ctx))) as reader:
+        jobs = [job_named(reader, word) for word in ids]
+    ctx.exit(ask_daemon(ctx, [new_request("cancel", job=job, delete=delete) for job in jobs]))
 
 
 @click.command("flush")
@@ -130,14 +139,7 @@ def _about(word: str, reader: Reader) -> Request:
     if "/" in word or "." in word or os.path.lexists(word):
         path = place.typed(word, reader.at_place)
         return new_request("retry", path=utf8_text(path), path_b64=path_b64(path))
-    return new_request("retry", job=_text(word))
-
-
-def _text(word: str) -> str:
-    """A word as text that can be written down, whatever its bytes."""
-    from finetuned.model import utf8_text
-
-    return utf8_text(word)
+    return new_request("retry", job=job_named(reader, word))
 
 
 def ask_daemon(ctx: click.Context, requests: Sequence[Request]) -> int:
@@ -166,8 +168,6 @@ def _unknown(reader: Reader, request: Request) -> str:
     """Why a request will be refused by any daemon: what it names is not in the ledger."""
     from finetuned.model import path_of, shown
 
-    if request.job is not None and reader.job(request.job) is None:
-        return f"there is no job {shown(request.job)}; `finetuned jobs` lists them"
     if request.path is not None:
         path = path_of(request.path, request.path_b64)
         if not reader.at_place(path):

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import place, showing
-from finetuned.cli.asking import event_lines, progress_of
+from finetuned.cli.events import event_lines
+from finetuned.cli.jobs import progress_of
 from finetuned.cli.showing import Row, harmless
 
 if TYPE_CHECKING:

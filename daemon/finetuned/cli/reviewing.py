@@ -19,6 +19,7 @@ import click
 
 from finetuned.cli import place, showing
 from finetuned.cli.doing import ask_daemon, new_request
+from finetuned.cli.naming import job_named
 from finetuned.cli.showing import Row, harmless, print_line, say
 from finetuned.errors import FinetunedError, UsageError
 
@@ -269,12 +270,9 @@ def _read(source: str) -> str:
 
 def _in_review(ctx: click.Context, settings: Settings, job_id: str) -> dict[str, Any]:
     """The job, which waits for a review, and whose server is ours. Raises FinetunedError."""
-    from finetuned.model import utf8_text
-
-    with place.reader(ctx) as reader:
-        job = reader.job(utf8_text(job_id))
-    if job is None:
-        raise FinetunedError(f"there is no job {harmless(job_id)}", remedy="`finetuned jobs` lists them")
+    reader = place.reader(ctx)
+    job = reader.job(job_named(reader, job_id)) or {}
+    reader.close()  # the editor may be open for long, and the daemon closes the ledger well meanwhile
     if job["state"] != "review":
         raise FinetunedError(
             f"{job['id']} is {job['state']}: it does not wait for a review",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 import click
 
 from finetuned.cli import place
+from finetuned.cli.naming import job_named, session_named
 from finetuned.cli.showing import harmless, print_line, say, show_one
 from finetuned.errors import FinetunedError, ReplyLost, Unreachable, UsageError
 
@@ -56,7 +57,7 @@ def chat_command(ctx: click.Context, text: str | None, job: str | None, session_
     if job is not None:
         session_id = _trained(ctx, settings, job)
     elif session_id is not None:
-        _check_session(session_id)
+        session_id = _session(ctx, session_id)
     talk = Talk(settings, session_id)
     if isinstance(sys.stdin, io.TextIOWrapper):  # what is no UTF-8 is refused in words of ours
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
@@ -151,11 +152,8 @@ async def _look(service: Service, world: World, session_id: str) -> SessionView:
 
 def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
     """The session whose model a job trained. Raises FinetunedError."""
-    from finetuned.model import utf8_text
-
-    job = place.reader(ctx).job(utf8_text(job_id))
-    if job is None:
-        raise FinetunedError(f"there is no job {harmless(job_id)}", remedy="`finetuned jobs` lists them")
+    reader = place.reader(ctx)
+    job = reader.job(job_named(reader, job_id)) or {}
     trained = [session for session in job["sessions"] if session["state"] == "trained"]
     if not trained:
         raise FinetunedError(
@@ -171,12 +169,17 @@ def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
     return found
 
 
-def _check_session(session_id: str) -> None:
-    """Raise UsageError if this cannot be a session's id: it goes into an address."""
+def _session(ctx: click.Context, word: str) -> str:
+    """The session to go on with. Raises UsageError if this cannot be a session's id: it goes into an address."""
+    from finetuned.errors import LedgerMissing
     from finetuned.wire import safe_id
 
-    if not safe_id(session_id):
-        raise UsageError(f"{harmless(session_id)!r} is no session's id", remedy="`finetuned chat` says it at its end")
+    if not safe_id(word):
+        raise UsageError(f"{harmless(word)!r} is no session's id", remedy="`finetuned chat` says it at its end")
+    try:
+        return session_named(place.reader(ctx), word)
+    except LedgerMissing:  # one may talk to a server without ever having run a daemon
+        return word
 
 
 def sayable(text: str) -> str:

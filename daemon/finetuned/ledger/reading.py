@@ -19,7 +19,7 @@ from finetuned.ledger.rows import place
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.store import is_held
 from finetuned.ledger.trouble import PUT_BACK, problem
-from finetuned.model import iso
+from finetuned.model import iso, utf8_text
 
 Row = dict[str, Any]
 
@@ -191,6 +191,16 @@ class Reader:
     def knows(self, job_id: str) -> bool:
         """Whether there is a job of this id."""
         return next(self._rows("select 1 from jobs where id = ?", job_id), None) is not None
+
+    def jobs_like(self, part: str) -> list[str]:
+        """The ids of the jobs that have `part` in them, oldest first; all of them if it is empty."""
+        rows = self._rows("select id from jobs where instr(id, ?) order by created_at, rowid", utf8_text(part))
+        return [row["id"] for row in rows]
+
+    def sessions_like(self, part: str) -> list[str]:
+        """The same of the sessions that the server named."""
+        rows = self._rows("select session_id from sessions where instr(session_id, ?) order by id", utf8_text(part))
+        return [row["session_id"] for row in rows]
 
     def held_up(self, job_id: str) -> str | None:
         """What keeps a job, which is at its end, from being put away; null if nothing does."""

@@ -1,0 +1,96 @@
+"""`events`: what happened, once or as it happens."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from finetuned.cli import place, showing
+from finetuned.cli.naming import job_named
+from finetuned.cli.showing import Row, harmless
+
+if TYPE_CHECKING:
+    from finetuned.ledger import Reader
+    from finetuned.world import World
+
+#: seconds between two looks of `events --follow`
+FOLLOW_EVERY: Final = 0.5
+
+
+@click.command("events")
+@click.option("--job", "job_id", metavar="ID", help="Only what happened to this job, its files and its sessions.")
+@click.option("--follow", is_flag=True, help="Go on with what happens next, until interrupted.")
+@showing.listing
+@click.pass_context
+def events_command(ctx: click.Context, job_id: str | None, follow: bool, form: str) -> None:
+    """What happened, oldest first."""
+    from finetuned.errors import UsageError
+
+    if follow and form == "json":
+        raise UsageError("--follow never ends an array", remedy="use --jsonl")
+    reader = place.reader(ctx)
+    if job_id is not None:
+        job_id = job_named(reader, job_id)
+    if follow:
+        _follow_until_interrupted(reader.path, job_id, form)
+    elif form != "table":
+        showing.show(reader.events(job=job_id), form, (), empty="")
+    elif not _print_events(reader, job_id, form, 0):
+        showing.say("no events")
+
+
+def _follow_until_interrupted(path: str, job_id: str | None, form: str) -> None:
+    import anyio
+
+    from finetuned.world import RealWorld
+
+    try:
+        anyio.run(follow_events, path, job_id, form, RealWorld())
+    except KeyboardInterrupt:
+        return
+
+
+async def follow_events(path: str, job_id: str | None, form: str, world: World) -> None:
+    """Print events as they come, for ever; between two looks nothing of the ledger is held open."""
+    from finetuned.ledger import Reader
+    from finetuned.world import Bell
+
+    told = 0
+    while True:
+        with Reader.open(path) as reader:
+            told = _print_events(reader, job_id, form, told)
+        sys.stdout.flush()
+        await world.wait(Bell(), FOLLOW_EVERY)
+
+
+def _print_events(reader: Reader, job_id: str | None, form: str, told: int) -> int:
+    """Print what came after the event `told`; return the number of the last one."""
+
+    def numbered() -> Iterator[Row]:
+        nonlocal told
+        for event in reader.events(job=job_id, after=told):
+            told = event["id"]
+            yield event
+
+    render: Callable[[Row], str] = showing.as_json
+    lines = map(render, numbered()) if form == "jsonl" else event_lines(numbered(), reader)
+    for line in lines:
+        showing.print_line(line)
+    return told
+
+
+def event_lines(events: Iterator[Row] | list[Row], reader: Reader) -> Iterator[str]:
+    """Events for people, a line each: when, who, what, why."""
+    for event in events:
+        who = event["subject_id"]
+        if event["subject"] == "file":
+            who = reader.name_of(who) or who
+        was, became = event["was"], event["became"]
+        moved = was not in {None, became}
+        what = f"{was} → {showing.paint(became)}" if moved else showing.paint(became)
+        why = " ".join(part for part in (event["cause"], event["detail"]) if part and part != became)
+        line = f"{showing.local(event['at'])}  {event['subject']} {harmless(who)}  {what}"
+        yield f"{line}  {harmless(why)}".rstrip()

@@ -1,0 +1,97 @@
+"""`jobs` and `job`: a line for each job, and everything about one of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from finetuned.cli import place, showing
+from finetuned.cli.events import event_lines
+from finetuned.cli.naming import job_named
+from finetuned.cli.showing import Row, harmless
+
+if TYPE_CHECKING:
+    from finetuned.ledger import Reader
+
+#: written out, so that `--help` need not load the tables; a test holds them to `lifecycle`
+JOB_STATES: Final = (
+    "queued", "submitting", "doubtful", "running", "review", "done", "partial", "failed", "cancelled",
+)  # fmt: skip
+JOB_COLUMNS: Final = ("id", "state", "files", "pairs", "progress", "created", "reason")
+
+
+@click.command("jobs")
+@click.option("--state", type=click.Choice(JOB_STATES), help="Only jobs in this state.")
+@click.option("--folder", metavar="NAME", help="Only jobs of this folder.")
+@click.option("--since", metavar="T", help="Only jobs made since then: an ISO time, or an age like 2h.")
+@showing.listing
+@click.pass_context
+def jobs_command(ctx: click.Context, state: str | None, folder: str | None, since: str | None, form: str) -> None:
+    """List jobs, oldest first."""
+    from finetuned.errors import UsageError
+    from finetuned.world import RealWorld
+
+    from_then = showing.since_of(since, RealWorld().now())
+    reader = place.reader(ctx)
+    names = {rules.name for rules in place.load(ctx).folders} | set(reader.folders())
+    if folder is not None and folder not in names:
+        raise UsageError(f"there is no folder {harmless(folder)!r}", remedy=f"there are: {', '.join(sorted(names))}")
+    rows = reader.jobs(state=state, folder=folder, since=from_then)
+    showing.show(rows, form, JOB_COLUMNS, empty="no jobs", as_seen=_job_as_seen)
+
+
+def _job_as_seen(job: Row) -> Row:
+    return {"progress": progress_of(job), "created": showing.local(job["created_at"])}
+
+
+def progress_of(job: Row) -> str:
+    """How far a job is, in words: `finetune 40 %`."""
+    share = "" if job["progress"] is None else f"{job['progress']} %"
+    return f"{job['stage'] or ''} {share}".strip()
+
+
+@click.command("job")
+@click.argument("job_id", metavar="ID")
+@showing.listing
+@click.pass_context
+def job_command(ctx: click.Context, job_id: str, form: str) -> None:
+    """Everything about one job: files, attempts, what the server said, and when."""
+    reader = place.reader(ctx)
+    job = reader.job(job_named(reader, job_id)) or {}
+    if form == "table":
+        _tell_job(job, reader)
+    else:
+        showing.show_one(job, form)
+
+
+def _tell_job(job: Row, reader: Reader) -> None:
+    showing.print_line(f"{job['id']}  {showing.paint(job['state'])}")
+    facts = {
+        "reason": job["reason"],
+        "folder": job["folder"],
+        "files": f"{job['files']}, {showing.size(job['bytes'])}",
+        "pairs": job["pairs"],
+        "stage": progress_of(job),
+        "attempt": f"{job['attempt']}, restarts {job['restarts']}",
+        "session": job["session_id"],
+        "model": job["lora_dir"],
+        "created": showing.local(job["created_at"]),
+        "submitted": showing.local(job["submitted_at"]),
+        "finished": showing.local(job["finished_at"]),
+    }
+    for name, value in facts.items():
+        if value not in {None, ""}:
+            showing.print_line(f"  {name:<10}{harmless(value)}")
+    _part("Files", job["file_list"], ("state", "path", "bytes", "pairs", "reason"))
+    _part("Attempts", job["sessions"], ("attempt", "state", "session_id", "intent_at", "ended_at", "reason"))
+    _part("Interactions", job["interactions"], ("creator", "mode", "state", "stage", "progress", "status", "error"))
+    showing.print_line("\nWhat happened")
+    for line in event_lines(job["events"], reader):
+        showing.print_line(f"  {line}")
+
+
+def _part(title: str, rows: list[Row], columns: tuple[str, ...]) -> None:
+    if rows:
+        showing.print_line(f"\n{title}")
+        showing.show(rows, "table", [c for c in columns if any(row[c] not in {None, ""} for row in rows)], empty="")

@@ -1,0 +1,58 @@
+"""Ids as people type them: the whole id, or any part of it that no other id has.
+
+1. An id that is typed whole is meant, even if it is a part of another one.
+2. A word that fits several ids, or none, is a mistake of usage (exit code 2) and the answer names what could be meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from finetuned.cli.showing import harmless
+from finetuned.errors import UsageError
+
+if TYPE_CHECKING:
+    from finetuned.ledger import Reader
+
+#: how many ids are named of those that fit a word
+MOST_NAMED: Final = 8
+_LIST_JOBS: Final = "`finetuned jobs` lists them"
+
+
+def job_named(reader: Reader, word: str) -> str:
+    """The id of the job that `word` names. Raises UsageError: no job fits it, or several do."""
+    word = word.strip().lower()
+    found = _one_of(reader.jobs_like(word), word, "jobs", _LIST_JOBS) if word else None
+    if found is not None:
+        return found
+    from difflib import get_close_matches
+
+    alike = get_close_matches(word, reader.jobs_like(""))
+    meant = f"did you mean {' or '.join(alike)}? " if alike else ""
+    raise UsageError(f"there is no job {harmless(word)}", remedy=f"{meant}{_LIST_JOBS}")
+
+
+def session_named(reader: Reader, word: str) -> str:
+    """The id of the session that `word` names; a word that fits none of the ledger's sessions is taken as it is.
+
+    Talks are sessions too, and only the server knows them. Raises UsageError if several sessions fit.
+    """
+    found = _one_of(reader.sessions_like(word), word, "sessions", "`finetuned job ID` names those of a job")
+    return word if found is None else found
+
+
+def _one_of(ids: Sequence[str], word: str, what: str, remedy: str) -> str | None:
+    """The only one of these ids, or the one that is the word itself; None if there is none.
+
+    Raises UsageError, which names them, if there are several.
+    """
+    if len(ids) < 2:
+        return next(iter(ids), None)
+    if word in ids:
+        return word
+    more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
+    raise UsageError(
+        f"{harmless(word)} fits {len(ids)} {what}: {', '.join(ids[:MOST_NAMED])}{more}",
+        remedy=f"type more of the id; {remedy}",
+    )
