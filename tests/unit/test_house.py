@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -117,6 +118,18 @@ def test_nobody_catches_everything_but_the_door():
     ]
     assert [name for name in found if not name.startswith("daemon/finetuned/cli/")] == []
     assert len(found) <= 1
+
+
+def numbered(code):
+    """Whether a string in it holds a placeholder with a number, as in `id = ?1`."""
+    strings = (node.value for node in ast.walk(code) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return any(re.search(r"\?[0-9]", words) for words in strings)
+
+
+def test_no_query_numbers_its_placeholders():
+    """Python 3.12.0 and 3.12.1 warn of `?1` filled from a sequence: values go by `?`, or by name."""
+    assert [name for name in modules("daemon") if numbered(tree(name))] == []
+    assert numbered(ast.parse('db.execute(f"select {x} from t where id = ?1", (1,))'))
 
 
 def test_every_module_says_what_it_is():

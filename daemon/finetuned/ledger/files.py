@@ -226,8 +226,10 @@ class FileBook:
         """Every file that was dropped at `path`, or lies there now, newest first."""
         text, b64 = place(path)
         return self._all(
-            "select * from files where (path = ?1 and path_b64 is ?2) or (location = ?1 and location_b64 is ?2) "
+            "select * from files where (path = ? and path_b64 is ?) or (location = ? and location_b64 is ?) "
             "order by id desc",
+            text,
+            b64,
             text,
             b64,
         )

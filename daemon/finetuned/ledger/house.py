@@ -76,10 +76,10 @@ class HouseBook:
             was = db.execute("select paused_because from servers where url = ?", (url,)).fetchone()
             db.execute(
                 "insert into servers (url, paused_because, last_error, tries, next_try_at, reachable) "
-                "values (?1, ?2, ?2, 1, ?3, ?4) on conflict (url) do update set paused_because = ?2, last_error = ?2, "
-                "tries = tries + (paused_because is null or coalesce(next_try_at, '') <= ?5), next_try_at = ?3, "
-                "reachable = ?4",
-                (url, because, iso(next_try_at), int(reachable), iso(now)),
+                "values (:url, :why, :why, 1, :next, :reachable) on conflict (url) do update set "
+                "paused_because = :why, last_error = :why, next_try_at = :next, reachable = :reachable, "
+                "tries = tries + (paused_because is null or coalesce(next_try_at, '') <= :now)",
+                {"url": url, "why": because, "next": iso(next_try_at), "reachable": int(reachable), "now": iso(now)},
             )
             if was is None or was["paused_because"] is None:
                 tell(db, now, "server", url, "paused", was="usable", cause="server_paused", detail=because)
@@ -91,8 +91,8 @@ class HouseBook:
             if was and was["reachable"] and was["paused_because"] is None and was["dialect"] == dialect:
                 return
             db.execute(
-                "insert into servers (url, dialect, reachable) values (?1, ?2, 1) on conflict (url) do update set "
-                "dialect = ?2, reachable = 1, paused_because = null, tries = 0, next_try_at = null",
+                "insert into servers (url, dialect, reachable) values (?, ?, 1) on conflict (url) do update set "
+                "dialect = excluded.dialect, reachable = 1, paused_because = null, tries = 0, next_try_at = null",
                 (url, dialect),
             )
             paused = was is not None and was["paused_because"] is not None
@@ -104,7 +104,8 @@ class HouseBook:
         """Remember the last error, for people who ask; sends go on."""
         with self._store.transaction() as db:
             db.execute(
-                "insert into servers (url, last_error) values (?1, ?2) on conflict (url) do update set last_error = ?2",
+                "insert into servers (url, last_error) values (?, ?) "
+                "on conflict (url) do update set last_error = excluded.last_error",
                 (url, words),
             )
 
@@ -116,8 +117,9 @@ class HouseBook:
             if was and was["state"] == state and was["path"] == text:
                 return
             db.execute(
-                "insert into folders (name, path, path_b64, state, since) values (?1, ?2, ?3, ?4, ?5) "
-                "on conflict (name) do update set path = ?2, path_b64 = ?3, state = ?4, since = ?5",
+                "insert into folders (name, path, path_b64, state, since) values (?, ?, ?, ?, ?) "
+                "on conflict (name) do update set path = excluded.path, path_b64 = excluded.path_b64, "
+                "state = excluded.state, since = excluded.since",
                 (name, text, b64, state, iso(now)),
             )
             tell(
@@ -134,7 +136,8 @@ class HouseBook:
     def flush(self, folder: str | None, now: float) -> None:
         """What waits in the folder (null: in any) now is sealed without waiting for more."""
         with self._store.transaction() as db:
-            db.execute("update folders set flush_before = ?1 where ?2 is null or name = ?2", (iso(now), folder))
+            query = "update folders set flush_before = :now where :name is null or name = :name"
+            db.execute(query, {"now": iso(now), "name": folder})
 
     def flushes(self) -> dict[str, float]:
         """By folder, until when what was ready goes at once."""

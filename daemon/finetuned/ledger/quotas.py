@@ -29,7 +29,8 @@ class QuotaBook:
             if (was["max_chunks"] if was else None) == most:
                 return
             db.execute(
-                "insert into servers (url, max_chunks) values (?1, ?2) on conflict (url) do update set max_chunks = ?2",
+                "insert into servers (url, max_chunks) values (?, ?) "
+                "on conflict (url) do update set max_chunks = excluded.max_chunks",
                 (url, most),
             )
             words = "more chunks in a session than thought" if most is None else f"{most} chunks in a session"
@@ -40,8 +41,9 @@ class QuotaBook:
         with self._store.transaction() as db:
             was = _row(db, url)
             db.execute(
-                "insert into servers (url, max_sessions, max_sessions_at) values (?1, ?2, ?3) "
-                "on conflict (url) do update set max_sessions = ?2, max_sessions_at = ?3",
+                "insert into servers (url, max_sessions, max_sessions_at) values (?, ?, ?) "
+                "on conflict (url) do update set max_sessions = excluded.max_sessions, "
+                "max_sessions_at = excluded.max_sessions_at",
                 (url, most, iso(now)),
             )
             if was is None or was["max_sessions"] != most:
@@ -88,8 +90,8 @@ class QuotaBook:
     def is_left(self, job: Job) -> bool:
         """Whether every file that went on without the job was taken from its folder."""
         query = (
-            "select 1 from files f where (f.state = 'packed' or f.put_away = 0) and f.folder = ?1 "
-            "and f.job_id is not ?2 and instr(f.location, ?3) > 0 limit 1"
+            "select 1 from files f where (f.state = 'packed' or f.put_away = 0) and f.folder = ? "
+            "and f.job_id is not ? and instr(f.location, ?) > 0 limit 1"
         )
         with self._store.reading() as db:
             return db.execute(query, (job.folder, job.id, f"/{PROCESSING}/{job.id}/")).fetchone() is None

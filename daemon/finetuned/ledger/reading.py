@@ -101,11 +101,12 @@ class Reader:
     def jobs(self, *, state: str | None = None, folder: str | None = None, since: float | None = None) -> Iterator[Row]:
         """Every job, oldest first."""
         return self._rows(
-            f"select {_JOB} from jobs where (?1 is null or state = ?1) and (?2 is null or folder = ?2) "
-            "and (?3 is null or created_at >= ?3) order by created_at, rowid",
-            state,
-            folder,
-            None if since is None else iso(since),
+            f"select {_JOB} from jobs where (:state is null or state = :state) "
+            "and (:folder is null or folder = :folder) and (:since is null or created_at >= :since) "
+            "order by created_at, rowid",
+            state=state,
+            folder=folder,
+            since=None if since is None else iso(since),
         )
 
     def job(self, job_id: str) -> Row | None:
@@ -134,9 +135,10 @@ class Reader:
     def files(self, *, state: str | None = None, job: str | None = None) -> Iterator[Row]:
         """Every file, in the order they were seen."""
         rows = self._rows(
-            f"select {_FILE} from files where (?1 is null or state = ?1) and (?2 is null or job_id = ?2) order by id",
-            state,
-            job,
+            f"select {_FILE} from files where (:state is null or state = :state) "
+            "and (:job is null or job_id = :job) order by id",
+            state=state,
+            job=job,
         )
         return (_file(row) for row in rows)
 
@@ -144,10 +146,10 @@ class Reader:
         """Every file that was dropped at `path`, or lies there now, newest first; with its `id` and `due_at`."""
         text, b64 = place(path)
         rows = self._rows(
-            f"select {_FILE}, due_at from files where (path = ?1 and path_b64 is ?2) "
-            "or (location = ?1 and location_b64 is ?2) order by id desc",
-            text,
-            b64,
+            f"select {_FILE}, due_at from files where (path = :path and path_b64 is :b64) "
+            "or (location = :path and location_b64 is :b64) order by id desc",
+            path=text,
+            b64=b64,
         )
         return [{"id": row["id"], "due_at": row["due_at"]} | _file(row) for row in rows]
 
@@ -158,29 +160,29 @@ class Reader:
         """
         text, b64 = place(path)
         where = (
-            "(?1 is null or p.job_id = ?1) and (?2 is null or (f.path = ?2 and f.path_b64 is ?3) "
-            "or (f.location = ?2 and f.location_b64 is ?3)) "
+            "(:job is null or p.job_id = :job) and (:path is null or (f.path = :path and f.path_b64 is :b64) "
+            "or (f.location = :path and f.location_b64 is :b64)) "
             "and (j.state not in ('done', 'partial') or p.session_id = j.session_id)"
         )
         tables = "from qa_pairs p left join files f on f.id = p.file_id join jobs j on j.id = p.job_id"
         if words is None:
             query = f"select {_PAIR} {tables} where {where} order by j.created_at, j.rowid, p.ordinal"
-            rows = self._rows(query, job, text, b64)
+            rows = self._rows(query, job=job, path=text, b64=b64)
         else:
             query = (
                 f"select {_PAIR} {tables} join qa_pairs_fts on qa_pairs_fts.rowid = p.id "
-                f"where {where} and qa_pairs_fts match ?4 order by qa_pairs_fts.rank, p.id"
+                f"where {where} and qa_pairs_fts match :words order by qa_pairs_fts.rank, p.id"
             )
-            rows = self._rows(query, job, text, b64, _terms(words))
+            rows = self._rows(query, job=job, path=text, b64=b64, words=_terms(words))
         return (_drop_null(row, "file_b64") for row in rows)
 
     def events(self, *, job: str | None = None, after: int = 0) -> Iterator[Row]:
         """What happened, oldest first; `after` an event's id."""
         return self._rows(
-            f"select {_EVENT} from events where id > ?1 and (?2 is null or job_id = ?2 "
-            "or (subject = 'job' and subject_id = ?2)) order by id",
-            after,
-            job,
+            f"select {_EVENT} from events where id > :after and (:job is null or job_id = :job "
+            "or (subject = 'job' and subject_id = :job)) order by id",
+            after=after,
+            job=job,
         )
 
     def history(self, file_id: int) -> list[Row]:
@@ -220,7 +222,7 @@ class Reader:
     def twins(self, file_id: int) -> list[Row]:
         """The files of equal content, in the same folder, that are waiting, packed or learned: by state and age."""
         query = (
-            f"select {_FILE} from (select f.* from files f join files me on me.id = ?1 and f.folder = me.folder "
+            f"select {_FILE} from (select f.* from files f join files me on me.id = ? and f.folder = me.folder "
             "and f.sha256 = me.sha256 and f.id != me.id and f.state in ('learned', 'packed', 'waiting')) "
             "order by state, ready_at, id"
         )
@@ -284,9 +286,9 @@ class Reader:
         number: int = self._db.execute("pragma user_version").fetchone()[0]
         return number
 
-    def _rows(self, query: str, *values: object) -> Iterator[Row]:
+    def _rows(self, query: str, *values: object, **named: object) -> Iterator[Row]:
         try:
-            for row in self._db.execute(query, values):
+            for row in self._db.execute(query, named or values):
                 yield dict(row)
         except sqlite3.Error as error:
             raise problem(error, f"the ledger {self.path} cannot be read") from error

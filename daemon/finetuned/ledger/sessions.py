@@ -108,8 +108,10 @@ class SessionBook:
     def named(self, session_id: str, name: str) -> bool:
         """The session is to have this name on the server; False if that was so already."""
         with self._store.transaction() as db:
-            query = "update sessions set name = ?1, version = version + 1 where session_id = ?2 and name is not ?1"
-            return db.execute(query, (name, session_id)).rowcount > 0
+            query = (
+                "update sessions set name = :name, version = version + 1 where session_id = :id and name is not :name"
+            )
+            return db.execute(query, {"name": name, "id": session_id}).rowcount > 0
 
     def reply_lost(self, job: Job, reason: str, *, answered: bool, due_at: float, now: float) -> None:
         """The request may have taken effect: the job is doubtful. `answered`: a 5xx came back."""
