@@ -523,4 +523,4 @@ class TestShowing:
     def test_an_empty_cell_is_empty(self) -> None:
         """Unknown is nothing, not `None`."""
         assert showing._cell("reason", None) == ""
-        assert showing.local(None) == ""
+        assert showing.when(None) == ""

@@ -108,7 +108,7 @@ def _tell_status(status: Row) -> None:
     daemon, helix, ledger = status["daemon"], status["helix"], status["ledger"]
     running = "runs"
     if daemon["since"] is not None:
-        running += f" since {showing.local(daemon['since'])} (pid {daemon['pid']}, version {daemon['version']})"
+        running += f" since {showing.when(daemon['since'])} (pid {daemon['pid']}, version {daemon['version']})"
     showing.print_line(f"daemon   {running if daemon['running'] else 'does not run'}")
     for folder in status["folders"]:
         _tell_folder(folder)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import place
-from finetuned.cli.showing import harmless, print_line
+from finetuned.cli.showing import harmless, print_data
 from finetuned.cli.talking import Told, finished, sayable, waiting
 from finetuned.errors import FinetunedError, NotHelix
 
@@ -46,7 +46,7 @@ def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> 
     with waiting("drawing") as status:
         picture = anyio.run(draw, settings, sayable(prompt), partial(_drawn, status))
     _write(path, picture, force=force)
-    print_line(harmless(path))
+    print_data(harmless(path))
 
 
 async def draw(settings: Settings, prompt: str, told: Told) -> bytes:

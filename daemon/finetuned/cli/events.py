@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from finetuned.cli import place, showing
+from finetuned.cli.fitting import from_here
 from finetuned.cli.naming import job_named
 from finetuned.cli.showing import Row, harmless
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: seconds between two looks of `events --follow`
 FOLLOW_EVERY: Final = 0.5
+#: how many columns the time takes, with the gap behind it
+_TIME: Final = 22
 
 
 @click.command("events")
@@ -75,22 +78,28 @@ def _print_events(reader: Reader, job_id: str | None, form: str, told: int) -> i
             told = event["id"]
             yield event
 
-    render: Callable[[Row], str] = showing.as_json
-    lines = map(render, numbered()) if form == "jsonl" else event_lines(numbered(), reader)
-    for line in lines:
-        showing.print_line(line)
+    if form == "jsonl":
+        showing.show(numbered(), form, (), empty="")
+    else:
+        tell_events(numbered(), reader)
     return told
 
 
-def event_lines(events: Iterator[Row] | list[Row], reader: Reader) -> Iterator[str]:
+def tell_events(events: Iterable[Row], reader: Reader, *, indent: str = "") -> None:
+    """Print events for people."""
+    for line in event_lines(events, reader):
+        showing.print_line(indent + line, rest=indent + " " * _TIME)
+
+
+def event_lines(events: Iterable[Row], reader: Reader) -> Iterator[str]:
     """Events for people, a line each: when, who, what, why."""
     for event in events:
-        who = event["subject_id"]
-        if event["subject"] == "file":
-            who = reader.name_of(who) or who
+        who = harmless(event["subject_id"])
+        if event["subject"] == "file" and (path := reader.name_of(event["subject_id"])) is not None:
+            who = harmless(from_here(path))
         was, became = event["was"], event["became"]
         moved = was not in {None, became}
         what = f"{was} → {showing.paint(became)}" if moved else showing.paint(became)
         why = " ".join(part for part in (event["cause"], event["detail"]) if part and part != became)
-        line = f"{showing.local(event['at'])}  {event['subject']} {harmless(who)}  {what}"
+        line = f"{showing.when(event['at'])}  {event['subject']} {who}  {what}"
         yield f"{line}  {harmless(why)}".rstrip()

@@ -212,7 +212,7 @@ def _daemon(reader: Reader | None, runs: bool) -> Row:
         return _warning("daemon", "none runs; nothing is learned meanwhile", "start it with `finetuned run`")
     if not started:
         return _ok("daemon", "runs")
-    words = f"runs since {showing.local(started.get('since'))} (pid {started.get('pid')})"
+    words = f"runs since {showing.when(started.get('since'))} (pid {started.get('pid')})"
     if started.get("version") not in {None, __version__}:
         remedy = "restart it to have the version that is installed"
         return _warning("daemon", f"{words}, in version {started['version']}", remedy)

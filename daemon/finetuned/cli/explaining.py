@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import place, showing
-from finetuned.cli.events import event_lines
+from finetuned.cli.events import tell_events
+from finetuned.cli.fitting import seen
 from finetuned.cli.jobs import progress_of
 from finetuned.cli.showing import Row, harmless
 
@@ -122,14 +123,13 @@ class Story:
     def tell(self) -> None:
         """Print it for people."""
         state = self._file["state"] if self._file else UNKNOWN
-        showing.print_line(f"{showing.pasteable(self._path)}: {showing.paint(state)}")
+        showing.print_line(f"{seen(self._path)}: {showing.paint(state)}")
         for sentence in self._sentences():
             showing.print_line(f"  {harmless(sentence)}")
         if self._file is None or self._reader is None:
             return
         showing.print_line("\nWhat happened")
-        for line in event_lines(self._history, self._reader):
-            showing.print_line(f"  {line}")
+        tell_events(self._history, self._reader, indent="  ")
 
     # -- files that the ledger knows
 
@@ -142,7 +142,7 @@ class Story:
         if file is None:
             yield from self._sentences_of_unknown()
             return
-        yield f"It was dropped at {showing.pasteable(file['path'])} and seen {showing.local(file['seen_at'])}."
+        yield f"It was dropped at {seen(file['path'])} and seen {showing.when(file['seen_at'])}."
         words = {
             "settling": self._settling,
             "waiting": self._waiting,
@@ -160,12 +160,12 @@ class Story:
         yield from self._before()
 
     def _settling(self, file: Row) -> Iterator[str]:
-        yield f"It is settling since {showing.local(self._since())}: perhaps somebody still writes to it."
+        yield f"It is settling since {showing.when(self._since())}: perhaps somebody still writes to it."
         if not file["bytes"]:
             yield "It is empty so far; a file that stays empty for a minute is refused."
 
     def _waiting(self, file: Row) -> Iterator[str]:
-        yield f"It is ready since {showing.local(file['ready_at'])} and in no job yet."
+        yield f"It is ready since {showing.when(file['ready_at'])} and in no job yet."
         if file["reason"]:
             yield f"It cannot be taken for now: {file['reason']}."
 
@@ -179,7 +179,7 @@ class Story:
 
     def _learned(self, file: Row) -> Iterator[str]:
         pairs = f"{file['pairs']} question-answer pair{'s' if file['pairs'] != 1 else ''}"
-        yield f"It was learned {showing.local(file['finished_at'])}, in job {file['job_id']}, and taught {pairs}."
+        yield f"It was learned {showing.when(file['finished_at'])}, in job {file['job_id']}, and taught {pairs}."
         if file["reason"]:
             yield f"Not all of it: {file['reason']}."
             yield f"To have the whole learned once more: finetuned retry {file['job_id']}"
@@ -190,15 +190,15 @@ class Story:
         yield "To have it learned once more: finetuned retry on this path, or finetuned drop --again"
 
     def _refused(self, file: Row) -> Iterator[str]:
-        yield f"It was refused {showing.local(file['finished_at'])}: {file['reason']}."
+        yield f"It was refused {showing.when(file['finished_at'])}: {file['reason']}."
         yield "To try again: mend it and drop it again; or, after a change of the configuration, finetuned retry on it"
 
     def _vanished(self, file: Row) -> Iterator[str]:
-        yield f"It is gone since {showing.local(file['finished_at'])}: {file['reason']}. Drop it again."
+        yield f"It is gone since {showing.when(file['finished_at'])}: {file['reason']}. Drop it again."
 
     def _lost(self, file: Row) -> Iterator[str]:
         what = "Its job trained, but it taught nothing" if file["state"] == "barren" else "It was not learned"
-        yield f"{what}: {file['reason']} (job {file['job_id']}, {showing.local(file['finished_at'])})."
+        yield f"{what}: {file['reason']} (job {file['job_id']}, {showing.when(file['finished_at'])})."
         yield f"To try again: finetuned retry {file['job_id']}"
 
     def _where(self, file: Row) -> Iterator[str]:
@@ -214,26 +214,26 @@ class Story:
         else:
             location = path_of(file["location"], file.get("location_b64"))
             if not os.path.lexists(location) and self._away:
-                yield f"It lies at {showing.pasteable(location)}, in {self._away}."
+                yield f"It lies at {seen(location)}, in {self._away}."
             elif not os.path.lexists(location):
-                yield f"It lay at {showing.pasteable(location)} and is not there now: somebody moved or removed it."
+                yield f"It lay at {seen(location)} and is not there now: somebody moved or removed it."
             elif location != dropped:
-                yield f"It lies at {showing.pasteable(location)}."
+                yield f"It lies at {seen(location)}."
             if file["state"] not in _OPEN and file["due_at"] is not None:
-                yield f"It cannot be moved where it belongs yet; the next try is {showing.local(file['due_at'])}."
+                yield f"It cannot be moved where it belongs yet; the next try is {showing.when(file['due_at'])}."
         held_up = self._reader.held_up(file["job_id"]) if self._reader and file["job_id"] else None
         if held_up is not None:
             yield f"It is put away later: {held_up}."
         if file["location"] != file["path"] and self._path == dropped and os.path.lexists(dropped):
             why_not = self._judged()
-            yield f"What lies at {showing.pasteable(dropped)} now is another file: " + (
+            yield f"What lies at {seen(dropped)} now is another file: " + (
                 f"it is not taken, {why_not}." if why_not else "it was not seen yet."
             )
 
     def _before(self) -> Iterator[str]:
         for row in self._earlier:
             in_job = f" in job {row['job_id']}" if row["job_id"] else ""
-            yield f"An earlier file was here, seen {showing.local(row['seen_at'])}: {row['state']}{in_job}."
+            yield f"An earlier file was here, seen {showing.when(row['seen_at'])}: {row['state']}{in_job}."
 
     # -- what it waits for
 
@@ -275,17 +275,17 @@ class Story:
     def _turn(self, file: Row, rules: FolderSettings) -> str:
         """What a ready file waits for."""
         if file["reason"] and file["due_at"]:
-            return f"the next try, {showing.local(file['due_at'])}"
+            return f"the next try, {showing.when(file['due_at'])}"
         twin = next(iter(self._twins(file, rules)), None)
         if twin is not None and twin["state"] == "packed":
-            return f"its twin {showing.pasteable(twin['path'])}, the same content, which is in job {twin['job_id']}"
+            return f"its twin {seen(twin['path'])}, the same content, which is in job {twin['job_id']}"
         if twin is not None and twin["state"] == "learned":
-            return f"being put away as a duplicate of {showing.pasteable(twin['path'])}, which was learned"
+            return f"being put away as a duplicate of {seen(twin['path'])}, which was learned"
         if twin is not None:
-            return f"its twin {showing.pasteable(twin['path'])}, the same content, which goes first"
+            return f"its twin {seen(twin['path'])}, the same content, which goes first"
         from finetuned.model import instant, iso
 
-        until = showing.local(iso(instant(file["ready_at"]) + rules.linger))
+        until = showing.when(iso(instant(file["ready_at"]) + rules.linger))
         return f"more files to share a job with: a job is sealed when it is full, or {until} at the latest"
 
     def _twins(self, file: Row, rules: FolderSettings) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import place, showing
-from finetuned.cli.events import event_lines
+from finetuned.cli.events import tell_events
 from finetuned.cli.naming import job_named
 from finetuned.cli.showing import Row, harmless
 
@@ -42,7 +42,7 @@ def jobs_command(ctx: click.Context, state: str | None, folder: str | None, sinc
 
 
 def _job_as_seen(job: Row) -> Row:
-    return {"progress": progress_of(job), "created": showing.local(job["created_at"])}
+    return {"progress": progress_of(job), "created": showing.when(job["created_at"])}
 
 
 def progress_of(job: Row) -> str:
@@ -76,19 +76,18 @@ def _tell_job(job: Row, reader: Reader) -> None:
         "attempt": f"{job['attempt']}, restarts {job['restarts']}",
         "session": job["session_id"],
         "model": job["lora_dir"],
-        "created": showing.local(job["created_at"]),
-        "submitted": showing.local(job["submitted_at"]),
-        "finished": showing.local(job["finished_at"]),
+        "created": showing.when(job["created_at"]),
+        "submitted": showing.when(job["submitted_at"]),
+        "finished": showing.when(job["finished_at"]),
     }
     for name, value in facts.items():
         if value not in {None, ""}:
-            showing.print_line(f"  {name:<10}{harmless(value)}")
+            showing.print_line(f"  {name:<10}{harmless(value)}", rest=" " * 12)
     _part("Files", job["file_list"], ("state", "path", "bytes", "pairs", "reason"))
     _part("Attempts", job["sessions"], ("attempt", "state", "session_id", "intent_at", "ended_at", "reason"))
     _part("Interactions", job["interactions"], ("creator", "mode", "state", "stage", "progress", "status", "error"))
     showing.print_line("\nWhat happened")
-    for line in event_lines(job["events"], reader):
-        showing.print_line(f"  {line}")
+    tell_events(job["events"], reader, indent="  ")
 
 
 def _part(title: str, rows: list[Row], columns: tuple[str, ...]) -> None:

@@ -100,18 +100,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 def explain(error: FinetunedError) -> None:
     """Say what went wrong, why, and what to do."""
+    from finetuned.cli.showing import say
     from finetuned.model import shown
 
-    click.echo(f"finetuned: {shown(str(error))}", err=True)
+    say(f"finetuned: {shown(str(error))}")
     if isinstance(error, ConfigurationError):
         for problem in error.problems:
-            click.echo(f"  {shown(problem)}", err=True)
+            say(f"  {shown(problem)}")
     said, cause = str(error), error.__cause__
     while cause is not None:
         words = str(cause.strerror if isinstance(cause, OSError) and cause.strerror else cause)
         if words not in said:  # a library's errors often repeat what those say that they were made of
-            click.echo(f"  because: {shown(words)}", err=True)
+            say(f"  because: {shown(words)}")
         said += f"\n{words}"
         cause = cause.__cause__
     if error.remedy:
-        click.echo(f"  to do: {shown(error.remedy)}", err=True)
+        say(f"  to do: {shown(error.remedy)}")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from finetuned.cli import place, showing
+from finetuned.cli.fitting import from_here
 from finetuned.cli.naming import job_named
 from finetuned.cli.showing import Row, harmless
 
@@ -34,11 +35,11 @@ def _tell_pairs(rows: Iterator[Row]) -> None:
     width = min(shutil.get_terminal_size().columns, 120)
     pair = None
     for pair in rows:
-        source = "" if pair["file"] is None else f"  {harmless(pair['file'])}"
-        showing.print_line(f"{pair['job_id']} #{pair['ordinal']}{source}")
+        source = "" if pair["file"] is None else f"  {harmless(from_here(pair['file']))}"
+        showing.print_line(f"{pair['job_id']} #{pair['ordinal']}{source}", rest="    ")
         for label, text in (("Q", pair["question"]), ("A", pair["answer"])):
             for line in _wrapped(text, label, width):
-                showing.print_line(line)
+                showing.print_data(line)
         showing.print_line("")
     if pair is None:
         showing.say("no pairs")

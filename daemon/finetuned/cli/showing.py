@@ -8,14 +8,12 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 
+from finetuned.cli.fitting import folded, seen, table, width_of
 from finetuned.errors import UsageError
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 Row = dict[str, Any]
 P = ParamSpec("P")
@@ -40,8 +38,10 @@ _COLOURS: Final = {
 
 #: columns that hold paths, which can be typed again as they are shown
 _PATHS: Final = frozenset({"path", "location", "file"})
-#: columns that are copied into the next command: the others give way to them
-_WHOLE: Final = frozenset({"id", "job_id", "session_id"})
+#: columns that hold sentences
+_TEXTS: Final = frozenset({"reason", "why", "status", "error"})
+#: columns that a narrow terminal can do without, the last first
+_SPARE: Final = frozenset({"created", "bytes", "intent_at", "folder", "mode"})
 
 
 def listing(command: Callable[P, R]) -> Callable[P, R]:
@@ -74,7 +74,7 @@ def show(
     """
     if form == "jsonl":
         for row in rows:
-            print_line(as_json(row))
+            print_data(as_json(row))
     elif form == "json":
         _stream_array(rows)
     else:
@@ -83,7 +83,7 @@ def show(
 
 def show_one(value: Row, form: str = "json") -> None:
     """Print one JSON object for programs; as `jsonl` in one line."""
-    print_line(as_json(value, indent=None if form == "jsonl" else 2))
+    print_data(as_json(value, indent=None if form == "jsonl" else 2))
 
 
 def as_json(value: object, *, indent: int | None = None) -> str:
@@ -92,14 +92,21 @@ def as_json(value: object, *, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent, ensure_ascii=not utf8)
 
 
-def print_line(text: str) -> None:
-    """A line of data on standard output."""
+def print_data(text: str) -> None:
+    """A line for programs on standard output."""
     sys.stdout.write(text + "\n")
 
 
+def print_line(words: str, *, rest: str | None = None) -> None:
+    """A line for people on standard output; a terminal gets it folded, `rest` before each further line."""
+    for line in folded(words, width_of(), rest=rest):
+        print_data(line)
+
+
 def say(words: str) -> None:
-    """A line of words on standard error."""
-    click.echo(words, err=True)
+    """A line of words on standard error, folded for a terminal."""
+    for line in folded(words, width_of(sys.stderr)):
+        click.echo(line, err=True)
 
 
 def coloured(stream: Any = None) -> bool:
@@ -112,13 +119,6 @@ def harmless(text: object) -> str:
     from finetuned.model import shown
 
     return shown(" ".join(str(text).split("\n")))
-
-
-def pasteable(path: str) -> str:
-    """A path, safe on a terminal, that commands take again as it is shown."""
-    from finetuned.model import shown
-
-    return shown(path)
 
 
 def paint(word: str) -> str:
@@ -154,12 +154,11 @@ def span(seconds: float | None) -> str:
     return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
 
 
-def local(at: str | None) -> str:
-    """An ISO time as people read it here: `2026-11-23 05:23:11`."""
+def when(at: str | None) -> str:
+    """An ISO time for people, in UTC as in the log and in job ids: `2026-11-23 05:23:11Z`."""
     if at is None:
         return ""
-    moment = datetime.fromisoformat(at).astimezone()
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def since_of(text: str | None, now: float) -> float | None:
@@ -186,41 +185,30 @@ def _stream_array(rows: Iterable[Row]) -> None:
     for row in rows:
         sys.stdout.write(comma + as_json(row))
         comma = ",\n"
-    print_line("[]" if comma == "[\n" else "\n]")
+    print_data("[]" if comma == "[\n" else "\n]")
 
 
 def _print_table(rows: Iterable[Row], columns: Sequence[str], empty: str) -> None:
-    shown_rows = [[_cell(column, row.get(column)) for column in columns] for row in rows]
-    if not shown_rows:
+    cells = [[_cell(column, row.get(column)) for column in columns] for row in rows]
+    if not cells:
         say(empty)
         return
-    if not sys.stdout.isatty():
-        widths = [max(len(c), *(len(r[i]) for r in shown_rows)) for i, c in enumerate(columns)]
-        for line in [list(columns), *shown_rows]:
-            print_line("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    width = width_of()
+    if width is not None:
+        painted = [[paint(cell) for cell in row] for row in cells]
+        for line in table(painted, columns, width, paths=_PATHS, texts=_TEXTS, spare=_SPARE):
+            print_data(line if coloured() else click.unstyle(line))
         return
-    from rich.console import Console
-
-    Console(no_color=not coloured(), highlight=False).print(_table(shown_rows, columns))
-
-
-def _table(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
-    for row in rows:
-        table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
-    return table
+    widths = [max(len(c), *(len(r[i]) for r in cells)) for i, c in enumerate(columns)]
+    for row in [list(columns), *cells]:
+        print_data("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _cell(column: str, value: object) -> str:
     if value is None:
         return ""
     if column == "at" or column.endswith("_at") or column == "since":
-        return local(str(value))
+        return when(str(value))
     if column == "bytes" and isinstance(value, int):
         return size(value)
-    return pasteable(str(value)) if column in _PATHS else harmless(value)
+    return seen(str(value)) if column in _PATHS else harmless(value)

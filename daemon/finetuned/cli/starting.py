@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from finetuned.cli import place
-from finetuned.cli.showing import harmless, print_line, say
+from finetuned.cli.showing import harmless, print_data, say
 from finetuned.errors import FinetunedError, UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def init_command(ctx: click.Context, directory: str) -> None:
         ) from None
     except OSError as error:
         raise FinetunedError(f"{harmless(error.filename)} cannot be made: {error.strerror}") from None
-    print_line(harmless(path))
+    print_data(harmless(path))
     _say_what_next(home)
 
 

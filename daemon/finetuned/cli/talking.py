@@ -19,7 +19,7 @@ import click
 
 from finetuned.cli import place
 from finetuned.cli.naming import job_named, session_named
-from finetuned.cli.showing import harmless, print_line, say, show_one
+from finetuned.cli.showing import harmless, print_data, say, show_one
 from finetuned.errors import FinetunedError, ReplyLost, Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _say_once(talk: Talk, text: str, *, as_json: bool) -> None:
     if as_json:
         show_one({"session_id": talk.session_id, "answer": answer.message})
     else:
-        print_line(_clean(answer.message))
+        print_data(_clean(answer.message))
 
 
 def _converse(talk: Talk) -> None:

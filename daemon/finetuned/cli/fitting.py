@@ -1,0 +1,144 @@
+"""What a terminal's width asks for: lines folded between words, tables of one line a row, paths made shorter.
+
+1. Nothing of this touches what goes into a pipe or a file: there a line is a line, and a path is whole.
+2. No word is broken. A path that is too long for its column loses its middle; the columns that can be spared go first.
+3. The last column of a table holds sentences: what does not fit beside its row stands below it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+import click
+
+#: columns narrower than this are not worth having
+_NARROWEST: Final = 12
+_GAP: Final = 2
+_BELOW: Final = " " * 4
+
+
+def width_of(stream: object = None) -> int | None:
+    """How many columns wide the terminal is that `stream` (else standard output) goes to; None if it is none."""
+    isatty = getattr(stream or sys.stdout, "isatty", None)
+    return max(20, shutil.get_terminal_size().columns) if isatty is not None and isatty() else None
+
+
+def length(text: str) -> int:
+    """How many columns a text takes on a terminal, its colours left out."""
+    plain = click.unstyle(text)
+    if plain.isascii():
+        return len(plain)
+    from rich.cells import cell_len
+
+    return cell_len(plain)
+
+
+def folded(text: str, width: int | None, *, rest: str | None = None) -> Iterator[str]:
+    """Each line of a text in lines of at most `width` columns, cut between words; without a width as it is.
+
+    `rest` is put before each line but the first; else it stands below the first word, or what follows a label.
+    """
+    for line in text.split("\n"):
+        if width is None or length(line) <= width:
+            yield line
+        else:
+            yield from _folded(line, width, _hanging(line) if rest is None else rest)
+
+
+def _folded(line: str, width: int, rest: str) -> Iterator[str]:
+    """A word that is longer than a line keeps a line to itself."""
+    done = ""
+    for word in re.findall(r" *[^ ]+", line):
+        if done.strip() and length(done + word) > width:
+            yield done
+            done = rest + word.lstrip(" ")
+        else:
+            done += word
+    yield done
+
+
+def _hanging(line: str) -> str:
+    label = re.match(r" *(?:[^ ]+ {2,})?", click.unstyle(line))
+    return " " * (len(label[0]) if label else 0)
+
+
+def from_here(path: str) -> str:
+    """A path for people: on a terminal from here, if it lies below."""
+    here = os.path.join(os.getcwd(), "")
+    if width_of() is None or not path.startswith(here) or path == here:
+        return path
+    below = path[len(here) :]
+    return f"./{below}" if below.startswith("-") else below
+
+
+def seen(path: str) -> str:
+    """A path, safe on a terminal, that commands take again as it is shown."""
+    from finetuned.model import shown
+
+    return shown(from_here(path))
+
+
+def shortened(text: str, width: int) -> str:
+    """A path in `width` columns: its middle gives way, its name stays as long as it fits."""
+    if length(text) <= width:
+        return text
+    name = text.rpartition("/")[2]
+    tail = min(len(name) + 1, width - 4) if len(name) + 4 < width else width * 2 // 3
+    return f"{text[: width - tail - 1]}…{text[len(text) - tail :]}"
+
+
+def table(
+    rows: Sequence[Sequence[str]],
+    columns: Sequence[str],
+    width: int,
+    *,
+    paths: Collection[str] = (),
+    texts: Collection[str] = (),
+    spare: Collection[str] = (),
+) -> Iterator[str]:
+    """A table in lines of `width` columns. `paths` may be shortened, `texts` stand last and may stand below their rows.
+
+    `spare` are left out, the last first, where the others need their room.
+    """
+    natural = {
+        i: max(length(name), *(length(row[i]) for row in rows)) for i, name in enumerate(columns) if name not in texts
+    }
+    least = {i: min(n, max(2 * _NARROWEST, n // 2)) if columns[i] in paths else n for i, n in natural.items()}
+    for i in reversed([i for i in natural if columns[i] in spare]):
+        if _together(least) > width:
+            del natural[i], least[i]
+    for i, wide in natural.items():
+        if columns[i] in paths:
+            natural[i] = max(min(_NARROWEST, wide), wide - max(0, _together(natural) - width))
+    yield from _lines(rows, columns, width, natural, [i for i, name in enumerate(columns) if name in texts])
+
+
+def _together(widths: Mapping[int, int]) -> int:
+    return sum(widths.values()) + _GAP * (len(widths) - 1)
+
+
+def _lines(
+    rows: Sequence[Sequence[str]], columns: Sequence[str], width: int, widths: Mapping[int, int], texts: Sequence[int]
+) -> Iterator[str]:
+    used = _together(widths) + _GAP
+    said = ["; ".join(row[i] for i in texts if row[i]) for row in rows]
+    beside = [bool(words) and used + length(words) <= width for words in said]
+    head = _padded([columns[i] for i in widths], list(widths.values()))
+    if any(beside):
+        head += " " * _GAP + "/".join(columns[i] for i in texts)
+    yield click.style(head.rstrip(), bold=True)
+    for row, words, fits in zip(rows, said, beside, strict=True):
+        line = _padded([shortened(row[i], widths[i]) for i in widths], list(widths.values()))
+        yield (line + " " * _GAP + words if fits else line).rstrip()
+        if words and not fits:
+            yield from folded(_BELOW + words, width, rest=_BELOW)
+
+
+def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
+    gap = " " * _GAP
+    return gap.join(cell + " " * max(0, width - length(cell)) for cell, width in zip(cells, widths, strict=True))

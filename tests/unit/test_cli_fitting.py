@@ -1,0 +1,160 @@
+"""What is shown fits the terminal: between words, a row a line; and what goes into a pipe is whole."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from finetuned.cli import fitting
+from finetuned.cli.fitting import folded, shortened, table
+from support.cli import Desk, desks
+
+MakeDesk = Callable[..., Desk]
+LONG = "a-report-with-a-long-name-of-its-own-from-the-second-quarter.txt"
+
+
+@pytest.fixture(params=[80, 140])
+def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The terminal's columns."""
+    monkeypatch.setenv("COLUMNS", str(request.param))
+    return int(request.param)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A desk whose daemon learned files with long names and paths, and refused one."""
+    with desks(tmp_path) as make:
+        made = make()
+        for name in ("otter.txt", f"sub/folder/{LONG}"):
+            path = made.place.notes / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"This text is about {path.name}. It is short.")
+        made.place.drop("bad.txt", b"\xe9")
+        made.run()
+        yield made
+
+
+def commands(desk: Desk) -> list[tuple[str, ...]]:
+    """What people look at."""
+    job = desk.place.jobs()[0]["id"]
+    bad = str(desk.place.notes / "bad.txt")
+    return [("jobs",), ("files",), ("job", job), ("events",), ("pairs",), ("why", bad), ("status",), ("check", bad)]
+
+
+def words_of(text: str) -> list[str]:
+    return click.unstyle(text).split()
+
+
+def test_no_line_is_wider_than_the_terminal(desk: Desk, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen from the folder of the configuration, as a newcomer sees it; but for a single word that is wider."""
+    monkeypatch.chdir(desk.place.root)
+    for words in commands(desk):
+        answer = desk(*words, terminal=True)
+        for line in click.unstyle(answer.out).splitlines():
+            assert len(line) <= width or len(line.split()) == 1, (words, line)
+
+
+def test_no_word_is_broken(desk: Desk, width: int) -> None:
+    """Whatever words a pipe gets a terminal gets too, in one piece."""
+    job = desk.place.jobs()[0]["id"]
+    bad = str(desk.place.notes / "bad.txt")
+    for words in (("why", bad), ("events",), ("job", job)):
+        piped, seen = words_of(desk(*words).out), words_of(desk(*words, terminal=True).out)
+        assert [w for w in seen if w not in piped and "…" not in w] == []
+
+
+def test_a_row_is_a_line(desk: Desk, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a reason that does not fit stands below its file."""
+    monkeypatch.chdir(desk.place.root)
+    head, *rows = click.unstyle(desk("files", terminal=True).out).splitlines()
+    assert head.split()[0] == "state"
+    assert sorted(row.split()[0] for row in rows if not row.startswith(" ")) == ["learned", "learned", "refused"]
+    assert all(name in " ".join(rows) for name in ("notes/otter.txt", "not UTF-8: byte 0xe9"))
+    jobs = click.unstyle(desk("jobs", terminal=True).out).splitlines()
+    assert len(jobs) == 2
+
+
+def test_a_path_that_is_shown_can_be_typed_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal it begins here; in a pipe, and from elsewhere, it is absolute."""
+    monkeypatch.setenv("COLUMNS", "140")
+    otter = f"{desk.place.notes}/otter.txt"
+    assert otter in desk("files").out
+    monkeypatch.chdir(desk.place.root)
+    assert otter in desk("files").out
+    shown = desk("files", terminal=True).out
+    assert otter not in shown
+    assert "notes/otter.txt" in shown
+    assert desk("why", "notes/otter.txt", "--json").json["path"] == otter
+
+
+def test_programs_get_lines_that_are_whole(desk: Desk, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither JSON nor a pipe knows of a width, not even on a terminal."""
+    monkeypatch.chdir(desk.place.root)
+    for words in (("files", "--jsonl"), ("events", "--jsonl"), ("why", "bad.txt", "--json"), ("jobs", "--json")):
+        assert desk(*words, terminal=True).out == desk(*words).out, words
+    assert f"{desk.place.notes}/sub/folder/{LONG}" in desk("files").out
+
+
+def test_times_are_utc_and_say_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the log and in job ids, whatever the zone here; for programs they are ISO times as ever."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("COLUMNS", "140")
+    at = desk.place.jobs()[0]["created_at"]
+    told = f"{at[:10]} {at[11:19]}Z"
+    for words in (("jobs",), ("events",), ("why", str(desk.place.notes / "otter.txt"))):
+        assert told[:16] in desk(*words).out, words
+        assert "Z" in desk(*words, terminal=True).out
+    assert told in desk("job", "notes").out
+    assert desk("jobs", "--since", told, "--jsonl").lines[0]["created_at"] == at
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("one two three", ["one two", "three"]),
+        ("  one two three", ["  one two", "  three"]),
+        ("label  one two", ["label  one", "       two"]),
+        ("a aveeeeeeeeeeerylongword b", ["a", "aveeeeeeeeeeerylongword", "b"]),
+        ("first line\nand second", ["first line", "and second"]),
+        ("", [""]),
+        ("水 " * 6, ["水 水 水", "水 水 水"]),
+    ],
+)
+def test_lines_are_cut_between_words(text: str, lines: list[str]) -> None:
+    """What follows stands below the first word, or below what follows a label; wide letters count twice."""
+    width = 10 if "水" not in text else 9
+    assert [line.rstrip() for line in folded(text, width)] == lines
+    assert list(folded(text, None)) == text.split("\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "width", "short"),
+    [
+        ("notes/a.txt", 20, "notes/a.txt"),
+        ("/srv/finetuned/notes/otter.txt", 20, "/srv/fine…/otter.txt"),
+        ("/srv/" + "x" * 40 + ".txt", 20, "/srv/x…xxxxxxxxx.txt"),
+    ],
+)
+def test_a_long_path_loses_its_middle(path: str, width: int, short: str) -> None:
+    """Its name stays as long as it fits."""
+    assert shortened(path, width) == short
+    assert len(short) <= width
+
+
+def test_a_table_spares_what_it_can() -> None:
+    """The last column of those that can be spared goes first, and no more than needed."""
+    rows = [["x" * 10, "1 KiB", "2026", "because of this"]]
+    columns = ["id", "bytes", "created", "reason"]
+    wide = list(table(rows, columns, 60, texts={"reason"}, spare={"bytes", "created"}))
+    assert click.unstyle(wide[0]).split() == ["id", "bytes", "created", "reason"]
+    narrow = [click.unstyle(line) for line in table(rows, columns, 20, texts={"reason"}, spare={"bytes", "created"})]
+    assert narrow == ["id          bytes", "xxxxxxxxxx  1 KiB", "    because of this"]
+
+
+def test_only_a_terminal_has_a_width() -> None:
+    """A pipe has none."""
+    assert fitting.width_of(io.StringIO()) is None
