@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from finetuned import __version__
-from finetuned.errors import ConfigurationError, FinetunedError
+from finetuned.errors import ConfigurationError, FinetunedError, UsageError
 
 #: command -> (the module of this package that has it, what it does in a few words)
 COMMANDS: Final = {
@@ -36,6 +36,8 @@ COMMANDS: Final = {
     "image": ("drawing", "Have an image made."),
     "sandbox": ("starting", "A stand-in server that speaks Helix; its training is simulated."),
     "demo": ("demo", "The whole way in under a minute, with a simulated server."),
+    "help": ("helping", "Show the help of a command, or a page of the manual."),
+    "version": ("helping", "Print the version."),
 }
 
 
@@ -52,6 +54,18 @@ class Commands(click.Group):
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a mistyped one is told with what was meant. Raises UsageError."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            from finetuned.cli.helping import meant
+            from finetuned.cli.showing import harmless
+
+            remedy = f"{meant(args[0], list(COMMANDS))}`finetuned help` lists the commands"
+            raise UsageError(f"there is no command {harmless(args[0])}", remedy=remedy)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
@@ -60,7 +74,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", metavar="FILE", help="The configuration file (else the usual places, see `finetuned check`).")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
-@click.version_option(__version__, package_name="finetuned")
+@click.version_option(__version__, "-V", "-v", "--version", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, config: str | None, debug: bool) -> None:
     """Drop text files into a folder; find question-answer pairs and a fine-tuned model."""

@@ -1,0 +1,125 @@
+"""`help` and `version`: the commands, and the pages that ship with the program.
+
+A word that names a command and a page shows both. On a terminal a page is laid out, and goes through a pager if it is
+longer than the screen; in a pipe it is the Markdown that it is written in.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from finetuned.cli.fitting import width_of
+from finetuned.cli.showing import coloured, harmless, print_data
+from finetuned.errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+_SUFFIX: Final = ".md"
+#: what writes the generated parts of a page; readers need not see it
+_COMMENT: Final = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+_TITLE: Final = re.compile(r"^# (.*)$", re.MULTILINE)
+
+
+@click.command("version")
+def version_command() -> None:
+    """Print the version."""
+    from finetuned import __version__
+
+    print_data(f"finetuned {__version__}")
+
+
+@click.command("help")
+@click.argument("topic", metavar="[COMMAND|PAGE]", required=False)
+@click.pass_context
+def help_command(ctx: click.Context, topic: str | None) -> None:
+    """Show the help of a command, or a page of the manual; without a name, list both."""
+    if topic is None:
+        _show(f"{_of_all(ctx)}\n", "")
+        return
+    about, page = _of_command(ctx, topic), pages().get(topic.removesuffix(_SUFFIX))
+    if not about and page is None:
+        raise UsageError(
+            f"there is no command or page {harmless(topic)}",
+            remedy=f"{meant(topic, [*_commands(ctx), *pages()])}`finetuned help` lists them",
+        )
+    _show(f"{about}\n" if about else "", _text(page) if page else "")
+
+
+def meant(word: str, known: list[str]) -> str:
+    """A question after the names that a mistyped word is much like; empty if it is like none."""
+    from difflib import get_close_matches
+
+    alike = [name for name in known if len(word) > 1 and name.startswith(word)] or get_close_matches(word, known)
+    return f"did you mean {' or '.join(dict.fromkeys(alike))}? " if alike else ""
+
+
+def pages() -> dict[str, Traversable]:
+    """The pages that ship with the program, by name."""
+    docs = resources.files("finetuned") / "docs"
+    found = {file.name.removesuffix(_SUFFIX): file for file in docs.iterdir() if file.name.endswith(_SUFFIX)}
+    return dict(sorted(found.items()))
+
+
+def _commands(ctx: click.Context) -> list[str]:
+    group = ctx.find_root().command
+    return group.list_commands(ctx) if isinstance(group, click.Group) else []
+
+
+def _of_all(ctx: click.Context) -> str:
+    """The commands and the pages, a line each."""
+    root = ctx.find_root()
+    formatter = root.make_formatter()
+    root.command.format_help(root, formatter)
+    with formatter.section("Pages"):
+        formatter.write_dl([(name, _title(_text(page))) for name, page in pages().items()])
+    formatter.write("\n`finetuned help NAME` shows the help of a command, or a page.")
+    return formatter.getvalue().rstrip("\n")
+
+
+def _of_command(ctx: click.Context, name: str) -> str:
+    """What a command's own `--help` says; empty if there is no such command."""
+    root = ctx.find_root()
+    group = root.command
+    command = group.get_command(root, name) if isinstance(group, click.Group) else None
+    if command is None:
+        return ""
+    with click.Context(command, info_name=name, parent=root) as own:
+        return command.get_help(own)
+
+
+def _text(page: Traversable) -> str:
+    return _COMMENT.sub("", page.read_text("utf-8"))
+
+
+def _title(text: str) -> str:
+    found = _TITLE.search(text)
+    return found[1] if found else ""
+
+
+def _show(plain: str, markdown: str) -> None:
+    """Print help and page; on a terminal laid out, and by a pager if they are longer than the screen."""
+    width = width_of()
+    if width is None:
+        print_data("\n".join(part for part in (plain, markdown) if part).rstrip("\n"))
+        return
+    text = plain + (_laid_out(markdown, width) if markdown else "")
+    if text.count("\n") < shutil.get_terminal_size().lines:
+        print_data(text.rstrip("\n"))
+    else:
+        click.echo_via_pager(text, color=coloured())
+
+
+def _laid_out(markdown: str, width: int) -> str:
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console(width=min(width, 100), force_terminal=True, no_color=not coloured(), highlight=False)
+    with console.capture() as captured:
+        console.print(Markdown(markdown, hyperlinks=False))
+    return captured.get()

@@ -1,0 +1,99 @@
+"""`help`, `version`, and words that are no command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import finetuned
+from finetuned.cli.helping import pages
+from finetuned.cli.main import COMMANDS
+from support.cli import call
+
+DOCS = Path(finetuned.__file__).parent / "docs"
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [("staus", "status"), ("stat", "status"), ("doktor", "doctor"), ("event", "events"), ("chek", "check")],
+)
+def test_a_mistyped_command_is_told_with_what_was_meant(typed: str, command: str) -> None:
+    """As a mistyped key of the configuration is; it is a mistake of usage."""
+    answer = call(typed)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"finetuned: there is no command {typed}\n  to do: did you mean {command}?")
+
+
+def test_what_is_like_no_command_gets_the_list() -> None:
+    """Nothing is guessed, and nothing reaches the terminal that it should not."""
+    answer = call("\x1b[31mxyzzy")
+    assert (answer.code, "did you mean" in answer.err, "\x1b" in answer.err) == (2, False, False)
+    assert "`finetuned help` lists the commands" in answer.err
+
+
+@pytest.mark.parametrize("words", [["version"], ["-V"], ["-v"], ["--version"]])
+def test_the_version(words: list[str]) -> None:
+    """Asked for in any of the usual ways."""
+    assert call(*words) == (0, f"finetuned {finetuned.__version__}\n", "")
+
+
+def test_help_lists_commands_and_pages() -> None:
+    """Every one of them, with a few words."""
+    out = call("help").out
+    for name, (_, words) in COMMANDS.items():
+        assert f"  {name} " in out, name
+        assert " ".join(words.split()[:3]) in " ".join(out.split())
+    for path in DOCS.glob("*.md"):
+        assert f"  {path.stem} " in out
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_help_of_a_command_is_its_own(name: str) -> None:
+    """The same words as `COMMAND --help`; `-h` too."""
+    own = call(name, "--help").out
+    assert own.startswith(f"Usage: finetuned {name} ")
+    assert call(name, "-h").out == own
+    assert call("help", name).out.startswith(own)
+
+
+def test_a_page_is_plain_in_a_pipe() -> None:
+    """The Markdown it is written in, without what generates its parts."""
+    out = call("help", "troubleshooting").out
+    assert out.startswith("# ")
+    assert call("help", "troubleshooting.md").out == out
+    assert "[[[cog" not in call("help", "reference").out
+    assert all(call("help", name).code == 0 for name in pages())
+
+
+def test_a_page_is_laid_out_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the terminal's width, without the signs of Markdown."""
+    monkeypatch.setenv("COLUMNS", "80")
+    out = click.unstyle(call("help", "guarantees", terminal=True).out)
+    assert "**" not in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_name_of_both_shows_both() -> None:
+    """`files` is a command and a page."""
+    out = call("help", "files").out
+    assert out.startswith("Usage: finetuned files ")
+    assert "\n# " in out
+
+
+def test_a_mistyped_page_is_told_too() -> None:
+    """Pages and commands are one list."""
+    answer = call("help", "troubleshoting")
+    assert (answer.code, "did you mean troubleshooting?" in answer.err) == (2, True)
+
+
+def test_help_needs_neither_the_layout_nor_the_network() -> None:
+    """What costs time to load is loaded when it is used."""
+    code = (
+        "import sys; from finetuned.cli.main import main\ntry: main(['help'])\nexcept SystemExit: print(*sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"rich", "httpx", "sqlite3", "anyio"} & set(out.split())
