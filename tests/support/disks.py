@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -86,6 +87,24 @@ class _File:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+@contextmanager
+def in_a_process(place: Path, behind: Path) -> Iterator[Path]:
+    """What lies at `behind`, shown at `place` by a file system that is a process (FUSE, bindfs).
+
+    It keeps the attributes of files for a second, as most of its kind do, and knows no renaming without replacing.
+    """
+    _own_mounts()
+    if shutil.which("bindfs") is None:
+        pytest.skip("no bindfs")
+    for folder in (place, behind):
+        folder.mkdir(parents=True, exist_ok=True)
+    command("bindfs", behind, place)
+    try:
+        yield place
+    finally:
+        command("umount", "-l", place)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pytest
 
 from finetuned.errors import Away, Changed, Stuck
 from finetuned.folders import DropFolder, ignore_sigio, leases, places, sweeping
+from finetuned.folders.text import signature_of
 from finetuned.settings import FolderSettings
 
 
@@ -296,7 +297,7 @@ def test_rule_that_changed_takes_nothing_away(make):
     """A known file that the rules do not name any more is there still."""
     folder = make(include=("*.md",))
     path = put(folder, "a.txt")
-    folder.remember(path, sweeping.signature_of(os.stat(path)), settled=True)
+    folder.remember(path, signature_of(os.stat(path)), settled=True)
     assert folder.sweep(0.0) == sweeping.Sweep()
 
 
@@ -308,7 +309,7 @@ def test_unchanged_folder_is_not_listed_again(make, monkeypatch):
         recorded(folder, steady)
     listed = []
     real = os.scandir
-    monkeypatch.setattr(sweeping.os, "scandir", lambda fd: listed.append(fd) or real(fd))
+    monkeypatch.setattr(os, "scandir", lambda fd: listed.append(fd) or real(fd))
     mount = folder._places.tree.mount
     folder.sweep(6.0)
     assert len(listed) == (0 if mount is not None and mount.exact else 2)

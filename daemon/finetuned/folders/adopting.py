@@ -17,7 +17,6 @@ from finetuned.errors import FileProblem
 from finetuned.folders.claims import clear
 from finetuned.folders.names import JOB_FILE, Parts
 from finetuned.folders.places import Places
-from finetuned.folders.text import signature_of
 from finetuned.model import DONE, FAILED, PROCESSING, Content, Signature, Value, instant, path_of
 
 _Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -110,7 +109,7 @@ def _in_place(places: Places, location: str, sha256: str | None) -> Claimed | No
         return None
     if status is None or sha256 not in {None, content.sha256}:
         return None
-    return Claimed(path=location, location=location, content=content, signature=signature_of(status))
+    return Claimed(path=location, location=location, content=content, signature=places.tree.signature(status))
 
 
 def _files(places: Places, job_id: str) -> list[Parts]:

@@ -165,17 +165,13 @@ def _write_note(places: Places, job_id: str, data: bytes) -> None:
 def processing(places: Places) -> tuple[tuple[str, bytes | None], ...]:
     """The jobs whose files lie claimed, each with its note; None if it has none."""
     with places.guard("read"):
-        jobs = [(name, (PROCESSING, name, JOB_FILE)) for name in _folders(places.tree, (PROCESSING,))]
+        jobs = [(name, (PROCESSING, name, JOB_FILE)) for name in places.tree.folders((PROCESSING,))]
         found = [(name, places.tree.read(note)) for name, note in jobs]
         if places.rules.after == "keep":
-            mine = [n for n in _folders(places.beside, ()) if n.startswith(f"{places.rules.name}-")]
+            mine = [n for n in places.beside.folders(()) if n.startswith(f"{places.rules.name}-")]
             notes = [(name, places.beside.read((name, CLAIM_FILE))) for name in mine]
             found += [(name, note) for name, note in notes if note is not None]
     return tuple(found)
-
-
-def _folders(tree: Tree, parts: Parts) -> list[str]:
-    return [entry.name for entry in tree.names(parts) if entry.is_dir(follow_symlinks=False)]
 
 
 def clear(places: Places, job_id: str) -> None:
@@ -183,11 +179,11 @@ def clear(places: Places, job_id: str) -> None:
     folder = places.claimed(job_id)
     with places.guard("removed"), places.together():
         _prune(places.tree, folder)
-        if all(entry.name == JOB_FILE for entry in places.tree.names(folder)):
+        if all(name == JOB_FILE for name in places.tree.names(folder)):
             places.tree.remove((*folder, JOB_FILE))
         places.tree.remove_folder(folder)
-        for entry in places.beside.names((job_id, SNAPSHOTS)):
-            places.beside.remove((job_id, SNAPSHOTS, entry.name))
+        for name in places.beside.names((job_id, SNAPSHOTS)):
+            places.beside.remove((job_id, SNAPSHOTS, name))
         places.beside.remove_folder((job_id, SNAPSHOTS))
         places.beside.remove((job_id, CLAIM_FILE))
         places.beside.remove_folder((job_id,))
@@ -195,6 +191,6 @@ def clear(places: Places, job_id: str) -> None:
 
 def _prune(tree: Tree, parts: Parts) -> None:
     """Remove the empty folders below, deepest first."""
-    for name in _folders(tree, parts):
+    for name in tree.folders(parts):
         _prune(tree, (*parts, name))
         tree.remove_folder((*parts, name))

@@ -37,8 +37,7 @@ def examine(places: Places) -> Examination:
         device = os.fstat(fd).st_dev
         writable, lease = _probe(fd)
         processing = places.tree.stat((PROCESSING,))
-        folders = [entry for entry in places.tree.names(()) if entry.is_dir(follow_symlinks=False)]
-        found = [(entry.name, places.tree.stat((entry.name,))) for entry in folders]
+        found = [(name, places.tree.stat((name,))) for name in places.tree.folders(())]
     return Examination(
         root=places.tree.path,
         filesystem=mount.kind if mount else "",

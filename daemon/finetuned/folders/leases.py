@@ -3,7 +3,8 @@
 1. F_SETLEASE answers EAGAIN exactly when somebody can still write to the file. 6 µs a file.
 2. Should a writer come within that breath, the kernel tells us by SIGURG, which nobody minds; the usual SIGIO would end
    the process. `ignore_sigio` is a second belt for who wants one.
-3. Files of other users need CAP_LEASE; network file systems do not tell. Then the answer is None: not known.
+3. Files of other users need CAP_LEASE. Where a lease cannot be had the answer is None: not known. Which answers are to
+   be believed on which file system, `mounts` tells.
 """
 
 from __future__ import annotations

@@ -1,7 +1,11 @@
 """Which file system a descriptor lies on, and whether a lease can be believed there.
 
-Linux tells it in /proc: the mount's number of a descriptor, and the table of mounts. Without /proc nothing is known,
-and nothing is trusted.
+1. Linux tells it in /proc: the mount's number of a descriptor, and the table of mounts. Without /proc nothing is known,
+   and nothing is trusted.
+2. On a local file system the kernel knows every writer there can be. On one that lives in a process (FUSE) it knows
+   those that come through this mount, and no others: that somebody writes is true there, that nobody does is no proof.
+   Clients of network file systems say that somebody writes whenever the server has not promised otherwise: they are
+   not asked.
 """
 
 from __future__ import annotations
@@ -47,8 +51,18 @@ class Mount(Value, frozen=True):
 
     @property
     def local(self) -> bool:
-        """Whether a lease tells about every writer."""
+        """Whether this kernel sees all that happens there: a lease tells about every writer."""
         return self.kind in LOCAL
+
+    @property
+    def in_a_process(self) -> bool:
+        """Whether it is FUSE: a lease tells about the writers that come through this mount."""
+        return self.kind in {"fuse", "fuseblk"} or self.kind.startswith("fuse.")
+
+    @property
+    def tells_writers(self) -> bool:
+        """Whether a lease that says "somebody writes" is to be believed."""
+        return self.local or self.in_a_process
 
     @property
     def exact(self) -> bool:

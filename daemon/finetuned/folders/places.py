@@ -17,7 +17,7 @@ from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders.leases import is_written
 from finetuned.folders.names import Names, Parts
 from finetuned.folders.recoding import recoder
-from finetuned.folders.text import Recoder, content_of, signature_of
+from finetuned.folders.text import Recoder, content_of
 from finetuned.folders.tree import Tree
 from finetuned.folders.trouble import problem
 from finetuned.model import PROCESSING, RESERVED, Content, Signature
@@ -114,15 +114,16 @@ class Places:
             os.close(fd)
 
     def _prove_quiet(self, fd: int, expected: Signature) -> None:
-        trusted = self.tree.mount is not None and self.tree.mount.local
-        if (trusted if self._leases is None else self._leases) and is_written(fd):
+        asked = self.tree.mount is not None and self.tree.mount.tells_writers
+        if (asked if self._leases is None else self._leases) and is_written(fd):
             raise Changed("somebody has it open for writing")
-        if signature_of(os.fstat(fd)) != expected:
+        if self.tree.signature(os.fstat(fd)) != expected:
             raise Changed("it changed after it was seen")
 
     def content(self, fd: int, path: str, out: Callable[[bytes], object] | None = None) -> Content:
         """What an open file that was dropped at `path` holds by this folder's rules; its bytes go to `out`, too."""
-        return content_of(fd, recoder=self.recoder(path), most=self.rules.max_file_bytes, out=out)
+        most, signed = self.rules.max_file_bytes, self.tree.signature
+        return content_of(fd, recoder=self.recoder(path), most=most, out=out, signed=signed)
 
     def recoder(self, path: str) -> Recoder:
         """What turns a file that was dropped at `path` into what is sent. Raises Unusable."""
@@ -142,5 +143,6 @@ class Places:
         found = self.tree.stat(parts)
         if found is None or signature is None:
             return False
-        now = signature_of(found)
-        return (now.inode, now.size, now.mtime_ns) == (signature.inode, signature.size, signature.mtime_ns)
+        now = self.tree.signature(found)
+        same = (now.size, now.mtime_ns) == (signature.size, signature.mtime_ns)
+        return same and now.inode in {0, signature.inode}  # 0: this file system cannot be asked

@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from finetuned.folders.names import Names, Parts
-from finetuned.folders.text import signature_of
-from finetuned.folders.tree import Tree
+from finetuned.folders.tree import Tree, listed
 from finetuned.folders.trouble import words
 from finetuned.model import Signature, Value
 from finetuned.settings import FolderSettings
@@ -197,7 +196,7 @@ class Sweeper:
         mount = self._tree.mount
         sure = mount is not None and mount.exact and steady - since >= MARGIN
         listing = _Listing(times=times, since=since, sure=sure)
-        with os.scandir(fd) as entries:
+        with listed(fd) as entries:
             self._sort(entries, self._tree.at((*parts, "")), listing, top=not parts)
         return listing
 
@@ -232,7 +231,7 @@ class Sweeper:
                 continue
             if not stat.S_ISREG(status.st_mode):
                 continue
-            seen = Seen(path=path, signature=signature_of(status), group=group)
+            seen = Seen(path=path, signature=self._tree.signature(status), group=group)
             if path not in settled:
                 self._settle(seen, name, listing, look)
             elif settled[path] != seen.signature:

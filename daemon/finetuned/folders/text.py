@@ -32,13 +32,20 @@ _MARKS: Final = (
 _CHANGED: Final = "it is still being written: it changed while it was read"
 
 
-def signature_of(status: os.stat_result) -> Signature:
-    """What tells that a file is still the same; its numbers fit into SQLite, whatever a file system says."""
+def signature_of(status: os.stat_result, *, local: bool = True) -> Signature:
+    """What tells that a file is still the same; its numbers fit into SQLite, whatever a file system says.
+
+    ctime and inode count on a `local` file system only, where they see what sets the mtime back (`cp -p`, rsync). One
+    that lives in a process, or on another machine, may tell a file's ctime from a cache (bindfs and mergerfs tell an
+    old one for a second after each rename), and number its files anew whenever it likes (sshfs): both differ for files
+    that nobody touched, which would never look quiet. Little is lost: what is sent was read again after it was
+    claimed, and is compared by its hash.
+    """
     return Signature(
         size=status.st_size,
         mtime_ns=_signed(status.st_mtime_ns),
-        ctime_ns=_signed(status.st_ctime_ns),
-        inode=_signed(status.st_ino),
+        ctime_ns=_signed(status.st_ctime_ns) if local else 0,
+        inode=_signed(status.st_ino) if local else 0,
     )
 
 
@@ -123,22 +130,31 @@ def _perhaps(raw: bytes) -> str:
     return f' (a guess, look at it first: encoding = "{codec}")' if codec else ""
 
 
-def content_of(fd: int, *, recoder: Recoder, most: int, out: Callable[[bytes], object] | None = None) -> Content:
+def content_of(
+    fd: int,
+    *,
+    recoder: Recoder,
+    most: int,
+    out: Callable[[bytes], object] | None = None,
+    signed: Callable[[os.stat_result], Signature] = signature_of,
+) -> Content:
     """Read the whole file of `fd` through a fresh `recoder`, its bytes on disk handed to `out` too.
+
+    `signed` says what must be the same before and after.
 
     Raises Gone (no regular file), Unusable, Changed (it was written to meanwhile) and OSError.
     """
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise Gone("it is no regular file any more")
-    before = signature_of(status)
+    before = signed(status)
     try:
         content = _read_all(fd, before.size, recoder=recoder, most=most, out=out)
     except Unusable as error:
-        if signature_of(os.fstat(fd)) != before:
+        if signed(os.fstat(fd)) != before:
             raise Changed(_CHANGED) from error
         raise
-    if signature_of(os.fstat(fd)) != before:
+    if signed(os.fstat(fd)) != before:
         raise Changed(_CHANGED)
     return content
 

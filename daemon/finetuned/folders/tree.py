@@ -4,7 +4,9 @@
 2. Every open is non-blocking, so that a fifo holds nobody up.
 3. What was made or moved is on disk (fsync) when a method returns; within `together`, when that ends: many files at
    about the price of one.
-4. Errors are the operating system's; who calls knows what they mean for the file.
+4. A folder is opened anew each time it is listed, as a copy of a descriptor is not another place to read from: sshfs
+   lists an open folder once, and shows it empty from then on, to every program.
+5. Errors are the operating system's; who calls knows what they mean for the file.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from finetuned.folders.mounts import Mount, mount_of
 from finetuned.folders.names import Parts, fitted, numbered
 from finetuned.folders.renames import is_half_done, rename_new
 from finetuned.folders.syncing import sync, sync_all, sync_file_system
+from finetuned.folders.text import signature_of
 from finetuned.folders.trouble import words
+from finetuned.model import Signature
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -35,6 +39,17 @@ _NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENO
 FEW: Final = 16
 #: how many folders one batch keeps open
 MOST_OPEN: Final = 64
+
+
+@contextmanager
+def listed(fd: int) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """What lies in the folder of `fd`; to be asked about within, as an entry may look at the folder once more."""
+    fresh = os.open(".", _FOLDER, dir_fd=fd)
+    try:
+        with os.scandir(fresh) as entries:
+            yield entries
+    finally:
+        os.close(fresh)
 
 
 @dataclass(slots=True)
@@ -226,26 +241,35 @@ class Tree:
         with self.folder(parts[:-1]) as fd:
             return os.open(parts[-1], _READ, dir_fd=fd)
 
-    def names(self, parts: Parts) -> list[os.DirEntry[str]]:
-        """What lies in a sub-folder; nothing if there is none."""
-        try:
-            with self.folder(parts) as fd, os.scandir(fd) as entries:
-                return sorted(entries, key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+    def names(self, parts: Parts) -> list[str]:
+        """The names in a sub-folder, sorted; none if there is no such folder."""
+        return [name for name, _, _ in self._kinds(parts)]
+
+    def folders(self, parts: Parts) -> list[str]:
+        """The names of the folders in a sub-folder, links left out."""
+        return [name for name, is_folder, _ in self._kinds(parts) if is_folder]
 
     def files(self, parts: Parts) -> Iterator[Parts]:
         """All regular files below a sub-folder."""
-        try:
-            with self.folder(parts) as fd, os.scandir(fd) as entries:
-                kinds = [(e.name, e.is_dir(follow_symlinks=False), e.is_file(follow_symlinks=False)) for e in entries]
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for name, is_folder, is_file in sorted(kinds):
+        for name, is_folder, is_file in self._kinds(parts):
             if is_file:
                 yield (*parts, name)
             elif is_folder:
                 yield from self.files((*parts, name))
+
+    def _kinds(self, parts: Parts) -> list[tuple[str, bool, bool]]:
+        """What lies in a sub-folder: its name, whether it is a folder, whether it is a regular file."""
+        try:
+            with self.folder(parts) as fd, listed(fd) as entries:
+                return sorted(
+                    (e.name, e.is_dir(follow_symlinks=False), e.is_file(follow_symlinks=False)) for e in entries
+                )
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def signature(self, status: os.stat_result) -> Signature:
+        """What tells that a file here is still the same, as far as this file system can be believed."""
+        return signature_of(status, local=self.mount is None or self.mount.local)
 
     # -- changing
 

@@ -1,0 +1,172 @@
+"""Drop folders on file systems that live in a process, or on another machine, and tell less than a local one."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+import pytest
+
+from finetuned.errors import Changed
+from finetuned.folders import DropFolder, Wanted
+from finetuned.folders.mounts import Mount
+from finetuned.settings import FolderSettings
+from support import disks
+
+
+@contextmanager
+def held(path, **rules):
+    """A folder that is held."""
+    rules = {"name": "notes", "path": str(path)} | rules
+    folder = DropFolder(FolderSettings(**rules), beside=f"{path}.beside")
+    folder.hold()
+    try:
+        yield folder
+    finally:
+        folder.close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A held folder on a local disk."""
+    (tmp_path / "notes").mkdir()
+    with held(tmp_path / "notes") as one:
+        yield one
+
+
+@pytest.fixture
+def far(tmp_path):
+    """A held folder on a file system that is a process."""
+    with disks.in_a_process(tmp_path / "notes", tmp_path / "behind") as place, held(place) as one:
+        yield one
+
+
+def put(folder, name, data="words"):
+    path = f"{folder.root}/{name}"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(data)
+    return path
+
+
+def ready(folder, steady):
+    """What a sweep finds ready, that and all else recorded as the ledger would."""
+    sweep = folder.sweep(steady)
+    for seen in sweep.appeared:
+        folder.remember(seen.path, seen.signature, settled=False)
+    return sweep.ready
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_open_folder_is_not_listed_twice(folder, together):
+    """No listing moves the place that an open folder is read at: sshfs shows nothing to whoever reads it again."""
+    put(folder, "a.txt")
+    put(folder, ".processing/job/b.txt")
+    tree = folder._places.tree
+    folder.sweep(0.0)
+    with tree.together() if together else tree.folder() as _, tree.folder(("sub",), make=True) as sub:
+        for _ in range(2):
+            assert tree.names(()) == [".processing", "a.txt", "sub"]
+            assert tree.folders(()) == [".processing", "sub"]
+            assert list(tree.files((".processing",))) == [(".processing", "job", "b.txt")]
+            assert tree.names(("sub",)) == []
+        places = [tree._fd, sub, *(tree._batches.now.folders.values() if together else ())]
+        assert [os.lseek(fd, 0, os.SEEK_CUR) for fd in places] == [0] * len(places)
+
+
+def test_kinds_that_are_not_told_with_the_names(folder, monkeypatch):
+    """What a name is may have to be asked of the folder: that is done while it is open."""
+    put(folder, "sub/a.txt")
+    tree, real = folder._places.tree, os.scandir
+
+    class Untold:
+        def __init__(self, entry, fd):
+            self.name, self._fd = entry.name, fd
+
+        def is_dir(self, *, follow_symlinks):
+            return os.path.stat.S_ISDIR(os.stat(self.name, dir_fd=self._fd, follow_symlinks=follow_symlinks).st_mode)
+
+        def is_file(self, *, follow_symlinks):
+            return not self.is_dir(follow_symlinks=follow_symlinks)
+
+    @contextmanager
+    def untold(fd):
+        with real(fd) as entries:
+            yield (Untold(entry, fd) for entry in entries)
+
+    monkeypatch.setattr(os, "scandir", untold)
+    assert tree.folders(()) == ["sub"]
+    assert list(tree.files(())) == [("sub", "a.txt")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "local", "tells"),
+    [
+        ("ext4", True, True),
+        ("fuse.sshfs", False, True),
+        ("fuse", False, True),
+        ("fuseblk", False, True),
+        ("fusectl", False, False),
+        ("nfs4", False, False),
+        ("cifs", False, False),
+        ("9p", False, False),
+    ],
+)
+def test_what_a_file_system_is_believed(folder, kind, local, tells):
+    """ctime and inode count where they are true; a lease is asked where its "somebody writes" is."""
+    tree = folder._places.tree
+    tree._lies_on = Mount(kind=kind, source="x", point="/")
+    path = put(folder, "a.txt")
+    ready(folder, 0.0)
+    (seen,) = ready(folder, 10.0)
+    os.chmod(path, 0o600)  # ctime alone
+    assert bool(ready(folder, 11.0)) is not local
+    with open(path, "a") as writer:
+        os.utime(path, ns=(seen.signature.mtime_ns, seen.signature.mtime_ns))
+        current = tree.signature(os.stat(path))
+        if tells:
+            with pytest.raises(Changed, match="open for writing"):
+                folder.read(path, current)
+        else:
+            assert folder.read(path, current).bytes == 5
+        writer.write("more")
+    with pytest.raises(Changed):
+        folder.read(path, current)
+
+
+def test_a_claim_holds_where_attributes_are_remembered(far):
+    """A file is claimed although its ctime seems to change after the move, as attributes come from a cache."""
+    path = put(far, "sub/a.txt")
+    ready(far, 0.0)
+    (seen,) = ready(far, 10.0)
+    content = far.read(path, seen.signature)
+    for job in ("one", "two"):
+        (lies,) = far.claim(job, b"{}", [Wanted(source=path, name="1", content=content)])
+        assert lies == f"{far.root}/.processing/{job}/sub/a.txt"
+        assert far.read(lies) == content
+        assert far.give_back(lies, path) == path
+    os.rename(path, f"{far.root}/sub/b.txt")
+    ready(far, 20.0)
+    assert ready(far, 30.0)
+
+
+def test_writers_through_a_mount_are_seen(far, tmp_path):
+    """Who writes through the mount holds a file back; whoever writes behind it cannot be seen, and is not waited for."""
+    path = put(far, "a.txt")
+    with open(path, "a"):
+        ready(far, 0.0)
+        (seen,) = ready(far, 10.0)
+        with pytest.raises(Changed, match="open for writing"):
+            far.read(path, seen.signature)
+    with open(tmp_path / "behind" / "a.txt", "a"):
+        assert far.read(path, seen.signature).bytes == 5
+
+
+def test_known_files_are_the_same_without_ctime_and_inode(far):
+    """A file that was put away is found again by size and time, where inodes are made up."""
+    path = put(far, "a.txt")
+    signature = far._places.tree.signature(os.stat(path))
+    assert (signature.ctime_ns, signature.inode) == (0, 0)
+    assert far._places.is_that(("a.txt",), signature)
+    put(far, "a.txt", "other words")
+    assert not far._places.is_that(("a.txt",), signature)
