@@ -296,3 +296,29 @@ async def test_a_folder_that_goes_away_has_lost_nothing(a_place: APlace) -> None
         await place.until(lambda: place.states().get("a.txt") == "learned")
 
     await place.run(until_idle=False, script=script)
+
+
+async def test_what_is_left_out_or_thrown_away_is_never_taken(a_place: APlace) -> None:
+    """Excluded folders, bins and copies in conflict stay where they are; the ledger never hears of them."""
+    place = a_place(folder=[{"exclude": ["drafts", "old/**"]}])
+    left = ("drafts/1.txt", "x/drafts/2.txt", "old/3.txt", "#recycle/4.txt", "$RECYCLE.BIN/S-1/$R5.txt",
+            "x/@eaDir/6.txt", "good.sync-conflict-20260101-120000-ABCDEFG.txt")  # fmt: skip
+    for n, name in enumerate(("good.txt", "x/old/good.txt", *left)):
+        place.drop(name, text(n))
+    await place.run()
+    with place.reader() as reader:
+        learned = sorted(row["path"].removeprefix(f"{place.notes}/") for row in reader.files())
+    assert learned == ["good.txt", "x/old/good.txt"]
+    assert all((place.notes / name).exists() for name in left)
+
+
+async def test_a_vault_keeps_its_own_done(a_place: APlace) -> None:
+    """With after = keep nothing of ours lies in the folder, and `done` and `failed` are folders like others."""
+    place = a_place(folder=[{"after": "keep"}])
+    paths = [place.drop(name, text(n)) for n, name in enumerate(["done/a.txt", "failed/b.txt", "done/x/c.txt"])]
+    await place.run()
+    await place.run()
+    assert set(place.states().values()) == {"learned"}
+    assert len(place.states()) == 3
+    assert all(path.exists() for path in paths)
+    assert {p.name for p in place.notes.iterdir()} == {"done", "failed"}

@@ -64,6 +64,45 @@ class TestCheck:
         assert answer.code == 0
         assert "is not there yet" in answer.err
 
+    def test_what_is_left_alone_is_told(self, make_desk: MakeDesk) -> None:
+        """A sub-folder that is left out stands there once, with the reason; a hidden one, or ours, not at all."""
+        desk = make_desk(folder=[{"exclude": ["drafts", "old/**"]}])
+        for name in (
+            *(
+                "good.txt",
+                "x/good.txt",
+                "drafts/1.txt",
+                "drafts/2.txt",
+                "x/old/good.txt",
+                "old/3.txt",
+                "#recycle/4.txt",
+            ),
+            *("x/@eaDir/5.txt", ".Trash-1000/6.txt", ".processing/7.txt", "done/8.txt", "good (Case Conflict).txt"),
+        ):
+            desk.place.drop(name)
+        answer = desk("check", str(desk.place.notes))
+        assert answer.code == 1
+        assert "3 of 4 files would be taken" in answer.out
+        assert answer.out.endswith("; 4 sub-folders are left alone\n")
+        flat = "".join(answer.out.split())
+        for words in (
+            "'drafts'matchesexclude",
+            "'old'matches",
+            "whatwasdeletedonaSynology",
+            "'@eaDir'holds",
+            "inaconflict",
+        ):
+            assert flat.count(words) == 1, words
+
+    def test_a_vault_of_its_own_done(self, make_desk: MakeDesk) -> None:
+        """With after = keep a folder `done` is the vault's."""
+        desk = make_desk(folder=[{"after": "keep"}])
+        desk.place.drop("done/a.txt", "An otter is a mammal.")
+        desk.place.drop("failed/b.txt", "A stone is no animal.")
+        answer = desk("check", str(desk.place.notes))
+        assert answer.code == 0
+        assert "2 of 2 files would be taken" in answer.out
+
     def test_ready_made_pairs_are_judged_line_by_line(self, make_desk: MakeDesk) -> None:
         """They make no chunks, and each file is a job; a bad line is told before anything is dropped."""
         desk = make_desk(folder=[{"include": ["*.txt", "*.jsonl"]}])

@@ -387,6 +387,32 @@ class TestNeverTaken:
             assert {key: told[key] for key in KEYS[3:]} == dict.fromkeys(KEYS[3:7]) | {"history": []}
             desk.run()
 
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("drafts/otter.txt", "the folder 'drafts' matches exclude = ['drafts', 'old/**']"),
+            ("drafts", "the folder 'drafts' matches exclude"),
+            ("old/x/otter.txt", "the folder 'old' matches exclude"),
+            ("#recycle/otter.txt", "the folder '#recycle' holds what was deleted on a Synology"),
+            ("x/@eaDir/otter.txt", "the folder '@eaDir' holds a Synology NAS's own data"),
+            (".Trash-1000/otter.txt", "the folder '.Trash-1000' is hidden"),
+            ("otter.sync-conflict-20260101-120000-ABCDEFG.txt", "a synchronizer made this copy in a conflict"),
+            ("otter.txt.st", "its name says that it is temporary (.st: axel)"),
+        ],
+    )
+    def test_by_name(self, make_desk: MakeDesk, name: str, words: str) -> None:
+        """What is excluded, thrown away or copied in conflict is told so."""
+        desk = make_desk(folder=[{"include": ["*"], "exclude": ["drafts", "old/**"]}])
+        desk.place.drop("good.txt", "An otter is a mammal.")
+        path = desk.place.notes / name
+        if name != "drafts":
+            desk.place.drop(name)
+        else:
+            path.mkdir()
+        told, text = why(desk, path)
+        assert words in told["reason"]
+        assert words in text
+
     def test_outside_every_folder(self, make_desk: MakeDesk) -> None:
         """The folders there are, are named."""
         desk = make_desk()

@@ -236,9 +236,11 @@ MISTAKES = [
     ("[[hook]]\nurl = 'x'", "hook: found a list of tables; not available yet; allowed: no [[hook]]"),
 ]
 FOLDER_MISTAKES = [
-    ("include = []", "include", "found []; allowed: a list of one or more file name patterns"),
+    ("include = []", "include", "found []; allowed: a list of one or more name patterns"),
     ("include = '*.txt'", "include", 'found "*.txt"; allowed: a list of one or more'),
-    ("include = ['a/b']", "include", 'found ["a/b"]; allowed: a list of one or more'),
+    ("include = ['a//b']", "include", 'found ["a//b"]; allowed: a list of one or more'),
+    ("include = ['/']", "include", 'found ["/"]; allowed: a list of one or more'),
+    ("exclude = ['../a']", "exclude", 'found ["../a"]; allowed: a list of any number of'),
     ("exclude = ['']", "exclude", 'found [""]; allowed: a list of any number of'),
     ("recursive = 1", "recursive", "found 1; allowed: true or false"),
     ("settle = '-1s'", "settle", 'found "-1s"; allowed: a time from "0s"'),

@@ -67,23 +67,37 @@ def _tell_configuration(settings: Settings) -> None:
 def judged(path: str, settings: Settings) -> Iterator[Verdict]:
     """What would become of a file, or of every file below a folder."""
     if os.path.isdir(path) and not os.path.islink(path):
-        folders = {rules.path for rules in settings.folders}
         blind: list[OSError] = []
         for way, deeper, names in os.walk(path, onerror=blind.append):
-            deeper[:] = sorted(name for name in deeper if not (_is_ours(way, name, folders) or name.startswith(".")))
+            left = {
+                name: why for name in sorted(deeper) if (why := _left_alone(os.path.join(way, name), path, settings))
+            }
+            deeper[:] = sorted(set(deeper) - set(left))
             links = [name for name in deeper if os.path.islink(os.path.join(way, name))]
             for name in sorted([*names, *links]):
                 yield judge(os.path.join(way, name), path, settings)
+            for name, why in left.items():
+                if not (name.startswith(".") or why.is_ours):
+                    yield Verdict(os.path.join(way, name, ""), why.folder, "", None, why.words)
         for error in blind:
             yield Verdict(str(error.filename), "", "", None, f"the folder cannot be looked into: {error.strerror}")
     else:
         yield judge(path, os.path.dirname(path), settings)
 
 
-def _is_ours(way: str, name: str, folders: set[str]) -> bool:
-    from finetuned.model import RESERVED
+class _LeftAlone(NamedTuple):
+    """Why a sub-folder is not looked into."""
 
-    return way in folders and name in RESERVED
+    folder: str
+    words: str
+    is_ours: bool
+
+
+def _left_alone(path: str, top: str, settings: Settings) -> _LeftAlone | None:
+    rules = _rules_for(path, top, settings)
+    folder = _folder(rules, settings)
+    why = folder.why_not_into(path)
+    return None if why is None else _LeftAlone(rules.name, why, folder.is_ours(path))
 
 
 def judge(path: str, top: str, settings: Settings) -> Verdict:
@@ -91,7 +105,7 @@ def judge(path: str, top: str, settings: Settings) -> Verdict:
     from finetuned.errors import FileProblem, FolderError
 
     rules = _rules_for(path, top, settings)
-    folder = place.drop_folders(settings)[rules.name] if rules in settings.folders else _as_if(rules, settings)
+    folder = _folder(rules, settings)
     below = path[len(rules.path.rstrip("/")) + 1 :].split("/")
     group = below[0] if rules.group_by == "subfolder" and len(below) > 1 else ""
     try:
@@ -111,7 +125,7 @@ def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
     return msgspec.structs.replace(settings.folders[0], path=top)
 
 
-def _as_if(rules: FolderSettings, settings: Settings) -> DropFolder:
+def _folder(rules: FolderSettings, settings: Settings) -> DropFolder:
     from finetuned.folders import DropFolder
 
     return DropFolder(rules, beside=f"{place.ledger_path(settings)}.kept")
@@ -150,9 +164,11 @@ def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
             for batch, _ in batches([file for file in mine if file.group == group], rules):
                 jobs, packed = jobs + 1, packed + len(batch)
                 chunks += sum(chunks_of(file.sent_bytes) for file in batch if not file.ready_made)
-    words = f"{len(taken)} of {len(verdicts)} files would be taken: {jobs} jobs, about {chunks} chunks"
-    twins = len(taken) - packed
-    return words + (f"; {twins} of them hold what another holds too, and are not sent" if twins else "")
+    alone = sum(verdict.path.endswith("/") for verdict in verdicts)
+    words = f"{len(taken)} of {len(verdicts) - alone} files would be taken: {jobs} jobs, about {chunks} chunks"
+    if twins := len(taken) - packed:
+        words += f"; {twins} of them hold what another holds too, and are not sent"
+    return words + (f"; {alone} sub-folders are left alone" if alone else "")
 
 
 def _waiting(verdicts: Sequence[Verdict]) -> Iterator[WaitingFile]:

@@ -91,7 +91,6 @@ def _drop(folder: DropFolder, source: str, again_in: str | None) -> str:
 def _check(folder: DropFolder, source: str) -> None:
     """Raise _NotDropped if the folder would never take this."""
     from finetuned.folders.names import Names
-    from finetuned.model import RESERVED
 
     try:
         mode = os.stat(source).st_mode
@@ -105,7 +104,8 @@ def _check(folder: DropFolder, source: str) -> None:
     if os.path.commonpath((root, os.path.realpath(os.path.dirname(source)))) == root:
         raise _NotDropped(f"{source} lies in the folder {folder.name} already")
     name = os.path.basename(source)
-    why = "this name belongs to finetuned itself" if name in RESERVED else Names(folder.rules).why_not(name)
+    names = Names(folder.rules)
+    why = "this name belongs to finetuned itself" if names.is_ours((name,)) else names.why_not((name,))
     if why:
         raise _NotDropped(f"{source} would never be taken: {why}", remedy="it was not put there")
 

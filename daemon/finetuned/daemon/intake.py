@@ -18,7 +18,7 @@ from finetuned.daemon.house import House
 from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Held, Unusable
 from finetuned.folders import DropFolder, Seen
 from finetuned.lifecycle import FileState
-from finetuned.model import PROCESSING, RESERVED, Content, File, FolderFacts, Signature
+from finetuned.model import PROCESSING, Content, File, FolderFacts, Signature
 from finetuned.plan import LONGEST_DISK_WAIT
 
 #: how many files one round reads
@@ -236,8 +236,7 @@ class Intake:
 
 def _is_swept(folder: DropFolder, location: str) -> bool:
     """Whether a sweep would meet the file: it lies in the folder, and in none of our own in there."""
-    root = folder.root.rstrip("/") + "/"
-    return location.startswith(root) and location.removeprefix(root).split("/", 1)[0] not in RESERVED
+    return location.startswith(folder.root.rstrip("/") + "/") and not folder.is_ours(location)
 
 
 def _read_all(folder: DropFolder, seen: Sequence[Seen]) -> list[Read]:

@@ -13,7 +13,6 @@ from finetuned.folders.dropping import drop_into
 from finetuned.folders.examining import Examination
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.leases import ignore_sigio
-from finetuned.folders.names import is_temporary
 from finetuned.folders.sweeping import Seen, Sweep
 from finetuned.folders.text import TextReader
 from finetuned.folders.watching import watch
@@ -27,6 +26,5 @@ __all__ = [
     "Wanted",
     "drop_into",
     "ignore_sigio",
-    "is_temporary",
     "watch",
 ]

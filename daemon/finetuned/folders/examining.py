@@ -11,7 +11,7 @@ from finetuned.folders.names import Parts
 from finetuned.folders.places import Places
 from finetuned.folders.probing import PROBE
 from finetuned.folders.trouble import words
-from finetuned.model import PROCESSING, RESERVED, Value
+from finetuned.model import PROCESSING, Value
 
 
 class Examination(Value, frozen=True):
@@ -48,7 +48,7 @@ def examine(places: Places) -> Examination:
         elsewhere=tuple(
             places.tree.at((name,))
             for name, status in found
-            if status is not None and status.st_dev != device and name not in RESERVED
+            if status is not None and status.st_dev != device and not places.names.is_ours((name,))
         ),
     )
 
@@ -79,25 +79,23 @@ def explain(places: Places, path: str) -> str | None:
     parts = places.tree.below(path)
     if parts is None:
         return f"it does not lie below {places.tree.path}"
-    if parts[0] in RESERVED:
-        return f"it lies in {parts[0]}/, which belongs to finetuned itself and is never watched"
+    if places.names.is_ours(parts):
+        return places.names.why_not_into(parts)
     try:
-        return _way(places, parts) or _kind(places, parts) or places.names.why_not(parts[-1]) or _marker(places, parts)
+        return _way(places, parts) or _kind(places, parts) or places.names.why_not(parts) or _marker(places, parts)
     except OSError as error:
         return f"it cannot be looked at: {words(error)}"
 
 
 def _way(places: Places, parts: Parts) -> str | None:
     """Why nothing is taken out of the sub-folders that lead to it."""
-    if len(parts) > 1 and not places.rules.recursive:
-        return "it lies in a sub-folder, and recursive = false"
     for depth in range(1, len(parts)):
-        name = parts[depth - 1]
         found = places.tree.stat(parts[:depth])
         if found is not None and stat.S_ISLNK(found.st_mode):
-            return f"its folder {name!r} is a symbolic link, and links are never followed"
-        if name.startswith("."):
-            return f"its folder {name!r} is hidden: its name begins with a dot"
+            return f"its folder {parts[depth - 1]!r} is a symbolic link, and links are never followed"
+        why_not = places.names.why_not_into(parts[:depth])
+        if why_not is not None:
+            return why_not
     return None
 
 
@@ -108,7 +106,7 @@ def _kind(places: Places, parts: Parts) -> str | None:
         return "there is no such file"
     kinds = (
         (stat.S_ISREG, None),
-        (stat.S_ISDIR, "it is a folder; the files in it are looked at one by one"),
+        (stat.S_ISDIR, places.names.why_not_into(parts) or "it is a folder; the files in it are looked at one by one"),
         (stat.S_ISLNK, "it is a symbolic link, and links are never followed"),
         (stat.S_ISFIFO, "it is a named pipe, no file"),
         (stat.S_ISSOCK, "it is a socket, no file"),

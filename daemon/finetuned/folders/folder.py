@@ -197,6 +197,16 @@ class DropFolder:
         """Whether a regular file lies there. Raises Stuck, Away."""
         return putting.lies(self._places, location)
 
+    def is_ours(self, path: str) -> bool:
+        """Whether `path` lies in the part of the folder that is finetuned's own, which no sweep looks into."""
+        parts = self._places.tree.below(path)
+        return parts is not None and self._places.names.is_ours(parts)
+
+    def why_not_into(self, path: str) -> str | None:
+        """Why the sub-folder at `path` is never looked into, by its own name, in a sentence; None if it is."""
+        parts = self._places.tree.below(path)
+        return None if parts is None else self._places.names.why_not_into(parts)
+
     def explain(self, path: str) -> str | None:
         """Why `path` is never taken, in a sentence; None if it would be. Raises Away."""
         return explain(self._places, path)

@@ -1,8 +1,15 @@
 """Which names are taken, and how a name is made that is still free.
 
-1. Only names decide here; nothing is looked at on disk.
-2. A name is at most 255 bytes; one that grows past that loses part of its stem, never its suffix.
-3. `job.json` and `pairs.jsonl` at the top of a job's folder are ours: a file so named is numbered.
+1. Only names decide here; nothing is looked at on disk. What other programs' names mean stands in `foreign`.
+2. A pattern of `include` and `exclude` is about a name, of a file or of a folder on its way; with a `/` about the path
+   from the folder's top, where `**` stands for any number of folders. One that begins with `*.` includes files only:
+   nobody means a folder `a.txt` and all in it. Both Unicode forms of a name are equal, and so is its case.
+3. A name that a program made by itself is taken if a pattern of `include` says just what makes it special: `*.part`,
+   `*conflict*`.
+4. With after = "keep" `done` and `failed` are folders like others, but for those in them that bear a job's id: they are
+   ours, from a time when the rules were others.
+5. A name is at most 255 bytes; one that grows past that loses part of its stem, never its suffix.
+6. `job.json` and `pairs.jsonl` at the top of a job's folder are ours: a file so named is numbered.
 """
 
 from __future__ import annotations
@@ -11,10 +18,11 @@ import fnmatch
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from finetuned.model import RESERVED
+from finetuned.folders.foreign import conflict_mark, same, thrown_away, unfinished_mark
+from finetuned.model import DONE, FAILED, RESERVED
 from finetuned.settings import FolderSettings
 
 #: a path below a folder, as the names that lead there
@@ -25,15 +33,9 @@ JOB_FILE: Final = "job.json"
 PAIRS_FILE: Final = "pairs.jsonl"
 OUR_NAMES: Final = frozenset({JOB_FILE, PAIRS_FILE})
 WHY: Final = ".why.txt"
-#: how programs name what they still write
-TEMPORARY: Final = (".part", ".partial", ".filepart", ".tmp", ".crdownload", ".writing", "~")
-#: names that are never taken: those, and our own notes, should people move them along with their files
-_NEVER: Final = (*TEMPORARY, WHY)
-
-
-def is_temporary(name: str) -> bool:
-    """Whether programs name so what they still write: a leading dot, which rsync uses too, or a known ending."""
-    return name.startswith(".") or name.lower().endswith(TEMPORARY)
+#: what is long enough to be meant
+_WORD: Final = re.compile(r"[^\W\d_]{4,}")
+_JOB_ID: Final = re.compile(r"[a-z0-9-]+-\d{8}-\d{6}-[a-z2-7]{4}")
 
 
 def size_of(name: str) -> int:
@@ -68,33 +70,83 @@ def why_name(name: str) -> str:
     return fitted(stem, suffix + WHY)
 
 
-def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
     """One expression for all patterns; without any, it matches nothing."""
     return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)", re.IGNORECASE)
 
 
+class _Patterns:
+    """The patterns of one key; `including` of `include`."""
+
+    def __init__(self, patterns: Sequence[str], *, including: bool) -> None:
+        wanted = [same(pattern) for pattern in patterns]
+        self.name = _any_of(pattern for pattern in wanted if "/" not in pattern).match
+        self._paths = [_steps(pattern) for pattern in wanted if "/" in pattern]
+        for_folders = [pattern for pattern in wanted if not (including and _last(pattern).startswith("*."))]
+        self._folder_name = _any_of(pattern for pattern in for_folders if "/" not in pattern).match
+        self._folder_paths = [_steps(pattern) for pattern in for_folders if "/" in pattern]
+
+    def file(self, parts: Parts) -> bool:
+        """Whether one of them is about the file there."""
+        return self.name(parts[-1]) is not None or self.path(parts)
+
+    def path(self, parts: Parts) -> bool:
+        """Whether one of them, with a `/`, is about the file there."""
+        return any(_leads(steps, parts) for steps in self._paths)
+
+    def folder(self, parts: Parts) -> bool:
+        """Whether one of them is about the sub-folder there, and so about all in it."""
+        return self._folder_name(parts[-1]) is not None or any(_leads(steps, parts) for steps in self._folder_paths)
+
+
+#: a path pattern, a step for each name; None is `**`
+_Steps = tuple[re.Pattern[str] | None, ...]
+
+
+def _last(pattern: str) -> str:
+    return pattern.rstrip("/").rpartition("/")[2]
+
+
+def _steps(pattern: str) -> _Steps:
+    return tuple(None if step == "**" else _any_of([step]) for step in pattern.strip("/").split("/"))
+
+
+def _leads(steps: _Steps, parts: Parts) -> bool:
+    """Whether the steps lead to just this path."""
+    if not steps or not parts:
+        return not parts and not any(steps)
+    if steps[0] is None:
+        return _leads(steps[1:], parts) or _leads(steps, parts[1:])
+    return steps[0].match(parts[0]) is not None and _leads(steps[1:], parts[1:])
+
+
 class Names:
-    """The rules of one folder about names."""
+    """The rules of one folder about names; paths are `Parts`, below the folder."""
 
     def __init__(self, rules: FolderSettings) -> None:
         self._rules = rules
-        self._include = _any_of(rules.include)
-        self._exclude = _any_of(rules.exclude)
-        before, _, after = rules.ready_file.partition("{name}")
+        self._include = _Patterns(rules.include, including=True)
+        self._exclude = _Patterns(rules.exclude, including=False)
+        self._each = {last: _any_of([last]).match for last in map(_last, map(same, rules.include))}
+        self._ready_file = same(rules.ready_file)
+        before, _, after = self._ready_file.partition("{name}")
         self._marker = re.compile(f"{re.escape(before)}.+{re.escape(after)}", re.DOTALL)
         self._own_marker = bool(before + after) and "{name}" in rules.ready_file
 
-    def why_not(self, name: str) -> str | None:
-        """Why a file of this name is never taken; None if it is."""
+    def why_not(self, parts: Parts) -> str | None:
+        """Why a file there is never taken, by its own name; None if it is. `why_not_into` tells about its folders."""
+        name = same(parts[-1])
         if name.startswith("."):
             return "its name begins with a dot, as hidden and half-written files do"
-        if is_temporary(name):
-            return "its name says that it is temporary; rename it when it is complete"
         if name.lower().endswith(WHY) or self._is_marker(name):
             return self._ours(name)
-        if not self._include.match(name):
+        special = self._special(name)
+        if special is not None:
+            return special
+        path = tuple(map(same, parts))
+        if not (self._include.file(path) or self._includes_all_in(path[:-1])):
             return f"its name matches nothing in include = {list(self._rules.include)}"
-        if self._exclude.match(name):
+        if self._exclude.file(path):
             return f"its name matches exclude = {list(self._rules.exclude)}"
         return None
 
@@ -104,19 +156,67 @@ class Names:
             return "it is a note of finetuned's own, which tells why a file was not learned"
         return f"it is a marker that tells that another file is ready (ready_file = {self._rules.ready_file!r})"
 
-    def take(self, name: str) -> bool:
-        """Whether a file of this name is taken."""
-        return (
-            self._include.match(name) is not None
-            and not name.startswith(".")
-            and not name.lower().endswith(_NEVER)
-            and self._exclude.match(name) is None
-            and not self._is_marker(name)
-        )
+    def _special(self, name: str) -> str | None:
+        """Why a name that programs make by themselves is not taken; None if it is no such name, or is asked for."""
+        lower = name.lower()
+        made = unfinished_mark(lower)
+        if made is not None and not self._is_asked_for(name, made[0]):
+            mark, maker = made
+            return f"its name says that it is temporary ({mark}: {maker}); rename it when it is complete"
+        mark = conflict_mark(lower) or ""
+        if mark and not self._is_asked_for(name, mark):
+            return (
+                f"its name says that a synchronizer made this copy in a conflict ({mark.strip()}); merge it with the "
+                'original and rename it, or add "*conflict*" to include'
+            )
+        return None
 
-    def walk(self, name: str, *, top: bool) -> bool:
-        """Whether a sub-folder of this name is looked into."""
-        return self._rules.recursive and not name.startswith(".") and not (top and name in RESERVED)
+    def _is_asked_for(self, name: str, mark: str) -> bool:
+        """Whether a pattern of `include` that takes the name says what makes it special: `*.part` does, `*` not."""
+        asking = (last.lower() for last, takes in self._each.items() if takes(name))
+        return any(mark in last or any(word in mark for word in _WORD.findall(last)) for last in asking)
+
+    def _includes_all_in(self, folder: Parts) -> bool:
+        return any(self._include.folder(folder[:depth]) for depth in range(1, len(folder) + 1))
+
+    def taker(self, folder: Parts = ()) -> Callable[[str], bool]:
+        """Whether a file of a name in this folder is taken: a question to be asked of thousands of names."""
+        way = tuple(map(same, folder))
+        everything = self._includes_all_in(way)
+        included, included_path = self._include.name, self._include.path
+        excluded, excluded_path = self._exclude.name, self._exclude.path
+
+        def take(name: str) -> bool:
+            name = same(name)
+            if not (everything or included(name) or included_path((*way, name))) or name.startswith("."):
+                return False
+            if excluded(name) or excluded_path((*way, name)):
+                return False
+            return not (name.lower().endswith(WHY) or self._is_marker(name) or self._special(name))
+
+        return take
+
+    def why_not_into(self, parts: Parts) -> str | None:
+        """Why the sub-folder there is never looked into, whatever lies above it; None if it is."""
+        name = same(parts[-1])
+        if self.is_ours(parts):
+            return f"it lies in {parts[0]}/, which belongs to finetuned itself and is never watched"
+        if not self._rules.recursive:
+            return "it lies in a sub-folder, and recursive = false"
+        if name.startswith("."):
+            return f"the folder {name!r} is hidden: its name begins with a dot"
+        held = thrown_away(name.lower())
+        if held is not None:
+            return f"the folder {name!r} holds {held}, and is never looked into"
+        if self._exclude.folder(tuple(map(same, parts))):
+            return f"the folder {name!r} matches exclude = {list(self._rules.exclude)}"
+        return None
+
+    def is_ours(self, parts: Parts) -> bool:
+        """Whether what lies there is finetuned's own: the work under way, or what became of it."""
+        if parts[0] in {DONE, FAILED} and self._rules.after == "keep":
+            return len(parts) > 1 and _JOB_ID.fullmatch(parts[1]) is not None
+        return parts[0] in RESERVED
 
     def marker(self, name: str) -> str | None:
         """The file that must lie beside `name` before it is ready; None if none is asked for."""
@@ -131,4 +231,4 @@ class Names:
             return False
         if self._own_marker:
             return self._marker.fullmatch(name) is not None
-        return name == self._rules.ready_file
+        return name == self._ready_file

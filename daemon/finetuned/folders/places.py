@@ -20,7 +20,7 @@ from finetuned.folders.recoding import recoder
 from finetuned.folders.text import Recoder, content_of
 from finetuned.folders.tree import Tree
 from finetuned.folders.trouble import problem
-from finetuned.model import PROCESSING, RESERVED, Content, Signature
+from finetuned.model import PROCESSING, Content, Signature
 from finetuned.readymade import SUFFIX, is_ready_made
 from finetuned.settings import FolderSettings
 
@@ -74,14 +74,14 @@ class Places:
         parts = self.tree.below(path)
         if parts is None:
             return (os.path.basename(path),)
-        if parts[0] in RESERVED and len(parts) > 2:  # <reserved>/<job>/<what we want>
+        if self.names.is_ours(parts) and len(parts) > 2:  # <reserved>/<job>/<what we want>
             return parts[2:]
         return parts
 
     def stays(self, location: str) -> bool:
         """Whether the file is left where it is: after = "keep", and it is in none of our own folders."""
         parts = self.tree.below(location)
-        return self.rules.after == "keep" and not (parts is not None and parts[0] in RESERVED)
+        return self.rules.after == "keep" and not (parts is not None and self.names.is_ours(parts))
 
     def snapshot(self, job_id: str, name: str, source: str) -> Parts:
         """Where the snapshot of `source`, a kept file, lies beside the ledger; what is read of it is read of that."""

@@ -197,11 +197,12 @@ class Sweeper:
         sure = mount is not None and mount.exact and steady - since >= MARGIN
         listing = _Listing(times=times, since=since, sure=sure)
         with listed(fd) as entries:
-            self._sort(entries, self._tree.at((*parts, "")), listing, top=not parts)
+            self._sort(entries, parts, listing)
         return listing
 
-    def _sort(self, entries: Iterable[os.DirEntry[str]], prefix: str, listing: _Listing, *, top: bool) -> None:
-        settled, take, add = self._settled, self._names.take, listing.files.append
+    def _sort(self, entries: Iterable[os.DirEntry[str]], parts: Parts, listing: _Listing) -> None:
+        settled, take, add = self._settled, self._names.taker(parts), listing.files.append
+        prefix = self._tree.at((*parts, ""))
         names: list[str] | None = [] if self._rules.ready_file else None
         for entry in entries:  # runs for every file there is, so it asks the least it can
             name = entry.name
@@ -212,7 +213,7 @@ class Sweeper:
                 if path in settled or take(name):
                     add(path)
             elif entry.is_dir(follow_symlinks=False):
-                if self._names.walk(name, top=top):
+                if self._names.why_not_into((*parts, name)) is None:
                     listing.folders.append(name)
             elif take(name):
                 listing.odd.append((path, _oddity(entry)))

@@ -225,9 +225,15 @@ _FOLDER: Final = (
         "include",
         '["*.txt", "*.md"]',
         patterns(least=1),
-        "Names to take; upper and lower case are equal. *.jsonl holds ready-made pairs.",
+        "Names to take, or paths from the folder's top (journal/**); case is ignored. *.jsonl holds ready-made pairs.",
     ),
-    _key("folder", "exclude", "[]", patterns(least=0), "Names to leave alone, even if they are included."),
+    _key(
+        "folder",
+        "exclude",
+        "[]",
+        patterns(least=0),
+        "Names of files and folders to leave alone, or paths from the folder's top (drafts/**).",
+    ),
     _key("folder", "recursive", "true", a_flag, "Whether sub-folders are watched too."),
     _key(
         "folder",

@@ -109,12 +109,15 @@ def only(default: object, words: str) -> Reader:
 
 
 def patterns(*, least: int) -> Reader:
-    """File name patterns, `least` of them at least."""
+    """Patterns of names and of paths, `least` of them at least."""
     some = "one or more" if least else "any number of"
 
     def read(value: object) -> tuple[str, ...]:
-        if not isinstance(value, list) or len(value) < least or not all(map(_is_pattern, value)):
-            raise ValueError(f'allowed: a list of {some} file name patterns without "/", such as ["*.txt"]')
+        if not isinstance(value, list) or len(value) < least or not all(map(_is_path_pattern, value)):
+            raise ValueError(
+                f'allowed: a list of {some} name patterns, such as ["*.txt"], or of paths from the folder\'s top, '
+                'such as ["drafts/**"]'
+            )
         return tuple(value)
 
     return read
@@ -185,6 +188,11 @@ def _is_number(value: object) -> TypeGuard[int]:
 
 def _is_pattern(value: object) -> bool:
     return isinstance(value, str) and value not in {"", ".", ".."} and "/" not in value and "\0" not in value
+
+
+def _is_path_pattern(value: object) -> bool:
+    """Whether it is a pattern of names, each step of a path one; a `/` at either end is fine."""
+    return isinstance(value, str) and all(map(_is_pattern, value.removeprefix("/").removesuffix("/").split("/")))
 
 
 def _is_text_codec(name: str) -> bool:
