@@ -131,14 +131,16 @@ class NotFound(Refused):
 class Unreachable(ServerError):
     """The request certainly never took effect: sending it again is safe.
 
-    `answered`: the server is there, and failed at this request; that tells little about the next one.
+    `answered`: the server is there, and failed at this request; that tells little about the next one. `begun`: there
+    was a connection, and the request was on its way: whoever sends it again for ever should count.
     """
 
     exit_code = 69
 
-    def __init__(self, what: str, *, answered: bool = False, remedy: str = "") -> None:
+    def __init__(self, what: str, *, answered: bool = False, begun: bool = False, remedy: str = "") -> None:
         super().__init__(what, remedy=remedy)
         self.answered = answered
+        self.begun = begun
 
 
 class KeyRefused(Unreachable):

@@ -164,7 +164,8 @@ class Job(Value, frozen=True):
 
     `marker` tells its newest attempt apart from everything else on the server; `url` is the server of its open session.
     Of that attempt, `restarts` counts what was put to work again, `retrained` those of them after a failed training;
-    `requeued` and `nudges` count what was done about a session that only waited, or rested.
+    `requeued` and `nudges` count what was done about a session that only waited, or rested. `unanswered` and `unheard`
+    count the sends that left no session: those that were answered with an error, and those that broke off.
     """
 
     id: str
@@ -192,6 +193,7 @@ class Job(Value, frozen=True):
     missing_since: float | None = None
     tries: int = 0
     unanswered: int = 0
+    unheard: int = 0
     retrained: int = 0
     requeued: int = 0
     nudges: int = 0
@@ -278,10 +280,7 @@ class Interaction(Value, frozen=True):
 
 
 class Quota(Value, frozen=True):
-    """A plan's bound that was overstepped: `asked` chunks, or sessions at a time, where `limit` are allowed.
-
-    The limit is null where the server does not tell it; then it is `asked` at most.
-    """
+    """A plan's bound that was overstepped: `asked` chunks, or sessions, where `limit` (null: it is not told) may be."""
 
     asked: int
     limit: int | None
@@ -385,7 +384,7 @@ class ServerFacts(Value, frozen=True):
 
     Nothing is sent, asked or removed while `paused_because` is set, or `reachable` (the last try) is not true.
     `max_chunks` in a session and `max_sessions` at a time are what its plan was found to allow, the latter at
-    `max_sessions_at`; null: no bound was met.
+    `max_sessions_at`; `max_request` bytes are what a proxy in front of it is thought to take. Null: no bound was met.
     """
 
     paused_because: str | None = None
@@ -396,4 +395,5 @@ class ServerFacts(Value, frozen=True):
     max_chunks: int | None = None
     max_sessions: int | None = None
     max_sessions_at: float | None = None
+    max_request: int | None = None
     dialect: str | None = None

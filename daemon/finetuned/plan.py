@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from msgspec.structs import replace
@@ -151,6 +152,8 @@ class Plan(Value, frozen=True):
     slot_waits: bool = False
 
 
+_age: Final = attrgetter("ready_at", "id")
+_place: Final = attrgetter("folder", "group")
 #: how `Facts.busy` names the probe
 PROBE: Final = "probe"
 
@@ -305,9 +308,7 @@ def _on_the_disk(facts: Facts, waker: _Waker) -> Iterator[Action]:
 
 def _sealing(facts: Facts, most: int, waker: _Waker, rules: Settings) -> Iterator[Action]:
     folders = {f.name: f for f in facts.folders if f.usable}
-    settings = {f.name: f for f in rules.folders if f.name in folders}
-    if (allowed := facts.server.max_chunks) is not None:  # a file that is more goes alone, and finds out
-        settings = {name: replace(f, max_chunks=min(f.max_chunks, allowed)) for name, f in settings.items()}
+    settings = {f.name: _within(f, facts.server) for f in rules.folders if f.name in folders}
     sealable = []
     for file in sorted(facts.waiting, key=_age):
         if file.folder not in settings:
@@ -327,6 +328,13 @@ def _sealing(facts: Facts, most: int, waker: _Waker, rules: Settings) -> Iterato
             yield Seal(folder=name, group=group, file_ids=tuple(f.id for f in batch))
 
 
+def _within(rules: FolderSettings, server: ServerFacts) -> FolderSettings:
+    """Rules that keep to what the server was found to take; a file that is more goes alone, and finds out."""
+    chunks = rules.max_chunks if server.max_chunks is None else server.max_chunks
+    size = rules.max_bytes if server.max_request is None else server.max_request
+    return replace(rules, max_chunks=min(rules.max_chunks, chunks), max_bytes=min(rules.max_bytes, size))
+
+
 def without_twins(files: Iterable[WaitingFile], settings: Mapping[str, FolderSettings]) -> Iterator[WaitingFile]:
     """Where duplicates are skipped, only the first of equals goes; the others wait for what becomes of it."""
     seen: set[tuple[str, str]] = set()
@@ -335,14 +343,6 @@ def without_twins(files: Iterable[WaitingFile], settings: Mapping[str, FolderSet
         if settings[file.folder].duplicates == "send" or content not in seen:
             yield file
         seen.add(content)
-
-
-def _age(file: WaitingFile) -> tuple[float, int]:
-    return (file.ready_at, file.id)
-
-
-def _place(file: WaitingFile) -> tuple[str, str]:
-    return (file.folder, file.group)
 
 
 def _may_go(file: WaitingFile, rules: FolderSettings, waker: _Waker) -> bool:

@@ -21,6 +21,7 @@ import pytest
 import finetuned
 from finetuned.cli import asking, events, files, jobs, pairs, showing
 from finetuned.errors import UsageError
+from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.lifecycle import FileState, JobState
 from finetuned.world import Bell
 from support.cli import Desk, desks, in_virtual_time
@@ -101,6 +102,7 @@ class TestStatus:
                 "last_error": None,
                 "max_chunks": None,
                 "max_sessions": None,
+                "max_request": None,
             },
             "ledger": {
                 "path": desk.place.ledger_path,
@@ -191,7 +193,7 @@ class TestStatus:
         assert folder["oldest_wait_s"] >= 0
         assert status["helix"]["dialect"] in {None, "form"}
         assert status["ledger"]["bytes"] > 0
-        assert status["ledger"]["schema_version"] == 1
+        assert status["ledger"]["schema_version"] == SCHEMA_VERSION
         assert "runs since" in words.out
         assert "1 waiting, the oldest for" in words.out
 

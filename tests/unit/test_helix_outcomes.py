@@ -11,7 +11,7 @@ from finetuned import wire
 from finetuned.errors import Busy, KeyRefused, NotFound, NotHelix, Refused, ReplyLost, ServerError, Unreachable
 from finetuned.helix.body import PIECE_BYTES
 from finetuned.helix.form import FormService
-from finetuned.helix.service import KnownRefusal, NoSuchCall, Order
+from finetuned.helix.service import KnownRefusal, NoSuchCall, Order, TooLarge
 from unit.test_helix_kit import KEY, PAGE, URL, Bytes, Replies, Reply, a_session, part, said, service, told
 
 ORDER = Order(marker="job.1", parts=(part("job.1-0001-a.txt", b"alpha"),))
@@ -53,7 +53,7 @@ TABLE: list[tuple[Reply, type[ServerError], type[ServerError], type[ServerError]
     (said(401, "invalid API key"), KeyRefused, KeyRefused, KeyRefused),
     (said(403, "access denied"), Refused, Refused, Refused),
     (said(400, "bad request"), Refused, Refused, Refused),
-    (said(413, "too large"), Refused, Refused, Refused),
+    (said(413, "too large"), Refused, TooLarge, Refused),
     (said(404, "404 page not found"), NotHelix, NotHelix, NoSuchCall),
     (said(405, ""), NotHelix, NotHelix, NoSuchCall),
     (said(408, ""), Unreachable, Unreachable, Unreachable),

@@ -15,7 +15,9 @@ import pytest
 from finetuned.errors import Changed, Gone
 from finetuned.helix.body import PIECE_BYTES, Body, form_body
 from finetuned.helix.service import Order
-from finetuned.model import Content
+from finetuned.model import Content, Part
+from finetuned.settings import FolderSettings
+from finetuned.wire import upload_name
 from unit.test_helix_kit import Bytes, Replies, a_session, inline, part, service, told
 
 MIB = 1024 * 1024
@@ -38,6 +40,23 @@ def parsed(request: httpx.Request, body: bytes) -> list[tuple[str | None, str | 
         kind = one.get_content_type() if one["content-type"] else None
         rows.append((named.get("name"), named.get("filename"), kind, one.get_payload(decode=True)))
     return rows
+
+
+def test_a_job_by_default_gets_through_a_proxy_that_takes_a_mebibyte():
+    """The largest job there is without a word in the configuration, under the longest names there are."""
+    rules = FolderSettings(name="n" * 63, path="/srv/notes")
+    marker = f"{rules.name}-20261123-052313-abcd.999999999"
+    names = [upload_name(marker, n, f"{'x' * 99}.txt") for n in range(1, rules.max_files + 1)]
+    sizes = [rules.max_bytes // len(names)] * (len(names) - 1)
+    sizes.append(rules.max_bytes - sum(sizes))
+    parts = tuple(
+        Part(
+            upload_name=name, location="/x", folder=rules.name, content=Content(sha256="0" * 64, bytes=n, sent_bytes=n)
+        )
+        for name, n in zip(names, sizes, strict=True)
+    )
+    fields = {"mode": "finetune", "type": "text", "input": marker, "manuallyReviewQuestions": "yes"}
+    assert rules.max_bytes < form_body(fields, parts).length <= MIB
 
 
 async def test_an_order_is_the_reference_pages_form():

@@ -11,9 +11,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from finetuned.errors import Held, LedgerError, LedgerMissing, LedgerNewer
 from finetuned.ledger import Ledger, Reader, audit, is_held, store
+from finetuned.ledger.migrations import migrations
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from property.lives import Life
 
@@ -320,3 +322,52 @@ def test_a_ledger_by_a_name_that_is_not_utf8(tmp_path):
     a_ledger(path)
     with Reader.open(path) as reader:
         assert len(list(reader.files())) == 1
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date(path: str):
+    """What it holds stays; sessions whose pairs are there count as collected, the others do not."""
+    os.makedirs(os.path.dirname(path))
+    with closing(sqlite3.connect(path)) as db:
+        migrations.apply(Database(db), stop_before="m002_answers")
+        db.execute(f"pragma application_id = {APPLICATION_ID}")
+        db.execute("pragma user_version = 1")
+        db.execute(
+            "insert into jobs (id, folder, state, reason, files, bytes, attempt, claimed_at, created_at, finished_at) "
+            "values ('j', 'notes', 'failed', 'why', 0, 0, 2, ?, ?, ?)",
+            ["2026-11-28T00:00:00Z"] * 3,
+        )
+        db.executemany(
+            "insert into sessions (job_id, attempt, marker, state, session_id, url, dialect, intent_at, ended_at) "
+            "values ('j', ?, ?, 'ended', ?, 'http://helix.test', 'form', '2026', '2026')",
+            [(1, "j.1", "s-1"), (2, "j.2", "s-2")],
+        )
+        db.execute(
+            "insert into qa_pairs (job_id, session_id, ordinal, question, answer, raw_question, raw_answer) "
+            "values ('j', 's-1', 1, 'q', 'a', 'q', 'a')"
+        )
+        db.execute("insert into servers (url, max_chunks) values ('http://helix.test', 5)")
+        db.commit()
+    with Ledger.open(path) as ledger:
+        held = ledger._db.execute("select session_id, pairs from sessions order by id").fetchall()
+        assert [tuple(row) for row in held] == [("s-1", 1), ("s-2", None)]
+        job = ledger.jobs.get("j")
+        server = ledger.house.server("http://helix.test")
+    assert job is not None
+    assert (job.unheard, server.max_chunks, server.max_request) == (0, 5, None)
+    with Reader.open(path) as reader:
+        assert reader.schema_version() == SCHEMA_VERSION
+    assert Path(f"{path}.v1.backup").exists()
+
+
+def test_a_ledger_of_the_first_version_is_read_as_it_is(path: str):
+    """`status` before the new daemon's first start: what that version did not know is null."""
+    os.makedirs(os.path.dirname(path))
+    with closing(sqlite3.connect(path)) as db:
+        migrations.apply(Database(db), stop_before="m002_answers")
+        db.execute(f"pragma application_id = {APPLICATION_ID}")
+        db.execute("pragma user_version = 1")
+        db.execute("insert into servers (url, max_chunks) values ('http://helix.test', 5)")
+        db.commit()
+    with Reader.open(path) as reader:
+        told = reader.server("http://helix.test")
+    assert (told["max_chunks"], told["max_request"]) == (5, None)

@@ -215,7 +215,9 @@ def test_a_borrowed_connection(life: Life):
 def test_the_servers_standing(life: Life, reader: Reader):
     """Unknown, usable, paused, usable again: each change is told once, each figure is kept."""
     house = life.ledger.house
-    unknown = dict.fromkeys(("dialect", "reachable", "paused_because", "last_error", "max_chunks", "max_sessions"))
+    unknown = dict.fromkeys(
+        ("dialect", "reachable", "paused_because", "last_error", "max_chunks", "max_sessions", "max_request")
+    )
     assert (house.server(URL), reader.server(URL)) == (ServerFacts(), unknown)
     house.server_erred(URL, "no")
     assert (house.server(URL).last_error, house.server(URL).reachable) == ("no", None)

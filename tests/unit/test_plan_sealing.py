@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from finetuned.lifecycle import JobState
 from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
@@ -58,6 +59,15 @@ def test_a_file_over_a_limit_goes_alone():
     """Too big for company, and not too big to be learned."""
     asked = plan(file(1, age=3), file(2, age=2, size=500), file(3, age=1), rules={"max_bytes": 100})
     assert ids(asked) == [(1,), (2,)]
+
+
+def test_what_the_server_takes_is_kept_to():
+    """A limit that was found out makes jobs smaller; what is more by itself goes alone, and finds out anew."""
+    files = [file(n, age=30, size=40) for n in range(3)]
+    assert ids(plan(*files, server=replace(HERE, max_request=80))) == [(0, 1), (2,)]
+    assert ids(plan(*files, server=replace(HERE, max_chunks=18))) == [(0, 1), (2,)]
+    assert ids(plan(*files, server=replace(HERE, max_request=30, max_chunks=0))) == [(0,), (1,), (2,)]
+    assert ids(plan(*files, server=replace(HERE, max_request=10**9, max_chunks=10**9))) == [(0, 1, 2)]
 
 
 def test_until_idle_waits_for_no_more():

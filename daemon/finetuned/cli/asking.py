@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from finetuned.settings import FolderSettings, Settings
 
 NO_DAEMON: Final = 3
-HELIX_FIELDS: Final = ("dialect", "reachable", "paused_because", "last_error", "max_chunks", "max_sessions")
+HELIX_FIELDS: Final = (
+    "dialect",
+    "reachable",
+    "paused_because",
+    "last_error",
+    "max_chunks",
+    "max_sessions",
+    "max_request",
+)
 #: jobs with a reason that `status` names to people
 MOST_TROUBLED: Final = 5
 
@@ -124,6 +132,9 @@ def _tell_status(status: Row) -> None:
     for field, what in (("max_chunks", "chunks in a session"), ("max_sessions", "of our sessions at a time")):
         if helix[field] is not None:
             showing.print_line(f"         its plan was found to allow {helix[field]} {what}")
+    if helix["max_request"] is not None:
+        size = showing.size(helix["max_request"])
+        showing.print_line(f"         a proxy in front of it limits requests: up to {size} are tried")
     nowhere = "not there" if daemon["running"] else "not there yet"
     size = nowhere if ledger["bytes"] is None else showing.size(ledger["bytes"])
     showing.print_line(f"ledger   {harmless(ledger['path'])} ({size})")

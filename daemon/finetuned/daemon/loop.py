@@ -50,6 +50,9 @@ GRACE: Final = 8.0
 #: how often a run until idle waits for a session to be removed that the server does not let go
 PATIENT_TRIES: Final = 3
 
+#: how often in a row something is tried in vain for a job, before a run until idle does not wait for it any more
+PATIENT_CALLS: Final = 8
+
 Task = Callable[[], Coroutine[Any, Any, None]]
 Watcher = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
 
@@ -304,7 +307,10 @@ class Daemon:
             return "server" if held_back else "idle"
         paused = facts.server.paused_because is not None and facts.server.tries > 1  # it failed, and failed again
         now = house.world.now()
-        return "server" if paused and (facts.server.next_try_at or 0.0) > now else ""
+        if paused and (facts.server.next_try_at or 0.0) > now:
+            return "server"
+        in_vain = all(job.tries >= PATIENT_CALLS and (job.due_at or 0.0) > now for job in unfinished)
+        return "server" if unfinished and in_vain and not waiting else ""
 
     async def _let_uploads_end(self) -> None:
         with anyio.move_on_after(GRACE):

@@ -1,28 +1,30 @@
-"""What follows when a server's plan allows no more: smaller jobs, fewer at a time, or a word to people.
+"""What follows when a server takes no more: smaller jobs, fewer at a time, or a word to people.
 
-1. A job that is too much goes on as two halves, each of which may be halved again, until it fits. A single file that
-   does not fit can never be sent as it is, and is refused with the arithmetic.
-2. Too many at a time is no failure: the job waits, and until it is found out anew no more are sent than were there.
-3. What was learned is forgotten by itself: a file that is more than the limit goes alone, and if it trains whole the
+1. A job that is more than the plan allows, or than a proxy lets through, goes on as two halves (`halving`). A single
+   file that does not fit can never be sent as it is, and is refused with the arithmetic.
+2. A plan tells its limit; a proxy does not: half of what was too large is tried, and whatever gets through is kept as
+   the limit if it is more.
+3. Too many at a time is no failure: the job waits, and until it is found out anew no more are sent than were there.
+4. What was learned is forgotten by itself: a file that is more than the limit goes alone, and if it trains whole the
    limit is gone; one more session at a time is tried each hour (`plan.room`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from finetuned.daemon.halving import Halving
 from finetuned.daemon.house import House
-from finetuned.daemon.packing import BY_A_PERSON, new_job_id
-from finetuned.lifecycle import FileState
+from finetuned.helix.service import Order, TooLarge
+from finetuned.ledger import QUOTA, TOO_LARGE
 from finetuned.model import File, Job, Quota, SessionView, chunks_of, shown
 from finetuned.verdict import over_quota
 
 
 class Quotas:
-    """Keeps what the daemon asks for within what the server's plan allows."""
+    """Keeps what the daemon asks for within what the server takes."""
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._halving = Halving(house)
 
     async def too_much(self, job: Job, told: Quota | None, words: str) -> None:
         """The job has more chunks than the plan allows in one session: halve it, or refuse its only file."""
@@ -31,25 +33,29 @@ class Quotas:
         limit = told.limit if told else None
         if limit is not None:
             await house.write(house.ledger.quotas.chunks_allowed, house.settings.helix.url, limit, now)
-        house.own.update(await house.write(self._less, job, limit, words, now))
+        await self._halving.halve(job, words, cause=QUOTA, refusal=lambda file: _arithmetic(file, limit, words))
 
-    def _less(self, job: Job, limit: int | None, words: str, now: float) -> Sequence[str]:
-        """The ids of the jobs that go on in the place of this one; none if a person has just cancelled it."""
-        house, quotas = self._house, self._house.ledger.quotas
-        with house.ledger.together():
-            asked = house.ledger.jobs.get(job.id)
-            if asked is not None and asked.given_up:
-                house.ledger.jobs.cancelled(job, BY_A_PERSON, now)
-                return ()
-            packed = [file for file in house.ledger.jobs.files(job.id) if file.state is FileState.PACKED]
-            if len(packed) == 1:
-                quotas.too_big(job, packed[0], _arithmetic(packed[0], limit, words), now)
-                return ()
-            first, second = halves(packed)
-            while True:
-                one, other = (new_job_id(house, job.folder, now) for _ in range(2))
-                if one != other and quotas.split(job, {one: first, other: second}, words, now):
-                    return one, other
+    async def too_large(self, job: Job, error: TooLarge) -> None:
+        """A proxy in front of the server takes no request so large: halve the job, or refuse its only file."""
+        house = self._house
+        url = house.settings.helix.url
+        known = (await house.write(house.ledger.house.server, url)).max_request
+        allowed = error.bytes // 2 if known is None else min(known, error.bytes // 2)
+        if allowed != known:
+            await house.write(house.ledger.quotas.request_allowed, url, allowed, house.world.now())
+        words = str(error)
+        await self._halving.halve(
+            job, words, cause=TOO_LARGE, refusal=lambda file: _too_large(file, error.bytes, words)
+        )
+
+    async def went_through(self, order: Order) -> None:
+        """A request got through: one that is larger than we thought possible tells a larger limit."""
+        house = self._house
+        url = house.settings.helix.url
+        size = sum(part.content.sent_bytes for part in order.parts)
+        known = (await house.write(house.ledger.house.server, url)).max_request
+        if known is not None and size > known:
+            await house.write(house.ledger.quotas.request_allowed, url, size, house.world.now())
 
     async def too_many(self, job: Job) -> None:
         """As many sessions as the plan allows are there: ask for no more than that for now."""
@@ -74,13 +80,6 @@ class Quotas:
             await house.write(house.ledger.quotas.chunks_allowed, url, None, now)
 
 
-def halves(files: Sequence[File]) -> tuple[list[File], list[File]]:
-    """Two parts of two or more files, in their order, as equal in chunks as can be; neither is empty."""
-    sizes = [file.content.chunks if file.content else 1 for file in files]
-    cut = min(range(1, len(files)), key=lambda n: abs(sum(sizes[:n]) - sum(sizes[n:])))
-    return list(files[:cut]), list(files[cut:])
-
-
 def _arithmetic(file: File, limit: int | None, words: str) -> str:
     """Why a file does not fit, in numbers."""
     if file.content is None or limit is None:
@@ -92,4 +91,13 @@ def _arithmetic(file: File, limit: int | None, words: str) -> str:
     return (
         f"it makes {chunks} chunks (9 for each started 16 KiB of {size} bytes), "
         f"the server's plan allows {limit}; {way_out}"
+    )
+
+
+def _too_large(file: File, size: int, words: str) -> str:
+    """Why a file does not get through a proxy, in numbers."""
+    of_it = f"{file.content.sent_bytes} bytes" if file.content else "its text"
+    return (
+        f"its request is too large: {of_it}, {size} with the form around it, and a proxy in front of the server takes "
+        f"less ({shown(words)}); raise client_max_body_size in the proxy, or lower max_bytes and split the file"
     )

@@ -5,8 +5,10 @@
 3. A server may list a session after we gave it up and sent again. What was lost is looked for again, at growing
    pauses that the ledger keeps, and once more when its job ends: a second session is recorded as a twin, and removed
    if it never trained.
-4. `Unreachable` pauses the server and costs nothing; `ReplyLost` makes the job doubtful; `Refused` is final, unless it
-   says no only for now.
+4. `Unreachable` pauses the server; `ReplyLost` makes the job doubtful; `Refused` is final, unless it says no only for
+   now. An outage costs nothing: nothing is sent before the server has answered something else.
+5. Every send that began and left no session counts, whatever it ended in. So many in a row, or a no in words that we do
+   not know, may be for one file's sake, and the job goes on in halves (`halving`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from finetuned.daemon.halving import Halving
 from finetuned.daemon.house import House
 from finetuned.daemon.quotas import Quotas
 from finetuned.errors import (
@@ -30,7 +33,8 @@ from finetuned.errors import (
     ServerError,
     Unreachable,
 )
-from finetuned.helix.service import KnownRefusal, NoReviews, Order
+from finetuned.helix.service import KnownRefusal, NoReviews, Order, TooLarge
+from finetuned.ledger import IN_VAIN, REFUSED
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, Part, Session, SessionView
 from finetuned.plan import recheck_pause
@@ -40,8 +44,10 @@ from finetuned.wire import Refusal, attempt, upload_name
 
 #: how much earlier than our clock says a session may have been made by the server's: a day, should a clock have jumped
 SLACK: Final = 26 * 3600.0
-#: sends that were answered with a server error and left no session, before a job is given up
+#: sends that were answered with a server error and left no session, before a job is given up or halved; and those that
+#: broke off, which a network does more often
 UNANSWERED: Final = 3
+UNHEARD: Final = 5
 #: a job that is being submitted, and the files that are sent
 Intent = tuple[Job, list[File]]
 #: which of several sessions of a job is kept
@@ -56,6 +62,7 @@ class Sending:
     def __init__(self, house: House) -> None:
         self._house = house
         self._quotas = Quotas(house)
+        self._halving = Halving(house)
         self._doubts: dict[str, float] = {}
 
     async def intend(self, job_id: str) -> Intent | None:
@@ -72,20 +79,22 @@ class Sending:
         job, files = intent
         if job.id not in house.own and not await self._surely_unsent(job):
             return
+        order = self._order(job, files)
         try:
-            view = await self._start(job, self._order(job, files))
+            view = await self._start(job, order)
         except (FileProblem, FolderError) as error:
             again = isinstance(error, Changed)
             await self._unsent(job, f"the upload was cut: {error}", cause="cut", claim_again=True, wait=not again)
         except Refused as error:
             await self._refused(job, error)
         except Unreachable as error:
-            await self._unsent(job, str(error), cause="unreachable", wait=True)
+            await self._broke_off(job, str(error), cause="unreachable", counts=error.begun)
             await self._house.server_failed(error)
         except ReplyLost as error:
             await self._lost(job, error)
         else:
             await self._adopt(job, view, cause="submitted")
+            await self._quotas.went_through(order)
 
     async def _start(self, job: Job, order: Order) -> SessionView:
         """Bring the files there and start their fine-tune; an upload is known to the ledger before it is learned.
@@ -154,11 +163,10 @@ class Sending:
         """The server surely has no session of a doubtful job: it is sent again, if it was not in vain too often."""
         house = self._house
         now = house.world.now()
-        if job.unanswered >= UNANSWERED:
-            reason = f"{UNANSWERED} sends were answered with an error and left no session; the last one: {job.reason}"
-            await house.write(house.ledger.sessions.failed, job, reason, cause="unanswered", now=now, recheck_at=now)
+        if job.unanswered >= UNANSWERED or job.unheard >= UNHEARD:
+            await self._halving.halve(job, self._in_vain(job, job.reason or ""), cause=IN_VAIN, recheck_at=now)
             return
-        due_at = now + house.back_off(job.unanswered, house.settings.helix.longest_pause) if job.unanswered else None
+        due_at = now + house.back_off(job.unanswered + job.unheard, house.settings.helix.longest_pause)
         reason = "the server has no session of it; it is sent again"
         await house.write(
             house.ledger.sessions.unsent,
@@ -190,9 +198,15 @@ class Sending:
         await house.write(house.ledger.twins.rechecked, job.id, due_at=until, counts=True)
 
     async def _refused(self, job: Job, error: Refused) -> None:
-        """The server said no: for now (too busy, a form that arrived in part), to so much at once, or for good."""
+        """The server said no: for now (too busy, a form that arrived in part), to so much at once, or for good.
+
+        What it said in words that we do not know may be said of one of the files.
+        """
         if isinstance(error, KnownRefusal) and error.kind is Refusal.TOO_MUCH:
             await self._quotas.too_much(job, error.quota, str(error))
+            return
+        if isinstance(error, TooLarge):
+            await self._quotas.too_large(job, error)
             return
         if isinstance(error, KnownRefusal) and error.kind is Refusal.TOO_MANY:
             await self._quotas.too_many(job)
@@ -201,10 +215,29 @@ class Sending:
             await self._house.server_usable()
             return
         if isinstance(error, KnownRefusal) and error.kind in _PASSING:
-            await self._unsent(job, str(error), cause="not_now", wait=True)
+            await self._broke_off(job, str(error), cause="not_now", counts=error.kind is Refusal.CUT)
+            return
+        if not isinstance(error, KnownRefusal | NotFound):
+            await self._halving.halve(job, str(error), cause=REFUSED)
             return
         house = self._house
-        await house.write(house.ledger.sessions.failed, job, str(error), cause="refused", now=house.world.now())
+        await house.write(house.ledger.sessions.failed, job, str(error), cause=REFUSED, now=house.world.now())
+
+    async def _broke_off(self, job: Job, words: str, *, cause: str, counts: bool) -> None:
+        """Nothing came of a send, surely: it is sent again, if it was not in vain too often."""
+        if counts and job.unheard + 1 >= UNHEARD:
+            await self._halving.halve(job, self._in_vain(job, words), cause=IN_VAIN)
+            return
+        await self._unsent(job, words, cause=cause, wait=True, broke_off=counts)
+
+    def _in_vain(self, job: Job, last: str) -> str:
+        """Why a job is sent no more."""
+        if job.unanswered >= UNANSWERED:
+            return f"{UNANSWERED} sends were answered with an error and left no session; the last one: {last}"
+        return (
+            f"{UNHEARD} sends broke off and left no session; the last one: {last}; a proxy on the way may take no "
+            f"request of {job.bytes} bytes: raise client_max_body_size there, or lower max_bytes"
+        )
 
     async def _intend(self, job: Job) -> Intent:
         house = self._house
@@ -298,7 +331,14 @@ class Sending:
         )
 
     async def _unsent(
-        self, job: Job, reason: str, *, cause: str, claim_again: bool = False, wait: bool = False
+        self,
+        job: Job,
+        reason: str,
+        *,
+        cause: str,
+        claim_again: bool = False,
+        wait: bool = False,
+        broke_off: bool = False,
     ) -> None:
         house = self._house
         now = house.world.now()
@@ -311,6 +351,7 @@ class Sending:
             due_at=due_at,
             now=now,
             claim_again=claim_again,
+            broke_off=broke_off,
         )
 
     def _progress(self, job: Job) -> Callable[[int], None]:

@@ -22,6 +22,7 @@ from finetuned import __version__, wire
 from finetuned.errors import KeyRefused, Refused
 from finetuned.helix import outcome
 from finetuned.helix.body import Body, Offload
+from finetuned.helix.hearing import HearingTransport
 from finetuned.helix.outcome import CHECK_KEY, Answer
 from finetuned.helix.speech import Speech
 from finetuned.model import shown
@@ -84,10 +85,7 @@ def new_http(settings: HelixSettings) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         # waiting for one of our own connections is no fault of the server's
         timeout=httpx.Timeout(settings.timeout, pool=None),
-        limits=httpx.Limits(
-            max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_SECONDS
-        ),
-        verify=trusted,
+        transport=HearingTransport(trusted, connections=CONNECTIONS, idle_seconds=IDLE_SECONDS),
         follow_redirects=False,
         trust_env=False,
     )
@@ -209,6 +207,7 @@ class Wire:
             headers=dict(response.headers),
             body=read,
             whole=body.whole,
+            sent_bytes=body.length,
         )
 
     def _request(self, method: str, address: str, body: Body, key: str, patience: float | None) -> httpx.Request:

@@ -1,6 +1,7 @@
 """Which of the three outcomes it is: the one place where failures of the wire get their names.
 
-1. **Refused**: the server said no, in words that we know or with 403 and most of the 400s. Nothing happened.
+1. **Refused**: the server said no, in words that we know or with 403 and most of the 400s. Nothing happened. A 413
+   is said by a proxy in front of it, of a request's size (`TooLarge`).
 2. **Unreachable**: it certainly never took effect. Connect errors; anything that breaks before the last piece of
    a body was handed over; 429, and 503 with Retry-After; 401; and every failure of a GET, which has no effect.
 3. **ReplyLost**: it may have taken effect. Whatever else befalls a request that changes something: other 5xx,
@@ -16,6 +17,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -35,13 +37,16 @@ from finetuned.errors import (
     ServerError,
     Unreachable,
 )
-from finetuned.helix.service import KnownRefusal, NoSuchCall
+from finetuned.helix.service import KnownRefusal, NoSuchCall, TooLarge
 from finetuned.model import Value, shown
 
 SAID_CHARS: Final = 300
+_TITLE: Final = re.compile(r"<title>([^<]+)", re.IGNORECASE)
+_TAG: Final = re.compile(r"<[^>]*>")
 BUSY_SECONDS: Final = 30.0
 LONGEST_BUSY_SECONDS: Final = 3600.0
 
+RAISE_LIMIT: Final = "raise client_max_body_size in the proxy in front of the server, or lower folder.max_bytes"
 CHECK_KEY: Final = "put a valid key into helix.api_key_file or FINETUNED_API_KEY; it is read again by itself"
 _CHECK_URL: Final = "check helix.url and helix.dialect; `finetuned doctor` tells more"
 _CHECK_SERVER: Final = "check that the server runs and that helix.url is right; it is tried again by itself"
@@ -69,7 +74,7 @@ _NOT_SENT: Final = (
 
 
 class Answer(Value, frozen=True):
-    """What came back; `whole` tells whether the server can have had the whole request."""
+    """What came back; `whole` tells whether the server can have had the whole request, of `sent_bytes`."""
 
     method: str
     url: str
@@ -77,6 +82,7 @@ class Answer(Value, frozen=True):
     headers: Mapping[str, str]
     body: bytes
     whole: bool
+    sent_bytes: int = 0
 
     @property
     def is_page(self) -> bool:
@@ -91,29 +97,34 @@ def by_hand(remedy: str) -> str:
 
 def broken(method: str, url: str, error: Exception | None, *, whole: bool, harmless: bool = False) -> ServerError:
     """The outcome of a request whose answer did not come; no error means that we lost patience."""
-    what = f"{method} {url}: {_words(error) if error else 'no complete answer for minutes'}"
+    what = f"{method} {url}: {_words(error) if error else 'no complete answer in time'}"
+    begun = not isinstance(error, _NOT_SENT)
+    if begun and not whole:
+        what += " while the request was on its way"
     safe = harmless or method == "GET" or not whole or isinstance(error, _NOT_SENT)
     remedy = _CHECK_SERVER if safe else _LOOK_FIRST
     if error is not None and _is_tls(error):
         remedy = _CHECK_TLS
-    return Unreachable(what, remedy=remedy) if safe else ReplyLost(what, remedy=remedy)
+    return Unreachable(what, begun=begun, remedy=remedy) if safe else ReplyLost(what, remedy=remedy)
 
 
 def refused(answer: Answer, key: str, *, optional: bool) -> ServerError:
     """The outcome of a status that is none of the 200s."""
-    what = f"{answer.method} {answer.url}: {answer.status} {_said(answer.body, key)}".rstrip()
+    what = f"{answer.method} {answer.url}: {_status(answer, key)}"
     kind = wire.refusal(answer.status, answer.body.decode("utf-8", "replace"))
     if kind is not None:
         return _known(kind, what)
     if answer.status == 401:
-        return KeyRefused(what, remedy=CHECK_KEY)
+        return KeyRefused(what, begun=True, remedy=CHECK_KEY)
+    if answer.status == 413 and answer.sent_bytes:
+        return TooLarge(what, size=answer.sent_bytes, remedy=RAISE_LIMIT)
     if answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
         return Busy(what, after=_seconds(answer.headers), remedy=_LATER)
     if answer.status < 500:
         return _below_500(answer, what, optional=optional)
-    if answer.method == "GET" or not answer.whole:
-        return Unreachable(what, answered=True, remedy=_CHECK_SERVER)
-    return ReplyLost(what, answered=True, remedy=_LOOK_FIRST)
+    lost = ReplyLost(what, answered=True, remedy=_LOOK_FIRST)
+    safe = answer.method == "GET" or not answer.whole
+    return Unreachable(what, answered=True, begun=True, remedy=_CHECK_SERVER) if safe else lost
 
 
 def odd(answer: Answer, why: str, *, optional: bool, harmless: bool = False) -> ServerError:
@@ -124,7 +135,7 @@ def odd(answer: Answer, why: str, *, optional: bool, harmless: bool = False) -> 
         return NoSuchCall(what, remedy=_NO_SUCH_CALL)
     what += "; is the URL right, is the dialect right?"
     if harmless or answer.method == "GET":
-        return NotHelix(what, remedy=_CHECK_URL)
+        return NotHelix(what, begun=True, remedy=_CHECK_URL)
     return ReplyLost(what, answered=True, remedy=_CHECK_URL)
 
 
@@ -166,11 +177,11 @@ def _below_500(answer: Answer, what: str, *, optional: bool) -> ServerError:
         case 404 | 405 if optional:
             return NoSuchCall(what, remedy=_NO_SUCH_CALL)
         case 404 | 405:
-            return NotHelix(what, remedy=_CHECK_URL)
+            return NotHelix(what, begun=True, remedy=_CHECK_URL)
         case 408 | 425:  # it says itself that it did not have the request
-            return Unreachable(what, remedy=_CHECK_SERVER)
+            return Unreachable(what, begun=True, remedy=_CHECK_SERVER)
         case status if status < 400:
-            return NotHelix(f"{what}: sends us on to {_elsewhere(answer)}", remedy=_CHECK_URL)
+            return NotHelix(f"{what}: sends us on to {_elsewhere(answer)}", begun=True, remedy=_CHECK_URL)
         case _:
             return Refused(what, remedy="the server's words say why")
 
@@ -204,9 +215,18 @@ def _words(error: Exception) -> str:
             return f"the connection broke: {words or type(error).__name__}"
 
 
+def _status(answer: Answer, key: str) -> str:
+    """The status and the server's words, which often begin with the status."""
+    said = _said(answer.body, key)
+    return said if said.startswith(f"{answer.status} ") else f"{answer.status} {said}".rstrip()
+
+
 def _said(body: bytes, key: str) -> str:
-    """The server's words as one harmless line, without our key."""
+    """The server's words as one harmless line, without our key; of a web page its title, or what people read of it."""
     text = body.decode("utf-8", "replace").replace(key, "…")
+    if text.lstrip()[:1] == "<":
+        title = _TITLE.search(text)
+        text = title[1] if title else _TAG.sub(" ", text)
     return shown(" ".join(text[: 2 * SAID_CHARS].split())[:SAID_CHARS])
 
 

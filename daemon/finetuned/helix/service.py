@@ -40,6 +40,14 @@ class KnownRefusal(Refused):
         self.quota = quota
 
 
+class TooLarge(Refused):
+    """Something on the way to the server takes no request of so many `bytes` (413)."""
+
+    def __init__(self, what: str, *, size: int, remedy: str = "") -> None:
+        super().__init__(what, remedy=remedy)
+        self.bytes = size
+
+
 class NoSuchCall(Refused):
     """The server has no such call: a page, a 404 or a 405 that is not in its own words."""
 

@@ -9,9 +9,23 @@
 
 from finetuned.ledger.audit import Finding, audit
 from finetuned.ledger.jobs import Left
+from finetuned.ledger.quotas import IN_VAIN, QUOTA, REFUSED, TOO_LARGE
 from finetuned.ledger.reading import Reader
 from finetuned.ledger.store import is_held
 from finetuned.ledger.trouble import of_the_disk, why_stuck
 from finetuned.ledger.writer import Ledger
 
-__all__ = ["Finding", "Ledger", "Left", "Reader", "audit", "is_held", "of_the_disk", "why_stuck"]
+__all__ = [
+    "IN_VAIN",
+    "QUOTA",
+    "REFUSED",
+    "TOO_LARGE",
+    "Finding",
+    "Ledger",
+    "Left",
+    "Reader",
+    "audit",
+    "is_held",
+    "of_the_disk",
+    "why_stuck",
+]

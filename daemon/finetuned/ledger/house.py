@@ -58,6 +58,7 @@ class HouseBook:
             max_chunks=row["max_chunks"],
             max_sessions=row["max_sessions"],
             max_sessions_at=at(row["max_sessions_at"]),
+            max_request=row["max_request"],
             dialect=row["dialect"],
         )
 

@@ -145,6 +145,7 @@ class JobBook:
                 **UNMENDED,
                 "tries": 0,
                 "unanswered": 0,
+                "unheard": 0,
                 "put_away": 1,
                 "files": count,
                 "attempts_before": job.attempt,

@@ -15,3 +15,19 @@ def m001_first(db: Database) -> None:
     for statement in (JOBS, FILES, SESSIONS, *OTHERS):
         db.execute(statement)
     db.table("qa_pairs").enable_fts(["question", "answer"], create_triggers=False, tokenize="porter unicode61")
+
+
+@migrations()
+def m002_answers(db: Database) -> None:
+    """What sends and answers cost: sends that nobody answered, the largest request, pairs that are all here."""
+    for statement in (
+        "alter table jobs add column unheard integer not null default 0",
+        "alter table servers add column max_request integer",
+        "alter table sessions add column pairs integer",
+        # so far a session's pairs came in one commit: where there are any, there are all
+        """
+        update sessions set pairs = (select count(*) from qa_pairs p where p.session_id = sessions.session_id)
+          where session_id in (select session_id from qa_pairs)
+        """,
+    ):
+        db.execute(statement)

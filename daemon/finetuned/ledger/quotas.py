@@ -1,4 +1,4 @@
-"""The quotas' book: what a server's plan allows, as its own words told, and the jobs that were too much for it.
+"""The quotas' book: what a server takes, as its own words told, and the jobs that were too much for it.
 
 1. A limit is learned when it is overstepped, and kept with the server's address. It only makes us ask for less.
 2. A job that is too much becomes two in one commit: it ends, and its files are packed in its successors, which claim
@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from finetuned.ledger.rows import end_session, move_file, move_job, tell, update
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState, JobState, SessionState
 from finetuned.model import PROCESSING, SPLIT, File, Job, iso
+
+#: why a job goes on in smaller ones: the plan's quota, a request's size, a refusal, sends that left no session
+QUOTA: Final = "quota"
+TOO_LARGE: Final = "too_large"
+REFUSED: Final = "refused"
+IN_VAIN: Final = "in_vain"
 
 
 class QuotaBook:
@@ -49,6 +56,27 @@ class QuotaBook:
             if was is None or was["max_sessions"] != most:
                 _told(db, now, url, f"its plan allows {most} of our sessions at a time for now")
 
+    def request_allowed(self, url: str, most: int, now: float) -> None:
+        """How many bytes a request may have, as far as is known: a proxy in front of the server does not say it."""
+        with self._store.transaction() as db:
+            db.execute(
+                "insert into servers (url, max_request) values (?, ?) "
+                "on conflict (url) do update set max_request = excluded.max_request",
+                (url, most),
+            )
+            _told(db, now, url, f"requests of up to {most} bytes are tried")
+
+    def in_vain(self) -> int:
+        """How many jobs were halved since a server took one the last time."""
+        taken = "select id from events where +subject = 'session' and became = 'live' order by id desc limit 1"
+        query = (
+            f"select count(*) from events where id > coalesce(({taken}), 0) and +subject = 'job' "
+            f"and became = 'cancelled' and cause in ('{TOO_LARGE}', '{REFUSED}', '{IN_VAIN}')"
+        )
+        with self._store.reading() as db:
+            number: int = db.execute(query).fetchone()[0]
+        return number
+
     def in_flight(self, job: Job) -> int:
         """How many other jobs hold a session on the job's server."""
         query = (
@@ -59,33 +87,36 @@ class QuotaBook:
             number: int = db.execute(query, (job.id, job.url)).fetchone()[0]
         return number
 
-    def split(self, job: Job, parts: Mapping[str, Sequence[File]], words: str, now: float) -> bool:
-        """End the job; its files go on in new ones (by id). False if one of the ids is taken."""
+    def split(
+        self,
+        job: Job,
+        parts: Mapping[str, Sequence[File]],
+        words: str,
+        now: float,
+        *,
+        cause: str,
+        recheck_at: float | None = None,
+    ) -> bool:
+        """End the job; its files go on in new ones (by id). False if one of the ids is taken.
+
+        `recheck_at`: see `SessionBook.unsent`.
+        """
         with self._store.transaction() as db:
             if any(db.execute("select 1 from jobs where id = ?", (new,)).fetchone() for new in parts):
                 return False
-            _end_attempt(db, now, job, words)
+            _end_attempt(db, now, job, words, cause, recheck_at)
             for new, files in parts.items():
-                size = sum(file.content.bytes for file in files if file.content)
-                db.execute(
-                    'insert into jobs (id, folder, state, "group", files, bytes, created_at) '
-                    "values (?, ?, ?, ?, ?, ?, ?)",
-                    (new, job.folder, str(JobState.QUEUED), job.group, len(files), size, iso(now)),
-                )
-                tell(db, now, "job", new, JobState.QUEUED, cause="split", detail=f"of {job.id}: {words}", job_id=new)
-                for file in files:
-                    update(db, "files", file.id, file.version, job_id=new, upload_name=None)
-                    tell(db, now, "file", str(file.id), file.state, was=file.state, cause="split", job_id=new)
-            _end_job(db, now, job, SPLIT + ", ".join(parts), words)
+                _seal_part(db, now, job, new, files, words)
+            _end_job(db, now, job, SPLIT + ", ".join(parts), words, cause)
         return True
 
-    def too_big(self, job: Job, file: File, words: str, now: float) -> None:
-        """The only file of a job is more than the plan allows: it is refused, and no file is left in the job."""
+    def too_big(self, job: Job, file: File, words: str, now: float, *, cause: str) -> None:
+        """The only file of a job is more than the server takes: it is refused, and no file is left in the job."""
         with self._store.transaction() as db:
-            _end_attempt(db, now, job, words)
+            _end_attempt(db, now, job, words, cause)
             columns = {"reason": words, "finished_at": iso(now), "put_away": 0, "job_id": None, "upload_name": None}
             move_file(db, now, file, FileState.REFUSED, cause="too_big", detail=words, **columns)
-            _end_job(db, now, job, f"no file was left in it: {words}", words)
+            _end_job(db, now, job, f"no file was left in it: {words}", words, cause)
 
     def is_left(self, job: Job) -> bool:
         """Whether every file that went on without the job was taken from its folder."""
@@ -97,6 +128,21 @@ class QuotaBook:
             return db.execute(query, (job.folder, job.id, f"/{PROCESSING}/{job.id}/")).fetchone() is None
 
 
+def _seal_part(db: sqlite3.Connection, now: float, job: Job, new: str, files: Sequence[File], words: str) -> None:
+    """One of the jobs that go on in the place of `job`; they go on counting where it stopped."""
+    size = sum(file.content.bytes for file in files if file.content)
+    counted = (max(0, job.unanswered - 1), max(0, job.unheard - 1))
+    db.execute(
+        'insert into jobs (id, folder, state, "group", files, bytes, created_at, unanswered, unheard) '
+        "values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (new, job.folder, str(JobState.QUEUED), job.group, len(files), size, iso(now), *counted),
+    )
+    tell(db, now, "job", new, JobState.QUEUED, cause="split", detail=f"of {job.id}: {words}", job_id=new)
+    for file in files:
+        update(db, "files", file.id, file.version, job_id=new, upload_name=None)
+        tell(db, now, "file", str(file.id), file.state, was=file.state, cause="split", job_id=new)
+
+
 def _row(db: sqlite3.Connection, url: str) -> sqlite3.Row | None:
     row: sqlite3.Row | None = db.execute("select * from servers where url = ?", (url,)).fetchone()
     return row
@@ -106,13 +152,15 @@ def _told(db: sqlite3.Connection, now: float, url: str, words: str) -> None:
     tell(db, now, "server", url, "usable", was="usable", cause="quota", detail=words)
 
 
-def _end_attempt(db: sqlite3.Connection, now: float, job: Job, words: str) -> None:
+def _end_attempt(
+    db: sqlite3.Connection, now: float, job: Job, words: str, cause: str, recheck_at: float | None = None
+) -> None:
     """A session that was made ended with an error, and stays as evidence; one that was refused was never there."""
     state = SessionState.UNSENT if job.session_id is None else SessionState.ENDED
-    end_session(db, now, job.id, state, cause="quota", reason=words)
+    end_session(db, now, job.id, state, cause=cause, reason=words, recheck_at=recheck_at)
 
 
-def _end_job(db: sqlite3.Connection, now: float, job: Job, reason: str, words: str) -> None:
+def _end_job(db: sqlite3.Connection, now: float, job: Job, reason: str, words: str, cause: str) -> None:
     ended = {"finished_at": iso(now), "put_away": 0, "due_at": None, "tries": 0, "files": 0, "bytes": 0}
     columns = {"reason": reason, "stage": None, "progress": None, **ended}
-    move_job(db, now, job, JobState.CANCELLED, cause="quota", detail=words, **columns)
+    move_job(db, now, job, JobState.CANCELLED, cause=cause, detail=words, **columns)

@@ -258,14 +258,11 @@ class Reader:
 
     def server(self, url: str) -> Row:
         """What is known of the server at `url`."""
-        query = (
-            "select dialect, reachable, paused_because, last_error, max_chunks, max_sessions from servers where url = ?"
-        )
-        row = next(self._rows(query, url), None)
-        if row is None:
-            known = ("dialect", "reachable", "paused_because", "last_error", "max_chunks", "max_sessions")
-            return dict.fromkeys(known)
-        return row | {"reachable": None if row["reachable"] is None else bool(row["reachable"])}
+        known = ("dialect", "reachable", "paused_because", "last_error", "max_chunks", "max_sessions", "max_request")
+        # all columns: a ledger of an older version, which no daemon has opened since, may lack one
+        row = next(self._rows("select * from servers where url = ?", url), {})
+        told = {field: row.get(field) for field in known}
+        return told | {"reachable": None if told["reachable"] is None else bool(told["reachable"])}
 
     def daemon(self) -> Row | None:
         """The daemon that started last."""

@@ -73,6 +73,7 @@ def job_of(row: sqlite3.Row) -> Job:
         missing_since=at(row["missing_since"]),
         tries=row["tries"],
         unanswered=row["unanswered"],
+        unheard=row["unheard"],
         wish=row["wish"],
         put_away=bool(row["put_away"]),
         url=row["url"],

@@ -86,6 +86,7 @@ class SessionBook:
             write_look(db, view, now)
             tuning = view.tuning
             fresh = {"stage": tuning.stage or tuning.state if tuning else None, "progress": 0, "tries": 0}
+            fresh |= {"unanswered": 0, "unheard": 0}
             columns = {
                 "session_id": view.id,
                 "due_at": iso(due_at),
@@ -99,7 +100,6 @@ class SessionBook:
                 JobState.RUNNING,
                 cause=cause,
                 detail=view.id,
-                unanswered=0,
                 reason=None,
                 **columns,
                 **fresh,
@@ -114,9 +114,10 @@ class SessionBook:
             return db.execute(query, {"name": name, "id": session_id}).rowcount > 0
 
     def reply_lost(self, job: Job, reason: str, *, answered: bool, due_at: float, now: float) -> None:
-        """The request may have taken effect: the job is doubtful. `answered`: a 5xx came back."""
+        """The request may have taken effect: the job is doubtful. `answered`: a 5xx, or something odd, came back."""
         with self._store.transaction() as db:
-            columns = {"reason": reason, "due_at": iso(due_at), "unanswered": job.unanswered + int(answered)}
+            counted = {"unanswered": job.unanswered + 1} if answered else {"unheard": job.unheard + 1}
+            columns = {"reason": reason, "due_at": iso(due_at), **counted}
             move_job(
                 db,
                 now,
@@ -138,18 +139,20 @@ class SessionBook:
         due_at: float | None,
         now: float,
         claim_again: bool = False,
+        broke_off: bool = False,
         recheck_at: float | None = None,
     ) -> None:
         """No session came of the attempt, surely: the job is queued again and the attempt cost nothing.
 
-        `claim_again`: its files are no longer what they were; the claim finds out which leave the job.
-        `recheck_at`: when the server is searched again for a session that it may list late.
+        `claim_again`: its files are no longer what they were; the claim finds out which leave the job. `broke_off`: the
+        request was on its way, which counts. `recheck_at`: when the server is searched again for a session that it may
+        list late.
         """
         with self._store.transaction() as db:
             end_session(db, now, job.id, SessionState.UNSENT, cause=cause, reason=reason, recheck_at=recheck_at)
             due = None if due_at is None else iso(due_at)
             columns: dict[str, Any] = {"attempt": job.attempt - 1, "reason": reason, "due_at": due}
-            columns["tries"] = job.tries + 1
+            columns |= {"tries": job.tries + 1, "unheard": job.unheard + broke_off}
             if claim_again:
                 columns["claimed_at"] = None
                 db.execute("update sessions set entity_id = null where job_id = ? and marker = ?", (job.id, job.marker))

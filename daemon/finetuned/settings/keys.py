@@ -257,7 +257,13 @@ _FOLDER: Final = (
         "none, or subfolder: first-level sub-folders never share a job.",
     ),
     _key("folder", "max_files", "20", a_number(1, 100_000), "The most files in a job."),
-    _key("folder", "max_bytes", '"1MiB"', a_size("1TiB"), "The most bytes in a job."),
+    _key(
+        "folder",
+        "max_bytes",
+        '"1000KiB"',
+        a_size("1TiB"),
+        "The most bytes of text in a job. With the form around them they get through a proxy that allows 1 MiB.",
+    ),
     _key(
         "folder",
         "max_chunks",

@@ -1,0 +1,79 @@
+"""Jobs that a server does not take as they are: their files go on in two halves, down to the single file.
+
+1. What a job is too much for, or what one of its files holds, is found out by halving: its companions are learned, and
+   the file that is left alone is refused or failed, with the words that were seen.
+2. A server that takes nothing at all must not be asked once for each file: after so many jobs that were halved and not
+   one that was taken, what it does not take has failed as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from finetuned.daemon.house import House
+from finetuned.daemon.packing import BY_A_PERSON, new_job_id
+from finetuned.ledger import QUOTA
+from finetuned.lifecycle import FileState
+from finetuned.model import File, Job
+
+#: jobs that were halved since the server took one, before no more are; one bad file among two thousand takes eleven
+HALVED_IN_VAIN: Final = 12
+#: the words with which a file is refused that is too much by itself
+Refusal = Callable[[File], str]
+
+
+class Halving:
+    """Finds out which file of a job it is that a server does not take."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def halve(
+        self, job: Job, words: str, *, cause: str, refusal: Refusal | None = None, recheck_at: float | None = None
+    ) -> None:
+        """Let the job's files go on in two jobs. A single file is refused with `refusal`, or has failed for `words`.
+
+        `recheck_at`: when the server is searched for a session of the job that it may list late.
+        """
+        house = self._house
+        now = house.world.now()
+
+        def work() -> Sequence[str]:
+            with house.ledger.together():
+                return self._halve(job, words, cause, refusal, recheck_at, now)
+
+        house.own.update(await house.write(work))
+
+    def _halve(
+        self, job: Job, words: str, cause: str, refusal: Refusal | None, recheck_at: float | None, now: float
+    ) -> Sequence[str]:
+        """The ids of the jobs that go on in the place of this one; none if nothing does."""
+        house, quotas = self._house, self._house.ledger.quotas
+        asked = house.ledger.jobs.get(job.id)
+        if asked is not None and asked.given_up:
+            house.ledger.jobs.cancelled(job, BY_A_PERSON, now)
+            return ()
+        packed = [file for file in house.ledger.jobs.files(job.id) if file.state is FileState.PACKED]
+        if len(packed) == 1 and refusal is not None:
+            quotas.too_big(job, packed[0], refusal(packed[0]), now, cause=cause)
+            return ()
+        in_vain = 0 if cause == QUOTA else quotas.in_vain()
+        if len(packed) == 1 or in_vain >= HALVED_IN_VAIN:
+            if len(packed) > 1:
+                words = f"{words}; its files were not tried one by one: the server took none of the last {in_vain} jobs"
+            house.ledger.sessions.failed(job, words, cause=cause, now=now, recheck_at=recheck_at)
+            return ()
+        first, second = halves(packed)
+        while True:
+            one, other = (new_job_id(house, job.folder, now) for _ in range(2))
+            parts = {one: first, other: second}
+            if one != other and quotas.split(job, parts, words, now, cause=cause, recheck_at=recheck_at):
+                return one, other
+
+
+def halves(files: Sequence[File]) -> tuple[list[File], list[File]]:
+    """Two parts of two or more files, in their order, as equal in chunks as can be; neither is empty."""
+    sizes = [file.content.chunks if file.content else 1 for file in files]
+    cut = min(range(1, len(files)), key=lambda n: abs(sum(sizes[:n]) - sum(sizes[n:])))
+    return list(files[:cut]), list(files[cut:])

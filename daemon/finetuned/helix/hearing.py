@@ -1,0 +1,111 @@
+"""Connections that hear an answer which comes while the request is still on its way.
+
+1. A proxy that takes no request so large answers after the head, and hangs up. The rest of the body is written into a
+   closed connection then: that fails, and the answer, which had come, is lost with it.
+2. So the connection is read while a large piece is written. What is heard ends the writing, and is the answer's
+   beginning: the library reads on from there, whatever became of the writing.
+3. What is heard is read through the stream, not guessed from the socket, on which TLS says more than answers.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+import httpcore
+import httpx
+
+#: smaller pieces go into the system's own buffer at once, and their answer is heard after them
+LARGE_BYTES: Final = 32 * 1024
+_READ_BYTES: Final = 64 * 1024
+
+
+class HearingTransport(httpx.AsyncHTTPTransport):
+    """The library's own transport, over connections that hear."""
+
+    def __init__(self, trusted: ssl.SSLContext, *, connections: int, idle_seconds: float) -> None:
+        super().__init__(verify=trusted, trust_env=False)
+        # the library offers no other door to its connections; what it made itself holds nothing yet
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=trusted,
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=idle_seconds,
+            network_backend=_Backend(),
+        )
+
+
+class _Backend(httpcore.AnyIOBackend):
+    """Makes streams that hear."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the library's own signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return HearingStream(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+class HearingStream(httpcore.AsyncNetworkStream):
+    """A stream that is read while a large piece is written to it."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+        self._heard = b""
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        """What was heard, or else the next bytes."""
+        if self._heard:
+            piece, self._heard = self._heard[:max_bytes], self._heard[max_bytes:]
+            return piece
+        return await self._inner.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Write; raises WriteError once an answer is heard, which is to be read then."""
+        if len(buffer) < LARGE_BYTES:
+            await self._inner.write(buffer, timeout)
+            return
+        failed: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._hear, tasks.cancel_scope)
+            await anyio.lowlevel.checkpoint()  # what has come already is heard first
+            try:
+                await self._inner.write(buffer, timeout)
+            except (httpcore.NetworkError, httpcore.TimeoutException) as error:
+                failed = error
+            tasks.cancel_scope.cancel()
+        if self._heard:
+            raise httpcore.WriteError("the server answered before it had the whole request")
+        if failed is not None:
+            raise failed
+
+    async def _hear(self, writing: anyio.CancelScope) -> None:
+        try:
+            self._heard = await self._inner.read(_READ_BYTES)
+        except httpcore.NetworkError:  # the writing finds out
+            return
+        if self._heard:
+            writing.cancel()
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        """The same over TLS."""
+        return HearingStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        """What the stream knows of itself."""
+        return self._inner.get_extra_info(info)

@@ -1,0 +1,125 @@
+"""Answers that come while the request is still on its way, on real sockets: heard, whatever becomes of the writing."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+
+import anyio
+import httpx
+import pytest
+from anyio.streams.tls import TLSListener
+
+from finetuned.errors import Unreachable
+from finetuned.helix.client import Key, new_http
+from finetuned.helix.form import FormService
+from finetuned.helix.service import Order, TooLarge
+from finetuned.settings import HelixSettings
+from support.fault_proxy import SELF_SIGNED
+from unit.test_helix_kit import KEY, Bytes, a_session, inline, part
+
+TOO_LARGE = b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge"
+SIZES = pytest.mark.parametrize("size", [1_000, 100_000, 1_000_000, 30_000_000])
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request):
+    """Both of anyio's backends."""
+    return request.param
+
+
+@asynccontextmanager
+async def server(handle, *, tls: bool = False) -> AsyncIterator[int]:
+    """Serves connections with `handle`; the port."""
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra_attributes[anyio.abc.SocketAttribute.local_port]()
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(SELF_SIGNED)
+        listener = TLSListener(listener, context, standard_compatible=False)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, handle)
+        yield port
+        tasks.cancel_scope.cancel()
+
+
+async def upload(http: httpx.AsyncClient, url: str, size: int):
+    """Send a file of this size."""
+    content = b"x" * size
+    helix = FormService(http, url=url, key=Key("", lambda: KEY), open_part=lambda _: Bytes(content), offload=inline)
+    order = Order(marker="job.1", parts=(part("job.1-0001-a.txt", content),))
+    return await helix.submit(order, told=lambda _: None)
+
+
+async def refuses(stream) -> None:
+    """A proxy that reads the head, says no, and hangs up, whatever is still to come."""
+    async with stream:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += await stream.receive()
+        await stream.send(TOO_LARGE)
+
+
+@SIZES
+async def test_a_proxy_that_says_no_and_hangs_up_is_understood(size: int):
+    """The answer is read although the connection breaks, however much was still to be sent."""
+    for _ in range(5):
+        async with server(refuses) as port, new_http(HelixSettings()) as http:
+            with pytest.raises(TooLarge, match="413") as caught:
+                await upload(http, f"http://127.0.0.1:{port}", size)
+        assert size < caught.value.bytes < size + 1000
+
+
+@SIZES
+async def test_an_upload_over_tls_is_whole(size: int, monkeypatch: pytest.MonkeyPatch):
+    """What TLS says on a connection is no answer: the whole request arrives."""
+    trusting = ssl.create_default_context(cafile=str(SELF_SIGNED))
+    trusting.check_hostname = False
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda **_: trusting)
+    got = 0
+
+    async def takes(stream) -> None:
+        nonlocal got
+        async with stream:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += await stream.receive()
+            head, _, body = head.partition(b"\r\n\r\n")
+            length = int(next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))[15:])
+            got = len(body)
+            while got < length:
+                got += len(await stream.receive())
+            answer = json.dumps(a_session()).encode()
+            reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer)
+            await stream.send(reply + answer)
+
+    async with server(takes, tls=True) as port, new_http(HelixSettings()) as http:
+        view = await upload(http, f"https://127.0.0.1:{port}", size)
+    assert view.id
+    assert got > size
+
+
+async def test_a_proxy_that_hangs_up_without_a_word_was_no_answer():
+    """The form never was whole: nothing came of it, and it counts as begun."""
+
+    async def hangs_up(stream) -> None:
+        await stream.receive()
+        await stream.aclose()
+
+    async with server(hangs_up) as port, new_http(HelixSettings()) as http:
+        with pytest.raises(Unreachable, match="while the request was on its way") as caught:
+            await upload(http, f"http://127.0.0.1:{port}", 30_000_000)
+    assert caught.value.begun
+
+
+async def test_what_never_had_a_connection_has_not_begun():
+    """A server that is down costs nothing."""
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        async with new_http(HelixSettings()) as http:
+            with pytest.raises(Unreachable) as caught:
+                await upload(http, f"http://127.0.0.1:{taken.getsockname()[1]}", 1000)
+    assert not caught.value.begun
