@@ -14,7 +14,9 @@ import logging
 import math
 import re
 import reprlib
+import shutil
 import sys
+import textwrap
 import threading
 import traceback
 from collections.abc import Callable, MutableMapping
@@ -62,7 +64,7 @@ def configure(*, level: str, format: str, terminal: bool, stream: TextIO, no_col
     """
     console = terminal if format == "auto" else format == "console"
     if console:
-        _desk.render = _console_in_color if terminal and not no_color else _console
+        _desk.render = (_console_plain if no_color else _console_in_color) if terminal else _console
     else:
         _desk.render = _json
     _desk.stream = stream
@@ -245,9 +247,24 @@ def _console(event: Event) -> str:
     return f"{line}\n{event['exception']}" if "exception" in event else line
 
 
+def _console_plain(event: Event) -> str:
+    """The same, folded between words to the width of the terminal, and the time in seconds.
+
+    The first line is as wide as the terminal: it takes the place of whatever another program shows there for now, the
+    line of `drop --wait` say.
+    """
+    width = max(40, shutil.get_terminal_size().columns)
+    trace = event.pop("exception", None)
+    event["timestamp"] = f"{event['timestamp'][:19]}Z"
+    folding = textwrap.TextWrapper(width - 1, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    first, *rest = folding.wrap(_console(event))
+    return "\n".join([first.ljust(width - 1), *rest, *([trace] if trace else [])])
+
+
 def _console_in_color(event: Event) -> str:
     color = _COLORS.get(event["level"])
-    return f"{color}{_console(event)}{_PLAIN_AGAIN}" if color else _console(event)
+    line = _console_plain(event)
+    return f"{color}{line}{_PLAIN_AGAIN}" if color else line
 
 
 def _worded(value: object) -> str:

@@ -14,11 +14,14 @@ import anyio
 import httpx
 import pytest
 
-from finetuned.cli import dropping
-from finetuned.cli.dropping import Waiting
+from finetuned.cli import place, waiting
+from finetuned.cli.spinning import Spinner
+from finetuned.cli.waiting import Waiting
 from finetuned.daemon.asking import requests_folder
 from finetuned.errors import FinetunedError, LedgerMissing
+from finetuned.folders import DropFolder
 from finetuned.sandbox import Faults
+from finetuned.settings import FolderSettings
 from finetuned.world import Bell
 from support.cli import Desk, desks, in_virtual_time
 from support.place import URL
@@ -82,10 +85,10 @@ class TestDrop:
         inside.parent.mkdir()
         inside.touch()
         never = [outside(name) for name in ("a.log", ".hidden", "a.part", "done")]
-        words = [*never, str(tmp_path), str(tmp_path / "no.txt"), str(tmp_path / "pipe.txt"), str(inside)]
+        words = [*never, str(tmp_path / "no.txt"), str(tmp_path / "pipe.txt"), str(inside)]
         answer = desk("drop", *words, outside("a\x1b.txt"))
         assert answer.code == 1
-        assert answer.out == f"{desk.place.notes}/a\\x1b.txt\n"
+        assert answer.out == f"{desk.place.notes}/a\x1b.txt\n"
         for line, said in zip(
             answer.err.splitlines(),
             [
@@ -93,7 +96,6 @@ class TestDrop:
                 "begins with a dot",
                 "temporary",
                 "belongs to finetuned",
-                f"is a folder; name the files in it, or copy it to {desk.place.notes}",
                 "no.txt: No such file",
                 "no regular file",
                 "lies in the folder notes already",
@@ -117,6 +119,178 @@ class TestDrop:
         answer = desk("drop", outside("otter.txt"))
         assert answer.code == 0
         assert "otter.txt.done" in answer.err
+
+
+class TestContent:
+    """What would be refused is not copied: the answer comes at once, by the rules of `check`."""
+
+    @pytest.mark.parametrize(
+        ("content", "why"),
+        [
+            (b"", "empty"),
+            (b" \n\t", "nothing to learn from"),
+            (b"\x00\x01\x02", "not text"),
+            ("Grüße".encode("latin-1"), "not UTF-8"),
+            (b"x" * 2000, "too big: 2.0 KiB"),
+        ],
+    )
+    def test_it_is_not_put_there(self, make_desk: MakeDesk, outside: Outside, content: bytes, why: str) -> None:
+        """No daemon is needed to know it; the other files go on; `check` says the same."""
+        desk = make_desk(folder=[{"max_file_bytes": 1000}])
+        path = outside("bad.txt", content)
+        answer = desk("drop", "--wait" if content else "--again", path)
+        assert (answer.code, answer.out) == (1, "")
+        assert f"{path} would be refused: {why}" in answer.err
+        assert "it was not put there" in answer.err
+        assert list(desk.place.notes.iterdir()) == []
+        assert why in desk("check", path).out
+        assert desk("drop", path, outside("otter.txt")).out == f"{desk.place.notes}/otter.txt\n"
+
+    def test_the_folders_encoding_counts(self, make_desk: MakeDesk, outside: Outside) -> None:
+        """What another folder refuses may be right here."""
+        desk = make_desk(folder=[{"encoding": "latin-1"}])
+        assert desk("drop", outside("a.txt", "Grüße".encode("latin-1"))).code == 0
+
+    def test_pairs_are_checked_line_by_line(self, make_desk: MakeDesk, outside: Outside) -> None:
+        """As they will be, by their name."""
+        desk = make_desk(folder=[{"include": ["*.jsonl"]}])
+        answer = desk("drop", outside("pairs.jsonl", '{"no": "pair"}\n'))
+        assert (answer.code, "line 1" in answer.err) == (1, True)
+
+
+class TestDirectories:
+    """`drop DIR`: all that the folder would take, below a sub-folder of its name."""
+
+    @pytest.fixture
+    def tree(self, tmp_path: Path) -> Path:
+        """A directory with files two levels deep, and with what is never taken."""
+        top = tmp_path / "tree"
+        for name in ("a.txt", "sub/b.md", "sub/deep/c.txt", "sub/photo.png", ".git/d.txt", ".hidden.txt"):
+            path = top / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"A text, and its name is {name}.")
+        os.symlink("/etc/passwd", top / "link.txt")
+        os.symlink("/etc", top / "etc")
+        return top
+
+    def test_sub_paths_are_kept(self, make_desk: MakeDesk, tree: Path) -> None:
+        """What is left out is counted, links are not followed, and nothing is wrong."""
+        desk = make_desk()
+        answer = desk("drop", str(tree))
+        assert answer.code == 0
+        wanted = ["a.txt", "sub/b.md", "sub/deep/c.txt"]
+        assert sorted(answer.out.splitlines()) == [f"{desk.place.notes}/tree/{name}" for name in wanted]
+        assert all((desk.place.notes / "tree" / name).is_file() for name in wanted)
+        assert "3 files are left out" in answer.err
+        desk.run()
+        assert set(desk.place.states().values()) == {"learned"}
+
+    def test_a_bad_file_in_it_is_told(self, make_desk: MakeDesk, tree: Path) -> None:
+        """Its content is wrong, so somebody must know; the others go on."""
+        (tree / "empty.txt").touch()
+        answer = make_desk()("drop", str(tree))
+        assert (answer.code, len(answer.out.splitlines())) == (1, 3)
+        assert "empty.txt would be refused: empty" in answer.err
+
+    def test_a_directory_that_holds_the_folder(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The folder, the ledger and what was dropped before are no sources."""
+        desk = make_desk()
+        (desk.place.root / "mine.txt").write_text(OTTER)
+        desk.place.drop("before.txt", OTTER)
+        monkeypatch.chdir(desk.place.root)
+        answer = desk("drop", ".")
+        assert answer.out == f"{desk.place.notes}/{desk.place.root.name}/mine.txt\n"
+
+    def test_where_nothing_is_taken(self, make_desk: MakeDesk, tmp_path: Path, tree: Path) -> None:
+        """An empty directory, a folder without sub-folders, a name of ours, a hidden one."""
+        (tmp_path / "void").mkdir()
+        assert make_desk()("drop", str(tmp_path / "void")).code == 1
+        flat = make_desk(folder=[{"recursive": False}])
+        answer = flat("drop", str(tree))
+        assert (answer.code, answer.out) == (1, "")
+        assert "recursive = false" in answer.err
+        for name, why in (("done", "belongs to finetuned itself"), (".x", "is hidden")):
+            os.rename(tree, tmp_path / name)
+            answer = make_desk()("drop", str(tmp_path / name))
+            assert (answer.code, why in answer.err) == (1, True)
+            os.rename(tmp_path / name, tree)
+
+
+class TestStandardInput:
+    """`drop -`."""
+
+    def drop(self, desk: Desk, text: bytes, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """Drop a text from a pipe."""
+        command = [sys.executable, "-m", "finetuned", "--config", str(desk.config), "drop", "-", *words]
+        return subprocess.run(command, input=text, capture_output=True, env=environment(), check=False)
+
+    def test_it_becomes_a_file_of_that_name(self, make_desk: MakeDesk) -> None:
+        """Byte by byte; judged by that name and by its content."""
+        desk = make_desk(folder=[{"max_file_bytes": 1000}])
+        answer = self.drop(desk, OTTER.encode(), "--name", "otter.txt")
+        assert (answer.returncode, answer.stdout) == (0, f"{desk.place.notes}/otter.txt\n".encode())
+        assert (desk.place.notes / "otter.txt").read_text() == OTTER
+        for text, name, why in (
+            (b"", "a.txt", "standard input would be refused: empty"),
+            (b"x" * 5000, "a.txt", "too big"),
+            (b"a", "a.png", "would never be taken"),
+        ):
+            answer = self.drop(desk, text, "--name", name)
+            assert (answer.returncode, why in answer.stderr.decode()) == (1, True)
+        assert os.listdir(desk.place.notes) == ["otter.txt"]
+
+    def test_it_wants_a_name(self, make_desk: MakeDesk, outside: Outside, tmp_path: Path) -> None:
+        """Of its own, and a plain one; and a name is for one file."""
+        desk = make_desk()
+        path = outside("a.txt")
+        for words in (
+            ["-"],
+            ["-", "--name", "a/b.txt"],
+            [path, path, "--name", "b.txt"],
+            [str(tmp_path), "--name", "b"],
+        ):
+            assert desk("drop", *words).code == 2, words
+        assert desk("drop", path, "--name", "b.txt").out == f"{desk.place.notes}/b.txt\n"
+
+
+class TestWhatScriptsGet:
+    """The true bytes of each path."""
+
+    def test_each_path_byte_by_byte(self, make_desk: MakeDesk, tmp_path: Path) -> None:
+        """A pipe gets them a line each, with -0 ended by NUL; a terminal gets what it can show."""
+        desk = make_desk()
+        names = [b"caf\xe9.txt", b"new\nline.txt"]
+        paths = [os.path.join(os.fsencode(tmp_path), name) for name in names]
+        for path in paths:
+            Path(os.fsdecode(path)).write_text(OTTER)
+        there = [os.path.join(os.fsencode(desk.place.notes), name) for name in names]
+        command = [sys.executable, "-m", "finetuned", "--config", str(desk.config), "drop"]
+
+        def out(*words: str | bytes) -> bytes:
+            return subprocess.run([*command, *words], capture_output=True, env=environment(), check=True).stdout
+
+        assert out(paths[0]) == there[0] + b"\n"
+        assert out("-0", *paths) == there[0].replace(b".txt", b".2.txt") + b"\0" + there[1] + b"\0"
+        shown = desk("drop", os.fsdecode(paths[0]), os.fsdecode(paths[1]), terminal=True).out
+        assert ("caf\\xe9.3.txt" in shown, "new line.2.txt" in shown) == (True, True)
+
+
+class TestToPeople:
+    """On a terminal it is told when the files are taken, and how to hurry that."""
+
+    def test_linger_explains_itself(self, make_desk: MakeDesk, outside: Outside) -> None:
+        """With a daemon: how long, why, and the command; without one: that none runs. A script hears nothing."""
+        desk = make_desk(folder=[{"settle": "2s", "linger": "30s"}])
+        config = ("--config", str(desk.config))
+        assert "no daemon runs; start it with `finetuned run`" in watched(*config, "drop", outside("a.txt"))[1]
+        with desk.daemon():
+            code, seen = watched(*config, "drop", outside("b.txt"))
+            silent = desk("drop", outside("c.txt"))
+        words = " ".join(seen.split())
+        assert code == 0
+        assert "takes it in about 32s (settle 2s, linger 30s); `finetuned flush` takes it now." in words
+        assert f"finetuned why {desk.place.notes}/b.txt" in words
+        assert silent.err == ""
 
 
 class TestAgain:
@@ -152,17 +326,25 @@ class TestAgain:
         assert list(desk.place.notes.iterdir()) == []
 
 
-class Seen:
-    """A screen that remembers."""
+class Seen(Spinner):
+    """A line of a terminal that remembers, above which nobody reads."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.lines: list[str] = []
         self.status: list[str] = []
 
-    @property
-    def screen(self) -> dropping.Screen:
-        """What the waiting is given."""
-        return self.lines.append, self.status.append
+    def line(self, words: str) -> None:
+        self.lines.append(words)
+
+    def show(self, words: str) -> None:
+        self.status.append(words)
+
+
+def waiting_for(desk: Desk, paths: list[str], begun: float, seen: Seen | None = None) -> Waiting:
+    """The waiting for these paths of the desk's folder."""
+    folder = place.drop_folders(desk.place.settings)["notes"]
+    return Waiting(desk.place.ledger_path, URL, folder, paths, begun, seen or Seen())
 
 
 class TestWaiting:
@@ -178,8 +360,7 @@ class TestWaiting:
             paths = [str(place.drop(f"{name}.txt", text)) for name, text in texts.items()]
             assert place.daemon is not None
             place.daemon.look_again()
-            waiting = Waiting(place.ledger_path, URL, "notes", [*paths, *names], begun, (seen or Seen()).screen)
-            good = await waiting.until_ended(place.world)
+            good = await waiting_for(desk, [*paths, *names], begun, seen).until_ended(place.world)
             found.append((good, place.world.now() - begun))
 
         desk.run(script)
@@ -244,7 +425,7 @@ class TestWaiting:
         async def script() -> None:
             begun = place.world.now()
             path = place.drop("a.txt", OTTER)
-            waiting = Waiting(place.ledger_path, URL, "notes", [str(path)], begun, Seen().screen)
+            waiting = waiting_for(desk, [str(path)], begun)
             good: list[bool] = []
 
             async def wait() -> None:
@@ -271,11 +452,11 @@ class TestWaiting:
             begun = place.world.now()
             await place.until(lambda: os.path.isdir(folder))
             path = place.drop("a.txt", OTTER)
-            waiting = Waiting(place.ledger_path, URL, "notes", [str(path)], begun, seen.screen)
+            waiting = waiting_for(desk, [str(path)], begun, seen)
             await place.until(lambda: place.states().get("a.txt") == "waiting")
             os.rename(folder, f"{folder}.away")
             Path(folder).touch()
-            waiting._look()
+            waiting._look(begun)
             waiting._flush()
             waiting._flush()
             os.unlink(folder)
@@ -290,8 +471,8 @@ class TestWaiting:
         """A daemon that starts for the first time has none yet; one that never has any is an error."""
         desk = make_desk()
         path = desk.place.drop("a.txt", OTTER)
-        missing = Waiting(str(desk.place.root / "no.db"), URL, "notes", [str(path)], 0.0, Seen().screen)
-        waiting = Waiting(desk.place.ledger_path, URL, "notes", [str(path)], 0.0, Seen().screen)
+        waiting, missing = waiting_for(desk, [str(path)], 0.0), waiting_for(desk, [str(path)], 0.0)
+        missing._ledger_path = str(desk.place.root / "no.db")
 
         async def script() -> None:
             with pytest.raises(LedgerMissing):
@@ -321,15 +502,45 @@ class TestWaiting:
 
         async def work() -> float:
             world = desk.place.world
-            waiting = Waiting(desk.place.ledger_path, URL, "notes", [str(path)], world.now(), Seen().screen)
+            waits = waiting_for(desk, [str(path)], world.now())
             begin = world.steady()
             with desk.daemon():
-                waiting._check_daemon(world.steady())
+                waits._check_daemon(world.steady())
             with pytest.raises(FinetunedError, match="the daemon ended"):
-                await waiting.until_ended(world)
+                await waits.until_ended(world)
             return world.steady() - begin
 
-        assert dropping.GONE_FOR < in_virtual_time(work) < 2 * dropping.GONE_FOR
+        assert waiting.GONE_FOR < in_virtual_time(work) < 2 * waiting.GONE_FOR
+
+    def test_pairs_that_wait_for_a_person_end_it(self, make_desk: MakeDesk) -> None:
+        """All that machines can do is done: that is told with the command, and it is not learned yet."""
+        seen = Seen()
+        desk = make_desk(folder=[{"review": True}])
+        good, took = self.wait(desk, seen=seen, a=OTTER)
+        assert (good, took < 120) == (False, True)
+        (job,) = desk.place.jobs()
+        assert seen.lines[-1] == f"a.txt: its pairs wait for a person: finetuned review {job['id']}"
+
+    def test_a_folder_that_the_daemon_does_not_watch(self, make_desk: MakeDesk, tmp_path: Path) -> None:
+        """It was added to the configuration after the daemon began: that is said at once."""
+        desk = make_desk()
+        other = tmp_path / "other"
+        other.mkdir()
+        found: list[float] = []
+
+        async def script() -> None:
+            world = desk.place.world
+            await world.wait(Bell(), 60.0)
+            folder = DropFolder(FolderSettings(name="other", path=str(other)), beside=str(tmp_path))
+            begin = world.steady()
+            waits = Waiting(desk.place.ledger_path, URL, folder, [str(other / "a.txt")], world.now(), Seen())
+            with pytest.raises(FinetunedError, match="does not watch the folder other") as error:
+                await waits.until_ended(world)
+            assert "restart it" in error.value.remedy
+            found.append(world.steady() - begin)
+
+        desk.run(script)
+        assert found[0] < 2.0
 
 
 class TestTheCommandWaits:
@@ -389,9 +600,10 @@ class TestTheCommandWaits:
         assert "Traceback" not in err
 
     def test_without_a_daemon_nobody_waits(self, make_desk: MakeDesk, outside: Outside) -> None:
-        """The files are there; what to do is said at once."""
+        """The files are there; that none runs is said at once, and what to do when none was started."""
         desk = make_desk()
         answer = desk("drop", "--wait", outside("otter.txt"))
+        assert answer.err.startswith("no daemon runs; waiting 4 s for one to start\n")
         assert (answer.code, "no daemon runs" in answer.err, "finetuned run" in answer.err) == (1, True, True)
         assert (desk.place.notes / "otter.txt").exists()
 

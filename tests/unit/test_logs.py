@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 import warnings
 
@@ -92,6 +93,25 @@ def test_the_form_follows_the_terminal(form, terminal, no_color, seen):
     assert text.startswith("{") == (seen == "json")
     assert ("\x1b[31m" in text) == (seen == "color")
     assert ("\x1b" in text.splitlines()[1]) is False
+
+
+@pytest.mark.parametrize("no_color", [True, False])
+def test_a_line_fits_the_terminal(monkeypatch, no_color):
+    """It is folded between words; its first line covers what another program showed there; a traceback stays whole."""
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = configured(form="console", terminal=True, no_color=no_color)
+    words = "the server says so, at length, and again, and once more, and then it says it all from the beginning"
+    logs.get(job="notes-20261123-052311-7fka").info("job_failed", detail=words)
+    first, *rest = stream.getvalue().splitlines()
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ info     job_failed ", first)
+    assert len(first) == 79
+    assert all(line.startswith("    ") and len(line) < 80 for line in rest)
+    assert words in " ".join(" ".join([first, *rest]).split())
+    try:
+        fail("x" * 100)
+    except ValueError:
+        logs.get().exception("broken")
+    assert f"ValueError: {'x' * 100}" in stream.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ import click
 
 from finetuned.cli import place, samples
 from finetuned.cli.showing import coloured, harmless, print_line, show
+from finetuned.cli.spinning import Spinner
 from finetuned.errors import FinetunedError
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ async def _live(home: str, story: _Story) -> str:
         async with _beside(story.follow()):
             await _run_daemon(home)
         story.tell()
-        answer = await Talk(settings, story.letters()["session_id"]).turn(samples.QUESTION, None)
+        answer = await Talk(settings, story.letters()["session_id"]).turn(samples.QUESTION, None, Spinner())
     return answer.message
 
 

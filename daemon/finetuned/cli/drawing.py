@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from finetuned.cli import place
 from finetuned.cli.showing import harmless, print_data
-from finetuned.cli.talking import Told, finished, sayable, waiting
+from finetuned.cli.spinning import Spinner
+from finetuned.cli.talking import finished, sayable
 from finetuned.errors import FinetunedError, NotHelix
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
     from finetuned.model import Interaction
     from finetuned.settings import Settings
 
@@ -43,15 +41,20 @@ def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> 
     path = place.absolute(target)
     _check_target(path, force=force)
     settings = place.load(ctx)
-    with waiting("drawing") as status:
-        picture = anyio.run(draw, settings, sayable(prompt), partial(_drawn, status))
+    with Spinner("drawing") as spinner:
+        picture = anyio.run(draw, settings, sayable(prompt), spinner)
     _write(path, picture, force=force)
     print_data(harmless(path))
 
 
-async def draw(settings: Settings, prompt: str, told: Told) -> bytes:
+async def draw(settings: Settings, prompt: str, spinner: Spinner) -> bytes:
     """A picture, as the server keeps it. Raises ServerError, FinetunedError."""
-    async with place.server(settings) as (service, world):
+
+    def told(answer: Interaction) -> None:
+        if answer.progress:
+            spinner.show(f"drawing {answer.progress} %")
+
+    async with place.server(settings) as (service, world), spinner.turning(world):
         _, answer = await finished(service, world, lambda: service.image(prompt), told)
         if not answer.files:
             raise FinetunedError(
@@ -71,14 +74,6 @@ def check_picture(name: str, picture: bytes) -> None:
     known = _KINDS.get(kind)
     if (known and not picture.startswith(known)) or picture[:256].lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise NotHelix(f"what the server sent for {harmless(os.path.basename(name))} is no picture")
-
-
-def _drawn(status: Status | None, answer: Interaction) -> None:
-    """Show how far a picture is."""
-    from rich.text import Text
-
-    if status is not None and answer.progress:
-        status.update(Text(f"drawing {answer.progress} %"))
 
 
 def _check_target(path: str, *, force: bool) -> None:

@@ -9,10 +9,9 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
 import click
@@ -20,11 +19,10 @@ import click
 from finetuned.cli import place
 from finetuned.cli.naming import job_named, session_named
 from finetuned.cli.showing import harmless, print_data, say, show_one
+from finetuned.cli.spinning import Spinner
 from finetuned.errors import FinetunedError, ReplyLost, Unreachable, UsageError
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
     from finetuned.helix.service import Service
     from finetuned.model import Interaction, SessionView
     from finetuned.settings import Settings
@@ -81,10 +79,10 @@ class Talk:
         self.has_begun = False
         self._settings = settings
 
-    async def turn(self, text: str, growing: _Growing | None) -> Interaction:
+    async def turn(self, text: str, growing: _Growing | None, spinner: Spinner) -> Interaction:
         """Say something; the finished answer, which `growing` sees grow. Raises ServerError, FinetunedError."""
         heard = growing.heard if growing else _nobody
-        async with place.server(self._settings) as (service, world):
+        async with place.server(self._settings) as (service, world), spinner.turning(world):
 
             async def ask() -> SessionView:
                 view = await service.chat(text, session_id=self.session_id, told=heard)
@@ -214,8 +212,8 @@ def _say_once(talk: Talk, text: str, *, as_json: bool) -> None:
     if _is_terminal(sys.stdout) and not as_json:
         _answered(talk, text)
         return
-    with waiting("thinking"):
-        answer = anyio.run(talk.turn, text, None)
+    with Spinner("thinking") as spinner:
+        answer = anyio.run(talk.turn, text, None, spinner)
     if as_json:
         show_one({"session_id": talk.session_id, "answer": answer.message})
     else:
@@ -239,10 +237,10 @@ def _answered(talk: Talk, text: str) -> None:
     """One turn on a terminal, where the answer's words appear as they come."""
     import anyio
 
-    with waiting("thinking") as status:
-        growing = _Growing(status.stop if status else lambda: None)
+    with Spinner("thinking") as spinner:
+        growing = _Growing(spinner.stop)
         try:
-            anyio.run(talk.turn, text, growing)
+            anyio.run(talk.turn, text, growing, spinner)
         finally:
             growing.end()
 
@@ -303,17 +301,3 @@ class _Growing:
         sys.stdout.write(text)
         sys.stdout.flush()
         self._printed += text
-
-
-@contextmanager
-def waiting(words: str) -> Iterator[Status | None]:
-    """On a terminal, that something is waited for."""
-    if not _is_terminal(sys.stderr):
-        yield None
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True, no_color="NO_COLOR" in os.environ, highlight=False)
-    with console.status(Text(words)) as status:
-        yield status

@@ -78,6 +78,13 @@ class DropFolder:
         """
         return self._places.read(path, expected)
 
+    def content(self, fd: int, name: str) -> Content:
+        """What an open file from elsewhere holds as it would be sent, if it were dropped here under `name`.
+
+        Raises Unusable, Changed, Gone and OSError.
+        """
+        return self._places.content(fd, name)
+
     def open_text(self, location: str, content: Content) -> TextReader:
         """The bytes to send, for an upload; opened at the first read, which may raise Gone, Changed, Stuck, Away.
 

@@ -1,0 +1,226 @@
+"""`drop --wait`: watch dropped files by the ledger until each is at its end, or waits for a person."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from finetuned.cli import place
+from finetuned.cli.doing import leave, new_request
+from finetuned.cli.showing import harmless, say
+from finetuned.cli.spinning import Spinner
+from finetuned.errors import FinetunedError, Held, LedgerError
+
+if TYPE_CHECKING:
+    from finetuned.folders import DropFolder
+    from finetuned.ledger import Reader
+    from finetuned.settings import Settings
+    from finetuned.world import World
+
+#: how long a daemon may be gone (it is being restarted, say) before nothing is waited for any more, in seconds
+GONE_FOR: Final = 10.0
+#: how long one is waited for that has just been started, in seconds
+START_SECONDS: Final = 4.0
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 1.0
+_GOOD: Final = frozenset({"learned", "duplicate"})
+_ENDS: Final = _GOOD | {"barren", "refused", "failed", "vanished"}
+#: all that machines can do is done
+_REVIEW: Final = "review"
+_NOT_READY: Final = frozenset({"unseen", "settling"})
+
+
+def wait_for(settings: Settings, folder: DropFolder, paths: list[str], begun: float) -> bool:
+    """Wait until the files are at their end; whether all of them are learned. Raises FinetunedError: no daemon."""
+    import anyio
+
+    from finetuned.world import RealWorld
+
+    try:
+        with Spinner("waiting") as spinner:
+            waiting = Waiting(place.ledger_path(settings), settings.helix.url, folder, paths, begun, spinner)
+            return anyio.run(waiting.from_the_start, RealWorld())
+    except KeyboardInterrupt:
+        say("waiting no longer: the files stay in the folder, and the daemon goes on with them")
+        raise
+
+
+class Waiting:
+    """Watches files that were dropped, by the ledger, until each is at its end.
+
+    They are those that were seen at these paths since `begun`. What is ready is sealed without waiting out `linger`.
+    """
+
+    def __init__(
+        self, ledger_path: str, url: str, folder: DropFolder, paths: Sequence[str], begun: float, spinner: Spinner
+    ) -> None:
+        self._ledger_path = ledger_path
+        self._url = url
+        self._folder = folder
+        self._begun = begun
+        self._spinner = spinner
+        self._ids: dict[str, int] = {}
+        self._said: dict[str, str] = dict.fromkeys(paths, "")
+        self._states: dict[str, str] = dict.fromkeys(paths, "unseen")
+        self._flushed: set[str] = set()
+        self._may_flush = True
+        self._server = ""
+        self._gone_since: float | None = None
+        self._is_held = False
+
+    async def from_the_start(self, world: World) -> bool:
+        """Wait for a daemon that is just being started, too: `run &` and `drop --wait` are often typed together."""
+        from finetuned.ledger import is_held
+        from finetuned.world import Bell
+
+        until = world.steady() + START_SECONDS
+        if not is_held(self._ledger_path):
+            self._spinner.line(f"no daemon runs; waiting {START_SECONDS:.0f} s for one to start")
+        while not is_held(self._ledger_path):
+            if world.steady() >= until:
+                raise FinetunedError(
+                    "no daemon runs, so nothing is learned now; the files stay in the folder",
+                    remedy="start it with `finetuned run`",
+                )
+            await world.wait(Bell(), 0.1)
+        return await self.until_ended(world)
+
+    async def until_ended(self, world: World) -> bool:
+        """Whether all of them were learned, now or before.
+
+        Raises LedgerError, and FinetunedError: no daemon, or one that does not watch the folder.
+        """
+        from finetuned.world import Bell
+
+        bell = Bell()
+        pause = _FIRST_PAUSE
+        begin = world.steady()
+        while True:
+            try:
+                changed = self._look(world.now())
+            except LedgerError:
+                if world.steady() - begin > GONE_FOR:  # before that, a daemon may just be making it
+                    raise
+                changed = False
+            if all(state in _ENDS or state == _REVIEW for state in self._states.values()):
+                return all(state in _GOOD for state in self._states.values())
+            self._check_daemon(world.steady())
+            self._flush()
+            pause = _FIRST_PAUSE if changed else min(pause * 1.3, _LONGEST_PAUSE)
+            await world.wait(bell, pause)
+
+    def _look(self, now: float) -> bool:
+        """Read the ledger, tell what changed; whether anything did."""
+        from finetuned.ledger import Reader
+        from finetuned.model import iso
+
+        changed = False
+        now_at: Counter[str] = Counter()
+        with Reader.open(self._ledger_path) as reader:  # opened anew: one that stays open keeps the daemon from closing
+            jobs = {job["id"]: job for job in reader.jobs(folder=self._folder.name, since=self._begun)}
+            for path in [path for path, state in self._states.items() if state not in _ENDS]:
+                row = self._row(reader, path, iso(self._begun))
+                if row is None:
+                    continue
+                job = jobs.get(row["job_id"])
+                waits = row["state"] == "packed" and job is not None and job["state"] == _REVIEW
+                self._states[path] = _REVIEW if waits else row["state"]
+                stays = waits or row["state"] in _ENDS
+                if not stays:
+                    now_at[_words(row, job, with_progress=True)] += 1
+                changed |= self._say(path, _words(row, job, with_progress=False), stays=stays)
+            self._check_folder(reader, now)
+            self._say_of_server(reader.server(self._url)["paused_because"] or "")
+        self._spinner.show(" · ".join(f"{count} × {words}" for words, count in now_at.items()) or "waiting")
+        return changed
+
+    def _row(self, reader: Reader, path: str, begun: str) -> dict[str, Any] | None:
+        """What the ledger knows of this file; none of the files that had this path before, or will have it."""
+        from finetuned.model import utf8_text
+
+        known = self._ids.get(path)
+        for row in reader.at_place(path):
+            if row["id"] == known or (known is None and row["path"] == utf8_text(path) and row["seen_at"] >= begun):
+                self._ids[path] = row["id"]
+                return row
+        return None
+
+    def _say(self, path: str, words: str, *, stays: bool) -> bool:
+        if self._said[path] == words:
+            return False
+        self._said[path] = words
+        if stays or not self._spinner.is_on:
+            self._spinner.line(f"{harmless(os.path.basename(path))}: {words}")
+        return True
+
+    def _say_of_server(self, why: str) -> None:
+        if why != self._server:
+            words = f"the server cannot be used: {harmless(why)}" if why else "the server can be used again"
+            self._spinner.line(words)
+            self._server = why
+
+    def _check_daemon(self, now: float) -> None:
+        from finetuned.ledger import is_held
+
+        if is_held(self._ledger_path):
+            self._gone_since = None
+        elif self._gone_since is None:
+            self._gone_since = now
+        elif now - self._gone_since > GONE_FOR:
+            raise FinetunedError(
+                "the daemon ended while it was waited for; the files are safe", remedy="start it with `finetuned run`"
+            )
+
+    def _check_folder(self, reader: Reader, now: float) -> None:
+        """Raise FinetunedError if nothing was seen, and the daemon, once it has had time to begin, holds no lock there.
+
+        The lock is what tells: the ledger remembers folders of former configurations, too.
+        """
+        from finetuned.ledger import is_held
+        from finetuned.model import instant
+
+        started = reader.daemon()
+        if self._is_held or started is None or set(self._states.values()) != {"unseen"}:
+            return
+        if now - instant(started["since"]) < START_SECONDS or not is_held(self._ledger_path):
+            return
+        known = reader.folders().get(self._folder.name, {})
+        try:
+            self._folder.hold()
+        except Held:
+            self._is_held = True
+            return
+        self._folder.close()
+        words = f"the daemon does not watch the folder {self._folder.name}; the files stay there"
+        if known.get("state") == "away":
+            raise FinetunedError(words, remedy=f"it is away: {known['away_because'] or 'see `finetuned status`'}")
+        raise FinetunedError(words, remedy="it runs with an older configuration: restart it")
+
+    def _flush(self) -> None:
+        """Once all are ready, those that wait need not wait for more to come."""
+        waiting = {path for path, state in self._states.items() if state == "waiting"}
+        if not self._may_flush or waiting <= self._flushed or _NOT_READY & set(self._states.values()):
+            return
+        self._flushed |= waiting
+        try:
+            leave(self._ledger_path, [new_request("flush", folder=self._folder.name)])
+        except FinetunedError as error:
+            self._may_flush = False
+            self._spinner.line(f"the files wait for others to come, as the folder's `linger` says: {error}")
+
+
+def _words(row: dict[str, Any], job: dict[str, Any] | None, *, with_progress: bool) -> str:
+    """Where a file stands, in a few words."""
+    state = str(row["state"])
+    reason = f": {harmless(row['reason'])}" if row["reason"] else ""
+    if state == "learned":
+        return f"learned, {row['pairs']} pairs ({row['job_id']})"
+    if state != "packed" or job is None:
+        return f"{state}{reason}"
+    if job["state"] == _REVIEW:
+        return f"its pairs wait for a person: finetuned review {job['id']}"
+    stage = f", {harmless(job['stage'])}" if job["stage"] else ""
+    progress = f" {job['progress']} %" if with_progress and job["progress"] else ""
+    return f"{job['id']} {job['state']}{stage}{progress}"
