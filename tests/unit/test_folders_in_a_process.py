@@ -151,7 +151,7 @@ def test_a_claim_holds_where_attributes_are_remembered(far):
 
 
 def test_writers_through_a_mount_are_seen(far, tmp_path):
-    """Who writes through the mount holds a file back; whoever writes behind it cannot be seen, and is not waited for."""
+    """Who writes through the mount holds a file back; who writes behind it cannot be seen, and is not waited for."""
     path = put(far, "a.txt")
     with open(path, "a"):
         ready(far, 0.0)
