@@ -4,7 +4,9 @@
 2. A word we do not know is "still running"; `strange` names it, so that it can be told.
 3. A file learned if at least one pair was made of it. Where the server names no documents at all, its own count of
    questions a file stands in for the pairs.
-4. `done` needs every file to have taught something and nothing to be cut; no file at all having taught is `failed`.
+4. How many chunks a file makes is known (`Content.chunks`), and a server never makes fewer of one that it uses whole.
+   Fewer in a session that trained were cut off, whether the server says so (`limited`) or not.
+5. `done` needs every file to have taught something and nothing to be cut; no file at all having taught is `failed`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Final
 
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import Chunk, File, Pair, Quota, SessionView, Value, shown
+from finetuned.readymade import is_ready_made
 from finetuned.wire import quota
 
 #: the server's words for the state of a fine-tune, and for the stages before its training
@@ -139,7 +142,7 @@ def _judge_file(view: SessionView, counts: Counter[str | None], file: File, *, a
     if not taught and not view.documents and view.tuning:
         taught = sum(chunk.questions for chunk in view.tuning.chunks.get(name, ()))
     state = FileState.LEARNED if taught else FileState.BARREN
-    reason = _loss(view, file) if taught else _why_barren(view, name)
+    reason = _loss(view, file) if taught else _why_barren(view, file)
     return FileVerdict(file_id=file.id, state=state, pairs=taught, document=document, reason=reason)
 
 
@@ -158,24 +161,36 @@ def _loss(view: SessionView, file: File) -> str | None:
 
 
 def _cut_short(view: SessionView, file: File) -> str | None:
-    """What a quota took of a file."""
-    if view.tuning is None or not view.tuning.limited or file.content is None:
+    """What was cut off a file, by a quota or in silence."""
+    used, all_of_it = _used(view, file)
+    if view.tuning is None or used >= all_of_it:
         return None
-    used, all_of_it = len(view.tuning.chunks.get(file.upload_name or "", ())), file.content.chunks
-    return f"a quota cut it: {used} of {all_of_it} chunks were used" if used < all_of_it else None
+    if view.tuning.limited:
+        return f"a quota cut it: {used} of {all_of_it} chunks were used"
+    return f"the server cut it: {used} of {all_of_it} chunks were used" if used else None
+
+
+def _used(view: SessionView, file: File) -> tuple[int, int]:
+    """How many chunks of a file the server used, and how many it makes; none of pairs, which are not cut into any."""
+    if view.tuning is None or file.content is None or is_ready_made(file.path):
+        return 0, 0
+    return len(view.tuning.chunks.get(file.upload_name or "", ())), file.content.chunks
 
 
 def _errors(chunks: Sequence[Chunk]) -> str:
     return "; ".join(sorted({shown(chunk.error[:200]) for chunk in chunks}))
 
 
-def _why_barren(view: SessionView, name: str) -> str:
-    chunks = view.tuning.chunks.get(name, ()) if view.tuning else ()
+def _why_barren(view: SessionView, file: File) -> str:
+    told = view.tuning.chunks if view.tuning else {}
+    chunks = told.get(file.upload_name or "", ())
     failed = [chunk for chunk in chunks if chunk.error]
     if failed:
         return f"the server made no pair of it: {_errors(failed)}"
     if not chunks and view.tuning and view.tuning.limited:
         return "the server made no pair of it: its quota cut this file off"
+    if told and not chunks and _used(view, file)[1]:
+        return f"the server made no pair of it: it used none of its {_used(view, file)[1]} chunks"
     if view.review and any(chunk.questions for chunk in chunks):
         return "no pair of it was left in the review"
     return "the server made no pair of it and gave no reason"
@@ -190,6 +205,10 @@ def _cuts(view: SessionView, files: Sequence[File]) -> list[str]:
         cuts.append(f"a quota cut the data: {cut.limit} of {cut.asked} chunks were used")
     elif tuning.limited:
         cuts.append("a quota cut the data")
+    elif tuning.chunks:
+        used, all_of_it = map(sum, zip(*(_used(view, file) for file in files), strict=True))
+        if used < all_of_it:
+            cuts.append(f"the server cut the data: {used} of {all_of_it} chunks were used")
     broken = [f for f in files if any(chunk.error for chunk in tuning.chunks.get(f.upload_name or "", ()))]
     if broken:
         cuts.append(f"chunks failed in: {_names(broken)}")

@@ -317,6 +317,7 @@ async def test_a_wrong_dialect_waits_for_a_person(a_place: APlace, dialect: str,
     assert (place.jobs()[0]["attempt"], place.sessions_on_server()) == (1, 1)
 
 
+@pytest.mark.parametrize("speaks", ["form", "learn"])
 @pytest.mark.parametrize(
     ("fault", "state", "words"),
     [
@@ -324,9 +325,11 @@ async def test_a_wrong_dialect_waits_for_a_person(a_place: APlace, dialect: str,
         ("truncate", "learned", "5 of 9 chunks were used"),
     ],
 )
-async def test_a_plan_that_allows_less_is_named(a_place: APlace, fault: str, state: str, words: str) -> None:
+async def test_a_plan_that_allows_less_is_named(
+    a_place: APlace, speaks: str, fault: str, state: str, words: str
+) -> None:
     """A strict quota refuses the file with the arithmetic; a lenient one cuts it. No second session is spent on it."""
-    place = a_place(speaks="learn", faults=Faults.parse([fault]))
+    place = a_place(speaks=speaks, faults=Faults.parse([fault]))
     place.drop("otter.txt")
     await place.run()
     (job,) = place.jobs()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from finetuned import wire
 from finetuned.lifecycle import FileState, JobState
@@ -237,10 +238,10 @@ def test_why_a_file_is_barren():
 
 def test_a_failed_chunk_makes_a_job_partial():
     """Every file taught something, and yet something was lost."""
-    chunks = {"m-a.txt": (Chunk(questions=2, error=""), Chunk(questions=0, error="no"))}
+    chunks = {"m-a.txt": (*(Chunk(questions=2, error=""),) * 8, Chunk(questions=0, error="no"))}
     verdict = judge(seen(turn(chunks=chunks), documents={"m-a.txt": "A"}), pairs("A"), uploaded("m-a.txt"))
     assert (verdict.state, verdict.reason) == (JobState.PARTIAL, "chunks failed in: a.txt")
-    assert verdict.files[0].reason == "1 of 2 chunks failed: no"
+    assert verdict.files[0].reason == "1 of 9 chunks failed: no"
     assert verdict.files[0].state is FileState.LEARNED
 
 
@@ -339,6 +340,38 @@ def test_a_cut_without_numbers_is_a_cut():
     view = seen(turn(limited=True, lora_dir="l"), mode="inference", documents={"j.1-0001-a.txt": "d"})
     verdict = judge(view, pairs("d"), uploaded("j.1-0001-a.txt"))
     assert (verdict.state, verdict.reason) == (JobState.PARTIAL, "a quota cut the data; learned in part: 0001-a.txt")
+
+
+def cut(**chunks: int) -> SessionView:
+    """A session that trained on so many chunks of each file, without a word of a quota."""
+    names = [f"j.1-000{number}-{name}" for number, name in enumerate(chunks, 1)]
+    told = {name: (Chunk(questions=1, error=""),) * used for name, used in zip(names, chunks.values(), strict=True)}
+    documents = {name: f"d{number}" for number, name in enumerate(names)}
+    tuning = turn(lora_dir="l", chunks={name: rows for name, rows in told.items() if rows})
+    return seen(tuning, mode="inference", documents=documents)
+
+
+def test_a_cut_in_silence_is_told_by_the_number_of_chunks():
+    """Nine of each started 16 KiB are made of a file that is used whole; fewer are a loss, whoever kept quiet."""
+    files = uploaded("j.1-0001-a", "j.1-0002-b")
+    whole = judge(cut(a=9, b=18), pairs("d0", "d1"), files)
+    assert (whole.state, whole.reason) == (JobState.DONE, None)
+    short = judge(cut(a=9, b=4), pairs("d0", "d1"), files)
+    assert (short.state, [file.reason for file in short.files]) == (
+        JobState.PARTIAL,
+        [None, "the server cut it: 4 of 9 chunks were used"],
+    )
+    assert short.reason == "the server cut the data: 13 of 18 chunks were used; learned in part: 0002-b"
+    off = judge(cut(a=9, b=0), pairs("d0"), files)
+    assert off.state is JobState.PARTIAL
+    assert off.files[1].reason == "the server made no pair of it: it used none of its 9 chunks"
+
+
+def test_pairs_that_were_ready_made_have_no_chunks():
+    """Whatever a server lists for them, nothing is missing."""
+    (file,) = uploaded("j.1-0001-a")
+    ready = replace(file, path="/srv/notes/a.jsonl")
+    assert judge(cut(a=1), pairs("d0"), [ready]).state is JobState.DONE
 
 
 def test_recorded_strict_quota():
