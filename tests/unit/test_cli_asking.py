@@ -526,3 +526,56 @@ class TestShowing:
         """Unknown is nothing, not `None`."""
         assert showing._cell("reason", None) == ""
         assert showing.when(None) == ""
+
+
+class TestLongListings:
+    """What an operator needs of a ledger that has grown."""
+
+    @pytest.fixture
+    def grown(self, make_desk: MakeDesk) -> Desk:
+        """A desk with two folders, and a job in each, a week apart."""
+        desk = make_desk(folder=[{}, {}])
+        desk.place.drop("otter.txt")
+        desk.run()
+        desk.write("update jobs set created_at = '2026-11-01T00:00:00.000Z'")
+        desk.write("update events set at = '2026-11-01T00:00:00.000Z'")
+        other = Path(desk.place.settings.folders[1].path)
+        (other / "fox.txt").write_text("Foxes are red. They run.")
+        desk.run()
+        return desk
+
+    def test_newest_first_and_no_more_than_wanted(self, grown: Desk) -> None:
+        """The same rows, the other way round, and as many as are asked for."""
+        for command in ("jobs", "files", "events"):
+            rows = grown(command, "--jsonl").lines
+            assert grown(command, "--reverse", "--jsonl").lines == rows[::-1], command
+            assert grown(command, "--reverse", "--limit", "1", "--json").json == rows[-1:], command
+            assert grown(command, "--limit", "1", "--jsonl").lines == rows[:1], command
+            assert len(grown(command, "--limit", "1").out.splitlines()) <= 2, command
+            assert grown(command, "--limit", "0").code == 2
+        assert len(grown("pairs", "--limit", "3", "--jsonl").lines) == 3
+        assert grown("pairs", "--limit", "1").out.count("\n  Q  ") == 1
+
+    def test_files_of_a_folder(self, grown: Desk) -> None:
+        """By its name; one that is not there is a mistake of usage."""
+        assert [file["folder"] for file in grown("files", "--folder", "notes1", "--jsonl").lines] == ["notes1"]
+        answer = grown("files", "--folder", "odd")
+        assert (answer.code, "there are: notes, notes1" in answer.err) == (2, True)
+
+    def test_events_since(self, grown: Desk) -> None:
+        """A time or an age, weeks too; `--follow` has no end to count from."""
+        every = grown("events", "--jsonl").lines
+        recent = grown("events", "--since", "2026-11-02", "--jsonl").lines
+        assert 0 < len(recent) < len(every)
+        assert grown("events", "--since", "5000w", "--jsonl").lines == every
+        assert grown("jobs", "--since", "1.5w").code == 0
+        for words in (("--limit", "1"), ("--reverse",)):
+            assert grown("events", "--follow", *words).code == 2
+
+
+def test_what_tells_of_one_thing_says_so_in_its_help(make_desk: MakeDesk) -> None:
+    """One object is no array."""
+    for command in ("job", "why"):
+        words = " ".join(make_desk()(command, "--help").out.split())
+        assert "--json One JSON object." in words
+        assert "array" not in words

@@ -1,4 +1,4 @@
-"""`retry`, `cancel`, `flush`: asked of a real daemon, of none, and of one that does not answer."""
+"""`retry`, `cancel`: asked of a real daemon, of none, and of one that does not answer."""
 
 from __future__ import annotations
 
@@ -111,10 +111,10 @@ class TestADaemonRuns:
         assert first.startswith(f"nothing is known of {os.getcwd()}/notes/no\\x1bthing.txt")
         assert second.startswith(f"nothing is known of {os.getcwd()}/notes/nothing.txt")
 
-    def test_flush_names_what_is_sealed(self, home: Home) -> None:
-        """Every folder, or one of them."""
-        assert ask(home, "flush") == Answer(0, "what waits in every folder is sealed now\n", "")
-        assert ask(home, "flush", "notes").out == "what waits in notes is sealed now\n"
+    def test_flush_where_nothing_waits(self, home: Home) -> None:
+        """In every folder, or in one of them."""
+        assert ask(home, "flush") == Answer(0, "Nothing is waiting.\n", "")
+        assert ask(home, "flush", "notes") == Answer(0, "Nothing is waiting.\n", "")
 
 
 def done(answer: Answer) -> Answer | None:

@@ -1,4 +1,4 @@
-"""`retry`, `cancel`, `flush`: what people ask of the daemon, and what it says to that.
+"""`retry`, `cancel`: what people ask of the daemon, and what it says to that.
 
 1. A request is left beside the ledger; the daemon carries it out, now or at its next start.
 2. The command waits a few seconds for the outcome: its words go to standard output, a line for each request.
@@ -60,15 +60,6 @@ def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> No
     with Reader.open(place.ledger_path(place.load(ctx))) as reader:
         jobs = [job_named(reader, word) for word in ids]
     ctx.exit(ask_daemon(ctx, [new_request("cancel", job=job, delete=delete) for job in jobs]))
-
-
-@click.command("flush")
-@click.argument("folder", required=False)
-@click.pass_context
-def flush_command(ctx: click.Context, folder: str | None) -> None:
-    """Seal what waits now in FOLDER, or in every folder, without waiting for more."""
-    name = None if folder is None else folder_named(place.load(ctx), folder).name
-    ctx.exit(ask_daemon(ctx, [new_request("flush", folder=name)]))
 
 
 def folder_named(settings: Settings, name: str | None) -> FolderSettings:
@@ -161,7 +152,7 @@ def ask_daemon(ctx: click.Context, requests: Sequence[Request]) -> int:
     if not running:
         say("no daemon runs: this will be done at its next start")
         return 0
-    return _tell(requests, anyio.run(outcomes, path, requests, RealWorld(), ANSWER_WITHIN))
+    return tell(requests, anyio.run(outcomes, path, requests, RealWorld(), ANSWER_WITHIN))
 
 
 def _unknown(reader: Reader, request: Request) -> str:
@@ -175,7 +166,7 @@ def _unknown(reader: Reader, request: Request) -> str:
     return ""
 
 
-def _tell(requests: Sequence[Request], answers: dict[str, dict[str, Any]]) -> int:
+def tell(requests: Sequence[Request], answers: dict[str, dict[str, Any]]) -> int:
     """Print what the daemon said, in the order of the requests; the exit code."""
     for request in requests:
         if request.id in answers:

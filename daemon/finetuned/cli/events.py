@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -25,70 +26,80 @@ _TIME: Final = 22
 
 @click.command("events")
 @click.option("--job", "job_id", metavar="ID", help="Only what happened to this job, its files and its sessions.")
+@click.option("--since", metavar="T", help=showing.SINCE)
 @click.option("--follow", is_flag=True, help="Go on with what happens next, until interrupted.")
-@showing.listing
+@showing.long_listing
 @click.pass_context
-def events_command(ctx: click.Context, job_id: str | None, follow: bool, form: str) -> None:
+def events_command(
+    ctx: click.Context,
+    job_id: str | None,
+    since: str | None,
+    follow: bool,
+    form: str,
+    limit: int | None,
+    newest_first: bool,
+) -> None:
     """What happened, oldest first."""
     from finetuned.errors import UsageError
+    from finetuned.world import RealWorld
 
     if follow and form == "json":
         raise UsageError("--follow never ends an array", remedy="use --jsonl")
+    if follow and (limit is not None or newest_first):
+        raise UsageError("--follow has no end: it takes neither --limit nor --reverse", remedy="use --since")
     reader = place.reader(ctx)
-    if job_id is not None:
-        job_id = job_named(reader, job_id)
+    job_id = None if job_id is None else job_named(reader, job_id)
+    from_then = showing.since_of(since, RealWorld().now())
     if follow:
-        _follow_until_interrupted(reader.path, job_id, form)
-    elif form != "table":
-        showing.show(reader.events(job=job_id), form, (), empty="")
-    elif not _print_events(reader, job_id, form, 0):
+        _follow_until_interrupted(reader.path, job_id, form, from_then)
+        return
+    events = islice(reader.events(job=job_id, since=from_then, newest_first=newest_first), limit)
+    if form != "table":
+        showing.show(events, form, (), empty="")
+    elif not tell_events(events, reader):
         showing.say("no events")
 
 
-def _follow_until_interrupted(path: str, job_id: str | None, form: str) -> None:
+def _follow_until_interrupted(path: str, job_id: str | None, form: str, since: float | None) -> None:
     import anyio
 
     from finetuned.world import RealWorld
 
     try:
-        anyio.run(follow_events, path, job_id, form, RealWorld())
+        anyio.run(follow_events, path, job_id, form, RealWorld(), since)
     except KeyboardInterrupt:
         return
 
 
-async def follow_events(path: str, job_id: str | None, form: str, world: World) -> None:
+async def follow_events(path: str, job_id: str | None, form: str, world: World, since: float | None = None) -> None:
     """Print events as they come, for ever; between two looks nothing of the ledger is held open."""
     from finetuned.ledger import Reader
     from finetuned.world import Bell
 
     told = 0
+
+    def new(reader: Reader) -> Iterator[Row]:
+        nonlocal told
+        for event in reader.events(job=job_id, after=told, since=since):
+            told = event["id"]
+            yield event
+
     while True:
         with Reader.open(path) as reader:
-            told = _print_events(reader, job_id, form, told)
+            if form == "jsonl":
+                showing.show(new(reader), form, (), empty="")
+            else:
+                tell_events(new(reader), reader)
         sys.stdout.flush()
         await world.wait(Bell(), FOLLOW_EVERY)
 
 
-def _print_events(reader: Reader, job_id: str | None, form: str, told: int) -> int:
-    """Print what came after the event `told`; return the number of the last one."""
-
-    def numbered() -> Iterator[Row]:
-        nonlocal told
-        for event in reader.events(job=job_id, after=told):
-            told = event["id"]
-            yield event
-
-    if form == "jsonl":
-        showing.show(numbered(), form, (), empty="")
-    else:
-        tell_events(numbered(), reader)
-    return told
-
-
-def tell_events(events: Iterable[Row], reader: Reader, *, indent: str = "") -> None:
-    """Print events for people."""
+def tell_events(events: Iterable[Row], reader: Reader, *, indent: str = "") -> bool:
+    """Print events for people; whether there were any."""
+    line = None
     for line in event_lines(events, reader):
         showing.print_line(indent + line, rest=indent + " " * _TIME)
+    return line is not None
 
 
 def event_lines(events: Iterable[Row], reader: Reader) -> Iterator[str]:

@@ -33,7 +33,7 @@ _NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
 
 @click.command("why")
 @click.argument("path", metavar="PATH")
-@showing.listing
+@showing.one_object
 @click.pass_context
 def why_command(ctx: click.Context, path: str, form: str) -> None:
     """Everything known about one path: where it was dropped, or where it lies now."""

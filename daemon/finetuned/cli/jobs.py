@@ -8,7 +8,7 @@ import click
 
 from finetuned.cli import place, showing
 from finetuned.cli.events import tell_events
-from finetuned.cli.naming import job_named
+from finetuned.cli.naming import check_folder, job_named
 from finetuned.cli.showing import Row, harmless
 
 if TYPE_CHECKING:
@@ -24,21 +24,26 @@ JOB_COLUMNS: Final = ("id", "state", "files", "pairs", "progress", "created", "r
 @click.command("jobs")
 @click.option("--state", type=click.Choice(JOB_STATES), help="Only jobs in this state.")
 @click.option("--folder", metavar="NAME", help="Only jobs of this folder.")
-@click.option("--since", metavar="T", help="Only jobs made since then: an ISO time, or an age like 2h.")
-@showing.listing
+@click.option("--since", metavar="T", help=showing.SINCE)
+@showing.long_listing
 @click.pass_context
-def jobs_command(ctx: click.Context, state: str | None, folder: str | None, since: str | None, form: str) -> None:
+def jobs_command(
+    ctx: click.Context,
+    state: str | None,
+    folder: str | None,
+    since: str | None,
+    form: str,
+    limit: int | None,
+    newest_first: bool,
+) -> None:
     """List jobs, oldest first."""
-    from finetuned.errors import UsageError
     from finetuned.world import RealWorld
 
     from_then = showing.since_of(since, RealWorld().now())
     reader = place.reader(ctx)
-    names = {rules.name for rules in place.load(ctx).folders} | set(reader.folders())
-    if folder is not None and folder not in names:
-        raise UsageError(f"there is no folder {harmless(folder)!r}", remedy=f"there are: {', '.join(sorted(names))}")
-    rows = reader.jobs(state=state, folder=folder, since=from_then)
-    showing.show(rows, form, JOB_COLUMNS, empty="no jobs", as_seen=_job_as_seen)
+    check_folder(place.load(ctx), reader, folder)
+    rows = reader.jobs(state=state, folder=folder, since=from_then, newest_first=newest_first)
+    showing.show(rows, form, JOB_COLUMNS, empty="no jobs", as_seen=_job_as_seen, limit=limit)
 
 
 def _job_as_seen(job: Row) -> Row:
@@ -53,10 +58,13 @@ def progress_of(job: Row) -> str:
 
 @click.command("job")
 @click.argument("job_id", metavar="ID")
-@showing.listing
+@showing.one_object
 @click.pass_context
 def job_command(ctx: click.Context, job_id: str, form: str) -> None:
-    """Everything about one job: files, attempts, what the server said, and when."""
+    """Everything about one job: files, attempts, what the server said, and when.
+
+    ID is the job's id, or any part of it that no other job has.
+    """
     reader = place.reader(ctx)
     job = reader.job(job_named(reader, job_id)) or {}
     if form == "table":

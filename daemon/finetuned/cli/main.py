@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "events": ("events", "What happened."),
     "retry": ("doing", "Try failed jobs or files again."),
     "cancel": ("doing", "Give jobs up."),
-    "flush": ("doing", "Seal what waits now, without waiting for more."),
+    "flush": ("flushing", "Make jobs of the files that wait, without waiting for more."),
     "review": ("reviewing", "See, change and accept the pairs of a job that waits for a person."),
     "drop": ("dropping", "Put files into a folder, whole."),
     "chat": ("talking", "Talk to the server's model, or to a job's own."),

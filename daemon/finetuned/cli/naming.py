@@ -14,6 +14,7 @@ from finetuned.errors import UsageError
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
+    from finetuned.settings import Settings
 
 #: how many ids are named of those that fit a word
 MOST_NAMED: Final = 8
@@ -31,6 +32,13 @@ def job_named(reader: Reader, word: str) -> str:
     alike = get_close_matches(word, reader.jobs_like(""))
     meant = f"did you mean {' or '.join(alike)}? " if alike else ""
     raise UsageError(f"there is no job {harmless(word)}", remedy=f"{meant}{_LIST_JOBS}")
+
+
+def check_folder(settings: Settings, reader: Reader, name: str | None) -> None:
+    """Raise UsageError, with the folders that there are, if one is named that is neither configured nor remembered."""
+    names = {rules.name for rules in settings.folders} | set(reader.folders())
+    if name is not None and name not in names:
+        raise UsageError(f"there is no folder {harmless(name)!r}", remedy=f"there are: {', '.join(sorted(names))}")
 
 
 def session_named(reader: Reader, word: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import islice
 
 import click
 
@@ -17,18 +18,21 @@ from finetuned.cli.showing import Row, harmless
 @click.option("--job", "job_id", metavar="ID", help="Only pairs of this job.")
 @click.option("--file", "path", metavar="PATH", help="Only pairs of this file: where it was dropped, or lies now.")
 @click.option("--search", "words", metavar="WORDS", help="Only pairs with all these words, the best first.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N pairs.")
 @showing.listing
 @click.pass_context
-def pairs_command(ctx: click.Context, job_id: str | None, path: str | None, words: str | None, form: str) -> None:
+def pairs_command(
+    ctx: click.Context, job_id: str | None, path: str | None, words: str | None, limit: int | None, form: str
+) -> None:
     """List or search question-answer pairs."""
     reader = place.reader(ctx)
     if job_id is not None:
         job_id = job_named(reader, job_id)
     rows = reader.pairs(job=job_id, path=None if path is None else place.typed(path, reader.at_place), words=words)
     if form == "table":
-        _tell_pairs(rows)
+        _tell_pairs(islice(rows, limit))
     else:
-        showing.show(rows, form, (), empty="")
+        showing.show(rows, form, (), empty="", limit=limit)
 
 
 def _tell_pairs(rows: Iterator[Row]) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import wraps
+from itertools import islice
 from typing import Any, Final, ParamSpec, TypeVar
 
 import click
@@ -16,6 +17,8 @@ from finetuned.cli.fitting import folded, seen, table, width_of
 from finetuned.errors import UsageError
 
 Row = dict[str, Any]
+#: the help of `--since`
+SINCE: Final = "Only since then: a time (UTC) like 2026-11-23 or 2026-11-23T05:00:00Z, or an age like 2h or 1w."
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -46,9 +49,12 @@ _SPARE: Final = frozenset({"created", "bytes", "intent_at", "folder", "mode"})
 
 def listing(command: Callable[P, R]) -> Callable[P, R]:
     """Give a command `--json` and `--jsonl`, handed to it as one word `form`: `table`, `json` or `jsonl`."""
+    return _with_forms(command, "One JSON array.", "One JSON object a line.")
 
-    @click.option("--json", "as_json", is_flag=True, help="One JSON array.")
-    @click.option("--jsonl", "as_jsonl", is_flag=True, help="One JSON object a line.")
+
+def _with_forms(command: Callable[P, R], json_help: str, jsonl_help: str) -> Callable[P, R]:
+    @click.option("--json", "as_json", is_flag=True, help=json_help)
+    @click.option("--jsonl", "as_jsonl", is_flag=True, help=jsonl_help)
     @wraps(command)
     def with_form(*args: P.args, **words: P.kwargs) -> R:
         as_json, as_jsonl = words.pop("as_json"), words.pop("as_jsonl")
@@ -60,6 +66,17 @@ def listing(command: Callable[P, R]) -> Callable[P, R]:
     return with_form
 
 
+def long_listing(command: Callable[P, R]) -> Callable[P, R]:
+    """Give a command what `listing` gives it, and `--limit` (handed to `show`) and `--reverse`."""
+    command = click.option("--reverse", "newest_first", is_flag=True, help="The newest first.")(command)
+    return click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N rows.")(listing(command))
+
+
+def one_object(command: Callable[P, R]) -> Callable[P, R]:
+    """The same as `listing` for a command that tells of one thing."""
+    return _with_forms(command, "One JSON object.", "The same in one line.")
+
+
 def show(
     rows: Iterable[Row],
     form: str,
@@ -67,11 +84,13 @@ def show(
     *,
     empty: str,
     as_seen: Callable[[Row], Row] | None = None,
+    limit: int | None = None,
 ) -> None:
     """Print a listing; `columns` are the keys that the table shows, `empty` what is said of an empty one.
 
-    `as_seen` adds to a row what only the table shows.
+    `as_seen` adds to a row what only the table shows; no more than `limit` rows are shown.
     """
+    rows = islice(rows, limit)
     if form == "jsonl":
         for row in rows:
             print_data(as_json(row))

@@ -164,7 +164,7 @@ class Asking:
         if request.folder is not None and request.folder not in self._house.folders:
             raise Denied(f"there is no folder {request.folder}", remedy=f"there are: {', '.join(self._house.folders)}")
         self._house.ledger.house.flush(request.folder, self._house.world.now())
-        return f"what waits in {request.folder or 'every folder'} is sealed now"
+        return f"the files that wait in {request.folder or 'every folder'} go into jobs now"
 
     def _again(self, request: Request) -> str:
         if request.folder is None or request.sha256 is None:

@@ -7,9 +7,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -36,6 +37,9 @@ _PAIR: Final = (
     "p.raw_question, p.raw_answer"
 )
 _EVENT: Final = "id, at, subject, subject_id, was, became, cause, detail"
+
+#: by whether the newest come first
+_WAYS: Final = ("asc", "desc")
 
 
 class Reader:
@@ -98,12 +102,20 @@ class Reader:
         """The connection, for the audit."""
         return self._db
 
-    def jobs(self, *, state: str | None = None, folder: str | None = None, since: float | None = None) -> Iterator[Row]:
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        folder: str | None = None,
+        since: float | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[Row]:
         """Every job, oldest first."""
+        way = _WAYS[newest_first]
         return self._rows(
             f"select {_JOB} from jobs where (:state is null or state = :state) "
             "and (:folder is null or folder = :folder) and (:since is null or created_at >= :since) "
-            "order by created_at, rowid",
+            f"order by created_at {way}, rowid {way}",
             state=state,
             folder=folder,
             since=None if since is None else iso(since),
@@ -132,15 +144,36 @@ class Reader:
             "events": list(self.events(job=job_id)),
         }
 
-    def files(self, *, state: str | None = None, job: str | None = None) -> Iterator[Row]:
+    def files(
+        self,
+        *,
+        state: str | None = None,
+        job: str | None = None,
+        folder: str | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[Row]:
         """Every file, in the order they were seen."""
         rows = self._rows(
-            f"select {_FILE} from files where (:state is null or state = :state) "
-            "and (:job is null or job_id = :job) order by id",
+            f"select {_FILE} from files where (:state is null or state = :state) and (:job is null or job_id = :job) "
+            f"and (:folder is null or folder = :folder) order by id {_WAYS[newest_first]}",
             state=state,
             job=job,
+            folder=folder,
         )
         return (_file(row) for row in rows)
+
+    def unsealed(self, folder: str | None) -> list[Row]:
+        """The files that settle or wait in the folder (null: in any): `id`, `path`, `state`, in the order seen."""
+        query = (
+            "select id, path, state from files where state in ('settling', 'waiting') "
+            "and (:folder is null or folder = :folder) order by id"
+        )
+        return list(self._rows(query, folder=folder))
+
+    def become(self, file_ids: Sequence[int]) -> Iterator[Row]:
+        """What became of files, in the order seen: `id`, `path`, `state`, `job_id`."""
+        query = "select id, path, state, job_id from files where id in (select value from json_each(?)) order by id"
+        return self._rows(query, json.dumps(list(file_ids)))
 
     def at_place(self, path: str) -> list[Row]:
         """Every file that was dropped at `path`, or lies there now, newest first; with its `id` and `due_at`."""
@@ -176,12 +209,16 @@ class Reader:
             rows = self._rows(query, job=job, path=text, b64=b64, words=_terms(words))
         return (_drop_null(row, "file_b64") for row in rows)
 
-    def events(self, *, job: str | None = None, after: int = 0) -> Iterator[Row]:
-        """What happened, oldest first; `after` an event's id."""
+    def events(
+        self, *, job: str | None = None, after: int = 0, since: float | None = None, newest_first: bool = False
+    ) -> Iterator[Row]:
+        """What happened, oldest first; `after` an event's id, `since` an instant."""
         return self._rows(
-            f"select {_EVENT} from events where id > :after and (:job is null or job_id = :job "
-            "or (subject = 'job' and subject_id = :job)) order by id",
+            f"select {_EVENT} from events where id > :after and (:since is null or at >= :since) "
+            "and (:job is null or job_id = :job or (subject = 'job' and subject_id = :job)) "
+            f"order by id {_WAYS[newest_first]}",
             after=after,
+            since=None if since is None else iso(since),
             job=job,
         )
 

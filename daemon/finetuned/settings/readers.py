@@ -15,15 +15,15 @@ from typing import Final, TypeGuard
 
 Reader = Callable[[object], object]
 
-_TIME: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d)")
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TIME: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d|w)")
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(|b|kb|mb|gb|tb|kib|mib|gib|tib)", re.IGNORECASE)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _FOLDER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def seconds_of(text: str) -> float | None:
-    """The seconds that `"500ms" "2s" "15m" "1h" "2d"` mean; null if the text is no time."""
+    """The seconds that `"500ms" "2s" "15m" "1h" "2d" "1w"` mean; null if the text is no time."""
     match = _TIME.fullmatch(text)
     if match is None:
         return None
@@ -48,7 +48,7 @@ def a_time(least: str, most: str) -> Reader:
     def read(value: object) -> float:
         seconds = seconds_of(value) if isinstance(value, str) else None
         if seconds is None or not low <= seconds <= high:
-            raise ValueError(f'allowed: a time from "{least}" to "{most}", with its unit: ms, s, m, h or d')
+            raise ValueError(f'allowed: a time from "{least}" to "{most}", with its unit: ms, s, m, h, d or w')
         return seconds
 
     return read

@@ -1,0 +1,104 @@
+"""`flush`: have what waits sealed now, and tell what became of it.
+
+1. Files that just settle are waited for, as long as that takes when nobody writes to them: who types this after `cp`
+   means them too, and one job is cheaper than two.
+2. Then one request is left for the daemon; the answer is what became of the files by then.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from finetuned.cli import place
+from finetuned.cli.doing import ANSWER_WITHIN, ask_daemon, folder_named, leave, new_request, outcomes, tell
+from finetuned.cli.fitting import seen
+from finetuned.cli.showing import Row, print_line
+
+if TYPE_CHECKING:
+    from finetuned.world import World
+
+#: how much longer than `settle` files may take to settle, in seconds
+_SLACK: Final = 1.5
+_LOOK_EVERY: Final = 0.1
+_OPEN: Final = frozenset({"settling", "waiting"})
+
+
+@click.command("flush")
+@click.argument("folder", required=False)
+@click.pass_context
+def flush_command(ctx: click.Context, folder: str | None) -> None:
+    """Make jobs of the files that wait in FOLDER, or in every folder, without waiting for more (`linger`).
+
+    Files that were just dropped are taken too, once they have settled.
+    """
+    import anyio
+
+    from finetuned.ledger import is_held
+    from finetuned.world import RealWorld
+
+    settings = place.load(ctx)
+    name = None if folder is None else folder_named(settings, folder).name
+    path = place.ledger_path(settings)
+    if not is_held(path):
+        ctx.exit(ask_daemon(ctx, [new_request("flush", folder=name)]))
+    patience = _SLACK + max(rules.settle for rules in settings.folders if name in {None, rules.name})
+    ctx.exit(anyio.run(flush, path, name, patience, RealWorld()))
+
+
+async def flush(ledger_path: str, folder: str | None, patience: float, world: World) -> int:
+    """Have what lies in the folder (null: in any) sealed, and tell what became of it; the exit code."""
+    from finetuned.ledger import Reader
+
+    with Reader.open(ledger_path) as reader:
+        files = [file["id"] for file in reader.unsealed(folder)]
+    await _until(ledger_path, files, lambda row: row["state"] != "settling", world, patience)
+    request = new_request("flush", folder=folder)
+    leave(ledger_path, [request])
+    answers = await outcomes(ledger_path, [request], world, ANSWER_WITHIN)
+    if answers.get(request.id, {}).get("became") != "done":
+        return tell([request], answers)
+    rows = await _until(ledger_path, files, lambda row: row["state"] not in _OPEN, world, ANSWER_WITHIN)
+    for words in _become(rows):
+        print_line(words)
+    return 0
+
+
+async def _until(
+    ledger_path: str, files: Sequence[int], is_so: Callable[[Row], bool], world: World, within: float
+) -> list[Row]:
+    """What became of the files once something is true of all of them, or so many seconds have passed."""
+    from finetuned.ledger import Reader
+    from finetuned.world import Bell
+
+    until = world.steady() + within
+    while True:
+        with Reader.open(ledger_path) as reader:
+            rows = list(reader.become(files))
+        if all(map(is_so, rows)) or world.steady() >= until:
+            return rows
+        await world.wait(Bell(), _LOOK_EVERY)
+
+
+def _become(rows: Sequence[Row]) -> list[str]:
+    """In words: how many files were sealed into how many jobs, and what became of the others."""
+    if not rows:
+        return ["Nothing is waiting."]
+    said = []
+    jobs = {row["job_id"] for row in rows if row["job_id"] is not None}
+    sealed = sum(row["job_id"] is not None for row in rows)
+    if sealed:
+        named = f": {jobs.pop()}" if len(jobs) == 1 else "."
+        said.append(f"{_count(sealed, 'file')} sealed into {_count(len(jobs) or 1, 'job')}{named}")
+    others = [row for row in rows if row["job_id"] is None]
+    for state, count in Counter(row["state"] for row in others).items():
+        first = next(row["path"] for row in others if row["state"] == state)
+        said.append(f"{_count(count, 'file')} not sealed ({state}): finetuned why {seen(first)}")
+    return said
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
