@@ -78,22 +78,18 @@ def drop_command(
     target = place.drop_folders(settings)[folder_named(settings, folder).name]
     begun = RealWorld().now()
     dropped: list[str] = []
-    missed = 0
+    all_went = True
     with ExitStack() as kept:
         for word in files:
-            found = _sources(settings, target, word, name, kept)
-            missed += not found
-            for source in found:
-                path = _dropped(target, source, place.ledger_path(settings) if again else None)
-                missed += path is None
-                if path is not None:
-                    dropped.append(path)
-                    _print_path(path, null=null)
+            sources = _sources(settings, target, word, name, kept)
+            went = [path for source in sources if (path := _dropped(target, source, settings, again=again, null=null))]
+            all_went &= len(went) == max(1, len(sources))
+            dropped += went
     if wait and dropped:
-        missed += not wait_for(settings, target, dropped, begun)
+        all_went &= wait_for(settings, target, dropped, begun)
     elif dropped:
         _say_when(settings, target, dropped)
-    ctx.exit(1 if missed else 0)
+    ctx.exit(0 if all_went else 1)
 
 
 def _check_words(files: Sequence[str], name: str | None) -> None:
@@ -161,20 +157,22 @@ def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]
         say(f"{files_are} left out of {harmless(from_here(top))} by name or kind; `finetuned check` on it names each")
 
 
-def _dropped(folder: DropFolder, source: Source, again_in: str | None) -> str | None:
-    """Put one file into the folder, or say why not; `again_in`: the ledger beside which the wish to relearn is left."""
+def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: bool, null: bool) -> str | None:
+    """Put one file into the folder and print its path there; None, and why is told, if it is not put there."""
     from finetuned.folders import drop_into
 
+    ledger_path = place.ledger_path(settings)
     try:
         _check(folder, source)
         content = _content(folder, source)
-        if again_in is not None and os.path.exists(again_in):  # without a ledger nothing was learned before
+        if again and os.path.exists(ledger_path):  # without a ledger nothing was learned before
             # before the file can be seen: whoever packs it must have heard of the wish
-            leave(again_in, [new_request("again", folder=folder.name, sha256=content.sha256)])
+            leave(ledger_path, [new_request("again", folder=folder.name, sha256=content.sha256)])
         path = drop_into(source.path, folder.root, source.name)
     except (_NotDropped, FileProblem) as error:
         say(f"{harmless(error)}{'; ' if error.remedy else ''}{error.remedy}")
         return None
+    _print_path(path, null=null)
     if folder.rules.ready_file and (why := folder.explain(path)):
         say(f"{harmless(path)}: {harmless(why)}")
     return path
