@@ -122,3 +122,4 @@ def test_the_unit_starts_what_the_package_installs() -> None:
     assert service["LoadCredential"].startswith("helix-api-key:")
     assert service["RestartPreventExitStatus"] == "78"
     assert service["TimeoutStopSec"] == "15"
+    assert service["Restart"] == "always"  # an end by SIGHUP is in order, and not meant to last

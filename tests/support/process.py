@@ -189,6 +189,11 @@ linger = "{linger}"
         assert self._daemon is not None
         return self._daemon.pid
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send the daemon a signal."""
+        assert self._daemon is not None
+        self._daemon.send_signal(number)
+
     def _end(self, number: signal.Signals) -> int:
         if self._daemon is None:
             return 0

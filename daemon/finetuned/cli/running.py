@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,6 +12,8 @@ import click
 from finetuned.cli import place
 
 if TYPE_CHECKING:
+    import socket
+
     from finetuned.daemon import House, Outcome
     from finetuned.daemon.loop import Watcher
     from finetuned.settings import Settings
@@ -26,9 +27,12 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
 
     Ends with 0; with --until-idle 1 if a job failed on the way, 69 if the server could not be used and work is left.
     """
+    from finetuned.cli.signals import heard
+
     settings = place.load(ctx)
     configure_logs(settings)
-    outcome = run_daemon(settings, until_idle=until_idle)
+    with heard() as ear:
+        outcome = run_daemon(settings, ear, until_idle=until_idle)
     if until_idle and outcome.unusable:
         click.echo("finetuned: work is left, but the server cannot be used; `finetuned status` tells why", err=True)
         ctx.exit(69)
@@ -49,14 +53,14 @@ def configure_logs(settings: Settings) -> None:
     )
 
 
-def run_daemon(settings: Settings, *, until_idle: bool = False) -> Outcome:
-    """Run the daemon until it is told to stop. Raises Held, LedgerError."""
+def run_daemon(settings: Settings, ear: socket.socket, *, until_idle: bool = False) -> Outcome:
+    """Run the daemon until a signal that comes through `ear` stops it. Raises Held, LedgerError."""
     import anyio
 
-    return anyio.run(serve, settings, until_idle)
+    return anyio.run(serve, settings, ear, until_idle)
 
 
-async def serve(settings: Settings, until_idle: bool = False) -> Outcome:
+async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False) -> Outcome:
     """The daemon with everything it needs, on whatever loop this runs."""
     from finetuned import __version__
     from finetuned.daemon import Daemon, House
@@ -82,17 +86,18 @@ async def serve(settings: Settings, until_idle: bool = False) -> Outcome:
                 notifier=Notifier(os.environ.get("NOTIFY_SOCKET")),
                 until_idle=until_idle,
             )
-            return await daemon.run(watchers(house, daemon.stop))
+            return await daemon.run(watchers(house, ear, daemon.stop))
     finally:
         for folder in folders.values():
             folder.close()
         ledger.close()
 
 
-def watchers(house: House, stop: Callable[[], None]) -> list[Watcher]:
+def watchers(house: House, ear: socket.socket, stop: Callable[[], None]) -> list[Watcher]:
     """What rings the daemon's bell: the folders, the requests of people, and signals, which stop it."""
     from functools import partial
 
+    from finetuned.cli.signals import heed
     from finetuned.daemon.asking import requests_folder
     from finetuned.folders import watch
     from finetuned.world import Bell
@@ -105,15 +110,6 @@ def watchers(house: House, stop: Callable[[], None]) -> list[Watcher]:
         await watch(roots, lambda root: house.bell.ring() if root == requests else ring(), pause=pause)
 
     async def watch_signals(_: Callable[[], None]) -> None:
-        await stop_on_signal(stop)
+        await heed(ear, stop)
 
     return [watch_all, watch_signals]
-
-
-async def stop_on_signal(stop: Callable[[], None]) -> None:
-    """Stop in order on SIGTERM or SIGINT; a second one changes nothing."""
-    import anyio
-
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            stop()

@@ -1,0 +1,96 @@
+"""What signals do to the real daemon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from support.process import Home, environment, wait_for
+
+AHome = Callable[..., Home]
+STOPPING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+def at_work(home: Home, **more: str) -> Home:
+    """A daemon that watches its folder."""
+    home.start(**more)
+    wait_for(home.is_watched, "daemon at work")
+    return home
+
+
+def log_of(home: Home) -> str:
+    """What the daemon has logged."""
+    return home.log.read_text()
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_it_stops_in_order(a_home: AHome, number: signal.Signals) -> None:
+    """Whatever asks it to stop: it says so, ends with 0, and leaves a ledger that stands alone."""
+    home = at_work(a_home())
+    home.signal(number)
+    assert home.wait() == 0
+    assert f'"{number.name}"' in log_of(home)
+    assert "daemon_stopped" in log_of(home)
+    assert not os.path.exists(f"{home.ledger}-wal")
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_asked_again_and_again_it_ends_as_if_asked_once(a_home: AHome, number: signal.Signals) -> None:
+    """Signals that come while it stops, up to its very end, do not change the exit code."""
+    home = at_work(a_home())
+
+    def ended() -> bool:
+        home.signal(number)
+        return not home.still_runs()
+
+    wait_for(ended, "end")
+    assert home.wait() == 0
+    assert "daemon_stopped" in log_of(home)
+
+
+def test_a_signal_switches_the_debug_log(a_home: AHome) -> None:
+    """SIGUSR1 turns it on, another one off; SIGUSR2 does nothing; work goes on."""
+    home = at_work(a_home())
+    home.signal(signal.SIGUSR2)
+    home.signal(signal.SIGUSR1)
+    wait_for(lambda: "the debug log is on" in log_of(home), "debug log")
+    home.drop("stone.txt", "The stone is grey. It came from a river.")
+    wait_for(lambda: home.states() == {"stone.txt": "learned"}, "learned file")
+    assert '"debug"' in log_of(home)
+    home.signal(signal.SIGUSR1)
+    wait_for(lambda: "the debug log is off" in log_of(home), "no debug log")
+    assert home.stop() == 0
+
+
+def test_who_wants_it_to_outlive_the_terminal_is_heeded(a_home: AHome) -> None:
+    """With SIGHUP ignored at the start, as by nohup, it is ignored."""
+    home = a_home()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        at_work(home)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    home.signal(signal.SIGHUP)
+    home.signal(signal.SIGUSR1)  # answered after what came before it
+    wait_for(lambda: "the debug log is on" in log_of(home), "an answer")
+    assert "SIGHUP" not in log_of(home)
+    assert home.stop() == 0
+
+
+def test_without_standard_streams_it_works(a_home: AHome) -> None:
+    """Started with all of them closed it learns and stops in order, and no file of its own takes their numbers."""
+    home = a_home()
+    home.drop("stone.txt", "The stone is grey. It came from a river.")
+    words = ["/bin/sh", "-c", 'exec "$0" -m finetuned --config "$1" run <&- >&- 2>&-', sys.executable, home.config]
+    with subprocess.Popen(words, env=environment()) as process:
+        try:
+            wait_for(lambda: process.poll() is not None or home.states() == {"stone.txt": "learned"}, "learned file")
+            streams = {os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)}
+        finally:
+            process.terminate()
+    assert (streams, process.returncode) == ({"/dev/null"}, 0)
