@@ -354,6 +354,81 @@ class TestOpen:
             assert "not in the configuration" in why(desk, path)[0]["waits_for"]
 
 
+class TestTheSource:
+    """The file that was given to `drop`: people ask about that one."""
+
+    @pytest.fixture
+    def learned(self, make_desk: MakeDesk) -> Desk:
+        """A desk whose daemon learned a file, which also lies elsewhere."""
+        desk = make_desk(folder=[{"encoding": "latin-1"}])
+        (desk.place.root / "mine.txt").write_bytes("Otter fühlen sich im Wasser wohl.".encode("latin-1"))
+        assert desk("drop", str(desk.place.root / "mine.txt")).code == 0
+        desk.run()
+        return desk
+
+    def test_it_is_found_by_its_content(self, learned: Desk) -> None:
+        """By the folder's own rules, whatever its name is now."""
+        source = learned.place.root / "mine.txt"
+        (job,) = learned.place.jobs()
+        for path in (source, source.rename(source.with_name("other.txt"))):
+            told, words = why(learned, path)
+            found = f"a file with this content was dropped as {learned.place.notes}/mine.txt (learned, job {job['id']})"
+            assert told["reason"].endswith(f"); {found}")
+            assert f"A{found[1:]}." in words
+
+    def test_else_by_its_name(self, learned: Desk) -> None:
+        """One that was changed since, and one that is gone."""
+        source = learned.place.root / "mine.txt"
+        source.write_text("Something else.")
+        found = f"file with this name was dropped as {learned.place.notes}/mine.txt (learned"
+        assert found in why(learned, source)[0]["reason"]
+        source.unlink()
+        assert found in why(learned, source)[1]
+        assert "there is no such file" in why(learned, source)[1]
+
+    def test_of_many_some_are_named(self, learned: Desk) -> None:
+        """The newest ones."""
+        for _ in range(4):
+            learned("drop", "--again", str(learned.place.root / "mine.txt"))
+            learned.run()
+        words = why(learned, learned.place.root / "mine.txt")[1]
+        assert words.count("/mine.txt (learned") == 3
+        assert " and 2 more." in words
+
+    def test_what_has_neither_is_not_made_up(self, learned: Desk) -> None:
+        """A name that ends like another one is another name."""
+        assert "was dropped as" not in why(learned, "/elsewhere/ine.txt")[1]
+
+
+class TestAJob:
+    """`why` of a job's id."""
+
+    def test_it_shows_the_job(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """By any unique part; programs get the object of `why`, with the job's id."""
+        desk = make_desk()
+        desk.place.drop("otter.txt")
+        desk.run()
+        (job,) = desk.place.jobs()
+        part = job["id"][-4:]
+        monkeypatch.chdir(desk.place.root)
+        for word in (job["id"], part):
+            assert desk("why", word).out == desk("job", job["id"]).out
+            told = desk("why", word, "--json").json
+            assert list(told) == KEYS
+            assert (told["state"], told["job_id"]) == ("unknown", job["id"])
+            assert f"finetuned job {job['id']}" in told["reason"]
+        (desk.place.root / part).touch()
+        assert "outside every drop folder" in desk("why", part).out
+
+    def test_a_part_of_several_ids_names_them(self, make_desk: MakeDesk) -> None:
+        """As everywhere."""
+        desk = make_desk()
+        for name in ("otter", "fox"):
+            desk.place.drop(f"{name}.txt", f"The {name} is a mammal.")
+            desk.run()
+        assert "fits 2 jobs" in desk("why", "notes-").err
+
+
 class TestNeverTaken:
     """Paths that the ledger does not know."""
 
@@ -416,8 +491,17 @@ class TestNeverTaken:
     def test_outside_every_folder(self, make_desk: MakeDesk) -> None:
         """The folders there are, are named."""
         desk = make_desk()
-        told, _ = why(desk, "/elsewhere/otter.txt")
+        path = desk.place.root / "otter.txt"
+        path.touch()
+        told, _ = why(desk, path)
         assert told["reason"] == f"it lies outside every drop folder ({desk.place.notes})"
+
+    def test_a_path_that_does_not_exist(self, make_desk: MakeDesk) -> None:
+        """That is what is wrong with it, and not where it would lie."""
+        desk = make_desk()
+        told, words = why(desk, "/elsewhere/otter.txt")
+        assert told["reason"] == f"there is no such file, here or in a drop folder ({desk.place.notes})"
+        assert "It was never taken: there is no such file" in words
 
     def test_not_seen_yet(self, make_desk: MakeDesk) -> None:
         """A file that would be taken waits for a daemon, or for its next look."""

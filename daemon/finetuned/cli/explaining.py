@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from finetuned.cli import place, showing
 from finetuned.cli.events import tell_events
+from finetuned.cli.finding import as_configured, dropped_as, job_in, rules_of
 from finetuned.cli.fitting import seen
-from finetuned.cli.jobs import progress_of
+from finetuned.cli.jobs import job_command, progress_of
+from finetuned.cli.naming import job_named
 from finetuned.cli.showing import Row, harmless
 
 if TYPE_CHECKING:
@@ -32,11 +33,15 @@ _NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
 
 
 @click.command("why")
-@click.argument("path", metavar="PATH")
+@click.argument("path", metavar="PATH|ID")
 @showing.one_object
 @click.pass_context
 def why_command(ctx: click.Context, path: str, form: str) -> None:
-    """Everything known about one path: where it was dropped, or where it lies now."""
+    """Everything known about one file, in sentences.
+
+    PATH is where the file was dropped, or where it lies now. Of a file elsewhere it is told whether its content, or a
+    file of its name, was dropped. A job's id, or a part of it, shows that job, as `finetuned job` does.
+    """
     from finetuned.errors import LedgerMissing
     from finetuned.ledger import is_held
 
@@ -50,30 +55,17 @@ def why_command(ctx: click.Context, path: str, form: str) -> None:
         reader = None
     asked = as_configured(place.typed(path, reader.at_place if reader else lambda _: False), settings)
     story = Story(settings, reader, asked)
-    if form == "table":
+    is_job = reader is not None and "/" not in path and story.is_of_nothing and reader.jobs_like(path.strip().lower())
+    job_id = job_named(reader, path) if reader and is_job else None
+    if job_id is None and form == "table":
         story.tell()
-    else:
+    elif job_id is None:
         showing.show_one(story.for_programs(), form)
-
-
-def as_configured(path: str, settings: Settings) -> str:
-    """The path as the folders' own paths are written, should it lead into one of them by another way."""
-    if _rules_of(path, settings) is not None:
-        return path
-    real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-    for rules in settings.folders:
-        root = os.path.realpath(rules.path)
-        if real == root or real.startswith(root.rstrip("/") + "/"):
-            return rules.path + real[len(root) :]
-    return path
-
-
-def _rules_of(path: str, settings: Settings) -> FolderSettings | None:
-    """The folder that the path lies in, or is."""
-    for rules in settings.folders:
-        if path == rules.path or path.startswith(rules.path.rstrip("/") + "/"):
-            return rules
-    return None
+    elif form == "table":
+        ctx.invoke(job_command, job_id=job_id)
+    else:
+        words = f"it is no file, but names the job {job_id}: finetuned job {job_id}"
+        showing.show_one(story.for_programs() | {"reason": words, "job_id": job_id}, form)
 
 
 class Story:
@@ -90,13 +82,19 @@ class Story:
         self._file = rows[0] if rows else None
         self._earlier = rows[1:]
         self._history = reader.history(self._file["id"]) if reader and self._file else []
-        job_id = self._file["job_id"] if self._file else _job_in(path)
+        job_id = self._file["job_id"] if self._file else job_in(path)
         self._job = (reader.job(job_id) if reader and job_id else None) or {}
         name = self._file["folder"] if self._file else None
         of_name = next((rules for rules in settings.folders if rules.name == name), None)
-        self._rules = of_name or (None if name else _rules_of(path, settings))
+        self._rules = of_name or (None if name else rules_of(path, settings))
         self._away = self._why_away()
         self._why_not = None if self._file else self._unknown()
+        self._elsewhere = dropped_as(reader, settings, path) if reader and self._why_not and not self._away else None
+
+    @property
+    def is_of_nothing(self) -> bool:
+        """Whether nothing lies at the path, and nothing that was dropped ever did."""
+        return self._file is None and not os.path.lexists(self._path)
 
     def for_programs(self) -> Row:
         """The interface's object."""
@@ -106,7 +104,8 @@ class Story:
         if file is None:
             b64 = path_b64(self._path)
             known: Row = {"path": utf8_text(self._path)} | ({} if b64 is None else {"path_b64": b64})
-            known |= {"state": UNKNOWN, "reason": self._why_not, "since": None, "waits_for": self._waits()}
+            reason = "; ".join(filter(None, (self._why_not, self._elsewhere))) or None
+            known |= {"state": UNKNOWN, "reason": reason, "since": None, "waits_for": self._waits()}
             return known | {"job_id": self._job.get("id"), "location": None, "history": []}
         odd = {key: file[key] for key in ("path_b64", "location_b64") if key in file}
         return {
@@ -335,6 +334,8 @@ class Story:
         """Why the path was never taken; null if it would be."""
         if self._rules is None:
             roots = ", ".join(rules.path for rules in self._settings.folders)
+            if self.is_of_nothing:
+                return f"there is no such file, here or in a drop folder ({roots})"
             return f"it lies outside every drop folder ({roots})"
         if self._path == self._rules.path:
             return f"it is the drop folder {self._rules.name} itself; finetuned status tells about it"
@@ -355,6 +356,8 @@ class Story:
             yield f"It was never taken: {self._why_not}."
         else:
             yield f"It would be taken, but it was not seen yet: it waits for {self._waits()}."
+        if self._elsewhere:
+            yield f"{self._elsewhere[0].upper()}{self._elsewhere[1:]}."
         if self._job:
             yield f"It lies among the files of job {self._job['id']}, which is {self._job['state']}."
 
@@ -379,11 +382,3 @@ class Story:
     def _known_of(self, name: str) -> Row:
         """What the ledger knows of a folder; empty if nothing."""
         return (self._reader.folders() if self._reader else {}).get(name, {})
-
-
-def _job_in(path: str) -> str | None:
-    """The job whose own folder the path may lie in: `…/done/<job>/…`."""
-    from finetuned.model import RESERVED
-
-    parts = path.split("/")
-    return next((after for part, after in pairwise(parts) if part in RESERVED), None)

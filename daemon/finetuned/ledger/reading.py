@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -185,6 +185,16 @@ class Reader:
             b64=b64,
         )
         return [{"id": row["id"], "due_at": row["due_at"]} | _file(row) for row in rows]
+
+    def of_content(self, contents: Collection[str]) -> list[Row]:
+        """The files with one of these contents, newest first."""
+        query = f"select {_FILE} from files where sha256 in (select value from json_each(?)) order by id desc"
+        return [_file(row) for row in self._rows(query, json.dumps(list(contents)))]
+
+    def of_name(self, name: str) -> list[Row]:
+        """The files that were dropped under this name, in whatever folder, newest first."""
+        query = f"select {_FILE} from files where substr(path, -length(:end)) = :end order by id desc"
+        return [_file(row) for row in self._rows(query, end=f"/{utf8_text(name)}")]
 
     def pairs(self, *, job: str | None = None, path: str | None = None, words: str | None = None) -> Iterator[Row]:
         """Every pair, by job and ordinal; of a job that trained, those of the session that did.
