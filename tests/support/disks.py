@@ -117,6 +117,15 @@ def read_only(place: Path) -> Iterator[None]:
         command("mount", "-o", "remount,rw", place)
 
 
+def limited(name: str, most: int) -> tuple[str, list[str]]:
+    """Where a limit of the system is set for a command that runs behind these words, which sets it to `most`."""
+    limit = f"/proc/sys/user/{name}"
+    within = ["unshare", "-Ur", "sh", "-c", f'echo {most} > {limit} && exec "$@"', "sh"]
+    if subprocess.run([*within, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no limits of our own")
+    return limit, within
+
+
 @contextmanager
 def without_the_rights_of_root() -> Iterator[None]:
     """This process is bound by the modes of files, as anybody who is not root."""

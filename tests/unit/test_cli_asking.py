@@ -80,7 +80,7 @@ class TestStatus:
         answer = desk("status", "--json")
         assert answer.code == 3
         assert answer.json == {
-            "daemon": {"running": False, "pid": None, "since": None, "version": None},
+            "daemon": {"running": False, "pid": None, "since": None, "version": None, "unwatched_because": None},
             "folders": [
                 {
                     "name": "notes",
@@ -187,7 +187,10 @@ class TestStatus:
             words = desk("status")
         assert (answer.code, words.code) == (0, 0)
         status = answer.json
-        assert status["daemon"] == {"running": True, "pid": 1, "since": status["daemon"]["since"], "version": "test"}
+        since = status["daemon"]["since"]
+        assert status["daemon"] == {
+            "running": True, "pid": 1, "since": since, "version": "test", "unwatched_because": None,
+        }  # fmt: skip
         (folder,) = status["folders"]
         assert (folder["state"], folder["settling"], folder["waiting"]) == ("watched", 0, 1)
         assert folder["oldest_wait_s"] >= 0

@@ -16,12 +16,15 @@ import httpx
 import pytest
 
 from finetuned import __version__
-from finetuned.cli import examining
+from finetuned.cli import examining, folder_checks
 from finetuned.cli.showing import Row
 from finetuned.daemon.asking import Request, leave_request
 from finetuned.errors import Held
-from finetuned.folders import DropFolder, Examination
-from finetuned.world import RealWorld
+from finetuned.folders import DropFolder, Examination, Trial
+from finetuned.folders.mounts import Mount
+from finetuned.folders.watches import Watches
+from finetuned.ledger import Ledger
+from finetuned.model import instant
 from support.cli import Desk, desks
 
 MakeDesk = Callable[..., Desk]
@@ -233,6 +236,18 @@ def by(rows: list[Row], subject: str) -> dict[str, str]:
     return found
 
 
+SOUND: dict[str, Any] = {
+    "root": "/srv/notes",
+    "mount": Mount(kind="ext4", source="x", point="/"),
+    "trial": Trial(done=("made", "removed"), is_heard=True, lease_tells=True),
+}
+
+
+def shown(after: str = "move", **facts: Any) -> list[Row]:
+    """What is told of an examination."""
+    return list(folder_checks._examination("f", Examination(**facts), after, 5.0))
+
+
 class TestDoctor:
     """`doctor`."""
 
@@ -265,7 +280,7 @@ class TestDoctor:
         held.close()
         assert code == 0
         assert {row["level"] for row in rows} == {"ok"}
-        subjects = ["versions", "configuration", "key", "server", "ledger", "daemon", "folder notes"]
+        subjects = ["versions", "configuration", "key", "server", "ledger", "daemon", "watch", "folder notes"]
         assert list(dict.fromkeys(row["subject"] for row in rows)) == subjects
         assert "events arrive" in by(rows, "folder notes")["ok"]
         assert "the daemon holds it" in by(rows, "folder notes")["ok"]
@@ -469,7 +484,7 @@ class TestDoctor:
     ) -> None:
         """What the operating system refuses is a problem of the folder, not of the doctor."""
 
-        def refused(_: DropFolder) -> Examination:
+        def refused(_: DropFolder, __: float) -> Examination:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(DropFolder, "examine", refused)
@@ -501,44 +516,80 @@ class TestDoctor:
 
     def test_a_folder_without_events(self, make_desk: MakeDesk, examine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """Sweeps find what events lose: a warning."""
-        monkeypatch.setattr(examining, "EVENTS_WITHIN", 0.0)
+        monkeypatch.setattr(folder_checks, "EVENTS_WITHIN", 0.0)
         _, rows = examine(make_desk())
         assert "no event arrived" in by(rows, "folder notes")["warning"]
 
     @pytest.mark.parametrize(
         ("changes", "level", "words"),
         [
-            ({"writable": False}, "problem", "no file can be made or moved"),
-            ({"same_filesystem": False}, "problem", ".processing lies on another file system"),
+            ({"trial": Trial(done=(), failed="made", why="no right")}, "problem", "no file can be made: no right"),
+            (
+                {"trial": Trial(done=("made", "listed"), failed="moved to .processing", why="no way")},
+                "problem",
+                "a file was made and listed, but could not be moved to .processing: no way",
+            ),
             ({"elsewhere": ("/srv/notes/usb",)}, "warning", "/srv/notes/usb lies on another"),
-            ({"lease_usable": False}, "warning", "leases do not tell"),
-            ({"trusted": False, "filesystem": ""}, "warning", "leases do not tell"),
+            ({"crooked": (("/srv/notes/done", "a symbolic link"),)}, "problem", "/srv/notes/done is a symbolic link"),
+            ({"trial": Trial(done=("made",), is_heard=True)}, "warning", "leases do not tell"),
+            ({"mount": None}, "warning", "leases do not tell"),
+            (
+                {"trial": Trial(done=("made",), lease_tells=True, deaf="too many")},
+                "warning",
+                "no event arrived within 2 seconds (too many)",
+            ),
         ],
     )
     def test_what_a_folder_may_lack(self, changes: dict[str, Any], level: str, words: str) -> None:
         """Each fact of an examination has its line and its remedy."""
-        sound: dict[str, Any] = {
-            "root": "/srv/notes", "filesystem": "ext4", "trusted": True, "writable": True,
-            "same_filesystem": True, "lease_usable": True,
-        }  # fmt: skip
-        assert {row["level"] for row in examining._examination("f", Examination(**sound), "move")} == {"ok"}
-        rows = list(examining._examination("f", Examination(**sound | changes), "move"))
+        assert {row["level"] for row in shown(**SOUND)} == {"ok"}
+        rows = shown(**SOUND | changes)
         assert words in by(rows, "f")[level]
         assert all(row["remedy"] for row in rows if row["level"] != "ok")
 
-    def test_a_folder_that_keeps_its_files_need_not_be_writable(self) -> None:
-        """With after = "keep" nothing is moved."""
-        found = Examination(
-            root="/n", filesystem="ext4", trusted=True, writable=False, same_filesystem=None, lease_usable=None
+    @pytest.mark.parametrize("kind", ["fuse.sshfs", "fuse.rclone", "fuse.mergerfs", "nfs4", "cifs"])
+    def test_what_is_true_through_a_mount_alone(self, kind: str) -> None:
+        """Where changes may come another way, events and leases are said to tell of this mount only."""
+        rows = shown(**SOUND | {"mount": Mount(kind=kind, source="x", point="/")})
+        assert (
+            "only tell of changes made through this mount; what is changed behind it is found by sweeps, every 5 s"
+            in (by(rows, "f")["ok"])
         )
-        assert "problem" not in by(list(examining._examination("f", found, "keep")), "f")
+        leases = "through this mount" if kind.startswith("fuse") else "do not tell"
+        assert leases in by(rows, "f")["warning"]
 
-    def test_a_folder_that_goes_away_while_it_is_watched(self, make_desk: MakeDesk) -> None:
-        """The trouble is told; nothing is thrown."""
+    def test_a_folder_that_keeps_its_files_need_not_be_writable(self) -> None:
+        """With after = "keep" nothing is moved, and nothing is claimed that could not be tried."""
+        read_only = Trial(done=(), failed="made", why="the file system is read-only")
+        rows = shown(after="keep", **SOUND | {"trial": read_only})
+        assert set(by(rows, "f")) == {"ok"}
+        assert "events" not in by(rows, "f")["ok"]
+
+    @pytest.mark.parametrize(
+        ("used", "lacks", "level", "words"),
+        [
+            (Watches(own=7, user=9, most=100), None, "ok", "has 7 watches; its user has 9 of 100"),
+            (Watches(own=7, user=95, most=100), None, "warning", "when none is left"),
+            (Watches(own=1, user=9, most=100), "12 folders cannot be watched", "warning", "sweeps alone"),
+            (None, None, "ok", "only its own user can see"),
+        ],
+    )
+    def test_how_many_watches_there_are(
+        self,
+        make_desk: MakeDesk,
+        examine: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        used: Watches | None,
+        lacks: str | None,
+        level: str,
+        words: str,
+    ) -> None:
+        """The daemon's watches are counted; how near the limit is, and what is not watched, is told."""
         desk = make_desk()
-        folder = DropFolder(desk.place.settings.folders[0], beside="")
-        desk.place.notes.rmdir()
-        trouble: list[str] = []
-        assert anyio.run(examining.events_arrive, folder, trouble, RealWorld()) is False
-        assert trouble
-        assert next(examining._events("f", folder))["level"] == "warning"
+        desk.run()
+        with closing(Ledger.open(desk.place.ledger_path)) as ledger:
+            now = instant(ledger.house.events_since(0)[-1]["at"])
+            ledger.house.watching("an older daemon's", now - 3600)
+            ledger.house.watching(lacks, now)
+            monkeypatch.setattr("finetuned.folders.watches_in_use", lambda _: used)
+            assert words in by(examine(desk)[1], "watch")[level]

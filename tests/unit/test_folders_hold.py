@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from finetuned.errors import Away, Gone, Held, Stuck, UsageError
-from finetuned.folders import DropFolder, drop_into, dropping, examining, mounts, renames, syncing, tree
+from finetuned.folders import DropFolder, drop_into, dropping, mounts, renames, syncing, tree
 from finetuned.folders.trouble import problem
 from finetuned.settings import FolderSettings
 
@@ -265,24 +265,6 @@ def test_explain(make):
     assert "recursive" in make(recursive=False).explain(root + "/sub/a.txt")
     os.rename(root + "/a.txt", root + "/.a.txt")
     assert "dot" in folder.explain(root + "/.a.txt")
-
-
-def test_examine(make, monkeypatch):
-    """An examination tries what taking needs and leaves nothing behind."""
-    folder = make()
-    os.mkdir(folder.root + "/sub")
-    found = folder.examine()
-    assert (found.root, found.writable, found.same_filesystem, found.elsewhere) == (folder.root, True, True, ())
-    assert found.lease_usable is True or not found.trusted
-    os.mkdir(folder.root + "/.processing")
-    assert folder.examine().same_filesystem
-    assert sorted(os.listdir(folder.root)) == [".processing", "sub"]
-    monkeypatch.setattr(examining, "PROBE", "no/such/place")
-    assert (folder.examine().writable, folder.examine().lease_usable) == (False, None)
-    monkeypatch.setattr(examining, "PROBE", ".probe.part")
-    monkeypatch.setattr(examining, "is_written", fail(errno.EIO))
-    with pytest.raises(OSError, match="error"):
-        folder.examine()
 
 
 def test_tree_of_paths(tmp_path):

@@ -66,10 +66,11 @@ def status_of(settings: Settings, now: float) -> Row:
     counts: dict[str, int] = {}
     troubled: list[Row] = []
     helix: Row = dict.fromkeys(HELIX_FIELDS)
-    size = version = None
+    size = version = unwatched = None
     try:
         with Reader.open(path) as reader:
             started = (reader.daemon() or {}) if running else {}
+            unwatched = reader.unwatched() if running else None
             folders = reader.folders()
             counts = reader.counts()
             troubled = reader.troubled()
@@ -80,7 +81,9 @@ def status_of(settings: Settings, now: float) -> Row:
         stuck = stuck or (error if running else None)
     because = stuck and f"{stuck}; {stuck.remedy}"
     return {
-        "daemon": {"running": running} | {key: started.get(key) for key in ("pid", "since", "version")},
+        "daemon": {"running": running}
+        | {key: started.get(key) for key in ("pid", "since", "version")}
+        | {"unwatched_because": unwatched},
         "folders": [_folder_status(rules, folders.get(rules.name, {}), now) for rules in settings.folders],
         "jobs": {state: counts.get(state, 0) for state in JOB_STATES},
         "troubled": troubled,
@@ -118,6 +121,8 @@ def _tell_status(status: Row) -> None:
     if daemon["since"] is not None:
         running += f" since {showing.when(daemon['since'])} (pid {daemon['pid']}, version {daemon['version']})"
     showing.print_line(f"daemon   {running if daemon['running'] else 'does not run'}")
+    if daemon["unwatched_because"]:
+        showing.print_line(f"         {harmless(daemon['unwatched_because'])}; sweeps find what changes there")
     for folder in status["folders"]:
         _tell_folder(folder)
     jobs = [f"{count} {showing.paint(state)}" for state, count in status["jobs"].items() if count]

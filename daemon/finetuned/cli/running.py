@@ -99,15 +99,20 @@ def watchers(house: House, ear: socket.socket, stop: Callable[[], None]) -> list
 
     from finetuned.cli.signals import heed
     from finetuned.daemon.asking import requests_folder
-    from finetuned.folders import watch
+    from finetuned.folders import Single, Watched, watch
     from finetuned.world import Bell
 
     pause = partial(house.world.wait, Bell())
     requests = requests_folder(house.ledger.path)
-    roots = [*(folder.root for folder in house.folders.values()), requests]
+    places: list[Watched] = [*house.folders.values(), Single(root=requests)]
 
     async def watch_all(ring: Callable[[], None]) -> None:
-        await watch(roots, lambda root: house.bell.ring() if root == requests else ring(), pause=pause)
+        await watch(
+            places,
+            lambda root: house.bell.ring() if root == requests else ring(),
+            pause=pause,
+            lacks=house.watch_lacks,
+        )
 
     async def watch_signals(_: Callable[[], None]) -> None:
         await heed(ear, stop)

@@ -18,7 +18,10 @@ T = TypeVar("T")
 
 @dataclass(kw_only=True)
 class House:
-    """The daemon's collaborators. `own` holds the jobs that surely were never sent by anybody else."""
+    """The daemon's collaborators.
+
+    `own` holds the jobs that surely were never sent by anybody else; `unwatched` says why not all folders are watched.
+    """
 
     settings: Settings
     ledger: Ledger
@@ -27,6 +30,11 @@ class House:
     world: World
     bell: Bell
     own: set[str] = field(default_factory=set)
+    unwatched: str | None = None
+
+    def watch_lacks(self, why: str | None) -> None:
+        """Hear why not all folders are watched; None: all are."""
+        self.unwatched = why
 
     def rules(self, folder: str) -> FolderSettings:
         """The rules of a folder."""

@@ -13,7 +13,18 @@ from finetuned.daemon.house import House
 from finetuned.lifecycle import JOB_ENDS
 from finetuned.plan import Facts
 
-_WARNINGS: Final = {"refused", "failed", "barren", "partial", "doubtful", "away", "paused", "vanished", "twin"}
+_WARNINGS: Final = {
+    "refused",
+    "failed",
+    "barren",
+    "partial",
+    "doubtful",
+    "away",
+    "paused",
+    "vanished",
+    "twin",
+    "sweeping",
+}
 #: how many events are in memory at a time
 SLICE: Final = 500
 _QUIET: Final = {"settling", "waiting", "packed"}
@@ -26,9 +37,14 @@ class Telling:
         self._house = house
         self._log = logs.get()
         self._told = house.ledger.house.last_event()
+        self._unwatched: str | None = None
 
     def tell(self) -> None:
-        """Write a line for each event since the last time."""
+        """Write a line for each event since the last time, and before that an event for what only the watch knows."""
+        unwatched = self._house.unwatched
+        if unwatched != self._unwatched:
+            self._house.ledger.house.watching(unwatched, self._house.world.now())
+            self._unwatched = unwatched
         while events := self._house.ledger.house.events_since(self._told, most=SLICE):
             for event in events:
                 self._told = event["id"]

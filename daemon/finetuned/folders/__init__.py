@@ -15,16 +15,22 @@ from finetuned.folders.folder import DropFolder
 from finetuned.folders.leases import ignore_sigio
 from finetuned.folders.sweeping import Seen, Sweep
 from finetuned.folders.text import TextReader
-from finetuned.folders.watching import watch
+from finetuned.folders.trying import Trial
+from finetuned.folders.watches import watches_in_use
+from finetuned.folders.watching import Single, Watched, watch
 
 __all__ = [
     "DropFolder",
     "Examination",
     "Seen",
+    "Single",
     "Sweep",
     "TextReader",
+    "Trial",
     "Wanted",
+    "Watched",
     "drop_into",
     "ignore_sigio",
     "watch",
+    "watches_in_use",
 ]

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from finetuned.errors import Changed, FileProblem, Gone, Unusable
-from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, fitted, numbered
+from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, fitted, is_probe, numbered
 from finetuned.folders.places import SNAPSHOTS, Places
 from finetuned.folders.putting import leave, move_marker
 from finetuned.folders.tree import Tree
@@ -165,7 +165,8 @@ def _write_note(places: Places, job_id: str, data: bytes) -> None:
 def processing(places: Places) -> tuple[tuple[str, bytes | None], ...]:
     """The jobs whose files lie claimed, each with its note; None if it has none."""
     with places.guard("read"):
-        jobs = [(name, (PROCESSING, name, JOB_FILE)) for name in places.tree.folders((PROCESSING,))]
+        names = [name for name in places.tree.folders((PROCESSING,)) if not is_probe(name)]
+        jobs = [(name, (PROCESSING, name, JOB_FILE)) for name in names]
         found = [(name, places.tree.read(note)) for name, note in jobs]
         if places.rules.after == "keep":
             mine = [n for n in places.beside.folders(()) if n.startswith(f"{places.rules.name}-")]

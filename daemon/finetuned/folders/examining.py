@@ -4,74 +4,54 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 
-from finetuned.folders.leases import is_written
-from finetuned.folders.mounts import mount_of
+from finetuned.folders.mounts import Mount, mount_of
 from finetuned.folders.names import Parts
 from finetuned.folders.places import Places
-from finetuned.folders.probing import PROBE
 from finetuned.folders.trouble import words
-from finetuned.model import PROCESSING, Value
+from finetuned.folders.trying import Trial, attempt
+from finetuned.model import RESERVED, Value
 
 
 class Examination(Value, frozen=True):
-    """What is true of a folder; `lease_usable` and `same_filesystem` are None where it could not be tried.
+    """What is true of a folder.
 
-    `filesystem` is its type ("" if unknown), `trusted` whether leases are asked there, `writable` whether files can be
-    moved, `elsewhere` the sub-folders on other file systems, whose files can never be moved.
+    `mount` is what it lies on (null: not known), `elsewhere` names the sub-folders on other file systems, whose files
+    can never be moved, and `crooked` those of our own folders that are none, each with what it is.
     """
 
     root: str
-    filesystem: str
-    trusted: bool
-    writable: bool
-    same_filesystem: bool | None
-    lease_usable: bool | None
+    mount: Mount | None
+    trial: Trial
     elsewhere: tuple[str, ...] = ()
+    crooked: tuple[tuple[str, str], ...] = ()
 
 
-def examine(places: Places) -> Examination:
-    """Try everything in a folder that taking files needs; leaves nothing behind."""
-    with places.tree.folder() as fd:
-        mount = mount_of(fd)
-        device = os.fstat(fd).st_dev
-        writable, lease = _probe(fd)
-        processing = places.tree.stat((PROCESSING,))
-        found = [(name, places.tree.stat((name,))) for name in places.tree.folders(())]
+def examine(places: Places, within: float) -> Examination:
+    """Try all that taking files needs, and leave nothing behind; an event may take so many seconds.
+
+    Raises Away, OSError.
+    """
+    tree = places.tree
+    with tree.folder() as fd:
+        mount, device = mount_of(fd), os.fstat(fd).st_dev
+    others = [(name, tree.stat((name,))) for name in tree.folders(()) if not places.names.is_ours((name,))]
     return Examination(
-        root=places.tree.path,
-        filesystem=mount.kind if mount else "",
-        trusted=mount is not None and mount.local,
-        writable=writable,
-        same_filesystem=processing.st_dev == device if processing else (True if writable else None),
-        lease_usable=lease,
-        elsewhere=tuple(
-            places.tree.at((name,))
-            for name, status in found
-            if status is not None and status.st_dev != device and not places.names.is_ours((name,))
-        ),
+        root=tree.path,
+        mount=mount,
+        trial=attempt(tree, mount, moving=places.rules.after != "keep", within=within),
+        elsewhere=tuple(tree.at((n,)) for n, status in others if status is not None and status.st_dev != device),
+        crooked=tuple(_crooked(places)),
     )
 
 
-def _probe(fd: int) -> tuple[bool, bool | None]:
-    """Whether a file can be made here, and whether a lease on it tells the truth."""
-    try:
-        writer = os.open(PROBE, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=fd)
-    except OSError:
-        return False, None
-    try:
-        reader = os.open(PROBE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-        try:
-            while_written = is_written(reader)
-            os.close(writer)
-            writer = -1
-            return True, (while_written, is_written(reader)) == (True, False)
-        finally:
-            os.close(reader)
-    finally:
-        if writer >= 0:
-            os.close(writer)
-        os.unlink(PROBE, dir_fd=fd)
+def _crooked(places: Places) -> Iterator[tuple[str, str]]:
+    """Which of the folders that files are moved to are something else, and what."""
+    for name in sorted(RESERVED):
+        found = places.tree.stat((name,)) if places.rules.after != "keep" else None
+        if found is not None and not stat.S_ISDIR(found.st_mode):
+            yield places.tree.at((name,)), "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no folder"
 
 
 def explain(places: Places, path: str) -> str | None:

@@ -15,6 +15,7 @@ from finetuned.folders.places import Places
 from finetuned.folders.probing import probe
 from finetuned.folders.sweeping import Sweep, Sweeper
 from finetuned.folders.text import TextReader
+from finetuned.folders.watching import Identities
 from finetuned.lifecycle import FileState
 from finetuned.model import Content, Signature
 from finetuned.settings import FolderSettings
@@ -37,6 +38,11 @@ class DropFolder:
     def root(self) -> str:
         """The folder's absolute path, as configured."""
         return self._places.tree.path
+
+    @property
+    def subfolders(self) -> Identities:
+        """By absolute path: the folders below it that the last sweep walked to, which are to be watched."""
+        return self._sweeper.subfolders
 
     @property
     def held(self) -> bool:
@@ -218,6 +224,6 @@ class DropFolder:
         """Why `path` is never taken, in a sentence; None if it would be. Raises Away."""
         return explain(self._places, path)
 
-    def examine(self) -> Examination:
-        """What `doctor` tells about the folder. Raises Away."""
-        return examine(self._places)
+    def examine(self, within: float) -> Examination:
+        """Try what `doctor` tells about the folder; an event may take so many seconds. Raises Away, OSError."""
+        return examine(self._places, within)

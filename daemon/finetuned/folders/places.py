@@ -43,7 +43,7 @@ class Places:
         try:
             yield
         except OSError as error:
-            found = problem(error, done)
+            found = problem(error, done, self.tree.mount)
             if isinstance(found, Gone) and self.tree.held:
                 self.tree.check()
             raise found from error

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from finetuned.folders.names import PROBE
 from finetuned.folders.places import Places
 from finetuned.model import PROCESSING
 
-PROBE: Final = ".finetuned-probe.part"
+_NAME: Final = PROBE + ".part"
 _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -22,10 +23,10 @@ def probe(places: Places, source: str) -> None:
         return
     tree, parts = places.tree, places.below(source)
     with places.guard("moved"), tree.folder(parts[:-1]) as here, tree.folder((PROCESSING,), make=True) as there:
-        os.close(os.open(PROBE, _MAKE, 0o600, dir_fd=here))
+        os.close(os.open(_NAME, _MAKE, 0o600, dir_fd=here))
         try:
-            os.rename(PROBE, PROBE, src_dir_fd=here, dst_dir_fd=there)
+            os.rename(_NAME, _NAME, src_dir_fd=here, dst_dir_fd=there)
         except OSError:
-            os.unlink(PROBE, dir_fd=here)
+            os.unlink(_NAME, dir_fd=here)
             raise
-        os.unlink(PROBE, dir_fd=there)
+        os.unlink(_NAME, dir_fd=there)

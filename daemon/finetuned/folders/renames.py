@@ -10,13 +10,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Callable
 from functools import cache
 from typing import Final
 
 _NOREPLACE: Final = 1
 _UNKNOWN: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
+#: what file systems without hard links answer; EIO is rclone's word for it, and a disk that is ill says it again
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES, errno.EIO})
 
 
 def rename_new(old: str, new: str, old_dir: int, new_dir: int) -> None:
@@ -74,6 +76,9 @@ def _by_link(old: str, new: str, old_dir: int, new_dir: int) -> bool:
         if error.errno in _NO_LINKS:
             return False
         raise
+    if not stat.S_ISREG(os.lstat(new, dir_fd=new_dir).st_mode):  # mergerfs may be told to make a symbolic link instead
+        os.unlink(new, dir_fd=new_dir)
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), old)
     os.unlink(old, dir_fd=old_dir)
     return True
 

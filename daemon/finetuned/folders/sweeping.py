@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from finetuned.folders.names import Names, Parts
@@ -121,6 +122,9 @@ class Sweeper:
         self._fresh: dict[str, _Fresh] = {}
         self._odd: set[str] = set()
         self._listings: dict[Parts, _Listing] = {}
+        self._shape: dict[Parts, tuple[int, ...]] = {}
+        #: the folders that the last sweep walked to, by absolute path, with device and inode; replaced, never changed
+        self.subfolders: Mapping[str, tuple[int, int]] = MappingProxyType({})
 
     def remember(self, path: str, signature: Signature, *, settled: bool) -> None:
         """The ledger knows this file: as settling, or as something later (`settled`)."""
@@ -157,6 +161,7 @@ class Sweeper:
         vanished = self._vanished(look)
         self._tree.check()  # a folder that went away meanwhile looked empty
         self._listings = listings
+        self._tell_shape()
         odd = tuple((path, why) for path, why in look.odd.items() if path not in self._odd)
         self._odd = set(look.odd)
         return Sweep(
@@ -167,6 +172,13 @@ class Sweeper:
             wake_in=look.wake_in,
             odd=odd,
         )
+
+    def _tell_shape(self) -> None:
+        """Say which folders are there, if they are others than before."""
+        shape = {parts: listing.times[:2] for parts, listing in self._listings.items() if parts}
+        if shape != self._shape:
+            self._shape = shape
+            self.subfolders = MappingProxyType({self._tree.at(p): (times[0], times[1]) for p, times in shape.items()})
 
     def _visit(self, parts: Parts, look: _Look) -> _Listing | None:
         """Look into one sub-folder; None if it is gone or cannot be looked into."""

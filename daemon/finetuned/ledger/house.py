@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetuned.ledger.rows import at, place, tell
+from finetuned.ledger.rows import WATCH, at, place, tell
 from finetuned.ledger.store import Store
 from finetuned.model import ServerFacts, iso
 
@@ -37,6 +37,12 @@ class HouseBook:
         """A daemon stops, in order."""
         with self._store.transaction() as db:
             tell(db, now, "daemon", str(pid), "stopped", was="started", cause="stop")
+
+    def watching(self, lacks: str | None, now: float) -> None:
+        """Some folders cannot be watched, and why; null: all are again."""
+        became = "watching" if lacks is None else "sweeping"
+        with self._store.transaction() as db:
+            tell(db, now, "daemon", WATCH, became, cause="watch", detail=lacks)
 
     def usable_again(self, *, pid: int, words: str, now: float) -> None:
         """The ledger could not be written for a while: this commit proves that it can, and tells of it."""

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 from finetuned.errors import LedgerError, LedgerMissing, LedgerNewer
-from finetuned.ledger.rows import place
+from finetuned.ledger.rows import WATCH, place
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.store import is_held
 from finetuned.ledger.trouble import PUT_BACK, problem
@@ -314,6 +314,18 @@ class Reader:
     def daemon(self) -> Row | None:
         """The daemon that started last."""
         return next(self._rows("select pid, since, version from daemon"), None)
+
+    def unwatched(self) -> str | None:
+        """Why the daemon cannot watch all folders, and sweeps alone find what changes in them; null if it can."""
+        row = next(
+            self._rows(
+                "select became, detail from events where subject = 'daemon' and subject_id = ? "
+                "and at >= (select since from daemon) order by id desc limit 1",
+                WATCH,
+            ),
+            {},
+        )
+        return row.get("detail")
 
     def size(self) -> int:
         """The bytes on the disk, with the journal, which holds what was written last. Raises LedgerMissing."""

@@ -27,6 +27,9 @@ def place(path: str | None) -> tuple[str | None, str | None]:
     return (None, None) if path is None else (utf8_text(path), path_b64(path))
 
 
+#: the subject of events that tell whether the daemon watches, or sweeps alone
+WATCH: Final = "watch"
+
 #: a job has one session at most that is open: the intent to send it, or what came of it
 OPEN: Final = "state in ('intended', 'live')"
 

@@ -1,0 +1,212 @@
+"""`doctor` in a folder: what it says was tried there, and nobody is disturbed by it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+
+import pytest
+from watchfiles._rust_notify import RustNotify
+
+from finetuned.folders import DropFolder, renames, trying, watches_in_use
+from finetuned.folders.examining import examine
+from finetuned.folders.mounts import Mount
+from finetuned.folders.trouble import problem
+from finetuned.settings import FolderSettings
+from support import disks
+
+STEPS = ("made", "listed", "moved to {}", "read back", "listed there", "removed")
+
+
+def steps(target):
+    return tuple(step.format(target) for step in STEPS)
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make folders that are not held, as `doctor` has them."""
+    (tmp_path / "notes").mkdir()
+
+    def made(**rules):
+        rules = {"name": "notes", "path": str(tmp_path / "notes")} | rules
+        return DropFolder(FolderSettings(**rules), beside=str(tmp_path / "beside"))
+
+    return made
+
+
+def fail(code):
+    def call(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    return call
+
+
+@pytest.mark.parametrize("area", [".processing", "a sub-folder"])
+def test_all_is_tried(make, area):
+    """A probe is made, listed, heard of, moved as files are, read back, and taken away."""
+    folder = make()
+    os.mkdir(folder.root + "/sub")
+    if area == ".processing":
+        os.mkdir(f"{folder.root}/{area}")
+    before = sorted(os.walk(folder.root))
+    found = folder.examine(2.0)
+    assert (found.root, found.elsewhere, found.crooked) == (folder.root, (), ())
+    assert (found.trial.done, found.trial.failed, found.trial.is_heard) == (steps(area), None, True)
+    assert found.trial.lease_tells or not (found.mount and found.mount.local)
+    assert sorted(os.walk(folder.root)) == before
+
+
+def test_what_is_kept_is_not_moved(make):
+    """With after = "keep" nothing is moved, and that files could be is not said."""
+    found = make(after="keep").examine(2.0)
+    assert found.trial.done == ("made", "listed", "removed")
+
+
+@pytest.mark.parametrize(
+    ("breaks", "failed", "why"),
+    [
+        ("open", "made", "no space"),
+        ("names", "listed", "does not name it"),
+        ("move", "moved to a sub-folder", "no space"),
+        ("read", "read back", "does not hold"),
+        ("remove", "removed", "still there"),
+    ],
+)
+def test_a_step_that_fails_ends_the_try(make, monkeypatch, breaks, failed, why):
+    """What fails is told with its reason, and of what comes after nothing is said."""
+    folder = make()
+    tree = folder._places.tree
+    broken = {"names": lambda _: [], "read": lambda _: b"", "remove": lambda _: None}
+    monkeypatch.setattr(tree, breaks, broken.get(breaks, fail(errno.ENOSPC)))
+    found = folder.examine(2.0).trial
+    assert found.failed == failed
+    assert why in found.why
+    assert found.done == steps("a sub-folder")[: steps("a sub-folder").index(failed)]
+    monkeypatch.undo()
+    left = [name for name in os.listdir(folder.root) if name.startswith(".finetuned-probe-")]
+    assert bool(left) is (breaks == "remove")
+    assert folder.examine(2.0).trial.failed is None
+
+
+def test_many_at_once_do_not_disturb_each_other(make):
+    """Several doctors, and a daemon that sweeps and adopts meanwhile, see nothing of each other."""
+    folder = make()
+    os.mkdir(folder.root + "/.processing")
+    daemon = make()
+    daemon.hold()
+    found, seen = [], []
+    doctors = [threading.Thread(target=lambda: found.append(make().examine(5.0).trial)) for _ in range(5)]
+    for doctor in doctors:
+        doctor.start()
+    while any(doctor.is_alive() for doctor in doctors):
+        seen += [*daemon.sweep(0.0).appeared, *daemon.sweep(0.0).odd, *daemon.processing()]
+    daemon.close()
+    assert [(trial.done, trial.failed, trial.is_heard) for trial in found] == [(steps(".processing"), None, True)] * 5
+    assert seen == []
+    assert os.listdir(folder.root + "/.processing") == []
+
+
+def test_what_a_killed_doctor_left_is_no_job(make):
+    """A probe that was left behind is neither a file nor a job."""
+    folder = make()
+    left = f"{folder.root}/.processing/.finetuned-probe-0123"
+    os.makedirs(left)
+    for path in (f"{left}/.finetuned-probe-0123.part", f"{folder.root}/.finetuned-probe-4567.part"):
+        with open(path, "w") as file:
+            file.write("words")
+    folder.hold()
+    assert folder.processing() == ()
+    assert (folder.sweep(0.0).appeared, folder.sweep(0.0).odd) == ((), ())
+    folder.close()
+
+
+@pytest.mark.parametrize("name", ["done", "failed", ".processing"])
+def test_a_folder_of_ours_that_is_none(make, tmp_path, name):
+    """A link or a file where files are to be moved is named; with after = "keep" nothing is moved there."""
+    folder = make()
+    os.symlink(tmp_path, f"{folder.root}/{name}")
+    assert folder.examine(2.0).crooked == ((f"{folder.root}/{name}", "a symbolic link"),)
+    os.unlink(f"{folder.root}/{name}")
+    with open(f"{folder.root}/{name}", "w"):
+        assert folder.examine(2.0).crooked == ((f"{folder.root}/{name}", "no folder"),)
+    assert make(after="keep").examine(2.0).crooked == ()
+
+
+def test_events_that_cannot_be_had(make, monkeypatch):
+    """The rest is tried all the same, and why there are no events is told."""
+    monkeypatch.setattr(trying, "is_heard", fail(errno.EMFILE))
+    found = make().examine(2.0).trial
+    assert (found.done, found.is_heard) == (steps("a sub-folder"), None)
+    assert "Too many open files" in found.deaf
+    monkeypatch.undo()
+    assert make().examine(0.0).trial.is_heard is False
+
+
+def test_another_users_area_is_not_tried(make, monkeypatch):
+    """Who may not use `.processing`, as it is the daemon's, is not told that the daemon cannot."""
+    folder = make()
+    os.mkdir(folder.root + "/.processing", 0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert folder.examine(2.0).trial.done == steps("a sub-folder")
+
+
+def test_on_a_file_system_that_is_a_process(make, tmp_path):
+    """On FUSE the way works as well, with links for renames."""
+    make()
+    with disks.in_a_process(tmp_path / "notes", tmp_path / "behind"):
+        os.mkdir(tmp_path / "notes" / ".processing")
+        found = examine(make()._places, 2.0)
+    assert (found.mount.kind, found.trial.failed, found.trial.is_heard) == ("fuse", None, True)
+    assert found.trial.lease_tells
+
+
+def test_another_branch_of_a_pool_is_named():
+    """A file that a pool cannot move says what it is, and the ways out."""
+    error = OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+    pool = Mount(kind="fuse.mergerfs", source="a:b", point="/")
+    assert "another file system" in str(problem(error, "moved"))
+    for way_out in ("branch of the mergerfs pool", "ignorepponrename=true", 'after = "keep"'):
+        assert way_out in str(problem(error, "moved", pool))
+
+
+def test_a_link_that_is_another_kind_of_link(tmp_path, monkeypatch):
+    """A pool that makes a symbolic link where a hard one was asked for does not cost the file."""
+    (tmp_path / "a.txt").write_text("words")
+    fd = os.open(tmp_path, os.O_RDONLY)
+    monkeypatch.setattr(renames, "_by_kernel", lambda *_: False)
+    monkeypatch.setattr(os, "link", lambda old, new, **_: os.symlink(old, tmp_path / new))
+    try:
+        with pytest.raises(OSError, match="cross-device"):
+            renames.rename_new("a.txt", "b.txt", fd, fd)
+    finally:
+        os.close(fd)
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS, errno.EIO])
+def test_a_file_system_without_links(tmp_path, monkeypatch, code):
+    """Where no link can be made a file is moved by a look and a rename; rclone says EIO to a link."""
+    (tmp_path / "a.txt").write_text("words")
+    fd = os.open(tmp_path, os.O_RDONLY)
+    monkeypatch.setattr(renames, "_by_kernel", lambda *_: False)
+    monkeypatch.setattr(os, "link", fail(code))
+    try:
+        renames.rename_new("a.txt", "b.txt", fd, fd)
+    finally:
+        os.close(fd)
+    assert os.listdir(tmp_path) == ["b.txt"]
+
+
+def test_watches_are_counted(tmp_path):
+    """What a process watches, what all of its user's do, and the limit are read from the system."""
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    notify = RustNotify([str(tmp_path / name) for name in "abc"], False, False, 0, False, False)
+    used = watches_in_use(os.getpid())
+    notify.close()
+    assert used is not None
+    assert used.user >= used.own >= 3
+    assert used.most > used.user
+    assert watches_in_use(2**22 + 1) is None
