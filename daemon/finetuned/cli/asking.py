@@ -117,12 +117,7 @@ def _placed(path: str) -> Row:
 
 def _tell_status(status: Row) -> None:
     daemon, helix, ledger = status["daemon"], status["helix"], status["ledger"]
-    running = "runs"
-    if daemon["since"] is not None:
-        running += f" since {showing.when(daemon['since'])} (pid {daemon['pid']}, version {daemon['version']})"
-    showing.print_line(f"daemon   {running if daemon['running'] else 'does not run'}")
-    if daemon["unwatched_because"]:
-        showing.print_line(f"         {harmless(daemon['unwatched_because'])}; sweeps find what changes there")
+    _tell_daemon(daemon)
     for folder in status["folders"]:
         _tell_folder(folder)
     jobs = [f"{count} {showing.paint(state)}" for state, count in status["jobs"].items() if count]
@@ -145,6 +140,15 @@ def _tell_status(status: Row) -> None:
     showing.print_line(f"ledger   {harmless(ledger['path'])} ({size})")
     if ledger["stuck_because"]:
         showing.print_line(f"         nothing new is begun: {harmless(ledger['stuck_because'])}")
+
+
+def _tell_daemon(daemon: Row) -> None:
+    running = "runs"
+    if daemon["since"] is not None:
+        running += f" since {showing.when(daemon['since'])} (pid {daemon['pid']}, version {daemon['version']})"
+    showing.print_line(f"daemon   {running if daemon['running'] else 'does not run'}")
+    if daemon["unwatched_because"]:
+        showing.print_line(f"         {harmless(daemon['unwatched_because'])}; sweeps find what changes there")
 
 
 def _tell_folder(folder: Row) -> None:
