@@ -370,7 +370,9 @@ class TestTheSource:
         """By the folder's own rules, whatever its name is now."""
         source = learned.place.root / "mine.txt"
         (job,) = learned.place.jobs()
-        for path in (source, source.rename(source.with_name("other.txt"))):
+        copy = source.with_name("other.txt")
+        copy.write_bytes(source.read_bytes())
+        for path in (source, copy):
             told, words = why(learned, path)
             found = f"a file with this content was dropped as {learned.place.notes}/mine.txt (learned, job {job['id']})"
             assert told["reason"].endswith(f"); {found}")
