@@ -55,6 +55,26 @@ class TestInit:
         assert "because" not in answer.err
         assert (tmp_path / "finetuned.toml").read_text() == "mine"
 
+    def test_what_will_be_learned_is_named(self, tmp_path: Path) -> None:
+        """Files that lie in the folder already, by its rules; where there are none, nothing is said."""
+        notes = tmp_path / "notes"
+        notes.mkdir()
+        (notes / "photo.png").touch()
+        assert "will be learned" not in call("init", str(tmp_path)).err
+        (tmp_path / "finetuned.toml").unlink()
+        for number in range(7):
+            (notes / f"{number}.txt").write_text("An old note. It was here before.")
+        said = call("init", str(tmp_path)).err
+        assert "7 files lie in notes/ already and will be learned when the daemon runs: 0.txt, 1.txt" in said
+        assert "and 2 more" in said
+
+    def test_a_file_where_the_folder_is_to_be(self, tmp_path: Path) -> None:
+        """That is what is told, and nothing was made."""
+        (tmp_path / "notes").touch()
+        answer = call("init", str(tmp_path))
+        assert (answer.code, f"{tmp_path}/notes is a file" in answer.err) == (1, True)
+        assert os.listdir(tmp_path) == ["notes"]
+
     def test_a_place_that_cannot_be_made(self, tmp_path: Path) -> None:
         """The words name it, and why."""
         (tmp_path / "file").touch()

@@ -154,7 +154,8 @@ def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]
         say(f"{harmless(error.filename)} cannot be read: {error.strerror}")
     if left_out:
         files_are = "1 file is" if left_out == 1 else f"{left_out} files are"
-        say(f"{files_are} left out of {harmless(from_here(top))} by name or kind; `finetuned check` on it names each")
+        where = harmless(from_here(top, sys.stderr))
+        say(f"{files_are} left out of {where} by name or kind; `finetuned check` on it names each")
 
 
 def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: bool, null: bool) -> str | None:
@@ -240,5 +241,5 @@ def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) ->
     say(
         f"The daemon takes {it} in about {soon} (settle {span(rules.settle)}, linger {span(rules.linger)}); "
         f"`finetuned flush` takes {it} now.\n"
-        f"To follow: finetuned why {harmless(from_here(dropped[0]))}"
+        f"To follow: finetuned why {harmless(from_here(dropped[0], sys.stderr))}"
     )

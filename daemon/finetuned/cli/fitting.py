@@ -67,10 +67,10 @@ def _hanging(line: str) -> str:
     return " " * (len(label[0]) if label else 0)
 
 
-def from_here(path: str) -> str:
-    """A path for people: on a terminal from here, if it lies below."""
+def from_here(path: str, stream: object = None) -> str:
+    """A path for people: on a terminal (`stream`, else standard output) from here, if it lies below."""
     here = os.path.join(os.getcwd(), "")
-    if width_of() is None or not path.startswith(here) or path == here:
+    if width_of(stream) is None or not path.startswith(here) or path == here:
         return path
     below = path[len(here) :]
     return f"./{below}" if below.startswith("-") else below

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from finetuned.cli import place
+from finetuned.cli.fitting import from_here, width_of
+from finetuned.cli.showing import harmless, say
 
 if TYPE_CHECKING:
     import socket
@@ -38,6 +40,18 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
         ctx.exit(69)
     if until_idle and outcome.failed:
         ctx.exit(1)
+
+
+def greet(settings: Settings) -> None:
+    """Tell a person at a terminal what is watched, where to drop files, and how to stop."""
+    if width_of(sys.stderr) is None:
+        return
+    for rules in settings.folders:
+        where, names = harmless(from_here(rules.path, sys.stderr)), harmless(" ".join(rules.include))
+        say(f"Watching the folder {rules.name}: {where} ({names})")
+    folder = "" if len(settings.folders) == 1 else f" --folder {settings.folders[0].name}"
+    say(f"To drop a file: copy it there, or in another terminal: finetuned drop --wait{folder} FILE")
+    say(f"The server is {harmless(settings.helix.url)}. To stop: Ctrl-C, or kill {os.getpid()}")
 
 
 def configure_logs(settings: Settings) -> None:
@@ -74,6 +88,7 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
     world = RealWorld()
     folders = place.drop_folders(settings)
     ledger = Ledger.open(place.ledger_path(settings))
+    greet(settings)
     try:
         async with new_http(settings.helix) as http:
             remembered = ledger.house.dialect(settings.helix.url)

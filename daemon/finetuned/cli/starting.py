@@ -23,6 +23,8 @@ CONFIGURATION: Final = "finetuned.toml"
 FOLDER: Final = "notes"
 #: beside the configuration: two configurations never share a ledger, and whoever moves the folder moves all of it
 LEDGER: Final = ".finetuned/ledger.db"
+#: how many files are named that lie in the folder already
+MOST_NAMED: Final = 5
 
 
 @click.command("init")
@@ -39,34 +41,63 @@ def init_command(ctx: click.Context, directory: str) -> None:
         raise UsageError("`init` reads no configuration", remedy="name the folder to begin in: finetuned init DIR")
     home = place.absolute(directory)
     path = os.path.join(home, CONFIGURATION)
+    _check_folder(os.path.join(home, FOLDER))
+    text = sample(FOLDER, ledger_path=LEDGER)
     try:
         os.makedirs(os.path.join(home, FOLDER), exist_ok=True)
         os.makedirs(os.path.join(home, os.path.dirname(LEDGER)), mode=0o750, exist_ok=True)
         with open(path, "x", encoding="utf-8") as file:
-            file.write(sample(FOLDER, ledger_path=LEDGER))
+            file.write(text)
     except FileExistsError as error:
         raise FinetunedError(
             f"{harmless(error.filename)} is there already",
-            remedy="edit it, or name another folder: finetuned init DIR",
+            remedy="edit it, or name another directory: finetuned init DIR",
         ) from None
     except OSError as error:
         raise FinetunedError(f"{harmless(error.filename)} cannot be made: {error.strerror}") from None
     print_data(harmless(path))
+    _say_what_lies_there(text, home)
     _say_what_next(home)
 
 
+def _check_folder(folder: str) -> None:
+    """Raise FinetunedError if something else lies where the drop folder is to be."""
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise FinetunedError(
+            f"{harmless(folder)} is a file, and the drop folder is to be a directory of that name",
+            remedy="move the file away, or name another directory: finetuned init DIR",
+        )
+
+
+def _say_what_lies_there(text: str, home: str) -> None:
+    """Files that lie in the folder already are learned, too: nobody should be surprised by that."""
+    import tomllib
+
+    from finetuned.cli.checking import judged
+    from finetuned.settings import parse
+
+    settings = parse(tomllib.loads(text), base=home)
+    folder = settings.folders[0].path
+    taken = [verdict.path for verdict in judged(folder, settings) if verdict.content]
+    if taken:
+        files = "1 file lies" if len(taken) == 1 else f"{len(taken)} files lie"
+        named = ", ".join(harmless(os.path.relpath(path, folder)) for path in taken[:MOST_NAMED])
+        more = f" and {len(taken) - MOST_NAMED} more" if len(taken) > MOST_NAMED else ""
+        say(f"{files} in {FOLDER}/ already and will be learned when the daemon runs: {named}{more}")
+
+
 def _say_what_next(home: str) -> None:
-    here = home == os.getcwd()
-    go = "" if here else f"  cd {harmless(shlex.quote(home))}\n"
+    go = "" if home == os.getcwd() else f"  cd {harmless(shlex.quote(home))}\n"
     say(
         "Next:\n"
         f"{go}"
-        "  export FINETUNED_API_KEY=hl-…      the server's key; or name a file with it: [helix] api_key_file\n"
-        "  finetuned check                    is the configuration sound?\n"
-        "  finetuned run                      the daemon; leave it running\n"
-        "  finetuned drop --wait FILE.txt     in another terminal; or copy files into notes/\n"
-        "No server yet? `finetuned sandbox` is a stand-in, at the address that is in the configuration; its key is\n"
-        "hl-sandbox, and its training is simulated. `finetuned demo` shows the whole way."
+        "  export FINETUNED_API_KEY=hl-…     the server's key (or: [helix] api_key_file)\n"
+        "  finetuned check                   is the configuration sound?\n"
+        "  finetuned run                     the daemon; leave it running\n"
+        "  finetuned drop --wait FILE        in another terminal; or copy it into notes/\n"
+        "No server yet? Run the simulated one:\n"
+        "  finetuned sandbox                 at the address of the configuration\n"
+        "  export FINETUNED_API_KEY=hl-sandbox"
     )
 
 
