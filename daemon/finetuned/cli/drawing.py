@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -14,12 +15,13 @@ from finetuned.cli import place
 from finetuned.cli.showing import harmless, print_data
 from finetuned.cli.spinning import Spinner
 from finetuned.cli.talking import finished, sayable
-from finetuned.errors import FinetunedError, NotHelix
+from finetuned.errors import FinetunedError, NotHelix, UsageError
 
 if TYPE_CHECKING:
     from finetuned.model import Interaction
     from finetuned.settings import Settings
 
+STDOUT: Final = "-"
 _KINDS: Final = {
     ".png": (b"\x89PNG\r\n\x1a\n",),
     ".jpg": (b"\xff\xd8\xff",),
@@ -31,20 +33,26 @@ _KINDS: Final = {
 
 @click.command("image")
 @click.argument("prompt")
-@click.option("-o", "--output", "target", metavar="FILE", required=True, help="Where the picture goes.")
+@click.option("-o", "--output", "target", metavar="FILE", required=True, help="Where the picture goes; - is standard output.")
 @click.option("--force", is_flag=True, help="Write over FILE if it is there.")
 @click.pass_context
 def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> None:
-    """Have a picture made of PROMPT; print where it was written."""
+    """Have a picture made of PROMPT; print where it was written. With `-o -` the picture goes to standard output."""
     import anyio
 
-    path = place.absolute(target)
-    _check_target(path, force=force)
+    path = "" if target == STDOUT else place.absolute(target)
+    if path:
+        _check_target(path, force=force)
+    elif sys.stdout.isatty():
+        raise UsageError("a terminal cannot show a picture", remedy="name a file, or send it into a pipe")
     settings = place.load(ctx)
     with Spinner("drawing") as spinner:
         picture = anyio.run(draw, settings, sayable(prompt), spinner)
-    _write(path, picture, force=force)
-    print_data(harmless(path))
+    if path:
+        _write(path, picture, force=force)
+        print_data(harmless(path))
+    else:
+        sys.stdout.buffer.write(picture)
 
 
 async def draw(settings: Settings, prompt: str, spinner: Spinner) -> bytes:

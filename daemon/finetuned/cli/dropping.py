@@ -154,8 +154,8 @@ def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]
         say(f"{harmless(error.filename)} cannot be read: {error.strerror}")
     if left_out:
         files_are = "1 file is" if left_out == 1 else f"{left_out} files are"
-        where = harmless(from_here(top, sys.stderr))
-        say(f"{files_are} left out of {where} by name or kind; `finetuned check` on it names each")
+        shown_top = harmless(from_here(top, sys.stderr))
+        say(f"{files_are} left out of {shown_top} by name or kind; `finetuned check` on it names each")
 
 
 def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: bool, null: bool) -> str | None:
