@@ -423,7 +423,7 @@ class TestPairs:
 
 def test_a_pair_without_its_file_is_shown_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     """Pairs that name no document have no file."""
-    pairs._tell_pairs(iter([{"job_id": "j", "ordinal": 1, "file": None, "question": "q", "answer": "a"}]))
+    pairs.tell_pairs(iter([{"job_id": "j", "ordinal": 1, "file": None, "question": "q", "answer": "a"}]))
     assert capsys.readouterr().out == "j #1\n  Q  q\n  A  a\n\n"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from finetuned.cli import reviewing
 from finetuned.sandbox import DEFAULT_KEY
 from support.cli import Answer, Terminal, call
 from support.process import Home, Sandbox, wait_for
@@ -82,7 +83,7 @@ def test_what_is_written_and_accepted_is_learned(ask: Ask, home: Home, tmp_path:
     wait_for(home.still_runs, "the daemon")
     home.kill()
     answer = ask("--from", str(tmp_path / "mine.jsonl"), "--accept")
-    assert (answer.code, f"{len(lines)} pairs now, {len(stones)} of them as they were" in answer.out) == (0, True)
+    assert (answer.code, f"{len(lines)} pairs saved, {len(lines) - len(stones)} changed.\n" in answer.out) == (0, True)
     assert "next start" in answer.err
     home.start("--until-idle")
     assert home.wait() == 0
@@ -118,15 +119,18 @@ def test_bad_lines_are_named_and_nothing_is_sent(ask: Ask, tmp_path: Path) -> No
     assert ask("--jsonl").lines == before
 
 
-def test_an_editor_changes_them(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_editor_changes_them(ask: Ask, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it leaves is written; nothing changed writes nothing; lines that are bad are kept."""
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr(reviewing, "AT_ONCE", 0.0)
     monkeypatch.setenv("EDITOR", "true")
     assert ask(terminal=True).err == "nothing was changed\n"
     monkeypatch.setenv("EDITOR", "sed -i 's/The stone is grey/The stone is red/'")
-    assert "as they were" in ask(terminal=True).out
+    (job,) = home.jobs()
+    said = " ".join(ask(terminal=True).out.split())
+    assert said == f"27 pairs saved, 9 changed. To train: finetuned review {job['id']} --accept"
     assert any("red" in row["answer"] for row in ask("--jsonl").lines)
     assert list(tmp_path.glob("*.jsonl")) == []
     monkeypatch.setenv("VISUAL", 'sed -i \'s/"answer"/"reply"/\'')
@@ -134,6 +138,33 @@ def test_an_editor_changes_them(ask: Ask, tmp_path: Path, monkeypatch: pytest.Mo
     (kept,) = tmp_path.glob("*.jsonl")
     assert (answer.code, "line 1: it has the unknown key 'reply'" in answer.err) == (1, True)
     assert (f"--from {kept}" in answer.err, '"reply"' in kept.read_text()) == (True, True)
+
+
+def test_an_editor_that_returns_at_once_keeps_its_file(
+    ask: Ask, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its window may still be open: the file stays, and what is saved there later can be put, by the words."""
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("EDITOR", "true")
+    (job,) = home.jobs()
+    answer = ask(terminal=True)
+    (kept,) = tmp_path.glob("*.jsonl")
+    assert answer.code == 0
+    assert f"finetuned review {job['id']} --from {kept}" in " ".join(answer.err.split())
+    assert 'EDITOR="code --wait"' in answer.err
+    kept.write_text(kept.read_text().replace("grey", "red"))
+    assert ask("--from", str(kept)).out.startswith("27 pairs saved, 9 changed.")
+    assert any("red" in row["answer"] for row in ask("--jsonl").lines)
+
+
+def test_pairs_are_read_on_a_terminal_without_an_editor(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `pairs` shows them, and how to go on."""
+    monkeypatch.setenv("COLUMNS", "80")
+    answer = ask(terminal=True)
+    assert answer.out.count("\n  Q  ") == 27
+    assert all(len(line) <= 80 or len(line.split()) == 1 for line in answer.out.splitlines())
+    assert "To train: finetuned review" in " ".join(answer.err.split())
 
 
 def test_an_editor_that_fails_loses_nothing(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

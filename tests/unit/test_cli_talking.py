@@ -6,6 +6,8 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -25,7 +27,7 @@ from finetuned.helix.service import CutShort
 from finetuned.model import Interaction, SessionView
 from finetuned.sandbox import DEFAULT_KEY
 from support.cli import Answer, Terminal, call, in_virtual_time
-from support.process import Home, Sandbox, home_that_learned
+from support.process import Home, Sandbox, environment, home_that_learned
 from support.still import StillWorld
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -156,6 +158,17 @@ class TestImage:
         assert (tmp_path / "o.png").read_bytes().startswith(PNG)
         assert os.listdir(tmp_path) == ["o.png"]
         assert (tmp_path / "o.png").stat().st_mode & 0o777 == 0o666 & ~current_umask()
+
+    @pytest.mark.usefixtures("ask")
+    def test_it_goes_into_a_pipe(self, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """`-` is standard output, and no file of that name; a terminal gets no bytes of a picture."""
+        monkeypatch.chdir(tmp_path)
+        words = ["--config", str(home.config), "image", "a red otter", "-o", "-"]
+        command = [sys.executable, "-m", "finetuned", *words]
+        env = environment() | {"FINETUNED_API_KEY": DEFAULT_KEY}
+        assert subprocess.run(command, capture_output=True, env=env, check=True).stdout.startswith(PNG)
+        assert os.listdir(tmp_path) == []
+        assert call(*words, terminal=True).code == 2
 
     @pytest.mark.usefixtures("ask")
     def test_on_a_terminal_it_says_how_far_it_is(self, home: Home, tmp_path: Path) -> None:

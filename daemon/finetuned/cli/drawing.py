@@ -33,7 +33,9 @@ _KINDS: Final = {
 
 @click.command("image")
 @click.argument("prompt")
-@click.option("-o", "--output", "target", metavar="FILE", required=True, help="Where the picture goes; - is standard output.")
+@click.option(
+    "-o", "--output", "target", metavar="FILE", required=True, help="Where the picture goes; - is standard output."
+)
 @click.option("--force", is_flag=True, help="Write over FILE if it is there.")
 @click.pass_context
 def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> None:

@@ -30,12 +30,13 @@ def pairs_command(
         job_id = job_named(reader, job_id)
     rows = reader.pairs(job=job_id, path=None if path is None else place.typed(path, reader.at_place), words=words)
     if form == "table":
-        _tell_pairs(islice(rows, limit))
+        tell_pairs(islice(rows, limit))
     else:
         showing.show(rows, form, (), empty="", limit=limit)
 
 
-def _tell_pairs(rows: Iterator[Row]) -> None:
+def tell_pairs(rows: Iterator[Row]) -> None:
+    """Print pairs for people, folded to the terminal."""
     width = min(shutil.get_terminal_size().columns, 120)
     pair = None
     for pair in rows:

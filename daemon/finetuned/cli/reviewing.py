@@ -19,7 +19,9 @@ import click
 
 from finetuned.cli import place, showing
 from finetuned.cli.doing import ask_daemon, new_request
+from finetuned.cli.fitting import width_of
 from finetuned.cli.naming import job_named
+from finetuned.cli.pairs import tell_pairs
 from finetuned.cli.showing import Row, harmless, print_line, say
 from finetuned.errors import FinetunedError, UsageError
 
@@ -34,6 +36,13 @@ KNOWN: Final = frozenset(
 )
 MOST_ERRORS: Final = 10
 LARGEST_BYTES: Final = 64 * 1024 * 1024
+#: nobody looks at pairs and closes an editor in less, but a window may take so long to open, in seconds
+AT_ONCE: Final = 5.0
+_STILL_OPEN: Final = (
+    "The editor returned at once and nothing is changed. If its window is still open: save there, and then\n"
+    "  finetuned review {0} --from {1}\n"
+    'So that it is waited for the next time: EDITOR="code --wait" (or what your editor has for that)'
+)
 _KEPT: Final = "nothing was sent; your lines are kept in {}: mend them there, then `finetuned review {} --from {}`"
 
 
@@ -51,7 +60,7 @@ def review_command(ctx: click.Context, job_id: str, accept: bool, source: str | 
     settings = place.load(ctx)
     job = _in_review(ctx, settings, job_id)
     if source is not None:
-        _put(settings, job, _read(source))
+        print_line(_put(settings, job, _read(source)) + ("" if accept else _to_train(job)))
     elif not accept:
         _see(settings, job, form)
     if accept:
@@ -68,9 +77,12 @@ def _see(settings: Settings, job: Row, form: str) -> None:
     if at_terminal and (editor := os.environ.get("VISUAL") or os.environ.get("EDITOR")):
         _edit(settings, job, pairs, "".join(f"{_line(row)}\n" for row in rows), editor)
         return
-    showing.show(rows, form, ("ordinal", "file", "question", "answer"), empty="no pair was made")
+    if form == "table" and width_of() is not None:
+        tell_pairs(iter(rows))
+    else:
+        showing.show(rows, form, ("ordinal", "file", "question", "answer"), empty="no pair was made")
     if form == "table":
-        say(f"to change them: set $EDITOR, or --from FILE; to train with them: finetuned review {job['id']} --accept")
+        say(f"To change them: set $EDITOR, or --from FILE.{_to_train(job)}")
 
 
 def _line(row: Row) -> str:
@@ -79,14 +91,20 @@ def _line(row: Row) -> str:
 
 def _edit(settings: Settings, job: Row, before: Sequence[Pair], text: str, editor: str) -> None:
     """Open the pairs in an editor; put what comes back. Raises FinetunedError, and keeps the lines then."""
+    from finetuned.world import RealWorld
+
     path = _temporary(job["id"], text)
     failed = ""
+    begun = RealWorld().steady()
     try:
         click.edit(filename=path, editor=editor)
     except click.ClickException as error:
         failed = error.message
     edited = _read(path)
     if edited == text:
+        if not failed and RealWorld().steady() - begun < AT_ONCE:
+            say(_STILL_OPEN.format(job["id"], harmless(path)))
+            return
         os.unlink(path)
         if failed:
             raise FinetunedError(failed, remedy="set $VISUAL or $EDITOR to another one, or use --from FILE")
@@ -96,7 +114,7 @@ def _edit(settings: Settings, job: Row, before: Sequence[Pair], text: str, edito
     if failed:
         raise FinetunedError(failed, remedy=kept)
     try:
-        _put(settings, job, edited, before)
+        print_line(_put(settings, job, edited, before) + _to_train(job))
     except FinetunedError as error:
         error.remedy = kept
         raise
@@ -111,11 +129,18 @@ def _temporary(job_id: str, text: str) -> str:
         return file.name
 
 
-def _put(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None = None) -> None:
-    """Check the lines, and write them to the server. Raises FinetunedError."""
+def _put(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None = None) -> str:
+    """Check the lines, and write them to the server; how many, in words. Raises FinetunedError."""
     import anyio
 
-    anyio.run(_write, settings, job, text, before)
+    now, kept = anyio.run(_write, settings, job, text, before)
+    changed = now - kept
+    share = "none" if not changed else f"all {now}" if changed == now else str(changed)
+    return f"{now} pair{'' if now == 1 else 's'} saved, {share} changed."
+
+
+def _to_train(job: Row) -> str:
+    return f" To train: finetuned review {job['id']} --accept"
 
 
 async def _fetch(settings: Settings, job: Row) -> tuple[SessionView, Sequence[Pair]]:
@@ -124,10 +149,9 @@ async def _fetch(settings: Settings, job: Row) -> tuple[SessionView, Sequence[Pa
         return view, await service.pairs(view)
 
 
-async def _write(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None) -> None:
+async def _write(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None) -> tuple[int, int]:
     async with place.server(settings) as (service, _):
-        now, made = await rewrite(service, job, text, before)
-    print_line(f"{job['id']}: {now} pairs now, {made} of them as they were")
+        return await rewrite(service, job, text, before)
 
 
 async def rewrite(service: Service, job: Row, text: str, before: Sequence[Pair] | None = None) -> tuple[int, int]:
