@@ -351,3 +351,16 @@ async def test_a_request_that_waits_for_the_daemon_is_carried_out_at_its_next_st
         answer = reader.answer("later")
     assert answer is not None
     assert answer["became"] == "done"
+
+
+async def test_a_note_names_the_file_that_it_lies_beside(a_place: APlace) -> None:
+    """Two files of one name were refused: the command of each note tries its own file again."""
+    place = a_place()
+    for content in (b"one \xe9", b"two \xe9"):
+        place.drop("bad.txt", content)
+        await place.run()
+    refused = place.notes / "failed" / "refused"
+    for name in ("bad.txt", "bad.2.txt"):
+        note = (refused / f"{name}.why.txt").read_text()
+        assert f"finetuned retry {refused / name}\n" in note
+        assert f"{place.notes}/bad.txt was not learned." in note

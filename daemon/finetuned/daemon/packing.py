@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,7 +19,7 @@ import msgspec
 
 from finetuned.daemon.house import House
 from finetuned.errors import Changed, FileProblem, FolderError, Gone, Stuck
-from finetuned.folders import DropFolder, Wanted
+from finetuned.folders import LIES_HERE, DropFolder, Wanted
 from finetuned.ledger import Left, Reader
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, iso, shown
@@ -245,7 +244,10 @@ def _lay(folder: DropFolder, file: File) -> tuple[str | None, str | None]:
 
 
 def _why(file: File) -> str | None:
-    """The note beside a file that was not learned: what, why, and the command that tries again."""
+    """The note beside a file that was not learned: what, why, and the command that tries again.
+
+    That names the file's own place: two files may have been dropped under one name.
+    """
     if file.state in {FileState.LEARNED, FileState.DUPLICATE}:
         return None
     name = shown(file.path)
@@ -260,7 +262,7 @@ def _why(file: File) -> str | None:
         lines.append(f"Try again: finetuned retry {file.job_id}")
     else:
         lines.append("Try again: mend this file, or the configuration, and then")
-        lines.append(f"           finetuned retry {shlex.quote(name)}")
+        lines.append(f"           finetuned retry {LIES_HERE}")
     return "\n".join(lines) + "\n"
 
 

@@ -13,6 +13,7 @@ from finetuned.folders.dropping import drop_into
 from finetuned.folders.examining import Examination
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.leases import ignore_sigio
+from finetuned.folders.putting import LIES_HERE
 from finetuned.folders.sweeping import Seen, Sweep
 from finetuned.folders.text import TextReader
 from finetuned.folders.trying import Trial
@@ -20,6 +21,7 @@ from finetuned.folders.watches import watches_in_use
 from finetuned.folders.watching import Single, Watched, watch
 
 __all__ = [
+    "LIES_HERE",
     "DropFolder",
     "Examination",
     "Seen",

@@ -148,9 +148,9 @@ class DropFolder:
     ) -> str | None:
         """Bring a file to its end; return where it lies, None if it was deleted by the rules. Repeatable.
 
-        `why` is written beside it. With its `signature` a file is found again that an earlier try moved, with its
-        `content` one that a person moved within its job's folders. Raises Gone (it is nowhere to be found), Changed
-        (another version lay there and is given back), Stuck, Away.
+        `why` is written beside it, with the path where it lies then for `LIES_HERE`. With its `signature` a file is
+        found again that an earlier try moved, with its `content` one that a person moved within its job's folders.
+        Raises Gone (it is nowhere to be found), Changed (another version lay there and is given back), Stuck, Away.
         """
         try:
             location = putting.put_away(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -26,6 +27,8 @@ from finetuned.model import DONE, FAILED, PROCESSING, Content, Signature, shown
 
 DUPLICATES: Final = "duplicates"
 REFUSED: Final = "refused"
+#: stands in a note for the path at which its file comes to lie, quoted for a shell; no name has this byte
+LIES_HERE: Final = "\0"
 #: ends every note of ours, so that none but ours is ever removed
 SIGNED: Final = "\n(written by finetuned; goes when the file is tried again)\n"
 #: what the end of a file rests on: its content, so that another content must not take its place
@@ -64,7 +67,7 @@ def put_away(
     if name is None or state not in _AREAS:
         raise ValueError(f"no file is put away as {state!s} (job {job_id})")
     if places.stays(location):
-        _write_why(places.beside, (name, os.path.basename(origin)), why, places)
+        _write_why(places.beside, (name, os.path.basename(origin)), why, places, lies=location)
         kept = places.tree.below(location)
         with places.guard("read"):
             if kept is None or not places.tree.is_file(kept):
@@ -83,7 +86,7 @@ def put_away(
             _follow(places, gone, target, again=True)
     if target is None:
         return None
-    _write_why(places.tree, target, why, places)
+    _write_why(places.tree, target, why, places, lies=places.tree.at(target))
     return places.tree.at(target)
 
 
@@ -158,10 +161,11 @@ def _moved_before(places: Places, wanted: Parts, signature: Signature | None, *,
     return None
 
 
-def _write_why(tree: Tree, target: Parts, why: str | None, places: Places) -> None:
-    """Write the note beside `target`, unless it is there already."""
+def _write_why(tree: Tree, target: Parts, why: str | None, places: Places, *, lies: str) -> None:
+    """Write the note beside `target`, unless it is there already; the file itself is at `lies`."""
     if why is None:
         return
+    why = why.replace(LIES_HERE, shlex.quote(shown(lies)))
     data = (why.rstrip("\n") + "\n" + SIGNED).encode("utf-8", "backslashreplace")
     with places.guard("explained"):
         for name in numbered(why_name(target[-1])):
