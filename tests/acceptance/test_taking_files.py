@@ -322,3 +322,147 @@ async def test_a_vault_keeps_its_own_done(a_place: APlace) -> None:
     assert len(place.states()) == 3
     assert all(path.exists() for path in paths)
     assert {p.name for p in place.notes.iterdir()} == {"done", "failed"}
+
+
+async def append_lines(place: Place, name: str, pauses: list[float]) -> None:
+    """Open, write and close once for each line, with these pauses between; the watch rings."""
+    assert place.daemon is not None
+    for n, pause in enumerate([*pauses, 0.0]):
+        with (place.notes / name).open("a") as file:
+            file.write(f"{text(n)}\n")
+        place.daemon.look_again()
+        await place.pass_time(pause)
+
+
+def lines(place: Place, name: str) -> list[int]:
+    """How many lines each learned file of this name has."""
+    return sorted(len(path.read_text().splitlines()) for path in place.notes.glob(f"done/*/{name}"))
+
+
+#: wget's pauses between its tries; people's between two saves; steady programs'
+PAUSES = [
+    list(map(float, range(1, 11))),
+    [3.0, 2.0, 4.0, 1.0, 5.0],
+    *([pause] * 7 for pause in (1.0, 3.0, 4.0, 5.0, 9.0)),
+]
+
+
+@pytest.mark.parametrize("pauses", PAUSES)
+async def test_a_text_that_comes_line_by_line_is_learned_once(a_place: APlace, pauses: list[float]) -> None:
+    """Programs that close the file after each line, or between two tries, are known by their rhythm."""
+    place = a_place()
+
+    async def script() -> None:
+        await append_lines(place, "log.txt", pauses)
+        await place.until(lambda: place.states().get("log.txt") == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert lines(place, "log.txt") == [len(pauses) + 1]
+    assert [job["state"] for job in place.jobs()] == ["done"]
+
+
+@pytest.mark.parametrize("pauses", PAUSES)
+async def test_without_company_to_wait_for_a_rhythm_is_learned_from_the_second_line(
+    a_place: APlace, pauses: list[float]
+) -> None:
+    """Where the first line is taken at once, all others are one text."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        await append_lines(place, "log.txt", pauses)
+        await place.until(lambda: sum(lines(place, "log.txt")) == len(pauses) + 1)
+
+    await place.run(until_idle=False, script=script)
+    assert len(lines(place, "log.txt")) <= 2
+    assert len(place.jobs()) == len(lines(place, "log.txt"))
+
+
+@pytest.mark.parametrize("rules", [{}, {"settle": "300ms", "linger": "1s"}, {"linger": "0s"}])
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_a_note_that_is_saved_again_and_again_is_one_training(
+    a_place: APlace, rules: dict[str, str], is_new: bool
+) -> None:
+    """With after = keep six saves in 15 s are one version, whether the note was known or not."""
+    place = a_place(folder=[{"after": "keep"} | rules])
+    path = place.notes / "note.txt"
+
+    async def script() -> None:
+        if not is_new:
+            path.write_text(text(99))
+            await place.until(lambda: place.states().get("note.txt") == "learned")
+        before = place.sessions_on_server()
+        for n in range(6):
+            path.write_text(text(n))
+            await place.pass_time(3.0)
+        await place.until(lambda: place.sessions_on_server() > before)
+        await place.pass_time(120.0)
+        assert place.sessions_on_server() == before + 1
+
+    await place.run(until_idle=False, script=script)
+    assert place.states() == {"note.txt": "learned"}
+
+
+async def test_who_stalled_and_broke_off_has_settle_to_come_back(a_place: APlace) -> None:
+    """Quiet time is counted from the last sight of a writer, so that a broken upload can be resumed."""
+    place = a_place(folder=[{"settle": "10s", "linger": "0s"}])
+    path = place.notes / "upload.txt"
+
+    async def script() -> None:
+        with path.open("w") as file:
+            file.write(text(1))
+            file.flush()
+            await place.pass_time(68.0)
+        await place.pass_time(9.0)
+        with path.open("a") as file:
+            file.write(text(2))
+        await place.until(lambda: place.states().get("upload.txt") == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert place.sessions_on_server() == 1
+    assert next(place.notes.glob("done/*/upload.txt")).read_text() == text(1) + text(2)
+
+
+async def test_a_copy_that_comes_in_one_go_waits_for_settle_and_no_more(a_place: APlace) -> None:
+    """What a rhythm needs costs nobody who has none."""
+    place = a_place(folder=[{"linger": "0s", "settle": "2s"}])
+
+    async def script() -> None:
+        for n in range(3):
+            place.drop(f"{n}.txt", text(n))
+            assert await place.until(lambda n=n: len(place.network.sent()) == n + 1) < 2.0 + 5.0 + 0.5  # type: ignore[misc]
+
+    await place.run(until_idle=False, script=script)
+
+
+@pytest.mark.parametrize("rules", [{"linger": "0s"}, {"after": "keep"}, {"ready_file": "{name}.ok"}])
+async def test_an_unfinished_name_beside_a_file_is_waited_out(a_place: APlace, rules: dict[str, str]) -> None:
+    """Half a download stays where it is while its control file lies there; the whole is learned once, soon after."""
+    place = a_place(folder=[rules])
+
+    async def script() -> None:
+        path = place.drop("a.txt", "Half a sentence is")
+        control = place.drop("a.txt.aria2", b"\0\1")
+        place.drop("a.txt.ok", b"")
+        await place.pass_time(300.0)
+        assert place.network.sent() == []
+        assert "'a.txt.aria2'" in place.files()["a.txt"]["reason"]
+        path.write_text(text(1))
+        await place.pass_time(20.0)
+        control.unlink()
+        assert await place.until(lambda: place.states().get("a.txt") == "learned") < 60.0
+
+    await place.run(until_idle=False, script=script)
+    assert place.sessions_on_server() == 1
+    assert place.files()["a.txt"]["reason"] is None
+
+
+async def test_an_unfinished_file_is_no_work_to_wait_for(a_place: APlace) -> None:
+    """A control file that nobody removes keeps its file, visibly, and no run from ending."""
+    place = a_place()
+    place.drop("a.txt", text(1))
+    place.drop("a.txt.st", b"")
+    place.drop("b.txt", text(2))
+    outcome = await place.run()
+    assert not outcome.failed
+    assert place.states() == {"a.txt": "settling", "b.txt": "learned"}
+    assert "remove that" in place.files()["a.txt"]["reason"]

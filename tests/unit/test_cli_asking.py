@@ -88,6 +88,8 @@ class TestStatus:
                     "state": None,
                     "away_because": None,
                     "settling": 0,
+                    "unfinished": 0,
+                    "unfinished_because": None,
                     "waiting": 0,
                     "oldest_wait_s": None,
                 }

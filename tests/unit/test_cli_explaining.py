@@ -195,6 +195,28 @@ class TestOpen:
         assert "It is settling since" in words
         assert "It is empty" not in words
 
+    def test_unfinished_by_a_name_beside(self, make_desk: MakeDesk) -> None:
+        """A file that is not whole is told with the name that says so and the way out, wherever one asks."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        control = desk.place.drop("otter.txt.aria2")
+        reason = (
+            f"it is unfinished while {control.name!r} lies beside it; if nothing writes to it any more, remove that"
+        )
+        desk.run_until(lambda: bool(desk.place.states()) and desk.place.files()["otter.txt"]["reason"] is not None)
+        with desk.daemon():
+            told, words = why(desk, path)
+            status = desk("status").out
+            (folder,) = desk("status", "--json").json["folders"]
+        assert (told["state"], told["reason"], told["waits_for"]) == ("settling", reason, f"a change: {reason}")
+        assert reason in words
+        assert f"1 is unfinished: {path}: {reason}" in " ".join(status.split())
+        assert (folder["settling"], folder["unfinished"], folder["unfinished_because"]) == (1, 1, f"{path}: {reason}")
+        control.unlink()
+        desk.run()
+        assert desk.place.files()["otter.txt"]["reason"] is None
+        assert desk.place.states() == {"otter.txt": "learned"}
+
     def test_without_a_daemon_everything_waits_for_one(self, make_desk: MakeDesk) -> None:
         """The first thing to know is that nobody works."""
         desk = make_desk()

@@ -126,6 +126,21 @@ def test_changed_file_goes_back(make, now):
     assert lying(folder) == ["a.txt", "a.txt.done"]
 
 
+@pytest.mark.parametrize("after", ["move", "keep"])
+def test_opened_again_at_the_last_moment(make, after):
+    """Who opened a quiet file for writing keeps it: nothing is torn away from its writer."""
+    folder = make(after=after)
+    path = put(folder, "sub/a.txt")
+    content = folder.read(path)
+    with open(path, "a") as writer:
+        with pytest.raises(Changed, match="open for writing"):
+            claim(folder, path, content)
+        writer.write(" and more")
+    assert lying(folder) == ["sub/a.txt"]
+    with open(path) as file:
+        assert file.read() == "words and more"
+
+
 def test_changed_after_a_crash(make):
     """What changed between the crash and the repeated claim goes back too, beside what was dropped since."""
     folder = make()

@@ -153,11 +153,13 @@ def test_a_claim_holds_where_attributes_are_remembered(far):
 def test_writers_through_a_mount_are_seen(far, tmp_path):
     """Who writes through the mount holds a file back; who writes behind it cannot be seen, and is not waited for."""
     path = put(far, "a.txt")
+    ready(far, 0.0)
+    (seen,) = ready(far, 10.0)
     with open(path, "a"):
-        ready(far, 0.0)
-        (seen,) = ready(far, 10.0)
         with pytest.raises(Changed, match="open for writing"):
             far.read(path, seen.signature)
+        far.unsettle(path, 10.0)
+        assert not ready(far, 1000.0)
     with open(tmp_path / "behind" / "a.txt", "a"):
         assert far.read(path, seen.signature).bytes == 5
 

@@ -259,10 +259,12 @@ def test_both_unicode_forms_are_equal(folder, name, here, there):
     [
         ("a.txt", {"a.txt.aria2"}, False, "a.txt.aria2"), ("a.txt", {"a.txt.st"}, False, "a.txt.st"),
         ("a.txt", {"a.txt.part"}, False, "a.txt.part"), ("a.txt", {"a.txt.!qb"}, False, "a.txt.!qb"),
-        ("a.txt", {"b.txt.part"}, False, None), ("a.txt", {"xYz12.txt.part"}, True, "xYz12.txt.part"),
-        ("a.txt", set(), True, None),
+        ("a.txt", {"b.txt.part"}, False, None), ("a.txt", {"ab_cd-12.txt.part"}, True, "ab_cd-12.txt.part"),
+        ("a.txt", {"ab_cd-12.txt.part"}, False, None), ("a.txt", {"ab_cd-12.pdf.part"}, True, None),
+        ("a.txt", {"half.txt.part"}, True, None), ("a.txt", set(), True, None),
+        ("a.txt", {"unconfirmed 1234.crdownload"}, True, "unconfirmed 1234.crdownload"),
     ],
 )  # fmt: skip
 def test_names_beside(name, others, empty, by):
-    """A file is unfinished while its own unfinished name lies beside it; an empty one, while any does."""
+    """A file is unfinished while its own unfinished name lies beside it; an empty one, while a browser's does."""
     assert unfinished_by(name, others, empty=empty) == by

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -93,9 +94,9 @@ def test_change_starts_the_quiet_time_anew(make):
     recorded(folder, 0.0)
     put(folder, "a.txt", "sdrow")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert not folder.sweep(2.0).ready
-    assert folder.sweep(3.0).wake_in == pytest.approx(1.0)
-    assert folder.sweep(4.0).ready
+    assert not folder.sweep(0.5).ready
+    assert folder.sweep(1.5).wake_in == pytest.approx(1.0)
+    assert folder.sweep(2.5).ready
 
 
 def test_quiet_time_counts_anew_after_a_start(make):
@@ -132,15 +133,169 @@ def test_open_writer(make):
     with open(f"{folder.root}/a.txt", "w") as writer:
         writer.write("half")
         writer.flush()
-        recorded(folder, 0.0)
-        (seen,) = folder.sweep(1000.0).ready
+        (seen,) = recorded(folder, 0.0).appeared
         with pytest.raises(Changed, match="open for writing"):
             folder.read(seen.path, seen.signature)
-        folder.unsettle(seen.path, 1000.0)
-        sweep = folder.sweep(1001.0)
-        assert (sweep.ready, sweep.wake_in) == ((), 1.0)
-    (seen,) = folder.sweep(1002.0).ready
+        assert folder.sweep(0.1).wake_in == 0.5
+        sweep = folder.sweep(1000.0)
+        assert (sweep.ready, sweep.wake_in) == ((), 2.0)
+    assert not folder.sweep(1001.0).ready
+    (seen,) = folder.sweep(1003.0).ready
     assert folder.read(seen.path, seen.signature).bytes == 4
+
+
+def test_writer_that_broke_off(make):
+    """Who was seen writing, stalled, and is gone has `settle` to come back, counted from the look that misses it."""
+    folder = make(leases=True, settle=10.0)
+    put(folder, "a.txt", "half")
+    with open(f"{folder.root}/a.txt", "a"):
+        recorded(folder, 0.0)
+        assert not folder.sweep(59.0).ready
+    sweep = folder.sweep(60.0)
+    assert (sweep.ready, sweep.wake_in) == ((), 10.0)
+    assert not folder.sweep(69.0).ready
+    assert folder.sweep(70.0).ready
+
+
+def test_writer_that_is_seen_only_when_the_file_is_read(make):
+    """A writer who came after the last look is waited for like one that was seen at once."""
+    folder = make(leases=True)
+    path = put(folder, "a.txt")
+    recorded(folder, 0.0)
+    (seen,) = folder.sweep(2.0).ready
+    with open(path, "a"):
+        with pytest.raises(Changed, match="open for writing"):
+            folder.read(seen.path, seen.signature)
+        folder.unsettle(path, 2.0)
+        assert not folder.sweep(3.0).ready
+    assert not folder.sweep(4.0).ready
+    assert folder.sweep(6.0).ready
+
+
+def append(path, line):
+    """Open, write, close: no writer is ever seen."""
+    with open(path, "a") as file:
+        file.write(line)
+
+
+def test_rhythm_of_lines(make):
+    """Who goes on after each pause is waited for three times the longest one."""
+    folder = make(leases=True)
+    path = put(folder, "a.txt")
+    recorded(folder, 0.0)
+    for steady in (1.0, 2.9, 7.0, 12.0):
+        append(path, "line")
+        assert not folder.sweep(steady).ready
+    assert folder.sweep(13.0).wake_in == pytest.approx(3 * 5.0 - 1.0)
+    assert folder.sweep(27.0).ready
+
+
+def test_rhythm_of_a_file_that_waits_or_was_taken(make):
+    """A quiet file that goes on within ten seconds settles again, with its rhythm; so does what comes to its place."""
+    folder = make()
+    path = put(folder, "a.txt")
+    recorded(folder, 0.0)
+    (seen,) = folder.sweep(2.0).ready
+    folder.remember(path, seen.signature, settled=True)
+    append(path, "line")
+    (seen,) = folder.sweep(4.0).changed
+    folder.remember(path, seen.signature, settled=False)
+    assert folder.sweep(5.0).wake_in == pytest.approx(3 * 4.0 - 1.0)
+    (seen,) = folder.sweep(16.0).ready
+    folder.remember(path, seen.signature, settled=True)
+    os.unlink(path)
+    folder.forget(path)
+    append(path, "line")
+    recorded(folder, 9.0)
+    assert folder.sweep(10.0).wake_in == pytest.approx(3 * 5.0 - 1.0)
+
+
+def test_what_comes_later_is_new(make):
+    """After ten quiet seconds nothing is remembered of a rhythm, and known files are not looked at again."""
+    folder = make()
+    path = put(folder, "a.txt")
+    recorded(folder, 0.0)
+    append(path, "line")
+    folder.sweep(5.0)
+    (seen,) = folder.sweep(20.0).ready
+    folder.remember(path, seen.signature, settled=True)
+    folder.sweep(21.0)
+    append(path, "line")
+    assert folder.sweep(22.0).changed == ()
+    os.unlink(path)
+    folder.forget(path)
+    append(path, "line")
+    recorded(folder, 23.0)
+    assert folder.sweep(25.0).ready
+
+
+def test_tried_again_by_a_person(make):
+    """What is put back by a person's wish has no rhythm."""
+    folder = make()
+    path = put(folder, "a.txt")
+    recorded(folder, 0.0)
+    (seen,) = folder.sweep(2.0).ready
+    folder.remember(path, seen.signature, settled=True)
+    os.rename(path, f"{folder.root}/b")
+    folder.forget(path)
+    os.rename(f"{folder.root}/b", path)
+    folder.remember(path, seen.signature, settled=False)
+    assert folder.sweep(5.0).wake_in == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "control"),
+    [
+        ("a.txt", "a.txt.aria2"), ("a.txt", "a.txt.st"), ("a.txt", "a.txt.lftp-pget-status"), ("A.txt", "A.txt.!qB"),
+        ("a.txt", "a.txt.part"), ("a.txt", "a.txt.crdownload"), ("a.txt", "a.txt.download/a.txt"),
+        ("\u00e4.txt", "a\u0308.txt.opdownload"),
+    ],
+)  # fmt: skip
+def test_unfinished_by_a_name_beside(make, name, control):
+    """However quiet it is, a file waits while an unfinished name of its own lies beside it, and no longer."""
+    folder = make(include=("*",))
+    path = put(folder, f"x/{name}")
+    put(folder, f"x/{control}")
+    recorded(folder, 0.0)
+    for steady in (10.0, 1000.0):
+        sweep = folder.sweep(steady)
+        assert (sweep.ready, sweep.wake_in) == ((), None)
+        ((held, why),) = sweep.unfinished
+        assert held == path
+        assert f"unfinished while {control.split('/')[0]!r} lies beside it" in why
+        assert folder.explain(path) == why
+    shutil.rmtree(f"{folder.root}/x/{control.split('/')[0]}", ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.unlink(f"{folder.root}/x/{control}")
+    sweep = folder.sweep(1001.0)
+    assert paths(sweep.ready) == [path]
+    assert sweep.unfinished == ((path, None),)
+    assert folder.sweep(1002.0).unfinished == ()
+    assert folder.explain(path) is None
+
+
+def test_empty_place_of_a_download(make):
+    """An empty file is no empty text while any download runs beside it."""
+    folder = make()
+    path = put(folder, "a.txt", "")
+    put(folder, "Unconfirmed 1234.crdownload")
+    put(folder, "b.txt")
+    recorded(folder, 0.0)
+    assert paths(folder.sweep(2.0).ready) == [f"{folder.root}/b.txt"]
+    assert "Unconfirmed 1234.crdownload" in dict(folder.sweep(100.0).unfinished)[path]
+    os.unlink(f"{folder.root}/Unconfirmed 1234.crdownload")
+    assert path in paths(folder.sweep(101.0).ready)
+
+
+def test_names_that_are_taken_hold_nobody(make):
+    """A name that `include` asks for is a text, not a sign; and editors' leftovers say nothing of the text itself."""
+    folder = make(include=("*.txt", "*.st"))
+    for name in ("a.txt", "a.txt.st", "b.txt", "b.txt~", "b.txt.save", "#b.txt#", ".b.txt.swp"):
+        put(folder, name)
+    recorded(folder, 0.0)
+    sweep = folder.sweep(2.0)
+    assert [os.path.basename(path) for path in sorted(paths(sweep.ready))] == ["a.txt", "a.txt.st", "b.txt"]
+    assert folder.explain(f"{folder.root}/a.txt") is None
 
 
 def test_leases_that_are_not_trusted(make):
@@ -270,11 +425,11 @@ def test_edited_in_place(make):
     folder.remember(path, folder.sweep(0.0).appeared[0].signature, settled=True)
     assert folder.sweep(1.0).changed == ()
     put(folder, "a.txt", "other words")
-    for steady in (2.0, 3.0):
+    for steady in (20.0, 21.0):
         changed = folder.sweep(steady).changed
         assert paths(changed) == [path]
     folder.remember(path, changed[0].signature, settled=False)
-    assert folder.sweep(4.0).wake_in == pytest.approx(2.0)
+    assert folder.sweep(22.0).wake_in == pytest.approx(3.0)
 
 
 def test_folder_that_cannot_be_listed(make):

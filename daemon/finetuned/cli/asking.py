@@ -102,6 +102,8 @@ def _folder_status(rules: FolderSettings, known: Mapping[str, object], now: floa
         "state": known.get("state"),
         "away_because": known.get("away_because"),
         "settling": known.get("settling", 0),
+        "unfinished": known.get("unfinished", 0),
+        "unfinished_because": known.get("unfinished_because"),
         "waiting": known.get("waiting", 0),
         "oldest_wait_s": None if oldest is None else round(max(0.0, now - instant(str(oldest))), 3),
     }
@@ -157,6 +159,10 @@ def _tell_folder(folder: Row) -> None:
         words += f", the oldest for {showing.span(folder['oldest_wait_s'])}"
     state = folder["state"] or "not watched yet"
     showing.print_line(f"folder   {folder['name']}: {state}, {words} ({harmless(folder['path'])})")
+    if folder["unfinished"]:
+        count = folder["unfinished"]
+        words = f"{count} {'is' if count == 1 else 'are'} unfinished: {harmless(folder['unfinished_because'])}"
+        showing.print_line(f"         {words}{' (and so on: finetuned files --state settling)' if count > 1 else ''}")
     if folder["away_because"]:
         showing.print_line(f"         nothing is taken there: {harmless(folder['away_because'])}")
 

@@ -160,7 +160,9 @@ class Story:
 
     def _settling(self, file: Row) -> Iterator[str]:
         yield f"It is settling since {showing.when(self._since())}: perhaps somebody still writes to it."
-        if not file["bytes"]:
+        if any(event["cause"] == "changed" for event in self._history):
+            yield "It was changed after it had been quiet, so that it is waited for three times as long as it paused."
+        if not file["bytes"] and not file["reason"]:
             yield "It is empty so far; a file that stays empty for a minute is refused."
 
     def _waiting(self, file: Row) -> Iterator[str]:
@@ -269,7 +271,9 @@ class Story:
         why_not = self._judged()
         if why_not:
             return f"a change: {why_not}"
-        return f"{showing.span(rules.settle)} without a change, and for every program that has it open to close it"
+        from finetuned.folders import quiet_time
+
+        return f"{showing.span(quiet_time(rules))} without a change, and for every program that has it open to close it"
 
     def _turn(self, file: Row, rules: FolderSettings) -> str:
         """What a ready file waits for."""

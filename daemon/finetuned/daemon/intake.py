@@ -16,7 +16,7 @@ from finetuned import logs
 from finetuned.daemon.adopting import adopt
 from finetuned.daemon.house import House
 from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Held, Unusable
-from finetuned.folders import DropFolder, Seen
+from finetuned.folders import WRITER_WAIT, DropFolder, Seen
 from finetuned.lifecycle import FileState
 from finetuned.model import PROCESSING, Content, File, FolderFacts, Signature
 from finetuned.plan import LONGEST_DISK_WAIT
@@ -25,8 +25,6 @@ from finetuned.plan import LONGEST_DISK_WAIT
 BATCH: Final = 100
 #: how many new files are written down at a time: tens of thousands would stay in memory
 SLICE: Final = 1000
-#: how soon a file that somebody writes to is looked at again, at least, in seconds
-WRITER_WAIT: Final = 0.5
 
 Read = tuple[Seen, Content | FileProblem]
 
@@ -131,9 +129,10 @@ class Intake:
             await self._changed(folder, seen.changed)
         if seen.vanished:
             await self._vanished(folder, seen.vanished)
+        if seen.unfinished:
+            await self._unfinished(folder, seen.unfinished)
         self._backlog[folder.name] = list(reversed(seen.ready))
-        settle = folder.rules.settle if seen.changed else None  # they settle from now on
-        return await self._drain(folder, min((w for w in (settle, seen.wake_in) if w is not None), default=None))
+        return await self._drain(folder, 0.0 if seen.changed else seen.wake_in)  # they settle since then
 
     async def _drain(self, folder: DropFolder, wake_in: float | None) -> float | None:
         """Read the next of what the last sweep found ready; seconds until there is more to do."""
@@ -144,7 +143,7 @@ class Intake:
         for seen, content in found:
             if isinstance(content, Changed):  # somebody writes to it, perhaps without a trace so far
                 folder.unsettle(seen.path, self._house.world.steady())
-                waits.append(max(folder.rules.settle, WRITER_WAIT))
+                waits.append(WRITER_WAIT)
         await self._settled(folder, found)
         return 0.0 if backlog else min(waits, default=None)
 
@@ -174,8 +173,17 @@ class Intake:
                 await house.write(house.ledger.files.unsettled, file, one.signature, reason, house.world.now())
                 folder.remember(one.path, one.signature, settled=False)
         fresh = [one for one in seen if one.path not in files]
-        if fresh:
+        if fresh and folder.rules.after == "keep":  # else what lies there still is just being moved
             await self._appeared(folder, fresh)
+
+    async def _unfinished(self, folder: DropFolder, found: Sequence[tuple[str, str | None]]) -> None:
+        """What a name beside a file tells of it is its reason, until that name is gone."""
+        house = self._house
+        files = await house.write(house.ledger.files.open_at, folder.name, [path for path, _ in found])
+        for path, why in found:
+            file = files.get(path)
+            if file is not None and file.state is FileState.SETTLING and file.reason != why:
+                await house.write(house.ledger.files.unfinished, file, why, house.world.now())
 
     async def _vanished(self, folder: DropFolder, paths: Sequence[str]) -> None:
         house = self._house

@@ -14,6 +14,7 @@ from finetuned.folders.examining import Examination
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.leases import ignore_sigio
 from finetuned.folders.putting import LIES_HERE
+from finetuned.folders.settling import WRITER_WAIT, quiet_time
 from finetuned.folders.sweeping import Seen, Sweep
 from finetuned.folders.text import TextReader
 from finetuned.folders.trying import Trial
@@ -22,6 +23,7 @@ from finetuned.folders.watching import Single, Watched, watch
 
 __all__ = [
     "LIES_HERE",
+    "WRITER_WAIT",
     "DropFolder",
     "Examination",
     "Seen",
@@ -33,6 +35,7 @@ __all__ = [
     "Watched",
     "drop_into",
     "ignore_sigio",
+    "quiet_time",
     "watch",
     "watches_in_use",
 ]

@@ -2,7 +2,7 @@
 
 1. Files are moved to `.processing/<job>/` by rename without replacing, brought to disk together, and only then read
    again: what lies there now is what will be sent.
-2. A file that is not what it was goes back where it came from.
+2. A file that is not what it was, or that somebody has opened for writing since, goes back where it came from.
 3. With after = "keep" the job's content is a snapshot beside the ledger, and the file is not touched.
 4. `.processing/<job>/job.json` tells a daemon whose ledger was lost what lies there; it goes when nothing else is left.
 """
@@ -88,7 +88,7 @@ def _prove(places: Places, one: Wanted, target: Parts | FileProblem | None) -> s
 def _difference(places: Places, target: Parts, content: Content) -> FileProblem | None:
     """What keeps a taken file from being sent; None if it is what it was."""
     try:
-        return None if places.read(places.tree.at(target)) == content else Changed(_CHANGED)
+        return None if places.read(places.tree.at(target), quiet=True) == content else Changed(_CHANGED)
     except Unusable:
         return Changed(_CHANGED)
     except FileProblem as error:
@@ -127,6 +127,7 @@ def _copy(places: Places, one: Wanted, target: Parts) -> None:
             return
     fd = places.open(one.source)
     try:
+        places.prove_quiet(fd)
         with places.guard("copied"), places.beside.folder(target[:-1], make=True) as folder:
             _copy_into(places, fd, folder, target[-1], one)
             places.beside.touch(target)

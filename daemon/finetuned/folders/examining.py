@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from finetuned.folders.foreign import is_unfinished, same
 from finetuned.folders.mounts import Mount, mount_of
 from finetuned.folders.names import Parts
 from finetuned.folders.places import Places
@@ -62,7 +63,7 @@ def explain(places: Places, path: str) -> str | None:
     if places.names.is_ours(parts):
         return places.names.why_not_into(parts)
     try:
-        return _way(places, parts) or _kind(places, parts) or places.names.why_not(parts) or _marker(places, parts)
+        return _way(places, parts) or _kind(places, parts) or places.names.why_not(parts) or _beside(places, parts)
     except OSError as error:
         return f"it cannot be looked at: {words(error)}"
 
@@ -94,8 +95,14 @@ def _kind(places: Places, parts: Parts) -> str | None:
     return next((why for is_it, why in kinds if is_it(found.st_mode)), "it is a device, no file")
 
 
-def _marker(places: Places, parts: Parts) -> str | None:
+def _beside(places: Places, parts: Parts) -> str | None:
+    """Why it is not taken yet, by what lies beside it."""
+    found = places.tree.stat(parts)
+    takes = places.names.taker(parts[:-1])
+    others = {same(name): name for name in places.tree.names(parts[:-1]) if not takes(name)}
+    unfinished = {other.lower(): name for other, name in others.items() if is_unfinished(other.lower())}
+    why = places.names.unfinished(parts[-1], unfinished, empty=found is not None and not found.st_size)
     marker = places.names.marker(parts[-1])
-    if marker is None or places.tree.stat((*parts[:-1], marker)) is not None:
-        return None
+    if why is not None or marker is None or same(marker) in others:
+        return why
     return f"it waits for its ready file {marker!r}, which is not there"

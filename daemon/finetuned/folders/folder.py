@@ -32,7 +32,7 @@ class DropFolder:
         self.rules = rules
         self.name = rules.name
         self._places = Places(rules, beside, leases=leases)
-        self._sweeper = Sweeper(rules, self._places.names, self._places.tree)
+        self._sweeper = Sweeper(rules, self._places.names, self._places.tree, self._places.has_writer)
 
     @property
     def root(self) -> str:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Collection, Mapping
@@ -194,8 +195,11 @@ def thrown_away(folder: str) -> str | None:
 def unfinished_by(name: str, others: Collection[str], *, empty: bool) -> str | None:
     """The name among the unfinished `others` beside it that says that `name` is not whole; None: none does.
 
-    For an `empty` file any of them: a browser keeps the final name free by an empty file, while it writes to a name of
-    its own.
+    For an `empty` file it may be a browser's own: Chrome and Firefox keep the final name free by an empty file, while
+    they write to `Unconfirmed 1234.crdownload`, or to eight odd letters, the suffix and `.part`.
     """
     own = next((name + ending for ending in UNFINISHED if name + ending in others), None)
-    return min(others, default=None) if own is None and empty else own
+    if own is not None or not empty:
+        return own
+    browsers = re.compile(rf"unconfirmed \d+\.crdownload|[\w+-]{{8}}{re.escape(os.path.splitext(name)[1])}\.part")
+    return next((other for other in sorted(others) if browsers.fullmatch(other)), None)

@@ -18,10 +18,10 @@ import fnmatch
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from finetuned.folders.foreign import conflict_mark, same, thrown_away, unfinished_mark
+from finetuned.folders.foreign import conflict_mark, same, thrown_away, unfinished_by, unfinished_mark
 from finetuned.model import DONE, FAILED, RESERVED
 from finetuned.settings import FolderSettings
 
@@ -232,6 +232,13 @@ class Names:
     def own_marker(self, name: str) -> str | None:
         """The marker that belongs to `name` alone and goes where it goes."""
         return self.marker(name) if self._own_marker else None
+
+    def unfinished(self, name: str, beside: Mapping[str, str], *, empty: bool) -> str | None:
+        """Why `name` is not whole, by the unfinished names beside it (by their lower case); None if it is."""
+        by = unfinished_by(same(name).lower(), beside, empty=empty) if beside else None
+        if by is None:
+            return None
+        return f"it is unfinished while {beside[by]!r} lies beside it; if nothing writes to it any more, remove that"
 
     def _is_marker(self, name: str) -> bool:
         if not self._rules.ready_file:

@@ -98,27 +98,34 @@ class Places:
         with self.guard("read"):
             return tree.open(parts)
 
-    def read(self, path: str, expected: Signature | None = None, *, named: str | None = None) -> Content:
+    def read(
+        self, path: str, expected: Signature | None = None, *, named: str | None = None, quiet: bool = False
+    ) -> Content:
         """What `path` holds as it would be sent, if it were named so.
 
-        With `expected` Changed if it is not the file that this tells of, or if somebody has it open for writing.
-        Raises Gone, Changed, Unusable, Stuck, Away.
+        With `expected` Changed if it is not the file that this tells of; then, and with `quiet`, Changed if somebody
+        has it open for writing. Raises Gone, Changed, Unusable, Stuck, Away.
         """
         fd = self.open(path)
         try:
             with self.guard("read"):
-                if expected is not None:
-                    self._prove_quiet(fd, expected)
+                if quiet or expected is not None:
+                    self.prove_quiet(fd)
+                if expected is not None and self.tree.signature(os.fstat(fd)) != expected:
+                    raise Changed("it changed after it was seen")
                 return self.content(fd, named or path)
         finally:
             os.close(fd)
 
-    def _prove_quiet(self, fd: int, expected: Signature) -> None:
+    def has_writer(self, fd: int) -> bool:
+        """Whether somebody is known to have the open file open for writing, too."""
         asked = self.tree.mount is not None and self.tree.mount.tells_writers
-        if (asked if self._leases is None else self._leases) and is_written(fd):
+        return (asked if self._leases is None else self._leases) and is_written(fd) is True
+
+    def prove_quiet(self, fd: int) -> None:
+        """Raise Changed if somebody is known to have the open file open for writing, too."""
+        if self.has_writer(fd):
             raise Changed("somebody has it open for writing")
-        if self.tree.signature(os.fstat(fd)) != expected:
-            raise Changed("it changed after it was seen")
 
     def content(self, fd: int, path: str, out: Callable[[bytes], object] | None = None) -> Content:
         """What an open file that was dropped at `path` holds by this folder's rules; its bytes go to `out`, too."""

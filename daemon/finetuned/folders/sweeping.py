@@ -2,37 +2,37 @@
 
 1. A sweep tells what is true now; it tells it again until `remember` or `forget` says that it was recorded. So a
    lost answer costs nothing.
-2. Only names are read, but for files that are unknown or unsettled; with after = "keep" the known ones are looked at
-   too, for they may be edited in place.
+2. Only names are read, but for files that are unknown or unsettled, or that may go on in their rhythm; with
+   after = "keep" all known ones are looked at too, for they may be edited in place.
 3. A sub-folder is not listed again while its times stand still, on file systems where that is proof: its times must
    have been seen MARGIN seconds before a listing of it began.
 4. What cannot be listed is not gone: nothing below it vanishes. What is missing from a listing is looked up by name
    before it is called vanished.
-5. Quiet time is counted on the steady clock from the first sight in this process. Whether somebody has a quiet file
-   open for writing is asked when it is read.
+5. Quiet time is counted on the steady clock from the first sight in this process, by the rules of `settling`. Whether
+   somebody has a quiet file open for writing is asked once more when it is read.
+6. A quiet file waits for its ready file to come, and for an unfinished name of its own to go: both ring.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
+from finetuned.folders.foreign import is_unfinished, same
 from finetuned.folders.names import Names, Parts
-from finetuned.folders.tree import Tree, listed
+from finetuned.folders.settling import HAIR, Pace
+from finetuned.folders.tree import READ, Tree, listed
 from finetuned.folders.trouble import words
 from finetuned.model import Signature, Value
 from finetuned.settings import FolderSettings
 
-#: programs touch first and write later
-EMPTY_WAIT: Final = 60.0
 #: longer than any clock tick of a file system
 MARGIN: Final = 2.5
-#: what is quiet all but this long is quiet: sums of floats miss their mark by a hair, and would be waited for in vain
-HAIR: Final = 0.001
 
 
 class Seen(Value, frozen=True):
@@ -47,7 +47,8 @@ class Sweep(Value, frozen=True):
     """What a sweep found; with settle = 0 a file may be in `appeared` and `ready` at once.
 
     `wake_in` is the time in seconds until a file may become ready; None: nothing settles. `odd` names, once, what
-    matches the rules and can never be taken, or cannot be looked into, with the reason.
+    matches the rules and can never be taken, or cannot be looked into, with the reason. `unfinished` names the quiet
+    files that an unfinished name beside them keeps, with the reason; once, with None, those that it keeps no more.
     """
 
     appeared: tuple[Seen, ...] = ()
@@ -56,20 +57,16 @@ class Sweep(Value, frozen=True):
     changed: tuple[Seen, ...] = ()
     wake_in: float | None = None
     odd: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(slots=True)
-class _Fresh:
-    """A file that settles: quiet `since` (steady; None: count from the next look), `recorded` in the ledger."""
-
-    signature: Signature
-    since: float | None
-    recorded: bool = False
+    unfinished: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(slots=True)
 class _Listing:
-    """What lay in a sub-folder at its last listing; `sure` while unchanged times prove that it still does."""
+    """What lay in a sub-folder at its last listing; `sure` while unchanged times prove that it still does.
+
+    `markers` are the names that no file to take has, if a ready file is asked for; `unfinished` those that programs
+    still write to, by their lower case.
+    """
 
     times: tuple[int, ...]
     since: float
@@ -77,7 +74,8 @@ class _Listing:
     files: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     odd: list[tuple[str, str]] = field(default_factory=list)
-    names: frozenset[str] = frozenset()
+    markers: set[str] = field(default_factory=set)
+    unfinished: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -90,6 +88,7 @@ class _Look:
     ready: list[Seen] = field(default_factory=list)
     changed: list[Seen] = field(default_factory=list)
     odd: dict[str, str] = field(default_factory=dict)
+    unfinished: dict[str, str | None] = field(default_factory=dict)
     blind: list[str] = field(default_factory=list)
     wake_in: float | None = None
 
@@ -114,13 +113,16 @@ def _oddity(entry: os.DirEntry[str]) -> str:
 class Sweeper:
     """What is known of one folder's files, and the look that finds what is not."""
 
-    def __init__(self, rules: FolderSettings, names: Names, tree: Tree) -> None:
+    def __init__(self, rules: FolderSettings, names: Names, tree: Tree, has_writer: Callable[[int], bool]) -> None:
         self._rules = rules
         self._names = names
         self._tree = tree
+        self._has_writer = has_writer
         self._settled: dict[str, Signature] = {}
-        self._fresh: dict[str, _Fresh] = {}
+        self._fresh: dict[str, bool] = {}  # what settles: whether it is recorded
+        self._paces: dict[str, Pace] = {}
         self._odd: set[str] = set()
+        self._unfinished: set[str] = set()
         self._listings: dict[Parts, _Listing] = {}
         self._shape: dict[Parts, tuple[int, ...]] = {}
         #: the folders that the last sweep walked to, by absolute path, with device and inode; replaced, never changed
@@ -132,9 +134,9 @@ class Sweeper:
             self._fresh.pop(path, None)
             self._settled[path] = signature
             return
-        self._settled.pop(path, None)
-        fresh = self._fresh.setdefault(path, _Fresh(signature, None))
-        fresh.recorded = True
+        if self._settled.pop(path, None) is None and path not in self._fresh:
+            self._paces.pop(path, None)  # it did not come by itself
+        self._fresh[path] = True
 
     def forget(self, path: str) -> None:
         """The file was taken away; what lies at its path from now on is another."""
@@ -143,8 +145,8 @@ class Sweeper:
 
     def unsettle(self, path: str, steady: float) -> None:
         """Somebody writes to the file still: its quiet time begins now."""
-        if path in self._fresh:
-            self._fresh[path].since = steady
+        if path in self._fresh and path in self._paces:
+            self._paces[path].since, self._paces[path].written = steady, True
 
     def sweep(self, steady: float) -> Sweep:
         """Look at everything. Raises Away."""
@@ -164,6 +166,11 @@ class Sweeper:
         self._tell_shape()
         odd = tuple((path, why) for path, why in look.odd.items() if path not in self._odd)
         self._odd = set(look.odd)
+        free = dict.fromkeys(self._unfinished - look.unfinished.keys())
+        self._unfinished = set(look.unfinished)
+        over = [path for path, pace in self._paces.items() if path not in self._fresh and pace.is_over(steady)]
+        for path in over:
+            del self._paces[path]
         return Sweep(
             appeared=tuple(look.appeared),
             ready=tuple(look.ready),
@@ -171,6 +178,7 @@ class Sweeper:
             changed=tuple(look.changed),
             wake_in=look.wake_in,
             odd=odd,
+            unfinished=(*free.items(), *look.unfinished.items()),
         )
 
     def _tell_shape(self) -> None:
@@ -215,28 +223,34 @@ class Sweeper:
     def _sort(self, entries: Iterable[os.DirEntry[str]], parts: Parts, listing: _Listing) -> None:
         settled, take, add = self._settled, self._names.taker(parts), listing.files.append
         prefix = self._tree.at((*parts, ""))
-        names: list[str] | None = [] if self._rules.ready_file else None
         for entry in entries:  # runs for every file there is, so it asks the least it can
             name = entry.name
             path = prefix + name
             if entry.is_file(follow_symlinks=False):
-                if names is not None:
-                    names.append(name)
                 if path in settled or take(name):
                     add(path)
+                else:
+                    self._note(name, listing)
             elif entry.is_dir(follow_symlinks=False):
                 if self._names.why_not_into((*parts, name)) is None:
                     listing.folders.append(name)
+                else:
+                    self._note(name, listing)
             elif take(name):
                 listing.odd.append((path, _oddity(entry)))
-        if names is not None:
-            listing.names = frozenset(names)
+
+    def _note(self, name: str, listing: _Listing) -> None:
+        """Remember a name that is not taken, if another file may wait for it to come or to go."""
+        if self._rules.ready_file:
+            listing.markers.add(same(name))
+        if is_unfinished(lower := same(name).lower()):
+            listing.unfinished[lower] = name
 
     def _judge(self, fd: int, parts: Parts, listing: _Listing, look: _Look) -> None:
-        keep, settled = self._rules.after == "keep", self._settled
+        keep, settled, paces = self._rules.after == "keep", self._settled, self._paces
         cut = len(self._tree.at((*parts, "")))
         group = parts[0] if parts and self._rules.group_by == "subfolder" else ""
-        for path in listing.files if keep else [path for path in listing.files if path not in settled]:
+        for path in listing.files if keep else [p for p in listing.files if p not in settled or p in paces]:
             name = path[cut:]
             try:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -245,32 +259,53 @@ class Sweeper:
             if not stat.S_ISREG(status.st_mode):
                 continue
             seen = Seen(path=path, signature=self._tree.signature(status), group=group)
-            if path not in settled:
-                self._settle(seen, name, listing, look)
-            elif settled[path] != seen.signature:
+            is_settled = path in settled
+            if is_settled and settled[path] == seen.signature:
+                continue
+            pace = self._pace(seen, partial(self._is_written, fd, name), look.steady)
+            if is_settled:
                 look.changed.append(seen)
+            else:
+                self._settle(seen, name, pace, listing, look)
 
-    def _settle(self, seen: Seen, name: str, listing: _Listing, look: _Look) -> None:
-        fresh = self._fresh.get(seen.path)
-        if fresh is None:
-            fresh = self._fresh[seen.path] = _Fresh(seen.signature, None)
-        if fresh.since is None or fresh.signature != seen.signature:
-            fresh.signature, fresh.since = seen.signature, look.steady
-        if not fresh.recorded:
+    def _pace(self, seen: Seen, has_writer: Callable[[], bool], steady: float) -> Pace:
+        pace = self._paces.get(seen.path)
+        if pace is None:
+            pace = self._paces[seen.path] = Pace.new(seen.signature, steady, has_writer)
+        else:
+            pace.look(seen.signature, steady, has_writer)
+        return pace
+
+    def _is_written(self, folder: int, name: str) -> bool:
+        """Whether somebody is known to have the file open for writing."""
+        try:
+            fd = os.open(name, READ, dir_fd=folder)
+        except OSError:  # gone, or closed to us: who reads it finds out
+            return False
+        try:
+            return self._has_writer(fd)
+        finally:
+            os.close(fd)
+
+    def _settle(self, seen: Seen, name: str, pace: Pace, listing: _Listing, look: _Look) -> None:
+        if not self._fresh.setdefault(seen.path, False):
             look.appeared.append(seen)
-        wanted = self._rules.settle if seen.signature.size else max(self._rules.settle, EMPTY_WAIT)
-        left = wanted - (look.steady - fresh.since)
-        marker = self._names.marker(name)
+        left = pace.left(look.steady, self._rules)
         if left > HAIR:
             look.wake(left)
-        elif marker is None or marker in listing.names:  # else its coming rings
+            return
+        marker = self._names.marker(name)
+        why = self._names.unfinished(name, listing.unfinished, empty=not seen.signature.size)
+        if why is not None:
+            look.unfinished[seen.path] = why
+        elif marker is None or same(marker) in listing.markers:
             look.ready.append(seen)
 
     def _vanished(self, look: _Look) -> tuple[str, ...]:
         vanished = [path for path in self._settled.keys() - look.seen if self._is_gone(path, look.blind)]
         for path in [*(self._fresh.keys() - look.seen)]:
             if self._is_gone(path, look.blind):
-                if self._fresh[path].recorded:
+                if self._fresh[path]:
                     vanished.append(path)
                 else:
                     del self._fresh[path]

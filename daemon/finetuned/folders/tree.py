@@ -31,7 +31,7 @@ from finetuned.folders.trouble import words
 from finetuned.model import Signature
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: errors that say "this file system has no locks for folders", not "somebody has it"
 _NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EISDIR})
@@ -239,7 +239,7 @@ class Tree:
     def open(self, parts: Parts) -> int:
         """A descriptor to read from; the caller closes it."""
         with self.folder(parts[:-1]) as fd:
-            return os.open(parts[-1], _READ, dir_fd=fd)
+            return os.open(parts[-1], READ, dir_fd=fd)
 
     def names(self, parts: Parts) -> list[str]:
         """The names in a sub-folder, sorted; none if there is no such folder."""

@@ -60,6 +60,13 @@ class FileBook:
             update(db, "files", file.id, file.version, **known)
             tell(db, now, "file", str(file.id), file.state, was=file.state, cause="readable")
 
+    def unfinished(self, file: File, reason: str | None, now: float) -> None:
+        """A settling file waits for a name beside it to go, for this reason; null: not any more."""
+        with self._store.transaction() as db:
+            update(db, "files", file.id, file.version, reason=reason)
+            cause = "held_up" if reason else "free"
+            tell(db, now, "file", str(file.id), file.state, was=file.state, cause=cause, detail=reason)
+
     def unsettled(self, file: File, signature: Signature | None, reason: str, now: float) -> None:
         """A waiting file changed: it settles again."""
         with self._store.transaction() as db:

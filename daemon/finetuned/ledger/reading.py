@@ -292,12 +292,18 @@ class Reader:
         return list(self._rows(query))
 
     def folders(self) -> dict[str, Row]:
-        """By folder: its state, why it is away if it is, and how many files settle and wait, since when."""
+        """By folder: its state, why it is away if it is, and how many files settle and wait, since when.
+
+        `unfinished`: how many of those that settle are kept by a name beside them, `unfinished_because` the oldest's.
+        """
+        unfinished = "from files f where f.folder = name and f.state = 'settling' and f.reason is not null"
         rows = self._rows(
             "select name, state, since, case when state = 'away' then (select e.detail from events e where "
             "e.subject = 'folder' and e.subject_id = name and e.became = 'away' order by e.id desc limit 1) end "
             "as away_because, "
             "(select count(*) from files f where f.folder = name and f.state = 'settling') as settling, "
+            f"(select count(*) {unfinished}) as unfinished, "
+            f"(select f.path || ': ' || f.reason {unfinished} order by f.id limit 1) as unfinished_because, "
             "(select count(*) from files f where f.folder = name and f.state = 'waiting') as waiting, "
             "(select min(ready_at) from files f where f.folder = name and f.state = 'waiting') as oldest from folders"
         )

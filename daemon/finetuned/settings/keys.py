@@ -240,7 +240,7 @@ _FOLDER: Final = (
         "settle",
         '"2s"',
         a_time("0s", "1d"),
-        "A file is ready when it was unchanged this long, and no writer has it open.",
+        "A file is ready when it was unchanged this long, and no writer has it open; with after = keep 5s at least.",
     ),
     _key(
         "folder",

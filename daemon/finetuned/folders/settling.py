@@ -1,0 +1,78 @@
+"""How long a file must be quiet before it is whole, and from when that is counted.
+
+1. Quiet time begins with the last change, or with the last sight of a writer, whichever is later: who stalled and broke
+   off has `settle` to come back, counted from the first look that finds no writer. It is asked for a writer whenever a
+   look finds the file new or changed, and while it had one: 10 µs for a file that was just copied.
+2. Programs that open, write and close for each line, wget between two tries and editors at each save leave no sign
+   but their rhythm. Who went on after a pause is waited for THREE times the longest pause: wget's pauses grow by a
+   second each, people's vary. A pause is one of PAUSE seconds at most, wget's longest; what comes later is new.
+3. So a text that was copied in one go waits for `settle` and no more. A larger default would have cost every file what
+   only those with a rhythm need, and a fixed wait after an edit is too short for one program and too long for another.
+   The first line of a slow log is found out while it waits for company (`linger`), as it still lies there then; where
+   it was taken before its second line came, that one begins a file that is known to have a rhythm.
+4. With after = "keep" a file is edited where it lies and each version costs a training, so that it is quiet for
+   EDITED seconds at least: longer than most people's pause between two saves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from finetuned.model import Signature
+from finetuned.settings import FolderSettings
+
+#: programs touch first and write later
+EMPTY_WAIT: Final = 60.0
+#: the longest pause of a writer who goes on, in seconds
+PAUSE: Final = 10.0
+#: how many of its longest pauses a file is waited for
+THREE: Final = 3.0
+#: the least quiet time of a file that stays where it is edited, in seconds
+EDITED: Final = 5.0
+#: how soon a file that somebody writes to is looked at again, at least, in seconds
+WRITER_WAIT: Final = 0.5
+#: what is quiet all but this long is quiet: sums of floats miss their mark by a hair, and would be waited for in vain
+HAIR: Final = 0.001
+
+
+def quiet_time(rules: FolderSettings) -> float:
+    """The seconds for which a file of no rhythm must be quiet."""
+    return max(rules.settle, EDITED) if rules.after == "keep" else rules.settle
+
+
+@dataclass(slots=True)
+class Pace:
+    """What was seen of the writer of one path: quiet `since` (steady), `written` to then, its longest `pause`."""
+
+    signature: Signature
+    since: float
+    begun: float
+    written: bool = False
+    pause: float = 0.0
+
+    @classmethod
+    def new(cls, signature: Signature, steady: float, has_writer: Callable[[], bool]) -> Pace:
+        """The pace of a file that is seen for the first time."""
+        return cls(signature, steady, steady, has_writer())
+
+    def look(self, signature: Signature, steady: float, has_writer: Callable[[], bool]) -> None:
+        """See what became of the file."""
+        changed = signature != self.signature
+        if changed and not self.written and steady - self.since <= PAUSE:
+            self.pause = max(self.pause, steady - self.since)
+        if changed or self.written:
+            self.signature, self.since, self.written = signature, steady, has_writer()
+
+    def left(self, steady: float, rules: FolderSettings) -> float:
+        """The seconds until it is quiet, or to be looked at again; nothing, or less, if it is quiet."""
+        if self.written:  # ever more seldom: a file may be open for days
+            return max(WRITER_WAIT, min(rules.settle, (steady - self.begun) / 4))
+        least = max(quiet_time(rules), THREE * self.pause)
+        wanted = least if self.signature.size else max(least, EMPTY_WAIT)
+        return wanted - (steady - self.since)
+
+    def is_over(self, steady: float) -> bool:
+        """Whether what comes to this path from now on is no part of the same."""
+        return steady - self.since > PAUSE
