@@ -124,6 +124,7 @@ def test_what_rings():
     assert watching.touched(roots, ["/in/a/x.txt", "/in/a/x/done/y.txt"]) == {"/in/a"}
     assert watching.touched(roots, ["/in/ab/done.txt", "/in/a"]) == {"/in/a", "/in/ab"}
     assert watching.touched(roots, ["/in/a/done/x.txt", "/in/a/.processing", "/in/abc/x", "/in/ab/failed/x"]) == set()
+    assert watching.touched(roots, ["/in/a/done/x.txt", "/in/ab/done/x.txt"], {"/in/a/done"}) == {"/in/a"}
     assert watching.touched(roots, ["/in/a/.finetuned-probe-x.part", "/in/a/x/.finetuned-probe-y/z"]) == {"/in/a"}
     assert watching.touched(roots, ["/in/a/.finetuned-probe-x.part", "/in/a/x/.finetuned-probe.part"]) == set()
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
@@ -142,11 +142,11 @@ class _Watches:
         self.places = places
         self.roots = roots
         self._told = [place.subfolders for place in places]
-        self._below = {p for one in self._told for p, identity in one.items() if not lack and _lies(p, identity)}
+        self.below = {p for one in self._told for p, identity in one.items() if not lack and _lies(p, identity)}
         self._outdated = lack is not None
         try:
             # errors are not ignored: of those that it may ignore one is a limit that is met
-            self.notify = RustNotify([*roots, *self._below], False, False, 0, False, False)
+            self.notify = RustNotify([*roots, *self.below], False, False, 0, False, False)
         except (FileNotFoundError, PermissionError):  # gone, or closed, in this very moment
             raise
         except (OSError, RuntimeError) as error:
@@ -162,7 +162,7 @@ class _Watches:
 
     def heed(self, changes: set[tuple[int, str]]) -> None:
         """A folder that went may be made anew, in time for the sweep to see no other."""
-        self._outdated |= any(change == Change.deleted and path in self._below for change, path in changes)
+        self._outdated |= any(change == Change.deleted and path in self.below for change, path in changes)
 
 
 async def _watch_once(
@@ -206,7 +206,7 @@ async def _listen(watches: _Watches, ended: _Stop, ring: Callable[[str], None]) 
     while (found := await anyio.to_thread.run_sync(look, _GATHER, _STEP, _IDLE, ended)) != "stop":
         changes = found if isinstance(found, set) else set()
         watches.heed(changes)
-        for root in touched(watches.roots, (path for _, path in changes)):
+        for root in touched(watches.roots, (path for _, path in changes), watches.below):
             ring(root)
         replaced = any(change == Change.deleted and path in watches.roots for change, path in changes)
         if replaced or await anyio.to_thread.run_sync(_identities, watches.places) != watches.roots:
@@ -246,13 +246,18 @@ def is_heard(root: str, act: Callable[[], str], within: float) -> bool:
         return False
 
 
-def touched(roots: Iterable[str], paths: Iterable[str]) -> set[str]:
-    """The roots below which something changed that is not in our own folders, nor a probe of ours."""
+def touched(roots: Iterable[str], paths: Iterable[str], walked: Container[str] = ()) -> set[str]:
+    """The roots below which something changed that is not in our own folders, nor a probe of ours.
+
+    What was `walked` to is not ours: with after = "keep" a `done` may be the owner's.
+    """
     prefixes = [(root, root.rstrip("/") + "/") for root in roots]
     found: set[str] = set()
     for path in paths:
         for root, prefix in prefixes:
             below = path[len(prefix) :] if path.startswith(prefix) else ""
-            if path == root or (below and below.split("/", 1)[0] not in RESERVED and not is_probe(below)):
+            first = below.split("/", 1)[0]
+            ours = (first in RESERVED and prefix + first not in walked) or is_probe(below)
+            if path == root or (below and not ours):
                 found.add(root)
     return found
