@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, chdir, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
@@ -100,7 +100,8 @@ def _show_the_way(home: str) -> None:
             for pair in sorted(reader.pairs(job=job["id"]), key=lambda pair: len(pair["question"]))[:2]:
                 print_line(f"  Q  {harmless(pair['question'])}\n  A  {harmless(pair['answer'])}")
     _title(f"Why {samples.REFUSED} was not learned (`finetuned why`)")
-    _finetuned("--config", path, "why", os.path.join(home, samples.REFUSED))
+    with chdir(home):  # so that its paths are short
+        _finetuned("--config", path, "why", os.path.join(home, samples.REFUSED))
     _title(f"The model that the letters tuned, asked: {samples.QUESTION} (`finetuned chat --job`)")
     print_line(f"  {harmless(answer)}")
 
@@ -329,13 +330,13 @@ def _say_what_next(kept: str | None) -> None:
     """The commands to go on with."""
     _title("Go on")
     if kept is None:
-        print_line("  finetuned demo --keep DIR     the same, and everything stays to be looked at")
+        print_line("  finetuned demo --keep DIR   the same, and everything stays to be looked at")
     else:
         _say_what_is_kept(kept)
     print_line(
-        "  finetuned init DIR            a configuration of your own\n"
-        "  finetuned sandbox             a stand-in server to try it with; or your own Helix\n"
-        "  finetuned run                 the daemon; then `finetuned drop --wait FILE`\n"
+        "  finetuned init DIR          a configuration of your own\n"
+        "  finetuned sandbox           a simulated server for it; or use your own Helix\n"
+        "  finetuned run               the daemon; then `finetuned drop --wait FILE`\n"
         "All training was simulated."
     )
 
@@ -349,7 +350,7 @@ def _say_what_is_kept(home: str) -> None:
         port = tomllib.load(file)["helix"]["url"].rpartition(":")[2]
     print_line(
         f"  export FINETUNED_CONFIG={harmless(shlex.quote(path))}\n"
-        "  finetuned jobs                and `pairs`, `files`, `events`, `job ID`, `why PATH`\n"
+        "  finetuned jobs              and `pairs`, `files`, `events`, `job ID`, `why PATH`\n"
         f"  finetuned sandbox --port {port} --data {harmless(shlex.quote(os.path.join(home, 'sandbox')))}\n"
-        "                                its server again, for `run` and `chat`"
+        "                              its server again, for `run` and `chat`"
     )

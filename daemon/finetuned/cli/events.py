@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import place, showing
-from finetuned.cli.fitting import from_here
+from finetuned.cli.fitting import from_here, shortened, width_of
 from finetuned.cli.naming import job_named
 from finetuned.cli.showing import Row, harmless
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FOLLOW_EVERY: Final = 0.5
 #: how many columns the time takes, with the gap behind it
 _TIME: Final = 22
+#: a path is not made shorter than this
+_NARROWEST: Final = 24
 
 
 @click.command("events")
@@ -94,23 +96,26 @@ async def follow_events(path: str, job_id: str | None, form: str, world: World, 
         await world.wait(Bell(), FOLLOW_EVERY)
 
 
-def tell_events(events: Iterable[Row], reader: Reader, *, indent: str = "") -> bool:
-    """Print events for people; whether there were any."""
+def tell_events(events: Iterable[Row], reader: Reader, *, about: str | None = None, indent: str = "") -> bool:
+    """Print events for people; whether there were any. `about`: the subject that all know is meant (`job ID`)."""
     line = None
-    for line in event_lines(events, reader):
+    for line in event_lines(events, reader, about):
         showing.print_line(indent + line, rest=indent + " " * _TIME)
     return line is not None
 
 
-def event_lines(events: Iterable[Row], reader: Reader) -> Iterator[str]:
+def event_lines(events: Iterable[Row], reader: Reader, about: str | None = None) -> Iterator[str]:
     """Events for people, a line each: when, who, what, why."""
+    width = width_of()
     for event in events:
         who = harmless(event["subject_id"])
         if event["subject"] == "file" and (path := reader.name_of(event["subject_id"])) is not None:
             who = harmless(from_here(path))
+            who = who if width is None else shortened(who, max(_NARROWEST, width - _TIME - len("file  ")))
         was, became = event["was"], event["became"]
+        subject = "request" if event["subject"] == "daemon" and became in {"done", "refused"} else event["subject"]
         moved = was not in {None, became}
         what = f"{was} → {showing.paint(became)}" if moved else showing.paint(became)
         why = " ".join(part for part in (event["cause"], event["detail"]) if part and part != became)
-        line = f"{showing.when(event['at'])}  {event['subject']} {who}  {what}"
-        yield f"{line}  {harmless(why)}".rstrip()
+        who = "" if f"{event['subject']} {event['subject_id']}" == about else f"{subject} {who}  "
+        yield f"{showing.when(event['at'])}  {who}{what}  {harmless(why)}".rstrip()

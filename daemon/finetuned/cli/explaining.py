@@ -128,7 +128,7 @@ class Story:
         if self._file is None or self._reader is None:
             return
         showing.print_line("\nWhat happened")
-        tell_events(self._history, self._reader, indent="  ")
+        tell_events(self._history, self._reader, about=f"file {self._file['id']}", indent="  ")
 
     # -- files that the ledger knows
 

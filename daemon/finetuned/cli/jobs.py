@@ -95,7 +95,7 @@ def _tell_job(job: Row, reader: Reader) -> None:
     _part("Attempts", job["sessions"], ("attempt", "state", "session_id", "intent_at", "ended_at", "reason"))
     _part("Interactions", job["interactions"], ("creator", "mode", "state", "stage", "progress", "status", "error"))
     showing.print_line("\nWhat happened")
-    tell_events(job["events"], reader, indent="  ")
+    tell_events(job["events"], reader, about=f"job {job['id']}", indent="  ")
 
 
 def _part(title: str, rows: list[Row], columns: tuple[str, ...]) -> None:

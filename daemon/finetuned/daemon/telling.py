@@ -25,6 +25,8 @@ _WARNINGS: Final = {
     "twin",
     "sweeping",
 }
+#: what became of a person's request
+_ANSWERS: Final = {"done", "refused"}
 #: how many events are in memory at a time
 SLICE: Final = 500
 _QUIET: Final = {"settling", "waiting", "packed"}
@@ -55,6 +57,9 @@ class Telling:
         quiet = event["subject"] == "file" and event["became"] in _QUIET and event["cause"] != "held_up"
         if quiet and not logs.tells_debug():  # most events of a burst are such
             return
+        if event["subject"] == "daemon" and event["became"] in _ANSWERS:
+            self._answer(event)
+            return
         name = f"{event['subject']}_{event['became'] if moved else event['cause']}"
         ids = {event["subject"]: event["path"] or event["subject_id"]}
         if event["job_id"] and event["subject"] != "job":
@@ -68,6 +73,11 @@ class Telling:
             self._log.debug(name, **ids, **words)
         else:
             self._log.info(name, **ids, **words)
+
+    def _answer(self, event: dict[str, Any]) -> None:
+        """Write what became of a request of a person."""
+        log = self._log.info if event["became"] == "done" else self._log.warning
+        log(f"request_{event['became']}", request=event["subject_id"], verb=event["cause"], detail=event["detail"])
 
     def summary(self, facts: Facts) -> str:
         """One line: what is under way, what waits, what is wrong."""
