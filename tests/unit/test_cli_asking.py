@@ -40,7 +40,7 @@ JOB = keys(
     "finished_at reason lora_dir"
 )
 FILE = keys("path location folder state job_id sha256 bytes pairs reason seen_at ready_at finished_at upload_name")
-PAIR = keys("job_id session_id file ordinal question answer raw_question raw_answer")
+PAIR = keys("job_id session_id file ordinal question answer raw_question raw_answer sha256")
 EVENT = keys("id at subject subject_id was became cause detail")
 HOSTILE = "line\nbreak \x1b[31mred.txt"
 ODD = os.fsdecode(b"caf\xe9.txt")
@@ -401,6 +401,22 @@ class TestPairs:
         assert learned("pairs", "--jsonl", "--file", ODD).lines
         assert learned("pairs", "--jsonl", "--search", 'coffee "').code == 0
         assert all("coffee" in json.dumps(pair) for pair in learned("pairs", "--json", "--search", "coffee").json)
+
+    def test_texts_of_one_path_are_told_apart(self, make_desk: MakeDesk) -> None:
+        """Texts that were learned from one path are told apart, for people and for programs."""
+        desk = make_desk(folder=[{"after": "keep"}])
+        path = str(desk.place.drop("otter.txt", "Otters are brown. They swim."))
+        desk.run()
+        assert "version" not in desk("pairs", "--file", path).out
+        desk.place.drop("otter.txt", "Otters are wet. They dive.")
+        desk.run()
+        pairs = desk("pairs", "--json", "--file", path).json
+        assert len({pair["sha256"] for pair in pairs}) == 2
+        assert {len(pair["sha256"]) for pair in pairs} == {64}
+        told = desk("pairs", "--file", path).out
+        assert "otter.txt  version 1 of 2\n" in told
+        assert "otter.txt  version 2 of 2, the newest\n" in told
+        assert "version" not in desk("pairs").out
 
     def test_people_get_questions_and_answers(self, learned: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         """A question and its answer are blocks, folded to the terminal, with nothing unescaped."""

@@ -44,6 +44,27 @@ def refuse(request: httpx.Request) -> None:
     raise httpx.ConnectError("connection refused")
 
 
+NFC, NFD = "caf\u00e9/\u00fcber.txt", "cafe\u0301/u\u0308ber.txt"
+
+
+@pytest.mark.parametrize(("there", "typed"), [(NFC, NFD), (NFD, NFC), ("caf\u00e9/u\u0308ber.txt", NFC)])
+def test_both_unicode_forms_of_a_path_are_equal(make_desk: MakeDesk, there: str, typed: str) -> None:
+    """Whatever form a path has on the disk, each command that asks for it finds it in either."""
+    desk = make_desk(folder=[{"include": ["*.txt", "*.odd"]}])
+    path = desk.place.drop(there, "Otters are brown. They swim.")
+    asked = str(desk.place.notes / typed)
+    assert desk("check", asked).out.endswith("1 of 1 files would be taken: 1 jobs, about 9 chunks\n")
+    assert why(desk, asked)[0]["path"] == str(path)
+    desk.run()
+    assert why(desk, asked)[0]["state"] == "learned"
+    assert len(desk("pairs", "--json", "--file", asked).json) == 18
+    assert desk("retry", asked).code == 0
+    outside = desk.place.root / there
+    outside.parent.mkdir()
+    outside.write_text("Stones are grey. They lie.")
+    assert desk("drop", str(desk.place.root / typed)).out == f"{desk.place.notes / there.split('/')[1]}\n"
+
+
 class TestEnds:
     """Files at their end, from where they were dropped and from where they lie."""
 

@@ -192,6 +192,22 @@ def test_markers_go_along(make):
     ]  # fmt: skip
 
 
+def test_markers_go_along_in_either_unicode_form(make):
+    """A marker that is spelt in the other normal form of Unicode is the file's, too."""
+    folder = make(ready_file="{name}.fertig-gepr\u00fcft")
+    folder.hold()
+    for name, marker in (("\u00e4.txt", "a\u0308.txt.fertig-gepru\u0308ft"), ("b.txt", "b.txt.fertig-gepru\u0308ft")):
+        path = put(folder, name)
+        put(folder, marker, "")
+        folder.sweep(0.0)
+        assert [seen.path for seen in folder.sweep(2.0).ready] == [path]
+        assert folder.explain(path) is None
+        away(folder, path, state=S.DUPLICATE)
+        assert not os.path.exists(f"{folder.root}/{marker}")
+    folder.close()
+    assert len(os.listdir(folder.root + "/done/duplicates")) == 4
+
+
 def test_give_back(make):
     """A file goes back to where it was dropped, without its note, and is found there when tried again."""
     folder = make()

@@ -53,7 +53,7 @@ FILE = [
     "finished_at",
     "upload_name",
 ]
-PAIR = ["job_id", "session_id", "file", "ordinal", "question", "answer", "raw_question", "raw_answer"]
+PAIR = ["job_id", "session_id", "file", "ordinal", "question", "answer", "raw_question", "raw_answer", "sha256"]
 EVENT = ["id", "at", "subject", "subject_id", "was", "became", "cause", "detail"]
 WORDS = [
     ("what do otters eat?", 'They eat "fish" and crabs.'),

@@ -43,7 +43,7 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
     if not paths:
         _tell_configuration(settings)
         return
-    verdicts = [verdict for path in paths for verdict in judged(place.absolute(path), settings)]
+    verdicts = [verdict for path in paths for verdict in judged(place.typed(path, lambda _: False), settings)]
     rows = [_row(verdict) for verdict in verdicts]
     showing.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
     showing.print_line(_together(verdicts, settings))

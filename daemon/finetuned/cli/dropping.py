@@ -105,7 +105,7 @@ def _sources(settings: Settings, folder: DropFolder, word: str, name: str | None
     """The files that a word of the command names; why there are none is told. Raises UsageError."""
     if word == STDIN:
         return [Source("standard input", _spooled(kept, folder.rules.max_file_bytes), name or "")]
-    path = place.absolute(word)
+    path = place.typed(word, lambda _: False)
     if not os.path.isdir(path):
         return [Source(path, path, name or os.path.basename(path))]
     if name is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +14,9 @@ from finetuned.cli import place, showing
 from finetuned.cli.fitting import from_here
 from finetuned.cli.naming import job_named
 from finetuned.cli.showing import Row, harmless
+
+if TYPE_CHECKING:
+    from finetuned.ledger import Reader
 
 
 @click.command("pairs")
@@ -24,24 +29,37 @@ from finetuned.cli.showing import Row, harmless
 def pairs_command(
     ctx: click.Context, job_id: str | None, path: str | None, words: str | None, limit: int | None, form: str
 ) -> None:
-    """List or search question-answer pairs."""
+    """List or search question-answer pairs.
+
+    With --file those of every text that was learned from this path; the version, or the sha256 of --json, tells which.
+    """
     reader = place.reader(ctx)
     if job_id is not None:
         job_id = job_named(reader, job_id)
-    rows = reader.pairs(job=job_id, path=None if path is None else place.typed(path, reader.at_place), words=words)
+    asked = None if path is None else place.typed(path, reader.at_place)
+    rows = reader.pairs(job=job_id, path=asked, words=words)
     if form == "table":
-        tell_pairs(islice(rows, limit))
+        tell_pairs(islice(rows, limit), {} if asked is None else _versions(reader, asked))
     else:
         showing.show(rows, form, (), empty="", limit=limit)
 
 
-def tell_pairs(rows: Iterator[Row]) -> None:
-    """Print pairs for people, folded to the terminal."""
+def _versions(reader: Reader, path: str) -> dict[str, str]:
+    """By its sha256: which text of those that were learned from this path; nothing if there was but one."""
+    learned = dict.fromkeys(row["sha256"] for row in reversed(reader.at_place(path)) if row["pairs"])
+    most = len(learned)
+    told = {sha256: f"  version {number} of {most}" for number, sha256 in enumerate(learned, 1)}
+    return {sha256: words + ", the newest" * (sha256 == [*learned][-1]) for sha256, words in told.items() if most > 1}
+
+
+def tell_pairs(rows: Iterator[Row], versions: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Print pairs for people, folded to the terminal; `versions` tells of a text's sha256 which version it was."""
     width = min(shutil.get_terminal_size().columns, 120)
     pair = None
     for pair in rows:
         source = "" if pair["file"] is None else f"  {harmless(from_here(pair['file']))}"
-        showing.print_line(f"{pair['job_id']} #{pair['ordinal']}{source}", rest="    ")
+        version = versions.get(pair.get("sha256") or "", "")
+        showing.print_line(f"{pair['job_id']} #{pair['ordinal']}{source}{version}", rest="    ")
         for label, text in (("Q", pair["question"]), ("A", pair["answer"])):
             for line in _wrapped(text, label, width):
                 showing.print_data(line)

@@ -32,7 +32,18 @@ if TYPE_CHECKING:
 
 #: what a line may hold; all but question and answer only tells what they were
 KNOWN: Final = frozenset(
-    {"file", "file_b64", "question", "answer", "ordinal", "job_id", "session_id", "raw_question", "raw_answer"}
+    {
+        "file",
+        "file_b64",
+        "question",
+        "answer",
+        "ordinal",
+        "job_id",
+        "session_id",
+        "raw_question",
+        "raw_answer",
+        "sha256",
+    }
 )
 MOST_ERRORS: Final = 10
 LARGEST_BYTES: Final = 64 * 1024 * 1024
@@ -183,6 +194,7 @@ async def resting(service: Service, job: Row) -> SessionView:
 def rows_of(job: Row, view: SessionView, pairs: Sequence[Pair]) -> list[Row]:
     """The pairs by file, as `pairs` lists those of jobs that have trained."""
     files = _files(job, view)
+    hashes = {row["path"]: row["sha256"] for row in job["file_list"]}
     names = {document: file for file, document in files.items() if document}
     alone = next(iter(files), None) if len(files) == 1 else None
     rows = [
@@ -195,6 +207,7 @@ def rows_of(job: Row, view: SessionView, pairs: Sequence[Pair]) -> list[Row]:
             "answer": pair.answer,
             "raw_question": pair.raw_question,
             "raw_answer": pair.raw_answer,
+            "sha256": hashes.get(names.get(pair.document or "", alone)),
         }
         for number, pair in enumerate(pairs, 1)
     ]

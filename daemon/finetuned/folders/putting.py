@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Final
 
 from finetuned.errors import Changed, Gone
+from finetuned.folders.foreign import same
 from finetuned.folders.names import OUR_NAMES, Parts, numbered, why_name
 from finetuned.folders.places import Places
 from finetuned.folders.tree import Tree
@@ -197,13 +198,20 @@ def move_marker(places: Places, old: Parts, new: Parts, *, once: bool = False) -
     marker = places.names.own_marker(old[-1])
     if marker is None or "/" in marker:
         return
-    source = (*old[:-1], marker)
+    source = (*old[:-1], _as_it_lies(places, old[:-1], marker))
     wanted = (*new[:-1], places.names.own_marker(new[-1]) or marker)
     if once and places.tree.stat(wanted) is not None:
         return
     if places.tree.is_file(source):
         with suppress(FileNotFoundError):
             places.tree.move_beside(source, wanted)
+
+
+def _as_it_lies(places: Places, folder: Parts, name: str) -> str:
+    """The name as it stands in the folder: a rule and a file may spell it in another normal form of Unicode."""
+    if name.isascii() or places.tree.stat((*folder, name)) is not None:
+        return name
+    return next((other for other in places.tree.names(folder) if same(other) == same(name)), name)
 
 
 def give_back(places: Places, location: str, path: str, signature: Signature | None = None) -> str:

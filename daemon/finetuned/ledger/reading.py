@@ -34,7 +34,7 @@ _FILE: Final = (
 )
 _PAIR: Final = (
     "p.job_id, p.session_id, f.path as file, f.path_b64 as file_b64, p.ordinal, p.question, p.answer, "
-    "p.raw_question, p.raw_answer"
+    "p.raw_question, p.raw_answer, f.sha256"
 )
 _EVENT: Final = "id, at, subject, subject_id, was, became, cause, detail"
 
@@ -199,6 +199,7 @@ class Reader:
     def pairs(self, *, job: str | None = None, path: str | None = None, words: str | None = None) -> Iterator[Row]:
         """Every pair, by job and ordinal; of a job that trained, those of the session that did.
 
+        Its `sha256` tells which version of the file it was made of, should several have lain at one path.
         `words` searches questions and answers, best first.
         """
         text, b64 = place(path)
