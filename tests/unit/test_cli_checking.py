@@ -326,7 +326,7 @@ class TestDoctor:
         assert answer.code == 1
         assert [row["subject"] for row in answer.json] == ["versions"] + ["configuration"] * 3
         missing = desk("--config", "/nowhere.toml", "doctor", "--json")
-        assert "there is no configuration" in by(missing.json, "configuration")["problem"]
+        assert "no configuration found; looked for" in by(missing.json, "configuration")["problem"]
 
     def test_where_the_key_comes_from(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file that is named, else systemd's credential, else the environment; never the key itself."""

@@ -35,9 +35,9 @@ class Verdict(NamedTuple):
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
 @click.pass_context
 def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
-    """Validate the configuration; with paths, tell what would become of these files.
+    """Check the configuration. With PATHs, tell what would become of these files.
 
-    Ends with 78 if the configuration has mistakes, with 1 if some of the files would not be taken.
+    The exit code is 78 if the configuration has mistakes, and 1 if one of the files would not be taken.
     """
     settings = place.load(ctx)
     if not paths:

@@ -68,11 +68,11 @@ settle = "500ms"
 
 
 @click.command("demo")
-@click.option("--keep", metavar="DIR", help="Use DIR (missing or empty), and leave everything there.")
+@click.option("--keep", metavar="DIR", help="Use DIR (missing or empty), and keep everything there.")
 def demo_command(keep: str | None) -> None:
-    """The whole way in under a minute: a stand-in server, the daemon, six files, their pairs, a tuned model.
+    """Show the whole way in under a minute: a simulated server, the daemon, six files, their pairs, a tuned model.
 
-    The server is simulated: nothing is trained. Your own configuration, ledger and key are left alone.
+    Nothing is trained. Your own configuration, ledger and key are not used.
     """
     from finetuned.cli.starting import sandbox_room
 
@@ -85,7 +85,7 @@ def demo_command(keep: str | None) -> None:
 def _show_the_way(home: str) -> None:
     from finetuned.cli.starting import unless_stopped
 
-    print_line("A server, a daemon and six files. The server is a stand-in: its training is simulated.\n")
+    print_line("A server, a daemon and six files. The server is simulated: nothing is trained.\n")
     story = _Story(home)
     answer = asyncio.run(unless_stopped(_live(home, story)))
     _sigterm_is_sigint()  # asyncio left it as it is at first

@@ -48,12 +48,12 @@ def retry_command(ctx: click.Context, words: tuple[str, ...]) -> None:
 
 @click.command("cancel")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@click.option("--delete", is_flag=True, help="Remove the job's session and model from the server, too.")
+@click.option("--delete", is_flag=True, help="Also remove the job's session and model from the server.")
 @click.pass_context
 def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> None:
-    """Give jobs up. ID is a job's id or any unique part of it.
+    """Give up jobs. ID is a job's id or any unique part of it.
 
-    With --delete an ended job may be named too: its session is removed from the server, its state stays.
+    With --delete an ended job may be named, too: its session is removed from the server, and its state stays.
     """
     from finetuned.ledger import Reader
 

@@ -39,7 +39,7 @@ _KINDS: Final = {
 @click.option("--force", is_flag=True, help="Write over FILE if it is there.")
 @click.pass_context
 def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> None:
-    """Have a picture made of PROMPT; print where it was written. With `-o -` the picture goes to standard output."""
+    """Make a picture of PROMPT, and print where it was written."""
     import anyio
 
     path = "" if target == STDOUT else place.absolute(target)

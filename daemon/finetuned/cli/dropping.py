@@ -47,9 +47,9 @@ class _NotDropped(FinetunedError):
 
 @click.command("drop")
 @click.argument("files", metavar="FILE|DIR|-...", nargs=-1, required=True)
-@click.option("--folder", metavar="F", help="Which folder; needed if there is more than one.")
+@click.option("--folder", metavar="F", help="The folder; needed if there are several.")
 @click.option("--name", metavar="NAME", help="The file's name in the folder; needed for standard input (-).")
-@click.option("--wait", is_flag=True, help="Wait until they are learned; the exit code tells.")
+@click.option("--wait", is_flag=True, help="Wait until the files are learned; see the exit code above.")
 @click.option("--again", is_flag=True, help="Learn it even if the folder has learned this content already.")
 @click.option("-0", "--null", "null", is_flag=True, help="End each path with a NUL byte instead of a line break.")
 @click.pass_context
@@ -62,13 +62,13 @@ def drop_command(
     again: bool,
     null: bool,
 ) -> None:
-    """Put files into a folder, each whole, and print the path of each there.
+    """Put files into a drop folder, each whole, and print where each lies.
 
-    Of a directory all files below it are taken, into a sub-folder of its name; what is hidden there, or has a name that
-    the folder does not take, is left out. A file that would be refused is not copied, and the reason is told.
+    From a directory all files below it are taken, into a sub-folder of its name; hidden files, and names that the
+    folder does not take, are left out. A file that would be refused is not copied, and the reason is printed.
 
-    Ends with 0 if all files were put there, with 1 if one was not. With --wait it ends with 0 if all of them were
-    learned, now or before, and with 1 if one was not, or if its pairs wait for a person (`review = true`).
+    The exit code is 0 if all files were put there, else 1. With --wait it is 0 if all files were learned, now or
+    before; it is 1 if one was not, or if its pairs wait for a review (`review = true`).
     """
     from finetuned.cli.waiting import wait_for
     from finetuned.world import RealWorld

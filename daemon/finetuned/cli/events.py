@@ -29,7 +29,7 @@ _NARROWEST: Final = 24
 @click.command("events")
 @click.option("--job", "job_id", metavar="ID", help="Only what happened to this job, its files and its sessions.")
 @click.option("--since", metavar="T", help=showing.SINCE)
-@click.option("--follow", is_flag=True, help="Go on with what happens next, until interrupted.")
+@click.option("--follow", is_flag=True, help="Then show what happens next, until Ctrl-C.")
 @showing.long_listing
 @click.pass_context
 def events_command(
@@ -41,7 +41,7 @@ def events_command(
     limit: int | None,
     newest_first: bool,
 ) -> None:
-    """What happened, oldest first."""
+    """Show what happened, oldest first."""
     from finetuned.errors import UsageError
     from finetuned.world import RealWorld
 

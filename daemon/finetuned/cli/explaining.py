@@ -37,10 +37,10 @@ _NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
 @showing.one_object
 @click.pass_context
 def why_command(ctx: click.Context, path: str, form: str) -> None:
-    """Everything known about one file, in sentences.
+    """Tell everything that is known about one file, in sentences.
 
-    PATH is where the file was dropped, or where it lies now. Of a file elsewhere it is told whether its content, or a
-    file of its name, was dropped. A job's id, or a part of it, shows that job, as `finetuned job` does.
+    PATH is where the file was dropped, or where it lies now. For a file outside the drop folders it tells whether the
+    same content, or a file of the same name, was dropped. For a job's id, or a part of it, it shows that job.
     """
     from finetuned.errors import LedgerMissing
     from finetuned.ledger import is_held
@@ -104,7 +104,8 @@ class Story:
         if file is None:
             b64 = path_b64(self._path)
             known: Row = {"path": utf8_text(self._path)} | ({} if b64 is None else {"path_b64": b64})
-            reason = "; ".join(filter(None, (self._why_not, self._elsewhere))) or None
+            elsewhere = self._elsewhere.words(str) if self._elsewhere else None
+            reason = "; ".join(filter(None, (self._why_not, elsewhere))) or None
             known |= {"state": UNKNOWN, "reason": reason, "since": None, "waits_for": self._waits()}
             return known | {"job_id": self._job.get("id"), "location": None, "history": []}
         odd = {key: file[key] for key in ("path_b64", "location_b64") if key in file}
@@ -361,7 +362,8 @@ class Story:
         else:
             yield f"It would be taken, but it was not seen yet: it waits for {self._waits()}."
         if self._elsewhere:
-            yield f"{self._elsewhere[0].upper()}{self._elsewhere[1:]}."
+            words = self._elsewhere.words(seen)
+            yield f"{words[0].upper()}{words[1:]}."
         if self._job:
             yield f"It lies among the files of job {self._job['id']}, which is {self._job['state']}."
 

@@ -17,7 +17,9 @@ FILE_COLUMNS: Final = ("state", "path", "bytes", "pairs", "job_id", "reason")
 
 
 @click.command("files")
-@click.option("--state", type=click.Choice(FILE_STATES), help="Only files in this state.")
+@click.option(
+    "--state", metavar="S", type=click.Choice(FILE_STATES), help=f"Only files in this state: {', '.join(FILE_STATES)}."
+)
 @click.option("--job", "job_id", metavar="ID", help="Only files of this job.")
 @click.option("--folder", metavar="NAME", help="Only files of this folder.")
 @showing.long_listing

@@ -7,12 +7,12 @@ found by its content, else by its name.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from finetuned.cli import place
-from finetuned.cli.fitting import seen
 from finetuned.cli.showing import Row
 from finetuned.errors import FileProblem
 
@@ -51,21 +51,28 @@ def job_in(path: str) -> str | None:
     return next((after for part, after in pairwise(parts) if part in RESERVED), None)
 
 
-def dropped_as(reader: Reader, settings: Settings, path: str) -> str | None:
-    """A sentence that names the files of the folders with the content of `path`, else with its name; null: none."""
-    by = "content"
-    found = reader.of_content(_contents(settings, path))
-    if not found:
-        by, found = "name", reader.of_name(os.path.basename(path))
-    if not found:
-        return None
-    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-    return f"a file with this {by} was dropped as {', '.join(map(_named, found[:MOST_NAMED]))}{more}"
+class Dropped(NamedTuple):
+    """Files of the folders that have the content, or else the name (`by`), of another file."""
+
+    by: str
+    files: list[Row]
+
+    def words(self, show: Callable[[str], str]) -> str:
+        """A sentence that names them; `show` writes a path."""
+        named = [
+            f"{show(file['path'])} ({', job '.join(filter(None, (file['state'], file['job_id'])))})"
+            for file in self.files[:MOST_NAMED]
+        ]
+        more = f" and {len(self.files) - MOST_NAMED} more" if len(self.files) > MOST_NAMED else ""
+        return f"a file with this {self.by} was dropped as {', '.join(named)}{more}"
 
 
-def _named(file: Row) -> str:
-    in_job = f", job {file['job_id']}" if file["job_id"] else ""
-    return f"{seen(file['path'])} ({file['state']}{in_job})"
+def dropped_as(reader: Reader, settings: Settings, path: str) -> Dropped | None:
+    """The files that were dropped with the content of `path`, else with its name; null: none."""
+    if found := reader.of_content(_contents(settings, path)):
+        return Dropped("content", found)
+    found = reader.of_name(os.path.basename(path))
+    return Dropped("name", found) if found else None
 
 
 def _contents(settings: Settings, path: str) -> set[str]:

@@ -22,7 +22,9 @@ JOB_COLUMNS: Final = ("id", "state", "files", "pairs", "progress", "created", "r
 
 
 @click.command("jobs")
-@click.option("--state", type=click.Choice(JOB_STATES), help="Only jobs in this state.")
+@click.option(
+    "--state", metavar="S", type=click.Choice(JOB_STATES), help=f"Only jobs in this state: {', '.join(JOB_STATES)}."
+)
 @click.option("--folder", metavar="NAME", help="Only jobs of this folder.")
 @click.option("--since", metavar="T", help=showing.SINCE)
 @showing.long_listing
@@ -61,7 +63,7 @@ def progress_of(job: Row) -> str:
 @showing.one_object
 @click.pass_context
 def job_command(ctx: click.Context, job_id: str, form: str) -> None:
-    """Everything about one job: files, attempts, what the server said, and when.
+    """Show everything about one job: its files, its attempts, what the server said, and when.
 
     ID is the job's id, or any part of it that no other job has.
     """

@@ -34,7 +34,8 @@ def config_path(ctx: click.Context) -> str:
             return os.path.abspath(path)
     looked = named or ", ".join(usual)
     raise ConfigurationError(
-        f"there is no configuration at {looked}", remedy="`finetuned init` writes one, or name it with --config FILE"
+        f"no configuration found; looked for {looked}",
+        remedy="start with `finetuned init`, or name a file with --config FILE",
     )
 
 

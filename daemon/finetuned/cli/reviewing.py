@@ -1,4 +1,4 @@
-"""`review`: the pairs that wait for a person; seen, changed, accepted.
+"""`review`: the pairs that wait for a person; shown, changed, accepted.
 
 1. The pairs under review lie on the server, and only there: they are read from it, and what a person makes of them is
    written to it. The ledger gets them once they are trained; the daemon alone writes it.
@@ -59,14 +59,16 @@ _KEPT: Final = "nothing was sent; your lines are kept in {}: mend them there, th
 
 @click.command("review")
 @click.argument("job_id", metavar="ID")
-@click.option("--accept", is_flag=True, help="Start the training with the pairs as they are then.")
-@click.option("--from", "source", metavar="FILE", help="Put the pairs of this file (JSON Lines; - is standard input).")
+@click.option("--accept", is_flag=True, help="Start the training.")
+@click.option(
+    "--from", "source", metavar="FILE", help="Replace the pairs by those in FILE (JSON Lines; -: standard input)."
+)
 @showing.listing
 @click.pass_context
 def review_command(ctx: click.Context, job_id: str, accept: bool, source: str | None, form: str) -> None:
-    """See, change and accept the pairs of a job that waits for a review; `cancel` rejects them.
+    """Show, change and accept the pairs of a job that waits for a review. To reject them: finetuned cancel ID.
 
-    On a terminal they are opened in $VISUAL or $EDITOR, one JSON object a line; else they are printed.
+    On a terminal the pairs open in $VISUAL or $EDITOR, one JSON object a line; otherwise they are printed.
     """
     settings = place.load(ctx)
     job = _in_review(ctx, settings, job_id)
@@ -173,7 +175,7 @@ async def rewrite(service: Service, job: Row, text: str, before: Sequence[Pair] 
     view = await resting(service, job)
     there = await service.pairs(view)
     if before is not None and list(there) != list(before):
-        raise FinetunedError("somebody else changed these pairs meanwhile")
+        raise FinetunedError("somebody else changed these pairs while you edited them")
     pairs = pairs_of(text, job, view, there)
     await service.write_pairs(view, pairs)
     await resting(service, job)
@@ -187,7 +189,9 @@ async def resting(service: Service, job: Row) -> SessionView:
 
     view = await service.look(job["session_id"])
     if standing(view) is not Standing.RESTING:
-        raise FinetunedError(f"the session of {job['id']} does not wait any more: somebody started its training")
+        raise FinetunedError(
+            f"the session of {job['id']} does not wait for a review any more: its training was started"
+        )
     return view
 
 

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.option("--until-idle", is_flag=True, help="Do not wait out `linger`; end when nothing is left to do.")
+@click.option("--until-idle", is_flag=True, help="End when nothing is left to do; do not wait for `linger`.")
 @click.pass_context
 def run_command(ctx: click.Context, until_idle: bool) -> None:
-    """Run the daemon: watch the folders, send what settles, look until it is learned.
+    """Run the daemon: watch the folders, send new files to the server, and follow each job until it is trained.
 
-    Ends with 0; with --until-idle 1 if a job failed on the way, 69 if the server could not be used and work is left.
+    The exit code is 0; with --until-idle it is 1 if a job failed, and 69 if the server could not be used and work is
+    left.
     """
     from finetuned.cli.signals import heard
 

@@ -31,9 +31,9 @@ MOST_NAMED: Final = 5
 @click.argument("directory", metavar="[DIR]", default=".")
 @click.pass_context
 def init_command(ctx: click.Context, directory: str) -> None:
-    """Write a starting configuration to DIR (else here), with its folder and a place for its ledger.
+    """Write a starting configuration into DIR (default: here), and make its drop folder.
 
-    The ledger goes to DIR/.finetuned/, so that each such configuration has one of its own. Nothing is overwritten.
+    The ledger goes to DIR/.finetuned/, so each such configuration has its own. Nothing is overwritten.
     """
     from finetuned.settings import sample
 
@@ -111,7 +111,7 @@ class Rehearsal(click.Command):
             rows = list(sandbox_room().FAULTS.items())
         except FinetunedError:
             return
-        with formatter.section("Ways to go wrong (--fault)"):
+        with formatter.section("Faults (--fault)"):
             formatter.write_dl(rows)
 
 
@@ -124,14 +124,14 @@ class Rehearsal(click.Command):
     show_default=True,
     help="form as 0.5, learn as 1.0, both as 0.9.",
 )
-@click.option("--data", metavar="DIR", help="Remember there (else: only until it ends).")
-@click.option("--key", metavar="K", help="The API key it takes (else hl-sandbox).")
+@click.option("--data", metavar="DIR", help="Keep its data in DIR (default: only until it ends).")
+@click.option("--key", metavar="K", help="The API key that it accepts (default: hl-sandbox).")
 @click.option(
     "--fault",
     "faults",
     metavar="NAME[:COUNT][@CHANCE]",
     multiple=True,
-    help="Go wrong in this way: always, COUNT times, with a CHANCE from 0 to 1. Any number of them.",
+    help="Fail in this way: always, COUNT times, or with a CHANCE from 0 to 1. May be repeated.",
 )
 @click.option(
     "--plan",
@@ -140,12 +140,12 @@ class Rehearsal(click.Command):
     show_default=True,
     help="Whose limits too-much, truncate and too-many enforce.",
 )
-@click.option("--seed", metavar="N", help="The same ids and the same chance every time.")
-@click.option("--speed", metavar="X", type=float, default=1.0, help="2 is twice as fast.")
+@click.option("--seed", metavar="N", help="Repeat the ids and the chances of an earlier run.")
+@click.option("--speed", metavar="X", type=float, default=1.0, help="How fast it works; 2 is twice as fast.")
 def sandbox_command(port: int, key: str | None, faults: tuple[str, ...], speed: float, **how: str) -> None:
-    """A stand-in server that speaks Helix, on this machine only; its training is simulated.
+    """Run a simulated Helix server, for this machine only. Nothing is trained.
 
-    Its address goes to standard output. SIGINT or SIGTERM ends it.
+    It prints its address on standard output. Ctrl-C or SIGTERM stops it.
     """
     if not 0 < speed < float("inf"):
         raise UsageError("--speed is more than 0")
@@ -180,7 +180,7 @@ def sandbox_room() -> ModuleType:
         sandbox = importlib.import_module("finetuned.sandbox")
     except ImportError as error:
         raise FinetunedError(
-            "the stand-in server needs packages that are not here", remedy='pip install "finetuned[sandbox]"'
+            "the simulated server needs packages that are not installed", remedy='pip install "finetuned[sandbox]"'
         ) from error
     # a form that is cut is an everyday matter here, not worth a line each
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
@@ -195,7 +195,7 @@ def _serve(app: Starlette, port: int, key: str) -> None:
 
     def ready(actual: int) -> None:
         click.echo(f"http://127.0.0.1:{actual}")
-        say(f"its key is {harmless(key)}; it is a stand-in: all training is simulated, nothing is learned here")
+        say(f"its key is {harmless(key)}; all training is simulated")
 
     try:
         asyncio.run(unless_stopped(serve(app, port=port, ready=ready)))

@@ -39,15 +39,15 @@ Told = Callable[["Interaction"], None]
 
 @click.command("chat")
 @click.argument("text", required=False)
-@click.option("--job", metavar="ID", help="Ask this job's own tuned model.")
-@click.option("--session", "session_id", metavar="ID", help="Go on with a talk: the session it was in.")
+@click.option("--job", metavar="ID", help="Ask the model that this job tuned.")
+@click.option("--session", "session_id", metavar="ID", help="Continue the conversation in this session.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: session_id, answer.")
 @click.pass_context
 def chat_command(ctx: click.Context, text: str | None, job: str | None, session_id: str | None, as_json: bool) -> None:
-    """Say TEXT to the server's model, or to the one that a job tuned; print the answer.
+    """Send TEXT to the server's model, or to the model that a job tuned, and print the answer.
 
-    Without TEXT it is read from standard input; on a terminal that is a talk, line by line, until Ctrl-D. Ctrl-C ends
-    an answer. How to go on with a talk later is said on standard error.
+    Without TEXT it is read from standard input; on a terminal that is a conversation, line by line, until Ctrl-D.
+    Ctrl-C stops an answer. The command that continues the conversation is printed on standard error.
     """
     settings = place.load(ctx)
     if job is not None and session_id is not None:

@@ -99,7 +99,7 @@ class Waiting:
         begin = world.steady()
         while True:
             try:
-                changed = self._look(world.now())
+                changed = self._look(has_begun=world.steady() - begin >= START_SECONDS)
             except LedgerError:
                 if world.steady() - begin > GONE_FOR:  # before that, a daemon may just be making it
                     raise
@@ -111,8 +111,8 @@ class Waiting:
             pause = _FIRST_PAUSE if changed else min(pause * 1.3, _LONGEST_PAUSE)
             await world.wait(bell, pause)
 
-    def _look(self, now: float) -> bool:
-        """Read the ledger, tell what changed; whether anything did."""
+    def _look(self, *, has_begun: bool) -> bool:
+        """Read the ledger, tell what changed; whether anything did. `has_begun`: the daemon has had time to begin."""
         from finetuned.ledger import Reader
         from finetuned.model import iso
 
@@ -131,7 +131,8 @@ class Waiting:
                 if not stays:
                     now_at[_words(row, job, with_progress=True)] += 1
                 changed |= self._say(path, _words(row, job, with_progress=False), stays=stays)
-            self._check_folder(reader, now)
+            if has_begun and set(self._states.values()) == {"unseen"}:
+                self._check_folder(reader)
             self._say_of_server(reader.server(self._url)["paused_because"] or "")
         self._spinner.show(" · ".join(f"{count} × {words}" for words, count in now_at.items()) or "waiting")
         return changed
@@ -173,18 +174,14 @@ class Waiting:
                 "the daemon ended while it was waited for; the files are safe", remedy="start it with `finetuned run`"
             )
 
-    def _check_folder(self, reader: Reader, now: float) -> None:
-        """Raise FinetunedError if nothing was seen, and the daemon, once it has had time to begin, holds no lock there.
+    def _check_folder(self, reader: Reader) -> None:
+        """Raise FinetunedError if the daemon holds no lock on the folder.
 
         The lock is what tells: the ledger remembers folders of former configurations, too.
         """
         from finetuned.ledger import is_held
-        from finetuned.model import instant
 
-        started = reader.daemon()
-        if self._is_held or started is None or set(self._states.values()) != {"unseen"}:
-            return
-        if now - instant(started["since"]) < START_SECONDS or not is_held(self._ledger_path):
+        if self._is_held or not is_held(self._ledger_path):
             return
         known = reader.folders().get(self._folder.name, {})
         try:
