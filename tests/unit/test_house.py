@@ -17,7 +17,7 @@ TOP = {"pyproject.toml", "daemon", "config", "tests", "systemd", "README.md", "L
 LEFT_BEHIND = {"build", "dist"}
 FORBIDDEN_ROOMS = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
 #: rings whose tests watch real processes in real time
-REAL_TIME = {"bench", "crash"}
+REAL_TIME = {"bench", "crash", "transports"}
 #: tests that may be skipped: `tests/path.py::name` -> the reason; reviewed, and empty if all goes well
 SKIPS: dict[str, str] = {
     "tests/support/disks.py::_own_mounts": "a disk that fills up, or loses its power, can be made by root alone",
