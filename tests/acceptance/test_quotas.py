@@ -91,7 +91,7 @@ async def test_a_file_that_can_never_fit_is_refused_with_the_arithmetic(a_place:
     assert {name: row["state"] for name, row in files.items()} == {"a.txt": "refused", "b.txt": "refused"}
     assert "it makes 9 chunks" in files["a.txt"]["reason"]
     assert "it makes 18 chunks" in files["b.txt"]["reason"]
-    assert "the server's plan allows 5; it takes no file at all: take another" in files["b.txt"]["reason"]
+    assert files["b.txt"]["reason"].endswith("5 allowed; upgrade the plan: even the smallest file needs 9")
     why = (place.notes / "failed" / "refused" / "b.txt.why.txt").read_text()
     assert "it makes 18 chunks" in why
     assert not list(place.notes.glob(".processing/*"))
@@ -103,7 +103,7 @@ async def test_a_file_that_is_larger_than_the_plan_says_that_it_may_be_split(a_p
     place = a_place(speaks="learn", faults=Faults.parse(["too-much"]), quota=PLANS["paid"])
     place.drop("a.txt", text("a", 180 * KIB))
     await place.run()
-    assert place.files()["a.txt"]["reason"].endswith("allows 100; split the file, or take another plan")
+    assert place.files()["a.txt"]["reason"].endswith("100 allowed; split the file, or upgrade the plan")
 
 
 async def test_a_better_plan_is_found_out_by_a_file_that_was_too_big(a_place: APlace) -> None:

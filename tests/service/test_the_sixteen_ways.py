@@ -351,7 +351,7 @@ def test_way_12_a_file_that_is_too_much_is_refused(at_work: AtWork) -> None:
     home = at_work("too-much", dialect="learn", plan="free")
     home.drop("stone.txt", GREY)
     wait_for(lambda: home.states() == {"stone.txt": "refused"}, "refused file")
-    assert f"it makes 9 chunks (9 for each started 16 KiB of {len(GREY)} bytes), the server's plan allows 5" in why(
+    assert f"the server's plan: it makes 9 chunks (9 for each started 16 KiB of {len(GREY)} bytes), 5 allowed" in why(
         home
     )
 

@@ -85,12 +85,15 @@ def _arithmetic(file: File, limit: int | None, words: str) -> str:
     if file.content is None or limit is None:
         return f"it is more than the server's plan allows in one session: {shown(words)}"
     size, chunks = file.content.sent_bytes, file.content.chunks
+    least = chunks_of(1)
     way_out = (
-        "split the file, or take another plan" if limit >= chunks_of(1) else "it takes no file at all: take another"
+        "split the file, or upgrade the plan"
+        if limit >= least
+        else f"upgrade the plan: even the smallest file needs {least}"
     )
     return (
-        f"it makes {chunks} chunks (9 for each started 16 KiB of {size} bytes), "
-        f"the server's plan allows {limit}; {way_out}"
+        f"too big for the server's plan: it makes {chunks} chunks (9 for each started 16 KiB of {size} bytes), "
+        f"{limit} allowed; {way_out}"
     )
 
 

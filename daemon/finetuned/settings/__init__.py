@@ -4,7 +4,7 @@
 2. All mistakes are told at once, one line each: the key, what was found, what is allowed.
 3. A key's name, default, words and reader are one row of `keys()`. `config/finetuned.toml` and the page on the
    configuration are written from these rows, so that the words exist once; a test holds the values to them.
-4. A key whose capability is not built yet takes its default only, and says so ("not available yet"):
+4. A key whose capability is not built yet takes its default only, and says so ("not in this version"):
    nothing is accepted that would then silently not happen.
 5. Times are seconds, sizes are bytes, paths are absolute and normal once they are parsed.
 """

@@ -56,9 +56,9 @@ SECTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "submit": "What a job may cost.",
         "poll": "How often the server is asked how a job is doing, and when a job counts as stalled.",
         "log": "The log, on standard error.",
-        "metrics": "Figures for Prometheus. Not available yet.",
-        "hook": "A command or an address that is told of events; any number. Not available yet.",
-        "retention": 'How long things are kept; "" is for ever. Not available yet.',
+        "metrics": "Figures for Prometheus. Not in this version.",
+        "hook": "A command or an address that is told of events; any number. Not in this version.",
+        "retention": 'How long things are kept; "" is for ever. Not in this version.',
         "folder": "A drop folder; one or more.",
     }
 )
@@ -68,8 +68,8 @@ REPEATED: Final = frozenset({"hook", "folder"})
 _EVENTS: Final = (
     '["job_done", "job_partial", "job_failed", "job_cancelled", "job_review", "file_refused", "server_paused"]'
 )
-_no_hook: Final = only(None, "no [[hook]]")
-_for_ever: Final = only("", '""')
+_no_hook: Final = only(None)
+_for_ever: Final = only("")
 
 
 def _key(section: str, name: str, default: str | None, read: Reader, words: str) -> Key:
@@ -190,7 +190,7 @@ _LATER: Final = (
         "metrics",
         "listen",
         '""',
-        only("", '""'),
+        only(""),
         'Where to serve /metrics and /healthz, such as "127.0.0.1:9464".',
     ),
     _key("hook", "on", _EVENTS, _no_hook, "The events to tell of."),

@@ -106,7 +106,7 @@ class _Reading:
 
     def _no_hooks(self, raw: object) -> None:
         if raw != []:
-            self._say("hook", raw, "not available yet; allowed: no [[hook]]")
+            self._say("hook", raw, "not in this version; remove it")
 
     def _in_order(self, raw: object, poll: Mapping[str, Any]) -> None:
         if not isinstance(raw, Mapping) or any(k in raw and k not in poll for k in ("fastest", "slowest")):

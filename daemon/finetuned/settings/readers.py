@@ -97,12 +97,12 @@ def a_flag(value: object) -> bool:
     return value
 
 
-def only(default: object, words: str) -> Reader:
+def only(default: object) -> Reader:
     """The default, and nothing else until the capability is built."""
 
     def read(value: object) -> object:
         if type(value) is not type(default) or value != default:
-            raise ValueError(f"not available yet; allowed: {words}")
+            raise ValueError("not in this version; remove it")
         return default
 
     return read
