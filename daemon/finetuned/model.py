@@ -70,16 +70,13 @@ def meant(text: str) -> str:
 _ESCAPE: Final = re.compile(
     r"\\(?:([nrt])|x([0-9a-f]{2})|u(?!d[89a-f])([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))"
 )
-_LETTERS: Final = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def _unescaped(found: re.Match[str]) -> str:
     letter, byte, *points = found.groups()
-    if letter:
-        return _LETTERS[letter]
     if byte:
         return bytes.fromhex(byte).decode("utf-8", "surrogateescape")
-    return chr(int(points[0] or points[1], 16))
+    return {"n": "\n", "r": "\r", "t": "\t"}[letter] if letter else chr(int(points[0] or points[1], 16))
 
 
 def utf8_text(path: str) -> str:
@@ -94,11 +91,7 @@ def path_b64(path: str) -> str | None:
     if path.isascii():
         return None
     raw = path.encode("utf-8", "surrogateescape")
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return base64.b64encode(raw).decode("ascii")
-    return None
+    return None if raw.decode("utf-8", "replace") == path else base64.b64encode(raw).decode("ascii")
 
 
 def path_of(text: str, b64: str | None) -> str:
@@ -120,11 +113,16 @@ class Signature(Value, frozen=True):
 
 
 class Content(Value, frozen=True):
-    """What a file holds, as it would be sent: `sha256` in hex, `bytes` on disk and `sent_bytes` as UTF-8."""
+    """What a file holds, as it would be sent: `sha256` in hex, `bytes` on disk and `sent_bytes` as UTF-8.
+
+    Equal `text_sha256` (empty: `sha256`) is the same text; `note` is what a person should know of it (null: nothing).
+    """
 
     sha256: str
     bytes: int
     sent_bytes: int
+    text_sha256: str = ""
+    note: str | None = None
 
     @property
     def chunks(self) -> int:

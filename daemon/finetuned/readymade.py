@@ -1,39 +1,74 @@
 """Ready-made pairs: what a line of a `.jsonl` file may be, and what the server is given for it.
 
-1. A line is a JSON object in one of three shapes: sharegpt (`conversations` of `from` and `value`), openai-messages
-   (`messages` of `role` and `content`), alpaca (`instruction`, perhaps `input`, `output`). What else it holds is left
-   out.
+1. A line is a JSON object that holds a talk (`conversations` or `messages`, of `from` and `value` or of `role` and
+   `content`), or a question and its answer (`instruction`, `prompt`, `query` or `question`, with `output`,
+   `completion`, `response` or `answer`). null, an empty list and blanks are as good as absent.
 2. A talk begins with a question and ends with an answer, in turns; a system's words may stand before it. A line with
    anything else in it is no pair: nothing is ever trained on half a line. Nor is one with a NUL, which garbles a
    text's pairs and which many a database cannot hold.
-3. The server gets sharegpt, whatever the shape was. It trains on the one file that has the name of its own data set,
+3. The server's shape holds words, and who said them. What the line says besides is one of three things. Words that
+   belong to the talk (`system`, `history`, `input`, `context`) are put into it. What changes what the pair means
+   (`CHANGES_MEANING`: an answer that is not to be trained, a tool, a picture, hidden reasoning) refuses the line. All
+   else is about the line, not of it (an id, a source, a score): no list of such names would ever be whole, so it is
+   left out, and its names are told (`left_out`).
+4. The server gets sharegpt, whatever the shape was. It trains on the one file that has the name of its own data set,
    and on no other `.jsonl` (from its public source; observed up to the training queue only).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
 SUFFIX: Final = ".jsonl"
+#: names that hold pairs
+_SUFFIXES: Final = (SUFFIX, ".ndjson")
 #: the only name under which the server reads pairs: it is the server's own
 DATASET: Final = "finetune_dataset.jsonl"
-#: who speaks, in the words of either shape, and in those that are sent
-_SPEAKERS: Final[Mapping[str, str]] = {
-    "human": "human",
-    "user": "human",
-    "gpt": "gpt",
-    "assistant": "gpt",
-    "system": "system",
-}
-#: the shapes that are lists of turns: the list's name, the speaker's, the words'
-_TURNS: Final = (("conversations", "from", "value"), ("messages", "role", "content"))
+#: who speaks, in the words of trainers and of chat exports, and in those that are sent
+_SPEAKERS: Final[Mapping[str, str]] = MappingProxyType(
+    dict.fromkeys(("human", "user", "prompter"), "human")
+    | dict.fromkeys(("gpt", "assistant", "model", "bot", "ai", "chatgpt", "bing", "bard"), "gpt")
+    | dict.fromkeys(("system", "developer"), "system")
+)
+_TALKS: Final = ("conversations", "messages", "conversation")
+_SPEAKER_KEYS: Final = ("from", "role")
+_WORD_KEYS: Final = ("value", "content", "text")
+_QUESTIONS: Final = ("instruction", "prompt", "query", "question")
+#: what a question is about, and follows it
+_MATERIAL: Final = ("input", "context")
+_ANSWERS: Final = ("output", "completion", "response", "answer", "generation")
+_SYSTEM: Final = ("system", "system_prompt", "system_message")
+_LINE_KEYS: Final = frozenset((*_TALKS, *_QUESTIONS, *_MATERIAL, *_ANSWERS, *_SYSTEM, "history"))
+_TURN_KEYS: Final = frozenset((*_SPEAKER_KEYS, *_WORD_KEYS))
+
+_EXCLUDED: Final = "an answer that is not to be trained, or only in part, would be trained whole"
+_PREFERENCE: Final = "a preference is no pair, and the worse answer would be trained"
+_TOOL: Final = "a talk that calls tools cannot be sent"
+_PICTURE: Final = "only words can be sent"
+_THOUGHT: Final = "there is no place for it; write it into the words, or take it out"
+#: what changes the meaning of a pair and cannot be sent, in a line or in a turn, with the reason
+CHANGES_MEANING: Final[Mapping[str, str]] = MappingProxyType(
+    dict.fromkeys(("weight", "loss", "loss_weight", "loss_scale", "train", "training", "trainable"), _EXCLUDED)
+    | dict.fromkeys(("mask", "masked", "loss_mask", "train_detail", "training_detail", "ignore", "exclude"), _EXCLUDED)
+    | dict.fromkeys(("kto_tag", "label", "chosen", "rejected", "rejected_response", "rejected_messages"), _PREFERENCE)
+    | dict.fromkeys(("tools", "functions", "tool_calls", "function_call", "tool_call_id"), _TOOL)
+    | dict.fromkeys(("image", "images", "image_url", "video", "videos", "audio", "audios"), _PICTURE)
+    | dict.fromkeys(
+        ("reasoning", "reasoning_content", "reasoning_details", "thinking", "thought", "thoughts"), _THOUGHT
+    )
+    | dict.fromkeys(("chain_of_thought", "cot", "refusal", "suffix", "prefix", "prefill"), _THOUGHT)
+)
+#: what says yes: true and 1 change nothing
+_YES: Final = frozenset({"weight", "loss", "loss_weight", "loss_scale", "train", "training", "trainable", "kto_tag"})
 #: for whoever has to mend a file
 SHAPES: Final = (
     "a .jsonl file holds ready-made pairs, each line a JSON object with conversations (sharegpt), messages (openai), "
-    "or instruction and output (alpaca)"
+    "or a question and its answer (instruction and output, prompt and completion, question and answer)"
 )
 
 
@@ -43,7 +78,7 @@ class NoPair(ValueError):
 
 def is_ready_made(path: str) -> bool:
     """Whether a file of this name holds pairs, and not text."""
-    return path.lower().endswith(SUFFIX)
+    return path.lower().endswith(_SUFFIXES)
 
 
 def names_on_server(upload_name: str) -> tuple[str, ...]:
@@ -51,52 +86,241 @@ def names_on_server(upload_name: str) -> tuple[str, ...]:
     return (upload_name, DATASET) if is_ready_made(upload_name) else (upload_name,)
 
 
-def sharegpt(line: bytes) -> bytes:
-    """A line of any of the three shapes, as the server expects it; without a line's end. Raises NoPair."""
-    try:
-        said = msgspec.json.decode(line)
-    except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
-        raise NoPair(f"not JSON ({error})") from error
-    if not isinstance(said, dict):
-        raise NoPair("not a JSON object")
-    turns = _turns(said)
+def lines_of(first_line: bytes) -> str | None:
+    """What makes lines of a JSON file that begins with `first_line` and is not written in lines; None: it is."""
+    first_line = first_line.strip()
+    if first_line.startswith(b"["):
+        return "it is a JSON array, not lines; make lines of it: jq -c '.[]' FILE > NEW.jsonl"
+    if first_line in {b"{", b"{["}:
+        return "its objects run over several lines; make one line of each: jq -c . FILE > NEW.jsonl"
+    return None
+
+
+def sharegpt(line: bytes, left_out: set[str] | None = None) -> bytes:
+    """A line of any of the shapes, as the server expects it; without a line's end. Raises NoPair.
+
+    The names of what is not sent, and changes nothing, are added to `left_out`.
+    """
+    said = _object(line)
+    rest = set() if left_out is None else left_out
+    _check_meaning(said, "")
+    turns = list(_with_system(said, _turns(said, rest)))
+    rest.update(key for key, value in said.items() if key not in _LINE_KEYS and not _is_blank(value))
     _check_order([speaker for speaker, _ in turns])
     return msgspec.json.encode({"conversations": [{"from": speaker, "value": words} for speaker, words in turns]})
 
 
-def _turns(said: dict[str, Any]) -> list[tuple[str, str]]:
-    for name, speaker, words in _TURNS:
-        if name in said:
-            if not isinstance(said[name], list):
-                raise NoPair(f"{name} is no list")
-            return [_turn(turn, speaker, words) for turn in said[name]]
-    if "instruction" not in said or "output" not in said:
-        raise NoPair("no shape that is known")
-    asked = [_words(said, "instruction")]
-    if said.get("input"):
-        asked.append(_words(said, "input"))
-    return [("human", "\n\n".join(asked)), ("gpt", _words(said, "output"))]
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        said = msgspec.json.decode(line)
+        if isinstance(said, dict):
+            json.loads(line, object_pairs_hook=_once)  # msgspec takes the last of two that have the same name
+            return said
+    except NoPair:
+        raise
+    except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
+        hint = "; a comma ends the line, and must not" if line.rstrip().endswith(b",") else ""
+        raise NoPair(f"not JSON ({error}){hint}") from error
+    raise NoPair(f"not a JSON object but {_kind(said)}")
 
 
-def _turn(turn: object, speaker: str, words: str) -> tuple[str, str]:
+def _once(items: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in items]
+    twice = next((name for name in names if names.count(name) > 1), None) if len({*names}) < len(names) else None
+    if twice is not None:
+        raise NoPair(f"{twice} stands twice in one object")
+
+
+def _turns(said: dict[str, Any], rest: set[str]) -> list[tuple[str, str]]:
+    """The turns of the one talk that the line holds."""
+    talks = [name for name in _TALKS if said.get(name) not in (None, [])]
+    if not talks:
+        return _asked_and_answered(said, rest)
+    turns = _talk(said[talks[0]], talks[0], rest)
+    for name in talks[1:]:
+        if _talk(said[name], name, rest) != turns:
+            raise NoPair(f"{talks[0]} and {name} are two talks")
+    _check_said_too(said, (*_QUESTIONS, *_MATERIAL, *_ANSWERS, "history"), turns, talks[0])
+    return turns
+
+
+def _asked_and_answered(said: dict[str, Any], rest: set[str]) -> list[tuple[str, str]]:
+    """A question, perhaps with what it is about and what was said before, and its answer."""
+    question, answer = _one_of(said, _QUESTIONS), _one_of(said, _ANSWERS)
+    material = [key for key in _MATERIAL if not _is_blank(said.get(key))]
+    if answer is None or not (question or material):
+        if any(name in said for name in _TALKS):
+            _check_order([])
+        raise NoPair("no shape that is known" + (f" (its keys: {', '.join(said)})" if said else ""))
+    asked = [key for key in (question, *material) if key and not (material and _is_blank(said.get(key)))]
+    if len(asked) == 1:
+        turns = _spoken(said, asked[0], "human", rest)
+    else:
+        turns = [("human", "\n\n".join(_some_words(said[key], key) for key in asked))]
+    turns = [*_history(said.get("history"), rest), *turns, *_spoken(said, answer, "gpt", rest)]
+    others = [key for key in (*_QUESTIONS, *_ANSWERS) if key not in {question, answer}]
+    _check_said_too(said, others, turns, f"{asked[0]} and {answer}")
+    return turns
+
+
+def _one_of(said: dict[str, Any], keys: Sequence[str]) -> str | None:
+    """The first of `keys` that holds something, else the first that is there."""
+    there = [key for key in keys if said.get(key) is not None]
+    return next((key for key in there if not _is_blank(said[key])), there[0] if there else None)
+
+
+def _spoken(said: dict[str, Any], key: str, speaker: str, rest: set[str]) -> list[tuple[str, str]]:
+    """A question or an answer: words, or (trl) a list of turns."""
+    value = said[key]
+    if isinstance(value, list) and any(
+        isinstance(turn, dict) and not turn.keys().isdisjoint(_SPEAKER_KEYS) for turn in value
+    ):
+        return _talk(value, key, rest)
+    return [(speaker, _some_words(value, key))]
+
+
+def _history(history: object, rest: set[str]) -> Iterator[tuple[str, str]]:
+    """What was said before: questions with their answers, or a list of turns."""
+    if _is_blank(history):
+        return
+    if not isinstance(history, list):
+        raise NoPair("history is no list")
+    if all(isinstance(turn, dict) for turn in history):
+        yield from _talk(history, "history", rest)
+        return
+    for both in history:
+        if not isinstance(both, list) or len(both) != 2:
+            raise NoPair("history is no list of questions with their answers")
+        yield "human", _some_words(both[0], "a question in history")
+        yield "gpt", _some_words(both[1], "an answer in history")
+
+
+def _with_system(said: dict[str, Any], turns: list[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    """The turns, after the system's words that stand beside them."""
+    for key in _SYSTEM:
+        words = _words(said.get(key), key)
+        if words and turns[:1] != [("system", words)]:
+            if turns[:1] and turns[0][0] == "system":
+                raise NoPair(f"{key} says something else than the system's turn")
+            turns = [("system", words), *turns]
+    return turns
+
+
+def _check_said_too(said: dict[str, Any], keys: Iterable[str], turns: list[tuple[str, str]], where: str) -> None:
+    """What stands beside the talk must be in it: nothing that was said is left out."""
+    for key in keys:
+        words = _words(said.get(key), key)
+        if not any(words in spoken for _, spoken in turns):
+            raise NoPair(f"{key} stands beside {where}, and says something else")
+
+
+def _talk(turns: object, name: str, rest: set[str]) -> list[tuple[str, str]]:
+    if not isinstance(turns, list):
+        raise NoPair(f"{name} is no list")
+    return [spoken for turn in turns if (spoken := _turn(turn, rest)) is not None]
+
+
+def _turn(turn: object, rest: set[str]) -> tuple[str, str] | None:
+    """Who says what; None for a system that says nothing."""
     if not isinstance(turn, dict):
         raise NoPair("a turn is no JSON object")
-    who = _SPEAKERS.get(turn[speaker]) if isinstance(turn.get(speaker), str) else None
+    key = next((key for key in _SPEAKER_KEYS if turn.get(key) is not None), "role" if "role" in turn else "from")
+    who = _speaker(turn.get(key), key)
+    if any(_speaker(turn[other], other) != who for other in _SPEAKER_KEYS if turn.get(other) is not None):
+        raise NoPair("from and role are two speakers")
+    _check_meaning(turn, who)
+    rest.update(key for key, value in turn.items() if key not in _TURN_KEYS and not _is_blank(value))
+    there = [word for word in _WORD_KEYS if not _is_blank(turn.get(word))]
+    if not there and who == "system":
+        return None
+    name = there[0] if there else ("value" if key == "from" else "content")
+    words = _some_words(turn.get(name), name)
+    for other in there[1:]:
+        if _words(turn[other], other) != words:
+            raise NoPair(f"{name} and {other} of a turn say two things")
+    return who, words
+
+
+def _speaker(word: object, key: str) -> str:
+    who = _SPEAKERS.get(word.strip().lower()) if isinstance(word, str) else None
     if who is None:
-        raise NoPair(f"a turn's {speaker} is none of {', '.join(_SPEAKERS)}")
-    return who, _words(turn, words)
+        tool = isinstance(word, str) and word.strip().lower() in {"tool", "function", "observation", "function_call"}
+        hint = f"; {_TOOL}" if tool else ""
+        raise NoPair(f"a turn's {key} is none of {', '.join(_SPEAKERS)}: {_brief(word)}{hint}")
+    return who
 
 
-def _words(said: dict[str, Any], key: str) -> str:
-    words = said.get(key)
-    if not isinstance(words, str) or not words.strip():
-        raise NoPair(f"{key} is no text, or an empty one")
-    if "\0" in words:
-        raise NoPair(f"a NUL in {key}")
+def _some_words(value: object, name: str) -> str:
+    words = _words(value, name)
+    if not words:
+        raise NoPair(f"{name} is no text, or an empty one")
     return words
+
+
+def _words(value: object, name: str) -> str:
+    """A text, or the text in parts of content; blanks are nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        value = "\n".join(_part(part, name) for part in value)
+    if not isinstance(value, str):
+        raise NoPair(f"{name} is no text but {_kind(value)}; write it as text, in quotes")
+    if "\0" in value:
+        raise NoPair(f"a NUL in {name}")
+    return value if value.strip() else ""
+
+
+def _part(part: object, name: str) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, dict):
+        raise NoPair(f"{name} is no text: a part of it is {_kind(part)}")
+    if part.get("type", "text") not in {"text", "input_text", "output_text"}:
+        raise NoPair(f"{name} is no text: a part of it is {_brief(part['type'])}, and {_PICTURE}")
+    _check_meaning(part, "")
+    return _words(part.get("text"), name)
+
+
+def _check_meaning(said: dict[str, Any], speaker: str) -> None:
+    """Refuse what would be lost, in a line or in a turn of `speaker`'s."""
+    for key, value in said.items():
+        why = CHANGES_MEANING.get(key)
+        if why is not None and not _changes_nothing(key, value, speaker):
+            raise NoPair(f"{key} {_brief(value)}: {why}")
+
+
+def _changes_nothing(key: str, value: object, speaker: str) -> bool:
+    if key == "label":  # any set may have labels; trainers know one that is false as a bad answer
+        return value is not False
+    if key in _YES:  # nobody trains what is asked, whatever the turn says
+        return value is None or value in (True, 1) or (value in (False, 0) and speaker in {"human", "system"})
+    if isinstance(value, str):  # a list of tools comes as JSON in a text, too
+        return value.strip() in {"", "[]", "{}", "null"}
+    return value in (None, False, 0, [], {})
+
+
+def _is_blank(value: object) -> bool:
+    return not value.strip() if isinstance(value, str) else value in (None, [], {})
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return f"a number ({_brief(value)})"
+    if isinstance(value, list):
+        return "a JSON array"
+    return "a JSON object" if isinstance(value, dict) else "a JSON string" if isinstance(value, str) else "null"
+
+
+def _brief(value: object) -> str:
+    """A value in an error's words."""
+    words = json.dumps(value, ensure_ascii=True)
+    return words if len(words) <= 40 else f"{words[:36]} …"
 
 
 def _check_order(speakers: Sequence[str]) -> None:
     talk = speakers[1:] if speakers[:1] == ["system"] else speakers
     if not talk or len(talk) % 2 or any(who != ("human", "gpt")[n % 2] for n, who in enumerate(talk)):
-        raise NoPair("the turns are not question, answer, question, answer")
+        found = f", but {', '.join(speakers[:6])}{', …' if len(speakers) > 6 else ''}" if speakers else ""
+        raise NoPair(f"the turns are not question, answer, question, answer{found}")

@@ -179,3 +179,48 @@ async def test_where_pairs_wait_for_a_review_ready_made_ones_are_refused(a_place
     assert place.states() == {"talks.jsonl": "refused"}
     assert "without `review`" in (place.notes / "failed" / "refused" / "talks.jsonl.why.txt").read_text()
     assert place.sessions_on_server() == 0
+
+
+async def test_what_is_left_out_of_a_line_is_told_by_why(a_place: APlace) -> None:
+    """It is no secret, and no reason to refuse the file."""
+    place = a_place(folder=[{"include": INCLUDE}])
+    place.drop("talks.jsonl", lines({"question": "Who?", "answer": "Otters.", "source": "a book"}))
+    await place.run()
+    assert place.states() == {"talks.jsonl": "learned"}
+    with place.reader() as reader:
+        (read,) = [event for event in reader.events() if event["cause"] == "settled"]
+    assert read["detail"] == "what is about the lines, and not said in them, is left out: source"
+
+
+@SPOKEN
+async def test_what_was_said_before_is_learned_too(a_place: APlace, dialect: str) -> None:
+    """The server takes a system's words and several turns; the ledger knows each question with its answer."""
+    place = a_place(folder=[{"include": INCLUDE}], speaks=dialect)
+    said = {"system": "Be brief.", "history": [["Who?", "Otters."]], "instruction": "And why?", "output": "Fish."}
+    place.drop("talks.ndjson.jsonl", lines(said))
+    await place.run()
+    assert pairs_of(place) == [("talks.ndjson.jsonl", "Who?", "Otters."), ("talks.ndjson.jsonl", "And why?", "Fish.")]
+
+
+async def test_ndjson_files_are_pairs_on_the_server_too(a_place: APlace) -> None:
+    """The server knows one suffix only."""
+    place = a_place(folder=[{"include": ["*.ndjson"]}])
+    place.drop("talks.ndjson", lines(ALPACA))
+    await place.run()
+    assert pairs_of(place) == [("talks.ndjson", "Where?", "In rivers.")]
+
+
+async def test_our_own_pairs_are_taken(a_place: APlace) -> None:
+    """What a job left in done/ can be dropped again, as it is."""
+    place = a_place(folder=[{"include": INCLUDE}])
+    place.drop("talks.jsonl", lines(ALPACA, OPENAI))
+    await place.run()
+    (own,) = place.notes.glob("done/*/pairs.jsonl")
+    place.drop("again.jsonl", own.read_text() + lines({"question": "Why?", "answer": "Fish."}))
+    await place.run()
+    assert place.states()["again.jsonl"] == "learned"
+    assert pairs_of(place)[2:] == [
+        ("again.jsonl", "Where?", "In rivers."),
+        ("again.jsonl", "When?", "At dawn."),
+        ("again.jsonl", "Why?", "Fish."),
+    ]

@@ -66,7 +66,6 @@ def test_every_shape_is_sent_as_the_server_expects_it(said: object, turns: list[
         (b'{"instruction":"\\ud800","output":"x"}', "not JSON"),
         (b"[1]", "not a JSON object"),
         (b"{}", "no shape that is known"),
-        (line({"question": "a", "answer": "b"}), "no shape that is known"),
         (line({"instruction": "a"}), "no shape that is known"),
         (line({"instruction": "a", "output": " "}), "output is no text, or an empty one"),
         (line({"instruction": "a", "input": 7, "output": "b"}), "input is no text"),

@@ -7,6 +7,7 @@ if they were dropped there.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -128,7 +129,7 @@ def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
 def _folder(rules: FolderSettings, settings: Settings) -> DropFolder:
     from finetuned.folders import DropFolder
 
-    return DropFolder(rules, beside=f"{place.ledger_path(settings)}.kept")
+    return DropFolder(rules, beside=f"{place.ledger_path(settings)}.kept", told=sys.maxsize)
 
 
 def _row(verdict: Verdict) -> Row:
@@ -139,7 +140,7 @@ def _row(verdict: Verdict) -> Row:
         "folder": verdict.folder,
         "bytes": content.bytes if content else None,
         "chunks": _chunks(verdict.path, content) if content else None,
-        "why": verdict.why,
+        "why": verdict.why or (content and content.note),
     }
 
 

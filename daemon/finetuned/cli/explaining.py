@@ -153,6 +153,9 @@ class Story:
             "vanished": self._vanished,
         }
         yield from words.get(file["state"], self._lost)(file)
+        read = [event for event in self._history if event["cause"] in {"settled", "readable"}]
+        if read and read[-1]["detail"]:
+            yield f"Mind what it holds: {read[-1]['detail']}."
         waits = self._waits()
         if waits:
             yield f"It waits for {waits}."

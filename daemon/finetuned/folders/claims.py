@@ -19,6 +19,7 @@ from finetuned.errors import Changed, FileProblem, Gone, Unusable
 from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, fitted, is_probe, numbered
 from finetuned.folders.places import SNAPSHOTS, Places
 from finetuned.folders.putting import leave, move_marker
+from finetuned.folders.text import is_same
 from finetuned.folders.tree import Tree
 from finetuned.model import PROCESSING, Content, Value
 
@@ -88,7 +89,8 @@ def _prove(places: Places, one: Wanted, target: Parts | FileProblem | None) -> s
 def _difference(places: Places, target: Parts, content: Content) -> FileProblem | None:
     """What keeps a taken file from being sent; None if it is what it was."""
     try:
-        return None if places.read(places.tree.at(target), quiet=True) == content else Changed(_CHANGED)
+        found = places.read(places.tree.at(target), quiet=True)
+        return None if is_same(found, content) else Changed(_CHANGED)
     except Unusable:
         return Changed(_CHANGED)
     except FileProblem as error:
@@ -123,7 +125,7 @@ def _target(places: Places, source: Parts, wanted: Parts, content: Content) -> t
 def _copy(places: Places, one: Wanted, target: Parts) -> None:
     """Make the snapshot of a kept file, unless it is there already."""
     with suppress(FileProblem):
-        if places.read(places.beside.at(target)) == one.content:
+        if is_same(places.read(places.beside.at(target)), one.content):
             return
     fd = places.open(one.source)
     try:
@@ -144,7 +146,7 @@ def _copy_into(places: Places, fd: int, folder: int, name: str, one: Wanted) -> 
             found = places.content(fd, one.source, out=out.write)
     except Unusable as error:
         raise Changed(_CHANGED) from error
-    if found != one.content:
+    if not is_same(found, one.content):
         raise Changed(_CHANGED)
     os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
 

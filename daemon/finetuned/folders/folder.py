@@ -13,6 +13,7 @@ from finetuned.folders.claims import Wanted
 from finetuned.folders.examining import Examination, examine, explain
 from finetuned.folders.places import Places
 from finetuned.folders.probing import probe
+from finetuned.folders.recoding import TOLD
 from finetuned.folders.sweeping import Sweep, Sweeper
 from finetuned.folders.text import TextReader
 from finetuned.folders.watching import Identities
@@ -25,13 +26,14 @@ class DropFolder:
     """One folder by its rules. Blocking; one call at a time, from any thread.
 
     `beside` is a directory beside the ledger for what after = "keep" may not write into the folder. `leases` says
-    whether leases tell about writers; None: as the file system suggests. Only `sweep` needs `hold` first.
+    whether leases tell about writers; None: as the file system suggests. Of the bad lines of a file of pairs `told` are
+    told. Only `sweep` needs `hold` first.
     """
 
-    def __init__(self, rules: FolderSettings, *, beside: str, leases: bool | None = None) -> None:
+    def __init__(self, rules: FolderSettings, *, beside: str, leases: bool | None = None, told: int = TOLD) -> None:
         self.rules = rules
         self.name = rules.name
-        self._places = Places(rules, beside, leases=leases)
+        self._places = Places(rules, beside, leases=leases, told=told)
         self._sweeper = Sweeper(rules, self._places.names, self._places.tree, self._places.has_writer)
 
     @property

@@ -16,8 +16,8 @@ from typing import Final
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders.leases import is_written
 from finetuned.folders.names import Names, Parts
-from finetuned.folders.recoding import recoder
-from finetuned.folders.text import Recoder, content_of
+from finetuned.folders.recoding import TOLD, recoder
+from finetuned.folders.text import Recoder, content_of, is_same
 from finetuned.folders.tree import Tree
 from finetuned.folders.trouble import problem
 from finetuned.model import PROCESSING, Content, Signature
@@ -30,8 +30,9 @@ SNAPSHOTS: Final = "parts"
 class Places:
     """One folder's rules and its two trees."""
 
-    def __init__(self, rules: FolderSettings, beside: str, *, leases: bool | None = None) -> None:
+    def __init__(self, rules: FolderSettings, beside: str, *, leases: bool | None = None, told: int = TOLD) -> None:
         self.rules = rules
+        self._told = told
         self._leases = leases
         self.names = Names(rules)
         self.tree = Tree(rules.path)
@@ -134,14 +135,14 @@ class Places:
 
     def recoder(self, path: str) -> Recoder:
         """What turns a file that was dropped at `path` into what is sent. Raises Unusable."""
-        return recoder(self.rules, path)
+        return recoder(self.rules, path, told=self._told)
 
     def holds(self, parts: Parts, content: Content) -> bool:
         """Whether a file with just this content lies there: text or pairs, whatever a person has renamed it to."""
         path = self.tree.at(parts)
         for name in (path, f"{path}.txt" if is_ready_made(path) else f"{path}{SUFFIX}"):
             with suppress(FileProblem):
-                if self.read(path, named=name) == content:
+                if is_same(self.read(path, named=name), content):
                     return True
         return False
 

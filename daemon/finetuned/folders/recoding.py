@@ -7,17 +7,24 @@ from typing import Final
 
 from finetuned.errors import Unusable
 from finetuned.folders.text import Recoder, plain_size
-from finetuned.readymade import SHAPES, NoPair, is_ready_made, sharegpt
+from finetuned.readymade import SHAPES, NoPair, is_ready_made, lines_of, sharegpt
 from finetuned.settings import FolderSettings
 
 #: a longer line is no pair
 LONGEST_LINE: Final = 1024 * 1024
-#: how many bad lines are told
+#: how many bad lines are told, but to who asks for all of them
 TOLD: Final = 3
+#: how many names of what is left out are told
+NAMES: Final = 10
+#: how many are remembered: who makes up a name in each line must not fill the memory
+MOST_NAMES: Final = 1000
 
 
-def recoder(rules: FolderSettings, path: str) -> Recoder:
-    """What turns the file that was dropped at `path` into the bytes that are sent. Raises Unusable for a review."""
+def recoder(rules: FolderSettings, path: str, *, told: int = TOLD) -> Recoder:
+    """What turns the file that was dropped at `path` into the bytes that are sent. Raises Unusable for a review.
+
+    Of bad lines `told` are told.
+    """
     if not is_ready_made(path):
         return Recoder(rules.encoding)
     if rules.review:
@@ -25,7 +32,7 @@ def recoder(rules: FolderSettings, path: str) -> Recoder:
             "ready-made pairs go straight to the training, and those of this folder are to wait for a review; "
             "drop them into a folder without `review`"
         )
-    return PairRecoder(rules.encoding)
+    return PairRecoder(rules.encoding, told=told)
 
 
 class PairRecoder(Recoder):
@@ -34,13 +41,25 @@ class PairRecoder(Recoder):
     Empty lines are left out. All lines are read before a bad one is told: a person mends a file once.
     """
 
-    def __init__(self, encoding: str) -> None:
+    def __init__(self, encoding: str, *, told: int = TOLD) -> None:
         super().__init__(encoding)
         self._rest = b""
         self._number = 0
         self._pairs = 0
         self._bad = 0
+        self._most = told
         self._told: list[str] = []
+        self._way_out: str | None = None
+        self._left_out: set[str] = set()
+
+    @property
+    def note(self) -> str | None:
+        """What of the lines is not sent."""
+        if not self._left_out:
+            return None
+        names = sorted(self._left_out)
+        more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
+        return f"what is about the lines, and not said in them, is left out: {', '.join(names[:NAMES])}{more}"
 
     def feed(self, raw: bytes, *, final: bool = False) -> bytes:
         """The next bytes as sent; `final` says that there are no more."""
@@ -60,11 +79,13 @@ class PairRecoder(Recoder):
         line = line.removeprefix(codecs.BOM_UTF8)  # of a file that was put together of several
         if not line.strip():
             return b""
+        if not self._pairs and not self._bad:
+            self._way_out = lines_of(line)
         try:
-            pair = sharegpt(line)
+            pair = sharegpt(line, self._left_out if len(self._left_out) < MOST_NAMES else None)
         except NoPair as error:
             self._bad += 1
-            if self._bad <= TOLD:
+            if self._bad <= self._most:
                 self._told.append(f"line {self._number}: {error}")
             return b""
         self._pairs += 1
@@ -72,7 +93,9 @@ class PairRecoder(Recoder):
 
     def _check(self) -> None:
         if self._bad:
-            more = f"; and {self._bad - TOLD} more" if self._bad > TOLD else ""
+            if self._way_out:
+                raise Unusable(f"no lines of pairs: {self._way_out}; {SHAPES}")
+            more = f"; and {self._bad - self._most} more" if self._bad > self._most else ""
             one = self._bad == 1
             what = "a line is no pair" if one else f"{self._bad} lines are no pairs"
             todo = "mend it, or take it out" if one else "mend them, or take them out"

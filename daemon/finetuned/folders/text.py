@@ -60,6 +60,11 @@ def plain_size(size: int) -> str:
     return f"{size / 1024:.1f} KiB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MiB"
 
 
+def is_same(one: Content, other: Content) -> bool:
+    """Whether the same bytes would be sent of both."""
+    return (one.sha256, one.bytes, one.sent_bytes) == (other.sha256, other.bytes, other.sent_bytes)
+
+
 class Recoder:
     """Turns a file's bytes, block by block, into the bytes that are sent. Raises Unusable.
 
@@ -72,6 +77,11 @@ class Recoder:
         self._read = 0
         self._lines = 1
         self.blank = True
+
+    @property
+    def note(self) -> str | None:
+        """What a person should know of a file that was read to its end, and is taken all the same."""
+        return None
 
     def feed(self, raw: bytes, *, final: bool = False) -> bytes:
         """The next bytes as sent; `final` says that there are no more."""
@@ -184,7 +194,7 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
         raise Unusable(
             "nothing to learn from: it holds white space and nothing else; write something into it and drop it again"
         )
-    return Content(sha256=digest.hexdigest(), bytes=size, sent_bytes=sent)
+    return Content(sha256=digest.hexdigest(), bytes=size, sent_bytes=sent, note=recoder.note)
 
 
 class TextReader:

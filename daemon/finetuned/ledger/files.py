@@ -41,11 +41,12 @@ class FileBook:
         return [file_of(row) for row in rows]
 
     def settled(self, found: Iterable[tuple[File, Signature, Content]], now: float) -> None:
-        """Files that were read: `settling` becomes `waiting`."""
+        """Files that were read: `settling` becomes `waiting`; the event tells what a person should know of them."""
         with self._store.transaction() as db:
             for file, signature, content in found:
                 known = _columns(signature) | _content(content)
-                move_file(db, now, file, FileState.WAITING, cause="settled", ready_at=iso(now), reason=None, **known)
+                known |= {"ready_at": iso(now), "reason": None}
+                move_file(db, now, file, FileState.WAITING, cause="settled", detail=content.note, **known)
 
     def unreadable(self, file: File, reason: str, due_at: float, now: float) -> None:
         """A settled file that cannot be read for now: it waits, with the reason, and is tried again."""
@@ -58,7 +59,7 @@ class FileBook:
         with self._store.transaction() as db:
             known = _content(content) | {"reason": None, "due_at": None, "tries": 0, "ready_at": iso(now)}
             update(db, "files", file.id, file.version, **known)
-            tell(db, now, "file", str(file.id), file.state, was=file.state, cause="readable")
+            tell(db, now, "file", str(file.id), file.state, was=file.state, cause="readable", detail=content.note)
 
     def unfinished(self, file: File, reason: str | None, now: float) -> None:
         """A settling file waits for a name beside it to go, for this reason; null: not any more."""

@@ -1,0 +1,39 @@
+"""`check` on what files hold: every bad line, and what a person should know of a file that is taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.cli import Desk, desks
+
+MakeDesk = Callable[..., Desk]
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
+    """Makes desks, each with a place of its own."""
+    with desks(tmp_path) as make:
+        yield make
+
+
+def test_every_bad_line_is_named(make_desk: MakeDesk) -> None:
+    """However many: a person who asks for them mends the file once."""
+    desk = make_desk(folder=[{"include": ["*.jsonl"]}])
+    bad = desk.place.drop("bad.jsonl", '{"instruction": "Where?"}\n' * 18)
+    answer = desk("check", str(bad))
+    assert answer.code == 1
+    assert all(f"line {number}: no shape" in " ".join(answer.out.split()) for number in range(1, 19))
+
+
+def test_what_is_not_sent_of_pairs_is_told(make_desk: MakeDesk) -> None:
+    """The file is taken all the same."""
+    desk = make_desk(folder=[{"include": ["*.jsonl"]}])
+    line = {"question": "Who?", "answer": "Otters.", "source": "a book"}
+    good = desk.place.drop("good.jsonl", json.dumps(line))
+    answer = desk("check", str(good))
+    assert answer.code == 0
+    assert "is left out: source" in " ".join(answer.out.split())
