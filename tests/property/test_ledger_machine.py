@@ -136,6 +136,10 @@ class Books(RuleBasedStateMachine):
         self.ledger.files.settled([(file, signature(n), content(WORDS[n % 3]))], self.life.now())
 
     @of_a_file(lambda f: f.state is FileState.SETTLING)
+    def waits_for_a_name_beside_it(self, n: int, file: File) -> None:
+        self.ledger.files.unfinished(file, "a.txt.aria2 lies beside it" if n % 2 else None, self.life.now())
+
+    @of_a_file(lambda f: f.state is FileState.SETTLING)
     def cannot_be_read(self, n: int, file: File) -> None:
         self.ledger.files.unreadable(file, "no right to read it", self.life.now() + 9, self.life.now())
 
