@@ -77,6 +77,21 @@ def test_a_page_is_laid_out_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_a_page_goes_through_a_pager_with_its_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is longer than the screen; `less` is left to find out by itself whether it may show colours."""
+    paged: list[tuple[str, object]] = []
+    monkeypatch.setattr(click, "echo_via_pager", lambda text, color=None: paged.append((text, color)))
+    monkeypatch.setenv("LINES", "20")
+    assert call("help", "troubleshooting", terminal=True).out == ""
+    ((text, colour),) = paged
+    assert ("\x1b[" in text, colour) == (True, None)
+    monkeypatch.setenv("NO_COLOR", "1")
+    call("help", "troubleshooting", terminal=True)
+    assert "\x1b" not in paged[-1][0]
+    monkeypatch.setenv("LINES", "2000")
+    assert "why FILE" in click.unstyle(call("help", "troubleshooting", terminal=True).out)
+
+
 def test_a_name_of_both_shows_both() -> None:
     """`files` is a command and a page."""
     out = call("help", "files").out

@@ -109,17 +109,18 @@ def _show(plain: str, markdown: str) -> None:
         print_data("\n".join(part for part in (plain, markdown) if part).rstrip("\n"))
         return
     text = plain + (_laid_out(markdown, width) if markdown else "")
+    text = text if coloured() else click.unstyle(text)
     if text.count("\n") < shutil.get_terminal_size().lines:
         print_data(text.rstrip("\n"))
     else:
-        click.echo_via_pager(text, color=coloured())
+        click.echo_via_pager(text)
 
 
 def _laid_out(markdown: str, width: int) -> str:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    console = Console(width=min(width, 100), force_terminal=True, no_color=not coloured(), highlight=False)
+    console = Console(width=min(width, 100), force_terminal=True, highlight=False)
     with console.capture() as captured:
-        console.print(Markdown(markdown, hyperlinks=False))
+        console.print(Markdown(markdown, hyperlinks=False, code_theme="ansi_dark"))
     return captured.get()
