@@ -12,7 +12,7 @@ from finetuned.ledger.jobs import Left
 from finetuned.ledger.quotas import IN_VAIN, QUOTA, REFUSED, TOO_LARGE
 from finetuned.ledger.reading import Reader
 from finetuned.ledger.store import is_held
-from finetuned.ledger.trouble import of_the_disk, why_stuck
+from finetuned.ledger.trouble import of_the_disk, unreadable, why_stuck
 from finetuned.ledger.writer import Ledger
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "audit",
     "is_held",
     "of_the_disk",
+    "unreadable",
     "why_stuck",
 ]

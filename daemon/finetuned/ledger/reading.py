@@ -16,10 +16,11 @@ from typing import Any, Final, Self
 from urllib.parse import quote
 
 from finetuned.errors import LedgerError, LedgerMissing, LedgerNewer
+from finetuned.ledger.folding import check_log
 from finetuned.ledger.rows import WATCH, place
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.store import is_held
-from finetuned.ledger.trouble import PUT_BACK, problem
+from finetuned.ledger.trouble import ASK_AS, PUT_BACK, problem, unreadable
 from finetuned.model import iso, utf8_text
 
 Row = dict[str, Any]
@@ -58,20 +59,23 @@ class Reader:
         try:
             os.stat(path)
         except PermissionError as error:
-            remedy = "ask as the user the daemon runs as, or join its group (finetuned)"
-            raise LedgerError(f"the ledger {path} may not be read by you", remedy=remedy) from error
+            raise LedgerError(f"the ledger {path} may not be read by you", remedy=ASK_AS) from error
         except OSError:
             if is_held(path):
                 gone = f"the ledger {path} was moved or removed while a daemon uses it"
                 raise LedgerMissing(gone, remedy=PUT_BACK) from None
             raise missing from None
         try:
+            check_log(path)
+        except LedgerError:
+            if not is_held(path):  # a daemon that is at work may just fold it in
+                raise
+        try:
             db = _connect(path)
             version = db.execute("pragma user_version").fetchone()[0]
             application = db.execute("pragma application_id").fetchone()[0]
         except sqlite3.Error as error:
-            remedy = "ask as the user the daemon runs as, or join its group (finetuned)"
-            raise type(problem(error, path))(f"the ledger {path} cannot be read: {error}", remedy=remedy) from None
+            raise unreadable(error, path) from None
         if application != APPLICATION_ID:
             db.close()
             if application == version == 0:  # a daemon was stopped just when it made the file
@@ -354,7 +358,7 @@ class Reader:
             for row in self._db.execute(query, named or values):
                 yield dict(row)
         except sqlite3.Error as error:
-            raise problem(error, f"the ledger {self.path} cannot be read") from error
+            raise problem(error, self.path, "cannot be read") from error
 
 
 def _connect(path: str) -> sqlite3.Connection:
