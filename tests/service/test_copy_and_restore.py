@@ -40,7 +40,7 @@ def test_every_line_of_the_page(a_home: Callable[..., Home]) -> None:
     copies = [home.root / name for name in ("copy.db", "compact.db", "same.db")]
     assert [states_in(copy) for copy in copies] == [["done"]] * 3
     home.drop("otter.txt", "The otter swims. It eats nine fish a day.")
-    wait_for(lambda: home.states().get("otter.txt") == "learned", "learned file")
+    home.ended(2)
     home.kill()
     for line in lines("Restore it"):
         subprocess.run(["/bin/sh", "-c", line], cwd=home.root, check=True)
@@ -61,7 +61,7 @@ def test_a_copy_laid_over_it_after_a_kill_is_refused_with_the_commands_that_help
     with closing(sqlite3.connect(home.ledger)) as db, closing(sqlite3.connect(copy)) as to:
         db.backup(to)
     home.drop("otter.txt", "The otter swims. It eats nine fish a day.")
-    wait_for(lambda: home.states().get("otter.txt") == "learned", "learned file")
+    home.ended(2)
     home.kill()
     subprocess.run(["cp", copy, home.ledger], check=True)
     refused = home.finetuned("run", "--until-idle")
