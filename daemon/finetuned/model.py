@@ -226,8 +226,6 @@ class Session(Value, frozen=True):
     dialect: str
     intent_at: float
     session_id: str | None = None
-    asked_id: str | None = None
-    ended_at: float | None = None
     discard: bool = False
     due_at: float | None = None
     tries: int = 0
@@ -342,19 +340,21 @@ class Part(Value, frozen=True):
 class FolderFacts(Value, frozen=True):
     """A drop folder, as the plan sees it.
 
-    `more_to_come`: files are ready that the ledger does not know yet; `flush_before`: what was ready by then goes now.
+    `more_to_come`: files are ready that the ledger does not know yet; `flush_before`: what was ready by then goes now;
+    `sent_at`: when a job of it was sent the last time (null: never).
     """
 
     name: str
     usable: bool = True
     more_to_come: bool = False
     flush_before: float | None = None
+    sent_at: float | None = None
 
 
 class WaitingFile(Value, frozen=True):
     """A waiting file, as the plan sees it; `ready_made`: it holds pairs.
 
-    `learned_by` names the file that taught this folder the same content; `twin_on_its_way`: a job under way holds it.
+    `learned_by` names the file that taught this folder the same content; `twin_in` is the job under way that holds it.
     """
 
     id: int
@@ -365,7 +365,7 @@ class WaitingFile(Value, frozen=True):
     ready_at: float
     ready_made: bool = False
     learned_by: str | None = None
-    twin_on_its_way: bool = False
+    twin_in: str | None = None
     due_at: float | None = None
 
 
@@ -388,7 +388,6 @@ class ServerFacts(Value, frozen=True):
     paused_because: str | None = None
     next_try_at: float | None = None
     tries: int = 0
-    last_error: str | None = None
     reachable: bool | None = None
     max_chunks: int | None = None
     max_sessions: int | None = None

@@ -62,7 +62,7 @@ def _waiting(number: int) -> st.SearchStrategy[WaitingFile]:
         sent_bytes=SIZES,
         ready_at=(AGES | st.just(-50.0)).map(lambda age: NOW - age),
         learned_by=st.sampled_from([None, None, None, "/srv/known.txt"]),
-        twin_on_its_way=st.sampled_from([False, False, False, True]),
+        twin_in=st.sampled_from([None, None, None, "job-0"]),
         due_at=st.none() | dues(),
     )
 
@@ -160,6 +160,7 @@ def facts(draw: st.DrawFn, *, states: Sequence[JobState] = tuple(JobState), read
             usable=ready or draw(st.integers(0, 3)) > 0,
             more_to_come=not ready and draw(st.integers(0, 3)) == 0,
             flush_before=draw(st.none() | AGES.map(lambda age: NOW - age)),
+            sent_at=draw(st.none() | AGES.map(lambda age: NOW - age)),
         )
         for name in NAMES
     )
@@ -172,5 +173,6 @@ def facts(draw: st.DrawFn, *, states: Sequence[JobState] = tuple(JobState), read
         folders=folders,
         server=ServerFacts(reachable=True) if ready else draw(servers()),
         busy=frozenset(draw(st.sets(st.sampled_from(everything), max_size=3))),
+        settling=not ready and draw(st.booleans()),
         hurry=ready or draw(st.booleans()),
     )

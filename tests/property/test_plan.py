@@ -12,6 +12,7 @@ from finetuned.model import FolderFacts, WaitingFile, chunks_of
 from finetuned.plan import (
     PROBE,
     SEALS_A_ROUND,
+    Awaited,
     Cancel,
     Claim,
     Discard,
@@ -23,6 +24,7 @@ from finetuned.plan import (
     PutAway,
     PutFileAway,
     Recheck,
+    Rest,
     Seal,
     Search,
     SkipDuplicate,
@@ -191,7 +193,7 @@ def test_what_is_known_or_not_due_is_not_sealed(told: Facts, allowed: Settings):
         assert folder.usable
         for file in files:
             assert not to_come(file.due_at, LONGEST["disk"])
-            assert own.duplicates == "send" or (file.learned_by is None and not file.twin_on_its_way)
+            assert own.duplicates == "send" or (file.learned_by is None and file.twin_in is None)
 
 
 @ALL
@@ -220,7 +222,7 @@ def test_nothing_is_forgotten(told: Facts, allowed: Settings):
             continue
         if own.duplicates == "skip":
             assert file.learned_by is None
-            if file.twin_on_its_way or any(
+            if file.twin_in or any(
                 f.sha256 == file.sha256 and f.folder == file.folder and f.id != file.id
                 for f in told.waiting
                 if not to_come(f.due_at, LONGEST["disk"])
@@ -258,7 +260,61 @@ def test_a_free_slot_is_used(told: Facts, allowed: Settings):
     ]
     if can_be_used(told):
         assert len(of_kind(plan, Submit)) >= min(len(ready), max(0, free))
-        assert [a.job_id for a in of_kind(plan, Submit)][:free] == [j.id for j in ready[: max(0, free)]]
+
+
+@SENDING
+def test_folders_take_turns(told: Facts, allowed: Settings):
+    """Of each folder the oldest jobs are sent, and none is sent a job more than one that still has some to send."""
+    plan = planned(told, allowed)
+    ready = {f.name: [] for f in told.folders}
+    for job in told.jobs:
+        due = not to_come(job.due_at, LONGEST_PAUSE)
+        if job.state is JobState.QUEUED and job.claimed_at and not job.wish and job.id not in told.busy and due:
+            ready[job.folder].append(job.id)
+    sent = [action.job_id for action in of_kind(plan, Submit)]
+    number = {name: len(set(ids) & set(sent)) for name, ids in ready.items()}
+    last = {f.name: f.sent_at or 0.0 for f in told.folders}
+    for name, ids in ready.items():
+        assert set(ids[: number[name]]) <= set(sent)
+        for other in ready:
+            if number[name] < len(ids) and last[name] < last[other]:
+                assert number[other] <= number[name]
+            elif number[name] < len(ids):
+                assert number[other] <= number[name] + 1
+
+
+@ALL
+def test_whatever_is_not_done_waits_for_something(told: Facts, allowed: Settings):
+    """Every job and every file is in an action, or has a hold; none has both."""
+    plan = planned(told, allowed)
+    jobs = [action.job_id for action in of_kind(plan, *OF_JOBS)]
+    files = [i for seal in of_kind(plan, Seal) for i in seal.file_ids]
+    files += [action.file_id for action in of_kind(plan, SkipDuplicate, PutFileAway)]
+    assert sorted([*jobs, *plan.jobs]) == sorted(job.id for job in told.jobs)
+    assert sorted([*files, *plan.files]) == sorted(file.id for file in (*told.waiting, *told.loose))
+
+
+@ALL
+def test_what_waits_for_a_time_is_looked_at_then(told: Facts, allowed: Settings):
+    """A hold's time to come is never slept over, but for what a person or another call looks at anyway."""
+    plan = planned(told, allowed)
+    for hold in (*plan.jobs.values(), *plan.files.values()):
+        if hold.until is not None and hold.kind is not Awaited.SERVER:
+            assert hold.until > NOW
+            assert plan.wake_at is not None
+            assert plan.wake_at <= hold.until
+
+
+@ALL
+def test_a_run_ends_only_when_nothing_is_to_be_done(told: Facts, allowed: Settings):
+    """While there is an action, a request under way, or a file that settles, a run until idle goes on."""
+    plan = planned(told, allowed)
+    if plan.actions or told.busy or told.settling:
+        assert plan.rest is Rest.WORK
+    if plan.rest is Rest.IDLE:
+        kinds = {hold.kind for hold in plan.jobs.values()} | {hold.kind for hold in plan.files.values()}
+        people = {Awaited.FOLDER, Awaited.OTHER_SERVER, Awaited.PERSON}
+        assert kinds <= people | {Awaited.RETRY}
 
 
 @ALL

@@ -19,7 +19,9 @@ from finetuned.cli.main import main
 from finetuned.ledger import Ledger
 from finetuned.ledger.store import hold
 from finetuned.settings import FolderSettings, HelixSettings
+from finetuned.world import RealWorld
 from support.place import Place
+from support.still import BEGIN
 
 
 class Answer(NamedTuple):
@@ -84,6 +86,12 @@ class Desk:
 
     def __call__(self, *words: str, terminal: bool = False) -> Answer:
         return call("--config", str(self.config), *words, terminal=terminal)
+
+    def to_the_present(self) -> float:
+        """Let the daemon's virtual time begin a minute ago: commands, whose time is real, then know what is due."""
+        begin = RealWorld().now() - 60.0
+        self.place.world.jump(begin - BEGIN)
+        return begin
 
     def run(self, script: Callable[[], Any] | None = None) -> None:
         """Let a daemon work until it is idle, or until `script` ends."""

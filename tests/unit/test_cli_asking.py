@@ -102,6 +102,7 @@ class TestStatus:
                 "reachable": None,
                 "paused_because": None,
                 "last_error": None,
+                "last_error_at": None,
                 "max_chunks": None,
                 "max_sessions": None,
                 "max_request": None,
@@ -225,9 +226,6 @@ class TestStatus:
         words = desk("status")
         assert "nothing is sent now" in words.out
         assert "1 queued" in words.out
-        with desk.ledger() as ledger:
-            ledger.house.server_erred(desk.place.settings.helix.url, "odd\x1banswer")
-        assert "last error: odd\\x1banswer" in desk("status").out
 
     def test_the_server_in_words(self) -> None:
         """Each thing that can be known of the server has its words."""

@@ -11,7 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
+from finetuned.model import iso
+from finetuned.plan import LONGEST_DISK_WAIT
 from finetuned.sandbox import Faults, Pace
+from finetuned.world import RealWorld
 from support.cli import Desk, desks
 
 MakeDesk = Callable[..., Desk]
@@ -260,6 +263,7 @@ class TestOpen:
     def test_waiting_for_more(self, make_desk: MakeDesk) -> None:
         """Until when a job waits for more files is told to the second."""
         desk = make_desk(folder=[{"linger": "1h"}])
+        desk.to_the_present()
         path = desk.place.drop("otter.txt")
         desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
         with desk.daemon():
@@ -314,6 +318,7 @@ class TestOpen:
     def test_equals_are_no_twins_where_they_are_sent(self, make_desk: MakeDesk) -> None:
         """With duplicates = "send" nobody waits for a twin."""
         desk = make_desk(folder=[{"linger": "1h", "duplicates": "send"}])
+        desk.to_the_present()
         desk.place.drop("otter.txt")
         path = desk.place.drop("twin.txt")
         desk.run_until(lambda: set(desk.place.states().values()) == {"waiting"})
@@ -327,7 +332,8 @@ class TestOpen:
         desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
         with desk.ledger() as ledger:
             file = ledger.files.at_place(str(path))[0]
-            ledger.files.held_up(file, "cannot be moved: no space is left", 1795411500.0, 1795411400.0)
+            now = RealWorld().now()
+            ledger.files.held_up(file, "cannot be moved: no space is left", now + LONGEST_DISK_WAIT, now)
         with desk.daemon():
             told, words = why(desk, path)
         assert told["reason"] == "cannot be moved: no space is left"
@@ -358,6 +364,35 @@ class TestOpen:
             waits = why(desk, last["path"])[0]["waits_for"]
         assert waits == "its job's turn: 1 on the server (max_in_flight = 1), 1 before it in the queue"
 
+    def test_a_limit_of_the_servers_plan_that_was_met_hours_ago(self, make_desk: MakeDesk) -> None:
+        """Each hour one session more is tried, and sends are counted apart: `why` says what the daemon does."""
+        desk = make_desk(pace=SLOW, helix={"max_in_flight": 3}, folder=[{"max_files": 1}])
+        now = desk.to_the_present()
+        with desk.ledger() as ledger:
+            ledger.quotas.sessions_allowed(desk.place.settings.helix.url, 1, now)
+        for number in range(2):
+            desk.place.drop(f"{number}.txt", f"Number {number} is a number. It counts.")
+        desk.run_until(lambda: sorted(job["state"] for job in desk.place.jobs()) == ["queued", "running"])
+        last = max(desk.place.files().values(), key=lambda file: file["job_id"] == desk.place.jobs()[-1]["id"])
+        turn = "its job's turn: 1 on the server (its plan allows 1), 0 before it in the queue"
+        with desk.daemon():
+            assert why(desk, last["path"])[0]["waits_for"] == turn
+            desk.write("update servers set max_sessions_at = ?", iso(now - 3 * 3600))
+            assert why(desk, last["path"])[0]["waits_for"] == "its job to be sent, which is next"
+
+    def test_jobs_of_another_server_take_no_slot(self, make_desk: MakeDesk) -> None:
+        """What runs on a server of a former configuration is not counted, and waits for that server."""
+        desk = make_desk(pace=SLOW, helix={"max_in_flight": 1}, folder=[{"max_files": 1}])
+        for number in range(2):
+            desk.place.drop(f"{number}.txt", f"Number {number} is a number. It counts.")
+        desk.run_until(lambda: sorted(job["state"] for job in desk.place.jobs()) == ["queued", "running"])
+        states = {job["id"]: job["state"] for job in desk.place.jobs()}
+        last, first = sorted(desk.place.files().values(), key=lambda file: states[file["job_id"]])
+        desk.write("update sessions set url = 'http://old.example'")
+        with desk.daemon():
+            assert why(desk, first["path"])[0]["waits_for"].startswith("the server http://old.example, where its")
+            assert why(desk, last["path"])[0]["waits_for"] == "its job to be sent, which is next"
+
     @pytest.mark.parametrize(
         ("state", "stage", "words"),
         [
@@ -382,16 +417,15 @@ class TestOpen:
         assert f"which is {state} ({stage or ''} 40 %)".replace("( ", "(") in text
         assert reason in text
 
-    def test_a_folder_that_is_away_or_paused_or_gone(self, make_desk: MakeDesk) -> None:
+    def test_a_folder_that_is_away_or_gone(self, make_desk: MakeDesk) -> None:
         """A file in a folder that is not watched waits for the folder."""
         desk = make_desk(folder=[{"linger": "1h"}])
         path = desk.place.drop("otter.txt")
         desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
-        for state, words in (("away", "which is away"), ("paused", "finetuned resume notes")):
-            with desk.ledger() as ledger:
-                ledger.house.folder_is("notes", str(desk.place.notes), state, 1795411400.0)
-            with desk.daemon():
-                assert words in why(desk, path)[0]["waits_for"]
+        with desk.ledger() as ledger:
+            ledger.house.folder_is("notes", str(desk.place.notes), "away", 1795411400.0)
+        with desk.daemon():
+            assert "which is away" in why(desk, path)[0]["waits_for"]
         desk.config.write_text(desk.config.read_text().replace('"notes"', '"other"'))
         with desk.daemon():
             assert "not in the configuration" in why(desk, path)[0]["waits_for"]

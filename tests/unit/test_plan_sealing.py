@@ -108,9 +108,9 @@ def test_known_content_is_skipped():
 
 def test_a_twin_waits_for_what_becomes_of_the_first():
     """While its twin is on its way a file rests, without a time: the twin's end rings the bell."""
-    asked = plan(file(1, twin_on_its_way=True))
+    asked = plan(file(1, twin_in="j"))
     assert (asked.actions, asked.wake_at) == ((), None)
-    assert ids(plan(file(1, twin_on_its_way=True), rules={"duplicates": "send"})) == [(1,)]
+    assert ids(plan(file(1, twin_in="j"), rules={"duplicates": "send"})) == [(1,)]
 
 
 def test_equals_never_share_a_job():

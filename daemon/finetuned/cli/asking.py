@@ -15,15 +15,6 @@ if TYPE_CHECKING:
     from finetuned.settings import FolderSettings, Settings
 
 NO_DAEMON: Final = 3
-HELIX_FIELDS: Final = (
-    "dialect",
-    "reachable",
-    "paused_because",
-    "last_error",
-    "max_chunks",
-    "max_sessions",
-    "max_request",
-)
 #: jobs with a reason that `status` names to people
 MOST_TROUBLED: Final = 5
 
@@ -56,7 +47,7 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
 def status_of(settings: Settings, now: float) -> Row:
     """The interface's status object. Raises LedgerError, but not for a ledger that is not there yet."""
     from finetuned.errors import LedgerError, LedgerMissing
-    from finetuned.ledger import Reader, is_held, why_stuck
+    from finetuned.ledger import SERVER_FIELDS, Reader, is_held, why_stuck
 
     path = place.ledger_path(settings)
     stuck: LedgerError | None = why_stuck(path)
@@ -65,7 +56,7 @@ def status_of(settings: Settings, now: float) -> Row:
     folders: dict[str, Row] = {}
     counts: dict[str, int] = {}
     troubled: list[Row] = []
-    helix: Row = dict.fromkeys(HELIX_FIELDS)
+    helix: Row = dict.fromkeys(SERVER_FIELDS)
     size = version = unwatched = None
     try:
         with Reader.open(path) as reader:

@@ -154,13 +154,13 @@ def _chunks(path: str, content: Content) -> int:
 def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
     """One line: how many files, jobs and chunks."""
     from finetuned.model import chunks_of
-    from finetuned.plan import batches, without_twins
+    from finetuned.plan import batches, with_first
 
     jobs, packed, chunks = 0, 0, 0
     taken = [verdict for verdict in verdicts if verdict.content]
     for rules in settings.folders:
         there = _waiting([verdict for verdict in taken if verdict.folder == rules.name])
-        mine = list(without_twins(there, {rules.name: rules}))
+        mine = [file for file, first in with_first(there, {rules.name: rules}) if first is None]
         for group in sorted({file.group for file in mine}):
             for batch, _ in batches([file for file in mine if file.group == group], rules):
                 jobs, packed = jobs + 1, packed + len(batch)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import place, showing
+from finetuned.cli.awaiting import Outlook
 from finetuned.cli.events import tell_events
 from finetuned.cli.finding import as_configured, dropped_as, job_in, rules_of
 from finetuned.cli.fitting import seen
@@ -73,6 +74,7 @@ class Story:
 
     def __init__(self, settings: Settings, reader: Reader | None, path: str) -> None:
         from finetuned.ledger import is_held
+        from finetuned.world import RealWorld
 
         self._settings = settings
         self._reader = reader
@@ -87,6 +89,7 @@ class Story:
         name = self._file["folder"] if self._file else None
         of_name = next((rules for rules in settings.folders if rules.name == name), None)
         self._rules = of_name or (None if name else rules_of(path, settings))
+        self._outlook = Outlook.of(settings, reader, RealWorld().now()) if reader else None
         self._away = self._why_away()
         self._why_not = None if self._file else self._unknown()
         self._elsewhere = dropped_as(reader, settings, path) if reader and self._why_not and not self._away else None
@@ -261,15 +264,23 @@ class Story:
 
         if (stuck := why_stuck(place.ledger_path(self._settings))) is not None:
             return f"the daemon, which begins nothing new: {stuck}; {stuck.remedy}"
-        if self._rules is None:
-            return f"the folder {file['folder']}, which is not in the configuration any more"
+        if self._outlook is None:
+            return "a daemon of this version: the one that runs is older, restart it"
+        return self._turn(file, self._outlook)
+
+    def _turn(self, file: Row, outlook: Outlook) -> str:
+        """What a file waits for, from the outside in."""
         if file["state"] == "packed":
-            return self._job_waits()
+            return outlook.of_job(file["job_id"])
         if self._away:
             return self._away
-        if self._known_of(self._rules.name).get("state") == "paused":
-            return f"the folder, which is paused: finetuned resume {self._rules.name}"
-        return self._settle_waits(self._rules) if file["state"] == "settling" else self._turn(file, self._rules)
+        if self._rules is None:
+            return outlook.folder(file["folder"])
+        if file["state"] == "settling":
+            return self._settle_waits(self._rules)
+        if file["sha256"] is None:  # it could not be read
+            return f"the next try, {showing.when(file['due_at'])}"
+        return outlook.of_file(file["id"])
 
     def _settle_waits(self, rules: FolderSettings) -> str:
         why_not = self._judged()
@@ -278,63 +289,6 @@ class Story:
         from finetuned.folders import quiet_time
 
         return f"{showing.span(quiet_time(rules))} without a change, and for every program that has it open to close it"
-
-    def _turn(self, file: Row, rules: FolderSettings) -> str:
-        """What a ready file waits for."""
-        if file["reason"] and file["due_at"]:
-            return f"the next try, {showing.when(file['due_at'])}"
-        twin = next(iter(self._twins(file, rules)), None)
-        if twin is not None and twin["state"] == "packed":
-            return f"its twin {seen(twin['path'])}, the same content, which is in job {twin['job_id']}"
-        if twin is not None and twin["state"] == "learned":
-            return f"being put away as a duplicate of {seen(twin['path'])}, which was learned"
-        if twin is not None:
-            return f"its twin {seen(twin['path'])}, the same content, which goes first"
-        from finetuned.model import instant, iso
-
-        until = showing.when(iso(instant(file["ready_at"]) + rules.linger))
-        return f"more files to share a job with: a job is sealed when it is full, or {until} at the latest"
-
-    def _twins(self, file: Row, rules: FolderSettings) -> Iterator[Row]:
-        """The files of equal content that come before it."""
-        if self._reader is None or rules.duplicates != "skip":
-            return
-        by_state: dict[str, Row] = {}
-        for twin in self._reader.twins(file["id"]):
-            if twin["state"] != "waiting" or twin["ready_at"] < file["ready_at"]:
-                by_state.setdefault(twin["state"], twin)
-        yield from (by_state[state] for state in ("packed", "learned", "waiting") if state in by_state)
-
-    def _job_waits(self) -> str:
-        """What the job of a packed file waits for."""
-        job = self._job
-        server = self._reader.server(self._settings.helix.url) if self._reader else {}
-        if job["state"] == "review":
-            return f"a person: finetuned review {job['id']}"
-        if server.get("paused_because"):
-            return f"the server, which cannot be used now: {server['paused_because']}"
-        match job["state"]:
-            case "queued":
-                return self._slot(job)
-            case "submitting":
-                return "the server's answer: it is being sent"
-            case "doubtful":
-                return "the search for its session: the answer to its sending was lost"
-        return "its pairs: it is trained" if job["stage"] == "collecting" else "the training on the server"
-
-    def _slot(self, job: Row) -> str:
-        counts = self._reader.counts() if self._reader else {}
-        dialect = self._reader.server(self._settings.helix.url)["dialect"] if self._reader else None
-        if self._settings.goes_unreviewed(job["folder"], dialect):
-            return f"a server that has reviews: this one would train it unreviewed (dialect {dialect})"
-        busy = sum(counts.get(state, 0) for state in ("submitting", "doubtful", "running"))
-        allowed = (self._reader.server(self._settings.helix.url) if self._reader else {}).get("max_sessions")
-        most = min(self._settings.helix.max_in_flight, allowed or self._settings.helix.max_in_flight)
-        if busy < most:
-            return "its job to be sent, now or at its next try"
-        queued = [row["id"] for row in self._reader.jobs(state="queued")] if self._reader else []
-        before = queued.index(job["id"]) if job["id"] in queued else 0
-        return f"its job's turn: {busy} on the server (max_in_flight = {most}), {before} before it in the queue"
 
     # -- files that the ledger does not know
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from finetuned import logs
 from finetuned.daemon.adopting import adopt
 from finetuned.daemon.house import House
@@ -61,13 +63,12 @@ class Intake:
 
     def facts(self) -> tuple[FolderFacts, ...]:
         """The folders, as the plan sees them."""
-        flushes = self._house.ledger.house.flushes()
+        known = self._house.ledger.house.folders()
         return tuple(
-            FolderFacts(
-                name=name,
+            replace(
+                known.get(name, FolderFacts(name=name)),
                 usable=name in self._held,
                 more_to_come=bool(self._backlog.get(name)),
-                flush_before=flushes.get(name),
             )
             for name in self._house.folders
         )

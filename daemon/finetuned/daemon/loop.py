@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from finetuned import logs
 from finetuned.daemon.asking import Asking
 from finetuned.daemon.breaker import Breaker
-from finetuned.daemon.folding import Folding
+from finetuned.daemon.gathering import gathered
 from finetuned.daemon.house import House
 from finetuned.daemon.intake import Intake
 from finetuned.daemon.looking import Looking
@@ -20,7 +20,7 @@ from finetuned.daemon.packing import Packing
 from finetuned.daemon.sending import Sending
 from finetuned.daemon.telling import Telling
 from finetuned.errors import Away, FinetunedError, LedgerStuck, Stale
-from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
+from finetuned.lifecycle import JOB_ENDS, JobState
 from finetuned.model import Value
 from finetuned.plan import (
     PROBE,
@@ -36,11 +36,11 @@ from finetuned.plan import (
     PutAway,
     PutFileAway,
     Recheck,
+    Rest,
     Seal,
     Search,
     SkipDuplicate,
     Submit,
-    is_here,
     make_plan,
     session_key,
 )
@@ -48,21 +48,19 @@ from finetuned.plan import (
 #: how long an upload under way may go on after the daemon was told to stop, in seconds
 GRACE: Final = 8.0
 
-#: how often a run until idle waits for a session to be removed that the server does not let go
-PATIENT_TRIES: Final = 3
-
-#: how often in a row something is tried in vain for a job, before a run until idle does not wait for it any more
-PATIENT_CALLS: Final = 8
-
 Task = Callable[[], Coroutine[Any, Any, None]]
 Watcher = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
 
 
 class Outcome(Value, frozen=True):
-    """How a run ended: whether a job failed on the way, whether the server could not be used and work is left."""
+    """How a run ended: whether a job failed on the way, whether the server could not be used and work is left.
+
+    `away` names the folders that could not be looked at.
+    """
 
     failed: bool = False
     unusable: bool = False
+    away: tuple[str, ...] = ()
 
 
 class Daemon:
@@ -91,13 +89,13 @@ class Daemon:
         self._looking = Looking(house)
         self._asking = Asking(house, self.look_again)
         self._telling = Telling(house)
-        self._folding = Folding(house)
         self._breaker = Breaker(house, self._notifier, pid=pid, patient=not until_idle)
         self._busy: set[str] = set()
         self._stopping = False
         self._just_sealed = False
         self._task_ended = False
         self._sweep_due = 0.0
+        self._away: tuple[str, ...] = ()
         self._tasks: TaskGroup | None = None
 
     def look_again(self) -> None:
@@ -122,7 +120,7 @@ class Daemon:
         await self._intake.open()
         await self._finish_claims()
         self._notifier.ready()
-        idle = await self._with_tasks(watchers)
+        rest = await self._with_tasks(watchers)
         try:
             await house.write(house.ledger.house.stopped, pid=self._pid, now=house.world.now())
             await house.write(self._telling.tell)
@@ -130,33 +128,32 @@ class Daemon:
         except LedgerStuck as error:  # told to stop while it waits for space: that is in order, too
             self._breaker.open(error)
             failed = False
-        return Outcome(failed=failed, unusable=idle == "server")
+        return Outcome(failed=failed, unusable=rest is Rest.SERVER, away=self._away)
 
-    async def _with_tasks(self, watchers: Sequence[Watcher]) -> str:
-        """The loop, and every task there is, in one group; why it ended."""
-        idle = "stopped"
+    async def _with_tasks(self, watchers: Sequence[Watcher]) -> Rest:
+        """The loop, and every task there is, in one group; what was left to do at its end."""
+        rest = Rest.WORK
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 for watcher in watchers:
                     tasks.start_soon(watcher, self.look_again)
-                idle = await self._until_stopped()
+                rest = await self._until_stopped()
                 self._notifier.stopping()
                 await self._let_uploads_end()
                 tasks.cancel_scope.cancel()
         except* FinetunedError as group:
             raise _first(group) from None
-        return idle
+        return rest
 
-    async def _until_stopped(self) -> str:
-        """Round after round; says why it ended: `stopped`, `idle`, or `server` (work is left, but not for us)."""
+    async def _until_stopped(self) -> Rest:
+        """Round after round; tells what was left to do when it ended."""
         house = self._house
         while not self._stopping:
             house.bell.hush()
             try:
                 facts, plan, wait = await self._round()
                 await house.write(self._telling.tell)
-                wait = min(wait, await self._folding.fold())
             except LedgerStuck as error:
                 self._breaker.open(error)
             if self._breaker.is_open:
@@ -166,10 +163,11 @@ class Daemon:
                 continue
             self._breaker.all_is_well()
             self._notifier.status(self._telling.summary(facts))
-            if self._until_idle and not plan.actions and (idle := await self._idle(facts)):
-                return idle
+            if self._until_idle and plan.rest is not Rest.WORK:
+                self._away = tuple(folder.name for folder in facts.folders if not folder.usable)
+                return plan.rest
             await house.world.wait(house.bell, wait)
-        return "stopped"
+        return Rest.WORK
 
     async def _round(self) -> tuple[Facts, Plan, float]:
         house = self._house
@@ -206,16 +204,13 @@ class Daemon:
         return facts
 
     def _read_facts(self, busy: frozenset[str]) -> Facts:
-        ledger = self._house.ledger
-        return Facts(
-            waiting=tuple(ledger.files.waiting()),
-            jobs=tuple(ledger.jobs.open()),
-            loose=tuple(ledger.files.loose()),
-            discards=tuple(ledger.sessions.to_discard()),
-            suspects=tuple(ledger.twins.suspects()),
+        house = self._house
+        return gathered(
+            house.ledger,
+            house.settings,
             folders=self._intake.facts(),
-            server=ledger.house.server(self._house.settings.helix.url),
             busy=busy,
+            settling=self._intake.wake_in is not None,
             hurry=self._until_idle,
         )
 
@@ -290,30 +285,6 @@ class Daemon:
         for job in await self._house.write(self._house.ledger.jobs.open):
             if job.state is JobState.QUEUED and job.claimed_at is None and job.folder in self._house.folders:
                 await self._act_here(Claim(job_id=job.id))
-
-    async def _idle(self, facts: Facts) -> str:
-        """Whether nothing is left to do (`idle`), or only what the server keeps from being done (`server`)."""
-        house = self._house
-        usable = {folder.name for folder in facts.folders if folder.usable}
-        there = [job for job in facts.jobs if is_here(job, house.settings)]
-        here = [job for job in there if job.folder in usable or job.state in JOB_IN_FLIGHT]
-        discards = [session for session in facts.discards if session.tries < PATIENT_TRIES]
-        dialect = facts.server.dialect
-        unsendable = {f.name for f in house.settings.folders if house.settings.goes_unreviewed(f.name, dialect)}
-        held_back = [job for job in here if job.state is JobState.QUEUED and job.folder in unsendable]
-        unfinished = [job for job in here if job.state not in JOB_ENDS and not job.rests and job not in held_back]
-        waiting = [file for file in facts.waiting if file.due_at is None and file.folder in usable]
-        coming = self._intake.wake_in is not None or bool(self._busy)
-        if coming or any(job.tries == 0 for job in here if job.state in JOB_ENDS):
-            return ""
-        if not unfinished and not waiting and not discards:
-            return "server" if held_back else "idle"
-        paused = facts.server.paused_because is not None and facts.server.tries > 1  # it failed, and failed again
-        now = house.world.now()
-        if paused and (facts.server.next_try_at or 0.0) > now:
-            return "server"
-        in_vain = all(job.tries >= PATIENT_CALLS and (job.due_at or 0.0) > now for job in unfinished)
-        return "server" if unfinished and in_vain and not waiting else ""
 
     async def _let_uploads_end(self) -> None:
         with anyio.move_on_after(GRACE):

@@ -10,16 +10,20 @@
 from finetuned.ledger.audit import Finding, audit
 from finetuned.ledger.jobs import Left
 from finetuned.ledger.quotas import IN_VAIN, QUOTA, REFUSED, TOO_LARGE
-from finetuned.ledger.reading import Reader
+from finetuned.ledger.reading import SERVER_FIELDS, Reader
+from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.store import is_held
-from finetuned.ledger.trouble import of_the_disk, unreadable, why_stuck
-from finetuned.ledger.writer import Ledger
+from finetuned.ledger.trouble import of_the_disk, why_stuck
+from finetuned.ledger.writer import Books, Ledger
 
 __all__ = [
     "IN_VAIN",
     "QUOTA",
     "REFUSED",
+    "SCHEMA_VERSION",
+    "SERVER_FIELDS",
     "TOO_LARGE",
+    "Books",
     "Finding",
     "Ledger",
     "Left",
@@ -27,6 +31,5 @@ __all__ = [
     "audit",
     "is_held",
     "of_the_disk",
-    "unreadable",
     "why_stuck",
 ]

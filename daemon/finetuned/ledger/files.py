@@ -278,7 +278,7 @@ class FileBook:
                 ready_at=at(row["ready_at"]) or 0.0,
                 ready_made=is_ready_made(row["path"]),
                 learned_by=row["learned_by"],
-                twin_on_its_way=row["twin"] is not None,
+                twin_in=row["twin"],
                 due_at=at(row["due_at"]),
             )
             for row in rows
@@ -297,7 +297,8 @@ select w.id, w.path, w.folder, w."group", w.sha256, w.sent_bytes, w.ready_at, w.
   case when exists (select 1 from again a where a.folder = w.folder and a.sha256 = w.sha256) then null else
     (select l.path from files l where l.folder = w.folder and l.sha256 = w.sha256 and l.state = 'learned' limit 1)
   end as learned_by,
-  (select 1 from files p where p.folder = w.folder and p.sha256 = w.sha256 and p.state = 'packed' limit 1) as twin
+  (select p.job_id from files p where p.folder = w.folder and p.sha256 = w.sha256 and p.state = 'packed' limit 1)
+    as twin
 from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null and {held_up}, w.id limit ?
 """
     for held_up in ("w.due_at is null order by w.ready_at", "w.due_at is not null order by w.due_at")

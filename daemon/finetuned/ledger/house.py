@@ -6,7 +6,7 @@ from typing import Any
 
 from finetuned.ledger.rows import WATCH, at, place, tell
 from finetuned.ledger.store import Store
-from finetuned.model import ServerFacts, iso
+from finetuned.model import FolderFacts, ServerFacts, iso
 
 
 class HouseBook:
@@ -15,8 +15,10 @@ class HouseBook:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def started(self, *, pid: int, version: str, now: float) -> None:
+    def started(self, *, pid: int, version: str, now: float, configuration: str | None = None) -> None:
         """A daemon starts; whether the server can be used is found out anew, at once, by one probe.
+
+        `configuration` is what it runs with, as JSON, for readers that have the file before them.
 
         Why it was paused and how often it was tried stay: a daemon that is started again and again, by a person or by
         systemd, goes on with its long pauses instead of knocking as if nothing had happened; and a server that is
@@ -24,8 +26,8 @@ class HouseBook:
         """
         with self._store.transaction() as db:
             db.execute(
-                "insert or replace into daemon (id, pid, since, version) values (1, ?, ?, ?)",
-                (pid, iso(now), version),
+                "insert or replace into daemon (id, pid, since, version, configuration) values (1, ?, ?, ?, ?)",
+                (pid, iso(now), version, configuration),
             )
             db.execute(
                 "update servers set next_try_at = null, reachable = case when paused_because is null then null "
@@ -59,7 +61,6 @@ class HouseBook:
             paused_because=row["paused_because"],
             next_try_at=at(row["next_try_at"]),
             tries=row["tries"],
-            last_error=row["last_error"],
             reachable=None if row["reachable"] is None else bool(row["reachable"]),
             max_chunks=row["max_chunks"],
             max_sessions=row["max_sessions"],
@@ -82,9 +83,10 @@ class HouseBook:
         with self._store.transaction() as db:
             was = db.execute("select paused_because from servers where url = ?", (url,)).fetchone()
             db.execute(
-                "insert into servers (url, paused_because, last_error, tries, next_try_at, reachable) "
-                "values (:url, :why, :why, 1, :next, :reachable) on conflict (url) do update set "
-                "paused_because = :why, last_error = :why, next_try_at = :next, reachable = :reachable, "
+                "insert into servers (url, paused_because, last_error, last_error_at, tries, next_try_at, reachable) "
+                "values (:url, :why, :why, :now, 1, :next, :reachable) on conflict (url) do update set "
+                "paused_because = :why, last_error = :why, last_error_at = :now, next_try_at = :next, "
+                "reachable = :reachable, "
                 "tries = tries + (paused_because is null or coalesce(next_try_at, '') <= :now)",
                 {"url": url, "why": because, "next": iso(next_try_at), "reachable": int(reachable), "now": iso(now)},
             )
@@ -106,15 +108,6 @@ class HouseBook:
             was_it = "paused" if paused else None
             detail = f"it speaks the {dialect} dialect"
             tell(db, now, "server", url, "usable", was=was_it, cause="server_answered", detail=detail)
-
-    def server_erred(self, url: str, words: str) -> None:
-        """Remember the last error, for people who ask; sends go on."""
-        with self._store.transaction() as db:
-            db.execute(
-                "insert into servers (url, last_error) values (?, ?) "
-                "on conflict (url) do update set last_error = excluded.last_error",
-                (url, words),
-            )
 
     def folder_is(self, name: str, path: str, state: str, now: float, *, detail: str | None = None) -> None:
         """The folder is `watched`, `paused` or `away`; told only when it changes."""
@@ -146,11 +139,23 @@ class HouseBook:
             query = "update folders set flush_before = :now where :name is null or name = :name"
             db.execute(query, {"now": iso(now), "name": folder})
 
-    def flushes(self) -> dict[str, float]:
-        """By folder, until when what was ready goes at once."""
+    def folders(self) -> dict[str, FolderFacts]:
+        """The folders by name, as they were found last: also those of former configurations."""
+        query = (
+            "select name, state, flush_before, "
+            "(select max(submitted_at) from jobs where folder = folders.name) as sent_at from folders"
+        )
         with self._store.reading() as db:
-            rows = db.execute("select name, flush_before from folders where flush_before is not null").fetchall()
-        return {row["name"]: at(row["flush_before"]) or 0.0 for row in rows}
+            rows = db.execute(query).fetchall()
+        return {
+            row["name"]: FolderFacts(
+                name=row["name"],
+                usable=row["state"] == "watched",
+                flush_before=at(row["flush_before"]),
+                sent_at=at(row["sent_at"]),
+            )
+            for row in rows
+        }
 
     def answered(self, request_id: str, *, verb: str, done: bool, words: str, now: float) -> None:
         """A request of a person was carried out or refused; the event is the answer."""

@@ -31,3 +31,14 @@ def m002_answers(db: Database) -> None:
         """,
     ):
         db.execute(statement)
+
+
+@migrations()
+def m003_what_is_told(db: Database) -> None:
+    """Which configuration the daemon runs with, when the server failed last, and whose turn it is to send."""
+    for statement in (
+        "alter table daemon add column configuration text",
+        "alter table servers add column last_error_at text",
+        "create index jobs_by_turn on jobs (folder, submitted_at)",
+    ):
+        db.execute(statement)

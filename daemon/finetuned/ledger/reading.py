@@ -1,6 +1,8 @@
 """The reader's side of the ledger: what commands show, and what `job.json` holds.
 
-Every dictionary here is one of the interface's JSON objects: all its keys, always.
+1. A reader opens the file read-only and needs no right to write; where there is no journal beside it, it may be opened
+   as immutable, so that a copy on a read-only disk is readable too.
+2. Every dictionary here is one of the interface's JSON objects: all its keys, always.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, Self
+from urllib.parse import quote
 
-from finetuned.errors import LedgerMissing
-from finetuned.ledger.opening import open_for_reading
+from finetuned.errors import LedgerError, LedgerMissing, LedgerNewer
 from finetuned.ledger.rows import WATCH, place
+from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
+from finetuned.ledger.store import is_held
 from finetuned.ledger.trouble import PUT_BACK, problem
 from finetuned.model import iso, utf8_text
 
@@ -32,6 +36,11 @@ _PAIR: Final = (
     "p.job_id, p.session_id, f.path as file, f.path_b64 as file_b64, p.ordinal, p.question, p.answer, "
     "p.raw_question, p.raw_answer, f.sha256"
 )
+#: what readers are told of the server
+SERVER_FIELDS: Final = (
+    *("dialect", "reachable", "paused_because", "last_error", "last_error_at"),
+    *("max_chunks", "max_sessions", "max_request"),
+)
 _EVENT: Final = "id, at, subject, subject_id, was, became, cause, detail"
 
 #: by whether the newest come first
@@ -48,7 +57,35 @@ class Reader:
     @classmethod
     def open(cls, path: str) -> Self:
         """Open the ledger at `path` for reading. Raises LedgerMissing, LedgerNewer, LedgerError."""
-        return cls(open_for_reading(path), path)
+        missing = LedgerMissing(
+            f"there is no ledger at {path} yet", remedy="start the daemon with `finetuned run`; it makes one"
+        )
+        try:
+            os.stat(path)
+        except PermissionError as error:
+            remedy = "ask as the user the daemon runs as, or join its group (finetuned)"
+            raise LedgerError(f"the ledger {path} may not be read by you", remedy=remedy) from error
+        except OSError:
+            if is_held(path):
+                gone = f"the ledger {path} was moved or removed while a daemon uses it"
+                raise LedgerMissing(gone, remedy=PUT_BACK) from None
+            raise missing from None
+        try:
+            db = _connect(path)
+            version = db.execute("pragma user_version").fetchone()[0]
+            application = db.execute("pragma application_id").fetchone()[0]
+        except sqlite3.Error as error:
+            remedy = "ask as the user the daemon runs as, or join its group (finetuned)"
+            raise type(problem(error, path))(f"the ledger {path} cannot be read: {error}", remedy=remedy) from None
+        if application != APPLICATION_ID:
+            db.close()
+            if application == version == 0:  # a daemon was stopped just when it made the file
+                raise missing
+            raise LedgerError(f"{path} is no ledger of finetuned", remedy="name the right file in [ledger] path")
+        if version > SCHEMA_VERSION:
+            db.close()
+            raise LedgerNewer(f"the ledger {path} was written by a newer finetuned", remedy="install that version")
+        return cls(db, path)
 
     @classmethod
     def over(cls, db: sqlite3.Connection, path: str) -> Self:
@@ -235,15 +272,6 @@ class Reader:
         row = next(self._rows("select path from files where id = ?", file_id), None)
         return None if row is None else str(row["path"])
 
-    def twins(self, file_id: int) -> list[Row]:
-        """The files of equal content, in the same folder, that are waiting, packed or learned: by state and age."""
-        query = (
-            f"select {_FILE} from (select f.* from files f join files me on me.id = ? and f.folder = me.folder "
-            "and f.sha256 = me.sha256 and f.id != me.id and f.state in ('learned', 'packed', 'waiting')) "
-            "order by state, ready_at, id"
-        )
-        return [_file(row) for row in self._rows(query, file_id)]
-
     def answer(self, request_id: str) -> Row | None:
         """The event that answers a request, once there is one."""
         query = f"select {_EVENT} from events where subject = 'daemon' and subject_id = ?"
@@ -280,15 +308,14 @@ class Reader:
 
     def server(self, url: str) -> Row:
         """What is known of the server at `url`."""
-        known = ("dialect", "reachable", "paused_because", "last_error", "max_chunks", "max_sessions", "max_request")
         # all columns: a ledger of an older version, which no daemon has opened since, may lack one
         row = next(self._rows("select * from servers where url = ?", url), {})
-        told = {field: row.get(field) for field in known}
+        told = {field: row.get(field) for field in SERVER_FIELDS}
         return told | {"reachable": None if told["reachable"] is None else bool(told["reachable"])}
 
     def daemon(self) -> Row | None:
         """The daemon that started last."""
-        return next(self._rows("select pid, since, version from daemon"), None)
+        return next(self._rows("select * from daemon"), None)
 
     def unwatched(self) -> str | None:
         """Why the daemon cannot watch all folders, and sweeps alone find what changes in them; null if it can."""
@@ -322,7 +349,31 @@ class Reader:
             for row in self._db.execute(query, named or values):
                 yield dict(row)
         except sqlite3.Error as error:
-            raise problem(error, self.path, "cannot be read") from error
+            raise problem(error, f"the ledger {self.path} cannot be read") from error
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    address = f"file:{quote(os.fsencode(path))}?mode=ro"
+    try:
+        db = _opened(address)
+    except sqlite3.OperationalError:
+        if os.path.exists(f"{path}-wal"):
+            raise
+        db = _opened(f"{address}&immutable=1")
+    db.row_factory = sqlite3.Row
+    db.execute("pragma busy_timeout = 5000")
+    db.execute("pragma trusted_schema = off")
+    return db
+
+
+def _opened(address: str) -> sqlite3.Connection:
+    db = sqlite3.connect(address, uri=True)
+    try:
+        db.execute("select 1 from sqlite_master").fetchone()
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
 
 
 def _file(row: Row) -> Row:

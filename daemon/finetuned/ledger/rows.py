@@ -126,8 +126,6 @@ def session_of(row: sqlite3.Row) -> Session:
         dialect=row["dialect"],
         intent_at=instant(row["intent_at"]),
         session_id=row["session_id"],
-        asked_id=row["asked_id"],
-        ended_at=at(row["ended_at"]),
         discard=bool(row["discard"]),
         due_at=at(row["due_at"]),
         tries=row["tries"],

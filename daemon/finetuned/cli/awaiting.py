@@ -1,0 +1,134 @@
+"""What a file or a job waits for, in words: the plan's own, made of what the ledger knows.
+
+The plan is the one that the daemon would make now, as far as the ledger tells: which looks and searches are under way
+only the daemon knows. So `why`, `status` and `doctor` say what the daemon does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from finetuned.cli import showing
+from finetuned.cli.fitting import seen
+
+if TYPE_CHECKING:
+    from finetuned.ledger import Reader
+    from finetuned.model import Job
+    from finetuned.plan import Facts, Hold, Plan
+    from finetuned.settings import Settings
+
+
+_SEARCH: Final = "the search for its session: the answer to its sending was lost"
+_WORDS: Final = {
+    "server": "the server's first answer",
+    "other_server": "the server {of}, where its session is: the configuration names another one now",
+    "reviews": "a server that has reviews: this one would train it unreviewed (dialect {dialect})",
+    "answer": "the server's answer: it is being sent",
+    "search": _SEARCH + "; the next search is {until}",
+    "retry": "the next try, {until}",
+    "company": "more files to share a job with: a job is sealed when it is full, or {until} at the latest",
+    "intake": "the daemon to read what else is ready in its folder",
+    "round": "the daemon, which has much to do: its turn is soon",
+}
+
+
+class Outlook:
+    """The plan for what the ledger knows now."""
+
+    def __init__(self, settings: Settings, reader: Reader, facts: Facts, plan: Plan) -> None:
+        self._settings = settings
+        self._reader = reader
+        self._facts = facts
+        self._plan = plan
+        self._jobs = {job.id: job for job in facts.jobs}
+
+    @classmethod
+    def of(cls, settings: Settings, reader: Reader, now: float) -> Outlook | None:
+        """None for a ledger of an older version, which this one's daemon has not opened yet. Raises LedgerError."""
+        from finetuned.daemon.gathering import as_the_ledger_knows
+        from finetuned.ledger import SCHEMA_VERSION, Books
+        from finetuned.plan import make_plan
+
+        if reader.schema_version() != SCHEMA_VERSION:
+            return None
+        facts = as_the_ledger_knows(Books.of(reader), settings)
+        return cls(settings, reader, facts, make_plan(facts, now, settings))
+
+    def of_job(self, job_id: str) -> str:
+        """What a job waits for that is unfinished, or not put away."""
+        from finetuned.lifecycle import JobState
+
+        job = self._jobs[job_id]
+        hold = self._plan.jobs.get(job_id)
+        if hold is not None:
+            return self._words(hold, job)
+        match job.state:
+            case JobState.DOUBTFUL:
+                return _SEARCH
+            case JobState.QUEUED if not job.given_up:
+                return "its job to be sent, which is next" if job.claimed_at else "its job's files to be claimed"
+        return "the daemon, which gives it up next" if job.given_up else _at_the_server(job)
+
+    def of_file(self, file_id: int) -> str:
+        """What a waiting file waits for."""
+        from finetuned.plan import Awaited, Seal, SkipDuplicate
+
+        hold = self._plan.files.get(file_id)
+        if hold is not None:
+            return self._twin(file_id, hold) if hold.kind is Awaited.TWIN else self._words(hold, None)
+        for action in self._plan.actions:
+            match action:
+                case SkipDuplicate() if action.file_id == file_id:
+                    return f"being put away as a duplicate of {seen(action.of)}, which was learned"
+                case Seal() if file_id in action.file_ids:
+                    return "its job, which is sealed next"
+        return "its turn: many files of its folder wait before it"
+
+    def _words(self, hold: Hold, job: Job | None) -> str:
+        from finetuned.plan import Awaited
+
+        server = self._facts.server
+        match hold.kind:
+            case Awaited.FOLDER:
+                return self.folder(str(hold.of))
+            case Awaited.SERVER if server.paused_because:
+                return f"the server, which cannot be used now: {server.paused_because}"
+            case Awaited.TURN:
+                return self._turn(hold)
+            case Awaited.PERSON | Awaited.SESSION if job is not None:
+                return _at_the_server(job)
+        return _WORDS[hold.kind].format(of=hold.of, until=_when(hold.until), dialect=server.dialect)
+
+    def _twin(self, file_id: int, hold: Hold) -> str:
+        if isinstance(hold.of, int):
+            return f"its twin {seen(self._reader.name_of(str(hold.of)) or '')}, the same content, which goes first"
+        content = next(file.sha256 for file in self._facts.waiting if file.id == file_id)
+        twin = next((row["path"] for row in self._reader.files(job=hold.of) if row["sha256"] == content), "")
+        return f"its twin {seen(twin)}, the same content, which is in job {hold.of}"
+
+    def _turn(self, hold: Hold) -> str:
+        most, room = self._settings.helix.max_in_flight, self._plan.room
+        limit = f"max_in_flight = {most}" if room == most else f"its plan allows {room}"
+        return f"its job's turn: {self._plan.in_flight} on the server ({limit}), {hold.ahead} before it in the queue"
+
+    def folder(self, name: str) -> str:
+        """What the files of a folder wait for that is not in use."""
+        rules = next((rules for rules in self._settings.folders if rules.name == name), None)
+        if rules is None:
+            return f"the folder {name}, which is not in the configuration any more"
+        known = self._reader.folders().get(name)
+        if known is None:
+            return f"the daemon to watch the folder {name}"
+        return f"the folder {rules.path}, which is away: {known['away_because'] or 'unmounted, or missing'}"
+
+
+def _at_the_server(job: Job) -> str:
+    if job.rests:
+        return f"a person: finetuned review {job.id}"
+    return "its pairs: it is trained" if job.stage == "collecting" else "the training on the server"
+
+
+def _when(at: float | None) -> str:
+    from finetuned.model import iso
+
+    return showing.when(None if at is None else iso(at))

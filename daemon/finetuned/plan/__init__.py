@@ -1,0 +1,83 @@
+"""What to do next, and why not: a pure function of what is known, what time it is, and the rules.
+
+1. `make_plan` never remembers; asked twice, it answers the same.
+2. Every job and every file that waits is either in an action, or has a `Hold` that says what it waits for. Whoever
+   tells people about that (`why`, `status`, `doctor`, the end of `run --until-idle`) reads it there.
+3. What is under way (`Facts.busy`) is left alone; what is not due yet sets `wake_at`.
+4. While the server cannot be used, or it is not known yet whether it can, nothing is sent, asked or removed there but
+   one probe; everything on disk goes on.
+5. Sending comes before work on the disk, and a round of that is short; while a slot is free and nothing waits for it,
+   no more is sealed than can be sent: the next request must never wait behind a thousand renames.
+6. Folders take turns: the next job sent is of the folder whose last send lies furthest back, its oldest first.
+7. A due time further ahead than the longest wait of its kind is due now: the clock jumped back.
+"""
+
+from finetuned.plan.batching import batches, most_files, with_first
+from finetuned.plan.making import (
+    DISK_ACTIONS_A_ROUND,
+    LONGEST_DISK_WAIT,
+    RECHECKS,
+    SEALS_A_ROUND,
+    SENDS,
+    make_plan,
+    recheck_pause,
+    room,
+)
+from finetuned.plan.values import (
+    PROBE,
+    Action,
+    Awaited,
+    Cancel,
+    Claim,
+    Discard,
+    Doubt,
+    Facts,
+    Hold,
+    Look,
+    Plan,
+    Probe,
+    PutAway,
+    PutFileAway,
+    Recheck,
+    Rest,
+    Seal,
+    Search,
+    SkipDuplicate,
+    Submit,
+    session_key,
+)
+
+__all__ = [
+    "DISK_ACTIONS_A_ROUND",
+    "LONGEST_DISK_WAIT",
+    "PROBE",
+    "RECHECKS",
+    "SEALS_A_ROUND",
+    "SENDS",
+    "Action",
+    "Awaited",
+    "Cancel",
+    "Claim",
+    "Discard",
+    "Doubt",
+    "Facts",
+    "Hold",
+    "Look",
+    "Plan",
+    "Probe",
+    "PutAway",
+    "PutFileAway",
+    "Recheck",
+    "Rest",
+    "Seal",
+    "Search",
+    "SkipDuplicate",
+    "Submit",
+    "batches",
+    "make_plan",
+    "most_files",
+    "recheck_pause",
+    "room",
+    "session_key",
+    "with_first",
+]

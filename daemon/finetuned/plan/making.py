@@ -1,0 +1,351 @@
+"""`make_plan`: each job's step and each file's, and the order in which they are taken."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
+from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
+from finetuned.plan.batching import batches, with_first, within
+from finetuned.plan.resting import rest
+from finetuned.plan.values import (
+    PROBE,
+    Action,
+    Awaited,
+    Cancel,
+    Claim,
+    Discard,
+    Doubt,
+    Facts,
+    Hold,
+    Look,
+    OfAJob,
+    Plan,
+    Probe,
+    PutAway,
+    PutFileAway,
+    Recheck,
+    Seal,
+    Search,
+    SkipDuplicate,
+    Submit,
+    session_key,
+)
+from finetuned.settings import FolderSettings, Settings
+
+#: how many jobs one round seals when no slot waits for them
+SEALS_A_ROUND: Final = 32
+#: how much of each kind of work on the disk one round does
+DISK_ACTIONS_A_ROUND: Final = 64
+#: the pauses before each further search for a session that was lost, in settle times: 2 min, 8 min, 32 min, 2 h
+RECHECKS: Final = (1, 4, 16, 64)
+#: jobs that are searched for before they are sent
+_SEARCHED_ANYWAY: Final = frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.DOUBTFUL})
+#: jobs that can be given up at once
+_LET_GO: Final = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.REVIEW})
+#: how many jobs are sent at a time: fewer than there are connections, so that looks go on beside slow uploads
+SENDS: Final = 6
+#: how long fewer sessions at a time are asked for, before one more is tried, in seconds
+ONE_MORE_AFTER: Final = 3600.0
+#: the longest back-off for work on the disk
+LONGEST_DISK_WAIT: Final = 60.0
+
+_age: Final = attrgetter("ready_at", "id")
+_place: Final = attrgetter("folder", "group")
+
+
+class _Desk:
+    """What one round looks at and notes: what is due, when to look again, what each job and file waits for."""
+
+    def __init__(self, facts: Facts, now: float, rules: Settings) -> None:
+        self.facts = facts
+        self.now = now
+        self.rules = rules
+        self.folders = {folder.name: folder for folder in facts.folders if folder.usable}
+        self.wake_at: float | None = None
+        self.jobs: dict[str, Hold] = {}
+        self.files: dict[int, Hold] = {}
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether the server is known to be there, and not paused."""
+        return self.facts.server.paused_because is None and bool(self.facts.server.reachable)
+
+    def due(self, at: float | None, longest: float) -> bool:
+        """Whether something is due; if not, `wake_at` is no later."""
+        if at is None or at <= self.now or at > self.now + longest:
+            return True
+        self.wake_at = at if self.wake_at is None else min(at, self.wake_at)
+        return False
+
+    def again(self) -> None:
+        """More is to be done than one round may take."""
+        self.wake_at = self.now
+
+
+def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
+    """What to do now, when to look again, and what all the rest waits for."""
+    desk = _Desk(facts, now, rules)
+    held_back = {f.name for f in rules.folders if rules.goes_unreviewed(f.name, facts.server.dialect)}
+    queued = (j for j in facts.jobs if j.state is JobState.QUEUED and j.folder not in held_back)
+    unsent = sum(1 for j in queued if j.id not in facts.busy)
+    ours = [j for j in facts.jobs if j.state is not JobState.REVIEW]
+    in_flight = sum(1 for j in ours if (j.state in JOB_IN_FLIGHT and is_here(j, rules)) or j.id in facts.busy)
+    sent = sum(1 for j in facts.jobs if j.state is JobState.SUBMITTING)
+    slots = room(facts.server, now, rules)
+    free = min(slots - in_flight, SENDS - sent)
+    wanted = max(0, free - unsent)
+    steps = _steps(desk)
+    actions = [
+        *(step for step in steps if isinstance(step, Doubt | Cancel)),
+        *_on_the_wire(steps, free, desk),
+        *_some(_on_the_disk(steps, desk), desk),
+        *_some(_sealing(wanted or SEALS_A_ROUND, desk), desk),
+    ]
+    _note_the_rest(actions, desk)
+    return Plan(
+        actions=tuple(actions),
+        wake_at=desk.wake_at,
+        slot_waits=wanted > 0,
+        jobs=desk.jobs,
+        files=desk.files,
+        room=slots,
+        in_flight=in_flight,
+        rest=rest(facts, now, rules, actions=actions, jobs=desk.jobs, files=desk.files),
+    )
+
+
+def room(server: ServerFacts, now: float, rules: Settings) -> int:
+    """How many jobs may be on the server at a time: what its plan was found to allow, and each hour one more."""
+    if server.max_sessions is None or server.max_sessions_at is None:
+        return rules.helix.max_in_flight
+    more = int(max(0.0, now - server.max_sessions_at) // ONE_MORE_AFTER)
+    return min(rules.helix.max_in_flight, server.max_sessions + more)
+
+
+def _some(actions: Iterator[Action], desk: _Desk) -> Iterator[Action]:
+    """As many as one round may take; the next follows at once."""
+    for number, action in enumerate(actions):
+        if number == DISK_ACTIONS_A_ROUND:
+            desk.again()
+            return
+        yield action
+
+
+def _note_the_rest(actions: Iterable[Action], desk: _Desk) -> None:
+    """What could be done, but not in this round, has its turn in the next."""
+    taken: set[str | int] = set()
+    for action in actions:
+        match action:
+            case Seal(file_ids=ids):
+                taken.update(ids)
+            case SkipDuplicate(file_id=file_id) | PutFileAway(file_id=file_id):
+                taken.add(file_id)
+            case Claim() | PutAway() | Cancel() | Submit() | Doubt() | Search() | Look():
+                taken.add(action.job_id)
+    later = Hold(kind=Awaited.ROUND)
+    for job in desk.facts.jobs:
+        if job.id not in taken:
+            desk.jobs.setdefault(job.id, later)
+    for file_id in (*(f.id for f in desk.facts.waiting), *(f.id for f in desk.facts.loose)):
+        if file_id not in taken:
+            desk.files.setdefault(file_id, later)
+
+
+# -- jobs
+
+
+def _steps(desk: _Desk) -> list[OfAJob]:
+    """The next step of each job that has one now, in the order of the jobs; what the others wait for is noted."""
+    steps = []
+    for job in desk.facts.jobs:
+        step = _step(job, desk)
+        if isinstance(step, Hold):
+            desk.jobs[job.id] = step
+        else:
+            steps.append(step)
+    return steps
+
+
+def _step(job: Job, desk: _Desk) -> OfAJob | Hold:
+    """What is to be done for a job now, were there room for everything; or what it waits for."""
+    if job.id in desk.facts.busy:
+        return Hold(kind=Awaited.ANSWER)
+    if job.state is JobState.SUBMITTING:
+        return Doubt(job_id=job.id)
+    if job.given_up and job.state in _LET_GO:
+        return Cancel(job_id=job.id)
+    if job.state in JOB_ENDS or (job.state is JobState.QUEUED and job.claimed_at is None):
+        return _step_on_the_disk(job, desk)
+    return _step_on_the_wire(job, desk)
+
+
+def _step_on_the_disk(job: Job, desk: _Desk) -> OfAJob | Hold:
+    if job.folder not in desk.folders:
+        return Hold(kind=Awaited.FOLDER, of=job.folder)
+    if not desk.due(job.due_at, LONGEST_DISK_WAIT):
+        return Hold(kind=Awaited.RETRY, until=job.due_at)
+    return PutAway(job_id=job.id) if job.state in JOB_ENDS else Claim(job_id=job.id)
+
+
+def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
+    rules, server = desk.rules, desk.facts.server
+    if not is_here(job, rules):
+        return Hold(kind=Awaited.OTHER_SERVER, of=job.url)
+    if job.state is JobState.QUEUED and job.folder not in desk.folders:
+        return Hold(kind=Awaited.FOLDER, of=job.folder)
+    if job.state is JobState.QUEUED and rules.goes_unreviewed(job.folder, server.dialect):
+        return Hold(kind=Awaited.REVIEWS)
+    if not desk.can_ask:
+        return Hold(kind=Awaited.PERSON) if job.rests else Hold(kind=Awaited.SERVER, until=server.next_try_at)
+    match job.state:
+        case JobState.QUEUED:
+            step: OfAJob = Submit(job_id=job.id)
+            kind, longest = Awaited.RETRY, rules.helix.longest_pause
+        case JobState.DOUBTFUL:
+            step = Search(job_id=job.id)
+            kind, longest = Awaited.SEARCH, _longest_doubt(rules)
+        case _:
+            step = Look(job_id=job.id)
+            kind, longest = Awaited.PERSON if job.rests else Awaited.SESSION, rules.poll.slowest
+    return step if desk.due(job.due_at, longest) else Hold(kind=kind, until=job.due_at)
+
+
+def is_here(job: Job, rules: Settings) -> bool:
+    """Whether the job's session, if it has one, is on the server that is configured; others wait for theirs."""
+    return job.url is None or job.url == rules.helix.url
+
+
+def _longest_doubt(rules: Settings) -> float:
+    return max(rules.submit.lost_answer_settle, rules.helix.longest_pause, rules.poll.slowest)
+
+
+# -- the wire
+
+
+def _on_the_wire(steps: Sequence[OfAJob], free: int, desk: _Desk) -> Iterator[Action]:
+    facts, rules = desk.facts, desk.rules
+    if not desk.can_ask:
+        if PROBE not in facts.busy and desk.due(facts.server.next_try_at, rules.helix.longest_pause):
+            yield Probe()
+        return
+    calls = [step for step in steps if isinstance(step, Search | Look)]
+    sends = list(_sends(steps, free, desk))
+    yield from sends
+    yield from calls
+    yield from _rechecks(facts.busy | {call.job_id for call in (*calls, *sends)}, desk)
+    for session in facts.discards:
+        if session.url != rules.helix.url:
+            continue
+        if session_key(session) not in facts.busy and desk.due(session.due_at, rules.helix.longest_pause):
+            yield Discard(session=session)
+
+
+def _sends(steps: Sequence[OfAJob], free: int, desk: _Desk) -> Iterator[Submit]:
+    """As many as there are slots; folders take turns, beginning with the one whose last send lies furthest back."""
+    ready = {step.job_id for step in steps if isinstance(step, Submit)}
+    last = {folder.name: folder.sent_at or 0.0 for folder in desk.facts.folders}
+    number: Counter[str] = Counter()
+    queue = []
+    for place, job in enumerate(job for job in desk.facts.jobs if job.id in ready):
+        queue.append((number[job.folder], last[job.folder], place, job.id))
+        number[job.folder] += 1
+    for place, (*_, job_id) in enumerate(sorted(queue)):
+        if place < free:
+            yield Submit(job_id=job_id)
+        else:
+            desk.jobs[job_id] = Hold(kind=Awaited.TURN, ahead=place - max(0, free))
+
+
+def _rechecks(called: frozenset[str], desk: _Desk) -> Iterator[Action]:
+    """One search a job at most, and none beside another call for it: what is just being made must not look lost."""
+    rules = desk.rules
+    beside = called | {job.id for job in desk.facts.jobs if job.state in _SEARCHED_ANYWAY}
+    for session in desk.facts.suspects:
+        if session.job_id in beside or session.url != rules.helix.url:
+            continue
+        if desk.due(session.due_at, max(rules.helix.longest_pause, *_recheck_pauses(rules))):
+            beside |= {session.job_id}
+            yield Recheck(session=session)
+
+
+def recheck_pause(tries: int, rules: Settings) -> float | None:
+    """How long a lost session rests after `tries` searches for it, in seconds; null if it is let go."""
+    return next(iter(_recheck_pauses(rules)[tries:]), None)
+
+
+def _recheck_pauses(rules: Settings) -> list[float]:
+    return [rules.submit.lost_answer_settle * factor for factor in RECHECKS]
+
+
+# -- the disk
+
+
+def _on_the_disk(steps: Sequence[OfAJob], desk: _Desk) -> Iterator[Action]:
+    for file in desk.facts.loose:  # first: a job's own folder is cleared once nothing of it lies there
+        if file.folder not in desk.folders:
+            desk.files[file.id] = Hold(kind=Awaited.FOLDER, of=file.folder)
+        elif desk.due(file.due_at, LONGEST_DISK_WAIT):
+            yield PutFileAway(file_id=file.id)
+        else:
+            desk.files[file.id] = Hold(kind=Awaited.RETRY, until=file.due_at)
+    yield from (step for step in steps if isinstance(step, Claim | PutAway))
+
+
+def _sealing(most: int, desk: _Desk) -> Iterator[Action]:
+    settings = {f.name: within(f, desk.facts.server) for f in desk.rules.folders if f.name in desk.folders}
+    ready = []
+    for file in sorted(desk.facts.waiting, key=_age):
+        step = _step_of_a_file(file, settings.get(file.folder), desk)
+        if isinstance(step, Hold):
+            desk.files[file.id] = step
+        elif step is not None:
+            yield step
+        else:
+            ready.append(file)
+    firsts = []
+    for file, first in with_first(ready, settings):
+        if first is None:
+            firsts.append(file)
+        else:
+            desk.files[file.id] = Hold(kind=Awaited.TWIN, of=first)
+    for (name, group), files in groupby(sorted(firsts, key=_place), key=_place):
+        for batch, full in batches(files, settings[name]):
+            hold = None if full else _lingers(batch, desk.folders[name], settings[name], desk)
+            if hold is not None:
+                desk.files.update((file.id, hold) for file in batch)
+                continue
+            if most <= 0:
+                desk.again()
+                return
+            most -= 1
+            yield Seal(folder=name, group=group, file_ids=tuple(f.id for f in batch))
+
+
+def _step_of_a_file(file: WaitingFile, rules: FolderSettings | None, desk: _Desk) -> SkipDuplicate | Hold | None:
+    """What is to be done with a waiting file by itself, or what it waits for; null: it may go into a job."""
+    if rules is None:
+        return Hold(kind=Awaited.FOLDER, of=file.folder)
+    if rules.duplicates == "skip" and file.learned_by is not None:
+        return SkipDuplicate(file_id=file.id, of=file.learned_by)
+    if rules.duplicates == "skip" and file.twin_in is not None:
+        return Hold(kind=Awaited.TWIN, of=file.twin_in)
+    if not desk.due(file.due_at, LONGEST_DISK_WAIT):
+        return Hold(kind=Awaited.RETRY, until=file.due_at)
+    return None
+
+
+def _lingers(batch: Sequence[WaitingFile], folder: FolderFacts, rules: FolderSettings, desk: _Desk) -> Hold | None:
+    """What a batch that is not full waits for; null: it has waited long enough."""
+    oldest = min(f.ready_at for f in batch)
+    if folder.flush_before is not None and oldest <= folder.flush_before:
+        return None
+    if folder.more_to_come:
+        return Hold(kind=Awaited.INTAKE)
+    if desk.facts.hurry or desk.due(oldest + rules.linger, rules.linger):
+        return None
+    return Hold(kind=Awaited.COMPANY, until=oldest + rules.linger)

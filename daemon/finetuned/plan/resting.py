@@ -1,0 +1,43 @@
+"""Whether a run that ends when nothing is left to do has come to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from finetuned.lifecycle import JOB_ENDS
+from finetuned.plan.values import Action, Awaited, Facts, Hold, Rest
+from finetuned.settings import Settings
+
+#: how often such a run waits for a session to be removed that the server does not let go
+PATIENT_TRIES: Final = 3
+#: how often in a row something is tried in vain for a job, before it is not waited for any more
+PATIENT_CALLS: Final = 8
+#: what no run can bring about
+_NOT_OURS: Final = frozenset({Awaited.FOLDER, Awaited.OTHER_SERVER, Awaited.PERSON, Awaited.REVIEWS})
+
+
+def rest(
+    facts: Facts,
+    now: float,
+    rules: Settings,
+    *,
+    actions: Sequence[Action],
+    jobs: Mapping[str, Hold],
+    files: Mapping[int, Hold],
+) -> Rest:
+    """Whether nothing is left to do, or only what the server keeps from being done; `jobs` and `files` as in a plan."""
+    if actions or facts.busy or facts.settling:
+        return Rest.WORK
+    unfinished = [job for job in facts.jobs if job.state not in JOB_ENDS and jobs[job.id].kind not in _NOT_OURS]
+    waiting = any(files[file.id].kind not in {Awaited.FOLDER, Awaited.RETRY} for file in facts.waiting)
+    discards = any(s.tries < PATIENT_TRIES and s.url == rules.helix.url for s in facts.discards)
+    if not (unfinished or waiting or discards):
+        held_back = any(hold.kind is Awaited.REVIEWS for hold in jobs.values())
+        return Rest.SERVER if held_back else Rest.IDLE
+    server = facts.server
+    failed_twice = server.paused_because is not None and server.tries > 1
+    if failed_twice and (server.next_try_at or 0.0) > now:
+        return Rest.SERVER
+    in_vain = all(job.tries >= PATIENT_CALLS and (job.due_at or 0.0) > now for job in unfinished)
+    return Rest.SERVER if unfinished and in_vain and not waiting else Rest.WORK

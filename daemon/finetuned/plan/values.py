@@ -1,0 +1,176 @@
+"""What a plan rests on, and what it is made of: facts, actions, and what waits for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from finetuned.model import FolderFacts, Job, LooseFile, ServerFacts, Session, Value, WaitingFile
+
+
+class Seal(Value, frozen=True, tag=True):
+    """Make a job of these files and claim them."""
+
+    folder: str
+    group: str
+    file_ids: tuple[int, ...]
+
+
+class SkipDuplicate(Value, frozen=True, tag=True):
+    """The content is known: put the file away as a duplicate of `of`."""
+
+    file_id: int
+    of: str
+
+
+class Claim(Value, frozen=True, tag=True):
+    """Go on with a claim that was begun."""
+
+    job_id: str
+
+
+class PutAway(Value, frozen=True, tag=True):
+    """Move the files of an ended job to where they belong."""
+
+    job_id: str
+
+
+class PutFileAway(Value, frozen=True, tag=True):
+    """Move a file that never was in a job to where it belongs."""
+
+    file_id: int
+
+
+class Cancel(Value, frozen=True, tag=True):
+    """Give the job up, as a person wished."""
+
+    job_id: str
+
+
+class Submit(Value, frozen=True, tag=True):
+    """Send the job: intent first, then the request."""
+
+    job_id: str
+
+
+class Doubt(Value, frozen=True, tag=True):
+    """Nobody sends this job although it says so: a crash, or a bug. Its answer is lost."""
+
+    job_id: str
+
+
+class Search(Value, frozen=True, tag=True):
+    """Look for a doubtful job's session on the server."""
+
+    job_id: str
+
+
+class Look(Value, frozen=True, tag=True):
+    """Look at the job's session; if it is trained, collect its pairs."""
+
+    job_id: str
+
+
+class Discard(Value, frozen=True, tag=True):
+    """Remove a session that was given up from the server."""
+
+    session: Session
+
+
+class Recheck(Value, frozen=True, tag=True):
+    """Look once more for a session that was lost, not found, and sent again: a slow server may list it late."""
+
+    session: Session
+
+
+class Probe(Value, frozen=True, tag=True):
+    """Ask whether the server can be used again."""
+
+
+OfAJob = Claim | PutAway | Cancel | Submit | Doubt | Search | Look
+OfAFile = SkipDuplicate | PutFileAway
+Action = Seal | OfAFile | OfAJob | Discard | Recheck | Probe
+
+
+class Awaited(StrEnum):
+    """What something waits for."""
+
+    FOLDER = "folder"  # its folder is away, not watched, or not in the configuration
+    SERVER = "server"  # the server cannot be used now
+    OTHER_SERVER = "other_server"  # its session is on another server than the one that is configured
+    REVIEWS = "reviews"  # its folder wants a review, and this server would train without one
+    PERSON = "person"  # its pairs wait for a person
+    ANSWER = "answer"  # a request, or work of its own, is under way
+    SEARCH = "search"  # its session is searched for, again at `until`
+    SESSION = "session"  # the server works on it; the next look is at `until`
+    TURN = "turn"  # a slot on the server; `ahead` go before it
+    RETRY = "retry"  # it failed for a passing reason; the next try is at `until`
+    TWIN = "twin"  # the same content goes first: a waiting file (`of` its id), or one in the job `of`
+    COMPANY = "company"  # more files to share a job with, until `until`
+    INTAKE = "intake"  # files are ready that were not read yet
+    ROUND = "round"  # there is more to do than one round may take
+
+
+class Hold(Value, frozen=True):
+    """What something waits for, until when at the latest (seconds since 1970; null: not known), and of whom."""
+
+    kind: Awaited
+    until: float | None = None
+    of: str | int | None = None
+    ahead: int = 0
+
+
+class Rest(StrEnum):
+    """Whether anything is left to do, for a run that ends when nothing is."""
+
+    WORK = "work"
+    IDLE = "idle"  # nothing is left, or it waits for people, for a folder that is away, or for another server
+    SERVER = "server"  # something is left, and the server cannot be used for it
+
+
+class Facts(Value, frozen=True):
+    """All that a plan rests on.
+
+    `waiting` is ordered by `ready_at`; `jobs` holds every unfinished job and every ended one that is not put away;
+    `loose` are refused and duplicate files that still lie where they were dropped; `suspects` are sessions that were
+    lost and may turn up late; `busy` names the jobs and sessions with a request under way; `settling`: something in the
+    folders is not ready yet; `hurry` does not wait out `linger`.
+    """
+
+    waiting: tuple[WaitingFile, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    loose: tuple[LooseFile, ...] = ()
+    discards: tuple[Session, ...] = ()
+    suspects: tuple[Session, ...] = ()
+    folders: tuple[FolderFacts, ...] = ()
+    server: ServerFacts = ServerFacts()
+    busy: frozenset[str] = frozenset()
+    settling: bool = False
+    hurry: bool = False
+
+
+class Plan(Value, frozen=True):
+    """What to do now, in this order, and when to look again (seconds since 1970; null: when the bell rings).
+
+    `slot_waits`: a job that is sealed now can be sent at once. `jobs` and `files` (by id) tell what each job and file
+    waits for that no action is about; `room` jobs may be on the server at a time, and `in_flight` are.
+    """
+
+    actions: tuple[Action, ...]
+    wake_at: float | None
+    slot_waits: bool = False
+    jobs: Mapping[str, Hold] = {}
+    files: Mapping[int, Hold] = {}
+    room: int = 0
+    in_flight: int = 0
+    rest: Rest = Rest.WORK
+
+
+#: how `Facts.busy` names the probe
+PROBE: Final = "probe"
+
+
+def session_key(session: Session) -> str:
+    """How `Facts.busy` names work on a session that no job waits for."""
+    return f"session {session.session_id}"
