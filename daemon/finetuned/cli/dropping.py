@@ -228,6 +228,7 @@ def _print_path(path: str, *, null: bool) -> None:
 
 def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) -> None:
     """To people: when the files are taken, and how to have them taken now."""
+    from finetuned.folders.settling import quiet_time
     from finetuned.ledger import is_held
 
     if width_of(sys.stderr) is None:
@@ -237,9 +238,9 @@ def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) ->
         say(f"no daemon runs; start it with `finetuned run`, and it takes {it}")
         return
     rules = folder.rules
-    soon = span(rules.settle + rules.linger)
+    settle, linger = quiet_time(rules), rules.linger
     say(
-        f"The daemon takes {it} in about {soon} (settle {span(rules.settle)}, linger {span(rules.linger)}); "
+        f"The daemon takes {it} in about {span(settle + linger)} (settle {span(settle)}, linger {span(linger)}); "
         f"`finetuned flush` takes {it} now.\n"
         f"To follow: finetuned why {harmless(from_here(dropped[0], sys.stderr))}"
     )

@@ -37,6 +37,7 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
     """
     import anyio
 
+    from finetuned.folders.settling import quiet_time
     from finetuned.ledger import is_held
     from finetuned.world import RealWorld
 
@@ -45,7 +46,7 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
     path = place.ledger_path(settings)
     if not is_held(path):
         ctx.exit(ask_daemon(ctx, [new_request("flush", folder=name)]))
-    patience = _SLACK + max(rules.settle for rules in settings.folders if name in {None, rules.name})
+    patience = _SLACK + max(quiet_time(rules) for rules in settings.folders if name in {None, rules.name})
     ctx.exit(anyio.run(flush, path, name, patience, RealWorld()))
 
 
