@@ -55,6 +55,17 @@ def test_two_daemons_never_share_a_ledger_or_a_folder(a_home: AHome) -> None:
     assert home.stop() == 0
 
 
+def test_a_run_that_could_not_look_into_a_folder_says_so(a_home: AHome) -> None:
+    """`run --until-idle` from cron while the mount is missing: 1, and the folder's name; 0 once it is back."""
+    home = a_home()
+    home.notes.rmdir()
+    outcome = home.finetuned("run", "--until-idle")
+    assert outcome.returncode == 1
+    assert "not looked into, since it is away: notes" in outcome.stderr
+    home.notes.mkdir()
+    assert home.finetuned("run", "--until-idle").returncode == 0
+
+
 def test_no_server_is_said_and_healed(a_home: AHome) -> None:
     """Without a server `run` keeps trying and `status` and `doctor` tell; then all goes on by itself."""
     with socket.create_server(("127.0.0.1", 0)) as unused:

@@ -122,6 +122,14 @@ def test_a_missing_key_file_is_named(tmp_path):
         Key(str(tmp_path / "nowhere"), lambda: "hl-other").read()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_the_mark_that_an_editor_put_before_the_key_is_left_out(tmp_path, encoding: str):
+    """Notepad saves a file so; the key is what follows."""
+    file = tmp_path / "key"
+    file.write_bytes(f"{KEY}\r\n".encode(encoding))
+    assert Key(str(file), lambda: None).read() == KEY
+
+
 async def test_find_opens_what_may_be_ours():
     """Only text sessions, touched since, not known, are opened; those with a marker of the job are found."""
     rows = [

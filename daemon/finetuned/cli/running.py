@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def run_command(ctx: click.Context, until_idle: bool) -> None:
     """Run the daemon: watch the folders, send new files to the server, and follow each job until it is trained.
 
-    The exit code is 0; with --until-idle it is 1 if a job failed, and 69 if the server could not be used and work is
-    left.
+    The exit code is 0; with --until-idle it is 1 if a job failed or a folder was away, and 69 if the server could not
+    be used and work is left.
     """
     from finetuned.cli.signals import heard
 
@@ -39,7 +39,10 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
     if until_idle and outcome.unusable:
         click.echo("finetuned: work is left, but the server cannot be used; `finetuned status` tells why", err=True)
         ctx.exit(69)
-    if until_idle and outcome.failed:
+    if until_idle and outcome.away:
+        away = ", ".join(outcome.away)
+        click.echo(f"finetuned: not looked into, since it is away: {away}; `finetuned status` tells why", err=True)
+    if until_idle and (outcome.failed or outcome.away):
         ctx.exit(1)
 
 

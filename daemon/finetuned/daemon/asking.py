@@ -51,7 +51,8 @@ def leave_request(ledger_path: str, request: Request, order: str) -> None:
     """Put a request where the daemon takes it; `order` sorts it among others. Raises OSError."""
     folder = requests_folder(ledger_path)
     if not os.path.isdir(folder):
-        os.makedirs(folder, exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkdir(folder)
         if os.geteuid() == 0:  # the daemon, whoever it is, must be able to take what lies there
             owner = os.stat(os.path.dirname(folder))
             os.chown(folder, owner.st_uid, owner.st_gid)
@@ -88,7 +89,8 @@ class Asking:
     def open(self) -> None:
         """Make the folder for requests, writable for the group of the ledger's folder."""
         try:
-            os.makedirs(self._folder, exist_ok=True)
+            with suppress(FileExistsError):
+                os.mkdir(self._folder)  # nothing more: the ledger's own folder may have been moved away
             if os.stat(self._folder).st_uid == os.geteuid():
                 os.chmod(self._folder, GROUP_MAY_ASK)
         except OSError as error:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import codecs
 import ssl
 from collections.abc import Callable
 from functools import partial
@@ -71,11 +72,13 @@ class Key:
     def _of_file(self) -> str:
         try:
             with open(self._file, "rb") as file:
-                return file.read(KEY_BYTES).decode("ascii", "replace")
+                raw = file.read(KEY_BYTES)
         except OSError as error:
             raise KeyRefused(
                 f"the API key cannot be read from {shown(self._file)}: {error.strerror}", remedy=CHECK_KEY
             ) from error
+        utf16 = raw[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}  # editors of Windows save so, with a mark
+        return raw.decode("utf-16" if utf16 else "utf-8-sig", "replace")
 
 
 def new_http(settings: HelixSettings) -> httpx.AsyncClient:
