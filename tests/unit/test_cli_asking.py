@@ -202,6 +202,7 @@ class TestStatus:
         assert status["ledger"]["schema_version"] == SCHEMA_VERSION
         assert "runs since" in words.out
         assert "1 waiting, the oldest for" in words.out
+        assert "`finetuned flush` takes what waits now" in words.out
 
     @pytest.mark.parametrize("speaks", ["form", "learn"])
     def test_the_dialect_in_use_is_told(self, make_desk: MakeDesk, speaks: str) -> None:

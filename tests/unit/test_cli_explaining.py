@@ -269,6 +269,7 @@ class TestOpen:
         with desk.daemon():
             told, words = why(desk, path)
         assert told["waits_for"].startswith("more files to share a job with")
+        assert told["waits_for"].endswith("`finetuned flush` takes it now")
         assert "It is ready since" in words
 
     def test_waiting_for_a_twin_in_a_job(self, make_desk: MakeDesk) -> None:

@@ -147,7 +147,7 @@ def _tell_daemon(daemon: Row) -> None:
 def _tell_folder(folder: Row) -> None:
     words = f"{folder['settling']} settling, {folder['waiting']} waiting"
     if folder["oldest_wait_s"] is not None:
-        words += f", the oldest for {showing.span(folder['oldest_wait_s'])}"
+        words += f", the oldest for {showing.span(folder['oldest_wait_s'])} (`finetuned flush` takes what waits now)"
     state = folder["state"] or "not watched yet"
     showing.print_line(f"folder   {folder['name']}: {state}, {words} ({harmless(folder['path'])})")
     if folder["unfinished"]:

@@ -26,7 +26,8 @@ _WORDS: Final = {
     "answer": "the server's answer: it is being sent",
     "search": _SEARCH + "; the next search is {until}",
     "retry": "the next try, {until}",
-    "company": "more files to share a job with: a job is sealed when it is full, or {until} at the latest",
+    "company": "more files to share a job with: a job is sealed when it is full, or {until} at the latest "
+    "(`linger`); `finetuned flush` takes it now",
     "intake": "the daemon to read what else is ready in its folder",
     "round": "the daemon, which has much to do: its turn is soon",
 }
