@@ -90,8 +90,11 @@ def drop_folders(settings: Settings) -> dict[str, DropFolder]:
     """Every drop folder, not held yet."""
     from finetuned.folders import DropFolder
 
-    beside = f"{ledger_path(settings)}.kept"
-    return {rules.name: DropFolder(rules, beside=beside) for rules in settings.folders}
+    ledger = ledger_path(settings)
+    owner = None
+    with suppress(OSError):
+        owner = os.stat(ledger).st_uid  # the daemon's user, whoever asks
+    return {rules.name: DropFolder(rules, beside=f"{ledger}.kept", owner=owner) for rules in settings.folders}
 
 
 def service_of(

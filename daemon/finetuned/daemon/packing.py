@@ -179,14 +179,15 @@ class Packing:
         with folder.together():
             places = [(file, *_lay(folder, file)) for file in files if not file.put_away]
         house.ledger.jobs.laid(job, places, house.world.now())
+        locations = [file.location for file in house.ledger.jobs.files(job.id)]
         papers = {"job.json": self._job_json(job.id)}
         with folder.together():
             if any(file.state in {FileState.BARREN, FileState.FAILED} for file in files):
-                folder.write_job_files(job.id, area="failed", files=papers)
+                folder.write_job_files(job.id, area="failed", files=papers, locations=locations)
             if job.state in _TAUGHT:
                 if house.rules(job.folder).write_pairs:
                     papers["pairs.jsonl"] = self._pairs_jsonl(job.id)
-                folder.write_job_files(job.id, area="done", files=papers)
+                folder.write_job_files(job.id, area="done", files=papers, locations=locations)
             folder.clear_processing(job.id)
         return any(lost for _, _, lost in places)
 

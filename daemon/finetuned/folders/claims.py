@@ -17,13 +17,12 @@ from typing import Final
 
 from finetuned.errors import Changed, FileProblem, Gone, Unusable
 from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, fitted, is_probe, numbered
-from finetuned.folders.places import SNAPSHOTS, Places
+from finetuned.folders.places import CLAIM_FILE, SNAPSHOTS, Places
 from finetuned.folders.putting import leave, move_marker
 from finetuned.folders.text import is_same
 from finetuned.folders.tree import Tree
 from finetuned.model import PROCESSING, Content, Value
 
-CLAIM_FILE: Final = "claim.json"
 _CHANGED: Final = "it changed after it was read; it is taken again once it stands still"
 
 
@@ -42,7 +41,7 @@ def claim(places: Places, job_id: str, note: bytes, wanted: Sequence[Wanted]) ->
     """
     with places.guard("brought to disk"), places.together():
         with suppress(FileProblem):  # the same trouble meets the files, and each of them gets the reason
-            _write_note(places, job_id, note)
+            _write_note(places, job_id, note, wanted)
         taken = [_take(places, job_id, one) for one in wanted]
     with places.guard("brought to disk"), places.together():
         return [_prove(places, one, target) for one, target in zip(wanted, taken, strict=True)]
@@ -151,18 +150,16 @@ def _copy_into(places: Places, fd: int, folder: int, name: str, one: Wanted) -> 
     os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
-def _note(places: Places, job_id: str) -> tuple[Tree, Parts]:
-    """Where the note of a claim lies."""
-    if places.rules.after == "keep":
-        return places.beside, (job_id, CLAIM_FILE)
-    return places.tree, (*places.claimed(job_id), JOB_FILE)
+def _write_note(places: Places, job_id: str, data: bytes, wanted: Sequence[Wanted]) -> None:
+    """Say beside the claimed files what job they are in. Raises Stuck, Away.
 
-
-def _write_note(places: Places, job_id: str, data: bytes) -> None:
-    """Say beside the claimed files what job they are in. Raises Stuck, Away."""
-    tree, parts = _note(places, job_id)
+    Who may read it may read every file, where it lies still and where an earlier try has brought it.
+    """
+    tree, parts = places.note(job_id)
     with places.guard("written"):
-        tree.write(parts, data, replace=True)
+        taken = [places.tree.at(file) for file in places.tree.files(places.claimed(job_id))]
+        there = [one.source for one in wanted if os.path.lexists(one.source)]
+        tree.write(parts, data, places.readers([*there, *taken], record=[(tree, parts)]), replace=True)
 
 
 def processing(places: Places) -> tuple[tuple[str, bytes | None], ...]:

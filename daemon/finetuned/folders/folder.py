@@ -27,13 +27,21 @@ class DropFolder:
 
     `beside` is a directory beside the ledger for what after = "keep" may not write into the folder. `leases` says
     whether leases tell about writers; None: as the file system suggests. Of the bad lines of a file of pairs `told` are
-    told. Only `sweep` needs `hold` first.
+    told. `owner` is the user (uid) whose daemon it is; None: ours. Only `sweep` needs `hold` first.
     """
 
-    def __init__(self, rules: FolderSettings, *, beside: str, leases: bool | None = None, told: int = TOLD) -> None:
+    def __init__(
+        self,
+        rules: FolderSettings,
+        *,
+        beside: str,
+        leases: bool | None = None,
+        told: int = TOLD,
+        owner: int | None = None,
+    ) -> None:
         self.rules = rules
         self.name = rules.name
-        self._places = Places(rules, beside, leases=leases, told=told)
+        self._places = Places(rules, beside, leases=leases, told=told, owner=owner)
         self._sweeper = Sweeper(rules, self._places.names, self._places.tree, self._places.has_writer)
 
     @property
@@ -176,9 +184,19 @@ class DropFolder:
         """Move a file back to where it was dropped (numbered on a clash); return where. Raises Gone, Stuck, Away."""
         return putting.give_back(self._places, location, path, signature)
 
-    def write_job_files(self, job_id: str, *, area: Literal["done", "failed"], files: Mapping[str, bytes]) -> None:
-        """Write `job.json`, `pairs.jsonl` into the job's folder, replacing what we wrote before. Raises Stuck, Away."""
-        putting.write_job_files(self._places, job_id, area, files)
+    def write_job_files(
+        self,
+        job_id: str,
+        *,
+        area: Literal["done", "failed"],
+        files: Mapping[str, bytes],
+        locations: Sequence[str | None] = (),
+    ) -> None:
+        """Write `job.json`, `pairs.jsonl` into the job's folder, replacing what we wrote before. Raises Stuck, Away.
+
+        `locations`: where each of the job's files lies, None for nowhere; who may not read one may not read these.
+        """
+        putting.write_job_files(self._places, job_id, area, files, locations)
 
     def clear_processing(self, job_id: str) -> None:
         """Remove what a job left under way: note, empty sub-folders, snapshots; all else stays. Raises Stuck, Away."""

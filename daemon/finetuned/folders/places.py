@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import reduce
+from operator import and_
 from typing import Final
 
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders.leases import is_written
-from finetuned.folders.names import Names, Parts
+from finetuned.folders.names import JOB_FILE, Names, Parts
+from finetuned.folders.papers import Readers
 from finetuned.folders.recoding import TOLD, recoder
+from finetuned.folders.rights import readers
 from finetuned.folders.text import Recoder, content_of, is_same
 from finetuned.folders.tree import Tree
 from finetuned.folders.trouble import problem
@@ -25,18 +29,41 @@ from finetuned.readymade import SUFFIX, is_ready_made
 from finetuned.settings import FolderSettings
 
 SNAPSHOTS: Final = "parts"
+CLAIM_FILE: Final = "claim.json"
+
+
+def _readers(tree: Tree, parts: Parts, gid: int) -> int | None:
+    """Who may read what lies there, as `rights.readers` has it; nobody if we may not. None: nothing lies there."""
+    try:
+        fd = tree.open(parts)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return 0
+    try:
+        return readers(fd, gid)
+    finally:
+        os.close(fd)
 
 
 class Places:
     """One folder's rules and its two trees."""
 
-    def __init__(self, rules: FolderSettings, beside: str, *, leases: bool | None = None, told: int = TOLD) -> None:
+    def __init__(
+        self,
+        rules: FolderSettings,
+        beside: str,
+        *,
+        leases: bool | None = None,
+        told: int = TOLD,
+        owner: int | None = None,
+    ) -> None:
         self.rules = rules
         self._told = told
         self._leases = leases
         self.names = Names(rules)
-        self.tree = Tree(rules.path)
-        self.beside = Tree(beside, ours=True)
+        self.tree = Tree(rules.path, owner=owner)
+        self.beside = Tree(beside, ours=True, owner=owner)
 
     @contextmanager
     def guard(self, done: str) -> Iterator[None]:
@@ -92,6 +119,33 @@ class Places:
     def claimed(self, job_id: str) -> Parts:
         """The job's folder while it is under way."""
         return (PROCESSING, job_id)
+
+    def note(self, job_id: str) -> tuple[Tree, Parts]:
+        """Where the note of a claim lies."""
+        if self.rules.after == "keep":
+            return self.beside, (job_id, CLAIM_FILE)
+        return self.tree, (*self.claimed(job_id), JOB_FILE)
+
+    def readers(self, files: Iterable[str | None], record: Iterable[tuple[Tree, Parts]] = ()) -> Readers:
+        """Who may read a paper that tells of the files at these paths (None: it is gone): who may read each of them.
+
+        Of a file that is gone, papers on `record` from when it was here tell; without any, nobody may.
+        """
+        there = [None if path is None else self._found(path) for path in files]
+
+        def allowed(gid: int) -> int:
+            before = [bits for tree, parts in record if (bits := _readers(tree, parts, gid)) is not None]
+            now = [None if found is None else _readers(*found, gid) for found in there]
+            if not before and (None in now or not now):
+                return 0
+            return reduce(and_, [*before, *(bits for bits in now if bits is not None)])
+
+        return allowed
+
+    def _found(self, path: str) -> tuple[Tree, Parts] | None:
+        with suppress(Gone):
+            return self.find(path)
+        return None
 
     def open(self, path: str) -> int:
         """A descriptor to read `path` from. Raises Gone, Stuck, Away."""

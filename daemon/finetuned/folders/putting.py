@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
@@ -168,13 +168,14 @@ def _write_why(tree: Tree, target: Parts, why: str | None, places: Places, *, li
         return
     why = why.replace(LIES_HERE, shlex.quote(shown(lies)))
     data = (why.rstrip("\n") + "\n" + SIGNED).encode("utf-8", "backslashreplace")
+    readers = places.readers([lies])
     with places.guard("explained"):
         for name in numbered(why_name(target[-1])):
             note = (*target[:-1], name)
             if tree.read(note) == data:
                 return
             with suppress(FileExistsError):
-                tree.write(note, data)
+                tree.write(note, data, readers)
                 return
 
 
@@ -231,13 +232,20 @@ def give_back(places: Places, location: str, path: str, signature: Signature | N
         return places.tree.at(_give_back(places, old, path))
 
 
-def write_job_files(places: Places, job_id: str, area: str, files: Mapping[str, bytes]) -> None:
-    """Write a job's own files into its folder, each whole or not at all. Raises Stuck, Away."""
+def write_job_files(
+    places: Places, job_id: str, area: str, files: Mapping[str, bytes], locations: Sequence[str | None]
+) -> None:
+    """Write a job's own files into its folder, each whole or not at all. Raises Stuck, Away.
+
+    `locations` tells where the files that they tell of lie, None for one that lies nowhere.
+    """
     keep = places.rules.after == "keep"
     tree, folder = (places.beside, (job_id,)) if keep else (places.tree, (area, job_id))
     with places.guard("written"):
         for name, data in files.items():
-            tree.write((*folder, name), data, replace=True)
+            paper = (*folder, name)
+            readers = places.readers(locations, record=[places.note(job_id), (tree, paper)])
+            tree.write(paper, data, readers, replace=True)
 
 
 def locate(places: Places, job_id: str, content: Content) -> str | None:

@@ -19,20 +19,22 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from finetuned.errors import Away, Held, Stuck
+from finetuned.folders import papers, rights
 from finetuned.folders.mounts import Mount, mount_of
-from finetuned.folders.names import Parts, fitted, numbered
+from finetuned.folders.names import Parts, numbered
+from finetuned.folders.papers import Readers
 from finetuned.folders.renames import is_half_done, rename_new
 from finetuned.folders.syncing import sync, sync_all, sync_file_system
 from finetuned.folders.text import signature_of
 from finetuned.folders.trouble import words
-from finetuned.model import Signature
+from finetuned.model import PROCESSING, Signature
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: errors that say "this file system has no locks for folders", not "somebody has it"
 _NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EISDIR})
 #: so many are brought to disk one by one; of more, the whole file system is
@@ -69,12 +71,14 @@ class _Batches(threading.local):
 class Tree:
     """A folder by its absolute path; held, it is the very folder that was opened, wherever its name points.
 
-    `ours`: it is made when it is written to first. Any other is never made: it is away while it is missing.
+    `ours`: it is made when it is written to first. Any other is never made: it is away while it is missing. `owner` is
+    the user (uid) that the daemon runs as, if that is known to be another one than ours.
     """
 
-    def __init__(self, path: str, *, ours: bool = False) -> None:
+    def __init__(self, path: str, *, ours: bool = False, owner: int | None = None) -> None:
         self.path = os.path.abspath(path)
         self._ours = ours
+        self._owner = os.geteuid() if owner is None else owner
         self._fd: int | None = None
         self._swapping = threading.Lock()  # a descriptor that is copied in one thread is not closed in another
         self._lies_on: Mount | int | None = None
@@ -200,7 +204,7 @@ class Tree:
     def _opened(self, parts: Parts, *, make: bool) -> int:
         if not parts:
             if make and self._ours:
-                os.makedirs(self.path, exist_ok=True)
+                os.makedirs(self.path, 0o755, exist_ok=True)
             fd = self._copy()
             return self._open() if fd is None else fd
         with self.folder(parts[:-1], make=make) as above:
@@ -210,7 +214,7 @@ class Tree:
         flags = _FOLDER | os.O_NOFOLLOW
         name = parts[-1]
         try:
-            return os.open(name, flags, dir_fd=above)
+            fd = os.open(name, flags, dir_fd=above)
         except FileNotFoundError:
             if not make:
                 raise
@@ -218,10 +222,27 @@ class Tree:
             if make:
                 raise Stuck(f"cannot be moved: {name!r} in {self.path} is no folder; move it away") from error
             raise
+        else:
+            return self._trusted(fd, above, parts)
+        is_ours = self._ours or parts[0] == PROCESSING
         with suppress(FileExistsError):
-            os.mkdir(name, dir_fd=above)
+            os.mkdir(name, 0o755 if is_ours else 0o777, dir_fd=above)
+            if not is_ours:
+                with self.folder() as top:
+                    rights.share(name, above, top)
         self._sync(parts[:-1], above)
-        return os.open(name, flags, dir_fd=above)
+        return self._trusted(os.open(name, flags, dir_fd=above), above, parts)
+
+    def _trusted(self, fd: int, above: int, parts: Parts) -> int:
+        """The descriptor of a folder that may be used; of `.processing` and the jobs in it only those that are ours."""
+        if parts[0] != PROCESSING or len(parts) > 2:
+            return fd
+        why = rights.why_not_ours(fd, above, self._owner)
+        if why is not None:
+            os.close(fd)
+            raise Stuck(f"cannot be used: {self.at(parts)} {why}; move it away")
+        rights.close_to_others(fd)
+        return fd
 
     def stat(self, parts: Parts) -> os.stat_result | None:
         """What lies there, links not followed; None if nothing does."""
@@ -348,28 +369,11 @@ class Tree:
                     return target
         raise AssertionError
 
-    def write(self, parts: Parts, data: bytes, *, replace: bool = False) -> None:
-        """Write a whole file or nothing; FileExistsError if one lies there and is not to be replaced."""
-        part = fitted("." + parts[-1], ".part")
-        with self.folder(parts[:-1], make=True) as fd:
-            with suppress(FileNotFoundError):  # left by a kill, it may be a second name of what it was renamed to
-                os.unlink(part, dir_fd=fd)
-            file = os.open(part, _MAKE, 0o666, dir_fd=fd)
-            try:
-                with os.fdopen(file, "wb") as out:
-                    out.write(data)
-                    out.flush()
-                    if replace:  # a cut leaves half of it at worst, and what is written again is replaced
-                        self._sync(parts, file)
-                    else:
-                        sync(file)
-                if replace:
-                    os.rename(part, parts[-1], src_dir_fd=fd, dst_dir_fd=fd)
-                else:
-                    rename_new(part, parts[-1], fd, fd)
-            except OSError:  # no space, say: nothing half-written is left
-                os.unlink(part, dir_fd=fd)
-                raise
+    def write(self, parts: Parts, data: bytes, readers: Readers = papers.nobody, *, replace: bool = False) -> None:
+        """Write a whole paper or nothing, for these readers; FileExistsError if one lies there that is to stay."""
+        replaced = partial(self._sync, parts) if replace else None
+        with self.folder(parts[:-1], make=True) as fd, self.folder() as top:
+            papers.write(fd, parts[-1], data, readers, top=top, replaced=replaced)
             self._sync(parts[:-1], fd)
 
     def read(self, parts: Parts, most: int = 1 << 24) -> bytes | None:

@@ -1,0 +1,107 @@
+"""Who may change what steers us in a folder, and who may read and move what we make there.
+
+A drop folder is shared: whoever may write to it may rename what lies at its top, our own folders too.
+
+1. `.processing` and the jobs' folders in it steer us, so nobody else may write there. Each time one is opened, the
+   descriptor is asked: it must belong to our user; what others could write to by accident is closed to them. One that
+   was put in the place of ours is used for nothing, and named.
+2. `done`, `failed` and every folder we make on the way to a file are for people: they take the drop folder's group,
+   its group's rights and its set-group-id bit, whatever our umask is, or what a default ACL says. Nothing that lies
+   there is believed: a file is what its hash says, and our own papers are only written there, never read back.
+3. Where a file system gives all files one owner, ours is the one that it gives to a file we make.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from contextlib import suppress
+from typing import Final
+
+from finetuned.folders.names import PROBE
+
+OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_ACCESS: Final = "system.posix_acl_access"
+_DEFAULT: Final = "system.posix_acl_default"
+_OWNING_GROUP: Final = 0x04  # a tag of the kernel's ACL entries
+
+
+def why_not_ours(fd: int, above: int, owner: int) -> str | None:
+    """Why what is open was not made by us, in words; None if it was. `above` is the folder it lies in."""
+    uid = os.fstat(fd).st_uid
+    if uid in {os.geteuid(), owner} or uid == _own_uid(above):
+        return None
+    return f"belongs to another user (uid {uid}; finetuned's is {owner})"
+
+
+def _own_uid(folder: int) -> int | None:
+    """Whom a file that we make here belongs to; None if none can be made."""
+    name = f"{PROBE}-{os.urandom(6).hex()}.part"
+    with suppress(OSError):
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        try:
+            return os.fstat(fd).st_uid
+        finally:
+            os.close(fd)
+            os.unlink(name, dir_fd=folder)
+    return None
+
+
+def why_written_by_others(fd: int) -> str | None:
+    """Why what is open may have been written by others than its owner; None if it can't have been."""
+    mode = stat.S_IMODE(os.fstat(fd).st_mode)
+    return f"others may write to it (mode {mode:04o})" if mode & OTHERS_WRITE else None
+
+
+def close_to_others(fd: int) -> None:
+    """Take from others the right to write into a folder of ours, where the file system knows such rights."""
+    mode = stat.S_IMODE(os.fstat(fd).st_mode)
+    if mode & OTHERS_WRITE:
+        with suppress(OSError):
+            os.fchmod(fd, mode & ~OTHERS_WRITE)
+
+
+def share(name: str, above: int, top: int) -> None:
+    """Give the folder `name` that was just made in `above` the rights that the drop folder `top` gives to its group."""
+    if _has_default_acl(above):
+        return
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    try:
+        made, like = os.fstat(fd), os.fstat(top)
+        others = made.st_mode & like.st_mode & 0o007
+        mode = made.st_mode & 0o700 | group_bits(top) << 3 | others | like.st_mode & stat.S_ISGID
+        with suppress(OSError):
+            if made.st_gid != like.st_gid:
+                os.fchown(fd, -1, like.st_gid)
+            if mode != stat.S_IMODE(made.st_mode):
+                os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
+
+
+def _has_default_acl(folder: int) -> bool:
+    try:
+        return bool(os.getxattr(folder, _DEFAULT))
+    except OSError:
+        return False
+
+
+def group_bits(fd: int) -> int:
+    """What the group of an open file or folder may do, from 0 to 7; with an ACL its mode alone does not tell."""
+    bits = os.fstat(fd).st_mode >> 3 & 7
+    with suppress(OSError):
+        for tag, allowed, _ in struct.iter_unpack("<HHI", os.getxattr(fd, _ACCESS)[4:]):
+            if tag == _OWNING_GROUP:
+                return bits & int(allowed)
+    return bits
+
+
+def readers(fd: int, gid: int) -> int:
+    """Which of the group `gid` and all others may read an open file, as bits of a mode.
+
+    The file's own group may be others to `gid`, so others may read only what that group may.
+    """
+    status, group = os.fstat(fd), group_bits(fd) & 4
+    others = status.st_mode & group & 4
+    return (group if status.st_gid == gid else others) << 3 | others
