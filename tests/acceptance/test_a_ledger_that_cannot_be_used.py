@@ -133,3 +133,56 @@ def test_a_request_on_a_full_disk(tmp_path: Path) -> None:
             assert "to do: mount its disk writable" in desk("flush").err
         left = Path(f"{desk.place.ledger_path}.requests")
         assert os.listdir(left) == []
+
+
+WORDS = [
+    "jobs",
+    "files",
+    "pairs",
+    "events",
+    "status",
+    "doctor",
+    "why a.txt",
+    "job notes",
+    "retry a.txt",
+    "cancel notes",
+]
+
+
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("spoil", [garbage, torn])
+def test_a_corrupt_ledger_is_called_so_by_every_command(desk: Desk, spoil: Spoil, words: str) -> None:
+    """Whoever reads it says that it is corrupt, and the way out that the daemon tells; rights have no part in it."""
+    ledger = Path(desk.place.ledger_path)
+    spoil(ledger)
+    answer = desk(*words.split())
+    said = answer.out + answer.err
+    assert answer.code == 1
+    assert "it is corrupt: " in said
+    assert f"mv {ledger} {ledger}.broken; mv {ledger}-wal {ledger}.broken-wal; rm -f {ledger}-shm" in said
+    assert "group" not in said
+
+
+@pytest.mark.parametrize("words", ["run --until-idle", *WORDS])
+def test_a_copy_beside_the_log_of_another_one_is_named_by_every_command(
+    desk: Desk, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens it names the file and its log, and how to go on with either."""
+    ledger = Path(desk.place.ledger_path)
+    copy = ledger.with_name("copy.db")
+    copy.write_bytes(ledger.read_bytes())
+    with desk.ledger() as open_ledger:
+        open_ledger.house.flush(None, 0.0)
+        kept = {side: Path(f"{ledger}{side}").read_bytes() for side in ("-wal", ".lock")}
+        inode = os.stat(f"{ledger}-wal").st_ino
+        os.link(f"{ledger}-wal", f"{ledger}.kept-wal")
+    os.rename(f"{ledger}.kept-wal", f"{ledger}-wal")  # as a kill leaves it
+    Path(f"{ledger}-wal").write_bytes(kept["-wal"])
+    Path(f"{ledger}.lock").write_bytes(kept[".lock"])
+    assert os.stat(f"{ledger}-wal").st_ino == inode
+    copy.replace(ledger)
+    answer = desk(*words.split())
+    said = answer.out + answer.err
+    assert answer.code == 1
+    assert f"the ledger {ledger} was replaced" in said
+    assert f"mv {ledger}-wal {ledger}-wal.old; rm -f {ledger}-shm" in said

@@ -112,6 +112,8 @@ def _watch_sqlite(watcher: Watcher) -> None:
                 deed = "commit", self._first
             elif not self.in_transaction and word in _WRITES:
                 deed = "commit", " ".join((word, *more))
+            elif word == "pragma" and more[0].startswith("wal_checkpoint"):
+                deed = "fold", "the log"
             elif word == "pragma" and "=" in more:
                 deed = "pragma", " ".join(more)
             else:

@@ -147,6 +147,8 @@ def test_a_database_that_does_not_say_whose_it_is_is_refused(path: str):
     foreign(path, "create table books (id integer)")
     with pytest.raises(LedgerError, match="another program"):
         Ledger.open(path)
+    with pytest.raises(LedgerError, match="no ledger of finetuned"):
+        Reader.open(path)
 
 
 def test_an_empty_file_becomes_a_ledger(path: str):

@@ -166,7 +166,7 @@ def _ledger(reader: Reader) -> Generator[Row, None, bool]:
     """The audit; tells whether more may be asked of the ledger."""
     import sqlite3
 
-    from finetuned.ledger import audit
+    from finetuned.ledger import audit, unreadable
     from finetuned.world import RealWorld
 
     world = RealWorld()
@@ -180,8 +180,8 @@ def _ledger(reader: Reader) -> Generator[Row, None, bool]:
         yield warning("ledger", words, "try again when the daemon has less to do")
         return True
     except sqlite3.DatabaseError as error:
-        words = f"{reader.path} cannot be read: {error}"
-        yield problem("ledger", words, "keep the file; move it aside and start again, or restore a backup")
+        trouble = unreadable(error, reader.path)
+        yield problem("ledger", str(trouble), trouble.remedy)
         return False
     finally:
         db.set_progress_handler(None, 0)

@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 from finetuned import logs
 from finetuned.daemon.asking import Asking
 from finetuned.daemon.breaker import Breaker
+from finetuned.daemon.folding import Folding
 from finetuned.daemon.gathering import gathered
 from finetuned.daemon.house import House
 from finetuned.daemon.intake import Intake
@@ -89,6 +90,7 @@ class Daemon:
         self._looking = Looking(house)
         self._asking = Asking(house, self.look_again)
         self._telling = Telling(house)
+        self._folding = Folding(house)
         self._breaker = Breaker(house, self._notifier, pid=pid, patient=not until_idle)
         self._busy: set[str] = set()
         self._stopping = False
@@ -154,6 +156,7 @@ class Daemon:
             try:
                 facts, plan, wait = await self._round()
                 await house.write(self._telling.tell)
+                wait = min(wait, await self._folding.fold())
             except LedgerStuck as error:
                 self._breaker.open(error)
             if self._breaker.is_open:

@@ -13,7 +13,7 @@ from finetuned.ledger.quotas import IN_VAIN, QUOTA, REFUSED, TOO_LARGE
 from finetuned.ledger.reading import SERVER_FIELDS, Reader
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.store import is_held
-from finetuned.ledger.trouble import of_the_disk, why_stuck
+from finetuned.ledger.trouble import of_the_disk, unreadable, why_stuck
 from finetuned.ledger.writer import Books, Ledger
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "audit",
     "is_held",
     "of_the_disk",
+    "unreadable",
     "why_stuck",
 ]

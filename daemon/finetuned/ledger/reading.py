@@ -1,8 +1,6 @@
 """The reader's side of the ledger: what commands show, and what `job.json` holds.
 
-1. A reader opens the file read-only and needs no right to write; where there is no journal beside it, it may be opened
-   as immutable, so that a copy on a read-only disk is readable too.
-2. Every dictionary here is one of the interface's JSON objects: all its keys, always.
+Every dictionary here is one of the interface's JSON objects: all its keys, always.
 """
 
 from __future__ import annotations
@@ -13,12 +11,10 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, Self
-from urllib.parse import quote
 
-from finetuned.errors import LedgerError, LedgerMissing, LedgerNewer
+from finetuned.errors import LedgerMissing
+from finetuned.ledger.opening import open_for_reading
 from finetuned.ledger.rows import WATCH, place
-from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.store import is_held
 from finetuned.ledger.trouble import PUT_BACK, problem
 from finetuned.model import iso, utf8_text
 
@@ -57,35 +53,7 @@ class Reader:
     @classmethod
     def open(cls, path: str) -> Self:
         """Open the ledger at `path` for reading. Raises LedgerMissing, LedgerNewer, LedgerError."""
-        missing = LedgerMissing(
-            f"there is no ledger at {path} yet", remedy="start the daemon with `finetuned run`; it makes one"
-        )
-        try:
-            os.stat(path)
-        except PermissionError as error:
-            remedy = "ask as the user the daemon runs as, or join its group (finetuned)"
-            raise LedgerError(f"the ledger {path} may not be read by you", remedy=remedy) from error
-        except OSError:
-            if is_held(path):
-                gone = f"the ledger {path} was moved or removed while a daemon uses it"
-                raise LedgerMissing(gone, remedy=PUT_BACK) from None
-            raise missing from None
-        try:
-            db = _connect(path)
-            version = db.execute("pragma user_version").fetchone()[0]
-            application = db.execute("pragma application_id").fetchone()[0]
-        except sqlite3.Error as error:
-            remedy = "ask as the user the daemon runs as, or join its group (finetuned)"
-            raise type(problem(error, path))(f"the ledger {path} cannot be read: {error}", remedy=remedy) from None
-        if application != APPLICATION_ID:
-            db.close()
-            if application == version == 0:  # a daemon was stopped just when it made the file
-                raise missing
-            raise LedgerError(f"{path} is no ledger of finetuned", remedy="name the right file in [ledger] path")
-        if version > SCHEMA_VERSION:
-            db.close()
-            raise LedgerNewer(f"the ledger {path} was written by a newer finetuned", remedy="install that version")
-        return cls(db, path)
+        return cls(open_for_reading(path), path)
 
     @classmethod
     def over(cls, db: sqlite3.Connection, path: str) -> Self:
@@ -349,31 +317,7 @@ class Reader:
             for row in self._db.execute(query, named or values):
                 yield dict(row)
         except sqlite3.Error as error:
-            raise problem(error, f"the ledger {self.path} cannot be read") from error
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    address = f"file:{quote(os.fsencode(path))}?mode=ro"
-    try:
-        db = _opened(address)
-    except sqlite3.OperationalError:
-        if os.path.exists(f"{path}-wal"):
-            raise
-        db = _opened(f"{address}&immutable=1")
-    db.row_factory = sqlite3.Row
-    db.execute("pragma busy_timeout = 5000")
-    db.execute("pragma trusted_schema = off")
-    return db
-
-
-def _opened(address: str) -> sqlite3.Connection:
-    db = sqlite3.connect(address, uri=True)
-    try:
-        db.execute("select 1 from sqlite_master").fetchone()
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
+            raise problem(error, self.path, "cannot be read") from error
 
 
 def _file(row: Row) -> Row:

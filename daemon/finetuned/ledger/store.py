@@ -16,8 +16,9 @@ from contextlib import closing, contextmanager, suppress
 from typing import Final
 
 from finetuned.errors import Held, LedgerError, LedgerNewer, LedgerStuck
+from finetuned.ledger.folding import Folding
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.trouble import PUT_BACK, of_the_disk, problem
+from finetuned.ledger.trouble import PUT_BACK, corrupt, of_the_disk, problem
 
 BUSY_MS: Final = 5000
 READABLE_BY_GROUP: Final = 0o640
@@ -26,12 +27,13 @@ LOCK_PAUSE: Final = 0.05
 
 
 class Store:
-    """One writing connection and its transactions."""
+    """One writing connection and its transactions; `file` is a descriptor of the ledger, `lock` that of its lock."""
 
-    def __init__(self, db: sqlite3.Connection, path: str) -> None:
+    def __init__(self, db: sqlite3.Connection, path: str, *, file: int, lock: int) -> None:
         self._db = db
         self._path = path
-        self._lies_as = _lies_as(path)
+        self._file = os.fstat(file)
+        self._folding = Folding(db, path, file=file, lock=lock)
         self._one_at_a_time = threading.RLock()
 
     @contextmanager
@@ -50,9 +52,10 @@ class Store:
                 self._db.execute("begin immediate")
                 yield self._db
                 self._db.execute("commit")
+                self._folding.fold_if_grown()
             except sqlite3.Error as error:
                 self._roll_back()
-                raise problem(error, "the ledger could not be written") from error
+                raise problem(error, self._path, "could not be written") from error
             except BaseException:
                 self._roll_back()
                 raise
@@ -70,15 +73,30 @@ class Store:
                 raise
             self._db.execute("release part")
         except sqlite3.Error as error:
-            raise problem(error, "the ledger could not be written") from error
+            raise problem(error, self._path, "could not be written") from error
 
     def _check_place(self) -> None:
         """Nothing is written into a file that nobody will find."""
-        if _lies_as(self._path) != self._lies_as:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            found = None
+        if found is None or not os.path.samestat(found, self._file):
             raise LedgerStuck(
                 f"the ledger {self._path} was moved or removed while it was in use",
                 remedy=PUT_BACK,
             )
+        self._folding.check(found)
+
+    @property
+    def changes(self) -> int:
+        """A count that grows with what is written."""
+        return self._db.total_changes
+
+    def fold(self) -> None:
+        """Fold the log into the file, so that a plain copy of it holds everything."""
+        with self._one_at_a_time:
+            self._folding.fold()
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:
@@ -92,16 +110,16 @@ class Store:
             try:
                 yield self._db
             except sqlite3.Error as error:
-                raise problem(error, "the ledger could not be read") from error
+                raise problem(error, self._path, "could not be read") from error
 
 
-def _lies_as(path: str) -> tuple[int, int] | None:
-    """Which file lies at `path`; None: none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+class ReadOnly(Store):
+    """A store over a connection that cannot write: for the books' questions."""
+
+    def __init__(self, db: sqlite3.Connection, path: str) -> None:
+        self._db = db
+        self._path = path
+        self._one_at_a_time = threading.RLock()
 
 
 def hold(path: str) -> int:
@@ -136,21 +154,29 @@ def is_held(path: str) -> bool:
     return False
 
 
+def open_file(path: str) -> int:
+    """Open the ledger's file, made if need be: the system's words for what is in the way are better than SQLite's.
+
+    The descriptor is to be closed after the connection: that would take SQLite's locks with it. Raises LedgerError.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, READABLE_BY_GROUP)
+    except OSError as error:
+        raise of_the_disk(error, f"the ledger {path} cannot be opened") from error
+
+
 def connect(path: str) -> sqlite3.Connection:
     """Open the ledger for writing and bring its schema up to date. Raises LedgerNewer, LedgerError."""
     try:
-        # for writing, and made if need be: the system's words for what is in the way are better than SQLite's
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, READABLE_BY_GROUP))
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    except OSError as error:
-        raise of_the_disk(error, f"the ledger {path} cannot be opened") from error
     except sqlite3.Error as error:
-        raise problem(error, f"the ledger {path} cannot be opened") from error
+        raise problem(error, path, "cannot be opened") from error
     try:
         db.row_factory = sqlite3.Row
         _check(db, path)
         for pragma in (
             "journal_mode = wal",
+            "wal_autocheckpoint = 0",  # see `folding`
             "synchronous = full",
             "foreign_keys = on",
             "trusted_schema = off",
@@ -159,13 +185,7 @@ def connect(path: str) -> sqlite3.Connection:
         _migrate(db, path)
     except sqlite3.Error as error:
         db.close()
-        found = problem(error, f"the ledger {path} cannot be used")
-        if isinstance(found, LedgerStuck):
-            raise found from error
-        raise LedgerError(
-            str(found),
-            remedy=f"keep the file; move it aside (mv {path} {path}.broken) and start again, or restore a backup",
-        ) from error
+        raise problem(error, path, "cannot be used") from error
     except BaseException:
         db.close()
         raise
@@ -185,7 +205,7 @@ def _check(db: sqlite3.Connection, path: str) -> None:
         raise LedgerError(f"{path} is the database of another program", remedy="name another file in [ledger] path")
     said = db.execute("pragma quick_check(1)").fetchone()[0]
     if said != "ok":
-        raise sqlite3.DatabaseError(f"its check says: {said}")
+        raise corrupt(path, "cannot be used", f"its check says: {said}")
 
 
 def _migrate(db: sqlite3.Connection, path: str) -> None:

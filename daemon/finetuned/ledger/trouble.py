@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sqlite3
 from types import MappingProxyType
 from typing import Final
@@ -21,6 +22,7 @@ _WRITABLE: Final = "mount its disk writable, or name another place in [ledger] p
 _LOCKED: Final = "end the program that writes to it; finetuned alone may"
 #: for a ledger that is not where the daemon that uses it opened it
 PUT_BACK: Final = "put the very file back; else stop finetuned, put the right one there, and start it"
+ASK_AS: Final = "ask as the user the daemon runs as, or join its group (finetuned)"
 #: by SQLite's primary result code: what passes, and the way out
 _PASSING: Final = MappingProxyType(
     {
@@ -64,13 +66,33 @@ def why_stuck(path: str) -> LedgerStuck | None:
     return None
 
 
-def problem(error: sqlite3.Error, what: str) -> LedgerError:
-    """What SQLite's error means; `what` begins the sentence."""
-    code = getattr(error, "sqlite_errorcode", None)  # errors of Python's own module carry none
-    remedy = _PASSING.get(code & 0xFF) if code is not None else None
-    if remedy is None:
-        return LedgerError(f"{what}: {error}", remedy="see `finetuned doctor`")
-    return LedgerStuck(f"{what}: {error}", remedy=remedy)
+def problem(error: sqlite3.Error, path: str, done: str) -> LedgerError:
+    """What SQLite's error means for the ledger at `path`, which was to be `done`, as in `could not be read`."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # errors of Python's own module carry none
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return corrupt(path, done, str(error))
+    what = f"the ledger {path} {done}: {error}"
+    if code in _PASSING:
+        return LedgerStuck(what, remedy=_PASSING[code])
+    return LedgerError(what, remedy="see `finetuned doctor`")
+
+
+def unreadable(error: sqlite3.Error, path: str) -> LedgerError:
+    """What SQLite's error means for one who may only read."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+        return LedgerError(f"the ledger {path} cannot be read by you: {error}", remedy=ASK_AS)
+    return problem(error, path, "cannot be read")
+
+
+def corrupt(path: str, done: str, why: str) -> LedgerError:
+    """What is said of a ledger that cannot be read any more, by everybody."""
+    name, side = shlex.quote(path), shlex.quote(f"{path}-wal")
+    aside = shlex.quote(f"{path}.broken"), shlex.quote(f"{path}.broken-wal")
+    return LedgerError(
+        f"the ledger {path} {done}, it is corrupt: {why}",
+        remedy=f"keep the file; move it aside with its log (mv {name} {aside[0]}; mv {side} {aside[1]}; "
+        f"rm -f {shlex.quote(f'{path}-shm')}) and start again, or restore a copy",
+    )
 
 
 def of_the_disk(error: OSError, what: str) -> LedgerError:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Self
 
+from finetuned.errors import LedgerError
 from finetuned.ledger.adopting import AdoptionBook
 from finetuned.ledger.files import FileBook
+from finetuned.ledger.folding import check_log, forget_log
 from finetuned.ledger.house import HouseBook
 from finetuned.ledger.jobs import JobBook
 from finetuned.ledger.quotas import QuotaBook
 from finetuned.ledger.reading import Reader
 from finetuned.ledger.sessions import SessionBook
-from finetuned.ledger.store import Store, connect, hold
+from finetuned.ledger.store import ReadOnly, Store, connect, hold, open_file
 from finetuned.ledger.trouble import of_the_disk
 from finetuned.ledger.twins import TwinBook
 from finetuned.ledger.uploads import UploadBook
@@ -40,17 +42,18 @@ class Books:
     @staticmethod
     def of(reader: Reader) -> Books:
         """The books as a reader sees them; its schema must be this version's."""
-        return Books(Store(reader.connection, reader.path))
+        return Books(ReadOnly(reader.connection, reader.path))
 
 
 class Ledger(Books):
     """The writer's side of the ledger: one per file, held by a lock for as long as it is open."""
 
-    def __init__(self, path: str, db: sqlite3.Connection, lock: int) -> None:
+    def __init__(self, path: str, db: sqlite3.Connection, *, file: int, lock: int) -> None:
         self.path = path
         self._db = db
+        self._file = file
         self._lock = lock
-        self._store = Store(db, path)
+        self._store = Store(db, path, file=file, lock=lock)
         super().__init__(self._store)
 
     @classmethod
@@ -63,13 +66,26 @@ class Ledger(Books):
             os.makedirs(os.path.dirname(path) or ".", mode=0o750, exist_ok=True)
         except OSError as error:
             raise of_the_disk(error, f"the folder of the ledger {path} cannot be made") from error
-        lock = hold(path)
-        try:
-            db = connect(path)
-        except BaseException:
-            os.close(lock)
-            raise
-        return cls(path, db, lock)
+        with ExitStack() as undone:
+            lock = hold(path)
+            undone.callback(os.close, lock)
+            check_log(path)
+            file = open_file(path)
+            undone.callback(os.close, file)
+            forget_log(path, lock)  # what the note says does not hold once the file is opened
+            ledger = cls(path, connect(path), file=file, lock=lock)
+            undone.pop_all()
+        ledger.fold()
+        return ledger
+
+    @property
+    def changes(self) -> int:
+        """A count that grows with what is written."""
+        return self._store.changes
+
+    def fold(self) -> None:
+        """Fold the log into the file, so that a plain copy of it holds everything."""
+        self._store.fold()
 
     def together(self) -> AbstractContextManager[object]:
         """What is written within is one commit, or nothing of it is written."""
@@ -84,11 +100,13 @@ class Ledger(Books):
     def close(self) -> None:
         """Let go of the ledger; its journal is folded in, so that the file stands alone."""
         try:
+            forget_log(self.path, self._lock)
             self._db.execute("pragma journal_mode = delete")
-        except sqlite3.Error:  # a reader is at it: the -wal file stays, which is sound too
+        except (sqlite3.Error, LedgerError):  # a reader is at it: the -wal file stays, which is sound too
             pass
         finally:
             self._db.close()
+            os.close(self._file)
             os.close(self._lock)
 
     def __enter__(self) -> Self:

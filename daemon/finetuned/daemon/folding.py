@@ -1,0 +1,41 @@
+"""When the ledger's log is folded into its file: so that a plain copy of the file holds what was done.
+
+A moment after the last write, when it holds nobody up; while writes go on, now and then all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from finetuned.daemon.house import House
+
+#: seconds after the last write, and after the first one that was not folded in yet
+QUIET: Final = 3.0
+LATEST: Final = 30.0
+
+
+class Folding:
+    """Sees after each round whether anything was written since."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._changes = house.ledger.changes
+        self._due_at: float | None = None
+        self._latest_at = 0.0
+
+    async def fold(self) -> float:
+        """Fold the log in if that is due; the seconds until it will be."""
+        house, now = self._house, self._house.world.steady()
+        changes = house.ledger.changes
+        if changes != self._changes:
+            self._changes = changes
+            if self._due_at is None:
+                self._latest_at = now + LATEST
+            self._due_at = min(now + QUIET, self._latest_at)
+        if self._due_at is None:
+            return float("inf")
+        if now < self._due_at:
+            return self._due_at - now
+        self._due_at = None
+        await house.write(house.ledger.fold)
+        return float("inf")

@@ -1,0 +1,127 @@
+"""The log beside the ledger (`-wal`): folded into the file now and then, and whether it is this file's log.
+
+1. What is committed lies in the log until it is folded in. That is done once the schema is made, when little is written
+   for a moment, and whenever the log has grown by GROWN_BYTES: a plain copy of the file lacks the last seconds at most.
+   Readers do not hold it up, nor it them: what they still read of the log stays there.
+2. After a kill the log stays, and SQLite would play it over whatever lies at the ledger's path then, a restored copy
+   too. So the lock file holds a note: which file the log belongs to, and how that file was left (size and mtime).
+   Only a folding changes the file; while one is under way the note says so, and nothing but the file's inode tells.
+3. The note never outruns the file: the file is brought to disk before it is noted, and a folding is noted before it
+   begins. A note that is missing, torn or about another log (all was moved or copied together) accuses nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from finetuned.errors import LedgerError
+from finetuned.ledger.trouble import of_the_disk
+from finetuned.model import Value
+
+#: the log is folded in at the latest when it has grown by so much
+GROWN_BYTES: Final = 4 * 1024 * 1024
+#: a note is padded to this, so that it is written whole, over the one before
+_NOTE_BYTES: Final = 256
+
+
+class Note(Value, frozen=True):
+    """Which file the log belongs to, and how it was left; null while that changes."""
+
+    inode: int
+    log: int
+    left: tuple[int, int] | None = None
+
+
+class Folding:
+    """The folding of one open ledger: `db` writes it, `file` is its descriptor, `lock` that of its lock file."""
+
+    def __init__(self, db: sqlite3.Connection, path: str, *, file: int, lock: int) -> None:
+        self._db = db
+        self._path = path
+        self._file = file
+        self._lock = lock
+        self._left: tuple[int, int] | None = None
+        self._due_at_bytes = 0
+
+    def fold(self) -> None:
+        """Fold the log in, as far as readers allow; what cannot be folded now is as safe in the log."""
+        with suppress(sqlite3.Error, OSError):
+            self._write(None)
+            patience = self._db.execute("pragma busy_timeout").fetchone()[0]
+            self._db.execute("pragma busy_timeout(0)")  # nobody waits for a reader
+            try:
+                self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
+            finally:
+                self._db.execute(f"pragma busy_timeout({patience})")
+            os.fsync(self._file)  # SQLite brings its content to disk, but not its mtime
+            self._write(_left(os.fstat(self._file)))
+        self._due_at_bytes = self._log_bytes() + GROWN_BYTES
+
+    def fold_if_grown(self) -> None:
+        """Fold the log in if it has become long."""
+        if self._log_bytes() >= self._due_at_bytes:
+            self.fold()
+
+    def check(self, found: os.stat_result) -> None:
+        """See the file as it lies before a commit: another program may have folded the log in."""
+        if self._left is not None and self._left != _left(found):
+            with suppress(OSError):
+                os.fsync(self._file)
+                self._write(_left(os.fstat(self._file)))
+
+    def _log_bytes(self) -> int:
+        try:
+            return os.stat(f"{self._path}-wal").st_size
+        except OSError:
+            return 0
+
+    def _write(self, left: tuple[int, int] | None) -> None:
+        log = os.stat(f"{self._path}-wal").st_ino
+        self._left = left
+        note = Note(inode=os.fstat(self._file).st_ino, log=log, left=left)
+        _write_note(self._lock, msgspec.json.encode(note))
+
+
+def _left(found: os.stat_result) -> tuple[int, int]:
+    return found.st_size, found.st_mtime_ns
+
+
+def _write_note(lock: int, note: bytes) -> None:
+    os.pwrite(lock, note.ljust(_NOTE_BYTES), 0)
+    os.fsync(lock)
+
+
+def forget_log(path: str, lock: int) -> None:
+    """Let the note say nothing, before the file and its log are opened or done with. Raises LedgerError."""
+    try:
+        _write_note(lock, b"")
+    except OSError as error:
+        raise of_the_disk(error, f"the lock of the ledger {path} cannot be written") from error
+
+
+def check_log(path: str) -> None:
+    """Raise LedgerError if the log beside the ledger is surely that of another file; nobody may have it open."""
+    try:
+        with open(f"{path}.lock", "rb") as lock:
+            note = msgspec.json.decode(lock.read(_NOTE_BYTES), type=Note)
+        found, log = os.stat(path), os.stat(f"{path}-wal")
+    except (OSError, msgspec.MsgspecError):
+        return
+    if not log.st_size or log.st_ino != note.log:
+        return
+    if found.st_ino == note.inode and note.left in {None, _left(found)}:
+        return
+    sides = f"{path}-wal", f"{path}-shm"
+    wal, shm = map(shlex.quote, sides)
+    raise LedgerError(
+        f"the ledger {path} was replaced, and beside it lies the log of the file that was there before: "
+        f"{' and '.join(sides)}",
+        remedy=f"to use the file that is there now: mv {wal} {wal}.old; rm -f {shm} "
+        "(else put the former file back: its log holds what was written last)",
+    )

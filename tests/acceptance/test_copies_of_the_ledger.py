@@ -1,0 +1,72 @@
+"""A copy of the ledger's one file, made by whatever copies files, has in it what the daemon did."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+import anyio
+
+from finetuned.daemon.folding import LATEST, QUIET
+from support.place import Place
+
+APlace = Callable[..., Place]
+
+
+def jobs_in_a_copy(place: Place) -> list[str]:
+    """The states of the jobs in a copy made by `cp` now."""
+    copy = place.root / "copy.db"
+    shutil.copy(place.ledger_path, copy)
+    with closing(sqlite3.connect(f"file:{copy}?immutable=1", uri=True)) as db:
+        return [row[0] for row in db.execute("select state from jobs order by created_at")]
+
+
+async def test_when_it_is_idle_a_copy_has_all_jobs(a_place: APlace) -> None:
+    """Seconds after the last write; and once nothing is written, nothing is done any more."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        await place.pass_time(1)
+        assert jobs_in_a_copy(place) == []
+        place.drop("a.txt")
+        await place.until(lambda: place.states() == {"a.txt": "learned"})
+        await place.pass_time(QUIET + place.settings.watch.sweep)
+        assert jobs_in_a_copy(place) == ["done"]
+        folds = 0
+        ledger = place.here.ledger
+        fold = ledger.fold
+
+        def counted() -> None:
+            nonlocal folds
+            folds += 1
+            fold()
+
+        ledger.fold = counted  # type: ignore[method-assign]
+        await place.pass_time(3600)
+        assert folds == 0
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_while_it_is_busy_a_copy_is_not_far_behind(a_place: APlace) -> None:
+    """A ledger that is written every second is folded in twice a minute."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def busy() -> None:
+        while True:
+            await place.pass_time(1)
+            place.here.ledger.house.answered("x", verb="flush", done=True, words="", now=place.world.now())
+            place.here.bell.ring()
+
+    async def script() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(busy)
+            place.drop("a.txt")
+            await place.until(lambda: place.states() == {"a.txt": "learned"})
+            await place.pass_time(LATEST + place.settings.watch.sweep)
+            assert jobs_in_a_copy(place) == ["done"]
+            tasks.cancel_scope.cancel()
+
+    await place.run(until_idle=False, script=script)
