@@ -181,7 +181,7 @@ class TestDirectories:
         wanted = ["a.txt", "sub/b.md", "sub/deep/c.txt"]
         assert sorted(answer.out.splitlines()) == [f"{desk.place.notes}/tree/{name}" for name in wanted]
         assert all((desk.place.notes / "tree" / name).is_file() for name in wanted)
-        assert "3 files are left out" in answer.err
+        assert "by name or kind: 3 files;" in answer.err
         desk.run()
         assert set(desk.place.states().values()) == {"learned"}
 

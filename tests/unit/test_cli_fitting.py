@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import pty
+import struct
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +16,7 @@ import pytest
 
 from finetuned.cli import fitting
 from finetuned.cli.fitting import folded, shortened, table
-from support.cli import Desk, desks
+from support.cli import Desk, Terminal, desks
 
 MakeDesk = Callable[..., Desk]
 LONG = "a-report-with-a-long-name-of-its-own-from-the-second-quarter.txt"
@@ -155,6 +160,29 @@ def test_a_table_spares_what_it_can() -> None:
     assert narrow == ["id          bytes", "xxxxxxxxxx  1 KiB", "    because of this"]
 
 
-def test_only_a_terminal_has_a_width() -> None:
-    """A pipe has none."""
+def test_only_a_terminal_has_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe has none; each stream has that of its own terminal, and one that does not tell has eighty columns."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert fitting.width_of(io.StringIO()) is None
+    assert fitting.width_of(Terminal()) == 80
+    ours, theirs = pty.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 57, 0, 0))
+        with open(theirs, "w", closefd=False) as stream:
+            assert fitting.width_of(stream) == 57
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    monkeypatch.setenv("COLUMNS", "wide")
+    assert fitting.width_of(Terminal()) == 80
+
+
+def test_a_current_directory_that_is_gone(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths are told from the top then."""
+    monkeypatch.setenv("COLUMNS", "200")
+    here = tmp_path / "gone"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    answer = desk("files", terminal=True)
+    assert (answer.code, f"{desk.place.notes}/otter.txt" in answer.out) == (0, True)

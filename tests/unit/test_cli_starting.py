@@ -65,7 +65,7 @@ class TestInit:
         for number in range(7):
             (notes / f"{number}.txt").write_text("An old note. It was here before.")
         said = call("init", str(tmp_path)).err
-        assert "7 files lie in notes/ already and will be learned when the daemon runs: 0.txt, 1.txt" in said
+        assert "7 files in notes/ will be learned when the daemon runs: 0.txt, 1.txt" in said
         assert "and 2 more" in said
 
     def test_a_file_where_the_folder_is_to_be(self, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import click
 from finetuned.cli import place
 from finetuned.cli.doing import folder_named, leave, new_request
 from finetuned.cli.fitting import from_here, width_of
-from finetuned.cli.showing import harmless, print_data, say, span
+from finetuned.cli.showing import counted, harmless, print_data, say, span
 from finetuned.errors import FileProblem, FinetunedError, UsageError
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def _sources(settings: Settings, folder: DropFolder, word: str, name: str | None
 
 def _spooled(kept: ExitStack, most: int) -> str:
     """Standard input as a file, for as long as `kept` is open; of one that is too big no more than shows that."""
+    if sys.stdin is None:
+        raise UsageError("there is no standard input", remedy="name a file")
     if sys.stdin.isatty():
         say("type the text; Ctrl-D on a line of its own ends it")
     path = os.path.join(kept.enter_context(tempfile.TemporaryDirectory(prefix="finetuned-")), "stdin")
@@ -146,16 +148,17 @@ def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]
         deeper[:] = sorted(name for name in deeper if os.path.join(way, name) not in watched)
         for file in sorted(files):
             path = os.path.join(way, file)
-            if stat.S_ISREG(os.lstat(path).st_mode) and names.why_not((*where, file)) is None:
+            if os.path.isfile(path) and not os.path.islink(path) and names.why_not((*where, file)) is None:
                 yield Source(path, path, os.path.join(base, file))
             else:
                 left_out += 1
     for error in blind:
         say(f"{harmless(error.filename)} cannot be read: {error.strerror}")
     if left_out:
-        files_are = "1 file is" if left_out == 1 else f"{left_out} files are"
         shown_top = harmless(from_here(top, sys.stderr))
-        say(f"{files_are} left out of {shown_top} by name or kind; `finetuned check` on it names each")
+        say(
+            f"left out of {shown_top}, by name or kind: {counted(left_out, 'file')}; `finetuned check` on it names each"
+        )
 
 
 def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: bool, null: bool) -> str | None:

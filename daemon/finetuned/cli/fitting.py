@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -24,8 +23,13 @@ _BELOW: Final = " " * 4
 
 def width_of(stream: object = None) -> int | None:
     """How many columns wide the terminal is that `stream` (else standard output) goes to; None if it is none."""
-    isatty = getattr(stream or sys.stdout, "isatty", None)
-    return max(20, shutil.get_terminal_size().columns) if isatty is not None and isatty() else None
+    to: Any = stream or sys.stdout
+    if to is None or not to.isatty():
+        return None
+    try:
+        return max(20, int(os.environ.get("COLUMNS") or os.get_terminal_size(to.fileno()).columns))
+    except (OSError, ValueError):
+        return 80
 
 
 def length(text: str) -> int:
@@ -69,8 +73,13 @@ def _hanging(line: str) -> str:
 
 def from_here(path: str, stream: object = None) -> str:
     """A path for people: on a terminal (`stream`, else standard output) from here, if it lies below."""
-    here = os.path.join(os.getcwd(), "")
-    if width_of(stream) is None or not path.startswith(here) or path == here:
+    if width_of(stream) is None:
+        return path
+    try:
+        here = os.path.join(os.getcwd(), "")
+    except OSError:  # somebody removed it
+        return path
+    if not path.startswith(here) or path == here:
         return path
     below = path[len(here) :]
     return f"./{below}" if below.startswith("-") else below

@@ -16,7 +16,7 @@ import click
 from finetuned.cli import place
 from finetuned.cli.doing import ANSWER_WITHIN, ask_daemon, folder_named, leave, new_request, outcomes, tell
 from finetuned.cli.fitting import seen
-from finetuned.cli.showing import Row, print_line
+from finetuned.cli.showing import Row, counted, print_line
 
 if TYPE_CHECKING:
     from finetuned.world import World
@@ -93,13 +93,9 @@ def _become(rows: Sequence[Row]) -> list[str]:
     sealed = sum(row["job_id"] is not None for row in rows)
     if sealed:
         named = f": {jobs.pop()}" if len(jobs) == 1 else "."
-        said.append(f"{_count(sealed, 'file')} sealed into {_count(len(jobs) or 1, 'job')}{named}")
+        said.append(f"{counted(sealed, 'file')} sealed into {counted(len(jobs) or 1, 'job')}{named}")
     others = [row for row in rows if row["job_id"] is None]
     for state, count in Counter(row["state"] for row in others).items():
         first = next(row["path"] for row in others if row["state"] == state)
-        said.append(f"{_count(count, 'file')} not sealed ({state}): finetuned why {seen(first)}")
+        said.append(f"{counted(count, 'file')} not sealed ({state}): finetuned why {seen(first)}")
     return said
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

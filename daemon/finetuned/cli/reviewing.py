@@ -22,7 +22,7 @@ from finetuned.cli.doing import ask_daemon, new_request
 from finetuned.cli.fitting import width_of
 from finetuned.cli.naming import job_named
 from finetuned.cli.pairs import tell_pairs
-from finetuned.cli.showing import Row, harmless, print_line, say
+from finetuned.cli.showing import Row, counted, harmless, print_line, say
 from finetuned.errors import FinetunedError, UsageError
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _put(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None 
     now, kept = anyio.run(_write, settings, job, text, before)
     changed = now - kept
     share = "none" if not changed else f"all {now}" if changed == now else str(changed)
-    return f"{now} pair{'' if now == 1 else 's'} saved, {share} changed."
+    return f"{counted(now, 'pair')} saved, {share} changed."
 
 
 def _to_train(job: Row) -> str:

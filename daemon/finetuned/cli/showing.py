@@ -145,6 +145,11 @@ def paint(word: str) -> str:
     return click.style(word, fg=_COLOURS[word]) if word in _COLOURS and coloured() else word
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 file`, `3 files`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def size(count: int | None) -> str:
     """Bytes in words: `1.4 MiB`."""
     if count is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from finetuned.cli import place
-from finetuned.cli.showing import harmless, print_data, say
+from finetuned.cli.showing import counted, harmless, print_data, say
 from finetuned.errors import FinetunedError, UsageError
 
 if TYPE_CHECKING:
@@ -80,10 +80,9 @@ def _say_what_lies_there(text: str, home: str) -> None:
     folder = settings.folders[0].path
     taken = [verdict.path for verdict in judged(folder, settings) if verdict.content]
     if taken:
-        files = "1 file lies" if len(taken) == 1 else f"{len(taken)} files lie"
         named = ", ".join(harmless(os.path.relpath(path, folder)) for path in taken[:MOST_NAMED])
         more = f" and {len(taken) - MOST_NAMED} more" if len(taken) > MOST_NAMED else ""
-        say(f"{files} in {FOLDER}/ already and will be learned when the daemon runs: {named}{more}")
+        say(f"{counted(len(taken), 'file')} in {FOLDER}/ will be learned when the daemon runs: {named}{more}")
 
 
 def _say_what_next(home: str) -> None:

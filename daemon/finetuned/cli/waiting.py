@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from finetuned.cli import place
 from finetuned.cli.doing import leave, new_request
-from finetuned.cli.showing import harmless, say
+from finetuned.cli.showing import counted, harmless, say
 from finetuned.cli.spinning import Spinner
 from finetuned.errors import FinetunedError, Held, LedgerError
 
@@ -213,7 +213,7 @@ def _words(row: dict[str, Any], job: dict[str, Any] | None, *, with_progress: bo
     state = str(row["state"])
     reason = f": {harmless(row['reason'])}" if row["reason"] else ""
     if state == "learned":
-        return f"learned, {row['pairs']} pairs ({row['job_id']})"
+        return f"learned, {counted(row['pairs'], 'pair')} ({row['job_id']})"
     if state != "packed" or job is None:
         return f"{state}{reason}"
     if job["state"] == _REVIEW:
