@@ -363,6 +363,7 @@ class WaitingFile(Value, frozen=True):
     sha256: str
     sent_bytes: int
     ready_at: float
+    text_sha256: str = ""
     ready_made: bool = False
     learned_by: str | None = None
     twin_in: str | None = None

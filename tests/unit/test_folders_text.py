@@ -7,9 +7,12 @@ import hashlib
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from finetuned.errors import Changed, Gone, Unusable
 from finetuned.folders import DropFolder, text
+from finetuned.folders.text import SameText
 from finetuned.model import Content
 from finetuned.settings import FolderSettings
 
@@ -29,7 +32,9 @@ def put(made, name, data):
 
 def as_sent(words, on_disk):
     sent = words.encode()
-    return Content(sha256=hashlib.sha256(sent).hexdigest(), bytes=len(on_disk), sent_bytes=len(sent))
+    same = (words.replace("\r\n", "\n").rstrip("\n") + "\n").encode()
+    sha256, text_sha256 = (hashlib.sha256(raw).hexdigest() for raw in (sent, same))
+    return Content(sha256=sha256, text_sha256=text_sha256, bytes=len(on_disk), sent_bytes=len(sent))
 
 
 WORDS = "Grüße, 世界 😀\nzweite Zeile\r\n"
@@ -217,3 +222,34 @@ def test_part_that_was_promised_and_cut_is_never_whole(tmp_path):
     with pytest.raises(Changed):
         reader.read(10)
     reader.close()
+
+
+def same_text(raw: bytes, size: int) -> str:
+    """The hash that counts for duplicates, of a text that is read in blocks."""
+    same = SameText()
+    for at in range(0, len(raw), size):
+        same.feed(raw[at : at + size])
+    return same.hexdigest()
+
+
+LINES = st.lists(st.sampled_from([b"a", b"b ", b"", "\u2028".encode(), b"\t"]), max_size=8)
+ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
+
+
+@given(LINES, ENDS, st.lists(ENDS, max_size=3), st.integers(1, 9))
+def test_line_ends_and_final_newlines_make_no_other_text(
+    lines: list[bytes], end: bytes, last: list[bytes], size: int
+) -> None:
+    """Whichever they are, however many come last, and wherever the blocks end."""
+    plain = b"\n".join(lines).rstrip(b"\n") + b"\n"
+    assert same_text(end.join(lines) + b"".join(last), size) == hashlib.sha256(plain).hexdigest()
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_nothing_else_makes_two_texts_the_same(one: bytes, other: bytes) -> None:
+    """Only texts whose lines are equal share their hash."""
+
+    def lines(raw: bytes) -> bytes:
+        return raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n")
+
+    assert (same_text(one, 7) == same_text(other, 5)) == (lines(one) == lines(other))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -17,7 +18,8 @@ from finetuned.errors import Held, LedgerError, LedgerMissing, LedgerNewer
 from finetuned.ledger import Ledger, Reader, audit, is_held, store
 from finetuned.ledger.migrations import migrations
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from property.lives import Life
+from finetuned.model import Content
+from property.lives import Life, signature
 
 GARBAGE = b"no database at all, but a text" * 99
 SIDES = ("-wal", "-shm", "-journal")
@@ -373,3 +375,74 @@ def test_a_ledger_of_the_first_version_is_read_as_it_is(path: str):
     with Reader.open(path) as reader:
         told = reader.server("http://helix.test")
     assert (told["max_chunks"], told["max_request"]) == (5, None)
+
+
+def test_what_an_older_ledger_learned_is_known_again(path: str):
+    """By the bytes that were sent, as ever; and by its text, if that had LF and one newline at its end."""
+    raw, other = b"Otters.\nThey swim.\n", b"Otters.\r\nThey dive.\r\n"
+    hashes = [hashlib.sha256(one).hexdigest() for one in (raw, other)]
+    os.makedirs(os.path.dirname(path))
+    with closing(sqlite3.connect(path)) as db:
+        migrations.apply(Database(db), stop_before="m004_contents")
+        db.execute(f"pragma application_id = {APPLICATION_ID}")
+        db.execute("pragma user_version = 3")
+        times = ["2026-11-28T00:00:00Z"] * 3
+        db.executemany(
+            "insert into jobs (id, folder, state, files, bytes, pairs, attempt, claimed_at, created_at, finished_at, "
+            "session_id, lora_dir) values (?, 'notes', 'done', 1, 1, 1, 1, ?, ?, ?, ?, 'lora')",
+            [("j1", *times, "s-1"), ("j2", *times, "s-2"), ("j3", *times, "s-3")],
+        )
+        db.executemany(
+            "insert into sessions (job_id, attempt, marker, state, session_id, url, dialect, intent_at, ended_at) "
+            "values (?, 1, ?, 'trained', ?, 'http://helix.test', 'form', '2026', '2026')",
+            [("j1", "j1.1", "s-1"), ("j2", "j2.1", "s-2"), ("j3", "j3.1", "s-3")],
+        )
+        db.executemany(
+            "insert into files (folder, path, location, state, sha256, bytes, sent_bytes, job_id, upload_name, "
+            "seen_at, finished_at, pairs) values ('notes', ?, ?, 'learned', ?, 9, 9, ?, 'u', '2026', '2026', 1)",
+            [("/1", "/d/1", hashes[0], "j1"), ("/2", "/d/2", hashes[1], "j2"), ("/3", "/d/3", "c" * 64, "j3")],
+        )
+        db.execute(
+            "insert into events (at, subject, subject_id, became) values ('2026-11-28T01:00:00Z', 'session', 's-3', "
+            "'removed')"
+        )
+        db.commit()
+    known = {}
+    with Ledger.open(path) as ledger:
+        life = Life(ledger)
+        for name, sha256, text in (
+            ("same", hashes[0], hashes[0]),
+            ("crlf", "d" * 64, hashes[0]),
+            ("sent", hashes[1], "e" * 64),
+            ("gone", "c" * 64, "c" * 64),
+        ):
+            file = life.settles(f"/srv/notes/{name}")
+            read = Content(sha256=sha256, text_sha256=text, bytes=9, sent_bytes=9)
+            ledger.files.settled([(file, signature(), read)], life.now())
+            known[file.id] = name
+        learned = {known[file.id]: file.learned_by for file in ledger.files.waiting("http://helix.test")}
+        elsewhere = {file.learned_by for file in ledger.files.waiting("http://other.test")}
+    assert learned == {"same": "/1", "crlf": "/1", "sent": "/2", "gone": None}
+    assert elsewhere == {None}
+
+
+def test_a_ledger_of_the_third_version_is_read_as_it_is(path: str):
+    """`job` and `why` before the new daemon's first start."""
+    os.makedirs(os.path.dirname(path))
+    with closing(sqlite3.connect(path)) as db:
+        migrations.apply(Database(db), stop_before="m004_contents")
+        db.execute(f"pragma application_id = {APPLICATION_ID}")
+        db.execute("pragma user_version = 3")
+        db.execute(
+            "insert into jobs (id, folder, state, files, bytes, attempt, created_at) "
+            "values ('j', 'notes', 'queued', 0, 0, 1, '2026')"
+        )
+        db.execute(
+            "insert into sessions (job_id, attempt, marker, state, url, dialect, intent_at) "
+            "values ('j', 1, 'j.1', 'intended', 'http://helix.test', 'form', '2026')"
+        )
+        db.commit()
+    with Reader.open(path) as reader:
+        (session,) = (reader.job("j") or {})["sessions"]
+        assert (session["marker"], session["removed_at"]) == ("j.1", None)
+        assert reader.of_content({"a" * 64}) == []

@@ -178,12 +178,13 @@ def _waiting(verdicts: Sequence[Verdict]) -> Iterator[WaitingFile]:
 
     for number, (path, folder, group, content, _) in enumerate(verdicts):
         if content is not None:
-            sent, sha256 = content.sent_bytes, content.sha256
+            sent, sha256, text = content.sent_bytes, content.sha256, content.text_sha256
             yield WaitingFile(
                 id=number,
                 folder=folder,
                 group=group,
                 sha256=sha256,
+                text_sha256=text,
                 sent_bytes=sent,
                 ready_at=0.0,
                 ready_made=is_ready_made(path),

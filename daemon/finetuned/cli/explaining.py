@@ -19,7 +19,7 @@ from finetuned.cli.awaiting import Outlook
 from finetuned.cli.events import tell_events
 from finetuned.cli.finding import as_configured, dropped_as, job_in, rules_of
 from finetuned.cli.fitting import seen
-from finetuned.cli.jobs import job_command, progress_of
+from finetuned.cli.jobs import gone, job_command, progress_of
 from finetuned.cli.naming import job_named
 from finetuned.cli.showing import Row, harmless
 
@@ -115,7 +115,7 @@ class Story:
         return {
             "path": file["path"],
             "state": file["state"],
-            "reason": file["reason"],
+            "reason": file["reason"] or (self._gone() if file["state"] == "learned" else None),
             "since": self._since(),
             "waits_for": self._waits(),
             "job_id": file["job_id"],
@@ -191,7 +191,14 @@ class Story:
         if file["reason"]:
             yield f"Not all of it: {file['reason']}."
             yield f"To have the whole learned once more: finetuned retry {file['job_id']}"
+        gone = self._gone()
+        if gone:
+            yield f"Its model cannot be used any more: {gone}. Dropped again, it is learned anew."
         yield f"See them: finetuned pairs --job {file['job_id']}"
+
+    def _gone(self) -> str | None:
+        """Why the model that learned the file is not there any more; null if it is, as far as is known."""
+        return gone(self._job, self._settings.helix.url)
 
     def _duplicate(self, file: Row) -> Iterator[str]:
         yield f"It was not sent: {file['reason']}."

@@ -83,7 +83,8 @@ def _contents(settings: Settings, path: str) -> set[str]:
             with suppress(OSError, FileProblem):
                 fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 try:
-                    found.add(folder.content(fd, path).sha256)
+                    content = folder.content(fd, path)
+                    found |= {content.sha256, content.text_sha256}
                 finally:
                     os.close(fd)
     return found

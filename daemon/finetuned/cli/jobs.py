@@ -100,6 +100,18 @@ def _tell_job(job: Row, reader: Reader) -> None:
     tell_events(job["events"], reader, about=f"job {job['id']}", indent="  ")
 
 
+def gone(job: Row, url: str) -> str | None:
+    """Why a job's model is not on the server at `url`; null if it is, as far as is known."""
+    trained = [session for session in job["sessions"] if session["state"] == "trained"]
+    if trained and trained[-1]["removed_at"]:
+        asked = any(event["cause"] == "delete" for event in job["events"])
+        by = "as a person asked" if asked else "by finetuned"
+        return f"its session and its model were removed from the server {showing.when(trained[-1]['removed_at'])}, {by}"
+    if trained and trained[-1]["url"] != url:
+        return f"it lies on another server, {trained[-1]['url']}"
+    return None
+
+
 def _part(title: str, rows: list[Row], columns: tuple[str, ...]) -> None:
     if rows:
         showing.print_line(f"\n{title}")

@@ -158,6 +158,11 @@ def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
             f"{job['id']} is {job['state']} and has no trained model", remedy="choose a job that is done or partial"
         )
     session = trained[-1]
+    if session["removed_at"]:
+        raise FinetunedError(
+            f"the model of {job['id']} is gone: {job['reason']}",
+            remedy="choose another job, or drop the job's files again: they are learned anew",
+        )
     if session["url"] != settings.helix.url:
         raise FinetunedError(
             f"the model of {job['id']} lies on another server: {harmless(session['url'])}",

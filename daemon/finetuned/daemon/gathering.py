@@ -22,7 +22,7 @@ def gathered(
 ) -> Facts:
     """All that a plan rests on, now. Raises LedgerError."""
     return Facts(
-        waiting=tuple(books.files.waiting()),
+        waiting=tuple(books.files.waiting(settings.helix.url)),
         jobs=tuple(books.jobs.open()),
         loose=tuple(books.files.loose()),
         discards=tuple(books.sessions.to_discard()),

@@ -176,7 +176,7 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
         raise Unusable(
             f"too big: {plain_size(size)}, and max_file_bytes is {plain_size(most)}; split it, or raise max_file_bytes"
         )
-    digest, sent = hashlib.sha256(), 0
+    digest, same, sent = hashlib.sha256(), SameText(), 0
     left = size
     while left:
         raw = os.read(fd, min(BLOCK, left))
@@ -185,6 +185,7 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
         left -= len(raw)
         text = recoder.feed(raw, final=not left)
         digest.update(text)
+        same.feed(text)
         sent += len(text)
         if out is not None:
             out(raw)
@@ -194,7 +195,41 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
         raise Unusable(
             "nothing to learn from: it holds white space and nothing else; write something into it and drop it again"
         )
-    return Content(sha256=digest.hexdigest(), bytes=size, sent_bytes=sent, note=recoder.note)
+    return Content(
+        sha256=digest.hexdigest(), text_sha256=same.hexdigest(), bytes=size, sent_bytes=sent, note=recoder.note
+    )
+
+
+class SameText:
+    """The hash that two texts share if they differ in line ends and final newlines alone.
+
+    It is the hash of the text with LF for CRLF and CR, and with one LF at its end. What is sent stays what it is.
+    """
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._ends = 0
+        self._cr = b""
+
+    def feed(self, text: bytes) -> None:
+        """The next bytes as sent."""
+        if b"\r" in text or self._cr:
+            text = self._cr + text
+            self._cr = b"\r" if text.endswith(b"\r") else b""  # an LF may follow
+            text = text.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        body = text.rstrip(b"\n")
+        if body:
+            for left in range(self._ends, 0, -BLOCK):
+                self._digest.update(b"\n" * min(left, BLOCK))
+            self._digest.update(body)
+            self._ends = 0
+        self._ends += len(text) - len(body)
+
+    def hexdigest(self) -> str:
+        """The hash of all that was fed, in hex."""
+        digest = self._digest.copy()
+        digest.update(b"\n")
+        return digest.hexdigest()
 
 
 class TextReader:

@@ -93,11 +93,11 @@ def _pack(db: sqlite3.Connection, job: FoundJob, file: FoundFile, now: float) ->
     signs = (sign.size, sign.mtime_ns, sign.ctime_ns, sign.inode) if sign else (None,) * 4
     row = db.execute(
         "insert into files (folder, path, path_b64, location, location_b64, state, size, mtime_ns, ctime_ns, inode, "
-        "sha256, bytes, sent_bytes, job_id, upload_name, seen_at, ready_at) "
-        "values (?, ?, ?, ?, ?, 'packed', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning id",
+        "sha256, text_sha256, bytes, sent_bytes, job_id, upload_name, seen_at, ready_at) "
+        "values (?, ?, ?, ?, ?, 'packed', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning id",
         (
-            *(job.folder, *path, *location, *signs, content.sha256, content.bytes, content.sent_bytes, job.id),
-            *(file.upload_name, iso(job.created_at), iso(job.created_at)),
+            *(job.folder, *path, *location, *signs, content.sha256, content.text_sha256 or content.sha256),
+            *(content.bytes, content.sent_bytes, job.id, file.upload_name, iso(job.created_at), iso(job.created_at)),
         ),
     ).fetchone()
     tell(db, now, "file", str(row["id"]), FileState.PACKED, cause="adopted", job_id=job.id)

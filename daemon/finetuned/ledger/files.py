@@ -15,7 +15,7 @@ from finetuned.readymade import is_ready_made
 #: the oldest so many waiting files of a folder are planned at a time: a round must stay short however long its queue
 WINDOW = 2000
 #: what is known of a content that is to be read anew
-UNREAD: Final[dict[str, Any]] = {"sha256": None, "bytes": None, "sent_bytes": None}
+UNREAD: Final[dict[str, Any]] = {"sha256": None, "text_sha256": None, "bytes": None, "sent_bytes": None}
 
 
 class FileBook:
@@ -263,17 +263,21 @@ class FileBook:
             rows = db.execute(query).fetchall()
         return [LooseFile(id=row["id"], folder=row["folder"], due_at=at(row["due_at"])) for row in rows]
 
-    def waiting(self) -> list[WaitingFile]:
-        """The oldest waiting files of each folder, with what the plan must know of their content."""
+    def waiting(self, url: str | None = None) -> list[WaitingFile]:
+        """The oldest waiting files of each folder, with what the plan must know of their content.
+
+        Learned is what a model on the server at `url` (null: at any) has learned, and that was not removed from it.
+        """
         with self._store.reading() as db:
             folders = [row[0] for row in db.execute("select distinct folder from files where state = 'waiting'")]
-            rows = [row for folder in folders for query in _WAITING for row in db.execute(query, (folder, WINDOW))]
+            rows = [row for folder in folders for query in _WAITING for row in db.execute(query, (url, folder, WINDOW))]
         return [
             WaitingFile(
                 id=row["id"],
                 folder=row["folder"],
                 group=row["group"],
                 sha256=row["sha256"],
+                text_sha256=row["text_sha256"],
                 sent_bytes=row["sent_bytes"],
                 ready_at=at(row["ready_at"]) or 0.0,
                 ready_made=is_ready_made(row["path"]),
@@ -290,14 +294,19 @@ class FileBook:
         return [file_of(row) for row in rows]
 
 
+#: whether a file holds the same text as w; files that were read before `text_sha256` was known hold `sha256` in it
+_SAME: Final = "{0}.text_sha256 in (w.text_sha256, w.sha256)"
+
 #: those that may go, oldest first; and those that are held up, whose number must not keep the others from going
 _WAITING: Final = tuple(
     f"""
-select w.id, w.path, w.folder, w."group", w.sha256, w.sent_bytes, w.ready_at, w.due_at,
+select w.id, w.path, w.folder, w."group", w.sha256, w.text_sha256, w.sent_bytes, w.ready_at, w.due_at,
   case when exists (select 1 from again a where a.folder = w.folder and a.sha256 = w.sha256) then null else
-    (select l.path from files l where l.folder = w.folder and l.sha256 = w.sha256 and l.state = 'learned' limit 1)
+    (select l.path from files l where l.folder = w.folder and {_SAME.format("l")} and l.state = 'learned'
+      and not exists (select 1 from jobs j join sessions s on s.session_id = j.session_id where j.id = l.job_id
+        and (s.discard = 1 or s.removed_at is not null or s.url != ?)) limit 1)
   end as learned_by,
-  (select p.job_id from files p where p.folder = w.folder and p.sha256 = w.sha256 and p.state = 'packed' limit 1)
+  (select p.job_id from files p where p.folder = w.folder and {_SAME.format("p")} and p.state = 'packed' limit 1)
     as twin
 from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null and {held_up}, w.id limit ?
 """
@@ -315,7 +324,8 @@ def _columns(signature: Signature) -> dict[str, Any]:
 
 
 def _content(content: Content) -> dict[str, Any]:
-    return {"sha256": content.sha256, "bytes": content.bytes, "sent_bytes": content.sent_bytes}
+    told = {"sha256": content.sha256, "bytes": content.bytes, "sent_bytes": content.sent_bytes}
+    return told | {"text_sha256": content.text_sha256 or content.sha256}
 
 
 def _get(db: sqlite3.Connection, file_id: int) -> File:

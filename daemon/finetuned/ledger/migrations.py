@@ -42,3 +42,22 @@ def m003_what_is_told(db: Database) -> None:
         "create index jobs_by_turn on jobs (folder, submitted_at)",
     ):
         db.execute(statement)
+
+
+@migrations()
+def m004_contents(db: Database) -> None:
+    """What makes two texts the same, which sessions are gone from the server, and names that no rule takes."""
+    for statement in (
+        "alter table files add column text_sha256 text check (length(text_sha256) = 64)",
+        # the hash that counted so far; of most texts (LF, one newline at the end) it is the new one, too
+        "update files set text_sha256 = sha256",
+        "drop index contents",
+        "create index contents on files (folder, text_sha256, state)",
+        "alter table sessions add column removed_at text",
+        """
+        update sessions set removed_at = (select max(e.at) from events e
+          where e.subject = 'session' and e.subject_id = sessions.session_id and e.became = 'removed')
+        """,
+        "alter table folders add column untaken text",
+    ):
+        db.execute(statement)

@@ -39,6 +39,10 @@ SERVER_FIELDS: Final = (
 )
 _EVENT: Final = "id, at, subject, subject_id, was, became, cause, detail"
 
+_SESSION: Final = (
+    "attempt marker state session_id url dialect name lora_dir reason intent_at known_at ended_at removed_at"
+)
+
 #: by whether the newest come first
 _WAYS: Final = ("asc", "desc")
 
@@ -49,6 +53,7 @@ class Reader:
     def __init__(self, db: sqlite3.Connection, path: str) -> None:
         self._db = db
         self.path = path
+        self._same = "text_sha256" if self.schema_version() > 3 else "sha256"  # what is equal for equal texts
 
     @classmethod
     def open(cls, path: str) -> Self:
@@ -99,11 +104,8 @@ class Reader:
         job = next(self._rows(f"select {_JOB} from jobs where id = ?", job_id), None)
         if job is None:
             return None
-        sessions = self._rows(
-            "select attempt, marker, state, session_id, url, dialect, name, lora_dir, reason, intent_at, known_at, "
-            "ended_at from sessions where job_id = ? order by id",
-            job_id,
-        )
+        # all columns, here and below: a ledger of an older version, which no daemon has opened since, may lack one
+        sessions = self._rows("select * from sessions where job_id = ? order by id", job_id)
         turns = self._rows(
             "select i.session_id, i.id, i.creator, i.mode, i.state, i.stage, i.message, i.status, i.error, i.progress, "
             "i.finished, i.lora_dir, i.created, i.updated, i.completed, i.looked_at from interactions i "
@@ -112,7 +114,7 @@ class Reader:
         )
         return job | {
             "file_list": list(self.files(job=job_id)),
-            "sessions": list(sessions),
+            "sessions": [{key: session.get(key) for key in _SESSION.split()} for session in sessions],
             "interactions": [turn | {"finished": bool(turn["finished"])} for turn in turns],
             "events": list(self.events(job=job_id)),
         }
@@ -160,8 +162,8 @@ class Reader:
         return [{"id": row["id"], "due_at": row["due_at"]} | _file(row) for row in rows]
 
     def of_content(self, contents: Collection[str]) -> list[Row]:
-        """The files with one of these contents, newest first."""
-        query = f"select {_FILE} from files where sha256 in (select value from json_each(?)) order by id desc"
+        """The files with one of these contents, or with the text of one, newest first."""
+        query = f"select {_FILE} from files where {self._same} in (select value from json_each(?)) order by id desc"
         return [_file(row) for row in self._rows(query, json.dumps(list(contents)))]
 
     def of_name(self, name: str) -> list[Row]:
@@ -287,15 +289,11 @@ class Reader:
 
     def unwatched(self) -> str | None:
         """Why the daemon cannot watch all folders, and sweeps alone find what changes in them; null if it can."""
-        row = next(
-            self._rows(
-                "select became, detail from events where subject = 'daemon' and subject_id = ? "
-                "and at >= (select since from daemon) order by id desc limit 1",
-                WATCH,
-            ),
-            {},
+        query = (
+            "select detail from events where subject = 'daemon' and subject_id = ? "
+            "and at >= (select since from daemon) order by id desc limit 1"
         )
-        return row.get("detail")
+        return next(self._rows(query, WATCH), {}).get("detail")
 
     def size(self) -> int:
         """The bytes on the disk, with the journal, which holds what was written last. Raises LedgerMissing."""
@@ -321,8 +319,7 @@ class Reader:
 
 
 def _file(row: Row) -> Row:
-    row.pop("id", None)
-    row.pop("due_at", None)
+    row = {key: value for key, value in row.items() if key not in {"id", "due_at"}}
     return _drop_null(_drop_null(row, "path_b64"), "location_b64")
 
 

@@ -90,7 +90,8 @@ def file_of(row: sqlite3.Row) -> File:
         signature = Signature(size=row["size"], mtime_ns=row["mtime_ns"], ctime_ns=row["ctime_ns"], inode=row["inode"])
     content = None
     if row["sha256"] is not None:
-        content = Content(sha256=row["sha256"], bytes=row["bytes"], sent_bytes=row["sent_bytes"])
+        text = row["text_sha256"]
+        content = Content(sha256=row["sha256"], text_sha256=text, bytes=row["bytes"], sent_bytes=row["sent_bytes"])
     location = None if row["location"] is None else path_of(row["location"], row["location_b64"])
     return File(
         id=row["id"],

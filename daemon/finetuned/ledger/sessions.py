@@ -290,12 +290,20 @@ class SessionBook:
             write_pairs(db, job, view, pairs, files)
 
     def discarded(self, session: Session, now: float) -> None:
-        """The session is gone from the server."""
+        """The session is gone from the server, and its model with it; the job it trained for says so from now on."""
         with self._store.transaction() as db:
             db.execute(
-                "update sessions set discard = 0, due_at = null, version = version + 1 where session_id = ?",
-                (session.session_id,),
+                "update sessions set discard = 0, due_at = null, removed_at = ?, version = version + 1 "
+                "where session_id = ?",
+                (iso(now), session.session_id),
             )
+            if session.state is SessionState.TRAINED:
+                words = f"its session and its model were removed from the server ({iso(now)})"
+                db.execute(
+                    "update jobs set reason = coalesce(reason || '; ', '') || ? || "
+                    "case when wish = 'delete' then ', as a person asked' else '' end where id = ?",
+                    (words, session.job_id),
+                )
             name = session.session_id or session.marker
             tell(db, now, "session", name, "removed", was=session.state, cause="discard", job_id=session.job_id)
 

@@ -28,7 +28,7 @@ def with_first(
     """Each file, and where duplicates are skipped the equal one that goes before it (by id); null: none does."""
     first: dict[tuple[str, str], int] = {}
     for file in files:
-        goes = first.setdefault((file.folder, file.sha256), file.id)
+        goes = first.setdefault((file.folder, file.text_sha256 or file.sha256), file.id)
         skips = settings[file.folder].duplicates == "skip"
         yield file, goes if skips and goes != file.id else None
 
