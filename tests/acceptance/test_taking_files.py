@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from support.place import Place
 
@@ -466,3 +467,42 @@ async def test_an_unfinished_file_is_no_work_to_wait_for(a_place: APlace) -> Non
     assert not outcome.failed
     assert place.states() == {"a.txt": "settling", "b.txt": "learned"}
     assert "remove that" in place.files()["a.txt"]["reason"]
+
+
+async def test_a_file_that_changed_while_it_waited_makes_no_job(a_place: APlace) -> None:
+    """What is written to more seldom than it is looked at is found out before a job is made of it."""
+    place = a_place(folder=[{"linger": "30s"}])
+    path = place.notes / "log.txt"
+
+    async def script() -> None:
+        for n in range(10):
+            with path.open("a") as file:
+                file.write(f"{text(n)}\n")
+            await place.pass_time(25.0)
+        await place.until(lambda: place.states().get("log.txt") == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert [job["state"] for job in place.jobs()] == ["done"]
+    assert lines(place, "log.txt") == [10]
+
+
+async def test_what_is_left_out_while_it_waits_is_not_sent(a_place: APlace) -> None:
+    """Who leaves a folder out, and starts the daemon anew, has it left out: also what waited there already."""
+    place = a_place(folder=[{"linger": "1h"}])
+    for n, name in enumerate(("drafts/a.txt", "b.txt")):
+        place.drop(name, text(n))
+
+    async def script() -> None:
+        await place.until(lambda: set(place.states().values()) == {"waiting"})
+
+    await place.run(until_idle=False, script=script)
+    (rules,) = place.settings.folders
+    place.settings = replace(place.settings, folders=(replace(rules, exclude=("drafts",)),))
+    await place.run()
+    assert place.states() == {"a.txt": "waiting", "b.txt": "learned"}
+    assert "'drafts' matches exclude" in place.files()["a.txt"]["reason"]
+    place.settings = replace(place.settings, folders=(rules,))
+    await place.run()
+    await place.pass_time(60.0)
+    await place.run()
+    assert place.states() == {"a.txt": "learned", "b.txt": "learned"}

@@ -62,11 +62,13 @@ class Packing:
         if len(self._sound) > PLACES:  # who makes a sub-folder for each file makes thousands a day
             self._sound.clear()
         for file in map(house.ledger.files.get, order.file_ids):
-            place = os.path.dirname(file.location or file.path)
+            if file.signature and file.location == file.path and folder.has_changed(file.path, file.signature):
+                house.ledger.files.unsettled(file, None, "it changed while it waited", now)
+                folder.remember(file.path, file.signature, settled=False)
+                self._look_again()
+                continue
             try:
-                if place not in self._sound:
-                    folder.probe(file.location or file.path)
-                    self._sound.add(place)
+                self._check(folder, file)
             except Stuck as error:
                 due_at = now + house.back_off(file.tries + 2, LONGEST_DISK_WAIT)
                 house.ledger.files.held_up(file, str(error), due_at, now)
@@ -75,6 +77,16 @@ class Packing:
                 pass
             movable.append(file.id)
         return movable
+
+    def _check(self, folder: DropFolder, file: File) -> None:
+        """Raise Stuck if the file may not be taken any more, or cannot be moved. Raises Gone, Away."""
+        lies = file.location or file.path
+        if lies == file.path and (why := folder.left_out(lies)) is not None:  # the rules were changed since
+            raise Stuck(f"is left alone now: {why}")
+        place = os.path.dirname(lies)
+        if place not in self._sound:
+            folder.probe(lies)
+            self._sound.add(place)
 
     async def claim(self, job_id: str) -> None:
         """Bring the job's files into its own folder, or find out which must leave it."""

@@ -108,6 +108,15 @@ class DropFolder:
         """
         return TextReader(lambda: self._places.open(location), content, lambda: self._places.recoder(location))
 
+    def left_out(self, path: str) -> str | None:
+        """Why a file at `path` is never taken, by the names that lead to it, in a sentence; None if it is."""
+        parts = self._places.tree.below(path)
+        return None if parts is None else self._places.names.left_out(parts)
+
+    def has_changed(self, path: str, since: Signature) -> bool:
+        """Whether another version than was seen lies at `path`; if nothing does, the claim finds out."""
+        return self._places.has_changed(path, since)
+
     def claim(self, job_id: str, note: bytes, wanted: Sequence[Wanted]) -> list[str | FileProblem]:
         """Take files for a job, and say in `note` beside them which; repeatable.
 

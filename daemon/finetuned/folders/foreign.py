@@ -84,7 +84,7 @@ _SHAPES: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 #: no name has a shape without one of these: far cheaper to find, and most names have none
-_SHAPES_NEED: Final = ("#", "~$", ".save.", ".0", ".sb-")
+_SHAPES_NEED: Final = re.compile(r"^[#~]|\.save\.|\.0000|\.sb-")
 _MAKERS: Final = MappingProxyType(
     {"emacs": "Emacs", "office": "Office", "nano": "nano", "nginx": "nginx", "mac": "macOS"}
 )
@@ -114,7 +114,7 @@ _CONFLICT: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_CONFLICT_NEEDS: Final = ("confl", "conf(", "..path", "clash", "konfl", "競合", "冲突", "конфл")
+_CONFLICT_NEEDS: Final = re.compile(r"[ck]onfl|conf\(|\.\.path|clash|競合|冲突|конфл")
 #: sub-folders that hold what was deleted, earlier states, or what only the file system's owner needs
 _THROWN_AWAY: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -166,9 +166,7 @@ def unfinished_mark(name: str) -> tuple[str, str] | None:
     if name.endswith(_ENDINGS):
         mark = max((ending for ending in _ENDINGS if name.endswith(ending)), key=len)
         return mark, UNFINISHED.get(mark) or LEFTOVERS[mark]
-    if not any(needed in name for needed in _SHAPES_NEED):
-        return None
-    found = _SHAPES.fullmatch(name)
+    found = _SHAPES.fullmatch(name) if _SHAPES_NEED.search(name) else None
     if found is None or found.lastgroup is None:
         return None
     return found[found.lastgroup], _MAKERS[found.lastgroup]
@@ -176,9 +174,7 @@ def unfinished_mark(name: str) -> tuple[str, str] | None:
 
 def conflict_mark(name: str) -> str | None:
     """What in a name says that a synchronizer made a copy in conflict; None: nothing does."""
-    if not any(needed in name for needed in _CONFLICT_NEEDS):
-        return None
-    found = _CONFLICT.search(name)
+    found = _CONFLICT.search(name) if _CONFLICT_NEEDS.search(name) else None
     return None if found is None else found[0]
 
 

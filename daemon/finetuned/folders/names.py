@@ -219,6 +219,11 @@ class Names:
             return f"the folder {name!r} matches exclude = {list(self._rules.exclude)}"
         return None
 
+    def left_out(self, parts: Parts) -> str | None:
+        """Why a file there is never taken, by all names that lead to it; None if it is."""
+        ways = (parts[:depth] for depth in range(1, len(parts)))
+        return next((why for why in map(self.why_not_into, ways) if why), None) or self.why_not(parts)
+
     def is_ours(self, parts: Parts) -> bool:
         """Whether what lies there is finetuned's own: the work under way, or what became of it."""
         if parts[0] in {DONE, FAILED} and self._rules.after == "keep":

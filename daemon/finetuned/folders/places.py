@@ -200,6 +200,14 @@ class Places:
                     return True
         return False
 
+    def has_changed(self, path: str, since: Signature) -> bool:
+        """Whether what lies at `path` is not what was seen; not if nothing is to be seen there."""
+        try:
+            found = self.tree.stat(self.below(path))
+        except OSError:
+            return False
+        return found is not None and self.tree.signature(found) != since
+
     def is_that(self, parts: Parts, signature: Signature | None) -> bool:
         """Whether the very file with this signature lies there; a rename changes its ctime, nothing else."""
         found = self.tree.stat(parts)
