@@ -286,7 +286,8 @@ class SessionView(Value, frozen=True):
     """A session as the server showed it, null and missing fields filled in.
 
     `documents` maps the base name of each uploaded file to the server's short id of its content, `group` is its id of
-    them all; `entity_id` is the upload that it learns (learn dialect). `review`: its pairs are to wait for a person.
+    them all; `entity_id` is the upload that it learns (learn dialect). `review`: its pairs are to wait for a person;
+    `tells_pairs`: the session's answer itself holds pairs.
     """
 
     id: str
@@ -296,7 +297,7 @@ class SessionView(Value, frozen=True):
     lora_dir: str
     documents: dict[str, str]
     interactions: tuple[Interaction, ...]
-    pairs: tuple[Pair, ...] = ()
+    tells_pairs: bool = False
     entity_id: str = ""
     group: str = ""
     review: bool = False

@@ -12,12 +12,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import Chunk, File, Pair, Quota, SessionView, Value, shown
+from finetuned.qa import Odd, Told
 from finetuned.readymade import is_ready_made
 from finetuned.wire import quota
 
@@ -97,6 +98,15 @@ def complaint(view: SessionView) -> str:
     return shown(words[:500]) or "the server gave no reason"
 
 
+class Tally(Value, frozen=True):
+    """How many pairs a session told, how many of each document, and how many entries were no pairs, or too long."""
+
+    pairs: int
+    documents: dict[str, int]
+    no_pairs: int = 0
+    too_long: int = 0
+
+
 class FileVerdict(Value, frozen=True):
     """What became of one file: learned or barren, with how many pairs; `reason`: why it taught nothing, or not all."""
 
@@ -115,16 +125,32 @@ class JobVerdict(Value, frozen=True):
     files: tuple[FileVerdict, ...]
 
 
-def judge(view: SessionView, pairs: Sequence[Pair], files: Sequence[File]) -> JobVerdict:
+def tally(view: SessionView, told: Iterable[Told]) -> Tally:
+    """How many pairs a session has of each of its documents, and what stands among them and is none."""
+    documents = dict.fromkeys(view.documents.values(), 0)
+    odd = Counter[Odd]()
+    pairs = 0
+    for one in told:
+        if isinstance(one, Odd):
+            odd[one] += 1
+            continue
+        pairs += 1
+        if one.document in documents:
+            documents[one.document] += 1
+    return Tally(pairs=pairs, documents=documents, no_pairs=odd[Odd.NO_PAIR], too_long=odd[Odd.TOO_LONG])
+
+
+def judge(view: SessionView, counted: Tally, files: Sequence[File]) -> JobVerdict:
     """The verdict over a trained session, its pairs and the files of its job (as they were uploaded)."""
-    counts = Counter(p.document for p in pairs)
-    verdicts = tuple(_judge_file(view, counts, file, alone=len(files) == 1) for file in files)
+    verdicts = tuple(_judge_file(view, counted, file, alone=len(files) == 1) for file in files)
     barren = [f for f, v in zip(files, verdicts, strict=True) if v.state is FileState.BARREN]
     if len(barren) == len(files):
-        return JobVerdict(state=JobState.FAILED, reason="no file taught anything", files=verdicts)
+        reason = "; ".join(["no file taught anything", *_odd(counted)])
+        return JobVerdict(state=JobState.FAILED, reason=reason, files=verdicts)
     short = [f for f, v in zip(files, verdicts, strict=True) if v.state is FileState.LEARNED and _cut_short(view, f)]
     losses = [
         *_cuts(view, files),
+        *_odd(counted),
         *([f"learned in part: {_names(short)}"] if short else []),
         *([f"taught nothing: {_names(barren)}"] if barren else []),
     ]
@@ -133,31 +159,41 @@ def judge(view: SessionView, pairs: Sequence[Pair], files: Sequence[File]) -> Jo
     return JobVerdict(state=JobState.DONE, reason=None, files=verdicts)
 
 
-def _judge_file(view: SessionView, counts: Counter[str | None], file: File, *, alone: bool) -> FileVerdict:
+def _odd(counted: Tally) -> list[str]:
+    """What was told in the place of pairs."""
+    words = []
+    if counted.no_pairs:
+        words.append(f"{counted.no_pairs} of the server's entries are no pairs")
+    if counted.too_long:
+        words.append(f"{counted.too_long} pairs are longer than 1 MiB, and were left out")
+    return words
+
+
+def _judge_file(view: SessionView, counted: Tally, file: File, *, alone: bool) -> FileVerdict:
     name = file.upload_name or ""
     document = view.documents.get(name)
-    taught = counts[document] if document else 0
+    taught = counted.documents.get(document, 0) if document else 0
     if alone:
-        taught = max(taught, counts.total())
+        taught = max(taught, counted.pairs)
     if not taught and not view.documents and view.tuning:
         taught = sum(chunk.questions for chunk in view.tuning.chunks.get(name, ()))
     state = FileState.LEARNED if taught else FileState.BARREN
-    reason = _loss(view, file) if taught else _why_barren(view, file)
+    reason = _loss(view, file, counted) if taught else _why_barren(view, file)
     return FileVerdict(file_id=file.id, state=state, pairs=taught, document=document, reason=reason)
 
 
-def _loss(view: SessionView, file: File) -> str | None:
-    """What a file lost on its way, although it may have taught something: chunks that failed, or that a quota cut."""
-    tuning = view.tuning
-    if tuning is None:
-        return None
-    chunks = tuning.chunks.get(file.upload_name or "", ())
+def _loss(view: SessionView, file: File, counted: Tally) -> str | None:
+    """What a file lost on its way, although it may have taught something: chunks that failed, or that a quota cut.
+
+    What was told in the place of pairs may have been of any file of the job.
+    """
+    chunks = view.tuning.chunks.get(file.upload_name or "", ()) if view.tuning else ()
     losses = []
     if failed := [chunk for chunk in chunks if chunk.error]:
         losses.append(f"{len(failed)} of {len(chunks)} chunks failed: {_errors(failed)}")
     if cut := _cut_short(view, file):
         losses.append(cut)
-    return "; ".join(losses) or None
+    return "; ".join([*losses, *_odd(counted)]) or None
 
 
 def _cut_short(view: SessionView, file: File) -> str | None:
@@ -220,11 +256,11 @@ def _names(files: Sequence[File], most: int = 5) -> str:
     return ", ".join(names) + (f" and {len(files) - most} more" if len(files) > most else "")
 
 
-def document_of(pair: Pair, view: SessionView, files: Sequence[File]) -> int | None:
-    """The id of the file a pair was made of; null where the server leaves it open."""
+def owner(view: SessionView, files: Sequence[File]) -> Callable[[Pair], int | None]:
+    """Tells the id of the file that a pair was made of; null where the server leaves it open."""
     if len(files) == 1:
-        return files[0].id
-    return next(
-        (f.id for f in files if pair.document and view.documents.get(f.upload_name or "") == pair.document),
-        None,
-    )
+        only = files[0].id
+        return lambda _: only
+    documents = ((view.documents.get(file.upload_name or ""), file.id) for file in reversed(files))
+    known = {document: file_id for document, file_id in documents if document}
+    return lambda pair: known.get(pair.document or "")

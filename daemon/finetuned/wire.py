@@ -3,46 +3,36 @@
 1. What the reference page does not promise may be missing, null, of another type or new: it reads as empty.
    Only what makes an answer the one that was asked for is demanded; without it, `NotThat` is raised. The
    server hands routes that it does not know to its web frontend, so "a 200" proves nothing.
-2. An answer's size is bounded here once more, its depth by msgspec: a hostile answer is `NotThat`, too.
+2. Answers are read value by value (`pieces`), so that a long one costs no memory; pairs in it are passed over here, and
+   read by `qa`. What is kept of an answer is bounded: a hostile one is `NotThat`, too.
 3. Ids come out checked (`safe_id`): whatever these values carry as a session's id may enter a path. A row of
    a list with another kind of id has an empty one: nobody could ever ask for it.
-4. A pair keeps the server's exact words beside the readable ones. Pairs usually come from the conversations
-   call; those that a server puts into the session itself are taken as well (`qa_pairs`, `conversations`).
-5. Refusals are recognised by how their text begins, or by words that are long enough to be nobody else's: an
+4. Refusals are recognised by how their text begins, or by words that are long enough to be nobody else's: an
    unknown text may have had any effect, and must not be taken for "nothing happened".
-6. A plan's quota is told in words, as a refusal or inside a session; `quota` reads the numbers out of them.
+5. A plan's quota is told in words, as a refusal or inside a session; `quota` reads the numbers out of them.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any, Final
 
-import msgspec
-
-from finetuned.model import Chunk, Interaction, Pair, Quota, SessionView, Summary, instant
+from finetuned.model import Chunk, Interaction, Quota, SessionView, Summary, instant
+from finetuned.pieces import NotThat, Pieces
+from finetuned.qa import PAIR_KEYS, TURNS_KEY, opened
 from finetuned.readymade import SUFFIX, is_ready_made
 
-#: an answer longer than this is not read
-MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+#: what a session may tell beside its pairs, in characters: that of a job of 250 MB of text is the half of it
+MOST_KEPT: Final = 8 * 1024 * 1024
+#: rows on one page of the list of sessions: a hundred times what is asked for
+MOST_ROWS: Final = 100_000
 #: numbers beyond this are nonsense here, and would not fit a database's column
 MAX_NUMBER: Final = 2**31 - 1
 STEM_LENGTH: Final = 40
 
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_QUESTION_PREFIX: Final = re.compile(r"In document ([^\s()]+) \(document group [^\s()]+\), ")
-_ANSWER_PREFIX: Final = re.compile(r"\[DOC_ID:([^\s\[\]]+)\] \[DOC_GROUP:[^\s\[\]]+\]\n\n")
-#: where servers may put pairs inside a session's answer
-_PAIR_KEYS: Final = ("qa_pairs", "conversations")
-_ASKS: Final = frozenset({"human", "user"})
-_ANSWERS: Final = frozenset({"gpt", "assistant"})
-
-
-class NotThat(ValueError):
-    """The answer is not what was asked for; the words say what is missing."""
 
 
 class Refusal(StrEnum):
@@ -108,13 +98,15 @@ def quota(text: str) -> Quota | None:
     return Quota(asked=int(found["asked"]), limit=int(found["limit"]) if found["limit"] else None)
 
 
-def session(body: bytes) -> SessionView:
+def session(body: bytes | Pieces) -> SessionView:
     """One session, as `GET /sessions/{id}` and most changes answer it; raises `NotThat`."""
-    raw = _object(_decoded(body), "a session")
+    answer = opened(body)
+    raw, tells_pairs = _members(answer, "a session", TURNS_KEY)
+    answer.end()
     ident = _ident(raw, "a session")
-    if "interactions" not in raw or not isinstance(raw["interactions"], list | None):
+    if TURNS_KEY not in raw or not isinstance(raw[TURNS_KEY], list | None):
         raise NotThat("a session has a list of interactions")
-    turns = [turn for turn in raw["interactions"] or () if isinstance(turn, dict)]
+    turns = [turn for turn in raw[TURNS_KEY] or () if isinstance(turn, dict)]
     config = raw["config"] if isinstance(raw.get("config"), dict) else {}
     return SessionView(
         id=ident,
@@ -127,35 +119,73 @@ def session(body: bytes) -> SessionView:
         group=_text(config, "document_group_id"),
         review=config.get("manually_review_questions") is True,
         interactions=tuple(_interaction(turn) for turn in turns),
-        pairs=tuple(pair for place in (raw, *turns) for key in _PAIR_KEYS for pair in _pairs(place.get(key))),
+        tells_pairs=tells_pairs,
     )
 
 
-def listing(body: bytes) -> tuple[int, tuple[Summary, ...]]:
+def listing(body: bytes | Pieces) -> tuple[int, tuple[Summary, ...]]:
     """How many sessions there are in all, and the rows of this page; raises `NotThat`."""
-    raw = _object(_decoded(body), "a list of sessions")
-    if "sessions" not in raw or not isinstance(raw["sessions"], list | None):
+    answer = opened(body)
+    rows: list[Summary] | None = None
+    counter: Any = None
+    if answer.begins() != "{":
+        raise NotThat("a list of sessions is a JSON object")
+    for key in answer.members():
+        if key == "sessions":
+            rows = _rows(answer)
+        elif key == "counter":
+            counter = answer.value()
+        else:
+            answer.value()
+    answer.end()
+    if rows is None:
         raise NotThat("a list of sessions has `sessions`")
-    rows = [row for row in raw["sessions"] or () if isinstance(row, dict)]
-    counter = raw.get("counter")
     count = _number(counter, "count") if isinstance(counter, dict) else 0
-    return max(count, len(rows)), tuple(_summary(row) for row in rows)
+    return max(count, len(rows)), tuple(rows)
 
 
-def conversations(body: bytes) -> tuple[Pair, ...]:
-    """The pairs of the conversations call, which answers null when there are none; raises `NotThat`."""
-    raw = _decoded(body)
-    if not isinstance(raw, list | None):
-        raise NotThat("pairs come as a list")
-    return tuple(_pairs(raw))
+def _rows(answer: Pieces) -> list[Summary]:
+    if answer.begins() != "[":
+        if answer.value() is None:
+            return []
+        raise NotThat("a list of sessions has `sessions`")
+    rows: list[Summary] = []
+    for row in answer.items():
+        if len(rows) == MOST_ROWS:
+            raise NotThat(f"a page of the list of sessions has at most {MOST_ROWS} rows")
+        if isinstance(row, dict):
+            rows.append(_summary(row))
+    return rows
 
 
-def entity(body: bytes) -> str:
+def _members(answer: Pieces, what: str, turns: str = "") -> tuple[dict[str, Any], bool]:
+    """An object but for its pairs, and whether it has any; the objects in the list `turns` are read the same way."""
+    if answer.begins() != "{":
+        raise NotThat(f"{what} is a JSON object")
+    raw: dict[str, Any] = {}
+    tells_pairs = False
+    for key in answer.members():
+        if key in PAIR_KEYS and answer.begins() == "[":
+            tells_pairs = bool(sum(1 for _ in answer.items())) or tells_pairs
+        elif key == turns and answer.begins() == "[":
+            raw[key] = []
+            for _ in answer.elements():
+                turn, tells = _members(answer, "a turn") if answer.begins() == "{" else (answer.keep(), False)
+                raw[key].append(turn)
+                tells_pairs = tells_pairs or tells
+        else:
+            raw[key] = answer.keep()
+        if answer.kept > MOST_KEPT:
+            raise NotThat(f"{what} has at most {MOST_KEPT} characters, but for its pairs")
+    return raw, tells_pairs
+
+
+def entity(body: bytes | Pieces) -> str:
     """The id of an upload, by which it is learned; raises `NotThat`."""
     return _ident(_object(_decoded(body), "an upload"), "an upload")
 
 
-def spoken_in(body: bytes) -> str:
+def spoken_in(body: bytes | Pieces) -> str:
     """The id of the session in which a chat was answered, as a completion or as the session; raises `NotThat`."""
     raw = _object(_decoded(body), "an answer")
     if "choices" not in raw and "interactions" not in raw:
@@ -163,40 +193,10 @@ def spoken_in(body: bytes) -> str:
     return _ident(raw, "an answer")
 
 
-def owner(body: bytes) -> tuple[str, str]:
+def owner(body: bytes | Pieces) -> tuple[str, str]:
     """Who owns a session (`owner`, `owner_type`): a new name is sent with them; raises `NotThat`."""
     raw = _object(_decoded(body), "a session")
     return _text(raw, "owner"), _text(raw, "owner_type")
-
-
-def pair(raw_question: str, raw_answer: str) -> Pair:
-    """A pair without the prefixes that name its document; without such a prefix, the words stay untouched."""
-    asked = _QUESTION_PREFIX.match(raw_question)
-    answered = _ANSWER_PREFIX.match(raw_answer)
-    named = asked or answered
-    return Pair(
-        raw_question=raw_question,
-        raw_answer=raw_answer,
-        question=raw_question[asked.end() :] if asked else raw_question,
-        answer=raw_answer[answered.end() :] if answered else raw_answer,
-        document=named[1] if named else None,
-    )
-
-
-def dressed(question: str, answer: str, document: str, group: str) -> Pair:
-    """A pair in the server's own words: with the prefixes that name its document, and undressed by `pair` again."""
-    return pair(
-        f"In document {document} (document group {group}), {question}",
-        f"[DOC_ID:{document}] [DOC_GROUP:{group}]\n\n{answer}",
-    )
-
-
-def as_conversations(pairs: Iterable[Pair]) -> list[dict[str, Any]]:
-    """Pairs as the conversations call has them, ready to be written there."""
-    return [
-        {"conversations": [{"from": "human", "value": p.raw_question}, {"from": "gpt", "value": p.raw_answer}]}
-        for p in pairs
-    ]
 
 
 def safe_id(text: str) -> bool:
@@ -245,13 +245,11 @@ def attempt(view: SessionView, job_id: str) -> int | None:
     return next((int(found[1]) for found in named if found), None)
 
 
-def _decoded(body: bytes) -> Any:
-    if len(body) > MAX_ANSWER_BYTES:
-        raise NotThat(f"an answer has at most {MAX_ANSWER_BYTES} bytes")
-    try:
-        return msgspec.json.decode(body)
-    except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
-        raise NotThat(f"it is not JSON: {error}") from error
+def _decoded(body: bytes | Pieces) -> Any:
+    answer = opened(body)
+    value = answer.value()
+    answer.end()
+    return value
 
 
 def _object(raw: Any, what: str) -> dict[str, Any]:
@@ -318,12 +316,14 @@ def _interaction(raw: dict[str, Any]) -> Interaction:
 def _chunks(raw: Any) -> dict[str, tuple[Chunk, ...]]:
     if not isinstance(raw, dict):
         return {}
+    same: dict[tuple[int, str], Chunk] = {}  # there may be a hundred thousand, of a few kinds
+
+    def chunk(row: dict[str, Any]) -> Chunk:
+        key = _number(row, "question_count"), _text(row, "error")
+        return same.setdefault(key, Chunk(questions=key[0], error=key[1]))
+
     return {
-        _base_name(name): tuple(
-            Chunk(questions=_number(row, "question_count"), error=_text(row, "error"))
-            for row in rows
-            if isinstance(row, dict)
-        )
+        _base_name(name): tuple(chunk(row) for row in rows if isinstance(row, dict))
         for name, rows in raw.items()
         if isinstance(rows, list)
     }
@@ -339,31 +339,3 @@ def _summary(raw: dict[str, Any]) -> Summary:
         updated=_text(raw, "updated"),
         summary=_text(raw, "summary"),
     )
-
-
-def _pairs(raw: Any) -> Iterator[Pair]:
-    """The pairs in a list of conversations, of single turns, or of plain questions with answers."""
-    if not isinstance(raw, list):
-        return
-    rows = [row for row in raw if isinstance(row, dict)]
-    yield from _of_turns(rows)
-    for row in rows:
-        turns = row.get("conversations")
-        if isinstance(turns, list):
-            yield from _of_turns(turn for turn in turns if isinstance(turn, dict))
-        elif isinstance(row.get("question"), str) and isinstance(row.get("answer"), str):
-            yield pair(row["question"], row["answer"])
-
-
-def _of_turns(turns: Iterable[dict[str, Any]]) -> Iterator[Pair]:
-    """Each question with the answer that follows it; one without the other is left out."""
-    asked: str | None = None
-    for turn in turns:
-        speaker, words = turn.get("from"), turn.get("value")
-        if not isinstance(words, str):
-            continue
-        if speaker in _ASKS:
-            asked = words
-        elif speaker in _ANSWERS and asked is not None:
-            yield pair(asked, words)
-            asked = None

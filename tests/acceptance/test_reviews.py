@@ -14,8 +14,8 @@ from finetuned.cli import reviewing
 from finetuned.errors import FinetunedError
 from finetuned.helix.service import Service
 from finetuned.model import Pair
+from finetuned.qa import dressed, pair
 from finetuned.sandbox import Faults
-from finetuned.wire import dressed, pair
 from support.place import Place
 
 APlace = Callable[..., Place]

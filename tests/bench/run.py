@@ -13,6 +13,7 @@ import sys
 import answers
 import burst
 import dispatch
+import flood
 import idle
 import intake
 import polling
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "intake": intake.measure,
     "burst": burst.measure,
     "answers": answers.measure,
+    "flood": flood.measure,
     "polling": polling.measure,
     "soak": soak.measure,
 }

@@ -3,7 +3,8 @@
 1. Answers have the shape of the recorded ones (`tests/traces/form`), whose bodies serve as moulds.
 2. Times are of the system-wide monotonic clock: a request's first byte, its last one, and when the answer was written.
 3. A session is trained as soon as it is looked at, unless `held`, or for ever in training (`trains`); each of its files
-   gets one pair. Lists are empty unless it trains and `lists`; what trains is shown with `shows` files, whatever came.
+   gets one pair, or the session all those of the `flood`. Lists are empty unless it trains and `lists`; what trains is
+   shown with `shows` files, whatever came.
 4. Of a long body only the beginning and the end are kept, so that this server never is what is measured.
 """
 
@@ -60,9 +61,11 @@ class TinyHelix:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._listens = threading.Event()
         self.requests: list[Request] = []
+        self.connections: set[asyncio.Transport] = set()
         self.held = False
         self.trains = False
         self.lists = True
+        self.flood: list[Any] = []
         self.shows = 1
         self.port = 0
 
@@ -92,6 +95,9 @@ class TinyHelix:
         self._listens.set()
         self._loop.run_forever()
         server.close()
+        for transport in tuple(self.connections):
+            transport.abort()
+        self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
 
     def answer(self, request: Request, body: bytes) -> Any:
@@ -156,6 +162,8 @@ class TinyHelix:
 
     def _pairs(self, ident: str) -> Any:
         group = ident[:10]
+        if self.flood:
+            return self.flood
         return [
             {
                 "conversations": [
@@ -208,6 +216,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
+        self._helix.connections.add(self._transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._helix.connections.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         if self._request is None:

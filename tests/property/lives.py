@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from finetuned.ledger import Ledger
 from finetuned.lifecycle import FileState
 from finetuned.model import Chunk, Content, File, Interaction, Job, Pair, SessionView, Signature
-from finetuned.verdict import judge
+from finetuned.verdict import judge, owner, tally
 
 NOW = 1_795_411_391.0
 URL = "http://helix.test"
@@ -131,9 +131,20 @@ class Life:
         assert job.session_id is not None
         seen = view(files, ident=job.session_id, marker=job.marker, trained=True)
         ids = {f.id for f in (files if taught is None else taught)}
-        pairs = pairs_of([f for f in files if f.id in ids], each)
-        self.ledger.sessions.finish(job, seen, pairs, files, judge(seen, pairs, files), self.now())
+        self.finishes(job, seen, pairs_of([f for f in files if f.id in ids], each), files)
         return self.job(job.id)
+
+    def collects(self, job: Job, seen: SessionView, pairs: Sequence[Pair], files: Sequence[File]) -> None:
+        """The session's pairs are in the ledger, whatever was there of them."""
+        while self.ledger.pairs.take_some_away(seen.id):
+            pass
+        self.ledger.pairs.add(job, seen.id, pairs, owner(seen, files))
+
+    def finishes(self, job: Job, seen: SessionView, pairs: Sequence[Pair], files: Sequence[File]) -> None:
+        """The session's pairs are in the ledger, and then the verdict over them."""
+        self.collects(job, seen, pairs, files)
+        verdict = judge(seen, tally(seen, pairs), files)
+        self.ledger.sessions.finish(job, seen, len(pairs), files, verdict, self.now())
 
     def put_away(self, job: Job) -> Job:
         """All of an ended job is where it belongs."""

@@ -337,7 +337,8 @@ class Books(RuleBasedStateMachine):
     def keeps_its_pairs(self, n: int, job: Job) -> None:
         files = self.life.packed(job)
         seen = view(files, ident=job.session_id or "", marker=job.marker, error="CUDA out of memory")
-        self.ledger.sessions.keep_pairs(job, seen, pairs_of(files), files, self.life.now())
+        self.life.collects(job, seen, pairs_of(files), files)
+        self.ledger.sessions.keep_pairs(seen, len(pairs_of(files)), self.life.now())
         job = self.life.job(job.id)
         self.ledger.sessions.failed(job, "CUDA out of memory", cause="broken", now=self.life.now())
 

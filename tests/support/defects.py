@@ -9,12 +9,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from finetuned.daemon.collecting import Collecting
 from finetuned.daemon.looking import Looking
 from finetuned.daemon.sending import Sending
 from finetuned.folders import tree
-from finetuned.ledger import sessions
 from finetuned.ledger.jobs import JobBook
-from finetuned.ledger.sessions import SessionBook
 from finetuned.lifecycle import FileState
 from finetuned.model import Job, SessionView
 from finetuned.wire import upload_name
@@ -74,18 +73,21 @@ def claimed_before_synced() -> None:
 
 
 def pairs_after_verdict() -> None:
-    """The verdict is committed, and its pairs in a commit of their own."""
-    finish, write = SessionBook.finish, sessions.write_pairs
+    """The verdict is committed, and its pairs in commits of their own, later."""
+    write, collect = Collecting._write, Looking._collect
+    later: list[tuple[Collecting, Sequence[Any]]] = []
 
-    def finish_without(
-        self: SessionBook, job: Job, view: SessionView, pairs: Sequence[Any], files: Sequence[Any], *more: Any
-    ) -> None:
-        sessions.write_pairs = lambda *_: None
-        finish(self, job, view, pairs, files, *more)
-        sessions.write_pairs = write
-        self.keep_pairs(job, view, pairs, files, more[-1])
+    async def write_later(self: Collecting, job: Job, view: SessionView, told: Any, files: Sequence[Any]) -> None:
+        later.append((self, (job, view, [*told], files)))
 
-    SessionBook.finish = finish_without  # type: ignore[method-assign, assignment]
+    async def verdict_first(self: Looking, job: Job, view: SessionView) -> None:
+        await collect(self, job, view)
+        while later:
+            collecting, words = later.pop()
+            await write(collecting, *words)
+
+    Collecting._write = write_later  # type: ignore[method-assign]
+    Looking._collect = verdict_first  # type: ignore[method-assign]
 
 
 def put_away_before_verdict() -> None:

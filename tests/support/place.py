@@ -149,6 +149,7 @@ class Place:
                     open_part=lambda p: folders[p.folder].open_text(p.location, p.content),
                     offload=self.world.offload,
                     remembered=ledger.house.dialect(URL),
+                    spool=os.path.dirname(self.ledger_path),
                 )
                 self.here = House(
                     settings=self.settings,

@@ -195,7 +195,7 @@ def test_our_own_names(make):
     location = claim(folder, path, content)
     assert location.endswith("/job.2.json")
     assert claim(folder, path, content) == location
-    folder.write_job_files(JOB, area="done", files={"job.json": b"{}"})
+    folder.write_job_files(JOB, area="done", files={"job.json": [b"{}"]})
     end = folder.put_away(location, origin=path, job_id=JOB, state=FileState.LEARNED, why=None)
     assert end == f"{folder.root}/done/{JOB}/job.2.json"
 

@@ -171,7 +171,7 @@ def test_keep_leaves_files(make, tmp_path):
     path = put(folder, "x/a.txt")
     assert away(folder, path, state=S.REFUSED, why="so") == away(folder, path, state=S.REFUSED, why="so") == "x/a.txt"
     assert os.listdir(tmp_path / "beside" / "refused") == ["a.txt.why.txt"]
-    folder.write_job_files(JOB, area="done", files={"job.json": b"{}", "pairs.jsonl": b""})
+    folder.write_job_files(JOB, area="done", files={"job.json": [b"{}"], "pairs.jsonl": []})
     assert sorted(os.listdir(tmp_path / "beside" / JOB)) == ["job.json", "pairs.jsonl"]
     assert os.listdir(folder.root) == ["x"]
     with pytest.raises(Gone):
@@ -270,7 +270,7 @@ def test_job_files_replace_ours(make):
     folder = make()
     put(folder, f"done/{JOB}/.job.json.part", "half")
     for data in (b"1", b"2"):
-        folder.write_job_files(JOB, area="done", files={"job.json": data})
+        folder.write_job_files(JOB, area="done", files={"job.json": [data]})
     assert os.listdir(f"{folder.root}/done/{JOB}") == ["job.json"]
     assert text_of(f"{folder.root}/done/{JOB}/job.json") == "2"
 

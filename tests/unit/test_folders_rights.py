@@ -142,7 +142,7 @@ class TestPapers:
             assert mode(note) == 0o600
             kept = {"origin": paths[1], "job_id": JOB, "state": FileState.LEARNED, "why": None}
             ends = [lie[0], folder.put_away(lie[1], **kept)]
-            papers = {"job.json": b"{}", "pairs.jsonl": b"{}\n"}
+            papers = {"job.json": [b"{}"], "pairs.jsonl": [b"{}\n"]}
             for _ in range(2):  # a crash repeats it
                 folder.write_job_files(JOB, area="done", files=papers, locations=ends)
             where = place / "beside" / JOB if after == "keep" else place / "notes" / "done" / JOB
@@ -158,7 +158,7 @@ class TestPapers:
         with acting_as(DAEMON, umask=0o077):
             folder = opened(place)
             lie = claimed(folder, *paths)
-            folder.write_job_files(JOB, area="done", files={"job.json": b"{}"}, locations=lie)
+            folder.write_job_files(JOB, area="done", files={"job.json": [b"{}"]}, locations=lie)
         paper = place / "notes" / "done" / JOB / "job.json"
         assert (mode(paper), paper.stat().st_gid) == (0o644, GROUP)
 
@@ -190,7 +190,7 @@ class TestPapers:
         """Nobody knows who might read it."""
         path = dropped(place, "a.txt", 0o644)
         with acting_as(DAEMON):
-            opened(place).write_job_files(JOB, area="done", files={"job.json": b"{}"}, locations=[path, None])
+            opened(place).write_job_files(JOB, area="done", files={"job.json": [b"{}"]}, locations=[path, None])
         assert mode(place / "notes" / "done" / JOB / "job.json") == 0o600
 
     def test_a_paper_is_open_to_its_readers_before_anything_is_in_it(self, tmp_path):
@@ -205,7 +205,7 @@ class TestPapers:
         tmp_path.chmod(0o755)
         fd = os.open(tmp_path, os.O_RDONLY)
         try:
-            write(fd, "paper", b"words", readers, top=fd, replaced=None)
+            write(fd, "paper", [b"words"], readers, top=fd, replaced=None)
         finally:
             os.close(fd)
         assert seen == [(tmp_path.stat().st_gid, 0, 0o600)]

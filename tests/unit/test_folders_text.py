@@ -253,3 +253,21 @@ def test_nothing_else_makes_two_texts_the_same(one: bytes, other: bytes) -> None
         return raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n")
 
     assert (same_text(one, 7) == same_text(other, 5)) == (lines(one) == lines(other))
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (1024**2 - 1, "1024.0 KiB"),
+        (1024**2, "1.0 MiB"),
+        (3 * 1024**3 // 2, "1.5 GiB"),
+        (1024**4, "1.0 TiB"),
+        (1024**5, "1024.0 TiB"),
+    ],
+)
+def test_a_size_is_told_in_its_own_unit(size: int, words: str):
+    """A tebibyte is no million mebibytes."""
+    assert text.plain_size(size) == words

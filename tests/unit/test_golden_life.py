@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from finetuned import wire
+from finetuned import qa, wire
 from finetuned.lifecycle import FileState
 from finetuned.model import File, Pair, SessionView
-from finetuned.verdict import Standing, judge, signs_of_life, standing
+from finetuned.verdict import Standing, judge, signs_of_life, standing, tally
 
 TRACES = Path(__file__).parents[1] / "traces"
 PAIRS = "/finetune/text/conversations/"
@@ -66,7 +66,7 @@ def session(body: bytes) -> SessionView | None:
 
 def recorded_pairs(scenario: str) -> tuple[Pair, ...]:
     """The pairs that were asked for last (the recordings keep the first six)."""
-    told = [wire.conversations(body) for path, body in bodies(scenario) if PAIRS in path and body.startswith(b"[")]
+    told = [qa.conversations(body) for path, body in bodies(scenario) if PAIRS in path and body.startswith(b"[")]
     return told[-1] if told else ()
 
 
@@ -101,7 +101,9 @@ def life(scenario: str) -> str:
         moved = "+" if last.get(view.id, signs) != signs else ""
         last[view.id] = signs
         stands = standing(view)
-        verdict = f"={judge(view, pairs, uploads(view)).state}" if pairs and stands is Standing.TRAINED else ""
+        verdict = (
+            f"={judge(view, tally(view, pairs), uploads(view)).state}" if pairs and stands is Standing.TRAINED else ""
+        )
         words.append(f"{moved}{stands}{verdict}")
     runs = ((word, len(list(same))) for word, same in groupby(words))
     return " ".join(word if count == 1 else f"{word} x{count}" for word, count in runs)

@@ -201,14 +201,16 @@ async def test_find_is_not_caught_by_a_server_that_cannot_turn_pages():
     assert len(server.asked) == 2
 
 
-async def test_pairs_are_asked_by_the_users_turn():
-    """Those of the call come first; those in the session that the call does not tell are added."""
+@pytest.mark.parametrize(("times", "expected"), [(1, ["q", "q2"]), (2, ["q", "q"]), (3, ["q", "q", "q"])])
+async def test_pairs_are_asked_by_the_users_turn(times: int, expected: list[str]):
+    """The call's pairs, or those that the session tells itself, if they are more: they are the same pairs."""
     rows = [{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}]
-    view = wire.session(json.dumps(a_session(qa_pairs=[*rows, {"question": "q2", "answer": "a2"}])).encode())
-    server = Replies(told(rows * 2))
-    pairs = await service(server).pairs(view)
-    assert [pair.question for pair in pairs] == ["q", "q", "q2"]
-    assert server.lines == ["GET /api/v1/sessions/s-1/finetune/text/conversations/u-1"]
+    session = a_session(qa_pairs=[*rows, {"question": "q2", "answer": "a2"}])
+    server = Replies(told(rows * times), told(session))
+    pairs = await service(server).pairs(wire.session(json.dumps(session).encode()))
+    assert [pair.question for pair in pairs] == expected
+    path = "GET /api/v1/sessions/s-1"
+    assert server.lines == [f"{path}/finetune/text/conversations/u-1", path]
 
 
 @pytest.mark.parametrize("reply", [told(None), said(500, "no files found\n"), said(500, "file is not a jsonl file\n")])

@@ -12,6 +12,7 @@ from finetuned.errors import Busy, KeyRefused, NotFound, NotHelix, Refused, Repl
 from finetuned.helix.body import PIECE_BYTES
 from finetuned.helix.form import FormService
 from finetuned.helix.service import KnownRefusal, NoSuchCall, Order, TooLarge
+from finetuned.pieces import MAX_ANSWER_BYTES
 from unit.test_helix_kit import KEY, PAGE, URL, Bytes, Replies, Reply, a_session, part, said, service, told
 
 ORDER = Order(marker="job.1", parts=(part("job.1-0001-a.txt", b"alpha"),))
@@ -179,7 +180,7 @@ async def test_an_answer_without_end_is_left(method: str, kind: type[ServerError
     endless = Endless()
     helix = service(Replies(lambda _request, _body: httpx.Response(200, stream=endless)), Bytes(b"alpha"))
     assert type(await outcome(helix, method)) is kind
-    assert endless.sent <= wire.MAX_ANSWER_BYTES + 2 * 1024 * 1024
+    assert endless.sent <= MAX_ANSWER_BYTES + 2 * 1024 * 1024
 
 
 async def test_an_error_without_end_is_left():

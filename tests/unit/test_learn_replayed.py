@@ -20,7 +20,7 @@ from finetuned.helix.learn import LearnService
 from finetuned.helix.service import KnownRefusal, Order
 from finetuned.lifecycle import FileState
 from finetuned.model import File, Pair, SessionView
-from finetuned.verdict import judge, over_quota, signs_of_life, standing
+from finetuned.verdict import judge, over_quota, signs_of_life, standing, tally
 from unit.test_helix_kit import Bytes, Replies, part, service
 
 TRACES = Path(__file__).parents[1] / "traces" / "learn"
@@ -174,7 +174,7 @@ class Replay:
         if not pairs:
             return "0 pairs"
         assert {pair.document for pair in pairs} <= set(view.documents.values())
-        return f"{len(pairs)} pairs: {judge(view, pairs, files_of(view)).state}"
+        return f"{len(pairs)} pairs: {judge(view, tally(view, pairs), files_of(view)).state}"
 
 
 def json_of(request: dict[str, Any]) -> Body:

@@ -245,11 +245,18 @@ def test_pairs_are_written_once(life: Life):
     job = life.runs(life.claims(life.waits("/srv/notes/a.txt")))
     files = life.packed(job)
     seen = view(files, ident="ses-1", marker=job.marker)
+    life.ledger.pairs.add(job, seen.id, pairs_of(files, 2), lambda _: files[0].id)
+    assert life.ledger.pairs.here(seen.id) is None
     for _ in range(2):
-        life.ledger.sessions.keep_pairs(job, seen, pairs_of(files, 3), files, life.now())
+        life.collects(job, seen, pairs_of(files, 3), files)
+        life.ledger.sessions.keep_pairs(seen, 3, life.now())
+        assert life.ledger.pairs.here(seen.id) == 3
     twin = view(files, ident="ses-2", marker=job.marker)
     life.ledger.twins.found(job, twin, attempt=1, url=URL, dialect="form", now=life.now())
-    life.ledger.sessions.keep_pairs(job, twin, pairs_of(files, 1), files, life.now())
+    life.collects(job, twin, pairs_of(files, 1), files)
+    life.ledger.sessions.keep_pairs(twin, 1, life.now())
+    assert life.ledger._db.execute("select count(*) from qa_pairs_fts_docsize").fetchone()[0] == 4
+    life.ledger._db.execute("insert into qa_pairs_fts (qa_pairs_fts) values ('integrity-check')")
     rows = life.ledger._db.execute("select session_id, ordinal, file_id from qa_pairs order by ordinal").fetchall()
     assert [tuple(row) for row in rows] == [("ses-1", n, files[0].id) for n in (1, 2, 3)] + [("ses-2", 4, files[0].id)]
 

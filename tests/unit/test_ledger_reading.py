@@ -12,7 +12,6 @@ import pytest
 from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger import Ledger, Reader
 from finetuned.model import FolderFacts, Pair, ServerFacts, iso
-from finetuned.verdict import judge
 from property.lives import NOW, URL, Life, view
 
 VIEWS = {
@@ -71,7 +70,7 @@ def life(tmp_path) -> Iterator[Life]:
         files = life.packed(job)
         pairs = [Pair(raw_question=f"raw {q}", raw_answer=f"raw {a}", question=q, answer=a) for q, a in WORDS]
         seen = view(files, ident="ses-1", marker=job.marker, trained=True)
-        ledger.sessions.finish(job, seen, pairs, files, judge(seen, pairs, files), life.now())
+        life.finishes(job, seen, pairs, files)
         life.seals(life.waits("/srv/notes/new\nline.txt"), job_id="queued")
         life.settles("/srv/notes/\udcff.txt")
         yield life

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned import wire
+from finetuned import qa, wire
 from finetuned.errors import Unusable
 from finetuned.folders.recoding import LONGEST_LINE, PairRecoder, recoder
 from finetuned.folders.text import Recoder
@@ -98,7 +98,7 @@ def test_what_was_dropped_is_what_the_ledger_reads_back(question: str, answer: s
     """Through our shape and the server's answer, words stay what they were."""
     sent = sharegpt(msgspec.json.encode({"instruction": question, "output": answer}))
     assert b"\n" not in sent
-    (pair,) = wire.conversations(b"[" + sent + b"]")
+    (pair,) = qa.conversations(b"[" + sent + b"]")
     assert (pair.raw_question, pair.raw_answer) == (question, answer)
 
 

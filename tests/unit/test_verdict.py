@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from finetuned import wire
+from finetuned import qa, wire
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import Chunk, Content, File, Interaction, Pair, Quota, SessionView
+from finetuned.qa import Odd, Told
 from finetuned.verdict import (
+    JobVerdict,
     Standing,
+    Tally,
     complaint,
-    document_of,
-    judge,
     over_quota,
+    owner,
     restart_helps,
     signs_of_life,
     standing,
     strange,
+    tally,
 )
+from finetuned.verdict import judge as judge_counted
 
 TRACES = Path(__file__).parents[1] / "traces"
+
+
+def judge(view: SessionView, told: Iterable[Told], files: list[File]) -> JobVerdict:
+    """The verdict over what a session tells."""
+    return judge_counted(view, tally(view, told), files)
 
 
 def answers(scenario: str) -> list[bytes]:
@@ -275,16 +285,16 @@ def test_the_file_of_a_pair():
     view = seen(turn(), documents={"m-a.txt": "A", "m-b.txt": "B"})
     files = uploaded("m-a.txt", "m-b.txt")
     a, b, z, none = pairs("A", "B", "Z", None)
-    assert [document_of(p, view, files) for p in (a, b, z, none)] == [1, 2, None, None]
-    assert document_of(none, view, files[1:]) == 2
-    assert document_of(a, view, []) is None
+    assert [owner(view, files)(p) for p in (a, b, z, none)] == [1, 2, None, None]
+    assert owner(view, files[1:])(none) == 2
+    assert owner(view, [])(a) is None
 
 
 def test_recorded_one_file_fails():
     """The generator failed for one file, without an error: the job is partial, the file barren with a reason."""
     bodies = answers("form/qa-generator-fails-for-one-file")
     files = uploaded("0001-good.txt", "0002-bad.txt")
-    verdict = judge(wire.session(bodies[1]), wire.conversations(bodies[2]), files)
+    verdict = judge(wire.session(bodies[1]), qa.conversations(bodies[2]), files)
     assert (verdict.state, verdict.reason) == (JobState.PARTIAL, "taught nothing: bad.txt")
     assert outcome(verdict) == {1: ("learned", 6), 2: ("barren", 0)}
     assert verdict.files[1].reason == "the server made no pair of it and gave no reason"
@@ -294,7 +304,7 @@ def test_recorded_all_files_fail():
     """The generator failed for everything and the server went on: the job failed."""
     bodies = answers("form/qa-generator-fails-for-all")
     view = wire.session(bodies[1])
-    verdict = judge(view, wire.conversations(bodies[2]), uploaded(*view.documents))
+    verdict = judge(view, qa.conversations(bodies[2]), uploaded(*view.documents))
     assert (verdict.state, verdict.reason) == (JobState.FAILED, "no file taught anything")
 
 
@@ -302,7 +312,7 @@ def test_recorded_quota():
     """The server trained on five of 36 chunks and says so only in passing: the job is partial."""
     bodies = answers("learn/learn-quota-truncates")
     view = wire.session(bodies[2])
-    recorded = wire.conversations(bodies[3])  # the recording keeps the first six pairs only
+    recorded = qa.conversations(bodies[3])  # the recording keeps the first six pairs only
     verdict = judge(view, [*recorded, *pairs("3b00f85da3", "81eb4cd8ff")], uploaded(*sorted(view.documents)))
     assert (verdict.state, verdict.reason) == (
         JobState.PARTIAL,
@@ -374,6 +384,28 @@ def test_pairs_that_were_ready_made_have_no_chunks():
     assert judge(cut(a=1), pairs("d0"), [ready]).state is JobState.DONE
 
 
+def test_what_is_no_pair_is_counted_and_told():
+    """Entries that are no pairs, and pairs that are too long, are a loss that the job tells in numbers."""
+    view, files = cut(a=9, b=9), uploaded("j.1-0001-a", "j.1-0002-b")
+    told = [*pairs("d0", "d1"), Odd.NO_PAIR, Odd.TOO_LONG, Odd.NO_PAIR]
+    words = "2 of the server's entries are no pairs; 1 pairs are longer than 1 MiB, and were left out"
+    verdict = judge(view, told, files)
+    assert (verdict.state, verdict.reason) == (JobState.PARTIAL, words)
+    assert {(file.state, file.reason) for file in verdict.files} == {(FileState.LEARNED, words)}
+    assert tally(view, told) == Tally(pairs=2, documents={"d0": 1, "d1": 1}, no_pairs=2, too_long=1)
+    nothing = judge(view, [Odd.NO_PAIR], files)
+    assert (nothing.state, nothing.reason) == (
+        JobState.FAILED,
+        "no file taught anything; 1 of the server's entries are no pairs",
+    )
+
+
+def test_a_million_documents_cost_no_memory():
+    """Pairs that name documents of their own are counted together: only the session's own documents are remembered."""
+    counted = tally(cut(a=9), (pair for n in range(1000) for pair in pairs(f"made up {n}")))
+    assert (counted.pairs, counted.documents) == (1000, {"d0": 0})
+
+
 def test_recorded_strict_quota():
     """A strict quota breaks the session before it begins; a restart would not help it."""
     view = wire.session(answers("learn/learn-quota-strict")[3])
@@ -390,7 +422,7 @@ def test_recorded_runner_error():
     assert (standing(broken), complaint(broken)) == (Standing.BROKEN, "CUDA out of memory")
     assert restart_helps(broken)
     assert (standing(again), standing(trained)) == (Standing.RUNNING, Standing.TRAINED)
-    verdict = judge(trained, wire.conversations(bodies[2]), uploaded(*trained.documents))
+    verdict = judge(trained, qa.conversations(bodies[2]), uploaded(*trained.documents))
     assert (verdict.state, outcome(verdict)) == (JobState.DONE, {1: ("learned", 6)})
 
 
@@ -399,11 +431,11 @@ def test_recorded_happy_end():
     bodies = answers("form/finetune-happy")
     view = wire.session(bodies[10])
     files = uploaded("0001-alpha.txt", "0002-beta.txt")
-    recorded = wire.conversations(bodies[12])  # the recording keeps the first six pairs only
+    recorded = qa.conversations(bodies[12])  # the recording keeps the first six pairs only
     told = [*recorded, *pairs(view.documents["0001-alpha.txt"])]
     verdict = judge(view, told, files)
     assert (verdict.state, outcome(verdict)) == (JobState.DONE, {1: ("learned", 1), 2: ("learned", 6)})
-    assert [document_of(pair, view, files) for pair in told] == [2] * 6 + [1]
+    assert [owner(view, files)(pair) for pair in told] == [2] * 6 + [1]
 
 
 def test_recorded_odd_names():

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from finetuned import wire
+from finetuned import qa, wire
 
 TRACES = Path(__file__).parents[1] / "traces"
 HOLDS_PAIRS = "/finetune/text/conversations/"
@@ -208,7 +208,7 @@ def seen(step: dict[str, Any]) -> str:
         return "a file"
     body = json.dumps(said).encode()
     if HOLDS_PAIRS in request["path"]:
-        pairs = wire.conversations(body)
+        pairs = qa.conversations(body)
         return f"{len(pairs)} pairs of {len({pair.document for pair in pairs})} files"
     if request["path"].endswith("/data_entities") and said:
         assert wire.entity(body) in said["config"]["filestore_path"]
@@ -275,7 +275,7 @@ def test_a_pair_finds_its_file():
     told = next(
         step for step in reversed(happy) if HOLDS_PAIRS in step["request"]["path"] and step["response"]["status"] == 200
     )
-    pairs = wire.conversations(json.dumps(told["response"]["body"]).encode())
+    pairs = qa.conversations(json.dumps(told["response"]["body"]).encode())
     assert {pair.document for pair in pairs} <= set(view.documents.values())
     assert pairs[0].question == "what about document number 0?"
     assert pairs[0].answer == "It is night #0."

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from finetuned import wire
+from finetuned import pieces, qa, wire
 from finetuned.model import Interaction, Pair, Quota, SessionView
+from finetuned.pieces import Pieces
 from finetuned.wire import Refusal
 
 BARE = {"id": "s-1", "interactions": None}
@@ -57,7 +58,7 @@ def test_what_is_no_session_is_refused(body: bytes):
 def test_a_giant_answer_is_refused():
     """The bound on an answer holds here, too."""
     with pytest.raises(wire.NotThat, match="at most"):
-        wire.session(b" " * (wire.MAX_ANSWER_BYTES + 1))
+        wire.session(b" " * (pieces.MAX_ANSWER_BYTES + 1))
 
 
 def test_a_bare_session_is_enough():
@@ -153,16 +154,56 @@ A = {"from": "gpt", "value": "a"}
 )
 def test_pairs_are_found_in_every_known_shape(raw: Any, expected: list[str]):
     """A question goes with the answer that follows it; halves and other speakers are left out."""
-    assert [f"{p.question}/{p.answer}" for p in wire.conversations(as_json(raw))] == expected
-    inside = session_with(qa_pairs=raw, interactions=[{"conversations": raw}])
-    assert [f"{p.question}/{p.answer}" for p in inside.pairs] == expected * 2
+    assert [f"{p.question}/{p.answer}" for p in qa.conversations(as_json(raw))] == expected
+    session = as_json(BARE | {"qa_pairs": raw, "interactions": [None, {"id": "t", "conversations": raw}]})
+    inside = [p for p in qa.in_session(Pieces.of(session)) if isinstance(p, Pair)]
+    assert [f"{p.question}/{p.answer}" for p in inside] == expected * 2
+    assert wire.session(session).tells_pairs == bool(raw)
+    assert [turn.id for turn in wire.session(session).interactions] == ["t"]
+
+
+NO_PAIR, TOO_LONG = qa.Odd.NO_PAIR, qa.Odd.TOO_LONG
+LONG = "x" * (qa.LONGEST_TEXT + 1)
+
+
+@pytest.mark.parametrize(
+    ("raw", "odd"),
+    [
+        ([1, None, "x", [], True], [NO_PAIR] * 5),
+        ([{}, {"question": "q"}, {"question": "q", "answer": 1}, {"conversations": None}], [NO_PAIR] * 4),
+        (
+            [{"conversations": []}, {"conversations": [5]}, {"conversations": [{"from": "system", "value": "s"}]}],
+            [NO_PAIR] * 3,
+        ),
+        ([{"conversations": [Q]}, {"conversations": [A]}, {"conversations": [Q, Q, A]}], [NO_PAIR] * 3),
+        ([Q, A, A, Q], [NO_PAIR] * 2),
+        ([{"question": LONG, "answer": "a"}, {"question": "q", "answer": LONG}], [TOO_LONG] * 2),
+        ([{"conversations": [Q, {"from": "gpt", "value": LONG * 5}]}], [TOO_LONG]),
+        ([{"question": LONG[1:], "answer": LONG[1:]}], []),
+    ],
+)
+def test_what_stands_among_pairs_and_is_none_is_told(raw: Any, odd: list[qa.Odd]):
+    """Nothing is passed over in silence: whatever gives no pair is odd, and so is a pair that nobody could show."""
+    assert [one for one in qa.in_conversations(Pieces.of(as_json(raw))) if isinstance(one, qa.Odd)] == odd
+
+
+def test_the_bounds_of_a_session_hold():
+    """A session tells little beside its pairs, and a list has a number of rows that somebody could have asked for."""
+    much = {f"key {n}": "x" * 1024 * 1024 for n in range(9)}
+    with pytest.raises(wire.NotThat, match="at most"):
+        wire.session(as_json(BARE | much))
+    with pytest.raises(wire.NotThat, match="at most"):
+        wire.session(as_json(BARE | {"interactions": [much]}))
+    assert wire.session(as_json(BARE | {"qa_pairs": [{"question": "q", "answer": "x" * 1024 * 1024}] * 9})).tells_pairs
+    with pytest.raises(wire.NotThat, match="rows"):
+        wire.listing(b'{"sessions": [' + b"{}," * wire.MOST_ROWS + b"{}]}")
 
 
 @pytest.mark.parametrize("body", [b"{}", b"5", b"<html>", b'"x"'])
 def test_what_is_no_list_of_pairs_is_refused(body: bytes):
     """Pairs come as a list or as null."""
     with pytest.raises(wire.NotThat):
-        wire.conversations(body)
+        qa.conversations(body)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +228,7 @@ def test_what_is_no_list_of_pairs_is_refused(body: bytes):
 )
 def test_only_the_documents_prefix_is_taken_off(question: str, answer: str, expected: tuple[Any, ...]):
     """The prefix is taken off once, where it stands first and whole; the raw words stay."""
-    pair = wire.pair(question, answer)
+    pair = qa.pair(question, answer)
     assert pair == Pair(
         raw_question=question, raw_answer=answer, question=expected[0], answer=expected[1], document=expected[2]
     )

@@ -104,8 +104,12 @@ def service_of(
     folders: Mapping[str, DropFolder],
     *,
     remembered: str | None = None,
+    spool: str | None = None,
 ) -> Service:
-    """The server, as the daemon and the commands speak to it; `remembered` is the dialect it spoke last."""
+    """The server, as the daemon and the commands speak to it; `remembered` is the dialect it spoke last.
+
+    Long answers are kept in the folder `spool` while they are read: the daemon's lie beside its ledger.
+    """
     from finetuned.helix.auto import service_in
     from finetuned.helix.body import Reader as PartReader
     from finetuned.model import Part
@@ -121,6 +125,7 @@ def service_of(
         open_part=open_part,
         offload=world.offload,
         remembered=remembered,
+        spool=spool,
     )
 
 

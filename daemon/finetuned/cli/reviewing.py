@@ -279,7 +279,7 @@ class _Words:
 
     def pair(self, row: Row) -> Pair:
         """The pair that a line tells: as it was, if it was there. Raises ValueError if the job has no such file."""
-        from finetuned.wire import dressed, pair
+        from finetuned.qa import dressed, pair
 
         file, question, answer = row.get("file"), row["question"], row["answer"]
         if file is None and len(self._files) == 1:

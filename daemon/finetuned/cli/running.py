@@ -96,7 +96,8 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
     try:
         async with new_http(settings.helix) as http:
             remembered = ledger.house.dialect(settings.helix.url)
-            service = place.service_of(settings, http, world, folders, remembered=remembered)
+            beside = os.path.dirname(ledger.path) or "."
+            service = place.service_of(settings, http, world, folders, remembered=remembered, spool=beside)
             house = House(settings=settings, ledger=ledger, folders=folders, service=service, world=world, bell=Bell())
             daemon = Daemon(
                 house,

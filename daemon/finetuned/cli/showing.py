@@ -155,11 +155,11 @@ def size(count: int | None) -> str:
     if count is None:
         return ""
     amount = float(count)
-    for unit in ("B", "KiB", "MiB"):
+    for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
-    return f"{amount:.1f} GiB"
+    return f"{amount:.1f} TiB"
 
 
 def span(seconds: float | None) -> str:

@@ -17,6 +17,7 @@ import anyio
 from msgspec.structs import replace
 
 from finetuned import logs
+from finetuned.daemon.collecting import Collecting
 from finetuned.daemon.glancing import Glances
 from finetuned.daemon.house import House
 from finetuned.daemon.mending import Mending
@@ -52,6 +53,7 @@ class Looking:
         self._house = house
         self._mending = Mending(house)
         self._quotas = Quotas(house)
+        self._collecting = Collecting(house)
         self._glances = Glances(house)
         self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
         self._strange: set[str] = set()
@@ -223,11 +225,11 @@ class Looking:
             )
             fresh = await house.write(house.ledger.jobs.get, job.id)
             job = fresh or job
-        pairs = await house.service.pairs(view)
         files = await self._packed(job, view)
-        verdict = judge(view, pairs, files)
+        counted = await self._collecting.collect(job, view, files)
+        verdict = judge(view, counted, files)
         await self._quotas.trained(view)
-        await house.write(house.ledger.sessions.finish, job, view, pairs, files, verdict, house.world.now())
+        await house.write(house.ledger.sessions.finish, job, view, counted.pairs, files, verdict, house.world.now())
 
     async def _broken(self, job: Job, view: SessionView) -> None:
         """The server gave up: one more training in place where that can help, else the job failed."""
@@ -242,8 +244,8 @@ class Looking:
             fresh = await house.write(house.ledger.jobs.get, job.id)
             job = fresh or job  # what was tried in vain has counted
         files = await self._packed(job, view)
-        pairs = await house.service.pairs(view)
-        await house.write(house.ledger.sessions.keep_pairs, job, view, pairs, files, now)
+        counted = await self._collecting.collect(job, view, files)
+        await house.write(house.ledger.sessions.keep_pairs, view, counted.pairs, now)
         if over is not None:
             await self._quotas.too_much(job, over, complaint(view))
             return
@@ -289,13 +291,14 @@ class Looking:
             view = await house.service.look(session_id)
         except NotFound:
             return
-        pairs = await house.service.pairs(view)
         files = [
             replace(file, upload_name=renamed(file.upload_name, session.marker))
             for file in await house.write(house.ledger.jobs.files, session.job_id)
             if file.upload_name
         ]
-        await house.write(house.ledger.sessions.keep_pairs, job, view, pairs, files, house.world.now())
+        if await house.write(house.ledger.pairs.here, session_id) is None:
+            counted = await self._collecting.collect(job, view, files)
+            await house.write(house.ledger.sessions.keep_pairs, view, counted.pairs, house.world.now())
 
     async def _packed(self, job: Job, view: SessionView) -> list[File]:
         """The files of the job, under the names they had in this session: it may be an earlier attempt's."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -20,13 +20,15 @@ import msgspec
 from finetuned.daemon.house import House
 from finetuned.errors import Changed, FileProblem, FolderError, Gone, Stuck
 from finetuned.folders import LIES_HERE, DropFolder, Wanted
-from finetuned.ledger import Left, Reader
+from finetuned.ledger import Left
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, iso, shown
 from finetuned.plan import LONGEST_DISK_WAIT, Seal
 
 #: how many places are remembered as sound, before that is found out anew
 PLACES: Final = 1000
+#: how many pairs are read at a time to be written down
+PAIRS_AT_ONCE: Final = 500
 #: why a job is cancelled
 BY_A_PERSON: Final = "cancelled by a person"
 _TAUGHT = {JobState.DONE, JobState.PARTIAL}
@@ -192,7 +194,7 @@ class Packing:
             places = [(file, *_lay(folder, file)) for file in files if not file.put_away]
         house.ledger.jobs.laid(job, places, house.world.now())
         locations = [file.location for file in house.ledger.jobs.files(job.id)]
-        papers = {"job.json": self._job_json(job.id)}
+        papers: dict[str, Iterable[bytes]] = {"job.json": [self._job_json(job.id)]}
         with folder.together():
             if any(file.state in {FileState.BARREN, FileState.FAILED} for file in files):
                 folder.write_job_files(job.id, area="failed", files=papers, locations=locations)
@@ -226,14 +228,15 @@ class Packing:
             # escaped by the one library, indented by the other: either can do its part fast
             return msgspec.json.format(json.dumps(reader.job(job_id)).encode(), indent=2) + b"\n"
 
-    def _pairs_jsonl(self, job_id: str) -> bytes:
-        with self._house.ledger.reading() as reader:
-            return b"".join(_lines(reader, job_id))
-
-
-def _lines(reader: Reader, job_id: str) -> Iterator[bytes]:
-    for pair in reader.pairs(job=job_id):
-        yield json.dumps(pair, ensure_ascii=False).encode() + b"\n"
+    def _pairs_jsonl(self, job_id: str) -> Iterator[bytes]:
+        """The lines of `pairs.jsonl`, some at a time: whoever writes to the ledger gets his turn in between."""
+        last = 0
+        while True:
+            rows = self._house.ledger.pairs.some(job_id, after=last, most=PAIRS_AT_ONCE)
+            if not rows:
+                return
+            last = rows[-1]["ordinal"]
+            yield from (json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
 
 
 def _lay(folder: DropFolder, file: File) -> tuple[str | None, str | None]:

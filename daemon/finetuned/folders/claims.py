@@ -159,7 +159,7 @@ def _write_note(places: Places, job_id: str, data: bytes, wanted: Sequence[Wante
     with places.guard("written"):
         taken = [places.tree.at(file) for file in places.tree.files(places.claimed(job_id))]
         there = [one.source for one in wanted if os.path.lexists(one.source)]
-        tree.write(parts, data, places.readers([*there, *taken], record=[(tree, parts)]), replace=True)
+        tree.write(parts, [data], places.readers([*there, *taken], record=[(tree, parts)]), replace=True)
 
 
 def processing(places: Places) -> tuple[tuple[str, bytes | None], ...]:

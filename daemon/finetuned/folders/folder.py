@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -198,7 +198,7 @@ class DropFolder:
         job_id: str,
         *,
         area: Literal["done", "failed"],
-        files: Mapping[str, bytes],
+        files: Mapping[str, Iterable[bytes]],
         locations: Sequence[str | None] = (),
     ) -> None:
         """Write `job.json`, `pairs.jsonl` into the job's folder, replacing what we wrote before. Raises Stuck, Away.

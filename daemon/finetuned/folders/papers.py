@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -27,7 +27,13 @@ def nobody(_gid: int) -> int:
 
 
 def write(
-    folder: int, name: str, data: bytes, allowed: Readers, *, top: int, replaced: Callable[[int], None] | None
+    folder: int,
+    name: str,
+    pieces: Iterable[bytes],
+    allowed: Readers,
+    *,
+    top: int,
+    replaced: Callable[[int], None] | None,
 ) -> None:
     """Write a whole paper or nothing; `top` is the drop folder.
 
@@ -41,7 +47,7 @@ def write(
     try:
         with os.fdopen(file, "wb") as out:
             _open_to_readers(file, allowed, top)
-            out.write(data)
+            out.writelines(pieces)
             out.flush()
             (replaced or sync)(file)
         if replaced:  # a cut leaves half of it at worst, and what is written again is replaced

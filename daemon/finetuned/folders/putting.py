@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
@@ -175,7 +175,7 @@ def _write_why(tree: Tree, target: Parts, why: str | None, places: Places, *, li
             if tree.read(note) == data:
                 return
             with suppress(FileExistsError):
-                tree.write(note, data, readers)
+                tree.write(note, [data], readers)
                 return
 
 
@@ -233,7 +233,7 @@ def give_back(places: Places, location: str, path: str, signature: Signature | N
 
 
 def write_job_files(
-    places: Places, job_id: str, area: str, files: Mapping[str, bytes], locations: Sequence[str | None]
+    places: Places, job_id: str, area: str, files: Mapping[str, Iterable[bytes]], locations: Sequence[str | None]
 ) -> None:
     """Write a job's own files into its folder, each whole or not at all. Raises Stuck, Away.
 

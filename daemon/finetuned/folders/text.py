@@ -54,10 +54,12 @@ def _signed(number: int) -> int:
 
 
 def plain_size(size: int) -> str:
-    """A size for people: `3 bytes`, `1.5 MiB`."""
+    """A size for people: `3 bytes`, `1.5 MiB`, `1.0 TiB`."""
     if size < 1024:
         return f"{size} bytes"
-    return f"{size / 1024:.1f} KiB" if size < 1024 * 1024 else f"{size / 1024 / 1024:.1f} MiB"
+    units = ("KiB", "MiB", "GiB", "TiB")
+    power = min(len(units), (size.bit_length() - 1) // 10)
+    return f"{size / 1024**power:.1f} {units[power - 1]}"
 
 
 def is_same(one: Content, other: Content) -> bool:

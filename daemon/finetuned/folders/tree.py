@@ -369,11 +369,13 @@ class Tree:
                     return target
         raise AssertionError
 
-    def write(self, parts: Parts, data: bytes, readers: Readers = papers.nobody, *, replace: bool = False) -> None:
+    def write(
+        self, parts: Parts, pieces: Iterable[bytes], readers: Readers = papers.nobody, *, replace: bool = False
+    ) -> None:
         """Write a whole paper or nothing, for these readers; FileExistsError if one lies there that is to stay."""
         replaced = partial(self._sync, parts) if replace else None
         with self.folder(parts[:-1], make=True) as fd, self.folder() as top:
-            papers.write(fd, parts[-1], data, readers, top=top, replaced=replaced)
+            papers.write(fd, parts[-1], pieces, readers, top=top, replaced=replaced)
             self._sync(parts[:-1], fd)
 
     def read(self, parts: Parts, most: int = 1 << 24) -> bytes | None:

@@ -39,9 +39,13 @@ def service_in(
     open_part: OpenPart,
     offload: Offload,
     remembered: str | None = None,
+    spool: str | None = None,
 ) -> Service:
-    """The server at `url`, spoken to in `dialect`: form, learn, or auto, which begins with what is remembered."""
-    doors: dict[str, Any] = {"url": url, "key": key, "open_part": open_part, "offload": offload}
+    """The server at `url`, spoken to in `dialect`: form, learn, or auto, which begins with what is remembered.
+
+    `spool`: the folder where long answers are kept while they are read; the system's own if none is named.
+    """
+    doors: dict[str, Any] = {"url": url, "key": key, "open_part": open_part, "offload": offload, "spool": spool}
     if dialect == AUTO:
         return AutoService(http, remembered=remembered, **doors)
     return LearnService(http, **doors) if dialect == LEARN else FormService(http, **doors)
@@ -58,11 +62,13 @@ class AutoService(Sessions):
         key: Key,
         open_part: OpenPart,
         offload: Offload,
+        spool: str | None = None,
         remembered: str | None = None,
     ) -> None:
-        super().__init__(http, url=url, key=key, open_part=open_part, offload=offload)
-        self._form = FormService(http, url=url, key=key, open_part=open_part, offload=offload)
-        self._learn = LearnService(http, url=url, key=key, open_part=open_part, offload=offload)
+        doors: dict[str, Any] = {"url": url, "key": key, "open_part": open_part, "offload": offload, "spool": spool}
+        super().__init__(http, **doors)
+        self._form = FormService(http, **doors)
+        self._learn = LearnService(http, **doors)
         self._speaks_learn = remembered == LEARN
         self._asked = False
 

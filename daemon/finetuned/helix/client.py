@@ -3,8 +3,9 @@
 1. `outcome` says which of the three; this room sends, reads, and maps the library's exceptions, nothing else.
 2. The key goes with each request to the one server there is, and never follows a redirect. After a 401 it is read
    again; if it changed, the request is sent once more: a 401 had no effect.
-3. An answer may have 64 MiB, and must be complete within ten minutes after the request is. An upload may take as
-   long as each of its pieces is taken in time.
+3. An answer may have 64 MiB (`answers` tells where it is kept), and must be complete within ten minutes after the
+   request is, and come at 16 KiB a second after its first minute. An upload may take as long as each of its pieces is
+   taken in time.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from urllib.parse import quote
 import anyio
 import httpx
 
-from finetuned import __version__, wire
+from finetuned import __version__
 from finetuned.errors import KeyRefused, Refused
 from finetuned.helix import outcome
+from finetuned.helix.answers import Answer, Keeper, NoRoom
 from finetuned.helix.body import Body, Offload
 from finetuned.helix.hearing import HearingTransport
-from finetuned.helix.outcome import CHECK_KEY, Answer
+from finetuned.helix.outcome import CHECK_KEY
 from finetuned.helix.speech import Speech
 from finetuned.model import shown
+from finetuned.pieces import MAX_ANSWER_BYTES, NotThat, Pieces
 from finetuned.settings import HelixSettings
 
 T = TypeVar("T")
@@ -36,6 +39,9 @@ CONNECTIONS: Final = 8  # a request costs three times as much with 32 of them
 #: shorter than what servers grant (uvicorn: 5 s), so that we never write into a connection they just closed
 IDLE_SECONDS: Final = 2.0
 ANSWER_WITHIN_SECONDS: Final = 600.0
+#: how long an answer that has begun may take at any pace, and what must come on average after that, in bytes a second
+FIRST_SECONDS: Final = 60.0
+SLOWEST_PACE: Final = 16 * 1024
 ERROR_BYTES: Final = 64 * 1024
 KEY_BYTES: Final = 8 * 1024
 _BROKEN: Final = (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError)
@@ -102,9 +108,11 @@ def segment(text: str) -> str:
 
 
 class Wire:
-    """Requests to one server; see the top for what comes of them."""
+    """Requests to one server; see the top for what comes of them. Long answers are kept in the folder `spool`."""
 
-    def __init__(self, http: httpx.AsyncClient, *, url: str, key: Key, offload: Offload) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, *, url: str, key: Key, offload: Offload, spool: str | None = None
+    ) -> None:
         base = httpx.URL(url)
         # no user, no password: they would show in messages, and httpx would send them in the key's place
         origin = f"{base.scheme}://{base.netloc.decode('ascii')}"
@@ -112,12 +120,14 @@ class Wire:
         self._http = http
         self._key = key
         self._offload = offload
+        self._spool = spool
+        self._one_long = anyio.Lock()
 
     async def read(
         self,
         method: str,
         path: str,
-        parse: Callable[[bytes], T],
+        parse: Callable[[Pieces], T],
         *,
         body: Callable[[], Body] | None = None,
         optional: bool = False,
@@ -131,17 +141,28 @@ class Wire:
         """
         answer = await self.ask(method, path, body=body, optional=optional, harmless=harmless, patience=patience)
         try:
-            return parse(answer.body)
-        except wire.NotThat as error:
+            return await self.digest(answer, parse)
+        except NotThat as error:
             raise outcome.odd(answer, str(error), optional=optional, harmless=harmless) from error
+        finally:
+            answer.close()
+
+    async def digest(self, answer: Answer, work: Callable[[Pieces], T]) -> T:
+        """What `work` makes of the answer. Long ones are read beside the loop, one at a time. Raises NotThat."""
+        if answer.written is None:
+            return work(answer.pieces())
+        async with self._one_long:
+            return await self._offload(lambda: work(answer.pieces()))
 
     async def hear(self, path: str, speech: Speech, *, body: Callable[[], Body], patience: float) -> None:
         """Post, and hear the answer out as it comes."""
         answer = await self.ask("POST", path, body=body, patience=patience, heard=speech.heard)
         try:
-            speech.end(answer.body)
-        except wire.NotThat as error:
+            speech.end(answer.all_of_it())
+        except NotThat as error:
             raise outcome.odd(answer, str(error), optional=False) from error
+        finally:
+            answer.close()
         if speech.complaint:
             raise outcome.complained(answer, speech.complaint, self._key.current())
 
@@ -156,7 +177,7 @@ class Wire:
         patience: float | None = None,
         heard: Heard | None = None,
     ) -> Answer:
-        """An answer of the 200s, whose pieces are `heard` as they come; everything else is raised."""
+        """An answer of the 200s, whose pieces are `heard` as they come; everything else is raised. Close it."""
         key = await self._offload(self._key.current)
         once = partial(self._once, method, path, body, harmless=harmless, patience=patience, heard=heard)
         answer = await once(key)
@@ -187,30 +208,42 @@ class Wire:
             if body.whole:
                 _limit(scope)
             try:
-                return await self._exchange(self._request(method, url, body, key, patience), body, heard)
+                return await self._exchange(self._request(method, url, body, key, patience), body, heard, scope)
             except _BROKEN as error:
                 raise outcome.broken(method, url, error, whole=body.whole, harmless=harmless) from error
             finally:
                 await body.aclose()
         raise outcome.broken(method, url, None, whole=body.whole, harmless=harmless)
 
-    async def _exchange(self, request: httpx.Request, body: Body, heard: Heard | None) -> Answer:
+    async def _exchange(
+        self, request: httpx.Request, body: Body, heard: Heard | None, patience: anyio.CancelScope
+    ) -> Answer:
         response = await self._http.send(request, stream=True)
+        method, url = request.method, str(request.url)
+        keeper = Keeper(self._spool, self._offload)
         try:
-            most = wire.MAX_ANSWER_BYTES if response.is_success else ERROR_BYTES
-            read, complete = await _read(response, most, heard if response.is_success else None)
+            most = MAX_ANSWER_BYTES if response.is_success else ERROR_BYTES
+            complete = await _read(response, most, keeper, heard if response.is_success else None, patience)
+            await keeper.end()
+        except BaseException as error:
+            keeper.close()
+            if isinstance(error, NoRoom):
+                raise outcome.no_room(method, url, str(error)) from error
+            raise
         finally:
             await response.aclose()
         if response.is_success and not complete:
-            raise outcome.too_long(request.method, str(request.url))
+            keeper.close()
+            raise outcome.too_long(method, url)
         return Answer(
-            method=request.method,
-            url=str(request.url),
+            method=method,
+            url=url,
             status=response.status_code,
             headers=dict(response.headers),
-            body=read,
+            body=keeper.body,
             whole=body.whole,
             sent_bytes=body.length,
+            written=keeper.written,
         )
 
     def _request(self, method: str, address: str, body: Body, key: str, patience: float | None) -> httpx.Request:
@@ -236,20 +269,37 @@ def _limit(patience: anyio.CancelScope) -> None:
     patience.deadline = anyio.current_time() + ANSWER_WITHIN_SECONDS
 
 
-async def _read(response: httpx.Response, most: int, heard: Heard | None) -> tuple[bytes, bool]:
-    """Up to `most` bytes of the answer, and whether that is all of it."""
-    pieces = bytearray()
+async def _read(
+    response: httpx.Response, most: int, keeper: Keeper, heard: Heard | None, patience: anyio.CancelScope
+) -> bool:
+    """Give the answer's bytes to `keeper`, `most` of them at most; whether that was all of it.
+
+    It must come at a bearable pace, or else whoever lets it drip would hold us for as long as he likes. Words, which
+    are `heard`, come as slowly as they are found.
+    """
+    begun, last = anyio.current_time(), patience.deadline
+    enough = False
+    full: NoRoom | None = None
     try:
         async for piece in response.aiter_bytes():
-            if len(pieces) <= most:
-                pieces += piece
-                if heard is not None:
-                    heard(piece)
-                if len(pieces) > most:
-                    # closed, it fails at its next read, which ends the library's generators one within the other;
-                    # trio complains about generators that are just left
-                    await response.aclose()
+            if enough:
+                continue
+            enough = keeper.length + len(piece) > most
+            try:
+                await keeper.add(piece[: most - keeper.length])
+            except NoRoom as error:
+                full, enough = error, True
+            if heard is not None:
+                heard(piece)
+            else:
+                patience.deadline = min(last, begun + FIRST_SECONDS + keeper.length / SLOWEST_PACE)
+            if enough:
+                # closed, it fails at its next read, which ends the library's generators one within the other; trio
+                # complains about generators that are just left
+                await response.aclose()
     except _BROKEN:
-        if len(pieces) <= most:
+        if not enough:
             raise
-    return bytes(pieces[:most]), len(pieces) <= most
+    if full is not None:
+        raise full
+    return not enough

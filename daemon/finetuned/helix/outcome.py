@@ -37,8 +37,10 @@ from finetuned.errors import (
     ServerError,
     Unreachable,
 )
+from finetuned.helix.answers import Answer
 from finetuned.helix.service import KnownRefusal, NoSuchCall, TooLarge
-from finetuned.model import Value, shown
+from finetuned.model import shown
+from finetuned.pieces import MAX_ANSWER_BYTES
 
 SAID_CHARS: Final = 300
 _TITLE: Final = re.compile(r"<title>([^<]+)", re.IGNORECASE)
@@ -53,12 +55,14 @@ _CHECK_SERVER: Final = "check that the server runs and that helix.url is right; 
 _CHECK_TLS: Final = "check the server's certificate, and whether helix.url begins with http:// or https://"
 _LOOK_FIRST: Final = "nothing to do: the server is asked what became of it before anything is sent again"
 _LATER: Final = "nothing to do: it is asked again later"
+_NO_ROOM: Final = "free some space on the ledger's disk; it is asked again by itself"
 _NO_SUCH_CALL: Final = "this server has no such call"
 #: the same for who is no daemon, and does nothing by itself later
 _BY_HAND: Final[Mapping[str, str]] = {
     CHECK_KEY: "put a valid key into helix.api_key_file or FINETUNED_API_KEY",
     _CHECK_SERVER: "check that the server runs and that helix.url is right; `finetuned doctor` tells more",
     _LOOK_FIRST: "the server may have got it, and nothing is sent twice by itself: try again if you want",
+    _NO_ROOM: "free some space where temporary files lie (TMPDIR)",
     _LATER: "the server is busy: try again later",
 }
 #: the library's errors that mean: not a byte of the request left us
@@ -71,23 +75,6 @@ _NOT_SENT: Final = (
     httpx.LocalProtocolError,
     httpx.InvalidURL,
 )
-
-
-class Answer(Value, frozen=True):
-    """What came back; `whole` tells whether the server can have had the whole request, of `sent_bytes`."""
-
-    method: str
-    url: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    whole: bool
-    sent_bytes: int = 0
-
-    @property
-    def is_page(self) -> bool:
-        """Whether this is a web page for people."""
-        return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
 
 
 def by_hand(remedy: str) -> str:
@@ -147,10 +134,19 @@ def complained(answer: Answer, words: str, key: str) -> ServerError:
 
 def too_long(method: str, url: str) -> ServerError:
     """The outcome of an answer that nobody should read."""
-    what = f"{method} {url}: the answer has more than {wire.MAX_ANSWER_BYTES} bytes"
-    if method == "GET":  # asked again, it would be as long: no reason to leave the whole server alone
-        return Refused(what, remedy="it cannot be read; delete it on the server if nobody needs it")
-    return ReplyLost(what, remedy=_LOOK_FIRST)
+    what = f"{method} {url}: the answer is longer than {MAX_ANSWER_BYTES // (1024 * 1024)} MiB"
+    if method != "GET":
+        return ReplyLost(what, remedy=_LOOK_FIRST)
+    # asked again, it would be as long: no reason to leave the whole server alone
+    is_list = httpx.URL(url).path.endswith("/sessions")
+    remedy = f"no Helix answers so; {_CHECK_URL}" if is_list else "delete the session if nobody needs it"
+    return Refused(f"{what}, and is not read", remedy=remedy)
+
+
+def no_room(method: str, url: str, why: str) -> ServerError:
+    """The outcome of an answer that we cannot keep, for the disk is full or fails."""
+    what = f"{method} {url}: the answer is long and cannot be kept: {why}"
+    return Refused(what, remedy=_NO_ROOM) if method == "GET" else ReplyLost(what, remedy=_NO_ROOM)
 
 
 _REMEDIES: Final[Mapping[wire.Refusal, str]] = {

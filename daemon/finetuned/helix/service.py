@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Sequence
 from typing import Protocol
 
 from finetuned.errors import Refused, ReplyLost, ServerError
+from finetuned.helix.answers import Harvest
 from finetuned.helix.speech import unspoken
 from finetuned.model import Pair, Part, Quota, SessionView, Summary, Value
 from finetuned.wire import Refusal
@@ -111,7 +112,11 @@ class Service(Protocol):
         ...
 
     async def pairs(self, view: SessionView) -> tuple[Pair, ...]:
-        """The question-answer pairs of a session; none is no error."""
+        """The question-answer pairs of a session, all in memory; none is no error."""
+        ...
+
+    async def harvest(self, view: SessionView) -> Harvest:
+        """The same, and what stands among them and is none, of which none is in memory. Close it."""
         ...
 
     async def write_pairs(self, view: SessionView, pairs: Sequence[Pair]) -> None:

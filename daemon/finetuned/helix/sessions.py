@@ -21,10 +21,14 @@ import httpx
 
 from finetuned import wire
 from finetuned.errors import NotFound, NotHelix, Refused, ReplyLost, Unreachable
+from finetuned.helix import outcome
+from finetuned.helix.answers import Harvest
 from finetuned.helix.body import Body, Offload, OpenPart, form_body, json_body
 from finetuned.helix.client import Key, Wire, segment
 from finetuned.helix.service import KnownRefusal, NoSuchCall, Order
 from finetuned.model import Interaction, Pair, SessionView, Summary
+from finetuned.pieces import NotThat, Pieces
+from finetuned.qa import ReadPairs, as_conversations, conversations, in_conversations, in_session
 
 PAGE_ROWS: Final = 1000
 #: sessions may vanish between two pages and pull rows over the edge: pages overlap by one row in this many
@@ -38,8 +42,17 @@ _UNREADABLE: Final = "delete it on the server if nobody needs it; the job is loo
 class Sessions(ABC):
     """The sessions of one server; see `Service` for what each method promises."""
 
-    def __init__(self, http: httpx.AsyncClient, *, url: str, key: Key, open_part: OpenPart, offload: Offload) -> None:
-        self._wire = Wire(http, url=url, key=key, offload=offload)
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        url: str,
+        key: Key,
+        open_part: OpenPart,
+        offload: Offload,
+        spool: str | None = None,
+    ) -> None:
+        self._wire = Wire(http, url=url, key=key, offload=offload, spool=spool)
         self._open_part = open_part
         self._offload = offload
 
@@ -63,6 +76,7 @@ class Sessions(ABC):
         learn = partial(json_body, {"data_entity_id": ""})
         try:
             answer = await self._wire.ask("POST", "/sessions/learn", body=learn, optional=True)
+            answer.close()
             return await self._form_only() if answer.is_page else frozenset()
         except NoSuchCall:
             return await self._form_only()
@@ -84,7 +98,7 @@ class Sessions(ABC):
     async def _takes_forms(self) -> bool:
         form = partial(form_body, {"mode": "none"})
         try:
-            await self._wire.ask("POST", "/sessions", body=form, optional=True)
+            (await self._wire.ask("POST", "/sessions", body=form, optional=True)).close()
         except KnownRefusal as error:
             return error.kind is wire.Refusal.FORM
         except (Refused, ReplyLost):
@@ -141,23 +155,47 @@ class Sessions(ABC):
         return tuple(found)
 
     async def pairs(self, view: SessionView) -> tuple[Pair, ...]:
-        """The session's pairs; the key to them is the user's turn of the fine-tune."""
-        asked: tuple[Pair, ...] = ()
+        """The session's pairs, all in memory: for a person who is to see them."""
+        with await self.harvest(view) as harvest:
+            return tuple(one for one in harvest if isinstance(one, Pair))
+
+    async def harvest(self, view: SessionView) -> Harvest:
+        """The session's pairs, of which none is in memory; the key to them is the user's turn of the fine-tune.
+
+        Where the session tells pairs itself, whichever of the two tells more is believed: they are the same pairs.
+        """
+        asked = Harvest(None, in_conversations)
         if view.asked is not None:
             try:
-                asked = await self._wire.read("GET", _conversations(view, view.asked), wire.conversations)
+                asked = await self._harvest(_conversations(view, view.asked), in_conversations)
             except KnownRefusal as error:
                 if error.kind is not wire.Refusal.NO_PAIRS:
                     raise
-        told = {(pair.raw_question, pair.raw_answer) for pair in asked}
-        return asked + tuple(p for p in view.pairs if (p.raw_question, p.raw_answer) not in told)
+        if not view.tells_pairs:
+            return asked
+        told = await self._harvest(f"/sessions/{segment(view.id)}", in_session)
+        fuller, other = (told, asked) if told.length > asked.length else (asked, told)
+        other.close()
+        return fuller
+
+    async def _harvest(self, path: str, read: ReadPairs) -> Harvest:
+        """The pairs in an answer that was read to its end once, and so is known to be whole."""
+        answer = await self._wire.ask("GET", path)
+        try:
+            length = await self._wire.digest(answer, lambda pieces: sum(1 for _ in read(pieces)))
+        except BaseException as error:
+            answer.close()
+            if isinstance(error, NotThat):
+                raise outcome.odd(answer, str(error), optional=False) from error
+            raise
+        return Harvest(answer, read, length=length)
 
     async def write_pairs(self, view: SessionView, pairs: Sequence[Pair]) -> None:
         """Put these pairs in the place of the session's; the server answers with what it has then."""
         if view.asked is None:
             raise Refused(f"session {view.id} has no fine-tune")
-        body = partial(json_body, wire.as_conversations(pairs))
-        kept = await self._wire.read("PUT", _conversations(view, view.asked), wire.conversations, body=body)
+        body = partial(json_body, as_conversations(pairs))
+        kept = await self._wire.read("PUT", _conversations(view, view.asked), conversations, body=body)
         if [(p.raw_question, p.raw_answer) for p in kept] != [(p.raw_question, p.raw_answer) for p in pairs]:
             raise ReplyLost(f"session {view.id}: the server answers with other pairs than those it was given")
 
@@ -191,7 +229,10 @@ class Sessions(ABC):
         """A file of the server's store, of 64 MiB at most."""
         path = "/".join(segment(part) for part in filestore_path.strip("/").split("/"))
         answer = await self._wire.ask("GET", f"/filestore/viewer/{path}", optional=True)
-        return answer.body
+        try:
+            return answer.all_of_it()
+        finally:
+            answer.close()
 
     async def _steer(self, method: str, session_id: str, verb: str) -> None:
         path = f"/sessions/{segment(session_id)}/{verb}"
@@ -228,6 +269,6 @@ def _may_be_ours(row: Summary, since: float) -> bool:
     return row.type == "text" and row.mode in _MODES and _touched(row) >= since
 
 
-def _removed(body: bytes) -> None:
-    if body.strip():  # an empty answer says it, too
-        wire.session(body)
+def _removed(answer: Pieces) -> None:
+    if answer.begins():  # an empty answer says it, too
+        wire.session(answer)

@@ -28,7 +28,7 @@ _FILE: Final = (
     "id, path, path_b64, location, location_b64, folder, state, job_id, sha256, coalesce(bytes, size) as bytes, pairs, "
     "reason, seen_at, ready_at, finished_at, upload_name"
 )
-_PAIR: Final = (
+PAIR: Final = (
     "p.job_id, p.session_id, f.path as file, f.path_b64 as file_b64, p.ordinal, p.question, p.answer, "
     "p.raw_question, p.raw_answer, f.sha256"
 )
@@ -185,15 +185,15 @@ class Reader:
         )
         tables = "from qa_pairs p left join files f on f.id = p.file_id join jobs j on j.id = p.job_id"
         if words is None:
-            query = f"select {_PAIR} {tables} where {where} order by j.created_at, j.rowid, p.ordinal"
+            query = f"select {PAIR} {tables} where {where} order by j.created_at, j.rowid, p.ordinal"
             rows = self._rows(query, job=job, path=text, b64=b64)
         else:
             query = (
-                f"select {_PAIR} {tables} join qa_pairs_fts on qa_pairs_fts.rowid = p.id "
+                f"select {PAIR} {tables} join qa_pairs_fts on qa_pairs_fts.rowid = p.id "
                 f"where {where} and qa_pairs_fts match :words order by qa_pairs_fts.rank, p.id"
             )
             rows = self._rows(query, job=job, path=text, b64=b64, words=_terms(words))
-        return (_drop_null(row, "file_b64") for row in rows)
+        return (drop_null(row, "file_b64") for row in rows)
 
     def events(
         self, *, job: str | None = None, after: int = 0, since: float | None = None, newest_first: bool = False
@@ -320,10 +320,10 @@ class Reader:
 
 def _file(row: Row) -> Row:
     row = {key: value for key, value in row.items() if key not in {"id", "due_at"}}
-    return _drop_null(_drop_null(row, "path_b64"), "location_b64")
+    return drop_null(drop_null(row, "path_b64"), "location_b64")
 
 
-def _drop_null(row: Row, key: str) -> Row:
+def drop_null(row: Row, key: str) -> Row:
     """The exact bytes of a path come only with a path that is not UTF-8."""
     if row.get(key) is None:
         row.pop(key, None)

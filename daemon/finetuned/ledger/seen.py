@@ -1,12 +1,10 @@
-"""What a look brings into the ledger: a session's interactions, updated in place, and its pairs."""
+"""What a look brings into the ledger: a session's interactions, updated in place."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 
-from finetuned.model import File, Job, Pair, SessionView, iso
-from finetuned.verdict import document_of
+from finetuned.model import SessionView, iso
 
 
 def write_look(db: sqlite3.Connection, view: SessionView, now: float) -> None:
@@ -37,34 +35,3 @@ def write_look(db: sqlite3.Connection, view: SessionView, now: float) -> None:
                 iso(now),
             ),
         )
-
-
-def write_pairs(
-    db: sqlite3.Connection, job: Job, view: SessionView, pairs: Sequence[Pair], files: Sequence[File]
-) -> None:
-    """The session's pairs, once: a repeat after a crash replaces nothing and adds nothing."""
-    if db.execute("select 1 from qa_pairs where session_id = ? limit 1", (view.id,)).fetchone():
-        return
-    first = db.execute("select coalesce(max(ordinal), 0) from qa_pairs where job_id = ?", (job.id,)).fetchone()[0]
-    db.executemany(
-        "insert into qa_pairs (job_id, session_id, file_id, ordinal, question, answer, raw_question, raw_answer) "
-        "values (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            (
-                job.id,
-                view.id,
-                document_of(p, view, files),
-                n,
-                p.question,
-                p.answer,
-                p.raw_question,
-                p.raw_answer,
-            )
-            for n, p in enumerate(pairs, first + 1)
-        ),
-    )
-    db.execute(
-        "insert into qa_pairs_fts (rowid, question, answer) "
-        "select id, question, answer from qa_pairs where job_id = ? and ordinal > ?",
-        (job.id, first),
-    )

@@ -8,6 +8,7 @@ from typing import Any
 
 from finetuned.errors import Stale
 from finetuned.ledger.jobs import fail_files
+from finetuned.ledger.pairs import all_here
 from finetuned.ledger.rows import (
     JOB,
     UNMENDED,
@@ -21,10 +22,10 @@ from finetuned.ledger.rows import (
     tell,
     update,
 )
-from finetuned.ledger.seen import write_look, write_pairs
+from finetuned.ledger.seen import write_look
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import JobState, SessionState
-from finetuned.model import File, Job, Pair, Session, SessionView, iso
+from finetuned.model import File, Job, Session, SessionView, iso
 from finetuned.verdict import JobVerdict, lora_of
 
 
@@ -255,15 +256,15 @@ class SessionBook:
         self,
         job: Job,
         view: SessionView,
-        pairs: Sequence[Pair],
+        pairs: int,
         files: Sequence[File],
         verdict: JobVerdict,
         now: float,
     ) -> None:
-        """The verdict: pairs, files, session and job in one commit; what is left is to put it away."""
+        """The verdict, over `pairs` that are all here: files, session and job in one commit, still to be put away."""
         with self._store.transaction() as db:
             write_look(db, view, now)
-            write_pairs(db, job, view, pairs, files)
+            all_here(db, view.id, pairs)
             by_id = {file.id: file for file in files}
             for said in verdict.files:
                 columns = {"pairs": said.pairs, "document_id": said.document, "reason": said.reason}
@@ -273,7 +274,7 @@ class SessionBook:
             lora, discard = lora_of(view), _is_to_go(db, job.id)
             end_session(db, now, job.id, SessionState.TRAINED, cause="trained", lora_dir=lora, discard=discard)
             known = {
-                "pairs": len(pairs),
+                "pairs": pairs,
                 "lora_dir": lora,
                 "reason": verdict.reason,
                 "stage": None,
@@ -283,11 +284,11 @@ class SessionBook:
             fresh = {"due_at": None, "tries": 0}
             move_job(db, now, job, verdict.state, cause="trained", detail=verdict.reason, **known, **ended, **fresh)
 
-    def keep_pairs(self, job: Job, view: SessionView, pairs: Sequence[Pair], files: Sequence[File], now: float) -> None:
-        """The pairs of a session that did not train: the server made them, so they are kept."""
+    def keep_pairs(self, view: SessionView, pairs: int, now: float) -> None:
+        """The pairs of a session that did not train are all here: the server made them, so they are kept."""
         with self._store.transaction() as db:
             write_look(db, view, now)
-            write_pairs(db, job, view, pairs, files)
+            all_here(db, view.id, pairs)
 
     def discarded(self, session: Session, now: float) -> None:
         """The session is gone from the server, and its model with it; the job it trained for says so from now on."""

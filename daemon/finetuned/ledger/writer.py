@@ -17,6 +17,7 @@ from finetuned.ledger.files import FileBook
 from finetuned.ledger.folding import check_log, forget_log
 from finetuned.ledger.house import HouseBook
 from finetuned.ledger.jobs import JobBook
+from finetuned.ledger.pairs import PairBook
 from finetuned.ledger.quotas import QuotaBook
 from finetuned.ledger.reading import Reader
 from finetuned.ledger.sessions import SessionBook
@@ -33,6 +34,7 @@ class Books:
         self.files = FileBook(store)
         self.jobs = JobBook(store)
         self.sessions = SessionBook(store)
+        self.pairs = PairBook(store)
         self.twins = TwinBook(store)
         self.uploads = UploadBook(store)
         self.quotas = QuotaBook(store)

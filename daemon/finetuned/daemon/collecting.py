@@ -1,0 +1,66 @@
+"""Pairs, from a server's answer into the ledger: in batches, of which none is large, whatever the answer holds.
+
+1. The answer was read to its end before the first pair is written (`Harvest`).
+2. Each batch is a commit of its own: others write in between, and a crash costs what was written so far, no more. What
+   follows from the pairs is written after the last of them, in one commit, with the word that they are all here.
+3. Long answers are gone through one at a time, so that a dozen of them take no more memory than one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import Final
+
+import anyio
+
+from finetuned.daemon.house import House
+from finetuned.helix.answers import Harvest
+from finetuned.model import File, Job, Pair, SessionView
+from finetuned.qa import Told
+from finetuned.verdict import Tally, owner, tally
+
+#: what one commit takes, in pairs and in characters
+BATCH_PAIRS: Final = 1000
+BATCH_CHARS: Final = 1024 * 1024
+
+
+class Collecting:
+    """Writes pairs down."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._one_long = anyio.Lock()
+
+    async def collect(self, job: Job, view: SessionView, files: Sequence[File]) -> Tally:
+        """Bring the session's pairs into the ledger, and count them. Raises ServerError, LedgerStuck."""
+        house = self._house
+        with await house.service.harvest(view) as harvest:
+            async with self._one_long if harvest.is_long else nullcontext():
+                counted: Tally = await house.world.offload(tally, view, harvest)
+                if await house.write(house.ledger.pairs.here, view.id) != counted.pairs:
+                    await self._write(job, view, harvest, files)
+        return counted
+
+    async def _write(self, job: Job, view: SessionView, harvest: Harvest, files: Sequence[File]) -> None:
+        house = self._house
+        while await house.write(house.ledger.pairs.take_some_away, view.id):
+            pass
+        batches = _batches(harvest)
+        while batch := await house.world.offload(next, batches, ()):
+            await house.write(house.ledger.pairs.add, job, view.id, batch, owner(view, files))
+
+
+def _batches(told: Iterable[Told]) -> Iterator[Sequence[Pair]]:
+    batch: list[Pair] = []
+    size = 0
+    for one in told:
+        if not isinstance(one, Pair):
+            continue
+        batch.append(one)
+        size += len(one.raw_question) + len(one.raw_answer)
+        if len(batch) == BATCH_PAIRS or size >= BATCH_CHARS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

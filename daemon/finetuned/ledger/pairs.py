@@ -1,0 +1,84 @@
+"""The pairs' book: what sessions taught, written in batches, so that a million of them hold up nobody.
+
+1. A session's `pairs` says how many it has here; null, not all of them are here yet. That is written with the last of
+   what follows from them, so that a crash in between leaves no doubt.
+2. What is there of a session before all of it is, is taken away again and written anew: the server may tell other pairs
+   the next time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from finetuned.ledger.reading import PAIR, Row, drop_null
+from finetuned.ledger.store import Store
+from finetuned.model import Job, Pair
+
+#: pairs that one commit takes away
+_AT_ONCE: Final = 1000
+_TO_INDEX: Final = "insert into qa_pairs_fts (rowid, question, answer) select id, question, answer from qa_pairs"
+_FROM_INDEX: Final = (
+    "insert into qa_pairs_fts (qa_pairs_fts, rowid, question, answer) "
+    "select 'delete', id, question, answer from qa_pairs"
+)
+
+
+class PairBook:
+    """Commands and questions about pairs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def some(self, job_id: str, *, after: int, most: int) -> list[Row]:
+        """Pairs of a job that has trained, as commands show them: the first `most` after the ordinal `after`."""
+        query = (
+            f"select {PAIR} from qa_pairs p left join files f on f.id = p.file_id join jobs j on j.id = p.job_id "
+            "where p.job_id = ? and p.ordinal > ? and p.session_id = j.session_id order by p.ordinal limit ?"
+        )
+        with self._store.reading() as db:
+            return [drop_null(dict(row), "file_b64") for row in db.execute(query, (job_id, after, most))]
+
+    def here(self, session_id: str) -> int | None:
+        """How many pairs of the session are in the ledger; null if not all of them are."""
+        with self._store.reading() as db:
+            row = db.execute("select pairs from sessions where session_id = ?", (session_id,)).fetchone()
+        return None if row is None else row["pairs"]
+
+    def take_some_away(self, session_id: str) -> bool:
+        """Take away some of the session's pairs, which are not all here any more; False if there is none left."""
+        chosen = f"where id in (select id from qa_pairs where session_id = ? limit {_AT_ONCE})"
+        with self._store.transaction() as db:
+            db.execute("update sessions set pairs = null where session_id = ?", (session_id,))
+            db.execute(f"{_FROM_INDEX} {chosen}", (session_id,))
+            return db.execute(f"delete from qa_pairs {chosen}", (session_id,)).rowcount > 0
+
+    def add(self, job: Job, session_id: str, pairs: Sequence[Pair], owner: Callable[[Pair], int | None]) -> None:
+        """Some more pairs of a session; `owner` tells the id of a pair's file."""
+        with self._store.transaction() as db:
+            query = "select coalesce(max(ordinal), 0) from qa_pairs where job_id = ?"
+            before: int = db.execute(query, (job.id,)).fetchone()[0]
+            db.executemany(
+                "insert into qa_pairs (job_id, session_id, file_id, ordinal, question, answer, raw_question, "
+                "raw_answer) values (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (
+                        job.id,
+                        session_id,
+                        owner(p),
+                        ordinal,
+                        p.question,
+                        p.answer,
+                        p.raw_question,
+                        p.raw_answer,
+                    )
+                    for ordinal, p in enumerate(pairs, before + 1)
+                ),
+            )
+            db.execute(f"{_TO_INDEX} where job_id = ? and ordinal > ?", (job.id, before))
+
+
+def all_here(db: sqlite3.Connection, session_id: str, pairs: int) -> None:
+    """All pairs of the session are in the ledger."""
+    db.execute("update sessions set pairs = ? where session_id = ?", (pairs, session_id))

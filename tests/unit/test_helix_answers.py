@@ -1,0 +1,199 @@
+"""Long answers: written down while they come, believed when they are whole, and never in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import tracemalloc
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from finetuned import wire
+from finetuned.errors import NotHelix, Refused, ReplyLost, ServerError, Unreachable
+from finetuned.helix import client
+from finetuned.helix.answers import IN_MEMORY_BYTES
+from finetuned.helix.client import Key
+from finetuned.helix.form import FormService
+from finetuned.helix.service import Order
+from finetuned.model import Pair, SessionView
+from finetuned.pieces import MAX_ANSWER_BYTES
+from finetuned.qa import Odd
+from finetuned.world import Bell, RealWorld
+from unit.test_helix_kit import KEY, URL, Bytes, a_session, inline, part
+
+PAIR = b'{"question": "q", "answer": "' + b"a" * 900 + b'"}'
+LONG = b"[" + b",".join([PAIR] * 3000) + b"]"
+assert len(LONG) > 2 * IN_MEMORY_BYTES
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request):
+    """Both of anyio's backends."""
+    return request.param
+
+
+class Stream(httpx.AsyncByteStream):
+    """An answer's body in pieces, which may break off, or come slowly."""
+
+    def __init__(self, body: bytes, *, pause: float = 0.0, error: Exception | None = None) -> None:
+        self.body = body
+        self.pause = pause
+        self.error = error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        step = 1 if self.pause else 50_000
+        for place in range(0, len(self.body), step):
+            await RealWorld().wait(Bell(), self.pause)
+            yield self.body[place : place + step]
+        if self.error is not None:
+            raise self.error
+
+
+class Server(httpx.AsyncBaseTransport):
+    """Answers everything with these bodies, in order; the last one stays."""
+
+    def __init__(self, *bodies: Stream) -> None:
+        self.bodies = list(bodies)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        async for _ in request.stream:
+            pass
+        body = self.bodies.pop(0) if len(self.bodies) > 1 else self.bodies[0]
+        return httpx.Response(200, headers={"content-type": "application/json"}, stream=body)
+
+
+def service(*bodies: Stream, spool: Path | str | None = None) -> FormService:
+    """A client of that server, which keeps long answers in the folder `spool`."""
+    return FormService(
+        httpx.AsyncClient(transport=Server(*bodies)),
+        url=URL,
+        key=Key("", lambda: KEY),
+        open_part=lambda _: Bytes(b"x"),
+        offload=inline,
+        spool=None if spool is None else str(spool),
+    )
+
+
+def session(**more: Any) -> SessionView:
+    """A session whose pairs may be asked for."""
+    return wire.session(json.dumps(a_session(**more)).encode())
+
+
+async def failure(helix: FormService) -> ServerError:
+    """What it raises when pairs are asked for."""
+    with pytest.raises(ServerError) as caught:
+        await helix.harvest(session())
+    return caught.value
+
+
+async def test_a_long_answer_is_read_as_often_as_is_wanted(tmp_path: Path):
+    """It lies in the folder that was named, under no name, and is gone once it is let go."""
+    with await service(Stream(LONG), spool=tmp_path).harvest(session()) as harvest:
+        assert (harvest.is_long, harvest.length) == (True, 3000)
+        assert os.listdir(tmp_path) == []
+        assert _held_in(tmp_path) == 1
+        for _ in range(2):
+            assert sum(1 for one in harvest if isinstance(one, Pair)) == 3000
+    assert _held_in(tmp_path) == 0
+
+
+def _held_in(folder: Path) -> int:
+    """How many files of this folder we hold open."""
+    held = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
+    return sum(1 for path in held if path.startswith(str(folder)))
+
+
+def _is_open(fd: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{fd}")
+
+
+async def test_a_long_answer_costs_no_memory(tmp_path: Path):
+    """Neither while it comes nor while it is read."""
+    helix = service(Stream(LONG), spool=tmp_path)
+    tracemalloc.start()
+    try:
+        with await helix.harvest(session()) as harvest:
+            assert sum(1 for _ in harvest) == 3000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(LONG)
+
+
+async def test_a_short_answer_stays_in_memory(tmp_path: Path):
+    """No file is made for what everybody gets."""
+    with await service(Stream(b"[" + PAIR + b", 1]"), spool=tmp_path / "missing").harvest(session()) as harvest:
+        assert (harvest.is_long, [type(one) for one in harvest]) == (False, [Pair, Odd])
+
+
+async def test_a_long_session_is_looked_at(tmp_path: Path):
+    """Pairs that a session tells itself are passed over by a look, and harvested where they are more."""
+    told = json.dumps(a_session(qa_pairs=[{"question": "q", "answer": "a" * 900}] * 3000)).encode()
+    view = await service(Stream(told), spool=tmp_path).look("s-1")
+    assert view.tells_pairs
+    with await service(Stream(b"null"), Stream(told), spool=tmp_path).harvest(view) as harvest:
+        assert harvest.length == 3000
+    assert _held_in(tmp_path) == 0
+
+
+@pytest.mark.parametrize("half", [LONG[:-1], LONG[:-10], LONG + b"]", LONG[:-1] + b', {"question": oops}]'])
+async def test_half_a_long_answer_is_none(tmp_path: Path, half: bytes):
+    """However it was cut, nothing of it is believed, and nothing of it is left."""
+    assert type(await failure(service(Stream(half), spool=tmp_path))) is NotHelix
+    assert _held_in(tmp_path) == 0
+
+
+async def test_a_long_answer_that_breaks_off_leaves_nothing(tmp_path: Path):
+    """The connection ended in the middle."""
+    broken = Stream(LONG, error=httpx.ReadError("reset"))
+    assert type(await failure(service(broken, spool=tmp_path))) is Unreachable
+    assert _held_in(tmp_path) == 0
+
+
+async def test_no_room_for_a_long_answer_is_told(tmp_path: Path):
+    """Our own disk is no fault of the server's: a look is tried again later, and a send is looked for."""
+    helix = service(Stream(LONG), spool=tmp_path / "missing")
+    error = await failure(helix)
+    assert type(error) is Refused
+    assert "the answer is long and cannot be kept: No such file or directory" in str(error)
+    assert "free some space" in error.remedy
+    with pytest.raises(ReplyLost, match="cannot be kept"):
+        await helix.submit(Order(marker="job.1", parts=(part("job.1-0001-a.txt", b"x"),)), told=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("ask", "remedy"),
+    [
+        (lambda helix: helix.look("s-1"), "delete the session"),
+        (lambda helix: helix.harvest(session()), "delete the session"),
+        (lambda helix: helix.list(offset=0, limit=1), "no Helix answers so; check helix.url"),
+    ],
+    ids=["session", "pairs", "list"],
+)
+async def test_what_is_too_long_to_be_read_says_what_helps(tmp_path: Path, ask: Any, remedy: str):
+    """Nobody can delete a list; and sizes are told in units that people read."""
+    endless = Stream(b"[" + b" " * MAX_ANSWER_BYTES)
+    with pytest.raises(Refused, match="longer than 64 MiB") as caught:
+        await ask(service(endless, spool=tmp_path))
+    assert remedy in caught.value.remedy
+    assert _held_in(tmp_path) == 0
+
+
+async def test_an_answer_that_drips_ends(monkeypatch: pytest.MonkeyPatch):
+    """A byte now and then is no answer: a picture, pairs or a look end in words, however patient the connection is."""
+    monkeypatch.setattr(client, "FIRST_SECONDS", 0.2)
+    helix = service(Stream(b"[" + b" " * 10_000, pause=0.02))
+    with pytest.raises(Unreachable, match="no complete answer in time"):
+        await helix.fetch("a/picture.png")
+
+
+async def test_an_answer_at_a_bearable_pace_is_waited_for(monkeypatch: pytest.MonkeyPatch):
+    """What comes at the slowest pace, or faster, may take longer than the first seconds."""
+    monkeypatch.setattr(client, "FIRST_SECONDS", 0.2)
+    monkeypatch.setattr(client, "SLOWEST_PACE", 10)
+    assert await service(Stream(b"x" * 40, pause=0.02)).fetch("a/picture.png") == b"x" * 40
