@@ -121,6 +121,32 @@ class TestDrop:
         assert "otter.txt.done" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("source", "folder", "copy"),
+    [
+        (0o600, 0o755, 0o600),
+        (0o644, 0o755, 0o644),
+        (0o640, 0o700, 0o640),
+        (0o600, 0o2770, 0o660),
+        (0o444, 0o755, 0o644),
+    ],
+)
+def test_a_private_file_stays_private(
+    make_desk: MakeDesk, outside: Outside, source: int, folder: int, copy: int
+) -> None:
+    """The copy is read by those who may read the file, and by the group of a folder that is shared."""
+    desk = make_desk()
+    path = outside("otter.txt")
+    os.chmod(path, source)
+    os.chmod(desk.place.notes, folder)
+    before = os.umask(0)
+    try:
+        assert desk("drop", path).code == 0
+    finally:
+        os.umask(before)
+    assert (desk.place.notes / "otter.txt").stat().st_mode & 0o777 == copy
+
+
 class TestContent:
     """What would be refused is not copied: the answer comes at once, by the rules of `check`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import Final
 
 from finetuned.errors import FinetunedError, Gone, UsageError
@@ -43,7 +44,7 @@ def _named(path: str, error: OSError) -> FinetunedError:
 def _copy(source: int, tree: Tree, parts: Parts) -> Parts:
     """Copy to a temporary name in the target's folder; return it."""
     with tree.folder(parts[:-1], make=True) as fd:
-        name, target = _fresh(fd, parts[-1])
+        name, target = _fresh(fd, parts[-1], _mode(source, fd))
         try:
             with os.fdopen(target, "wb", buffering=0) as out:
                 while block := os.read(source, _BLOCK):
@@ -57,12 +58,18 @@ def _copy(source: int, tree: Tree, parts: Parts) -> Parts:
     return (*parts[:-1], name)
 
 
-def _fresh(fd: int, name: str) -> tuple[str, int]:
+def _mode(source: int, folder: int) -> int:
+    """Who may read the copy: those who may read the file; and the group of a folder that is shared (set-group-id)."""
+    mode, group = os.fstat(source).st_mode, 0o060 if os.fstat(folder).st_mode & stat.S_ISGID else 0
+    return 0o600 | mode & 0o066 | group
+
+
+def _fresh(fd: int, name: str, mode: int) -> tuple[str, int]:
     """A temporary file that nobody else writes to."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         temporary = fitted("." + name, f".{os.urandom(4).hex()}.part")
         try:
-            return temporary, os.open(temporary, flags, 0o666, dir_fd=fd)
+            return temporary, os.open(temporary, flags, mode, dir_fd=fd)
         except FileExistsError:
             continue
