@@ -108,11 +108,13 @@ JOB_WORDS: Final[Mapping[JobState, str]] = MappingProxyType(
             "started."
         ),
         JobState.DONE: "Trained; every file taught something and nothing was cut.",
-        JobState.PARTIAL: "Trained, but a chunk failed, a file taught nothing, or a quota cut the data.",
+        JobState.PARTIAL: (
+            "Trained, but a chunk failed, a file taught nothing, data was cut, or entries of the server were no pairs."
+        ),
         JobState.FAILED: "Not trained, or none of its files taught anything. `retry` queues it again.",
         JobState.CANCELLED: (
-            "Given up by a person, or no file was left in it; `retry` queues it again. Or it was more than the "
-            "server's plan allows, and its files went on in two others, which its reason names."
+            "Given up by a person, or no file was left in it; `retry` queues it again. Or the server, or a proxy "
+            "in front of it, did not take it as it was, and its files went on in two others, which its reason names."
         ),
     }
 )

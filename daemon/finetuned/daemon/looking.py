@@ -223,8 +223,11 @@ class Looking:
             await house.write(
                 house.ledger.sessions.looked, job, view, stage="collecting", due_at=due_at, moved=True, now=now
             )
-            fresh = await house.write(house.ledger.jobs.get, job.id)
-            job = fresh or job
+        else:  # it was tried in vain: a disk without room for so many pairs must not be hammered
+            due_at = now + house.back_off(job.tries + 1, house.settings.poll.slowest)
+            await house.write(house.ledger.jobs.try_later, job, due_at, None, now)
+        fresh = await house.write(house.ledger.jobs.get, job.id)
+        job = fresh or job
         files = await self._packed(job, view)
         counted = await self._collecting.collect(job, view, files)
         verdict = judge(view, counted, files)
