@@ -19,6 +19,9 @@ import click
 _NARROWEST: Final = 12
 _GAP: Final = 2
 _BELOW: Final = " " * 4
+_WORD: Final = re.compile(r" *[^ ]+")
+#: a command between backquotes, or from its name to the end of the clause; or a word
+_PIECE: Final = re.compile(r" *(?:[^` ]?`[^`]*`[^ ]*|finetuned [^;,]+|[^ ]+)")
 
 
 def width_of(stream: object = None) -> int | None:
@@ -55,15 +58,21 @@ def folded(text: str, width: int | None, *, rest: str | None = None) -> Iterator
 
 
 def _folded(line: str, width: int, rest: str) -> Iterator[str]:
-    """A word that is longer than a line keeps a line to itself."""
+    """A word that is longer than a line keeps a line to itself; a command that is not longer stays in one piece."""
     done = ""
-    for word in re.findall(r" *[^ ]+", line):
+    for word in _pieces(line, width - len(rest)):
         if done.strip() and length(done + word) > width:
             yield done
             done = rest + word.lstrip(" ")
         else:
             done += word
     yield done
+
+
+def _pieces(line: str, most: int) -> Iterator[str]:
+    """Words and commands of at most so many columns, each with the blanks before it."""
+    for piece in _PIECE.findall(line):
+        yield from [piece] if length(piece.strip(" ")) <= most else _WORD.findall(piece)
 
 
 def _hanging(line: str) -> str:
