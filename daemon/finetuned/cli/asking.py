@@ -25,7 +25,8 @@ MOST_TROUBLED: Final = 5
 def status_command(ctx: click.Context, as_json: bool) -> None:
     """What the daemon does now: folders, jobs, server, last error, ledger.
 
-    Ends with 3 if no daemon runs; what the ledger knows is printed all the same.
+    Ends with 3 if no daemon runs; what the ledger knows is printed all the same. Ends with 1 if one runs, but cannot
+    use its ledger, so that nothing new is begun.
     """
     from finetuned.world import RealWorld
 
@@ -42,24 +43,27 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
     if not status["daemon"]["running"]:
         showing.say("no daemon runs; start it with `finetuned run`")
         ctx.exit(NO_DAEMON)
+    if status["ledger"]["stuck_because"]:  # it runs, and does nothing: no health check may take that for well
+        ctx.exit(1)
 
 
 def status_of(settings: Settings, now: float) -> Row:
     """The interface's status object. Raises LedgerError, but not for a ledger that is not there yet."""
     from finetuned.errors import LedgerError, LedgerMissing
-    from finetuned.ledger import SERVER_FIELDS, Reader, is_held, why_stuck
+    from finetuned.ledger import SERVER_FIELDS, is_held, why_stuck
 
     path = place.ledger_path(settings)
     stuck: LedgerError | None = why_stuck(path)
-    running = is_held(path)
-    started: Row = {}
+    stray = place.stray_daemon(settings)
+    running = is_held(path) or stray is not None
+    started: Row = {"pid": stray[0] or None} if stray else {}
     folders: dict[str, Row] = {}
     counts: dict[str, int] = {}
     troubled: list[Row] = []
     helix: Row = dict.fromkeys(SERVER_FIELDS)
     size = version = unwatched = None
     try:
-        with Reader.open(path) as reader:
+        with place.open_ledger(settings) as reader:
             started = (reader.daemon() or {}) if running else {}
             unwatched = reader.unwatched() if running else None
             folders = reader.folders()

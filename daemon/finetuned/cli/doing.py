@@ -39,9 +39,8 @@ def retry_command(ctx: click.Context, words: tuple[str, ...]) -> None:
     ID is a job's id or any unique part of it. A word with a / or a dot in it, or that names a file here, is a path:
     where the file was dropped, or where it lies now.
     """
-    from finetuned.ledger import Reader
 
-    with Reader.open(place.ledger_path(place.load(ctx))) as reader:
+    with place.open_ledger(place.load(ctx)) as reader:
         requests = [_about(word, reader) for word in words]
     ctx.exit(ask_daemon(ctx, requests))
 
@@ -55,9 +54,8 @@ def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> No
 
     With --delete an ended job may be named, too: its session is removed from the server, and its state stays.
     """
-    from finetuned.ledger import Reader
 
-    with Reader.open(place.ledger_path(place.load(ctx))) as reader:
+    with place.open_ledger(place.load(ctx)) as reader:
         jobs = [job_named(reader, word) for word in ids]
     ctx.exit(ask_daemon(ctx, [new_request("cancel", job=job, delete=delete) for job in jobs]))
 
@@ -137,11 +135,12 @@ def ask_daemon(ctx: click.Context, requests: Sequence[Request]) -> int:
     """Leave the requests, wait for what becomes of them, tell it; the exit code."""
     import anyio
 
-    from finetuned.ledger import Reader, is_held
+    from finetuned.ledger import is_held
     from finetuned.world import RealWorld
 
-    path = place.ledger_path(place.load(ctx))
-    with Reader.open(path) as reader:
+    settings = place.load(ctx)
+    path = place.ledger_path(settings)
+    with place.open_ledger(settings) as reader:
         running = is_held(path)
         unknown = [] if running else [words for request in requests if (words := _unknown(reader, request))]
     if unknown:

@@ -232,12 +232,11 @@ def _print_path(path: str, *, null: bool) -> None:
 def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) -> None:
     """To people: when the files are taken, and how to have them taken now."""
     from finetuned.folders.settling import quiet_time
-    from finetuned.ledger import is_held
 
     if width_of(sys.stderr) is None:
         return
     it = "it" if len(dropped) == 1 else "them"
-    if not is_held(place.ledger_path(settings)):
+    if not place.runs(settings):
         say(f"no daemon runs; start it with `finetuned run`, and it takes {it}")
         return
     rules = folder.rules

@@ -76,7 +76,8 @@ def examined(ctx: click.Context) -> Iterator[Row]:
     stuck = why_stuck(place.ledger_path(settings))
     if stuck is not None:
         yield problem("ledger", str(stuck), stuck.remedy)
-    runs = is_held(place.ledger_path(settings))
+    held = is_held(place.ledger_path(settings))
+    runs = held or place.runs(settings)
     reader: Reader | None = None
     try:
         reader = place.reader(ctx)
@@ -91,7 +92,7 @@ def examined(ctx: click.Context) -> Iterator[Row]:
     yield from _watches(reader, runs)
     yield from _requests(settings, runs)
     for folder in place.drop_folders(settings).values():
-        yield from folder_checks.examined(folder, reader, runs=runs, sweep=settings.watch.sweep)
+        yield from folder_checks.examined(folder, reader, runs=held, sweep=settings.watch.sweep)
 
 
 def _versions() -> Iterator[Row]:

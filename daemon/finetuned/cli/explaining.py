@@ -44,14 +44,13 @@ def why_command(ctx: click.Context, path: str, form: str) -> None:
     same content, or a file of the same name, was dropped. For a job's id, or a part of it, it shows that job.
     """
     from finetuned.errors import LedgerMissing
-    from finetuned.ledger import is_held
 
     settings = place.load(ctx)
     reader: Reader | None
     try:
         reader = place.reader(ctx)
     except LedgerMissing:
-        if is_held(place.ledger_path(settings)):  # it was taken away from under a daemon, which may know the file
+        if place.runs(settings):  # it was taken away from under a daemon, which may know the file
             raise
         reader = None
     asked = as_configured(place.typed(path, reader.at_place if reader else lambda _: False), settings)
@@ -73,13 +72,12 @@ class Story:
     """What is known of one path, from the ledger and from the disk."""
 
     def __init__(self, settings: Settings, reader: Reader | None, path: str) -> None:
-        from finetuned.ledger import is_held
         from finetuned.world import RealWorld
 
         self._settings = settings
         self._reader = reader
         self._path = path
-        self._runs = is_held(place.ledger_path(settings))
+        self._runs = place.runs(settings)
         rows = reader.at_place(path) if reader else []
         self._file = rows[0] if rows else None
         self._earlier = rows[1:]

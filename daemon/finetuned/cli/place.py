@@ -14,6 +14,7 @@ from finetuned.errors import ConfigurationError, ServerError, UsageError
 if TYPE_CHECKING:
     import httpx
 
+    from finetuned.errors import LedgerError
     from finetuned.folders import DropFolder
     from finetuned.helix.client import Key
     from finetuned.helix.service import Service
@@ -69,11 +70,51 @@ def ledger_path(settings: Settings) -> str:
 
 def reader(ctx: click.Context) -> Reader:
     """The ledger, for reading; closed with the command. Raises LedgerError."""
-    from finetuned.ledger import Reader
-
-    opened = Reader.open(ledger_path(load(ctx)))
+    opened = open_ledger(load(ctx))
     ctx.call_on_close(opened.close)
     return opened
+
+
+def open_ledger(settings: Settings) -> Reader:
+    """The ledger, for reading; the caller closes it. Raises LedgerError."""
+    from finetuned.errors import LedgerMissing
+    from finetuned.ledger import Reader
+
+    try:
+        return Reader.open(ledger_path(settings))
+    except LedgerMissing:
+        stray = stray_daemon(settings)
+        if stray is None:
+            raise
+        raise stray[1] from None
+
+
+def runs(settings: Settings) -> bool:
+    """Whether a daemon runs here."""
+    from finetuned.ledger import is_held
+
+    return is_held(ledger_path(settings)) or stray_daemon(settings) is not None
+
+
+def stray_daemon(settings: Settings) -> tuple[int, LedgerError] | None:
+    """A daemon whose ledger was moved away with its folder, lock and all: its pid (0: not known), and what is wrong.
+
+    It still holds the drop folders.
+    """
+    from finetuned.errors import LedgerMissing
+    from finetuned.folders import holder_of
+    from finetuned.ledger import PUT_BACK
+
+    path = ledger_path(settings)
+    if os.path.exists(f"{path}.lock"):
+        return None
+    for rules in settings.folders:
+        pid = holder_of(rules.path)
+        if pid is not None:
+            who = f"a daemon (pid {pid})" if pid else "a daemon"
+            words = f"the ledger {path} is not there, but {who} holds the folder {rules.name}: was it moved away?"
+            return pid, LedgerMissing(words, remedy=PUT_BACK)
+    return None
 
 
 def key_of(settings: Settings) -> Key:

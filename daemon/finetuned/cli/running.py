@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from finetuned.daemon import House, Outcome
     from finetuned.daemon.loop import Watcher
+    from finetuned.folders import DropFolder
+    from finetuned.ledger import Ledger
     from finetuned.settings import Settings
 
 
@@ -85,32 +88,48 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
     from finetuned.daemon.notify import Notifier
     from finetuned.folders import ignore_sigio
     from finetuned.helix.client import new_http
-    from finetuned.ledger import Ledger
     from finetuned.world import Bell, RealWorld
 
     ignore_sigio()
     world = RealWorld()
     folders = place.drop_folders(settings)
-    ledger = Ledger.open(place.ledger_path(settings))
-    greet(settings)
     try:
-        async with new_http(settings.helix) as http:
-            remembered = ledger.house.dialect(settings.helix.url)
-            beside = os.path.dirname(ledger.path) or "."
-            service = place.service_of(settings, http, world, folders, remembered=remembered, spool=beside)
-            house = House(settings=settings, ledger=ledger, folders=folders, service=service, world=world, bell=Bell())
-            daemon = Daemon(
-                house,
-                pid=os.getpid(),
-                version=__version__,
-                notifier=Notifier(os.environ.get("NOTIFY_SOCKET")),
-                until_idle=until_idle,
-            )
-            return await daemon.run(watchers(house, ear, daemon.stop))
+        with _open_ledger(place.ledger_path(settings), folders) as ledger:
+            greet(settings)
+            async with new_http(settings.helix) as http:
+                remembered = ledger.house.dialect(settings.helix.url)
+                beside = os.path.dirname(ledger.path) or "."
+                service = place.service_of(settings, http, world, folders, remembered=remembered, spool=beside)
+                house = House(
+                    settings=settings, ledger=ledger, folders=folders, service=service, world=world, bell=Bell()
+                )
+                daemon = Daemon(
+                    house,
+                    pid=os.getpid(),
+                    version=__version__,
+                    notifier=Notifier(os.environ.get("NOTIFY_SOCKET")),
+                    until_idle=until_idle,
+                )
+                return await daemon.run(watchers(house, ear, daemon.stop))
     finally:
         for folder in folders.values():
             folder.close()
-        ledger.close()
+
+
+def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:
+    """The ledger, for the one daemon of these folders; who is refused makes nothing. Raises Held, LedgerError."""
+    from finetuned import logs
+    from finetuned.errors import Away
+    from finetuned.ledger import Ledger, is_held
+
+    if not is_held(path):  # else the ledger says who is in the way
+        for folder in folders.values():
+            with suppress(Away):
+                folder.hold()
+    with suppress(OSError):
+        if os.stat(path).st_size == 0:
+            logs.get().warning("ledger_empty", path=path, detail="the file holds nothing: a new ledger is begun in it")
+    return Ledger.open(path)
 
 
 def watchers(house: House, ear: socket.socket, stop: Callable[[], None]) -> list[Watcher]:

@@ -12,6 +12,7 @@ from finetuned.folders.claims import Wanted
 from finetuned.folders.dropping import drop_into
 from finetuned.folders.examining import Examination
 from finetuned.folders.folder import DropFolder
+from finetuned.folders.holding import holder_of
 from finetuned.folders.leases import ignore_sigio
 from finetuned.folders.putting import LIES_HERE
 from finetuned.folders.settling import WRITER_WAIT, quiet_time
@@ -34,6 +35,7 @@ __all__ = [
     "Wanted",
     "Watched",
     "drop_into",
+    "holder_of",
     "ignore_sigio",
     "quiet_time",
     "watch",

@@ -204,7 +204,11 @@ class Tree:
     def _opened(self, parts: Parts, *, make: bool) -> int:
         if not parts:
             if make and self._ours:
-                os.makedirs(self.path, 0o755, exist_ok=True)
+                try:
+                    with suppress(FileExistsError):
+                        os.mkdir(self.path, 0o755)
+                except FileNotFoundError as error:  # nothing is made in the place of a folder that was moved away
+                    raise Stuck(f"cannot be kept: {os.path.dirname(self.path)} is not there") from error
             fd = self._copy()
             return self._open() if fd is None else fd
         with self.folder(parts[:-1], make=make) as above:

@@ -13,11 +13,12 @@ from finetuned.ledger.quotas import IN_VAIN, QUOTA, REFUSED, TOO_LARGE
 from finetuned.ledger.reading import SERVER_FIELDS, Reader
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.store import is_held
-from finetuned.ledger.trouble import of_the_disk, unreadable, why_stuck
+from finetuned.ledger.trouble import PUT_BACK, of_the_disk, unreadable, why_stuck
 from finetuned.ledger.writer import Books, Ledger
 
 __all__ = [
     "IN_VAIN",
+    "PUT_BACK",
     "QUOTA",
     "REFUSED",
     "SCHEMA_VERSION",
