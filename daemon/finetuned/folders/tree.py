@@ -23,7 +23,7 @@ from functools import partial
 from typing import Final
 
 from finetuned.errors import Away, Held, Stuck
-from finetuned.folders import papers, rights
+from finetuned.folders import keeping, papers, rights
 from finetuned.folders.mounts import Mount, mount_of
 from finetuned.folders.names import Parts, numbered
 from finetuned.folders.papers import Readers
@@ -204,11 +204,7 @@ class Tree:
     def _opened(self, parts: Parts, *, make: bool) -> int:
         if not parts:
             if make and self._ours:
-                try:
-                    with suppress(FileExistsError):
-                        os.mkdir(self.path, 0o755)
-                except FileNotFoundError as error:  # nothing is made in the place of a folder that was moved away
-                    raise Stuck(f"cannot be kept: {os.path.dirname(self.path)} is not there") from error
+                keeping.make(self.path)
             fd = self._copy()
             return self._open() if fd is None else fd
         with self.folder(parts[:-1], make=make) as above:
