@@ -37,3 +37,18 @@ def test_what_is_not_sent_of_pairs_is_told(make_desk: MakeDesk) -> None:
     answer = desk("check", str(good))
     assert answer.code == 0
     assert "is left out: source" in " ".join(answer.out.split())
+
+
+def test_what_is_no_text_by_its_kind_is_warned_of(make_desk: MakeDesk) -> None:
+    """A warning stands beside the yes; what is refused says no."""
+    desk = make_desk()
+    desk.place.drop("page.txt", "<!doctype html><html>Otters.</html>")
+    answer = desk("check", str(desk.place.notes))
+    words = " ".join(answer.out.split())
+    assert answer.code == 0
+    assert "yes" in words
+    assert "warning: it is a web page" in words
+    desk.place.drop("otters.txt", "{\\rtf1 Otters.}")
+    answer = desk("check", str(desk.place.notes))
+    assert answer.code == 1
+    assert "no text by its kind: it is a Rich Text file" in " ".join(answer.out.split())

@@ -140,7 +140,7 @@ def _row(verdict: Verdict) -> Row:
         "folder": verdict.folder,
         "bytes": content.bytes if content else None,
         "chunks": _chunks(verdict.path, content) if content else None,
-        "why": verdict.why or (content and content.note),
+        "why": f"warning: {content.note}" if content and content.note else verdict.why,
     }
 
 

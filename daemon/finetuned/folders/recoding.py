@@ -26,7 +26,7 @@ def recoder(rules: FolderSettings, path: str, *, told: int = TOLD) -> Recoder:
     Of bad lines `told` are told.
     """
     if not is_ready_made(path):
-        return Recoder(rules.encoding)
+        return Recoder(rules.encoding, rules.refuse_kinds)
     if rules.review:
         raise Unusable(
             "ready-made pairs go straight to the training, and those of this folder are to wait for a review; "

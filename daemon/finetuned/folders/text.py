@@ -12,12 +12,13 @@ import codecs
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Final, Self
 
 from finetuned.errors import Changed, Gone, Unusable
 from finetuned.folders.guessing import likely
+from finetuned.kinds import KINDS, Kinds, holds_words
 from finetuned.model import Content, Signature
 
 BLOCK: Final = 256 * 1024
@@ -70,20 +71,36 @@ def is_same(one: Content, other: Content) -> bool:
 class Recoder:
     """Turns a file's bytes, block by block, into the bytes that are sent. Raises Unusable.
 
-    `blank`: so far there was nothing but white space.
+    `refused` are the kinds of text that are none to this folder.
     """
 
-    def __init__(self, encoding: str) -> None:
+    def __init__(self, encoding: str, refused: Collection[str] = ()) -> None:
         self._encoding = encoding
+        self._refused = refused
+        self._kinds = Kinds()
         self._decoder: codecs.IncrementalDecoder | None = None
         self._read = 0
         self._lines = 1
-        self.blank = True
+        self._blank = True
+        self._wordless = True
 
     @property
     def note(self) -> str | None:
         """What a person should know of a file that was read to its end, and is taken all the same."""
-        return None
+        return "; ".join(f"it is {KINDS[kind]}" for kind in self._kinds.found()) or None
+
+    def check(self) -> None:
+        """Raise Unusable if there is nothing to learn from what was read to its end."""
+        todo = "write something into it and drop it again"
+        if self._wordless:
+            what = "white space and nothing else" if self._blank else "no word: only blanks, rules and other marks"
+            raise Unusable(f"nothing to learn from: it holds {what}; {todo}")
+        for kind in self._kinds.found():
+            if kind in self._refused:
+                raise Unusable(
+                    f"no text by its kind: it is {KINDS[kind]} "
+                    f'(to have it taught all the same, leave "{kind}" out of `refuse_kinds` for this folder)'
+                )
 
     def feed(self, raw: bytes, *, final: bool = False) -> bytes:
         """The next bytes as sent; `final` says that there are no more."""
@@ -102,7 +119,10 @@ class Recoder:
                 f"{self._encoding}: convert it to UTF-8, or set `encoding` for this folder{_perhaps(raw)}"
             )
         self._lines += text.count("\n")
-        self.blank = self.blank and (not text or text.isspace())
+        if self._wordless:
+            self._blank = self._blank and (not text or text.isspace())
+            self._wordless = not holds_words(text)
+        self._kinds.feed(text)
         return sent
 
     def _begin(self, raw: bytes) -> bytes:
@@ -193,10 +213,7 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
             out(raw)
     if not sent:
         raise Unusable("empty: it holds a byte-order mark and nothing else; write something into it and drop it again")
-    if recoder.blank:
-        raise Unusable(
-            "nothing to learn from: it holds white space and nothing else; write something into it and drop it again"
-        )
+    recoder.check()
     return Content(
         sha256=digest.hexdigest(), text_sha256=same.hexdigest(), bytes=size, sent_bytes=sent, note=recoder.note
     )

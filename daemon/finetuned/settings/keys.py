@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from finetuned.kinds import KINDS, REFUSED
 from finetuned.model import Value
 from finetuned.settings.readers import (
     Reader,
@@ -27,6 +29,7 @@ from finetuned.settings.readers import (
     an_encoding,
     only,
     patterns,
+    some_of,
 )
 
 
@@ -285,6 +288,13 @@ _FOLDER: Final = (
         '"utf-8"',
         an_encoding,
         "How the text is encoded; a byte-order mark wins; it is always sent as UTF-8.",
+    ),
+    _key(
+        "folder",
+        "refuse_kinds",
+        json.dumps(REFUSED),
+        some_of(*KINDS),
+        f"What is text by its bytes alone and is refused; others are warned of: {', '.join(KINDS)}.",
     ),
     _key(
         "folder",

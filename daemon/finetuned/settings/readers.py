@@ -90,6 +90,18 @@ def a_choice(*words: str) -> Reader:
     return read
 
 
+def some_of(*words: str) -> Reader:
+    """Any number of a few words."""
+    allowed = "allowed: a list of any of " + ", ".join(f'"{word}"' for word in words)
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(word, str) and word in words for word in value):
+            raise ValueError(allowed)
+        return tuple(value)
+
+    return read
+
+
 def a_flag(value: object) -> bool:
     """`true` or `false`."""
     if not isinstance(value, bool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finetuned.kinds import REFUSED
 from finetuned.model import Value
 
 
@@ -69,6 +70,7 @@ class FolderSettings(Value, frozen=True):
     linger: float = 30.0
     max_file_bytes: int = 1024 * 1024
     encoding: str = "utf-8"
+    refuse_kinds: tuple[str, ...] = REFUSED
     duplicates: str = "skip"
     review: bool = False
     after: str = "move"
