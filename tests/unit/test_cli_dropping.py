@@ -120,6 +120,14 @@ class TestDrop:
         assert answer.code == 0
         assert "otter.txt.done" in answer.err
 
+    def test_an_unfinished_name_lies_there(self, make_desk: MakeDesk, outside: Outside) -> None:
+        """A file that an old control file keeps from being taken is told with it."""
+        desk = make_desk()
+        desk.place.drop("otter.txt.aria2")
+        answer = desk("drop", outside("otter.txt"))
+        assert answer.code == 0
+        assert "'otter.txt.aria2' lies beside it" in answer.err
+
 
 @pytest.mark.parametrize(
     ("source", "folder", "copy"),

@@ -230,6 +230,21 @@ def test_include_holds_for_folders(include, path, is_taken):
     assert taken(names(include=(include,)), path) is is_taken
 
 
+_STEPS = st.lists(st.text("abä", min_size=1, max_size=3), min_size=2, max_size=5)
+
+
+@given(_STEPS, st.data())
+def test_any_path_pattern(steps, data):
+    """A path fits its own pattern, with any names as `*` and any run of folders as `**`, and no other of its length."""
+    pattern = [data.draw(st.sampled_from([step, "*", step[0] + "*", "?" * len(step)])) for step in steps]
+    cut = sorted(data.draw(st.lists(st.integers(0, len(steps) - 1), min_size=2, max_size=2)))
+    spanned = [*pattern[: cut[0]], "**", *pattern[cut[1] :]]
+    for one in ("/".join(pattern), "/" + "/".join(pattern), "/".join(spanned), "**/" + "/".join(pattern)):
+        assert not taken(names(include=("*",), exclude=(one,)), "/".join(steps)), one
+    for one in ("/".join([*pattern[:-1], steps[-1] + "x"]), "/".join([*pattern, "**", "x"]), "x/" + "/".join(pattern)):
+        assert taken(names(include=("*",), exclude=(one,)), "/".join(steps)), one
+
+
 def test_vault_of_kept_files():
     """With after = keep nothing of ours lies in the folder, but for jobs from before the rules were changed."""
     rules = names(after="keep")

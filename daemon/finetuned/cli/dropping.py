@@ -177,7 +177,7 @@ def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: b
         say(f"{harmless(error)}{'; ' if error.remedy else ''}{error.remedy}")
         return None
     _print_path(path, null=null)
-    if folder.rules.ready_file and (why := folder.explain(path)):
+    if (why := folder.explain(path)) and os.path.lexists(path):  # what was taken already is explained otherwise
         say(f"{harmless(path)}: {harmless(why)}")
     return path
 

@@ -1,0 +1,67 @@
+"""How long a file must be quiet, whatever its writer does."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetuned.folders.settling import EDITED, EMPTY_WAIT, HAIR, PAUSE, WRITER_WAIT, Pace, quiet_time
+from finetuned.model import Signature
+from finetuned.settings import FolderSettings
+
+
+def rules(**words):
+    return FolderSettings(name="notes", path="/nowhere", **words)
+
+
+def version(number, size=1):
+    return Signature(size=size, mtime_ns=number, ctime_ns=number, inode=1)
+
+
+def nobody():
+    return False
+
+
+@given(st.lists(st.floats(0.01, 2.9), max_size=20), st.floats(0.5, 2.0))
+def test_who_keeps_a_rhythm_is_never_taken_for_done(factors, first):
+    """A pause that is less than three times the longest before it never ends a file; the last one does, in time."""
+    pace, steady, longest = Pace.new(version(0), 0.0, nobody), 0.0, 0.0
+    for number, factor in enumerate(factors, 1):
+        pause = min(PAUSE - HAIR, max(factor * longest, first) if longest else first - HAIR)
+        steady += pause
+        assert pace.left(steady, rules()) > 0
+        pace.look(version(number), steady, nobody)
+        longest = max(longest, pause)
+    assert pace.left(steady, rules()) == pytest.approx(max(2.0, 3 * longest))
+    assert pace.left(steady + max(2.0, 3 * longest), rules()) <= HAIR
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=30))
+def test_quiet_begins_after_the_last_sight_of_a_writer(sights):
+    """However long it stalled, `settle` is counted from the first look without a writer; until then it is not quiet."""
+    pace = Pace.new(version(0), 0.0, lambda: True)
+    end = 0.0
+    for grows in sights:
+        end += 100.0
+        pace.look(version(int(end) * grows), end, lambda: True)
+        assert pace.left(end, rules()) >= WRITER_WAIT
+        assert pace.left(end + 99.0, rules()) >= WRITER_WAIT
+    pace.look(pace.signature, end + 1, nobody)
+    assert pace.left(end + 1, rules()) == 2.0
+    pace.look(pace.signature, end + 2, lambda: pytest.fail("a quiet file is not asked again"))
+    assert pace.left(end + 3, rules()) == 0.0
+
+
+def test_a_file_that_is_open_for_days_is_looked_at_ever_more_seldom():
+    """Soon after it came, then at most once in `settle`."""
+    pace = Pace.new(version(0), 0.0, lambda: True)
+    assert [pace.left(at, rules(settle=60.0)) for at in (0.0, 4.0, 40.0, 1e6)] == [WRITER_WAIT, 1.0, 10.0, 60.0]
+
+
+def test_the_least_quiet_time():
+    """A kept file is edited in its place; an empty one may be a beginning."""
+    assert quiet_time(rules(settle=1.0)) == 1.0
+    assert quiet_time(rules(settle=1.0, after="keep")) == EDITED
+    assert quiet_time(rules(settle=60.0, after="keep")) == 60.0
+    assert Pace.new(version(0, size=0), 0.0, nobody).left(0.0, rules()) == EMPTY_WAIT
