@@ -506,3 +506,25 @@ async def test_what_is_left_out_while_it_waits_is_not_sent(a_place: APlace) -> N
     await place.pass_time(60.0)
     await place.run()
     assert place.states() == {"a.txt": "learned", "b.txt": "learned"}
+
+
+async def test_what_is_changed_on_its_way_out_is_no_work_without_end(a_place: APlace) -> None:
+    """A duplicate that cannot be moved for now may be edited meanwhile: in the end it is another file, given back."""
+    place = a_place(folder=[{"linger": "0s"}])
+    obstacle = place.notes / "done" / "duplicates"
+
+    async def script() -> None:
+        place.drop("a.txt", text(1))
+        await place.until(lambda: place.states().get("a.txt") == "learned")
+        obstacle.write_bytes(b"")
+        path = place.drop("b.txt", text(1))
+        await place.until(lambda: place.states().get("b.txt") == "duplicate")
+        path.write_text(text(2))
+        assert place.daemon is not None
+        place.daemon.look_again()
+        await place.pass_time(30.0)
+        obstacle.unlink()
+        await place.until(lambda: place.states().get("b.txt") == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert place.sessions_on_server() == 2

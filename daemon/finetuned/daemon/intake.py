@@ -173,9 +173,12 @@ class Intake:
                 reason = "it changed while it waited"
                 await house.write(house.ledger.files.unsettled, file, one.signature, reason, house.world.now())
                 folder.remember(one.path, one.signature, settled=False)
-        fresh = [one for one in seen if one.path not in files]
-        if fresh and folder.rules.after == "keep":  # else what lies there still is just being moved
-            await self._appeared(folder, fresh)
+        others = [one for one in seen if one.path not in files]
+        if folder.rules.after == "keep":
+            await self._appeared(folder, others)
+        else:  # on its way out of here: who moves it finds out
+            for one in others:
+                folder.remember(one.path, one.signature, settled=True)
 
     async def _unfinished(self, folder: DropFolder, found: Sequence[tuple[str, str | None]]) -> None:
         """What a name beside a file tells of it is its reason, until that name is gone."""

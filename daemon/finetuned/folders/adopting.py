@@ -15,13 +15,12 @@ import msgspec
 
 from finetuned.errors import FileProblem
 from finetuned.folders.claims import clear
-from finetuned.folders.names import JOB_FILE, Parts
+from finetuned.folders.names import JOB_FILE, JOB_ID, Parts
 from finetuned.folders.places import Places
 from finetuned.model import DONE, FAILED, PROCESSING, Content, Signature, Value, instant, path_of
 
 _Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 _Size = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-_JOB_ID = r"^[a-z0-9-]{1,128}-\d{8}-\d{6}-[a-z2-7]{4}$"
 
 
 class _File(msgspec.Struct):
@@ -33,7 +32,7 @@ class _File(msgspec.Struct):
 
 
 class _Note(msgspec.Struct):
-    id: Annotated[str, msgspec.Meta(pattern=_JOB_ID)]
+    id: Annotated[str, msgspec.Meta(pattern=f"^{JOB_ID}$")]
     created_at: str
     attempt: Annotated[int, msgspec.Meta(ge=0, le=10**6)]
     file_list: Annotated[list[_File], msgspec.Meta(min_length=1, max_length=100_000)]

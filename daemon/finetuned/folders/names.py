@@ -35,7 +35,8 @@ OUR_NAMES: Final = frozenset({JOB_FILE, PAIRS_FILE})
 WHY: Final = ".why.txt"
 #: what is long enough to be meant
 _WORD: Final = re.compile(r"[^\W\d_]{4,}")
-_JOB_ID: Final = re.compile(r"[a-z0-9-]+-\d{8}-\d{6}-[a-z2-7]{4}")
+#: what a job's id is made of
+JOB_ID: Final = r"[a-z0-9-]{1,128}-\d{8}-\d{6}-[a-z2-7]{4}"
 #: how the names of our own probes begin; hidden, so that nobody takes them
 PROBE: Final = ".finetuned-probe"
 
@@ -227,7 +228,7 @@ class Names:
     def is_ours(self, parts: Parts) -> bool:
         """Whether what lies there is finetuned's own: the work under way, or what became of it."""
         if parts[0] in {DONE, FAILED} and self._rules.after == "keep":
-            return len(parts) > 1 and _JOB_ID.fullmatch(parts[1]) is not None
+            return len(parts) > 1 and re.fullmatch(JOB_ID, parts[1]) is not None
         return parts[0] in RESERVED
 
     def marker(self, name: str) -> str | None:

@@ -209,10 +209,10 @@ class Sweeper:
         status = os.fstat(fd)
         times = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
         old = self._listings.get(parts)
-        same = old is not None and old.times == times
-        if old is not None and same and old.sure:
+        unchanged = old is not None and old.times == times
+        if old is not None and unchanged and old.sure:
             return old
-        since = old.since if old is not None and same else steady
+        since = old.since if old is not None and unchanged else steady
         mount = self._tree.mount
         sure = mount is not None and mount.exact and steady - since >= MARGIN
         listing = _Listing(times=times, since=since, sure=sure)
