@@ -278,7 +278,7 @@ def test_tree_of_paths(tmp_path):
     assert tree.Tree("/").below("/a") == ("a",)
     (tmp_path / "a").write_text("there")
     with pytest.raises(FileExistsError):
-        here.write(("a",), b"new")
+        here.write(("a",), [b"new"])
     with pytest.raises(NotADirectoryError):
         here.open(("a", "b"))
     assert os.listdir(tmp_path) == ["a"]
