@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -155,10 +156,8 @@ def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]
     for error in blind:
         say(f"{harmless(error.filename)} cannot be read: {error.strerror}")
     if left_out:
-        shown_top = harmless(from_here(top, sys.stderr))
-        say(
-            f"left out of {shown_top}, by name or kind: {counted(left_out, 'file')}; `finetuned check` on it names each"
-        )
+        what = f"left out of {harmless(from_here(top, sys.stderr))}, by name or kind: {counted(left_out, 'file')}"
+        say(f"{what}; `finetuned check` on it names each")
 
 
 def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: bool, null: bool) -> str | None:
@@ -220,13 +219,14 @@ def _content(folder: DropFolder, source: Source) -> Content:
 
 def _print_path(path: str, *, null: bool) -> None:
     """A path: for people as they can read it, for programs byte by byte."""
-    if null or width_of() is None:
-        sys.stdout.flush()
-        raw = getattr(sys.stdout, "buffer", None)
-        end = "\0" if null else "\n"
-        raw.write(os.fsencode(path + end)) if raw is not None else sys.stdout.write(path + end)
-    else:
+    if width_of() is not None and not null:
         print_data(harmless(from_here(path)))
+        return
+    line = path + ("\0" if null else "\n")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.buffer.write(os.fsencode(line))
+    else:  # somebody caught it as text
+        sys.stdout.write(line)
 
 
 def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) -> None:
