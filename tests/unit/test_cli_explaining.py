@@ -500,6 +500,20 @@ class TestAJob:
         (desk.place.root / part).touch()
         assert "outside every drop folder" in desk("why", part).out
 
+    def test_it_says_what_it_waits_for(self, make_desk: MakeDesk) -> None:
+        """In the words that its files wait in; at its end it waits for nothing."""
+        desk = make_desk(folder=[{"review": True}])
+        path = desk.place.drop("otter.txt")
+        desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["review"])
+        (job,) = desk.place.jobs()
+        assert "waits for a daemon: none runs" in " ".join(desk("job", job["id"]).out.split())
+        with desk.daemon():
+            waits = why(desk, path)[0]["waits_for"]
+            assert f"  waits for {waits}\n" in desk("job", job["id"]).out
+        desk("cancel", job["id"])
+        desk.run()
+        assert "waits for" not in desk("why", job["id"]).out
+
     def test_a_part_of_several_ids_names_them(self, make_desk: MakeDesk) -> None:
         """As everywhere."""
         desk = make_desk()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from finetuned.cli import showing
+from finetuned.cli import place, showing
 from finetuned.cli.fitting import seen
 
 if TYPE_CHECKING:
@@ -31,6 +31,19 @@ _WORDS: Final = {
     "intake": "the daemon to read what else is ready in its folder",
     "round": "the daemon, which has much to do: its turn is soon",
 }
+NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
+
+
+def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
+    """What everything waits for before its own turn: a daemon, its ledger, its version; None if for nothing of that."""
+    from finetuned.ledger import is_held, why_stuck
+
+    path = place.ledger_path(settings)
+    if not is_held(path):
+        return NO_DAEMON
+    if (stuck := why_stuck(path)) is not None:
+        return f"the daemon, which begins nothing new: {stuck}; {stuck.remedy}"
+    return None if outlook else "a daemon of this version: the one that runs is older, restart it"
 
 
 class Outlook:

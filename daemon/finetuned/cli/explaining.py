@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import place, showing
-from finetuned.cli.awaiting import Outlook
+from finetuned.cli.awaiting import NO_DAEMON, Outlook, held_back
 from finetuned.cli.events import tell_events
 from finetuned.cli.finding import as_configured, dropped_as, job_in, rules_of
 from finetuned.cli.fitting import seen
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 UNKNOWN: Final = "unknown"
 _OPEN: Final = frozenset({"settling", "waiting", "packed"})
-_NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
 
 
 @click.command("why")
@@ -258,20 +257,11 @@ class Story:
                 return None
             if self._away and self._runs:
                 return self._away
-            return "the daemon to see it" if self._runs else _NO_DAEMON
+            return "the daemon to see it" if self._runs else NO_DAEMON
         if file["state"] not in _OPEN:
             return None
-        return self._open_waits(file) if self._runs else _NO_DAEMON
-
-    def _open_waits(self, file: Row) -> str:
-        """What keeps a file from its end while a daemon runs."""
-        from finetuned.ledger import why_stuck
-
-        if (stuck := why_stuck(place.ledger_path(self._settings))) is not None:
-            return f"the daemon, which begins nothing new: {stuck}; {stuck.remedy}"
-        if self._outlook is None:
-            return "a daemon of this version: the one that runs is older, restart it"
-        return self._turn(file, self._outlook)
+        held = held_back(self._settings, self._outlook)
+        return held if held or not self._outlook else self._turn(file, self._outlook)
 
     def _turn(self, file: Row, outlook: Outlook) -> str:
         """What a file waits for, from the outside in."""
@@ -318,7 +308,7 @@ class Story:
         if self._away:
             yield f"It was not taken so far: it lies in {self._away}."
             if not self._runs:
-                yield f"It waits for {_NO_DAEMON}."
+                yield f"It waits for {NO_DAEMON}."
         elif self._why_not:
             yield f"It was never taken: {self._why_not}."
         else:

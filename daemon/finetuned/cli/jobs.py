@@ -8,16 +8,20 @@ import click
 
 from finetuned.cli import place, showing
 from finetuned.cli.events import tell_events
+from finetuned.cli.fitting import shortened, width_of
 from finetuned.cli.naming import check_folder, job_named
 from finetuned.cli.showing import Row, harmless
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
+    from finetuned.settings import Settings
 
 #: written out, so that `--help` need not load the tables; a test holds them to `lifecycle`
 JOB_STATES: Final = (
     "queued", "submitting", "doubtful", "running", "review", "done", "partial", "failed", "cancelled",
 )  # fmt: skip
+#: how many columns the name of a fact takes, with the gaps around it
+_LABEL: Final = 12
 JOB_COLUMNS: Final = ("id", "state", "files", "pairs", "progress", "created", "reason")
 
 
@@ -70,29 +74,42 @@ def job_command(ctx: click.Context, job_id: str, form: str) -> None:
     reader = place.reader(ctx)
     job = reader.job(job_named(reader, job_id)) or {}
     if form == "table":
-        _tell_job(job, reader)
+        _tell_job(job, reader, _waits(place.load(ctx), reader, job))
     else:
         showing.show_one(job, form)
 
 
-def _tell_job(job: Row, reader: Reader) -> None:
+def _waits(settings: Settings, reader: Reader, job: Row) -> str | None:
+    """What an unfinished job waits for; None if it is at its end."""
+    if job["finished_at"] is not None:
+        return None
+    from finetuned.cli.awaiting import Outlook, held_back
+    from finetuned.world import RealWorld
+
+    outlook = Outlook.of(settings, reader, RealWorld().now())
+    return held_back(settings, outlook) or (outlook.of_job(job["id"]) if outlook else None)
+
+
+def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
+    width = width_of()
     showing.print_line(f"{job['id']}  {showing.paint(job['state'])}")
     facts = {
         "reason": job["reason"],
+        "waits for": waits,
         "folder": job["folder"],
         "files": f"{job['files']}, {showing.size(job['bytes'])}",
         "pairs": job["pairs"],
         "stage": progress_of(job),
         "attempt": f"{job['attempt']}, restarts {job['restarts']}",
         "session": job["session_id"],
-        "model": job["lora_dir"],
+        "model": job["lora_dir"] if width is None else shortened(job["lora_dir"] or "", width - _LABEL),
         "created": showing.when(job["created_at"]),
         "submitted": showing.when(job["submitted_at"]),
         "finished": showing.when(job["finished_at"]),
     }
     for name, value in facts.items():
         if value not in {None, ""}:
-            showing.print_line(f"  {name:<10}{harmless(value)}", rest=" " * 12)
+            showing.print_line(f"  {name:<10}{harmless(value)}", rest=" " * _LABEL)
     _part("Files", job["file_list"], ("state", "path", "bytes", "pairs", "reason"))
     _part("Attempts", job["sessions"], ("attempt", "state", "session_id", "intent_at", "ended_at", "reason"))
     _part("Interactions", job["interactions"], ("creator", "mode", "state", "stage", "progress", "status", "error"))
