@@ -62,8 +62,8 @@ def why(desk: Desk, path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fault", "words", "doctor"),
     [
-        (disks.read_only, "the file system is read-only", "no file can be made or moved there"),
-        (no_right_to_write, "give the user that finetuned runs as the right", "no file can be made or moved there"),
+        (disks.read_only, "the file system is read-only", "no file can be made"),
+        (no_right_to_write, "give the user that finetuned runs as the right", "no file can be made"),
     ],
 )
 def test_a_folder_that_cannot_be_written(

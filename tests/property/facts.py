@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from finetuned.lifecycle import JOB_ENDS, JobState, SessionState
 from finetuned.model import FolderFacts, Job, LooseFile, ServerFacts, Session, WaitingFile
-from finetuned.plan import LONGEST_DISK_WAIT, PROBE, Facts, session_key
+from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, PROBE, Facts, session_key
 from finetuned.settings import FolderSettings, HelixSettings, PollSettings, Settings, SubmitSettings
 
 NOW = 1_795_411_391.0
 NAMES = ("apples", "pears")
 LONGEST_PAUSE, SLOWEST, SETTLE = 120.0, 90.0, 150.0
 #: how far ahead a due time of each kind may lie; beyond that the clock jumped
-LONGEST = {"disk": LONGEST_DISK_WAIT, "pause": LONGEST_PAUSE, "look": SLOWEST, "doubt": SETTLE}
+LONGEST = {"disk": LONGEST_DISK_WAIT, "hold": LONGEST_HOLD, "pause": LONGEST_PAUSE, "look": SLOWEST, "doubt": SETTLE}
 
 SIZES = st.sampled_from([0, 1, 100, 16 * 1024, 16 * 1024 + 1, 40_000, 200_000])
 AGES = st.sampled_from([0.0, 0.5, 5.0, 29.0, 30.0, 31.0, 500.0])

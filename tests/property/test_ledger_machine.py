@@ -157,7 +157,7 @@ class Books(RuleBasedStateMachine):
 
     @of_a_file(lambda f: f.state in {FileState.SETTLING, FileState.WAITING})
     def vanishes(self, n: int, file: File) -> None:
-        self.ledger.files.vanished([file], self.life.now())
+        self.ledger.files.vanished([(file, "gone")], self.life.now())
 
     @of_a_file(lambda f: f.state in {FileState.SETTLING, FileState.WAITING})
     def is_refused(self, n: int, file: File) -> None:

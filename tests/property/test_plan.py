@@ -192,7 +192,7 @@ def test_what_is_known_or_not_due_is_not_sealed(told: Facts, allowed: Settings):
         folder, own = folder_of(told, allowed, seal.folder)
         assert folder.usable
         for file in files:
-            assert not to_come(file.due_at, LONGEST["disk"])
+            assert not to_come(file.due_at, LONGEST["hold"])
             assert own.duplicates == "send" or (file.learned_by is None and file.twin_in is None)
 
 
@@ -225,10 +225,10 @@ def test_nothing_is_forgotten(told: Facts, allowed: Settings):
             if file.twin_in or any(
                 f.sha256 == file.sha256 and f.folder == file.folder and f.id != file.id
                 for f in told.waiting
-                if not to_come(f.due_at, LONGEST["disk"])
+                if not to_come(f.due_at, LONGEST["hold"])
             ):
                 continue  # its time comes with what becomes of the other one
-        if to_come(file.due_at, LONGEST["disk"]):
+        if to_come(file.due_at, LONGEST["hold"]):
             assert plan.wake_at is not None
             assert plan.wake_at <= file.due_at
         elif not folder.more_to_come:
@@ -368,7 +368,7 @@ def test_a_due_time_that_makes_no_sense_is_due_now(told: Facts, allowed: Setting
     replace = msgspec.structs.replace
     honest = replace(
         told,
-        waiting=tuple(replace(f, due_at=sane(f.due_at, LONGEST["disk"])) for f in told.waiting),
+        waiting=tuple(replace(f, due_at=sane(f.due_at, LONGEST["hold"])) for f in told.waiting),
         jobs=tuple(replace(j, due_at=sane(j.due_at, kinds.get(j.state, LONGEST["disk"]))) for j in told.jobs),
         loose=tuple(replace(f, due_at=sane(f.due_at, LONGEST["disk"])) for f in told.loose),
         discards=tuple(replace(s, due_at=sane(s.due_at, LONGEST_PAUSE)) for s in told.discards),

@@ -9,6 +9,7 @@ import signal
 import socket
 import tempfile
 import threading
+import tracemalloc
 
 import pytest
 
@@ -371,22 +372,74 @@ def test_hostile_names(make, name):
 
 
 def test_odd_things_are_named_once(make):
-    """What can never be taken is named with its reason when it comes, and again when it comes again."""
+    """What can never be taken is named with its reason when it comes, and not each time that it comes again."""
     folder = make()
     os.symlink("/etc/passwd", folder.root + "/link.txt")
     os.symlink("/etc", folder.root + "/etc")
     os.mkfifo(folder.root + "/fifo.txt")
     with socket.socket(socket.AF_UNIX) as plug:
         plug.bind(folder.root + "/plug.txt")
-    odd = {path[len(folder.root) + 1 :]: words for path, words in folder.sweep(0.0).odd}
+    odd = {odd.path[len(folder.root) + 1 :]: odd.why for odd in folder.sweep(0.0).odd}
     assert {name: words.split(",")[0] for name, words in odd.items()} == {
         "link.txt": "it is a symbolic link", "fifo.txt": "it is a named pipe", "plug.txt": "it is a socket",
     }  # fmt: skip
     assert folder.sweep(1.0).odd == ()
+    for steady in range(2, 20, 2):  # exchanged with a file in a loop, say
+        os.unlink(folder.root + "/fifo.txt")
+        assert folder.sweep(float(steady)).odd == ()
+        os.mkfifo(folder.root + "/fifo.txt")
+        assert folder.sweep(steady + 1.0).odd == ()
     os.unlink(folder.root + "/fifo.txt")
-    folder.sweep(2.0)
+    folder.sweep(20.0 + sweeping.ODD_FORGOTTEN)
     os.mkfifo(folder.root + "/fifo.txt")
-    assert len(folder.sweep(3.0).odd) == 1
+    assert len(folder.sweep(21.0 + sweeping.ODD_FORGOTTEN).odd) == 1
+
+
+def test_thousands_of_odd_things_are_counted(make):
+    """A reason is told once, with a count and an example, and again when there is twice as much of it."""
+    folder = make()
+    told = []
+    for number in range(1000):
+        os.symlink("/etc/passwd", f"{folder.root}/{number}.txt")
+        if number % 100 == 0:
+            told += folder.sweep(float(number)).odd
+    os.makedirs(folder.root + "/sub")
+    os.symlink("/etc/passwd", folder.root + "/sub/a.txt")
+    told += folder.sweep(1000.0).odd
+    assert [odd.count for odd in told] == [1, 101, 301, 701]
+    assert {odd.why.split(",")[0] for odd in told} == {"it is a symbolic link"}
+    assert all(os.path.islink(odd.path) for odd in told)
+
+
+def test_a_crowd_that_is_never_taken_costs_no_memory(make):
+    """Neither thousands of links nor of names that no rule takes are kept in memory, nor those beside ready files."""
+    folder = make(ready_file="{name}.done")
+    for number in range(2000):
+        os.symlink("/etc/passwd", f"{folder.root}/a name of some length {number}.txt")
+        put(folder, f"a name of some length {number}.jpeg")
+    put(folder, "a.txt.done")
+    folder.sweep(0.0)
+    tracemalloc.start()
+    folder.sweep(10.0)
+    folder.sweep(20.0)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 20_000
+
+
+def test_what_is_left_alone(make):
+    """A path that is to be left alone is neither new nor ready before its time, and no sweep is missed for it."""
+    folder = make()
+    new, known = put(folder, "a.txt"), put(folder, "b.txt")
+    folder.leave_alone(new, 100.0)
+    assert paths(recorded(folder, 0.0).appeared) == [known]
+    folder.leave_alone(known, 50.0)
+    sweep = recorded(folder, 10.0)
+    assert (sweep.appeared, sweep.ready, sweep.wake_in) == ((), (), 40.0)
+    sweep = recorded(folder, 50.0)
+    assert (sweep.appeared, paths(sweep.ready), sweep.wake_in) == ((), [known], 50.0)
+    assert paths(recorded(folder, 100.0).appeared) == [new]
+    assert new in paths(recorded(folder, 102.0).ready)
 
 
 def test_file_replaced_by_a_link(make):
@@ -445,7 +498,7 @@ def test_folder_that_cannot_be_listed(make):
         assert folder.sweep(2.0).vanished == ()
     os.chmod(folder.root + "/x", 0o700)
     assert paths(sweep.appeared) == [other]
-    assert "cannot be looked into" in sweep.odd[0][1]
+    assert "cannot be looked into" in sweep.odd[0].why
 
 
 def test_rule_that_changed_takes_nothing_away(make):

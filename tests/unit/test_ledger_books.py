@@ -183,7 +183,7 @@ def test_who_leaves_a_job_and_who_stays(life: Life):
     assert (job.state, job.files, job.claimed_at is not None) == (JobState.QUEUED, 1, True)
     assert [life.file(f).state for f in (stays, gone, changed, stuck)] == ["packed", "vanished", "settling", "waiting"]
     assert [life.file(f).job_id for f in (stays, gone, changed, stuck)] == [job.id, None, None, None]
-    assert [life.file(f).reason for f in (gone, changed, stuck)] == ["gone", None, "no right"]
+    assert [life.file(f).reason for f in (gone, changed, stuck)] == ["gone", "changed", "no right"]
     other = life.seals(life.waits("/srv/notes/9.txt"), job_id="other")
     everybody = [Left(file=f, became=FileState.VANISHED, reason="gone", location=None) for f in life.packed(other)]
     life.ledger.jobs.claimed(other, [], everybody, life.now())

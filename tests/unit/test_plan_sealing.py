@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from finetuned.lifecycle import JobState
 from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
-from finetuned.plan import SEALS_A_ROUND, Facts, Plan, Seal, SkipDuplicate, batches, make_plan
+from finetuned.plan import LONGEST_HOLD, SEALS_A_ROUND, Facts, Plan, Seal, SkipDuplicate, batches, make_plan
 from finetuned.settings import FolderSettings, HelixSettings, Settings
 
 NOW = 1_795_411_391.0
@@ -143,7 +143,7 @@ def test_a_file_that_rests_is_left_until_it_is_due():
     asked = plan(file(1, due_at=NOW + 10), file(2))
     assert (ids(asked), asked.wake_at) == ([(2,)], NOW + 10)
     assert ids(plan(file(1, due_at=NOW))) == [(1,)]
-    assert ids(plan(file(1, due_at=NOW + 61))) == [(1,)]
+    assert ids(plan(file(1, due_at=NOW + LONGEST_HOLD + 1))) == [(1,)]
 
 
 def test_a_folder_that_is_away_or_gone_seals_nothing():

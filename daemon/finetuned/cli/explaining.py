@@ -163,7 +163,8 @@ class Story:
         yield from self._before()
 
     def _settling(self, file: Row) -> Iterator[str]:
-        yield f"It is settling since {showing.when(self._since())}: perhaps somebody still writes to it."
+        why = file["reason"] or "perhaps somebody still writes to it"
+        yield f"It is settling since {showing.when(self._since())}: {why}."
         if any(event["cause"] == "changed" for event in self._history):
             yield "It was changed after it had been quiet, so that it is waited for three times as long as it paused."
         if not file["bytes"] and not file["reason"]:

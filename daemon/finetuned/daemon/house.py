@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from finetuned.daemon.pacing import Pacing, Pause
 from finetuned.errors import Busy, KeyRefused, ServerError
 from finetuned.folders import DropFolder
 from finetuned.helix.service import Service
@@ -31,6 +32,10 @@ class House:
     bell: Bell
     own: set[str] = field(default_factory=set)
     unwatched: str | None = None
+    pacing: Pacing = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pacing = Pacing(self.world.steady)
 
     def watch_lacks(self, why: str | None) -> None:
         """Hear why not all folders are watched; None: all are."""
@@ -43,6 +48,13 @@ class House:
     async def write(self, command: Callable[..., T], *args: object, **words: object) -> T:
         """Run a command of the ledger, or work on the disk, beside the loop."""
         return await self.world.offload(lambda: command(*args, **words))
+
+    def came_back(self, folder: DropFolder, path: str) -> Pause:
+        """A file came back to the folder the way it did before: it is left alone for longer each time."""
+        pause = self.pacing.came_back(path)
+        if pause.seconds:
+            folder.leave_alone(path, self.world.steady() + pause.seconds)
+        return pause
 
     def back_off(self, tries: int, longest: float) -> float:
         """Seconds until the next try: full jitter below a bound that doubles, half a second at least."""

@@ -27,6 +27,8 @@ from finetuned.plan import LONGEST_DISK_WAIT
 BATCH: Final = 100
 #: how many new files are written down at a time: tens of thousands would stay in memory
 SLICE: Final = 1000
+#: why a file has vanished
+GONE: Final = "it was moved or removed before it was taken"
 
 Read = tuple[Seen, Content | FileProblem]
 
@@ -41,6 +43,7 @@ class Intake:
     def __init__(self, house: House) -> None:
         self._house = house
         self._held: set[str] = set()
+        self._left_alone: dict[str, float] = {}
         self._backlog: dict[str, list[Seen]] = {}
         self._log = logs.get()
         self.wake_in: float | None = None
@@ -109,8 +112,12 @@ class Intake:
     async def _sweep(self, folder: DropFolder) -> float | None:
         house = self._house
         try:
-            if folder.name not in self._held and not await self._hold(folder):
-                return None
+            if folder.name not in self._held:
+                wait = self._left_alone.get(folder.name, 0.0) - house.world.steady()
+                if wait > 0:
+                    return wait
+                if not await self._hold(folder):
+                    return None
             await house.write(folder.check)
             return await self._take_in(folder)
         except (Away, Held) as error:  # held by another finetuned: not ours to touch, as if it were away
@@ -122,8 +129,9 @@ class Intake:
         if self._backlog.get(folder.name):
             return await self._drain(folder, 0.0)  # and then a sweep: much may have settled meanwhile
         seen = await house.write(folder.sweep, house.world.steady())
-        for path, why in seen.odd:
-            self._log.warning("cannot_be_taken", path=path, why=why)
+        for odd in seen.odd:
+            count = {} if odd.count == 1 else {"count": odd.count}
+            self._log.warning("cannot_be_taken", folder=folder.name, path=odd.path, why=odd.why, **count)
         if seen.appeared:
             await self._appeared(folder, seen.appeared)
         if seen.changed:
@@ -150,6 +158,10 @@ class Intake:
 
     async def _is_away(self, folder: DropFolder, why: str) -> None:
         house = self._house
+        if folder.name in self._held:
+            pause = house.pacing.came_back(folder.root)
+            self._left_alone[folder.name] = house.world.steady() + pause.seconds
+            why = pause.told(why)
         self._held.discard(folder.name)
         self._backlog.pop(folder.name, None)
         now = house.world.now()
@@ -170,7 +182,7 @@ class Intake:
         for one in seen:
             file = files.get(one.path)
             if file is not None and file.state is FileState.WAITING:
-                reason = "it changed while it waited"
+                reason = house.came_back(folder, one.path).told("it changed while it waited")
                 await house.write(house.ledger.files.unsettled, file, one.signature, reason, house.world.now())
                 folder.remember(one.path, one.signature, settled=False)
         others = [one for one in seen if one.path not in files]
@@ -191,8 +203,10 @@ class Intake:
 
     async def _vanished(self, folder: DropFolder, paths: Sequence[str]) -> None:
         house = self._house
+        gone = {path: house.came_back(folder, path).told(GONE) for path in paths}
         files = await house.write(house.ledger.files.open_at, folder.name, paths)
-        await house.write(house.ledger.files.vanished, list(files.values()), house.world.now())
+        found = [(file, gone[path]) for path, file in files.items()]
+        await house.write(house.ledger.files.vanished, found, house.world.now())
         for path in paths:
             folder.forget(path)
 

@@ -23,7 +23,7 @@ from finetuned.folders import LIES_HERE, DropFolder, Wanted
 from finetuned.ledger import Left
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, iso, shown
-from finetuned.plan import LONGEST_DISK_WAIT, Seal
+from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, Seal
 
 #: how many places are remembered as sound, before that is found out anew
 PLACES: Final = 1000
@@ -136,16 +136,18 @@ class Packing:
         reason = str(why)
         self._sound.discard(os.path.dirname(file.location or file.path))
         if isinstance(why, Gone) or file.location is None:
+            reason = house.came_back(folder, file.path).told(reason)
             return Left(file=file, became=FileState.VANISHED, reason=reason, location=None)
         if isinstance(why, Changed):
             try:
                 location = file.location
                 if location != file.path:
                     location = folder.give_back(location, file.path)
+                reason = house.came_back(folder, location).told(reason)
                 return Left(file=file, became=FileState.SETTLING, reason=reason, location=location)
             except FileProblem as error:
                 reason = f"{reason}, and it cannot be given back: {error}"
-        due_at = house.world.now() + house.back_off(file.tries + 2, LONGEST_DISK_WAIT)
+        due_at = house.world.now() + house.back_off(file.tries + 2, LONGEST_HOLD)
         return Left(file=file, became=FileState.WAITING, reason=reason, location=file.location, due_at=due_at)
 
     async def cancel(self, job_id: str) -> None:
@@ -191,7 +193,7 @@ class Packing:
         folder = house.folders[job.folder]
         files = house.ledger.jobs.files(job.id)
         with folder.together():
-            places = [(file, *_lay(folder, file)) for file in files if not file.put_away]
+            places = [(file, *self._lay(folder, file)) for file in files if not file.put_away]
         house.ledger.jobs.laid(job, places, house.world.now())
         locations = [file.location for file in house.ledger.jobs.files(job.id)]
         papers: dict[str, Iterable[bytes]] = {"job.json": [self._job_json(job.id)]}
@@ -214,7 +216,7 @@ class Packing:
             return
         now = house.world.now()
         try:
-            location, lost = await house.write(_lay, folder, file)
+            location, lost = await house.write(self._lay, folder, file)
         except (FileProblem, FolderError) as error:
             due_at = now + house.back_off(file.tries + 1, LONGEST_DISK_WAIT)
             await house.write(house.ledger.files.put_away_later, file, str(error), due_at, now)
@@ -222,6 +224,11 @@ class Packing:
         await house.write(house.ledger.files.laid, file, location, now, lost=lost)
         if lost:
             self._look_again()
+
+    def _lay(self, folder: DropFolder, file: File) -> tuple[str | None, str | None]:
+        """Where the file lies now; null: nowhere, and then, unless the rules had it deleted, why."""
+        location, lost = _lay(folder, file)
+        return location, lost and self._house.came_back(folder, file.path).told(lost)
 
     def _job_json(self, job_id: str) -> bytes:
         with self._house.ledger.reading() as reader:

@@ -79,6 +79,10 @@ class DropFolder:
         """The file was taken away, or the ledger is done with it: what lies there from now on is another file."""
         self._sweeper.forget(path)
 
+    def leave_alone(self, path: str, until: float) -> None:
+        """Neither report the file as new nor as ready before `until`, on the clock of `sweep`."""
+        self._sweeper.leave_alone(path, until)
+
     def unsettle(self, path: str, steady: float) -> None:
         """Somebody writes to the file still: its quiet time begins now, on the clock of `sweep`."""
         self._sweeper.unsettle(path, steady)

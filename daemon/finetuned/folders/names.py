@@ -146,7 +146,7 @@ class Names:
         name = same(parts[-1])
         if name.startswith("."):
             return "its name begins with a dot, as hidden and half-written files do"
-        if name.lower().endswith(WHY) or self._is_marker(name):
+        if name.lower().endswith(WHY) or self.is_marker(name):
             return self._ours(name)
         special = self._special(name)
         if special is not None:
@@ -200,7 +200,7 @@ class Names:
                 return False
             if excluded(name) or excluded_path((*way, name)):
                 return False
-            return not (name.lower().endswith(WHY) or self._is_marker(name) or self._special(name))
+            return not (name.lower().endswith(WHY) or self.is_marker(name) or self._special(name))
 
         return take
 
@@ -246,7 +246,8 @@ class Names:
             return None
         return f"it is unfinished while {beside[by]!r} lies beside it; if nothing writes to it any more, remove that"
 
-    def _is_marker(self, name: str) -> bool:
+    def is_marker(self, name: str) -> bool:
+        """Whether a file of this name, in the form that `same` gives it, tells that another one is ready."""
         if not self._rules.ready_file:
             return False
         if self._own_marker:

@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Final
+
+from msgspec.structs import replace
 
 from finetuned.folders.foreign import is_unfinished, same
 from finetuned.folders.names import Names, Parts
@@ -33,6 +35,8 @@ from finetuned.settings import FolderSettings
 
 #: longer than any clock tick of a file system
 MARGIN: Final = 2.5
+#: for so long it is remembered what was told of oddities that are gone, in seconds: they may come back
+ODD_FORGOTTEN: Final = 3600.0
 
 
 class Seen(Value, frozen=True):
@@ -43,11 +47,20 @@ class Seen(Value, frozen=True):
     group: str = ""
 
 
+class Odd(Value, frozen=True):
+    """So many things that are never taken, for the same reason; the path of one of them."""
+
+    why: str
+    path: str
+    count: int
+
+
 class Sweep(Value, frozen=True):
     """What a sweep found; with settle = 0 a file may be in `appeared` and `ready` at once.
 
-    `wake_in` is the time in seconds until a file may become ready; None: nothing settles. `odd` names, once, what
-    matches the rules and can never be taken, or cannot be looked into, with the reason. `unfinished` names the quiet
+    `wake_in` is the time in seconds until a file may become ready; None: nothing settles. `odd` tells what matches the
+    rules and can never be taken, or cannot be looked into: once for each reason, and again when there is twice as much
+    of it. `unfinished` names the quiet
     files that an unfinished name beside them keeps, with the reason; once, with None, those that it keeps no more.
     """
 
@@ -56,7 +69,7 @@ class Sweep(Value, frozen=True):
     vanished: tuple[str, ...] = ()
     changed: tuple[Seen, ...] = ()
     wake_in: float | None = None
-    odd: tuple[tuple[str, str], ...] = ()
+    odd: tuple[Odd, ...] = ()
     unfinished: tuple[tuple[str, str | None], ...] = ()
 
 
@@ -64,8 +77,8 @@ class Sweep(Value, frozen=True):
 class _Listing:
     """What lay in a sub-folder at its last listing; `sure` while unchanged times prove that it still does.
 
-    `markers` are the names that no file to take has, if a ready file is asked for; `unfinished` those that programs
-    still write to, by their lower case.
+    `odd` counts what is never taken, by reason; `markers` are the names of ready files, `unfinished` those that
+    programs still write to, by their lower case.
     """
 
     times: tuple[int, ...]
@@ -73,7 +86,7 @@ class _Listing:
     sure: bool
     files: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
-    odd: list[tuple[str, str]] = field(default_factory=list)
+    odd: dict[str, Odd] = field(default_factory=dict)
     markers: set[str] = field(default_factory=set)
     unfinished: dict[str, str] = field(default_factory=dict)
 
@@ -87,7 +100,7 @@ class _Look:
     appeared: list[Seen] = field(default_factory=list)
     ready: list[Seen] = field(default_factory=list)
     changed: list[Seen] = field(default_factory=list)
-    odd: dict[str, str] = field(default_factory=dict)
+    odd: dict[str, Odd] = field(default_factory=dict)
     unfinished: dict[str, str | None] = field(default_factory=dict)
     blind: list[str] = field(default_factory=list)
     wake_in: float | None = None
@@ -95,6 +108,12 @@ class _Look:
     def wake(self, seconds: float) -> None:
         """Look again in `seconds` at the latest."""
         self.wake_in = seconds if self.wake_in is None else min(self.wake_in, seconds)
+
+
+def _count(counted: dict[str, Odd], more: Odd) -> None:
+    """Add to what is counted by its reason: there may be a hundred thousand."""
+    so_far = counted.get(more.why)
+    counted[more.why] = more if so_far is None else replace(so_far, count=so_far.count + more.count)
 
 
 def _oddity(entry: os.DirEntry[str]) -> str:
@@ -121,7 +140,8 @@ class Sweeper:
         self._settled: dict[str, Signature] = {}
         self._fresh: dict[str, bool] = {}  # what settles: whether it is recorded
         self._paces: dict[str, Pace] = {}
-        self._odd: set[str] = set()
+        self._left_alone: dict[str, float] = {}
+        self._odd_told: dict[str, tuple[int, float]] = {}
         self._unfinished: set[str] = set()
         self._listings: dict[Parts, _Listing] = {}
         self._shape: dict[Parts, tuple[int, ...]] = {}
@@ -143,6 +163,10 @@ class Sweeper:
         self._fresh.pop(path, None)
         self._settled.pop(path, None)
 
+    def leave_alone(self, path: str, until: float) -> None:
+        """Neither report the file as new nor as ready before `until`, on the clock of `sweep`."""
+        self._left_alone[path] = until
+
     def unsettle(self, path: str, steady: float) -> None:
         """Somebody writes to the file still: its quiet time begins now."""
         if path in self._fresh and path in self._paces:
@@ -151,6 +175,7 @@ class Sweeper:
     def sweep(self, steady: float) -> Sweep:
         """Look at everything. Raises Away."""
         self._tree.check()
+        self._left_alone = {path: until for path, until in self._left_alone.items() if steady < until}
         look = _Look(steady)
         ways: list[Parts] = [()]
         listings: dict[Parts, _Listing] = {}
@@ -164,8 +189,6 @@ class Sweeper:
         self._tree.check()  # a folder that went away meanwhile looked empty
         self._listings = listings
         self._tell_shape()
-        odd = tuple((path, why) for path, why in look.odd.items() if path not in self._odd)
-        self._odd = set(look.odd)
         free = dict.fromkeys(self._unfinished - look.unfinished.keys())
         self._unfinished = set(look.unfinished)
         over = [path for path, pace in self._paces.items() if path not in self._fresh and pace.is_over(steady)]
@@ -177,9 +200,22 @@ class Sweeper:
             vanished=vanished,
             changed=tuple(look.changed),
             wake_in=look.wake_in,
-            odd=odd,
+            odd=tuple(self._to_be_told(look)),
             unfinished=(*free.items(), *look.unfinished.items()),
         )
+
+    def _to_be_told(self, look: _Look) -> Iterator[Odd]:
+        """What is odd and was not told yet, or is twice as much by now; what was not seen for an hour is forgotten."""
+        told = self._odd_told
+        for why, (most, at) in [*told.items()]:
+            if why in look.odd:
+                told[why] = (most, look.steady)
+            elif look.steady - at > ODD_FORGOTTEN:
+                del told[why]
+        for why, odd in look.odd.items():
+            if why not in told or odd.count >= 2 * told[why][0]:
+                told[why] = (odd.count, look.steady)
+                yield odd
 
     def _tell_shape(self) -> None:
         """Say which folders are there, if they are others than before."""
@@ -194,7 +230,8 @@ class Sweeper:
             with self._tree.folder(parts) as fd:
                 listing = self._list(fd, parts, look.steady)
                 look.seen.update(listing.files)
-                look.odd.update(listing.odd)
+                for odd in listing.odd.values():
+                    _count(look.odd, odd)
                 self._judge(fd, parts, listing, look)
                 return listing
         except (FileNotFoundError, NotADirectoryError):
@@ -202,7 +239,8 @@ class Sweeper:
         except OSError as error:
             path = self._tree.at(parts)
             look.blind.append(path + "/")
-            look.odd[path] = f"the folder cannot be looked into: {words(error)}"
+            why = f"the folder cannot be looked into: {words(error)}"
+            _count(look.odd, Odd(why=why, path=path, count=1))
             return None
 
     def _list(self, fd: int, parts: Parts, steady: float) -> _Listing:
@@ -237,11 +275,11 @@ class Sweeper:
                 else:
                     self._note(name, listing)
             elif take(name):
-                listing.odd.append((path, _oddity(entry)))
+                _count(listing.odd, Odd(why=_oddity(entry), path=path, count=1))
 
     def _note(self, name: str, listing: _Listing) -> None:
         """Remember a name that is not taken, if another file may wait for it to come or to go."""
-        if self._rules.ready_file:
+        if self._names.is_marker(same(name)):
             listing.markers.add(same(name))
         if is_unfinished(lower := same(name).lower()):
             listing.unfinished[lower] = name
@@ -288,9 +326,13 @@ class Sweeper:
             os.close(fd)
 
     def _settle(self, seen: Seen, name: str, pace: Pace, listing: _Listing, look: _Look) -> None:
+        left_alone = self._left_alone.get(seen.path, look.steady) - look.steady
+        if left_alone > 0 and seen.path not in self._fresh:
+            look.wake(left_alone)
+            return
         if not self._fresh.setdefault(seen.path, False):
             look.appeared.append(seen)
-        left = pace.left(look.steady, self._rules)
+        left = max(pace.left(look.steady, self._rules), left_alone)
         if left > HAIR:
             look.wake(left)
             return

@@ -80,21 +80,21 @@ class FileBook:
                 cause="changed",
                 detail=reason,
                 ready_at=None,
-                reason=None,
+                reason=reason,
                 **columns,
             )
 
-    def vanished(self, files: Iterable[File], now: float) -> None:
-        """Files that are gone before they were taken."""
+    def vanished(self, files: Iterable[tuple[File, str]], now: float) -> None:
+        """Files that are gone before they were taken, each with the reason."""
         with self._store.transaction() as db:
-            for file in files:
+            for file, reason in files:
                 move_file(
                     db,
                     now,
                     file,
                     FileState.VANISHED,
                     cause="gone",
-                    reason="it was moved or removed before it was taken",
+                    reason=reason,
                     location=None,
                     location_b64=None,
                     finished_at=iso(now),

@@ -260,7 +260,7 @@ def _leave(db: sqlite3.Connection, leaver: Left, now: float) -> None:
         upload_name=None,
         location=text,
         location_b64=b64,
-        reason=None if leaver.became is FileState.SETTLING else leaver.reason,
+        reason=leaver.reason,
         due_at=None if leaver.due_at is None else iso(leaver.due_at),
         tries=leaver.file.tries + 1,
         **(UNREAD if leaver.became is FileState.SETTLING else {}),

@@ -16,6 +16,7 @@ from finetuned.plan.batching import batches, most_files, with_first
 from finetuned.plan.making import (
     DISK_ACTIONS_A_ROUND,
     LONGEST_DISK_WAIT,
+    LONGEST_HOLD,
     RECHECKS,
     SEALS_A_ROUND,
     SENDS,
@@ -50,6 +51,7 @@ from finetuned.plan.values import (
 __all__ = [
     "DISK_ACTIONS_A_ROUND",
     "LONGEST_DISK_WAIT",
+    "LONGEST_HOLD",
     "PROBE",
     "RECHECKS",
     "SEALS_A_ROUND",

@@ -53,6 +53,8 @@ SENDS: Final = 6
 ONE_MORE_AFTER: Final = 3600.0
 #: the longest back-off for work on the disk
 LONGEST_DISK_WAIT: Final = 60.0
+#: … and for a file of which a job was made in vain: another one is made at most so often
+LONGEST_HOLD: Final = 900.0
 
 _age: Final = attrgetter("ready_at", "id")
 _place: Final = attrgetter("folder", "group")
@@ -334,7 +336,7 @@ def _step_of_a_file(file: WaitingFile, rules: FolderSettings | None, desk: _Desk
         return SkipDuplicate(file_id=file.id, of=file.learned_by)
     if rules.duplicates == "skip" and file.twin_in is not None:
         return Hold(kind=Awaited.TWIN, of=file.twin_in)
-    if not desk.due(file.due_at, LONGEST_DISK_WAIT):
+    if not desk.due(file.due_at, LONGEST_HOLD):
         return Hold(kind=Awaited.RETRY, until=file.due_at)
     return None
 
