@@ -22,6 +22,7 @@ GREY = b"The stone is grey. It came from a river. Number %d."
 RUNNING = "select id from jobs where state = 'running'"
 FAILED = "select id from jobs where state = 'failed' and put_away = 1"
 REVIEWED = "select id from jobs where state = 'review' and wish is null"
+LEARNED = "select null, f.path from files f join jobs j on j.id = f.job_id where f.state = 'learned' and j.put_away = 1"
 REFUSED = "select null, path from files where state = 'refused' and put_away = 1"
 
 THREE = {f"{name}.txt": GREY % number for number, name in enumerate("abc")}
@@ -69,6 +70,9 @@ SCENARIOS = {
     ),
     "rejected": Scenario(
         files=ONE, becomes=dict.fromkeys(ONE, "failed"), rules={"review": True}, wish="cancel", when=REVIEWED, kept=0
+    ),
+    "forgotten by a person": Scenario(
+        files=TWO, becomes=dict.fromkeys(TWO, "learned"), wish="forget", when=LEARNED, kept=0
     ),
     "forgotten": Scenario(files=ONE, becomes=dict.fromkeys(ONE, "learned"), faults=("forget-work:1",)),
     "split": Scenario(files=TWO, becomes=dict.fromkeys(TWO, "learned"), faults=("too-much:1",)),

@@ -184,6 +184,10 @@ class Story:
         yield f"All about it: finetuned job {file['job_id']}"
 
     def _learned(self, file: Row) -> Iterator[str]:
+        if file["pairs"] is None:
+            yield f"It was learned {showing.when(file['finished_at'])}, in job {file['job_id']}, and forgotten since:"
+            yield f"{file['reason']}. Dropped again, it is learned anew."
+            return
         pairs = f"{file['pairs']} question-answer pair{'s' if file['pairs'] != 1 else ''}"
         yield f"It was learned {showing.when(file['finished_at'])}, in job {file['job_id']}, and taught {pairs}."
         if file["reason"]:

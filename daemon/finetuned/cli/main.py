@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "pairs": ("pairs", "List or search question-answer pairs."),
     "events": ("events", "Show what happened."),
     "retry": ("doing", "Try failed jobs or files again."),
+    "forget": ("forgetting", "Remove what was learned of a file: its pairs, its session and model."),
     "cancel": ("doing", "Give up jobs."),
     "flush": ("flushing", "Make jobs of the files that wait, without waiting for more."),
     "review": ("reviewing", "Show, change and accept the pairs of a job that waits for a review."),

@@ -150,6 +150,7 @@ class Asking:
             "accept": self._accept,
             "flush": self._flush,
             "again": self._again,
+            "forget": self._forget,
         }
         verb = verbs.get(request.verb)
         try:
@@ -199,6 +200,10 @@ class Asking:
     def _retry(self, request: Request) -> str:
         if request.job is not None:
             return self._retry_job(self._job(request.job))
+        return self._retry_file(self._files(request)[0])
+
+    def _files(self, request: Request) -> list[File]:
+        """The files that a request names by their path, newest first. Raises Denied if there is none."""
         if request.path is None:
             raise Denied("the request names neither a job nor a path")
         try:
@@ -208,7 +213,34 @@ class Asking:
         files = self._house.ledger.files.at_place(path)
         if not files:
             raise Denied(f"nothing is known of {shown(path)}", remedy="see `finetuned why` on it")
-        return self._retry_file(files[0])
+        return files
+
+    def _forget(self, request: Request) -> str:
+        """Every version of the file that was learned at this path; nothing of it if one cannot be forgotten now."""
+        house = self._house
+        files = self._files(request)
+        name = shown(files[0].path)
+        forgotten = pairs = 0
+        jobs = []
+        for file in files:
+            if file.state is FileState.PACKED:
+                raise Denied(f"{name} is in {file.job_id}, which is under way", remedy="cancel that job, or wait")
+            mine = house.ledger.pairs.of_file(file.id)
+            if file.job_id is None or not (mine or file.pairs):
+                continue
+            job = self._job(file.job_id)
+            if not job.put_away and job.id not in jobs:
+                raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
+            if job.folder not in house.folders:
+                raise Denied(
+                    f"the folder {job.folder} is not in the configuration any more", remedy="put it back there"
+                )
+            house.ledger.pairs.forget(file, job, house.world.now())
+            jobs.append(job.id)
+            forgotten, pairs = forgotten + 1, pairs + mine
+        if not forgotten:
+            raise Denied(f"nothing is there that was learned of {name}")
+        return f"{name}: {pairs} pairs removed; the session and the model of {', '.join(jobs)} go from the server"
 
     def _retry_job(self, job: Job) -> str:
         house = self._house
@@ -228,7 +260,7 @@ class Asking:
         found = [(file, location) for file in lost if (location := self._find(file)) is not None]
         if not found:
             raise _not_there(lost[0])
-        if job.state is JobState.PARTIAL:
+        if job.state in {JobState.PARTIAL, JobState.DONE}:  # of a done one, what was learned may have been forgotten
             for file, location in found:
                 house.ledger.files.waits_again(file, location, now)
             house.ledger.house.flush(job.folder, now)

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from finetuned.ledger.reading import PAIR, Row, drop_null
+from finetuned.ledger.rows import tell, update
 from finetuned.ledger.store import Store
-from finetuned.model import Job, Pair
+from finetuned.model import File, Job, Pair, iso
 
 #: pairs that one commit takes away
 _AT_ONCE: Final = 1000
@@ -77,6 +78,40 @@ class PairBook:
                 ),
             )
             db.execute(f"{_TO_INDEX} where job_id = ? and ordinal > ?", (job.id, before))
+
+    def of_file(self, file_id: int) -> int:
+        """How many pairs the ledger has of a file."""
+        with self._store.reading() as db:
+            number: int = db.execute("select count(*) from qa_pairs where file_id = ?", (file_id,)).fetchone()[0]
+        return number
+
+    def forget(self, file: File, job: Job, now: float) -> None:
+        """Remove a file's pairs for good, by a person's wish; its job's sessions are to go from the server.
+
+        The job's papers are to be written anew: it counts as not put away.
+        """
+        words = f"what was learned of it was removed ({iso(now)}), as a person asked"
+        with self._store.transaction() as db:
+            db.execute(f"{_FROM_INDEX} where file_id = ?", (file.id,))
+            db.execute("delete from qa_pairs where file_id = ?", (file.id,))
+            db.execute(
+                "update sessions set version = version + 1, pairs = case when pairs is null then null else "
+                "(select count(*) from qa_pairs p where p.session_id = sessions.session_id) end where job_id = ?",
+                (job.id,),
+            )
+            db.execute(
+                "update sessions set discard = 1, due_at = null where job_id = ? and session_id is not null "
+                "and removed_at is null",
+                (job.id,),
+            )
+            reason = f"{file.reason}; {words}" if file.reason else words
+            update(db, "files", file.id, file.version, pairs=None, reason=reason)
+            told = {"cause": "forgotten", "job_id": job.id}
+            tell(db, now, "file", str(file.id), file.state, was=file.state, detail=words, **told)
+            query = "select count(*) from qa_pairs where job_id = ? and session_id is ?"
+            left = None if job.pairs is None else db.execute(query, (job.id, job.session_id)).fetchone()[0]
+            update(db, "jobs", job.id, job.version, pairs=left, wish="delete", put_away=0, due_at=None)
+            tell(db, now, "job", job.id, job.state, was=job.state, **told)
 
 
 def all_here(db: sqlite3.Connection, session_id: str, pairs: int) -> None:

@@ -180,6 +180,7 @@ def connect(path: str) -> sqlite3.Connection:
             "synchronous = full",
             "foreign_keys = on",
             "trusted_schema = off",
+            "secure_delete = on",  # what is forgotten is overwritten
         ):
             db.execute(f"pragma {pragma}")
         _migrate(db, path)
