@@ -9,6 +9,7 @@ import pty
 import struct
 import termios
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ import pytest
 
 from finetuned.cli import fitting
 from finetuned.cli.fitting import folded, shortened, table
+from finetuned.cli.main import main
 from support.cli import Desk, Terminal, desks
 
 MakeDesk = Callable[..., Desk]
@@ -162,6 +164,16 @@ def test_a_table_spares_what_it_can() -> None:
     assert click.unstyle(wide[0]).split() == ["id", "bytes", "created", "reason"]
     narrow = [click.unstyle(line) for line in table(rows, columns, 20, texts={"reason"}, spare={"bytes", "created"})]
     assert narrow == ["id          bytes", "xxxxxxxxxx  1 KiB", "    because of this"]
+
+
+def test_what_the_words_of_a_command_lack_is_folded_too(width: int) -> None:
+    """The library's own messages name all that is allowed."""
+    seen = Terminal()
+    with redirect_stderr(seen), pytest.raises(SystemExit) as end:
+        main(["jobs", "--state", "lerned"])
+    assert end.value.code == 2
+    assert "'cancelled'" in seen.getvalue()
+    assert max(map(len, seen.getvalue().splitlines())) <= width
 
 
 def test_only_a_terminal_has_a_width(monkeypatch: pytest.MonkeyPatch) -> None:

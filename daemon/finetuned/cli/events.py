@@ -106,16 +106,28 @@ def tell_events(events: Iterable[Row], reader: Reader, *, about: str | None = No
 
 def event_lines(events: Iterable[Row], reader: Reader, about: str | None = None) -> Iterator[str]:
     """Events for people, a line each: when, who, what, why."""
-    width = width_of()
     for event in events:
-        who = harmless(event["subject_id"])
-        if event["subject"] == "file" and (path := reader.name_of(event["subject_id"])) is not None:
-            who = harmless(from_here(path))
-            who = who if width is None else shortened(who, max(_NARROWEST, width - _TIME - len("file  ")))
-        was, became = event["was"], event["became"]
-        subject = "request" if event["subject"] == "daemon" and became in {"done", "refused"} else event["subject"]
+        was, became, detail = event["was"], event["became"], event["detail"]
         moved = was not in {None, became}
         what = f"{was} → {showing.paint(became)}" if moved else showing.paint(became)
-        why = " ".join(part for part in (event["cause"], event["detail"]) if part and part != became)
-        who = "" if f"{event['subject']} {event['subject_id']}" == about else f"{subject} {who}  "
+        if detail and event["cause"] == "put_away":
+            detail = _short(detail)
+        why = " ".join(part for part in (event["cause"], detail) if part and part != became)
+        who = "" if f"{event['subject']} {event['subject_id']}" == about else f"{_who(event, reader)}  "
         yield f"{showing.when(event['at'])}  {who}{what}  {harmless(why)}".rstrip()
+
+
+def _who(event: Row, reader: Reader) -> str:
+    """Whom an event is about."""
+    subject, named = event["subject"], event["subject_id"]
+    if subject == "daemon" and event["became"] in {"done", "refused"}:
+        subject = "request"
+    if subject == "file" and (path := reader.name_of(named)) is not None:
+        return f"file {_short(path)}"
+    return f"{subject} {harmless(named)}"
+
+
+def _short(path: str) -> str:
+    """A path in one line beside its time; whole, but on a terminal."""
+    width, path = width_of(), harmless(from_here(path))
+    return path if width is None else shortened(path, max(_NARROWEST, width - _TIME - len("file  ")))

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -204,11 +205,19 @@ class Story:
 
     def _duplicate(self, file: Row) -> Iterator[str]:
         yield f"It was not sent: {file['reason']}."
-        yield "To have it learned once more: finetuned retry on this path, or finetuned drop --again"
+        yield f"To learn it once more: {self._retry(file)}; or drop it with --again"
 
     def _refused(self, file: Row) -> Iterator[str]:
         yield f"It was refused {showing.when(file['finished_at'])}: {file['reason']}."
-        yield "To try again: mend it and drop it again; or, after a change of the configuration, finetuned retry on it"
+        yield "To try again: correct it and drop it again."
+        yield f"After a change of the configuration: {self._retry(file)}"
+
+    def _retry(self, file: Row) -> str:
+        """The command that tries just this file again, by where it lies: others may have had its path."""
+        from finetuned.model import path_of
+
+        location = path_of(file["location"] or file["path"], file.get("location_b64") or file.get("path_b64"))
+        return f"finetuned retry {shlex.quote(seen(location))}"
 
     def _vanished(self, file: Row) -> Iterator[str]:
         yield f"It is gone since {showing.when(file['finished_at'])}: {file['reason']}. Drop it again."

@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Abort:
         code = 128 + signal.SIGINT
     except click.ClickException as error:
-        error.show()
+        show(error)
         code = 2
     except FinetunedError as error:
         if "--debug" in words:
@@ -126,6 +126,15 @@ def _open_what_is_closed() -> None:
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def show(error: click.ClickException) -> None:
+    """Say what click has to say, folded for a terminal."""
+    from finetuned.cli.showing import say
+
+    said = io.StringIO()
+    error.show(said)
+    say(said.getvalue().rstrip("\n"))
 
 
 def explain(error: FinetunedError) -> None:

@@ -44,7 +44,7 @@ _PATHS: Final = frozenset({"path", "location", "file"})
 #: columns that hold sentences
 _TEXTS: Final = frozenset({"reason", "why", "status", "error"})
 #: columns that a narrow terminal can do without, the last first
-_SPARE: Final = frozenset({"created", "bytes", "intent_at", "folder", "mode"})
+_SPARE: Final = frozenset({"created", "bytes", "session_id", "intent_at", "folder", "mode"})
 
 
 def listing(command: Callable[P, R]) -> Callable[P, R]:
