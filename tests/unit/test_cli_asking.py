@@ -91,6 +91,7 @@ class TestStatus:
                     "unfinished": 0,
                     "unfinished_because": None,
                     "waiting": 0,
+                    "untaken": {},
                     "oldest_wait_s": None,
                 }
             ],

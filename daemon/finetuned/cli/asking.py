@@ -10,6 +10,7 @@ import click
 from finetuned.cli import place, showing
 from finetuned.cli.jobs import JOB_STATES
 from finetuned.cli.showing import Row, harmless
+from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
     from finetuned.settings import FolderSettings, Settings
@@ -100,6 +101,7 @@ def _folder_status(rules: FolderSettings, known: Mapping[str, object], now: floa
         "unfinished": known.get("unfinished", 0),
         "unfinished_because": known.get("unfinished_because"),
         "waiting": known.get("waiting", 0),
+        "untaken": known.get("untaken", {}),
         "oldest_wait_s": None if oldest is None else round(max(0.0, now - instant(str(oldest))), 3),
     }
 
@@ -158,6 +160,8 @@ def _tell_folder(folder: Row) -> None:
         count = folder["unfinished"]
         words = f"{count} {'is' if count == 1 else 'are'} unfinished: {harmless(folder['unfinished_because'])}"
         showing.print_line(f"         {words}{' (and so on: finetuned files --state settling)' if count > 1 else ''}")
+    if folder["untaken"]:
+        showing.print_line(f"         {harmless(words_of(folder['untaken']))}")
     if folder["away_because"]:
         showing.print_line(f"         nothing is taken there: {harmless(folder['away_because'])}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ import click
 
 from finetuned.cli import place, showing
 from finetuned.cli.showing import Row, harmless
+from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder
@@ -48,6 +50,8 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
     rows = [_row(verdict) for verdict in verdicts]
     showing.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
     showing.print_line(_together(verdicts, settings))
+    if untaken := _untaken(verdicts, settings):
+        showing.print_line(words_of(untaken))
     if any(verdict.content is None for verdict in verdicts):
         ctx.exit(1)
 
@@ -149,6 +153,15 @@ def _chunks(path: str, content: Content) -> int:
     from finetuned.readymade import is_ready_made
 
     return 0 if is_ready_made(path) else content.chunks
+
+
+def _untaken(verdicts: Sequence[Verdict], settings: Settings) -> dict[str, int]:
+    """By suffix: the files in drop folders that no rule takes, and none leaves out."""
+    from finetuned.folders.names import suffix_of
+
+    folders = place.drop_folders(settings)
+    left = [v for v in verdicts if v.content is None and v.folder in folders and not v.path.endswith("/")]
+    return dict(Counter(suffix_of(v.path) for v in left if folders[v.folder].is_untaken(v.path)))
 
 
 def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from finetuned.cli.findings import ok, problem, warning
 from finetuned.cli.showing import Row
+from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder, Examination
@@ -26,6 +27,7 @@ def examined(folder: DropFolder, reader: Reader | None, *, runs: bool, sweep: fl
         lambda: _examination(subject, folder.examine(EVENTS_WITHIN), folder.rules.after, sweep),
         lambda: _held(subject, folder, reader, runs),
         lambda: _orphans(subject, folder, reader),
+        lambda: _untaken(subject, folder, reader),
     )
     for step in steps:
         try:
@@ -61,6 +63,13 @@ def _examination(subject: str, found: Examination, after: str, sweep: float) -> 
     if trial.done:
         yield _leases(subject, found)
         yield _events(subject, found, sweep)
+
+
+def _untaken(subject: str, folder: DropFolder, reader: Reader | None) -> Iterator[Row]:
+    """What the daemon's last sweep met that no rule takes; nothing is wrong with that, but it may not be meant."""
+    known = reader.folders().get(folder.name, {}) if reader else {}
+    if known.get("untaken"):
+        yield ok(subject, words_of(known["untaken"]))
 
 
 def _listed(steps: tuple[str, ...]) -> str:

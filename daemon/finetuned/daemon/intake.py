@@ -44,6 +44,7 @@ class Intake:
         self._house = house
         self._held: set[str] = set()
         self._left_alone: dict[str, float] = {}
+        self._untaken: dict[str, dict[str, int]] = {}
         self._backlog: dict[str, list[Seen]] = {}
         self._log = logs.get()
         self.wake_in: float | None = None
@@ -56,6 +57,7 @@ class Intake:
     def start_over(self) -> None:
         """The ledger may lack what was found: every folder is held anew, and what is known is read from the ledger."""
         self._held.clear()
+        self._untaken.clear()
         self._backlog.clear()
 
     async def sweep(self) -> None:
@@ -132,6 +134,9 @@ class Intake:
         for odd in seen.odd:
             count = {} if odd.count == 1 else {"count": odd.count}
             self._log.warning("cannot_be_taken", folder=folder.name, path=odd.path, why=odd.why, **count)
+        if folder.untaken != self._untaken.get(folder.name):
+            self._untaken[folder.name] = folder.untaken
+            await house.write(house.ledger.house.untaken, folder.name, folder.untaken)
         if seen.appeared:
             await self._appeared(folder, seen.appeared)
         if seen.changed:

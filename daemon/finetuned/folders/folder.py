@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Final, Literal
 
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders import adopting, claims, putting
@@ -20,6 +20,9 @@ from finetuned.folders.watching import Identities
 from finetuned.lifecycle import FileState
 from finetuned.model import Content, Signature
 from finetuned.settings import FolderSettings
+
+#: of so many suffixes it is told how many files no rule takes
+MOST_UNTAKEN: Final = 100
 
 
 class DropFolder:
@@ -53,6 +56,16 @@ class DropFolder:
     def subfolders(self) -> Identities:
         """By absolute path: the folders below it that the last sweep walked to, which are to be watched."""
         return self._sweeper.subfolders
+
+    @property
+    def untaken(self) -> dict[str, int]:
+        """By suffix, commonest first: how many files the last sweep met that no rule takes, and none leaves out."""
+        return dict(self._sweeper.untaken.most_common(MOST_UNTAKEN))
+
+    def is_untaken(self, path: str) -> bool:
+        """Whether no rule takes a file of this name, and none leaves it out."""
+        parts = self._places.tree.below(path)
+        return parts is not None and self._places.names.is_untaken(parts)
 
     @property
     def held(self) -> bool:

@@ -33,6 +33,8 @@ JOB_FILE: Final = "job.json"
 PAIRS_FILE: Final = "pairs.jsonl"
 OUR_NAMES: Final = frozenset({JOB_FILE, PAIRS_FILE})
 WHY: Final = ".why.txt"
+#: a longer ending of a name is no suffix
+LONGEST_SUFFIX: Final = 12
 #: what is long enough to be meant
 _WORD: Final = re.compile(r"[^\W\d_]{4,}")
 #: what a job's id is made of
@@ -128,6 +130,12 @@ def _leads(steps: _Steps, parts: Parts) -> bool:
     return steps[0].match(parts[0]) is not None and _leads(steps[1:], parts[1:])
 
 
+def suffix_of(name: str) -> str:
+    """How files are counted that no rule takes: `.markdown`; empty without a suffix, or with one that is none."""
+    suffix = os.path.splitext(same(name))[1].lower()
+    return suffix if 2 <= len(suffix) <= LONGEST_SUFFIX and suffix[1:].isalnum() and not suffix[1:].isdigit() else ""
+
+
 class Names:
     """The rules of one folder about names; paths are `Parts`, below the folder."""
 
@@ -157,6 +165,14 @@ class Names:
         if self._exclude.file(path):
             return f"its name matches exclude = {list(self._rules.exclude)}"
         return None
+
+    def is_untaken(self, parts: Parts) -> bool:
+        """Whether no rule takes a file there, and none leaves it out: nobody may know that it is not taken."""
+        name, path = same(parts[-1]), tuple(map(same, parts))
+        if self._include.file(path) or self._includes_all_in(path[:-1]) or self._exclude.file(path):
+            return False
+        ours = name.lower().endswith(WHY) or self.is_marker(name)
+        return not (name.startswith(".") or ours or self._special(name))
 
     def _ours(self, name: str) -> str:
         """What a name is that has a meaning of its own here."""

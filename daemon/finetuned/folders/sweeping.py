@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +27,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from finetuned.folders.foreign import is_unfinished, same
-from finetuned.folders.names import Names, Parts
+from finetuned.folders.names import Names, Parts, suffix_of
 from finetuned.folders.settling import HAIR, Pace
 from finetuned.folders.tree import READ, Tree, listed
 from finetuned.folders.trouble import words
@@ -37,6 +38,8 @@ from finetuned.settings import FolderSettings
 MARGIN: Final = 2.5
 #: for so long it is remembered what was told of oddities that are gone, in seconds: they may come back
 ODD_FORGOTTEN: Final = 3600.0
+#: of so many suffixes files are counted that no rule takes, in each sub-folder
+MOST_SUFFIXES: Final = 30
 
 
 class Seen(Value, frozen=True):
@@ -78,7 +81,7 @@ class _Listing:
     """What lay in a sub-folder at its last listing; `sure` while unchanged times prove that it still does.
 
     `odd` counts what is never taken, by reason; `markers` are the names of ready files, `unfinished` those that
-    programs still write to, by their lower case.
+    programs still write to, by their lower case; `untaken` counts by suffix the files that no rule takes.
     """
 
     times: tuple[int, ...]
@@ -89,6 +92,7 @@ class _Listing:
     odd: dict[str, Odd] = field(default_factory=dict)
     markers: set[str] = field(default_factory=set)
     unfinished: dict[str, str] = field(default_factory=dict)
+    untaken: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -114,6 +118,12 @@ def _count(counted: dict[str, Odd], more: Odd) -> None:
     """Add to what is counted by its reason: there may be a hundred thousand."""
     so_far = counted.get(more.why)
     counted[more.why] = more if so_far is None else replace(so_far, count=so_far.count + more.count)
+
+
+def _counted_as(name: str, counts: Counter[str]) -> str:
+    """The suffix that a file is counted by; past MOST_SUFFIXES it is none: names must not fill the memory."""
+    suffix = suffix_of(name)
+    return suffix if suffix in counts or len(counts) < MOST_SUFFIXES else ""
 
 
 def _oddity(entry: os.DirEntry[str]) -> str:
@@ -147,6 +157,8 @@ class Sweeper:
         self._shape: dict[Parts, tuple[int, ...]] = {}
         #: the folders that the last sweep walked to, by absolute path, with device and inode; replaced, never changed
         self.subfolders: Mapping[str, tuple[int, int]] = MappingProxyType({})
+        #: by suffix: how many files the last sweep met that no rule takes, and none leaves out
+        self.untaken: Counter[str] = Counter()
 
     def remember(self, path: str, signature: Signature, *, settled: bool) -> None:
         """The ledger knows this file: as settling, or as something later (`settled`)."""
@@ -188,6 +200,7 @@ class Sweeper:
         vanished = self._vanished(look)
         self._tree.check()  # a folder that went away meanwhile looked empty
         self._listings = listings
+        self._tell_untaken(listings.values())
         self._tell_shape()
         free = dict.fromkeys(self._unfinished - look.unfinished.keys())
         self._unfinished = set(look.unfinished)
@@ -216,6 +229,13 @@ class Sweeper:
             if why not in told or odd.count >= 2 * told[why][0]:
                 told[why] = (odd.count, look.steady)
                 yield odd
+
+    def _tell_untaken(self, listings: Iterable[_Listing]) -> None:
+        """Say how many files no rule takes."""
+        self.untaken = Counter()
+        for listing in listings:
+            if listing.untaken:
+                self.untaken.update(listing.untaken)
 
     def _tell_shape(self) -> None:
         """Say which folders are there, if they are others than before."""
@@ -269,6 +289,8 @@ class Sweeper:
                     add(path)
                 else:
                     self._note(name, listing)
+                    if self._names.is_untaken((*parts, name)):
+                        listing.untaken[_counted_as(name, listing.untaken)] += 1
             elif entry.is_dir(follow_symlinks=False):
                 if self._names.why_not_into((*parts, name)) is None:
                     listing.folders.append(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from finetuned.ledger.rows import WATCH, at, place, tell
@@ -132,6 +134,11 @@ class HouseBook:
                 cause="folder",
                 detail=detail,
             )
+
+    def untaken(self, folder: str, counts: Mapping[str, int]) -> None:
+        """By suffix, how many files of the folder no rule takes: for who asks for the status; no event."""
+        with self._store.transaction() as db:
+            db.execute("update folders set untaken = ? where name = ?", (json.dumps(counts), folder))
 
     def flush(self, folder: str | None, now: float) -> None:
         """What waits in the folder (null: in any) now is sealed without waiting for more."""

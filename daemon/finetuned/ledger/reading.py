@@ -262,10 +262,11 @@ class Reader:
         """By folder: its state, why it is away if it is, and how many files settle and wait, since when.
 
         `unfinished`: how many of those that settle are kept by a name beside them, `unfinished_because` the oldest's.
+        `untaken`: by suffix, how many files no rule takes, and none leaves out.
         """
         unfinished = "from files f where f.folder = name and f.state = 'settling' and f.reason is not null"
         rows = self._rows(
-            "select name, state, since, case when state = 'away' then (select e.detail from events e where "
+            "select folders.*, case when state = 'away' then (select e.detail from events e where "
             "e.subject = 'folder' and e.subject_id = name and e.became = 'away' order by e.id desc limit 1) end "
             "as away_because, "
             "(select count(*) from files f where f.folder = name and f.state = 'settling') as settling, "
@@ -274,7 +275,7 @@ class Reader:
             "(select count(*) from files f where f.folder = name and f.state = 'waiting') as waiting, "
             "(select min(ready_at) from files f where f.folder = name and f.state = 'waiting') as oldest from folders"
         )
-        return {row["name"]: row for row in rows}
+        return {row["name"]: row | {"untaken": json.loads(row.get("untaken") or "{}")} for row in rows}
 
     def server(self, url: str) -> Row:
         """What is known of the server at `url`."""
