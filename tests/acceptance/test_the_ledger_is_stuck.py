@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -274,3 +275,30 @@ async def test_progress_that_cannot_be_written_does_not_cut_an_upload(
 
     await place.run(until_idle=False, script=script)
     assert (answers, place.sessions_on_server()) == ([200], 1)
+
+
+async def test_pairs_that_find_no_room_are_asked_for_ever_more_rarely(
+    a_place: APlace, locks: Callable[[Place], Lock]
+) -> None:
+    """The ledger takes everything but the pairs: each time they are fetched, the next time is later."""
+    place = a_place(folder=[{"linger": "0s"}])
+    lock, asked = locks(place), []
+
+    def after(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if "/conversations/" in request.url.path and len(asked) < 9:
+            asked.append(place.world.now())
+            lock.take()
+        return response
+
+    async def script() -> None:
+        place.network.after = after
+        place.drop("stone.txt", GREY)
+        for number in range(1, 10):
+            await place.until(lambda number=number: len(asked) == number)
+            await place.pass_time(1)
+            lock.let_go()
+        await place.until(lambda: place.states() == {"stone.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+    pauses = [later - sooner for sooner, later in pairwise(asked)]
+    assert sum(pauses[4:]) > 3 * sum(pauses[:4])
