@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from finetuned.daemon.halving import HALVED_IN_VAIN
 from finetuned.errors import Changed
 from support.place import Place
 
@@ -223,14 +224,14 @@ async def test_what_one_file_causes_does_not_cost_its_companions(a_place: APlace
 
 
 async def test_a_firewall_that_refuses_everything_is_not_asked_once_for_each_file(a_place: APlace) -> None:
-    """After a dozen jobs that were halved in vain the rest has failed as it is, and so has the next job, at once."""
+    """After some jobs that were halved in vain the rest has failed as it is, and so has the next job, at once."""
     place = a_place(folder=[TOGETHER])
     seen = strike(place, said(403, PAGE))
     for number in range(200):
         place.drop(f"{number:03}.txt", text(str(number)))
     assert (await place.run()).failed
     assert set(place.states().values()) == {"failed"}
-    assert len(seen) <= 25
+    assert len(seen) <= 2 * HALVED_IN_VAIN + 1
     assert any("were not tried one by one" in (job["reason"] or "") for job in place.jobs())
     before = len(seen)
     for number in range(50):
@@ -247,7 +248,7 @@ async def test_retry_of_a_job_that_was_halved_does_not_repeat_it(a_place: APlace
     for number in range(8):
         place.drop(f"{number}.txt", text(str(number), 700))
     await place.run()
-    whole, first, *_ = place.jobs()
+    whole = next(job for job in place.jobs() if job["state"] == "cancelled")
     place.leave("retry", job=whole["id"])
     before = len(place.jobs())
     await place.run()
@@ -255,7 +256,7 @@ async def test_retry_of_a_job_that_was_halved_does_not_repeat_it(a_place: APlace
     with place.reader() as reader:
         (event,) = [event for event in reader.events() if event["cause"] == "retry"]
     assert event["became"] == "refused"
-    assert first["id"] in event["detail"]
+    assert whole["reason"] in event["detail"]
 
 
 async def test_a_file_that_changes_while_it_is_sent_counts_for_nothing(a_place: APlace) -> None:
@@ -275,3 +276,29 @@ async def test_a_file_that_changes_while_it_is_sent_counts_for_nothing(a_place: 
     strike(place, cut)
     await place.run()
     assert set(place.states().values()) == {"learned"}
+
+
+@BOTH
+async def test_a_job_that_is_far_too_large_is_cut_to_size_without_sending_every_half(
+    a_place: APlace, speaks: str
+) -> None:
+    """What is larger than what a proxy was found to take is halved before it is sent: few requests are refused."""
+    place = a_place(speaks=speaks, folder=[TOGETHER])
+    seen = strike(place, proxy(9000))
+    for number in range(200):
+        place.drop(f"{number:03}.txt", text(str(number), 3000))
+    await place.run()
+    assert set(place.states().values()) == {"learned"}
+    assert sum(int(request.headers["content-length"]) > 9000 for request in seen) <= 16
+
+
+async def test_a_proxy_that_refuses_everything_as_too_large_is_asked_once_for_each_file(a_place: APlace) -> None:
+    """Each file has its own verdict, with its own numbers, for one request; no half of a job costs one more."""
+    place = a_place(folder=[TOGETHER])
+    seen = strike(place, proxy(0))
+    for number in range(100):
+        place.drop(f"{number:03}.txt", text(str(number), 3000))
+    await place.run()
+    assert set(place.states().values()) == {"refused"}
+    assert len(seen) <= 120
+    assert "413 Request Entity Too Large" in place.files()["000.txt"]["reason"]

@@ -13,12 +13,13 @@ from typing import Final
 
 from finetuned.daemon.house import House
 from finetuned.daemon.packing import BY_A_PERSON, new_job_id
-from finetuned.ledger import QUOTA
+from finetuned.ledger import FITTED, QUOTA
 from finetuned.lifecycle import FileState
 from finetuned.model import File, Job
 
-#: jobs that were halved since the server took one, before no more are; one bad file among two thousand takes eleven
-HALVED_IN_VAIN: Final = 12
+#: jobs that were sent and halved since the server took one, before no more are: one bad file among two thousand takes
+#: eleven, and so does a job of 20 MB in front of a proxy that takes 10 KB
+HALVED_IN_VAIN: Final = 16
 #: the words with which a file is refused that is too much by itself
 Refusal = Callable[[File], str]
 
@@ -58,7 +59,7 @@ class Halving:
         if len(packed) == 1 and refusal is not None:
             quotas.too_big(job, packed[0], refusal(packed[0]), now, cause=cause)
             return ()
-        in_vain = 0 if cause == QUOTA else quotas.in_vain()
+        in_vain = 0 if cause in {QUOTA, FITTED} else quotas.in_vain()
         if len(packed) == 1 or in_vain >= HALVED_IN_VAIN:
             if len(packed) > 1:
                 words = f"{words}; its files were not tried one by one: the server took none of the last {in_vain} jobs"

@@ -3,7 +3,7 @@
 1. A job that is more than the plan allows, or than a proxy lets through, goes on as two halves (`halving`). A single
    file that does not fit can never be sent as it is, and is refused with the arithmetic.
 2. A plan tells its limit; a proxy does not: half of what was too large is tried, and whatever gets through is kept as
-   the limit if it is more.
+   the limit if it is more. A job that is larger than that is halved before it is sent.
 3. Too many at a time is no failure: the job waits, and until it is found out anew no more are sent than were there.
 4. What was learned is forgotten by itself: a file that is more than the limit goes alone, and if it trains whole the
    limit is gone; one more session at a time is tried each hour (`plan.room`).
@@ -14,7 +14,7 @@ from __future__ import annotations
 from finetuned.daemon.halving import Halving
 from finetuned.daemon.house import House
 from finetuned.helix.service import Order, TooLarge
-from finetuned.ledger import QUOTA, TOO_LARGE
+from finetuned.ledger import FITTED, QUOTA, TOO_LARGE
 from finetuned.model import File, Job, Quota, SessionView, chunks_of, shown
 from finetuned.verdict import over_quota
 
@@ -48,11 +48,22 @@ class Quotas:
             job, words, cause=TOO_LARGE, refusal=lambda file: _too_large(file, error.bytes, words)
         )
 
+    async def fits(self, job: Job, order: Order) -> bool:
+        """Whether the job may be sent as it is; else it goes on in two. A single file is sent, and finds out."""
+        house = self._house
+        known = (await house.write(house.ledger.house.server, house.settings.helix.url)).max_request
+        size = _text_bytes(order)
+        if job.files < 2 or known is None or size <= known:
+            return True
+        words = f"a proxy in front of the server limits requests: {size} bytes are more than the {known} that are tried"
+        await self._halving.halve(job, words, cause=FITTED)
+        return False
+
     async def went_through(self, order: Order) -> None:
         """A request got through: one that is larger than we thought possible tells a larger limit."""
         house = self._house
         url = house.settings.helix.url
-        size = sum(part.content.sent_bytes for part in order.parts)
+        size = _text_bytes(order)
         known = (await house.write(house.ledger.house.server, url)).max_request
         if known is not None and size > known:
             await house.write(house.ledger.quotas.request_allowed, url, size, house.world.now())
@@ -78,6 +89,11 @@ class Quotas:
             return
         if sum(map(len, tuning.chunks.values())) > known:  # made, not reckoned: ready-made pairs are no text
             await house.write(house.ledger.quotas.chunks_allowed, url, None, now)
+
+
+def _text_bytes(order: Order) -> int:
+    """What is in an order's files, without the form around them."""
+    return sum(part.content.sent_bytes for part in order.parts)
 
 
 def _arithmetic(file: File, limit: int | None, words: str) -> str:

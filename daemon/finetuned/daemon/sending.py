@@ -80,6 +80,8 @@ class Sending:
         if job.id not in house.own and not await self._surely_unsent(job):
             return
         order = self._order(job, files)
+        if not await self._quotas.fits(job, order):
+            return
         try:
             view = await self._start(job, order)
         except (FileProblem, FolderError) as error:

@@ -16,8 +16,10 @@ from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState, JobState, SessionState
 from finetuned.model import PROCESSING, SPLIT, File, Job, iso
 
-#: why a job goes on in smaller ones: the plan's quota, a request's size, a refusal, sends that left no session
+#: why a job goes on in smaller ones: the plan's quota, a limit that is known already, a request's size, a refusal,
+#: sends that left no session
 QUOTA: Final = "quota"
+FITTED: Final = "fitted"
 TOO_LARGE: Final = "too_large"
 REFUSED: Final = "refused"
 IN_VAIN: Final = "in_vain"
