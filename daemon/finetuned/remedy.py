@@ -15,7 +15,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from finetuned.model import SessionView, Value, shown
+from finetuned.model import Job, SessionView, Value, shown
 from finetuned.settings import PollSettings
 from finetuned.verdict import PREPARING, Standing, complaint, lora_of, restart_helps, standing
 
@@ -156,10 +156,22 @@ def _waiting(view: SessionView, past: Past, rules: PollSettings) -> Remedy:
 
 def patience(view: SessionView, requeued: int, rules: PollSettings) -> float:
     """How long a session that waits may stand still before anything is done about it, in seconds."""
+    return _patience(_place(view), requeued, rules)
+
+
+def outlook(job: Job, rules: PollSettings) -> tuple[float, Deed]:
+    """How long a running job may stand still (seconds), and what is done then, as far as its last look tells."""
+    place = _place_in(job.stage or "", job.progress or 0)
+    used_up = place is _Place.ELSEWHERE or job.restarts - job.retrained >= rules.restarts
+    deed = Deed.REQUEUE if place is _Place.QUEUEING else Deed.GIVE_UP if used_up else Deed.RESTART
+    return _patience(place, job.requeued, rules), deed
+
+
+def _patience(place: _Place, requeued: int, rules: PollSettings) -> float:
     return {
         _Place.PREPARING: rules.stalled_after,
         _Place.QUEUEING: min(rules.stalled_after * 2.0 ** min(requeued, 30), LONGEST_QUEUE),
-    }.get(_place(view), rules.training_stalled_after)
+    }.get(place, rules.training_stalled_after)
 
 
 def _place(view: SessionView) -> _Place:
@@ -167,9 +179,13 @@ def _place(view: SessionView) -> _Place:
     tuning = view.tuning
     if tuning is None or tuning.finished or tuning.state not in {"", "waiting"} or lora_of(view):
         return _Place.ELSEWHERE
-    if tuning.stage == "finetune":
-        return _Place.QUEUEING if tuning.progress <= 1 else _Place.TRAINING
-    return _Place.PREPARING if tuning.stage in PREPARING else _Place.ELSEWHERE
+    return _place_in(tuning.stage, tuning.progress)
+
+
+def _place_in(stage: str, progress: int) -> _Place:
+    if stage == "finetune":
+        return _Place.QUEUEING if progress <= 1 else _Place.TRAINING
+    return _Place.PREPARING if stage in PREPARING else _Place.ELSEWHERE
 
 
 def _chunk_errors(view: SessionView) -> str:

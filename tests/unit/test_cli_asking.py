@@ -21,8 +21,11 @@ import pytest
 import finetuned
 from finetuned.cli import asking, events, files, jobs, pairs, showing
 from finetuned.errors import UsageError
+from finetuned.facts import RunsWith
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.lifecycle import FileState, JobState
+from finetuned.model import instant, iso
+from finetuned.sandbox import Pace
 from finetuned.world import Bell
 from support.cli import Desk, desks, in_virtual_time
 from support.still import BEGIN, StillWorld
@@ -86,6 +89,7 @@ class TestStatus:
                     "name": "notes",
                     "path": str(desk.place.notes),
                     "state": None,
+                    "configured": True,
                     "away_because": None,
                     "settling": 0,
                     "unfinished": 0,
@@ -96,6 +100,8 @@ class TestStatus:
                 }
             ],
             "jobs": {str(state): 0 for state in JobState},
+            "attention": [],
+            "still": [],
             "troubled": [],
             "helix": {
                 "url": "http://helix.test",
@@ -132,7 +138,9 @@ class TestStatus:
             "was moved or removed while a daemon uses it; put the very file back"
             in told.json["ledger"]["stuck_because"]
         )
-        assert (words.code, words.out.splitlines()[0]) == (1, "daemon   runs")
+        assert words.code == 1
+        assert words.out.startswith("attention  ledger: nothing new is begun: ")
+        assert "daemon   runs\n" in words.out
         assert "put the very file back" in words.out
         assert "(not there)" in words.out
         assert listed.code == 1
@@ -199,6 +207,7 @@ class TestStatus:
         assert (folder["state"], folder["settling"], folder["waiting"]) == ("watched", 0, 1)
         assert folder["oldest_wait_s"] >= 0
         assert status["helix"]["dialect"] in {None, "form"}
+        assert (status["attention"], status["still"]) == ([], [])
         assert status["ledger"]["bytes"] > 0
         assert status["ledger"]["schema_version"] == SCHEMA_VERSION
         assert "runs since" in words.out
@@ -228,6 +237,162 @@ class TestStatus:
         words = desk("status")
         assert "nothing is sent now" in words.out
         assert "1 queued" in words.out
+
+    def test_an_error_of_the_server_has_its_time_and_its_end(self, make_desk: MakeDesk) -> None:
+        """Once the server answers again, its last error is told as over."""
+        desk = make_desk()
+        url = desk.place.settings.helix.url
+        with desk.ledger() as ledger:
+            ledger.house.server_paused(url, "it is down", next_try_at=BEGIN + 9, reachable=False, now=BEGIN)
+            down = desk("status").out
+            ledger.house.server_usable(url, "form", BEGIN + 60)
+            over, told = desk("status").out, desk("status", "--json").json["helix"]
+        assert "attention  server: nothing is sent now: it is down\n           to do: finetuned doctor\n" in down
+        assert "last error (2026-11-23 05:23:11Z), over since it answers again: it is down" in over
+        assert "attention" not in over
+        assert (told["last_error"], told["last_error_at"]) == ("it is down", "2026-11-23T05:23:11.000Z")
+
+    def test_files_that_cannot_be_put_away_need_a_person(self, make_desk: MakeDesk) -> None:
+        """`done` and `failed` are files: the jobs are done, and status and doctor tell what is left to do."""
+        desk = make_desk()
+        for name in ("done", "failed"):
+            (desk.place.notes / name).write_text("in the way")
+        desk.place.drop("otter.txt")
+        desk.place.drop("bad.txt", b"\xe9")
+        desk.run()
+        told = desk("status", "--json").json
+        (need,) = told["attention"]
+        assert told["jobs"]["done"] == 1
+        assert (need["subject"], need["remedy"]) == ("folder notes", "see to that; it is tried again by itself")
+        assert need["words"].startswith(f"{desk.place.jobs()[0]['id']} is not put away (and 1 more): ")
+        assert need["words"] in desk("status").out
+        assert any(row["words"] == need["words"] for row in desk("doctor", "--json").json)
+        (desk.place.notes / "done").unlink()
+        (desk.place.notes / "failed").unlink()
+        desk.run_until(lambda: desk("status", "--json").json["attention"] == [])
+
+    def test_a_file_without_a_job_that_cannot_be_put_away(self, make_desk: MakeDesk) -> None:
+        """A refused file is told of by itself."""
+        desk = make_desk()
+        (desk.place.notes / "failed").write_text("in the way")
+        desk.place.drop("bad.txt", b"\xe9")
+        desk.run()
+        (need,) = desk("status", "--json").json["attention"]
+        assert need["words"].startswith("a file that was not taken is not put away: it cannot be moved: ")
+
+    def test_reviews_need_a_person(self, make_desk: MakeDesk) -> None:
+        """Each with its command; many are counted."""
+        desk = make_desk(folder=[{"review": True, "max_files": 1}])
+        for number in range(7):
+            desk.place.drop(f"{number}.txt", f"The stone number {number} is grey. It is old.")
+        desk.run()
+        jobs = [job["id"] for job in desk.place.jobs()]
+        out = desk("status").out
+        assert f"attention  review: the pairs of {jobs[0]} wait for a person\n" in out
+        assert f"           to do: finetuned review {jobs[0]}\n" in out
+        assert "attention  review: and 2 more jobs\n           to do: finetuned jobs --state review\n" in out
+
+    def test_a_job_that_stands_still(self, make_desk: MakeDesk) -> None:
+        """Since when there was no sign of life, until when the daemon waits for one, and what it does then."""
+        desk = make_desk(pace=Pace(queue=3600.0))
+        began = desk.to_the_present()
+        desk.place.drop("otter.txt")
+        desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"])
+        desk.write("update jobs set stage = 'finetune', progress = 0, moved_at = ?", iso(began - 300))
+        with desk.daemon():
+            (still,) = desk("status", "--json").json["still"]
+            words = desk("status").out
+            asked = desk("why", str(desk.place.notes / "otter.txt")).out
+        assert (still["id"], still["deed"]) == (desk.place.jobs()[0]["id"], "requeue")
+        assert instant(still["until"]) - began == pytest.approx(600.0, abs=0.01)  # a restart of the daemon counts, too
+        for told in (words, asked):
+            assert f"no sign of life since {showing.when(still['since'])}; if there is none until" in told
+        assert desk("status", "--json").json["still"] == []
+
+    def test_a_job_whose_time_is_up_is_seen_to_soon(self, make_desk: MakeDesk) -> None:
+        """The daemon's clock may have begun anew; what is done then is told all the same."""
+        desk = make_desk(pace=Pace(queue=3600.0))
+        desk.place.drop("otter.txt")
+        desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"])
+        desk.write("update jobs set stage = 'generate_questions', moved_at = ?", iso(BEGIN))
+        with desk.daemon():
+            (still,) = desk("status", "--json").json["still"]
+            words = desk("status").out
+        assert (still["until"], still["deed"]) == (None, "restart")
+        assert "if there is none soon, its session is put to work again" in words
+
+
+class TestAnotherConfiguration:
+    """A daemon runs with the configuration it was started with, and everybody says so when the file is another."""
+
+    def test_a_change_is_told_with_its_folders(self, make_desk: MakeDesk) -> None:
+        """A folder that is new in the file is not watched yet, one that went is watched until the restart."""
+        desk = make_desk(folder=[{"linger": "1h"}])
+        path = desk.place.drop("otter.txt")
+        desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
+        other = desk.place.root / "other"
+        other.mkdir()
+        (other / "fox.txt").write_text("Foxes are red.")
+        text = desk.config.read_text().replace('name = "notes"', 'name = "other"')
+        desk.config.write_text(text.replace(str(desk.place.notes), str(other)))
+        with desk.daemon():
+            told, words = desk("status", "--json").json, desk("status").out
+            asked, new = desk("why", str(path)).out, desk("why", str(other / "fox.txt"), "--json").json
+            found, checked = desk("doctor", "--json").json, desk("check")
+        differs = f"the daemon runs with another configuration than {desk.config}; "
+        differs += "not watched until it is restarted: other; watched until then: notes"
+        assert told["attention"] == [{"subject": "configuration", "words": differs, "remedy": "restart the daemon"}]
+        assert [(f["name"], f["state"], f["waiting"], f["configured"]) for f in told["folders"]] == [
+            ("other", None, 0, True),
+            ("notes", "watched", 1, False),
+        ]
+        assert words.startswith("attention  configuration: the daemon runs with another configuration than ")
+        assert "folder   other: not watched by the daemon that runs" in words
+        assert "folder   notes: watched, not in the configuration" in words
+        assert "the daemon, which still watches the folder notes: it is not in the configuration any more" in asked
+        assert new["waits_for"] == "a restart of the daemon, which does not watch the folder other yet"
+        assert any(row["words"] == differs for row in found)
+        assert checked.code == 0
+        assert f"warning: configuration: {differs}; restart the daemon" in checked.err
+
+    def test_the_same_configuration_in_other_words(self, make_desk: MakeDesk) -> None:
+        """A comment, or a default that is written out, makes no difference; another limit does."""
+        desk = make_desk()
+        desk.run()
+        with desk.daemon():
+            desk.config.write_text(f"# mine\n{desk.config.read_text()}linger = '30s'\n")
+            assert desk("status", "--json").json["attention"] == []
+            desk.config.write_text(f"{desk.config.read_text()}settle = '9s'\n")
+            (need,) = desk("status", "--json").json["attention"]
+        assert need["words"] == f"the daemon runs with another configuration than {desk.config}"
+
+    def test_another_file(self, make_desk: MakeDesk) -> None:
+        """Which file the daemon was started with is told."""
+        desk = make_desk()
+        desk.run()
+        desk.write(
+            "update daemon set configuration = ?",
+            RunsWith(source="/etc/x.toml", fingerprint="0", folders={"notes": "/"}).as_text(),
+        )
+        with desk.daemon():
+            (need,) = desk("status", "--json").json["attention"]
+        assert need["words"] == f"the daemon runs with another configuration than {desk.config}: /etc/x.toml"
+
+    def test_files_of_a_folder_that_was_removed_are_told(self, make_desk: MakeDesk) -> None:
+        """After the restart nobody takes them; they are told as long as they wait."""
+        desk = make_desk(folder=[{"linger": "1h"}])
+        desk.place.drop("otter.txt")
+        desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
+        text = desk.config.read_text().replace('name = "notes"', 'name = "other"')
+        desk.config.write_text(text.replace(str(desk.place.notes), str(desk.place.root / "other")))
+        (need,) = desk("status", "--json").json["attention"]
+        assert need["words"] == "it is not in the configuration, and 1 file of it wait"
+        assert need["remedy"] == f"name it there again ({desk.place.notes}), or move the files away"
+        assert "folder   notes: watched, not in the configuration, 0 settling, 1 waiting" in desk("status").out
+
+
+class TestServerWords:
+    """What can be known of the server."""
 
     def test_the_server_in_words(self) -> None:
         """Each thing that can be known of the server has its words."""
@@ -349,8 +514,10 @@ class TestJobs:
 
     def test_progress_in_words(self) -> None:
         """Stage and share, as far as they are known."""
-        assert jobs.progress_of({"stage": "finetune", "progress": 40}) == "finetune 40 %"
-        assert jobs.progress_of({"stage": None, "progress": None}) == ""
+        assert jobs.progress_of({"state": "running", "stage": "finetune", "progress": 40}) == "finetune 40 %"
+        left = {"state": "review", "stage": "generate_questions", "progress": 0}
+        assert jobs.progress_of(left) == "all pairs are made"
+        assert jobs.progress_of({"state": "queued", "stage": None, "progress": None}) == ""
 
 
 class TestFiles:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from finetuned.cli import place, showing
+from finetuned.cli.attention import MOST_NAMED, needs, running_with
+from finetuned.cli.awaiting import Outlook, still_words
+from finetuned.cli.findings import problem
 from finetuned.cli.jobs import JOB_STATES
 from finetuned.cli.showing import Row, harmless
 from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
-    from finetuned.settings import FolderSettings, Settings
+    from finetuned.ledger import Reader
+    from finetuned.settings import Settings
 
 NO_DAEMON: Final = 3
-#: jobs with a reason that `status` names to people
-MOST_TROUBLED: Final = 5
 
 
 @click.command("status")
@@ -57,45 +59,77 @@ def status_of(settings: Settings, now: float) -> Row:
     stuck: LedgerError | None = why_stuck(path)
     stray = place.stray_daemon(settings)
     running = is_held(path) or stray is not None
-    started: Row = {"pid": stray[0] or None} if stray else {}
-    folders: dict[str, Row] = {}
-    counts: dict[str, int] = {}
-    troubled: list[Row] = []
-    helix: Row = dict.fromkeys(SERVER_FIELDS)
-    size = version = unwatched = None
+    known: dict[str, Any] = {"folders": [_folder_status(rules.name, rules.path, {}, now) for rules in settings.folders]}
+    if stray:
+        known["daemon"] = {"pid": stray[0] or None}
     try:
         with place.open_ledger(settings) as reader:
-            started = (reader.daemon() or {}) if running else {}
-            unwatched = reader.unwatched() if running else None
-            folders = reader.folders()
-            counts = reader.counts()
-            troubled = reader.troubled()
-            helix = reader.server(settings.helix.url)
-            version = reader.schema_version()
-            size = reader.size()
+            known = _known(settings, reader, now, running=running)
     except LedgerMissing as error:
         stuck = stuck or (error if running else None)
-    because = stuck and f"{stuck}; {stuck.remedy}"
+    attention = known.get("attention", [])
+    if stuck is not None:
+        attention = [_attention(problem("ledger", f"nothing new is begun: {stuck}", stuck.remedy)), *attention]
+    started, counts = known.get("daemon", {}), known.get("jobs", {})
+    helix = known.get("helix", dict.fromkeys(SERVER_FIELDS))
+    ledger = known.get("ledger", {"bytes": None, "schema_version": None})
     return {
         "daemon": {"running": running}
-        | {key: started.get(key) for key in ("pid", "since", "version")}
-        | {"unwatched_because": unwatched},
-        "folders": [_folder_status(rules, folders.get(rules.name, {}), now) for rules in settings.folders],
+        | {key: started.get(key) for key in ("pid", "since", "version", "unwatched_because")},
+        "folders": known["folders"],
         "jobs": {state: counts.get(state, 0) for state in JOB_STATES},
-        "troubled": troubled,
+        "attention": attention,
+        "still": known.get("still", []),
+        "troubled": known.get("troubled", []),
         "helix": {"url": settings.helix.url} | helix,
-        "ledger": _placed(path) | {"bytes": size, "schema_version": version, "stuck_because": because},
+        "ledger": _placed(path) | ledger | {"stuck_because": stuck and f"{stuck}; {stuck.remedy}"},
     }
 
 
-def _folder_status(rules: FolderSettings, known: Mapping[str, object], now: float) -> Row:
+def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> dict[str, Any]:
+    """What the ledger knows of it."""
+    outlook = Outlook.of(settings, reader, now)
+    return {
+        "daemon": (reader.daemon() or {}) | {"unwatched_because": reader.unwatched()} if running else {},
+        "folders": _folders_status(settings, reader, now, running=running),
+        "jobs": reader.counts(),
+        "attention": [_attention(need) for need in needs(settings, reader, outlook, runs=running)],
+        "still": outlook.still if outlook and running else [],
+        "troubled": reader.troubled(),
+        "helix": reader.server(settings.helix.url),
+        "ledger": {"bytes": reader.size(), "schema_version": reader.schema_version()},
+    }
+
+
+def _attention(need: Row) -> Row:
+    return {key: need[key] for key in ("subject", "words", "remedy")}
+
+
+def _folders_status(settings: Settings, reader: Reader, now: float, *, running: bool) -> list[Row]:
+    """The folders of the configuration; then others that the daemon watches, or of which files wait."""
+    from finetuned.model import path_of
+
+    known = reader.folders()
+    with_this = running_with(reader) if running else None
+    watched = known if with_this is None else {name: known.get(name, {}) for name in with_this.folders}
+    rows = [_folder_status(rules.name, rules.path, watched.get(rules.name, {}), now) for rules in settings.folders]
+    named = {row["name"] for row in rows}
+    for name, row in known.items():
+        if name not in named and ((with_this and name in watched) or row["settling"] + row["waiting"]):
+            path = path_of(row["path"], row["path_b64"])
+            rows.append(_folder_status(name, path, row, now) | {"configured": False})
+    return rows
+
+
+def _folder_status(name: str, path: str, known: Mapping[str, Any], now: float) -> Row:
     from finetuned.model import instant
 
     oldest = known.get("oldest")
     return {
-        "name": rules.name,
-        **_placed(rules.path),
+        "name": name,
+        **_placed(path),
         "state": known.get("state"),
+        "configured": True,
         "away_because": known.get("away_because"),
         "settling": known.get("settling", 0),
         "unfinished": known.get("unfinished", 0),
@@ -115,30 +149,41 @@ def _placed(path: str) -> Row:
 
 
 def _tell_status(status: Row) -> None:
-    daemon, helix, ledger = status["daemon"], status["helix"], status["ledger"]
-    _tell_daemon(daemon)
+    helix, ledger = status["helix"], status["ledger"]
+    for need in status["attention"]:
+        showing.print_line(f"attention  {harmless(need['subject'])}: {harmless(need['words'])}")
+        if need["remedy"]:
+            showing.print_line(f"           to do: {harmless(need['remedy'])}")
+    _tell_daemon(status["daemon"])
     for folder in status["folders"]:
-        _tell_folder(folder)
-    jobs = [f"{count} {showing.paint(state)}" for state, count in status["jobs"].items() if count]
-    showing.print_line(f"jobs     {', '.join(jobs) or 'none yet'}")
-    for job in status["troubled"][:MOST_TROUBLED]:
-        showing.print_line(f"         {job['id']}: {harmless(job['reason'])}")
-    if (more := len(status["troubled"]) - MOST_TROUBLED) > 0:
-        showing.print_line(f"         and {more} more: finetuned jobs")
+        _tell_folder(folder, running=status["daemon"]["running"])
+    _tell_jobs(status)
     showing.print_line(f"server   {harmless(helix['url'])}: {_server_words(helix)}")
-    if helix["last_error"] and helix["last_error"] != helix["paused_because"]:
-        showing.print_line(f"         last error: {harmless(helix['last_error'])}")
+    if helix["last_error"] and not helix["paused_because"]:
+        at = f" ({showing.when(helix['last_error_at'])})" if helix["last_error_at"] else ""
+        over = ", over since it answers again" if helix["reachable"] else ""
+        showing.print_line(f"         last error{at}{over}: {harmless(helix['last_error'])}")
     for field, what in (("max_chunks", "chunks in a session"), ("max_sessions", "of our sessions at a time")):
         if helix[field] is not None:
             showing.print_line(f"         its plan was found to allow {helix[field]} {what}")
     if helix["max_request"] is not None:
         size = showing.size(helix["max_request"])
         showing.print_line(f"         a proxy in front of it limits requests: up to {size} are tried")
-    nowhere = "not there" if daemon["running"] else "not there yet"
+    nowhere = "not there" if status["daemon"]["running"] else "not there yet"
     size = nowhere if ledger["bytes"] is None else showing.size(ledger["bytes"])
     showing.print_line(f"ledger   {harmless(ledger['path'])} ({size})")
-    if ledger["stuck_because"]:
-        showing.print_line(f"         nothing new is begun: {harmless(ledger['stuck_because'])}")
+
+
+def _tell_jobs(status: Row) -> None:
+    jobs = [f"{count} {showing.paint(state)}" for state, count in status["jobs"].items() if count]
+    showing.print_line(f"jobs     {', '.join(jobs) or 'none yet'}")
+    for job in status["troubled"][:MOST_NAMED]:
+        showing.print_line(f"         {job['id']}: {harmless(job['reason'])}")
+    for job in status["still"][:MOST_NAMED]:
+        showing.print_line(f"         {job['id']}: {still_words(job)}")
+    more = sum(max(0, len(status[kind]) - MOST_NAMED) for kind in ("troubled", "still"))
+    if more:
+        showing.print_line(f"         and {more} more: finetuned jobs")
 
 
 def _tell_daemon(daemon: Row) -> None:
@@ -150,11 +195,13 @@ def _tell_daemon(daemon: Row) -> None:
         showing.print_line(f"         {harmless(daemon['unwatched_because'])}; sweeps find what changes there")
 
 
-def _tell_folder(folder: Row) -> None:
+def _tell_folder(folder: Row, *, running: bool) -> None:
     words = f"{folder['settling']} settling, {folder['waiting']} waiting"
     if folder["oldest_wait_s"] is not None:
         words += f", the oldest for {showing.span(folder['oldest_wait_s'])} (`finetuned flush` takes what waits now)"
-    state = folder["state"] or "not watched yet"
+    state = folder["state"] or ("not watched by the daemon that runs" if running else "not watched yet")
+    if not folder["configured"]:
+        state += ", not in the configuration"
     showing.print_line(f"folder   {folder['name']}: {state}, {words} ({harmless(folder['path'])})")
     if folder["unfinished"]:
         count = folder["unfinished"]
@@ -162,13 +209,11 @@ def _tell_folder(folder: Row) -> None:
         showing.print_line(f"         {words}{' (and so on: finetuned files --state settling)' if count > 1 else ''}")
     if folder["untaken"]:
         showing.print_line(f"         {harmless(words_of(folder['untaken']))}")
-    if folder["away_because"]:
-        showing.print_line(f"         nothing is taken there: {harmless(folder['away_because'])}")
 
 
 def _server_words(helix: Row) -> str:
     if helix["paused_because"]:
-        return f"nothing is sent now: {harmless(helix['paused_because'])}"
+        return "it cannot be used now"
     if helix["reachable"] is None:
         return "not asked yet"
     return f"answers (dialect {helix['dialect']})" if helix["reachable"] else "does not answer"

@@ -9,15 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from finetuned.cli import place, showing
+from finetuned.cli.attention import running_with
 from finetuned.cli.fitting import seen
+from finetuned.cli.showing import Row
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
-    from finetuned.model import Job
+    from finetuned.model import Job, LooseFile
     from finetuned.plan import Facts, Hold, Plan
     from finetuned.settings import Settings
 
 
+#: how often a job is looked at in vain, at the slowest, before its standing still is told
+STILL_LOOKS: Final = 2
 _SEARCH: Final = "the search for its session: the answer to its sending was lost"
 _WORDS: Final = {
     "server": "the server's first answer",
@@ -46,33 +50,87 @@ def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
     return None if outlook else "a daemon of this version: the one that runs is older, restart it"
 
 
+_DEEDS: Final = {
+    "restart": "its session is put to work again",
+    "requeue": "it is put into the queue for a trainer once more",
+    "give_up": "it is given up and sent anew, or has failed if its attempts are used up",
+}
+
+
 class Outlook:
     """The plan for what the ledger knows now."""
 
-    def __init__(self, settings: Settings, reader: Reader, facts: Facts, plan: Plan) -> None:
+    def __init__(self, settings: Settings, reader: Reader, facts: Facts, plan: Plan, now: float) -> None:
         self._settings = settings
         self._reader = reader
         self._facts = facts
         self._plan = plan
+        self._now = now
         self._jobs = {job.id: job for job in facts.jobs}
 
     @classmethod
     def of(cls, settings: Settings, reader: Reader, now: float) -> Outlook | None:
         """None for a ledger of an older version, which this one's daemon has not opened yet. Raises LedgerError."""
-        from finetuned.daemon.gathering import as_the_ledger_knows
+        from finetuned.facts import RunsWith, as_the_ledger_knows
         from finetuned.ledger import SCHEMA_VERSION, Books
         from finetuned.plan import make_plan
 
         if reader.schema_version() != SCHEMA_VERSION:
             return None
-        facts = as_the_ledger_knows(Books.of(reader), settings)
-        return cls(settings, reader, facts, make_plan(facts, now, settings))
+        facts = as_the_ledger_knows(Books.of(reader), settings, RunsWith.told(reader.daemon()))
+        return cls(settings, reader, facts, make_plan(facts, now, settings), now)
+
+    @property
+    def reviews(self) -> list[Job]:
+        """The jobs that wait for a person."""
+        return [job for job in self._facts.jobs if job.rests]
+
+    @property
+    def not_put_away(self) -> list[tuple[Job | LooseFile, str]]:
+        """The ended jobs, and the files without a job, that cannot be put away so far; with the reason of each."""
+        from finetuned.lifecycle import JOB_ENDS
+
+        jobs = [job for job in self._facts.jobs if job.state in JOB_ENDS and job.tries]
+        told: list[tuple[Job | LooseFile, str]] = [(job, self._reader.held_up(job.id) or "") for job in jobs]
+        for file in self._facts.loose:
+            if file.due_at is not None:
+                events = reversed(self._reader.history(file.id))
+                told.append((file, next((event["detail"] for event in events if event["cause"] == "held_up"), "")))
+        return told
+
+    @property
+    def still(self) -> list[Row]:
+        """The running jobs that have shown no sign of life for a while: `id`, `since`, `until`, and what is done then.
+
+        The daemon counts from its own start at the earliest, and anew after a gap: an `until` that is over is unknown.
+        """
+        from finetuned.lifecycle import JobState
+        from finetuned.model import instant, iso
+        from finetuned.remedy import outlook
+
+        poll = self._settings.poll
+        started = instant((self._reader.daemon() or {}).get("since", iso(0.0)))
+        rows = []
+        for job in self._facts.jobs:
+            since = job.moved_at
+            if job.state is JobState.RUNNING and since is not None and self._now - since > STILL_LOOKS * poll.slowest:
+                patience, deed = outlook(job, poll)
+                until = max(since, started) + patience
+                told = iso(until) if until > self._now else None
+                rows.append({"id": job.id, "since": iso(since), "until": told, "deed": str(deed)})
+        return rows
 
     def of_job(self, job_id: str) -> str:
         """What a job waits for that is unfinished, or not put away."""
+        still = next((f"; {still_words(row)}" for row in self.still if row["id"] == job_id), "")
+        return self._of_job(job_id) + still
+
+    def _of_job(self, job_id: str) -> str:
         from finetuned.lifecycle import JobState
 
-        job = self._jobs[job_id]
+        job = self._jobs.get(job_id)
+        if job is None:  # it has ended while the ledger was read
+            return "nothing any more"
         hold = self._plan.jobs.get(job_id)
         if hold is not None:
             return self._words(hold, job)
@@ -125,14 +183,21 @@ class Outlook:
         limit = f"max_in_flight = {most}" if room == most else f"its plan allows {room}"
         return f"its job's turn: {self._plan.in_flight} on the server ({limit}), {hold.ahead} before it in the queue"
 
+    def watches(self, name: str) -> bool:
+        """Whether a folder is among those that the daemon was started with, as far as it told."""
+        with_this = running_with(self._reader)
+        return with_this is None or name in with_this.folders
+
     def folder(self, name: str) -> str:
         """What the files of a folder wait for that is not in use."""
         rules = next((rules for rules in self._settings.folders if rules.name == name), None)
+        if rules is None and running_with(self._reader) and self.watches(name):
+            return f"the daemon, which still watches the folder {name}: it is not in the configuration any more"
         if rules is None:
             return f"the folder {name}, which is not in the configuration any more"
         known = self._reader.folders().get(name)
-        if known is None:
-            return f"the daemon to watch the folder {name}"
+        if known is None or not self.watches(name):
+            return f"a restart of the daemon, which does not watch the folder {name} yet"
         return f"the folder {rules.path}, which is away: {known['away_because'] or 'unmounted, or missing'}"
 
 
@@ -146,3 +211,9 @@ def _when(at: float | None) -> str:
     from finetuned.model import iso
 
     return showing.when(None if at is None else iso(at))
+
+
+def still_words(row: Row) -> str:
+    """What `Outlook.still` tells of a job, for people."""
+    until = f"until {showing.when(row['until'])}" if row["until"] else "soon"
+    return f"no sign of life since {showing.when(row['since'])}; if there is none {until}, {_DEEDS[row['deed']]}"

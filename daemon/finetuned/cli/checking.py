@@ -10,6 +10,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -45,6 +46,7 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
     settings = place.load(ctx)
     if not paths:
         _tell_configuration(settings)
+        _tell_of_the_daemon(ctx, settings)
         return
     verdicts = [verdict for path in paths for verdict in judged(place.typed(path, lambda _: False), settings)]
     rows = [_row(verdict) for verdict in verdicts]
@@ -57,16 +59,29 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
 
 
 def _tell_configuration(settings: Settings) -> None:
+    from finetuned.plan import most_files
+
     showing.print_line(f"ok: {harmless(settings.source)}")
     for rules in settings.folders:
         names = " ".join(rules.include)
-        limits = f"up to {rules.max_files} files and {showing.size(rules.max_bytes)} in a job"
+        limits = f"up to {most_files(rules)} files and {showing.size(rules.max_bytes)} in a job"
         words = f"{names}, settle {showing.span(rules.settle)}, linger {showing.span(rules.linger)}, {limits}"
         showing.print_line(f"  {rules.name}: {harmless(rules.path)} ({harmless(words)}, after = {rules.after})")
         if not os.path.isdir(rules.path):
             showing.say(
                 f"warning: the folder {harmless(rules.path)} is not there yet; make it, or run `finetuned init`"
             )
+
+
+def _tell_of_the_daemon(ctx: click.Context, settings: Settings) -> None:
+    """A daemon that runs does not read the file again."""
+    from finetuned.cli.attention import of_the_configuration
+    from finetuned.errors import LedgerError
+    from finetuned.ledger import is_held
+
+    with suppress(LedgerError):  # `doctor` tells about that
+        for need in of_the_configuration(settings, place.reader(ctx), runs=is_held(place.ledger_path(settings))):
+            showing.say(f"warning: {need['subject']}: {harmless(need['words'])}; {need['remedy']}")
 
 
 def judged(path: str, settings: Settings) -> Iterator[Verdict]:

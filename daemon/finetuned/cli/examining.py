@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import folder_checks, place, showing
+from finetuned.cli.attention import of_jobs, of_the_configuration
+from finetuned.cli.awaiting import Outlook
 from finetuned.cli.findings import ok, problem, warning
 from finetuned.cli.showing import Row, harmless
 
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
     from finetuned.ledger import Reader
     from finetuned.settings import Settings
 
-#: how long each check may take, in seconds
-SERVER_WITHIN: Final = 10.0
+#: an answer that takes longer is told as slow, in seconds
+SLOW: Final = 2.0
+#: how many requests tell which dialects a server speaks, at most
+REQUESTS: Final = 5
+#: how long the audit may take, in seconds
 AUDIT_WITHIN: Final = 20.0
 #: in steps of SQLite's machine
 AUDIT_LOOKS_EVERY: Final = 10_000
@@ -61,6 +66,7 @@ def examined(ctx: click.Context) -> Iterator[Row]:
     """Every finding, in order."""
     from finetuned.errors import ConfigurationError, LedgerError, LedgerMissing
     from finetuned.ledger import is_held, why_stuck
+    from finetuned.world import RealWorld
 
     yield from _versions()
     try:
@@ -89,6 +95,9 @@ def examined(ctx: click.Context) -> Iterator[Row]:
         usable = yield from _ledger(reader)
         reader = reader if usable else None
     yield _daemon(reader, runs)
+    if reader is not None:
+        yield from of_the_configuration(settings, reader, runs=runs)
+        yield from of_jobs(Outlook.of(settings, reader, RealWorld().now()))
     yield from _watches(reader, runs)
     yield from _requests(settings, runs)
     for folder in place.drop_folders(settings).values():
@@ -131,16 +140,22 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
     if not asked:
         yield warning("server", f"{url} was not asked, for want of a key", "see the key first")
         return
+    bound = settings.helix.timeout
     try:
-        dialect, spoken = anyio.run(_probe, settings)
+        dialect, spoken, took = anyio.run(_probe, settings)
     except ServerError as error:
         yield problem("server", str(error), error.remedy)
     except TimeoutError:
-        words = f"{url} did not answer within {SERVER_WITHIN:.0f} seconds"
+        words = f"{url} did not answer a request within {showing.span(bound)}, the [helix] timeout"
         yield problem("server", words, "look whether it is overloaded, and [helix] url right")
     else:
         others = "".join(f"; it speaks {other}, too" for other in spoken if other != dialect)
-        yield ok("server", f"{url} answers and takes the key (dialect {dialect}{others})")
+        yield ok("server", f"{url} answers and takes the key (dialect {dialect}{others}) in {showing.span(took)}")
+        if took > SLOW:
+            words = (
+                f"it took {showing.span(took)} to answer one request; each is waited for up to {showing.span(bound)}"
+            )
+            yield warning("server", words, "look whether it is overloaded, or raise [helix] timeout")
         for rules in settings.folders:
             if settings.goes_unreviewed(rules.name, dialect):
                 words = (
@@ -149,18 +164,26 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
                 yield warning("server", words, "set review = false there, or name a server of the form dialect")
 
 
-async def _probe(settings: Settings) -> tuple[str, list[str]]:
-    """The dialect that is used, and those that the server speaks."""
+async def _probe(settings: Settings) -> tuple[str, list[str], float]:
+    """The dialect that is used, those that the server speaks, and how long it took to answer one request (seconds).
+
+    Raises ServerError, and TimeoutError for a server that keeps a request longer than the daemon would wait.
+    """
     import anyio
 
     from finetuned.helix.client import new_http
     from finetuned.world import RealWorld
 
+    world = RealWorld()
     async with new_http(settings.helix) as http:
-        service = place.service_of(settings, http, RealWorld(), {})
-        with anyio.fail_after(SERVER_WITHIN):
+        service = place.service_of(settings, http, world, {})
+        begun = world.steady()
+        with anyio.fail_after(settings.helix.timeout):
+            await service.list(offset=0, limit=1)
+        took = world.steady() - begun
+        with anyio.fail_after(REQUESTS * settings.helix.timeout):
             await service.probe()
-            return service.dialect, sorted(await service.spoken())
+            return service.dialect, sorted(await service.spoken()), took
 
 
 def _ledger(reader: Reader) -> Generator[Row, None, bool]:

@@ -267,15 +267,21 @@ class Story:
         """What keeps it from going on, after "it waits for"; null if nothing ever will."""
         file = self._file
         if file is None:
-            if self._why_not and not self._away:
-                return None
-            if self._away and self._runs:
-                return self._away
-            return "the daemon to see it" if self._runs else NO_DAEMON
+            return None if self._why_not and not self._away else self._unseen_waits()
         if file["state"] not in _OPEN:
             return None
         held = held_back(self._settings, self._outlook)
         return held if held or not self._outlook else self._turn(file, self._outlook)
+
+    def _unseen_waits(self) -> str:
+        """What keeps a file from being seen."""
+        if not self._runs:
+            return NO_DAEMON
+        if self._away:
+            return self._away
+        if self._outlook and self._rules and not self._outlook.watches(self._rules.name):
+            return self._outlook.folder(self._rules.name)
+        return "the daemon to see it"
 
     def _turn(self, file: Row, outlook: Outlook) -> str:
         """What a file waits for, from the outside in."""

@@ -57,7 +57,9 @@ def _job_as_seen(job: Row) -> Row:
 
 
 def progress_of(job: Row) -> str:
-    """How far a job is, in words: `finetune 40 %`."""
+    """How far a job is, in words: `finetune 40 %`; what waits for a person is where the server left it."""
+    if job["state"] == "review":
+        return "all pairs are made"
     share = "" if job["progress"] is None else f"{job['progress']} %"
     return f"{job['stage'] or ''} {share}".strip()
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from finetuned.cli.main import COMMANDS
 from finetuned.lifecycle import FILE_ENDS, FILE_MOVES, FILE_WORDS, JOB_ENDS, JOB_MOVES, JOB_WORDS
-from finetuned.settings import SECTIONS, keys
+from finetuned.settings import LATER, SECTIONS, keys
 
 S = TypeVar("S", bound=StrEnum)
 
@@ -43,10 +43,11 @@ def configuration() -> str:
     lines = ["| key | default | meaning |", "| --- | --- | --- |"]
     for section in SECTIONS:
         for key in keys():
-            if key.section == section:
+            if key.section == section and section not in LATER:
                 written = "(needed)" if key.default is None else key.default
                 lines.append(f"| `{section}.{key.name}` | `{written}` | {key.words} |")
-    return "\n".join(lines)
+    later = " and ".join(f"`[{section}]`" for section in SECTIONS if section in LATER)
+    return "\n".join([*lines, "", f"{later} are not in this version: their keys are refused."])
 
 
 def faults() -> str:

@@ -12,7 +12,6 @@ from finetuned import logs
 from finetuned.daemon.asking import Asking
 from finetuned.daemon.breaker import Breaker
 from finetuned.daemon.folding import Folding
-from finetuned.daemon.gathering import gathered
 from finetuned.daemon.house import House
 from finetuned.daemon.intake import Intake
 from finetuned.daemon.looking import Looking
@@ -21,6 +20,7 @@ from finetuned.daemon.packing import Packing
 from finetuned.daemon.sending import Sending
 from finetuned.daemon.telling import Telling
 from finetuned.errors import Away, FinetunedError, LedgerStuck, Stale
+from finetuned.facts import RunsWith, gathered
 from finetuned.lifecycle import JOB_ENDS, JobState
 from finetuned.model import Value
 from finetuned.plan import (
@@ -117,7 +117,13 @@ class Daemon:
         """
         house = self._house
         started_at = house.world.now()
-        await house.write(house.ledger.house.started, pid=self._pid, version=self._version, now=started_at)
+        await house.write(
+            house.ledger.house.started,
+            pid=self._pid,
+            version=self._version,
+            now=started_at,
+            configuration=RunsWith.of(house.settings).as_text(),
+        )
         await house.write(self._asking.open)
         await self._intake.open()
         await self._finish_claims()

@@ -11,9 +11,10 @@ from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState
 from finetuned.model import Content, File, LooseFile, Signature, WaitingFile, iso, utf8_text
 from finetuned.readymade import is_ready_made
+from finetuned.settings import MOST_FILES
 
 #: the oldest so many waiting files of a folder are planned at a time: a round must stay short however long its queue
-WINDOW = 2000
+WINDOW: Final = MOST_FILES
 #: what is known of a content that is to be read anew
 UNREAD: Final[dict[str, Any]] = {"sha256": None, "text_sha256": None, "bytes": None, "sent_bytes": None}
 

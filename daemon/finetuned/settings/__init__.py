@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from finetuned.settings.keys import SECTIONS, Key, keys
+from finetuned.settings.keys import LATER, MOST_FILES, SECTIONS, Key, keys
 from finetuned.settings.parsing import parse
 from finetuned.settings.values import (
     FolderSettings,
@@ -26,6 +26,8 @@ from finetuned.settings.values import (
 from finetuned.settings.writing import reference, sample
 
 __all__ = [
+    "LATER",
+    "MOST_FILES",
     "SECTIONS",
     "FolderSettings",
     "HelixSettings",

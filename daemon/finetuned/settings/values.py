@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+
+from msgspec.structs import replace
+
 from finetuned.kinds import REFUSED
 from finetuned.model import Value
 
@@ -64,7 +68,7 @@ class FolderSettings(Value, frozen=True):
     settle: float = 2.0
     ready_file: str = ""
     group_by: str = "none"
-    max_files: int = 20
+    max_files: int = 11
     max_bytes: int = 1000 * 1024
     max_chunks: int = 99
     linger: float = 30.0
@@ -88,6 +92,14 @@ class Settings(Value, frozen=True):
     poll: PollSettings = PollSettings()
     log: LogSettings = LogSettings()
     source: str = ""
+
+    def fingerprint(self) -> str:
+        """Tell this configuration from others by 16 hexadecimal digits.
+
+        From which file it was read does not count, nor where the ledger lies: who compares has found it.
+        """
+        text = repr(replace(self, source="", ledger=LedgerSettings())).encode("utf-8", "surrogateescape")
+        return hashlib.sha256(text).hexdigest()[:16]
 
     def goes_unreviewed(self, folder: str, dialect: str | None) -> bool:
         """Whether a folder's pairs are to wait for a person, and a server of this dialect would not let them."""
