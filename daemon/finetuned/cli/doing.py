@@ -1,4 +1,4 @@
-"""`retry`, `cancel`: what people ask of the daemon, and what it says to that.
+"""`cancel`, and how every command asks something of the daemon, and tells what it says to that.
 
 1. A request is left beside the ledger; the daemon carries it out, now or at its next start.
 2. The command waits a few seconds for the outcome: its words go to standard output, a line for each request.
@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,21 +27,6 @@ ID_LENGTH: Final = 12
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
 _JOIN: Final = "join the group finetuned (`sudo usermod -aG finetuned $USER`, log in anew), or ask as the daemon's user"
-
-
-@click.command("retry")
-@click.argument("words", metavar="ID|PATH...", nargs=-1, required=True)
-@click.pass_context
-def retry_command(ctx: click.Context, words: tuple[str, ...]) -> None:
-    """Try again: jobs that failed, or files that were refused, failed or taught nothing.
-
-    ID is a job's id or any unique part of it. A word with a / or a dot in it, or that names a file here, is a path:
-    where the file was dropped, or where it lies now.
-    """
-
-    with place.open_ledger(place.load(ctx)) as reader:
-        requests = [_about(word, reader) for word in words]
-    ctx.exit(ask_daemon(ctx, requests))
 
 
 @click.command("cancel")
@@ -121,17 +105,7 @@ async def outcomes(
         pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-def _about(word: str, reader: Reader) -> Request:
-    """A request to try again what `word` names."""
-    from finetuned.model import path_b64, utf8_text
-
-    if "/" in word or "." in word or os.path.lexists(word):
-        path = place.typed(word, reader.at_place)
-        return new_request("retry", path=utf8_text(path), path_b64=path_b64(path))
-    return new_request("retry", job=job_named(reader, word))
-
-
-def ask_daemon(ctx: click.Context, requests: Sequence[Request]) -> int:
+def ask_daemon(ctx: click.Context, requests: Sequence[Request], *, within: float = ANSWER_WITHIN) -> int:
     """Leave the requests, wait for what becomes of them, tell it; the exit code."""
     import anyio
 
@@ -151,7 +125,7 @@ def ask_daemon(ctx: click.Context, requests: Sequence[Request]) -> int:
     if not running:
         say("no daemon runs: this will be done at its next start")
         return 0
-    return tell(requests, anyio.run(outcomes, path, requests, RealWorld(), ANSWER_WITHIN))
+    return tell(requests, anyio.run(outcomes, path, requests, RealWorld(), within))
 
 
 def _unknown(reader: Reader, request: Request) -> str:

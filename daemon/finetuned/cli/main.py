@@ -27,7 +27,7 @@ COMMANDS: Final = {
     "why": ("explaining", "Tell everything that is known about one file."),
     "pairs": ("pairs", "List or search question-answer pairs."),
     "events": ("events", "Show what happened."),
-    "retry": ("doing", "Try failed jobs or files again."),
+    "retry": ("retrying", "Try failed jobs or files again."),
     "forget": ("forgetting", "Remove what was learned of a file: its pairs, its session and model."),
     "cancel": ("doing", "Give up jobs."),
     "flush": ("flushing", "Make jobs of the files that wait, without waiting for more."),

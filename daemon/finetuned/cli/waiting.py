@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from finetuned.cli import place
@@ -32,15 +32,20 @@ _REVIEW: Final = "review"
 _NOT_READY: Final = frozenset({"unseen", "settling"})
 
 
-def wait_for(settings: Settings, folder: DropFolder, paths: list[str], begun: float) -> bool:
-    """Wait until the files are at their end; whether all of them are learned. Raises FinetunedError: no daemon."""
+def wait_for(
+    settings: Settings, folder: DropFolder, paths: list[str], begun: float, ids: Mapping[str, int] | None = None
+) -> bool:
+    """Wait until the files are at their end; whether all of them are learned. Raises FinetunedError: no daemon.
+
+    `ids`: by path, the files of the ledger that are meant, where that is known already.
+    """
     import anyio
 
     from finetuned.world import RealWorld
 
     try:
         with Spinner("waiting") as spinner:
-            waiting = Waiting(place.ledger_path(settings), settings.helix.url, folder, paths, begun, spinner)
+            waiting = Waiting(place.ledger_path(settings), settings.helix.url, folder, paths, begun, spinner, ids)
             return anyio.run(waiting.from_the_start, RealWorld())
     except KeyboardInterrupt:
         say("waiting no longer: the files stay in the folder, and the daemon goes on with them")
@@ -54,14 +59,21 @@ class Waiting:
     """
 
     def __init__(
-        self, ledger_path: str, url: str, folder: DropFolder, paths: Sequence[str], begun: float, spinner: Spinner
+        self,
+        ledger_path: str,
+        url: str,
+        folder: DropFolder,
+        paths: Sequence[str],
+        begun: float,
+        spinner: Spinner,
+        ids: Mapping[str, int] | None = None,
     ) -> None:
         self._ledger_path = ledger_path
         self._url = url
         self._folder = folder
         self._begun = begun
         self._spinner = spinner
-        self._ids: dict[str, int] = {}
+        self._ids = dict(ids or {})
         self._said: dict[str, str] = dict.fromkeys(paths, "")
         self._states: dict[str, str] = dict.fromkeys(paths, "unseen")
         self._flushed: set[str] = set()
