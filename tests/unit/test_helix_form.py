@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -199,6 +200,20 @@ async def test_find_is_not_caught_by_a_server_that_cannot_turn_pages():
     server = Replies(told({"counter": {"count": 10**6}, "sessions": [row("a", type="image")]}))
     assert await service(server).find("job", since=SINCE, known=()) == ()
     assert len(server.asked) == 2
+
+
+async def test_find_ends_at_a_server_whose_list_does_not():
+    """Rows that nobody made, page after page: nobody can say that there is no session, but nobody reads for ever."""
+    pages = itertools.count()
+
+    def page(_request: httpx.Request, _body: bytes) -> httpx.Response:
+        rows = [row(f"made-up-{next(pages)}", type="image") for _ in range(3)]
+        return told({"counter": {"count": 10**9}, "sessions": rows})
+
+    server = Replies(page)
+    with pytest.raises(Refused, match="no end after 1000 pages"):
+        await service(server).find("job", since=SINCE, known=())
+    assert len(server.asked) == 1000
 
 
 @pytest.mark.parametrize(("times", "expected"), [(1, ["q", "q2"]), (2, ["q", "q"]), (3, ["q", "q", "q"])])

@@ -12,7 +12,7 @@ import pytest
 from finetuned.errors import ReplyLost, Unreachable
 from finetuned.helix.learn import LearnService
 from finetuned.helix.service import CutShort
-from finetuned.helix.speech import Speech
+from finetuned.helix.speech import LONGEST_LINE, Speech
 from finetuned.wire import NotThat
 from unit.test_helix_kit import KEY, Replies, a_session, said, service, told
 
@@ -178,3 +178,14 @@ async def test_what_leads_nowhere_is_as_it_was(reply: Any, outcome: type[Excepti
         with pytest.raises(outcome) as caught:
             await learn(Replies(told(turns("a1")), reply)).chat("yo", session_id="s-1")
         assert type(caught.value) is outcome
+
+
+def test_a_line_without_an_end_is_not_kept():
+    """Whatever comes, no more of it is remembered than an event may have; the next event is heard."""
+    heard: list[str] = []
+    speech = Speech(heard.append)
+    for _ in range(40):
+        speech.heard(b"x" * 100_000)
+    assert len(speech._rest) == LONGEST_LINE
+    speech.heard(b"\n" + event("word"))
+    assert heard == ["word"]

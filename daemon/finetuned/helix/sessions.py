@@ -33,9 +33,12 @@ from finetuned.qa import ReadPairs, as_conversations, conversations, in_conversa
 PAGE_ROWS: Final = 1000
 #: sessions may vanish between two pages and pull rows over the edge: pages overlap by one row in this many
 OVERLAP: Final = 20
+#: pages that are read of the list of sessions: of a server that has a million, the newest are on the first
+MOST_PAGES: Final = 1000
 _FORM: Final = frozenset({"form"})
 _LEARN: Final = frozenset({"learn"})
 _MODES: Final = frozenset({"finetune", "inference"})
+_NO_END: Final = "check what lies between us and the server; the job is looked for again by itself"
 _UNREADABLE: Final = "delete it on the server if nobody needs it; the job is looked for again by itself"
 
 
@@ -138,7 +141,7 @@ class Sessions(ABC):
         unread: list[Unreachable] = []
         seen: set[str] = set()
         offset = 0
-        while True:
+        for _ in range(MOST_PAGES):
             count, rows = await self.list(offset=offset, limit=PAGE_ROWS)
             fresh = [row for row in rows if row.id not in seen]
             seen.update(row.id for row in fresh)
@@ -150,6 +153,8 @@ class Sessions(ABC):
             if not fresh or offset >= count or _touched(rows[-1]) < since:
                 break
             offset -= len(rows) // OVERLAP
+        else:
+            raise Refused(f"the server's list of sessions has no end after {MOST_PAGES} pages", remedy=_NO_END)
         if unread and not found:
             raise Refused(f"a session that may be the job's cannot be read: {unread[0]}", remedy=_UNREADABLE)
         return tuple(found)

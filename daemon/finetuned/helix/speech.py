@@ -15,6 +15,8 @@ import msgspec
 
 from finetuned import wire
 
+#: a line that is longer is no piece of an answer, in bytes
+LONGEST_LINE: Final = 1024 * 1024
 _DATA: Final = b"data:"
 #: what else an event may say, and a comment
 _OTHER: Final = (b":", b"event:", b"id:", b"retry:")
@@ -35,7 +37,8 @@ class Speech:
 
     def heard(self, piece: bytes) -> None:
         """Take the next bytes of the answer."""
-        *lines, self._rest = (self._rest + piece).split(b"\n")
+        *lines, rest = (self._rest + piece).split(b"\n")
+        self._rest = rest[:LONGEST_LINE]  # what is cut is no event, and says nothing
         for line in lines:
             self._line(line.strip())
 
