@@ -186,6 +186,8 @@ def test_only_a_terminal_has_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 57, 0, 0))
         with open(theirs, "w", closefd=False) as stream:
             assert fitting.width_of(stream) == 57
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 0, 0, 0, 0))
+            assert fitting.width_of(stream) == 80
     finally:
         os.close(ours)
         os.close(theirs)

@@ -30,9 +30,10 @@ def width_of(stream: object = None) -> int | None:
     if to is None or not to.isatty():
         return None
     try:
-        return max(20, int(os.environ.get("COLUMNS") or os.get_terminal_size(to.fileno()).columns))
+        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size(to.fileno()).columns)
     except (OSError, ValueError):
-        return 80
+        columns = 0
+    return max(20, columns) if columns > 0 else 80  # a terminal may not know its size
 
 
 def length(text: str) -> int:

@@ -72,13 +72,21 @@ class Commands(click.Group):
             formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", metavar="FILE", help="The configuration file (else the usual places, see `finetuned check`).")
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="To begin: finetuned demo, then finetuned init. The manual: finetuned help.",
+)
+@click.option(
+    "--config",
+    metavar="FILE",
+    help="The configuration file (default: finetuned.toml here, or in one of the usual places).",
+)
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
 @click.version_option(__version__, "-V", "-v", "--version", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, config: str | None, debug: bool) -> None:
-    """Drop text files into a folder; find question-answer pairs and a fine-tuned model."""
+    """Drop text files into a folder. Get question-answer pairs and a fine-tuned model."""
     ctx.obj = {"config": config, "debug": debug}
 
 

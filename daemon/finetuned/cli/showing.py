@@ -67,9 +67,9 @@ def _with_forms(command: Callable[P, R], json_help: str, jsonl_help: str) -> Cal
 
 
 def long_listing(command: Callable[P, R]) -> Callable[P, R]:
-    """Give a command what `listing` gives it, and `--limit` (handed to `show`) and `--reverse`."""
-    command = click.option("--reverse", "newest_first", is_flag=True, help="The newest first.")(command)
-    return click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N rows.")(listing(command))
+    """Give a command what `listing` gives it, and `--limit` (for `show`) and `--reverse` (as `newest_first`)."""
+    command = click.option("--reverse", "newest_first", is_flag=True, help="The newest first.")(listing(command))
+    return click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N rows.")(command)
 
 
 def one_object(command: Callable[P, R]) -> Callable[P, R]:
