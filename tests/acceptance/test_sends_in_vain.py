@@ -65,12 +65,14 @@ def strike(place: Place, what: Callable[[httpx.Request], Any]) -> list[httpx.Req
     return sends(place)
 
 
-KINDS = {
+BREAKS = {
     "broken pipe": broken(httpx.WriteError),
     "write time-out": broken(httpx.WriteTimeout),
     "reset": broken(httpx.ReadError),
     "time-out": broken(httpx.ReadTimeout),
     "empty reply": broken(httpx.RemoteProtocolError),
+}
+KINDS = BREAKS | {
     "no body": said(200),
     "cut reply": said(200, '{"id": "s-1", "interactions": ['),
     "a page": said(200, PAGE, **{"content-type": "text/html"}),
@@ -96,6 +98,7 @@ async def test_every_kind_of_send_in_vain_is_counted_and_ends(a_place: APlace, s
     assert 3 <= len(seen) <= 5
     assert "sends" in job["reason"]
     assert "left no session; the last one:" in job["reason"]
+    assert ("a proxy may allow less" in job["reason"]) == (what in BREAKS.values())
     place.network.before = lambda _: None
     place.leave("retry", job=job["id"])
     await place.run()

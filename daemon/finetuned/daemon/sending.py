@@ -236,10 +236,7 @@ class Sending:
         """Why a job is sent no more."""
         if job.unanswered >= UNANSWERED:
             return f"{UNANSWERED} sends were answered with an error and left no session; the last one: {last}"
-        return (
-            f"{UNHEARD} sends broke off and left no session; the last one: {last}; a proxy on the way may take no "
-            f"request of {job.bytes} bytes: raise client_max_body_size there, or lower max_bytes"
-        )
+        return f"{UNHEARD} sends were in vain and left no session; the last one: {last}"
 
     async def _intend(self, job: Job) -> Intent:
         house = self._house

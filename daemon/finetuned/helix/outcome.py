@@ -87,7 +87,7 @@ def broken(method: str, url: str, error: Exception | None, *, whole: bool, harml
     what = f"{method} {url}: {_words(error) if error else 'no complete answer in time'}"
     begun = not isinstance(error, _NOT_SENT)
     if begun and not whole:
-        what += " while the request was on its way"
+        what += f" while the request was on its way; a proxy may allow less: {RAISE_LIMIT}"
     safe = harmless or method == "GET" or not whole or isinstance(error, _NOT_SENT)
     remedy = _CHECK_SERVER if safe else _LOOK_FIRST
     if error is not None and _is_tls(error):
