@@ -162,8 +162,8 @@ class Job(Value, frozen=True):
 
     `marker` tells its newest attempt apart from everything else on the server; `url` is the server of its open session.
     Of that attempt, `restarts` counts what was put to work again, `retrained` those of them after a failed training;
-    `requeued` and `nudges` count what was done about a session that only waited, or rested. `unanswered` and `unheard`
-    count the sends that left no session: those that were answered with an error, and those that broke off.
+    `requeued`, `nudges` what was done about a session that only waited, or rested; `unanswered`, `unheard` sends that
+    left no session: answered with an error, broken off. `noted`: only a note told of it, `read_only`: and of its session.
     """
 
     id: str
@@ -198,6 +198,8 @@ class Job(Value, frozen=True):
     wish: str | None = None
     put_away: bool = True
     url: str | None = None
+    noted: bool = False
+    read_only: bool = False
 
     @property
     def marker(self) -> str:

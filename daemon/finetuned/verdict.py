@@ -6,7 +6,8 @@
    questions a file stands in for the pairs.
 4. How many chunks a file makes is known (`Content.chunks`), and a server never makes fewer of one that it uses whole.
    Fewer in a session that trained were cut off, whether the server says so (`limited`) or not.
-5. `done` needs every file to have taught something and nothing to be cut; no file at all having taught is `failed`.
+5. A session whose marker is all that we know of it is ours only if it was made of our files: `fits`.
+6. `done` needs every file to have taught something and nothing to be cut; no file at all having taught is `failed`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Final
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import Chunk, File, Pair, Quota, SessionView, Value, shown
 from finetuned.qa import Odd, Told
-from finetuned.readymade import is_ready_made
-from finetuned.wire import quota
+from finetuned.readymade import DATASET, is_ready_made
+from finetuned.wire import attempt, quota, renamed, uploads
 
 #: the server's words for the state of a fine-tune, and for the stages before its training
 STATES: Final = frozenset({"", "waiting", "editing", "complete", "error"})
@@ -52,6 +53,26 @@ def standing(view: SessionView) -> Standing:
 def lora_of(view: SessionView) -> str | None:
     """The model that was trained; null if there is none yet."""
     return view.lora_dir or (view.tuning.lora_dir if view.tuning else "") or None
+
+
+def fits(view: SessionView, job_id: str, files: Sequence[File]) -> bool | None:
+    """Whether a session with the job's marker was made of just these files; null: the server does not tell it yet.
+
+    1. Its uploads have the names that these would have in that attempt: each of them, and no other.
+    2. The server's id of a document is how the SHA-256 of its content begins. It has one for each text, once that was
+       extracted; for ready-made pairs it has none, and their names must do.
+    """
+    number = attempt(view, job_id)
+    if number is None:  # it was found by an upload that we made
+        return True
+    marker = f"{job_id}.{number}"
+    ours = {renamed(f.upload_name, marker): f.content.sha256 for f in files if f.upload_name and f.content}
+    if {*uploads(view)} - {DATASET} != ours.keys():
+        return False
+    if not all(ours[name].startswith(document) for name, document in view.documents.items() if name != DATASET):
+        return False
+    texts = {name for name in ours if not is_ready_made(name)}
+    return True if texts <= {name for name, document in view.documents.items() if document} else None
 
 
 def restart_helps(view: SessionView) -> bool:

@@ -240,9 +240,13 @@ def attempt(view: SessionView, job_id: str) -> int | None:
     marker = rf"{re.escape(job_id)}\.([0-9]{{1,9}})"
     if view.asked and (said := re.fullmatch(marker, view.asked.message.strip())):
         return int(said[1])
-    uploads = (*view.documents, *(_base_name(path) for path in (view.asked.files if view.asked else ())))
-    named = (re.match(rf"{marker}-[0-9]{{4,}}-", name) for name in uploads)
+    named = (re.match(rf"{marker}-[0-9]{{4,}}-", name) for name in uploads(view))
     return next((int(found[1]) for found in named if found), None)
+
+
+def uploads(view: SessionView) -> tuple[str, ...]:
+    """The names of the files that a session was made of, as far as it tells them, and what the server made of them."""
+    return (*view.documents, *(_base_name(path) for path in (view.asked.files if view.asked else ())))
 
 
 def _decoded(body: bytes | Pieces) -> Any:

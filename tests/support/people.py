@@ -16,6 +16,12 @@ DROPPER = 61_002
 GROUP = 61_000
 
 
+def only_root() -> None:
+    """Skip a test for whoever can't act for several users."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can act for several users")
+
+
 @contextmanager
 def acting_as(uid: int, *groups: int, umask: int = 0o022) -> Iterator[None]:
     """Be this user, in the shared group and these."""
@@ -35,8 +41,7 @@ def acting_as(uid: int, *groups: int, umask: int = 0o022) -> Iterator[None]:
 @contextmanager
 def shared_place(mode: int = 0o2770) -> Iterator[Path]:
     """A directory of the daemon's with `notes` in it: root's, of the shared group."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can act for several users")
+    only_root()
     with tempfile.TemporaryDirectory() as top:
         os.chown(top, DAEMON, GROUP)
         os.chmod(top, 0o755)  # noqa: S103 - both users must come through

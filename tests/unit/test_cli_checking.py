@@ -26,6 +26,7 @@ from finetuned.folders.watches import Watches
 from finetuned.ledger import Ledger
 from finetuned.model import instant
 from support.cli import Desk, desks
+from support.people import DROPPER, only_root
 
 MakeDesk = Callable[..., Desk]
 KEYS = ["subject", "level", "words", "remedy"]
@@ -520,6 +521,19 @@ class TestDoctor:
         assert "notes-20261123-052311-lost" in by(examine(desk)[1], "folder notes")["warning"]
         shutil.rmtree(desk.place.root / "state")
         assert desk.place.notes.name in by(examine(desk)[1], "folder notes")["warning"]
+
+    def test_processing_that_another_user_put_there(self, make_desk: MakeDesk, examine: Any) -> None:
+        """It is a problem with its owner's name, and the probe is taken away again; a claim in it is told of, too."""
+        only_root()
+        desk = make_desk()
+        (desk.place.notes / ".processing" / "notes-20261123-052311-lost").mkdir(parents=True)
+        for planted in ("notes-20261123-052311-lost", ""):
+            os.chown(desk.place.notes / ".processing" / planted, DROPPER, -1)
+        assert f"belongs to another user (uid {DROPPER}" in by(examine(desk)[1], "folder notes")["problem"]
+        assert [path.name for path in desk.place.notes.iterdir()] == [".processing"]
+        os.chown(desk.place.notes / ".processing", 0, -1)
+        warned = by(examine(desk)[1], "folder notes")["warning"]
+        assert f"notes-20261123-052311-lost belongs to another user (uid {DROPPER}" in warned
 
     def test_a_folder_without_events(self, make_desk: MakeDesk, examine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """Sweeps find what events lose: a warning."""

@@ -21,7 +21,7 @@ REAL_TIME = {"bench", "crash", "transports"}
 #: tests that may be skipped: `tests/path.py::name` -> the reason; reviewed, and empty if all goes well
 SKIPS: dict[str, str] = {
     "tests/support/disks.py::_own_mounts": "a disk that fills up, or loses its power, can be made by root alone",
-    "tests/support/people.py::shared_place": "several users share a folder: only root can act for more than one",
+    "tests/support/people.py::only_root": "several users share a folder: only root can act for more than one",
     "tests/support/disks.py::limited": "limits of one's own need a user namespace, which some containers forbid",
     "tests/support/disks.py::in_a_process": "a file system in a process is bindfs, and `.ci/run` installs it",
 }

@@ -352,8 +352,10 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(path: str):
         db.execute("insert into servers (url, max_chunks) values ('http://helix.test', 5)")
         db.commit()
     with Ledger.open(path) as ledger:
-        held = ledger._db.execute("select session_id, pairs from sessions order by id").fetchall()
-        assert [tuple(row) for row in held] == [("s-1", 1), ("s-2", None)]
+        held = ledger._db.execute("select session_id, pairs, read_only from sessions order by id").fetchall()
+        assert [tuple(row) for row in held] == [("s-1", 1, 0), ("s-2", None, 0)]
+        with pytest.raises(sqlite3.IntegrityError):
+            ledger._db.execute("update sessions set read_only = 1, discard = 1")
         job = ledger.jobs.get("j")
         server = ledger.house.server("http://helix.test")
     assert job is not None
@@ -372,7 +374,18 @@ def test_a_ledger_of_the_first_version_is_read_as_it_is(path: str):
         db.execute("pragma user_version = 1")
         db.execute("insert into servers (url, max_chunks) values ('http://helix.test', 5)")
         db.commit()
+        db.execute(
+            "insert into jobs (id, folder, state, files, bytes, created_at) "
+            "values ('j', 'notes', 'queued', 0, 0, '2026-11-28T00:00:00Z')"
+        )
+        db.execute(
+            "insert into sessions (job_id, attempt, marker, state, url, dialect, intent_at) "
+            "values ('j', 1, 'j.1', 'intended', 'http://helix.test', 'form', '2026')"
+        )
+        db.commit()
     with Reader.open(path) as reader:
+        (session,) = (reader.job("j") or {})["sessions"]
+        assert (session["marker"], session["read_only"]) == ("j.1", False)
         told = reader.server("http://helix.test")
     assert (told["max_chunks"], told["max_request"]) == (5, None)
 

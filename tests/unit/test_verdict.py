@@ -13,11 +13,13 @@ from finetuned import qa, wire
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import Chunk, Content, File, Interaction, Pair, Quota, SessionView
 from finetuned.qa import Odd, Told
+from finetuned.readymade import DATASET
 from finetuned.verdict import (
     JobVerdict,
     Standing,
     Tally,
     complaint,
+    fits,
     over_quota,
     owner,
     restart_helps,
@@ -59,6 +61,56 @@ def uploaded(*names: str) -> list[File]:
         )
         for number, name in enumerate(names, 1)
     ]
+
+
+def made_of(*uploads: str, documents: dict[str, str] | None = None, marker: str = "") -> SessionView:
+    """A session that was made of these uploads, and what it tells of their contents."""
+    asked = turn("user", message=marker, files=tuple(f"dev/inputs/{name}" for name in uploads))
+    return SessionView(
+        id="s", name="", mode="finetune", type="text", lora_dir="", documents=documents or {}, interactions=(asked,)
+    )
+
+
+class TestFits:
+    """Whether a session is the job's, by what it was made of."""
+
+    ONE, TWO = "j.1-0001-a.txt", "j.1-0002-b.txt"
+
+    def fits(self, view: SessionView, *names: str) -> bool | None:
+        """Whether it is that of a job with these files, whose attempt is another one than theirs."""
+        return fits(view, "j", uploaded(*(name.replace("j.1", "j.3") for name in names)))
+
+    def test_names_and_contents_are_those_of_the_files(self) -> None:
+        """Each of them, and no other, whatever the attempt; what the server makes of them is no upload."""
+        told = {self.ONE: "0" * 10, self.TWO: "0" * 10}
+        view = made_of(self.ONE, self.TWO, DATASET, documents=told)
+        assert self.fits(view, self.ONE, self.TWO) is True
+        for others in ((self.ONE,), (self.ONE, "j.1-0002-c.txt"), (self.ONE, self.TWO, "j.1-0003-c.txt")):
+            assert self.fits(view, *others) is False
+
+    def test_a_marker_alone_proves_nothing(self) -> None:
+        """A session that names no upload may be anybody's."""
+        assert self.fits(made_of(marker="j.1"), self.ONE) is False
+
+    def test_another_content_is_another_file(self) -> None:
+        """One of the documents is enough."""
+        view = made_of(self.ONE, self.TWO, documents={self.ONE: "0" * 10, self.TWO: "f" * 10})
+        assert self.fits(view, self.ONE, self.TWO) is False
+
+    @pytest.mark.parametrize("documents", [{}, {ONE: "0" * 10}, {ONE: "0" * 10, TWO: ""}])
+    def test_what_the_server_does_not_tell_yet_is_not_known(self, documents: dict[str, str]) -> None:
+        """Every text has to have its document before it is sure."""
+        assert self.fits(made_of(self.ONE, self.TWO, documents=documents), self.ONE, self.TWO) is None
+
+    def test_of_ready_made_pairs_the_name_must_do(self) -> None:
+        """The server tells no content of them."""
+        name = "j.1-0001-a.jsonl"
+        assert self.fits(made_of(name, DATASET), name) is True
+        assert self.fits(made_of("j.1-0001-b.jsonl", DATASET), name) is False
+
+    def test_what_was_found_by_our_own_upload_is_ours(self) -> None:
+        """It carries no marker at all."""
+        assert self.fits(made_of("0001-a.txt"), self.ONE) is True
 
 
 def turn(creator: str = "system", **words: object) -> Interaction:

@@ -119,7 +119,8 @@ def _held(subject: str, folder: DropFolder, reader: Reader | None, runs: bool) -
 
 
 def _orphans(subject: str, folder: DropFolder, reader: Reader | None) -> Iterator[Row]:
-    lost = [job_id for job_id, _ in folder.processing() if reader is None or not reader.knows(job_id)]
+    lost = [(job_id, note) for job_id, note in folder.processing() if reader is None or not reader.knows(job_id)]
     if lost:
-        words = f"the ledger knows nothing of what lies in .processing: {', '.join(lost)}"
+        named = [job_id if note is not None else f"{job_id} ({folder.why_no_claim(job_id)})" for job_id, note in lost]
+        words = f"the ledger knows nothing of what lies in .processing: {', '.join(named)}"
         yield warning(subject, words, "is it the right ledger? Else move the files back into the folder")

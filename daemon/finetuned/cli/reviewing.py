@@ -73,11 +73,21 @@ def review_command(ctx: click.Context, job_id: str, accept: bool, source: str | 
     settings = place.load(ctx)
     job = _in_review(ctx, settings, job_id)
     if source is not None:
+        _may_alter(job)
         print_line(_put(settings, job, _read(source)) + ("" if accept else _to_train(job)))
     elif not accept:
         _see(settings, job, form)
     if accept:
         ctx.exit(ask_daemon(ctx, [new_request("accept", job=job["id"])]))
+
+
+def _may_alter(job: Row) -> None:
+    """Raise FinetunedError if the job's session is only read: a note in the folder alone tells that it is ours."""
+    if any(session["read_only"] for session in job["sessions"] if session["session_id"] == job["session_id"]):
+        raise FinetunedError(
+            f"the session of {job['id']} is left as it is: only a note in the folder tells that it is ours",
+            remedy=f"to send its files anew: finetuned cancel {job['id']}, then finetuned retry {job['id']}",
+        )
 
 
 def _see(settings: Settings, job: Row, form: str) -> None:
@@ -87,6 +97,8 @@ def _see(settings: Settings, job: Row, form: str) -> None:
     view, pairs = anyio.run(_fetch, settings, job)
     rows = rows_of(job, view, pairs)
     at_terminal = form == "table" and sys.stdin.isatty() and sys.stdout.isatty()
+    if at_terminal:
+        _may_alter(job)
     if at_terminal and (editor := os.environ.get("VISUAL") or os.environ.get("EDITOR")):
         _edit(settings, job, pairs, "".join(f"{_line(row)}\n" for row in rows), editor)
         return

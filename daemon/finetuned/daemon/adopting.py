@@ -1,9 +1,11 @@
 """What lies claimed in a folder that the ledger does not speak of, or speaks of otherwise: a ledger that was lost, or
 restored from an older copy, takes up again what is there.
 
-1. An unknown job with a note of its own is doubtful: its session is looked for, then it is sent again.
-2. A job that failed, or was cancelled, as far as the ledger knows, and has files in `.processing`, was tried again
-   since: it is queued again, and looked for before it is sent.
+1. An unknown job with a note of its own is doubtful: its session is looked for, then it is sent again. The note is
+   believed if nobody but us can have written it, and if it tells of just the files that lie there; a session, if it was
+   made of just these files. It is read, and never altered: all we have is the note's word that it is ours.
+2. A job that failed, or was cancelled, as far as the ledger knows, and has files and a note of ours in `.processing`,
+   was tried again since: it is queued again, and looked for before it is sent.
 3. Anything else there is given back to the folder, where it is a new file. What the ledger knows as under way needs
    nothing: its next look, search or claim finds what is true.
 """
@@ -34,7 +36,7 @@ async def adopt(house: House, folder: DropFolder) -> None:
             if job is None:
                 await house.write(_take_up, house, folder, job_id, note)
             elif job.state in JOB_ENDS and job.put_away:
-                await house.write(_go_on, house, folder, job)
+                await house.write(_go_on, house, folder, job, note)
         except FileProblem as error:  # it stays where it is; the next start tries again
             logs.get().warning("leftovers_stuck", job=job_id, folder=folder.name, why=str(error))
 
@@ -42,7 +44,8 @@ async def adopt(house: House, folder: DropFolder) -> None:
 def _take_up(house: House, folder: DropFolder, job_id: str, note: bytes | None) -> None:
     found = None if note is None else folder.read_note(job_id, note)
     if found is None:
-        _let_go(folder, job_id, "no note tells what job it was")
+        why = folder.why_no_claim(job_id) if note is None else "its note does not tell of the files that lie there"
+        _let_go(folder, job_id, why)
         return
     job = _as_sent(found, folder.name)
     url, dialect = house.settings.helix.url, house.service.dialect
@@ -66,10 +69,10 @@ def _as_sent(found: ClaimedJob, folder: str) -> FoundJob:
     return FoundJob(id=found.id, folder=folder, created_at=found.created_at, attempt=attempt, files=files)
 
 
-def _go_on(house: House, folder: DropFolder, job: Job) -> None:
+def _go_on(house: House, folder: DropFolder, job: Job, note: bytes | None) -> None:
     """The ledger says that the job is over."""
     lost = {f.content.sha256 for f in house.ledger.jobs.files(job.id) if f.state in _LOST and f.content}
-    if job.state in _AGAIN and folder.holds_any(job.id, frozenset(lost)):
+    if note is not None and job.state in _AGAIN and folder.holds_any(job.id, frozenset(lost)):
         house.ledger.jobs.queued_again(job, house.world.now())
     else:
         _let_go(folder, job.id, f"its job is {job.state}")

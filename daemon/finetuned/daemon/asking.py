@@ -185,7 +185,7 @@ class Asking:
         if not request.delete:
             raise Denied(f"{job.id} is {job.state} already", remedy="--delete removes its session from the server")
         if not house.ledger.jobs.discard_ended(job, now):
-            raise Denied(f"{job.id} has no session on the server")
+            raise Denied(f"{job.id} has no session on the server that is surely ours")
         return f"the session of {job.id} is being removed from the server"
 
     def _accept(self, request: Request) -> str:
@@ -194,6 +194,11 @@ class Asking:
             raise Denied(f"{job.id} is {job.state}: it waits for nobody", remedy="`finetuned jobs --state review`")
         if job.given_up:
             raise Denied(f"{job.id} is being cancelled")
+        if job.read_only:
+            raise Denied(
+                f"the session of {job.id} is left as it is: only a note in the folder tells that it is ours",
+                remedy="start its training on the server's page, or cancel and retry the job: its files are sent anew",
+            )
         self._house.ledger.jobs.accepted(job, self._house.world.now())
         return f"the training of {job.id} begins"
 

@@ -20,6 +20,8 @@ from finetuned.model import File, Job
 #: jobs that were sent and halved since the server took one, before no more are: one bad file among two thousand takes
 #: eleven, and so does a job of 20 MB in front of a proxy that takes 10 KB
 HALVED_IN_VAIN: Final = 16
+#: why a session with a job's marker is not taken for the job's
+NOT_OURS: Final = "it was made of other files than lie here"
 #: the words with which a file is refused that is too much by itself
 Refusal = Callable[[File], str]
 
@@ -71,6 +73,20 @@ class Halving:
             parts = {one: first, other: second}
             if one != other and quotas.split(job, parts, words, now, cause=cause, recheck_at=recheck_at):
                 return one, other
+
+    async def begin_anew(self, job: Job, words: str) -> None:
+        """Let the job's files go on in one new job, whose name nobody else has: what the server has is not ours."""
+        house = self._house
+        now = house.world.now()
+
+        def work() -> str:
+            files = [file for file in house.ledger.jobs.files(job.id) if file.state is FileState.PACKED]
+            while True:
+                new = new_job_id(house, job.folder, now)
+                if house.ledger.quotas.split(job, {new: files}, words, now, cause="not_ours"):
+                    return new
+
+        house.own.add(await house.write(work))
 
 
 def halves(files: Sequence[File]) -> tuple[list[File], list[File]]:

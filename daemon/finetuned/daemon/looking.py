@@ -3,7 +3,8 @@
 1. What a look means is decided in `verdict`; here it is done, and written.
 2. `NotFound` is believed after several looks in a row over the settle time; every other refusal of one
    session is a matter of that session only.
-3. A word of the server's that we do not know is logged once, however often and in however many sessions it is seen.
+3. A session that only a note in a folder told of is read, and never altered: neither named, started nor removed.
+4. A word of the server's that we do not know is logged once, however often and in however many sessions it is seen.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 from finetuned import logs
 from finetuned.daemon.collecting import Collecting
 from finetuned.daemon.glancing import Glances
+from finetuned.daemon.halving import NOT_OURS, Halving
 from finetuned.daemon.house import House
 from finetuned.daemon.mending import Mending
 from finetuned.daemon.quotas import Quotas
@@ -33,7 +35,7 @@ from finetuned.lifecycle import FileState, JobState, SessionState
 from finetuned.model import File, Job, Session, SessionView
 from finetuned.remedy import Past, Watch, patience, remedy, watched
 from finetuned.settings import PollSettings
-from finetuned.verdict import Standing, complaint, judge, lora_of, over_quota, signs_of_life, standing, strange
+from finetuned.verdict import Standing, complaint, fits, judge, lora_of, over_quota, signs_of_life, standing, strange
 from finetuned.wire import attempt, renamed
 
 #: looks that did not find a session, before it counts as gone
@@ -54,6 +56,7 @@ class Looking:
         self._mending = Mending(house)
         self._quotas = Quotas(house)
         self._collecting = Collecting(house)
+        self._halving = Halving(house)
         self._glances = Glances(house)
         self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
         self._strange: set[str] = set()
@@ -69,15 +72,9 @@ class Looking:
                 return
             view = await house.service.look(job.session_id)
             self._wonder(view)
-            match standing(view):
-                case stands if job.state is JobState.REVIEW:
-                    await self._reviewed(job, view, rests=stands is Standing.RESTING)
-                case Standing.TRAINED:
-                    await self._collect(job, view)
-                case Standing.BROKEN:
-                    await self._broken(job, view)
-                case _:
-                    await self._goes_on(job, view)
+            if job.read_only and not await self._is_proven(job, view):
+                return
+            await self._follow(job, view)
         except NotFound:
             await self._missing(job)
         except (Refused, ReplyLost) as error:
@@ -87,6 +84,30 @@ class Looking:
         else:
             await self._house.server_usable()
             await self._name(job, view)
+
+    async def _follow(self, job: Job, view: SessionView) -> None:
+        """Do what follows from a look."""
+        match standing(view):
+            case stands if job.state is JobState.REVIEW:
+                await self._reviewed(job, view, rests=stands is Standing.RESTING)
+            case Standing.TRAINED:
+                await self._collect(job, view)
+            case Standing.BROKEN:
+                await self._broken(job, view)
+            case _:
+                await self._goes_on(job, view)
+
+    async def _is_proven(self, job: Job, view: SessionView) -> bool:
+        """Whether a session that only a note told of was made of the job's files; else the job begins anew.
+
+        Until it rests or ends the server need not have told it: nothing is taken from it before.
+        """
+        fit = fits(view, job.id, await self._house.write(self._house.ledger.jobs.files, job.id))
+        if fit or (fit is None and standing(view) is Standing.RUNNING):
+            return True
+        logs.get().warning("session_not_ours", job=job.id, session=view.id, why=NOT_OURS)
+        await self._halving.begin_anew(job, f"session {view.id} has its name, but {NOT_OURS}")
+        return False
 
     def _wonder(self, view: SessionView) -> None:
         """Tell of words that we do not know: unless it has trained, such a session is taken to be still running."""
@@ -102,7 +123,7 @@ class Looking:
         """
         house = self._house
         tuning = view.tuning
-        if view.name == job.id or tuning is None or tuning.stage not in _NAMED_IN:
+        if job.read_only or view.name == job.id or tuning is None or tuning.stage not in _NAMED_IN:
             return
         if await house.write(house.ledger.sessions.named, view.id, job.id):
             with suppress(ServerError), anyio.move_on_after(NAMED_WITHIN):
@@ -200,7 +221,7 @@ class Looking:
         """
         house = self._house
         now = house.world.now()
-        if rests and job.wish is None:
+        if rests and (job.wish is None or job.read_only):
             later = now + house.settings.poll.slowest
             await house.write(
                 house.ledger.sessions.looked, job, view, stage=job.stage or "", due_at=later, moved=False, now=now

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from finetuned.daemon.house import House
 from finetuned.errors import Refused, ReplyLost, Unreachable
@@ -17,6 +18,10 @@ from finetuned.helix.service import KnownRefusal
 from finetuned.model import Job, SessionView
 from finetuned.remedy import LONGEST_QUEUE, Deed, Past, Remedy
 from finetuned.wire import Refusal
+
+#: what alters a session on the server
+_ALTERING: Final = frozenset({Deed.RESTART, Deed.REQUEUE, Deed.RETRAIN, Deed.RETRY_CHUNKS, Deed.START})
+_READ_ONLY: Final = "only a note in the folder tells that this session is ours, so it is left as it is"
 
 
 class Mending:
@@ -27,6 +32,8 @@ class Mending:
 
     async def mend(self, job: Job, view: SessionView, due: Remedy, past: Past) -> bool:
         """Do what is due; False if nothing was done, and the job is to be followed as before. Raises Unreachable."""
+        if job.read_only and due.deed in _ALTERING:
+            return await self._will_not(job, view, due, past, _READ_ONLY)
         match due.deed:
             case Deed.RESTART | Deed.REQUEUE | Deed.RETRAIN:
                 return await self._restart(job, view, due, past)
@@ -77,7 +84,7 @@ class Mending:
         return True
 
     async def _will_not(self, job: Job, view: SessionView, due: Remedy, past: Past, words: str) -> bool:
-        """The server does not put the session to work again."""
+        """The session is not put to work again: the server refuses to, or it may not be ours."""
         poll = self._house.settings.poll
         if due.deed is Deed.RETRAIN:
             return False

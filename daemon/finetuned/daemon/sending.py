@@ -5,9 +5,11 @@
 3. A server may list a session after we gave it up and sent again. What was lost is looked for again, at growing
    pauses that the ledger keeps, and once more when its job ends: a second session is recorded as a twin, and removed
    if it never trained.
-4. `Unreachable` pauses the server; `ReplyLost` makes the job doubtful; `Refused` is final, unless it says no only for
+4. A job that only a note tells of takes nothing for its own that was not made of its files, and alters nothing of it:
+   the note may be of others, and the session of another daemon's.
+5. `Unreachable` pauses the server; `ReplyLost` makes the job doubtful; `Refused` is final, unless it says no only for
    now. An outage costs nothing: nothing is sent before the server has answered something else.
-5. Every send that began and left no session counts, whatever it ended in. So many in a row, or a no in words that we do
+6. Every send that began and left no session counts, whatever it ended in. So many in a row, or a no in words that we do
    not know, may be for one file's sake, and the job goes on in halves (`halving`).
 """
 
@@ -19,7 +21,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from finetuned.daemon.halving import Halving
+from finetuned import logs
+from finetuned.daemon.halving import NOT_OURS, Halving
 from finetuned.daemon.house import House
 from finetuned.daemon.quotas import Quotas
 from finetuned.errors import (
@@ -39,7 +42,7 @@ from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, Part, Session, SessionView
 from finetuned.plan import recheck_pause
 from finetuned.readymade import names_on_server
-from finetuned.verdict import Standing, standing
+from finetuned.verdict import Standing, fits, standing
 from finetuned.wire import Refusal, attempt, upload_name
 
 #: how much earlier than our clock says a session may have been made by the server's: a day, should a clock have jumped
@@ -187,7 +190,7 @@ class Sending:
         if job is None:
             return
         try:
-            found = await self._found(job)
+            found = await self._fitting(job, await self._found(job))
         except ServerError as error:
             due_at = house.world.now() + house.settings.helix.longest_pause
             await house.write(house.ledger.twins.rechecked, job.id, due_at=due_at, counts=False)
@@ -271,14 +274,18 @@ class Sending:
         return Order(marker=job.marker, parts=parts, review=rules.review)
 
     async def _adopt_found(self, job: Job, *, cause: str) -> bool:
-        """Search the server for the job's sessions; adopt the first, record the others as twins.
+        """Search the server for the job's sessions; adopt the first, record the others as twins. False: there is none.
 
         That is one commit: nobody looks for twins of a job that was adopted.
         """
         found = await self._found(job)
         if not found:
             return False
-        first, *twins = sorted(found, key=lambda view: (_RANK[standing(view)], view.id))
+        ours = await self._fitting(job, found)
+        if not ours:
+            await self._halving.begin_anew(job, f"session {found[0].id} has its name, but {NOT_OURS}")
+            return True
+        first, *twins = sorted(ours, key=lambda view: (_RANK[standing(view)], view.id))
         house = self._house
 
         def take() -> None:
@@ -289,6 +296,17 @@ class Sending:
         await house.write(take)
         await house.server_usable()
         return True
+
+    async def _fitting(self, job: Job, found: Sequence[SessionView]) -> Sequence[SessionView]:
+        """Those of the sessions that are the job's: if only a note tells of it, those that were made of its files."""
+        if not job.noted:
+            return found
+        files = await self._house.write(self._house.ledger.jobs.files, job.id)
+        ours = [view for view in found if fits(view, job.id, files) is not False]
+        for view in found:
+            if view not in ours:
+                logs.get().warning("session_not_ours", job=job.id, session=view.id, why=NOT_OURS)
+        return ours
 
     async def _found(self, job: Job) -> Sequence[SessionView]:
         """The job's sessions on the server that the ledger does not know."""

@@ -1,13 +1,15 @@
 """What lies claimed in a folder without the ledger knowing: its note read, its files found, or given back.
 
-1. The folder is open to everybody who drops files, so a note is a stranger's word: what is not of the right shape, or
-   speaks of another job, is no note.
-2. A file is what its content says; names and places may have been changed by hand.
+1. The folder is open to everybody who drops files. A note is read if only we can have written it (`claims`); what is
+   not of the right shape, speaks of another job, or of other files than lie there, is no note all the same.
+2. A file is what its content says; names and places may have been changed by hand. Some may have been taken away, but
+   there is none that the note does not name, and one at least that it does.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated
 
@@ -57,7 +59,7 @@ class ClaimedJob(Value, frozen=True):
 
 
 def read_note(places: Places, job_id: str, note: bytes) -> ClaimedJob | None:
-    """What the note of a claim says, with what lies there; None if it is none. Raises Stuck, Away."""
+    """What the note of a claim says of just what lies there; None if it is none. Raises Stuck, Away."""
     try:
         told = msgspec.json.decode(note, type=_Note)
         created_at = instant(told.created_at)
@@ -67,7 +69,11 @@ def read_note(places: Places, job_id: str, note: bytes) -> ClaimedJob | None:
         return None
     if told.id != job_id or not packed:
         return None
-    lying = {} if places.rules.after == "keep" else dict(_lying(places, job_id))
+    lying = {}
+    if places.rules.after != "keep":
+        lying = _lying(places, job_id)
+        if not _is_all(places, job_id, lying, packed):
+            return None
     files = []
     for sha256, file in packed.items():
         path = paths[sha256]
@@ -78,6 +84,15 @@ def read_note(places: Places, job_id: str, note: bytes) -> ClaimedJob | None:
             found = Claimed(path=path, location=location, content=known)
         files.append(Claimed(path=path, location=found.location, content=found.content, signature=found.signature))
     return ClaimedJob(id=job_id, created_at=created_at, attempt=told.attempt, files=tuple(files))
+
+
+def _is_all(places: Places, job_id: str, lying: Mapping[str, Claimed], packed: Mapping[str, _File]) -> bool:
+    """Whether what lies in the job's folder is what the note tells of, in size and content, and nothing else."""
+    if not lying or any(sha256 not in packed or packed[sha256].bytes != f.content.bytes for sha256, f in lying.items()):
+        return False
+    own = {places.tree.below(file.location) for file in lying.values()}
+    markers = {(*parts[:-1], places.names.own_marker(parts[-1])) for parts in own if parts is not None}
+    return all(parts in own or parts in markers for parts in _files(places, job_id))
 
 
 def _origin(places: Places, path: str) -> str:

@@ -5,6 +5,7 @@
 2. A file that is not what it was, or that somebody has opened for writing since, goes back where it came from.
 3. With after = "keep" the job's content is a snapshot beside the ledger, and the file is not touched.
 4. `.processing/<job>/job.json` tells a daemon whose ledger was lost what lies there; it goes when nothing else is left.
+   It is believed only if neither it nor the folder it lies in can have been written to by anybody else.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from typing import Final
 
-from finetuned.errors import Changed, FileProblem, Gone, Unusable
+from finetuned.errors import Changed, FileProblem, Gone, Stuck, Unusable
+from finetuned.folders import rights
 from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, fitted, is_probe, numbered
 from finetuned.folders.places import CLAIM_FILE, SNAPSHOTS, Places
 from finetuned.folders.putting import leave, move_marker
@@ -23,6 +25,7 @@ from finetuned.folders.text import is_same
 from finetuned.folders.tree import Tree
 from finetuned.model import PROCESSING, Content, Value
 
+_LONGEST_NOTE: Final = 1 << 24
 _CHANGED: Final = "it changed after it was read; it is taken again once it stands still"
 
 
@@ -163,16 +166,47 @@ def _write_note(places: Places, job_id: str, data: bytes, wanted: Sequence[Wante
 
 
 def processing(places: Places) -> tuple[tuple[str, bytes | None], ...]:
-    """The jobs whose files lie claimed, each with its note; None if it has none."""
+    """The jobs whose files lie claimed, each with its note; None if it has none that is ours alone."""
+    keep = places.rules.after == "keep"
     with places.guard("read"):
-        names = [name for name in places.tree.folders((PROCESSING,)) if not is_probe(name)]
-        jobs = [(name, (PROCESSING, name, JOB_FILE)) for name in names]
-        found = [(name, places.tree.read(note)) for name, note in jobs]
-        if places.rules.after == "keep":
+        names = []
+        with suppress(Stuck) if keep else nullcontext():  # nothing is claimed there: it may be a vault's own
+            names = [name for name in places.tree.folders((PROCESSING,)) if not is_probe(name)]
+        found = [(name, _note(places.tree, (PROCESSING, name, JOB_FILE))[0]) for name in names]
+        if keep:
             mine = [n for n in places.beside.folders(()) if n.startswith(f"{places.rules.name}-")]
-            notes = [(name, places.beside.read((name, CLAIM_FILE))) for name in mine]
+            notes = [(name, _note(places.beside, (name, CLAIM_FILE))[0]) for name in mine]
             found += [(name, note) for name, note in notes if note is not None]
     return tuple(found)
+
+
+def why_no_claim(places: Places, job_id: str) -> str:
+    """Why the note of what lies claimed is not believed, in words. Raises Stuck, Away."""
+    with places.guard("read"):
+        return _note(places.tree, (PROCESSING, job_id, JOB_FILE))[1]
+
+
+def _note(tree: Tree, parts: Parts) -> tuple[bytes | None, str]:
+    """What the note at `parts` says, and none if others may have written it, or have put it there; then why."""
+    with ExitStack() as opened:
+        try:
+            above = opened.enter_context(tree.folder(parts[:-2]))
+            folder = opened.enter_context(tree.folder(parts[:-1]))
+            note = tree.open(parts)
+        except (FileNotFoundError, NotADirectoryError):
+            return None, "no note tells what job it was"
+        except Stuck as error:
+            return None, str(error)
+        file = opened.enter_context(os.fdopen(note, "rb"))
+        for what, fd, beside in (
+            ("what it lies in", above, above),
+            ("its folder", folder, above),
+            ("its note", note, folder),
+        ):
+            why = rights.why_no_claim(fd, beside, tree.owner)
+            if why is not None:
+                return None, f"{what} {why}"
+        return file.read(_LONGEST_NOTE), ""
 
 
 def clear(places: Places, job_id: str) -> None:

@@ -229,15 +229,19 @@ class DropFolder:
         claims.clear(self._places, job_id)
 
     def processing(self) -> tuple[tuple[str, bytes | None], ...]:
-        """The jobs whose files lie claimed, each with its note. Raises Stuck, Away."""
+        """The jobs whose files lie claimed, each with its note, if that is surely ours. Raises Stuck, Away."""
         return claims.processing(self._places)
+
+    def why_no_claim(self, job_id: str) -> str:
+        """Why the note of what lies claimed is not believed, in words. Raises Stuck, Away."""
+        return claims.why_no_claim(self._places, job_id)
 
     def knows_job(self, job_id: str) -> bool:
         """Whether a folder of this job lies here: claimed, done or failed. Raises Stuck, Away."""
         return adopting.knows_job(self._places, job_id)
 
     def read_note(self, job_id: str, note: bytes) -> ClaimedJob | None:
-        """What a claim's note says, with what lies there; None if it is no such note. Raises Stuck, Away."""
+        """What a claim's note says of just what lies there; None if it is no such note. Raises Stuck, Away."""
         return adopting.read_note(self._places, job_id, note)
 
     def holds_any(self, job_id: str, contents: frozenset[str]) -> bool:

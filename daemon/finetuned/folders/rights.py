@@ -48,10 +48,11 @@ def _own_uid(folder: int) -> int | None:
     return None
 
 
-def why_written_by_others(fd: int) -> str | None:
-    """Why what is open may have been written by others than its owner; None if it can't have been."""
+def why_no_claim(fd: int, above: int, owner: int) -> str | None:
+    """Why what is open, a claim's folder or its note, may be somebody else's work; None if it is ours alone."""
     mode = stat.S_IMODE(os.fstat(fd).st_mode)
-    return f"others may write to it (mode {mode:04o})" if mode & OTHERS_WRITE else None
+    open_to_all = f"may be written to by others (mode {mode:04o})" if mode & OTHERS_WRITE else None
+    return why_not_ours(fd, above, owner) or open_to_all
 
 
 def close_to_others(fd: int) -> None:
@@ -62,8 +63,9 @@ def close_to_others(fd: int) -> None:
             os.fchmod(fd, mode & ~OTHERS_WRITE)
 
 
-def share(name: str, above: int, top: int) -> None:
-    """Give the folder `name` that was just made in `above` the rights that the drop folder `top` gives to its group."""
+def make_shared(name: str, above: int, top: int) -> None:
+    """Make the folder `name` in `above`, with the rights that the drop folder `top` gives to its group."""
+    os.mkdir(name, dir_fd=above)
     if _has_default_acl(above):
         return
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)

@@ -72,13 +72,13 @@ class Tree:
     """A folder by its absolute path; held, it is the very folder that was opened, wherever its name points.
 
     `ours`: it is made when it is written to first. Any other is never made: it is away while it is missing. `owner` is
-    the user (uid) that the daemon runs as, if that is known to be another one than ours.
+    the daemon's user (uid), if that is another one than ours.
     """
 
     def __init__(self, path: str, *, ours: bool = False, owner: int | None = None) -> None:
         self.path = os.path.abspath(path)
         self._ours = ours
-        self._owner = os.geteuid() if owner is None else owner
+        self.owner = os.geteuid() if owner is None else owner
         self._fd: int | None = None
         self._swapping = threading.Lock()  # a descriptor that is copied in one thread is not closed in another
         self._lies_on: Mount | int | None = None
@@ -224,12 +224,11 @@ class Tree:
             raise
         else:
             return self._trusted(fd, above, parts)
-        is_ours = self._ours or parts[0] == PROCESSING
-        with suppress(FileExistsError):
-            os.mkdir(name, 0o755 if is_ours else 0o777, dir_fd=above)
-            if not is_ours:
-                with self.folder() as top:
-                    rights.share(name, above, top)
+        with suppress(FileExistsError), self.folder() as top:
+            if self._ours or parts[0] == PROCESSING:
+                os.mkdir(name, 0o755, dir_fd=above)
+            else:
+                rights.make_shared(name, above, top)
         self._sync(parts[:-1], above)
         return self._trusted(os.open(name, flags, dir_fd=above), above, parts)
 
@@ -237,11 +236,12 @@ class Tree:
         """The descriptor of a folder that may be used; of `.processing` and the jobs in it only those that are ours."""
         if parts[0] != PROCESSING or len(parts) > 2:
             return fd
-        why = rights.why_not_ours(fd, above, self._owner)
+        why = rights.why_not_ours(fd, above, self.owner)
         if why is not None:
             os.close(fd)
             raise Stuck(f"cannot be used: {self.at(parts)} {why}; move it away")
-        rights.close_to_others(fd)
+        if len(parts) == 1:  # what lies deeper and was open to others tells so, and is no claim
+            rights.close_to_others(fd)
         return fd
 
     def stat(self, parts: Parts) -> os.stat_result | None:

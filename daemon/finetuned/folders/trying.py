@@ -12,6 +12,7 @@ import os
 import stat
 from typing import Final
 
+from finetuned.errors import FileProblem
 from finetuned.folders.leases import is_written
 from finetuned.folders.mounts import Mount
 from finetuned.folders.names import PROBE, Parts
@@ -131,7 +132,7 @@ def attempt(tree: Tree, mount: Mount | None, *, moving: bool, within: float) -> 
     for name, step in steps:
         try:
             step()
-        except (OSError, _Missing) as error:
+        except (OSError, FileProblem, _Missing) as error:
             failed, why = name, words(error, mount) if isinstance(error, OSError) else str(error)
             break
         done.append(name)
@@ -145,5 +146,5 @@ def attempt(tree: Tree, mount: Mount | None, *, moving: bool, within: float) -> 
 def _clean_up(probe: _Probe) -> None:
     try:
         probe.remove()
-    except (OSError, _Missing):  # what failed was told; the remains disturb nobody
+    except (OSError, FileProblem, _Missing):  # what failed was told; the remains disturb nobody
         return

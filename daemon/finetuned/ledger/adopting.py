@@ -1,7 +1,9 @@
 """What the ledger learns from the folders, when it was lost, restored from an older copy, or a folder got another name.
 
 1. A job that the ledger does not know comes back as `doubtful`: an attempt at it may be on the server.
-2. A waiting file that turns out to lie in such a job is packed in it; any other file of it is recorded anew.
+2. Who told so was a note, so what the server has under that name is only read (`sessions.read_only`), and so is
+   whatever else a search for such a job finds: the attempts that are sent from here are ours.
+3. A waiting file that turns out to lie in such a job is packed in it; any other file of it is recorded anew.
 """
 
 from __future__ import annotations
@@ -56,8 +58,8 @@ class AdoptionBook:
                 ),
             )
             db.execute(
-                "insert into sessions (job_id, attempt, marker, state, url, dialect, intent_at) "
-                "values (?, ?, ?, ?, ?, ?, ?)",
+                "insert into sessions (job_id, attempt, marker, state, url, dialect, intent_at, read_only) "
+                "values (?, ?, ?, ?, ?, ?, ?, 1)",
                 (job.id, job.attempt, f"{job.id}.{job.attempt}", str(SessionState.INTENDED), url, dialect, iso(now)),
             )
             tell(db, now, "job", job.id, JobState.DOUBTFUL, cause="adopted", detail=_WORDS, job_id=job.id)

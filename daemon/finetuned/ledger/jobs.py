@@ -111,7 +111,7 @@ class JobBook:
         with self._store.transaction() as db:
             done = db.execute(
                 "update sessions set discard = 1, due_at = null, version = version + 1 "
-                "where job_id = ? and session_id is not null",
+                "where job_id = ? and session_id is not null and not read_only",
                 (job.id,),
             )
             if done.rowcount:

@@ -61,3 +61,12 @@ def m004_contents(db: Database) -> None:
         "alter table folders add column untaken text",
     ):
         db.execute(statement)
+
+
+@migrations()
+def m005_read_only(db: Database) -> None:
+    """Which sessions are never altered on the server, as only a note in a folder told that they are ours."""
+    db.execute(
+        "alter table sessions add column read_only integer not null default 0 "
+        "check (read_only in (0, 1) and (read_only = 0 or discard = 0))"
+    )

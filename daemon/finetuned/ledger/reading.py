@@ -114,7 +114,10 @@ class Reader:
         )
         return job | {
             "file_list": list(self.files(job=job_id)),
-            "sessions": [{key: session.get(key) for key in _SESSION.split()} for session in sessions],
+            "sessions": [
+                {key: session.get(key) for key in _SESSION.split()} | {"read_only": bool(session.get("read_only"))}
+                for session in sessions
+            ],
             "interactions": [turn | {"finished": bool(turn["finished"])} for turn in turns],
             "events": list(self.events(job=job_id)),
         }

@@ -33,8 +33,13 @@ WATCH: Final = "watch"
 #: a job has one session at most that is open: the intent to send it, or what came of it
 OPEN: Final = "state in ('intended', 'live')"
 
-#: how a job is read: with the server of its open session
-JOB: Final = f"select j.*, (select s.url from sessions s where s.job_id = j.id and s.{OPEN}) as url from jobs j"
+#: how a job is read: with what is known of its open session
+JOB: Final = f"""
+select j.*,
+  (select s.url from sessions s where s.job_id = j.id and s.{OPEN}) as url,
+  (select s.read_only from sessions s where s.job_id = j.id and s.{OPEN}) as read_only,
+  exists (select 1 from sessions s where s.job_id = j.id and s.read_only) as noted
+from jobs j"""
 
 
 #: sessions whose answer was lost and that were not found, but may turn up later
@@ -80,6 +85,8 @@ def job_of(row: sqlite3.Row) -> Job:
         wish=row["wish"],
         put_away=bool(row["put_away"]),
         url=row["url"],
+        noted=bool(row["noted"]),
+        read_only=bool(row["read_only"]),
     )
 
 
@@ -246,7 +253,7 @@ def end_session(
         state=str(became),
         ended_at=iso(now),
         reason=reason,
-        discard=int(discard and row["session_id"] is not None),
+        discard=int(discard and row["session_id"] is not None and not row["read_only"]),
         lora_dir=lora_dir,
         due_at=text_at(recheck_at),
     )

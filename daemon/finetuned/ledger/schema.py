@@ -14,7 +14,7 @@ from typing import Final
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, SessionState
 
 APPLICATION_ID: Final = 0x66_74_6E_64  # "ftnd"
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 
 def _of(states: Iterable[StrEnum]) -> str:

@@ -66,7 +66,7 @@ class SessionBook:
             return _read(db, job.id)
 
     def adopt(self, job: Job, view: SessionView, *, due_at: float, cause: str, now: float) -> None:
-        """The server has it: the session is known, its job runs."""
+        """The server has it: the session is known, its job runs. One that was found for a noted job is only read."""
         with self._store.transaction() as db:
             asked = view.asked
             row = open_session(db, job.id)
@@ -81,30 +81,16 @@ class SessionBook:
                 session_id=view.id,
                 name=view.name,
                 asked_id=asked.id if asked else None,
+                read_only=int(job.noted and cause == "found"),
                 known_at=iso(now),
             )
             tell(db, now, "session", view.id, "live", was=row["state"], cause=cause, job_id=job.id)
             write_look(db, view, now)
             tuning = view.tuning
             fresh = {"stage": tuning.stage or tuning.state if tuning else None, "progress": 0, "tries": 0}
-            fresh |= {"unanswered": 0, "unheard": 0}
-            columns = {
-                "session_id": view.id,
-                "due_at": iso(due_at),
-                "moved_at": iso(now),
-                "missing_since": None,
-            }
-            move_job(
-                db,
-                now,
-                job,
-                JobState.RUNNING,
-                cause=cause,
-                detail=view.id,
-                reason=None,
-                **columns,
-                **fresh,
-            )
+            fresh |= {"unanswered": 0, "unheard": 0, "session_id": view.id, "due_at": iso(due_at)}
+            fresh |= {"moved_at": iso(now), "missing_since": None, "reason": None}
+            move_job(db, now, job, JobState.RUNNING, cause=cause, detail=view.id, **fresh)
 
     def named(self, session_id: str, name: str) -> bool:
         """The session is to have this name on the server; False if that was so already."""

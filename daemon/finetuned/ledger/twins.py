@@ -20,16 +20,19 @@ class TwinBook:
         self._store = store
 
     def found(self, job: Job, view: SessionView, *, attempt: int, url: str, dialect: str, now: float) -> None:
-        """A second session of the job: recorded once, and removed from the server if it never trained."""
+        """A second session of the job: recorded once, and removed from the server if it never trained.
+
+        One of a job that only a note tells of stays as it is.
+        """
         with self._store.transaction() as db:
             lora = lora_of(view)
             reason = "a second session of the same job turned up"
             columns = (job.id, attempt, f"{job.id}.{attempt}", view.id, url, dialect, view.name, lora, reason)
             done = db.execute(
                 "insert into sessions (job_id, attempt, marker, state, session_id, url, dialect, name, lora_dir, "
-                "reason, intent_at, known_at, ended_at, discard) "
-                "values (?, ?, ?, 'twin', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
-                (*columns, *[iso(now)] * 3, int(lora is None)),
+                "reason, intent_at, known_at, ended_at, discard, read_only) "
+                "values (?, ?, ?, 'twin', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
+                (*columns, *[iso(now)] * 3, int(lora is None and not job.noted), int(job.noted)),
             )
             if done.rowcount:
                 tell(db, now, "session", view.id, "twin", cause="found", detail=reason, job_id=job.id)
