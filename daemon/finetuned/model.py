@@ -163,7 +163,7 @@ class Job(Value, frozen=True):
     `marker` tells its newest attempt apart from everything else on the server; `url` is the server of its open session.
     Of that attempt, `restarts` counts what was put to work again, `retrained` those of them after a failed training;
     `requeued`, `nudges` what was done about a session that only waited, or rested; `unanswered`, `unheard` sends that
-    left no session: answered with an error, broken off. `noted`: only a note told of it, `read_only`: and of its session.
+    left no session: answered with an error, broken off. `noted`: only a note told of it; `read_only`: of its session.
     """
 
     id: str
