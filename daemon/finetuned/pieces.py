@@ -101,9 +101,9 @@ class Pieces:
     def keep(self) -> Any:
         """The next value, for whoever keeps it: its characters are counted in `kept`."""
         self._next()
-        before = self._gone + self._at
+        begun = self._place
         value = self.value()
-        self.kept += self._gone + self._at - before
+        self.kept += self._place - begun
         return value
 
     def items(self) -> Iterator[Any]:
@@ -189,29 +189,29 @@ class Pieces:
         """Pass over a value that is too long; one that is not, and could not be decoded, is no JSON."""
         if self._next() not in _DEPTHS:
             raise NotThat("it is not JSON")
-        passed = depth = 0
+        begun, depth = self._place, 0
         inside = False  # a string
         while True:
             found = (_IN_STRING if inside else _NO_STRUCTURE).match(self._text, self._at)
-            passed += self._go_to(found.end() if found else self._at)
+            self._at = found.end() if found else self._at
             mark = self._text[self._at : self._at + 1]
             if mark in {"", "\\"}:  # the block ends here, or in the middle of an escape
                 if not self._more():
                     raise NotThat("it is not JSON: it ends in the middle of a value")
                 continue
-            passed += self._go_to(self._at + 1)
+            self._at += 1
             depth += 0 if inside else _DEPTHS[mark]
             inside = mark == '"' and not inside
             if depth <= 0 and not inside:
                 break
-        if passed <= MAX_VALUE_CHARS:
+        if self._place - begun <= MAX_VALUE_CHARS:
             raise NotThat("it is not JSON")
         return TOO_LONG
 
-    def _go_to(self, place: int) -> int:
-        """Go on to a place of what was read; how many characters that is."""
-        gone, self._at = place - self._at, place
-        return gone
+    @property
+    def _place(self) -> int:
+        """How many characters lie behind us."""
+        return self._gone + self._at
 
 
 def _check(value: Any) -> None:

@@ -26,7 +26,7 @@ from finetuned.readymade import SUFFIX, is_ready_made
 
 #: what a session may tell beside its pairs, in characters: that of a job of 250 MB of text is the half of it
 MOST_KEPT: Final = 8 * 1024 * 1024
-#: rows on one page of the list of sessions: a hundred times what is asked for
+#: rows on one page of the list of sessions, a hundred times what is asked for; and turns of a session
 MOST_ROWS: Final = 100_000
 #: numbers beyond this are nonsense here, and would not fit a database's column
 MAX_NUMBER: Final = 2**31 - 1
@@ -173,6 +173,8 @@ def _members(answer: Pieces, what: str, turns: str = "") -> tuple[dict[str, Any]
                 turn, tells = _members(answer, "a turn") if answer.begins() == "{" else (answer.keep(), False)
                 raw[key].append(turn)
                 tells_pairs = tells_pairs or tells
+                if len(raw[key]) > MOST_ROWS:
+                    raise NotThat(f"{what} has at most {MOST_ROWS} {turns}")
         else:
             raw[key] = answer.keep()
         if answer.kept > MOST_KEPT:

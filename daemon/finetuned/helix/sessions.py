@@ -178,7 +178,11 @@ class Sessions(ABC):
                     raise
         if not view.tells_pairs:
             return asked
-        told = await self._harvest(f"/sessions/{segment(view.id)}", in_session)
+        try:
+            told = await self._harvest(f"/sessions/{segment(view.id)}", in_session)
+        except BaseException:
+            asked.close()
+            raise
         fuller, other = (told, asked) if told.length > asked.length else (asked, told)
         other.close()
         return fuller
