@@ -318,12 +318,12 @@ class TestToPeople:
         config = ("--config", str(desk.config))
         assert "no daemon runs; start it with `finetuned run`" in watched(*config, "drop", outside("a.txt"))[1]
         with desk.daemon():
-            code, seen = watched(*config, "drop", outside("b.txt"))
+            code, seen = watched(*config, "drop", outside("my b.txt"))
             silent = desk("drop", outside("c.txt"))
         words = " ".join(seen.split())
         assert code == 0
         assert "takes it in about 32s (settle 2s, linger 30s); `finetuned flush` takes it now." in words
-        assert f"finetuned why {desk.place.notes}/b.txt" in words
+        assert f"finetuned why '{desk.place.notes}/my b.txt'" in words
         assert silent.err == ""
 
 

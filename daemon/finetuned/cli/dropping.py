@@ -20,7 +20,7 @@ import click
 
 from finetuned.cli import place
 from finetuned.cli.doing import folder_named, leave, new_request
-from finetuned.cli.fitting import from_here, width_of
+from finetuned.cli.fitting import from_here, quoted, width_of
 from finetuned.cli.showing import counted, harmless, print_data, say, span
 from finetuned.errors import FileProblem, FinetunedError, UsageError
 
@@ -244,5 +244,5 @@ def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) ->
     say(
         f"The daemon takes {it} in about {span(settle + linger)} (settle {span(settle)}, linger {span(linger)}); "
         f"`finetuned flush` takes {it} now.\n"
-        f"To follow: finetuned why {harmless(from_here(dropped[0], sys.stderr))}"
+        f"To follow: finetuned why {quoted(dropped[0], sys.stderr)}"
     )

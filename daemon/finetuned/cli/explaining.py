@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +18,7 @@ from finetuned.cli import place, showing
 from finetuned.cli.awaiting import NO_DAEMON, Outlook, held_back
 from finetuned.cli.events import tell_events
 from finetuned.cli.finding import as_configured, dropped_as, job_in, rules_of
-from finetuned.cli.fitting import seen
+from finetuned.cli.fitting import quoted, seen
 from finetuned.cli.jobs import gone, job_command, progress_of
 from finetuned.cli.naming import job_named
 from finetuned.cli.showing import Row, harmless
@@ -217,7 +216,7 @@ class Story:
         from finetuned.model import path_of
 
         location = path_of(file["location"] or file["path"], file.get("location_b64") or file.get("path_b64"))
-        return f"finetuned retry {shlex.quote(seen(location))}"
+        return f"finetuned retry {quoted(location)}"
 
     def _vanished(self, file: Row) -> Iterator[str]:
         yield f"It is gone since {showing.when(file['finished_at'])}: {file['reason']}. Drop it again."

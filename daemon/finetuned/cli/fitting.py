@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -100,6 +101,13 @@ def seen(path: str) -> str:
     from finetuned.model import shown
 
     return shown(from_here(path))
+
+
+def quoted(path: str, stream: object = None) -> str:
+    """The same, quoted for a shell: what is shown as a part of a command."""
+    from finetuned.model import shown
+
+    return shlex.quote(shown(from_here(path, stream)))
 
 
 def shortened(text: str, width: int) -> str:

@@ -15,7 +15,7 @@ import click
 
 from finetuned.cli import place
 from finetuned.cli.doing import ANSWER_WITHIN, ask_daemon, folder_named, leave, new_request, outcomes, tell
-from finetuned.cli.fitting import seen
+from finetuned.cli.fitting import quoted
 from finetuned.cli.showing import Row, counted, print_line
 
 if TYPE_CHECKING:
@@ -97,5 +97,5 @@ def _become(rows: Sequence[Row]) -> list[str]:
     others = [row for row in rows if row["job_id"] is None]
     for state, count in Counter(row["state"] for row in others).items():
         first = next(row["path"] for row in others if row["state"] == state)
-        said.append(f"{counted(count, 'file')} not sealed ({state}): finetuned why {seen(first)}")
+        said.append(f"{counted(count, 'file')} not sealed ({state}): finetuned why {quoted(first)}")
     return said
