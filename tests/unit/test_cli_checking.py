@@ -131,6 +131,17 @@ class TestCheck:
             assert "helix.url" in answer.err
             assert "odd: unknown" in answer.err
 
+    @pytest.mark.parametrize(
+        ("limits", "told"), [({}, 11), ({"max_files": 50}, 11), ({"max_files": 3}, 3), ({"max_chunks": 1}, 1)]
+    )
+    def test_how_many_files_a_job_can_have(self, make_desk: MakeDesk, limits: dict, told: int) -> None:
+        """The line says what comes of all limits together: it is what so many small files are cut into."""
+        desk = make_desk(folder=[limits])
+        assert f"up to {told} files and " in desk("check").out
+        for number in range(told + 1):
+            desk.place.drop(f"{number}.txt", f"Number {number}.")
+        assert f"{told + 1} of {told + 1} files would be taken: 2 jobs" in desk("check", str(desk.place.notes)).out
+
     def test_files_in_a_folder(self, make_desk: MakeDesk) -> None:
         """A drop folder is walked as the daemon walks it; jobs and chunks are counted by the plan's own rules."""
         desk = make_desk(folder=[{"max_files": 2}])

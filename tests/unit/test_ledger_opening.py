@@ -360,6 +360,13 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(path: str):
         server = ledger.house.server("http://helix.test")
     assert job is not None
     assert (job.unheard, server.max_chunks, server.max_request) == (0, 5, None)
+    with Ledger.open(path) as ledger:  # what the third version tells and counts
+        ledger.house.folder_is("notes", "/srv/notes", "watched", 0.0)
+        ledger.house.started(pid=1, version="1", now=0.0, configuration="{}")
+        ledger.house.server_paused("http://helix.test", "down", next_try_at=9.0, reachable=False, now=0.0)
+        assert ledger.house.folders()["notes"].sent_at is None
+        how = ledger._db.execute("explain query plan select max(submitted_at) from jobs where folder = 'notes'")
+        assert "jobs_by_turn" in how.fetchone()["detail"]
     with Reader.open(path) as reader:
         assert reader.schema_version() == SCHEMA_VERSION
     assert Path(f"{path}.v1.backup").exists()

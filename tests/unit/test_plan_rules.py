@@ -13,22 +13,26 @@ from finetuned.plan import (
     LONGEST_DISK_WAIT,
     PROBE,
     SENDS,
+    Awaited,
     Cancel,
     Claim,
     Discard,
     Doubt,
     Facts,
+    Hold,
     Look,
     Probe,
     PutAway,
     PutFileAway,
     Recheck,
+    Rest,
     Search,
     Submit,
     make_plan,
     recheck_pause,
     session_key,
 )
+from finetuned.plan.resting import PATIENT_CALLS, PATIENT_TRIES
 from finetuned.settings import FolderSettings, HelixSettings, Settings
 
 NOW = 1_795_411_391.0
@@ -288,3 +292,100 @@ def test_uploads_leave_connections_for_looks():
     assert [type(action) for action in told.actions] == [Submit, Submit, Look]
     assert not told.slot_waits
     assert SENDS < CONNECTIONS
+
+
+def test_folders_take_turns():
+    """One file of a second folder does not wait for twelve jobs of the first; each then sends in turn."""
+    rules = Settings(folders=(*RULES.folders, FolderSettings(name="other", path="/srv/other")))
+    first = [job(f"a{n}", JobState.QUEUED) for n in range(3)]
+    second = [msgspec.structs.replace(job(f"b{n}", JobState.QUEUED), folder="other") for n in range(2)]
+
+    def sent(*ats: float | None) -> list[str]:
+        folders = tuple(FolderFacts(name=n, sent_at=at) for n, at in zip(("notes", "other"), ats, strict=True))
+        facts = Facts(jobs=(*first, *second), folders=folders, server=HERE)
+        asked = make_plan(facts, NOW, rules)
+        assert asked.jobs["a2"] == Hold(kind=Awaited.TURN, ahead=1)
+        return [action.job_id for action in asked.actions]
+
+    assert sent(NOW - 9, None) == ["b0", "a0", "b1"]
+    assert sent(NOW - 9, NOW - 8) == ["a0", "b0", "a1"]
+    assert sent(None, None) == ["a0", "b0", "a1"]
+
+
+@pytest.mark.parametrize(
+    ("one", "words", "hold"),
+    [
+        (job("j", JobState.QUEUED), {"busy": frozenset({"j"})}, Hold(kind=Awaited.ANSWER)),
+        (job("j", JobState.QUEUED), {"usable": False}, Hold(kind=Awaited.FOLDER, of="notes")),
+        (job("j", JobState.DONE, due_at=NOW), {"usable": False}, Hold(kind=Awaited.FOLDER, of="notes")),
+        (job("j", JobState.QUEUED, claimed_at=None, due_at=NOW + 9), {}, Hold(kind=Awaited.RETRY, until=NOW + 9)),
+        (job("j", JobState.QUEUED, due_at=NOW + 9), {}, Hold(kind=Awaited.RETRY, until=NOW + 9)),
+        (job("j", JobState.RUNNING, url="http://old"), {}, Hold(kind=Awaited.OTHER_SERVER, of="http://old")),
+        (job("j", JobState.RUNNING), {"server": DOWN}, Hold(kind=Awaited.SERVER, until=NOW + 5)),
+        (job("j", JobState.REVIEW), {"server": DOWN}, Hold(kind=Awaited.PERSON)),
+        (job("j", JobState.REVIEW, due_at=NOW + 9), {}, Hold(kind=Awaited.PERSON, until=NOW + 9)),
+        (job("j", JobState.REVIEW, wish="accept", due_at=NOW + 9), {}, Hold(kind=Awaited.SESSION, until=NOW + 9)),
+        (job("j", JobState.RUNNING, due_at=NOW + 9), {}, Hold(kind=Awaited.SESSION, until=NOW + 9)),
+        (job("j", JobState.DOUBTFUL, due_at=NOW + 9), {}, Hold(kind=Awaited.SEARCH, until=NOW + 9)),
+    ],
+)
+def test_what_a_job_waits_for(one: Job, words: dict, hold: Hold):
+    """Whatever is not done with a job now has its reason, and its time if it has one."""
+    assert plan(one, **words).jobs == {"j": hold}
+
+
+def test_what_is_too_much_for_a_round_has_its_turn_in_the_next():
+    """The rest of a long row is neither done nor forgotten."""
+    asked = plan(*(job(f"{n:03}", JobState.DONE, put_away=False) for n in range(DISK_ACTIONS_A_ROUND + 1)))
+    assert asked.jobs == {f"{DISK_ACTIONS_A_ROUND:03}": Hold(kind=Awaited.ROUND)}
+
+
+def rests(*jobs: Job, **words: object) -> Rest:
+    """Whether a run until idle would end with these facts."""
+    return plan(*jobs, hurry=True, **words).rest
+
+
+def test_a_run_ends_when_only_others_can_go_on():
+    """People, a folder that is away and another server are not waited for; a request under way is."""
+    later = NOW + 9
+    for one in (job("j", JobState.REVIEW, due_at=later), job("j", JobState.RUNNING, url="http://old")):
+        assert rests(one) is Rest.IDLE
+    assert rests(job("j", JobState.QUEUED), usable=False) is Rest.IDLE
+    assert rests(job("j", JobState.DONE, put_away=False, tries=1, due_at=later)) is Rest.IDLE
+    assert rests(job("j", JobState.RUNNING, due_at=later)) is Rest.WORK
+    assert rests(job("j", JobState.DOUBTFUL), usable=False) is Rest.WORK
+    assert rests(busy=frozenset({"probe"})) is Rest.WORK
+    assert rests(settling=True) is Rest.WORK
+    assert rests() is Rest.IDLE
+
+
+def test_a_run_ends_when_the_server_cannot_be_used():
+    """It failed twice, or has no reviews for what wants them, or every try for every job was in vain."""
+    later = NOW + 9
+    once, twice = (msgspec.structs.replace(DOWN, tries=tries) for tries in (1, 2))
+    assert rests(job("j", JobState.QUEUED), server=once) is Rest.WORK
+    assert rests(job("j", JobState.QUEUED), server=twice) is Rest.SERVER
+    assert rests(job("j", JobState.REVIEW), server=twice) is Rest.IDLE
+    review = Settings(folders=(FolderSettings(name="notes", path="/srv/notes", review=True),))
+    learn = ServerFacts(reachable=True, dialect="learn")
+    assert rests(job("j", JobState.QUEUED), server=learn, rules=review) is Rest.SERVER
+    vain = job("j", JobState.RUNNING, tries=PATIENT_CALLS, due_at=later)
+    assert rests(vain) is Rest.SERVER
+    assert rests(vain, job("i", JobState.RUNNING, due_at=later)) is Rest.WORK
+
+
+def test_a_session_that_is_not_let_go_is_waited_for_a_few_times():
+    """And one of another server not at all: nobody asks there."""
+    held = msgspec.structs.replace(session("s", due_at=NOW + 9), tries=PATIENT_TRIES - 1)
+    assert rests(discards=(held,)) is Rest.WORK
+    assert rests(discards=(msgspec.structs.replace(held, tries=PATIENT_TRIES),)) is Rest.IDLE
+    assert rests(discards=(msgspec.structs.replace(held, url="http://old"),)) is Rest.IDLE
+
+
+def test_a_limit_of_sessions_grows_by_the_hour():
+    """What a plan was found to allow is tried anew, one session more each hour, up to max_in_flight."""
+    asked = [job(f"q{n}", JobState.QUEUED) for n in range(3)]
+    for hours, sends in ((0.5, 1), (1.5, 2), (9, 2)):
+        found = ServerFacts(reachable=True, max_sessions=1, max_sessions_at=NOW - hours * 3600)
+        told = plan(*asked, server=found)
+        assert (len(told.actions), told.room, told.in_flight) == (sends, sends, 0)

@@ -7,7 +7,20 @@ from msgspec.structs import replace
 
 from finetuned.lifecycle import JobState
 from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
-from finetuned.plan import LONGEST_HOLD, SEALS_A_ROUND, Facts, Plan, Seal, SkipDuplicate, batches, make_plan
+from finetuned.plan import (
+    LONGEST_HOLD,
+    SEALS_A_ROUND,
+    Awaited,
+    Facts,
+    Hold,
+    Plan,
+    Rest,
+    Seal,
+    SkipDuplicate,
+    batches,
+    make_plan,
+)
+from finetuned.plan.resting import PATIENT_CALLS
 from finetuned.settings import FolderSettings, HelixSettings, Settings
 
 NOW = 1_795_411_391.0
@@ -178,3 +191,37 @@ def test_with_no_slot_free_a_round_seals_its_share():
 def test_batches_of_nothing():
     """No files, no batch."""
     assert list(batches([], FolderSettings(name="notes", path="/srv/notes"))) == []
+
+
+def test_what_a_file_waits_for():
+    """Company until its time, what is still to be read, its twin, its folder, its next try."""
+    waits = {
+        1: plan(file(1, age=1)),
+        2: plan(file(2, age=1), folder={"more_to_come": True}),
+        3: plan(file(9, same="s"), file(3, same="s", age=1)),
+        4: plan(file(4, twin_in="job-1")),
+        5: plan(file(5), folder={"usable": False}),
+        6: plan(file(6, folder="gone")),
+        7: plan(file(7, due_at=NOW + 9)),
+    }
+    assert {number: asked.files[number] for number, asked in waits.items()} == {
+        1: Hold(kind=Awaited.COMPANY, until=NOW + LINGER - 1),
+        2: Hold(kind=Awaited.INTAKE),
+        3: Hold(kind=Awaited.TWIN, of=9),
+        4: Hold(kind=Awaited.TWIN, of="job-1"),
+        5: Hold(kind=Awaited.FOLDER, of="notes"),
+        6: Hold(kind=Awaited.FOLDER, of="gone"),
+        7: Hold(kind=Awaited.RETRY, until=NOW + 9),
+    }
+
+
+def test_a_run_that_is_in_a_hurry_waits_for_files_that_can_go():
+    """A twin, and what is more than a round seals, is work; what cannot be read or lies elsewhere is not."""
+    job = Job(
+        id="j", folder="notes", state=JobState.RUNNING, files=1, bytes=1, attempt=1, restarts=0, created_at=NOW,
+        version=1, claimed_at=NOW, due_at=NOW + 9, tries=PATIENT_CALLS,
+    )  # fmt: skip
+    twin = plan(file(1, twin_in="j"), jobs=(job,), hurry=True)
+    assert (twin.actions, twin.rest) == ((), Rest.WORK)
+    for alone in (plan(file(1, due_at=NOW + 9), hurry=True), plan(file(1), hurry=True, folder={"usable": False})):
+        assert (alone.actions, alone.rest) == ((), Rest.IDLE)

@@ -250,6 +250,7 @@ FOLDER_MISTAKES = [
     ("ready_file = 1", "ready_file", 'found 1; allowed: ""'),
     ("group_by = 'year'", "group_by", 'found "year"; allowed: "none", "subfolder"'),
     ("max_files = 0", "max_files", "found 0; allowed: a whole number from 1"),
+    ("max_files = 2001", "max_files", "found 2001; allowed: a whole number from 1 to 2000"),
     ("max_bytes = 0", "max_bytes", 'found 0; allowed: a size from 1 byte to "1TiB"'),
     ("max_bytes = true", "max_bytes", "found true; allowed: a size"),
     ("max_bytes = '2PiB'", "max_bytes", 'found "2PiB"; allowed: a size'),
