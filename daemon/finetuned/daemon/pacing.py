@@ -20,7 +20,7 @@ FREE: Final = 2
 LONGEST: Final = 900.0
 #: how long the first times are remembered, at least, in seconds
 MEMORY: Final = 60.0
-#: how many paths are remembered before those that are well are looked for
+#: how many paths are remembered, at least, before those that are well are looked for
 MANY: Final = 1000
 
 
@@ -45,12 +45,14 @@ class Pacing:
     def __init__(self, steady: Callable[[], float]) -> None:
         self._steady = steady
         self._known: dict[str, tuple[int, float]] = {}  # how often, and when that is forgotten
+        self._many = MANY
 
     def came_back(self, path: str) -> Pause:
         """It happened once more: how long it is to be left alone now."""
         now = self._steady()
-        if len(self._known) >= MANY:
+        if len(self._known) >= self._many:
             self._known = {known: (times, until) for known, (times, until) in self._known.items() if now < until}
+            self._many = max(MANY, 2 * len(self._known))
         before, until = self._known.get(path, (0, now))
         times = before + 1 if now < until else 1
         seconds = 0.0 if times <= FREE else min(LONGEST, 2.0 ** min(times, 30))

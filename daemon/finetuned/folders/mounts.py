@@ -55,14 +55,9 @@ class Mount(Value, frozen=True):
         return self.kind in LOCAL
 
     @property
-    def in_a_process(self) -> bool:
-        """Whether it is FUSE: a lease tells about the writers that come through this mount."""
-        return self.kind in {"fuse", "fuseblk"} or self.kind.startswith("fuse.")
-
-    @property
     def tells_writers(self) -> bool:
-        """Whether a lease that says "somebody writes" is to be believed."""
-        return self.local or self.in_a_process
+        """Whether a lease that says "somebody writes" is to be believed: also where the file system is a process."""
+        return self.local or self.kind in {"fuse", "fuseblk"} or self.kind.startswith("fuse.")
 
     @property
     def exact(self) -> bool:

@@ -27,8 +27,8 @@ _WORDS: Final = b"a probe of finetuned's own\n"
 class Trial(Value, frozen=True):
     """What became of the probe: the steps that went well, in their order, and the one that failed, and why.
 
-    `is_heard` tells whether an event told of it (null: not tried, see `deaf`), and
-    `lease_tells` whether a lease told of its writer, and that there was none any more.
+    `is_heard` tells whether an event told of it (null: not tried, see `deaf`), and `lease_tells` whether a lease told
+    of its writer, and did so no more when there was none.
     """
 
     done: tuple[str, ...]
@@ -86,19 +86,11 @@ class _Probe:
         self._begun = True
         with self._tree.folder() as fd:
             writer = os.open(self._file[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=fd)
-            try:
-                os.write(writer, _WORDS)
-                reader = self._tree.open(self._file)
-                try:
-                    while_written = is_written(reader)
-                    os.close(writer)
-                    writer = -1
-                    self.lease_tells = while_written is True and is_written(reader) is not True
-                finally:
-                    os.close(reader)
-            finally:
-                if writer >= 0:
-                    os.close(writer)
+            with os.fdopen(writer, "wb", buffering=0) as out, os.fdopen(self._tree.open(self._file), "rb") as read:
+                out.write(_WORDS)
+                while_written = is_written(read.fileno())
+                out.close()
+                self.lease_tells = while_written is True and is_written(read.fileno()) is not True
         return self._tree.at(self._file)
 
     def find(self) -> None:
