@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from finetuned.folders import DropFolder
 from finetuned.sandbox import Faults
 from finetuned.settings import FolderSettings
 from finetuned.world import Bell
-from support.cli import Desk, desks, in_virtual_time
+from support.cli import Desk, Terminal, desks, in_virtual_time
 from support.place import URL
 from support.process import Home, Sandbox, environment, wait_for
 from unit.test_cli_talking import watched
@@ -272,6 +273,16 @@ class TestStandardInput:
             answer = self.drop(desk, text, "--name", name)
             assert (answer.returncode, why in answer.stderr.decode()) == (1, True)
         assert os.listdir(desk.place.notes) == ["otter.txt"]
+
+    def test_it_may_be_typed(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who sits at a terminal is told how to end it."""
+        desk = make_desk()
+        typed = Terminal()
+        typed.buffer = io.BytesIO(OTTER.encode())  # type: ignore[attr-defined]
+        monkeypatch.setattr("sys.stdin", typed)
+        answer = desk("drop", "-", "--name", "a.txt")
+        assert (answer.code, "Ctrl-D" in answer.err) == (0, True)
+        assert (desk.place.notes / "a.txt").read_text() == OTTER
 
     def test_it_wants_a_name(self, make_desk: MakeDesk, outside: Outside, tmp_path: Path) -> None:
         """Of its own, and a plain one; and a name is for one file."""
@@ -555,8 +566,13 @@ class TestWaiting:
         (job,) = desk.place.jobs()
         assert seen.lines[-1] == f"a.txt: its pairs wait for a person: finetuned review {job['id']}"
 
-    def test_a_folder_that_the_daemon_does_not_watch(self, make_desk: MakeDesk, tmp_path: Path) -> None:
-        """It was added to the configuration after the daemon began: that is said once it has had time to begin."""
+    @pytest.mark.parametrize(
+        ("away", "remedy"), [(None, "older configuration: restart it"), ("it is unmounted", "away: it is unmounted")]
+    )
+    def test_a_folder_that_the_daemon_does_not_watch(
+        self, make_desk: MakeDesk, tmp_path: Path, away: str | None, remedy: str
+    ) -> None:
+        """Added to the configuration after the daemon began, or away for it: said once it has had time to begin."""
         desk = make_desk()
         other = tmp_path / "other"
         other.mkdir()
@@ -566,11 +582,13 @@ class TestWaiting:
             world = desk.place.world
             await world.wait(Bell(), 60.0)
             folder = DropFolder(FolderSettings(name="other", path=str(other)), beside=str(tmp_path))
+            if away is not None:
+                desk.place.daemon._house.ledger.house.folder_is("other", str(other), "away", world.now(), detail=away)
             begin = world.steady()
             waits = Waiting(desk.place.ledger_path, URL, folder, [str(other / "a.txt")], world.now(), Seen())
             with pytest.raises(FinetunedError, match="does not watch the folder other") as error:
                 await waits.until_ended(world)
-            assert "restart it" in error.value.remedy
+            assert error.value.remedy.endswith(remedy)
             found.append(world.steady() - begin)
 
         desk.run(script)

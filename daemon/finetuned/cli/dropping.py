@@ -120,8 +120,6 @@ def _sources(settings: Settings, folder: DropFolder, word: str, name: str | None
 
 def _spooled(kept: ExitStack, most: int) -> str:
     """Standard input as a file, for as long as `kept` is open; of one that is too big no more than shows that."""
-    if sys.stdin is None:
-        raise UsageError("there is no standard input", remedy="name a file")
     if sys.stdin.isatty():
         say("type the text; Ctrl-D on a line of its own ends it")
     path = os.path.join(kept.enter_context(tempfile.TemporaryDirectory(prefix="finetuned-")), "stdin")
