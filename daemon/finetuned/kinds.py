@@ -47,7 +47,8 @@ ENCODED: Final = 4096
 #: no word of a language is so long
 LONG_WORD: Final = 60
 
-_PROLOG: Final = r"(?:<\?xml[^>]*\?>|<!--.*?-->|\s+)*(?:<!doctype\s+{0}|<{0}[\s>])"
+#: atomic: however many comments there are, they are read once
+_PROLOG: Final = r"(?>(?:<\?xml[^>]*\?>|<!--.*?-->|\s)*)(?:<!doctype\s+{0}|<{0}[\s>])"
 _BEGINNINGS: Final = tuple(
     (kind, re.compile(shape, re.IGNORECASE | re.DOTALL))
     for kind, shape in (
@@ -55,7 +56,7 @@ _BEGINNINGS: Final = tuple(
         ("pdf", r"%PDF-\d"),
         ("postscript", r"\x04?%!PS"),
         ("pointer", r"version https?://(?:git-lfs|hawser)\.github\.com/spec/|version http://git-media\.io/v/"),
-        ("pointer", r"\S*annex/objects/\S+\s*\Z"),
+        ("pointer", r"\S{0,200}?annex/objects/\S{1,400}\s*\Z"),
         ("pointer", r"\[(?:InternetShortcut|Desktop Entry)\]"),
         ("key", r"-----BEGIN (?!PGP SIGNED)[A-Z0-9 ]*(?:KEY|CERTIFICATE|PKCS7|CMS|PARAMETERS|MESSAGE)(?: BLOCK)?-----"),
         ("key", r"PuTTY-User-Key-File|AGE-SECRET-KEY-|(?:ssh-\w+|ecdsa-sha2-\S+) AAAA"),
@@ -65,7 +66,7 @@ _BEGINNINGS: Final = tuple(
     )
 )
 #: with what all these begin, so that a text is seldom asked
-_FIRST: Final = frozenset('{%<[-\x04vV\\./0aApPsSeE"')
+_FIRST: Final = frozenset("{%<[-\x04vV\\./aApPsSeE")
 _JSON: Final = re.compile(r'\{\s*(?:\}|"(?:[^"\\]|\\.){0,300}"\s*:)|\[\s*(?:\{\s*"|\[\s*["\d\[{])')
 _TALK: Final = re.compile(r'"(?:conversations?|messages)"\s*:\s*\[\s*\{[^{}]{0,300}?"(?:from|role)"\s*:\s*"')
 _ASKED: Final = re.compile(r'"(?:instruction|prompt|query|question)"\s*:')

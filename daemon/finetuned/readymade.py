@@ -24,6 +24,8 @@ from typing import Any, Final
 
 import msgspec
 
+from finetuned.model import shown
+
 SUFFIX: Final = ".jsonl"
 #: names that hold pairs
 _SUFFIXES: Final = (SUFFIX, ".ndjson")
@@ -65,6 +67,8 @@ CHANGES_MEANING: Final[Mapping[str, str]] = MappingProxyType(
 )
 #: what says yes: true and 1 change nothing
 _YES: Final = frozenset({"weight", "loss", "loss_weight", "loss_scale", "train", "training", "trainable", "kto_tag"})
+#: of so many keys a line without a shape is told
+MOST_NAMED: Final = 8
 #: for whoever has to mend a file
 SHAPES: Final = (
     "a .jsonl file holds ready-made pairs, each line a JSON object with conversations (sharegpt), messages (openai), "
@@ -101,10 +105,13 @@ def sharegpt(line: bytes, left_out: set[str] | None = None) -> bytes:
 
     The names of what is not sent, and changes nothing, are added to `left_out`.
     """
-    said = _object(line)
     rest = set() if left_out is None else left_out
-    _check_meaning(said, "")
-    turns = list(_with_system(said, _turns(said, rest)))
+    try:
+        said = _object(line)
+        _check_meaning(said, "")
+        turns = list(_with_system(said, _turns(said, rest)))
+    except RecursionError as error:
+        raise NoPair("it is nested too deeply") from error
     rest.update(key for key, value in said.items() if key not in _LINE_KEYS and not _is_blank(value))
     _check_order([speaker for speaker, _ in turns])
     return msgspec.json.encode({"conversations": [{"from": speaker, "value": words} for speaker, words in turns]})
@@ -128,7 +135,7 @@ def _once(items: list[tuple[str, Any]]) -> None:
     names = [name for name, _ in items]
     twice = next((name for name in names if names.count(name) > 1), None) if len({*names}) < len(names) else None
     if twice is not None:
-        raise NoPair(f"{twice} stands twice in one object")
+        raise NoPair(f"{named([twice])} stands twice in one object")
 
 
 def _turns(said: dict[str, Any], rest: set[str]) -> list[tuple[str, str]]:
@@ -151,7 +158,7 @@ def _asked_and_answered(said: dict[str, Any], rest: set[str]) -> list[tuple[str,
     if answer is None or not (question or material):
         if any(name in said for name in _TALKS):
             _check_order([])
-        raise NoPair("no shape that is known" + (f" (its keys: {', '.join(said)})" if said else ""))
+        raise NoPair("no shape that is known" + (f" (its keys: {named(said)})" if said else ""))
     asked = [key for key in (question, *material) if key and not (material and _is_blank(said.get(key)))]
     if len(asked) == 1:
         turns = _spoken(said, asked[0], "human", rest)
@@ -275,10 +282,13 @@ def _part(part: object, name: str) -> str:
         return part
     if not isinstance(part, dict):
         raise NoPair(f"{name} is no text: a part of it is {_kind(part)}")
-    if part.get("type", "text") not in {"text", "input_text", "output_text"}:
+    text = part.get("text")
+    if part.get("type", "text") not in ("text", "input_text", "output_text"):  # of any type, also one without a hash
         raise NoPair(f"{name} is no text: a part of it is {_brief(part['type'])}, and {_PICTURE}")
     _check_meaning(part, "")
-    return _words(part.get("text"), name)
+    if text is not None and not isinstance(text, str):
+        raise NoPair(f"{name} is no text: a part of it is {_kind(text)}")
+    return text or ""
 
 
 def _check_meaning(said: dict[str, Any], speaker: str) -> None:
@@ -317,6 +327,11 @@ def _brief(value: object) -> str:
     """A value in an error's words."""
     words = json.dumps(value, ensure_ascii=True)
     return words if len(words) <= 40 else f"{words[:36]} …"
+
+
+def named(keys: Iterable[str], most: int = MOST_NAMED) -> str:
+    """Names of keys in words for people: `most` of them, and harmless."""
+    return ", ".join(shown(key)[:40] for key in list(keys)[:most])
 
 
 def _check_order(speakers: Sequence[str]) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import time
 
 import pytest
 
-from finetuned.kinds import ENCODED, HEAD, KINDS, REFUSED, Kinds, holds_words
+from finetuned.kinds import ENCODED, HEAD, KINDS, LONG_WORD, REFUSED, Kinds, holds_words
 
 PROSE = "The otter (Lutra lutra) is a mammal; it eats fish, and sleeps by day. " * 40
 PICTURE = base64.b64encode(bytes(range(256)) * 1600).decode()
@@ -146,3 +147,23 @@ def test_what_can_teach_nothing_holds_none(text: str) -> None:
 def test_what_is_refused_is_a_kind_that_is_told() -> None:
     """The names in a configuration are those of the table."""
     assert set(REFUSED) < set(KINDS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!-- a -->" * 1000 + "text",
+        "<!-- a -->" + " " * HEAD + "x",
+        "<" + "!-- " * 4000,
+        "annex/objects/" * 1200 + " x",
+        "---\na: b\n" + "\n---" * 4000 + "x",
+        "-----BEGIN " + "KEY " * 4000,
+        '{"messages":[{' * 1200,
+        "base64 " + ("a" * (LONG_WORD - 1) + ".") * 4000,
+    ],
+)
+def test_nobody_can_make_it_slow(text: str) -> None:
+    """The shapes are read once, whatever they are fed: each of these would take years otherwise, or seconds."""
+    began = time.process_time()
+    kinds(text)
+    assert time.process_time() - began < 1.0

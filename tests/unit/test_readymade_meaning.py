@@ -138,6 +138,9 @@ def test_what_is_said_is_sent(said: object, turns: list[dict[str, str]]) -> None
         ({"instruction": "Is it?", "output": True}, "output is no text but true or false"),
         ({"instruction": "Who?", "output": {"a": 1}}, "output is no text but a JSON object"),
         ({"text": "Otters."}, r"no shape that is known \(its keys: text\)"),
+        ({"messages": [{"role": "user", "content": [{"type": ["text"], "text": "a"}]}, ANSWERED]}, "a part of it is"),
+        ({"messages": [{"role": "user", "content": [{"text": ["Who?"]}]}, ANSWERED]}, "a part of it is a JSON array"),
+        ({f"a\n{n}": 1 for n in range(20)}, r"its keys: a\\n0, a\\n1, .*, a\\n7\)$"),
         (["a"], "not a JSON object but a JSON array"),
         ("a", "not a JSON object but a JSON string"),
         (None, "not a JSON object but null"),
@@ -235,3 +238,13 @@ def test_ndjson_is_jsonl() -> None:
     """Two names of one thing."""
     assert is_ready_made("/notes/A.NDJSON")
     assert not is_ready_made("/notes/a.json")
+
+
+@pytest.mark.parametrize("depth", [100, 400, 900])
+def test_a_bottomless_line_has_an_answer(depth: int) -> None:
+    """However its parts are nested: who drops it must not stop the daemon."""
+    for inner in ('{"text": [' * depth + "]}" * depth, "[" * depth + "]" * depth):
+        for key in ("content", "weight"):
+            line = f'{{"messages": [{{"role": "user", "content": "a", "{key}": {inner}}}]}}'
+            with pytest.raises(NoPair):
+                sharegpt(line.encode().replace(b'"content": "a", "content"', b'"content"'))

@@ -7,7 +7,7 @@ from typing import Final
 
 from finetuned.errors import Unusable
 from finetuned.folders.text import Recoder, plain_size
-from finetuned.readymade import SHAPES, NoPair, is_ready_made, lines_of, sharegpt
+from finetuned.readymade import SHAPES, NoPair, is_ready_made, lines_of, named, sharegpt
 from finetuned.settings import FolderSettings
 
 #: a longer line is no pair
@@ -59,7 +59,7 @@ class PairRecoder(Recoder):
             return None
         names = sorted(self._left_out)
         more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
-        return f"what is about the lines, and not said in them, is left out: {', '.join(names[:NAMES])}{more}"
+        return f"what is about the lines, and not said in them, is left out: {named(names, NAMES)}{more}"
 
     def feed(self, raw: bytes, *, final: bool = False) -> bytes:
         """The next bytes as sent; `final` says that there are no more."""
