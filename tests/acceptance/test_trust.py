@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from typing import Any, Final
 import pytest
 
 from acceptance.test_the_ledger_was_lost import GREY, ROUND, claimed_only, lose_ledger, until_state
+from finetuned import logs
+from finetuned.daemon.asking import requests_folder
 from finetuned.sandbox import Faults, Pace
 from support.people import DAEMON, DROPPER, GROUP, acting_as, shared_place
 from support.place import Place
@@ -147,7 +150,7 @@ class TestOnlyRead:
 
         async def unwanted() -> None:
             answer = await place.ask("cancel", job=place.jobs()[0]["id"], delete=True)
-            assert answer == ("refused", f"{place.jobs()[0]['id']} has no session on the server that is surely ours")
+            assert (answer[0], "only a note in the folder tells that it is ours" in answer[1]) == ("refused", True)
 
         await place.run(until_idle=False, script=unwanted)
         assert (changes(place, session), place.sessions_on_server()) == ([], 1)
@@ -346,4 +349,68 @@ class TestTwoUsers:
                 assert place.states() == {"a.txt": "learned"}
                 assert "leftovers_given_back" in words
                 assert ("by others" if "open" in crooked else "another user") in words
+            place.app.state.store.close()
+
+
+class TestRequests:
+    """Who may write to the folder for requests may ask, and no more than that."""
+
+    async def test_a_request_s_words_are_bounded(self, a_place: APlace, capsys: pytest.CaptureFixture[str]) -> None:
+        """It is refused; neither the ledger nor the log keeps it, and it is named by its file."""
+        place = a_place()
+        await place.run()
+        folder = Path(requests_folder(place.ledger_path))
+        long = "x" * 900_000
+        asked = [{"id": long, "verb": "flush"}, {"id": "b", "verb": long}, {"id": "c", "verb": "cancel", "job": long}]
+        for number, words in enumerate(asked):
+            (folder / f"{number}-long{number}.json").write_text(json.dumps(words))
+        (folder / f"9-{'y' * 240}.json").write_text("{")
+        await place.run()
+        with place.reader() as reader:
+            events = [event for event in reader.events() if event["became"] == "refused"]
+        assert [event["subject_id"] for event in events] == ["long0", "long1", "long2", "unknown"]
+        assert max(len(json.dumps(event)) for event in events) < 1000
+        assert "xxx" not in capsys.readouterr().err
+        assert list(folder.iterdir()) == []
+
+    @pytest.mark.parametrize("planted", ["link", "folder"])
+    async def test_what_another_user_put_in_its_place_is_not_read(
+        self, planted: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Nor are the rights of what a link leads to changed."""
+        with shared_place() as top, acting_as(DAEMON):
+            place = Place(top, folder=[{"linger": "0s"}])
+            await place.run()
+            folder, elsewhere = Path(requests_folder(place.ledger_path)), top / "elsewhere"
+            folder.rmdir()
+            elsewhere.mkdir(mode=0o700)
+            if planted == "link":
+                folder.symlink_to(elsewhere)
+            else:
+                folder.mkdir()
+                with acting_as_root():
+                    os.chown(folder, DROPPER, GROUP)
+                    folder.chmod(0o777)
+            (folder / "1-a.json").write_text(json.dumps({"id": "a", "verb": "flush"}))
+            await place.run()
+            assert elsewhere.stat().st_mode & 0o7777 == 0o700
+            with place.reader() as reader:
+                assert reader.answer("a") is None
+            assert "requests_stuck" in capsys.readouterr().err
+            place.app.state.store.close()
+
+    async def test_the_log_tells_whose_request_it_was(self) -> None:
+        """By the owner of the file, which no words in it can change."""
+        with shared_place() as top, acting_as(DAEMON):
+            place = Place(top, folder=[{"linger": "0s"}])
+            await place.run()
+            path = Path(requests_folder(place.ledger_path)) / "1-a.json"
+            path.write_text(json.dumps({"id": "a", "verb": "flush"}))
+            with acting_as_root():
+                os.chown(path, DROPPER, -1)
+            log = io.StringIO()
+            logs.configure(level="info", format="json", terminal=False, stream=log)
+            await place.run()
+            told = [json.loads(line) for line in log.getvalue().splitlines()]
+            assert [line["uid"] for line in told if line["event"] == "request_read"] == [DROPPER]
             place.app.state.store.close()

@@ -132,12 +132,35 @@ def test_an_editor_changes_them(ask: Ask, home: Home, tmp_path: Path, monkeypatc
     said = " ".join(ask(terminal=True).out.split())
     assert said == f"27 pairs saved, 9 changed. To train: finetuned review {job['id']} --accept"
     assert any("red" in row["answer"] for row in ask("--jsonl").lines)
-    assert list(tmp_path.glob("*.jsonl")) == []
+    assert list(tmp_path.glob(f"{job['id']}-*")) == []
     monkeypatch.setenv("VISUAL", 'sed -i \'s/"answer"/"reply"/\'')
     answer = ask(terminal=True)
-    (kept,) = tmp_path.glob("*.jsonl")
+    (kept,) = tmp_path.rglob("*.jsonl")
     assert (answer.code, "line 1: it has the unknown key 'reply'" in answer.err) == (1, True)
     assert (f"--from {kept}" in answer.err, '"reply"' in kept.read_text()) == (True, True)
+
+
+def test_what_an_editor_opens_is_closed_to_all_others(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its directory, too; a file that the editor wrote anew is closed when it is kept, and a link is not followed."""
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    seen = tmp_path / "seen"
+    script = tmp_path / "editor"
+    script.write_text(
+        f'#!/bin/sh\numask 022\nstat -c %a "$1" "$(dirname "$1")" > {seen}\necho "{{" > "$1.new"\nmv "$1.new" "$1"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(script))
+    assert ask(terminal=True).code == 1
+    assert seen.read_text().split() == ["600", "700"]
+    (kept,) = tmp_path.rglob("*.jsonl")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    (tmp_path / "other").write_text("{")
+    script.write_text(f'#!/bin/sh\nln -sf {tmp_path / "other"} "$1"\n')
+    answer = ask(terminal=True)
+    assert (answer.code, "cannot be read" in answer.err) == (1, True)
 
 
 def test_an_editor_that_returns_at_once_keeps_its_file(
@@ -149,7 +172,7 @@ def test_an_editor_that_returns_at_once_keeps_its_file(
     monkeypatch.setenv("EDITOR", "true")
     (job,) = home.jobs()
     answer = ask(terminal=True)
-    (kept,) = tmp_path.glob("*.jsonl")
+    (kept,) = tmp_path.rglob("*.jsonl")
     assert answer.code == 0
     assert f"finetuned review {job['id']} --from {kept}" in " ".join(answer.err.split())
     assert 'EDITOR="code --wait"' in answer.err
@@ -175,10 +198,10 @@ def test_an_editor_that_fails_loses_nothing(ask: Ask, tmp_path: Path, monkeypatc
     for editor in ("false", "no-such-editor --wait"):
         monkeypatch.setenv("EDITOR", editor)
         answer = ask(terminal=True)
-        assert (answer.code, "Editing failed" in answer.err, list(tmp_path.glob("*.jsonl"))) == (1, True, [])
+        assert (answer.code, "Editing failed" in answer.err, list(tmp_path.rglob("*.jsonl"))) == (1, True, [])
     monkeypatch.setenv("EDITOR", "sh -c 'echo {} >> $0; exit 1'")
     answer = ask(terminal=True)
-    (kept,) = tmp_path.glob("*.jsonl")
+    (kept,) = tmp_path.rglob("*.jsonl")
     assert (answer.code, "Editing failed" in answer.err, f"--from {kept}" in answer.err) == (1, True, True)
     monkeypatch.setenv("EDITOR", "rm")
     assert "cannot be read" in ask(terminal=True).err

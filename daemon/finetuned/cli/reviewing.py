@@ -4,7 +4,9 @@
    written to it. The ledger gets them once they are trained; the daemon alone writes it.
 2. What comes back is checked line by line before anything is sent. A pair keeps its document by the name of its file:
    the server's own words in front of question and answer are put back as they were.
-3. What was edited is not written over what somebody else wrote meanwhile; a file replaces what is there. Neither goes
+3. What an editor opens is a file of mode 0600 in a directory that is closed to all others, so nobody reads it, or puts
+   another in its place. FILE of --from is the caller's own affair: it is read with the caller's rights.
+4. What was edited is not written over what somebody else wrote meanwhile; a file replaces what is there. Neither goes
    into a session that does not rest any more.
 """
 
@@ -118,19 +120,19 @@ def _edit(settings: Settings, job: Row, before: Sequence[Pair], text: str, edito
     """Open the pairs in an editor; put what comes back. Raises FinetunedError, and keeps the lines then."""
     from finetuned.world import RealWorld
 
-    path = _temporary(job["id"], text)
+    path = _private(job["id"], text)
     failed = ""
     begun = RealWorld().steady()
     try:
         click.edit(filename=path, editor=editor)
     except click.ClickException as error:
         failed = error.message
-    edited = _read(path)
+    edited = _read_back(path)
     if edited == text:
         if not failed and RealWorld().steady() - begun < AT_ONCE:
             say(_STILL_OPEN.format(job["id"], harmless(path)))
             return
-        os.unlink(path)
+        _discard(path)
         if failed:
             raise FinetunedError(failed, remedy="set $VISUAL or $EDITOR to another one, or use --from FILE")
         say("nothing was changed")
@@ -143,15 +145,40 @@ def _edit(settings: Settings, job: Row, before: Sequence[Pair], text: str, edito
     except FinetunedError as error:
         error.remedy = kept
         raise
-    os.unlink(path)
+    _discard(path)
 
 
-def _temporary(job_id: str, text: str) -> str:
+def _private(job_id: str, text: str) -> str:
+    """Write the pairs to a file in a directory of its own, which is closed to all others: its path."""
     import tempfile
 
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix=f"{job_id}-", suffix=".jsonl", delete=False) as file:
+    path = os.path.join(tempfile.mkdtemp(prefix=f"{job_id}-"), f"{job_id}.jsonl")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
-        return file.name
+    return path
+
+
+def _read_back(path: str) -> str:
+    """What an editor left at `path`, made ours alone again: many write another file and rename it. No link is followed.
+
+    Raises FinetunedError.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            os.fchmod(fd, 0o600)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise FinetunedError(f"{harmless(path)} cannot be read: {error.strerror}") from None
+    return _read(path)
+
+
+def _discard(path: str) -> None:
+    """Remove the pairs that were edited, with what the editor left beside them."""
+    import shutil
+
+    shutil.rmtree(os.path.dirname(path), ignore_errors=True)
 
 
 def _put(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None = None) -> str:

@@ -4,14 +4,19 @@
 2. The outcome is an event (`subject` daemon, `subject_id` the request's id), in one commit with what it tells of; only
    then is the file removed. A request that was answered before a crash is not carried out twice.
 3. What is not understood is answered, too: nobody waits for nothing.
+4. Who may write to that folder is trusted to ask: the owner of the ledger's folder, and its group. A folder that
+   another user put in its place is not read. A request may name what the ledger knows, and no more: a path in it is
+   only looked up there, its words are bounded, and the log tells whose file it was.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Final
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Annotated, Final
 
 import msgspec
 
@@ -23,18 +28,26 @@ from finetuned.model import SPLIT, File, Job, path_of, shown
 
 SUFFIX: Final = ".json"
 GROUP_MAY_ASK: Final = 0o2770
+#: no request is longer, in bytes
+LONGEST: Final = 64 * 1024
+_LEFT: Final = "the session of {} is left as it is: only a note in the folder tells that it is ours"
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ID: Final = r"[A-Za-z0-9._-]{1,64}"
+_Name = Annotated[str, msgspec.Meta(max_length=256)]
+#: 4096 bytes, each shown as `\xff`
+_Path = Annotated[str, msgspec.Meta(max_length=4 * 4096)]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One wish: the verb, and what it is about."""
 
-    id: str
-    verb: str
-    job: str | None = None
-    path: str | None = None
-    path_b64: str | None = None
-    folder: str | None = None
-    sha256: str | None = None
+    id: Annotated[str, msgspec.Meta(pattern=f"^{_ID}$")]
+    verb: _Name
+    job: _Name | None = None
+    path: _Path | None = None
+    path_b64: _Path | None = None
+    folder: _Name | None = None
+    sha256: _Name | None = None
     delete: bool = False
 
 
@@ -55,11 +68,12 @@ def leave_request(ledger_path: str, request: Request, order: str) -> None:
             os.mkdir(folder)
         if os.geteuid() == 0:  # the daemon, whoever it is, must be able to take what lies there
             owner = os.stat(os.path.dirname(folder))
-            os.chown(folder, owner.st_uid, owner.st_gid)
+            os.chown(folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
     name = f"{order}-{request.id}{SUFFIX}"
     part = os.path.join(folder, f".{name}.part")
     try:
-        with open(part, "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(part, flags, 0o640), "wb") as file:
             file.write(msgspec.json.encode(request))
             os.fchmod(file.fileno(), 0o640)
             file.flush()
@@ -91,10 +105,23 @@ class Asking:
         try:
             with suppress(FileExistsError):
                 os.mkdir(self._folder)  # nothing more: the ledger's own folder may have been moved away
-            if os.stat(self._folder).st_uid == os.geteuid():
-                os.chmod(self._folder, GROUP_MAY_ASK)
+            with self._opened() as folder:
+                if os.fstat(folder).st_uid == os.geteuid():
+                    os.fchmod(folder, GROUP_MAY_ASK)
         except OSError as error:
             self._trouble("made", self._folder, error)
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        """The folder for requests. Raises OSError, also if it is a link, or neither ours nor the ledger's owner's."""
+        folder = os.open(self._folder, _FOLDER)
+        try:
+            uid = os.fstat(folder).st_uid
+            if uid not in {os.geteuid(), os.stat(os.path.dirname(self._folder)).st_uid}:
+                raise PermissionError(errno.EPERM, f"it belongs to another user (uid {uid}); move it away")
+            yield folder
+        finally:
+            os.close(folder)
 
     def _trouble(self, done: str, path: str, error: OSError) -> None:
         """What the disk refuses here keeps people from asking, and nothing else from going on; told once."""
@@ -105,14 +132,14 @@ class Asking:
     async def take(self) -> None:
         """Carry out every request that lies there."""
         for name in await self._house.write(self._names):
-            await self._house.write(self._take, os.path.join(self._folder, name))
+            await self._house.write(self._take, name)
         if self._gave_back:
             self._gave_back = False
             self._look_again()
 
     def _names(self) -> list[str]:
         try:
-            with os.scandir(self._folder) as entries:
+            with self._opened() as folder, os.scandir(folder) as entries:
                 names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         except FileNotFoundError:
             self.open()
@@ -122,25 +149,38 @@ class Asking:
             return []
         return sorted(name for name in names if name.endswith(SUFFIX) and name[0] != ".")
 
-    def _take(self, path: str) -> None:
+    def _take(self, name: str) -> None:
+        with ExitStack() as opened:
+            try:
+                folder = opened.enter_context(self._opened())
+            except OSError as error:
+                self._trouble("read", self._folder, error)
+                return
+            self._answer(folder, name)
+            try:
+                os.unlink(name, dir_fd=folder)
+            except FileNotFoundError:  # whoever asked took it back
+                return
+            except OSError as error:
+                self._trouble("removed", os.path.join(self._folder, name), error)
+
+    def _answer(self, folder: int, name: str) -> None:
         house, unreadable = self._house, ""
+        uid = None
         try:
-            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                request = msgspec.json.decode(file.read(1024 * 1024), type=Request)
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with open(os.open(name, flags, dir_fd=folder), "rb") as file:
+                uid = os.fstat(file.fileno()).st_uid
+                request = msgspec.json.decode(file.read(LONGEST), type=Request)
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
-            request = Request(id=os.path.basename(path).removesuffix(SUFFIX).rpartition("-")[2], verb="unknown")
+            request = Request(id=_id_in(name), verb="unknown")
             unreadable = f"the request cannot be read: {error}"
+        logs.get().info("request_read", request=request.id, verb=request.verb, uid=uid)
         with house.ledger.together():
             if not house.ledger.house.is_answered(request.id):
                 done, words = (False, unreadable) if unreadable else self._carry_out(request)
                 now = house.world.now()
                 house.ledger.house.answered(request.id, verb=request.verb, done=done, words=words, now=now)
-        try:
-            os.unlink(path)
-        except FileNotFoundError:  # whoever asked took it back
-            return
-        except OSError as error:
-            self._trouble("removed", path, error)
 
     def _carry_out(self, request: Request) -> tuple[bool, str]:
         """Whether it was done, and in words; what was refused half-way has changed nothing in the ledger."""
@@ -185,7 +225,7 @@ class Asking:
         if not request.delete:
             raise Denied(f"{job.id} is {job.state} already", remedy="--delete removes its session from the server")
         if not house.ledger.jobs.discard_ended(job, now):
-            raise Denied(f"{job.id} has no session on the server that is surely ours")
+            raise Denied(_LEFT.format(job.id) if job.noted else f"{job.id} has no session on the server")
         return f"the session of {job.id} is being removed from the server"
 
     def _accept(self, request: Request) -> str:
@@ -196,7 +236,7 @@ class Asking:
             raise Denied(f"{job.id} is being cancelled")
         if job.read_only:
             raise Denied(
-                f"the session of {job.id} is left as it is: only a note in the folder tells that it is ours",
+                _LEFT.format(job.id),
                 remedy="start its training on the server's page, or cancel and retry the job: its files are sent anew",
             )
         self._house.ledger.jobs.accepted(job, self._house.world.now())
@@ -328,6 +368,12 @@ class Asking:
         if job is None:
             raise Denied(f"there is no job {shown(job_id or '')}", remedy="`finetuned jobs` lists them")
         return job
+
+
+def _id_in(name: str) -> str:
+    """The id of a request that cannot be read, by the name of its file, as far as that has one."""
+    word = name.removesuffix(SUFFIX).rpartition("-")[2]
+    return word if re.fullmatch(_ID, word) else "unknown"
 
 
 def _not_there(file: File) -> Denied:
