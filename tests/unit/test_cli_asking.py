@@ -263,7 +263,9 @@ class TestStatus:
         told = desk("status", "--json").json
         (need,) = told["attention"]
         assert told["jobs"]["done"] == 1
-        assert (need["subject"], need["remedy"]) == ("folder notes", "see to that; it is tried again by itself")
+        seen_by = f"finetuned job {desk.place.jobs()[0]['id']}"
+        assert need["subject"] == "folder notes"
+        assert need["remedy"] == f"see to that ({seen_by}); it is tried again by itself"
         assert need["words"].startswith(f"{desk.place.jobs()[0]['id']} is not put away (and 1 more): ")
         assert need["words"] in desk("status").out
         assert any(row["words"] == need["words"] for row in desk("doctor", "--json").json)
@@ -279,6 +281,7 @@ class TestStatus:
         desk.run()
         (need,) = desk("status", "--json").json["attention"]
         assert need["words"].startswith("a file that was not taken is not put away: it cannot be moved: ")
+        assert "finetuned files --state refused" in need["remedy"]
 
     def test_reviews_need_a_person(self, make_desk: MakeDesk) -> None:
         """Each with its command; many are counted."""

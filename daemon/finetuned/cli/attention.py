@@ -77,9 +77,11 @@ def of_jobs(outlook: Outlook | None) -> Iterator[Row]:
     stuck = outlook.not_put_away
     if stuck:
         first, why = stuck[0]
-        words = first.id if isinstance(first, Job) else "a file that was not taken"
+        words, seen_by = "a file that was not taken", "finetuned files --state refused"
+        if isinstance(first, Job):
+            words, seen_by = first.id, f"finetuned job {first.id}"
         more = f" (and {len(stuck) - 1} more)" if len(stuck) > 1 else ""
-        remedy = "see to that; it is tried again by itself"
+        remedy = f"see to that ({seen_by}); it is tried again by itself"
         yield problem(f"folder {first.folder}", f"{words} is not put away{more}: {why}", remedy)
     reviews = outlook.reviews
     for job in reviews[:MOST_NAMED]:
