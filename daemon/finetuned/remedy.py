@@ -161,7 +161,8 @@ def patience(view: SessionView, requeued: int, rules: PollSettings) -> float:
 
 def outlook(job: Job, rules: PollSettings) -> tuple[float, Deed]:
     """How long a running job may stand still (seconds), and what is done then, as far as its last look tells."""
-    place = _place_in(job.stage or "", job.progress or 0)
+    stage = job.stage or ""
+    place = _place_in("" if stage == "waiting" else stage, job.progress or 0)  # without a stage its state is told
     used_up = place is _Place.ELSEWHERE or job.restarts - job.retrained >= rules.restarts
     deed = Deed.REQUEUE if place is _Place.QUEUEING else Deed.GIVE_UP if used_up else Deed.RESTART
     return _patience(place, job.requeued, rules), deed

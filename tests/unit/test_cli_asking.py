@@ -324,6 +324,19 @@ class TestStatus:
         assert (still["until"], still["deed"]) == (None, "restart")
         assert "if there is none soon, its session is put to work again" in words
 
+    def test_a_job_that_cannot_be_looked_at_does_not_stand_still(self, make_desk: MakeDesk) -> None:
+        """While the server cannot be used nobody counts, and a trained job only has its pairs fetched."""
+        desk = make_desk(pace=Pace(queue=3600.0))
+        desk.place.drop("otter.txt")
+        desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"])
+        with desk.daemon():
+            assert len(desk("status", "--json").json["still"]) == 1
+            desk.write("update jobs set stage = 'collecting'")
+            assert desk("status", "--json").json["still"] == []
+            desk.write("update jobs set stage = 'finetune'")
+            desk.write("update servers set paused_because = 'it is down'")
+            assert desk("status", "--json").json["still"] == []
+
 
 class TestAnotherConfiguration:
     """A daemon runs with the configuration it was started with, and everybody says so when the file is another."""

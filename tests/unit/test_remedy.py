@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from finetuned.model import Chunk, Interaction, SessionView
-from finetuned.remedy import Deed, Past, Watch, remedy, watched
+from finetuned.lifecycle import JobState
+from finetuned.model import Chunk, Interaction, Job, SessionView
+from finetuned.remedy import Deed, Past, Watch, outlook, remedy, watched
 from finetuned.settings import PollSettings
 
 RULES = PollSettings()
@@ -96,3 +97,17 @@ def test_time_counts_between_looks_that_are_near() -> None:
     assert (watch.still_for, watch.looks) == (180, 3)
     for signs, at in ((("b",), 281.0), (("a",), 280.0 + 121), (("a",), 279.0)):
         assert watched(watch, signs, at, RULES) == Watch(signs=signs, since=at, at=at)
+
+
+@pytest.mark.parametrize("done", [{}, {"restarts": 3}, {"restarts": 3, "retrained": 1}, {"requeued": 2}])
+@pytest.mark.parametrize(
+    ("stage", "progress"), [("", 0), ("generate_questions", 40), ("finetune", 0), ("finetune", 40), ("odd", 0)]
+)
+def test_what_people_are_told_of_a_job_is_what_will_be_done(stage: str, progress: int, done: dict[str, int]) -> None:
+    """The ledger's row of a job foretells the remedy of its session, and its time: not a second sooner, none later."""
+    known = {"files": 1, "bytes": 1, "attempt": 1, "created_at": 0.0, "version": 1, "restarts": 0} | done
+    row = Job(id="j", folder="notes", state=JobState.RUNNING, stage=stage or "waiting", progress=progress, **known)
+    patience, deed = outlook(row, RULES)
+    view = seen(stage=stage, progress=progress)
+    assert remedy(view, still(patience - 1, **done), RULES).deed is Deed.NOTHING
+    assert remedy(view, still(patience, **done), RULES).deed is deed

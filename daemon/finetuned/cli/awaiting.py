@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from finetuned.plan import Facts, Hold, Plan
     from finetuned.settings import Settings
 
-
 #: how often a job is looked at in vain, at the slowest, before its standing still is told
 STILL_LOOKS: Final = 2
 _SEARCH: Final = "the search for its session: the answer to its sending was lost"
@@ -103,17 +102,22 @@ class Outlook:
         """The running jobs that have shown no sign of life for a while: `id`, `since`, `until`, and what is done then.
 
         The daemon counts from its own start at the earliest, and anew after a gap: an `until` that is over is unknown.
+        A job that cannot be looked at now, or only has its pairs fetched, is none of them.
         """
         from finetuned.lifecycle import JobState
         from finetuned.model import instant, iso
+        from finetuned.plan import Awaited
         from finetuned.remedy import outlook
 
         poll = self._settings.poll
         started = instant((self._reader.daemon() or {}).get("since", iso(0.0)))
         rows = []
         for job in self._facts.jobs:
-            since = job.moved_at
-            if job.state is JobState.RUNNING and since is not None and self._now - since > STILL_LOOKS * poll.slowest:
+            since, hold = job.moved_at, self._plan.jobs.get(job.id)
+            looked_at = job.state is JobState.RUNNING and (hold is None or hold.kind is Awaited.SESSION)
+            if since is None or not looked_at or job.stage == "collecting":
+                continue
+            if self._now - since > STILL_LOOKS * poll.slowest:
                 patience, deed = outlook(job, poll)
                 until = max(since, started) + patience
                 told = iso(until) if until > self._now else None
