@@ -337,7 +337,7 @@ def test_way_11_bytes_that_are_no_text_are_accepted(at_work: AtWork) -> None:
 
 def test_way_12_a_session_that_is_too_much_is_halved(at_work: AtWork) -> None:
     """The paid plan allows 100 chunks, twelve files make 108: two jobs learn them all, each file once."""
-    home = at_work("too-much", dialect="learn", plan="paid", folder="max_chunks = 999", linger="400ms")
+    home = at_work("too-much", dialect="learn", plan="paid", folder="max_files = 20\nmax_chunks = 999", linger="400ms")
     for number in range(12):
         home.drop(f"{number:02}.txt", f"The stone number {number} is grey.")
     whole, *parts = home.ended(3)
