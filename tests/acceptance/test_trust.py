@@ -18,6 +18,7 @@ from acceptance.test_the_ledger_was_lost import GREY, ROUND, claimed_only, lose_
 from finetuned import logs
 from finetuned.daemon.asking import requests_folder
 from finetuned.sandbox import Faults, Pace
+from support.cli import Desk
 from support.people import DAEMON, DROPPER, GROUP, acting_as, shared_place
 from support.place import Place
 
@@ -177,7 +178,7 @@ class TestOnlyRead:
         assert (changes(place, session), place.sessions_on_server()) == ([], 2)
 
     async def test_one_in_review_is_not_started(self, a_place: APlace) -> None:
-        """Who accepts it is told why not, and what to do."""
+        """Who accepts it, or puts other pairs there, is told why not, and what to do."""
         place = a_place(folder=[{"linger": "0s", "review": True}])
         place.drop("a.txt", GREY)
         await until_state(place, "review")
@@ -192,6 +193,9 @@ class TestOnlyRead:
             await place.pass_time(3600)
 
         await place.run(until_idle=False, script=accepted)
+        (place.root / "pairs.jsonl").write_text("{}")
+        answer = Desk(place)("review", place.jobs()[0]["id"], "--from", str(place.root / "pairs.jsonl"))
+        assert (answer.code, "only a note in the folder tells that it is ours" in answer.err) == (1, True)
         assert changes(place, session) == []
         with place.reader() as reader:
             (told,) = (reader.job(place.jobs()[0]["id"]) or {})["sessions"]

@@ -90,7 +90,7 @@ class _File:
 
 
 @contextmanager
-def in_a_process(place: Path, behind: Path) -> Iterator[Path]:
+def in_a_process(place: Path, behind: Path, *options: str) -> Iterator[Path]:
     """What lies at `behind`, shown at `place` by a file system that is a process (FUSE, bindfs).
 
     It keeps the attributes of files for a second, as most of its kind do, and knows no renaming without replacing.
@@ -100,7 +100,7 @@ def in_a_process(place: Path, behind: Path) -> Iterator[Path]:
         pytest.skip("no bindfs")
     for folder in (place, behind):
         folder.mkdir(parents=True, exist_ok=True)
-    command("bindfs", behind, place)
+    command("bindfs", *options, behind, place)
     try:
         yield place
     finally:

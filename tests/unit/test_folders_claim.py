@@ -74,6 +74,17 @@ def test_claim_keeps_the_sub_path(make, name):
         assert reader.read() == b"words"
 
 
+def test_the_folders_that_files_were_taken_from_stay(make):
+    """Empty or not: a program that has just made one is about to write into it, others count on theirs."""
+    folder = make()
+    path = put(folder, "a/b/c/a.txt")
+    location = claim(folder, path, folder.read(path))
+    folder.put_away(location, origin=path, job_id=JOB, state=FileState.LEARNED, why=None)
+    folder.clear_processing(JOB)
+    assert os.listdir(f"{folder.root}/a/b/c") == []
+    assert not os.path.exists(f"{folder.root}/.processing/{JOB}")
+
+
 def test_claim_again_beside_a_new_drop(make):
     """A newer file at the same path is left alone when an old claim is repeated, its marker too."""
     folder = make(ready_file="{name}.done")

@@ -13,6 +13,7 @@ from finetuned.folders import DropFolder, Wanted
 from finetuned.folders.papers import write
 from finetuned.lifecycle import FileState
 from finetuned.settings import FolderSettings
+from support.disks import in_a_process
 from support.people import DAEMON, DROPPER, GROUP, acting_as, shared_place
 
 JOB = "notes-20261123-052311-7fka"
@@ -274,3 +275,36 @@ class TestProcessing:
         assert asked.processing() == ((JOB, b"{}"),)
         with pytest.raises(Stuck, match=f"uid {DAEMON}; finetuned's is 0"):
             opened(place).processing()
+
+    def test_a_file_system_that_gives_all_files_one_owner(self, tmp_path):
+        """Its own folders are ours there, whoever they are said to belong to."""
+        with in_a_process(tmp_path / "notes", tmp_path / "behind", f"--force-user={DROPPER}"):
+            (tmp_path / "notes" / "a.txt").write_text(TEXT)
+            folder = opened(tmp_path)
+            folder.hold()
+            assert (tmp_path / "notes").stat().st_uid == DROPPER
+            assert claimed(folder, f"{folder.root}/a.txt") == [f"{folder.root}/.processing/{JOB}/a.txt"]
+            assert [name for name in os.listdir(folder.root) if "probe" in name] == []
+            folder.close()
+
+    def test_a_vault_s_own_processing_is_the_vault_s(self, place):
+        """With after = "keep" nothing is claimed there: whose it is does not matter."""
+        planted = place / "notes" / ".processing"
+        (planted / JOB).mkdir(parents=True)
+        for made in (planted, planted / JOB):
+            os.chown(made, DROPPER, GROUP)
+        path = dropped(place, "a.txt")
+        with acting_as(DAEMON):
+            folder = opened(place, after="keep")
+            claimed(folder, path)
+            assert folder.processing() == ((JOB, b"{}"),)
+
+    def test_a_kept_note_is_believed_where_nobody_else_can_put_one(self, place):
+        """The directory beside the ledger is asked, too."""
+        path = dropped(place, "a.txt")
+        with acting_as(DAEMON):
+            folder = opened(place, after="keep")
+            claimed(folder, path)
+        os.chown(place / "beside", DROPPER, GROUP)
+        with acting_as(DAEMON):
+            assert folder.processing() == ()

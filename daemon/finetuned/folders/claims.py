@@ -6,6 +6,9 @@
 3. With after = "keep" the job's content is a snapshot beside the ledger, and the file is not touched.
 4. `.processing/<job>/job.json` tells a daemon whose ledger was lost what lies there; it goes when nothing else is left.
    It is believed only if neither it nor the folder it lies in can have been written to by anybody else.
+5. The sub-folders that files were taken from stay, though they may be empty from then on: who has just made one is
+   about to write into it, and other programs (a share, a synchronizer) make theirs once and count on them. An empty
+   folder costs a sweep one look; whoever wants it gone may remove it at any time.
 """
 
 from __future__ import annotations
@@ -160,7 +163,8 @@ def _write_note(places: Places, job_id: str, data: bytes, wanted: Sequence[Wante
     """
     tree, parts = places.note(job_id)
     with places.guard("written"):
-        taken = [places.tree.at(file) for file in places.tree.files(places.claimed(job_id))]
+        moved = places.rules.after != "keep"
+        taken = [places.tree.at(file) for file in places.tree.files(places.claimed(job_id))] if moved else []
         there = [one.source for one in wanted if os.path.lexists(one.source)]
         tree.write(parts, [data], places.readers([*there, *taken], record=[(tree, parts)]), replace=True)
 

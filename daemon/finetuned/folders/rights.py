@@ -8,7 +8,10 @@ A drop folder is shared: whoever may write to it may rename what lies at its top
 2. `done`, `failed` and every folder we make on the way to a file are for people: they take the drop folder's group,
    its group's rights and its set-group-id bit, whatever our umask is, or what a default ACL says. Nothing that lies
    there is believed: a file is what its hash says, and our own papers are only written there, never read back.
-3. Where a file system gives all files one owner, ours is the one that it gives to a file we make.
+3. What lies beside the ledger (`.kept`) is as safe as the ledger, for who may write there may replace that, too. Its
+   notes are asked like those of `.processing`, should the ledger's folder be shared; its snapshots are ours alone
+   (0600), and what is sent of them is compared by its hash.
+4. Where a file system gives all files one owner, ours is the one that it gives to a file we make.
 """
 
 from __future__ import annotations
