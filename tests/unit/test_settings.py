@@ -155,6 +155,7 @@ max_bytes = 65536
 max_file_bytes = "10KB"
 encoding = "utf-16"
 duplicates = "send"
+refuse_kinds = ["html"]
 after = "keep"
 """
     taken = parsed(text)
@@ -168,7 +169,7 @@ after = "keep"
         FolderSettings(
             name="a-1", path="/etc/finetuned/drop", include=("*",), exclude=("*.bak",), recursive=False,
             ready_file="{name}.done", group_by="subfolder", max_bytes=65536, max_file_bytes=10_000,
-            encoding="utf-16", duplicates="send", after="keep",
+            encoding="utf-16", duplicates="send", refuse_kinds=("html",), after="keep",
         ),
     )  # fmt: skip
 
@@ -261,6 +262,8 @@ FOLDER_MISTAKES = [
     ("encoding = 'undefined'", "encoding", 'found "undefined"; allowed: a text encoding'),
     ('encoding = "a\\u0000"', "encoding", r'found "a\x00"; allowed: a text encoding'),
     ("encoding = 8", "encoding", "found 8; allowed: a text encoding"),
+    ("refuse_kinds = ['rtf', 'word']", "refuse_kinds", 'allowed: a list of any of "rtf", "pdf"'),
+    ("refuse_kinds = 'rtf'", "refuse_kinds", 'allowed: a list of any of "rtf"'),
     ("duplicates = 'ask'", "duplicates", 'found "ask"; allowed: "skip", "send"'),
     ("review = 0", "review", "found 0; allowed: true or false"),
     ("after = 'burn'", "after", 'found "burn"; allowed: "move", "keep", "delete"'),
