@@ -111,4 +111,4 @@ def test_help_needs_neither_the_layout_nor_the_network() -> None:
         "import sys; from finetuned.cli.main import main\ntry: main(['help'])\nexcept SystemExit: print(*sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert not {"rich", "httpx", "sqlite3", "anyio"} & set(out.split())
+    assert not {"rich", "httpx", "anyio", "structlog"} & set(out.split())
