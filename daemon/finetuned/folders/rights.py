@@ -30,10 +30,20 @@ _DEFAULT: Final = "system.posix_acl_default"
 _OWNING_GROUP: Final = 0x04  # a tag of the kernel's ACL entries
 
 
+#: by device and our user: whom our files belong to where that is somebody else; asked once, as it costs a file
+_given: Final[dict[tuple[int, int], int]] = {}
+
+
 def why_not_ours(fd: int, above: int, owner: int) -> str | None:
     """Why what is open was not made by us, in words; None if it was. `above` is the folder it lies in."""
     uid = os.fstat(fd).st_uid
-    if uid in {os.geteuid(), owner} or uid == _own_uid(above):
+    if uid in {os.geteuid(), owner}:
+        return None
+    here = (os.fstat(above).st_dev, os.geteuid())
+    if uid == _given.get(here):
+        return None
+    if uid == _own_uid(above):
+        _given[here] = uid
         return None
     return f"belongs to another user (uid {uid}; finetuned's is {owner})"
 
