@@ -225,3 +225,16 @@ def test_a_run_that_is_in_a_hurry_waits_for_files_that_can_go():
     assert (twin.actions, twin.rest) == ((), Rest.WORK)
     for alone in (plan(file(1, due_at=NOW + 9), hurry=True), plan(file(1), hurry=True, folder={"usable": False})):
         assert (alone.actions, alone.rest) == ((), Rest.IDLE)
+
+
+def test_folders_take_turns_when_slots_are_few():
+    """While a slot waits, the next job is made of the folder whose last send lies furthest back."""
+    settings = Settings(
+        folders=tuple(FolderSettings(name=n, path=f"/srv/{n}", max_files=1) for n in ("notes", "other")),
+        helix=HelixSettings(max_in_flight=1),
+    )
+    files = (*(file(n) for n in range(3)), file(9, folder="other"))
+    for ats, first in (((NOW - 1, None), "other"), ((NOW - 1, NOW - 2), "other"), ((NOW - 2, NOW - 1), "notes")):
+        folders = tuple(FolderFacts(name=n, sent_at=at) for n, at in zip(("notes", "other"), ats, strict=True))
+        asked = make_plan(Facts(waiting=files, folders=folders, server=HERE), NOW, settings)
+        assert [action.folder for action in asked.actions] == [first]

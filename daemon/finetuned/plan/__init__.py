@@ -8,7 +8,7 @@
    one probe; everything on disk goes on.
 5. Sending comes before work on the disk, and a round of that is short; while a slot is free and nothing waits for it,
    no more is sealed than can be sent: the next request must never wait behind a thousand renames.
-6. Folders take turns: the next job sent is of the folder whose last send lies furthest back, its oldest first.
+6. Folders take turns: the next job that is made or sent is of the folder whose last send lies furthest back.
 7. A due time further ahead than the longest wait of its kind is due now: the clock jumped back.
 """
 

@@ -315,7 +315,8 @@ def _sealing(most: int, desk: _Desk) -> Iterator[Action]:
             firsts.append(file)
         else:
             desk.files[file.id] = Hold(kind=Awaited.TWIN, of=first)
-    for (name, group), files in groupby(sorted(firsts, key=_place), key=_place):
+    firsts.sort(key=lambda file: (desk.folders[file.folder].sent_at or 0.0, file.folder, file.group))
+    for (name, group), files in groupby(firsts, key=_place):
         for batch, full in batches(files, settings[name]):
             hold = None if full else _lingers(batch, desk.folders[name], settings[name], desk)
             if hold is not None:
