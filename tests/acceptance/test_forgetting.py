@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from finetuned.model import path_b64, utf8_text
@@ -156,3 +157,15 @@ def test_it_is_told_plainly_and_asked(desk: Desk) -> None:
     assert "forgotten since" in why.out
     assert "as a person asked" in desk("why", path, "--json").json["reason"]
     assert desk("forget", "/nowhere.txt", "--yes").code == 1
+
+
+def test_papers_that_are_not_written_any_more_forget_too(desk: Desk) -> None:
+    """`write_pairs` was switched off since: what lies in done/ from before holds nothing of the file."""
+    place = desk.place
+    assert on_paper(place) == ["a.txt", "b.txt"]
+    (rules,) = place.settings.folders
+    quiet = msgspec.structs.replace(rules, write_pairs=False)
+    place.settings = msgspec.structs.replace(place.settings, folders=(quiet,))
+    assert desk("forget", str(place.notes / "a.txt"), "--yes").code == 0
+    desk.run()
+    assert on_paper(place) == ["b.txt"]

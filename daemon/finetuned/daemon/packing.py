@@ -201,7 +201,8 @@ class Packing:
             if any(file.state in {FileState.BARREN, FileState.FAILED} for file in files):
                 folder.write_job_files(job.id, area="failed", files=papers, locations=locations)
             if job.state in _TAUGHT:
-                if house.rules(job.folder).write_pairs:
+                forgot = any(file.state is FileState.LEARNED and file.pairs is None for file in files)
+                if house.rules(job.folder).write_pairs or forgot:  # an older paper may tell of what was forgotten
                     papers["pairs.jsonl"] = self._pairs_jsonl(job.id)
                 folder.write_job_files(job.id, area="done", files=papers, locations=locations)
             folder.clear_processing(job.id)
