@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from finetuned.ledger import files as files_book
 from finetuned.model import iso
 from finetuned.plan import LONGEST_DISK_WAIT
 from finetuned.sandbox import Faults, Pace
@@ -364,6 +365,32 @@ class TestOpen:
         with desk.daemon():
             waits = why(desk, last["path"])[0]["waits_for"]
         assert waits == "its job's turn: 1 on the server (max_in_flight = 1), 1 before it in the queue"
+
+    def test_what_is_held_waits_as_the_plan_says(self, make_desk: MakeDesk) -> None:
+        """A sealed job of a folder that is away, a review between two looks, a ledger that an older daemon uses."""
+        desk = make_desk(pace=SLOW)
+        path = desk.place.drop("otter.txt")
+        desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"])
+        job_id = desk.place.jobs()[0]["id"]
+        with desk.daemon():
+            desk.write("update jobs set state = 'review', due_at = ?", iso(RealWorld().now() + 9))
+            assert why(desk, path)[0]["waits_for"] == f"a person: finetuned review {job_id}"
+            desk.write("update jobs set state = 'queued', due_at = null")
+            desk.write("update folders set state = 'away'")
+            assert why(desk, path)[0]["waits_for"].endswith("which is away: unmounted, or missing")
+            desk.write("pragma user_version = 2")
+            assert why(desk, path)[0]["waits_for"].startswith("a daemon of this version")
+
+    def test_more_files_than_are_planned_at_a_time(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Those behind them have their turn later."""
+        desk = make_desk(folder=[{"linger": "1h"}])
+        desk.to_the_present()
+        paths = [desk.place.drop(f"{n}.txt", f"Number {n} counts. It is odd.") for n in range(2)]
+        desk.run_until(lambda: set(desk.place.states().values()) == {"waiting"})
+        monkeypatch.setattr(files_book, "WINDOW", 1)
+        with desk.daemon():
+            waits = {why(desk, path)[0]["waits_for"].split(":")[0] for path in paths}
+        assert waits == {"its turn", "more files to share a job with"}
 
     def test_a_limit_of_the_servers_plan_that_was_met_hours_ago(self, make_desk: MakeDesk) -> None:
         """Each hour one session more is tried, and sends are counted apart: `why` says what the daemon does."""

@@ -238,3 +238,8 @@ def test_folders_take_turns_when_slots_are_few():
         folders = tuple(FolderFacts(name=n, sent_at=at) for n, at in zip(("notes", "other"), ats, strict=True))
         asked = make_plan(Facts(waiting=files, folders=folders, server=HERE), NOW, settings)
         assert [action.folder for action in asked.actions] == [first]
+
+
+def test_ready_made_pairs_go_alone_and_at_once():
+    """Each file of them is a job, and they do not part the others."""
+    assert sorted(ids(plan(file(1, age=30), file(2, age=1, ready_made=True), file(3, age=1)))) == [(1, 3), (2,)]
