@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOP = {"pyproject.toml", "daemon", "config", "tests", "systemd", "README.md", "LICENSE"}
+TOP = {"pyproject.toml", "daemon", "config", "tests", "systemd", "README.md", "LICENSE", "findings"}
 #: what tools leave behind where there is no git to say that it is not ours
 LEFT_BEHIND = {"build", "dist"}
 FORBIDDEN_ROOMS = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
