@@ -12,11 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
+from sqlite_utils import Database, Migrations
 
 from finetuned.errors import Held, LedgerError, LedgerMissing, LedgerNewer
 from finetuned.ledger import Ledger, Reader, audit, is_held, store
-from finetuned.ledger.migrations import migrations
+from finetuned.ledger.migrations import m001_first, m002_answers, migrations
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.model import Content
 from property.lives import Life, signature
@@ -243,6 +243,51 @@ def test_the_copy_of_an_older_ledger_is_whole_after_a_crash(path: str, monkeypat
     Ledger.open(path).close()
     with closing(sqlite3.connect(f"{path}.v{SCHEMA_VERSION}.backup")) as db:
         assert db.execute("select count(*) from files").fetchone()[0] == 1
+
+
+def test_the_copy_of_an_older_ledger_is_read_by_nobody_else(path: str, monkeypatch: pytest.MonkeyPatch):
+    """It holds every pair: its mode is the ledger's, whatever the umask is, or a copy that lies there has."""
+    a_ledger(path)
+    copy = Path(f"{path}.v{SCHEMA_VERSION}.backup")
+    copy.touch(0o644)
+    os.chmod(path, 0o600)
+    monkeypatch.setattr(store, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    Ledger.open(path).close()
+    assert copy.stat().st_size > 0
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_copy_that_cannot_be_made_leaves_the_older_ledger_alone(path: str, monkeypatch: pytest.MonkeyPatch):
+    """What lies in the copy's place is named, and nothing is changed."""
+    a_ledger(path)
+    os.mkdir(f"{path}.v{SCHEMA_VERSION}.backup")
+    monkeypatch.setattr(store, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    with pytest.raises(LedgerError, match=r"cannot be copied to .*\.backup"):
+        Ledger.open(path)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("pragma user_version").fetchone()[0] == SCHEMA_VERSION
+
+
+def test_an_older_ledger_is_brought_up_to_date_whole_or_not_at_all(path: str, monkeypatch: pytest.MonkeyPatch):
+    """A crash after the first step of two leaves the old schema: the next copy must not hold half of the new one."""
+    os.makedirs(os.path.dirname(path))
+    with closing(sqlite3.connect(path)) as db:
+        migrations.apply(Database(db), stop_before="m002_answers")
+        db.execute(f"pragma application_id = {APPLICATION_ID}")
+        db.execute("pragma user_version = 1")
+    cut = Migrations("finetuned")
+    cut()(m001_first)
+    cut()(m002_answers)
+
+    @cut()
+    def m003_cut(_: Database) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("finetuned.ledger.migrations.migrations", cut)
+    with pytest.raises(KeyboardInterrupt):
+        Ledger.open(path)
+    with closing(sqlite3.connect(path)) as db:
+        assert "unheard" not in {row[1] for row in db.execute("pragma table_info(jobs)")}
 
 
 def test_a_crash_while_the_ledger_is_made_is_no_end(path: str, monkeypatch: pytest.MonkeyPatch):

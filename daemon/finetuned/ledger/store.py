@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -218,8 +219,24 @@ def _migrate(db: sqlite3.Connection, path: str) -> None:
     from finetuned.ledger.migrations import migrations  # noqa: PLC0415
 
     if version > 0:
-        with closing(sqlite3.connect(f"{path}.v{version}.backup")) as copy:
-            db.backup(copy)  # with what a crash left in the journal
-    migrations.apply(Database(db))
-    db.execute(f"pragma application_id = {APPLICATION_ID}")
-    db.execute(f"pragma user_version = {SCHEMA_VERSION}")
+        _keep_copy(db, path, f"{path}.v{version}.backup")
+    database = Database(db)
+    with database.atomic():  # a crash between two steps would have the next start keep a copy of half of them
+        migrations.apply(database)
+        db.execute(f"pragma application_id = {APPLICATION_ID}")
+        db.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+
+def _keep_copy(db: sqlite3.Connection, path: str, copy_path: str) -> None:
+    """Copy the ledger with what a crash left in its log; the same people may read it. Raises LedgerError."""
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    try:
+        fd = os.open(copy_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        try:
+            os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise of_the_disk(error, f"the ledger {path} cannot be copied to {copy_path} before it is changed") from error
+    with closing(sqlite3.connect(copy_path)) as copy:
+        db.backup(copy)
