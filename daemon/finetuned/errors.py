@@ -29,6 +29,8 @@
 
 1. Libraries' exceptions are mapped once, at the border of the adapter that uses the library.
 2. `str(error)` is the sentence; `error.remedy` says what to do; `exit_code` is what the door ends with.
+3. A room may have leaves of its own, for what its callers tell apart: `helix.service` of Refused and ReplyLost,
+   `daemon.asking` of FinetunedError.
 """
 
 from __future__ import annotations
@@ -44,6 +46,10 @@ class FinetunedError(Exception):
     def __init__(self, what: str, *, remedy: str = "") -> None:
         super().__init__(what)
         self.remedy = remedy
+
+    def with_remedy(self) -> str:
+        """Say in one line what went wrong and, if that is known, what to do."""
+        return f"{self}; {self.remedy}" if self.remedy else str(self)
 
 
 class ConfigurationError(FinetunedError):

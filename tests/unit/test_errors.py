@@ -69,3 +69,9 @@ def test_some_errors_know_more():
     assert errors.ConfigurationError("off", problems=("a", "b")).problems == ("a", "b")
     assert errors.ConfigurationError("off").problems == ()
     assert errors.Busy("later", after=2.5).after == 2.5
+
+
+def test_an_error_with_its_remedy_is_one_line():
+    """What is written into one line ends with what to do, if that is known, and with no empty rest if not."""
+    assert errors.Away("it is gone", remedy="mount it").with_remedy() == "it is gone; mount it"
+    assert errors.Away("it is gone").with_remedy() == "it is gone"

@@ -82,7 +82,7 @@ def status_of(settings: Settings, now: float) -> Row:
         "still": known.get("still", []),
         "troubled": known.get("troubled", []),
         "helix": {"url": settings.helix.url} | helix,
-        "ledger": _placed(path) | ledger | {"stuck_because": stuck and f"{stuck}; {stuck.remedy}"},
+        "ledger": _placed(path) | ledger | {"stuck_because": stuck and stuck.with_remedy()},
     }
 
 

@@ -45,7 +45,7 @@ def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
     if not is_held(path):
         return NO_DAEMON
     if (stuck := why_stuck(path)) is not None:
-        return f"the daemon, which begins nothing new: {stuck}; {stuck.remedy}"
+        return f"the daemon, which begins nothing new: {stuck.with_remedy()}"
     return None if outlook else "a daemon of this version: the one that runs is older, restart it"
 
 

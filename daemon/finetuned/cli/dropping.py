@@ -114,7 +114,7 @@ def _sources(settings: Settings, folder: DropFolder, word: str, name: str | None
     try:
         return list(_below(settings, folder, path))
     except _NotDropped as error:
-        say(f"{harmless(error)}; {error.remedy}")
+        say(harmless(error.with_remedy()))
         return []
 
 
@@ -171,7 +171,7 @@ def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: b
             leave(ledger_path, [new_request("again", folder=folder.name, sha256=content.sha256)])
         path = drop_into(source.path, folder.root, source.name)
     except (_NotDropped, FileProblem) as error:
-        say(f"{harmless(error)}{'; ' if error.remedy else ''}{error.remedy}")
+        say(harmless(error.with_remedy()))
         return None
     _print_path(path, null=null)
     if (why := folder.explain(path)) and os.path.lexists(path):  # what was taken already is explained otherwise

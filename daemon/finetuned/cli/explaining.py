@@ -353,7 +353,7 @@ class Story:
             try:
                 self._folder(self._rules).explain(self._path)
             except Away as error:
-                because = f"{error}; {error.remedy}"
+                because = error.with_remedy()
         return because and f"the folder {self._rules.path}, which is away: {because}"
 
     def _known_of(self, name: str) -> Row:

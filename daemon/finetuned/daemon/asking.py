@@ -201,7 +201,7 @@ class Asking:
         except LedgerStuck:
             raise
         except FinetunedError as error:
-            return False, f"{error}{'; ' if error.remedy else ''}{error.remedy}"
+            return False, error.with_remedy()
 
     def _flush(self, request: Request) -> str:
         if request.folder is not None and request.folder not in self._house.folders:

@@ -42,7 +42,7 @@ class Breaker:
             "ledger_stuck", why=str(trouble), remedy=trouble.remedy
         )
         self._trouble = trouble
-        self._notifier.status(f"nothing new is begun: {trouble}; {trouble.remedy}")
+        self._notifier.status(f"nothing new is begun: {trouble.with_remedy()}")
 
     @property
     def is_open(self) -> bool:

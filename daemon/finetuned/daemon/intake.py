@@ -33,10 +33,6 @@ GONE: Final = "it was moved or removed before it was taken"
 Read = tuple[Seen, Content | FileProblem]
 
 
-def _with_remedy(error: FinetunedError) -> str:
-    return f"{error}; {error.remedy}" if error.remedy else str(error)
-
-
 class Intake:
     """The sweeps, and what they tell the ledger."""
 
@@ -85,7 +81,7 @@ class Intake:
             await self._check_it_is_ours(folder)
             await adopt(house, folder)
         except (FolderError, FileProblem) as error:
-            why = f"{PROCESSING} in {folder.root} {error}" if isinstance(error, FileProblem) else _with_remedy(error)
+            why = f"{PROCESSING} in {folder.root} {error}" if isinstance(error, FileProblem) else error.with_remedy()
             folder.close()
             await self._is_away(folder, why)
             return False
@@ -123,7 +119,7 @@ class Intake:
             await house.write(folder.check)
             return await self._take_in(folder)
         except (Away, Held) as error:  # held by another finetuned: not ours to touch, as if it were away
-            await self._is_away(folder, _with_remedy(error))
+            await self._is_away(folder, error.with_remedy())
             return None
 
     async def _take_in(self, folder: DropFolder) -> float | None:
