@@ -148,7 +148,7 @@ class Place:
                     key=Key("", lambda: self.key),
                     open_part=lambda p: folders[p.folder].open_text(p.location, p.content),
                     offload=self.world.offload,
-                    remembered=ledger.house.dialect(URL),
+                    remembered=ledger.house.server(URL).dialect,
                     spool=os.path.dirname(self.ledger_path),
                 )
                 self.here = House(

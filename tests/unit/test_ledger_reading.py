@@ -202,7 +202,7 @@ def test_short_questions(life: Life, reader: Reader):
 
 def test_a_borrowed_connection(life: Life):
     """Who has a connection reads over it."""
-    reader = Reader.over(life.ledger._db, life.ledger.path)
+    reader = Reader(life.ledger._db, life.ledger.path)
     assert len(list(reader.jobs())) == 2
     life.ledger._db.execute("drop view open_jobs")
     with pytest.raises(LedgerError, match="cannot be read"):

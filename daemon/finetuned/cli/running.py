@@ -97,7 +97,7 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
         with _open_ledger(place.ledger_path(settings), folders) as ledger:
             greet(settings)
             async with new_http(settings.helix) as http:
-                remembered = ledger.house.dialect(settings.helix.url)
+                remembered = ledger.house.server(settings.helix.url).dialect
                 beside = os.path.dirname(ledger.path) or "."
                 service = place.service_of(settings, http, world, folders, remembered=remembered, spool=beside)
                 house = House(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Container, Sequence
 
+from finetuned.ledger.files import columns_of
 from finetuned.ledger.rows import file_of, move_file, place, tell
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState, JobState, SessionState
@@ -92,7 +93,7 @@ def _pack(db: sqlite3.Connection, job: FoundJob, file: FoundFile, now: float) ->
         move_file(db, now, file_of(known), FileState.PACKED, cause="adopted", job_id=job.id, **lies)
         return
     sign, content = file.signature, file.content
-    signs = (sign.size, sign.mtime_ns, sign.ctime_ns, sign.inode) if sign else (None,) * 4
+    signs = columns_of(sign).values() if sign else (None,) * 4
     row = db.execute(
         "insert into files (folder, path, path_b64, location, location_b64, state, size, mtime_ns, ctime_ns, inode, "
         "sha256, text_sha256, bytes, sent_bytes, job_id, upload_name, seen_at, ready_at) "

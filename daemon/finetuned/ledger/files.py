@@ -35,7 +35,7 @@ class FileBook:
                     "insert into files (folder, path, path_b64, location, location_b64, state, "
                     '"group", size, mtime_ns, ctime_ns, inode, seen_at) '
                     "values (?, ?, ?, ?, ?, 'settling', ?, ?, ?, ?, ?, ?) returning *",
-                    (folder, text, b64, text, b64, utf8_text(group), *_columns(signature).values(), iso(now)),
+                    (folder, text, b64, text, b64, utf8_text(group), *columns_of(signature).values(), iso(now)),
                 ).fetchone()
                 tell(db, now, "file", str(row["id"]), FileState.SETTLING, cause="appeared")
                 rows.append(row)
@@ -45,7 +45,7 @@ class FileBook:
         """Files that were read: `settling` becomes `waiting`; the event tells what a person should know of them."""
         with self._store.transaction() as db:
             for file, signature, content in found:
-                known = _columns(signature) | _content(content)
+                known = columns_of(signature) | _content(content)
                 known |= {"ready_at": iso(now), "reason": None}
                 move_file(db, now, file, FileState.WAITING, cause="settled", detail=content.note, **known)
 
@@ -72,7 +72,7 @@ class FileBook:
     def unsettled(self, file: File, signature: Signature | None, reason: str, now: float) -> None:
         """A waiting file changed: it settles again."""
         with self._store.transaction() as db:
-            columns = UNREAD | (_columns(signature) if signature else {})
+            columns = UNREAD | (columns_of(signature) if signature else {})
             move_file(
                 db,
                 now,
@@ -315,7 +315,8 @@ from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null
 )
 
 
-def _columns(signature: Signature) -> dict[str, Any]:
+def columns_of(signature: Signature) -> dict[str, Any]:
+    """A signature as its columns."""
     return {
         "size": signature.size,
         "mtime_ns": signature.mtime_ns,

@@ -71,12 +71,6 @@ class HouseBook:
             dialect=row["dialect"],
         )
 
-    def dialect(self, url: str) -> str | None:
-        """The dialect that the server at `url` spoke last; null until it is known."""
-        with self._store.reading() as db:
-            row = db.execute("select dialect from servers where url = ?", (url,)).fetchone()
-        return None if row is None else row["dialect"]
-
     def server_paused(self, url: str, because: str, *, next_try_at: float, reachable: bool, now: float) -> None:
         """The server cannot be used: nothing is sent until a try at `next_try_at` goes well.
 
@@ -112,7 +106,7 @@ class HouseBook:
             tell(db, now, "server", url, "usable", was=was_it, cause="server_answered", detail=detail)
 
     def folder_is(self, name: str, path: str, state: str, now: float, *, detail: str | None = None) -> None:
-        """The folder is `watched`, `paused` or `away`; told only when it changes."""
+        """The folder is `watched` or `away`; told only when it changes."""
         text, b64 = place(path)
         with self._store.transaction() as db:
             was = db.execute("select state, path from folders where name = ?", (name,)).fetchone()

@@ -7,7 +7,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from finetuned.ledger.files import UNREAD
-from finetuned.ledger.rows import JOB, UNMENDED, end_session, file_of, job_of, move_file, move_job, place, tell, update
+from finetuned.ledger.rows import (
+    JOB,
+    UNMENDED,
+    end_session,
+    file_of,
+    job_of,
+    move_file,
+    move_job,
+    place,
+    tell,
+    text_at,
+    update,
+)
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState, JobState, SessionState
 from finetuned.model import PROCESSING, File, Job, Value, iso, path_of
@@ -261,7 +273,7 @@ def _leave(db: sqlite3.Connection, leaver: Left, now: float) -> None:
         location=text,
         location_b64=b64,
         reason=leaver.reason,
-        due_at=None if leaver.due_at is None else iso(leaver.due_at),
+        due_at=text_at(leaver.due_at),
         tries=leaver.file.tries + 1,
         **(UNREAD if leaver.became is FileState.SETTLING else {}),
         finished_at=iso(now) if ended else None,

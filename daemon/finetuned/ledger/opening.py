@@ -11,11 +11,11 @@ import os
 import sqlite3
 from urllib.parse import quote
 
-from finetuned.errors import LedgerError, LedgerMissing, LedgerNewer
+from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger.folding import check_log
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.store import is_held
-from finetuned.ledger.trouble import ASK_AS, PUT_BACK, unreadable
+from finetuned.ledger.store import BUSY_MS, is_held
+from finetuned.ledger.trouble import ASK_AS, PUT_BACK, newer, unreadable
 
 
 def open_for_reading(path: str) -> sqlite3.Connection:
@@ -51,7 +51,7 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         raise LedgerError(f"{path} is no ledger of finetuned", remedy="name the right file in [ledger] path")
     if version > SCHEMA_VERSION:
         db.close()
-        raise LedgerNewer(f"the ledger {path} was written by a newer finetuned", remedy="install that version")
+        raise newer(path)
     return db
 
 
@@ -64,7 +64,7 @@ def _connect(path: str) -> sqlite3.Connection:
             raise
         db = _opened(f"{address}&immutable=1")
     db.row_factory = sqlite3.Row
-    db.execute("pragma busy_timeout = 5000")
+    db.execute(f"pragma busy_timeout = {BUSY_MS}")
     db.execute("pragma trusted_schema = off")
     return db
 

@@ -14,9 +14,9 @@ from typing import Any, Final, Self
 
 from finetuned.errors import LedgerMissing
 from finetuned.ledger.opening import open_for_reading
-from finetuned.ledger.rows import WATCH, place
+from finetuned.ledger.rows import WATCH, place, text_at
 from finetuned.ledger.trouble import PUT_BACK, problem
-from finetuned.model import iso, utf8_text
+from finetuned.model import utf8_text
 
 Row = dict[str, Any]
 
@@ -48,7 +48,7 @@ _WAYS: Final = ("asc", "desc")
 
 
 class Reader:
-    """Questions to the ledger; safe beside a running daemon."""
+    """Questions to the ledger at `path` over a connection; safe beside a running daemon."""
 
     def __init__(self, db: sqlite3.Connection, path: str) -> None:
         self._db = db
@@ -59,11 +59,6 @@ class Reader:
     def open(cls, path: str) -> Self:
         """Open the ledger at `path` for reading. Raises LedgerMissing, LedgerNewer, LedgerError."""
         return cls(open_for_reading(path), path)
-
-    @classmethod
-    def over(cls, db: sqlite3.Connection, path: str) -> Self:
-        """A reader over a connection that somebody else opened and closes."""
-        return cls(db, path)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -96,7 +91,7 @@ class Reader:
             f"order by created_at {way}, rowid {way}",
             state=state,
             folder=folder,
-            since=None if since is None else iso(since),
+            since=text_at(since),
         )
 
     def job(self, job_id: str) -> Row | None:
@@ -207,7 +202,7 @@ class Reader:
             "and (:job is null or job_id = :job or (subject = 'job' and subject_id = :job)) "
             f"order by id {_WAYS[newest_first]}",
             after=after,
-            since=None if since is None else iso(since),
+            since=text_at(since),
             job=job,
         )
 

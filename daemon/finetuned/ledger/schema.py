@@ -1,7 +1,7 @@
 """The ledger's tables, views and indexes.
 
 1. CHECKs tie columns to states, partial unique indexes make rules physical: the audit asks for what SQL cannot hold.
-2. The full-text index is filled by hand: pairs are only ever added, and a trigger would need a trusted schema.
+2. The full-text index is kept by hand (`pairs`), as a trigger would need a trusted schema.
 3. A path is stored as text for people (`path`) and, only where that text is not exact, as its bytes (`path_b64`).
 """
 

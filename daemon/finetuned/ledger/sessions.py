@@ -20,6 +20,7 @@ from finetuned.ledger.rows import (
     open_session,
     session_of,
     tell,
+    text_at,
     update,
 )
 from finetuned.ledger.seen import write_look
@@ -137,8 +138,7 @@ class SessionBook:
         """
         with self._store.transaction() as db:
             end_session(db, now, job.id, SessionState.UNSENT, cause=cause, reason=reason, recheck_at=recheck_at)
-            due = None if due_at is None else iso(due_at)
-            columns: dict[str, Any] = {"attempt": job.attempt - 1, "reason": reason, "due_at": due}
+            columns: dict[str, Any] = {"attempt": job.attempt - 1, "reason": reason, "due_at": text_at(due_at)}
             columns |= {"tries": job.tries + 1, "unheard": job.unheard + broke_off}
             if claim_again:
                 columns["claimed_at"] = None

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Final
 
-from finetuned.errors import Held, LedgerError, LedgerNewer, LedgerStuck
+from finetuned.errors import Held, LedgerError, LedgerStuck
 from finetuned.ledger.folding import Folding
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.trouble import PUT_BACK, corrupt, of_the_disk, problem
+from finetuned.ledger.trouble import PUT_BACK, corrupt, newer, of_the_disk, problem
 
 BUSY_MS: Final = 5000
 READABLE_BY_GROUP: Final = 0o640
@@ -83,10 +83,7 @@ class Store:
         except OSError:
             found = None
         if found is None or not os.path.samestat(found, self._file):
-            raise LedgerStuck(
-                f"the ledger {self._path} was moved or removed while it was in use",
-                remedy=PUT_BACK,
-            )
+            raise LedgerStuck(f"the ledger {self._path} was moved or removed while it was in use", remedy=PUT_BACK)
         self._folding.check(found)
 
     @property
@@ -197,10 +194,7 @@ def connect(path: str) -> sqlite3.Connection:
 def _check(db: sqlite3.Connection, path: str) -> None:
     db.execute(f"pragma busy_timeout = {BUSY_MS}")
     if db.execute("pragma user_version").fetchone()[0] > SCHEMA_VERSION:
-        raise LedgerNewer(
-            f"the ledger {path} was written by a newer finetuned",
-            remedy="install that version, or a newer one",
-        )
+        raise newer(path)
     ours = db.execute("pragma application_id").fetchone()[0]
     named = {row[0] for row in db.execute("select name from sqlite_master where type = 'table'")}
     if ours not in (0, APPLICATION_ID) or (ours == 0 and named and "_sqlite_migrations" not in named):

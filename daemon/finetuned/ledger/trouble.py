@@ -13,7 +13,7 @@ import sqlite3
 from types import MappingProxyType
 from typing import Final
 
-from finetuned.errors import LedgerError, LedgerStuck
+from finetuned.errors import LedgerError, LedgerNewer, LedgerStuck
 
 SPACE: Final = "free some space on its disk"
 _LOG: Final = "look at the system's log; the disk may be failing"
@@ -82,6 +82,13 @@ def unreadable(error: sqlite3.Error, path: str) -> LedgerError:
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
         return LedgerError(f"the ledger {path} cannot be read by you: {error}", remedy=ASK_AS)
     return problem(error, path, "cannot be read")
+
+
+def newer(path: str) -> LedgerNewer:
+    """What is said of a ledger that this version does not understand, by everybody."""
+    return LedgerNewer(
+        f"the ledger {path} was written by a newer finetuned", remedy="install that version, or a newer one"
+    )
 
 
 def corrupt(path: str, done: str, why: str) -> LedgerError:

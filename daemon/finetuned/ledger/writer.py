@@ -97,7 +97,7 @@ class Ledger(Books):
     def reading(self) -> Iterator[Reader]:
         """The reader's side over this connection, for as long as nobody else writes."""
         with self._store.reading() as db:
-            yield Reader.over(db, self.path)
+            yield Reader(db, self.path)
 
     def close(self) -> None:
         """Let go of the ledger; its journal is folded in, so that the file stands alone."""
