@@ -142,7 +142,6 @@ class File(Value, frozen=True):
     location: str | None
     state: FileState
     signature: Signature | None
-    seen_at: float
     version: int
     group: str = ""
     reason: str | None = None
@@ -226,7 +225,6 @@ class Session(Value, frozen=True):
     state: SessionState
     url: str
     dialect: str
-    intent_at: float
     session_id: str | None = None
     discard: bool = False
     due_at: float | None = None

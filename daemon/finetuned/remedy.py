@@ -13,11 +13,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import chain
 from typing import Final
 
 from finetuned.model import Job, SessionView, Value, shown
 from finetuned.settings import PollSettings
-from finetuned.verdict import PREPARING, Standing, complaint, lora_of, restart_helps, standing
+from finetuned.verdict import PREPARING, Standing, complaint, errors_of, lora_of, restart_helps, standing
 
 #: looks that show the same, and the seconds between the first and the last of them, before `editing` is a rest
 REST_LOOKS: Final = 3
@@ -128,7 +129,7 @@ def _resting(view: SessionView, past: Past) -> Remedy:
         return Remedy(deed=Deed.REVIEW, words="its pairs wait for a person")
     if not rests:
         return Remedy(deed=Deed.NOTHING)
-    errors = _chunk_errors(view)
+    errors = errors_of(chain.from_iterable(view.tuning.chunks.values() if view.tuning else ()))[:500]
     if errors and past.nudges < CHUNK_RETRIES:
         times = f"{past.nudges + 1} of {CHUNK_RETRIES}"
         return Remedy(deed=Deed.RETRY_CHUNKS, words=f"failed chunks are made again, {times}: {errors}")
@@ -187,12 +188,6 @@ def _place_in(stage: str, progress: int) -> _Place:
     if stage == "finetune":
         return _Place.QUEUEING if progress <= 1 else _Place.TRAINING
     return _Place.PREPARING if stage in PREPARING else _Place.ELSEWHERE
-
-
-def _chunk_errors(view: SessionView) -> str:
-    """The server's words for the chunks that failed; empty if none did."""
-    chunks = view.tuning.chunks.values() if view.tuning else ()
-    return "; ".join(sorted({shown(chunk.error[:200]) for of_file in chunks for chunk in of_file if chunk.error}))[:500]
 
 
 def _span(seconds: float) -> str:

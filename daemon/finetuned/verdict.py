@@ -211,7 +211,7 @@ def _loss(view: SessionView, file: File, counted: Tally) -> str | None:
     chunks = view.tuning.chunks.get(file.upload_name or "", ()) if view.tuning else ()
     losses = []
     if failed := [chunk for chunk in chunks if chunk.error]:
-        losses.append(f"{len(failed)} of {len(chunks)} chunks failed: {_errors(failed)}")
+        losses.append(f"{len(failed)} of {len(chunks)} chunks failed: {errors_of(failed)}")
     if cut := _cut_short(view, file):
         losses.append(cut)
     return "; ".join([*losses, *_odd(counted)]) or None
@@ -234,8 +234,9 @@ def _used(view: SessionView, file: File) -> tuple[int, int]:
     return len(view.tuning.chunks.get(file.upload_name or "", ())), file.content.chunks
 
 
-def _errors(chunks: Sequence[Chunk]) -> str:
-    return "; ".join(sorted({shown(chunk.error[:200]) for chunk in chunks}))
+def errors_of(chunks: Iterable[Chunk]) -> str:
+    """The server's words for the chunks that failed, each once; empty if none did."""
+    return "; ".join(sorted({shown(chunk.error[:200]) for chunk in chunks if chunk.error}))
 
 
 def _why_barren(view: SessionView, file: File) -> str:
@@ -243,7 +244,7 @@ def _why_barren(view: SessionView, file: File) -> str:
     chunks = told.get(file.upload_name or "", ())
     failed = [chunk for chunk in chunks if chunk.error]
     if failed:
-        return f"the server made no pair of it: {_errors(failed)}"
+        return f"the server made no pair of it: {errors_of(failed)}"
     if not chunks and view.tuning and view.tuning.limited:
         return "the server made no pair of it: its quota cut this file off"
     if told and not chunks and _used(view, file)[1]:

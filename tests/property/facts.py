@@ -111,7 +111,6 @@ def _session(number: int) -> st.SearchStrategy[Session]:
         state=st.just(SessionState.ENDED),
         url=st.just(HelixSettings().url),
         dialect=st.just("form"),
-        intent_at=st.just(NOW - 100),
         session_id=st.just(f"s{number}"),
         discard=st.just(True),
         due_at=dues(),
@@ -128,7 +127,6 @@ def _suspect() -> st.SearchStrategy[Session]:
         state=st.just(SessionState.UNSENT),
         url=st.just(HelixSettings().url),
         dialect=st.just("form"),
-        intent_at=st.just(NOW - 100),
         due_at=dues().filter(lambda due: due is not None),
     )
 

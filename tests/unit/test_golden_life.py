@@ -80,7 +80,6 @@ def uploads(view: SessionView) -> list[File]:
             location=None,
             state=FileState.PACKED,
             signature=None,
-            seen_at=0.0,
             version=1,
             upload_name=name,
         )

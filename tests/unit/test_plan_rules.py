@@ -56,7 +56,6 @@ def session(name: str, due_at: float | None = None) -> Session:
         state=SessionState.ENDED,
         url=RULES.helix.url,
         dialect="form",
-        intent_at=NOW,
         session_id=name,
         discard=True,
         due_at=due_at,

@@ -54,7 +54,6 @@ def uploaded(*names: str) -> list[File]:
             location=f"/srv/notes/{name}",
             state=FileState.PACKED,
             signature=None,
-            seen_at=0.0,
             version=1,
             content=Content(sha256="0" * 64, bytes=1, sent_bytes=1),
             upload_name=name,
