@@ -53,20 +53,37 @@ _PREFERENCE: Final = "a preference is no pair, and the worse answer would be tra
 _TOOL: Final = "a talk that calls tools cannot be sent"
 _PICTURE: Final = "only words can be sent"
 _THOUGHT: Final = "there is no place for it; write it into the words, or take it out"
+#: hidden reasoning: text of it would be lost, and a switch (`reasoning: "off"`, `thinking: true`) holds none
+_REASONING: Final = frozenset(
+    (
+        "reasoning",
+        "reasoning_content",
+        "reasoning_details",
+        "thinking",
+        "thought",
+        "thoughts",
+        "chain_of_thought",
+        "cot",
+    )
+)
+#: whether a turn is trained: nobody trains what is asked, whatever its turn says
+_TRAINED: Final = frozenset(
+    ("weight", "loss", "loss_weight", "loss_scale", "loss_mask", "train", "training", "trainable")
+)
+_NOT_TRAINED: Final = frozenset(("mask", "masked", "train_detail", "training_detail"))
 #: what changes the meaning of a pair and cannot be sent, in a line or in a turn, with the reason
 CHANGES_MEANING: Final[Mapping[str, str]] = MappingProxyType(
-    dict.fromkeys(("weight", "loss", "loss_weight", "loss_scale", "train", "training", "trainable"), _EXCLUDED)
-    | dict.fromkeys(("mask", "masked", "loss_mask", "train_detail", "training_detail", "ignore", "exclude"), _EXCLUDED)
+    dict.fromkeys((*sorted(_TRAINED | _NOT_TRAINED), "ignore", "exclude"), _EXCLUDED)
     | dict.fromkeys(("kto_tag", "label", "chosen", "rejected", "rejected_response", "rejected_messages"), _PREFERENCE)
+    | dict.fromkeys(("preferred_output", "non_preferred_output"), _PREFERENCE)
     | dict.fromkeys(("tools", "functions", "tool_calls", "function_call", "tool_call_id"), _TOOL)
     | dict.fromkeys(("image", "images", "image_url", "video", "videos", "audio", "audios"), _PICTURE)
-    | dict.fromkeys(
-        ("reasoning", "reasoning_content", "reasoning_details", "thinking", "thought", "thoughts"), _THOUGHT
-    )
-    | dict.fromkeys(("chain_of_thought", "cot", "refusal", "suffix", "prefix", "prefill"), _THOUGHT)
+    | dict.fromkeys((*sorted(_REASONING), "refusal", "suffix", "prefix", "prefill"), _THOUGHT)
 )
+#: the same, whatever follows: `image_path`, `video_id`, `audio_file`
+_PICTURED: Final = ("image_", "video_", "audio_")
 #: what says yes: true and 1 change nothing
-_YES: Final = frozenset({"weight", "loss", "loss_weight", "loss_scale", "train", "training", "trainable", "kto_tag"})
+_YES: Final = _TRAINED | {"kto_tag"}
 #: of so many keys a line without a shape is told
 MOST_NAMED: Final = 8
 #: for whoever has to mend a file
@@ -160,6 +177,8 @@ def _asked_and_answered(said: dict[str, Any], rest: set[str]) -> list[tuple[str,
             _check_order([])
         raise NoPair("no shape that is known" + (f" (its keys: {named(said)})" if said else ""))
     asked = [key for key in (question, *material) if key and not (material and _is_blank(said.get(key)))]
+    if (question, answer) == ("prompt", "completion") and _meant(said.get("label")) == 0:  # just so trl writes it
+        raise NoPair(f"label {_brief(said['label'])}: {_PREFERENCE}")
     if len(asked) == 1:
         turns = _spoken(said, asked[0], "human", rest)
     else:
@@ -177,8 +196,10 @@ def _one_of(said: dict[str, Any], keys: Sequence[str]) -> str | None:
 
 
 def _spoken(said: dict[str, Any], key: str, speaker: str, rest: set[str]) -> list[tuple[str, str]]:
-    """A question or an answer: words, or (trl) a list of turns."""
+    """A question or an answer: words, or (trl) a list of turns; not a list of answers to choose from."""
     value = said[key]
+    if isinstance(value, list) and len(value) > 1 and all(isinstance(one, str) for one in value):
+        raise NoPair(f"{key} is no text but a list of {len(value)}; choose one, or join them")
     if isinstance(value, list) and any(
         isinstance(turn, dict) and not turn.keys().isdisjoint(_SPEAKER_KEYS) for turn in value
     ):
@@ -191,7 +212,7 @@ def _history(history: object, rest: set[str]) -> Iterator[tuple[str, str]]:
     if _is_blank(history):
         return
     if not isinstance(history, list):
-        raise NoPair("history is no list")
+        raise NoPair(f"history is no list but {_kind(history)}")
     if all(isinstance(turn, dict) for turn in history):
         yield from _talk(history, "history", rest)
         return
@@ -223,7 +244,7 @@ def _check_said_too(said: dict[str, Any], keys: Iterable[str], turns: list[tuple
 
 def _talk(turns: object, name: str, rest: set[str]) -> list[tuple[str, str]]:
     if not isinstance(turns, list):
-        raise NoPair(f"{name} is no list")
+        raise NoPair(f"{name} is no list but {_kind(turns)}")
     return [spoken for turn in turns if (spoken := _turn(turn, rest)) is not None]
 
 
@@ -231,8 +252,10 @@ def _turn(turn: object, rest: set[str]) -> tuple[str, str] | None:
     """Who says what; None for a system that says nothing."""
     if not isinstance(turn, dict):
         raise NoPair("a turn is no JSON object")
-    key = next((key for key in _SPEAKER_KEYS if turn.get(key) is not None), "role" if "role" in turn else "from")
-    who = _speaker(turn.get(key), key)
+    key = next((key for key in _SPEAKER_KEYS if turn.get(key) is not None), "role")
+    if turn.get(key) is None:
+        raise NoPair(f"a turn has neither role nor from (its keys: {named(turn)})")
+    who = _speaker(turn[key], key)
     if any(_speaker(turn[other], other) != who for other in _SPEAKER_KEYS if turn.get(other) is not None):
         raise NoPair("from and role are two speakers")
     _check_meaning(turn, who)
@@ -294,19 +317,37 @@ def _part(part: object, name: str) -> str:
 def _check_meaning(said: dict[str, Any], speaker: str) -> None:
     """Refuse what would be lost, in a line or in a turn of `speaker`'s."""
     for key, value in said.items():
-        why = CHANGES_MEANING.get(key)
+        why = CHANGES_MEANING.get(key, _PICTURE if key.startswith(_PICTURED) else None)
         if why is not None and not _changes_nothing(key, value, speaker):
             raise NoPair(f"{key} {_brief(value)}: {why}")
 
 
 def _changes_nothing(key: str, value: object, speaker: str) -> bool:
+    value = _meant(value)
     if key == "label":  # any set may have labels; trainers know one that is false as a bad answer
         return value is not False
-    if key in _YES:  # nobody trains what is asked, whatever the turn says
-        return value is None or value in (True, 1) or (value in (False, 0) and speaker in {"human", "system"})
-    if isinstance(value, str):  # a list of tools comes as JSON in a text, too
-        return value.strip() in {"", "[]", "{}", "null"}
+    if speaker in {"human", "system"} and key in _TRAINED | _NOT_TRAINED:
+        return True
+    if key in _YES:
+        return value in (None, True, 1)
+    if key in _REASONING and (value is True or value in ("on", "off", "yes", "no", "none")):
+        return True
+    if (
+        key == "mask" and isinstance(value, str) and _SPEAKERS.get(value) == "human"
+    ):  # NeMo: whose turns are not trained
+        return True
     return value in (None, False, 0, [], {})
+
+
+def _meant(value: object) -> object:
+    """What a value says that a table wrote as text: `"False"`, `"0"`, a list of tools; other texts in lower case."""
+    if not isinstance(value, str):
+        return value
+    value = value.strip().lower()
+    try:
+        return json.loads(value or "null")
+    except ValueError:
+        return value
 
 
 def _is_blank(value: object) -> bool:
