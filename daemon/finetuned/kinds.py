@@ -47,6 +47,8 @@ ENCODED: Final = 4096
 #: no word of a language is so long
 LONG_WORD: Final = 60
 
+#: lines that a shell, or whoever made a key, puts right before it; a heading has a blank line below
+_COMMENTS: Final = r"(?>(?:#[^\n]*\n)*)"
 #: atomic: however many comments there are, they are read once
 _PROLOG: Final = r"(?>(?:<\?xml[^>]*\?>|<!--.*?-->|\s)*)(?:<!doctype\s+{0}|<{0}[\s>])"
 _BEGINNINGS: Final = tuple(
@@ -57,22 +59,38 @@ _BEGINNINGS: Final = tuple(
         ("postscript", r"\x04?%!PS"),
         ("pointer", r"version https?://(?:git-lfs|hawser)\.github\.com/spec/|version http://git-media\.io/v/"),
         ("pointer", r"\S{0,200}?annex/objects/\S{1,400}\s*\Z"),
-        ("pointer", r"\[(?:InternetShortcut|Desktop Entry)\]"),
-        ("key", r"-----BEGIN (?!PGP SIGNED)[A-Z0-9 ]*(?:KEY|CERTIFICATE|PKCS7|CMS|PARAMETERS|MESSAGE)(?: BLOCK)?-----"),
-        ("key", r"PuTTY-User-Key-File|AGE-SECRET-KEY-|(?:ssh-\w+|ecdsa-sha2-\S+) AAAA"),
+        ("pointer", _COMMENTS + r"\[(?:InternetShortcut|Desktop Entry)\]"),
+        ("key", _COMMENTS + r"-----BEGIN (?!PGP SIGNED)[A-Z0-9 ]*(?:KEY|CERTIFICATE|PKCS7|CMS|PARAMETERS|MESSAGE)\b"),
+        ("key", _COMMENTS + r"(?:PuTTY-User-Key-File|AGE-SECRET-KEY-|---- BEGIN SSH2 )"),
+        ("key", _COMMENTS + r"(?:(?:sk-)?(?:ssh|ecdsa)-[\w@.-]+) AAAA"),
+        ("key", r"Bag Attributes\s|Certificate:\s+Data:\s"),
         ("html", _PROLOG.format("html")),
         ("svg", _PROLOG.format("svg")),
         ("xml", r"<\?xml\s"),
     )
 )
 #: with what all these begin, so that a text is seldom asked
-_FIRST: Final = frozenset("{%<[-\x04vV\\./aApPsSeE")
+_FIRST: Final = frozenset("{%<[-#\x04vV\\./aApPsSeEbBcC")
 _JSON: Final = re.compile(r'\{\s*(?:\}|"(?:[^"\\]|\\.){0,300}"\s*:)|\[\s*(?:\{\s*"|\[\s*["\d\[{])')
 _TALK: Final = re.compile(r'"(?:conversations?|messages)"\s*:\s*\[\s*\{[^{}]{0,300}?"(?:from|role)"\s*:\s*"')
 _ASKED: Final = re.compile(r'"(?:instruction|prompt|query|question)"\s*:')
-_SAID: Final = re.compile(r'"(?:output|completion|response|answer)"\s*:')
-_FRONT_MATTER: Final = re.compile(r"(---|\+\+\+)[ \t]*\r?\n\s*[\w.-]+\s*[:=].*?\n(?:\1|\.\.\.)\s*\Z", re.DOTALL)
+_SAID: Final = re.compile(r'"(?:output|completion|response|answer|generation|chosen)"\s*:')
+#: names with values, and lines that belong to one, as no prose between two rules is
+_FRONT_MATTER: Final = re.compile(
+    r"""
+    (---|\+\+\+)[ \t]*\r?\n
+    (?>(?:[ \t]*\#[^\n]*\n)*)                                     # comments
+    ["']?[\w.-][\w. -]{0,60}["']?[ \t]*[:=][^\n]*\n                # a name at the top, without a blank line before it
+    (?>(?:(?:["']?[\w.-][\w. -]{0,60}["']?[ \t]*[:=]|[ \t\#\]}]|-[ \t]|\[|\r?(?=\n))[^\n]*\n)*)
+    (?:\1|\.\.\.)\s*\Z
+    """,
+    re.VERBOSE,
+)
 _SIGNS: Final = ("base64", "BASE64", "Base64")
+#: a file that is encoded from its beginning says so by that alone
+_BARE: Final = re.compile(
+    rf"\s*(?=\S{{0,{LONG_WORD}}}\d)(?=\S{{0,{LONG_WORD}}}[A-Z])(?=\S{{0,{LONG_WORD}}}[a-z])[A-Za-z0-9+/_-]{{{LONG_WORD},}}(?:\s|\Z)"
+)
 _LONG: Final = re.compile(rf"[A-Za-z0-9+/=_-]{{{LONG_WORD},}}")
 _WORD: Final = re.compile(r"[^\W_]")
 #: the categories of what is no word: blanks, controls, punctuation, and the symbols of rules and tables
@@ -98,9 +116,12 @@ class Kinds:
         self._size += len(text)
         if len(self._head) < HEAD:
             self._head += text[: HEAD - len(self._head)]
-        self._signed = self._signed or _is_signed(text) or self._head.startswith("begin ")
+        self._signed = self._signed or _is_signed(text) or self._begins_encoded()
         if self._signed:
             self._encoded += sum(_encoded(word) for word in text.split() if len(word) >= LONG_WORD)
+
+    def _begins_encoded(self) -> bool:
+        return self._head.startswith("begin ") or _BARE.match(self._head) is not None
 
     def found(self) -> list[str]:
         """The kinds of the whole text, by their names in `KINDS`."""
@@ -124,8 +145,10 @@ class Kinds:
 
 
 def _is_signed(text: str) -> bool:
-    """Whether a text says that encoded data follows: in mail, in a picture's address, in a contact, uuencoded."""
-    return ("64" in text and any(sign in text for sign in _SIGNS)) or "ENCODING=b" in text or "\nbegin " in text
+    """Whether a text says that encoded data follows: in mail, a picture's address, a contact, a drawing, uuencoded."""
+    if "64" in text and any(sign in text for sign in _SIGNS):
+        return True
+    return any(sign in text for sign in ("ENCODING=b", "\nbegin ", "```compressed-json"))
 
 
 def _encoded(word: str) -> int:
