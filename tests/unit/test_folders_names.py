@@ -39,7 +39,8 @@ def taken(rules, path):
         "a.txt.incomplete", "a.txt_.gstmp", "a.txt._COPYING_", ".a.txt.kate-swp", "a.txt.kate-swp", ".a.txt.swp",
         "a.txt.swp", "a.txt.~1~", "a.txt.save", "a.txt.save.1", "#g.txt#", "~$c.txt", ".in.a.txt.", ".in.a.txt",
         "a.txt.0000000002", "a.txt.5b93990f.partial", ".syncthing.a.txt.tmp", "~syncthing~a.txt.tmp",
-        "a.txt.sb-8c3d2f1e-AbCdEf", "a.txt___jb_tmp___",
+        "a.txt.sb-8c3d2f1e-AbCdEf", "a.txt___jb_tmp___", "a.txt.dtapart", "a.txt.ctrl.sal", "a.txt.part.sal",
+        "a.txt.cyberducksegment", "a.txt.ffs_tmp", "a.txt-52a8.ffs_tmp",
     ],
 )  # fmt: skip
 def test_temporary_names(name):
@@ -164,6 +165,7 @@ def test_special_names_that_are_asked_for(name, pattern):
         "a_conflict-jane-20260101-120000.txt", "a-HOST-conflict-20260101.txt", "a.conflict1.txt", "a.txt.conflict2.txt",
         "a_conf(1).txt", "a_DiskStation_Jan-01-120000-2026_Conflict.txt", "a_NAS_Jan-01-1200-2026_CaseConflict.txt",
         "a (HOST conflict 2026-01-01).txt", "a (copy: conflict on 2026-01-01).txt", "a [conflicted].txt",
+        "a [Conflict].txt", "a (Konfliktkopie von Jane 2026-01-01).txt",
         "a (# Name clash 2026-01-01 x1 #).txt", "a (Copie en conflit de Jane 2026-01-01).txt",
         unicodedata.normalize("NFD", "a (Cópia em conflito de Jane 2026-01-01).txt"),
     ],
@@ -181,6 +183,7 @@ def test_copies_in_conflict(name):
         "RECYCLER", "Recycled", "System Volume Information", "lost+found", "LOST.DIR", "found.000", ".Trash",
         ".Trash-1000", ".Trashes", ".stversions", ".stfolder", ".dropbox.cache", ".recycle", ".zfs", "Recycle Bin",
         "Recycle Bin - Volume_1", "Network Trash Folder", "@GMT-2026.01.01-00.00.00", "__MACOSX", "files_trashbin",
+        "Recycle.Bin", "RecycleBin", "Network Recycle Bin", "Network Recycle Bin 1", "_gsdata_",
         "a.txt.download", "(A Document Being Saved By TextEdit)",
     ],
 )  # fmt: skip
@@ -191,7 +194,19 @@ def test_what_was_thrown_away(folder):
 
 
 @pytest.mark.parametrize(
-    "folder", ["Recycle", "Trash", "trash-talk", "snapshots", "recycling", "lost and found", "archive", "@home", "#1"]
+    "folder",
+    [
+        "Recycle",
+        "Trash",
+        "trash-talk",
+        "snapshots",
+        "recycling",
+        "lost and found",
+        "archive",
+        "@home",
+        "#1",
+        "Recycle bin day",
+    ],
 )
 def test_ordinary_folders(folder):
     """A folder that a person may have named so is looked into."""
@@ -209,6 +224,11 @@ def test_ordinary_folders(folder):
         ("a/*/b", "a/x/y/b/c.txt", True), ("a/**/b", "a/b/c.txt", False), ("a/**/b", "a/x/y/b/c.txt", False),
         ("**/b", "a/b/c.txt", False), ("**/*.txt", "a.txt", False), ("a/b.txt", "a/b.txt", False),
         ("a/b.txt", "a/c.txt", True), ("a/[bc].txt", "a/c.txt", False), ("a/?.txt", "a/bc.txt", True),
+        # brackets in a name, a path from the root of all
+        ("[Archive]", "[Archive]/a.txt", False), ("[Archive]/**", "x/[Archive]/a.txt", True),
+        ("[Archive]/*", "[archive]/x/a.txt", False), ("[Archive]", "Archive/a.txt", True),
+        ("/nowhere/drafts", "drafts/a.txt", False), ("/nowhere/drafts/**", "x/drafts/a.txt", True),
+        ("/nowhere else/drafts", "drafts/a.txt", True),
     ],
 )  # fmt: skip
 def test_exclude_holds_for_folders(exclude, path, is_taken):
@@ -276,6 +296,8 @@ def test_both_unicode_forms_are_equal(folder, name, here, there):
         ("a.txt", {"a.txt.part"}, False, "a.txt.part"), ("a.txt", {"a.txt.!qb"}, False, "a.txt.!qb"),
         ("a.txt", {"b.txt.part"}, False, None), ("a.txt", {"ab_cd-12.txt.part"}, True, "ab_cd-12.txt.part"),
         ("a.txt", {"ab_cd-12.txt.part"}, False, None), ("a.txt", {"ab_cd-12.pdf.part"}, True, None),
+        ("a.b.txt", {"a.b.xy_12-ab.txt.part"}, True, "a.b.xy_12-ab.txt.part"),
+        ("a.txt", {"b.xy_12-ab.txt.part"}, True, None), ("a.txt", {"a.xy_12-ab.txt.part"}, False, None),
         ("a.txt", {"half.txt.part"}, True, None), ("a.txt", set(), True, None),
         ("a.txt", {"unconfirmed 1234.crdownload"}, True, "unconfirmed 1234.crdownload"),
     ],

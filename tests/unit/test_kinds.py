@@ -116,7 +116,7 @@ def test_every_kind_is_known_by_what_it_holds(kind: str, text: str) -> None:
         "---\n\nMind: between two rules.\n\n---\n",
         "---\nMind: otters bite.\nThey have teeth, too.\n---\n",
         "# Keys\n\nA key is for a lock.\n",
-        "# How a key looks\n\n-----BEGIN PUBLIC KEY-----\nMII\n-----END PUBLIC KEY-----\n\nIt begins with five dashes.\n",
+        "# How a key looks\n\n-----BEGIN PUBLIC KEY-----\nMII\n-----END PUBLIC KEY-----\n\nIt begins so.\n",
         "Certificates tell who somebody is.",
         "--- a/otter.py\n+++ b/otter.py\n@@ -1 +1 @@\n",
         "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nOtters.\n",

@@ -35,6 +35,11 @@ UNFINISHED: Final[Mapping[str, str]] = MappingProxyType(
         ".wkdownload": "GNOME Web",
         ".fdmdownload": "Free Download Manager",
         ".downloading": "Baidu Netdisk",
+        ".dtapart": "DownThemAll!",
+        ".part.sal": "saldl",
+        ".ctrl.sal": "saldl",
+        ".cyberducksegment": "Cyberduck",
+        ".ffs_tmp": "FreeFileSync",
         ".xltd": "Xunlei",
         ".xltd.cfg": "Xunlei",
         ".td": "Thunder",
@@ -100,14 +105,15 @@ _CONFLICT: Final = re.compile(
     | _[a-z]{3}-\d\d-\d{4,6}-\d{4}_(case|unicode)?conflict          # Synology Drive
     | _conflict-[^-\s]+-\d{8}-\d{6}                                # ownCloud: of somebody else's
     | [-_. ]conflict(ed)?([-_ ]copy)?[-_ ]?\d{4}-?\d\d-?\d\d([-_ ]\d{4,6})?  # ownCloud, name-HOST-conflict-DATE
-    | [ ]?(\(conflicted\)|\[conflicted\])                           # pCloud
+    | [ ]?(\(conflicted\)|\[conflict(ed)?\])                       # pCloud, Google Drive
     | [ ]?[(\[][^()\[\]]*(
         conflict(ed|ing)?\ copy                                     # Dropbox, Nextcloud, Obsidian, Qsync
         | (case|unicode\ encoding|white\ ?space|selective\ sync|editing|name)\ conflict  # Dropbox
         | sfconflict                                                # Seafile
         | \bconflict(\ on)?\ \d{4}-\d\d-\d\d                        # Unison, Tresorit
         | \#\ name\ clash                                           # Proton Drive
-        | in\ konflikt\ stehende\ kopie | copie\ en\ conflit | copia\ en\ conflicto | copia\ in\ conflitto
+        | in\ konflikt\ stehende\ kopie | konfliktkopie
+        | copie\ en\ conflit | copia\ en\ conflicto | copia\ in\ conflitto
         | cópia\ em\ conflito | conflicterende?\ (kopie|exemplaar) | kopia\ powodująca\ konflikt
         | конфликтующая\ копия | 競合コピー | 冲突副本               # Dropbox in other languages
       )[^()\[\]]*[)\]]
@@ -127,7 +133,6 @@ _THROWN_AWAY: Final[Mapping[str, str]] = MappingProxyType(
         "@recently-snapshot": "earlier states on a QNAP NAS",
         "@transcode": "a QNAP NAS's own data",
         "~snapshot": "earlier states on a NetApp filer",
-        "recycle bin": "what was deleted on a NAS",
         "trashbox": "what was deleted on a Buffalo NAS",
         "$recycle.bin": "what was deleted on Windows",
         "recycler": "what was deleted on Windows",
@@ -138,6 +143,7 @@ _THROWN_AWAY: Final[Mapping[str, str]] = MappingProxyType(
         "network trash folder": "what was deleted on a Mac's share",
         "temporary items": "a Mac's temporary files",
         "thevolumesettingsfolder": "a Mac's own data",
+        "_gsdata_": "what GoodSync deleted or replaced",
         "__macosx": "a Mac's own data in an archive",
         "files_trashbin": "what was deleted in Nextcloud",
         "files_versions": "earlier states in Nextcloud",
@@ -146,7 +152,7 @@ _THROWN_AWAY: Final[Mapping[str, str]] = MappingProxyType(
 _THROWN_AWAY_SO: Final = (
     (re.compile(r"found\.\d{3}"), "what a check of a Windows disk found"),
     (re.compile(r"@gmt-[\d.]+-[\d.]+"), "an earlier state on a Samba share"),
-    (re.compile(r"recycle bin - .*"), "what was deleted on a NAS"),
+    (re.compile(r"(network )?recycle[ ._-]?bin( \d+| - .*)?"), "what was deleted on a NAS"),
     (re.compile(r"\(a document being saved by .*\)"), "a text that a Mac is just saving"),
 )
 
@@ -192,10 +198,12 @@ def unfinished_by(name: str, others: Collection[str], *, empty: bool) -> str | N
     """The name among the unfinished `others` beside it that says that `name` is not whole; None: none does.
 
     For an `empty` file it may be a browser's own: Chrome and Firefox keep the final name free by an empty file, while
-    they write to `Unconfirmed 1234.crdownload`, or to eight odd letters, the suffix and `.part`.
+    they write to `Unconfirmed 1234.crdownload`, or to eight odd letters, the suffix and `.part`; newer ones of Firefox
+    put the name without its suffix before them.
     """
     own = next((name + ending for ending in UNFINISHED if name + ending in others), None)
     if own is not None or not empty:
         return own
-    browsers = re.compile(rf"unconfirmed \d+\.crdownload|[\w+-]{{8}}{re.escape(os.path.splitext(name)[1])}\.part")
+    stem, suffix = map(re.escape, os.path.splitext(name))
+    browsers = re.compile(rf"unconfirmed \d+\.crdownload|(?:{stem}\.)?[\w+-]{{8}}{suffix}\.part")
     return next((other for other in sorted(others) if browsers.fullmatch(other)), None)

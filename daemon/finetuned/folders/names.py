@@ -81,15 +81,21 @@ def why_name(name: str) -> str:
 
 
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    """One expression for all patterns; without any, it matches nothing."""
-    return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)", re.IGNORECASE)
+    """One expression for all patterns; without any, it matches nothing. `[Archive]` is also the name `[Archive]`."""
+    shapes = (shape for pattern in patterns for shape in (fnmatch.translate(pattern), _itself(pattern)) if shape)
+    return re.compile("|".join(shapes) or r"(?!)", re.IGNORECASE)
+
+
+def _itself(pattern: str) -> str:
+    """The shape of the name that is written just like a pattern with brackets."""
+    return rf"(?s:{re.escape(pattern)})\Z" if "[" in pattern else ""
 
 
 class _Patterns:
     """The patterns of one key; `including` of `include`."""
 
-    def __init__(self, patterns: Sequence[str], *, including: bool) -> None:
-        wanted = [same(pattern) for pattern in patterns]
+    def __init__(self, patterns: Sequence[str], top: str, *, including: bool) -> None:
+        wanted = [_from_top(same(pattern), same(top)) for pattern in patterns]
         self.name = _any_of(pattern for pattern in wanted if "/" not in pattern).match
         self._paths = [_steps(pattern) for pattern in wanted if "/" in pattern]
         for_folders = [pattern for pattern in wanted if not (including and _last(pattern).startswith("*."))]
@@ -107,6 +113,11 @@ class _Patterns:
     def folder(self, parts: Parts) -> bool:
         """Whether one of them is about the sub-folder there, and so about all in it."""
         return self._folder_name(parts[-1]) is not None or any(_leads(steps, parts) for steps in self._folder_paths)
+
+
+def _from_top(pattern: str, top: str) -> str:
+    """A pattern whose path may begin at the root of all, and leads into the folder."""
+    return pattern.removeprefix(top) if pattern.startswith(f"{top}/") else pattern
 
 
 #: a path pattern, a step for each name; None is `**`
@@ -141,8 +152,8 @@ class Names:
 
     def __init__(self, rules: FolderSettings) -> None:
         self._rules = rules
-        self._include = _Patterns(rules.include, including=True)
-        self._exclude = _Patterns(rules.exclude, including=False)
+        self._include = _Patterns(rules.include, rules.path, including=True)
+        self._exclude = _Patterns(rules.exclude, rules.path, including=False)
         self._each = {last: _any_of([last]).match for last in map(_last, map(same, rules.include))}
         self._ready_file = same(rules.ready_file)
         before, _, after = self._ready_file.partition("{name}")
