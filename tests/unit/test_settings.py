@@ -237,11 +237,7 @@ MISTAKES = [
     ("[[hook]]\nurl = 'x'", "hook: found a list of tables; not in this version; remove it"),
 ]
 FOLDER_MISTAKES = [
-    (
-        'exclude = ["~/notes/drafts"]',
-        "exclude",
-        "found ['~/notes/drafts']; allowed: a list of any number of name patterns",
-    ),
+    ("exclude = ['~/drafts']", "exclude", 'found ["~/drafts"]; allowed: a list of any number of'),
     ("include = []", "include", "found []; allowed: a list of one or more name patterns"),
     ("include = '*.txt'", "include", 'found "*.txt"; allowed: a list of one or more'),
     ("include = ['a//b']", "include", 'found ["a//b"]; allowed: a list of one or more'),
