@@ -419,7 +419,7 @@ class TestServerWords:
 
     def test_a_path_that_is_not_utf8_comes_with_its_bytes(self) -> None:
         """JSON stays valid, and programs get the exact bytes."""
-        assert asking._placed("/srv/" + ODD) == {"path": "/srv/caf\\xe9.txt", "path_b64": "L3Nydi9jYWbpLnR4dA=="}
+        assert showing.placed("/srv/" + ODD) == {"path": "/srv/caf\\xe9.txt", "path_b64": "L3Nydi9jYWbpLnR4dA=="}
 
 
 class TestJobs:

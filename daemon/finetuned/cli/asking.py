@@ -12,7 +12,7 @@ from finetuned.cli.attention import MOST_NAMED, needs, running_with
 from finetuned.cli.awaiting import Outlook, still_words
 from finetuned.cli.findings import problem
 from finetuned.cli.jobs import JOB_STATES
-from finetuned.cli.showing import Row, harmless
+from finetuned.cli.showing import Row, harmless, placed
 from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def status_of(settings: Settings, now: float) -> Row:
         "still": known.get("still", []),
         "troubled": known.get("troubled", []),
         "helix": {"url": settings.helix.url} | helix,
-        "ledger": _placed(path) | ledger | {"stuck_because": stuck and stuck.with_remedy()},
+        "ledger": placed(path) | ledger | {"stuck_because": stuck and stuck.with_remedy()},
     }
 
 
@@ -127,7 +127,7 @@ def _folder_status(name: str, path: str, known: Mapping[str, Any], now: float) -
     oldest = known.get("oldest")
     return {
         "name": name,
-        **_placed(path),
+        **placed(path),
         "state": known.get("state"),
         "configured": True,
         "away_because": known.get("away_because"),
@@ -138,14 +138,6 @@ def _folder_status(name: str, path: str, known: Mapping[str, Any], now: float) -
         "untaken": known.get("untaken", {}),
         "oldest_wait_s": None if oldest is None else round(max(0.0, now - instant(str(oldest))), 3),
     }
-
-
-def _placed(path: str) -> Row:
-    """A path for programs; its exact bytes come with it where it is not UTF-8."""
-    from finetuned.model import path_b64, utf8_text
-
-    b64 = path_b64(path)
-    return {"path": utf8_text(path)} | ({} if b64 is None else {"path_b64": b64})
 
 
 def _tell_status(status: Row) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from finetuned.cli.findings import problem, warning
-from finetuned.cli.showing import Row
+from finetuned.cli.showing import Row, counted
 
 if TYPE_CHECKING:
     from finetuned.cli.awaiting import Outlook
@@ -41,7 +41,7 @@ def of_the_configuration(settings: Settings, reader: Reader, *, runs: bool) -> I
     for name, known in reader.folders().items():
         files = known["settling"] + known["waiting"]
         if name not in named and files and not (with_this and name in with_this.folders):
-            words = f"it is not in the configuration, and {_files(files)} of it wait"
+            words = f"it is not in the configuration, and {counted(files, 'file')} of it wait"
             remedy = f"name it there again ({known['path']}), or move the files away"
             yield warning(f"folder {name}", words, remedy)
 
@@ -88,7 +88,3 @@ def of_jobs(outlook: Outlook | None) -> Iterator[Row]:
         yield warning("review", f"the pairs of {job.id} wait for a person", f"finetuned review {job.id}")
     if len(reviews) > MOST_NAMED:
         yield warning("review", f"and {len(reviews) - MOST_NAMED} more jobs", "finetuned jobs --state review")
-
-
-def _files(number: int) -> str:
-    return "1 file" if number == 1 else f"{number} files"

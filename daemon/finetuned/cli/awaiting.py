@@ -34,6 +34,12 @@ _WORDS: Final = {
     "intake": "the daemon to read what else is ready in its folder",
     "round": "the daemon, which has much to do: its turn is soon",
 }
+#: by `remedy.Deed`: what is done for a job that shows no sign of life
+_DEEDS: Final = {
+    "restart": "its session is put to work again",
+    "requeue": "it is put into the queue for a trainer once more",
+    "give_up": "it is given up and sent anew, or has failed if its attempts are used up",
+}
 NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
 
 
@@ -47,13 +53,6 @@ def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
     if (stuck := why_stuck(path)) is not None:
         return f"the daemon, which begins nothing new: {stuck.with_remedy()}"
     return None if outlook else "a daemon of this version: the one that runs is older, restart it"
-
-
-_DEEDS: Final = {
-    "restart": "its session is put to work again",
-    "requeue": "it is put into the queue for a trainer once more",
-    "give_up": "it is given up and sent anew, or has failed if its attempts are used up",
-}
 
 
 class Outlook:

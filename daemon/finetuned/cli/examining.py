@@ -118,9 +118,7 @@ def _key(settings: Settings) -> Iterator[Row]:
     """Whether there is a key, and where it comes from; never what it is."""
     from finetuned.errors import KeyRefused
 
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    credential = os.path.join(credentials, "helix-api-key")
-    file = settings.helix.api_key_file or (credential if credentials and os.path.exists(credential) else "")
+    file = place.key_file(settings)
     try:
         place.key_of(settings).current()
     except KeyRefused as error:
@@ -256,13 +254,14 @@ def _watches(reader: Reader | None, runs: bool) -> Iterator[Row]:
 
 
 def _requests(settings: Settings, runs: bool) -> Iterator[Row]:
+    from finetuned.daemon.asking import SUFFIX, requests_folder
     from finetuned.world import RealWorld
 
-    folder = f"{place.ledger_path(settings)}.requests"
+    folder = requests_folder(place.ledger_path(settings))
     before = RealWorld().now() - REQUEST_AGE
     try:
         with os.scandir(folder) as entries:
-            old = [e.name for e in entries if e.name.endswith(".json") and e.stat().st_mtime < before]
+            old = [e.name for e in entries if e.name.endswith(SUFFIX) and e.stat().st_mtime < before]
     except FileNotFoundError:
         return
     except OSError as error:

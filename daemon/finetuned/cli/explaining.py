@@ -21,7 +21,7 @@ from finetuned.cli.finding import as_configured, dropped_as, job_in, rules_of
 from finetuned.cli.fitting import quoted, seen
 from finetuned.cli.jobs import gone, job_command, progress_of
 from finetuned.cli.naming import job_named
-from finetuned.cli.showing import Row, harmless
+from finetuned.cli.showing import Row, counted, harmless, placed
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder
@@ -98,16 +98,12 @@ class Story:
 
     def for_programs(self) -> Row:
         """The interface's object."""
-        from finetuned.model import path_b64, utf8_text
-
         file = self._file
         if file is None:
-            b64 = path_b64(self._path)
-            known: Row = {"path": utf8_text(self._path)} | ({} if b64 is None else {"path_b64": b64})
             elsewhere = self._elsewhere.words(str) if self._elsewhere else None
             reason = "; ".join(filter(None, (self._why_not, elsewhere))) or None
-            known |= {"state": UNKNOWN, "reason": reason, "since": None, "waits_for": self._waits()}
-            return known | {"job_id": self._job.get("id"), "location": None, "history": []}
+            known = {"state": UNKNOWN, "reason": reason, "since": None, "waits_for": self._waits()}
+            return placed(self._path) | known | {"job_id": self._job.get("id"), "location": None, "history": []}
         odd = {key: file[key] for key in ("path_b64", "location_b64") if key in file}
         return {
             "path": file["path"],
@@ -188,7 +184,7 @@ class Story:
             yield f"It was learned {showing.when(file['finished_at'])}, in job {file['job_id']}, and forgotten since:"
             yield f"{file['reason']}. Dropped again, it is learned anew."
             return
-        pairs = f"{file['pairs']} question-answer pair{'s' if file['pairs'] != 1 else ''}"
+        pairs = counted(file["pairs"], "question-answer pair")
         yield f"It was learned {showing.when(file['finished_at'])}, in job {file['job_id']}, and taught {pairs}."
         if file["reason"]:
             yield f"Not all of it: {file['reason']}."

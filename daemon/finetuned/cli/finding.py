@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from finetuned.cli import place
-from finetuned.cli.showing import Row
+from finetuned.cli.showing import Row, first_of
 from finetuned.errors import FileProblem
 
 if TYPE_CHECKING:
@@ -61,10 +61,9 @@ class Dropped(NamedTuple):
         """A sentence that names them; `show` writes a path."""
         named = [
             f"{show(file['path'])} ({', job '.join(filter(None, (file['state'], file['job_id'])))})"
-            for file in self.files[:MOST_NAMED]
+            for file in self.files
         ]
-        more = f" and {len(self.files) - MOST_NAMED} more" if len(self.files) > MOST_NAMED else ""
-        return f"a file with this {self.by} was dropped as {', '.join(named)}{more}"
+        return f"a file with this {self.by} was dropped as {first_of(named, MOST_NAMED)}"
 
 
 def dropped_as(reader: Reader, settings: Settings, path: str) -> Dropped | None:

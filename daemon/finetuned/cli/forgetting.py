@@ -14,7 +14,7 @@ import click
 from finetuned.cli import place
 from finetuned.cli.doing import ask_daemon, new_request
 from finetuned.cli.fitting import seen
-from finetuned.cli.showing import Row, say
+from finetuned.cli.showing import Row, placed, say
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -30,7 +30,6 @@ def forget_command(ctx: click.Context, path: str, yes: bool) -> None:
     PATH is where the file was dropped, or where it lies now; the file itself stays. This cannot be undone.
     """
     from finetuned.errors import UsageError
-    from finetuned.model import path_b64, utf8_text
 
     with place.open_ledger(place.load(ctx)) as reader:
         named = place.typed(path, reader.at_place)
@@ -43,7 +42,7 @@ def forget_command(ctx: click.Context, path: str, yes: bool) -> None:
                 "this cannot be undone, and nobody is there to be asked", remedy="say --yes to have it done"
             )
         click.confirm("Forget it?", abort=True, err=True)
-    ctx.exit(ask_daemon(ctx, [new_request("forget", path=utf8_text(named), path_b64=path_b64(named))]))
+    ctx.exit(ask_daemon(ctx, [new_request("forget", **placed(named))]))
 
 
 def _what_goes(reader: Reader, rows: list[Row]) -> Iterator[str]:

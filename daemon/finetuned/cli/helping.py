@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli.fitting import width_of
+from finetuned.cli.naming import did_you_mean
 from finetuned.cli.showing import coloured, harmless, print_data
 from finetuned.errors import UsageError
 
@@ -46,17 +47,9 @@ def help_command(ctx: click.Context, topic: str | None) -> None:
     if not about and page is None:
         raise UsageError(
             f"there is no command or page {harmless(topic)}",
-            remedy=f"{meant(topic, [*_commands(ctx), *pages()])}`finetuned help` lists them",
+            remedy=f"{did_you_mean(topic, [*_commands(ctx), *pages()])}`finetuned help` lists them",
         )
     _show(f"{about}\n" if about else "", _text(page) if page else "")
-
-
-def meant(word: str, known: list[str]) -> str:
-    """A question after the names that a mistyped word is much like; empty if it is like none."""
-    from difflib import get_close_matches
-
-    alike = [name for name in known if len(word) > 1 and name.startswith(word)] or get_close_matches(word, known)
-    return f"did you mean {' or '.join(dict.fromkeys(alike))}? " if alike else ""
 
 
 def pages() -> dict[str, Traversable]:

@@ -60,10 +60,10 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a mistyped one is told with what was meant. Raises UsageError."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            from finetuned.cli.helping import meant
+            from finetuned.cli.naming import did_you_mean
             from finetuned.cli.showing import harmless
 
-            remedy = f"{meant(args[0], list(COMMANDS))}`finetuned help` lists the commands"
+            remedy = f"{did_you_mean(args[0], list(COMMANDS))}`finetuned help` lists the commands"
             raise UsageError(f"there is no command {harmless(args[0])}", remedy=remedy)
         return super().resolve_command(ctx, args)
 

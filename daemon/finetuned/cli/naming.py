@@ -1,7 +1,8 @@
-"""Ids as people type them: the whole id, or any part of it that no other id has.
+"""Ids and names as people type them: the whole id, or any part of it that no other id has.
 
 1. An id that is typed whole is meant, even if it is a part of another one.
 2. A word that fits several ids, or none, is a mistake of usage (exit code 2) and the answer names what could be meant.
+3. So does the answer to a mistyped command or page.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from finetuned.cli.showing import harmless
+from finetuned.cli.showing import first_of, harmless
 from finetuned.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,11 +28,16 @@ def job_named(reader: Reader, word: str) -> str:
     found = _one_of(reader.jobs_like(word), word, "jobs", _LIST_JOBS) if word else None
     if found is not None:
         return found
+    meant = did_you_mean(word, reader.jobs_like(""))
+    raise UsageError(f"there is no job {harmless(word)}", remedy=f"{meant}{_LIST_JOBS}")
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """A question after the names that a mistyped word is much like; empty if it is like none."""
     from difflib import get_close_matches
 
-    alike = get_close_matches(word, reader.jobs_like(""))
-    meant = f"did you mean {' or '.join(alike)}? " if alike else ""
-    raise UsageError(f"there is no job {harmless(word)}", remedy=f"{meant}{_LIST_JOBS}")
+    alike = [name for name in known if len(word) > 1 and name.startswith(word)] or get_close_matches(word, known)
+    return f"did you mean {' or '.join(dict.fromkeys(alike))}? " if alike else ""
 
 
 def check_folder(settings: Settings, reader: Reader, name: str | None) -> None:
@@ -59,8 +65,7 @@ def _one_of(ids: Sequence[str], word: str, what: str, remedy: str) -> str | None
         return next(iter(ids), None)
     if word in ids:
         return word
-    more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
     raise UsageError(
-        f"{harmless(word)} fits {len(ids)} {what}: {', '.join(ids[:MOST_NAMED])}{more}",
+        f"{harmless(word)} fits {len(ids)} {what}: {first_of(ids, MOST_NAMED)}",
         remedy=f"type more of the id; {remedy}",
     )

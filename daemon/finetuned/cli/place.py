@@ -117,14 +117,18 @@ def stray_daemon(settings: Settings) -> tuple[int, LedgerError] | None:
     return None
 
 
-def key_of(settings: Settings) -> Key:
-    """The API key: a file of the configuration, else systemd's credential, else the environment."""
-    from finetuned.helix.client import Key
-
+def key_file(settings: Settings) -> str:
+    """The file that the API key is in: the configuration's, else systemd's credential; empty: there is none."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     credential = os.path.join(credentials, "helix-api-key") if credentials else ""
-    file = settings.helix.api_key_file or (credential if os.path.exists(credential) else "")
-    return Key(file, lambda: os.environ.get("FINETUNED_API_KEY"))
+    return settings.helix.api_key_file or (credential if os.path.exists(credential) else "")
+
+
+def key_of(settings: Settings) -> Key:
+    """The API key: from its file, else from the environment."""
+    from finetuned.helix.client import Key
+
+    return Key(key_file(settings), lambda: os.environ.get("FINETUNED_API_KEY"))
 
 
 def drop_folders(settings: Settings) -> dict[str, DropFolder]:

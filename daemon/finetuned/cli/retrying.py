@@ -12,7 +12,7 @@ import click
 from finetuned.cli import place
 from finetuned.cli.doing import ask_daemon, folder_named, new_request
 from finetuned.cli.naming import job_named
-from finetuned.cli.showing import say
+from finetuned.cli.showing import placed, say
 from finetuned.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,11 +64,8 @@ def retry_command(
 
 def _about(word: str, reader: Reader) -> Request:
     """A request to try again what `word` names."""
-    from finetuned.model import path_b64, utf8_text
-
     if "/" in word or "." in word or os.path.lexists(word):
-        path = place.typed(word, reader.at_place)
-        return new_request("retry", path=utf8_text(path), path_b64=path_b64(path))
+        return new_request("retry", **placed(place.typed(word, reader.at_place)))
     return new_request("retry", job=job_named(reader, word))
 
 

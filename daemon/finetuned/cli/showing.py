@@ -107,8 +107,20 @@ def show_one(value: Row, form: str = "json") -> None:
 
 def as_json(value: object, *, indent: int | None = None) -> str:
     """JSON, in one line unless indented; valid UTF-8 whatever the locale says standard output is."""
-    utf8 = (getattr(sys.stdout, "encoding", None) or "utf-8").lower() in {"utf-8", "utf8"}
-    return json.dumps(value, indent=indent, ensure_ascii=not utf8)
+    return json.dumps(value, indent=indent, ensure_ascii=not is_utf8(sys.stdout))
+
+
+def is_utf8(stream: object) -> bool:
+    """Whether a stream takes every letter; one that does not tell its encoding does."""
+    return (getattr(stream, "encoding", None) or "utf-8").lower() in {"utf-8", "utf8"}
+
+
+def placed(path: str) -> Row:
+    """A path for programs; its exact bytes come with it where it is not UTF-8."""
+    from finetuned.model import path_b64, utf8_text
+
+    b64 = path_b64(path)
+    return {"path": utf8_text(path)} | ({} if b64 is None else {"path_b64": b64})
 
 
 def print_data(text: str) -> None:
@@ -148,6 +160,12 @@ def paint(word: str) -> str:
 def counted(number: int, noun: str) -> str:
     """A number of things: `1 file`, `3 files`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """Names in a row, `most` of them, and how many more there are: `a, b and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def size(count: int | None) -> str:

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 from finetuned.cli.fitting import length, width_of
-from finetuned.cli.showing import say
+from finetuned.cli.showing import is_utf8, say
 
 if TYPE_CHECKING:
     from finetuned.world import World
@@ -32,8 +32,7 @@ class Spinner:
     def __init__(self, words: str = "") -> None:
         self._words = words
         self._is_on = width_of(sys.stderr) is not None and os.environ.get("TERM") != "dumb"
-        utf8 = (getattr(sys.stderr, "encoding", None) or "utf-8").lower() in {"utf-8", "utf8"}
-        self._frames = itertools.cycle(_FRAMES if utf8 else _PLAIN_FRAMES)
+        self._frames = itertools.cycle(_FRAMES if is_utf8(sys.stderr) else _PLAIN_FRAMES)
 
     def __enter__(self) -> Self:
         self._draw()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from finetuned.cli import place
-from finetuned.cli.showing import counted, harmless, print_data, say
+from finetuned.cli.showing import counted, first_of, harmless, print_data, say
 from finetuned.errors import FinetunedError, UsageError
 
 if TYPE_CHECKING:
@@ -80,9 +80,8 @@ def _say_what_lies_there(text: str, home: str) -> None:
     folder = settings.folders[0].path
     taken = [verdict.path for verdict in judged(folder, settings) if verdict.content]
     if taken:
-        named = ", ".join(harmless(os.path.relpath(path, folder)) for path in taken[:MOST_NAMED])
-        more = f" and {len(taken) - MOST_NAMED} more" if len(taken) > MOST_NAMED else ""
-        say(f"{counted(len(taken), 'file')} in {FOLDER}/ will be learned when the daemon runs: {named}{more}")
+        named = first_of([harmless(os.path.relpath(path, folder)) for path in taken], MOST_NAMED)
+        say(f"{counted(len(taken), 'file')} in {FOLDER}/ will be learned when the daemon runs: {named}")
 
 
 def _say_what_next(home: str) -> None:

@@ -1,4 +1,4 @@
-"""`drop --wait`: watch dropped files by the ledger until each is at its end, or waits for a person."""
+"""`drop --wait` and `retry --wait`: watch files by the ledger until each is at its end, or waits for a person."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Waiting:
                     "no daemon runs, so nothing is learned now; the files stay in the folder",
                     remedy="start it with `finetuned run`",
                 )
-            await world.wait(Bell(), 0.1)
+            await world.wait(Bell(), _FIRST_PAUSE)
         return await self.until_ended(world)
 
     async def until_ended(self, world: World) -> bool:
