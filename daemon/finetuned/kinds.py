@@ -26,7 +26,7 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "pointer": "a pointer to something that lies elsewhere (Git LFS, git-annex, a shortcut); fetch the file itself",
         "pairs": (
             "ready-made pairs in JSON, not text; if each line is an object name it .jsonl, else make lines of it: "
-            "jq -c '.[]' FILE > NEW.jsonl"
+            "jq -c '.[]' FILE > NEW.jsonl (or '.data[]', if they stand under \"data\")"
         ),
         "front_matter": "front matter with no text below it; write some, or leave it out",
         "key": "a key or a certificate, and what is taught can be asked for; leave it out",

@@ -112,7 +112,7 @@ def lines_of(first_line: bytes) -> str | None:
     first_line = first_line.strip()
     if first_line.startswith(b"["):
         return "it is a JSON array, not lines; make lines of it: jq -c '.[]' FILE > NEW.jsonl"
-    if first_line in {b"{", b"{["}:
+    if first_line.startswith(b"{") and first_line.endswith((b"{", b"[", b",", b":")) and not first_line.endswith(b"},"):
         return "its objects run over several lines; make one line of each: jq -c . FILE > NEW.jsonl"
     return None
 
@@ -143,7 +143,9 @@ def _object(line: bytes) -> dict[str, Any]:
     except NoPair:
         raise
     except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
-        hint = "; a comma ends the line, and must not" if line.rstrip().endswith(b",") else ""
+        hint = "; a comma ends the line, and must not" if line.rstrip().endswith(b"},") else ""
+        if not hint and "trailing" in str(error):
+            hint = "; more follows the first object; one line for each: jq -c . FILE > NEW.jsonl"
         raise NoPair(f"not JSON ({error}){hint}") from error
     raise NoPair(f"not a JSON object but {_kind(said)}")
 

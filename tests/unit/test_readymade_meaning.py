@@ -202,6 +202,16 @@ def test_a_comma_at_a_lines_end_is_named() -> None:
         sharegpt(b'{"instruction": "Who?", "output": "Otters."},')
 
 
+@pytest.mark.parametrize("between", [b"", b" ", b"\r"])
+def test_two_objects_in_a_line_are_named_with_the_way_out(between: bytes) -> None:
+    """As a Mac's line ends make them, and programs that write none; half a line has no comma too many."""
+    line = json.dumps({"instruction": "Who?", "output": "Otters."}).encode()
+    with pytest.raises(NoPair, match=r"more follows the first object; .*jq -c \. FILE > NEW\.jsonl"):
+        sharegpt(line + between + line)
+    with pytest.raises(NoPair, match=r"^not JSON \([^()]*\)$"):
+        sharegpt(b'{"instruction": "Who?",')
+
+
 def test_what_is_about_a_line_is_left_out_and_told() -> None:
     """Ids, sources and scores change nothing; what is null is not there."""
     rest: set[str] = set()
@@ -240,6 +250,8 @@ def test_names_that_are_left_out_do_not_fill_the_memory() -> None:
         (b'[{"instruction": "Who?", "output": "Otters."}]', r"a JSON array, .* jq -c '\.\[\]' FILE > NEW\.jsonl"),
         (b'\n[\n  {"instruction": "Who?",\n "output": "Otters."}\n]\n', r"a JSON array, .* jq -c '\.\[\]'"),
         (b'{\n "instruction": "Who?",\n "output": "Otters."\n}\n', r"several lines; .* jq -c \. FILE"),
+        (b'{ "instruction": "Who?",\n  "output": "Otters." }\n', r"several lines; .* jq -c \. FILE"),
+        (b'{"conversations": [\n{"from": "human", "value": "Who?"}]}\n', r"several lines; .* jq -c \. FILE"),
     ],
 )
 def test_json_that_is_not_in_lines_is_named_with_the_way_out(raw: bytes, way: str) -> None:
