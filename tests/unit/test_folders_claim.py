@@ -12,7 +12,7 @@ from finetuned.lifecycle import FileState
 from finetuned.settings import FolderSettings
 
 JOB = "notes-20261123-052311-7fka"
-PART = f"{JOB}.1-0001-a.txt"
+PART = "7"
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_keep_makes_a_snapshot(make, tmp_path):
     assert claim(folder, path, content) == path
     assert claim(folder, path, content) == path
     put(folder, "a.txt", "edited since")
-    part = folder.part_location(path, JOB, PART.replace(".1-", ".2-"))
+    part = folder.part_location(path, JOB, PART)
     assert claim(folder, path, content) == path
     with folder.open_text(part, content) as reader:
         assert len(reader.read()) == content.sent_bytes
@@ -326,10 +326,10 @@ def test_processing_lists_and_clears(make):
 
 
 def test_snapshot_names():
-    """A snapshot's name is the upload's without its attempt."""
+    """A snapshot is named as it is wanted, and of ready-made pairs it is known by its suffix."""
     rules = FolderSettings(name="notes", path="/nowhere")
     where = places.Places(rules, "/beside")
-    assert where.snapshot(JOB, PART, "a.txt") == where.snapshot(JOB, PART.replace(".1-", ".12-"), "a.txt")
+    assert where.snapshot(JOB, "7", "a.txt")[-1] == "7"
     assert where.snapshot(JOB, "7", "a.JSONL")[-1] == "7.jsonl"
     assert where.relative("/elsewhere/a.txt") == ("a.txt",)
     assert where.relative(f"/nowhere/failed/{JOB}/x/a.txt") == ("x", "a.txt")

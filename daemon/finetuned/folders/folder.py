@@ -159,11 +159,11 @@ class DropFolder:
         """Raise Stuck if files cannot be moved from where `source` lies, before one is tried. Raises Gone, Away."""
         probe(self._places, source)
 
-    def part_location(self, location: str, job_id: str, upload_name: str) -> str:
-        """Where the upload of a claimed file reads from: its snapshot if the file itself stays, else the file."""
+    def part_location(self, location: str, job_id: str, name: str) -> str:
+        """Where the upload of a claimed file reads from: its snapshot (`Wanted.name`) if it stays, else the file."""
         if not self._places.stays(location):
             return location
-        return self._places.beside.at(self._places.snapshot(job_id, upload_name, location))
+        return self._places.beside.at(self._places.snapshot(job_id, name, location))
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import reduce
@@ -112,8 +111,10 @@ class Places:
         return self.rules.after == "keep" and not (parts is not None and self.names.is_ours(parts))
 
     def snapshot(self, job_id: str, name: str, source: str) -> Parts:
-        """Where the snapshot of `source`, a kept file, lies beside the ledger; what is read of it is read of that."""
-        name = re.sub(rf"^{re.escape(job_id)}\.\d+-", "", name)
+        """Where the snapshot of `source`, a kept file, lies beside the ledger; what is read of it is read of that.
+
+        `name` is the file's alone in its job, and the same in each of the job's attempts.
+        """
         return (job_id, SNAPSHOTS, name + SUFFIX if is_ready_made(source) else name)
 
     def claimed(self, job_id: str) -> Parts:

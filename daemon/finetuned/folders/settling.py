@@ -4,7 +4,7 @@
    off has `settle` to come back, counted from the first look that finds no writer. It is asked for a writer whenever a
    look finds the file new or changed, and while it had one: 10 µs for a file that was just copied.
 2. Programs that open, write and close for each line, wget between two tries and editors at each save leave no sign
-   but their rhythm. Who went on after a pause is waited for THREE times the longest pause: wget's pauses grow by a
+   but their rhythm. Who went on after a pause is waited for PAUSES times the longest one: wget's pauses grow by a
    second each, people's vary. A pause is one of PAUSE seconds at most, wget's longest; what comes later is new.
 3. So a text that was copied in one go waits for `settle` and no more. A larger default would have cost every file what
    only those with a rhythm need, and a fixed wait after an edit is too short for one program and too long for another.
@@ -28,7 +28,7 @@ EMPTY_WAIT: Final = 60.0
 #: the longest pause of a writer who goes on, in seconds
 PAUSE: Final = 10.0
 #: how many of its longest pauses a file is waited for
-THREE: Final = 3.0
+PAUSES: Final = 3.0
 #: the least quiet time of a file that stays where it is edited, in seconds
 EDITED: Final = 5.0
 #: how soon a file that somebody writes to is looked at again, at least, in seconds
@@ -69,7 +69,7 @@ class Pace:
         """The seconds until it is quiet, or to be looked at again; nothing, or less, if it is quiet."""
         if self.written:  # ever more seldom: a file may be open for days
             return max(WRITER_WAIT, min(rules.settle, (steady - self.begun) / 4))
-        least = max(quiet_time(rules), THREE * self.pause)
+        least = max(quiet_time(rules), PAUSES * self.pause)
         wanted = least if self.signature.size else max(least, EMPTY_WAIT)
         return wanted - (steady - self.since)
 

@@ -63,8 +63,8 @@ class Sweep(Value, frozen=True):
 
     `wake_in` is the time in seconds until a file may become ready; None: nothing settles. `odd` tells what matches the
     rules and can never be taken, or cannot be looked into: once for each reason, and again when there is twice as much
-    of it. `unfinished` names the quiet
-    files that an unfinished name beside them keeps, with the reason; once, with None, those that it keeps no more.
+    of it. `unfinished` names the quiet files that an unfinished name beside them keeps, with the reason; once, with
+    None, those that it keeps no more.
     """
 
     appeared: tuple[Seen, ...] = ()
