@@ -274,12 +274,8 @@ class Asking:
             if file.job_id is None or not (mine or file.pairs):
                 continue
             job = self._job(file.job_id)
-            if not job.put_away and job.id not in jobs:
-                raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
-            if job.folder not in house.folders:
-                raise Denied(
-                    f"the folder {job.folder} is not in the configuration any more", remedy="put it back there"
-                )
+            if job.id not in jobs:
+                self._check_put_away(job)
             house.ledger.pairs.forget(file, job, house.world.now())
             jobs.append(job.id)
             forgotten, pairs = forgotten + 1, pairs + mine
@@ -296,10 +292,7 @@ class Asking:
             raise Denied(f"{job.id} is {job.state}: it is not at its end yet")
         if (job.reason or "").startswith(SPLIT):
             raise Denied(f"{job.id} was {job.reason}", remedy="its files went on in those; try them again")
-        if not job.put_away:
-            raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
-        if job.folder not in house.folders:
-            raise Denied(f"the folder {job.folder} is not in the configuration any more", remedy="put it back there")
+        self._check_put_away(job)
         if not lost:
             raise Denied(f"{job.id} is {job.state} and lost no file: there is nothing to try again")
         found = [(file, location) for file in lost if (location := self._find(file)) is not None]
@@ -312,6 +305,13 @@ class Asking:
             return f"{len(found)} files of {job.id} go into a new job"
         house.ledger.jobs.queued_again(job, now)
         return f"{job.id} is queued again"
+
+    def _check_put_away(self, job: Job) -> None:
+        """Raise Denied if the files of an ended job are on their way still, or in a folder that nobody watches."""
+        if not job.put_away:
+            raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
+        if job.folder not in self._house.folders:
+            raise Denied(f"the folder {job.folder} is not in the configuration any more", remedy="put it back there")
 
     def _retry_file(self, file: File) -> str:
         house = self._house

@@ -14,7 +14,6 @@ from typing import Final
 from finetuned.daemon.house import House
 from finetuned.daemon.packing import BY_A_PERSON, new_job_id
 from finetuned.ledger import FITTED, QUOTA
-from finetuned.lifecycle import FileState
 from finetuned.model import File, Job
 
 #: jobs that were sent and halved since the server took one, before no more are: one bad file among two thousand takes
@@ -57,7 +56,7 @@ class Halving:
         if asked is not None and asked.given_up:
             house.ledger.jobs.cancelled(job, BY_A_PERSON, now)
             return ()
-        packed = [file for file in house.ledger.jobs.files(job.id) if file.state is FileState.PACKED]
+        packed = house.ledger.jobs.packed(job.id)
         if len(packed) == 1 and refusal is not None:
             quotas.too_big(job, packed[0], refusal(packed[0]), now, cause=cause)
             return ()
@@ -80,7 +79,7 @@ class Halving:
         now = house.world.now()
 
         def work() -> str:
-            files = [file for file in house.ledger.jobs.files(job.id) if file.state is FileState.PACKED]
+            files = house.ledger.jobs.packed(job.id)
             while True:
                 new = new_job_id(house, job.folder, now)
                 if house.ledger.quotas.split(job, {new: files}, words, now, cause="not_ours"):

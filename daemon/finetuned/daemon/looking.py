@@ -31,7 +31,7 @@ from finetuned.errors import (
     ServerError,
     Unreachable,
 )
-from finetuned.lifecycle import FileState, JobState, SessionState
+from finetuned.lifecycle import JobState, SessionState
 from finetuned.model import File, Job, Session, SessionView
 from finetuned.remedy import Past, Watch, patience, remedy, watched
 from finetuned.settings import PollSettings
@@ -328,8 +328,7 @@ class Looking:
         """The files of the job, under the names they had in this session: it may be an earlier attempt's."""
         number = attempt(view, job.id)
         marker = f"{job.id}.{job.attempt if number is None else number}"
-        files = await self._house.write(self._house.ledger.jobs.files, job.id)
-        packed = [file for file in files if file.state is FileState.PACKED]
+        packed = await self._house.write(self._house.ledger.jobs.packed, job.id)
         return [replace(f, upload_name=f.upload_name and renamed(f.upload_name, marker)) for f in packed]
 
 

@@ -119,8 +119,8 @@ class Packing:
         left: list[Left] = []
         wanted = [
             (file, Wanted(source=file.location, name=str(file.id), content=file.content))
-            for file in self._house.ledger.jobs.files(job.id)
-            if file.state is FileState.PACKED and file.location is not None and file.content is not None
+            for file in self._house.ledger.jobs.packed(job.id)
+            if file.location is not None and file.content is not None
         ]
         taken = folder.claim(job.id, self._job_json(job.id), [one for _, one in wanted])
         for (file, _), found in zip(wanted, taken, strict=True):

@@ -38,7 +38,7 @@ from finetuned.errors import (
 )
 from finetuned.helix.service import KnownRefusal, NoReviews, Order, TooLarge
 from finetuned.ledger import IN_VAIN, REFUSED
-from finetuned.lifecycle import FileState, JobState
+from finetuned.lifecycle import JobState
 from finetuned.model import File, Job, Part, Session, SessionView
 from finetuned.plan import recheck_pause
 from finetuned.readymade import names_on_server
@@ -243,9 +243,8 @@ class Sending:
 
     async def _intend(self, job: Job) -> Intent:
         house = self._house
-        files = await house.write(house.ledger.jobs.files, job.id)
+        packed = await house.write(house.ledger.jobs.packed, job.id)
         marker = f"{job.id}.{job.attempt + 1}"
-        packed = [file for file in files if file.state is FileState.PACKED]
         names = {file.id: upload_name(marker, n, file.path) for n, file in enumerate(packed, 1)}
         intent: Intent = await house.write(
             house.ledger.sessions.begin_attempt,

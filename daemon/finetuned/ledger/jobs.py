@@ -227,6 +227,11 @@ class JobBook:
         with self._store.reading() as db:
             return _files(db, job_id)
 
+    def packed(self, job_id: str) -> list[File]:
+        """Those of a job's files that share its fate, in the order of the upload: none has left it or is at its end."""
+        with self._store.reading() as db:
+            return _files(db, job_id, "packed")
+
     def claimed_in(self, folder: str, root: str) -> set[str]:
         """The jobs whose files lie claimed below `root`: under way, or at their end and not put away yet."""
         query = (
