@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import subprocess
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -103,6 +104,20 @@ def test_no_function_is_long():
         for function in functions(name)
         if function.end_lineno - function.lineno + 1 > 40
     ] == []
+
+
+def test_every_room_has_its_place():
+    """A room that a contract about the sandbox, or the table for people who join, forgets is behind no wall."""
+    there = {Path(name).parts[2].removesuffix(".py") for name in modules("daemon")}
+    rooms = there - {"__init__", "__main__"}
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    walled = {contract["name"]: contract for contract in contracts}
+    kept_out = walled["The sandbox shares nothing with the client"]["forbidden_modules"]
+    kept_off = walled["Only the sandbox's own door starts the sandbox"]["source_modules"]
+    assert {name.removeprefix("finetuned.") for name in kept_out} == rooms - {"sandbox"}
+    assert {name.removeprefix("finetuned.") for name in kept_off} == rooms - {"sandbox", "cli"}
+    table = (ROOT / ".github" / "CONTRIBUTING.md").read_text().partition("| layer |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([a-z]+)`", table)) == rooms
 
 
 def test_no_room_is_a_drawer():
