@@ -319,8 +319,9 @@ def _part(part: object, name: str) -> str:
 def _check_meaning(said: dict[str, Any], speaker: str) -> None:
     """Refuse what would be lost, in a line or in a turn of `speaker`'s."""
     for key, value in said.items():
-        why = CHANGES_MEANING.get(key, _PICTURE if key.startswith(_PICTURED) else None)
-        if why is not None and not _changes_nothing(key, value, speaker):
+        name = key.lower()
+        why = CHANGES_MEANING.get(name, _PICTURE if name.startswith(_PICTURED) else None)
+        if why is not None and not _changes_nothing(name, value, speaker):
             raise NoPair(f"{key} {_brief(value)}: {why}")
 
 

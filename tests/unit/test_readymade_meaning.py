@@ -120,6 +120,7 @@ def test_what_is_said_is_sent(said: object, turns: list[dict[str, str]]) -> None
         ({"prompt": "Who?", "completion": "Cats.", "label": 0}, "label 0: a preference"),
         ({"messages": [ASKED, {**ANSWERED, "loss_mask": 0}]}, "loss_mask 0: an answer"),
         ({"messages": [ASKED, {**ANSWERED, "weight": "0"}]}, 'weight "0": an answer'),
+        ({"messages": [ASKED, {**ANSWERED, "Weight": 0}]}, "Weight 0: an answer"),
         ({"messages": [ASKED, {**ANSWERED, "masked": "true"}]}, 'masked "true": an answer'),
         ({"mask": "Assistant", "conversations": [U, A]}, 'mask "Assistant": an answer'),
         ({"question": "What is it?", "answer": "Red.", "image_id": 42}, "image_id 42: only words can be sent"),
