@@ -155,7 +155,7 @@ def test_it_is_told_plainly_and_asked(desk: Desk) -> None:
     assert desk("pairs", "--file", path, "--json").json == []
     why = desk("why", path)
     assert "forgotten since" in why.out
-    assert "as a person asked" in desk("why", path, "--json").json["reason"]
+    assert desk("why", path, "--json").json["reason"] == "what was learned of it was removed by `finetuned forget`"
     assert desk("forget", "/nowhere.txt", "--yes").code == 1
 
 

@@ -119,7 +119,7 @@ class TestCheck:
         assert answer.out.endswith("2 of 3 files would be taken: 2 jobs, about 9 chunks\n")
         bad.unlink()
         answer = desk("check", str(good))
-        assert answer.out.endswith("1 of 1 files would be taken: 1 jobs, about 0 chunks\n")
+        assert answer.out.endswith("1 of 1 files would be taken: 1 job, about 0 chunks\n")
 
     def test_mistakes_end_with_78(self, make_desk: MakeDesk) -> None:
         """All mistakes are told, with or without paths."""
@@ -167,7 +167,7 @@ class TestCheck:
         desk.place.drop("one.txt")
         desk.place.drop("two.txt")
         answer = desk("check", str(desk.place.notes))
-        assert "2 of 2 files would be taken: 1 jobs, about 9 chunks; 1 of them" in answer.out
+        assert "2 of 2 files would be taken: 1 job, about 9 chunks; 1 of them" in answer.out
 
     def test_what_is_wrong_with_a_file(self, make_desk: MakeDesk) -> None:
         """Each file that would not be taken has its reason, and the exit code is 1."""
@@ -448,7 +448,7 @@ class TestDoctor:
         with desk.daemon():
             _, rows = examine(desk)
         assert "in version test" in by(rows, "daemon")["warning"]
-        assert "does not hold it" in by(rows, "folder notes")["warning"]
+        assert "does not watch it yet" in by(rows, "folder notes")["warning"]
 
     def test_requests_that_were_not_taken(
         self, make_desk: MakeDesk, examine: Any, monkeypatch: pytest.MonkeyPatch
@@ -600,7 +600,12 @@ class TestDoctor:
     @pytest.mark.parametrize(
         ("used", "lacks", "level", "words"),
         [
-            (Watches(own=7, user=9, most=100), None, "ok", "has 7 watches; its user has 9 of 100"),
+            (
+                Watches(own=7, user=9, most=100),
+                None,
+                "ok",
+                "watches 7 directories; its user has 9 watches of 100 allowed",
+            ),
             (Watches(own=7, user=95, most=100), None, "warning", "when none is left"),
             (Watches(own=1, user=9, most=100), "12 folders cannot be watched", "warning", "sweeps alone"),
             (None, None, "ok", "only its own user can see"),

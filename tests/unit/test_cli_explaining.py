@@ -57,7 +57,7 @@ def test_both_unicode_forms_of_a_path_are_equal(make_desk: MakeDesk, there: str,
     desk = make_desk(folder=[{"include": ["*.txt", "*.odd"]}])
     path = desk.place.drop(there, "Otters are brown. They swim.")
     asked = str(desk.place.notes / typed)
-    assert desk("check", asked).out.endswith("1 of 1 files would be taken: 1 jobs, about 9 chunks\n")
+    assert desk("check", asked).out.endswith("1 of 1 files would be taken: 1 job, about 9 chunks\n")
     assert why(desk, asked)[0]["path"] == str(path)
     desk.run()
     assert why(desk, asked)[0]["state"] == "learned"
@@ -217,7 +217,7 @@ class TestOpen:
             told, words = why(desk, path)
         assert told["state"] == "settling"
         assert told["waits_for"] == "2s without a change, and for every program that has it open to close it"
-        assert "It is settling since" in words
+        assert "It has been settling since" in words
         assert "It is empty" not in words
 
     def test_unfinished_by_a_name_beside(self, make_desk: MakeDesk) -> None:
@@ -271,7 +271,7 @@ class TestOpen:
             told, words = why(desk, path)
         assert told["waits_for"].startswith("more files to share a job with")
         assert told["waits_for"].endswith("`finetuned flush` takes it now")
-        assert "It is ready since" in words
+        assert "It has been ready since" in words
 
     def test_waiting_for_a_twin_in_a_job(self, make_desk: MakeDesk) -> None:
         """The same content is on its way: it is named, with its job."""
@@ -482,7 +482,8 @@ class TestTheSource:
             told, words = why(learned, path)
             found = f"a file with this content was dropped as {learned.place.notes}/mine.txt (learned, job {job['id']})"
             assert told["reason"].endswith(f"); {found}")
-            assert f"A{found[1:]}." in words
+            more = f"More: finetuned why {learned.place.notes}/mine.txt\n  This one was never taken"
+            assert f"A{found[1:]}. {more}" in words
 
     def test_else_by_its_name(self, learned: Desk) -> None:
         """One that was changed since, and one that is gone."""
@@ -558,11 +559,15 @@ class TestNeverTaken:
         ("name", "words"),
         [
             ("missing.txt", "there is no such file"),
-            ("photo.jpg", "its name matches nothing in include"),
+            (
+                "photo.jpg",
+                "its name matches nothing in include = ['*.txt', '*.md']; if it is text, add \"*.jpg\" to it",
+            ),
             ("half.txt.part", "its name says that it is temporary"),
             (".hidden.txt", "its name begins with a dot"),
-            ("link.txt", "it is a symbolic link"),
-            ("pipe.txt", "it is a named pipe"),
+            ("NOTES", "if it is text, add its name to it"),
+            ("link.txt", "it is a symbolic link, and links are never followed; put the file itself there"),
+            ("pipe.txt", "it is a named pipe, not a file; write its content into a file"),
             ("folder", "it is a folder"),
             ("failed/odd.txt", "which belongs to finetuned itself"),
             ("", "it is the drop folder notes itself"),
@@ -571,7 +576,7 @@ class TestNeverTaken:
     def test_by_the_folders_rules(self, make_desk: MakeDesk, name: str, words: str) -> None:
         """Each rule that keeps a path from being taken has its words, with and without a ledger."""
         desk = make_desk()
-        for plain in ("photo.jpg", "half.txt.part", ".hidden.txt"):
+        for plain in ("photo.jpg", "NOTES", "half.txt.part", ".hidden.txt"):
             desk.place.drop(plain)
         (desk.place.notes / "link.txt").symlink_to("/dev/null")
         os.mkfifo(desk.place.notes / "pipe.txt")

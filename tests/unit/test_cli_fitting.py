@@ -132,6 +132,7 @@ def test_times_are_utc_and_say_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -
         ("(`finetuned job a` tells)", ["(`finetuned job a`", "tells)"]),
         ("finetuned job a, finetuned b c", ["finetuned job a,", "finetuned b c"]),
         ("see finetuned retry of-a-job-with-a-long-name", ["see finetuned", "retry", "of-a-job-with-a-long-name"]),
+        ("another finetuned has it", ["another finetuned", "has it"]),
         ("水 " * 6, ["水 水 水", "水 水 水"]),
     ],
 )

@@ -126,6 +126,7 @@ class TestSandbox:
             out, err = process.communicate(timeout=30)
         assert (process.returncode, out) == (0, "")
         assert "its key is hl-sandbox" in err
+        assert "it forgets its sessions when it ends; --data DIR keeps them" in err
         assert "simulated" in err
         assert "Traceback" not in err
 

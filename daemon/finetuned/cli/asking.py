@@ -188,13 +188,14 @@ def _tell_daemon(daemon: Row) -> None:
 
 
 def _tell_folder(folder: Row, *, running: bool) -> None:
-    words = f"{folder['settling']} settling, {folder['waiting']} waiting"
-    if folder["oldest_wait_s"] is not None:
-        words += f", the oldest for {showing.span(folder['oldest_wait_s'])} (`finetuned flush` takes what waits now)"
     state = folder["state"] or ("not watched by the daemon that runs" if running else "not watched yet")
     if not folder["configured"]:
         state += ", not in the configuration"
-    showing.print_line(f"folder   {folder['name']}: {state}, {words} ({harmless(folder['path'])})")
+    showing.print_line(f"folder   {folder['name']}: {state} ({harmless(folder['path'])})")
+    words = f"{folder['settling']} settling, {folder['waiting']} waiting"
+    if folder["oldest_wait_s"] is not None:
+        words += f", the oldest for {showing.span(folder['oldest_wait_s'])}; `finetuned flush` makes a job of them now"
+    showing.print_line(f"         {words}")
     if folder["unfinished"]:
         count = folder["unfinished"]
         words = f"{count} {'is' if count == 1 else 'are'} unfinished: {harmless(folder['unfinished_because'])}"

@@ -41,7 +41,8 @@ def of_the_configuration(settings: Settings, reader: Reader, *, runs: bool) -> I
     for name, known in reader.folders().items():
         files = known["settling"] + known["waiting"]
         if name not in named and files and not (with_this and name in with_this.folders):
-            words = f"it is not in the configuration, and {counted(files, 'file')} of it wait"
+            wait = "waits" if files == 1 else "wait"
+            words = f"it is not in the configuration, and {counted(files, 'file')} of it {wait}"
             remedy = f"name it there again ({known['path']}), or move the files away"
             yield warning(f"folder {name}", words, remedy)
 

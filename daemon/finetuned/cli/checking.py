@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from finetuned.cli import place, showing
-from finetuned.cli.showing import Row, harmless
+from finetuned.cli.showing import Row, counted, harmless
 from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
@@ -194,7 +194,9 @@ def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
                 jobs, packed = jobs + 1, packed + len(batch)
                 chunks += sum(chunks_of(file.sent_bytes) for file in batch if not file.ready_made)
     alone = sum(verdict.path.endswith("/") for verdict in verdicts)
-    words = f"{len(taken)} of {len(verdicts) - alone} files would be taken: {jobs} jobs, about {chunks} chunks"
+    words = (
+        f"{len(taken)} of {len(verdicts) - alone} files would be taken: {counted(jobs, 'job')}, about {chunks} chunks"
+    )
     if twins := len(taken) - packed:
         words += f"; {twins} of them hold what another holds too, and are not sent"
     return words + (f"; {alone} sub-folders are left alone" if alone else "")

@@ -246,7 +246,8 @@ def _watches(reader: Reader | None, runs: bool) -> Iterator[Row]:
         if not lacking:
             yield ok("watch", "how many watches the daemon has only its own user can see")
         return
-    words = f"the daemon has {used.own} watches; its user has {used.user} of {used.most}"
+    directories = f"{used.own} director{'y' if used.own == 1 else 'ies'}"
+    words = f"the daemon watches {directories}; its user has {used.user} watches of {used.most} allowed"
     if used.user > used.most * NEARLY:
         yield warning("watch", f"{words}: when none is left, programs of that user cannot watch files", remedy)
     else:

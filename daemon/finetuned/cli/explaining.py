@@ -67,6 +67,13 @@ def why_command(ctx: click.Context, path: str, form: str) -> None:
         showing.show_one(story.for_programs() | {"reason": words, "job_id": job_id}, form)
 
 
+def _why(file: Row) -> str:
+    """The command that tells about a file, by where it was dropped."""
+    from finetuned.model import path_of
+
+    return f"finetuned why {quoted(path_of(file['path'], file.get('path_b64')))}"
+
+
 class Story:
     """What is known of one path, from the ledger and from the disk."""
 
@@ -159,15 +166,15 @@ class Story:
         yield from self._before()
 
     def _settling(self, file: Row) -> Iterator[str]:
-        why = file["reason"] or "perhaps somebody still writes to it"
-        yield f"It is settling since {showing.when(self._since())}: {why}."
+        why = file["reason"] or "somebody may still be writing to it"
+        yield f"It has been settling since {showing.when(self._since())}: {why}."
         if any(event["cause"] == "changed" for event in self._history):
             yield "It was changed after it had been quiet, so that it is waited for three times as long as it paused."
         if not file["bytes"] and not file["reason"]:
             yield "It is empty so far; a file that stays empty for a minute is refused."
 
     def _waiting(self, file: Row) -> Iterator[str]:
-        yield f"It is ready since {showing.when(file['ready_at'])} and in no job yet."
+        yield f"It has been ready since {showing.when(file['ready_at'])} and is in no job yet."
         if file["reason"]:
             yield f"It cannot be taken for now: {file['reason']}."
 
@@ -181,8 +188,9 @@ class Story:
 
     def _learned(self, file: Row) -> Iterator[str]:
         if file["pairs"] is None:
-            yield f"It was learned {showing.when(file['finished_at'])}, in job {file['job_id']}, and forgotten since:"
-            yield f"{file['reason']}. Dropped again, it is learned anew."
+            when, job = showing.when(file["finished_at"]), file["job_id"]
+            yield f"It was learned {when}, in job {job}, and forgotten since: {file['reason']}."
+            yield "Dropped again, it is learned anew."
             return
         pairs = counted(file["pairs"], "question-answer pair")
         yield f"It was learned {showing.when(file['finished_at'])}, in job {file['job_id']}, and taught {pairs}."
@@ -215,7 +223,7 @@ class Story:
         return f"finetuned retry {quoted(location)}"
 
     def _vanished(self, file: Row) -> Iterator[str]:
-        yield f"It is gone since {showing.when(file['finished_at'])}: {file['reason']}. Drop it again."
+        yield f"It has been gone since {showing.when(file['finished_at'])}: {file['reason']}. Drop it again."
 
     def _lost(self, file: Row) -> Iterator[str]:
         what = "Its job trained, but it taught nothing" if file["state"] == "barren" else "It was not learned"
@@ -235,7 +243,8 @@ class Story:
         else:
             location = path_of(file["location"], file.get("location_b64"))
             if not os.path.lexists(location) and self._away:
-                yield f"It lies at {seen(location)}, in {self._away}."
+                told = file["state"] in _OPEN  # by what it waits for
+                yield f"It lies at {seen(location)}, in {'that folder' if told else self._away}."
             elif not os.path.lexists(location):
                 yield f"It lay at {seen(location)} and is not there now: somebody moved or removed it."
             elif location != dropped:
@@ -325,12 +334,12 @@ class Story:
             if not self._runs:
                 yield f"It waits for {NO_DAEMON}."
         elif self._why_not:
-            yield f"It was never taken: {self._why_not}."
+            if self._elsewhere:
+                words = self._elsewhere.words(seen)
+                yield f"{words[0].upper()}{words[1:]}. More: {_why(self._elsewhere.files[0])}"
+            yield f"{'This one' if self._elsewhere else 'It'} was never taken: {self._why_not}."
         else:
             yield f"It would be taken, but it was not seen yet: it waits for {self._waits()}."
-        if self._elsewhere:
-            words = self._elsewhere.words(seen)
-            yield f"{words[0].upper()}{words[1:]}."
         if self._job:
             yield f"It lies among the files of job {self._job['id']}, which is {self._job['state']}."
 

@@ -21,8 +21,8 @@ _NARROWEST: Final = 12
 _GAP: Final = 2
 _BELOW: Final = " " * 4
 _WORD: Final = re.compile(r" *[^ ]+")
-#: a command between backquotes, or from its name to the end of the clause; or a word
-_PIECE: Final = re.compile(r" *(?:[^` ]?`[^`]*`[^ ]*|finetuned [^;,]+|[^ ]+)")
+#: a command between backquotes, or from its name to the end of the clause; or a word. Another finetuned is no command
+_PIECE: Final = re.compile(r" *(?:[^` ]?`[^`]*`[^ ]*|(?<!another )finetuned [^;,]+|[^ ]+)")
 
 
 def width_of(stream: object = None) -> int | None:

@@ -115,7 +115,9 @@ def _held(subject: str, folder: DropFolder, reader: Reader | None, runs: bool) -
     else:
         folder.close()
         if runs:
-            yield warning(subject, "the daemon does not hold it", "restart it, if the configuration changed since")
+            yield warning(
+                subject, "the daemon does not watch it yet", "restart the daemon, if the configuration changed"
+            )
 
 
 def _orphans(subject: str, folder: DropFolder, reader: Reader | None) -> Iterator[Row]:

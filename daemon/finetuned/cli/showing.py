@@ -217,7 +217,8 @@ def since_of(text: str | None, now: float) -> float | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"--since {harmless(text)!r} is no time", remedy="write 2026-11-23, 2026-11-23T05:00:00Z, or an age like 2h"
+            f"--since {harmless(text)!r} is not a time",
+            remedy="write 2026-11-23, 2026-11-23T05:00:00Z, or an age like 2h",
         ) from None
     return moment.astimezone(UTC).timestamp() if moment.tzinfo else instant(text)
 

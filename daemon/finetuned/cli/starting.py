@@ -164,7 +164,7 @@ def sandbox_command(port: int, key: str | None, faults: tuple[str, ...], speed: 
     except OSError as error:
         raise FinetunedError(f"--data {harmless(how['data'])} cannot be used: {error.strerror}") from None
     try:
-        _serve(app, port, key)
+        _serve(app, port, key, keeps=how["data"] is not None)
     finally:
         app.state.store.close()
 
@@ -185,7 +185,7 @@ def sandbox_room() -> ModuleType:
     return sandbox
 
 
-def _serve(app: Starlette, port: int, key: str) -> None:
+def _serve(app: Starlette, port: int, key: str, *, keeps: bool) -> None:
     """Serve until SIGINT or SIGTERM. Raises FinetunedError: the port is taken, or the server was to crash."""
     import asyncio
 
@@ -194,6 +194,8 @@ def _serve(app: Starlette, port: int, key: str) -> None:
     def ready(actual: int) -> None:
         click.echo(f"http://127.0.0.1:{actual}")
         say(f"its key is {harmless(key)}; all training is simulated")
+        if not keeps:
+            say("it forgets its sessions when it ends; --data DIR keeps them")
 
     try:
         asyncio.run(unless_stopped(serve(app, port=port, ready=ready)))

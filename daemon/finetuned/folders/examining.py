@@ -73,7 +73,8 @@ def _way(places: Places, parts: Parts) -> str | None:
     for depth in range(1, len(parts)):
         found = places.tree.stat(parts[:depth])
         if found is not None and stat.S_ISLNK(found.st_mode):
-            return f"its folder {parts[depth - 1]!r} is a symbolic link, and links are never followed"
+            link = f"its folder {parts[depth - 1]!r} is a symbolic link"
+            return f"{link}, and links are never followed; put the folder itself there"
         why_not = places.names.why_not_into(parts[:depth])
         if why_not is not None:
             return why_not
@@ -88,11 +89,11 @@ def _kind(places: Places, parts: Parts) -> str | None:
     kinds = (
         (stat.S_ISREG, None),
         (stat.S_ISDIR, places.names.why_not_into(parts) or "it is a folder; the files in it are looked at one by one"),
-        (stat.S_ISLNK, "it is a symbolic link, and links are never followed"),
-        (stat.S_ISFIFO, "it is a named pipe, no file"),
-        (stat.S_ISSOCK, "it is a socket, no file"),
+        (stat.S_ISLNK, "it is a symbolic link, and links are never followed; put the file itself there"),
+        (stat.S_ISFIFO, "it is a named pipe, not a file; write its content into a file"),
+        (stat.S_ISSOCK, "it is a socket, not a file"),
     )
-    return next((why for is_it, why in kinds if is_it(found.st_mode)), "it is a device, no file")
+    return next((why for is_it, why in kinds if is_it(found.st_mode)), "it is a device, not a file")
 
 
 def _beside(places: Places, parts: Parts) -> str | None:

@@ -172,7 +172,11 @@ class Names:
             return special
         path = tuple(map(same, parts))
         if not (self._include.file(path) or self._includes_all_in(path[:-1])):
-            return f"its name matches nothing in include = {list(self._rules.include)}"
+            suffix = suffix_of(name)
+            wanted = f'"*{suffix}"' if suffix else "its name"
+            return (
+                f"its name matches nothing in include = {list(self._rules.include)}; if it is text, add {wanted} to it"
+            )
         if self._exclude.file(path):
             return f"its name matches exclude = {list(self._rules.exclude)}"
         return None

@@ -135,8 +135,8 @@ def _oddity(entry: os.DirEntry[str]) -> str:
     except OSError:
         mode = 0
     if stat.S_ISFIFO(mode):
-        return "it is a named pipe, no file; write its content into a file"
-    return "it is a socket, no file" if stat.S_ISSOCK(mode) else "it is a device or the like, no file"
+        return "it is a named pipe, not a file; write its content into a file"
+    return "it is a socket, not a file" if stat.S_ISSOCK(mode) else "it is a device or the like, not a file"
 
 
 class Sweeper:

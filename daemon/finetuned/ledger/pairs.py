@@ -15,7 +15,7 @@ from typing import Final
 from finetuned.ledger.reading import PAIR, Row, drop_null
 from finetuned.ledger.rows import tell, update
 from finetuned.ledger.store import Store
-from finetuned.model import File, Job, Pair, iso
+from finetuned.model import File, Job, Pair
 
 #: pairs that one commit takes away
 _AT_ONCE: Final = 1000
@@ -90,7 +90,7 @@ class PairBook:
 
         The job's papers are to be written anew: it counts as not put away.
         """
-        words = f"what was learned of it was removed ({iso(now)}), as a person asked"
+        words = "what was learned of it was removed by `finetuned forget`"
         with self._store.transaction() as db:
             db.execute(f"{_FROM_INDEX} where file_id = ?", (file.id,))
             db.execute("delete from qa_pairs where file_id = ?", (file.id,))
