@@ -428,7 +428,8 @@ class TestOpen:
             ("submitting", None, "the server's answer"),
             ("doubtful", None, "the search for its session"),
             ("running", "collecting", "its pairs"),
-            ("running", "finetune", "the training"),
+            ("running", "generate_questions", "the server to make its pairs, and then for the training"),
+            ("running", "finetune", "the training on the server"),
             ("review", None, "a person: finetuned review"),
         ],
     )
@@ -443,7 +444,7 @@ class TestOpen:
             told, text = why(desk, path)
         assert told["waits_for"].startswith(words)
         progress = "all pairs are made" if state == "review" else f"{stage or ''} 40 %".strip()
-        assert f"which is {state} ({progress})" in text
+        assert f"which is {'in review' if state == 'review' else state} ({progress})" in text
         assert reason in text
 
     def test_a_folder_that_is_away_or_gone(self, make_desk: MakeDesk) -> None:

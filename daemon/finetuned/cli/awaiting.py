@@ -207,7 +207,8 @@ class Outlook:
 def _at_the_server(job: Job) -> str:
     if job.rests:
         return f"a person: finetuned review {job.id}"
-    return "its pairs: it is trained" if job.stage == "collecting" else "the training on the server"
+    trains = {"collecting": "its pairs: it is trained", "finetune": "the training on the server"}
+    return trains.get(job.stage or "", "the server to make its pairs, and then for the training")
 
 
 def _when(at: float | None) -> str:

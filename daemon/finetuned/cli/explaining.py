@@ -181,7 +181,8 @@ class Story:
     def _packed(self, file: Row) -> Iterator[str]:
         job = self._job
         stage = progress_of(job)
-        yield f"It is in job {file['job_id']}, which is {job['state']}{f' ({stage})' if stage else ''}."
+        state = "in review" if job["state"] == "review" else job["state"]
+        yield f"It is in job {file['job_id']}, which is {state}{f' ({stage})' if stage else ''}."
         if job["reason"]:
             yield f"What is known of the job: {job['reason']}."
         yield f"All about it: finetuned job {file['job_id']}"
