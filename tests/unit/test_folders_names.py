@@ -183,7 +183,8 @@ def test_copies_in_conflict(name):
         "RECYCLER", "Recycled", "System Volume Information", "lost+found", "LOST.DIR", "found.000", ".Trash",
         ".Trash-1000", ".Trashes", ".stversions", ".stfolder", ".dropbox.cache", ".recycle", ".zfs", "Recycle Bin",
         "Recycle Bin - Volume_1", "Network Trash Folder", "@GMT-2026.01.01-00.00.00", "__MACOSX", "files_trashbin",
-        "Recycle.Bin", "RecycleBin", "Network Recycle Bin", "Network Recycle Bin 1", "_gsdata_",
+        "Recycle.Bin", "RecycleBin", "Network Recycle Bin", "Network Recycle Bin 1", "_gsdata_", "logseq/bak",
+        "Logseq/version-files",
         "a.txt.download", "(A Document Being Saved By TextEdit)",
     ],
 )  # fmt: skip
@@ -206,6 +207,8 @@ def test_what_was_thrown_away(folder):
         "@home",
         "#1",
         "Recycle bin day",
+        "bak",
+        "x/bak",
     ],
 )
 def test_ordinary_folders(folder):

@@ -149,6 +149,13 @@ _THROWN_AWAY: Final[Mapping[str, str]] = MappingProxyType(
         "files_versions": "earlier states in Nextcloud",
     }
 )
+#: the same of a name that tells it only in the folder of a program: the name of both
+_THROWN_AWAY_IN: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
+    {
+        ("logseq", "bak"): "earlier states in Logseq",
+        ("logseq", "version-files"): "earlier states in Logseq",
+    }
+)
 _THROWN_AWAY_SO: Final = (
     (re.compile(r"found\.\d{3}"), "what a check of a Windows disk found"),
     (re.compile(r"@gmt-[\d.]+-[\d.]+"), "an earlier state on a Samba share"),
@@ -184,10 +191,11 @@ def conflict_mark(name: str) -> str | None:
     return None if found is None else found[0]
 
 
-def thrown_away(folder: str) -> str | None:
-    """What a sub-folder of this name holds that nobody dropped; None: nothing of that kind."""
-    if folder in _THROWN_AWAY:
-        return _THROWN_AWAY[folder]
+def thrown_away(folder: str, above: str = "") -> str | None:
+    """What a sub-folder of this name, in one that is called `above`, holds that nobody dropped; None: nothing such."""
+    known = _THROWN_AWAY.get(folder) or _THROWN_AWAY_IN.get((above, folder))
+    if known is not None:
+        return known
     mark = unfinished_mark(folder)
     if mark is not None and mark[0] in UNFINISHED:
         return f"a download under way ({mark[1]})"

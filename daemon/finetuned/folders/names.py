@@ -244,7 +244,7 @@ class Names:
             return "it lies in a sub-folder, and recursive = false"
         if name.startswith("."):
             return f"the folder {name!r} is hidden: its name begins with a dot"
-        held = thrown_away(name.lower())
+        held = thrown_away(name.lower(), same(parts[-2]).lower() if len(parts) > 1 else "")
         if held is not None:
             return f"the folder {name!r} holds {held}, and is never looked into"
         if self._exclude.folder(tuple(map(same, parts))):
