@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -38,7 +38,6 @@ def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> No
 
     With --delete an ended job may be named, too: its session is removed from the server, and its state stays.
     """
-
     with place.open_ledger(place.load(ctx)) as reader:
         jobs = [job_named(reader, word) for word in ids]
     ctx.exit(ask_daemon(ctx, [new_request("cancel", job=job, delete=delete) for job in jobs]))
@@ -87,22 +86,34 @@ async def outcomes(
 ) -> dict[str, dict[str, Any]]:
     """By a request's id, the event that answers it: those that come within so many seconds."""
     from finetuned.ledger import Reader
+
+    found: dict[str, dict[str, Any]] = {}
+
+    def look() -> bool:
+        with Reader.open(ledger_path) as reader:  # opened anew: one that stays open keeps the daemon from closing well
+            for request in requests:
+                if request.id not in found and (event := reader.answer(request.id)) is not None:
+                    found[request.id] = event
+        return len(found) == len(requests)
+
+    await until(look, world, within, longest=_LONGEST_PAUSE)
+    return found
+
+
+async def until(look: Callable[[], bool], world: World, within: float, *, longest: float) -> bool:
+    """Look until `look` is content, for so many seconds; whether it was. Pauses grow to `longest`."""
     from finetuned.world import Bell
 
     bell = Bell()
     end = world.steady() + within
     pause = _FIRST_PAUSE
-    found: dict[str, dict[str, Any]] = {}
-    while True:
-        with Reader.open(ledger_path) as reader:  # opened anew: one that stays open keeps the daemon from closing well
-            for request in requests:
-                if request.id not in found and (event := reader.answer(request.id)) is not None:
-                    found[request.id] = event
+    while not look():
         left = end - world.steady()
-        if len(found) == len(requests) or left <= 0:
-            return found
+        if left <= 0:
+            return False
         await world.wait(bell, min(pause, left))
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
+        pause = min(pause * 1.5, longest)
+    return True
 
 
 def ask_daemon(ctx: click.Context, requests: Sequence[Request], *, within: float = ANSWER_WITHIN) -> int:

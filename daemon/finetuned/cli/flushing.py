@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import place
-from finetuned.cli.doing import ANSWER_WITHIN, ask_daemon, folder_named, leave, new_request, outcomes, tell
+from finetuned.cli.doing import ANSWER_WITHIN, ask_daemon, folder_named, leave, new_request, outcomes, tell, until
 from finetuned.cli.fitting import quoted
 from finetuned.cli.showing import Row, counted, print_line
 
@@ -73,15 +73,16 @@ async def _until(
 ) -> list[Row]:
     """What became of the files once something is true of all of them, or so many seconds have passed."""
     from finetuned.ledger import Reader
-    from finetuned.world import Bell
 
-    until = world.steady() + within
-    while True:
+    rows: list[Row] = []
+
+    def look() -> bool:
         with Reader.open(ledger_path) as reader:
-            rows = list(reader.become(files))
-        if all(map(is_so, rows)) or world.steady() >= until:
-            return rows
-        await world.wait(Bell(), _LOOK_EVERY)
+            rows[:] = reader.become(files)
+        return all(map(is_so, rows))
+
+    await until(look, world, within, longest=_LOOK_EVERY)
+    return rows
 
 
 def _become(rows: Sequence[Row]) -> list[str]:

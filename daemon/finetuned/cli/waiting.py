@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from finetuned.cli import place
-from finetuned.cli.doing import leave, new_request
+from finetuned.cli.doing import leave, new_request, until
 from finetuned.cli.showing import counted, harmless, say
 from finetuned.cli.spinning import Spinner
 from finetuned.errors import FinetunedError, Held, LedgerError
@@ -85,18 +85,14 @@ class Waiting:
     async def from_the_start(self, world: World) -> bool:
         """Wait for a daemon that is just being started, too: `run &` and `drop --wait` are often typed together."""
         from finetuned.ledger import is_held
-        from finetuned.world import Bell
 
-        until = world.steady() + START_SECONDS
         if not is_held(self._ledger_path):
             self._spinner.line(f"no daemon runs; waiting {START_SECONDS:.0f} s for one to start")
-        while not is_held(self._ledger_path):
-            if world.steady() >= until:
-                raise FinetunedError(
-                    "no daemon runs, so nothing is learned now; the files stay in the folder",
-                    remedy="start it with `finetuned run`",
-                )
-            await world.wait(Bell(), _FIRST_PAUSE)
+        if not await until(lambda: is_held(self._ledger_path), world, START_SECONDS, longest=_FIRST_PAUSE):
+            raise FinetunedError(
+                "no daemon runs, so nothing is learned now; the files stay in the folder",
+                remedy="start it with `finetuned run`",
+            )
         return await self.until_ended(world)
 
     async def until_ended(self, world: World) -> bool:

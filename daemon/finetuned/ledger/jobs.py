@@ -134,7 +134,7 @@ class JobBook:
     def queued_again(self, job: Job, now: float) -> None:
         """A failed or cancelled job is tried again, by a person's wish: its files are claimed anew."""
         with self._store.transaction() as db:
-            for file in _files(db, job.id, "failed", "barren"):
+            for file in files_of(db, job.id, "failed", "barren"):
                 columns: dict[str, Any] = {"reason": None, "finished_at": None, "pairs": None, "put_away": 1}
                 if file.location is None:  # the claim finds out whether it lies anywhere again
                     columns["location"], columns["location_b64"] = place(file.path)
@@ -225,12 +225,12 @@ class JobBook:
     def files(self, job_id: str) -> list[File]:
         """Every file of a job, in the order of the upload."""
         with self._store.reading() as db:
-            return _files(db, job_id)
+            return files_of(db, job_id)
 
     def packed(self, job_id: str) -> list[File]:
         """Those of a job's files that share its fate, in the order of the upload: none has left it or is at its end."""
         with self._store.reading() as db:
-            return _files(db, job_id, "packed")
+            return files_of(db, job_id, "packed")
 
     def claimed_in(self, folder: str, root: str) -> set[str]:
         """The jobs whose files lie claimed below `root`: under way, or at their end and not put away yet."""
@@ -251,14 +251,15 @@ class JobBook:
             return db.execute(query, (iso(moment),)).fetchone() is not None
 
 
-def _files(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:
+def files_of(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:
+    """A job's files, in the order of the upload; of `states` alone, if any are named."""
     rows = db.execute("select * from files where job_id = ? order by id", (job_id,)).fetchall()
     return [file_of(row) for row in rows if not states or row["state"] in states]
 
 
 def fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> None:
     """Every packed file of the job failed, for this reason; it is still to be put away."""
-    for file in _files(db, job.id, "packed"):
+    for file in files_of(db, job.id, "packed"):
         columns = {"reason": reason, "finished_at": iso(now), "put_away": 0}
         move_file(db, now, file, FileState.FAILED, cause="job_ended", detail=reason, **columns)
 

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetuned.errors import Stale
-from finetuned.ledger.jobs import fail_files
+from finetuned.ledger.jobs import fail_files, files_of
 from finetuned.ledger.pairs import all_here
 from finetuned.ledger.rows import (
     JOB,
     UNMENDED,
     end_session,
-    file_of,
     job_of,
     move_file,
     move_job,
@@ -332,5 +331,4 @@ def _is_to_go(db: sqlite3.Connection, job_id: str) -> bool:
 
 def _read(db: sqlite3.Connection, job_id: str) -> tuple[Job, list[File]]:
     job = job_of(db.execute(f"{JOB} where j.id = ?", (job_id,)).fetchone())
-    rows = db.execute("select * from files where job_id = ? and state = 'packed' order by id", (job_id,))
-    return job, [file_of(row) for row in rows]
+    return job, files_of(db, job_id, "packed")
