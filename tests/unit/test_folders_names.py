@@ -229,7 +229,7 @@ def test_ordinary_folders(folder):
         ("a/b.txt", "a/c.txt", True), ("a/[bc].txt", "a/c.txt", False), ("a/?.txt", "a/bc.txt", True),
         # brackets in a name, a path from the root of all
         ("[Archive]", "[Archive]/a.txt", False), ("[Archive]/**", "x/[Archive]/a.txt", True),
-        ("[Archive]/*", "[archive]/x/a.txt", False), ("[Archive]", "Archive/a.txt", True),
+        ("[Archive]/*", "[archive]/x/a.txt", False), ("[Archive]", "Archive/a.txt", True), ("[x]*", "[x] a.txt", False),
         ("/nowhere/drafts", "drafts/a.txt", False), ("/nowhere/drafts/**", "x/drafts/a.txt", True),
         ("/nowhere else/drafts", "drafts/a.txt", True),
     ],

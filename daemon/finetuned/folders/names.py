@@ -81,14 +81,9 @@ def why_name(name: str) -> str:
 
 
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    """One expression for all patterns; without any, it matches nothing. `[Archive]` is also the name `[Archive]`."""
-    shapes = (shape for pattern in patterns for shape in (fnmatch.translate(pattern), _itself(pattern)) if shape)
-    return re.compile("|".join(shapes) or r"(?!)", re.IGNORECASE)
-
-
-def _itself(pattern: str) -> str:
-    """The shape of the name that is written just like a pattern with brackets."""
-    return rf"(?s:{re.escape(pattern)})\Z" if "[" in pattern else ""
+    """One expression for all patterns; without any, it matches nothing. `[Archive]` is the name `[Archive]`, too."""
+    both = (form for pattern in patterns for form in dict.fromkeys((pattern, pattern.replace("[", "[[]"))))
+    return re.compile("|".join(map(fnmatch.translate, both)) or r"(?!)", re.IGNORECASE)
 
 
 class _Patterns:
