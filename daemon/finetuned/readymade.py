@@ -333,7 +333,7 @@ def _changes_nothing(key: str, value: object, speaker: str) -> bool:
         return True
     if key in _YES:
         return value in (None, True, 1)
-    if key in _REASONING and (value is True or value in ("on", "off", "yes", "no", "none")):
+    if key in _REASONING and (value is True or value in ("on", "off", "yes", "no")):
         return True
     if (
         key == "mask" and isinstance(value, str) and _SPEAKERS.get(value) == "human"
@@ -348,7 +348,7 @@ def _meant(value: object) -> object:
         return value
     value = value.strip().lower()
     try:
-        return json.loads(value or "null")
+        return None if value in {"", "none", "nan"} else json.loads(value)
     except ValueError:
         return value
 
