@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import signal
 import socket
 import sqlite3
 from collections.abc import Callable
@@ -88,6 +89,18 @@ def test_no_server_is_said_and_healed(a_home: AHome) -> None:
         late.close()
     assert home.stop() == 0
     assert home.jobs()[0]["attempt"] == 1
+
+
+def test_why_a_watch_broke_is_in_the_debug_log(a_home: AHome) -> None:
+    """It is made anew at once and costs nothing; who asks why events come late finds the cause."""
+    home = a_home()
+    home.start()
+    wait_for(home.is_watched, "watched folder")
+    home.signal(signal.SIGUSR1)
+    wait_for(lambda: "the debug log is on" in home.log.read_text(), "debug log")
+    os.mkdir(os.fsencode(home.notes) + b"/\xff")
+    wait_for(lambda: '"watch_broke"' in home.log.read_text(), "cause in the log")
+    assert home.stop() == 0
 
 
 def test_a_burst_in_new_sub_folders_is_taken_whole(a_home: AHome) -> None:

@@ -136,6 +136,7 @@ def watchers(house: House, ear: socket.socket, stop: Callable[[], None]) -> list
     """What rings the daemon's bell: the folders, the requests of people, and signals, which stop it."""
     from functools import partial
 
+    from finetuned import logs
     from finetuned.cli.signals import heed
     from finetuned.daemon.asking import requests_folder
     from finetuned.folders import Single, Watched, watch
@@ -150,6 +151,7 @@ def watchers(house: House, ear: socket.socket, stop: Callable[[], None]) -> list
             places,
             lambda root: house.bell.ring() if root == requests else ring(),
             pause=pause,
+            trouble=lambda why: logs.get().debug("watch_broke", why=why),
             lacks=house.watch_lacks,
         )
 
