@@ -77,6 +77,24 @@ def test_a_page_is_laid_out_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("name", sorted(pages()))
+def test_no_word_of_a_page_is_cut_on_a_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long word in a narrow column goes on in the next line: `$XDG_STATE_HOME/finetune…` helps nobody."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "2000")
+    text = call("help", f"{name}.md").out
+    assert click.unstyle(call("help", f"{name}.md", terminal=True).out).count("…") == text.count("…")
+
+
+def test_a_link_to_a_page_names_the_command_that_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody who reads in a terminal can follow a path of the source."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "2000")
+    out = click.unstyle(call("help", "troubleshooting", terminal=True).out)
+    assert ("finetuned help reference" in " ".join(out.split()), "reference.md" in out) == (True, False)
+    assert "../systemd" not in click.unstyle(call("help", "service", terminal=True).out)
+
+
 def test_a_page_goes_through_a_pager_with_its_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is longer than the screen; `less` is left to find out by itself whether it may show colours."""
     paged: list[tuple[str, object]] = []

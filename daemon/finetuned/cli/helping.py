@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import click
 
@@ -21,10 +21,15 @@ from finetuned.errors import UsageError
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+    from rich.markdown import MarkdownContext
+    from rich.text import TextType
+
 _SUFFIX: Final = ".md"
 #: what writes the generated parts of a page; readers need not see it
 _COMMENT: Final = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 _TITLE: Final = re.compile(r"^# (.*)$", re.MULTILINE)
+#: a link within the source, which a terminal cannot follow: its words, its path
+_LINK: Final = re.compile(r"\[([^]]+)\]\((?!https?:)([^)#]+)[^)]*\)")
 
 
 @click.command("version")
@@ -111,9 +116,25 @@ def _show(plain: str, markdown: str) -> None:
 
 def _laid_out(markdown: str, width: int) -> str:
     from rich.console import Console
-    from rich.markdown import Markdown
+    from rich.markdown import Markdown, TableDataElement
+
+    class Cell(TableDataElement):
+        """One whose long words go on in the next line, in place of losing their ends."""
+
+        def on_text(self, context: MarkdownContext, text: TextType) -> None:
+            super().on_text(context, text)
+            self.content.overflow = "fold"
+
+    class Page(Markdown):
+        elements: ClassVar = {**Markdown.elements, "td_open": Cell}
 
     console = Console(width=min(width, 100), force_terminal=True, highlight=False)
     with console.capture() as captured:
-        console.print(Markdown(markdown, hyperlinks=False, code_theme="ansi_dark"))
+        console.print(Page(_LINK.sub(_way_to, markdown), hyperlinks=False, code_theme="ansi_dark"))
     return captured.get()
+
+
+def _way_to(link: re.Match[str]) -> str:
+    """What a link says, and the command that shows its page."""
+    name = link[2].removesuffix(_SUFFIX)
+    return f"{link[1]} (`finetuned help {name}`)" if name in pages() else link[1]
