@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 
 import anyio
@@ -100,6 +100,65 @@ async def test_an_upload_over_tls_is_whole(size: int, monkeypatch: pytest.Monkey
         view = await upload(http, f"https://127.0.0.1:{port}", size)
     assert view.id
     assert got > size
+
+
+INTERIM = (
+    [b"HTTP/1.1 100 Continue\r\n\r\n"],
+    [b"HTTP/1.1 100 Continue\r\n\r\n" * 5000],
+    [b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early", b" Hints\r\nLink: </a>; rel=preload\r\n", b"\r\n"],
+)
+
+
+def taking(words: Sequence[bytes], last: bytes, got: list[int]):
+    """A server that says `words` while the body is on its way, then reads all of it and says `last`."""
+
+    async def handle(stream) -> None:
+        async with stream:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += await stream.receive()
+            head, _, body = head.partition(b"\r\n\r\n")
+            length = int(next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))[15:])
+            size = len(body)
+            for word in words:
+                await stream.send(word)
+                size += len(await stream.receive())
+            while size < length:
+                size += len(await stream.receive())
+            got.append(size)
+            await stream.send(last)
+
+    return handle
+
+
+@pytest.mark.parametrize("words", INTERIM)
+async def test_what_only_says_go_on_is_no_answer_yet(words: Sequence[bytes]):
+    """A proxy that says 100 Continue unasked, or 103, while the body is on its way gets the whole body."""
+    answer = json.dumps(a_session()).encode()
+    last = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer)
+    got: list[int] = []
+    async with server(taking(words, last + answer, got)) as port, new_http(HelixSettings()) as http:
+        view = await upload(http, f"http://127.0.0.1:{port}", 8_000_000)
+    assert view.id
+    assert got[0] > 8_000_000
+
+
+async def test_a_refusal_behind_words_that_say_go_on_is_heard():
+    """The answer itself ends the writing, though it came together with others that were none."""
+
+    async def handle(stream) -> None:
+        async with stream:
+            await stream.receive()
+            await stream.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 1")
+            await stream.receive()
+            await stream.send(b"02 Processing\r\n\r\n" + TOO_LARGE)
+            with anyio.move_on_after(30):
+                async for _ in stream:  # hanging up at once would take the answer along
+                    pass
+
+    async with server(handle) as port, new_http(HelixSettings()) as http:
+        with pytest.raises(TooLarge, match="413"):
+            await upload(http, f"http://127.0.0.1:{port}", 8_000_000)
 
 
 async def test_a_proxy_that_hangs_up_without_a_word_was_no_answer():

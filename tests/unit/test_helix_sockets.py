@@ -225,6 +225,26 @@ async def test_a_dripping_answer_ends_too(content: bytes | None, kind: type[Serv
     assert "no complete answer" in str(error)
 
 
+@pytest.mark.parametrize(("content", "kind"), [(None, Unreachable), (SMALL, ReplyLost)])
+async def test_a_server_that_says_go_on_for_ever_is_given_up(
+    content: bytes | None, kind: type[ServerError], monkeypatch
+):
+    """It is given as long as one that says nothing, and a moment."""
+    monkeypatch.setattr(client, "FIRST_SECONDS", 0.05)
+
+    async def handler(stream: anyio.abc.SocketStream) -> None:
+        await whole_request(stream)
+        with suppress(anyio.BrokenResourceError):
+            while True:
+                await stream.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async with served(handler, Bytes(content or b""), patience=0.2) as helix:
+        with anyio.fail_after(20):
+            error = await asked(helix, content)
+    assert type(error) is kind
+    assert "answer in time" in str(error)
+
+
 async def test_a_giant_error_is_cut():
     """Of an error's text only the beginning is read, and the connection is closed."""
     reply = b"HTTP/1.1 500 Oops\r\nContent-Length: 1000000000\r\n\r\n" + b"x" * 1_000_000

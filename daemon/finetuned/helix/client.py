@@ -3,8 +3,9 @@
 1. `outcome` says which of the three; this room sends, reads, and maps the library's exceptions, nothing else.
 2. The key goes with each request to the one server there is, and never follows a redirect. After a 401 it is read
    again; if it changed, the request is sent once more: a 401 had no effect.
-3. An answer may have 64 MiB (`answers` tells where it is kept), and must be complete within ten minutes after the
-   request is, and come at 16 KiB a second after its first minute. An upload may take as long as each of its pieces is
+3. An answer may have 64 MiB (`answers` tells where it is kept). Its head may come a minute later than a server may be
+   silent, whatever says “go on” until then; it must be complete within ten minutes, and come at 16 KiB a second after
+   its first minute. An upload may take as long as each of its pieces is
    taken in time.
 """
 
@@ -203,12 +204,14 @@ class Wire:
     ) -> Answer:
         body = make() if make else Body("", ())
         url = f"{self._base}{path}"
+        request = self._request(method, url, body, key, patience)
+        head_within = min(ANSWER_WITHIN_SECONDS, request.extensions["timeout"]["read"] + FIRST_SECONDS)
         with anyio.CancelScope() as scope:
-            body.on_whole = lambda: _limit(scope)
+            body.on_whole = lambda: _limit(scope, head_within)
             if body.whole:
-                _limit(scope)
+                _limit(scope, head_within)
             try:
-                return await self._exchange(self._request(method, url, body, key, patience), body, heard, scope)
+                return await self._exchange(request, body, heard, scope)
             except _BROKEN as error:
                 raise outcome.broken(method, url, error, whole=body.whole, harmless=harmless) from error
             finally:
@@ -219,6 +222,8 @@ class Wire:
         self, request: httpx.Request, body: Body, heard: Heard | None, patience: anyio.CancelScope
     ) -> Answer:
         response = await self._http.send(request, stream=True)
+        if body.whole:
+            _limit(patience, ANSWER_WITHIN_SECONDS)
         method, url = request.method, str(request.url)
         keeper = Keeper(self._spool, self._offload)
         try:
@@ -265,8 +270,8 @@ class Wire:
         return httpx.Request(method, url, headers=headers, stream=body, extensions={"timeout": timeout})
 
 
-def _limit(patience: anyio.CancelScope) -> None:
-    patience.deadline = anyio.current_time() + ANSWER_WITHIN_SECONDS
+def _limit(patience: anyio.CancelScope, seconds: float) -> None:
+    patience.deadline = anyio.current_time() + seconds
 
 
 async def _read(

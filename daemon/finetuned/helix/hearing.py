@@ -4,11 +4,14 @@
    closed connection then: that fails, and the answer, which had come, is lost with it.
 2. So the connection is read while a large piece is written. What is heard ends the writing, and is the answer's
    beginning: the library reads on from there, whatever became of the writing.
-3. What is heard is read through the stream, not guessed from the socket, on which TLS says more than answers.
+3. What only says “go on” (100 Continue, 103 Early Hints) is no answer: proxies say it unasked. It is left out, and the
+   writing goes on.
+4. What is heard is read through the stream, not guessed from the socket, on which TLS says more than answers.
 """
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterable
 from typing import Any, Final
@@ -21,6 +24,8 @@ import httpx
 #: smaller pieces go into the system's own buffer at once, and their answer is heard after them
 LARGE_BYTES: Final = 32 * 1024
 _READ_BYTES: Final = 64 * 1024
+_GO_ON: Final = re.compile(rb"(?:HTTP/1\.\d 1(?!01)\d\d.*?\r?\n\r?\n)+", re.DOTALL)
+_STATUS_BYTES: Final = len("HTTP/1.1 200")
 
 
 class HearingTransport(httpx.AsyncHTTPTransport):
@@ -58,6 +63,7 @@ class HearingStream(httpcore.AsyncNetworkStream):
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
         self._inner = inner
         self._heard = b""
+        self._answered = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         """What was heard, or else the next bytes."""
@@ -80,18 +86,24 @@ class HearingStream(httpcore.AsyncNetworkStream):
             except (httpcore.NetworkError, httpcore.TimeoutException) as error:
                 failed = error
             tasks.cancel_scope.cancel()
-        if self._heard:
+        if self._answered:
             raise httpcore.WriteError("the server answered before it had the whole request")
         if failed is not None:
             raise failed
 
     async def _hear(self, writing: anyio.CancelScope) -> None:
-        try:
-            self._heard = await self._inner.read(_READ_BYTES)
-        except httpcore.NetworkError:  # the writing finds out
-            return
-        if self._heard:
-            writing.cancel()
+        """Read until an answer begins. What was read of one that only says “go on” waits for its end."""
+        while True:
+            try:
+                piece = await self._inner.read(_READ_BYTES)
+            except httpcore.NetworkError:  # the writing finds out
+                return
+            self._heard = _without_go_on(self._heard + piece)
+            if self._heard and (not piece or not _may_say_go_on(self._heard)):
+                self._answered = True
+                writing.cancel()
+            if self._answered or not piece:
+                return
 
     async def aclose(self) -> None:
         """Close the stream."""
@@ -109,3 +121,14 @@ class HearingStream(httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """What the stream knows of itself."""
         return self._inner.get_extra_info(info)
+
+
+def _without_go_on(heard: bytes) -> bytes:
+    found = _GO_ON.match(heard)
+    return heard[found.end() :] if found else heard
+
+
+def _may_say_go_on(heard: bytes) -> bool:
+    """Whether what was heard is too little to tell, or the beginning of what only says “go on”."""
+    status = heard[_STATUS_BYTES - 3 : _STATUS_BYTES]
+    return len(status) < 3 or (status[:1] == b"1" and status != b"101" and len(heard) < _READ_BYTES)
