@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from finetuned.daemon.asking import Request, leave_request, requests_folder
@@ -239,6 +240,21 @@ async def test_a_failed_file_can_be_tried_again_by_its_path(a_place: APlace) -> 
         lies = place.files()["a.txt"]["location"]
         assert (await ask(place, "retry", **named(lies)))[0] == "done"
         await place.until(lambda: place.states() == {"a.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+
+
+@pytest.mark.parametrize("text", [GREY, b"caf\xe9"])
+async def test_a_file_of_a_folder_that_is_not_configured_is_not_called_gone(a_place: APlace, text: str | bytes) -> None:
+    """Failed or refused, it lies where it lay; what is missing is its folder in the configuration."""
+    place = a_place(folder=[{"linger": "0s"}, {}], faults=Faults.parse(["state-error:2"]))
+    dropped = place.drop("a.txt", text)
+    await place.run()
+    place.settings = msgspec.structs.replace(place.settings, folders=place.settings.folders[1:])
+
+    async def script() -> None:
+        words = "the folder notes is not in the configuration any more; put it back there"
+        assert await ask(place, "retry", **named(dropped)) == ("refused", words)
 
     await place.run(until_idle=False, script=script)
 

@@ -23,6 +23,7 @@ import msgspec
 from finetuned import logs
 from finetuned.daemon.house import House
 from finetuned.errors import FileProblem, FinetunedError, FolderError, Gone, LedgerStuck
+from finetuned.folders import DropFolder
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
 from finetuned.model import SPLIT, File, Job, path_of, shown
 
@@ -310,8 +311,14 @@ class Asking:
         """Raise Denied if the files of an ended job are on their way still, or in a folder that nobody watches."""
         if not job.put_away:
             raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
-        if job.folder not in self._house.folders:
-            raise Denied(f"the folder {job.folder} is not in the configuration any more", remedy="put it back there")
+        self._folder_named(job.folder)
+
+    def _folder_named(self, name: str) -> DropFolder:
+        """Raise Denied if the folder is not in the configuration any more."""
+        folder = self._house.folders.get(name)
+        if folder is None:
+            raise Denied(f"the folder {name} is not in the configuration any more", remedy="put it back there")
+        return folder
 
     def _retry_file(self, file: File) -> str:
         house = self._house
@@ -334,8 +341,8 @@ class Asking:
 
     def _find(self, file: File) -> str | None:
         """Where a file that was put away lies, should somebody have moved it within its job's folders."""
-        folder = self._house.folders.get(file.folder)
-        if folder is None or file.location is None:
+        folder = self._folder_named(file.folder)
+        if file.location is None:
             return None
         try:
             if folder.lies(file.location):
@@ -346,17 +353,15 @@ class Asking:
 
     def _give_back(self, file: File, now: float) -> str:
         """A refused file settles anew where it was dropped: its content or the rules may be others now."""
-        folder = self._house.folders.get(file.folder)
-        if folder is None or file.location is None:
-            raise Denied(f"the folder {file.folder} is not in the configuration any more")
+        folder = self._folder_named(file.folder)
+        location = file.location or file.path
         try:
-            location = file.location
             if location != file.path:
-                location = folder.give_back(file.location, file.path, file.signature)
+                location = folder.give_back(location, file.path, file.signature)
         except Gone:
             raise _not_there(file) from None
         except (FileProblem, FolderError) as error:
-            raise Denied(f"{shown(file.location)} cannot be moved: {error}") from error
+            raise Denied(f"{shown(location)} cannot be moved: {error}") from error
         self._house.ledger.files.dropped_again(file, location, now)
         if file.signature is not None:
             folder.remember(location, file.signature, settled=False)
