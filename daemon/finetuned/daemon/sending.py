@@ -45,7 +45,7 @@ from finetuned.readymade import names_on_server
 from finetuned.verdict import Standing, fits, standing
 from finetuned.wire import Refusal, attempt, upload_name
 
-#: how much earlier than our clock says a session may have been made by the server's: a day, should a clock have jumped
+#: how far the server's clock may be behind ours, in seconds: a day and more, should one of them have jumped
 SLACK: Final = 26 * 3600.0
 #: sends that were answered with a server error and left no session, before a job is given up or halved; and those that
 #: broke off, which a network does more often

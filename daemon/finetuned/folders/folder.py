@@ -21,7 +21,7 @@ from finetuned.lifecycle import FileState
 from finetuned.model import Content, Signature
 from finetuned.settings import FolderSettings
 
-#: of so many suffixes it is told how many files no rule takes
+#: how many suffixes are told of the files that no rule takes
 MOST_UNTAKEN: Final = 100
 
 
@@ -29,8 +29,8 @@ class DropFolder:
     """One folder by its rules. Blocking; one call at a time, from any thread.
 
     `beside` is a directory beside the ledger for what after = "keep" may not write into the folder. `leases` says
-    whether leases tell about writers; None: as the file system suggests. Of the bad lines of a file of pairs `told` are
-    told. `owner` is the user (uid) whose daemon it is; None: ours. Only `sweep` needs `hold` first.
+    whether leases tell about writers; None: as the file system suggests. `told` is how many bad lines of a file of
+    pairs an error names. `owner` is the user (uid) whose daemon it is; None: ours. Only `sweep` needs `hold` first.
     """
 
     def __init__(

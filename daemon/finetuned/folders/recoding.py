@@ -12,7 +12,7 @@ from finetuned.settings import FolderSettings
 
 #: a longer line is no pair
 LONGEST_LINE: Final = 1024 * 1024
-#: how many bad lines are told, but to who asks for all of them
+#: how many bad lines an error names, unless somebody asks for more
 TOLD: Final = 3
 #: how many names of what is left out are told
 NAMES: Final = 10
@@ -23,7 +23,7 @@ MOST_NAMES: Final = 1000
 def recoder(rules: FolderSettings, path: str, *, told: int = TOLD) -> Recoder:
     """What turns the file that was dropped at `path` into the bytes that are sent. Raises Unusable for a review.
 
-    Of bad lines `told` are told.
+    `told` is how many bad lines an error names.
     """
     if not is_ready_made(path):
         return Recoder(rules.encoding, rules.refuse_kinds)

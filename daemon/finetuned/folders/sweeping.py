@@ -36,9 +36,9 @@ from finetuned.settings import FolderSettings
 
 #: longer than any clock tick of a file system
 MARGIN: Final = 2.5
-#: for so long it is remembered what was told of oddities that are gone, in seconds: they may come back
+#: how long an oddity that is gone is remembered as told, in seconds: it may come back
 ODD_FORGOTTEN: Final = 3600.0
-#: of so many suffixes files are counted that no rule takes, in each sub-folder
+#: how many suffixes are counted in each sub-folder, of files that no rule takes
 MOST_SUFFIXES: Final = 30
 
 

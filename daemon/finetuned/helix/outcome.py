@@ -57,7 +57,7 @@ _LOOK_FIRST: Final = "nothing to do: the server is asked what became of it befor
 _LATER: Final = "nothing to do: it is asked again later"
 _NO_ROOM: Final = "free some space on the ledger's disk; it is asked again by itself"
 _NO_SUCH_CALL: Final = "this server has no such call"
-#: the same for who is no daemon, and does nothing by itself later
+#: what a person does instead, for whom no daemon tries it again later
 _BY_HAND: Final[Mapping[str, str]] = {
     CHECK_KEY: "put a valid key into helix.api_key_file or FINETUNED_API_KEY",
     _CHECK_SERVER: "check that the server runs and that helix.url is right; `finetuned doctor` tells more",

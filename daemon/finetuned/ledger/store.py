@@ -1,6 +1,6 @@
 """The file itself: opened, locked, migrated; and its transactions.
 
-1. The lock is a file of its own, `<ledger>.lock`: it outlives no process, and readers never touch it.
+1. The lock is on a file of its own, `<ledger>.lock`, and outlives no process. The file holds a note, too (`folding`).
 2. A ledger that fails its check, or that a newer finetuned wrote, is left as it is and named.
 3. What passes (`ledger.trouble`) is LedgerStuck, and its transaction rolled back; all else is no ledger to go on with.
 """
