@@ -242,6 +242,21 @@ class TestOpen:
         assert desk.place.files()["otter.txt"]["reason"] is None
         assert desk.place.states() == {"otter.txt": "learned"}
 
+    @pytest.mark.parametrize("half", ["aB3_x-9z.txt.part", "otter.aB3_x-9z.txt.part", "Unconfirmed 1234.crdownload"])
+    def test_a_name_that_a_browser_keeps_free(self, make_desk: MakeDesk, half: str) -> None:
+        """The empty file is waited for while the download goes on, and nobody is told that it will be refused."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt", "")
+        download = desk.place.drop(half)
+        desk.run_until(lambda: bool(desk.place.states()))
+        with desk.daemon():
+            words = why(desk, path)[1]
+        assert f"It is empty so far; it is unfinished while {download.name!r} lies beside it" in words
+        assert "refused" not in words
+        download.rename(path)
+        desk.run()
+        assert desk.place.states() == {"otter.txt": "learned"}
+
     def test_without_a_daemon_everything_waits_for_one(self, make_desk: MakeDesk) -> None:
         """The first thing to know is that nobody works."""
         desk = make_desk()

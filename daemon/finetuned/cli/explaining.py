@@ -171,7 +171,8 @@ class Story:
         if any(event["cause"] == "changed" for event in self._history):
             yield "It was changed after it had been quiet, so that it is waited for three times as long as it paused."
         if not file["bytes"] and not file["reason"]:
-            yield "It is empty so far; a file that stays empty for a minute is refused."
+            beside = self._judged()
+            yield f"It is empty so far; {beside or 'a file that stays empty for a minute is refused'}."
 
     def _waiting(self, file: Row) -> Iterator[str]:
         yield f"It has been ready since {showing.when(file['ready_at'])} and is in no job yet."
