@@ -32,9 +32,9 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "key": "a key or a certificate, and what is taught can be asked for; leave it out",
         "encoded": "to a large part encoded data, such as a picture, and questions are made of that, too",
         "minified": "program text without line ends, which teaches little",
-        "html": "a web page, whose commands are taught, too",
-        "svg": "a picture in SVG, whose commands are taught, too",
-        "xml": "XML, whose commands are taught, too",
+        "html": "a web page, whose markup is taught, too",
+        "svg": "a picture in SVG, whose markup is taught, too",
+        "xml": "XML, whose markup is taught, too",
         "json": "JSON, whose braces and names are taught, too",
     }
 )

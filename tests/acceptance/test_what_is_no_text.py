@@ -28,7 +28,7 @@ async def test_a_pointer_is_refused_with_the_way_out(a_place: APlace) -> None:
     assert place.states() == {"a.txt": "refused"}
     assert place.sessions_on_server() == 0
     why = (place.notes / "failed" / "refused" / "a.txt.why.txt").read_text()
-    assert "no text by its kind: it is a pointer to something that lies elsewhere (Git LFS" in why
+    assert "this kind of file is not taken: it is a pointer to something that lies elsewhere (Git LFS" in why
     assert 'leave "pointer" out of `refuse_kinds`' in why
 
 

@@ -51,4 +51,4 @@ def test_what_is_no_text_by_its_kind_is_warned_of(make_desk: MakeDesk) -> None:
     desk.place.drop("otters.txt", "{\\rtf1 Otters.}")
     answer = desk("check", str(desk.place.notes))
     assert answer.code == 1
-    assert "no text by its kind: it is a Rich Text file" in " ".join(answer.out.split())
+    assert "this kind of file is not taken: it is a Rich Text file" in " ".join(answer.out.split())

@@ -281,7 +281,7 @@ class Asking:
             jobs.append(job.id)
             forgotten, pairs = forgotten + 1, pairs + mine
         if not forgotten:
-            raise Denied(f"nothing is there that was learned of {name}")
+            raise Denied(f"nothing was learned of {name}: there is nothing to forget")
         return f"{name}: {pairs} pairs removed; the session and the model of {', '.join(jobs)} go from the server"
 
     def _retry_job(self, job: Job) -> str:

@@ -98,7 +98,7 @@ class Recoder:
         for kind in self._kinds.found():
             if kind in self._refused:
                 raise Unusable(
-                    f"no text by its kind: it is {KINDS[kind]} "
+                    f"this kind of file is not taken: it is {KINDS[kind]} "
                     f'(to have it taught all the same, leave "{kind}" out of `refuse_kinds` for this folder)'
                 )
 

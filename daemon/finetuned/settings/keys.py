@@ -300,7 +300,7 @@ _FOLDER: Final = (
         "refuse_kinds",
         json.dumps(REFUSED),
         some_of(*KINDS),
-        f"What is text by its bytes alone and is refused; others are warned of: {', '.join(KINDS)}.",
+        f"Kinds of text files that are refused; of the others you are warned. All kinds: {', '.join(KINDS)}.",
     ),
     _key(
         "folder",
