@@ -442,6 +442,7 @@ def test_the_machine_knows_every_command():
         "known_ids",
         "failed_since",
         "claimed_in",
+        "packed",
     }
     asked |= {"uploading"}  # neither guarded nor told: a figure for those who watch
     for book, name in books.items():
