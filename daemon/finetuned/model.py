@@ -181,7 +181,6 @@ class Job(Value, frozen=True):
     progress: int | None = None
     pairs: int | None = None
     session_id: str | None = None
-    lora_dir: str | None = None
     claimed_at: float | None = None
     submitted_at: float | None = None
     finished_at: float | None = None
@@ -224,7 +223,6 @@ class Session(Value, frozen=True):
     marker: str
     state: SessionState
     url: str
-    dialect: str
     session_id: str | None = None
     discard: bool = False
     due_at: float | None = None
@@ -326,7 +324,6 @@ class Summary(Value, frozen=True):
     type: str
     created: str
     updated: str
-    summary: str
 
 
 class Part(Value, frozen=True):

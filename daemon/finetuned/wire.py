@@ -343,5 +343,4 @@ def _summary(raw: dict[str, Any]) -> Summary:
         type=_text(raw, "type"),
         created=_text(raw, "created"),
         updated=_text(raw, "updated"),
-        summary=_text(raw, "summary"),
     )

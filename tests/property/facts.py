@@ -110,7 +110,6 @@ def _session(number: int) -> st.SearchStrategy[Session]:
         marker=st.just("job-x.1"),
         state=st.just(SessionState.ENDED),
         url=st.just(HelixSettings().url),
-        dialect=st.just("form"),
         session_id=st.just(f"s{number}"),
         discard=st.just(True),
         due_at=dues(),
@@ -126,7 +125,6 @@ def _suspect() -> st.SearchStrategy[Session]:
         marker=st.just("job.1"),
         state=st.just(SessionState.UNSENT),
         url=st.just(HelixSettings().url),
-        dialect=st.just("form"),
         due_at=dues().filter(lambda due: due is not None),
     )
 

@@ -55,7 +55,6 @@ def session(name: str, due_at: float | None = None) -> Session:
         marker="j.1",
         state=SessionState.ENDED,
         url=RULES.helix.url,
-        dialect="form",
         session_id=name,
         discard=True,
         due_at=due_at,
