@@ -308,7 +308,7 @@ class TestRewriting:
         async def script() -> None:
             job = await self.rested(place)
             await place.here.service.start(job["session_id"])
-            with pytest.raises(FinetunedError, match="does not wait any more"):
+            with pytest.raises(FinetunedError, match="does not wait for a review any more"):
                 await reviewing.rewrite(place.here.service, job, '{"question": "Q?", "answer": "A."}')
 
         await place.run(until_idle=False, script=script)

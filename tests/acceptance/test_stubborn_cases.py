@@ -244,10 +244,12 @@ async def test_a_restart_that_never_arrived_is_made_again(a_place: APlace, lost:
 async def test_a_request_that_cannot_be_removed_is_answered_once(a_place: APlace) -> None:
     """The folder for requests is somebody else's: the daemon goes on, and what was asked is done once."""
     place = a_place(folder=[{"linger": "0s"}])
+    folder, home = requests_folder(place.ledger_path), os.path.dirname(place.ledger_path)
+    os.mkdir(home)
     leave_request(place.ledger_path, Request(id="f", verb="flush"), "1")
-    folder = requests_folder(place.ledger_path)
-    os.chown(folder, 12345, 12345)
-    os.chmod(folder, 0o555)  # noqa: S103 - others may look, and not remove
+    for owned, mode in ((home, 0o777), (folder, 0o555)):  # others may look there, and not remove
+        os.chown(owned, 12345, 12345)
+        os.chmod(owned, mode)
     place.drop("a.txt", GREY)
     with disks.without_the_rights_of_root():
         await place.run()

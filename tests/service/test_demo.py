@@ -49,7 +49,7 @@ def test_the_whole_way(start: Start, tmp_path: Path) -> None:
     assert (process.returncode, err) == (0, "")
     assert time.perf_counter() - begin < 60
     for words in (
-        "its training is simulated",
+        "The server is simulated: nothing is trained.",
         "recipes/creme-brulee.txt is refused, the others go on: not UTF-8",
         "letters/night-train.md is whole",
         "sealed: a job of 3 files",

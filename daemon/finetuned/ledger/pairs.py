@@ -51,7 +51,7 @@ class PairBook:
         """Take away some of the session's pairs, which are not all here any more; False if there is none left."""
         chosen = f"where id in (select id from qa_pairs where session_id = ? limit {_AT_ONCE})"
         with self._store.transaction() as db:
-            db.execute("update sessions set pairs = null where session_id = ?", (session_id,))
+            db.execute("update sessions set pairs = null where session_id = ? and pairs is not null", (session_id,))
             db.execute(f"{_FROM_INDEX} {chosen}", (session_id,))
             return db.execute(f"delete from qa_pairs {chosen}", (session_id,)).rowcount > 0
 
