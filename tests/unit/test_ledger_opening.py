@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -222,6 +223,17 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     for path in (tmp_path / "state" / "ledger.db", tmp_path / "state" / "deeper" / "ledger.db"):
         with pytest.raises(LedgerError):
             Ledger.open(str(path))
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_called_so_by_everybody(path: str, make: Callable[[str], None]):
+    """A folder or a pipe in the ledger's place is no failing disk, and nobody waits for it."""
+    os.makedirs(os.path.dirname(path))
+    make(path)
+    for opened in (Reader.open, Ledger.open):
+        with pytest.raises(LedgerError, match=r"is no file|Is a directory") as caught:
+            opened(path)
+        assert "name a file in [ledger] path" in (caught.value.remedy or "")
 
 
 def test_an_older_ledger_is_kept_before_it_is_changed(path: str, monkeypatch: pytest.MonkeyPatch):

@@ -1,8 +1,8 @@
 """How the ledger is opened by those who only read: the one place that tells apart what may lie at its path.
 
-Nothing is there, it may not be read, it is corrupt, a newer finetuned wrote it, it is none, or the log beside it is not
-its own. A reader needs no right to write; where there is no journal beside the file, it may be opened as immutable, so
-that a copy on a read-only disk is readable too.
+Nothing is there, it is no file, it may not be read, it is corrupt, a newer finetuned wrote it, it is none, or the log
+beside it is not its own. A reader needs no right to write; where there is no journal beside the file, it may be opened
+as immutable, so that a copy on a read-only disk is readable too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger.folding import check_log
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.store import BUSY_MS, is_held
-from finetuned.ledger.trouble import ASK_AS, PUT_BACK, newer, unreadable
+from finetuned.ledger.trouble import ASK_AS, PUT_BACK, check_file, newer, unreadable
 
 
 def open_for_reading(path: str) -> sqlite3.Connection:
@@ -24,7 +24,7 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         f"there is no ledger at {path} yet", remedy="start the daemon with `finetuned run`; it makes one"
     )
     try:
-        os.stat(path)
+        check_file(path, os.stat(path).st_mode)
     except PermissionError as error:
         raise LedgerError(f"the ledger {path} may not be read by you", remedy=ASK_AS) from error
     except OSError:

@@ -19,7 +19,7 @@ from typing import Final
 from finetuned.errors import Held, LedgerError, LedgerStuck
 from finetuned.ledger.folding import Folding
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.trouble import PUT_BACK, corrupt, newer, of_the_disk, problem
+from finetuned.ledger.trouble import PUT_BACK, check_file, corrupt, newer, of_the_disk, problem
 
 BUSY_MS: Final = 5000
 READABLE_BY_GROUP: Final = 0o640
@@ -158,9 +158,15 @@ def open_file(path: str) -> int:
     The descriptor is to be closed after the connection: that would take SQLite's locks with it. Raises LedgerError.
     """
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, READABLE_BY_GROUP)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, READABLE_BY_GROUP)
     except OSError as error:
         raise of_the_disk(error, f"the ledger {path} cannot be opened") from error
+    try:
+        check_file(path, os.fstat(fd).st_mode)
+    except LedgerError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def connect(path: str) -> sqlite3.Connection:

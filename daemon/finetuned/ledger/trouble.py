@@ -10,6 +10,7 @@ import errno
 import os
 import shlex
 import sqlite3
+import stat
 from types import MappingProxyType
 from typing import Final
 
@@ -51,6 +52,13 @@ _OF_THE_SYSTEM: Final = MappingProxyType(
 
 #: less than this is left on the ledger's disk: it is as good as full, in bytes
 AS_GOOD_AS_FULL: Final = 256 * 1024
+
+
+def check_file(path: str, mode: int) -> None:
+    """Raise LedgerError if what lies there is no file: SQLite would call the disk faulty, or wait for ever."""
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+        raise LedgerError(f"the ledger {path} is no file, but {what}", remedy="name a file in [ledger] path")
 
 
 def why_stuck(path: str) -> LedgerStuck | None:
