@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 
 import httpx
@@ -196,3 +197,20 @@ async def test_another_session_in_the_answer_is_no_answer():
     error = await outcome(service(Replies(told(a_session("s-2")))), "GET")
     assert type(error) is NotHelix
     assert "s-2" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)"), "Connection refused"),
+        (ExceptionGroup("several", [OSError(101, "no"), OSError(111, "no")]), "Connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (OSError("All failed"), "All failed"),
+    ],
+)
+async def test_why_there_is_no_connection_is_said_in_the_systems_words(cause: Exception, words: str) -> None:
+    """The library keeps them inside: "All connection attempts failed" helps nobody."""
+    error = httpx.ConnectError(str(cause) if isinstance(cause, socket.gaierror) else "All failed")
+    error.__cause__ = cause
+    with pytest.raises(Unreachable, match=f"no connection: .*{words}$"):
+        await service(Replies(error)).probe()

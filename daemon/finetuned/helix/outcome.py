@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
@@ -190,7 +191,16 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and what it was made of, the outermost first: the library often keeps the words inside."""
     while error is not None:
         yield error
+        if isinstance(error, BaseExceptionGroup):  # one for each address of a name: IPv4 comes last
+            error = error.exceptions[-1]
+            continue
         error = error.__cause__ or error.__context__
+
+
+def _of_the_system(error: Exception) -> str | None:
+    """The system's own words (`Connection refused`), for which the library has a summary."""
+    found = next((one.errno for one in _causes(error) if isinstance(one, OSError) and (one.errno or 0) > 0), None)
+    return None if found is None else os.strerror(found)
 
 
 def _words(error: Exception) -> str:
@@ -204,7 +214,7 @@ def _words(error: Exception) -> str:
         case httpx.PoolTimeout():
             return "all of our own connections are taken"
         case httpx.ConnectError():
-            return f"no connection: {words}"
+            return f"no connection: {_of_the_system(error) or words}"
         case httpx.TimeoutException():
             return "no answer in time"
         case _:
