@@ -76,6 +76,18 @@ def test_a_plain_copy_has_what_was_folded_in(path: str, tmp_path: Path) -> None:
         assert os.path.getsize(f"{path}-wal") == 0
 
 
+@pytest.mark.parametrize("spoil", [os.unlink, lambda path: os.truncate(path, 0)], ids=["removed", "emptied"])
+def test_a_log_is_not_thrown_away_with_its_file(path: str, tmp_path: Path, spoil: Callable[[str], None]) -> None:
+    """SQLite would remove the log of a file that is gone: what was committed last is kept, whatever the note says."""
+    killed(path, tmp_path / "copy.db", more=1)
+    spoil(path)
+    os.unlink(f"{path}.lock")
+    log = Path(f"{path}-wal").read_bytes()
+    with pytest.raises(LedgerError, match=r"(is gone|was replaced), and beside it lies the log"):
+        Ledger.open(path)
+    assert Path(f"{path}-wal").read_bytes() == log
+
+
 def test_one_who_reads_for_long_holds_nobody_up(path: str, tmp_path: Path) -> None:
     """What a reader still needs stays in the log; the file takes in the rest with the next folding."""
     with Ledger.open(path) as ledger:
@@ -134,7 +146,8 @@ def copied_over(copy: Path, path: str) -> None:
 
 def copied_with_its_times(copy: Path, path: str) -> None:
     shutil.copyfile(copy, path)
-    shutil.copystat(copy, path)
+    older = copy.stat().st_mtime_ns - 1_000_000_000  # a real copy was not made within the tick of the file's clock
+    os.utime(path, ns=(older, older))
 
 
 def moved_over(copy: Path, path: str) -> None:

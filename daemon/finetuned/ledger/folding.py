@@ -106,22 +106,45 @@ def forget_log(path: str, lock: int) -> None:
 
 
 def check_log(path: str) -> None:
-    """Raise LedgerError if the log beside the ledger is surely that of another file; nobody may have it open."""
+    """Raise LedgerError if the log beside the ledger is surely that of another file; nobody may have it open.
+
+    SQLite would remove a log beside an empty file, or beside none, and what was committed last with it.
+    """
+    try:
+        log = os.stat(f"{path}-wal")
+    except OSError:
+        return
+    if log.st_size and (not _size(path) or _is_of_another(path, log)):
+        raise _replaced(path)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _is_of_another(path: str, log: os.stat_result) -> bool:
     try:
         with open(f"{path}.lock", "rb") as lock:
             note = msgspec.json.decode(lock.read(_NOTE_BYTES), type=Note)
-        found, log = os.stat(path), os.stat(f"{path}-wal")
+        found = os.stat(path)
     except (OSError, msgspec.MsgspecError):
-        return
-    if not log.st_size or log.st_ino != note.log:
-        return
-    if found.st_ino == note.inode and note.left in {None, _left(found)}:
-        return
+        return False
+    if log.st_ino != note.log:
+        return False
+    return found.st_ino != note.inode or note.left not in {None, _left(found)}
+
+
+def _replaced(path: str) -> LedgerError:
     sides = f"{path}-wal", f"{path}-shm"
     wal, shm = map(shlex.quote, sides)
-    raise LedgerError(
-        f"the ledger {path} was replaced, and beside it lies the log of the file that was there before: "
+    there = os.path.exists(path)
+    what, way = ("was replaced", "use the file that is there now") if there else ("is gone", "begin a new one")
+    return LedgerError(
+        f"the ledger {path} {what}, and beside it lies the log of the file that was there before: "
         f"{' and '.join(sides)}",
-        remedy=f"to use the file that is there now: mv {wal} {wal}.old; rm -f {shm} "
+        remedy=f"to {way}: mv {wal} {wal}.old; rm -f {shm} "
         "(else put the former file back: its log holds what was written last)",
     )
