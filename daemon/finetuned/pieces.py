@@ -53,6 +53,10 @@ def _no_constant(name: str) -> None:
 _DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
+class HalfCharacter(NotThat):
+    """A value holds a lone surrogate."""
+
+
 class Pieces:
     """The values of one JSON text in their order; each is to be read, or passed over, before the next.
 
@@ -93,9 +97,9 @@ class Pieces:
                 continue
             if end - self._at > MAX_VALUE_CHARS:
                 value = TOO_LONG
-            elif _ESCAPED_SURROGATE.search(self._text, self._at, end):
+            begun, self._at = self._at, end
+            if value is not TOO_LONG and _ESCAPED_SURROGATE.search(self._text, begun, end):
                 _check(value)
-            self._at = end
             return value
 
     def keep(self) -> Any:
@@ -106,10 +110,19 @@ class Pieces:
         self.kept += self._place - begun
         return value
 
-    def items(self) -> Iterator[Any]:
-        """The values of the next value, which is a list: each whole, or `TOO_LONG`. Raises NotThat."""
+    def items(self, *, lenient: bool = False) -> Iterator[Any]:
+        """The values of the next value, which is a list: each whole, or `TOO_LONG`. Raises NotThat.
+
+        `lenient`: one that holds half a character is null, and costs the others nothing.
+        """
         for _ in self.elements():
-            yield self.value()
+            try:
+                value = self.value()
+            except HalfCharacter:
+                if not lenient:
+                    raise
+                value = None
+            yield value
 
     def elements(self) -> Iterator[None]:
         """The same, for whoever takes each value in another way. Raises NotThat."""
@@ -218,4 +231,4 @@ def _check(value: Any) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise NotThat("it is not JSON: it holds half a character") from error
+        raise HalfCharacter("it is not JSON: it holds half a character") from error

@@ -46,7 +46,7 @@ def conversations(body: bytes | Pieces) -> tuple[Pair, ...]:
 def in_conversations(answer: Pieces) -> Iterator[Told]:
     """What the conversations call tells, which answers null when there are no pairs; raises `NotThat`."""
     if answer.begins() == "[":
-        yield from _entries(answer.items())
+        yield from _entries(answer.items(lenient=True))
     elif answer.value() is not None:
         raise NotThat("pairs come as a list")
     answer.end()
@@ -70,7 +70,7 @@ def in_session(answer: Pieces) -> Iterator[Told]:
 def _under(key: str, answer: Pieces) -> Iterator[Told]:
     """What a member of a session tells; it is passed over if it tells no pairs."""
     if key in PAIR_KEYS and answer.begins() == "[":
-        yield from _entries(answer.items())
+        yield from _entries(answer.items(lenient=True))
     else:
         answer.value()
 

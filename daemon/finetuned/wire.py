@@ -166,7 +166,7 @@ def _members(answer: Pieces, what: str, turns: str = "") -> tuple[dict[str, Any]
     tells_pairs = False
     for key in answer.members():
         if key in PAIR_KEYS and answer.begins() == "[":
-            tells_pairs = bool(sum(1 for _ in answer.items())) or tells_pairs
+            tells_pairs = bool(sum(1 for _ in answer.items(lenient=True))) or tells_pairs
         elif key == turns and answer.begins() == "[":
             raw[key] = []
             for _ in answer.elements():

@@ -150,3 +150,9 @@ def test_memory_does_not_grow_with_the_text() -> None:
         tracemalloc.stop()
     assert count == 300_002
     assert peak < 32 * 1024 * 1024
+
+
+def test_half_a_character_costs_the_other_values_nothing() -> None:
+    """A server that cut one text in the middle of a character is read on: that entry alone is none."""
+    text = rb'[{"a": 1}, {"a": ["\ud800 x"]}, "\udfff", {"a": "\ud83d\ude00"}]'
+    assert list(Pieces.of(text).items(lenient=True)) == [{"a": 1}, None, None, {"a": "\U0001f600"}]
