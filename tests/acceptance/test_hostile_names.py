@@ -157,4 +157,4 @@ def test_the_ledger_and_its_folders_are_closed_to_strangers(desk: Desk) -> None:
         os.umask(before)
     ledger = Path(desk.place.ledger_path)
     assert ledger.stat().st_mode & 0o777 == 0o640
-    assert Path(f"{ledger}.requests").stat().st_mode & 0o7777 == 0o2770
+    assert Path(f"{ledger}.requests").stat().st_mode & 0o7777 == 0o770

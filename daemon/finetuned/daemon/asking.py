@@ -28,7 +28,7 @@ from finetuned.lifecycle import JOB_ENDS, FileState, JobState
 from finetuned.model import SPLIT, File, Job, path_of, shown
 
 SUFFIX: Final = ".json"
-GROUP_MAY_ASK: Final = 0o2770
+GROUP_MAY_ASK: Final = 0o770
 #: no request is longer, in bytes
 LONGEST: Final = 64 * 1024
 _LEFT: Final = "the session of {} is left as it is: only a note in the folder tells that it is ours"
@@ -77,6 +77,8 @@ def leave_request(ledger_path: str, request: Request, order: str) -> None:
         with open(os.open(part, flags, 0o640), "wb") as file:
             file.write(msgspec.json.encode(request))
             os.fchmod(file.fileno(), 0o640)
+            with suppress(PermissionError):  # the daemon may be another user of the folder's group
+                os.fchown(file.fileno(), -1, os.stat(folder).st_gid)
             file.flush()
             os.fsync(file.fileno())
         os.rename(part, os.path.join(folder, name))

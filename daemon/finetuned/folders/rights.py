@@ -73,7 +73,7 @@ def close_to_others(fd: int) -> None:
     mode = stat.S_IMODE(os.fstat(fd).st_mode)
     if mode & OTHERS_WRITE:
         with suppress(OSError):
-            os.fchmod(fd, mode & ~OTHERS_WRITE)
+            _set_mode(fd, mode & ~OTHERS_WRITE)
 
 
 def make_shared(name: str, above: int, top: int) -> None:
@@ -90,9 +90,17 @@ def make_shared(name: str, above: int, top: int) -> None:
             if made.st_gid != like.st_gid:
                 os.fchown(fd, -1, like.st_gid)
             if mode != stat.S_IMODE(made.st_mode):
-                os.fchmod(fd, mode)
+                _set_mode(fd, mode)
     finally:
         os.close(fd)
+
+
+def _set_mode(fd: int, mode: int) -> None:
+    """Set a folder's mode; without its set-group-id bit where a service may set none (RestrictSUIDSGID=)."""
+    try:
+        os.fchmod(fd, mode)
+    except PermissionError:
+        os.fchmod(fd, mode & ~stat.S_ISGID)
 
 
 def _has_default_acl(folder: int) -> bool:
