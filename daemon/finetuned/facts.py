@@ -19,6 +19,7 @@ def gathered(
     *,
     folders: Sequence[FolderFacts],
     busy: frozenset[str],
+    asked: frozenset[str] = frozenset(),
     settling: bool = False,
     hurry: bool = False,
 ) -> Facts:
@@ -32,6 +33,7 @@ def gathered(
         folders=tuple(folders),
         server=books.house.server(settings.helix.url),
         busy=busy,
+        asked=asked,
         settling=settling,
         hurry=hurry,
     )

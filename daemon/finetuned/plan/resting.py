@@ -39,5 +39,6 @@ def rest(
     failed_twice = server.paused_because is not None and server.tries > 1
     if failed_twice and (server.next_try_at or 0.0) > now:
         return Rest.SERVER
-    in_vain = all(job.tries >= PATIENT_CALLS and (job.due_at or 0.0) > now for job in unfinished)
+    # what an earlier run tried in vain is tried once more in this one
+    in_vain = all(j.id in facts.asked and j.tries >= PATIENT_CALLS and (j.due_at or 0.0) > now for j in unfinished)
     return Rest.SERVER if unfinished and in_vain and not waiting else Rest.WORK
