@@ -128,7 +128,7 @@ def sharegpt(line: bytes, left_out: set[str] | None = None) -> bytes:
         _check_meaning(said, "")
         turns = list(_with_system(said, _turns(said, rest)))
     except RecursionError as error:
-        raise NoPair("it is nested too deeply") from error
+        raise NoPair("not JSON that can be read: it is nested too deeply") from error
     rest.update(key for key, value in said.items() if key not in _LINE_KEYS and not _is_blank(value))
     _check_order([speaker for speaker, _ in turns])
     return msgspec.json.encode({"conversations": [{"from": speaker, "value": words} for speaker, words in turns]})
@@ -142,7 +142,7 @@ def _object(line: bytes) -> dict[str, Any]:
             return said
     except NoPair:
         raise
-    except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
+    except ValueError as error:  # msgspec's own errors are ValueErrors
         hint = "; a comma ends the line, and must not" if line.rstrip().endswith(b"},") else ""
         if not hint and "trailing" in str(error):
             hint = "; more follows the first object; one line for each: jq -c . FILE > NEW.jsonl"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -285,3 +286,15 @@ def test_a_bottomless_line_has_an_answer(depth: int) -> None:
             line = f'{{"messages": [{{"role": "user", "content": "a", "{key}": {inner}}}]}}'
             with pytest.raises(NoPair):
                 sharegpt(line.encode().replace(b'"content": "a", "content"', b'"content"'))
+
+
+def test_a_line_that_can_just_be_read_has_an_answer_too() -> None:
+    """Some depths can be read and not be told: which ones depends on who asks, so all of them near the limit are."""
+    limit = sys.getrecursionlimit()
+    whys = set()
+    for depth in range(limit // 2, limit):
+        deep = "[" * depth + "]" * depth
+        with pytest.raises(NoPair) as refused:
+            sharegpt(f'{{"question": "Q?", "answer": "A.", "weight": {deep}}}'.encode())
+        whys.add(str(refused.value))
+    assert "not JSON that can be read: it is nested too deeply" in whys
