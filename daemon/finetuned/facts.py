@@ -19,7 +19,7 @@ def gathered(
     *,
     folders: Sequence[FolderFacts],
     busy: frozenset[str],
-    asked: frozenset[str] = frozenset(),
+    asked: Mapping[str, int] | None = None,
     settling: bool = False,
     hurry: bool = False,
 ) -> Facts:
@@ -33,7 +33,7 @@ def gathered(
         folders=tuple(folders),
         server=books.house.server(settings.helix.url),
         busy=busy,
-        asked=asked,
+        asked=asked or {},
         settling=settling,
         hurry=hurry,
     )

@@ -20,7 +20,7 @@ from finetuned.plan import (
     batches,
     make_plan,
 )
-from finetuned.plan.resting import PATIENT_CALLS
+from finetuned.plan.resting import PATIENT_CALLS, PATIENT_TRIES
 from finetuned.settings import FolderSettings, HelixSettings, Settings
 
 NOW = 1_795_411_391.0
@@ -221,7 +221,7 @@ def test_a_run_that_is_in_a_hurry_waits_for_files_that_can_go():
         id="j", folder="notes", state=JobState.RUNNING, files=1, bytes=1, attempt=1, restarts=0, created_at=NOW,
         version=1, claimed_at=NOW, due_at=NOW + 9, tries=PATIENT_CALLS,
     )  # fmt: skip
-    twin = plan(file(1, twin_in="j"), jobs=(job,), asked=frozenset({"j"}), hurry=True)
+    twin = plan(file(1, twin_in="j"), jobs=(job,), asked={"j": PATIENT_TRIES}, hurry=True)
     assert (twin.actions, twin.rest) == ((), Rest.WORK)
     for alone in (plan(file(1, due_at=NOW + 9), hurry=True), plan(file(1), hurry=True, folder={"usable": False})):
         assert (alone.actions, alone.rest) == ((), Rest.IDLE)

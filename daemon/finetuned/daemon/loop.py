@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
@@ -93,7 +94,7 @@ class Daemon:
         self._folding = Folding(house)
         self._breaker = Breaker(house, self._notifier, pid=pid, patient=not until_idle)
         self._busy: set[str] = set()
-        self._asked: set[str] = set()
+        self._asked: Counter[str] = Counter()
         self._stopping = False
         self._just_sealed = False
         self._task_ended = False
@@ -210,7 +211,7 @@ class Daemon:
         busy = frozenset(self._busy)  # first: what ends while the rest is read must not look idle with old facts
         facts = await self._house.write(self._read_facts, busy)
         self._house.own &= {job.id for job in facts.jobs}  # what is over is remembered by the ledger alone
-        self._asked &= {job.id for job in facts.jobs}
+        self._asked = Counter({job.id: self._asked[job.id] for job in facts.jobs})
         self._looking.keep({job.session_id for job in facts.jobs if job.state not in JOB_ENDS})
         return facts
 
@@ -221,7 +222,7 @@ class Daemon:
             house.settings,
             folders=self._intake.facts(),
             busy=busy,
-            asked=frozenset(self._asked),
+            asked=dict(self._asked),
             settling=self._intake.wake_in is not None,
             hurry=self._until_idle,
         )
@@ -277,7 +278,7 @@ class Daemon:
 
     def _begin(self, key: str, task: Task) -> None:
         self._busy.add(key)
-        self._asked.add(key)
+        self._asked[key] += 1
         if self._tasks is not None:
             self._tasks.start_soon(self._beside, key, task)
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from finetuned.lifecycle import JOB_ENDS
+from finetuned.model import Job
 from finetuned.plan.values import Action, Awaited, Facts, Hold, Rest
 from finetuned.settings import Settings
 
-#: how often such a run waits for a session to be removed that the server does not let go
+#: how often such a run itself asks for what does not come: for a job's session, or for one to be removed
 PATIENT_TRIES: Final = 3
 #: how often in a row something is tried in vain for a job, before it is not waited for any more
 PATIENT_CALLS: Final = 8
@@ -39,6 +40,10 @@ def rest(
     failed_twice = server.paused_because is not None and server.tries > 1
     if failed_twice and (server.next_try_at or 0.0) > now:
         return Rest.SERVER
-    # what an earlier run tried in vain is tried once more in this one
-    in_vain = all(j.id in facts.asked and j.tries >= PATIENT_CALLS and (j.due_at or 0.0) > now for j in unfinished)
+    in_vain = all(_was_in_vain(job, facts) and (job.due_at or 0.0) > now for job in unfinished)
     return Rest.SERVER if unfinished and in_vain and not waiting else Rest.WORK
+
+
+def _was_in_vain(job: Job, facts: Facts) -> bool:
+    """Whether it was tried often enough; some of that in this run, for kills of earlier ones have counted, too."""
+    return job.tries >= PATIENT_CALLS and facts.asked.get(job.id, 0) >= PATIENT_TRIES

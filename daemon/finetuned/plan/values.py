@@ -134,8 +134,8 @@ class Facts(Value, frozen=True):
 
     `waiting` is ordered by `ready_at`; `jobs` holds every unfinished job and every ended one that is not put away;
     `loose` are refused and duplicate files that still lie where they were dropped; `suspects` are sessions that were
-    lost and may turn up late; `busy` names the jobs and sessions with a request under way, `asked` the jobs that had
-    one since the daemon started; `settling`: something in the folders is not ready yet; `hurry` does not wait out
+    lost and may turn up late; `busy` names the jobs and sessions with a request under way; `asked` counts by job the
+    requests since the daemon started; `settling`: something in the folders is not ready yet; `hurry` does not wait out
     `linger`.
     """
 
@@ -147,7 +147,7 @@ class Facts(Value, frozen=True):
     folders: tuple[FolderFacts, ...] = ()
     server: ServerFacts = ServerFacts()
     busy: frozenset[str] = frozenset()
-    asked: frozenset[str] = frozenset()
+    asked: Mapping[str, int] = {}
     settling: bool = False
     hurry: bool = False
 
