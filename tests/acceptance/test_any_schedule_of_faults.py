@@ -52,14 +52,14 @@ class Fates:
         store = self._place.app.state.store
         if self._late and (request.method, request.url.path) == ("POST", SESSIONS):
             session = next(iter(store.newest_first()))
-            self._young.append((self._place.world.steady(), session.id))
+            self._young.append((self._place.runtime.steady(), session.id))
             store.save(replace(session, parent="of somebody else"))  # such sessions are in no list
         if self._fate == "lost":
             raise httpx.ReadError("connection reset", request=request)
         return httpx.Response(200, text="[}", request=request) if self._fate == "odd" else response
 
     def _list_the_old(self) -> None:
-        store, now = self._place.app.state.store, self._place.world.steady()
+        store, now = self._place.app.state.store, self._place.runtime.steady()
         for born, session_id in list(self._young):
             if now - born >= self._late:
                 self._young.remove((born, session_id))

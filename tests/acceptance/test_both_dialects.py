@@ -11,7 +11,7 @@ import pytest
 
 from finetuned.sandbox import DEFAULT_KEY, Faults, Pace, create_app
 from support.place import URL, Place
-from support.still import BEGIN
+from support.virtual import BEGIN
 
 APlace = Callable[..., Place]
 UPLOAD, LEARN = "/api/v1/data_entities", "/api/v1/sessions/learn"
@@ -44,7 +44,7 @@ def now_speaks(place: Place, dialect: str) -> None:
     place.app = create_app(
         keys=frozenset({DEFAULT_KEY}),
         data=str(place.root / "sandbox"),
-        clock=lambda: BEGIN + place.world.steady(),
+        clock=lambda: BEGIN + place.runtime.steady(),
         dialect=dialect,
     )
     place.network._inner = httpx.ASGITransport(app=place.app)
@@ -74,7 +74,7 @@ async def test_a_dropped_file_is_learned(a_place: APlace, dialect: str, speaks: 
         assert reader.job(job["id"])["sessions"][0]["dialect"] == spoken
         assert {row["file"].rpartition("/")[2] for row in reader.pairs(job=job["id"])} == {"otter.txt", "heron.txt"}
     assert (entities(place) != [None]) is (spoken == "learn")
-    assert place.world.steady() < 60
+    assert place.runtime.steady() < 60
 
 
 async def test_an_upload_is_known_before_it_is_learned(a_place: APlace) -> None:
@@ -112,7 +112,7 @@ async def test_a_lost_answer_to_the_learn_call_is_found(a_place: APlace) -> None
     assert lost
     assert place.states() == {"otter.txt": "learned"}
     assert (place.jobs()[0]["attempt"], place.sessions_on_server(), posts(place, UPLOAD)) == (1, 1, 1)
-    assert place.world.steady() >= 120
+    assert place.runtime.steady() >= 120
 
 
 async def test_a_session_is_found_by_its_upload_alone(a_place: APlace) -> None:
@@ -191,7 +191,7 @@ async def test_a_lost_answer_to_an_upload_costs_nothing(a_place: APlace, error: 
     assert lost
     assert place.states() == {"otter.txt": "learned"}
     assert (place.jobs()[0]["attempt"], place.sessions_on_server(), posts(place, UPLOAD)) == (1, 1, 2)
-    assert place.world.steady() < 60
+    assert place.runtime.steady() < 60
 
 
 async def test_a_server_that_always_breaks_at_an_upload_is_given_up(a_place: APlace) -> None:

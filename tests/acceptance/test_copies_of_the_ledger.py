@@ -57,8 +57,8 @@ async def test_while_it_is_busy_a_copy_is_not_far_behind(a_place: APlace) -> Non
     async def busy() -> None:
         while True:
             await place.pass_time(1)
-            place.here.ledger.house.answered("x", verb="flush", done=True, words="", now=place.world.now())
-            place.here.bell.ring()
+            place.here.ledger.house.answered("x", verb="flush", done=True, words="", now=place.runtime.now())
+            place.here.wake.set()
 
     async def script() -> None:
         async with anyio.create_task_group() as tasks:

@@ -40,7 +40,7 @@ async def test_until_idle_does_not_wait_out_linger(a_place: APlace) -> None:
     """A run until idle takes what is there and ends as soon as it is learned."""
     place = a_place(folder=[{"linger": "1h"}])
     place.drop("otter.txt")
-    begin = place.world
+    begin = place.runtime
     outcome = await place.run()
     assert not outcome.failed
     assert place.states() == {"otter.txt": "learned"}
@@ -75,7 +75,7 @@ async def test_a_name_that_is_refused_keeps_nothing_from_being_learned(
     def refuse(request: httpx.Request) -> httpx.Response | None:
         if not request.url.path.endswith("/meta"):
             return None
-        tries.append(place.world.now())
+        tries.append(place.runtime.now())
         if answer is None:
             raise httpx.ReadError("cut", request=request)
         return answer

@@ -55,7 +55,7 @@ async def test_the_end_of_a_training_is_seen_at_once_in_a_list(a_place: APlace) 
     place = many(a_place, 5, Pace(train=4 * 99 * MINUTE / 2))
     await place.run()
     assert set(place.states().values()) == {"learned"}
-    assert place.world.steady() < 4 * 99 * MINUTE / 2 + 2 * MINUTE
+    assert place.runtime.steady() < 4 * 99 * MINUTE / 2 + 2 * MINUTE
 
 
 async def test_what_a_list_does_not_show_is_looked_at(a_place: APlace) -> None:

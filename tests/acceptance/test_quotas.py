@@ -127,7 +127,7 @@ async def test_ready_made_pairs_tell_nothing_of_what_a_plan_allows(a_place: APla
     place = a_place(folder=[{"linger": "0s", "include": ["*.txt", "*.jsonl"]}])
 
     async def script() -> None:
-        place.here.ledger.quotas.chunks_allowed("http://helix.test", 5, place.world.now())
+        place.here.ledger.quotas.chunks_allowed("http://helix.test", 5, place.runtime.now())
         place.drop("c.jsonl", "\n".join(f'{{"instruction": "{n}?", "output": "{n}."}}' for n in range(999)))
         await place.until(lambda: place.states().get("c.jsonl") == "learned")
 
@@ -260,7 +260,7 @@ async def test_a_person_who_cancels_while_the_plan_refuses_is_heard(a_place: APl
         if is_send(request):
             job = place.here.ledger.jobs.get(place.jobs()[0]["id"])
             assert job is not None
-            place.here.ledger.jobs.wished(job, "cancel", place.world.now())
+            place.here.ledger.jobs.wished(job, "cancel", place.runtime.now())
             words = "too much data to process (resulted in 18 chunks while the limit is 5)"
             return httpx.Response(500, text=words, request=request)
         return response

@@ -50,11 +50,11 @@ async def learn(place: Place, *, within: float = 12 * HOUR) -> float:
     async def script() -> None:
         nonlocal took
         place.drop("a.txt", OTTER)
-        begin = place.world.steady()
+        begin = place.runtime.steady()
         with anyio.fail_after(within):
             while not place.jobs() or place.jobs()[0]["finished_at"] is None:
                 await place.pass_time(10)
-        took = place.world.steady() - begin
+        took = place.runtime.steady() - begin
         await place.pass_time(30)
 
     await place.run(until_idle=False, script=script)
@@ -251,7 +251,7 @@ async def test_neither_a_sleep_nor_an_outage_nor_our_own_restart_counts(a_place:
 
     async def sleep_then_outage() -> None:
         await place.pass_time(9 * MINUTE)
-        place.world.jump(8 * HOUR)  # the lid was closed, and the server slept as well
+        place.runtime.jump(8 * HOUR)  # the lid was closed, and the server slept as well
         await place.pass_time(9 * MINUTE)
         place.network.before = refuse
         await place.pass_time(5 * MINUTE)

@@ -250,7 +250,7 @@ async def test_a_job_is_adopted_together_with_its_twins(a_place: APlace) -> None
     """At no moment does the ledger know the one session and not the other: a death in between would forget it."""
     place = calm(a_place, pace=SLOW)
     store = place.app.state.store
-    real = place.world.offload
+    real = place.runtime.in_thread
     known: set[tuple[str, ...]] = set()
 
     def lose_two(request: httpx.Request, response: httpx.Response) -> httpx.Response:
@@ -265,7 +265,7 @@ async def test_a_job_is_adopted_together_with_its_twins(a_place: APlace) -> None
         return done
 
     async def script() -> None:
-        place.world.offload = watched  # type: ignore[method-assign]
+        place.runtime.in_thread = watched  # type: ignore[method-assign]
         place.drop("a.txt", GREY)
         await until(place, lambda: state(place) == "running")
 

@@ -85,7 +85,7 @@ async def test_a_slow_server_is_waited_for_even_if_the_clock_jumps(a_place: APla
             return response
 
         def hide(request: httpx.Request, place: Place = place, lost: list = lost) -> httpx.Response | None:
-            slow = lost and place.world.steady() < 100
+            slow = lost and place.runtime.steady() < 100
             if slow and request.method == "GET" and request.url.path == SESSIONS:
                 return httpx.Response(200, json={"counter": {"count": 0}, "sessions": []}, request=request)
             return None
@@ -95,7 +95,7 @@ async def test_a_slow_server_is_waited_for_even_if_the_clock_jumps(a_place: APla
         async def script(place: Place = place, step: float = step) -> None:
             place.drop("a.txt", GREY)
             await place.until(lambda: bool(place.jobs()) and place.jobs()[0]["state"] == "doubtful")
-            place.world.jump(step)
+            place.runtime.jump(step)
             await place.until(lambda: place.states() == {"a.txt": "learned"}, within=9000)
 
         await place.run(until_idle=False, script=script)

@@ -48,7 +48,7 @@ class Outage(httpx.AsyncBaseTransport):
         way = self.way
         if way is None:
             return await self._inner.handle_async_request(request)
-        self.calls.append((self._place.world.steady(), request.method, request.url.path))
+        self.calls.append((self._place.runtime.steady(), request.method, request.url.path))
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         try:

@@ -247,7 +247,7 @@ def test_the_clock_jumps_by_a_day(tmp_path: Path, moment: str, day: float) -> No
         async def script() -> None:
             place.drop("a.txt", GREY)
             await place.until(lambda: MOMENTS[moment](desk))
-            place.world.jump(day)
+            place.runtime.jump(day)
             await place.until(lambda: bool(list(place.notes.glob("done/*/pairs.jsonl"))), within=300)
             place.drop("b.txt", ROUND)
             await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"}, within=300)

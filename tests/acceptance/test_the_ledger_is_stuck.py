@@ -153,13 +153,13 @@ async def test_a_disk_with_room_for_a_page_is_not_hammered(a_place: APlace) -> N
         breaker = Breaker(house, Notifier(None), pid=1, patient=True)
 
         async def ten_times(*, well: bool) -> float:
-            begun = place.world.steady()
+            begun = place.runtime.steady()
             for _ in range(10):
                 breaker.open(LedgerStuck("database or disk is full"))
                 await breaker.closed(lambda: False)
                 if well:
                     breaker.all_is_well()
-            return place.world.steady() - begun
+            return place.runtime.steady() - begun
 
         assert await ten_times(well=True) <= 20
         assert 2 * LONGEST_WAIT < await ten_times(well=False) < 10 * LONGEST_WAIT
@@ -286,7 +286,7 @@ async def test_pairs_that_find_no_room_are_asked_for_ever_more_rarely(
 
     def after(request: httpx.Request, response: httpx.Response) -> httpx.Response:
         if "/conversations/" in request.url.path and len(asked) < 9:
-            asked.append(place.world.now())
+            asked.append(place.runtime.now())
             lock.take()
         return response
 

@@ -112,7 +112,7 @@ async def test_a_lost_answer_is_not_a_lost_session(a_place: APlace) -> None:
     assert place.states() == {"a.txt": "learned"}
     assert place.sessions_on_server() == 1
     assert place.jobs()[0]["attempt"] == 1
-    assert place.world.steady() >= 120
+    assert place.runtime.steady() >= 120
 
 
 @pytest.mark.parametrize("status", [500, 502, 504, 200])
@@ -180,7 +180,7 @@ async def test_a_cut_upload_is_sent_again_at_once(a_place: APlace) -> None:
     await place.run()
     assert place.states() == {"a.txt": "learned"}
     assert place.sessions_on_server() == 1
-    assert place.world.steady() < 120
+    assert place.runtime.steady() < 120
 
 
 async def test_a_failed_training_is_tried_once_more_in_place(a_place: APlace) -> None:
@@ -288,9 +288,9 @@ async def test_a_clock_that_jumps_stops_nothing(a_place: APlace) -> None:
         async def script(place: Place = place, day: float = day) -> None:
             place.drop("a.txt")
             await place.until(lambda: place.states().get("a.txt") == "waiting")
-            place.world.jump(day)
+            place.runtime.jump(day)
             await place.until(lambda: place.states().get("a.txt") == "packed", within=120)
-            place.world.jump(-day)
+            place.runtime.jump(-day)
             await place.until(lambda: place.states().get("a.txt") == "learned", within=300)
 
         await place.run(until_idle=False, script=script)
@@ -451,7 +451,7 @@ async def test_a_doubt_of_an_earlier_daemon_is_waited_out_once(a_place: APlace) 
         await Sending(house).search(place.jobs()[0]["id"])
         (job,) = house.ledger.jobs.open()
         assert job.due_at is not None
-        assert 119.9 < job.due_at - place.world.now() <= 120
+        assert 119.9 < job.due_at - place.runtime.now() <= 120
 
 
 async def test_a_session_that_cannot_be_read_holds_up_its_searcher_alone(a_place: APlace) -> None:

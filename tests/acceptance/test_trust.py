@@ -33,7 +33,7 @@ def another(place: Place, name: str) -> Place:
     root.mkdir()
     other = Place(root, folder=[{"linger": "0s"}])
     other.app.state.store.close()
-    other.app, other.network, other.world = place.app, place.network, place.world
+    other.app, other.network, other.runtime = place.app, place.network, place.runtime
     return other
 
 

@@ -137,7 +137,7 @@ def test_a_file_that_is_exchanged_with_a_link(
             else:
                 path.unlink(missing_ok=True)
                 path.write_text(TEXT) if second % 2 else path.symlink_to("/etc/passwd")
-            place.here.bell.ring()
+            place.here.wake.set()
             assert place.daemon is not None
             place.daemon.look_again()
             await place.pass_time(1.0)
@@ -178,8 +178,8 @@ def test_a_file_that_is_another_version_each_time_it_is_put_away(a_desk: Callabl
 
     async def script() -> None:
         place.drop("a.txt", TEXT)
-        begun = place.world.steady()
-        while place.world.steady() < begun + HOUR * 3:
+        begun = place.runtime.steady()
+        while place.runtime.steady() < begun + HOUR * 3:
             for lying in place.notes.glob(".processing/*/a.txt"):
                 append(str(lying))
             await place.pass_time(1.0)

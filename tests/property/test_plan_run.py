@@ -136,33 +136,33 @@ def arrivals(draw: st.DrawFn, *, equals: bool) -> list[WaitingFile]:
 def test_every_file_gets_into_a_job_or_is_known(allowed: Settings, coming: list[WaitingFile], hurry: bool):
     """Whatever comes and whenever: nothing is left waiting, nothing is lost, no slot is used twice."""
     everything = {f.id for f in coming}
-    world = Little(rules=allowed, coming=coming, hurry=hurry)
-    world.run()
-    packed = [f.id for files in world.contents.values() for f in files]
-    assert not world.waiting
-    assert sorted(packed + world.skipped) == sorted(everything)
-    assert all(job.put_away and job.state is JobState.DONE for job in world.jobs.values())
-    assert world.most_in_flight <= allowed.helix.max_in_flight
+    runtime = Little(rules=allowed, coming=coming, hurry=hurry)
+    runtime.run()
+    packed = [f.id for files in runtime.contents.values() for f in files]
+    assert not runtime.waiting
+    assert sorted(packed + runtime.skipped) == sorted(everything)
+    assert all(job.put_away and job.state is JobState.DONE for job in runtime.jobs.values())
+    assert runtime.most_in_flight <= allowed.helix.max_in_flight
     skipping = {f.name for f in allowed.folders if f.duplicates == "skip"}
-    assert all(f.folder in skipping for files in world.contents.values() for f in files if f.id in world.skipped)
+    assert all(f.folder in skipping for files in runtime.contents.values() for f in files if f.id in runtime.skipped)
 
 
 @given(allowed=rules(), coming=arrivals(equals=False), hurry=st.booleans())
 def test_the_oldest_goes_first(allowed: Settings, coming: list[WaitingFile], hurry: bool):
     """Within a group jobs are made, and files packed, in the order in which the files became ready."""
-    world = Little(rules=allowed, coming=coming, hurry=hurry)
-    world.run()
+    runtime = Little(rules=allowed, coming=coming, hurry=hurry)
+    runtime.run()
     order: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
-    for job_id, files in world.contents.items():
-        order[world.jobs[job_id].folder, world.jobs[job_id].group] += [(f.ready_at, f.id) for f in files]
+    for job_id, files in runtime.contents.items():
+        order[runtime.jobs[job_id].folder, runtime.jobs[job_id].group] += [(f.ready_at, f.id) for f in files]
     assert all(before < after for files in order.values() for before, after in pairwise(files))
 
 
 @given(allowed=rules(), coming=arrivals(equals=False))
 def test_no_file_waits_longer_than_linger_to_be_packed(allowed: Settings, coming: list[WaitingFile]):
     """While the disk keeps up, a file is in a job as soon as its folder's `linger` is over."""
-    world = Little(rules=allowed, coming=coming, hurry=False)
-    world.run()
+    runtime = Little(rules=allowed, coming=coming, hurry=False)
+    runtime.run()
     linger = {f.name: f.linger for f in allowed.folders}
-    for job_id, files in world.contents.items():
-        assert all(world.jobs[job_id].created_at <= f.ready_at + linger[f.folder] for f in files)
+    for job_id, files in runtime.contents.items():
+        assert all(runtime.jobs[job_id].created_at <= f.ready_at + linger[f.folder] for f in files)

@@ -22,10 +22,10 @@ from finetuned.daemon import Daemon, House
 from finetuned.daemon.asking import Request, leave_request
 from finetuned.helix.client import new_http
 from finetuned.ledger import Ledger
+from finetuned.runtime import SystemRuntime, Wake
 from finetuned.sandbox import DEFAULT_KEY, Faults, Pace, create_app
 from finetuned.sandbox.serving import serve
 from finetuned.settings import parse
-from finetuned.world import Bell, RealWorld
 from support.fault_proxy import BEYOND_THE_TIMEOUT, Fault, FaultProxy
 from support.place import Place
 
@@ -87,7 +87,7 @@ class Wired(Place):
 
     def __init__(self, root: Path, *, faults: tuple[str, ...] = (), pace: Pace | None = None) -> None:
         self.root = root
-        self.world = RealWorld()  # type: ignore[assignment]
+        self.runtime = SystemRuntime()  # type: ignore[assignment]
         self.key = DEFAULT_KEY
         self.app = create_app(
             keys=frozenset({DEFAULT_KEY}),
@@ -143,15 +143,15 @@ class Wired(Place):
         ledger = Ledger.open(self.ledger_path)
         try:
             async with new_http(self.settings.helix) as http, anyio.create_task_group() as tasks:
-                service = doors.service_of(self.settings, http, self.world, folders)
+                service = doors.service_of(self.settings, http, self.runtime, folders)
                 daemon = Daemon(
                     House(
                         settings=self.settings,
                         ledger=ledger,
                         folders=folders,
                         service=service,
-                        world=self.world,
-                        bell=Bell(),
+                        runtime=self.runtime,
+                        wake=Wake(),
                     ),
                     pid=1,
                     version="test",
@@ -166,11 +166,11 @@ class Wired(Place):
 
     async def until(self, condition: Callable[[], bool], *, within: float = WITHIN) -> float:
         """Wait, in real time, until `condition` holds."""
-        begin = self.world.steady()
+        begin = self.runtime.steady()
         with anyio.fail_after(within):
             while not condition():
-                await self.world.wait(Bell(), 0.03)
-        return self.world.steady() - begin
+                await self.runtime.wait(Wake(), 0.03)
+        return self.runtime.steady() - begin
 
     def told(self, query: str) -> int:
         """How many rows a question to the ledger has."""

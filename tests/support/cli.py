@@ -18,10 +18,10 @@ import trio.testing
 from finetuned.cli.main import main
 from finetuned.ledger import Ledger
 from finetuned.ledger.store import hold
+from finetuned.runtime import SystemRuntime
 from finetuned.settings import FolderSettings, HelixSettings
-from finetuned.world import RealWorld
 from support.place import Place
-from support.still import BEGIN
+from support.virtual import BEGIN
 
 
 class Answer(NamedTuple):
@@ -89,8 +89,8 @@ class Desk:
 
     def to_the_present(self) -> float:
         """Let the daemon's virtual time begin a minute ago: commands, whose time is real, then know what is due."""
-        begin = RealWorld().now() - 60.0
-        self.place.world.jump(begin - BEGIN)
+        begin = SystemRuntime().now() - 60.0
+        self.place.runtime.jump(begin - BEGIN)
         return begin
 
     def run(self, script: Callable[[], Any] | None = None) -> None:

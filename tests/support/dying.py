@@ -26,7 +26,7 @@ from finetuned.daemon.asking import Request, leave_request, requests_folder
 from finetuned.sandbox import Faults
 from support import seams
 from support.place import Network, Place
-from support.still import StillWorld
+from support.virtual import VirtualRuntime
 
 WISH = "wish"
 
@@ -98,8 +98,8 @@ class Border(Network):
     `created` lists all sessions there ever were, `restarted` beside it those that were put to work again.
     """
 
-    def __init__(self, app: Any, world: StillWorld, watcher: seams.Watcher, created: Path) -> None:
-        super().__init__(app, world)
+    def __init__(self, app: Any, runtime: VirtualRuntime, watcher: seams.Watcher, created: Path) -> None:
+        super().__init__(app, runtime)
         self._app = app
         self._watcher = watcher
         self._created = created
@@ -127,10 +127,10 @@ def live(
     """Run a daemon in this place until nothing is left to do, or until it dies. For a process of its own."""
 
     def die(seam: Seam) -> None:
-        hand_over(asdict(Life(met=(seam,), died=True, at=place.world.steady())))
+        hand_over(asdict(Life(met=(seam,), died=True, at=place.runtime.steady())))
 
     mortal = Mortal(die_at, die)
-    place.network = Border(place.app, place.world, mortal, place.root / "created")
+    place.network = Border(place.app, place.runtime, mortal, place.root / "created")
     ended_at = 0.0
 
     async def whole_life() -> None:
@@ -138,7 +138,7 @@ def live(
         if scenario.wish:
             await place.run(until_idle=False, script=lambda: _person(place, scenario))
         await place.run()
-        ended_at = place.world.steady()
+        ended_at = place.runtime.steady()
 
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]
     trio._core._run._r.seed(0)  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ from typing import Final
 import msgspec
 from anyio.from_thread import start_blocking_portal
 
-from finetuned.world import Bell, RealWorld
+from finetuned.runtime import SystemRuntime, Wake
 
 SELF_SIGNED: Final = Path(__file__).with_name("self_signed.pem")
 PAGE: Final = "<!doctype html><html><body>Back in a minute</body></html>"
@@ -232,7 +232,7 @@ class FaultProxy:
         head, _, body = answer.partition(b"\r\n\r\n")
         if not self.lists_after or not head.startswith(b"HTTP/1.1 200"):
             return answer
-        told, now = msgspec.json.decode(body), RealWorld().steady()
+        told, now = msgspec.json.decode(body), SystemRuntime().steady()
         for row in told["sessions"]:
             self._born.setdefault(row["session_id"], now)
         told["sessions"] = [r for r in told["sessions"] if now - self._born[r["session_id"]] >= self.lists_after]
@@ -241,18 +241,18 @@ class FaultProxy:
     async def _go_away(self, writer: asyncio.StreamWriter) -> None:
         self._hang_up()
         _reset(writer)
-        await RealWorld().wait(Bell(), AWAY)
+        await SystemRuntime().wait(Wake(), AWAY)
         await self._listen()
 
     async def _wait_beyond(self) -> None:
-        await RealWorld().wait(Bell(), self._beyond)
+        await SystemRuntime().wait(Wake(), self._beyond)
 
     async def _drip(self, answer: bytes, writer: asyncio.StreamWriter) -> None:
         step = len(answer) // 20 + 1
         for place in range(0, len(answer), step):
             writer.write(answer[place : place + step])
             await writer.drain()
-            await RealWorld().wait(Bell(), 0.01)
+            await SystemRuntime().wait(Wake(), 0.01)
 
 
 @contextmanager

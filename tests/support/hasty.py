@@ -8,15 +8,15 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from finetuned import world
+from finetuned import runtime
 from finetuned.cli.main import main
-from finetuned.world import Bell, RealWorld
+from finetuned.runtime import SystemRuntime, Wake
 
-BEGAN: Final = RealWorld().now()
+BEGAN: Final = SystemRuntime().now()
 
 
-class HastyWorld(RealWorld):
-    """The world, in a hurry."""
+class HastyWorld(SystemRuntime):
+    """The runtime, in a hurry."""
 
     pace = 1
 
@@ -26,11 +26,11 @@ class HastyWorld(RealWorld):
     def steady(self) -> float:
         return super().steady() * self.pace
 
-    async def wait(self, bell: Bell, seconds: float) -> None:
-        await super().wait(bell, seconds / self.pace)
+    async def wait(self, wake: Wake, seconds: float) -> None:
+        await super().wait(wake, seconds / self.pace)
 
 
 if __name__ == "__main__":
     HastyWorld.pace = int(sys.argv[1])
-    world.RealWorld = HastyWorld  # type: ignore[misc]
+    runtime.SystemRuntime = HastyWorld  # type: ignore[misc]
     main(sys.argv[2:])

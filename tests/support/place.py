@@ -17,11 +17,11 @@ from finetuned.folders import DropFolder
 from finetuned.helix.auto import service_in
 from finetuned.helix.client import Key
 from finetuned.ledger import Ledger, Reader, audit
+from finetuned.runtime import Wake
 from finetuned.sandbox import DEFAULT_KEY, CutError, Faults, Pace, create_app
 from finetuned.sandbox.quota import Quota
 from finetuned.settings import Settings, parse
-from finetuned.world import Bell
-from support.still import BEGIN, StillWorld
+from support.virtual import BEGIN, VirtualRuntime
 
 URL = "http://helix.test"
 Intercept = Callable[[httpx.Request], None]
@@ -52,16 +52,16 @@ class Copied(httpx.AsyncByteStream):
 class Network(httpx.AsyncBaseTransport):
     """The way to the sandbox: counts what passes, and lets a test cut in before or after a request."""
 
-    def __init__(self, app: Any, world: StillWorld) -> None:
+    def __init__(self, app: Any, runtime: VirtualRuntime) -> None:
         self.requests: list[tuple[float, str, str]] = []
         self.bodies: list[bytes] = []
         self.before: Callable[[httpx.Request], Any] = lambda _: None
         self.after: Callable[[httpx.Request, httpx.Response], Any] = lambda _, response: response
         self._inner = httpx.ASGITransport(app=app)
-        self._world = world
+        self._runtime = runtime
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append((self._world.now(), request.method, request.url.path))
+        self.requests.append((self._runtime.now(), request.method, request.url.path))
         instead = self.before(request)
         if instead is not None:
             async for _ in request.stream:  # the whole request arrived, only the answer is another
@@ -98,19 +98,19 @@ class Place:
         **tables: Any,
     ) -> None:
         self.root = root
-        self.world = StillWorld(luck)
+        self.runtime = VirtualRuntime(luck)
         self.key = DEFAULT_KEY
         self.app = create_app(
             keys=frozenset({DEFAULT_KEY}),
             pace=pace or Pace(),
             data=str(root / "sandbox"),
-            clock=lambda: BEGIN + self.world.steady(),
+            clock=lambda: BEGIN + self.runtime.steady(),
             faults=faults,
             seed=seed,
             dialect=speaks,
             quota=quota,
         )
-        self.network = Network(self.app, self.world)
+        self.network = Network(self.app, self.runtime)
         folders = tables.pop("folder", [{}])
         for number, table in enumerate(folders):
             table.setdefault("name", "notes" if number == 0 else f"notes{number}")
@@ -147,7 +147,7 @@ class Place:
                     url=URL,
                     key=Key("", lambda: self.key),
                     open_part=lambda p: folders[p.folder].open_text(p.location, p.content),
-                    offload=self.world.offload,
+                    in_thread=self.runtime.in_thread,
                     remembered=ledger.house.server(URL).dialect,
                     spool=os.path.dirname(self.ledger_path),
                 )
@@ -156,8 +156,8 @@ class Place:
                     ledger=ledger,
                     folders=folders,
                     service=service,
-                    world=self.world,
-                    bell=Bell(),
+                    runtime=self.runtime,
+                    wake=Wake(),
                 )
                 yield self.here
         finally:
@@ -185,16 +185,16 @@ class Place:
 
     async def until(self, condition: Callable[[], bool], *, within: float = 3600.0) -> float:
         """Wait (in virtual time) until `condition` holds; how long it took."""
-        begin = self.world.steady()
+        begin = self.runtime.steady()
         with anyio.fail_after(within):
             while not condition():
-                waited = self.world.steady() - begin
+                waited = self.runtime.steady() - begin
                 await self.pass_time(min(1.0, 0.05 + waited / 20))
-        return self.world.steady() - begin
+        return self.runtime.steady() - begin
 
     async def pass_time(self, seconds: float) -> None:
         """Let (virtual) time pass."""
-        await self.world.wait(Bell(), seconds)
+        await self.runtime.wait(Wake(), seconds)
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:
@@ -222,8 +222,8 @@ class Place:
 
     def leave(self, verb: str, **words: Any) -> Request:
         """Leave a request, for a daemon that runs or will run."""
-        request = Request(id=f"r{self.world.fresh_id(6)}", verb=verb, **words)
-        leave_request(self.ledger_path, request, f"{self.world.now():020.6f}")
+        request = Request(id=f"r{self.runtime.fresh_id(6)}", verb=verb, **words)
+        leave_request(self.ledger_path, request, f"{self.runtime.now():020.6f}")
         return request
 
     async def ask(self, verb: str, **words: Any) -> tuple[str, str]:

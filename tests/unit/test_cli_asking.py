@@ -25,10 +25,10 @@ from finetuned.facts import RunsWith
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import instant, iso
+from finetuned.runtime import Wake
 from finetuned.sandbox import Pace
-from finetuned.world import Bell
 from support.cli import Desk, desks, in_virtual_time
-from support.still import BEGIN, StillWorld
+from support.virtual import BEGIN, VirtualRuntime
 
 MakeDesk = Callable[..., Desk]
 
@@ -667,16 +667,16 @@ class TestEvents:
     def test_following_prints_each_event_once(self, make_desk: MakeDesk, form: str) -> None:
         """What was is printed at once, what comes when it comes."""
         desk, out = make_desk(), io.StringIO()
-        world = StillWorld()
+        runtime = VirtualRuntime()
         counts = []
 
         async def work() -> None:
             with desk.ledger() as ledger:
                 ledger.house.started(pid=1, version="test", now=BEGIN)
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(events.follow_events, desk.place.ledger_path, None, form, world)
+                    tasks.start_soon(events.follow_events, desk.place.ledger_path, None, form, runtime)
                     for number in range(3):
-                        await world.wait(Bell(), 1)
+                        await runtime.wait(Wake(), 1)
                         counts.append(len(out.getvalue().splitlines()))
                         ledger.house.folder_is(f"notes{number}", "/n", "away", BEGIN)
                     tasks.cancel_scope.cancel()

@@ -16,7 +16,7 @@ import pytest
 from finetuned.cli import doing
 from finetuned.daemon.asking import requests_folder
 from finetuned.ledger import Ledger, Reader, is_held
-from finetuned.world import RealWorld
+from finetuned.runtime import SystemRuntime
 from support.cli import Answer, Desk, call, desks
 from support.process import Home, wait_for
 
@@ -205,17 +205,17 @@ class TestTrouble:
         request = doing.new_request("flush")
 
         async def answered() -> dict[str, dict[str, object]]:
-            world = RealWorld()
+            runtime = SystemRuntime()
             found: dict[str, dict[str, object]] = {}
 
             async def listen() -> None:
-                found.update(await doing.outcomes(desk.place.ledger_path, [request], world, 20.0))
+                found.update(await doing.outcomes(desk.place.ledger_path, [request], runtime, 20.0))
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(listen)
                 await anyio.lowlevel.checkpoint()
                 with Ledger.open(desk.place.ledger_path) as ledger:
-                    ledger.house.answered(request.id, verb="flush", done=True, words="yes", now=world.now())
+                    ledger.house.answered(request.id, verb="flush", done=True, words="yes", now=runtime.now())
             return found
 
         assert anyio.run(answered)[request.id]["detail"] == "yes"

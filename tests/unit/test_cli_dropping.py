@@ -21,9 +21,9 @@ from finetuned.cli.waiting import Waiting
 from finetuned.daemon.asking import requests_folder
 from finetuned.errors import FinetunedError, LedgerMissing
 from finetuned.folders import DropFolder
+from finetuned.runtime import Wake
 from finetuned.sandbox import Faults
 from finetuned.settings import FolderSettings
-from finetuned.world import Bell
 from support.cli import Desk, Terminal, desks, in_virtual_time
 from support.place import URL
 from support.process import Home, Sandbox, environment, wait_for
@@ -401,12 +401,12 @@ class TestWaiting:
         found: list[tuple[bool, float]] = []
 
         async def script() -> None:
-            begun = place.world.now()
+            begun = place.runtime.now()
             paths = [str(place.drop(f"{name}.txt", text)) for name, text in texts.items()]
             assert place.daemon is not None
             place.daemon.look_again()
-            good = await waiting_for(desk, [*paths, *names], begun, seen).until_ended(place.world)
-            found.append((good, place.world.now() - begun))
+            good = await waiting_for(desk, [*paths, *names], begun, seen).until_ended(place.runtime)
+            found.append((good, place.runtime.now() - begun))
 
         desk.run(script)
         return found[0]
@@ -425,7 +425,7 @@ class TestWaiting:
         """It was learned before; a path that was used before is another file."""
         desk = make_desk()
         assert self.wait(desk, a=OTTER)[0]
-        desk.place.world.jump(3600)  # each run's clock begins anew
+        desk.place.runtime.jump(3600)  # each run's clock begins anew
         seen = Seen()
         assert self.wait(desk, seen=seen, a=OTTER)[0]
         assert any(line.startswith("a.txt: duplicate: ") for line in seen.lines)
@@ -468,13 +468,13 @@ class TestWaiting:
         place = desk.place
 
         async def script() -> None:
-            begun = place.world.now()
+            begun = place.runtime.now()
             path = place.drop("a.txt", OTTER)
             waiting = waiting_for(desk, [str(path)], begun)
             good: list[bool] = []
 
             async def wait() -> None:
-                good.append(await waiting.until_ended(place.world))
+                good.append(await waiting.until_ended(place.runtime))
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(wait)
@@ -494,7 +494,7 @@ class TestWaiting:
 
         async def script() -> None:
             folder = requests_folder(place.ledger_path)
-            begun = place.world.now()
+            begun = place.runtime.now()
             await place.until(lambda: os.path.isdir(folder))
             path = place.drop("a.txt", OTTER)
             waiting = waiting_for(desk, [str(path)], begun, seen)
@@ -506,7 +506,7 @@ class TestWaiting:
             waiting._flush()
             os.unlink(folder)
             os.rename(f"{folder}.away", folder)
-            found.append(await waiting.until_ended(place.world))
+            found.append(await waiting.until_ended(place.runtime))
 
         desk.run(script)
         assert found == [True]
@@ -521,17 +521,17 @@ class TestWaiting:
 
         async def script() -> None:
             with pytest.raises(LedgerMissing):
-                await missing.until_ended(desk.place.world)
+                await missing.until_ended(desk.place.runtime)
 
         async def start() -> bool:
             found: list[bool] = []
 
             async def wait() -> None:
-                found.append(await waiting.until_ended(desk.place.world))
+                found.append(await waiting.until_ended(desk.place.runtime))
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(wait)
-                await desk.place.world.wait(Bell(), 1.0)
+                await desk.place.runtime.wait(Wake(), 1.0)
                 await desk.place.run()
             return found == [True]
 
@@ -546,14 +546,14 @@ class TestWaiting:
         path = desk.place.drop("a.txt", OTTER)
 
         async def work() -> float:
-            world = desk.place.world
-            waits = waiting_for(desk, [str(path)], world.now())
-            begin = world.steady()
+            runtime = desk.place.runtime
+            waits = waiting_for(desk, [str(path)], runtime.now())
+            begin = runtime.steady()
             with desk.daemon():
-                waits._check_daemon(world.steady())
+                waits._check_daemon(runtime.steady())
             with pytest.raises(FinetunedError, match="the daemon ended"):
-                await waits.until_ended(world)
-            return world.steady() - begin
+                await waits.until_ended(runtime)
+            return runtime.steady() - begin
 
         assert waiting.GONE_FOR < in_virtual_time(work) < 2 * waiting.GONE_FOR
 
@@ -579,17 +579,17 @@ class TestWaiting:
         found: list[float] = []
 
         async def script() -> None:
-            world = desk.place.world
-            await world.wait(Bell(), 60.0)
+            runtime = desk.place.runtime
+            await runtime.wait(Wake(), 60.0)
             folder = DropFolder(FolderSettings(name="other", path=str(other)), beside=str(tmp_path))
             if away is not None:
-                desk.place.daemon._house.ledger.house.folder_is("other", str(other), "away", world.now(), detail=away)
-            begin = world.steady()
-            waits = Waiting(desk.place.ledger_path, URL, folder, [str(other / "a.txt")], world.now(), Seen())
+                desk.place.daemon._house.ledger.house.folder_is("other", str(other), "away", runtime.now(), detail=away)
+            begin = runtime.steady()
+            waits = Waiting(desk.place.ledger_path, URL, folder, [str(other / "a.txt")], runtime.now(), Seen())
             with pytest.raises(FinetunedError, match="does not watch the folder other") as error:
-                await waits.until_ended(world)
+                await waits.until_ended(runtime)
             assert error.value.remedy.endswith(remedy)
-            found.append(world.steady() - begin)
+            found.append(runtime.steady() - begin)
 
         desk.run(script)
         assert found[0] < waiting.START_SECONDS + 2.0

@@ -14,8 +14,8 @@ import pytest
 from finetuned.ledger import files as files_book
 from finetuned.model import iso
 from finetuned.plan import LONGEST_DISK_WAIT
+from finetuned.runtime import SystemRuntime
 from finetuned.sandbox import Faults, Pace
-from finetuned.world import RealWorld
 from support.cli import Desk, desks
 
 MakeDesk = Callable[..., Desk]
@@ -349,7 +349,7 @@ class TestOpen:
         desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
         with desk.ledger() as ledger:
             file = ledger.files.at_place(str(path))[0]
-            now = RealWorld().now()
+            now = SystemRuntime().now()
             ledger.files.held_up(file, "cannot be moved: no space is left", now + LONGEST_DISK_WAIT, now)
         with desk.daemon():
             told, words = why(desk, path)
@@ -388,7 +388,7 @@ class TestOpen:
         desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"])
         job_id = desk.place.jobs()[0]["id"]
         with desk.daemon():
-            desk.write("update jobs set state = 'review', due_at = ?", iso(RealWorld().now() + 9))
+            desk.write("update jobs set state = 'review', due_at = ?", iso(SystemRuntime().now() + 9))
             assert why(desk, path)[0]["waits_for"] == f"a person: finetuned review {job_id}"
             desk.write("update jobs set state = 'queued', due_at = null")
             desk.write("update folders set state = 'away'")

@@ -34,10 +34,10 @@ def flushed(desk: Desk, *, until: str, folder: str | None = None, **files: str |
         assert place.daemon is not None
         place.daemon.look_again()
         await place.until(lambda: list(place.states().values()) == [until] * len(files))
-        begin = place.world.steady()
+        begin = place.runtime.steady()
         with redirect_stdout(out):
-            assert await flush(place.ledger_path, folder, 3.5, place.world) == 0
-        took.append(place.world.steady() - begin)
+            assert await flush(place.ledger_path, folder, 3.5, place.runtime) == 0
+        took.append(place.runtime.steady() - begin)
 
     desk.run(script)
     return out.getvalue().splitlines(), took[0]
@@ -83,7 +83,7 @@ def test_a_file_that_somebody_writes_is_not_waited_for(make_desk: MakeDesk) -> N
             place.daemon.look_again()
             await place.until(lambda: place.states().get("slow.txt") == "settling")
             with redirect_stdout(out):
-                assert await flush(place.ledger_path, None, 3.5, place.world) == 0
+                assert await flush(place.ledger_path, None, 3.5, place.runtime) == 0
 
     desk.run(script)
     assert out.getvalue() == f"1 file not sealed (settling): finetuned why {place.notes}/slow.txt\n"

@@ -10,7 +10,7 @@ import pytest
 
 from finetuned import logs
 from finetuned.cli.spinning import Spinner
-from finetuned.world import Bell, RealWorld
+from finetuned.runtime import SystemRuntime, Wake
 from support.cli import Terminal
 
 
@@ -79,10 +79,10 @@ def test_it_turns() -> None:
 
     async def work() -> None:
         with Spinner("thinking") as spinner:
-            async with spinner.turning(RealWorld()):
+            async with spinner.turning(SystemRuntime()):
                 with anyio.fail_after(60):
                     while len(frames()) < 3:
-                        await RealWorld().wait(Bell(), 0.05)
+                        await SystemRuntime().wait(Wake(), 0.05)
 
     def frames() -> set[str]:
         return {frame.split()[0] for frame in seen.getvalue().split("\r\x1b[K") if frame.strip()}

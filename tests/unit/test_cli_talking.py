@@ -28,7 +28,7 @@ from finetuned.model import Interaction, SessionView
 from finetuned.sandbox import DEFAULT_KEY
 from support.cli import Answer, Terminal, call, in_virtual_time
 from support.process import Home, Sandbox, environment, home_that_learned
-from support.still import StillWorld
+from support.virtual import VirtualRuntime
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -259,20 +259,24 @@ class TestFinished:
             return httpx.Response(now.status_code, content=now.content)
 
         async def work() -> tuple[str, list[str], float]:
-            world = StillWorld()
+            runtime = VirtualRuntime()
             async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
                 service = FormService(
-                    http, url="http://helix.test", key=Key("", lambda: "k"), open_part=_none, offload=world.offload
+                    http,
+                    url="http://helix.test",
+                    key=Key("", lambda: "k"),
+                    open_part=_none,
+                    in_thread=runtime.in_thread,
                 )
-                begin = world.steady()
+                begin = runtime.steady()
 
                 async def ask() -> SessionView:
                     if lost is not None:
                         raise lost
                     return await service.chat("hi", session_id=None)
 
-                _, said = await talking.finished(service, world, ask, lambda a: grew.append(a.message))
-                return said.message, grew, world.steady() - begin
+                _, said = await talking.finished(service, runtime, ask, lambda a: grew.append(a.message))
+                return said.message, grew, runtime.steady() - begin
 
         result: tuple[str, list[str], float] = in_virtual_time(work)
         return result

@@ -22,7 +22,7 @@ from finetuned.helix.service import Order
 from finetuned.model import Pair, SessionView
 from finetuned.pieces import MAX_ANSWER_BYTES
 from finetuned.qa import Odd
-from finetuned.world import Bell, RealWorld
+from finetuned.runtime import SystemRuntime, Wake
 from unit.test_helix_kit import KEY, URL, Bytes, a_session, inline, part
 
 PAIR = b'{"question": "q", "answer": "' + b"a" * 900 + b'"}'
@@ -47,7 +47,7 @@ class Stream(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         step = 1 if self.pause else 50_000
         for place in range(0, len(self.body), step):
-            await RealWorld().wait(Bell(), self.pause)
+            await SystemRuntime().wait(Wake(), self.pause)
             yield self.body[place : place + step]
         if self.error is not None:
             raise self.error
@@ -74,7 +74,7 @@ def service(*bodies: Stream, spool: Path | str | None = None) -> FormService:
         url=URL,
         key=Key("", lambda: KEY),
         open_part=lambda _: Bytes(b"x"),
-        offload=inline,
+        in_thread=inline,
         spool=None if spool is None else str(spool),
     )
 

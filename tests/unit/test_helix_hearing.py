@@ -49,7 +49,7 @@ async def server(handle, *, tls: bool = False) -> AsyncIterator[int]:
 async def upload(http: httpx.AsyncClient, url: str, size: int):
     """Send a file of this size."""
     content = b"x" * size
-    helix = FormService(http, url=url, key=Key("", lambda: KEY), open_part=lambda _: Bytes(content), offload=inline)
+    helix = FormService(http, url=url, key=Key("", lambda: KEY), open_part=lambda _: Bytes(content), in_thread=inline)
     order = Order(marker="job.1", parts=(part("job.1-0001-a.txt", content),))
     return await helix.submit(order, told=lambda _: None)
 

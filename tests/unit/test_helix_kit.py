@@ -115,5 +115,5 @@ def service(
         url=url,
         key=key or Key("", lambda: KEY),
         open_part=lambda _part: left.pop(0),
-        offload=inline,
+        in_thread=inline,
     )

@@ -33,7 +33,7 @@ def anyio_backend(request):
     return request.param
 
 
-async def offload(work: Callable[..., Any], /, *args: object) -> Any:
+async def in_thread(work: Callable[..., Any], /, *args: object) -> Any:
     """A real thread."""
     return await anyio.to_thread.run_sync(work, *args)
 
@@ -58,7 +58,7 @@ async def served(
             url=f"{scheme}://127.0.0.1:{port}",
             key=Key("", lambda: KEY),
             open_part=lambda _part: left.pop(0),
-            offload=offload,
+            in_thread=in_thread,
         )
         tasks.cancel_scope.cancel()
 
@@ -274,7 +274,7 @@ async def test_nobody_listens():
             url=f"http://127.0.0.1:{port}",
             key=Key("", lambda: KEY),
             open_part=lambda _part: Bytes(SMALL),
-            offload=offload,
+            in_thread=in_thread,
         )
         assert type(await asked(helix, SMALL)) is Unreachable
 

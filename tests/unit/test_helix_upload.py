@@ -181,7 +181,7 @@ async def test_memory_stays_small_whatever_the_file():
 
 async def test_a_body_is_whole_with_its_last_piece():
     """The mark is set as the final boundary leaves, and not before."""
-    body = form_body({"a": "b"}, (part("x.txt", b"x"),), open_part=lambda _: Bytes(b"x"), offload=inline)
+    body = form_body({"a": "b"}, (part("x.txt", b"x"),), open_part=lambda _: Bytes(b"x"), in_thread=inline)
     rung = []
     body.on_whole = lambda: rung.append(True)
     marks = [body.whole async for _ in body]
@@ -196,7 +196,7 @@ async def test_how_far_it_is_is_heard_beside_the_loop():
         {},
         (part("x.txt", b"x"),),
         open_part=lambda _: Bytes(b"x"),
-        offload=anyio.to_thread.run_sync,
+        in_thread=anyio.to_thread.run_sync,
         told=lambda _: threads.add(threading.get_ident()),
     )
     assert b"".join([piece async for piece in body])

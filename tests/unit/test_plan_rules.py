@@ -79,7 +79,7 @@ def plan(*jobs: Job, usable: bool = True, rules: Settings = RULES, **words: obje
 
 
 def test_nothing_to_do():
-    """An empty ledger waits for the bell alone."""
+    """An empty ledger waits until the loop is woken."""
     assert (plan().actions, plan().wake_at) == ((), None)
 
 

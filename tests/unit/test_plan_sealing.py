@@ -120,7 +120,7 @@ def test_known_content_is_skipped():
 
 
 def test_a_twin_waits_for_what_becomes_of_the_first():
-    """While its twin is on its way a file rests, without a time: the twin's end rings the bell."""
+    """While its twin is on its way a file rests, without a time: the twin's end rings the wake."""
     asked = plan(file(1, twin_in="j"))
     assert (asked.actions, asked.wake_at) == ((), None)
     assert ids(plan(file(1, twin_in="j"), rules={"duplicates": "send"})) == [(1,)]

@@ -31,10 +31,10 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
     Ends with 3 if no daemon runs; what the ledger knows is printed all the same. Ends with 1 if one runs, but cannot
     use its ledger, so that nothing new is begun.
     """
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
     settings = place.load(ctx)
-    status = status_of(settings, RealWorld().now())
+    status = status_of(settings, SystemRuntime().now())
     if as_json:
         showing.show_one(status)
     else:

@@ -170,11 +170,11 @@ class _Story:
     """Tells what happens, a line for each noteworthy thing, from the ledger's events."""
 
     def __init__(self, home: str) -> None:
-        from finetuned.world import RealWorld
+        from finetuned.runtime import SystemRuntime
 
         self._home = home
-        self._world = RealWorld()
-        self._begun = self._world.now()
+        self._runtime = SystemRuntime()
+        self._begun = self._runtime.now()
         self._told = 0
         self._names: dict[str, str] = {}
         self._stages: dict[str, str] = {}
@@ -191,11 +191,11 @@ class _Story:
 
     async def follow(self) -> None:
         """Tell until cancelled."""
-        from finetuned.world import Bell
+        from finetuned.runtime import Wake
 
         while True:
             self.tell()
-            await self._world.wait(Bell(), 0.1)
+            await self._runtime.wait(Wake(), 0.1)
 
     def tell(self) -> None:
         """Tell what is new."""
@@ -250,7 +250,7 @@ class _Story:
         return self._names.get(file_id, f"file {file_id}")
 
     def _line(self, words: str) -> None:
-        click.echo(f"{self._world.now() - self._begun:5.1f} s  {words}")  # flushed: it is told live
+        click.echo(f"{self._runtime.now() - self._begun:5.1f} s  {words}")  # flushed: it is told live
 
 
 @contextmanager

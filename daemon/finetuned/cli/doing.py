@@ -19,8 +19,8 @@ from finetuned.errors import FinetunedError, UsageError
 if TYPE_CHECKING:
     from finetuned.daemon.asking import Request
     from finetuned.ledger import Reader
+    from finetuned.runtime import Runtime
     from finetuned.settings import FolderSettings, Settings
-    from finetuned.world import World
 
 ANSWER_WITHIN: Final = 5.0
 ID_LENGTH: Final = 12
@@ -59,18 +59,18 @@ def folder_named(settings: Settings, name: str | None) -> FolderSettings:
 def new_request(verb: str, **about: Any) -> Request:
     """A request with an id of its own."""
     from finetuned.daemon.asking import Request
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
-    return Request(id=RealWorld().fresh_id(ID_LENGTH), verb=verb, **about)
+    return Request(id=SystemRuntime().fresh_id(ID_LENGTH), verb=verb, **about)
 
 
 def leave(ledger_path: str, requests: Sequence[Request]) -> None:
     """Put requests where the daemon takes them, in this order. Raises FinetunedError."""
     from finetuned.daemon.asking import leave_request, requests_folder
     from finetuned.ledger import of_the_disk
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
-    moment = int(RealWorld().now() * 1_000_000)
+    moment = int(SystemRuntime().now() * 1_000_000)
     for number, request in enumerate(requests):
         try:
             leave_request(ledger_path, request, f"{moment:018d}-{number:06d}")
@@ -82,7 +82,7 @@ def leave(ledger_path: str, requests: Sequence[Request]) -> None:
 
 
 async def outcomes(
-    ledger_path: str, requests: Sequence[Request], world: World, within: float
+    ledger_path: str, requests: Sequence[Request], runtime: Runtime, within: float
 ) -> dict[str, dict[str, Any]]:
     """By a request's id, the event that answers it: those that come within so many seconds."""
     from finetuned.ledger import Reader
@@ -96,22 +96,22 @@ async def outcomes(
                     found[request.id] = event
         return len(found) == len(requests)
 
-    await until(look, world, within, longest=_LONGEST_PAUSE)
+    await until(look, runtime, within, longest=_LONGEST_PAUSE)
     return found
 
 
-async def until(look: Callable[[], bool], world: World, within: float, *, longest: float) -> bool:
+async def until(look: Callable[[], bool], runtime: Runtime, within: float, *, longest: float) -> bool:
     """Look until `look` is content, for so many seconds; whether it was. Pauses grow to `longest`."""
-    from finetuned.world import Bell
+    from finetuned.runtime import Wake
 
-    bell = Bell()
-    end = world.steady() + within
+    wake = Wake()
+    end = runtime.steady() + within
     pause = _FIRST_PAUSE
     while not look():
-        left = end - world.steady()
+        left = end - runtime.steady()
         if left <= 0:
             return False
-        await world.wait(bell, min(pause, left))
+        await runtime.wait(wake, min(pause, left))
         pause = min(pause * 1.5, longest)
     return True
 
@@ -121,7 +121,7 @@ def ask_daemon(ctx: click.Context, requests: Sequence[Request], *, within: float
     import anyio
 
     from finetuned.ledger import is_held
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
     settings = place.load(ctx)
     path = place.ledger_path(settings)
@@ -136,7 +136,7 @@ def ask_daemon(ctx: click.Context, requests: Sequence[Request], *, within: float
     if not running:
         say("no daemon runs: this will be done at its next start")
         return 0
-    return tell(requests, anyio.run(outcomes, path, requests, RealWorld(), within))
+    return tell(requests, anyio.run(outcomes, path, requests, SystemRuntime(), within))
 
 
 def _unknown(reader: Reader, request: Request) -> str:

@@ -64,8 +64,8 @@ async def draw(settings: Settings, prompt: str, spinner: Spinner) -> bytes:
         if answer.progress:
             spinner.show(f"drawing {answer.progress} %")
 
-    async with place.server(settings) as (service, world), spinner.turning(world):
-        _, answer = await finished(service, world, lambda: service.image(prompt), told)
+    async with place.server(settings) as (service, runtime), spinner.turning(runtime):
+        _, answer = await finished(service, runtime, lambda: service.image(prompt), told)
         if not answer.files:
             raise FinetunedError(
                 "the server says that it is finished, but names no picture",

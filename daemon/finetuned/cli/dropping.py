@@ -72,12 +72,12 @@ def drop_command(
     before; it is 1 if one was not, or if its pairs wait for a review (`review = true`).
     """
     from finetuned.cli.waiting import wait_for
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
     _check_words(files, name)
     settings = place.load(ctx)
     target = place.drop_folders(settings)[folder_named(settings, folder).name]
-    begun = RealWorld().now()
+    begun = SystemRuntime().now()
     dropped: list[str] = []
     all_went = True
     with ExitStack() as kept:

@@ -16,7 +16,7 @@ from finetuned.cli.showing import Row, harmless
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
-    from finetuned.world import World
+    from finetuned.runtime import Runtime
 
 #: seconds between two looks of `events --follow`
 FOLLOW_EVERY: Final = 0.5
@@ -43,7 +43,7 @@ def events_command(
 ) -> None:
     """Show what happened, oldest first."""
     from finetuned.errors import UsageError
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
     if follow and form == "json":
         raise UsageError("--follow never ends an array", remedy="use --jsonl")
@@ -51,7 +51,7 @@ def events_command(
         raise UsageError("--follow has no end: it takes neither --limit nor --reverse", remedy="use --since")
     reader = place.reader(ctx)
     job_id = None if job_id is None else job_named(reader, job_id)
-    from_then = showing.since_of(since, RealWorld().now())
+    from_then = showing.since_of(since, SystemRuntime().now())
     if follow:
         _follow_until_interrupted(reader.path, job_id, form, from_then)
         return
@@ -65,18 +65,18 @@ def events_command(
 def _follow_until_interrupted(path: str, job_id: str | None, form: str, since: float | None) -> None:
     import anyio
 
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
     try:
-        anyio.run(follow_events, path, job_id, form, RealWorld(), since)
+        anyio.run(follow_events, path, job_id, form, SystemRuntime(), since)
     except KeyboardInterrupt:
         return
 
 
-async def follow_events(path: str, job_id: str | None, form: str, world: World, since: float | None = None) -> None:
+async def follow_events(path: str, job_id: str | None, form: str, runtime: Runtime, since: float | None = None) -> None:
     """Print events as they come, for ever; between two looks nothing of the ledger is held open."""
     from finetuned.ledger import Reader
-    from finetuned.world import Bell
+    from finetuned.runtime import Wake
 
     told = 0
 
@@ -93,7 +93,7 @@ async def follow_events(path: str, job_id: str | None, form: str, world: World, 
             else:
                 tell_events(new(reader), reader)
         sys.stdout.flush()
-        await world.wait(Bell(), FOLLOW_EVERY)
+        await runtime.wait(Wake(), FOLLOW_EVERY)
 
 
 def tell_events(events: Iterable[Row], reader: Reader, *, about: str | None = None, indent: str = "") -> bool:

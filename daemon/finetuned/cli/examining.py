@@ -66,7 +66,7 @@ def examined(ctx: click.Context) -> Iterator[Row]:
     """Every finding, in order."""
     from finetuned.errors import ConfigurationError, LedgerError, LedgerMissing
     from finetuned.ledger import is_held, why_stuck
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
     yield from _versions()
     try:
@@ -97,7 +97,7 @@ def examined(ctx: click.Context) -> Iterator[Row]:
     yield _daemon(reader, runs)
     if reader is not None:
         yield from of_the_configuration(settings, reader, runs=runs)
-        yield from of_jobs(Outlook.of(settings, reader, RealWorld().now()))
+        yield from of_jobs(Outlook.of(settings, reader, SystemRuntime().now()))
     yield from _watches(reader, runs)
     yield from _requests(settings, runs)
     for folder in place.drop_folders(settings).values():
@@ -170,15 +170,15 @@ async def _probe(settings: Settings) -> tuple[str, list[str], float]:
     import anyio
 
     from finetuned.helix.client import new_http
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
-    world = RealWorld()
+    runtime = SystemRuntime()
     async with new_http(settings.helix) as http:
-        service = place.service_of(settings, http, world, {})
-        begun = world.steady()
+        service = place.service_of(settings, http, runtime, {})
+        begun = runtime.steady()
         with anyio.fail_after(settings.helix.timeout):
             await service.list(offset=0, limit=1)
-        took = world.steady() - begun
+        took = runtime.steady() - begun
         with anyio.fail_after(REQUESTS * settings.helix.timeout):
             await service.probe()
             return service.dialect, sorted(await service.spoken()), took
@@ -189,12 +189,12 @@ def _ledger(reader: Reader) -> Generator[Row, None, bool]:
     import sqlite3
 
     from finetuned.ledger import audit, unreadable
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
-    world = RealWorld()
-    until = world.now() + AUDIT_WITHIN
+    runtime = SystemRuntime()
+    until = runtime.now() + AUDIT_WITHIN
     db = reader.connection
-    db.set_progress_handler(lambda: world.now() > until, AUDIT_LOOKS_EVERY)
+    db.set_progress_handler(lambda: runtime.now() > until, AUDIT_LOOKS_EVERY)
     try:
         found = audit(db)
     except sqlite3.OperationalError as error:
@@ -256,10 +256,10 @@ def _watches(reader: Reader | None, runs: bool) -> Iterator[Row]:
 
 def _requests(settings: Settings, runs: bool) -> Iterator[Row]:
     from finetuned.daemon.asking import SUFFIX, requests_folder
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
     folder = requests_folder(place.ledger_path(settings))
-    before = RealWorld().now() - REQUEST_AGE
+    before = SystemRuntime().now() - REQUEST_AGE
     try:
         with os.scandir(folder) as entries:
             old = [e.name for e in entries if e.name.endswith(SUFFIX) and e.stat().st_mtime < before]

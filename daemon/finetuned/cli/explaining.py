@@ -78,7 +78,7 @@ class Story:
     """What is known of one path, from the ledger and from the disk."""
 
     def __init__(self, settings: Settings, reader: Reader | None, path: str) -> None:
-        from finetuned.world import RealWorld
+        from finetuned.runtime import SystemRuntime
 
         self._settings = settings
         self._reader = reader
@@ -93,7 +93,7 @@ class Story:
         name = self._file["folder"] if self._file else None
         of_name = next((rules for rules in settings.folders if rules.name == name), None)
         self._rules = of_name or (None if name else rules_of(path, settings))
-        self._outlook = Outlook.of(settings, reader, RealWorld().now()) if reader else None
+        self._outlook = Outlook.of(settings, reader, SystemRuntime().now()) if reader else None
         self._away = self._why_away()
         self._why_not = None if self._file else self._unknown()
         self._elsewhere = dropped_as(reader, settings, path) if reader and self._why_not and not self._away else None

@@ -19,7 +19,7 @@ from finetuned.cli.fitting import quoted
 from finetuned.cli.showing import Row, counted, print_line
 
 if TYPE_CHECKING:
-    from finetuned.world import World
+    from finetuned.runtime import Runtime
 
 #: how much longer than `settle` files may take to settle, in seconds
 _SLACK: Final = 1.5
@@ -39,7 +39,7 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
 
     from finetuned.folders.settling import quiet_time
     from finetuned.ledger import is_held
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
     settings = place.load(ctx)
     name = None if folder is None else folder_named(settings, folder).name
@@ -47,29 +47,29 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
     if not is_held(path):
         ctx.exit(ask_daemon(ctx, [new_request("flush", folder=name)]))
     patience = _SLACK + max(quiet_time(rules) for rules in settings.folders if name in {None, rules.name})
-    ctx.exit(anyio.run(flush, path, name, patience, RealWorld()))
+    ctx.exit(anyio.run(flush, path, name, patience, SystemRuntime()))
 
 
-async def flush(ledger_path: str, folder: str | None, patience: float, world: World) -> int:
+async def flush(ledger_path: str, folder: str | None, patience: float, runtime: Runtime) -> int:
     """Have what lies in the folder (null: in any) sealed, and tell what became of it; the exit code."""
     from finetuned.ledger import Reader
 
     with Reader.open(ledger_path) as reader:
         files = [file["id"] for file in reader.unsealed(folder)]
-    await _until(ledger_path, files, lambda row: row["state"] != "settling", world, patience)
+    await _until(ledger_path, files, lambda row: row["state"] != "settling", runtime, patience)
     request = new_request("flush", folder=folder)
     leave(ledger_path, [request])
-    answers = await outcomes(ledger_path, [request], world, ANSWER_WITHIN)
+    answers = await outcomes(ledger_path, [request], runtime, ANSWER_WITHIN)
     if answers.get(request.id, {}).get("became") != "done":
         return tell([request], answers)
-    rows = await _until(ledger_path, files, lambda row: row["state"] not in _OPEN, world, ANSWER_WITHIN)
+    rows = await _until(ledger_path, files, lambda row: row["state"] not in _OPEN, runtime, ANSWER_WITHIN)
     for words in _become(rows):
         print_line(words)
     return 0
 
 
 async def _until(
-    ledger_path: str, files: Sequence[int], is_so: Callable[[Row], bool], world: World, within: float
+    ledger_path: str, files: Sequence[int], is_so: Callable[[Row], bool], runtime: Runtime, within: float
 ) -> list[Row]:
     """What became of the files once something is true of all of them, or so many seconds have passed."""
     from finetuned.ledger import Reader
@@ -81,7 +81,7 @@ async def _until(
             rows[:] = reader.become(files)
         return all(map(is_so, rows))
 
-    await until(look, world, within, longest=_LOOK_EVERY)
+    await until(look, runtime, within, longest=_LOOK_EVERY)
     return rows
 
 

@@ -43,9 +43,9 @@ def jobs_command(
     newest_first: bool,
 ) -> None:
     """List jobs, oldest first."""
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
-    from_then = showing.since_of(since, RealWorld().now())
+    from_then = showing.since_of(since, SystemRuntime().now())
     reader = place.reader(ctx)
     check_folder(place.load(ctx), reader, folder)
     rows = reader.jobs(state=state, folder=folder, since=from_then, newest_first=newest_first)
@@ -86,9 +86,9 @@ def _waits(settings: Settings, reader: Reader, job: Row) -> str | None:
     if job["finished_at"] is not None:
         return None
     from finetuned.cli.awaiting import Outlook, held_back
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
-    outlook = Outlook.of(settings, reader, RealWorld().now())
+    outlook = Outlook.of(settings, reader, SystemRuntime().now())
     return held_back(settings, outlook) or (outlook.of_job(job["id"]) if outlook else None)
 
 

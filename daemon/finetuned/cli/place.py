@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from finetuned.helix.client import Key
     from finetuned.helix.service import Service
     from finetuned.ledger import Reader
+    from finetuned.runtime import Runtime
     from finetuned.settings import Settings
-    from finetuned.world import World
 
 SYSTEM_CONFIG: Final = "/etc/finetuned/finetuned.toml"
 
@@ -145,7 +145,7 @@ def drop_folders(settings: Settings) -> dict[str, DropFolder]:
 def service_of(
     settings: Settings,
     http: httpx.AsyncClient,
-    world: World,
+    runtime: Runtime,
     folders: Mapping[str, DropFolder],
     *,
     remembered: str | None = None,
@@ -168,23 +168,23 @@ def service_of(
         url=settings.helix.url,
         key=key_of(settings),
         open_part=open_part,
-        offload=world.offload,
+        in_thread=runtime.in_thread,
         remembered=remembered,
         spool=spool,
     )
 
 
 @asynccontextmanager
-async def server(settings: Settings) -> AsyncIterator[tuple[Service, World]]:
+async def server(settings: Settings) -> AsyncIterator[tuple[Service, Runtime]]:
     """The server, for a command that speaks to it itself."""
     from finetuned.helix.client import new_http
     from finetuned.helix.outcome import by_hand
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
-    world = RealWorld()
+    runtime = SystemRuntime()
     async with new_http(settings.helix) as http:
         try:
-            yield service_of(settings, http, world, {}), world
+            yield service_of(settings, http, runtime, {}), runtime
         except ServerError as error:
             error.remedy = by_hand(error.remedy)
             raise

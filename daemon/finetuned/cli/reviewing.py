@@ -118,18 +118,18 @@ def _line(row: Row) -> str:
 
 def _edit(settings: Settings, job: Row, before: Sequence[Pair], text: str, editor: str) -> None:
     """Open the pairs in an editor; put what comes back. Raises FinetunedError, and keeps the lines then."""
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
     path = _private(job["id"], text)
     failed = ""
-    begun = RealWorld().steady()
+    begun = SystemRuntime().steady()
     try:
         click.edit(filename=path, editor=editor)
     except click.ClickException as error:
         failed = error.message
     edited = _read_back(path)
     if edited == text:
-        if not failed and RealWorld().steady() - begun < AT_ONCE:
+        if not failed and SystemRuntime().steady() - begun < AT_ONCE:
             say(_STILL_OPEN.format(job["id"], harmless(path)))
             return
         _discard(path)

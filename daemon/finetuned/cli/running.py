@@ -1,4 +1,4 @@
-"""`run`: the daemon, wired to the real world."""
+"""`run`: the daemon, wired to the real runtime."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
     from finetuned.daemon.notify import Notifier
     from finetuned.folders import ignore_sigio
     from finetuned.helix.client import new_http
-    from finetuned.world import Bell, RealWorld
+    from finetuned.runtime import SystemRuntime, Wake
 
     ignore_sigio()
-    world = RealWorld()
+    runtime = SystemRuntime()
     folders = place.drop_folders(settings)
     try:
         with _open_ledger(place.ledger_path(settings), folders) as ledger:
@@ -99,9 +99,9 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
             async with new_http(settings.helix) as http:
                 remembered = ledger.house.server(settings.helix.url).dialect
                 beside = os.path.dirname(ledger.path) or "."
-                service = place.service_of(settings, http, world, folders, remembered=remembered, spool=beside)
+                service = place.service_of(settings, http, runtime, folders, remembered=remembered, spool=beside)
                 house = House(
-                    settings=settings, ledger=ledger, folders=folders, service=service, world=world, bell=Bell()
+                    settings=settings, ledger=ledger, folders=folders, service=service, runtime=runtime, wake=Wake()
                 )
                 daemon = Daemon(
                     house,
@@ -133,23 +133,23 @@ def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:
 
 
 def watchers(house: House, ear: socket.socket, stop: Callable[[], None]) -> list[Watcher]:
-    """What rings the daemon's bell: the folders, the requests of people, and signals, which stop it."""
+    """What rings the daemon's wake: the folders, the requests of people, and signals, which stop it."""
     from functools import partial
 
     from finetuned import logs
     from finetuned.cli.signals import heed
     from finetuned.daemon.asking import requests_folder
     from finetuned.folders import Single, Watched, watch
-    from finetuned.world import Bell
+    from finetuned.runtime import Wake
 
-    pause = partial(house.world.wait, Bell())
+    pause = partial(house.runtime.wait, Wake())
     requests = requests_folder(house.ledger.path)
     places: list[Watched] = [*house.folders.values(), Single(root=requests)]
 
-    async def watch_all(ring: Callable[[], None]) -> None:
+    async def watch_all(on_change: Callable[[], None]) -> None:
         await watch(
             places,
-            lambda root: house.bell.ring() if root == requests else ring(),
+            lambda root: house.wake.set() if root == requests else on_change(),
             pause=pause,
             trouble=lambda why: logs.get().debug("watch_broke", why=why),
             lacks=house.watch_lacks,

@@ -18,7 +18,7 @@ from finetuned.cli.fitting import length, width_of
 from finetuned.cli.showing import is_utf8, say
 
 if TYPE_CHECKING:
-    from finetuned.world import World
+    from finetuned.runtime import Runtime
 
 _TURN_EVERY: Final = 0.1
 _ERASE: Final = "\x1b[K"
@@ -63,22 +63,22 @@ class Spinner:
         self._is_on = False
 
     @asynccontextmanager
-    async def turning(self, world: World) -> AsyncIterator[None]:
+    async def turning(self, runtime: Runtime) -> AsyncIterator[None]:
         """Turn while something is done; on asyncio, as commands run."""
         import asyncio
 
-        task = asyncio.ensure_future(self._turn(world))
+        task = asyncio.ensure_future(self._turn(runtime))
         try:
             yield
         finally:
             task.cancel()
 
-    async def _turn(self, world: World) -> None:
-        from finetuned.world import Bell
+    async def _turn(self, runtime: Runtime) -> None:
+        from finetuned.runtime import Wake
 
         while self._is_on:
             self._draw()
-            await world.wait(Bell(), _TURN_EVERY)
+            await runtime.wait(Wake(), _TURN_EVERY)
 
     def _draw(self) -> None:
         if not self._is_on or not self._words:

@@ -25,8 +25,8 @@ from finetuned.errors import FinetunedError, ReplyLost, Unreachable, UsageError
 if TYPE_CHECKING:
     from finetuned.helix.service import Service
     from finetuned.model import Interaction, SessionView
+    from finetuned.runtime import Runtime
     from finetuned.settings import Settings
-    from finetuned.world import World
 
 #: an answer that does not change for so long is not waited for any more, in seconds
 PATIENCE: Final = 600.0
@@ -82,38 +82,38 @@ class Talk:
     async def turn(self, text: str, growing: _Growing | None, spinner: Spinner) -> Interaction:
         """Say something; the finished answer, which `growing` sees grow. Raises ServerError, FinetunedError."""
         heard = growing.heard if growing else _nobody
-        async with place.server(self._settings) as (service, world), spinner.turning(world):
+        async with place.server(self._settings) as (service, runtime), spinner.turning(runtime):
 
             async def ask() -> SessionView:
                 view = await service.chat(text, session_id=self.session_id, told=heard)
                 self.session_id, self.has_begun = view.id, True
                 return view
 
-            view, answer = await finished(service, world, ask, growing.told if growing else _nobody)
+            view, answer = await finished(service, runtime, ask, growing.told if growing else _nobody)
         self.session_id, self.has_begun = view.id, True
         return answer
 
 
 async def finished(
-    service: Service, world: World, ask: Callable[[], Awaitable[SessionView]], told: Told
+    service: Service, runtime: Runtime, ask: Callable[[], Awaitable[SessionView]], told: Told
 ) -> tuple[SessionView, Interaction]:
     """Ask, then look until the answer is finished. Raises what `ask` raises, and FinetunedError of the answer."""
-    from finetuned.world import Bell
+    from finetuned.runtime import Wake
 
-    view = await _asked(service, world, ask)
+    view = await _asked(service, runtime, ask)
     answer = view.answer
     turn = answer.id if answer else ""
-    seen, since, pause, bell = answer, world.steady(), FIRST_PAUSE, Bell()
+    seen, since, pause, wake = answer, runtime.steady(), FIRST_PAUSE, Wake()
     while answer is None or not (answer.finished or answer.state == "error"):
-        if world.steady() - since > PATIENCE:
+        if runtime.steady() - since > PATIENCE:
             raise ReplyLost(
                 f"session {view.id}: the answer stands still for ten minutes", remedy="look at the server, or ask again"
             )
-        await world.wait(bell, pause)
-        view = await _look(service, world, view.id)
+        await runtime.wait(wake, pause)
+        view = await _look(service, runtime, view.id)
         answer = next((i for i in view.interactions if i.id == turn), view.answer)
         if answer != seen:
-            seen, since, pause = answer, world.steady(), FIRST_PAUSE
+            seen, since, pause = answer, runtime.steady(), FIRST_PAUSE
             if answer is not None:
                 told(answer)
         pause = min(pause * 1.3, LONGEST_PAUSE)
@@ -124,27 +124,27 @@ async def finished(
     return view, answer
 
 
-async def _asked(service: Service, world: World, ask: Callable[[], Awaitable[SessionView]]) -> SessionView:
+async def _asked(service: Service, runtime: Runtime, ask: Callable[[], Awaitable[SessionView]]) -> SessionView:
     """What comes of it; if the answer was lost on its way, it may be in the session. Raises ServerError."""
     from finetuned.helix.service import CutShort
 
     try:
         return await ask()
     except CutShort as cut:
-        view = await _look(service, world, cut.session_id)
+        view = await _look(service, runtime, cut.session_id)
         if view.answer is None or view.answer.id == cut.before:
             raise ReplyLost(str(cut), remedy=cut.remedy) from cut.__cause__
         return view
 
 
-async def _look(service: Service, world: World, session_id: str) -> SessionView:
+async def _look(service: Service, runtime: Runtime, session_id: str) -> SessionView:
     """A look, tried again if it failed for a passing reason: it changes nothing."""
-    from finetuned.world import Bell
+    from finetuned.runtime import Wake
 
     for _ in range(LOOKS - 1):
         with suppress(Unreachable, ReplyLost):
             return await service.look(session_id)
-        await world.wait(Bell(), LONGEST_PAUSE)
+        await runtime.wait(Wake(), LONGEST_PAUSE)
     return await service.look(session_id)
 
 

@@ -16,8 +16,8 @@ from finetuned.errors import FinetunedError, Held, LedgerError
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder
     from finetuned.ledger import Reader
+    from finetuned.runtime import Runtime
     from finetuned.settings import Settings
-    from finetuned.world import World
 
 #: how long a daemon may be gone (it is being restarted, say) before nothing is waited for any more, in seconds
 GONE_FOR: Final = 10.0
@@ -41,12 +41,12 @@ def wait_for(
     """
     import anyio
 
-    from finetuned.world import RealWorld
+    from finetuned.runtime import SystemRuntime
 
     try:
         with Spinner("waiting") as spinner:
             waiting = Waiting(place.ledger_path(settings), settings.helix.url, folder, paths, begun, spinner, ids)
-            return anyio.run(waiting.from_the_start, RealWorld())
+            return anyio.run(waiting.from_the_start, SystemRuntime())
     except KeyboardInterrupt:
         say("waiting no longer: the files stay in the folder, and the daemon goes on with them")
         raise
@@ -82,42 +82,42 @@ class Waiting:
         self._gone_since: float | None = None
         self._is_held = False
 
-    async def from_the_start(self, world: World) -> bool:
+    async def from_the_start(self, runtime: Runtime) -> bool:
         """Wait for a daemon that is just being started, too: `run &` and `drop --wait` are often typed together."""
         from finetuned.ledger import is_held
 
         if not is_held(self._ledger_path):
             self._spinner.line(f"no daemon runs; waiting {START_SECONDS:.0f} s for one to start")
-        if not await until(lambda: is_held(self._ledger_path), world, START_SECONDS, longest=_FIRST_PAUSE):
+        if not await until(lambda: is_held(self._ledger_path), runtime, START_SECONDS, longest=_FIRST_PAUSE):
             raise FinetunedError(
                 "no daemon runs, so nothing is learned now; the files stay in the folder",
                 remedy="start it with `finetuned run`",
             )
-        return await self.until_ended(world)
+        return await self.until_ended(runtime)
 
-    async def until_ended(self, world: World) -> bool:
+    async def until_ended(self, runtime: Runtime) -> bool:
         """Whether all of them were learned, now or before.
 
         Raises LedgerError, and FinetunedError: no daemon, or one that does not watch the folder.
         """
-        from finetuned.world import Bell
+        from finetuned.runtime import Wake
 
-        bell = Bell()
+        wake = Wake()
         pause = _FIRST_PAUSE
-        begin = world.steady()
+        begin = runtime.steady()
         while True:
             try:
-                changed = self._look(has_begun=world.steady() - begin >= START_SECONDS)
+                changed = self._look(has_begun=runtime.steady() - begin >= START_SECONDS)
             except LedgerError:
-                if world.steady() - begin > GONE_FOR:  # before that, a daemon may just be making it
+                if runtime.steady() - begin > GONE_FOR:  # before that, a daemon may just be making it
                     raise
                 changed = False
             if all(state in _ENDS or state == _REVIEW for state in self._states.values()):
                 return all(state in _GOOD for state in self._states.values())
-            self._check_daemon(world.steady())
+            self._check_daemon(runtime.steady())
             self._flush()
             pause = _FIRST_PAUSE if changed else min(pause * 1.3, _LONGEST_PAUSE)
-            await world.wait(bell, pause)
+            await runtime.wait(wake, pause)
 
     def _look(self, *, has_begun: bool) -> bool:
         """Read the ledger, tell what changed; whether anything did. `has_begun`: the daemon has had time to begin."""

@@ -29,7 +29,7 @@ _LOST = {FileState.FAILED, FileState.BARREN}
 async def adopt(house: House, folder: DropFolder) -> None:
     """Bring ledger and folder together, before the folder's first sweep. Raises Away."""
     configured = [rules.name for rules in house.settings.folders]
-    await house.write(house.ledger.adoptions.renamed, folder.name, folder.root, configured, house.world.now())
+    await house.write(house.ledger.adoptions.renamed, folder.name, folder.root, configured, house.runtime.now())
     for job_id, note in await house.write(folder.processing):
         job = await house.write(house.ledger.jobs.get, job_id)
         try:
@@ -49,7 +49,7 @@ def _take_up(house: House, folder: DropFolder, job_id: str, note: bytes | None) 
         return
     job = _as_sent(found, folder.name)
     url, dialect = house.settings.helix.url, house.service.dialect
-    house.ledger.adoptions.adopted(job, url=url, dialect=dialect, now=house.world.now())
+    house.ledger.adoptions.adopted(job, url=url, dialect=dialect, now=house.runtime.now())
 
 
 def _as_sent(found: ClaimedJob, folder: str) -> FoundJob:
@@ -73,7 +73,7 @@ def _go_on(house: House, folder: DropFolder, job: Job, note: bytes | None) -> No
     """The ledger says that the job is over."""
     lost = {f.content.sha256 for f in house.ledger.jobs.files(job.id) if f.state in _LOST and f.content}
     if note is not None and job.state in _AGAIN and folder.holds_any(job.id, frozenset(lost)):
-        house.ledger.jobs.queued_again(job, house.world.now())
+        house.ledger.jobs.queued_again(job, house.runtime.now())
     else:
         _let_go(folder, job.id, f"its job is {job.state}")
 

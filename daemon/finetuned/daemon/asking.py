@@ -182,7 +182,7 @@ class Asking:
         with house.ledger.together():
             if not house.ledger.house.is_answered(request.id):
                 done, words = (False, unreadable) if unreadable else self._carry_out(request)
-                now = house.world.now()
+                now = house.runtime.now()
                 house.ledger.house.answered(request.id, verb=request.verb, done=done, words=words, now=now)
 
     def _carry_out(self, request: Request) -> tuple[bool, str]:
@@ -209,7 +209,7 @@ class Asking:
     def _flush(self, request: Request) -> str:
         if request.folder is not None and request.folder not in self._house.folders:
             raise Denied(f"there is no folder {request.folder}", remedy=f"there are: {', '.join(self._house.folders)}")
-        self._house.ledger.house.flush(request.folder, self._house.world.now())
+        self._house.ledger.house.flush(request.folder, self._house.runtime.now())
         return f"the files that wait in {request.folder or 'every folder'} go into jobs now"
 
     def _again(self, request: Request) -> str:
@@ -221,7 +221,7 @@ class Asking:
     def _cancel(self, request: Request) -> str:
         house = self._house
         job = self._job(request.job)
-        now = house.world.now()
+        now = house.runtime.now()
         if job.state not in JOB_ENDS:
             house.ledger.jobs.wished(job, "delete" if request.delete else "cancel", now)
             return f"{job.id} is being cancelled"
@@ -242,7 +242,7 @@ class Asking:
                 _LEFT.format(job.id),
                 remedy="start its training on the server's page, or cancel and retry the job: its files are sent anew",
             )
-        self._house.ledger.jobs.accepted(job, self._house.world.now())
+        self._house.ledger.jobs.accepted(job, self._house.runtime.now())
         return f"the training of {job.id} begins"
 
     def _retry(self, request: Request) -> str:
@@ -279,7 +279,7 @@ class Asking:
             job = self._job(file.job_id)
             if job.id not in jobs:
                 self._check_put_away(job)
-            house.ledger.pairs.forget(file, job, house.world.now())
+            house.ledger.pairs.forget(file, job, house.runtime.now())
             jobs.append(job.id)
             forgotten, pairs = forgotten + 1, pairs + mine
         if not forgotten:
@@ -288,7 +288,7 @@ class Asking:
 
     def _retry_job(self, job: Job) -> str:
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         files = house.ledger.jobs.files(job.id)
         lost = [file for file in files if _lost(file)]
         if job.state not in JOB_ENDS:
@@ -324,7 +324,7 @@ class Asking:
 
     def _retry_file(self, file: File) -> str:
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         name = shown(file.path)
         if not file.put_away:
             raise Denied(f"{name} is still being put away", remedy="try again in a moment")

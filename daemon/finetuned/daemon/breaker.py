@@ -56,16 +56,16 @@ class Breaker:
     async def closed(self, stopping: Callable[[], bool]) -> None:
         """Wait until the ledger can be written, or until `stopping`. Raises LedgerStuck if that is not waited for."""
         house = self._house
-        begun = house.world.steady()
+        begun = house.runtime.steady()
         while self._trouble is not None and not stopping():
             self._tries += 1
             if not self._patient and self._tries > PATIENT_TRIES:
                 raise self._trouble
             await self._pause(house.back_off(self._tries, LONGEST_WAIT), stopping)
-            lost = house.world.steady() - begun
+            lost = house.runtime.steady() - begun
             words = f"{self._trouble}; it can again, after {lost:.0f} seconds"
             try:
-                await house.write(house.ledger.house.usable_again, pid=self._pid, words=words, now=house.world.now())
+                await house.write(house.ledger.house.usable_again, pid=self._pid, words=words, now=house.runtime.now())
             except LedgerStuck as trouble:
                 self.open(trouble)
             else:
@@ -73,8 +73,8 @@ class Breaker:
 
     async def _pause(self, seconds: float, stopping: Callable[[], bool]) -> None:
         """Wait; what rings meanwhile can do nothing for us, but to stop."""
-        world, bell = self._house.world, self._house.bell
-        until = world.steady() + seconds
-        while not stopping() and world.steady() < until:
-            bell.hush()
-            await world.wait(bell, until - world.steady())
+        runtime, wake = self._house.runtime, self._house.wake
+        until = runtime.steady() + seconds
+        while not stopping() and runtime.steady() < until:
+            wake.clear()
+            await runtime.wait(wake, until - runtime.steady())

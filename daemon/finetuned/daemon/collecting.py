@@ -37,7 +37,7 @@ class Collecting:
         house = self._house
         with await house.service.harvest(view) as harvest:
             async with self._one_long if harvest.is_long else nullcontext():
-                counted: Tally = await house.world.offload(tally, view, harvest)
+                counted: Tally = await house.runtime.in_thread(tally, view, harvest)
                 if await house.write(house.ledger.pairs.here, view.id) != counted.pairs:
                     await self._write(job, view, harvest, files)
         return counted
@@ -47,7 +47,7 @@ class Collecting:
         while await house.write(house.ledger.pairs.take_some_away, view.id):
             pass
         batches = _batches(harvest)
-        while batch := await house.world.offload(next, batches, ()):
+        while batch := await house.runtime.in_thread(next, batches, ()):
             await house.write(house.ledger.pairs.add, job, view.id, batch, owner(view, files))
 
 

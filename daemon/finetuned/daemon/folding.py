@@ -25,7 +25,7 @@ class Folding:
 
     async def fold(self) -> float:
         """Fold the log in if that is due; the seconds until it will be."""
-        house, now = self._house, self._house.world.steady()
+        house, now = self._house, self._house.runtime.steady()
         changes = house.ledger.changes
         if changes != self._changes:
             self._changes = changes

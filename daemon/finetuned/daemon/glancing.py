@@ -63,15 +63,15 @@ class Glances:
         """Whether a list shows, without a look, that the session stands still. Raises ServerError."""
         house = self._house
         seen = self._seen.get(session_id)
-        if seen is None or len(self._seen) < SEVERAL or house.world.now() >= seen.enough_until:
+        if seen is None or len(self._seen) < SEVERAL or house.runtime.now() >= seen.enough_until:
             return False
         async with self._lock:  # who comes while a list is asked for uses that one
-            age = house.world.steady() - self._listed_at
+            age = house.runtime.steady() - self._listed_at
             if age >= house.settings.poll.fastest:
                 wanted = ROWS_EACH * len(self._seen)
                 self._rows = {}
                 for offset in range(0, wanted, PAGE_ROWS):
                     _, rows = await house.service.list(offset=offset, limit=min(PAGE_ROWS, wanted - offset))
                     self._rows |= {row.id: row.updated for row in rows}
-                self._listed_at = house.world.steady()
+                self._listed_at = house.runtime.steady()
         return self._rows.get(session_id) == seen.updated

@@ -39,7 +39,7 @@ class Halving:
         `recheck_at`: when the server is searched for a session of the job that it may list late.
         """
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
 
         def work() -> Sequence[str]:
             with house.ledger.together():
@@ -76,7 +76,7 @@ class Halving:
     async def begin_anew(self, job: Job, words: str) -> None:
         """Let the job's files go on in one new job, whose name nobody else has: what the server has is not ours."""
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
 
         def work() -> str:
             files = house.ledger.jobs.packed(job.id)

@@ -1,19 +1,20 @@
-"""What every part of the daemon is given: the settings, and the doors to folders, ledger, server and world."""
+"""What every part of the daemon is given: the settings, and the doors to folders, ledger, server and runtime."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from finetuned.daemon.pacing import Pacing, Pause
 from finetuned.errors import Busy, KeyRefused, ServerError
 from finetuned.folders import DropFolder
 from finetuned.helix.service import Service
 from finetuned.ledger import Ledger
+from finetuned.runtime import Runtime, Wake
 from finetuned.settings import FolderSettings, Settings
-from finetuned.world import Bell, World
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -28,14 +29,14 @@ class House:
     ledger: Ledger
     folders: Mapping[str, DropFolder]
     service: Service
-    world: World
-    bell: Bell
+    runtime: Runtime
+    wake: Wake
     own: set[str] = field(default_factory=set)
     unwatched: str | None = None
     pacing: Pacing = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pacing = Pacing(self.world.steady)
+        self.pacing = Pacing(self.runtime.steady)
 
     def watch_lacks(self, why: str | None) -> None:
         """Hear why not all folders are watched; None: all are."""
@@ -45,26 +46,26 @@ class House:
         """The rules of a folder."""
         return next(f for f in self.settings.folders if f.name == folder)
 
-    async def write(self, command: Callable[..., T], *args: object, **words: object) -> T:
+    async def write(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
         """Run a command of the ledger, or work on the disk, beside the loop."""
-        return await self.world.offload(lambda: command(*args, **words))
+        return await self.runtime.in_thread(work, *args, **words)
 
     def came_back(self, folder: DropFolder, path: str) -> Pause:
         """A file came back to the folder the way it did before: it is left alone for longer each time."""
         pause = self.pacing.came_back(path)
         if pause.seconds:
-            folder.leave_alone(path, self.world.steady() + pause.seconds)
+            folder.leave_alone(path, self.runtime.steady() + pause.seconds)
         return pause
 
     def back_off(self, tries: int, longest: float) -> float:
         """Seconds until the next try: full jitter below a bound that doubles, half a second at least."""
         bound = min(longest, 2.0 ** min(tries, 30))
-        return max(min(0.5, bound), self.world.chance() * bound)
+        return max(min(0.5, bound), self.runtime.chance() * bound)
 
     async def server_failed(self, error: ServerError) -> None:
         """The server cannot be used: pause everything that needs it, and set the time of the next try."""
         url = self.settings.helix.url
-        now = self.world.now()
+        now = self.runtime.now()
         facts = await self.write(self.ledger.house.server, url)
         longest = self.settings.helix.longest_pause
         wait = min(error.after, longest) if isinstance(error, Busy) else self.back_off(facts.tries + 1, longest)
@@ -76,14 +77,14 @@ class House:
     async def server_usable(self) -> None:
         """The server answered as it should."""
         url = self.settings.helix.url
-        await self.write(self.ledger.house.server_usable, url, self.service.dialect, self.world.now())
+        await self.write(self.ledger.house.server_usable, url, self.service.dialect, self.runtime.now())
 
     async def look_later(self, job_id: str, words: str | None) -> None:
         """What was due for the job could not be done: `words` say why if it is the job's own matter."""
         job = await self.write(self.ledger.jobs.get, job_id)
         if job is not None:
             slowest = self.settings.poll.slowest
-            now = self.world.now()
+            now = self.runtime.now()
             due_at = now + (self.back_off(job.tries + 1, slowest) if words is None else slowest)
             await self.write(self.ledger.jobs.try_later, job, due_at, words, now)
 

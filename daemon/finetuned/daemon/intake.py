@@ -1,6 +1,6 @@
 """From the folders into the ledger: what appeared, what is ready, what is gone.
 
-1. The sweep is the truth; a bell only makes it come sooner.
+1. The sweep is the truth; a wake event only makes it come sooner.
 2. A file is read once it has settled, at most `BATCH` in a round: a burst must not keep what is ready from being sent.
    What a sweep found ready is read to its end before the next sweep; who changed in between settles again.
 3. A folder that is away has lost nothing: nothing in it is touched until it is back.
@@ -89,7 +89,7 @@ class Intake:
         for file in [*left, *await house.write(house.ledger.files.open, folder.name)]:
             if file.signature is not None and file.location is not None and _is_swept(folder, file.location):
                 folder.remember(file.location, file.signature, settled=file.state is not FileState.SETTLING)
-        await house.write(house.ledger.house.folder_is, folder.name, folder.root, "watched", house.world.now())
+        await house.write(house.ledger.house.folder_is, folder.name, folder.root, "watched", house.runtime.now())
         self._held.add(folder.name)
         return True
 
@@ -111,7 +111,7 @@ class Intake:
         house = self._house
         try:
             if folder.name not in self._held:
-                wait = self._left_alone.get(folder.name, 0.0) - house.world.steady()
+                wait = self._left_alone.get(folder.name, 0.0) - house.runtime.steady()
                 if wait > 0:
                     return wait
                 if not await self._hold(folder):
@@ -126,7 +126,7 @@ class Intake:
         house = self._house
         if self._backlog.get(folder.name):
             return await self._drain(folder, 0.0)  # and then a sweep: much may have settled meanwhile
-        seen = await house.write(folder.sweep, house.world.steady())
+        seen = await house.write(folder.sweep, house.runtime.steady())
         for odd in seen.odd:
             count = {} if odd.count == 1 else {"count": odd.count}
             self._log.warning("cannot_be_taken", folder=folder.name, path=odd.path, why=odd.why, **count)
@@ -152,7 +152,7 @@ class Intake:
         waits = [] if wake_in is None else [wake_in]
         for seen, content in found:
             if isinstance(content, Changed):  # somebody writes to it, perhaps without a trace so far
-                folder.unsettle(seen.path, self._house.world.steady())
+                folder.unsettle(seen.path, self._house.runtime.steady())
                 waits.append(WRITER_WAIT)
         await self._settled(folder, found)
         return 0.0 if backlog else min(waits, default=None)
@@ -161,18 +161,18 @@ class Intake:
         house = self._house
         if folder.name in self._held:
             pause = house.pacing.came_back(folder.root)
-            self._left_alone[folder.name] = house.world.steady() + pause.seconds
+            self._left_alone[folder.name] = house.runtime.steady() + pause.seconds
             why = pause.told(why)
         self._held.discard(folder.name)
         self._backlog.pop(folder.name, None)
-        now = house.world.now()
+        now = house.runtime.now()
         await house.write(house.ledger.house.folder_is, folder.name, folder.root, "away", now, detail=why)
 
     async def _appeared(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         house = self._house
         for begin in range(0, len(seen), SLICE):
             rows = [(s.path, s.signature, s.group) for s in seen[begin : begin + SLICE]]
-            await house.write(house.ledger.files.appeared, folder.name, rows, house.world.now())
+            await house.write(house.ledger.files.appeared, folder.name, rows, house.runtime.now())
         for one in seen:
             folder.remember(one.path, one.signature, settled=False)
 
@@ -184,7 +184,7 @@ class Intake:
             file = files.get(one.path)
             if file is not None and file.state is FileState.WAITING:
                 reason = house.came_back(folder, one.path).told("it changed while it waited")
-                await house.write(house.ledger.files.unsettled, file, one.signature, reason, house.world.now())
+                await house.write(house.ledger.files.unsettled, file, one.signature, reason, house.runtime.now())
                 folder.remember(one.path, one.signature, settled=False)
         others = [one for one in seen if one.path not in files]
         if folder.rules.after == "keep":
@@ -200,14 +200,14 @@ class Intake:
         for path, why in found:
             file = files.get(path)
             if file is not None and file.state is FileState.SETTLING and file.reason != why:
-                await house.write(house.ledger.files.unfinished, file, why, house.world.now())
+                await house.write(house.ledger.files.unfinished, file, why, house.runtime.now())
 
     async def _vanished(self, folder: DropFolder, paths: Sequence[str]) -> None:
         house = self._house
         gone = {path: house.came_back(folder, path).told(GONE) for path in paths}
         files = await house.write(house.ledger.files.open_at, folder.name, paths)
         found = [(file, gone[path]) for path, file in files.items()]
-        await house.write(house.ledger.files.vanished, found, house.world.now())
+        await house.write(house.ledger.files.vanished, found, house.runtime.now())
         for path in paths:
             folder.forget(path)
 
@@ -222,17 +222,17 @@ class Intake:
             if isinstance(found, Content):
                 settled.append((file, seen.signature, found))
             elif isinstance(found, Unusable):
-                now = house.world.now()
+                now = house.runtime.now()
                 await house.write(house.ledger.files.refused, file, str(found), now, size=seen.signature.size)
             else:
                 await self._unreadable(file, found)
             folder.remember(seen.path, seen.signature, settled=True)
         if settled:
-            await house.write(house.ledger.files.settled, settled, house.world.now())
+            await house.write(house.ledger.files.settled, settled, house.runtime.now())
 
     async def _unreadable(self, file: File, why: FinetunedError) -> None:
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         due_at = now + house.back_off(file.tries + 1, LONGEST_DISK_WAIT)
         if file.state is FileState.WAITING:
             await house.write(house.ledger.files.held_up, file, str(why), due_at, now)
@@ -242,7 +242,7 @@ class Intake:
     async def _read_the_unread(self) -> float | None:
         """Try the files again that could not be read; seconds until the next of them is due."""
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         waits = []
         for file in await house.write(house.ledger.files.unread):
             if file.folder not in self._held or file.location is None:

@@ -145,13 +145,13 @@ class Looking:
                 await self._rescue_pairs(session, session.session_id)
             await house.service.delete(session.session_id)
         except ServerError as error:
-            now = house.world.now()
+            now = house.runtime.now()
             due_at = now + house.back_off(session.tries + 1, house.settings.helix.longest_pause)
             await house.write(house.ledger.sessions.discard_later, session, due_at)
             if isinstance(error, Unreachable):
                 await self._house.server_failed(error)
         else:
-            await house.write(house.ledger.sessions.discarded, session, house.world.now())
+            await house.write(house.ledger.sessions.discarded, session, house.runtime.now())
 
     async def probe(self) -> None:
         """Ask whether the server can be used again."""
@@ -165,7 +165,7 @@ class Looking:
     async def _goes_on(self, job: Job, view: SessionView) -> None:
         """It is not trained yet: what helps, should it stand still, is done; else it is only looked at again."""
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         poll = house.settings.poll
         before = self._watches.get(view.id)
         watch = watched(before, signs_of_life(view), now, poll)
@@ -188,7 +188,7 @@ class Looking:
     async def _stands(self, job: Job, session_id: str) -> bool:
         """A list showed that the session stands still: as good as a look; False if one is needed all the same."""
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         before = self._watches.get(session_id)
         if before is None:
             return False
@@ -220,7 +220,7 @@ class Looking:
         The start is unguarded: the look right before tells whether an earlier one, whose answer was lost, took effect.
         """
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         if rests and (job.wish is None or job.read_only):
             later = now + house.settings.poll.slowest
             await house.write(
@@ -238,7 +238,7 @@ class Looking:
 
     async def _collect(self, job: Job, view: SessionView) -> None:
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         if job.stage != "collecting":
             due_at = now + house.settings.poll.fastest
             await house.write(
@@ -253,12 +253,12 @@ class Looking:
         counted = await self._collecting.collect(job, view, files)
         verdict = judge(view, counted, files)
         await self._quotas.trained(view)
-        await house.write(house.ledger.sessions.finish, job, view, counted.pairs, files, verdict, house.world.now())
+        await house.write(house.ledger.sessions.finish, job, view, counted.pairs, files, verdict, house.runtime.now())
 
     async def _broken(self, job: Job, view: SessionView) -> None:
         """The server gave up: one more training in place where that can help, else the job failed."""
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         over = over_quota(view)
         untouched = await house.write(house.ledger.sessions.is_as_written, view)
         past = Past(restarts=job.restarts, retrained=job.retrained, untouched=untouched)
@@ -279,7 +279,7 @@ class Looking:
     async def _missing(self, job: Job) -> None:
         """The session was not found: after three looks over the settle time it is gone."""
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         if job.state is JobState.REVIEW:  # it is looked for like any other
             await house.write(house.ledger.jobs.review_over, job, cause="session_missing", now=now)
             return
@@ -303,7 +303,7 @@ class Looking:
             return False
         lora = lora_of(view)
         if lora is not None:
-            await house.write(house.ledger.twins.kept, twin, lora, house.world.now())
+            await house.write(house.ledger.twins.kept, twin, lora, house.runtime.now())
         return lora is not None
 
     async def _rescue_pairs(self, session: Session, session_id: str) -> None:
@@ -322,7 +322,7 @@ class Looking:
         ]
         if await house.write(house.ledger.pairs.here, session_id) is None:
             counted = await self._collecting.collect(job, view, files)
-            await house.write(house.ledger.sessions.keep_pairs, view, counted.pairs, house.world.now())
+            await house.write(house.ledger.sessions.keep_pairs, view, counted.pairs, house.runtime.now())
 
     async def _packed(self, job: Job, view: SessionView) -> list[File]:
         """The files of the job, under the names they had in this session: it may be an earlier attempt's."""

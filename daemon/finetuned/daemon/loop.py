@@ -105,12 +105,12 @@ class Daemon:
     def look_again(self) -> None:
         """Something may have changed in a folder: sweep, and soon."""
         self._sweep_due = 0.0
-        self._house.bell.ring()
+        self._house.wake.set()
 
     def stop(self) -> None:
         """Begin nothing more, and end."""
         self._stopping = True
-        self._house.bell.ring()
+        self._house.wake.set()
 
     async def run(self, watchers: Sequence[Watcher] = ()) -> Outcome:
         """Run until stopped, or idle if that was asked for. Raises Held and LedgerError.
@@ -118,7 +118,7 @@ class Daemon:
         `watchers` are told how to say that a folder may have changed, and run until they are cancelled.
         """
         house = self._house
-        started_at = house.world.now()
+        started_at = house.runtime.now()
         await house.write(
             house.ledger.house.started,
             pid=self._pid,
@@ -132,7 +132,7 @@ class Daemon:
         self._notifier.ready()
         rest = await self._with_tasks(watchers)
         try:
-            await house.write(house.ledger.house.stopped, pid=self._pid, now=house.world.now())
+            await house.write(house.ledger.house.stopped, pid=self._pid, now=house.runtime.now())
             await house.write(self._telling.tell)
             failed = await house.write(house.ledger.jobs.failed_since, started_at)
         except LedgerStuck as error:  # told to stop while it waits for space: that is in order, too
@@ -160,7 +160,7 @@ class Daemon:
         """Round after round; tells what was left to do when it ended."""
         house = self._house
         while not self._stopping:
-            house.bell.hush()
+            house.wake.clear()
             try:
                 facts, plan, wait = await self._round()
                 await house.write(self._telling.tell)
@@ -177,13 +177,13 @@ class Daemon:
             if self._until_idle and plan.rest is not Rest.WORK:
                 self._away = tuple(folder.name for folder in facts.folders if not folder.usable)
                 return plan.rest
-            await house.world.wait(house.bell, wait)
+            await house.runtime.wait(house.wake, wait)
         return Rest.WORK
 
     async def _round(self) -> tuple[Facts, Plan, float]:
         house = self._house
         await self._asking.take()
-        begun = house.world.steady()
+        begun = house.runtime.steady()
         skip, self._just_sealed = self._just_sealed, False
         if begun >= self._sweep_due and not skip:  # what was just sealed is sent before more is read
             self._sweep_due = begun + house.settings.watch.sweep
@@ -192,7 +192,7 @@ class Daemon:
                 self._sweep_due = min(self._sweep_due, begun + self._intake.wake_in)
         self._task_ended = False
         facts = await self._facts()
-        plan = make_plan(facts, house.world.now(), house.settings)
+        plan = make_plan(facts, house.runtime.now(), house.settings)
         for action in plan.actions:
             await self._act(action)
             if isinstance(action, Seal) and plan.slot_waits:
@@ -200,9 +200,9 @@ class Daemon:
                 break
             if self._stopping or (self._task_ended and not _on_the_wire(action)):
                 break  # a slot may be free: sending comes before the rest
-        wait = self._sweep_due - house.world.steady()
+        wait = self._sweep_due - house.runtime.steady()
         if plan.wake_at is not None:
-            wait = min(wait, plan.wake_at - house.world.now())
+            wait = min(wait, plan.wake_at - house.runtime.now())
         if any(not _on_the_wire(action) for action in plan.actions):
             wait = 0.0  # what was done on the disk may have made something else possible
         return facts, plan, wait
@@ -292,7 +292,7 @@ class Daemon:
         finally:
             self._busy.discard(key)
             self._task_ended = True
-            self._house.bell.ring()
+            self._house.wake.set()
 
     async def _finish_claims(self) -> None:
         """Before the first sweep: a file that a claim has moved half-way must not be taken for a new one."""
@@ -302,10 +302,10 @@ class Daemon:
 
     async def _let_uploads_end(self) -> None:
         with anyio.move_on_after(GRACE):
-            self._house.bell.hush()
+            self._house.wake.clear()
             while any(key in self._busy for key in await self._submitting()):
-                await self._house.bell.rung()
-                self._house.bell.hush()
+                await self._house.wake.wait()
+                self._house.wake.clear()
 
     async def _submitting(self) -> list[str]:
         try:

@@ -40,7 +40,7 @@ class Mending:
             case Deed.RETRY_CHUNKS | Deed.START:
                 await self._nudge(job, view, due)
             case Deed.REVIEW:
-                now = self._house.world.now()
+                now = self._house.runtime.now()
                 await self._house.write(
                     self._house.ledger.jobs.rests, job, now + self._house.settings.poll.slowest, now
                 )
@@ -53,7 +53,7 @@ class Mending:
     async def give_up(self, job: Job, words: str, *, cause: str = "stalled", discard: bool = True) -> None:
         """The attempt is over: another one, if a job may cost one more, else the job failed."""
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         used, allowed = job.attempt - job.attempts_before, house.settings.submit.attempts
         reason = f"session {job.session_id} was given up: {words}" if discard else words
         if used < allowed:
@@ -119,7 +119,7 @@ class Mending:
     ) -> Job:
         """Write down what is done, and how often by now; the job as it is then."""
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         due_at = now + (house.settings.poll.fastest if pause is None else pause)
         return await house.write(
             house.ledger.sessions.mended, job, view, words, cause=cause, due_at=due_at, now=now, **done

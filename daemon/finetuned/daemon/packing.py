@@ -45,7 +45,7 @@ class Packing:
     async def seal(self, order: Seal) -> None:
         """Make a job of the files that can be moved, and claim them."""
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         file_ids = await house.write(self._movable, order, now)
         if not file_ids:
             return
@@ -101,7 +101,7 @@ class Packing:
         except FileProblem as error:
             await self._later(job, str(error))
             return
-        await house.write(house.ledger.jobs.claimed, job, laid, left, house.world.now())
+        await house.write(house.ledger.jobs.claimed, job, laid, left, house.runtime.now())
         folder = house.folders[job.folder]
         if laid and left:  # the note names just those that are sent, in their order
             with suppress(FileProblem):
@@ -147,7 +147,7 @@ class Packing:
                 return Left(file=file, became=FileState.SETTLING, reason=reason, location=location)
             except FileProblem as error:
                 reason = f"{reason}, and it cannot be given back: {error}"
-        due_at = house.world.now() + house.back_off(file.tries + 2, LONGEST_HOLD)
+        due_at = house.runtime.now() + house.back_off(file.tries + 2, LONGEST_HOLD)
         return Left(file=file, became=FileState.WAITING, reason=reason, location=file.location, due_at=due_at)
 
     async def cancel(self, job_id: str) -> None:
@@ -155,12 +155,12 @@ class Packing:
         house = self._house
         job = await house.write(house.ledger.jobs.get, job_id)
         if job is not None and job.given_up:
-            await house.write(house.ledger.jobs.cancelled, job, BY_A_PERSON, house.world.now())
+            await house.write(house.ledger.jobs.cancelled, job, BY_A_PERSON, house.runtime.now())
 
     async def skip_duplicate(self, file_id: int, of: str) -> None:
         """The content is known."""
         house = self._house
-        await house.write(house.ledger.files.duplicate, file_id, shown(of), house.world.now())
+        await house.write(house.ledger.files.duplicate, file_id, shown(of), house.runtime.now())
 
     async def put_away(self, job_id: str) -> None:
         """Move the files of an ended job to where they belong, and write down beside them what became of it."""
@@ -183,7 +183,7 @@ class Packing:
     async def _later(self, job: Job, why: str) -> None:
         """What cannot be done on the disk now is tried again."""
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         due_at = now + house.back_off(job.tries + 1, LONGEST_DISK_WAIT)
         await house.write(house.ledger.jobs.try_later, job, due_at, why, now)
 
@@ -194,7 +194,7 @@ class Packing:
         files = house.ledger.jobs.files(job.id)
         with folder.together():
             places = [(file, *self._lay(folder, file)) for file in files if not file.put_away]
-        house.ledger.jobs.laid(job, places, house.world.now())
+        house.ledger.jobs.laid(job, places, house.runtime.now())
         locations = [file.location for file in house.ledger.jobs.files(job.id)]
         papers: dict[str, Iterable[bytes]] = {"job.json": [self._job_json(job.id)]}
         with folder.together():
@@ -215,7 +215,7 @@ class Packing:
         folder = house.folders.get(file.folder)
         if folder is None or file.put_away:
             return
-        now = house.world.now()
+        now = house.runtime.now()
         try:
             location, lost = await house.write(self._lay, folder, file)
         except (FileProblem, FolderError) as error:
@@ -292,4 +292,4 @@ def _why(file: File) -> str | None:
 
 def new_job_id(house: House, folder: str, now: float) -> str:
     """An id for a job, readable and sortable; the ledger tells whether it is taken."""
-    return f"{folder}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{house.world.fresh_id(4)}"
+    return f"{folder}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{house.runtime.fresh_id(4)}"

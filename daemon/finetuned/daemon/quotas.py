@@ -29,7 +29,7 @@ class Quotas:
     async def too_much(self, job: Job, told: Quota | None, words: str) -> None:
         """The job has more chunks than the plan allows in one session: halve it, or refuse its only file."""
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         limit = told.limit if told else None
         if limit is not None:
             await house.write(house.ledger.quotas.chunks_allowed, house.settings.helix.url, limit, now)
@@ -42,7 +42,7 @@ class Quotas:
         known = (await house.write(house.ledger.house.server, url)).max_request
         allowed = error.bytes // 2 if known is None else min(known, error.bytes // 2)
         if allowed != known:
-            await house.write(house.ledger.quotas.request_allowed, url, allowed, house.world.now())
+            await house.write(house.ledger.quotas.request_allowed, url, allowed, house.runtime.now())
         words = str(error)
         await self._halving.halve(
             job, words, cause=TOO_LARGE, refusal=lambda file: _too_large(file, error.bytes, words)
@@ -66,19 +66,19 @@ class Quotas:
         size = _text_bytes(order)
         known = (await house.write(house.ledger.house.server, url)).max_request
         if known is not None and size > known:
-            await house.write(house.ledger.quotas.request_allowed, url, size, house.world.now())
+            await house.write(house.ledger.quotas.request_allowed, url, size, house.runtime.now())
 
     async def too_many(self, job: Job) -> None:
         """As many sessions as the plan allows are there: ask for no more than that for now."""
         house = self._house
         running = await house.write(house.ledger.quotas.in_flight, job)
         url = house.settings.helix.url
-        await house.write(house.ledger.quotas.sessions_allowed, url, max(1, running), house.world.now())
+        await house.write(house.ledger.quotas.sessions_allowed, url, max(1, running), house.runtime.now())
 
     async def trained(self, view: SessionView) -> None:
         """What a training tells of the plan: it was cut at the limit, or it was more than we took for one."""
         house = self._house
-        url, now = house.settings.helix.url, house.world.now()
+        url, now = house.settings.helix.url, house.runtime.now()
         cut = over_quota(view)
         if cut is not None:
             await house.write(house.ledger.quotas.chunks_allowed, url, cut.limit, now)

@@ -144,13 +144,13 @@ class Sending:
         job = await house.write(house.ledger.jobs.get, job_id)
         if job is None or job.state is not JobState.DOUBTFUL:
             return
-        waited = house.world.steady() - self._doubts.setdefault(job.id, house.world.steady())
+        waited = house.runtime.steady() - self._doubts.setdefault(job.id, house.runtime.steady())
         settle = house.settings.submit.lost_answer_settle
         if waited < settle:  # the wall's clock jumped, or we have just started
             # a little more: the ledger keeps milliseconds, and what is due must be due; never more than the whole,
             # which the plan would take for a clock that jumped back
-            later = house.world.now() + min(settle, settle - waited + 0.01)
-            await house.write(house.ledger.jobs.try_later, job, later, None, house.world.now())
+            later = house.runtime.now() + min(settle, settle - waited + 0.01)
+            await house.write(house.ledger.jobs.try_later, job, later, None, house.runtime.now())
             return
         try:
             found = await self._adopt_found(job, cause="found")
@@ -167,7 +167,7 @@ class Sending:
     async def _not_there(self, job: Job) -> None:
         """The server surely has no session of a doubtful job: it is sent again, if it was not in vain too often."""
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         if job.unanswered >= UNANSWERED or job.unheard >= UNHEARD:
             await self._halving.halve(job, self._in_vain(job, job.reason or ""), cause=IN_VAIN, recheck_at=now)
             return
@@ -192,14 +192,14 @@ class Sending:
         try:
             found = await self._fitting(job, await self._found(job))
         except ServerError as error:
-            due_at = house.world.now() + house.settings.helix.longest_pause
+            due_at = house.runtime.now() + house.settings.helix.longest_pause
             await house.write(house.ledger.twins.rechecked, job.id, due_at=due_at, counts=False)
             if isinstance(error, Unreachable):
                 await house.server_failed(error)
             return
         await house.write(self._write_twins, job, found)
         pause = recheck_pause(session.tries + 1, house.settings)
-        until = None if pause is None else house.world.now() + pause
+        until = None if pause is None else house.runtime.now() + pause
         await house.write(house.ledger.twins.rechecked, job.id, due_at=until, counts=True)
 
     async def _refused(self, job: Job, error: Refused) -> None:
@@ -226,7 +226,7 @@ class Sending:
             await self._halving.halve(job, str(error), cause=REFUSED)
             return
         house = self._house
-        await house.write(house.ledger.sessions.failed, job, str(error), cause=REFUSED, now=house.world.now())
+        await house.write(house.ledger.sessions.failed, job, str(error), cause=REFUSED, now=house.runtime.now())
 
     async def _broke_off(self, job: Job, words: str, *, cause: str, counts: bool) -> None:
         """Nothing came of a send, surely: it is sent again, if it was not in vain too often."""
@@ -252,7 +252,7 @@ class Sending:
             url=house.settings.helix.url,
             dialect=house.service.dialect,
             names=names,
-            now=house.world.now(),
+            now=house.runtime.now(),
         )
         return intent
 
@@ -323,7 +323,7 @@ class Sending:
                 attempt=attempt(twin, job.id) or job.attempt,
                 url=house.settings.helix.url,
                 dialect=house.service.dialect,
-                now=house.world.now(),
+                now=house.runtime.now(),
             )
 
     async def _adopt(self, job: Job, view: SessionView, *, cause: str) -> None:
@@ -332,15 +332,15 @@ class Sending:
 
     def _write_adopted(self, job: Job, view: SessionView, cause: str) -> None:
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         due_at = now + house.settings.poll.fastest
         house.ledger.sessions.adopt(job, view, due_at=due_at, cause=cause, now=now)
 
     async def _lost(self, job: Job, error: ReplyLost) -> None:
         house = self._house
-        self._doubts[job.id] = house.world.steady()
+        self._doubts[job.id] = house.runtime.steady()
         house.own.discard(job.id)
-        now = house.world.now()
+        now = house.runtime.now()
         due_at = now + house.settings.submit.lost_answer_settle
         await house.write(
             house.ledger.sessions.reply_lost, job, str(error), answered=error.answered, due_at=due_at, now=now
@@ -357,7 +357,7 @@ class Sending:
         broke_off: bool = False,
     ) -> None:
         house = self._house
-        now = house.world.now()
+        now = house.runtime.now()
         due_at = now + house.back_off(job.tries + 1, house.settings.helix.longest_pause) if wait else None
         await house.write(
             house.ledger.sessions.unsent,
@@ -374,12 +374,12 @@ class Sending:
         """Tells the ledger how far an upload is, once a second at most."""
         house = self._house
         total = max(1, job.bytes)
-        last = house.world.steady()
+        last = house.runtime.steady()
 
         def told(handed_over: int) -> None:
             nonlocal last
-            if house.world.steady() - last >= 1.0:
-                last = house.world.steady()
+            if house.runtime.steady() - last >= 1.0:
+                last = house.runtime.steady()
                 with suppress(LedgerStuck):  # how far it is, is no reason to cut it
                     house.ledger.sessions.uploading(job, min(99, 100 * handed_over // total))
 

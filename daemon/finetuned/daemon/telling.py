@@ -45,7 +45,7 @@ class Telling:
         """Write a line for each event since the last time, and before that an event for what only the watch knows."""
         unwatched = self._house.unwatched
         if unwatched != self._unwatched:
-            self._house.ledger.house.watching(unwatched, self._house.world.now())
+            self._house.ledger.house.watching(unwatched, self._house.runtime.now())
             self._unwatched = unwatched
         while events := self._house.ledger.house.events_since(self._told, most=SLICE):
             for event in events:

@@ -1,6 +1,6 @@
 """Drop folders: the only room that touches them. It sweeps, reads, claims, puts away, and rings on change.
 
-1. No other room of the adapters is used here: who wires everything together brings the bell, and the clock.
+1. No other room of the adapters is used here: who wires everything together brings the wake, and the clock.
 2. Everything but `watch` is synchronous and blocks: call it from a worker thread, one call a folder at a time.
 3. No symbolic link below a folder is followed, nothing is overwritten, and nothing deleted but learned files with
    after = "delete".

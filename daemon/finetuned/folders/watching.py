@@ -4,7 +4,7 @@
    (but for a top that is one), and nothing below `done`, `failed` and `.processing`.
 2. There is one set of watches, and one thread that listens. The set is made anew when a sweep tells of another tree,
    when a top comes, goes or is replaced, and after any failure (one name that is not UTF-8 ends it). After each time
-   every folder rings: what happened in between was seen by nobody.
+   every folder counts as changed: what happened in between was not seen.
 3. To make it takes about 50 µs a folder, and holds up all that is Python. So that is a tenth of the time at most: in a
    tree of 5,000 folders to which new ones come all the while, each has its watch within 3 seconds.
 4. Where a limit of the system is met only the tops are watched, or nothing; that is told, and tried again later.
@@ -44,7 +44,7 @@ Identities: TypeAlias = Mapping[str, tuple[int, int]]
 
 
 class Watched(Protocol):
-    """A folder that rings, by its absolute path; `subfolders` is replaced when others are to be watched below it."""
+    """A folder to watch, by its absolute path; `subfolders` is replaced when others are to be watched below it."""
 
     @property
     def root(self) -> str: ...
@@ -86,7 +86,7 @@ def _is_set(stop: anyio.Event | None) -> bool:
 
 async def watch(
     places: Sequence[Watched],
-    ring: Callable[[str], None],
+    on_change: Callable[[str], None],
     stop: anyio.Event | None = None,
     *,
     pause: Callable[[float], Awaitable[None]],
@@ -104,7 +104,7 @@ async def watch(
         failed = not roots
         try:
             if roots:
-                lack = await _watch_once(places, roots, ring, stop, pause=pause, lacks=lacks, lack=lack)
+                lack = await _watch_once(places, roots, on_change, stop, pause=pause, lacks=lacks, lack=lack)
         except* (OSError, RuntimeError, UnicodeError) as group:
             failed = True
             trouble("; ".join(str(error) for error in _leaves(group)))
@@ -168,7 +168,7 @@ class _Watches:
 async def _watch_once(
     places: Sequence[Watched],
     roots: Identities,
-    ring: Callable[[str], None],
+    on_change: Callable[[str], None],
     stop: anyio.Event | None,
     *,
     pause: Callable[[float], Awaitable[None]],
@@ -190,24 +190,24 @@ async def _watch_once(
     if not lack:
         lacks(None)
     for root in roots:
-        ring(root)
+        on_change(root)
     ended = _Stop(stop, watches.is_outdated)
     with closing(watches.notify):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_see_to_its_end, ended, pause, rest)
-            await _listen(watches, ended, ring)
+            await _listen(watches, ended, on_change)
             tasks.cancel_scope.cancel()
     return None
 
 
-async def _listen(watches: _Watches, ended: _Stop, ring: Callable[[str], None]) -> None:
+async def _listen(watches: _Watches, ended: _Stop, on_change: Callable[[str], None]) -> None:
     """Ring until it is ended, or a root came, went or was replaced."""
     look = watches.notify.watch
     while (found := await anyio.to_thread.run_sync(look, _GATHER, _STEP, _IDLE, ended)) != "stop":
         changes = found if isinstance(found, set) else set()
         watches.heed(changes)
         for root in touched(watches.roots, (path for _, path in changes), watches.below):
-            ring(root)
+            on_change(root)
         replaced = any(change == Change.deleted and path in watches.roots for change, path in changes)
         if replaced or await anyio.to_thread.run_sync(_identities, watches.places) != watches.roots:
             return

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import IO, Final, Self
 
-from finetuned.helix.body import Offload
+from finetuned.helix.body import InThread
 from finetuned.model import Value
 from finetuned.pieces import Pieces
 from finetuned.qa import ReadPairs, Told
@@ -70,12 +70,12 @@ class NoRoom(Exception):
 class Keeper:
     """Takes an answer's bytes as they come. Raises NoRoom."""
 
-    def __init__(self, folder: str | None, offload: Offload) -> None:
+    def __init__(self, folder: str | None, in_thread: InThread) -> None:
         self.length = 0
         self.written: IO[bytes] | None = None
         self.body = b""
         self._folder = folder
-        self._offload = offload
+        self._in_thread = in_thread
         self._pending = bytearray()
 
     async def add(self, piece: bytes) -> None:
@@ -83,12 +83,12 @@ class Keeper:
         self.length += len(piece)
         self._pending += piece
         if self.length > IN_MEMORY_BYTES and len(self._pending) >= _PIECE_BYTES:
-            await self._offload(self._write_down)
+            await self._in_thread(self._write_down)
 
     async def end(self) -> None:
         """That was all of it."""
         if self.written is not None:
-            await self._offload(self._write_down)
+            await self._in_thread(self._write_down)
         else:
             self.body = bytes(self._pending)
 

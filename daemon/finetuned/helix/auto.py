@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import httpx
 
 from finetuned.errors import ReplyLost, ServerError
-from finetuned.helix.body import Offload, OpenPart
+from finetuned.helix.body import InThread, OpenPart
 from finetuned.helix.client import Key
 from finetuned.helix.form import FORM, FormService
 from finetuned.helix.learn import LEARN, LearnService
@@ -37,7 +37,7 @@ def service_in(
     url: str,
     key: Key,
     open_part: OpenPart,
-    offload: Offload,
+    in_thread: InThread,
     remembered: str | None = None,
     spool: str | None = None,
 ) -> Service:
@@ -45,7 +45,7 @@ def service_in(
 
     `spool`: the folder where long answers are kept while they are read; the system's own if none is named.
     """
-    doors: dict[str, Any] = {"url": url, "key": key, "open_part": open_part, "offload": offload, "spool": spool}
+    doors: dict[str, Any] = {"url": url, "key": key, "open_part": open_part, "in_thread": in_thread, "spool": spool}
     if dialect == AUTO:
         return AutoService(http, remembered=remembered, **doors)
     return LearnService(http, **doors) if dialect == LEARN else FormService(http, **doors)
@@ -61,11 +61,11 @@ class AutoService(Sessions):
         url: str,
         key: Key,
         open_part: OpenPart,
-        offload: Offload,
+        in_thread: InThread,
         spool: str | None = None,
         remembered: str | None = None,
     ) -> None:
-        doors: dict[str, Any] = {"url": url, "key": key, "open_part": open_part, "offload": offload, "spool": spool}
+        doors: dict[str, Any] = {"url": url, "key": key, "open_part": open_part, "in_thread": in_thread, "spool": spool}
         super().__init__(http, **doors)
         self._form = FormService(http, **doors)
         self._learn = LearnService(http, **doors)

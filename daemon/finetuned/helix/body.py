@@ -41,7 +41,7 @@ class Reader(Protocol):
         ...
 
 
-class Offload(Protocol):
+class InThread(Protocol):
     """Runs blocking work without holding up the loop."""
 
     async def __call__(self, work: Callable[..., T], /, *args: object) -> T:
@@ -69,7 +69,7 @@ class Body(httpx.AsyncByteStream):
         pieces: Sequence[bytes | Part],
         *,
         open_part: OpenPart | None = None,
-        offload: Offload | None = None,
+        in_thread: InThread | None = None,
         told: Callable[[int], None] = unheard,
     ) -> None:
         if pieces and isinstance(pieces[-1], Part):
@@ -80,7 +80,7 @@ class Body(httpx.AsyncByteStream):
         self.on_whole: Callable[[], None] | None = None
         self._pieces = deque(pieces)
         self._open_part = open_part
-        self._offload = offload
+        self._in_thread = in_thread
         self._told = told
         self._handed = 0
         self._part: tuple[Part, Reader] | None = None
@@ -90,7 +90,7 @@ class Body(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await self._offload(self._gather) if self._offload is not None else self._gather()
+        piece = await self._in_thread(self._gather) if self._in_thread is not None else self._gather()
         if not piece:
             raise StopAsyncIteration
         self._handed += len(piece)
@@ -102,11 +102,11 @@ class Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         """Let go of the file that is open, if one is."""
-        if self._part is not None and self._offload is not None:
+        if self._part is not None and self._in_thread is not None:
             _, reader = self._part
             self._part = None
             with anyio.CancelScope(shield=True):
-                await self._offload(reader.close)
+                await self._in_thread(reader.close)
 
     def _gather(self) -> bytes:
         """The next bytes, small files together: a thread and a send for each would cost more than they do."""
@@ -128,7 +128,7 @@ class Body(httpx.AsyncByteStream):
 
     def _open(self, part: Part) -> None:
         if self._open_part is None:
-            raise TypeError("a body with files needs open_part and offload")
+            raise TypeError("a body with files needs open_part and in_thread")
         self._part = part, self._open_part(part)
         self._left = part.content.sent_bytes
         self._pieces.popleft()
@@ -158,7 +158,7 @@ def form_body(
     parts: Iterable[Part] = (),
     *,
     open_part: OpenPart | None = None,
-    offload: Offload | None = None,
+    in_thread: InThread | None = None,
     told: Callable[[int], None] = unheard,
 ) -> Body:
     """A multipart form as the reference page prints it: every file as `files`, then the fields."""
@@ -176,7 +176,7 @@ def form_body(
         before = f"\r\n--{boundary}\r\n"
     pieces.append(f"\r\n--{boundary}--\r\n".encode())
     content_type = f"multipart/form-data; boundary={boundary}"
-    return Body(content_type, pieces, open_part=open_part, offload=offload, told=told)
+    return Body(content_type, pieces, open_part=open_part, in_thread=in_thread, told=told)
 
 
 def _boundary(fields: Mapping[str, str], parts: Sequence[Part]) -> str:

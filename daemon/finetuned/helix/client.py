@@ -25,7 +25,7 @@ from finetuned import __version__
 from finetuned.errors import KeyRefused, Refused
 from finetuned.helix import outcome
 from finetuned.helix.answers import Answer, Keeper, NoRoom
-from finetuned.helix.body import Body, Offload
+from finetuned.helix.body import Body, InThread
 from finetuned.helix.hearing import HearingTransport
 from finetuned.helix.outcome import CHECK_KEY
 from finetuned.helix.speech import Speech
@@ -112,7 +112,7 @@ class Wire:
     """Requests to one server; see the top for what comes of them. Long answers are kept in the folder `spool`."""
 
     def __init__(
-        self, http: httpx.AsyncClient, *, url: str, key: Key, offload: Offload, spool: str | None = None
+        self, http: httpx.AsyncClient, *, url: str, key: Key, in_thread: InThread, spool: str | None = None
     ) -> None:
         base = httpx.URL(url)
         # no user, no password: they would show in messages, and httpx would send them in the key's place
@@ -120,7 +120,7 @@ class Wire:
         self._base = origin + base.path.rstrip("/").removesuffix("/api/v1") + "/api/v1"
         self._http = http
         self._key = key
-        self._offload = offload
+        self._in_thread = in_thread
         self._spool = spool
         self._one_long = anyio.Lock()
 
@@ -153,7 +153,7 @@ class Wire:
         if answer.written is None:
             return work(answer.pieces())
         async with self._one_long:
-            return await self._offload(lambda: work(answer.pieces()))
+            return await self._in_thread(lambda: work(answer.pieces()))
 
     async def hear(self, path: str, speech: Speech, *, body: Callable[[], Body], patience: float) -> None:
         """Post, and hear the answer out as it comes."""
@@ -179,11 +179,11 @@ class Wire:
         heard: Heard | None = None,
     ) -> Answer:
         """An answer of the 200s, whose pieces are `heard` as they come; everything else is raised. Close it."""
-        key = await self._offload(self._key.current)
+        key = await self._in_thread(self._key.current)
         once = partial(self._once, method, path, body, harmless=harmless, patience=patience, heard=heard)
         answer = await once(key)
         if answer.status == 401:
-            fresh = await self._offload(self._key.read)
+            fresh = await self._in_thread(self._key.read)
             if fresh != key:
                 key = fresh
                 answer = await once(key)
@@ -225,7 +225,7 @@ class Wire:
         if body.whole:
             _limit(patience, ANSWER_WITHIN_SECONDS)
         method, url = request.method, str(request.url)
-        keeper = Keeper(self._spool, self._offload)
+        keeper = Keeper(self._spool, self._in_thread)
         try:
             most = MAX_ANSWER_BYTES if response.is_success else ERROR_BYTES
             complete = await _read(response, most, keeper, heard if response.is_success else None, patience)

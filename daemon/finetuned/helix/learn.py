@@ -56,7 +56,7 @@ class LearnService(Sessions):
         _reviewless(order)
         if not order.entity_id:
             raise ValueError(f"{order.marker} has no upload to learn from")
-        await self._offload(told, sum(part.content.sent_bytes for part in order.parts))
+        await self._in_thread(told, sum(part.content.sent_bytes for part in order.parts))
         wish = {"type": "text", "data_entity_id": order.entity_id, "rag_enabled": False, "text_finetune_enabled": True}
         return await self._wire.read("POST", "/sessions/learn", wire.session, body=partial(json_body, wish))
 

@@ -23,7 +23,7 @@ from finetuned import wire
 from finetuned.errors import NotFound, NotHelix, Refused, ReplyLost, Unreachable
 from finetuned.helix import outcome
 from finetuned.helix.answers import Harvest
-from finetuned.helix.body import Body, Offload, OpenPart, form_body, json_body
+from finetuned.helix.body import Body, InThread, OpenPart, form_body, json_body
 from finetuned.helix.client import Key, Wire, segment
 from finetuned.helix.service import KnownRefusal, NoSuchCall, Order
 from finetuned.model import Interaction, Pair, SessionView, Summary
@@ -52,12 +52,12 @@ class Sessions(ABC):
         url: str,
         key: Key,
         open_part: OpenPart,
-        offload: Offload,
+        in_thread: InThread,
         spool: str | None = None,
     ) -> None:
-        self._wire = Wire(http, url=url, key=key, offload=offload, spool=spool)
+        self._wire = Wire(http, url=url, key=key, in_thread=in_thread, spool=spool)
         self._open_part = open_part
-        self._offload = offload
+        self._in_thread = in_thread
 
     @property
     @abstractmethod
@@ -110,7 +110,7 @@ class Sessions(ABC):
 
     def _upload(self, fields: Mapping[str, str], order: Order, told: Callable[[int], None]) -> Callable[[], Body]:
         """Makes the order's files and `fields` into a form, afresh for each try."""
-        return partial(form_body, fields, order.parts, open_part=self._open_part, offload=self._offload, told=told)
+        return partial(form_body, fields, order.parts, open_part=self._open_part, in_thread=self._in_thread, told=told)
 
     async def look(self, session_id: str) -> SessionView:
         """One session as it is now."""

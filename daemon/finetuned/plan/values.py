@@ -153,7 +153,7 @@ class Facts(Value, frozen=True):
 
 
 class Plan(Value, frozen=True):
-    """What to do now, in this order, and when to look again (seconds since 1970; null: when the bell rings).
+    """What to do now, in this order, and when to look again (seconds since 1970; null: when the loop is woken).
 
     `slot_waits`: a job that is sealed now can be sent at once. `jobs` and `files` (by id) tell what each job and file
     waits for that no action is about; `room` jobs may be on the server at a time, and `in_flight` are.

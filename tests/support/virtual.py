@@ -1,22 +1,23 @@
-"""A world whose time is the event loop's own, so that a mock clock makes a day pass in a millisecond."""
+"""A runtime whose time is the event loop's own, so that a mock clock makes a day pass in a millisecond."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import anyio
 
-from finetuned.world import ID_LETTERS, Bell
+from finetuned.runtime import ID_LETTERS, Wake
 
+P = ParamSpec("P")
 T = TypeVar("T")
 #: 2026-11-23T05:23:11Z, the moment at which every test begins
 BEGIN = 1795411391.0
 
 
-class StillWorld:
-    """The world, as the daemon sees it, with nothing in it that a test did not put there."""
+class VirtualRuntime:
+    """The runtime, as the daemon sees it, with nothing in it that a test did not put there."""
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)
@@ -32,9 +33,9 @@ class StillWorld:
         """Set the wall's clock forward or back."""
         self._jump += seconds
 
-    async def wait(self, bell: Bell, seconds: float) -> None:
+    async def wait(self, wake: Wake, seconds: float) -> None:
         with anyio.move_on_after(max(0.0, seconds)):
-            await bell.rung()
+            await wake.wait()
 
     def chance(self) -> float:
         return self._random.random()
@@ -42,5 +43,5 @@ class StillWorld:
     def fresh_id(self, length: int) -> str:
         return "".join(self._random.choice(ID_LETTERS) for _ in range(length))
 
-    async def offload(self, work: Callable[..., T], *args: object) -> T:
-        return work(*args)
+    async def in_thread(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
+        return work(*args, **words)

@@ -1,0 +1,85 @@
+"""Clocks, waiting, randomness, ids and threads behind one interface, so that a test can make a day pass in a moment."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final, ParamSpec, Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+
+P = ParamSpec("P")
+T = TypeVar("T")
+#: the alphabet of ids: easy to read aloud, lower case only
+ID_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+class Wake:
+    """An event that says "look again"; set any number of times before it is cleared, it counts once."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def set(self) -> None:
+        """Wake the task that waits, or the next one that will."""
+        self._event.set()
+
+    def clear(self) -> bool:
+        """Clear the event; tell whether it was set."""
+        was_set = self._event.is_set()
+        if was_set:
+            self._event = anyio.Event()
+        return was_set
+
+    async def wait(self) -> None:
+        """Return once the event is set, at once if it is already."""
+        await self._event.wait()
+
+
+class Runtime(Protocol):
+    """What the daemon asks of its surroundings that is neither file, server nor ledger."""
+
+    def now(self) -> float:
+        """The wall's clock: seconds since 1970 UTC. It may jump."""
+
+    def steady(self) -> float:
+        """A clock in seconds that only goes forward; it counts from anywhere, and is read in any thread."""
+
+    async def wait(self, wake: Wake, seconds: float) -> None:
+        """Wait until `wake` is set, `seconds` at most."""
+
+    def chance(self) -> float:
+        """A number from 0 up to, but not, 1."""
+
+    def fresh_id(self, length: int) -> str:
+        """`length` random letters of a–z and 2–7."""
+
+    async def in_thread(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
+        """Run blocking work in a worker thread, so that the loop goes on. Raises what `work` raises."""
+
+
+class SystemRuntime:
+    """The system's clocks, random numbers and threads."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def steady(self) -> float:
+        return time.monotonic()
+
+    async def wait(self, wake: Wake, seconds: float) -> None:
+        with anyio.move_on_after(max(0.0, seconds)):
+            await wake.wait()
+
+    def chance(self) -> float:
+        return random.random()  # noqa: S311 - jitter, no secret
+
+    def fresh_id(self, length: int) -> str:
+        return "".join(secrets.choice(ID_LETTERS) for _ in range(length))
+
+    async def in_thread(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
+        return await anyio.to_thread.run_sync(partial(work, *args, **words))
