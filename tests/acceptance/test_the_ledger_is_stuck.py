@@ -66,7 +66,7 @@ def locks() -> Iterator[Callable[[Place], Lock]]:
 def full(place: Place) -> Iterator[None]:
     """The ledger may not grow by one page more, as on a full disk."""
     assert place.daemon is not None
-    db = place.daemon._house.ledger._db
+    db = place.daemon._context.ledger._db
     pages = db.execute("pragma page_count").fetchone()[0]
     db.execute(f"pragma max_page_count = {pages}")
     try:
@@ -149,8 +149,8 @@ async def test_a_full_disk_is_waited_for(a_place: APlace) -> None:
 async def test_a_disk_with_room_for_a_page_is_not_hammered(a_place: APlace) -> None:
     """The try goes well and the round does not, again and again: the pauses grow until a round went well."""
     place = a_place()
-    async with place.house() as house:
-        breaker = Breaker(house, Notifier(None), pid=1, patient=True)
+    async with place.context() as context:
+        breaker = Breaker(context, Notifier(None), pid=1, patient=True)
 
         async def ten_times(*, well: bool) -> float:
             begun = place.runtime.steady()

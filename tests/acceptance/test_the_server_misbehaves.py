@@ -447,9 +447,9 @@ async def test_a_doubt_of_an_earlier_daemon_is_waited_out_once(a_place: APlace) 
 
     await place.run(until_idle=False, script=script)
     await place.pass_time(3600)
-    async with place.house() as house:
-        await Sending(house).search(place.jobs()[0]["id"])
-        (job,) = house.ledger.jobs.open()
+    async with place.context() as context:
+        await Sending(context).search(place.jobs()[0]["id"])
+        (job,) = context.ledger.jobs.open()
         assert job.due_at is not None
         assert 119.9 < job.due_at - place.runtime.now() <= 120
 

@@ -114,8 +114,8 @@ async def test_telling_begins_with_what_is_new(a_place: APlace) -> None:
     await place.run()
     stream = io.StringIO()
     logs.configure(level="debug", format="json", terminal=False, stream=stream)
-    async with place.house() as house:
-        telling = Telling(house)
+    async with place.context() as context:
+        telling = Telling(context)
         telling.tell()
         assert telling.summary(Facts()) == "idle"
     assert stream.getvalue() == ""

@@ -18,7 +18,7 @@ import anyio
 import pytest
 
 from finetuned.cli import place as doors
-from finetuned.daemon import Daemon, House
+from finetuned.daemon import Context, Daemon
 from finetuned.daemon.asking import Request, leave_request
 from finetuned.helix.client import new_http
 from finetuned.ledger import Ledger
@@ -145,7 +145,7 @@ class Wired(Place):
             async with new_http(self.settings.helix) as http, anyio.create_task_group() as tasks:
                 service = doors.service_of(self.settings, http, self.runtime, folders)
                 daemon = Daemon(
-                    House(
+                    Context(
                         settings=self.settings,
                         ledger=ledger,
                         folders=folders,

@@ -28,14 +28,14 @@ def request_before_intent() -> None:
         ahead = replace(job, attempt=job.attempt + 1)
         files = [
             replace(file, upload_name=upload_name(ahead.marker, number, file.path))
-            for number, file in enumerate(self._house.ledger.jobs.files(job.id), 1)
+            for number, file in enumerate(self._context.ledger.jobs.files(job.id), 1)
         ]
-        answers[job.id] = await self._house.service.submit(self._order(ahead, files), told=lambda _: None)
+        answers[job.id] = await self._context.service.submit(self._order(ahead, files), told=lambda _: None)
         return await intend(self, job)
 
     async def submit(self: Sending, intent: Any) -> None:
         job, _ = intent
-        if job.id in self._house.own or await self._surely_unsent(job):
+        if job.id in self._context.own or await self._surely_unsent(job):
             await self._adopt(job, answers.pop(job.id), cause="submitted")
 
     Sending._intend = send_and_intend  # type: ignore[method-assign]
@@ -95,8 +95,8 @@ def put_away_before_verdict() -> None:
     collect = Looking._collect
 
     async def collect_late(self: Looking, job: Job, view: SessionView) -> None:
-        folder = self._house.folders[job.folder]
-        for file in self._house.ledger.jobs.files(job.id):
+        folder = self._context.folders[job.folder]
+        for file in self._context.ledger.jobs.files(job.id):
             if file.location is not None:
                 words: dict[str, Any] = {"why": None, "signature": file.signature}
                 folder.put_away(file.location, origin=file.path, job_id=job.id, state=FileState.LEARNED, **words)

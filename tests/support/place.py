@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import httpx
 
-from finetuned.daemon import Daemon, House, Outcome
+from finetuned.daemon import Context, Daemon, Outcome
 from finetuned.daemon.asking import Request, leave_request
 from finetuned.folders import DropFolder
 from finetuned.helix.auto import service_in
@@ -120,7 +120,7 @@ class Place:
         self.settings: Settings = parse(raw, base=str(root))
         self.ledger_path = str(root / "state" / "ledger.db")
         self.daemon: Daemon | None = None
-        self.here: House
+        self.here: Context
 
     @property
     def notes(self) -> Path:
@@ -135,7 +135,7 @@ class Place:
         return path
 
     @asynccontextmanager
-    async def house(self) -> AsyncIterator[House]:
+    async def context(self) -> AsyncIterator[Context]:
         """The rooms wired together, and closed again."""
         folders = {rules.name: DropFolder(rules, beside=f"{self.ledger_path}.kept") for rules in self.settings.folders}
         ledger = Ledger.open(self.ledger_path)
@@ -151,7 +151,7 @@ class Place:
                     remembered=ledger.house.server(URL).dialect,
                     spool=os.path.dirname(self.ledger_path),
                 )
-                self.here = House(
+                self.here = Context(
                     settings=self.settings,
                     ledger=ledger,
                     folders=folders,
@@ -167,8 +167,8 @@ class Place:
 
     async def run(self, *, until_idle: bool = True, script: Callable[[], Any] | None = None) -> Outcome:
         """Run the daemon until it is idle, or until `script` (run beside it) ends."""
-        async with self.house() as house:
-            self.daemon = Daemon(house, pid=1, version="test", until_idle=until_idle)
+        async with self.context() as context:
+            self.daemon = Daemon(context, pid=1, version="test", until_idle=until_idle)
             outcome = Outcome()
 
             async def run_it() -> None:

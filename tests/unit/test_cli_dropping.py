@@ -583,7 +583,9 @@ class TestWaiting:
             await runtime.wait(Wake(), 60.0)
             folder = DropFolder(FolderSettings(name="other", path=str(other)), beside=str(tmp_path))
             if away is not None:
-                desk.place.daemon._house.ledger.house.folder_is("other", str(other), "away", runtime.now(), detail=away)
+                desk.place.daemon._context.ledger.house.folder_is(
+                    "other", str(other), "away", runtime.now(), detail=away
+                )
             begin = runtime.steady()
             waits = Waiting(desk.place.ledger_path, URL, folder, [str(other / "a.txt")], runtime.now(), Seen())
             with pytest.raises(FinetunedError, match="does not watch the folder other") as error:

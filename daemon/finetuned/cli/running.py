@@ -17,7 +17,7 @@ from finetuned.cli.showing import harmless, say
 if TYPE_CHECKING:
     import socket
 
-    from finetuned.daemon import House, Outcome
+    from finetuned.daemon import Context, Outcome
     from finetuned.daemon.loop import Watcher
     from finetuned.folders import DropFolder
     from finetuned.ledger import Ledger
@@ -84,7 +84,7 @@ def run_daemon(settings: Settings, ear: socket.socket, *, until_idle: bool = Fal
 async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False) -> Outcome:
     """The daemon with everything it needs, on whatever loop this runs."""
     from finetuned import __version__
-    from finetuned.daemon import Daemon, House
+    from finetuned.daemon import Context, Daemon
     from finetuned.daemon.notify import Notifier
     from finetuned.folders import ignore_sigio
     from finetuned.helix.client import new_http
@@ -100,17 +100,17 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
                 remembered = ledger.house.server(settings.helix.url).dialect
                 beside = os.path.dirname(ledger.path) or "."
                 service = place.service_of(settings, http, runtime, folders, remembered=remembered, spool=beside)
-                house = House(
+                context = Context(
                     settings=settings, ledger=ledger, folders=folders, service=service, runtime=runtime, wake=Wake()
                 )
                 daemon = Daemon(
-                    house,
+                    context,
                     pid=os.getpid(),
                     version=__version__,
                     notifier=Notifier(os.environ.get("NOTIFY_SOCKET")),
                     until_idle=until_idle,
                 )
-                return await daemon.run(watchers(house, ear, daemon.stop))
+                return await daemon.run(watchers(context, ear, daemon.stop))
     finally:
         for folder in folders.values():
             folder.close()
@@ -132,7 +132,7 @@ def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:
     return Ledger.open(path)
 
 
-def watchers(house: House, ear: socket.socket, stop: Callable[[], None]) -> list[Watcher]:
+def watchers(context: Context, ear: socket.socket, stop: Callable[[], None]) -> list[Watcher]:
     """What rings the daemon's wake: the folders, the requests of people, and signals, which stop it."""
     from functools import partial
 
@@ -142,17 +142,17 @@ def watchers(house: House, ear: socket.socket, stop: Callable[[], None]) -> list
     from finetuned.folders import Single, Watched, watch
     from finetuned.runtime import Wake
 
-    pause = partial(house.runtime.wait, Wake())
-    requests = requests_folder(house.ledger.path)
-    places: list[Watched] = [*house.folders.values(), Single(root=requests)]
+    pause = partial(context.runtime.wait, Wake())
+    requests = requests_folder(context.ledger.path)
+    places: list[Watched] = [*context.folders.values(), Single(root=requests)]
 
     async def watch_all(on_change: Callable[[], None]) -> None:
         await watch(
             places,
-            lambda root: house.wake.set() if root == requests else on_change(),
+            lambda root: context.wake.set() if root == requests else on_change(),
             pause=pause,
             trouble=lambda why: logs.get().debug("watch_broke", why=why),
-            lacks=house.watch_lacks,
+            lacks=context.watch_lacks,
         )
 
     async def watch_signals(_: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@
    start.
 """
 
-from finetuned.daemon.house import House
+from finetuned.daemon.context import Context
 from finetuned.daemon.loop import Daemon, Outcome
 
-__all__ = ["Daemon", "House", "Outcome"]
+__all__ = ["Context", "Daemon", "Outcome"]

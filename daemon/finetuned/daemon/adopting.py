@@ -13,7 +13,7 @@ restored from an older copy, takes up again what is there.
 from __future__ import annotations
 
 from finetuned import logs
-from finetuned.daemon.house import House
+from finetuned.daemon.context import Context
 from finetuned.errors import FileProblem
 from finetuned.folders import DropFolder
 from finetuned.folders.adopting import ClaimedJob
@@ -26,30 +26,32 @@ _AGAIN = {JobState.FAILED, JobState.CANCELLED}
 _LOST = {FileState.FAILED, FileState.BARREN}
 
 
-async def adopt(house: House, folder: DropFolder) -> None:
+async def adopt(context: Context, folder: DropFolder) -> None:
     """Bring ledger and folder together, before the folder's first sweep. Raises Away."""
-    configured = [rules.name for rules in house.settings.folders]
-    await house.write(house.ledger.adoptions.renamed, folder.name, folder.root, configured, house.runtime.now())
-    for job_id, note in await house.write(folder.processing):
-        job = await house.write(house.ledger.jobs.get, job_id)
+    configured = [rules.name for rules in context.settings.folders]
+    await context.in_thread(
+        context.ledger.adoptions.renamed, folder.name, folder.root, configured, context.runtime.now()
+    )
+    for job_id, note in await context.in_thread(folder.processing):
+        job = await context.in_thread(context.ledger.jobs.get, job_id)
         try:
             if job is None:
-                await house.write(_take_up, house, folder, job_id, note)
+                await context.in_thread(_take_up, context, folder, job_id, note)
             elif job.state in JOB_ENDS and job.put_away:
-                await house.write(_go_on, house, folder, job, note)
+                await context.in_thread(_go_on, context, folder, job, note)
         except FileProblem as error:  # it stays where it is; the next start tries again
             logs.get().warning("leftovers_stuck", job=job_id, folder=folder.name, why=str(error))
 
 
-def _take_up(house: House, folder: DropFolder, job_id: str, note: bytes | None) -> None:
+def _take_up(context: Context, folder: DropFolder, job_id: str, note: bytes | None) -> None:
     found = None if note is None else folder.read_note(job_id, note)
     if found is None:
         why = folder.why_no_claim(job_id) if note is None else "its note does not tell of the files that lie there"
         _let_go(folder, job_id, why)
         return
     job = _as_sent(found, folder.name)
-    url, dialect = house.settings.helix.url, house.service.dialect
-    house.ledger.adoptions.adopted(job, url=url, dialect=dialect, now=house.runtime.now())
+    url, dialect = context.settings.helix.url, context.service.dialect
+    context.ledger.adoptions.adopted(job, url=url, dialect=dialect, now=context.runtime.now())
 
 
 def _as_sent(found: ClaimedJob, folder: str) -> FoundJob:
@@ -69,11 +71,11 @@ def _as_sent(found: ClaimedJob, folder: str) -> FoundJob:
     return FoundJob(id=found.id, folder=folder, created_at=found.created_at, attempt=attempt, files=files)
 
 
-def _go_on(house: House, folder: DropFolder, job: Job, note: bytes | None) -> None:
+def _go_on(context: Context, folder: DropFolder, job: Job, note: bytes | None) -> None:
     """The ledger says that the job is over."""
-    lost = {f.content.sha256 for f in house.ledger.jobs.files(job.id) if f.state in _LOST and f.content}
+    lost = {f.content.sha256 for f in context.ledger.jobs.files(job.id) if f.state in _LOST and f.content}
     if note is not None and job.state in _AGAIN and folder.holds_any(job.id, frozenset(lost)):
-        house.ledger.jobs.queued_again(job, house.runtime.now())
+        context.ledger.jobs.queued_again(job, context.runtime.now())
     else:
         _let_go(folder, job.id, f"its job is {job.state}")
 

@@ -21,7 +21,7 @@ from typing import Annotated, Final
 import msgspec
 
 from finetuned import logs
-from finetuned.daemon.house import House
+from finetuned.daemon.context import Context
 from finetuned.errors import FileProblem, FinetunedError, FolderError, Gone, LedgerStuck
 from finetuned.folders import DropFolder
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
@@ -96,12 +96,12 @@ def _lost(file: File) -> bool:
 class Asking:
     """Takes requests and carries them out."""
 
-    def __init__(self, house: House, look_again: Callable[[], None]) -> None:
-        self._house = house
+    def __init__(self, context: Context, look_again: Callable[[], None]) -> None:
+        self._context = context
         self._look_again = look_again
         self._gave_back = False
         self._told: set[str] = set()
-        self._folder = requests_folder(house.ledger.path)
+        self._folder = requests_folder(context.ledger.path)
 
     def open(self) -> None:
         """Make the folder for requests, writable for the group of the ledger's folder."""
@@ -134,8 +134,8 @@ class Asking:
 
     async def take(self) -> None:
         """Carry out every request that lies there."""
-        for name in await self._house.write(self._names):
-            await self._house.write(self._take, name)
+        for name in await self._context.in_thread(self._names):
+            await self._context.in_thread(self._take, name)
         if self._gave_back:
             self._gave_back = False
             self._look_again()
@@ -168,7 +168,7 @@ class Asking:
                 self._trouble("removed", os.path.join(self._folder, name), error)
 
     def _answer(self, folder: int, name: str) -> None:
-        house, unreadable = self._house, ""
+        context, unreadable = self._context, ""
         uid = None
         try:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -179,11 +179,11 @@ class Asking:
             request = Request(id=_id_in(name), verb="unknown")
             unreadable = f"the request cannot be read: {error}"
         logs.get().info("request_read", request=request.id, verb=request.verb, uid=uid)
-        with house.ledger.together():
-            if not house.ledger.house.is_answered(request.id):
+        with context.ledger.together():
+            if not context.ledger.house.is_answered(request.id):
                 done, words = (False, unreadable) if unreadable else self._carry_out(request)
-                now = house.runtime.now()
-                house.ledger.house.answered(request.id, verb=request.verb, done=done, words=words, now=now)
+                now = context.runtime.now()
+                context.ledger.house.answered(request.id, verb=request.verb, done=done, words=words, now=now)
 
     def _carry_out(self, request: Request) -> tuple[bool, str]:
         """Whether it was done, and in words; what was refused half-way has changed nothing in the ledger."""
@@ -199,7 +199,7 @@ class Asking:
         try:
             if verb is None:
                 raise Denied(f"this daemon knows no request {request.verb!r}")
-            with self._house.ledger.together():
+            with self._context.ledger.together():
                 return True, verb(request)
         except LedgerStuck:
             raise
@@ -207,27 +207,29 @@ class Asking:
             return False, error.with_remedy()
 
     def _flush(self, request: Request) -> str:
-        if request.folder is not None and request.folder not in self._house.folders:
-            raise Denied(f"there is no folder {request.folder}", remedy=f"there are: {', '.join(self._house.folders)}")
-        self._house.ledger.house.flush(request.folder, self._house.runtime.now())
+        if request.folder is not None and request.folder not in self._context.folders:
+            raise Denied(
+                f"there is no folder {request.folder}", remedy=f"there are: {', '.join(self._context.folders)}"
+            )
+        self._context.ledger.house.flush(request.folder, self._context.runtime.now())
         return f"the files that wait in {request.folder or 'every folder'} go into jobs now"
 
     def _again(self, request: Request) -> str:
         if request.folder is None or request.sha256 is None:
             raise Denied("the request names no content")
-        self._house.ledger.files.wanted_again(request.folder, request.sha256)
+        self._context.ledger.files.wanted_again(request.folder, request.sha256)
         return "this content may be learned again"
 
     def _cancel(self, request: Request) -> str:
-        house = self._house
+        context = self._context
         job = self._job(request.job)
-        now = house.runtime.now()
+        now = context.runtime.now()
         if job.state not in JOB_ENDS:
-            house.ledger.jobs.wished(job, "delete" if request.delete else "cancel", now)
+            context.ledger.jobs.wished(job, "delete" if request.delete else "cancel", now)
             return f"{job.id} is being cancelled"
         if not request.delete:
             raise Denied(f"{job.id} is {job.state} already", remedy="--delete removes its session from the server")
-        if not house.ledger.jobs.discard_ended(job, now):
+        if not context.ledger.jobs.discard_ended(job, now):
             raise Denied(_LEFT.format(job.id) if job.noted else f"{job.id} has no session on the server")
         return f"the session of {job.id} is being removed from the server"
 
@@ -242,7 +244,7 @@ class Asking:
                 _LEFT.format(job.id),
                 remedy="start its training on the server's page, or cancel and retry the job: its files are sent anew",
             )
-        self._house.ledger.jobs.accepted(job, self._house.runtime.now())
+        self._context.ledger.jobs.accepted(job, self._context.runtime.now())
         return f"the training of {job.id} begins"
 
     def _retry(self, request: Request) -> str:
@@ -258,14 +260,14 @@ class Asking:
             path = path_of(request.path, request.path_b64)
         except ValueError as error:
             raise Denied("the request's path_b64 is no base 64") from error
-        files = self._house.ledger.files.at_place(path)
+        files = self._context.ledger.files.at_place(path)
         if not files:
             raise Denied(f"nothing is known of {shown(path)}", remedy="see `finetuned why` on it")
         return files
 
     def _forget(self, request: Request) -> str:
         """Every version of the file that was learned at this path; nothing of it if one cannot be forgotten now."""
-        house = self._house
+        context = self._context
         files = self._files(request)
         name = shown(files[0].path)
         forgotten = pairs = 0
@@ -273,13 +275,13 @@ class Asking:
         for file in files:
             if file.state is FileState.PACKED:
                 raise Denied(f"{name} is in {file.job_id}, which is under way", remedy="cancel that job, or wait")
-            mine = house.ledger.pairs.of_file(file.id)
+            mine = context.ledger.pairs.of_file(file.id)
             if file.job_id is None or not (mine or file.pairs):
                 continue
             job = self._job(file.job_id)
             if job.id not in jobs:
                 self._check_put_away(job)
-            house.ledger.pairs.forget(file, job, house.runtime.now())
+            context.ledger.pairs.forget(file, job, context.runtime.now())
             jobs.append(job.id)
             forgotten, pairs = forgotten + 1, pairs + mine
         if not forgotten:
@@ -287,9 +289,9 @@ class Asking:
         return f"{name}: {pairs} pairs removed; the session and the model of {', '.join(jobs)} go from the server"
 
     def _retry_job(self, job: Job) -> str:
-        house = self._house
-        now = house.runtime.now()
-        files = house.ledger.jobs.files(job.id)
+        context = self._context
+        now = context.runtime.now()
+        files = context.ledger.jobs.files(job.id)
         lost = [file for file in files if _lost(file)]
         if job.state not in JOB_ENDS:
             raise Denied(f"{job.id} is {job.state}: it is not at its end yet")
@@ -303,10 +305,10 @@ class Asking:
             raise _not_there(lost[0])
         if job.state in {JobState.PARTIAL, JobState.DONE}:  # of a done one, what was learned may have been forgotten
             for file, location in found:
-                house.ledger.files.waits_again(file, location, now)
-            house.ledger.house.flush(job.folder, now)
+                context.ledger.files.waits_again(file, location, now)
+            context.ledger.house.flush(job.folder, now)
             return f"{len(found)} files of {job.id} go into a new job"
-        house.ledger.jobs.queued_again(job, now)
+        context.ledger.jobs.queued_again(job, now)
         return f"{job.id} is queued again"
 
     def _check_put_away(self, job: Job) -> None:
@@ -317,14 +319,14 @@ class Asking:
 
     def _folder_named(self, name: str) -> DropFolder:
         """Raise Denied if the folder is not in the configuration any more."""
-        folder = self._house.folders.get(name)
+        folder = self._context.folders.get(name)
         if folder is None:
             raise Denied(f"the folder {name} is not in the configuration any more", remedy="put it back there")
         return folder
 
     def _retry_file(self, file: File) -> str:
-        house = self._house
-        now = house.runtime.now()
+        context = self._context
+        now = context.runtime.now()
         name = shown(file.path)
         if not file.put_away:
             raise Denied(f"{name} is still being put away", remedy="try again in a moment")
@@ -332,12 +334,12 @@ class Asking:
             location = self._find(file)
             if location is None:
                 raise _not_there(file)
-            house.ledger.files.waits_again(file, location, now)
+            context.ledger.files.waits_again(file, location, now)
             return f"{name} waits for a new job"
         match file.state:
             case FileState.REFUSED | FileState.DUPLICATE if file.location is not None:
                 if file.state is FileState.DUPLICATE and file.content:
-                    house.ledger.files.wanted_again(file.folder, file.content.sha256)
+                    context.ledger.files.wanted_again(file.folder, file.content.sha256)
                 return self._give_back(file, now)
         raise Denied(f"{name} is {file.state}: there is nothing to try again")
 
@@ -364,14 +366,14 @@ class Asking:
             raise _not_there(file) from None
         except (FileProblem, FolderError) as error:
             raise Denied(f"{shown(location)} cannot be moved: {error}") from error
-        self._house.ledger.files.dropped_again(file, location, now)
+        self._context.ledger.files.dropped_again(file, location, now)
         if file.signature is not None:
             folder.remember(location, file.signature, settled=False)
         self._gave_back = True
         return f"{shown(location)} is looked at anew"
 
     def _job(self, job_id: str | None) -> Job:
-        job = self._house.ledger.jobs.get(job_id) if job_id else None
+        job = self._context.ledger.jobs.get(job_id) if job_id else None
         if job is None:
             raise Denied(f"there is no job {shown(job_id or '')}", remedy="`finetuned jobs` lists them")
         return job

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from finetuned import logs
-from finetuned.daemon.house import House
+from finetuned.daemon.context import Context
 from finetuned.daemon.notify import Notifier
 from finetuned.errors import LedgerStuck
 
@@ -27,8 +27,8 @@ PATIENT_TRIES: Final = 5
 class Breaker:
     """Opened by whoever could not write; the loop waits here until it is closed."""
 
-    def __init__(self, house: House, notifier: Notifier, *, pid: int, patient: bool) -> None:
-        self._house = house
+    def __init__(self, context: Context, notifier: Notifier, *, pid: int, patient: bool) -> None:
+        self._context = context
         self._notifier = notifier
         self._pid = pid
         self._patient = patient
@@ -55,17 +55,19 @@ class Breaker:
 
     async def closed(self, stopping: Callable[[], bool]) -> None:
         """Wait until the ledger can be written, or until `stopping`. Raises LedgerStuck if that is not waited for."""
-        house = self._house
-        begun = house.runtime.steady()
+        context = self._context
+        begun = context.runtime.steady()
         while self._trouble is not None and not stopping():
             self._tries += 1
             if not self._patient and self._tries > PATIENT_TRIES:
                 raise self._trouble
-            await self._pause(house.back_off(self._tries, LONGEST_WAIT), stopping)
-            lost = house.runtime.steady() - begun
+            await self._pause(context.back_off(self._tries, LONGEST_WAIT), stopping)
+            lost = context.runtime.steady() - begun
             words = f"{self._trouble}; it can again, after {lost:.0f} seconds"
             try:
-                await house.write(house.ledger.house.usable_again, pid=self._pid, words=words, now=house.runtime.now())
+                await context.in_thread(
+                    context.ledger.house.usable_again, pid=self._pid, words=words, now=context.runtime.now()
+                )
             except LedgerStuck as trouble:
                 self.open(trouble)
             else:
@@ -73,7 +75,7 @@ class Breaker:
 
     async def _pause(self, seconds: float, stopping: Callable[[], bool]) -> None:
         """Wait; what rings meanwhile can do nothing for us, but to stop."""
-        runtime, wake = self._house.runtime, self._house.wake
+        runtime, wake = self._context.runtime, self._context.wake
         until = runtime.steady() + seconds
         while not stopping() and runtime.steady() < until:
             wake.clear()

@@ -14,7 +14,7 @@ from typing import Final
 
 import anyio
 
-from finetuned.daemon.house import House
+from finetuned.daemon.context import Context
 from finetuned.helix.answers import Harvest
 from finetuned.model import File, Job, Pair, SessionView
 from finetuned.qa import Told
@@ -28,27 +28,27 @@ BATCH_CHARS: Final = 1024 * 1024
 class Collecting:
     """Writes pairs down."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._one_long = anyio.Lock()
 
     async def collect(self, job: Job, view: SessionView, files: Sequence[File]) -> Tally:
         """Bring the session's pairs into the ledger, and count them. Raises ServerError, LedgerStuck."""
-        house = self._house
-        with await house.service.harvest(view) as harvest:
+        context = self._context
+        with await context.service.harvest(view) as harvest:
             async with self._one_long if harvest.is_long else nullcontext():
-                counted: Tally = await house.runtime.in_thread(tally, view, harvest)
-                if await house.write(house.ledger.pairs.here, view.id) != counted.pairs:
+                counted: Tally = await context.runtime.in_thread(tally, view, harvest)
+                if await context.in_thread(context.ledger.pairs.here, view.id) != counted.pairs:
                     await self._write(job, view, harvest, files)
         return counted
 
     async def _write(self, job: Job, view: SessionView, harvest: Harvest, files: Sequence[File]) -> None:
-        house = self._house
-        while await house.write(house.ledger.pairs.take_some_away, view.id):
+        context = self._context
+        while await context.in_thread(context.ledger.pairs.take_some_away, view.id):
             pass
         batches = _batches(harvest)
-        while batch := await house.runtime.in_thread(next, batches, ()):
-            await house.write(house.ledger.pairs.add, job, view.id, batch, owner(view, files))
+        while batch := await context.runtime.in_thread(next, batches, ()):
+            await context.in_thread(context.ledger.pairs.add, job, view.id, batch, owner(view, files))
 
 
 def _batches(told: Iterable[Told]) -> Iterator[Sequence[Pair]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from finetuned.daemon.house import House
+from finetuned.daemon.context import Context
 
 #: seconds after the last write, and after the first one that was not folded in yet
 QUIET: Final = 3.0
@@ -17,16 +17,16 @@ LATEST: Final = 30.0
 class Folding:
     """Sees after each round whether anything was written since."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._changes = house.ledger.changes
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._changes = context.ledger.changes
         self._due_at: float | None = None
         self._latest_at = 0.0
 
     async def fold(self) -> float:
         """Fold the log in if that is due; the seconds until it will be."""
-        house, now = self._house, self._house.runtime.steady()
-        changes = house.ledger.changes
+        context, now = self._context, self._context.runtime.steady()
+        changes = context.ledger.changes
         if changes != self._changes:
             self._changes = changes
             if self._due_at is None:
@@ -37,5 +37,5 @@ class Folding:
         if now < self._due_at:
             return self._due_at - now
         self._due_at = None
-        await house.write(house.ledger.fold)
+        await context.in_thread(context.ledger.fold)
         return float("inf")

@@ -15,7 +15,7 @@ from typing import Final
 
 import anyio
 
-from finetuned.daemon.house import House
+from finetuned.daemon.context import Context
 from finetuned.model import SessionView, Value
 
 #: rows that a list has for each session it stands for; others' sessions lie between ours
@@ -35,8 +35,8 @@ class Seen(Value, frozen=True):
 class Glances:
     """Tells which sessions in training have not moved."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._lock = anyio.Lock()
         self._seen: dict[str, Seen] = {}
         self._rows: dict[str, str] = {}
@@ -61,17 +61,17 @@ class Glances:
 
     async def unmoved(self, session_id: str) -> bool:
         """Whether a list shows, without a look, that the session stands still. Raises ServerError."""
-        house = self._house
+        context = self._context
         seen = self._seen.get(session_id)
-        if seen is None or len(self._seen) < SEVERAL or house.runtime.now() >= seen.enough_until:
+        if seen is None or len(self._seen) < SEVERAL or context.runtime.now() >= seen.enough_until:
             return False
         async with self._lock:  # who comes while a list is asked for uses that one
-            age = house.runtime.steady() - self._listed_at
-            if age >= house.settings.poll.fastest:
+            age = context.runtime.steady() - self._listed_at
+            if age >= context.settings.poll.fastest:
                 wanted = ROWS_EACH * len(self._seen)
                 self._rows = {}
                 for offset in range(0, wanted, PAGE_ROWS):
-                    _, rows = await house.service.list(offset=offset, limit=min(PAGE_ROWS, wanted - offset))
+                    _, rows = await context.service.list(offset=offset, limit=min(PAGE_ROWS, wanted - offset))
                     self._rows |= {row.id: row.updated for row in rows}
-                self._listed_at = house.runtime.steady()
+                self._listed_at = context.runtime.steady()
         return self._rows.get(session_id) == seen.updated

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from finetuned.daemon.house import House
+from finetuned.daemon.context import Context
 from finetuned.daemon.packing import BY_A_PERSON, new_job_id
 from finetuned.ledger import FITTED, QUOTA
 from finetuned.model import File, Job
@@ -28,8 +28,8 @@ Refusal = Callable[[File], str]
 class Halving:
     """Finds out which file of a job it is that a server does not take."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     async def halve(
         self, job: Job, words: str, *, cause: str, refusal: Refusal | None = None, recheck_at: float | None = None
@@ -38,25 +38,25 @@ class Halving:
 
         `recheck_at`: when the server is searched for a session of the job that it may list late.
         """
-        house = self._house
-        now = house.runtime.now()
+        context = self._context
+        now = context.runtime.now()
 
         def work() -> Sequence[str]:
-            with house.ledger.together():
+            with context.ledger.together():
                 return self._halve(job, words, cause, refusal, recheck_at, now)
 
-        house.own.update(await house.write(work))
+        context.own.update(await context.in_thread(work))
 
     def _halve(
         self, job: Job, words: str, cause: str, refusal: Refusal | None, recheck_at: float | None, now: float
     ) -> Sequence[str]:
         """The ids of the jobs that go on in the place of this one; none if nothing does."""
-        house, quotas = self._house, self._house.ledger.quotas
-        asked = house.ledger.jobs.get(job.id)
+        context, quotas = self._context, self._context.ledger.quotas
+        asked = context.ledger.jobs.get(job.id)
         if asked is not None and asked.given_up:
-            house.ledger.jobs.cancelled(job, BY_A_PERSON, now)
+            context.ledger.jobs.cancelled(job, BY_A_PERSON, now)
             return ()
-        packed = house.ledger.jobs.packed(job.id)
+        packed = context.ledger.jobs.packed(job.id)
         if len(packed) == 1 and refusal is not None:
             quotas.too_big(job, packed[0], refusal(packed[0]), now, cause=cause)
             return ()
@@ -64,28 +64,28 @@ class Halving:
         if len(packed) == 1 or in_vain >= HALVED_IN_VAIN:
             if len(packed) > 1:
                 words = f"{words}; its files were not tried one by one: the server took none of the last {in_vain} jobs"
-            house.ledger.sessions.failed(job, words, cause=cause, now=now, recheck_at=recheck_at)
+            context.ledger.sessions.failed(job, words, cause=cause, now=now, recheck_at=recheck_at)
             return ()
         first, second = halves(packed)
         while True:
-            one, other = (new_job_id(house, job.folder, now) for _ in range(2))
+            one, other = (new_job_id(context, job.folder, now) for _ in range(2))
             parts = {one: first, other: second}
             if one != other and quotas.split(job, parts, words, now, cause=cause, recheck_at=recheck_at):
                 return one, other
 
     async def begin_anew(self, job: Job, words: str) -> None:
         """Let the job's files go on in one new job, whose name nobody else has: what the server has is not ours."""
-        house = self._house
-        now = house.runtime.now()
+        context = self._context
+        now = context.runtime.now()
 
         def work() -> str:
-            files = house.ledger.jobs.packed(job.id)
+            files = context.ledger.jobs.packed(job.id)
             while True:
-                new = new_job_id(house, job.folder, now)
-                if house.ledger.quotas.split(job, {new: files}, words, now, cause="not_ours"):
+                new = new_job_id(context, job.folder, now)
+                if context.ledger.quotas.split(job, {new: files}, words, now, cause="not_ours"):
                     return new
 
-        house.own.add(await house.write(work))
+        context.own.add(await context.in_thread(work))
 
 
 def halves(files: Sequence[File]) -> tuple[list[File], list[File]]:

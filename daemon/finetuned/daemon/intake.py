@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from finetuned import logs
 from finetuned.daemon.adopting import adopt
-from finetuned.daemon.house import House
+from finetuned.daemon.context import Context
 from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Held, Unusable
 from finetuned.folders import WRITER_WAIT, DropFolder, Seen
 from finetuned.lifecycle import FileState
@@ -36,8 +36,8 @@ Read = tuple[Seen, Content | FileProblem]
 class Intake:
     """The sweeps, and what they tell the ledger."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._held: set[str] = set()
         self._left_alone: dict[str, float] = {}
         self._untaken: dict[str, dict[str, int]] = {}
@@ -47,7 +47,7 @@ class Intake:
 
     async def open(self) -> None:
         """Hold every folder that is there. Raises Held."""
-        for folder in self._house.folders.values():
+        for folder in self._context.folders.values():
             await self._hold(folder)
 
     def start_over(self) -> None:
@@ -58,38 +58,40 @@ class Intake:
 
     async def sweep(self) -> None:
         """List every folder and tell the ledger what is new."""
-        waits = [await self._sweep(folder) for folder in self._house.folders.values()]
+        waits = [await self._sweep(folder) for folder in self._context.folders.values()]
         waits.append(await self._read_the_unread())
         self.wake_in = min((wait for wait in waits if wait is not None), default=None)
 
     def facts(self) -> tuple[FolderFacts, ...]:
         """The folders, as the plan sees them."""
-        known = self._house.ledger.house.folders()
+        known = self._context.ledger.house.folders()
         return tuple(
             replace(
                 known.get(name, FolderFacts(name=name)),
                 usable=name in self._held,
                 more_to_come=bool(self._backlog.get(name)),
             )
-            for name in self._house.folders
+            for name in self._context.folders
         )
 
     async def _hold(self, folder: DropFolder) -> bool:
-        house = self._house
+        context = self._context
         try:
-            await house.write(folder.hold)
+            await context.in_thread(folder.hold)
             await self._check_it_is_ours(folder)
-            await adopt(house, folder)
+            await adopt(context, folder)
         except (FolderError, FileProblem) as error:
             why = f"{PROCESSING} in {folder.root} {error}" if isinstance(error, FileProblem) else error.with_remedy()
             folder.close()
             await self._is_away(folder, why)
             return False
-        left = await house.write(house.ledger.files.left_in_place, folder.name)
-        for file in [*left, *await house.write(house.ledger.files.open, folder.name)]:
+        left = await context.in_thread(context.ledger.files.left_in_place, folder.name)
+        for file in [*left, *await context.in_thread(context.ledger.files.open, folder.name)]:
             if file.signature is not None and file.location is not None and _is_swept(folder, file.location):
                 folder.remember(file.location, file.signature, settled=file.state is not FileState.SETTLING)
-        await house.write(house.ledger.house.folder_is, folder.name, folder.root, "watched", house.runtime.now())
+        await context.in_thread(
+            context.ledger.house.folder_is, folder.name, folder.root, "watched", context.runtime.now()
+        )
         self._held.add(folder.name)
         return True
 
@@ -98,9 +100,9 @@ class Intake:
 
         A ledger that was restored from an older copy may find them put away already.
         """
-        house = self._house
-        expected = await house.write(house.ledger.jobs.claimed_in, folder.name, folder.root)
-        if expected and not await house.write(lambda: any(map(folder.knows_job, sorted(expected)))):
+        context = self._context
+        expected = await context.in_thread(context.ledger.jobs.claimed_in, folder.name, folder.root)
+        if expected and not await context.in_thread(lambda: any(map(folder.knows_job, sorted(expected)))):
             example = f"{folder.root}/{PROCESSING}/{min(expected)}"
             raise Away(
                 f"another folder lies at {folder.root}: none of {len(expected)} jobs has its files there; "
@@ -108,31 +110,31 @@ class Intake:
             )
 
     async def _sweep(self, folder: DropFolder) -> float | None:
-        house = self._house
+        context = self._context
         try:
             if folder.name not in self._held:
-                wait = self._left_alone.get(folder.name, 0.0) - house.runtime.steady()
+                wait = self._left_alone.get(folder.name, 0.0) - context.runtime.steady()
                 if wait > 0:
                     return wait
                 if not await self._hold(folder):
                     return None
-            await house.write(folder.check)
+            await context.in_thread(folder.check)
             return await self._take_in(folder)
         except (Away, Held) as error:  # held by another finetuned: not ours to touch, as if it were away
             await self._is_away(folder, error.with_remedy())
             return None
 
     async def _take_in(self, folder: DropFolder) -> float | None:
-        house = self._house
+        context = self._context
         if self._backlog.get(folder.name):
             return await self._drain(folder, 0.0)  # and then a sweep: much may have settled meanwhile
-        seen = await house.write(folder.sweep, house.runtime.steady())
+        seen = await context.in_thread(folder.sweep, context.runtime.steady())
         for odd in seen.odd:
             count = {} if odd.count == 1 else {"count": odd.count}
             self._log.warning("cannot_be_taken", folder=folder.name, path=odd.path, why=odd.why, **count)
         if folder.untaken != self._untaken.get(folder.name):
             self._untaken[folder.name] = folder.untaken
-            await house.write(house.ledger.house.untaken, folder.name, folder.untaken)
+            await context.in_thread(context.ledger.house.untaken, folder.name, folder.untaken)
         if seen.appeared:
             await self._appeared(folder, seen.appeared)
         if seen.changed:
@@ -148,43 +150,45 @@ class Intake:
         """Read the next of what the last sweep found ready; seconds until there is more to do."""
         backlog = self._backlog[folder.name]
         batch = [backlog.pop() for _ in range(min(BATCH, len(backlog)))]
-        found = await self._house.write(_read_all, folder, batch)
+        found = await self._context.in_thread(_read_all, folder, batch)
         waits = [] if wake_in is None else [wake_in]
         for seen, content in found:
             if isinstance(content, Changed):  # somebody writes to it, perhaps without a trace so far
-                folder.unsettle(seen.path, self._house.runtime.steady())
+                folder.unsettle(seen.path, self._context.runtime.steady())
                 waits.append(WRITER_WAIT)
         await self._settled(folder, found)
         return 0.0 if backlog else min(waits, default=None)
 
     async def _is_away(self, folder: DropFolder, why: str) -> None:
-        house = self._house
+        context = self._context
         if folder.name in self._held:
-            pause = house.pacing.came_back(folder.root)
-            self._left_alone[folder.name] = house.runtime.steady() + pause.seconds
+            pause = context.pacing.came_back(folder.root)
+            self._left_alone[folder.name] = context.runtime.steady() + pause.seconds
             why = pause.told(why)
         self._held.discard(folder.name)
         self._backlog.pop(folder.name, None)
-        now = house.runtime.now()
-        await house.write(house.ledger.house.folder_is, folder.name, folder.root, "away", now, detail=why)
+        now = context.runtime.now()
+        await context.in_thread(context.ledger.house.folder_is, folder.name, folder.root, "away", now, detail=why)
 
     async def _appeared(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
-        house = self._house
+        context = self._context
         for begin in range(0, len(seen), SLICE):
             rows = [(s.path, s.signature, s.group) for s in seen[begin : begin + SLICE]]
-            await house.write(house.ledger.files.appeared, folder.name, rows, house.runtime.now())
+            await context.in_thread(context.ledger.files.appeared, folder.name, rows, context.runtime.now())
         for one in seen:
             folder.remember(one.path, one.signature, settled=False)
 
     async def _changed(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         """A waiting file settles again; one that stayed in its place after its end is a new file."""
-        house = self._house
-        files = await house.write(house.ledger.files.open_at, folder.name, [s.path for s in seen])
+        context = self._context
+        files = await context.in_thread(context.ledger.files.open_at, folder.name, [s.path for s in seen])
         for one in seen:
             file = files.get(one.path)
             if file is not None and file.state is FileState.WAITING:
-                reason = house.came_back(folder, one.path).told("it changed while it waited")
-                await house.write(house.ledger.files.unsettled, file, one.signature, reason, house.runtime.now())
+                reason = context.came_back(folder, one.path).told("it changed while it waited")
+                await context.in_thread(
+                    context.ledger.files.unsettled, file, one.signature, reason, context.runtime.now()
+                )
                 folder.remember(one.path, one.signature, settled=False)
         others = [one for one in seen if one.path not in files]
         if folder.rules.after == "keep":
@@ -195,25 +199,25 @@ class Intake:
 
     async def _unfinished(self, folder: DropFolder, found: Sequence[tuple[str, str | None]]) -> None:
         """What a name beside a file tells of it is its reason, until that name is gone."""
-        house = self._house
-        files = await house.write(house.ledger.files.open_at, folder.name, [path for path, _ in found])
+        context = self._context
+        files = await context.in_thread(context.ledger.files.open_at, folder.name, [path for path, _ in found])
         for path, why in found:
             file = files.get(path)
             if file is not None and file.state is FileState.SETTLING and file.reason != why:
-                await house.write(house.ledger.files.unfinished, file, why, house.runtime.now())
+                await context.in_thread(context.ledger.files.unfinished, file, why, context.runtime.now())
 
     async def _vanished(self, folder: DropFolder, paths: Sequence[str]) -> None:
-        house = self._house
-        gone = {path: house.came_back(folder, path).told(GONE) for path in paths}
-        files = await house.write(house.ledger.files.open_at, folder.name, paths)
+        context = self._context
+        gone = {path: context.came_back(folder, path).told(GONE) for path in paths}
+        files = await context.in_thread(context.ledger.files.open_at, folder.name, paths)
         found = [(file, gone[path]) for path, file in files.items()]
-        await house.write(house.ledger.files.vanished, found, house.runtime.now())
+        await context.in_thread(context.ledger.files.vanished, found, context.runtime.now())
         for path in paths:
             folder.forget(path)
 
     async def _settled(self, folder: DropFolder, ready: Sequence[Read]) -> None:
-        house = self._house
-        files = await house.write(house.ledger.files.open_at, folder.name, [seen.path for seen, _ in ready])
+        context = self._context
+        files = await context.in_thread(context.ledger.files.open_at, folder.name, [seen.path for seen, _ in ready])
         settled: list[tuple[File, Signature, Content]] = []
         for seen, found in ready:
             file = files.get(seen.path)
@@ -222,42 +226,42 @@ class Intake:
             if isinstance(found, Content):
                 settled.append((file, seen.signature, found))
             elif isinstance(found, Unusable):
-                now = house.runtime.now()
-                await house.write(house.ledger.files.refused, file, str(found), now, size=seen.signature.size)
+                now = context.runtime.now()
+                await context.in_thread(context.ledger.files.refused, file, str(found), now, size=seen.signature.size)
             else:
                 await self._unreadable(file, found)
             folder.remember(seen.path, seen.signature, settled=True)
         if settled:
-            await house.write(house.ledger.files.settled, settled, house.runtime.now())
+            await context.in_thread(context.ledger.files.settled, settled, context.runtime.now())
 
     async def _unreadable(self, file: File, why: FinetunedError) -> None:
-        house = self._house
-        now = house.runtime.now()
-        due_at = now + house.back_off(file.tries + 1, LONGEST_DISK_WAIT)
+        context = self._context
+        now = context.runtime.now()
+        due_at = now + context.back_off(file.tries + 1, LONGEST_DISK_WAIT)
         if file.state is FileState.WAITING:
-            await house.write(house.ledger.files.held_up, file, str(why), due_at, now)
+            await context.in_thread(context.ledger.files.held_up, file, str(why), due_at, now)
         else:
-            await house.write(house.ledger.files.unreadable, file, str(why), due_at, now)
+            await context.in_thread(context.ledger.files.unreadable, file, str(why), due_at, now)
 
     async def _read_the_unread(self) -> float | None:
         """Try the files again that could not be read; seconds until the next of them is due."""
-        house = self._house
-        now = house.runtime.now()
+        context = self._context
+        now = context.runtime.now()
         waits = []
-        for file in await house.write(house.ledger.files.unread):
+        for file in await context.in_thread(context.ledger.files.unread):
             if file.folder not in self._held or file.location is None:
                 continue
             if file.due_at is not None and now < file.due_at <= now + LONGEST_DISK_WAIT:
                 waits.append(file.due_at - now)
                 continue
             try:
-                content = await house.write(house.folders[file.folder].read, file.location)
+                content = await context.in_thread(context.folders[file.folder].read, file.location)
             except Unusable as error:
-                await house.write(house.ledger.files.refused, file, str(error), now)
+                await context.in_thread(context.ledger.files.refused, file, str(error), now)
             except (FileProblem, Away) as error:
                 await self._unreadable(file, error)
             else:
-                await house.write(house.ledger.files.readable, file, content, now)
+                await context.in_thread(context.ledger.files.readable, file, content, now)
         return min(waits, default=None)
 
 

@@ -19,9 +19,9 @@ from msgspec.structs import replace
 
 from finetuned import logs
 from finetuned.daemon.collecting import Collecting
+from finetuned.daemon.context import Context
 from finetuned.daemon.glancing import Glances
 from finetuned.daemon.halving import NOT_OURS, Halving
-from finetuned.daemon.house import House
 from finetuned.daemon.mending import Mending
 from finetuned.daemon.quotas import Quotas
 from finetuned.errors import (
@@ -51,26 +51,26 @@ _LOOKED_AT: Final = frozenset({JobState.RUNNING, JobState.REVIEW})
 class Looking:
     """Follows sessions to their end."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._mending = Mending(house)
-        self._quotas = Quotas(house)
-        self._collecting = Collecting(house)
-        self._halving = Halving(house)
-        self._glances = Glances(house)
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._mending = Mending(context)
+        self._quotas = Quotas(context)
+        self._collecting = Collecting(context)
+        self._halving = Halving(context)
+        self._glances = Glances(context)
         self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
         self._strange: set[str] = set()
 
     async def look(self, job_id: str) -> None:
         """Look at the job's session, and do what follows from it."""
-        house = self._house
-        job = await house.write(house.ledger.jobs.get, job_id)
+        context = self._context
+        job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is None or job.state not in _LOOKED_AT or job.session_id is None:
             return
         try:
             if await self._glances.unmoved(job.session_id) and await self._stands(job, job.session_id):
                 return
-            view = await house.service.look(job.session_id)
+            view = await context.service.look(job.session_id)
             self._wonder(view)
             if job.read_only and not await self._is_proven(job, view):
                 return
@@ -78,11 +78,11 @@ class Looking:
         except NotFound:
             await self._missing(job)
         except (Refused, ReplyLost) as error:
-            await self._house.look_later(job_id, str(error))
+            await self._context.look_later(job_id, str(error))
         except Unreachable as error:
-            await self._house.unreachable(job_id, error)
+            await self._context.unreachable(job_id, error)
         else:
-            await self._house.server_usable()
+            await self._context.server_usable()
             await self._name(job, view)
 
     async def _follow(self, job: Job, view: SessionView) -> None:
@@ -102,7 +102,7 @@ class Looking:
 
         Until it rests or ends the server need not have told it: nothing is taken from it before.
         """
-        fit = fits(view, job.id, await self._house.write(self._house.ledger.jobs.files, job.id))
+        fit = fits(view, job.id, await self._context.in_thread(self._context.ledger.jobs.files, job.id))
         if fit or (fit is None and standing(view) is Standing.RUNNING):
             return True
         logs.get().warning("session_not_ours", job=job.id, session=view.id, why=NOT_OURS)
@@ -121,20 +121,20 @@ class Looking:
 
         Not while pairs are made: the server may write the session down as it has it in memory, old name and all.
         """
-        house = self._house
+        context = self._context
         tuning = view.tuning
         if job.read_only or view.name == job.id or tuning is None or tuning.stage not in _NAMED_IN:
             return
-        if await house.write(house.ledger.sessions.named, view.id, job.id):
+        if await context.in_thread(context.ledger.sessions.named, view.id, job.id):
             with suppress(ServerError), anyio.move_on_after(NAMED_WITHIN):
-                await house.service.rename(view.id, job.id)
+                await context.service.rename(view.id, job.id)
 
     async def discard(self, session: Session) -> None:
         """Remove a session from the server that was given up, after its pairs were collected.
 
         A twin that has trained meanwhile stays, unless a person wants it gone.
         """
-        house = self._house
+        context = self._context
         if session.session_id is None:
             return
         try:
@@ -143,30 +143,30 @@ class Looking:
                     return
             else:
                 await self._rescue_pairs(session, session.session_id)
-            await house.service.delete(session.session_id)
+            await context.service.delete(session.session_id)
         except ServerError as error:
-            now = house.runtime.now()
-            due_at = now + house.back_off(session.tries + 1, house.settings.helix.longest_pause)
-            await house.write(house.ledger.sessions.discard_later, session, due_at)
+            now = context.runtime.now()
+            due_at = now + context.back_off(session.tries + 1, context.settings.helix.longest_pause)
+            await context.in_thread(context.ledger.sessions.discard_later, session, due_at)
             if isinstance(error, Unreachable):
-                await self._house.server_failed(error)
+                await self._context.server_failed(error)
         else:
-            await house.write(house.ledger.sessions.discarded, session, house.runtime.now())
+            await context.in_thread(context.ledger.sessions.discarded, session, context.runtime.now())
 
     async def probe(self) -> None:
         """Ask whether the server can be used again."""
         try:
-            await self._house.service.probe()
+            await self._context.service.probe()
         except ServerError as error:
-            await self._house.server_failed(error)
+            await self._context.server_failed(error)
         else:
-            await self._house.server_usable()
+            await self._context.server_usable()
 
     async def _goes_on(self, job: Job, view: SessionView) -> None:
         """It is not trained yet: what helps, should it stand still, is done; else it is only looked at again."""
-        house = self._house
-        now = house.runtime.now()
-        poll = house.settings.poll
+        context = self._context
+        now = context.runtime.now()
+        poll = context.settings.poll
         before = self._watches.get(view.id)
         watch = watched(before, signs_of_life(view), now, poll)
         self._watches.pop(view.id, None)  # whatever keeps us from what is due now, the clock begins anew
@@ -183,18 +183,20 @@ class Looking:
         pause = self._pause(now - (job.moved_at or now), moved=moved or before is None)
         trains = self._glances.note(view, enough_until=watch.since + patience(view, job.requeued, poll))
         due_at = _together(now, pause, poll) if trains else now + pause
-        await house.write(house.ledger.sessions.looked, job, view, stage=stage, due_at=due_at, moved=moved, now=now)
+        await context.in_thread(
+            context.ledger.sessions.looked, job, view, stage=stage, due_at=due_at, moved=moved, now=now
+        )
 
     async def _stands(self, job: Job, session_id: str) -> bool:
         """A list showed that the session stands still: as good as a look; False if one is needed all the same."""
-        house = self._house
-        now = house.runtime.now()
+        context = self._context
+        now = context.runtime.now()
         before = self._watches.get(session_id)
         if before is None:
             return False
-        self._watches[session_id] = watched(before, before.signs, now, house.settings.poll)
+        self._watches[session_id] = watched(before, before.signs, now, context.settings.poll)
         pause = self._pause(now - (job.moved_at or now), moved=False)
-        await house.write(house.ledger.jobs.stands, job, _together(now, pause, house.settings.poll))
+        await context.in_thread(context.ledger.jobs.stands, job, _together(now, pause, context.settings.poll))
         return True
 
     def _past(self, job: Job, watch: Watch) -> Past:
@@ -206,7 +208,7 @@ class Looking:
             retrained=job.retrained,
             requeued=job.requeued,
             nudges=job.nudges,
-            review=any(rules.name == job.folder and rules.review for rules in self._house.settings.folders),
+            review=any(rules.name == job.folder and rules.review for rules in self._context.settings.folders),
         )
 
     def keep(self, session_ids: Container[str | None]) -> None:
@@ -219,116 +221,120 @@ class Looking:
 
         The start is unguarded: the look right before tells whether an earlier one, whose answer was lost, took effect.
         """
-        house = self._house
-        now = house.runtime.now()
+        context = self._context
+        now = context.runtime.now()
         if rests and (job.wish is None or job.read_only):
-            later = now + house.settings.poll.slowest
-            await house.write(
-                house.ledger.sessions.looked, job, view, stage=job.stage or "", due_at=later, moved=False, now=now
+            later = now + context.settings.poll.slowest
+            await context.in_thread(
+                context.ledger.sessions.looked, job, view, stage=job.stage or "", due_at=later, moved=False, now=now
             )
             return
         if rests:
-            await house.service.start(view.id)
-        await house.write(house.ledger.jobs.review_over, job, cause="accept" if rests else "review_over", now=now)
+            await context.service.start(view.id)
+        await context.in_thread(
+            context.ledger.jobs.review_over, job, cause="accept" if rests else "review_over", now=now
+        )
 
     def _pause(self, still_for: float, *, moved: bool) -> float:
         """Until the next look: soon while something moves, ever later while nothing does."""
-        poll = self._house.settings.poll
+        poll = self._context.settings.poll
         return poll.fastest if moved else min(poll.slowest, max(poll.fastest, still_for / 4))
 
     async def _collect(self, job: Job, view: SessionView) -> None:
-        house = self._house
-        now = house.runtime.now()
+        context = self._context
+        now = context.runtime.now()
         if job.stage != "collecting":
-            due_at = now + house.settings.poll.fastest
-            await house.write(
-                house.ledger.sessions.looked, job, view, stage="collecting", due_at=due_at, moved=True, now=now
+            due_at = now + context.settings.poll.fastest
+            await context.in_thread(
+                context.ledger.sessions.looked, job, view, stage="collecting", due_at=due_at, moved=True, now=now
             )
         else:  # it was tried in vain: a disk without room for so many pairs must not be hammered
-            due_at = now + house.back_off(job.tries + 1, house.settings.poll.slowest)
-            await house.write(house.ledger.jobs.try_later, job, due_at, None, now)
-        fresh = await house.write(house.ledger.jobs.get, job.id)
+            due_at = now + context.back_off(job.tries + 1, context.settings.poll.slowest)
+            await context.in_thread(context.ledger.jobs.try_later, job, due_at, None, now)
+        fresh = await context.in_thread(context.ledger.jobs.get, job.id)
         job = fresh or job
         files = await self._packed(job, view)
         counted = await self._collecting.collect(job, view, files)
         verdict = judge(view, counted, files)
         await self._quotas.trained(view)
-        await house.write(house.ledger.sessions.finish, job, view, counted.pairs, files, verdict, house.runtime.now())
+        await context.in_thread(
+            context.ledger.sessions.finish, job, view, counted.pairs, files, verdict, context.runtime.now()
+        )
 
     async def _broken(self, job: Job, view: SessionView) -> None:
         """The server gave up: one more training in place where that can help, else the job failed."""
-        house = self._house
-        now = house.runtime.now()
+        context = self._context
+        now = context.runtime.now()
         over = over_quota(view)
-        untouched = await house.write(house.ledger.sessions.is_as_written, view)
+        untouched = await context.in_thread(context.ledger.sessions.is_as_written, view)
         past = Past(restarts=job.restarts, retrained=job.retrained, untouched=untouched)
         if over is None:
-            if await self._mending.mend(job, view, remedy(view, past, house.settings.poll), past):
+            if await self._mending.mend(job, view, remedy(view, past, context.settings.poll), past):
                 return
-            fresh = await house.write(house.ledger.jobs.get, job.id)
+            fresh = await context.in_thread(context.ledger.jobs.get, job.id)
             job = fresh or job  # what was tried in vain has counted
         files = await self._packed(job, view)
         counted = await self._collecting.collect(job, view, files)
-        await house.write(house.ledger.sessions.keep_pairs, view, counted.pairs, now)
+        await context.in_thread(context.ledger.sessions.keep_pairs, view, counted.pairs, now)
         if over is not None:
             await self._quotas.too_much(job, over, complaint(view))
             return
         reason = f"the server's training failed: {complaint(view)}"
-        await house.write(house.ledger.sessions.failed, job, reason, cause="broken", now=now)
+        await context.in_thread(context.ledger.sessions.failed, job, reason, cause="broken", now=now)
 
     async def _missing(self, job: Job) -> None:
         """The session was not found: after three looks over the settle time it is gone."""
-        house = self._house
-        now = house.runtime.now()
+        context = self._context
+        now = context.runtime.now()
         if job.state is JobState.REVIEW:  # it is looked for like any other
-            await house.write(house.ledger.jobs.review_over, job, cause="session_missing", now=now)
+            await context.in_thread(context.ledger.jobs.review_over, job, cause="session_missing", now=now)
             return
-        settle = house.settings.submit.lost_answer_settle
+        settle = context.settings.submit.lost_answer_settle
         if job.missing_since is None or job.tries + 1 < MISSES or now - job.missing_since < settle:
-            due_at = now + min(house.settings.poll.slowest, max(1.0, settle / MISSES))
-            await house.write(house.ledger.sessions.missing, job, due_at=due_at, now=now)
+            due_at = now + min(context.settings.poll.slowest, max(1.0, settle / MISSES))
+            await context.in_thread(context.ledger.sessions.missing, job, due_at=due_at, now=now)
             return
         reason = f"session {job.session_id} is gone from the server"
         await self._mending.give_up(job, reason, cause="gone", discard=False)
 
     async def _keeps(self, twin: Session, session_id: str) -> bool:
         """Whether a twin has trained, and so is kept; else it goes, and without its pairs: ours gave the same."""
-        house = self._house
-        job = await house.write(house.ledger.jobs.get, twin.job_id)
+        context = self._context
+        job = await context.in_thread(context.ledger.jobs.get, twin.job_id)
         if job is not None and job.wish == "delete":
             return False
         try:
-            view = await house.service.look(session_id)
+            view = await context.service.look(session_id)
         except NotFound:
             return False
         lora = lora_of(view)
         if lora is not None:
-            await house.write(house.ledger.twins.kept, twin, lora, house.runtime.now())
+            await context.in_thread(context.ledger.twins.kept, twin, lora, context.runtime.now())
         return lora is not None
 
     async def _rescue_pairs(self, session: Session, session_id: str) -> None:
-        house = self._house
-        job = await house.write(house.ledger.jobs.get, session.job_id)
+        context = self._context
+        job = await context.in_thread(context.ledger.jobs.get, session.job_id)
         if job is None:
             return
         try:
-            view = await house.service.look(session_id)
+            view = await context.service.look(session_id)
         except NotFound:
             return
         files = [
             replace(file, upload_name=renamed(file.upload_name, session.marker))
-            for file in await house.write(house.ledger.jobs.files, session.job_id)
+            for file in await context.in_thread(context.ledger.jobs.files, session.job_id)
             if file.upload_name
         ]
-        if await house.write(house.ledger.pairs.here, session_id) is None:
+        if await context.in_thread(context.ledger.pairs.here, session_id) is None:
             counted = await self._collecting.collect(job, view, files)
-            await house.write(house.ledger.sessions.keep_pairs, view, counted.pairs, house.runtime.now())
+            await context.in_thread(context.ledger.sessions.keep_pairs, view, counted.pairs, context.runtime.now())
 
     async def _packed(self, job: Job, view: SessionView) -> list[File]:
         """The files of the job, under the names they had in this session: it may be an earlier attempt's."""
         number = attempt(view, job.id)
         marker = f"{job.id}.{job.attempt if number is None else number}"
-        packed = await self._house.write(self._house.ledger.jobs.packed, job.id)
+        packed = await self._context.in_thread(self._context.ledger.jobs.packed, job.id)
         return [replace(f, upload_name=f.upload_name and renamed(f.upload_name, marker)) for f in packed]
 
 

@@ -12,8 +12,8 @@ from anyio.abc import TaskGroup
 from finetuned import logs
 from finetuned.daemon.asking import Asking
 from finetuned.daemon.breaker import Breaker
+from finetuned.daemon.context import Context
 from finetuned.daemon.folding import Folding
-from finetuned.daemon.house import House
 from finetuned.daemon.intake import Intake
 from finetuned.daemon.looking import Looking
 from finetuned.daemon.notify import Notifier
@@ -73,26 +73,26 @@ class Daemon:
 
     def __init__(
         self,
-        house: House,
+        context: Context,
         *,
         pid: int,
         version: str,
         notifier: Notifier | None = None,
         until_idle: bool = False,
     ) -> None:
-        self._house = house
+        self._context = context
         self._pid = pid
         self._version = version
         self._notifier = notifier or Notifier(None)
         self._until_idle = until_idle
-        self._intake = Intake(house)
-        self._packing = Packing(house, self.look_again)
-        self._sending = Sending(house)
-        self._looking = Looking(house)
-        self._asking = Asking(house, self.look_again)
-        self._telling = Telling(house)
-        self._folding = Folding(house)
-        self._breaker = Breaker(house, self._notifier, pid=pid, patient=not until_idle)
+        self._intake = Intake(context)
+        self._packing = Packing(context, self.look_again)
+        self._sending = Sending(context)
+        self._looking = Looking(context)
+        self._asking = Asking(context, self.look_again)
+        self._telling = Telling(context)
+        self._folding = Folding(context)
+        self._breaker = Breaker(context, self._notifier, pid=pid, patient=not until_idle)
         self._busy: set[str] = set()
         self._asked: Counter[str] = Counter()
         self._stopping = False
@@ -105,36 +105,36 @@ class Daemon:
     def look_again(self) -> None:
         """Something may have changed in a folder: sweep, and soon."""
         self._sweep_due = 0.0
-        self._house.wake.set()
+        self._context.wake.set()
 
     def stop(self) -> None:
         """Begin nothing more, and end."""
         self._stopping = True
-        self._house.wake.set()
+        self._context.wake.set()
 
     async def run(self, watchers: Sequence[Watcher] = ()) -> Outcome:
         """Run until stopped, or idle if that was asked for. Raises Held and LedgerError.
 
         `watchers` are told how to say that a folder may have changed, and run until they are cancelled.
         """
-        house = self._house
-        started_at = house.runtime.now()
-        await house.write(
-            house.ledger.house.started,
+        context = self._context
+        started_at = context.runtime.now()
+        await context.in_thread(
+            context.ledger.house.started,
             pid=self._pid,
             version=self._version,
             now=started_at,
-            configuration=RunsWith.of(house.settings).as_text(),
+            configuration=RunsWith.of(context.settings).as_text(),
         )
-        await house.write(self._asking.open)
+        await context.in_thread(self._asking.open)
         await self._intake.open()
         await self._finish_claims()
         self._notifier.ready()
         rest = await self._with_tasks(watchers)
         try:
-            await house.write(house.ledger.house.stopped, pid=self._pid, now=house.runtime.now())
-            await house.write(self._telling.tell)
-            failed = await house.write(house.ledger.jobs.failed_since, started_at)
+            await context.in_thread(context.ledger.house.stopped, pid=self._pid, now=context.runtime.now())
+            await context.in_thread(self._telling.tell)
+            failed = await context.in_thread(context.ledger.jobs.failed_since, started_at)
         except LedgerStuck as error:  # told to stop while it waits for space: that is in order, too
             self._breaker.open(error)
             failed = False
@@ -158,12 +158,12 @@ class Daemon:
 
     async def _until_stopped(self) -> Rest:
         """Round after round; tells what was left to do when it ended."""
-        house = self._house
+        context = self._context
         while not self._stopping:
-            house.wake.clear()
+            context.wake.clear()
             try:
                 facts, plan, wait = await self._round()
-                await house.write(self._telling.tell)
+                await context.in_thread(self._telling.tell)
                 wait = min(wait, await self._folding.fold())
             except LedgerStuck as error:
                 self._breaker.open(error)
@@ -177,22 +177,22 @@ class Daemon:
             if self._until_idle and plan.rest is not Rest.WORK:
                 self._away = tuple(folder.name for folder in facts.folders if not folder.usable)
                 return plan.rest
-            await house.runtime.wait(house.wake, wait)
+            await context.runtime.wait(context.wake, wait)
         return Rest.WORK
 
     async def _round(self) -> tuple[Facts, Plan, float]:
-        house = self._house
+        context = self._context
         await self._asking.take()
-        begun = house.runtime.steady()
+        begun = context.runtime.steady()
         skip, self._just_sealed = self._just_sealed, False
         if begun >= self._sweep_due and not skip:  # what was just sealed is sent before more is read
-            self._sweep_due = begun + house.settings.watch.sweep
+            self._sweep_due = begun + context.settings.watch.sweep
             await self._intake.sweep()
             if self._intake.wake_in is not None:
                 self._sweep_due = min(self._sweep_due, begun + self._intake.wake_in)
         self._task_ended = False
         facts = await self._facts()
-        plan = make_plan(facts, house.runtime.now(), house.settings)
+        plan = make_plan(facts, context.runtime.now(), context.settings)
         for action in plan.actions:
             await self._act(action)
             if isinstance(action, Seal) and plan.slot_waits:
@@ -200,26 +200,26 @@ class Daemon:
                 break
             if self._stopping or (self._task_ended and not _on_the_wire(action)):
                 break  # a slot may be free: sending comes before the rest
-        wait = self._sweep_due - house.runtime.steady()
+        wait = self._sweep_due - context.runtime.steady()
         if plan.wake_at is not None:
-            wait = min(wait, plan.wake_at - house.runtime.now())
+            wait = min(wait, plan.wake_at - context.runtime.now())
         if any(not _on_the_wire(action) for action in plan.actions):
             wait = 0.0  # what was done on the disk may have made something else possible
         return facts, plan, wait
 
     async def _facts(self) -> Facts:
         busy = frozenset(self._busy)  # first: what ends while the rest is read must not look idle with old facts
-        facts = await self._house.write(self._read_facts, busy)
-        self._house.own &= {job.id for job in facts.jobs}  # what is over is remembered by the ledger alone
+        facts = await self._context.in_thread(self._read_facts, busy)
+        self._context.own &= {job.id for job in facts.jobs}  # what is over is remembered by the ledger alone
         self._asked = Counter({job.id: self._asked[job.id] for job in facts.jobs})
         self._looking.keep({job.session_id for job in facts.jobs if job.state not in JOB_ENDS})
         return facts
 
     def _read_facts(self, busy: frozenset[str]) -> Facts:
-        house = self._house
+        context = self._context
         return gathered(
-            house.ledger,
-            house.settings,
+            context.ledger,
+            context.settings,
             folders=self._intake.facts(),
             busy=busy,
             asked=dict(self._asked),
@@ -292,24 +292,24 @@ class Daemon:
         finally:
             self._busy.discard(key)
             self._task_ended = True
-            self._house.wake.set()
+            self._context.wake.set()
 
     async def _finish_claims(self) -> None:
         """Before the first sweep: a file that a claim has moved half-way must not be taken for a new one."""
-        for job in await self._house.write(self._house.ledger.jobs.open):
-            if job.state is JobState.QUEUED and job.claimed_at is None and job.folder in self._house.folders:
+        for job in await self._context.in_thread(self._context.ledger.jobs.open):
+            if job.state is JobState.QUEUED and job.claimed_at is None and job.folder in self._context.folders:
                 await self._act_here(Claim(job_id=job.id))
 
     async def _let_uploads_end(self) -> None:
         with anyio.move_on_after(GRACE):
-            self._house.wake.clear()
+            self._context.wake.clear()
             while any(key in self._busy for key in await self._submitting()):
-                await self._house.wake.wait()
-                self._house.wake.clear()
+                await self._context.wake.wait()
+                self._context.wake.clear()
 
     async def _submitting(self) -> list[str]:
         try:
-            jobs = await self._house.write(self._house.ledger.jobs.open)
+            jobs = await self._context.in_thread(self._context.ledger.jobs.open)
         except LedgerStuck:  # then nobody could write what became of them
             return []
         return [job.id for job in jobs if job.state is JobState.SUBMITTING]

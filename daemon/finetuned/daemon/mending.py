@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from finetuned.daemon.house import House
+from finetuned.daemon.context import Context
 from finetuned.errors import Refused, ReplyLost, Unreachable
 from finetuned.helix.service import KnownRefusal
 from finetuned.model import Job, SessionView
@@ -27,8 +27,8 @@ _READ_ONLY: Final = "only a note in the folder tells that this session is ours, 
 class Mending:
     """Puts sessions to work again, or gives them up."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     async def mend(self, job: Job, view: SessionView, due: Remedy, past: Past) -> bool:
         """Do what is due; False if nothing was done, and the job is to be followed as before. Raises Unreachable."""
@@ -40,9 +40,9 @@ class Mending:
             case Deed.RETRY_CHUNKS | Deed.START:
                 await self._nudge(job, view, due)
             case Deed.REVIEW:
-                now = self._house.runtime.now()
-                await self._house.write(
-                    self._house.ledger.jobs.rests, job, now + self._house.settings.poll.slowest, now
+                now = self._context.runtime.now()
+                await self._context.in_thread(
+                    self._context.ledger.jobs.rests, job, now + self._context.settings.poll.slowest, now
                 )
             case Deed.GIVE_UP:
                 await self.give_up(job, due.words)
@@ -52,18 +52,20 @@ class Mending:
 
     async def give_up(self, job: Job, words: str, *, cause: str = "stalled", discard: bool = True) -> None:
         """The attempt is over: another one, if a job may cost one more, else the job failed."""
-        house = self._house
-        now = house.runtime.now()
-        used, allowed = job.attempt - job.attempts_before, house.settings.submit.attempts
+        context = self._context
+        now = context.runtime.now()
+        used, allowed = job.attempt - job.attempts_before, context.settings.submit.attempts
         reason = f"session {job.session_id} was given up: {words}" if discard else words
         if used < allowed:
             reason = f"{reason}; attempt {used + 1} of {allowed} follows"
-            await house.write(house.ledger.sessions.next_attempt, job, reason, cause=cause, discard=discard, now=now)
+            await context.in_thread(
+                context.ledger.sessions.next_attempt, job, reason, cause=cause, discard=discard, now=now
+            )
         else:
-            await house.write(house.ledger.sessions.failed, job, reason, cause=cause, discard=discard, now=now)
+            await context.in_thread(context.ledger.sessions.failed, job, reason, cause=cause, discard=discard, now=now)
 
     async def _restart(self, job: Job, view: SessionView, due: Remedy, past: Past) -> bool:
-        house = self._house
+        context = self._context
         if due.deed is Deed.REQUEUE:
             cause, done = "requeue", {"requeued": job.requeued + 1}
         else:
@@ -71,7 +73,7 @@ class Mending:
             cause, done = "restart", {"restarts": job.restarts + 1, "retrained": retrained}
         counted = await self._note(job, view, due.words, cause=cause, **done)
         try:
-            await self._ask(house.service.restart, view, counted, before=job)
+            await self._ask(context.service.restart, view, counted, before=job)
         except Refused as error:
             active = isinstance(error, KnownRefusal) and error.kind is Refusal.ACTIVE
             if not active:
@@ -79,13 +81,13 @@ class Mending:
             if due.deed is not Deed.RETRAIN:  # a sign of life
                 await self._note(counted, view, "a runner works on it", cause="active", **_counts(job))
         except ReplyLost as error:  # perhaps it was, or will be: the look after the settle time tells
-            pause = min(house.settings.submit.lost_answer_settle, house.settings.poll.slowest)
+            pause = min(context.settings.submit.lost_answer_settle, context.settings.poll.slowest)
             await self._note(counted, view, f"{due.words}; {error}", cause=cause, pause=pause)
         return True
 
     async def _will_not(self, job: Job, view: SessionView, due: Remedy, past: Past, words: str) -> bool:
         """The session is not put to work again: the server refuses to, or it may not be ours."""
-        poll = self._house.settings.poll
+        poll = self._context.settings.poll
         if due.deed is Deed.RETRAIN:
             return False
         patience = min(poll.training_stalled_after, LONGEST_QUEUE)  # nothing stands still for longer
@@ -98,7 +100,7 @@ class Mending:
 
     async def _nudge(self, job: Job, view: SessionView, due: Remedy) -> None:
         """End a rest; whatever the answer, the next looks tell."""
-        service = self._house.service
+        service = self._context.service
         call = service.start if due.deed is Deed.START else service.retry_chunks
         counted = await self._note(job, view, due.words, cause=due.deed, nudges=job.nudges + 1)
         try:
@@ -118,11 +120,11 @@ class Mending:
         self, job: Job, view: SessionView, words: str, *, cause: str, pause: float | None = None, **done: int
     ) -> Job:
         """Write down what is done, and how often by now; the job as it is then."""
-        house = self._house
-        now = house.runtime.now()
-        due_at = now + (house.settings.poll.fastest if pause is None else pause)
-        return await house.write(
-            house.ledger.sessions.mended, job, view, words, cause=cause, due_at=due_at, now=now, **done
+        context = self._context
+        now = context.runtime.now()
+        due_at = now + (context.settings.poll.fastest if pause is None else pause)
+        return await context.in_thread(
+            context.ledger.sessions.mended, job, view, words, cause=cause, due_at=due_at, now=now, **done
         )
 
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from finetuned.daemon.house import House
+from finetuned.daemon.context import Context
 from finetuned.errors import Changed, FileProblem, FolderError, Gone, Stuck
 from finetuned.folders import LIES_HERE, DropFolder, Wanted
 from finetuned.ledger import Left
@@ -37,43 +37,43 @@ _TAUGHT = {JobState.DONE, JobState.PARTIAL}
 class Packing:
     """What the plan wants done on the disk."""
 
-    def __init__(self, house: House, look_again: Callable[[], None]) -> None:
-        self._house = house
+    def __init__(self, context: Context, look_again: Callable[[], None]) -> None:
+        self._context = context
         self._sound: set[str] = set()
         self._look_again = look_again  # a file lies where it was dropped once more
 
     async def seal(self, order: Seal) -> None:
         """Make a job of the files that can be moved, and claim them."""
-        house = self._house
-        now = house.runtime.now()
-        file_ids = await house.write(self._movable, order, now)
+        context = self._context
+        now = context.runtime.now()
+        file_ids = await context.in_thread(self._movable, order, now)
         if not file_ids:
             return
         while True:
-            job_id = new_job_id(house, order.folder, now)
-            if await house.write(house.ledger.jobs.seal, job_id, order.folder, order.group, file_ids, now):
+            job_id = new_job_id(context, order.folder, now)
+            if await context.in_thread(context.ledger.jobs.seal, job_id, order.folder, order.group, file_ids, now):
                 break
-        house.own.add(job_id)
+        context.own.add(job_id)
         await self.claim(job_id)
 
     def _movable(self, order: Seal, now: float) -> list[int]:
         """Those of the files that a job can be made of; the others wait, with the reason."""
-        house = self._house
-        folder = house.folders[order.folder]
+        context = self._context
+        folder = context.folders[order.folder]
         movable = []
         if len(self._sound) > PLACES:  # who makes a sub-folder for each file makes thousands a day
             self._sound.clear()
-        for file in map(house.ledger.files.get, order.file_ids):
+        for file in map(context.ledger.files.get, order.file_ids):
             if file.signature and file.location == file.path and folder.has_changed(file.path, file.signature):
-                house.ledger.files.unsettled(file, None, "it changed while it waited", now)
+                context.ledger.files.unsettled(file, None, "it changed while it waited", now)
                 folder.remember(file.path, file.signature, settled=False)
                 self._look_again()
                 continue
             try:
                 self._check(folder, file)
             except Stuck as error:
-                due_at = now + house.back_off(file.tries + 2, LONGEST_DISK_WAIT)
-                house.ledger.files.held_up(file, str(error), due_at, now)
+                due_at = now + context.back_off(file.tries + 2, LONGEST_DISK_WAIT)
+                context.ledger.files.held_up(file, str(error), due_at, now)
                 continue
             except FileProblem:  # that file is gone: the claim finds out
                 pass
@@ -92,20 +92,20 @@ class Packing:
 
     async def claim(self, job_id: str) -> None:
         """Bring the job's files into its own folder, or find out which must leave it."""
-        house = self._house
-        job = await house.write(house.ledger.jobs.get, job_id)
+        context = self._context
+        job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is None or job.state is not JobState.QUEUED:
             return
         try:
-            laid, left = await house.write(self._claim, job)
+            laid, left = await context.in_thread(self._claim, job)
         except FileProblem as error:
             await self._later(job, str(error))
             return
-        await house.write(house.ledger.jobs.claimed, job, laid, left, house.runtime.now())
-        folder = house.folders[job.folder]
+        await context.in_thread(context.ledger.jobs.claimed, job, laid, left, context.runtime.now())
+        folder = context.folders[job.folder]
         if laid and left:  # the note names just those that are sent, in their order
             with suppress(FileProblem):
-                await house.write(lambda: folder.claim(job.id, self._job_json(job.id), []))
+                await context.in_thread(lambda: folder.claim(job.id, self._job_json(job.id), []))
         for leaver in left:
             if leaver.location is None:
                 folder.forget(leaver.file.location or leaver.file.path)
@@ -114,12 +114,12 @@ class Packing:
                 self._look_again()
 
     def _claim(self, job: Job) -> tuple[list[tuple[File, str]], list[Left]]:
-        folder = self._house.folders[job.folder]
+        folder = self._context.folders[job.folder]
         laid: list[tuple[File, str]] = []
         left: list[Left] = []
         wanted = [
             (file, Wanted(source=file.location, name=str(file.id), content=file.content))
-            for file in self._house.ledger.jobs.packed(job.id)
+            for file in self._context.ledger.jobs.packed(job.id)
             if file.location is not None and file.content is not None
         ]
         taken = folder.claim(job.id, self._job_json(job.id), [one for _, one in wanted])
@@ -132,77 +132,77 @@ class Packing:
 
     def _leaver(self, folder: DropFolder, file: File, why: FileProblem) -> Left:
         """What becomes of a file that could not be claimed; one that changed in a folder of ours is given back."""
-        house = self._house
+        context = self._context
         reason = str(why)
         self._sound.discard(os.path.dirname(file.location or file.path))
         if isinstance(why, Gone) or file.location is None:
-            reason = house.came_back(folder, file.path).told(reason)
+            reason = context.came_back(folder, file.path).told(reason)
             return Left(file=file, became=FileState.VANISHED, reason=reason, location=None)
         if isinstance(why, Changed):
             try:
                 location = file.location
                 if location != file.path:
                     location = folder.give_back(location, file.path)
-                reason = house.came_back(folder, location).told(reason)
+                reason = context.came_back(folder, location).told(reason)
                 return Left(file=file, became=FileState.SETTLING, reason=reason, location=location)
             except FileProblem as error:
                 reason = f"{reason}, and it cannot be given back: {error}"
-        due_at = house.runtime.now() + house.back_off(file.tries + 2, LONGEST_HOLD)
+        due_at = context.runtime.now() + context.back_off(file.tries + 2, LONGEST_HOLD)
         return Left(file=file, became=FileState.WAITING, reason=reason, location=file.location, due_at=due_at)
 
     async def cancel(self, job_id: str) -> None:
         """Give the job up, as a person wished."""
-        house = self._house
-        job = await house.write(house.ledger.jobs.get, job_id)
+        context = self._context
+        job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is not None and job.given_up:
-            await house.write(house.ledger.jobs.cancelled, job, BY_A_PERSON, house.runtime.now())
+            await context.in_thread(context.ledger.jobs.cancelled, job, BY_A_PERSON, context.runtime.now())
 
     async def skip_duplicate(self, file_id: int, of: str) -> None:
         """The content is known."""
-        house = self._house
-        await house.write(house.ledger.files.duplicate, file_id, shown(of), house.runtime.now())
+        context = self._context
+        await context.in_thread(context.ledger.files.duplicate, file_id, shown(of), context.runtime.now())
 
     async def put_away(self, job_id: str) -> None:
         """Move the files of an ended job to where they belong, and write down beside them what became of it."""
-        house = self._house
-        job = await house.write(house.ledger.jobs.get, job_id)
+        context = self._context
+        job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is None or job.put_away:
             return
-        if job.files == 0 and not await house.write(house.ledger.quotas.is_left, job):
+        if job.files == 0 and not await context.in_thread(context.ledger.quotas.is_left, job):
             await self._later(job, "its files went on without it, and were not taken from its folder yet")
             return
         try:
-            lost = await house.write(self._put_away, job)
+            lost = await context.in_thread(self._put_away, job)
         except (FileProblem, FolderError) as error:
             await self._later(job, f"its files cannot be moved: {error}")
         else:
-            await house.write(house.ledger.jobs.put_away, job)
+            await context.in_thread(context.ledger.jobs.put_away, job)
             if lost:
                 self._look_again()
 
     async def _later(self, job: Job, why: str) -> None:
         """What cannot be done on the disk now is tried again."""
-        house = self._house
-        now = house.runtime.now()
-        due_at = now + house.back_off(job.tries + 1, LONGEST_DISK_WAIT)
-        await house.write(house.ledger.jobs.try_later, job, due_at, why, now)
+        context = self._context
+        now = context.runtime.now()
+        due_at = now + context.back_off(job.tries + 1, LONGEST_DISK_WAIT)
+        await context.in_thread(context.ledger.jobs.try_later, job, due_at, why, now)
 
     def _put_away(self, job: Job) -> bool:
         """Whether a file did not lie where it should: another version of it may lie where it was dropped."""
-        house = self._house
-        folder = house.folders[job.folder]
-        files = house.ledger.jobs.files(job.id)
+        context = self._context
+        folder = context.folders[job.folder]
+        files = context.ledger.jobs.files(job.id)
         with folder.together():
             places = [(file, *self._lay(folder, file)) for file in files if not file.put_away]
-        house.ledger.jobs.laid(job, places, house.runtime.now())
-        locations = [file.location for file in house.ledger.jobs.files(job.id)]
+        context.ledger.jobs.laid(job, places, context.runtime.now())
+        locations = [file.location for file in context.ledger.jobs.files(job.id)]
         papers: dict[str, Iterable[bytes]] = {"job.json": [self._job_json(job.id)]}
         with folder.together():
             if any(file.state in {FileState.BARREN, FileState.FAILED} for file in files):
                 folder.write_job_files(job.id, area="failed", files=papers, locations=locations)
             if job.state in _TAUGHT:
                 forgot = any(file.state is FileState.LEARNED and file.pairs is None for file in files)
-                if house.rules(job.folder).write_pairs or forgot:  # an older paper may tell of what was forgotten
+                if context.rules(job.folder).write_pairs or forgot:  # an older paper may tell of what was forgotten
                     papers["pairs.jsonl"] = self._pairs_jsonl(job.id)
                 folder.write_job_files(job.id, area="done", files=papers, locations=locations)
             folder.clear_processing(job.id)
@@ -210,29 +210,29 @@ class Packing:
 
     async def put_file_away(self, file_id: int) -> None:
         """Move a refused or duplicate file to where it belongs."""
-        house = self._house
-        file = await house.write(house.ledger.files.get, file_id)
-        folder = house.folders.get(file.folder)
+        context = self._context
+        file = await context.in_thread(context.ledger.files.get, file_id)
+        folder = context.folders.get(file.folder)
         if folder is None or file.put_away:
             return
-        now = house.runtime.now()
+        now = context.runtime.now()
         try:
-            location, lost = await house.write(self._lay, folder, file)
+            location, lost = await context.in_thread(self._lay, folder, file)
         except (FileProblem, FolderError) as error:
-            due_at = now + house.back_off(file.tries + 1, LONGEST_DISK_WAIT)
-            await house.write(house.ledger.files.put_away_later, file, str(error), due_at, now)
+            due_at = now + context.back_off(file.tries + 1, LONGEST_DISK_WAIT)
+            await context.in_thread(context.ledger.files.put_away_later, file, str(error), due_at, now)
             return
-        await house.write(house.ledger.files.laid, file, location, now, lost=lost)
+        await context.in_thread(context.ledger.files.laid, file, location, now, lost=lost)
         if lost:
             self._look_again()
 
     def _lay(self, folder: DropFolder, file: File) -> tuple[str | None, str | None]:
         """Where the file lies now; null: nowhere, and then, unless the rules had it deleted, why."""
         location, lost = _lay(folder, file)
-        return location, lost and self._house.came_back(folder, file.path).told(lost)
+        return location, lost and self._context.came_back(folder, file.path).told(lost)
 
     def _job_json(self, job_id: str) -> bytes:
-        with self._house.ledger.reading() as reader:
+        with self._context.ledger.reading() as reader:
             # escaped by the one library, indented by the other: either can do its part fast
             return msgspec.json.format(json.dumps(reader.job(job_id)).encode(), indent=2) + b"\n"
 
@@ -240,7 +240,7 @@ class Packing:
         """The lines of `pairs.jsonl`, some at a time: whoever writes to the ledger gets his turn in between."""
         last = 0
         while True:
-            rows = self._house.ledger.pairs.some(job_id, after=last, most=PAIRS_AT_ONCE)
+            rows = self._context.ledger.pairs.some(job_id, after=last, most=PAIRS_AT_ONCE)
             if not rows:
                 return
             last = rows[-1]["ordinal"]
@@ -290,6 +290,6 @@ def _why(file: File) -> str | None:
     return "\n".join(lines) + "\n"
 
 
-def new_job_id(house: House, folder: str, now: float) -> str:
+def new_job_id(context: Context, folder: str, now: float) -> str:
     """An id for a job, readable and sortable; the ledger tells whether it is taken."""
-    return f"{folder}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{house.runtime.fresh_id(4)}"
+    return f"{folder}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{context.runtime.fresh_id(4)}"

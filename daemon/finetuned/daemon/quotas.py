@@ -11,8 +11,8 @@
 
 from __future__ import annotations
 
+from finetuned.daemon.context import Context
 from finetuned.daemon.halving import Halving
-from finetuned.daemon.house import House
 from finetuned.helix.service import Order, TooLarge
 from finetuned.ledger import FITTED, QUOTA, TOO_LARGE
 from finetuned.model import File, Job, Quota, SessionView, chunks_of, shown
@@ -22,27 +22,27 @@ from finetuned.verdict import over_quota
 class Quotas:
     """Keeps what the daemon asks for within what the server takes."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._halving = Halving(house)
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._halving = Halving(context)
 
     async def too_much(self, job: Job, told: Quota | None, words: str) -> None:
         """The job has more chunks than the plan allows in one session: halve it, or refuse its only file."""
-        house = self._house
-        now = house.runtime.now()
+        context = self._context
+        now = context.runtime.now()
         limit = told.limit if told else None
         if limit is not None:
-            await house.write(house.ledger.quotas.chunks_allowed, house.settings.helix.url, limit, now)
+            await context.in_thread(context.ledger.quotas.chunks_allowed, context.settings.helix.url, limit, now)
         await self._halving.halve(job, words, cause=QUOTA, refusal=lambda file: _arithmetic(file, limit, words))
 
     async def too_large(self, job: Job, error: TooLarge) -> None:
         """A proxy in front of the server takes no request so large: halve the job, or refuse its only file."""
-        house = self._house
-        url = house.settings.helix.url
-        known = (await house.write(house.ledger.house.server, url)).max_request
+        context = self._context
+        url = context.settings.helix.url
+        known = (await context.in_thread(context.ledger.house.server, url)).max_request
         allowed = error.bytes // 2 if known is None else min(known, error.bytes // 2)
         if allowed != known:
-            await house.write(house.ledger.quotas.request_allowed, url, allowed, house.runtime.now())
+            await context.in_thread(context.ledger.quotas.request_allowed, url, allowed, context.runtime.now())
         words = str(error)
         await self._halving.halve(
             job, words, cause=TOO_LARGE, refusal=lambda file: _too_large(file, error.bytes, words)
@@ -50,8 +50,8 @@ class Quotas:
 
     async def fits(self, job: Job, order: Order) -> bool:
         """Whether the job may be sent as it is; else it goes on in two. A single file is sent, and finds out."""
-        house = self._house
-        known = (await house.write(house.ledger.house.server, house.settings.helix.url)).max_request
+        context = self._context
+        known = (await context.in_thread(context.ledger.house.server, context.settings.helix.url)).max_request
         size = _text_bytes(order)
         if job.files < 2 or known is None or size <= known:
             return True
@@ -61,34 +61,34 @@ class Quotas:
 
     async def went_through(self, order: Order) -> None:
         """A request got through: one that is larger than we thought possible tells a larger limit."""
-        house = self._house
-        url = house.settings.helix.url
+        context = self._context
+        url = context.settings.helix.url
         size = _text_bytes(order)
-        known = (await house.write(house.ledger.house.server, url)).max_request
+        known = (await context.in_thread(context.ledger.house.server, url)).max_request
         if known is not None and size > known:
-            await house.write(house.ledger.quotas.request_allowed, url, size, house.runtime.now())
+            await context.in_thread(context.ledger.quotas.request_allowed, url, size, context.runtime.now())
 
     async def too_many(self, job: Job) -> None:
         """As many sessions as the plan allows are there: ask for no more than that for now."""
-        house = self._house
-        running = await house.write(house.ledger.quotas.in_flight, job)
-        url = house.settings.helix.url
-        await house.write(house.ledger.quotas.sessions_allowed, url, max(1, running), house.runtime.now())
+        context = self._context
+        running = await context.in_thread(context.ledger.quotas.in_flight, job)
+        url = context.settings.helix.url
+        await context.in_thread(context.ledger.quotas.sessions_allowed, url, max(1, running), context.runtime.now())
 
     async def trained(self, view: SessionView) -> None:
         """What a training tells of the plan: it was cut at the limit, or it was more than we took for one."""
-        house = self._house
-        url, now = house.settings.helix.url, house.runtime.now()
+        context = self._context
+        url, now = context.settings.helix.url, context.runtime.now()
         cut = over_quota(view)
         if cut is not None:
-            await house.write(house.ledger.quotas.chunks_allowed, url, cut.limit, now)
+            await context.in_thread(context.ledger.quotas.chunks_allowed, url, cut.limit, now)
             return
-        known = (await house.write(house.ledger.house.server, url)).max_chunks
+        known = (await context.in_thread(context.ledger.house.server, url)).max_chunks
         tuning = view.tuning
         if known is None or tuning is None or tuning.limited:
             return
         if sum(map(len, tuning.chunks.values())) > known:  # made, not reckoned: ready-made pairs are no text
-            await house.write(house.ledger.quotas.chunks_allowed, url, None, now)
+            await context.in_thread(context.ledger.quotas.chunks_allowed, url, None, now)
 
 
 def _text_bytes(order: Order) -> int:

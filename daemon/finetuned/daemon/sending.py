@@ -22,8 +22,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from finetuned import logs
+from finetuned.daemon.context import Context
 from finetuned.daemon.halving import NOT_OURS, Halving
-from finetuned.daemon.house import House
 from finetuned.daemon.quotas import Quotas
 from finetuned.errors import (
     Changed,
@@ -62,25 +62,25 @@ _PASSING: Final = frozenset({Refusal.TOO_MANY, Refusal.CUT})
 class Sending:
     """Brings jobs to the server, each once."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._quotas = Quotas(house)
-        self._halving = Halving(house)
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._quotas = Quotas(context)
+        self._halving = Halving(context)
         self._doubts: dict[str, float] = {}
 
     async def intend(self, job_id: str) -> Intent | None:
         """Write the intent to send the job; null if it is not to be sent any more."""
-        house = self._house
-        job = await house.write(house.ledger.jobs.get, job_id)
+        context = self._context
+        job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is None or job.state is not JobState.QUEUED or job.claimed_at is None:
             return None
         return await self._intend(job)
 
     async def submit(self, intent: Intent) -> None:
         """Send the job whose intent is written; first look for it, if it may have been sent before."""
-        house = self._house
+        context = self._context
         job, files = intent
-        if job.id not in house.own and not await self._surely_unsent(job):
+        if job.id not in context.own and not await self._surely_unsent(job):
             return
         order = self._order(job, files)
         if not await self._quotas.fits(job, order):
@@ -94,7 +94,7 @@ class Sending:
             await self._refused(job, error)
         except Unreachable as error:
             await self._broke_off(job, str(error), cause="unreachable", counts=error.begun)
-            await self._house.server_failed(error)
+            await self._context.server_failed(error)
         except ReplyLost as error:
             await self._lost(job, error)
         else:
@@ -107,17 +107,17 @@ class Sending:
         One that was not learned in the end (the server was full, say) is learned now; a server that lost it gets
         another.
         """
-        house = self._house
+        context = self._context
         told = self._progress(job)
-        if before := await house.write(house.ledger.uploads.of_attempt, job):
+        if before := await context.in_thread(context.ledger.uploads.of_attempt, job):
             try:
-                return await house.service.submit(replace(order, entity_id=before), told=told)
+                return await context.service.submit(replace(order, entity_id=before), told=told)
             except NotFound:
                 pass
-        order = await house.service.upload(order, told=told)
+        order = await context.service.upload(order, told=told)
         if order.entity_id is not None:
-            await house.write(house.ledger.uploads.made, job, order.entity_id)
-        return await house.service.submit(order, told=told)
+            await context.in_thread(context.ledger.uploads.made, job, order.entity_id)
+        return await context.service.submit(order, told=told)
 
     async def _surely_unsent(self, job: Job) -> bool:
         """Whether the server has no session of a job that another process may have sent; one it has is adopted."""
@@ -127,38 +127,38 @@ class Sending:
         except ServerError as error:
             await self._unsent(job, f"it could not be searched for: {error}", cause="unsearched", wait=True)
             if isinstance(error, Unreachable):
-                await self._house.server_failed(error)
+                await self._context.server_failed(error)
             return False
         return True
 
     async def doubt(self, job_id: str) -> None:
         """Nobody sends this job any more: whether the server has it is to be found out."""
-        house = self._house
-        job = await house.write(house.ledger.jobs.get, job_id)
+        context = self._context
+        job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is not None and job.state is JobState.SUBMITTING:
             await self._lost(job, ReplyLost("the daemon was stopped while it sent the job"))
 
     async def search(self, job_id: str) -> None:
         """Look for a doubtful job's session; adopt it, or be sure that there is none."""
-        house = self._house
-        job = await house.write(house.ledger.jobs.get, job_id)
+        context = self._context
+        job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is None or job.state is not JobState.DOUBTFUL:
             return
-        waited = house.runtime.steady() - self._doubts.setdefault(job.id, house.runtime.steady())
-        settle = house.settings.submit.lost_answer_settle
+        waited = context.runtime.steady() - self._doubts.setdefault(job.id, context.runtime.steady())
+        settle = context.settings.submit.lost_answer_settle
         if waited < settle:  # the wall's clock jumped, or we have just started
             # a little more: the ledger keeps milliseconds, and what is due must be due; never more than the whole,
             # which the plan would take for a clock that jumped back
-            later = house.runtime.now() + min(settle, settle - waited + 0.01)
-            await house.write(house.ledger.jobs.try_later, job, later, None, house.runtime.now())
+            later = context.runtime.now() + min(settle, settle - waited + 0.01)
+            await context.in_thread(context.ledger.jobs.try_later, job, later, None, context.runtime.now())
             return
         try:
             found = await self._adopt_found(job, cause="found")
         except Unreachable as error:
-            await self._house.unreachable(job.id, error)
+            await self._context.unreachable(job.id, error)
             return
         except (Refused, ReplyLost) as error:
-            await self._house.look_later(job_id, str(error))
+            await self._context.look_later(job_id, str(error))
             return
         del self._doubts[job.id]
         if not found:
@@ -166,41 +166,41 @@ class Sending:
 
     async def _not_there(self, job: Job) -> None:
         """The server surely has no session of a doubtful job: it is sent again, if it was not in vain too often."""
-        house = self._house
-        now = house.runtime.now()
+        context = self._context
+        now = context.runtime.now()
         if job.unanswered >= UNANSWERED or job.unheard >= UNHEARD:
             await self._halving.halve(job, self._in_vain(job, job.reason or ""), cause=IN_VAIN, recheck_at=now)
             return
-        due_at = now + house.back_off(job.unanswered + job.unheard, house.settings.helix.longest_pause)
+        due_at = now + context.back_off(job.unanswered + job.unheard, context.settings.helix.longest_pause)
         reason = "the server has no session of it; it is sent again"
-        await house.write(
-            house.ledger.sessions.unsent,
+        await context.in_thread(
+            context.ledger.sessions.unsent,
             job,
             reason,
             cause="not_there",
             due_at=due_at,
             now=now,
-            recheck_at=now + (recheck_pause(0, house.settings) or 0.0),
+            recheck_at=now + (recheck_pause(0, context.settings) or 0.0),
         )
 
     async def recheck(self, session: Session) -> None:
         """Search the server once more for a session that was lost; one that is there now is a twin."""
-        house = self._house
-        job = await house.write(house.ledger.jobs.get, session.job_id)
+        context = self._context
+        job = await context.in_thread(context.ledger.jobs.get, session.job_id)
         if job is None:
             return
         try:
             found = await self._fitting(job, await self._found(job))
         except ServerError as error:
-            due_at = house.runtime.now() + house.settings.helix.longest_pause
-            await house.write(house.ledger.twins.rechecked, job.id, due_at=due_at, counts=False)
+            due_at = context.runtime.now() + context.settings.helix.longest_pause
+            await context.in_thread(context.ledger.twins.rechecked, job.id, due_at=due_at, counts=False)
             if isinstance(error, Unreachable):
-                await house.server_failed(error)
+                await context.server_failed(error)
             return
-        await house.write(self._write_twins, job, found)
-        pause = recheck_pause(session.tries + 1, house.settings)
-        until = None if pause is None else house.runtime.now() + pause
-        await house.write(house.ledger.twins.rechecked, job.id, due_at=until, counts=True)
+        await context.in_thread(self._write_twins, job, found)
+        pause = recheck_pause(session.tries + 1, context.settings)
+        until = None if pause is None else context.runtime.now() + pause
+        await context.in_thread(context.ledger.twins.rechecked, job.id, due_at=until, counts=True)
 
     async def _refused(self, job: Job, error: Refused) -> None:
         """The server said no: for now (too busy, a form that arrived in part), to so much at once, or for good.
@@ -217,7 +217,7 @@ class Sending:
             await self._quotas.too_many(job)
         if isinstance(error, NoReviews):  # it has another dialect than was known: the plan is to know that, too
             await self._unsent(job, str(error), cause="no_reviews", wait=True)
-            await self._house.server_usable()
+            await self._context.server_usable()
             return
         if isinstance(error, KnownRefusal) and error.kind in _PASSING:
             await self._broke_off(job, str(error), cause="not_now", counts=error.kind is Refusal.CUT)
@@ -225,8 +225,10 @@ class Sending:
         if not isinstance(error, KnownRefusal | NotFound):
             await self._halving.halve(job, str(error), cause=REFUSED)
             return
-        house = self._house
-        await house.write(house.ledger.sessions.failed, job, str(error), cause=REFUSED, now=house.runtime.now())
+        context = self._context
+        await context.in_thread(
+            context.ledger.sessions.failed, job, str(error), cause=REFUSED, now=context.runtime.now()
+        )
 
     async def _broke_off(self, job: Job, words: str, *, cause: str, counts: bool) -> None:
         """Nothing came of a send, surely: it is sent again, if it was not in vain too often."""
@@ -242,23 +244,23 @@ class Sending:
         return f"{UNHEARD} sends were in vain and left no session; the last one: {last}"
 
     async def _intend(self, job: Job) -> Intent:
-        house = self._house
-        packed = await house.write(house.ledger.jobs.packed, job.id)
+        context = self._context
+        packed = await context.in_thread(context.ledger.jobs.packed, job.id)
         marker = f"{job.id}.{job.attempt + 1}"
         names = {file.id: upload_name(marker, n, file.path) for n, file in enumerate(packed, 1)}
-        intent: Intent = await house.write(
-            house.ledger.sessions.begin_attempt,
+        intent: Intent = await context.in_thread(
+            context.ledger.sessions.begin_attempt,
             job,
-            url=house.settings.helix.url,
-            dialect=house.service.dialect,
+            url=context.settings.helix.url,
+            dialect=context.service.dialect,
             names=names,
-            now=house.runtime.now(),
+            now=context.runtime.now(),
         )
         return intent
 
     def _order(self, job: Job, files: Sequence[File]) -> Order:
-        folder = self._house.folders[job.folder]
-        rules = self._house.rules(job.folder)
+        folder = self._context.folders[job.folder]
+        rules = self._context.rules(job.folder)
         parts = tuple(
             Part(
                 upload_name=name,
@@ -285,22 +287,22 @@ class Sending:
             await self._halving.begin_anew(job, f"session {found[0].id} has its name, but {NOT_OURS}")
             return True
         first, *twins = sorted(ours, key=lambda view: (_RANK[standing(view)], view.id))
-        house = self._house
+        context = self._context
 
         def take() -> None:
-            with house.ledger.together():
+            with context.ledger.together():
                 self._write_adopted(job, first, cause)
                 self._write_twins(job, twins)
 
-        await house.write(take)
-        await house.server_usable()
+        await context.in_thread(take)
+        await context.server_usable()
         return True
 
     async def _fitting(self, job: Job, found: Sequence[SessionView]) -> Sequence[SessionView]:
         """Those of the sessions that are the job's: if only a note tells of it, those that were made of its files."""
         if not job.noted:
             return found
-        files = await self._house.write(self._house.ledger.jobs.files, job.id)
+        files = await self._context.in_thread(self._context.ledger.jobs.files, job.id)
         ours = [view for view in found if fits(view, job.id, files) is not False]
         for view in found:
             if view not in ours:
@@ -309,41 +311,41 @@ class Sending:
 
     async def _found(self, job: Job) -> Sequence[SessionView]:
         """The job's sessions on the server that the ledger does not know."""
-        house = self._house
-        known = await house.write(house.ledger.sessions.known_ids)
-        uploads = await house.write(house.ledger.uploads.of_job, job.id)
-        return await house.service.find(job.id, since=job.created_at - SLACK, known=known, entities=uploads)
+        context = self._context
+        known = await context.in_thread(context.ledger.sessions.known_ids)
+        uploads = await context.in_thread(context.ledger.uploads.of_job, job.id)
+        return await context.service.find(job.id, since=job.created_at - SLACK, known=known, entities=uploads)
 
     def _write_twins(self, job: Job, twins: Sequence[SessionView]) -> None:
-        house = self._house
+        context = self._context
         for twin in twins:
-            house.ledger.twins.found(
+            context.ledger.twins.found(
                 job,
                 twin,
                 attempt=attempt(twin, job.id) or job.attempt,
-                url=house.settings.helix.url,
-                dialect=house.service.dialect,
-                now=house.runtime.now(),
+                url=context.settings.helix.url,
+                dialect=context.service.dialect,
+                now=context.runtime.now(),
             )
 
     async def _adopt(self, job: Job, view: SessionView, *, cause: str) -> None:
-        await self._house.write(self._write_adopted, job, view, cause)
-        await self._house.server_usable()
+        await self._context.in_thread(self._write_adopted, job, view, cause)
+        await self._context.server_usable()
 
     def _write_adopted(self, job: Job, view: SessionView, cause: str) -> None:
-        house = self._house
-        now = house.runtime.now()
-        due_at = now + house.settings.poll.fastest
-        house.ledger.sessions.adopt(job, view, due_at=due_at, cause=cause, now=now)
+        context = self._context
+        now = context.runtime.now()
+        due_at = now + context.settings.poll.fastest
+        context.ledger.sessions.adopt(job, view, due_at=due_at, cause=cause, now=now)
 
     async def _lost(self, job: Job, error: ReplyLost) -> None:
-        house = self._house
-        self._doubts[job.id] = house.runtime.steady()
-        house.own.discard(job.id)
-        now = house.runtime.now()
-        due_at = now + house.settings.submit.lost_answer_settle
-        await house.write(
-            house.ledger.sessions.reply_lost, job, str(error), answered=error.answered, due_at=due_at, now=now
+        context = self._context
+        self._doubts[job.id] = context.runtime.steady()
+        context.own.discard(job.id)
+        now = context.runtime.now()
+        due_at = now + context.settings.submit.lost_answer_settle
+        await context.in_thread(
+            context.ledger.sessions.reply_lost, job, str(error), answered=error.answered, due_at=due_at, now=now
         )
 
     async def _unsent(
@@ -356,11 +358,11 @@ class Sending:
         wait: bool = False,
         broke_off: bool = False,
     ) -> None:
-        house = self._house
-        now = house.runtime.now()
-        due_at = now + house.back_off(job.tries + 1, house.settings.helix.longest_pause) if wait else None
-        await house.write(
-            house.ledger.sessions.unsent,
+        context = self._context
+        now = context.runtime.now()
+        due_at = now + context.back_off(job.tries + 1, context.settings.helix.longest_pause) if wait else None
+        await context.in_thread(
+            context.ledger.sessions.unsent,
             job,
             reason,
             cause=cause,
@@ -372,15 +374,15 @@ class Sending:
 
     def _progress(self, job: Job) -> Callable[[int], None]:
         """Tells the ledger how far an upload is, once a second at most."""
-        house = self._house
+        context = self._context
         total = max(1, job.bytes)
-        last = house.runtime.steady()
+        last = context.runtime.steady()
 
         def told(handed_over: int) -> None:
             nonlocal last
-            if house.runtime.steady() - last >= 1.0:
-                last = house.runtime.steady()
+            if context.runtime.steady() - last >= 1.0:
+                last = context.runtime.steady()
                 with suppress(LedgerStuck):  # how far it is, is no reason to cut it
-                    house.ledger.sessions.uploading(job, min(99, 100 * handed_over // total))
+                    context.ledger.sessions.uploading(job, min(99, 100 * handed_over // total))
 
         return told

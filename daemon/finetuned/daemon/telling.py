@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any, Final
 
 from finetuned import logs
-from finetuned.daemon.house import House
+from finetuned.daemon.context import Context
 from finetuned.lifecycle import JOB_ENDS
 from finetuned.plan import Facts
 
@@ -35,19 +35,19 @@ _QUIET: Final = {"settling", "waiting", "packed"}
 class Telling:
     """Follows the ledger's events."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._log = logs.get()
-        self._told = house.ledger.house.last_event()
+        self._told = context.ledger.house.last_event()
         self._unwatched: str | None = None
 
     def tell(self) -> None:
         """Write a line for each event since the last time, and before that an event for what only the watch knows."""
-        unwatched = self._house.unwatched
+        unwatched = self._context.unwatched
         if unwatched != self._unwatched:
-            self._house.ledger.house.watching(unwatched, self._house.runtime.now())
+            self._context.ledger.house.watching(unwatched, self._context.runtime.now())
             self._unwatched = unwatched
-        while events := self._house.ledger.house.events_since(self._told, most=SLICE):
+        while events := self._context.ledger.house.events_since(self._told, most=SLICE):
             for event in events:
                 self._told = event["id"]
                 self._line(event)

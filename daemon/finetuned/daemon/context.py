@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
-class House:
+class Context:
     """The daemon's collaborators.
 
     `own` holds the jobs that surely were never sent by anybody else; `unwatched` says why not all folders are watched.
@@ -46,7 +46,7 @@ class House:
         """The rules of a folder."""
         return next(f for f in self.settings.folders if f.name == folder)
 
-    async def write(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
+    async def in_thread(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
         """Run a command of the ledger, or work on the disk, beside the loop."""
         return await self.runtime.in_thread(work, *args, **words)
 
@@ -66,27 +66,27 @@ class House:
         """The server cannot be used: pause everything that needs it, and set the time of the next try."""
         url = self.settings.helix.url
         now = self.runtime.now()
-        facts = await self.write(self.ledger.house.server, url)
+        facts = await self.in_thread(self.ledger.house.server, url)
         longest = self.settings.helix.longest_pause
         wait = min(error.after, longest) if isinstance(error, Busy) else self.back_off(facts.tries + 1, longest)
         reachable = isinstance(error, KeyRefused | Busy)
-        await self.write(
+        await self.in_thread(
             self.ledger.house.server_paused, url, str(error), next_try_at=now + wait, reachable=reachable, now=now
         )
 
     async def server_usable(self) -> None:
         """The server answered as it should."""
         url = self.settings.helix.url
-        await self.write(self.ledger.house.server_usable, url, self.service.dialect, self.runtime.now())
+        await self.in_thread(self.ledger.house.server_usable, url, self.service.dialect, self.runtime.now())
 
     async def look_later(self, job_id: str, words: str | None) -> None:
         """What was due for the job could not be done: `words` say why if it is the job's own matter."""
-        job = await self.write(self.ledger.jobs.get, job_id)
+        job = await self.in_thread(self.ledger.jobs.get, job_id)
         if job is not None:
             slowest = self.settings.poll.slowest
             now = self.runtime.now()
             due_at = now + (self.back_off(job.tries + 1, slowest) if words is None else slowest)
-            await self.write(self.ledger.jobs.try_later, job, due_at, words, now)
+            await self.in_thread(self.ledger.jobs.try_later, job, due_at, words, now)
 
     async def unreachable(self, job_id: str, error: ServerError) -> None:
         """The server pauses, and the job steps back: if only its own session is ill, others go first."""
