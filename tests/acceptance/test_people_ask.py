@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from finetuned.daemon.asking import Request, leave_request, requests_folder
+from finetuned.daemon.requests import Request, leave_request, requests_folder
 from finetuned.model import path_b64, utf8_text
 from finetuned.sandbox import Faults
 from support.place import Place, is_send

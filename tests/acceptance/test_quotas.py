@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from finetuned.daemon.asking import Request, leave_request
+from finetuned.daemon.requests import Request, leave_request
 from finetuned.sandbox import PLANS, Faults, Pace
 from support.place import Place, is_send
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from finetuned.cli import reviewing
+from finetuned.cli import review
 from finetuned.errors import FinetunedError
 from finetuned.helix.service import Service
 from finetuned.model import Pair
@@ -256,11 +256,11 @@ class TestRewriting:
             await rewritten(service, job["session_id"], lambda pairs: [*pairs, bare])
             view = await service.look(job["session_id"])
             before = await service.pairs(view)
-            lines = [json.dumps(row) for row in reviewing.rows_of(job, view, before)]
-            assert await reviewing.rewrite(service, job, "\n".join(lines), before) == (len(before), len(before))
+            lines = [json.dumps(row) for row in review.rows_of(job, view, before)]
+            assert await review.rewrite(service, job, "\n".join(lines), before) == (len(before), len(before))
             assert sorted(p.raw_question for p in await service.pairs(view)) == sorted(p.raw_question for p in before)
             new = json.dumps({"file": str(place.notes / "b.txt"), "question": "Who?", "answer": "It."})
-            await reviewing.rewrite(service, job, new)
+            await review.rewrite(service, job, new)
             (last,) = await service.pairs(view)
             assert last.document == next(doc for name, doc in view.documents.items() if name.endswith("b.txt"))
 
@@ -275,9 +275,9 @@ class TestRewriting:
             service = place.here.service
             before = await service.pairs(await service.look(job["session_id"]))
             line = '{"question": "Q?", "answer": "A."}'
-            await reviewing.rewrite(service, job, line, before)
+            await review.rewrite(service, job, line, before)
             with pytest.raises(FinetunedError, match="somebody else changed"):
-                await reviewing.rewrite(service, job, line.replace("A.", "B."), before)
+                await review.rewrite(service, job, line.replace("A.", "B."), before)
             (kept,) = await service.pairs(await service.look(job["session_id"]))
             assert kept.answer == "A."
 
@@ -295,9 +295,9 @@ class TestRewriting:
             view = await service.look(job["session_id"])
             less = replace(view, documents=dict(list(view.documents.items())[:1]))
             for seen in (view, less):
-                (row,) = reviewing.rows_of(job, seen, [bare])
+                (row,) = review.rows_of(job, seen, [bare])
                 assert row["file"] is None
-            assert await reviewing.rewrite(service, job, json.dumps(row), [bare]) == (1, 1)
+            assert await review.rewrite(service, job, json.dumps(row), [bare]) == (1, 1)
 
         await place.run(until_idle=False, script=script)
 
@@ -309,7 +309,7 @@ class TestRewriting:
             job = await self.rested(place)
             await place.here.service.start(job["session_id"])
             with pytest.raises(FinetunedError, match="does not wait for a review any more"):
-                await reviewing.rewrite(place.here.service, job, '{"question": "Q?", "answer": "A."}')
+                await review.rewrite(place.here.service, job, '{"question": "Q?", "answer": "A."}')
 
         await place.run(until_idle=False, script=script)
         assert [m for _, m, path in place.network.requests if m == "PUT" and "conversations" in path] == []

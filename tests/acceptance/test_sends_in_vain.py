@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from finetuned.daemon.halving import HALVED_IN_VAIN
+from finetuned.daemon.split import HALVED_IN_VAIN
 from finetuned.errors import Changed
 from support.place import Place
 

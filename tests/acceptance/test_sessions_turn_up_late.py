@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from finetuned.daemon.asking import Request, leave_request
+from finetuned.daemon.requests import Request, leave_request
 from finetuned.sandbox import Pace
 from finetuned.sandbox.life import look
 from support.place import Place

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from finetuned.daemon.asking import Request, leave_request, requests_folder
+from finetuned.daemon.requests import Request, leave_request, requests_folder
 from finetuned.sandbox import Faults, Pace
 from support import disks
 from support.place import Place

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from finetuned.daemon.asking import Request, leave_request
+from finetuned.daemon.requests import Request, leave_request
 from support.place import Place
 
 APlace = Callable[..., Place]

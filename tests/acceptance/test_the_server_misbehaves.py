@@ -9,8 +9,8 @@ import anyio
 import httpx
 import pytest
 
-from finetuned.daemon.asking import Request, leave_request
-from finetuned.daemon.sending import Sending
+from finetuned.daemon.requests import Request, leave_request
+from finetuned.daemon.submit import Sending
 from finetuned.sandbox import Faults, Pace
 from support.place import Place
 

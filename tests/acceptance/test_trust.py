@@ -16,7 +16,7 @@ import pytest
 
 from acceptance.test_the_ledger_was_lost import GREY, ROUND, claimed_only, lose_ledger, until_state
 from finetuned import logs
-from finetuned.daemon.asking import requests_folder
+from finetuned.daemon.requests import requests_folder
 from finetuned.sandbox import Faults, Pace
 from support.cli import Desk
 from support.people import DAEMON, DROPPER, GROUP, acting_as, shared_place

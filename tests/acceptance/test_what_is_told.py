@@ -9,7 +9,7 @@ from collections.abc import Callable
 import httpx
 
 from finetuned import logs
-from finetuned.daemon.telling import Telling
+from finetuned.daemon.event_log import Telling
 from finetuned.plan import Facts
 from support.place import Place
 

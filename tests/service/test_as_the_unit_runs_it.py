@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.daemon.asking import Request, leave_request, requests_folder
+from finetuned.daemon.requests import Request, leave_request, requests_folder
 from support import restricted
 from support.people import GROUP, only_root
 from support.process import Home, Sandbox, environment

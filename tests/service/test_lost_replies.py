@@ -19,7 +19,7 @@ import pytest
 
 from finetuned.cli import place as doors
 from finetuned.daemon import Context, Daemon
-from finetuned.daemon.asking import Request, leave_request
+from finetuned.daemon.requests import Request, leave_request
 from finetuned.helix.client import new_http
 from finetuned.ledger import Ledger
 from finetuned.runtime import SystemRuntime, Wake

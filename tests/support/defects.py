@@ -9,9 +9,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from finetuned.daemon.collecting import Collecting
-from finetuned.daemon.looking import Looking
-from finetuned.daemon.sending import Sending
+from finetuned.daemon.collect import Collecting
+from finetuned.daemon.poll import Looking
+from finetuned.daemon.submit import Sending
 from finetuned.folders import tree
 from finetuned.ledger.jobs import JobBook
 from finetuned.lifecycle import FileState

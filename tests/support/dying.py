@@ -22,7 +22,7 @@ import httpx
 import trio
 import trio.testing
 
-from finetuned.daemon.asking import Request, leave_request, requests_folder
+from finetuned.daemon.requests import Request, leave_request, requests_folder
 from finetuned.sandbox import Faults
 from support import seams
 from support.place import Network, Place

@@ -12,7 +12,7 @@ import anyio
 import httpx
 
 from finetuned.daemon import Context, Daemon, Outcome
-from finetuned.daemon.asking import Request, leave_request
+from finetuned.daemon.requests import Request, leave_request
 from finetuned.folders import DropFolder
 from finetuned.helix.auto import service_in
 from finetuned.helix.client import Key

@@ -36,7 +36,7 @@ NURSERY.set_forkserver_preload(
     [
         "anyio._backends._asyncio",
         "finetuned.cli.main",
-        "finetuned.cli.running",
+        "finetuned.cli.run",
         "finetuned.daemon",
         "finetuned.helix.form",
         "finetuned.ledger.migrations",

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 import finetuned
-from finetuned.cli import asking, events, files, jobs, pairs, showing
+from finetuned.cli import events, files, jobs, output, pairs, status
 from finetuned.errors import UsageError
 from finetuned.facts import RunsWith
 from finetuned.ledger.schema import SCHEMA_VERSION
@@ -309,7 +309,7 @@ class TestStatus:
         assert (still["id"], still["deed"]) == (desk.place.jobs()[0]["id"], "requeue")
         assert instant(still["until"]) - began == pytest.approx(600.0, abs=0.01)  # a restart of the daemon counts, too
         for told in (words, asked):
-            assert f"no sign of life since {showing.when(still['since'])}; if there is none until" in told
+            assert f"no sign of life since {output.when(still['since'])}; if there is none until" in told
         assert desk("status", "--json").json["still"] == []
 
     def test_a_job_whose_time_is_up_is_seen_to_soon(self, make_desk: MakeDesk) -> None:
@@ -413,13 +413,13 @@ class TestServerWords:
     def test_the_server_in_words(self) -> None:
         """Each thing that can be known of the server has its words."""
         nothing = {"paused_because": None, "dialect": "form"}
-        assert asking._server_words(nothing | {"reachable": None}) == "not asked yet"
-        assert asking._server_words(nothing | {"reachable": True}) == "answers (dialect form)"
-        assert asking._server_words(nothing | {"reachable": False}) == "does not answer"
+        assert status._server_words(nothing | {"reachable": None}) == "not asked yet"
+        assert status._server_words(nothing | {"reachable": True}) == "answers (dialect form)"
+        assert status._server_words(nothing | {"reachable": False}) == "does not answer"
 
     def test_a_path_that_is_not_utf8_comes_with_its_bytes(self) -> None:
         """JSON stays valid, and programs get the exact bytes."""
-        assert showing.placed("/srv/" + ODD) == {"path": "/srv/caf\\xe9.txt", "path_b64": "L3Nydi9jYWbpLnR4dA=="}
+        assert output.placed("/srv/" + ODD) == {"path": "/srv/caf\\xe9.txt", "path_b64": "L3Nydi9jYWbpLnR4dA=="}
 
 
 class TestJobs:
@@ -707,29 +707,29 @@ class TestShowing:
         """Where standard output is not UTF-8 what is not ASCII is escaped."""
         out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
         with redirect_stdout(out):
-            assert showing.as_json({"a": "€"}) == '{"a": "\\u20ac"}'
+            assert output.as_json({"a": "€"}) == '{"a": "\\u20ac"}'
         with redirect_stdout(io.StringIO()):
-            assert showing.as_json({"a": "€"}) == '{"a": "€"}'
+            assert output.as_json({"a": "€"}) == '{"a": "€"}'
 
     def test_sizes_and_spans_in_words(self) -> None:
         """Numbers as people say them."""
         sizes = (None, 12, 2048, 3 * 1024**2, 5 * 1024**3)
-        assert [showing.size(n) for n in sizes] == ["", "12 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"]
+        assert [output.size(n) for n in sizes] == ["", "12 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"]
         spans = (None, 5, 65, 3700, 90000)
-        assert [showing.span(s) for s in spans] == ["", "5s", "1m 05s", "1h 01m", "1d 01h"]
+        assert [output.span(s) for s in spans] == ["", "5s", "1m 05s", "1h 01m", "1d 01h"]
 
     def test_a_time_may_be_an_age_or_a_date(self) -> None:
         """An age counts back from now; a time without a zone is UTC."""
-        assert showing.since_of("2h", 10_000.0) == 2_800.0
-        assert showing.since_of("1970-01-01T01:00:00", 0.0) == 3600.0
-        assert showing.since_of("1970-01-01T01:00:00+01:00", 0.0) == 0.0
+        assert output.since_of("2h", 10_000.0) == 2_800.0
+        assert output.since_of("1970-01-01T01:00:00", 0.0) == 3600.0
+        assert output.since_of("1970-01-01T01:00:00+01:00", 0.0) == 0.0
         with pytest.raises(UsageError):
-            showing.since_of("yesterday", 0.0)
+            output.since_of("yesterday", 0.0)
 
     def test_an_empty_cell_is_empty(self) -> None:
         """Unknown is nothing, not `None`."""
-        assert showing._cell("reason", None) == ""
-        assert showing.when(None) == ""
+        assert output._cell("reason", None) == ""
+        assert output.when(None) == ""
 
 
 class TestLongListings:

@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from finetuned import __version__
-from finetuned.cli import examining, folder_checks
-from finetuned.cli.showing import Row
-from finetuned.daemon.asking import Request, leave_request
+from finetuned.cli import doctor, folder_checks
+from finetuned.cli.output import Row
+from finetuned.daemon.requests import Request, leave_request
 from finetuned.errors import Held
 from finetuned.folders import DropFolder, Examination, Trial
 from finetuned.folders.mounts import Mount
@@ -343,7 +343,7 @@ class TestDoctor:
     def test_where_the_key_comes_from(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file that is named, else systemd's credential, else the environment; never the key itself."""
         desk = make_desk()
-        monkeypatch.setattr(examining, "_server", lambda *_, **__: iter(()))
+        monkeypatch.setattr(doctor, "_server", lambda *_, **__: iter(()))
         monkeypatch.setenv("FINETUNED_API_KEY", "hl-secret-1")
         assert "from $FINETUNED_API_KEY" in by(desk("doctor", "--json").json, "key")["ok"]
         credential = desk.place.root / "helix-api-key"
@@ -382,7 +382,7 @@ class TestDoctor:
         self, make_desk: MakeDesk, examine: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """How long it took is told, with what the daemon would wait; it is no problem."""
-        monkeypatch.setattr(examining, "SLOW", 0.0)
+        monkeypatch.setattr(doctor, "SLOW", 0.0)
         code, rows = examine(make_desk())
         assert code == 0
         assert "answers and takes the key (dialect form) in" in by(rows, "server")["ok"]
@@ -436,8 +436,8 @@ class TestDoctor:
         desk = make_desk()
         desk.place.drop("otter.txt")
         desk.run()
-        monkeypatch.setattr(examining, "AUDIT_WITHIN", -1.0)
-        monkeypatch.setattr(examining, "AUDIT_LOOKS_EVERY", 10)
+        monkeypatch.setattr(doctor, "AUDIT_WITHIN", -1.0)
+        monkeypatch.setattr(doctor, "AUDIT_LOOKS_EVERY", 10)
         _, rows = examine(desk)
         assert "could not be audited" in by(rows, "ledger")["warning"]
 

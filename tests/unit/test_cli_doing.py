@@ -13,8 +13,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from finetuned.cli import doing
-from finetuned.daemon.asking import requests_folder
+from finetuned.cli import requests
+from finetuned.daemon.requests import requests_folder
 from finetuned.ledger import Ledger, Reader, is_held
 from finetuned.runtime import SystemRuntime
 from support.cli import Answer, Desk, call, desks
@@ -187,7 +187,7 @@ class TestTrouble:
 
     def test_a_daemon_that_does_not_answer(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
         """It will, some time: the request lies there."""
-        monkeypatch.setattr(doing, "ANSWER_WITHIN", 0.1)
+        monkeypatch.setattr(requests, "ANSWER_WITHIN", 0.1)
         desk = make_desk()
         desk.run()
         with desk.daemon():
@@ -202,14 +202,14 @@ class TestTrouble:
         """The ledger is asked again and again."""
         desk = make_desk()
         desk.run()
-        request = doing.new_request("flush")
+        request = requests.new_request("flush")
 
         async def answered() -> dict[str, dict[str, object]]:
             runtime = SystemRuntime()
             found: dict[str, dict[str, object]] = {}
 
             async def listen() -> None:
-                found.update(await doing.outcomes(desk.place.ledger_path, [request], runtime, 20.0))
+                found.update(await requests.outcomes(desk.place.ledger_path, [request], runtime, 20.0))
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(listen)

@@ -15,10 +15,10 @@ import anyio
 import httpx
 import pytest
 
-from finetuned.cli import place, waiting
-from finetuned.cli.spinning import Spinner
-from finetuned.cli.waiting import Waiting
-from finetuned.daemon.asking import requests_folder
+from finetuned.cli import progress, wiring
+from finetuned.cli.progress import Waiting
+from finetuned.cli.spinner import Spinner
+from finetuned.daemon.requests import requests_folder
 from finetuned.errors import FinetunedError, LedgerMissing
 from finetuned.folders import DropFolder
 from finetuned.runtime import Wake
@@ -388,7 +388,7 @@ class Seen(Spinner):
 
 def waiting_for(desk: Desk, paths: list[str], begun: float, seen: Seen | None = None) -> Waiting:
     """The waiting for these paths of the desk's folder."""
-    folder = place.drop_folders(desk.place.settings)["notes"]
+    folder = wiring.drop_folders(desk.place.settings)["notes"]
     return Waiting(desk.place.ledger_path, URL, folder, paths, begun, seen or Seen())
 
 
@@ -555,7 +555,7 @@ class TestWaiting:
                 await waits.until_ended(runtime)
             return runtime.steady() - begin
 
-        assert waiting.GONE_FOR < in_virtual_time(work) < 2 * waiting.GONE_FOR
+        assert progress.GONE_FOR < in_virtual_time(work) < 2 * progress.GONE_FOR
 
     def test_pairs_that_wait_for_a_person_end_it(self, make_desk: MakeDesk) -> None:
         """All that machines can do is done: that is told with the command, and it is not learned yet."""
@@ -594,7 +594,7 @@ class TestWaiting:
             found.append(runtime.steady() - begin)
 
         desk.run(script)
-        assert found[0] < waiting.START_SECONDS + 2.0
+        assert found[0] < progress.START_SECONDS + 2.0
 
 
 class TestTheCommandWaits:

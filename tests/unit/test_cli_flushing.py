@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.cli.flushing import flush
+from finetuned.cli.flush import flush
 from support.cli import Desk, desks
 
 MakeDesk = Callable[..., Desk]

@@ -10,8 +10,8 @@ import click
 import pytest
 
 import finetuned
-from finetuned.cli.helping import pages
 from finetuned.cli.main import COMMANDS
+from finetuned.cli.pages import pages
 from support.cli import call
 
 DOCS = Path(finetuned.__file__).parent / "docs"

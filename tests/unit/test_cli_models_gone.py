@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.daemon.asking import Request, leave_request
+from finetuned.daemon.requests import Request, leave_request
 from support.cli import Desk, desks
 
 MakeDesk = Callable[..., Desk]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.cli import naming
-from finetuned.cli.naming import session_named
+from finetuned.cli import ids as ids_of_people
+from finetuned.cli.ids import session_named
 from finetuned.errors import UsageError
 from finetuned.ledger import Reader
 from support.cli import Desk, desks
@@ -62,7 +62,7 @@ def test_no_more_candidates_than_a_screen_holds(
     two_jobs: tuple[Desk, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of many the first are named, and how many more there are."""
-    monkeypatch.setattr(naming, "MOST_NAMED", 1)
+    monkeypatch.setattr(ids_of_people, "MOST_NAMED", 1)
     desk, ids = two_jobs
     assert f"fits 2 jobs: {ids[0]} and 1 more" in desk("job", "notes").err
 

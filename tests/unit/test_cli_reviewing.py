@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from finetuned.cli import reviewing
+from finetuned.cli import review
 from finetuned.sandbox import DEFAULT_KEY
 from support.cli import Answer, Terminal, call
 from support.process import Home, Sandbox, wait_for
@@ -124,7 +124,7 @@ def test_an_editor_changes_them(ask: Ask, home: Home, tmp_path: Path, monkeypatc
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    monkeypatch.setattr(reviewing, "AT_ONCE", 0.0)
+    monkeypatch.setattr(review, "AT_ONCE", 0.0)
     monkeypatch.setenv("EDITOR", "true")
     assert ask(terminal=True).err == "nothing was changed\n"
     monkeypatch.setenv("EDITOR", "sed -i 's/The stone is grey/The stone is red/'")

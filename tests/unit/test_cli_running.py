@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.cli.running import greet
+from finetuned.cli.run import greet
 from support.cli import Desk, Terminal, desks
 
 MakeDesk = Callable[..., Desk]

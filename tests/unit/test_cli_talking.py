@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from finetuned.cli import drawing, talking
+from finetuned.cli import chat, image
 from finetuned.cli.main import main
 from finetuned.errors import FinetunedError, ReplyLost, Unreachable
 from finetuned.helix.client import Key
@@ -208,12 +208,12 @@ class TestImage:
     def test_what_is_no_picture(self, name: str, picture: bytes, said: str) -> None:
         """Servers hand out web pages, too."""
         with pytest.raises(FinetunedError, match=said):
-            drawing.check_picture(name, picture)
+            image.check_picture(name, picture)
 
     def test_what_may_be_one(self) -> None:
         """Kinds that are not known are believed."""
-        drawing.check_picture("a.jpeg", b"\xff\xd8\xff\xe0")
-        drawing.check_picture("a.tiff", b"II*\0")
+        image.check_picture("a.jpeg", b"\xff\xd8\xff\xe0")
+        image.check_picture("a.tiff", b"II*\0")
 
 
 def current_umask() -> int:
@@ -275,7 +275,7 @@ class TestFinished:
                         raise lost
                     return await service.chat("hi", session_id=None)
 
-                _, said = await talking.finished(service, runtime, ask, lambda a: grew.append(a.message))
+                _, said = await chat.finished(service, runtime, ask, lambda a: grew.append(a.message))
                 return said.message, grew, runtime.steady() - begin
 
         result: tuple[str, list[str], float] = in_virtual_time(work)
@@ -340,7 +340,7 @@ def _none(_: object) -> Any:
 
 def test_what_was_heard_may_be_ahead_of_what_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
     """The session shows an answer later, without the space at its ends; it is not printed again."""
-    growing = talking._Growing(lambda: None)
+    growing = chat._Growing(lambda: None)
     for words in (" The", " otter"):
         growing.heard(words)
     for message in ("", "The", "The otter"):
@@ -352,7 +352,7 @@ def test_what_was_heard_may_be_ahead_of_what_is_seen(capsys: pytest.CaptureFixtu
 
 def test_an_answer_that_is_written_anew(capsys: pytest.CaptureFixture[str]) -> None:
     """It begins on a line of its own."""
-    growing = talking._Growing(lambda: None)
+    growing = chat._Growing(lambda: None)
     for message in ("The", "The ot", "A fox", "A fox"):
         growing.told(interaction(message=message))
     growing.end()

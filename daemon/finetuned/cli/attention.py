@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from finetuned.cli.findings import problem, warning
-from finetuned.cli.showing import Row, counted
+from finetuned.cli.checks import problem, warning
+from finetuned.cli.output import Row, counted
 
 if TYPE_CHECKING:
-    from finetuned.cli.awaiting import Outlook
+    from finetuned.cli.holds import Outlook
     from finetuned.facts import RunsWith
     from finetuned.ledger import Reader
     from finetuned.settings import Settings

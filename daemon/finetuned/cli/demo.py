@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from finetuned.cli import place, samples
-from finetuned.cli.showing import coloured, harmless, print_line, show
-from finetuned.cli.spinning import Spinner
+from finetuned.cli import samples, wiring
+from finetuned.cli.output import coloured, harmless, print_line, show
+from finetuned.cli.spinner import Spinner
 from finetuned.errors import FinetunedError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def demo_command(keep: str | None) -> None:
 
     Nothing is trained. Your own configuration, ledger and key are not used.
     """
-    from finetuned.cli.starting import sandbox_room
+    from finetuned.cli.init import sandbox_room
 
     sandbox_room()
     with _ended_by_sigterm(), _home(keep) as home:
@@ -83,7 +83,7 @@ def demo_command(keep: str | None) -> None:
 
 
 def _show_the_way(home: str) -> None:
-    from finetuned.cli.starting import unless_stopped
+    from finetuned.cli.init import unless_stopped
 
     print_line("A server, a daemon and six files. The server is simulated: nothing is trained.\n")
     story = _Story(home)
@@ -108,7 +108,7 @@ def _show_the_way(home: str) -> None:
 
 async def _live(home: str, story: _Story) -> str:
     """Server, daemon and the story of what they do; then what the tuned model says."""
-    from finetuned.cli.talking import Talk
+    from finetuned.cli.chat import Talk
 
     async with _sandbox(os.path.join(home, "sandbox")) as (port, key):
         settings = _furnish(home, port, key)
@@ -263,7 +263,7 @@ def _home(keep: str | None) -> Iterator[str]:
         finally:
             shutil.rmtree(home)
         return
-    home = place.absolute(keep)
+    home = wiring.absolute(keep)
     try:
         os.makedirs(home, exist_ok=True)
         taken = bool(os.listdir(home))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.cli import place, showing
-from finetuned.cli.fitting import from_here, shortened, width_of
-from finetuned.cli.naming import job_named
-from finetuned.cli.showing import Row, harmless
+from finetuned.cli import output, wiring
+from finetuned.cli.ids import job_named
+from finetuned.cli.layout import from_here, shortened, width_of
+from finetuned.cli.output import Row, harmless
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -28,9 +28,9 @@ _NARROWEST: Final = 24
 
 @click.command("events")
 @click.option("--job", "job_id", metavar="ID", help="Only what happened to this job, its files and its sessions.")
-@click.option("--since", metavar="T", help=showing.SINCE)
+@click.option("--since", metavar="T", help=output.SINCE)
 @click.option("--follow", is_flag=True, help="Then show what happens next, until Ctrl-C.")
-@showing.long_listing
+@output.long_listing
 @click.pass_context
 def events_command(
     ctx: click.Context,
@@ -49,17 +49,17 @@ def events_command(
         raise UsageError("--follow never ends an array", remedy="use --jsonl")
     if follow and (limit is not None or newest_first):
         raise UsageError("--follow has no end: it takes neither --limit nor --reverse", remedy="use --since")
-    reader = place.reader(ctx)
+    reader = wiring.reader(ctx)
     job_id = None if job_id is None else job_named(reader, job_id)
-    from_then = showing.since_of(since, SystemRuntime().now())
+    from_then = output.since_of(since, SystemRuntime().now())
     if follow:
         _follow_until_interrupted(reader.path, job_id, form, from_then)
         return
     events = islice(reader.events(job=job_id, since=from_then, newest_first=newest_first), limit)
     if form != "table":
-        showing.show(events, form, (), empty="")
+        output.show(events, form, (), empty="")
     elif not tell_events(events, reader):
-        showing.say("no events")
+        output.say("no events")
 
 
 def _follow_until_interrupted(path: str, job_id: str | None, form: str, since: float | None) -> None:
@@ -89,7 +89,7 @@ async def follow_events(path: str, job_id: str | None, form: str, runtime: Runti
     while True:
         with Reader.open(path) as reader:
             if form == "jsonl":
-                showing.show(new(reader), form, (), empty="")
+                output.show(new(reader), form, (), empty="")
             else:
                 tell_events(new(reader), reader)
         sys.stdout.flush()
@@ -100,7 +100,7 @@ def tell_events(events: Iterable[Row], reader: Reader, *, about: str | None = No
     """Print events for people; whether there were any. `about`: the subject that all know is meant (`job ID`)."""
     line = None
     for line in event_lines(events, reader, about):
-        showing.print_line(indent + line, rest=indent + " " * _TIME)
+        output.print_line(indent + line, rest=indent + " " * _TIME)
     return line is not None
 
 
@@ -109,12 +109,12 @@ def event_lines(events: Iterable[Row], reader: Reader, about: str | None = None)
     for event in events:
         was, became, detail = event["was"], event["became"], event["detail"]
         moved = was not in {None, became}
-        what = f"{was} → {showing.paint(became)}" if moved else showing.paint(became)
+        what = f"{was} → {output.paint(became)}" if moved else output.paint(became)
         if detail and event["cause"] == "put_away":
             detail = _short(detail)
         why = " ".join(part for part in (event["cause"], detail) if part and part != became)
         who = "" if f"{event['subject']} {event['subject_id']}" == about else f"{_who(event, reader)}  "
-        yield f"{showing.when(event['at'])}  {who}{what}  {harmless(why)}".rstrip()
+        yield f"{output.when(event['at'])}  {who}{what}  {harmless(why)}".rstrip()
 
 
 def _who(event: Row, reader: Reader) -> str:

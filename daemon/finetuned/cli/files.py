@@ -6,8 +6,8 @@ from typing import Final
 
 import click
 
-from finetuned.cli import place, showing
-from finetuned.cli.naming import check_folder, job_named
+from finetuned.cli import output, wiring
+from finetuned.cli.ids import check_folder, job_named
 
 #: written out, so that `--help` need not load the tables; a test holds them to `lifecycle`
 FILE_STATES: Final = (
@@ -22,7 +22,7 @@ FILE_COLUMNS: Final = ("state", "path", "bytes", "pairs", "job_id", "reason")
 )
 @click.option("--job", "job_id", metavar="ID", help="Only files of this job.")
 @click.option("--folder", metavar="NAME", help="Only files of this folder.")
-@showing.long_listing
+@output.long_listing
 @click.pass_context
 def files_command(
     ctx: click.Context,
@@ -34,8 +34,8 @@ def files_command(
     newest_first: bool,
 ) -> None:
     """List files in the order they were seen; `finetuned why PATH` tells all about one."""
-    reader = place.reader(ctx)
-    check_folder(place.load(ctx), reader, folder)
+    reader = wiring.reader(ctx)
+    check_folder(wiring.load(ctx), reader, folder)
     job_id = None if job_id is None else job_named(reader, job_id)
     rows = reader.files(state=state, job=job_id, folder=folder, newest_first=newest_first)
-    showing.show(rows, form, FILE_COLUMNS, empty="no files", limit=limit)
+    output.show(rows, form, FILE_COLUMNS, empty="no files", limit=limit)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from finetuned.cli.findings import ok, problem, warning
-from finetuned.cli.showing import Row
+from finetuned.cli.checks import ok, problem, warning
+from finetuned.cli.output import Row
 from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:

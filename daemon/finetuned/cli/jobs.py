@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.cli import place, showing
+from finetuned.cli import output, wiring
 from finetuned.cli.events import tell_events
-from finetuned.cli.fitting import shortened, width_of
-from finetuned.cli.naming import check_folder, job_named
-from finetuned.cli.showing import Row, harmless
+from finetuned.cli.ids import check_folder, job_named
+from finetuned.cli.layout import shortened, width_of
+from finetuned.cli.output import Row, harmless
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -30,8 +30,8 @@ JOB_COLUMNS: Final = ("id", "state", "files", "pairs", "progress", "created", "r
     "--state", metavar="S", type=click.Choice(JOB_STATES), help=f"Only jobs in this state: {', '.join(JOB_STATES)}."
 )
 @click.option("--folder", metavar="NAME", help="Only jobs of this folder.")
-@click.option("--since", metavar="T", help=showing.SINCE)
-@showing.long_listing
+@click.option("--since", metavar="T", help=output.SINCE)
+@output.long_listing
 @click.pass_context
 def jobs_command(
     ctx: click.Context,
@@ -45,15 +45,15 @@ def jobs_command(
     """List jobs, oldest first."""
     from finetuned.runtime import SystemRuntime
 
-    from_then = showing.since_of(since, SystemRuntime().now())
-    reader = place.reader(ctx)
-    check_folder(place.load(ctx), reader, folder)
+    from_then = output.since_of(since, SystemRuntime().now())
+    reader = wiring.reader(ctx)
+    check_folder(wiring.load(ctx), reader, folder)
     rows = reader.jobs(state=state, folder=folder, since=from_then, newest_first=newest_first)
-    showing.show(rows, form, JOB_COLUMNS, empty="no jobs", as_seen=_job_as_seen, limit=limit)
+    output.show(rows, form, JOB_COLUMNS, empty="no jobs", as_seen=_job_as_seen, limit=limit)
 
 
 def _job_as_seen(job: Row) -> Row:
-    return {"progress": progress_of(job), "created": showing.when(job["created_at"])}
+    return {"progress": progress_of(job), "created": output.when(job["created_at"])}
 
 
 def progress_of(job: Row) -> str:
@@ -66,26 +66,26 @@ def progress_of(job: Row) -> str:
 
 @click.command("job")
 @click.argument("job_id", metavar="ID")
-@showing.one_object
+@output.one_object
 @click.pass_context
 def job_command(ctx: click.Context, job_id: str, form: str) -> None:
     """Show everything about one job: its files, its attempts, what the server said, and when.
 
     ID is the job's id, or any part of it that no other job has.
     """
-    reader = place.reader(ctx)
+    reader = wiring.reader(ctx)
     job = reader.job(job_named(reader, job_id)) or {}
     if form == "table":
-        _tell_job(job, reader, _waits(place.load(ctx), reader, job))
+        _tell_job(job, reader, _waits(wiring.load(ctx), reader, job))
     else:
-        showing.show_one(job, form)
+        output.show_one(job, form)
 
 
 def _waits(settings: Settings, reader: Reader, job: Row) -> str | None:
     """What an unfinished job waits for; None if it is at its end."""
     if job["finished_at"] is not None:
         return None
-    from finetuned.cli.awaiting import Outlook, held_back
+    from finetuned.cli.holds import Outlook, held_back
     from finetuned.runtime import SystemRuntime
 
     outlook = Outlook.of(settings, reader, SystemRuntime().now())
@@ -94,28 +94,28 @@ def _waits(settings: Settings, reader: Reader, job: Row) -> str | None:
 
 def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
     width = width_of()
-    showing.print_line(f"{job['id']}  {showing.paint(job['state'])}")
+    output.print_line(f"{job['id']}  {output.paint(job['state'])}")
     facts = {
         "reason": job["reason"],
         "waits for": waits,
         "folder": job["folder"],
-        "files": f"{job['files']}, {showing.size(job['bytes'])}",
+        "files": f"{job['files']}, {output.size(job['bytes'])}",
         "pairs": job["pairs"],
         "stage": progress_of(job),
         "attempt": f"{job['attempt']}, restarts {job['restarts']}",
         "session": job["session_id"],
         "model": job["lora_dir"] if width is None else shortened(job["lora_dir"] or "", width - _LABEL),
-        "created": showing.when(job["created_at"]),
-        "submitted": showing.when(job["submitted_at"]),
-        "finished": showing.when(job["finished_at"]),
+        "created": output.when(job["created_at"]),
+        "submitted": output.when(job["submitted_at"]),
+        "finished": output.when(job["finished_at"]),
     }
     for name, value in facts.items():
         if value not in {None, ""}:
-            showing.print_line(f"  {name:<10}{harmless(value)}", rest=" " * _LABEL)
+            output.print_line(f"  {name:<10}{harmless(value)}", rest=" " * _LABEL)
     _part("Files", job["file_list"], ("state", "path", "bytes", "pairs", "reason"))
     _part("Attempts", job["sessions"], ("attempt", "state", "session_id", "intent_at", "ended_at", "reason"))
     _part("Interactions", job["interactions"], ("creator", "mode", "state", "stage", "progress", "status", "error"))
-    showing.print_line("\nWhat happened")
+    output.print_line("\nWhat happened")
     tell_events(job["events"], reader, about=f"job {job['id']}", indent="  ")
 
 
@@ -125,7 +125,7 @@ def gone(job: Row, url: str) -> str | None:
     if trained and trained[-1]["removed_at"]:
         asked = any(event["cause"] == "delete" for event in job["events"])
         by = "as a person asked" if asked else "by finetuned"
-        return f"its session and its model were removed from the server {showing.when(trained[-1]['removed_at'])}, {by}"
+        return f"its session and its model were removed from the server {output.when(trained[-1]['removed_at'])}, {by}"
     if trained and trained[-1]["url"] != url:
         return f"it lies on another server, {trained[-1]['url']}"
     return None
@@ -133,5 +133,5 @@ def gone(job: Row, url: str) -> str | None:
 
 def _part(title: str, rows: list[Row], columns: tuple[str, ...]) -> None:
     if rows:
-        showing.print_line(f"\n{title}")
-        showing.show(rows, "table", [c for c in columns if any(row[c] not in {None, ""} for row in rows)], empty="")
+        output.print_line(f"\n{title}")
+        output.show(rows, "table", [c for c in columns if any(row[c] not in {None, ""} for row in rows)], empty="")

@@ -16,29 +16,29 @@ from finetuned.errors import ConfigurationError, FinetunedError, UsageError
 
 #: command -> (the module of this package that has it, what it does in a few words)
 COMMANDS: Final = {
-    "run": ("running", "Run the daemon."),
-    "init": ("starting", "Write a starting configuration and make its drop folder."),
-    "check": ("checking", "Check the configuration, or tell what would become of files."),
-    "doctor": ("examining", "Examine configuration, key, server, folders and ledger."),
-    "status": ("asking", "Show what the daemon does now."),
+    "run": ("run", "Run the daemon."),
+    "init": ("init", "Write a starting configuration and make its drop folder."),
+    "check": ("check", "Check the configuration, or tell what would become of files."),
+    "doctor": ("doctor", "Examine configuration, key, server, folders and ledger."),
+    "status": ("status", "Show what the daemon does now."),
     "jobs": ("jobs", "List jobs."),
     "job": ("jobs", "Show everything about one job."),
     "files": ("files", "List files."),
-    "why": ("explaining", "Tell everything that is known about one file."),
+    "why": ("why", "Tell everything that is known about one file."),
     "pairs": ("pairs", "List or search question-answer pairs."),
     "events": ("events", "Show what happened."),
-    "retry": ("retrying", "Try failed jobs or files again."),
-    "forget": ("forgetting", "Remove what was learned of a file: its pairs, its session and model."),
-    "cancel": ("doing", "Give up jobs."),
-    "flush": ("flushing", "Make jobs of the files that wait, without waiting for more."),
-    "review": ("reviewing", "Show, change and accept the pairs of a job that waits for a review."),
-    "drop": ("dropping", "Put files into a drop folder."),
-    "chat": ("talking", "Talk to the server's model, or to the model that a job tuned."),
-    "image": ("drawing", "Make a picture."),
-    "sandbox": ("starting", "Run a simulated Helix server."),
+    "retry": ("retry", "Try failed jobs or files again."),
+    "forget": ("forget", "Remove what was learned of a file: its pairs, its session and model."),
+    "cancel": ("requests", "Give up jobs."),
+    "flush": ("flush", "Make jobs of the files that wait, without waiting for more."),
+    "review": ("review", "Show, change and accept the pairs of a job that waits for a review."),
+    "drop": ("drop", "Put files into a drop folder."),
+    "chat": ("chat", "Talk to the server's model, or to the model that a job tuned."),
+    "image": ("image", "Make a picture."),
+    "sandbox": ("init", "Run a simulated Helix server."),
     "demo": ("demo", "Show the whole way in under a minute, with a simulated server."),
-    "help": ("helping", "Show the help of a command, or a page of the manual."),
-    "version": ("helping", "Print the version."),
+    "help": ("pages", "Show the help of a command, or a page of the manual."),
+    "version": ("pages", "Print the version."),
 }
 
 
@@ -60,8 +60,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a mistyped one is told with what was meant. Raises UsageError."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            from finetuned.cli.naming import did_you_mean
-            from finetuned.cli.showing import harmless
+            from finetuned.cli.ids import did_you_mean
+            from finetuned.cli.output import harmless
 
             remedy = f"{did_you_mean(args[0], list(COMMANDS))}`finetuned help` lists the commands"
             raise UsageError(f"there is no command {harmless(args[0])}", remedy=remedy)
@@ -138,7 +138,7 @@ def _open_what_is_closed() -> None:
 
 def show(error: click.ClickException) -> None:
     """Say what click has to say, folded for a terminal."""
-    from finetuned.cli.showing import say
+    from finetuned.cli.output import say
 
     said = io.StringIO()
     error.show(said)
@@ -147,7 +147,7 @@ def show(error: click.ClickException) -> None:
 
 def explain(error: FinetunedError) -> None:
     """Say what went wrong, why, and what to do."""
-    from finetuned.cli.showing import say
+    from finetuned.cli.output import say
     from finetuned.model import shown
 
     say(f"finetuned: {shown(str(error))}")

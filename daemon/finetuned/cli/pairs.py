@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finetuned.cli import place, showing
-from finetuned.cli.fitting import from_here
-from finetuned.cli.naming import job_named
-from finetuned.cli.showing import Row, harmless
+from finetuned.cli import output, wiring
+from finetuned.cli.ids import job_named
+from finetuned.cli.layout import from_here
+from finetuned.cli.output import Row, harmless
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--file", "path", metavar="PATH", help="Only pairs of this file: where it was dropped, or lies now.")
 @click.option("--search", "words", metavar="WORDS", help="Only pairs with all these words, the best first.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N pairs.")
-@showing.listing
+@output.listing
 @click.pass_context
 def pairs_command(
     ctx: click.Context, job_id: str | None, path: str | None, words: str | None, limit: int | None, form: str
@@ -33,15 +33,15 @@ def pairs_command(
 
     With --file those of every text that was learned from this path; the version, or the sha256 of --json, tells which.
     """
-    reader = place.reader(ctx)
+    reader = wiring.reader(ctx)
     if job_id is not None:
         job_id = job_named(reader, job_id)
-    asked = None if path is None else place.typed(path, reader.at_place)
+    asked = None if path is None else wiring.typed(path, reader.at_place)
     rows = reader.pairs(job=job_id, path=asked, words=words)
     if form == "table":
         tell_pairs(islice(rows, limit), {} if asked is None else _versions(reader, asked))
     else:
-        showing.show(rows, form, (), empty="", limit=limit)
+        output.show(rows, form, (), empty="", limit=limit)
 
 
 def _versions(reader: Reader, path: str) -> dict[str, str]:
@@ -59,13 +59,13 @@ def tell_pairs(rows: Iterator[Row], versions: Mapping[str, str] = MappingProxyTy
     for pair in rows:
         source = "" if pair["file"] is None else f"  {harmless(from_here(pair['file']))}"
         version = versions.get(pair.get("sha256") or "", "")
-        showing.print_line(f"{pair['job_id']} #{pair['ordinal']}{source}{version}", rest="    ")
+        output.print_line(f"{pair['job_id']} #{pair['ordinal']}{source}{version}", rest="    ")
         for label, text in (("Q", pair["question"]), ("A", pair["answer"])):
             for line in _wrapped(text, label, width):
-                showing.print_data(line)
-        showing.print_line("")
+                output.print_data(line)
+        output.print_line("")
     if pair is None:
-        showing.say("no pairs")
+        output.say("no pairs")
 
 
 def _wrapped(text: str, label: str, width: int) -> Iterator[str]:

@@ -10,16 +10,16 @@ import anyio
 from anyio.abc import TaskGroup
 
 from finetuned import logs
-from finetuned.daemon.asking import Asking
 from finetuned.daemon.breaker import Breaker
+from finetuned.daemon.claim import Packing
 from finetuned.daemon.context import Context
+from finetuned.daemon.event_log import Telling
 from finetuned.daemon.folding import Folding
 from finetuned.daemon.intake import Intake
-from finetuned.daemon.looking import Looking
 from finetuned.daemon.notify import Notifier
-from finetuned.daemon.packing import Packing
-from finetuned.daemon.sending import Sending
-from finetuned.daemon.telling import Telling
+from finetuned.daemon.poll import Looking
+from finetuned.daemon.requests import Asking
+from finetuned.daemon.submit import Sending
 from finetuned.errors import Away, FinetunedError, LedgerStuck, Stale
 from finetuned.facts import RunsWith, gathered
 from finetuned.lifecycle import JOB_ENDS, JobState

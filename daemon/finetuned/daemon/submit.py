@@ -10,7 +10,7 @@
 5. `Unreachable` pauses the server; `ReplyLost` makes the job doubtful; `Refused` is final, unless it says no only for
    now. An outage costs nothing: nothing is sent before the server has answered something else.
 6. Every send that began and left no session counts, whatever it ended in. So many in a row, or a no in words that we do
-   not know, may be for one file's sake, and the job goes on in halves (`halving`).
+   not know, may be for one file's sake, and the job goes on in halves (`split`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from msgspec.structs import replace
 
 from finetuned import logs
 from finetuned.daemon.context import Context
-from finetuned.daemon.halving import NOT_OURS, Halving
-from finetuned.daemon.quotas import Quotas
+from finetuned.daemon.limits import Quotas
+from finetuned.daemon.split import NOT_OURS, Halving
 from finetuned.errors import (
     Changed,
     FileProblem,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.cli import folder_checks, place, showing
+from finetuned.cli import folder_checks, output, wiring
 from finetuned.cli.attention import of_jobs, of_the_configuration
-from finetuned.cli.awaiting import Outlook
-from finetuned.cli.findings import ok, problem, warning
-from finetuned.cli.showing import Row, harmless
+from finetuned.cli.checks import ok, problem, warning
+from finetuned.cli.holds import Outlook
+from finetuned.cli.output import Row, harmless
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -37,7 +37,7 @@ REQUEST_AGE: Final = 10.0
 
 
 @click.command("doctor")
-@showing.listing
+@output.listing
 @click.pass_context
 def doctor_command(ctx: click.Context, form: str) -> None:
     """Examine configuration, key, server, folders and ledger; ends with 1 if there is a problem."""
@@ -51,13 +51,13 @@ def doctor_command(ctx: click.Context, form: str) -> None:
     if form == "table":
         for finding in told():
             gap = " " * (9 - len(finding["level"]))
-            showing.print_line(
-                f"{showing.paint(finding['level'])}{gap}{finding['subject']}: {harmless(finding['words'])}"
+            output.print_line(
+                f"{output.paint(finding['level'])}{gap}{finding['subject']}: {harmless(finding['words'])}"
             )
             if finding["remedy"]:
-                showing.print_line(f"{' ' * 9}to do: {harmless(finding['remedy'])}")
+                output.print_line(f"{' ' * 9}to do: {harmless(finding['remedy'])}")
     else:
-        showing.show(told(), form, (), empty="")
+        output.show(told(), form, (), empty="")
     if any(finding["level"] == "problem" for finding in found):
         ctx.exit(1)
 
@@ -70,7 +70,7 @@ def examined(ctx: click.Context) -> Iterator[Row]:
 
     yield from _versions()
     try:
-        settings = place.load(ctx)
+        settings = wiring.load(ctx)
     except ConfigurationError as error:
         for words in error.problems or (str(error),):
             yield problem("configuration", words, error.remedy)
@@ -79,14 +79,14 @@ def examined(ctx: click.Context) -> Iterator[Row]:
     key = list(_key(settings))
     yield from key
     yield from _server(settings, asked=key[-1]["level"] != "problem")
-    stuck = why_stuck(place.ledger_path(settings))
+    stuck = why_stuck(wiring.ledger_path(settings))
     if stuck is not None:
         yield problem("ledger", str(stuck), stuck.remedy)
-    held = is_held(place.ledger_path(settings))
-    runs = held or place.runs(settings)
+    held = is_held(wiring.ledger_path(settings))
+    runs = held or wiring.runs(settings)
     reader: Reader | None = None
     try:
-        reader = place.reader(ctx)
+        reader = wiring.reader(ctx)
     except LedgerMissing as error:
         yield (problem if runs else warning)("ledger", str(error), error.remedy)
     except LedgerError as error:
@@ -100,7 +100,7 @@ def examined(ctx: click.Context) -> Iterator[Row]:
         yield from of_jobs(Outlook.of(settings, reader, SystemRuntime().now()))
     yield from _watches(reader, runs)
     yield from _requests(settings, runs)
-    for folder in place.drop_folders(settings).values():
+    for folder in wiring.drop_folders(settings).values():
         yield from folder_checks.examined(folder, reader, runs=held, sweep=settings.watch.sweep)
 
 
@@ -118,9 +118,9 @@ def _key(settings: Settings) -> Iterator[Row]:
     """Whether there is a key, and where it comes from; never what it is."""
     from finetuned.errors import KeyRefused
 
-    file = place.key_file(settings)
+    file = wiring.key_file(settings)
     try:
-        place.key_of(settings).current()
+        wiring.key_of(settings).current()
     except KeyRefused as error:
         yield problem("key", str(error), error.remedy)
         return
@@ -144,15 +144,13 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
     except ServerError as error:
         yield problem("server", str(error), error.remedy)
     except TimeoutError:
-        words = f"{url} did not answer a request within {showing.span(bound)}, the [helix] timeout"
+        words = f"{url} did not answer a request within {output.span(bound)}, the [helix] timeout"
         yield problem("server", words, "look whether it is overloaded, and [helix] url right")
     else:
         others = "".join(f"; it speaks {other}, too" for other in spoken if other != dialect)
-        yield ok("server", f"{url} answers and takes the key (dialect {dialect}{others}) in {showing.span(took)}")
+        yield ok("server", f"{url} answers and takes the key (dialect {dialect}{others}) in {output.span(took)}")
         if took > SLOW:
-            words = (
-                f"it took {showing.span(took)} to answer one request; each is waited for up to {showing.span(bound)}"
-            )
+            words = f"it took {output.span(took)} to answer one request; each is waited for up to {output.span(bound)}"
             yield warning("server", words, "look whether it is overloaded, or raise [helix] timeout")
         for rules in settings.folders:
             if settings.goes_unreviewed(rules.name, dialect):
@@ -174,7 +172,7 @@ async def _probe(settings: Settings) -> tuple[str, list[str], float]:
 
     runtime = SystemRuntime()
     async with new_http(settings.helix) as http:
-        service = place.service_of(settings, http, runtime, {})
+        service = wiring.service_of(settings, http, runtime, {})
         begun = runtime.steady()
         with anyio.fail_after(settings.helix.timeout):
             await service.list(offset=0, limit=1)
@@ -223,7 +221,7 @@ def _daemon(reader: Reader | None, runs: bool) -> Row:
         return warning("daemon", "none runs; nothing is learned meanwhile", "start it with `finetuned run`")
     if not started:
         return ok("daemon", "runs")
-    words = f"runs since {showing.when(started.get('since'))} (pid {started.get('pid')})"
+    words = f"runs since {output.when(started.get('since'))} (pid {started.get('pid')})"
     if started.get("version") not in {None, __version__}:
         remedy = "restart it to have the version that is installed"
         return warning("daemon", f"{words}, in version {started['version']}", remedy)
@@ -255,10 +253,10 @@ def _watches(reader: Reader | None, runs: bool) -> Iterator[Row]:
 
 
 def _requests(settings: Settings, runs: bool) -> Iterator[Row]:
-    from finetuned.daemon.asking import SUFFIX, requests_folder
+    from finetuned.daemon.requests import SUFFIX, requests_folder
     from finetuned.runtime import SystemRuntime
 
-    folder = requests_folder(place.ledger_path(settings))
+    folder = requests_folder(wiring.ledger_path(settings))
     before = SystemRuntime().now() - REQUEST_AGE
     try:
         with os.scandir(folder) as entries:

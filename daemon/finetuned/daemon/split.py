@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from finetuned.daemon.claim import BY_A_PERSON, new_job_id
 from finetuned.daemon.context import Context
-from finetuned.daemon.packing import BY_A_PERSON, new_job_id
 from finetuned.ledger import FITTED, QUOTA
 from finetuned.model import File, Job
 

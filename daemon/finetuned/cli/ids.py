@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from finetuned.cli.showing import first_of, harmless
+from finetuned.cli.output import first_of, harmless
 from finetuned.errors import UsageError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from finetuned.cli import place
-from finetuned.cli.showing import Row, first_of
+from finetuned.cli import wiring
+from finetuned.cli.output import Row, first_of
 from finetuned.errors import FileProblem
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _contents(settings: Settings, path: str) -> set[str]:
     """By each folder's rules what the ledger would know this content by; empty if it can be read by none."""
     found = set()
     if os.path.isfile(path):
-        for folder in place.drop_folders(settings).values():
+        for folder in wiring.drop_folders(settings).values():
             with suppress(OSError, FileProblem):
                 fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 try:

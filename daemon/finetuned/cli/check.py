@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from finetuned.cli import place, showing
-from finetuned.cli.showing import Row, counted, harmless
+from finetuned.cli import output, wiring
+from finetuned.cli.output import Row, counted, harmless
 from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
@@ -43,17 +43,17 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
 
     The exit code is 78 if the configuration has mistakes, and 1 if one of the files would not be taken.
     """
-    settings = place.load(ctx)
+    settings = wiring.load(ctx)
     if not paths:
         _tell_configuration(settings)
         _tell_of_the_daemon(ctx, settings)
         return
-    verdicts = [verdict for path in paths for verdict in judged(place.typed(path, lambda _: False), settings)]
+    verdicts = [verdict for path in paths for verdict in judged(wiring.typed(path, lambda _: False), settings)]
     rows = [_row(verdict) for verdict in verdicts]
-    showing.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
-    showing.print_line(_together(verdicts, settings))
+    output.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
+    output.print_line(_together(verdicts, settings))
     if untaken := _untaken(verdicts, settings):
-        showing.print_line(words_of(untaken))
+        output.print_line(words_of(untaken))
     if any(verdict.content is None for verdict in verdicts):
         ctx.exit(1)
 
@@ -61,16 +61,14 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
 def _tell_configuration(settings: Settings) -> None:
     from finetuned.plan import most_files
 
-    showing.print_line(f"ok: {harmless(settings.source)}")
+    output.print_line(f"ok: {harmless(settings.source)}")
     for rules in settings.folders:
         names = " ".join(rules.include)
-        limits = f"up to {most_files(rules)} files and {showing.size(rules.max_bytes)} in a job"
-        words = f"{names}, settle {showing.span(rules.settle)}, linger {showing.span(rules.linger)}, {limits}"
-        showing.print_line(f"  {rules.name}: {harmless(rules.path)} ({harmless(words)}, after = {rules.after})")
+        limits = f"up to {most_files(rules)} files and {output.size(rules.max_bytes)} in a job"
+        words = f"{names}, settle {output.span(rules.settle)}, linger {output.span(rules.linger)}, {limits}"
+        output.print_line(f"  {rules.name}: {harmless(rules.path)} ({harmless(words)}, after = {rules.after})")
         if not os.path.isdir(rules.path):
-            showing.say(
-                f"warning: the folder {harmless(rules.path)} is not there yet; make it, or run `finetuned init`"
-            )
+            output.say(f"warning: the folder {harmless(rules.path)} is not there yet; make it, or run `finetuned init`")
 
 
 def _tell_of_the_daemon(ctx: click.Context, settings: Settings) -> None:
@@ -80,8 +78,8 @@ def _tell_of_the_daemon(ctx: click.Context, settings: Settings) -> None:
     from finetuned.ledger import is_held
 
     with suppress(LedgerError):  # `doctor` tells about that
-        for need in of_the_configuration(settings, place.reader(ctx), runs=is_held(place.ledger_path(settings))):
-            showing.say(f"warning: {need['subject']}: {harmless(need['words'])}; {need['remedy']}")
+        for need in of_the_configuration(settings, wiring.reader(ctx), runs=is_held(wiring.ledger_path(settings))):
+            output.say(f"warning: {need['subject']}: {harmless(need['words'])}; {need['remedy']}")
 
 
 def judged(path: str, settings: Settings) -> Iterator[Verdict]:
@@ -148,7 +146,7 @@ def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
 def _folder(rules: FolderSettings, settings: Settings) -> DropFolder:
     from finetuned.folders import DropFolder
 
-    return DropFolder(rules, beside=f"{place.ledger_path(settings)}.kept", told=sys.maxsize)
+    return DropFolder(rules, beside=f"{wiring.ledger_path(settings)}.kept", told=sys.maxsize)
 
 
 def _row(verdict: Verdict) -> Row:
@@ -174,7 +172,7 @@ def _untaken(verdicts: Sequence[Verdict], settings: Settings) -> dict[str, int]:
     """By suffix: the files in drop folders that no rule takes, and none leaves out."""
     from finetuned.folders.names import suffix_of
 
-    folders = place.drop_folders(settings)
+    folders = wiring.drop_folders(settings)
     left = [v for v in verdicts if v.content is None and v.folder in folders and not v.path.endswith("/")]
     return dict(Counter(suffix_of(v.path) for v in left if folders[v.folder].is_untaken(v.path)))
 

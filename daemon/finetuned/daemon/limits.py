@@ -1,6 +1,6 @@
 """What follows when a server takes no more: smaller jobs, fewer at a time, or a word to people.
 
-1. A job that is more than the plan allows, or than a proxy lets through, goes on as two halves (`halving`). A single
+1. A job that is more than the plan allows, or than a proxy lets through, goes on as two halves (`split`). A single
    file that does not fit can never be sent as it is, and is refused with the arithmetic.
 2. A plan tells its limit; a proxy does not: half of what was too large is tried, and whatever gets through is kept as
    the limit if it is more. A job that is larger than that is halved before it is sent.
@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from finetuned.daemon.context import Context
-from finetuned.daemon.halving import Halving
+from finetuned.daemon.split import Halving
 from finetuned.helix.service import Order, TooLarge
 from finetuned.ledger import FITTED, QUOTA, TOO_LARGE
 from finetuned.model import File, Job, Quota, SessionView, chunks_of, shown

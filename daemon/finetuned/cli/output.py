@@ -13,7 +13,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 
-from finetuned.cli.fitting import folded, seen, table, width_of
+from finetuned.cli.layout import folded, seen, table, width_of
 from finetuned.errors import UsageError
 
 Row = dict[str, Any]

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.cli import place
-from finetuned.cli.doing import ask_daemon, folder_named, new_request
-from finetuned.cli.naming import job_named
-from finetuned.cli.showing import placed, say
+from finetuned.cli import wiring
+from finetuned.cli.ids import job_named
+from finetuned.cli.output import placed, say
+from finetuned.cli.requests import ask_daemon, folder_named, new_request
 from finetuned.errors import UsageError
 
 if TYPE_CHECKING:
-    from finetuned.cli.showing import Row
-    from finetuned.daemon.asking import Request
+    from finetuned.cli.output import Row
+    from finetuned.daemon.requests import Request
     from finetuned.ledger import Reader
     from finetuned.settings import Settings
 
@@ -46,9 +46,9 @@ def retry_command(
         )
     if folder is not None and state is None:
         raise UsageError("--folder goes with --state")
-    settings = place.load(ctx)
+    settings = wiring.load(ctx)
     name = None if folder is None else folder_named(settings, folder).name
-    with place.open_ledger(settings) as reader:
+    with wiring.open_ledger(settings) as reader:
         if state is None:
             requests = [_about(word, reader) for word in words]
         else:
@@ -65,7 +65,7 @@ def retry_command(
 def _about(word: str, reader: Reader) -> Request:
     """A request to try again what `word` names."""
     if "/" in word or "." in word or os.path.lexists(word):
-        return new_request("retry", **placed(place.typed(word, reader.at_place)))
+        return new_request("retry", **placed(wiring.typed(word, reader.at_place)))
     return new_request("retry", job=job_named(reader, word))
 
 
@@ -85,10 +85,10 @@ def _files(requests: Sequence[Request], reader: Reader) -> Iterator[Row]:
 
 def _wait(settings: Settings, files: Sequence[Row]) -> bool:
     """Wait until the files are at their end; whether all of them are learned. Raises FinetunedError."""
-    from finetuned.cli.waiting import wait_for
+    from finetuned.cli.progress import wait_for
     from finetuned.model import instant, path_of
 
-    folders = place.drop_folders(settings)
+    folders = wiring.drop_folders(settings)
     waiting: dict[str, dict[str, int]] = defaultdict(dict)
     for file in files:
         waiting[file["folder"]][path_of(file["path"], file.get("path_b64"))] = file["id"]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from finetuned.cli import place
-from finetuned.cli.showing import counted, first_of, harmless, print_data, say
+from finetuned.cli import wiring
+from finetuned.cli.output import counted, first_of, harmless, print_data, say
 from finetuned.errors import FinetunedError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def init_command(ctx: click.Context, directory: str) -> None:
 
     if ctx.obj["config"]:
         raise UsageError("`init` reads no configuration", remedy="name the folder to begin in: finetuned init DIR")
-    home = place.absolute(directory)
+    home = wiring.absolute(directory)
     path = os.path.join(home, CONFIGURATION)
     _check_folder(os.path.join(home, FOLDER))
     text = sample(FOLDER, ledger_path=LEDGER)
@@ -73,7 +73,7 @@ def _say_what_lies_there(text: str, home: str) -> None:
     """Files that lie in the folder already are learned, too: nobody should be surprised by that."""
     import tomllib
 
-    from finetuned.cli.checking import judged
+    from finetuned.cli.check import judged
     from finetuned.settings import parse
 
     settings = parse(tomllib.loads(text), base=home)

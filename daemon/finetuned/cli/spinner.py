@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
 
-from finetuned.cli.fitting import length, width_of
-from finetuned.cli.showing import is_utf8, say
+from finetuned.cli.layout import length, width_of
+from finetuned.cli.output import is_utf8, say
 
 if TYPE_CHECKING:
     from finetuned.runtime import Runtime

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from finetuned.cli import place, showing
+from finetuned.cli import output, wiring
 from finetuned.cli.attention import MOST_NAMED, needs, running_with
-from finetuned.cli.awaiting import Outlook, still_words
-from finetuned.cli.findings import problem
+from finetuned.cli.checks import problem
+from finetuned.cli.holds import Outlook, still_words
 from finetuned.cli.jobs import JOB_STATES
-from finetuned.cli.showing import Row, harmless, placed
+from finetuned.cli.output import Row, harmless, placed
 from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
@@ -33,18 +33,18 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
     """
     from finetuned.runtime import SystemRuntime
 
-    settings = place.load(ctx)
+    settings = wiring.load(ctx)
     status = status_of(settings, SystemRuntime().now())
     if as_json:
-        showing.show_one(status)
+        output.show_one(status)
     else:
         _tell_status(status)
         for rules in settings.folders:
             if settings.goes_unreviewed(rules.name, status["helix"]["dialect"]):
                 words = "its jobs stay queued: it wants a review, and this server trains unreviewed (learn dialect)"
-                showing.print_line(f"         {rules.name}: {words}")
+                output.print_line(f"         {rules.name}: {words}")
     if not status["daemon"]["running"]:
-        showing.say("no daemon runs; start it with `finetuned run`")
+        output.say("no daemon runs; start it with `finetuned run`")
         ctx.exit(NO_DAEMON)
     if status["ledger"]["stuck_because"]:  # it runs, and does nothing: no health check may take that for well
         ctx.exit(1)
@@ -55,15 +55,15 @@ def status_of(settings: Settings, now: float) -> Row:
     from finetuned.errors import LedgerError, LedgerMissing
     from finetuned.ledger import SERVER_FIELDS, is_held, why_stuck
 
-    path = place.ledger_path(settings)
+    path = wiring.ledger_path(settings)
     stuck: LedgerError | None = why_stuck(path)
-    stray = place.stray_daemon(settings)
+    stray = wiring.stray_daemon(settings)
     running = is_held(path) or stray is not None
     known: dict[str, Any] = {"folders": [_folder_status(rules.name, rules.path, {}, now) for rules in settings.folders]}
     if stray:
         known["daemon"] = {"pid": stray[0] or None}
     try:
-        with place.open_ledger(settings) as reader:
+        with wiring.open_ledger(settings) as reader:
             known = _known(settings, reader, now, running=running)
     except LedgerMissing as error:
         stuck = stuck or (error if running else None)
@@ -143,65 +143,65 @@ def _folder_status(name: str, path: str, known: Mapping[str, Any], now: float) -
 def _tell_status(status: Row) -> None:
     helix, ledger = status["helix"], status["ledger"]
     for need in status["attention"]:
-        showing.print_line(f"attention  {harmless(need['subject'])}: {harmless(need['words'])}")
+        output.print_line(f"attention  {harmless(need['subject'])}: {harmless(need['words'])}")
         if need["remedy"]:
-            showing.print_line(f"           to do: {harmless(need['remedy'])}")
+            output.print_line(f"           to do: {harmless(need['remedy'])}")
     _tell_daemon(status["daemon"])
     for folder in status["folders"]:
         _tell_folder(folder, running=status["daemon"]["running"])
     _tell_jobs(status)
-    showing.print_line(f"server   {harmless(helix['url'])}: {_server_words(helix)}")
+    output.print_line(f"server   {harmless(helix['url'])}: {_server_words(helix)}")
     if helix["last_error"] and not helix["paused_because"]:
-        at = f" ({showing.when(helix['last_error_at'])})" if helix["last_error_at"] else ""
+        at = f" ({output.when(helix['last_error_at'])})" if helix["last_error_at"] else ""
         over = ", over since it answers again" if helix["reachable"] else ""
-        showing.print_line(f"         last error{at}{over}: {harmless(helix['last_error'])}")
+        output.print_line(f"         last error{at}{over}: {harmless(helix['last_error'])}")
     for field, what in (("max_chunks", "chunks in a session"), ("max_sessions", "of our sessions at a time")):
         if helix[field] is not None:
-            showing.print_line(f"         its plan was found to allow {helix[field]} {what}")
+            output.print_line(f"         its plan was found to allow {helix[field]} {what}")
     if helix["max_request"] is not None:
-        size = showing.size(helix["max_request"])
-        showing.print_line(f"         a proxy in front of it limits requests: up to {size} are tried")
+        size = output.size(helix["max_request"])
+        output.print_line(f"         a proxy in front of it limits requests: up to {size} are tried")
     nowhere = "not there" if status["daemon"]["running"] else "not there yet"
-    size = nowhere if ledger["bytes"] is None else showing.size(ledger["bytes"])
-    showing.print_line(f"ledger   {harmless(ledger['path'])} ({size})")
+    size = nowhere if ledger["bytes"] is None else output.size(ledger["bytes"])
+    output.print_line(f"ledger   {harmless(ledger['path'])} ({size})")
 
 
 def _tell_jobs(status: Row) -> None:
-    jobs = [f"{count} {showing.paint(state)}" for state, count in status["jobs"].items() if count]
-    showing.print_line(f"jobs     {', '.join(jobs) or 'none yet'}")
+    jobs = [f"{count} {output.paint(state)}" for state, count in status["jobs"].items() if count]
+    output.print_line(f"jobs     {', '.join(jobs) or 'none yet'}")
     for job in status["troubled"][:MOST_NAMED]:
-        showing.print_line(f"         {job['id']}: {harmless(job['reason'])}")
+        output.print_line(f"         {job['id']}: {harmless(job['reason'])}")
     for job in status["still"][:MOST_NAMED]:
-        showing.print_line(f"         {job['id']}: {still_words(job)}")
+        output.print_line(f"         {job['id']}: {still_words(job)}")
     more = sum(max(0, len(status[kind]) - MOST_NAMED) for kind in ("troubled", "still"))
     if more:
-        showing.print_line(f"         and {more} more: finetuned jobs")
+        output.print_line(f"         and {more} more: finetuned jobs")
 
 
 def _tell_daemon(daemon: Row) -> None:
     running = "runs"
     if daemon["since"] is not None:
-        running += f" since {showing.when(daemon['since'])} (pid {daemon['pid']}, version {daemon['version']})"
-    showing.print_line(f"daemon   {running if daemon['running'] else 'does not run'}")
+        running += f" since {output.when(daemon['since'])} (pid {daemon['pid']}, version {daemon['version']})"
+    output.print_line(f"daemon   {running if daemon['running'] else 'does not run'}")
     if daemon["unwatched_because"]:
-        showing.print_line(f"         {harmless(daemon['unwatched_because'])}; sweeps find what changes there")
+        output.print_line(f"         {harmless(daemon['unwatched_because'])}; sweeps find what changes there")
 
 
 def _tell_folder(folder: Row, *, running: bool) -> None:
     state = folder["state"] or ("not watched by the daemon that runs" if running else "not watched yet")
     if not folder["configured"]:
         state += ", not in the configuration"
-    showing.print_line(f"folder   {folder['name']}: {state} ({harmless(folder['path'])})")
+    output.print_line(f"folder   {folder['name']}: {state} ({harmless(folder['path'])})")
     words = f"{folder['settling']} settling, {folder['waiting']} waiting"
     if folder["oldest_wait_s"] is not None:
-        words += f", the oldest for {showing.span(folder['oldest_wait_s'])}; `finetuned flush` makes a job of them now"
-    showing.print_line(f"         {words}")
+        words += f", the oldest for {output.span(folder['oldest_wait_s'])}; `finetuned flush` makes a job of them now"
+    output.print_line(f"         {words}")
     if folder["unfinished"]:
         count = folder["unfinished"]
         words = f"{count} {'is' if count == 1 else 'are'} unfinished: {harmless(folder['unfinished_because'])}"
-        showing.print_line(f"         {words}{' (and so on: finetuned files --state settling)' if count > 1 else ''}")
+        output.print_line(f"         {words}{' (and so on: finetuned files --state settling)' if count > 1 else ''}")
     if folder["untaken"]:
-        showing.print_line(f"         {harmless(words_of(folder['untaken']))}")
+        output.print_line(f"         {harmless(words_of(folder['untaken']))}")
 
 
 def _server_words(helix: Row) -> str:

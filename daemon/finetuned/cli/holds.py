@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from finetuned.cli import place, showing
+from finetuned.cli import output, wiring
 from finetuned.cli.attention import running_with
-from finetuned.cli.fitting import seen
-from finetuned.cli.showing import Row
+from finetuned.cli.layout import seen
+from finetuned.cli.output import Row
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -47,7 +47,7 @@ def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
     """What everything waits for before its own turn: a daemon, its ledger, its version; None if for nothing of that."""
     from finetuned.ledger import is_held, why_stuck
 
-    path = place.ledger_path(settings)
+    path = wiring.ledger_path(settings)
     if not is_held(path):
         return NO_DAEMON
     if (stuck := why_stuck(path)) is not None:
@@ -214,10 +214,10 @@ def _at_the_server(job: Job) -> str:
 def _when(at: float | None) -> str:
     from finetuned.model import iso
 
-    return showing.when(None if at is None else iso(at))
+    return output.when(None if at is None else iso(at))
 
 
 def still_words(row: Row) -> str:
     """What `Outlook.still` tells of a job, for people."""
-    until = f"until {showing.when(row['until'])}" if row["until"] else "soon"
-    return f"no sign of life since {showing.when(row['since'])}; if there is none {until}, {_DEEDS[row['deed']]}"
+    until = f"until {output.when(row['until'])}" if row["until"] else "soon"
+    return f"no sign of life since {output.when(row['since'])}; if there is none {until}, {_DEEDS[row['deed']]}"

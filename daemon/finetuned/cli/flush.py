@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.cli import place
-from finetuned.cli.doing import ANSWER_WITHIN, ask_daemon, folder_named, leave, new_request, outcomes, tell, until
-from finetuned.cli.fitting import quoted
-from finetuned.cli.showing import Row, counted, print_line
+from finetuned.cli import wiring
+from finetuned.cli.layout import quoted
+from finetuned.cli.output import Row, counted, print_line
+from finetuned.cli.requests import ANSWER_WITHIN, ask_daemon, folder_named, leave, new_request, outcomes, tell, until
 
 if TYPE_CHECKING:
     from finetuned.runtime import Runtime
@@ -41,9 +41,9 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
     from finetuned.ledger import is_held
     from finetuned.runtime import SystemRuntime
 
-    settings = place.load(ctx)
+    settings = wiring.load(ctx)
     name = None if folder is None else folder_named(settings, folder).name
-    path = place.ledger_path(settings)
+    path = wiring.ledger_path(settings)
     if not is_held(path):
         ctx.exit(ask_daemon(ctx, [new_request("flush", folder=name)]))
     patience = _SLACK + max(quiet_time(rules) for rules in settings.folders if name in {None, rules.name})

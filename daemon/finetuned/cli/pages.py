@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import click
 
-from finetuned.cli.fitting import width_of
-from finetuned.cli.naming import did_you_mean
-from finetuned.cli.showing import coloured, harmless, print_data
+from finetuned.cli.ids import did_you_mean
+from finetuned.cli.layout import width_of
+from finetuned.cli.output import coloured, harmless, print_data
 from finetuned.errors import UsageError
 
 if TYPE_CHECKING:

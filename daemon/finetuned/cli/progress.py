@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from finetuned.cli import place
-from finetuned.cli.doing import leave, new_request, until
-from finetuned.cli.showing import counted, harmless, say
-from finetuned.cli.spinning import Spinner
+from finetuned.cli import wiring
+from finetuned.cli.output import counted, harmless, say
+from finetuned.cli.requests import leave, new_request, until
+from finetuned.cli.spinner import Spinner
 from finetuned.errors import FinetunedError, Held, LedgerError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def wait_for(
 
     try:
         with Spinner("waiting") as spinner:
-            waiting = Waiting(place.ledger_path(settings), settings.helix.url, folder, paths, begun, spinner, ids)
+            waiting = Waiting(wiring.ledger_path(settings), settings.helix.url, folder, paths, begun, spinner, ids)
             return anyio.run(waiting.from_the_start, SystemRuntime())
     except KeyboardInterrupt:
         say("waiting no longer: the files stay in the folder, and the daemon goes on with them")

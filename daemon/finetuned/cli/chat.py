@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
-from finetuned.cli import place
-from finetuned.cli.naming import job_named, session_named
-from finetuned.cli.showing import harmless, print_data, say, show_one
-from finetuned.cli.spinning import Spinner
+from finetuned.cli import wiring
+from finetuned.cli.ids import job_named, session_named
+from finetuned.cli.output import harmless, print_data, say, show_one
+from finetuned.cli.spinner import Spinner
 from finetuned.errors import FinetunedError, ReplyLost, Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def chat_command(ctx: click.Context, text: str | None, job: str | None, session_
     Without TEXT it is read from standard input; on a terminal that is a conversation, line by line, until Ctrl-D.
     Ctrl-C stops an answer. The command that continues the conversation is printed on standard error.
     """
-    settings = place.load(ctx)
+    settings = wiring.load(ctx)
     if job is not None and session_id is not None:
         raise UsageError("--job and --session exclude each other", remedy="a job's model is talked to in one session")
     if job is not None:
@@ -82,7 +82,7 @@ class Talk:
     async def turn(self, text: str, growing: _Growing | None, spinner: Spinner) -> Interaction:
         """Say something; the finished answer, which `growing` sees grow. Raises ServerError, FinetunedError."""
         heard = growing.heard if growing else _nobody
-        async with place.server(self._settings) as (service, runtime), spinner.turning(runtime):
+        async with wiring.server(self._settings) as (service, runtime), spinner.turning(runtime):
 
             async def ask() -> SessionView:
                 view = await service.chat(text, session_id=self.session_id, told=heard)
@@ -150,7 +150,7 @@ async def _look(service: Service, runtime: Runtime, session_id: str) -> SessionV
 
 def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
     """The session whose model a job trained. Raises FinetunedError."""
-    reader = place.reader(ctx)
+    reader = wiring.reader(ctx)
     job = reader.job(job_named(reader, job_id)) or {}
     trained = [session for session in job["sessions"] if session["state"] == "trained"]
     if not trained:
@@ -180,7 +180,7 @@ def _session(ctx: click.Context, word: str) -> str:
     if not safe_id(word):
         raise UsageError(f"{harmless(word)!r} is no session's id", remedy="`finetuned chat` says it at its end")
     try:
-        return session_named(place.reader(ctx), word)
+        return session_named(wiring.reader(ctx), word)
     except LedgerMissing:  # one may talk to a server without ever having run a daemon
         return word
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finetuned.cli import place
-from finetuned.cli.doing import ask_daemon, new_request
-from finetuned.cli.fitting import seen
-from finetuned.cli.showing import Row, placed, say
+from finetuned.cli import wiring
+from finetuned.cli.layout import seen
+from finetuned.cli.output import Row, placed, say
+from finetuned.cli.requests import ask_daemon, new_request
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -31,8 +31,8 @@ def forget_command(ctx: click.Context, path: str, yes: bool) -> None:
     """
     from finetuned.errors import UsageError
 
-    with place.open_ledger(place.load(ctx)) as reader:
-        named = place.typed(path, reader.at_place)
+    with wiring.open_ledger(wiring.load(ctx)) as reader:
+        named = wiring.typed(path, reader.at_place)
         rows = [row for row in reader.at_place(named) if row["job_id"] is not None and row["pairs"]]
         for words in _what_goes(reader, rows):
             say(words)

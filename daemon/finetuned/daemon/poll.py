@@ -18,12 +18,12 @@ import anyio
 from msgspec.structs import replace
 
 from finetuned import logs
-from finetuned.daemon.collecting import Collecting
+from finetuned.daemon.batch_poll import Glances
+from finetuned.daemon.collect import Collecting
 from finetuned.daemon.context import Context
-from finetuned.daemon.glancing import Glances
-from finetuned.daemon.halving import NOT_OURS, Halving
-from finetuned.daemon.mending import Mending
-from finetuned.daemon.quotas import Quotas
+from finetuned.daemon.limits import Quotas
+from finetuned.daemon.recover import Mending
+from finetuned.daemon.split import NOT_OURS, Halving
 from finetuned.errors import (
     NotFound,
     Refused,

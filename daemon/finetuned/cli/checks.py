@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetuned.cli.showing import Row
+from finetuned.cli.output import Row
 
 
 def ok(subject: str, words: str) -> Row:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finetuned.cli import place
-from finetuned.cli.fitting import from_here, width_of
-from finetuned.cli.showing import harmless, say
+from finetuned.cli import wiring
+from finetuned.cli.layout import from_here, width_of
+from finetuned.cli.output import harmless, say
 
 if TYPE_CHECKING:
     import socket
@@ -35,7 +35,7 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
     """
     from finetuned.cli.signals import heard
 
-    settings = place.load(ctx)
+    settings = wiring.load(ctx)
     configure_logs(settings)
     with heard() as ear:
         outcome = run_daemon(settings, ear, until_idle=until_idle)
@@ -92,14 +92,14 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
 
     ignore_sigio()
     runtime = SystemRuntime()
-    folders = place.drop_folders(settings)
+    folders = wiring.drop_folders(settings)
     try:
-        with _open_ledger(place.ledger_path(settings), folders) as ledger:
+        with _open_ledger(wiring.ledger_path(settings), folders) as ledger:
             greet(settings)
             async with new_http(settings.helix) as http:
                 remembered = ledger.house.server(settings.helix.url).dialect
                 beside = os.path.dirname(ledger.path) or "."
-                service = place.service_of(settings, http, runtime, folders, remembered=remembered, spool=beside)
+                service = wiring.service_of(settings, http, runtime, folders, remembered=remembered, spool=beside)
                 context = Context(
                     settings=settings, ledger=ledger, folders=folders, service=service, runtime=runtime, wake=Wake()
                 )
@@ -138,7 +138,7 @@ def watchers(context: Context, ear: socket.socket, stop: Callable[[], None]) -> 
 
     from finetuned import logs
     from finetuned.cli.signals import heed
-    from finetuned.daemon.asking import requests_folder
+    from finetuned.daemon.requests import requests_folder
     from finetuned.folders import Single, Watched, watch
     from finetuned.runtime import Wake
 

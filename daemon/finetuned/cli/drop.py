@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
-from finetuned.cli import place
-from finetuned.cli.doing import folder_named, leave, new_request
-from finetuned.cli.fitting import from_here, quoted, width_of
-from finetuned.cli.showing import counted, harmless, print_data, say, span
+from finetuned.cli import wiring
+from finetuned.cli.layout import from_here, quoted, width_of
+from finetuned.cli.output import counted, harmless, print_data, say, span
+from finetuned.cli.requests import folder_named, leave, new_request
 from finetuned.errors import FileProblem, FinetunedError, UsageError
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ def drop_command(
     The exit code is 0 if all files were put there, else 1. With --wait it is 0 if all files were learned, now or
     before; it is 1 if one was not, or if its pairs wait for a review (`review = true`).
     """
-    from finetuned.cli.waiting import wait_for
+    from finetuned.cli.progress import wait_for
     from finetuned.runtime import SystemRuntime
 
     _check_words(files, name)
-    settings = place.load(ctx)
-    target = place.drop_folders(settings)[folder_named(settings, folder).name]
+    settings = wiring.load(ctx)
+    target = wiring.drop_folders(settings)[folder_named(settings, folder).name]
     begun = SystemRuntime().now()
     dropped: list[str] = []
     all_went = True
@@ -106,7 +106,7 @@ def _sources(settings: Settings, folder: DropFolder, word: str, name: str | None
     """The files that a word of the command names; why there are none is told. Raises UsageError."""
     if word == STDIN:
         return [Source("standard input", _spooled(kept, folder.rules.max_file_bytes), name or "")]
-    path = place.typed(word, lambda _: False)
+    path = wiring.typed(word, lambda _: False)
     if not os.path.isdir(path):
         return [Source(path, path, name or os.path.basename(path))]
     if name is not None:
@@ -162,7 +162,7 @@ def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: b
     """Put one file into the folder and print its path there; None, and why is told, if it is not put there."""
     from finetuned.folders import drop_into
 
-    ledger_path = place.ledger_path(settings)
+    ledger_path = wiring.ledger_path(settings)
     try:
         _check(folder, source)
         content = _content(folder, source)
@@ -234,7 +234,7 @@ def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) ->
     if width_of(sys.stderr) is None:
         return
     it = "it" if len(dropped) == 1 else "them"
-    if not place.runs(settings):
+    if not wiring.runs(settings):
         say(f"no daemon runs; start it with `finetuned run`, and it takes {it}")
         return
     rules = folder.rules

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.cli import place
-from finetuned.cli.showing import harmless, print_data
-from finetuned.cli.spinning import Spinner
-from finetuned.cli.talking import finished, sayable
+from finetuned.cli import wiring
+from finetuned.cli.chat import finished, sayable
+from finetuned.cli.output import harmless, print_data
+from finetuned.cli.spinner import Spinner
 from finetuned.errors import FinetunedError, NotHelix, UsageError
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> 
     """Make a picture of PROMPT, and print where it was written."""
     import anyio
 
-    path = "" if target == STDOUT else place.absolute(target)
+    path = "" if target == STDOUT else wiring.absolute(target)
     if path:
         _check_target(path, force=force)
     elif sys.stdout.isatty():
         raise UsageError("a terminal cannot show a picture", remedy="name a file, or send it into a pipe")
-    settings = place.load(ctx)
+    settings = wiring.load(ctx)
     with Spinner("drawing") as spinner:
         picture = anyio.run(draw, settings, sayable(prompt), spinner)
     if path:
@@ -64,7 +64,7 @@ async def draw(settings: Settings, prompt: str, spinner: Spinner) -> bytes:
         if answer.progress:
             spinner.show(f"drawing {answer.progress} %")
 
-    async with place.server(settings) as (service, runtime), spinner.turning(runtime):
+    async with wiring.server(settings) as (service, runtime), spinner.turning(runtime):
         _, answer = await finished(service, runtime, lambda: service.image(prompt), told)
         if not answer.files:
             raise FinetunedError(

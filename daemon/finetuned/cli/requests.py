@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from finetuned.cli import place
-from finetuned.cli.naming import job_named
-from finetuned.cli.showing import harmless, print_line, say
+from finetuned.cli import wiring
+from finetuned.cli.ids import job_named
+from finetuned.cli.output import harmless, print_line, say
 from finetuned.errors import FinetunedError, UsageError
 
 if TYPE_CHECKING:
-    from finetuned.daemon.asking import Request
+    from finetuned.daemon.requests import Request
     from finetuned.ledger import Reader
     from finetuned.runtime import Runtime
     from finetuned.settings import FolderSettings, Settings
@@ -38,7 +38,7 @@ def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> No
 
     With --delete an ended job may be named, too: its session is removed from the server, and its state stays.
     """
-    with place.open_ledger(place.load(ctx)) as reader:
+    with wiring.open_ledger(wiring.load(ctx)) as reader:
         jobs = [job_named(reader, word) for word in ids]
     ctx.exit(ask_daemon(ctx, [new_request("cancel", job=job, delete=delete) for job in jobs]))
 
@@ -58,7 +58,7 @@ def folder_named(settings: Settings, name: str | None) -> FolderSettings:
 
 def new_request(verb: str, **about: Any) -> Request:
     """A request with an id of its own."""
-    from finetuned.daemon.asking import Request
+    from finetuned.daemon.requests import Request
     from finetuned.runtime import SystemRuntime
 
     return Request(id=SystemRuntime().fresh_id(ID_LENGTH), verb=verb, **about)
@@ -66,7 +66,7 @@ def new_request(verb: str, **about: Any) -> Request:
 
 def leave(ledger_path: str, requests: Sequence[Request]) -> None:
     """Put requests where the daemon takes them, in this order. Raises FinetunedError."""
-    from finetuned.daemon.asking import leave_request, requests_folder
+    from finetuned.daemon.requests import leave_request, requests_folder
     from finetuned.ledger import of_the_disk
     from finetuned.runtime import SystemRuntime
 
@@ -123,9 +123,9 @@ def ask_daemon(ctx: click.Context, requests: Sequence[Request], *, within: float
     from finetuned.ledger import is_held
     from finetuned.runtime import SystemRuntime
 
-    settings = place.load(ctx)
-    path = place.ledger_path(settings)
-    with place.open_ledger(settings) as reader:
+    settings = wiring.load(ctx)
+    path = wiring.ledger_path(settings)
+    with wiring.open_ledger(settings) as reader:
         running = is_held(path)
         unknown = [] if running else [words for request in requests if (words := _unknown(reader, request))]
     if unknown:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.cli import place, showing
-from finetuned.cli.awaiting import NO_DAEMON, Outlook, held_back
+from finetuned.cli import output, wiring
 from finetuned.cli.events import tell_events
-from finetuned.cli.finding import as_configured, dropped_as, job_in, rules_of
-from finetuned.cli.fitting import quoted, seen
+from finetuned.cli.holds import NO_DAEMON, Outlook, held_back
+from finetuned.cli.ids import job_named
 from finetuned.cli.jobs import gone, job_command, progress_of
-from finetuned.cli.naming import job_named
-from finetuned.cli.showing import Row, counted, harmless, placed
+from finetuned.cli.layout import quoted, seen
+from finetuned.cli.output import Row, counted, harmless, placed
+from finetuned.cli.paths import as_configured, dropped_as, job_in, rules_of
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder
@@ -34,7 +34,7 @@ _OPEN: Final = frozenset({"settling", "waiting", "packed"})
 
 @click.command("why")
 @click.argument("path", metavar="PATH|ID")
-@showing.one_object
+@output.one_object
 @click.pass_context
 def why_command(ctx: click.Context, path: str, form: str) -> None:
     """Tell everything that is known about one file, in sentences.
@@ -44,27 +44,27 @@ def why_command(ctx: click.Context, path: str, form: str) -> None:
     """
     from finetuned.errors import LedgerMissing
 
-    settings = place.load(ctx)
+    settings = wiring.load(ctx)
     reader: Reader | None
     try:
-        reader = place.reader(ctx)
+        reader = wiring.reader(ctx)
     except LedgerMissing:
-        if place.runs(settings):  # it was taken away from under a daemon, which may know the file
+        if wiring.runs(settings):  # it was taken away from under a daemon, which may know the file
             raise
         reader = None
-    asked = as_configured(place.typed(path, reader.at_place if reader else lambda _: False), settings)
+    asked = as_configured(wiring.typed(path, reader.at_place if reader else lambda _: False), settings)
     story = Story(settings, reader, asked)
     is_job = reader is not None and "/" not in path and story.is_of_nothing and reader.jobs_like(path.strip().lower())
     job_id = job_named(reader, path) if reader and is_job else None
     if job_id is None and form == "table":
         story.tell()
     elif job_id is None:
-        showing.show_one(story.for_programs(), form)
+        output.show_one(story.for_programs(), form)
     elif form == "table":
         ctx.invoke(job_command, job_id=job_id)
     else:
         words = f"it is no file, but names the job {job_id}: finetuned job {job_id}"
-        showing.show_one(story.for_programs() | {"reason": words, "job_id": job_id}, form)
+        output.show_one(story.for_programs() | {"reason": words, "job_id": job_id}, form)
 
 
 def _why(file: Row) -> str:
@@ -83,7 +83,7 @@ class Story:
         self._settings = settings
         self._reader = reader
         self._path = path
-        self._runs = place.runs(settings)
+        self._runs = wiring.runs(settings)
         rows = reader.at_place(path) if reader else []
         self._file = rows[0] if rows else None
         self._earlier = rows[1:]
@@ -126,12 +126,12 @@ class Story:
     def tell(self) -> None:
         """Print it for people."""
         state = self._file["state"] if self._file else UNKNOWN
-        showing.print_line(f"{seen(self._path)}: {showing.paint(state)}")
+        output.print_line(f"{seen(self._path)}: {output.paint(state)}")
         for sentence in self._sentences():
-            showing.print_line(f"  {harmless(sentence)}")
+            output.print_line(f"  {harmless(sentence)}")
         if self._file is None or self._reader is None:
             return
-        showing.print_line("\nWhat happened")
+        output.print_line("\nWhat happened")
         tell_events(self._history, self._reader, about=f"file {self._file['id']}", indent="  ")
 
     # -- files that the ledger knows
@@ -145,7 +145,7 @@ class Story:
         if file is None:
             yield from self._sentences_of_unknown()
             return
-        yield f"It was dropped at {seen(file['path'])} and seen {showing.when(file['seen_at'])}."
+        yield f"It was dropped at {seen(file['path'])} and seen {output.when(file['seen_at'])}."
         words = {
             "settling": self._settling,
             "waiting": self._waiting,
@@ -167,7 +167,7 @@ class Story:
 
     def _settling(self, file: Row) -> Iterator[str]:
         why = file["reason"] or "somebody may still be writing to it"
-        yield f"It has been settling since {showing.when(self._since())}: {why}."
+        yield f"It has been settling since {output.when(self._since())}: {why}."
         if any(event["cause"] == "changed" for event in self._history):
             yield "It was changed after it had been quiet, so that it is waited for three times as long as it paused."
         if not file["bytes"] and not file["reason"]:
@@ -175,7 +175,7 @@ class Story:
             yield f"It is empty so far; {beside or 'a file that stays empty for a minute is refused'}."
 
     def _waiting(self, file: Row) -> Iterator[str]:
-        yield f"It has been ready since {showing.when(file['ready_at'])} and is in no job yet."
+        yield f"It has been ready since {output.when(file['ready_at'])} and is in no job yet."
         if file["reason"]:
             yield f"It cannot be taken for now: {file['reason']}."
 
@@ -190,12 +190,12 @@ class Story:
 
     def _learned(self, file: Row) -> Iterator[str]:
         if file["pairs"] is None:
-            when, job = showing.when(file["finished_at"]), file["job_id"]
+            when, job = output.when(file["finished_at"]), file["job_id"]
             yield f"It was learned {when}, in job {job}, and forgotten since: {file['reason']}."
             yield "Dropped again, it is learned anew."
             return
         pairs = counted(file["pairs"], "question-answer pair")
-        yield f"It was learned {showing.when(file['finished_at'])}, in job {file['job_id']}, and taught {pairs}."
+        yield f"It was learned {output.when(file['finished_at'])}, in job {file['job_id']}, and taught {pairs}."
         if file["reason"]:
             yield f"Not all of it: {file['reason']}."
             yield f"To have the whole learned once more: finetuned retry {file['job_id']}"
@@ -213,7 +213,7 @@ class Story:
         yield f"To learn it once more: {self._retry(file)}; or drop it with --again"
 
     def _refused(self, file: Row) -> Iterator[str]:
-        yield f"It was refused {showing.when(file['finished_at'])}: {file['reason']}."
+        yield f"It was refused {output.when(file['finished_at'])}: {file['reason']}."
         yield "To try again: correct it and drop it again."
         yield f"After a change of the configuration: {self._retry(file)}"
 
@@ -225,11 +225,11 @@ class Story:
         return f"finetuned retry {quoted(location)}"
 
     def _vanished(self, file: Row) -> Iterator[str]:
-        yield f"It has been gone since {showing.when(file['finished_at'])}: {file['reason']}. Drop it again."
+        yield f"It has been gone since {output.when(file['finished_at'])}: {file['reason']}. Drop it again."
 
     def _lost(self, file: Row) -> Iterator[str]:
         what = "Its job trained, but it taught nothing" if file["state"] == "barren" else "It was not learned"
-        yield f"{what}: {file['reason']} (job {file['job_id']}, {showing.when(file['finished_at'])})."
+        yield f"{what}: {file['reason']} (job {file['job_id']}, {output.when(file['finished_at'])})."
         yield f"To try again: finetuned retry {file['job_id']}"
 
     def _where(self, file: Row) -> Iterator[str]:
@@ -252,7 +252,7 @@ class Story:
             elif location != dropped:
                 yield f"It lies at {seen(location)}."
             if file["state"] not in _OPEN and file["due_at"] is not None:
-                yield f"It cannot be moved where it belongs yet; the next try is {showing.when(file['due_at'])}."
+                yield f"It cannot be moved where it belongs yet; the next try is {output.when(file['due_at'])}."
         held_up = self._reader.held_up(file["job_id"]) if self._reader and file["job_id"] else None
         if held_up is not None:
             yield f"It is put away later: {held_up}."
@@ -265,7 +265,7 @@ class Story:
     def _before(self) -> Iterator[str]:
         for row in self._earlier:
             in_job = f" in job {row['job_id']}" if row["job_id"] else ""
-            yield f"An earlier file was here, seen {showing.when(row['seen_at'])}: {row['state']}{in_job}."
+            yield f"An earlier file was here, seen {output.when(row['seen_at'])}: {row['state']}{in_job}."
 
     # -- what it waits for
 
@@ -300,7 +300,7 @@ class Story:
         if file["state"] == "settling":
             return self._settle_waits(self._rules)
         if file["sha256"] is None:  # it could not be read
-            return f"the next try, {showing.when(file['due_at'])}"
+            return f"the next try, {output.when(file['due_at'])}"
         return outlook.of_file(file["id"])
 
     def _settle_waits(self, rules: FolderSettings) -> str:
@@ -309,7 +309,7 @@ class Story:
             return f"a change: {why_not}"
         from finetuned.folders import quiet_time
 
-        return f"{showing.span(quiet_time(rules))} without a change, and for every program that has it open to close it"
+        return f"{output.span(quiet_time(rules))} without a change, and for every program that has it open to close it"
 
     # -- files that the ledger does not know
 
@@ -346,7 +346,7 @@ class Story:
             yield f"It lies among the files of job {self._job['id']}, which is {self._job['state']}."
 
     def _folder(self, rules: FolderSettings) -> DropFolder:
-        return place.drop_folders(self._settings)[rules.name]
+        return wiring.drop_folders(self._settings)[rules.name]
 
     def _why_away(self) -> str | None:
         """The folder in words, and why it is away, as the daemon found it or as it is now; null if it is not."""

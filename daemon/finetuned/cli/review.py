@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from finetuned.cli import place, showing
-from finetuned.cli.doing import ask_daemon, new_request
-from finetuned.cli.fitting import width_of
-from finetuned.cli.naming import job_named
+from finetuned.cli import output, wiring
+from finetuned.cli.ids import job_named
+from finetuned.cli.layout import width_of
+from finetuned.cli.output import Row, counted, harmless, print_line, say
 from finetuned.cli.pairs import tell_pairs
-from finetuned.cli.showing import Row, counted, harmless, print_line, say
+from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.errors import FinetunedError, UsageError
 
 if TYPE_CHECKING:
@@ -65,14 +65,14 @@ _KEPT: Final = "nothing was sent; your lines are kept in {}: mend them there, th
 @click.option(
     "--from", "source", metavar="FILE", help="Replace the pairs by those in FILE (JSON Lines; -: standard input)."
 )
-@showing.listing
+@output.listing
 @click.pass_context
 def review_command(ctx: click.Context, job_id: str, accept: bool, source: str | None, form: str) -> None:
     """Show, change and accept the pairs of a job that waits for a review. To reject them: finetuned cancel ID.
 
     On a terminal the pairs open in $VISUAL or $EDITOR, one JSON object a line; otherwise they are printed.
     """
-    settings = place.load(ctx)
+    settings = wiring.load(ctx)
     job = _in_review(ctx, settings, job_id)
     if source is not None:
         _may_alter(job)
@@ -107,13 +107,13 @@ def _see(settings: Settings, job: Row, form: str) -> None:
     if form == "table" and width_of() is not None:
         tell_pairs(iter(rows))
     else:
-        showing.show(rows, form, ("ordinal", "file", "question", "answer"), empty="no pair was made")
+        output.show(rows, form, ("ordinal", "file", "question", "answer"), empty="no pair was made")
     if form == "table":
         say(f"To change them: set $EDITOR, or --from FILE.{_to_train(job)}")
 
 
 def _line(row: Row) -> str:
-    return showing.as_json({key: row[key] for key in ("file", "file_b64", "question", "answer") if key in row})
+    return output.as_json({key: row[key] for key in ("file", "file_b64", "question", "answer") if key in row})
 
 
 def _edit(settings: Settings, job: Row, before: Sequence[Pair], text: str, editor: str) -> None:
@@ -196,13 +196,13 @@ def _to_train(job: Row) -> str:
 
 
 async def _fetch(settings: Settings, job: Row) -> tuple[SessionView, Sequence[Pair]]:
-    async with place.server(settings) as (service, _):
+    async with wiring.server(settings) as (service, _):
         view = await resting(service, job)
         return view, await service.pairs(view)
 
 
 async def _write(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None) -> tuple[int, int]:
-    async with place.server(settings) as (service, _):
+    async with wiring.server(settings) as (service, _):
         return await rewrite(service, job, text, before)
 
 
@@ -339,7 +339,7 @@ def _read(source: str) -> str:
         if source == "-":
             raw = sys.stdin.buffer.read(LARGEST_BYTES + 1)
         else:
-            with open(place.absolute(source), "rb") as file:
+            with open(wiring.absolute(source), "rb") as file:
                 raw = file.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise FinetunedError(f"{harmless(source)} cannot be read: {error.strerror}") from None
@@ -350,7 +350,7 @@ def _read(source: str) -> str:
 
 def _in_review(ctx: click.Context, settings: Settings, job_id: str) -> dict[str, Any]:
     """The job, which waits for a review, and whose server is ours. Raises FinetunedError."""
-    reader = place.reader(ctx)
+    reader = wiring.reader(ctx)
     job = reader.job(job_named(reader, job_id)) or {}
     reader.close()  # the editor may be open for long, and the daemon closes the ledger well meanwhile
     if job["state"] != "review":
