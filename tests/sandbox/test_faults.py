@@ -11,7 +11,7 @@ import pytest
 import trio.testing
 
 from finetuned.sandbox import FAULTS, CutError, Faults
-from unit.test_sandbox_kit import LEARN, TEXT, Clock, Desk, desk, pairs_path
+from sandbox.test_kit import LEARN, TEXT, Clock, Desk, desk, pairs_path
 
 DIALECTS = pytest.mark.parametrize("dialect", ["form", "learn"])
 MANY = [(f"{number:04}.txt", TEXT + b" %d." % number) for number in range(12)]
@@ -34,7 +34,7 @@ async def listed(at: Desk) -> list[str]:
 def test_every_fault_has_a_test() -> None:
     """A name in the table that no test of the sandbox switches on was never seen to work."""
     found: set[str] = set()
-    for path in Path(__file__).parent.glob("test_sandbox_*.py"):
+    for path in Path(__file__).parent.glob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value.partition(":")[0].partition("@")[0])

@@ -15,6 +15,7 @@ import anyio
 import httpx
 import pytest
 
+from cli.test_chat import watched
 from finetuned.cli import progress, wiring
 from finetuned.cli.progress import Waiting
 from finetuned.cli.spinner import Spinner
@@ -27,7 +28,6 @@ from finetuned.settings import FolderSettings
 from support.cli import Desk, Terminal, desks, in_virtual_time
 from support.place import URL
 from support.process import Home, Sandbox, environment, wait_for
-from unit.test_cli_talking import watched
 
 MakeDesk = Callable[..., Desk]
 OTTER = "The otter is a mammal. It lives in rivers."

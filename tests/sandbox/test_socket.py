@@ -17,8 +17,8 @@ import pytest
 
 from finetuned.sandbox import DEFAULT_KEY, CrashedError, Faults, Pace, create_app, serve
 from finetuned.sandbox.__main__ import main
+from sandbox.test_kit import FIELDS, LEARN, TEXT, form
 from support.process import wait_for
-from unit.test_sandbox_kit import FIELDS, LEARN, TEXT, form
 
 HEADERS = {"Authorization": f"Bearer {DEFAULT_KEY}"}
 PROGRAM = [sys.executable, "-m", "finetuned.sandbox"]
