@@ -152,7 +152,7 @@ class File(Value, frozen=True):
     finished_at: float | None = None
     due_at: float | None = None
     pairs: int | None = None
-    put_away: bool = True
+    archived: bool = True
     tries: int = 0
 
 
@@ -194,7 +194,7 @@ class Job(Value, frozen=True):
     requeued: int = 0
     nudges: int = 0
     wish: str | None = None
-    put_away: bool = True
+    archived: bool = True
     url: str | None = None
     noted: bool = False
     read_only: bool = False
@@ -369,7 +369,7 @@ class WaitingFile(Value, frozen=True):
 
 
 class LooseFile(Value, frozen=True):
-    """A file that never was in a job and is to be put away, as the plan sees it."""
+    """A file that never was in a job and is to be archived, as the plan sees it."""
 
     id: int
     folder: str

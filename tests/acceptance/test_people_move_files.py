@@ -225,7 +225,7 @@ async def test_a_file_that_was_moved_within_failed_is_found_by_retry(a_place: AP
     assert place.sessions_on_server() == 2
 
 
-async def test_a_twin_that_is_edited_before_it_is_put_away_is_a_new_version(a_place: APlace) -> None:
+async def test_a_twin_that_is_edited_before_it_is_archived_is_a_new_version(a_place: APlace) -> None:
     """What turns out to be known content, and is another by the time it is moved, is learned like any other."""
     place = a_place(folder=[{"linger": "0s"}])
     place.drop("a.txt", GREY)

@@ -124,7 +124,7 @@ async def test_a_lost_answer_costs_no_second_training(a_place: APlace, dialect: 
     assert [answer for _, _, answer in pairs_of(place)] == ["In rivers."]
 
 
-async def test_pairs_that_are_renamed_to_text_on_their_way_are_put_away_as_pairs(a_place: APlace) -> None:
+async def test_pairs_that_are_renamed_to_text_on_their_way_are_archived_as_pairs(a_place: APlace) -> None:
     """A person may rename what lies in .processing: it is found by what was sent of it."""
     place = a_place(folder=[{"include": INCLUDE}])
     place.drop("talks.jsonl", lines(ALPACA, OPENAI))

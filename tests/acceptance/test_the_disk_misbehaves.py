@@ -54,7 +54,7 @@ async def test_a_file_that_is_closed_to_us_waits_with_the_reason(a_place: APlace
     assert len(place.network.sent()) == 2
 
 
-async def test_a_job_that_cannot_be_put_away_is_tried_again(a_place: APlace) -> None:
+async def test_a_job_that_cannot_be_archived_is_tried_again(a_place: APlace) -> None:
     """The verdict stands in the ledger; the files follow when they can."""
     place = a_place(folder=[{"linger": "0s"}])
     (place.notes / "done").write_text("I am in the way")
@@ -70,7 +70,7 @@ async def test_a_job_that_cannot_be_put_away_is_tried_again(a_place: APlace) -> 
     await place.run(until_idle=False, script=script)
 
 
-async def test_a_refused_file_that_cannot_be_put_away_is_tried_again(a_place: APlace) -> None:
+async def test_a_refused_file_that_cannot_be_archived_is_tried_again(a_place: APlace) -> None:
     """Its state is told at once, its place changes when it can."""
     place = a_place(folder=[{"linger": "0s"}])
     (place.notes / "failed").write_text("I am in the way")

@@ -171,7 +171,7 @@ def test_a_file_that_changes_while_it_waits(a_desk: Callable[..., Desk]) -> None
     desk.run(script)
 
 
-def test_a_file_that_is_another_version_each_time_it_is_put_away(a_desk: Callable[..., Desk]) -> None:
+def test_a_file_that_is_another_version_each_time_it_is_archived(a_desk: Callable[..., Desk]) -> None:
     """Who edits what is under way gets it back, and learned, but not trained without end."""
     desk = a_desk()
     place = desk.place

@@ -252,7 +252,7 @@ class TestStatus:
         assert "attention" not in over
         assert (told["last_error"], told["last_error_at"]) == ("it is down", "2026-11-23T05:23:11.000Z")
 
-    def test_files_that_cannot_be_put_away_need_a_person(self, make_desk: MakeDesk) -> None:
+    def test_files_that_cannot_be_archived_need_a_person(self, make_desk: MakeDesk) -> None:
         """`done` and `failed` are files: the jobs are done, and status and doctor tell what is left to do."""
         desk = make_desk()
         for name in ("done", "failed"):
@@ -273,7 +273,7 @@ class TestStatus:
         (desk.place.notes / "failed").unlink()
         desk.run_until(lambda: desk("status", "--json").json["attention"] == [])
 
-    def test_a_file_without_a_job_that_cannot_be_put_away(self, make_desk: MakeDesk) -> None:
+    def test_a_file_without_a_job_that_cannot_be_archived(self, make_desk: MakeDesk) -> None:
         """A refused file is told of by itself."""
         desk = make_desk()
         (desk.place.notes / "failed").write_text("in the way")

@@ -194,14 +194,14 @@ class TestEnds:
         assert "An earlier file was here" in words
         assert "learned in job notes-" in words
 
-    def test_a_file_that_cannot_be_put_away_yet(self, make_desk: MakeDesk) -> None:
+    def test_a_file_that_cannot_be_archived_yet(self, make_desk: MakeDesk) -> None:
         """It has its end, but not its place: the next try is told."""
         desk = make_desk()
         path = desk.place.drop("bad.txt", b"\xe9")
         desk.run()
         with desk.ledger() as ledger:
             file = ledger.files.at_place(str(path))[0]
-            ledger.files.put_away_later(file, "the disk is full", 1795411400.0, 1795411395.0)
+            ledger.files.archive_later(file, "the disk is full", 1795411400.0, 1795411395.0)
         assert "It cannot be moved where it belongs yet" in why(desk, path)[1]
 
 
@@ -319,7 +319,7 @@ class TestOpen:
             assert "which goes first" in why(desk, desk.place.notes / "twin.txt")[0]["waits_for"]
             assert "which goes first" not in why(desk, first)[0]["waits_for"]
 
-    def test_waiting_to_be_put_away_as_a_duplicate(self, make_desk: MakeDesk) -> None:
+    def test_waiting_to_be_archived_as_a_duplicate(self, make_desk: MakeDesk) -> None:
         """The twin was learned meanwhile."""
         desk = make_desk()
         first = desk.place.drop("otter.txt")

@@ -90,7 +90,7 @@ def _job(number: int, states: Sequence[JobState]) -> st.SearchStrategy[Job]:
             finished_at=NOW - 1 if ended else None,
             due_at=due_at,
             wish=None if ended or (wish == "accept" and state is not JobState.REVIEW) else wish,
-            put_away=not ended,
+            archived=not ended,
         )
 
     wishes = st.sampled_from([None, None, None, "cancel", "delete", "accept"])
@@ -130,7 +130,7 @@ def _suspect() -> st.SearchStrategy[Session]:
 
 
 def loose() -> st.SearchStrategy[tuple[LooseFile, ...]]:
-    """Refused and duplicate files that are still to be put away."""
+    """Refused and duplicate files that are still to be archived."""
     rows = st.lists(st.tuples(st.sampled_from(NAMES), dues()), max_size=3)
     return rows.map(lambda some: tuple(LooseFile(id=1000 + n, folder=f, due_at=at) for n, (f, at) in enumerate(some)))
 

@@ -146,11 +146,11 @@ class Life:
         verdict = judge(seen, tally(seen, pairs), files)
         self.ledger.sessions.finish(job, seen, len(pairs), files, verdict, self.now())
 
-    def put_away(self, job: Job) -> Job:
+    def archive(self, job: Job) -> Job:
         """All of an ended job is where it belongs."""
-        left = [f for f in self.ledger.jobs.files(job.id) if not f.put_away]
+        left = [f for f in self.ledger.jobs.files(job.id) if not f.archived]
         self.ledger.jobs.laid(job, [(f, f"/srv/notes/done/{job.id}/{f.id}", None) for f in left], self.now())
-        self.ledger.jobs.put_away(job)
+        self.ledger.jobs.archived(job)
         return self.job(job.id)
 
     def packed(self, job: Job) -> list[File]:

@@ -167,19 +167,19 @@ class Books(RuleBasedStateMachine):
     def is_a_duplicate(self, n: int, file: File) -> None:
         self.ledger.files.duplicate(file.id, "/srv/notes/known.txt", self.life.now())
 
-    @of_a_file(lambda f: not f.put_away and f.state in {FileState.REFUSED, FileState.DUPLICATE} and bool(f.location))
+    @of_a_file(lambda f: not f.archived and f.state in {FileState.REFUSED, FileState.DUPLICATE} and bool(f.location))
     def is_laid(self, n: int, file: File) -> None:
         if n % 3:
             self.ledger.files.laid(file, f"/srv/notes/failed/refused/{file.id}", self.life.now())
         else:
-            self.ledger.files.put_away_later(file, "the disk is full", self.life.now() + 9, self.life.now())
+            self.ledger.files.archive_later(file, "the disk is full", self.life.now() + 9, self.life.now())
 
-    @of_a_file(lambda f: f.put_away and f.state in {FileState.REFUSED, FileState.DUPLICATE})
+    @of_a_file(lambda f: f.archived and f.state in {FileState.REFUSED, FileState.DUPLICATE})
     def is_dropped_again(self, n: int, file: File) -> None:
         place = self.free_place(n)
         self.ledger.files.dropped_again(file, place, self.life.now())
 
-    @of_a_file(lambda f: f.state in LOST and f.put_away)
+    @of_a_file(lambda f: f.state in LOST and f.archived)
     def waits_again(self, n: int, file: File) -> None:
         self.ledger.files.waits_again(file, file.location or file.path, self.life.now())
 
@@ -255,14 +255,14 @@ class Books(RuleBasedStateMachine):
     def is_cancelled(self, n: int, job: Job) -> None:
         self.ledger.jobs.cancelled(job, "cancelled by a person", self.life.now())
 
-    @of_a_job(JobState.FAILED, JobState.CANCELLED, fits=lambda self, j: j.put_away and bool(self.lost_of(j)))
+    @of_a_job(JobState.FAILED, JobState.CANCELLED, fits=lambda self, j: j.archived and bool(self.lost_of(j)))
     def is_queued_again(self, n: int, job: Job) -> None:
         self.ledger.jobs.queued_again(job, self.life.now())
 
-    @of_a_job(*JOB_ENDS, fits=lambda self, j: not j.put_away)
-    def is_put_away(self, n: int, job: Job) -> None:
+    @of_a_job(*JOB_ENDS, fits=lambda self, j: not j.archived)
+    def is_archived(self, n: int, job: Job) -> None:
         if n % 4:
-            self.life.put_away(job)
+            self.life.archive(job)
         else:
             self.ledger.jobs.try_later(job, self.life.now() + 9, "the disk is full", self.life.now())
 
@@ -411,7 +411,7 @@ class Books(RuleBasedStateMachine):
         values = (self.files(), self.jobs(), self.ledger.sessions.to_discard(), self.ledger.files.waiting())
         assert all(msgspec.structs.asdict(value) for some in values for value in some)
         assert {j.id for j in self.ledger.jobs.open()} == {
-            j.id for j in self.jobs() if j.state not in JOB_ENDS or not j.put_away
+            j.id for j in self.jobs() if j.state not in JOB_ENDS or not j.archived
         }
         for job in self.jobs():
             assert (job.url is not None) is (job.state in {"submitting", "doubtful", "running", "review"})

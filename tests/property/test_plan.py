@@ -12,6 +12,8 @@ from finetuned.model import FolderFacts, WaitingFile, chunks_of
 from finetuned.plan import (
     PROBE,
     SEALS_A_ROUND,
+    Archive,
+    ArchiveFile,
     Awaited,
     Cancel,
     Claim,
@@ -21,8 +23,6 @@ from finetuned.plan import (
     Look,
     Plan,
     Probe,
-    PutAway,
-    PutFileAway,
     Recheck,
     Rest,
     Seal,
@@ -35,7 +35,7 @@ from finetuned.plan import (
 from finetuned.settings import FolderSettings, Settings
 from property.facts import LONGEST, LONGEST_PAUSE, NOW, SETTLE, SLOWEST, facts, rules
 
-OF_JOBS = (Claim, PutAway, Cancel, Submit, Doubt, Search, Look)
+OF_JOBS = (Claim, Archive, Cancel, Submit, Doubt, Search, Look)
 ON_THE_WIRE = (Submit, Search, Look, Discard, Recheck, Probe)
 ALL = given(told=facts(), allowed=rules())
 SENDING = given(told=facts(states=(JobState.QUEUED, JobState.QUEUED, JobState.RUNNING), ready=True), allowed=rules())
@@ -110,7 +110,7 @@ def test_no_file_is_in_two_actions(told: Facts, allowed: Settings):
     """A file is sealed once, or skipped, or left."""
     plan = planned(told, allowed)
     ids = [i for seal in of_kind(plan, Seal) for i in seal.file_ids]
-    ids += [action.file_id for action in of_kind(plan, SkipDuplicate, PutFileAway)]
+    ids += [action.file_id for action in of_kind(plan, SkipDuplicate, ArchiveFile)]
     assert max(Counter(ids).values(), default=1) == 1
     assert set(ids) <= {file.id for file in told.waiting} | {file.id for file in told.loose}
 
@@ -147,7 +147,7 @@ def test_every_action_fits_its_jobs_state(told: Facts, allowed: Settings):
         Search: {JobState.DOUBTFUL},
         Look: {JobState.RUNNING, JobState.REVIEW},
         Cancel: {JobState.QUEUED, JobState.RUNNING, JobState.REVIEW},
-        PutAway: JOB_ENDS,
+        Archive: JOB_ENDS,
     }
     jobs = {job.id: job for job in told.jobs}
     for action in of_kind(planned(told, allowed), *OF_JOBS):
@@ -289,7 +289,7 @@ def test_whatever_is_not_done_waits_for_something(told: Facts, allowed: Settings
     plan = planned(told, allowed)
     jobs = [action.job_id for action in of_kind(plan, *OF_JOBS)]
     files = [i for seal in of_kind(plan, Seal) for i in seal.file_ids]
-    files += [action.file_id for action in of_kind(plan, SkipDuplicate, PutFileAway)]
+    files += [action.file_id for action in of_kind(plan, SkipDuplicate, ArchiveFile)]
     assert sorted([*jobs, *plan.jobs]) == sorted(job.id for job in told.jobs)
     assert sorted([*files, *plan.files]) == sorted(file.id for file in (*told.waiting, *told.loose))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from finetuned.lifecycle import JobState
 from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
-from finetuned.plan import Claim, Facts, Look, PutAway, Seal, SkipDuplicate, Submit, make_plan
+from finetuned.plan import Archive, Claim, Facts, Look, Seal, SkipDuplicate, Submit, make_plan
 from finetuned.settings import Settings
 from property.facts import NAMES, NOW, SLOWEST, rules
 
@@ -40,7 +40,7 @@ class Little:
         for file in [f for f in self.coming if f.ready_at <= self.now]:
             self.coming.remove(file)
             self.waiting[file.id] = file
-        open_jobs = [job for job in self.jobs.values() if not job.put_away or job.finished_at is None]
+        open_jobs = [job for job in self.jobs.values() if not job.archived or job.finished_at is None]
         on_way = {(f.folder, f.sha256) for j in open_jobs if j.finished_at is None for f in self.contents[j.id]}
         seen = (
             msgspec.structs.replace(
@@ -91,10 +91,10 @@ class Little:
             case Submit(job_id=job_id):
                 self.change(job_id, state=JobState.RUNNING, due_at=self.now + SLOWEST)
             case Look(job_id=job_id):
-                self.change(job_id, state=JobState.DONE, finished_at=self.now, put_away=False, due_at=None)
+                self.change(job_id, state=JobState.DONE, finished_at=self.now, archived=False, due_at=None)
                 self.learned |= {(f.folder, f.sha256) for f in self.contents[job_id]}
-            case PutAway(job_id=job_id):
-                self.change(job_id, put_away=True)
+            case Archive(job_id=job_id):
+                self.change(job_id, archived=True)
             case _:
                 raise AssertionError(f"nothing asked for {action}")
 
@@ -141,7 +141,7 @@ def test_every_file_gets_into_a_job_or_is_known(allowed: Settings, coming: list[
     packed = [f.id for files in runtime.contents.values() for f in files]
     assert not runtime.waiting
     assert sorted(packed + runtime.skipped) == sorted(everything)
-    assert all(job.put_away and job.state is JobState.DONE for job in runtime.jobs.values())
+    assert all(job.archived and job.state is JobState.DONE for job in runtime.jobs.values())
     assert runtime.most_in_flight <= allowed.helix.max_in_flight
     skipping = {f.name for f in allowed.folders if f.duplicates == "skip"}
     assert all(f.folder in skipping for files in runtime.contents.values() for f in files if f.id in runtime.skipped)

@@ -90,7 +90,7 @@ def pairs_after_verdict() -> None:
     Looking._collect = verdict_first  # type: ignore[method-assign]
 
 
-def put_away_before_verdict() -> None:
+def archive_before_verdict() -> None:
     """The files go to done/, and only then the verdict is written that says so."""
     collect = Looking._collect
 
@@ -99,7 +99,7 @@ def put_away_before_verdict() -> None:
         for file in self._context.ledger.jobs.files(job.id):
             if file.location is not None:
                 words: dict[str, Any] = {"why": None, "signature": file.signature}
-                folder.put_away(file.location, origin=file.path, job_id=job.id, state=FileState.LEARNED, **words)
+                folder.archive(file.location, origin=file.path, job_id=job.id, state=FileState.LEARNED, **words)
         await collect(self, job, view)
 
     Looking._collect = collect_late  # type: ignore[method-assign]
@@ -112,6 +112,6 @@ DEFECTS: dict[str, Callable[[], None]] = {
         no_lookup,
         claimed_before_synced,
         pairs_after_verdict,
-        put_away_before_verdict,
+        archive_before_verdict,
     )
 }

@@ -79,7 +79,7 @@ def test_the_folders_that_files_were_taken_from_stay(make):
     folder = make()
     path = put(folder, "a/b/c/a.txt")
     location = claim(folder, path, folder.read(path))
-    folder.put_away(location, origin=path, job_id=JOB, state=FileState.LEARNED, why=None)
+    folder.archive(location, origin=path, job_id=JOB, state=FileState.LEARNED, why=None)
     folder.clear_processing(JOB)
     assert os.listdir(f"{folder.root}/a/b/c") == []
     assert not os.path.exists(f"{folder.root}/.processing/{JOB}")
@@ -207,7 +207,7 @@ def test_our_own_names(make):
     assert location.endswith("/job.2.json")
     assert claim(folder, path, content) == location
     folder.write_job_files(JOB, area="done", files={"job.json": [b"{}"]})
-    end = folder.put_away(location, origin=path, job_id=JOB, state=FileState.LEARNED, why=None)
+    end = folder.archive(location, origin=path, job_id=JOB, state=FileState.LEARNED, why=None)
     assert end == f"{folder.root}/done/{JOB}/job.2.json"
 
 

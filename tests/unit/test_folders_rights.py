@@ -54,7 +54,7 @@ def claimed(folder, *paths):
 
 def refused(folder, path):
     """Put a text away as refused."""
-    return folder.put_away(path, origin=path, job_id=None, state=FileState.REFUSED, why="it is not UTF-8")
+    return folder.archive(path, origin=path, job_id=None, state=FileState.REFUSED, why="it is not UTF-8")
 
 
 def mode(path):
@@ -142,7 +142,7 @@ class TestPapers:
             note = place / "beside" / JOB / "claim.json" if after == "keep" else Path(lie[0]).parent / "job.json"
             assert mode(note) == 0o600
             kept = {"origin": paths[1], "job_id": JOB, "state": FileState.LEARNED, "why": None}
-            ends = [lie[0], folder.put_away(lie[1], **kept)]
+            ends = [lie[0], folder.archive(lie[1], **kept)]
             papers = {"job.json": [b"{}"], "pairs.jsonl": [b"{}\n"]}
             for _ in range(2):  # a crash repeats it
                 folder.write_job_files(JOB, area="done", files=papers, locations=ends)

@@ -142,7 +142,7 @@ def test_a_retry_of_a_barren_job_that_trains_is_whole(tmp_path):
         life = Life(ledger)
         job = life.trains(life.runs(life.claims(life.waits("/srv/notes/a.txt")), "ses-1"), each=0)
         assert job.state == "failed"
-        life.put_away(job)
+        life.archive(job)
         ledger.jobs.queued_again(life.job(job.id), life.now())
         (file,) = life.packed(job)
         again = life.job(job.id)

@@ -133,7 +133,7 @@ def test_a_way_that_no_table_knows_is_not_gone(life: Life):
 def test_a_life_is_told_in_full(life: Life):
     """From the drop to the end every change of state is one event, in order."""
     job = life.trains(life.runs(life.claims(life.waits("/srv/notes/a.txt"))))
-    life.put_away(job)
+    life.archive(job)
     assert events(life) == [
         ("file", "1", None, "settling", "appeared"),
         ("file", "1", "settling", "waiting", "settled"),
@@ -261,7 +261,7 @@ def test_pairs_are_written_once(life: Life):
     assert [tuple(row) for row in rows] == [("ses-1", n, files[0].id) for n in (1, 2, 3)] + [("ses-2", 4, files[0].id)]
 
 
-def test_what_is_still_to_be_put_away(life: Life):
+def test_what_is_still_to_be_archived(life: Life):
     """A refused file is loose until it lies where it belongs; trouble with moving it is told once."""
     file = life.waits("/srv/notes/a.txt")
     life.ledger.files.refused(file, "not text", life.now())
@@ -269,7 +269,7 @@ def test_what_is_still_to_be_put_away(life: Life):
     told = len(events(life))
     for tries in (1, 2):
         due = life.now()
-        life.ledger.files.put_away_later(life.file(file), "the disk is full", due, life.now())
+        life.ledger.files.archive_later(life.file(file), "the disk is full", due, life.now())
         assert life.ledger.files.loose() == [LooseFile(id=file.id, folder="notes", due_at=due)]
         assert (life.file(file).tries, life.file(file).reason) == (tries, "not text")
     assert len(events(life)) == told + 1

@@ -13,6 +13,8 @@ from finetuned.plan import (
     LONGEST_DISK_WAIT,
     PROBE,
     SENDS,
+    Archive,
+    ArchiveFile,
     Awaited,
     Cancel,
     Claim,
@@ -22,8 +24,6 @@ from finetuned.plan import (
     Hold,
     Look,
     Probe,
-    PutAway,
-    PutFileAway,
     Recheck,
     Rest,
     Search,
@@ -68,7 +68,7 @@ def suspect(job_id: str, due_at: float = NOW) -> Session:
 
 
 def loose(number: int, due_at: float | None = None) -> LooseFile:
-    """A refused file that is still to be put away."""
+    """A refused file that is still to be archived."""
     return LooseFile(id=number, folder="notes", due_at=due_at)
 
 
@@ -86,7 +86,7 @@ def test_nothing_to_do():
 def test_the_order_of_a_round():
     """What the ledger knows first, then the wire, then the disk; of each, the oldest job first."""
     asked = plan(
-        job("ended", JobState.DONE, put_away=False),
+        job("ended", JobState.DONE, archived=False),
         job("sealed", JobState.QUEUED, claimed_at=None),
         job("running", JobState.RUNNING),
         job("lost", JobState.SUBMITTING),
@@ -99,8 +99,8 @@ def test_the_order_of_a_round():
         Cancel(job_id="wished"),
         Look(job_id="running"),
         Discard(session=session("s")),
-        PutFileAway(file_id=7),
-        PutAway(job_id="ended"),
+        ArchiveFile(file_id=7),
+        Archive(job_id="ended"),
         Claim(job_id="sealed"),
     )
 
@@ -180,29 +180,29 @@ def test_a_due_time_is_waited_for():
 
 def test_a_file_that_cannot_be_moved_backs_off():
     """Putting away waits for its due time, of jobs and of files that never had one."""
-    ended = job("j", JobState.FAILED, put_away=False, due_at=NOW + 10)
+    ended = job("j", JobState.FAILED, archived=False, due_at=NOW + 10)
     assert (plan(ended).actions, plan(ended).wake_at) == ((), NOW + 10)
-    assert plan(msgspec.structs.replace(ended, due_at=NOW)).actions == (PutAway(job_id="j"),)
-    assert plan(loose=(loose(1, NOW - 1), loose(2, NOW + 1))).actions == (PutFileAway(file_id=1),)
+    assert plan(msgspec.structs.replace(ended, due_at=NOW)).actions == (Archive(job_id="j"),)
+    assert plan(loose=(loose(1, NOW - 1), loose(2, NOW + 1))).actions == (ArchiveFile(file_id=1),)
 
 
 def test_a_clock_that_jumped_back():
     """A due time further ahead than its kind ever waits is due now."""
-    ended = job("e", JobState.DONE, put_away=False, due_at=NOW + LONGEST_DISK_WAIT + 1)
+    ended = job("e", JobState.DONE, archived=False, due_at=NOW + LONGEST_DISK_WAIT + 1)
     running = job("r", JobState.RUNNING, due_at=NOW + RULES.poll.slowest + 1)
     lost = job("d", JobState.DOUBTFUL, due_at=NOW + RULES.helix.longest_pause + 1)
     asked = plan(ended, running, lost)
-    assert asked.actions == (Look(job_id="r"), Search(job_id="d"), PutAway(job_id="e"))
+    assert asked.actions == (Look(job_id="r"), Search(job_id="d"), Archive(job_id="e"))
     assert asked.wake_at is None
 
 
 def test_a_paused_server_is_probed_when_it_is_time():
     """Nothing but one probe goes out; the disk's work goes on."""
-    jobs = [job("q", JobState.QUEUED), job("r", JobState.RUNNING), job("e", JobState.DONE, put_away=False)]
+    jobs = [job("q", JobState.QUEUED), job("r", JobState.RUNNING), job("e", JobState.DONE, archived=False)]
     waits = plan(*jobs, server=DOWN, discards=(session("s"),))
-    assert (waits.actions, waits.wake_at) == ((PutAway(job_id="e"),), NOW + 5)
+    assert (waits.actions, waits.wake_at) == ((Archive(job_id="e"),), NOW + 5)
     due = msgspec.structs.replace(DOWN, next_try_at=NOW)
-    assert plan(*jobs, server=due).actions == (Probe(), PutAway(job_id="e"))
+    assert plan(*jobs, server=due).actions == (Probe(), Archive(job_id="e"))
     assert plan(server=due, busy=frozenset({PROBE})).actions == ()
 
 
@@ -216,7 +216,7 @@ def test_a_folder_that_is_away_is_left_alone():
     """Nothing is claimed or put away there; its jobs on the server go on."""
     asked = plan(
         job("q", JobState.QUEUED, claimed_at=None),
-        job("e", JobState.DONE, put_away=False),
+        job("e", JobState.DONE, archived=False),
         job("r", JobState.RUNNING),
         loose=(loose(1),),
         usable=False,
@@ -231,7 +231,7 @@ def test_work_that_is_under_way_is_left_alone():
 
 
 def test_a_round_does_so_much_on_the_disk_and_the_next_follows_at_once():
-    """However much is to be put away, what is to be sent waits for one short round at most."""
+    """However much is to be archived, what is to be sent waits for one short round at most."""
     asked = plan(loose=tuple(loose(n) for n in range(DISK_ACTIONS_A_ROUND + 1)))
     assert len(asked.actions) == DISK_ACTIONS_A_ROUND
     assert asked.wake_at == NOW
@@ -334,7 +334,7 @@ def test_what_a_job_waits_for(one: Job, words: dict, hold: Hold):
 
 def test_what_is_too_much_for_a_round_has_its_turn_in_the_next():
     """The rest of a long row is neither done nor forgotten."""
-    asked = plan(*(job(f"{n:03}", JobState.DONE, put_away=False) for n in range(DISK_ACTIONS_A_ROUND + 1)))
+    asked = plan(*(job(f"{n:03}", JobState.DONE, archived=False) for n in range(DISK_ACTIONS_A_ROUND + 1)))
     assert asked.jobs == {f"{DISK_ACTIONS_A_ROUND:03}": Hold(kind=Awaited.ROUND)}
 
 
@@ -349,7 +349,7 @@ def test_a_run_ends_when_only_others_can_go_on():
     for one in (job("j", JobState.REVIEW, due_at=later), job("j", JobState.RUNNING, url="http://old")):
         assert rests(one) is Rest.IDLE
     assert rests(job("j", JobState.QUEUED), usable=False) is Rest.IDLE
-    assert rests(job("j", JobState.DONE, put_away=False, tries=1, due_at=later)) is Rest.IDLE
+    assert rests(job("j", JobState.DONE, archived=False, tries=1, due_at=later)) is Rest.IDLE
     assert rests(job("j", JobState.RUNNING, due_at=later)) is Rest.WORK
     assert rests(job("j", JobState.DOUBTFUL), usable=False) is Rest.WORK
     assert rests(busy=frozenset({"probe"})) is Rest.WORK

@@ -70,12 +70,12 @@ def _differs(settings: Settings, with_this: RunsWith) -> str:
 
 
 def of_jobs(outlook: Outlook | None) -> Iterator[Row]:
-    """Jobs that wait for a person, and files that cannot be put away."""
+    """Jobs that wait for a person, and files that cannot be archived."""
     from finetuned.model import Job
 
     if outlook is None:
         return
-    stuck = outlook.not_put_away
+    stuck = outlook.unarchived
     if stuck:
         first, why = stuck[0]
         words, seen_by = "a file that was not taken", "finetuned files --state refused"

@@ -84,8 +84,8 @@ class Outlook:
         return [job for job in self._facts.jobs if job.rests]
 
     @property
-    def not_put_away(self) -> list[tuple[Job | LooseFile, str]]:
-        """The ended jobs, and the files without a job, that cannot be put away so far; with the reason of each."""
+    def unarchived(self) -> list[tuple[Job | LooseFile, str]]:
+        """The ended jobs, and the files without a job, that cannot be archived so far; with the reason of each."""
         from finetuned.lifecycle import JOB_ENDS
 
         jobs = [job for job in self._facts.jobs if job.state in JOB_ENDS and job.tries]
@@ -124,7 +124,7 @@ class Outlook:
         return rows
 
     def of_job(self, job_id: str) -> str:
-        """What a job waits for that is unfinished, or not put away."""
+        """What a job waits for that is unfinished, or not archived."""
         still = next((f"; {still_words(row)}" for row in self.still if row["id"] == job_id), "")
         return self._of_job(job_id) + still
 

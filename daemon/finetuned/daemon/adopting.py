@@ -37,7 +37,7 @@ async def adopt(context: Context, folder: DropFolder) -> None:
         try:
             if job is None:
                 await context.in_thread(_take_up, context, folder, job_id, note)
-            elif job.state in JOB_ENDS and job.put_away:
+            elif job.state in JOB_ENDS and job.archived:
                 await context.in_thread(_go_on, context, folder, job, note)
         except FileProblem as error:  # it stays where it is; the next start tries again
             logs.get().warning("leftovers_stuck", job=job_id, folder=folder.name, why=str(error))

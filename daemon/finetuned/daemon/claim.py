@@ -1,7 +1,7 @@
-"""Jobs on the disk: sealed, claimed, given up, put away.
+"""Jobs on the disk: sealed, claimed, given up, archived.
 
 1. A claim is: the job in the ledger, then the renames, then the ledger again. It is repeated until it holds.
-2. Putting away is: verdicts in the ledger, then the moves, then the ledger again. It is repeated until it holds.
+2. Archiving is: verdicts in the ledger, then the moves, then the ledger again. It is repeated until it holds.
 3. What cannot be moved for now keeps its reason and a time to try again; it never holds up the others. No job is made
    of it: where nothing is known to have been moved from, that is tried first with a file of our own.
 """
@@ -162,21 +162,21 @@ class Packing:
         context = self._context
         await context.in_thread(context.ledger.files.duplicate, file_id, shown(of), context.runtime.now())
 
-    async def put_away(self, job_id: str) -> None:
+    async def archive(self, job_id: str) -> None:
         """Move the files of an ended job to where they belong, and write down beside them what became of it."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, job_id)
-        if job is None or job.put_away:
+        if job is None or job.archived:
             return
         if job.files == 0 and not await context.in_thread(context.ledger.quotas.is_left, job):
             await self._later(job, "its files went on without it, and were not taken from its folder yet")
             return
         try:
-            lost = await context.in_thread(self._put_away, job)
+            lost = await context.in_thread(self._archive, job)
         except (FileProblem, FolderError) as error:
             await self._later(job, f"its files cannot be moved: {error}")
         else:
-            await context.in_thread(context.ledger.jobs.put_away, job)
+            await context.in_thread(context.ledger.jobs.archived, job)
             if lost:
                 self._look_again()
 
@@ -187,13 +187,13 @@ class Packing:
         due_at = now + context.back_off(job.tries + 1, LONGEST_DISK_WAIT)
         await context.in_thread(context.ledger.jobs.try_later, job, due_at, why, now)
 
-    def _put_away(self, job: Job) -> bool:
+    def _archive(self, job: Job) -> bool:
         """Whether a file did not lie where it should: another version of it may lie where it was dropped."""
         context = self._context
         folder = context.folders[job.folder]
         files = context.ledger.jobs.files(job.id)
         with folder.together():
-            places = [(file, *self._lay(folder, file)) for file in files if not file.put_away]
+            places = [(file, *self._lay(folder, file)) for file in files if not file.archived]
         context.ledger.jobs.laid(job, places, context.runtime.now())
         locations = [file.location for file in context.ledger.jobs.files(job.id)]
         papers: dict[str, Iterable[bytes]] = {"job.json": [self._job_json(job.id)]}
@@ -208,19 +208,19 @@ class Packing:
             folder.clear_processing(job.id)
         return any(lost for _, _, lost in places)
 
-    async def put_file_away(self, file_id: int) -> None:
+    async def archive_file(self, file_id: int) -> None:
         """Move a refused or duplicate file to where it belongs."""
         context = self._context
         file = await context.in_thread(context.ledger.files.get, file_id)
         folder = context.folders.get(file.folder)
-        if folder is None or file.put_away:
+        if folder is None or file.archived:
             return
         now = context.runtime.now()
         try:
             location, lost = await context.in_thread(self._lay, folder, file)
         except (FileProblem, FolderError) as error:
             due_at = now + context.back_off(file.tries + 1, LONGEST_DISK_WAIT)
-            await context.in_thread(context.ledger.files.put_away_later, file, str(error), due_at, now)
+            await context.in_thread(context.ledger.files.archive_later, file, str(error), due_at, now)
             return
         await context.in_thread(context.ledger.files.laid, file, location, now, lost=lost)
         if lost:
@@ -253,7 +253,7 @@ def _lay(folder: DropFolder, file: File) -> tuple[str | None, str | None]:
         return None, None
     job_id = file.job_id if file.state not in {FileState.REFUSED, FileState.DUPLICATE} else None
     try:
-        location = folder.put_away(
+        location = folder.archive(
             file.location,
             origin=file.path,
             job_id=job_id,

@@ -98,7 +98,7 @@ class Intake:
     async def _check_it_is_ours(self, folder: DropFolder) -> None:
         """Raise Away where files of jobs should lie claimed and none does: something is not mounted.
 
-        A ledger that was restored from an older copy may find them put away already.
+        A ledger that was restored from an older copy may find them archived already.
         """
         context = self._context
         expected = await context.in_thread(context.ledger.jobs.claimed_in, folder.name, folder.root)

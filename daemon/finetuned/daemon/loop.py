@@ -27,6 +27,8 @@ from finetuned.model import Value
 from finetuned.plan import (
     PROBE,
     Action,
+    Archive,
+    ArchiveFile,
     Cancel,
     Claim,
     Discard,
@@ -35,8 +37,6 @@ from finetuned.plan import (
     Look,
     Plan,
     Probe,
-    PutAway,
-    PutFileAway,
     Recheck,
     Rest,
     Seal,
@@ -255,10 +255,10 @@ class Daemon:
                     await self._packing.skip_duplicate(file_id, of)
                 case Cancel(job_id=job_id):
                     await self._packing.cancel(job_id)
-                case PutAway(job_id=job_id):
-                    await self._packing.put_away(job_id)
-                case PutFileAway(file_id=file_id):
-                    await self._packing.put_file_away(file_id)
+                case Archive(job_id=job_id):
+                    await self._packing.archive(job_id)
+                case ArchiveFile(file_id=file_id):
+                    await self._packing.archive_file(file_id)
                 case Doubt(job_id=job_id):
                     await self._sending.doubt(job_id)
         except Stale as error:

@@ -280,7 +280,7 @@ class Asking:
                 continue
             job = self._job(file.job_id)
             if job.id not in jobs:
-                self._check_put_away(job)
+                self._check_archived(job)
             context.ledger.pairs.forget(file, job, context.runtime.now())
             jobs.append(job.id)
             forgotten, pairs = forgotten + 1, pairs + mine
@@ -297,7 +297,7 @@ class Asking:
             raise Denied(f"{job.id} is {job.state}: it is not at its end yet")
         if (job.reason or "").startswith(SPLIT):
             raise Denied(f"{job.id} was {job.reason}", remedy="its files went on in those; try them again")
-        self._check_put_away(job)
+        self._check_archived(job)
         if not lost:
             raise Denied(f"{job.id} is {job.state} and lost no file: there is nothing to try again")
         found = [(file, location) for file in lost if (location := self._find(file)) is not None]
@@ -311,9 +311,9 @@ class Asking:
         context.ledger.jobs.queued_again(job, now)
         return f"{job.id} is queued again"
 
-    def _check_put_away(self, job: Job) -> None:
+    def _check_archived(self, job: Job) -> None:
         """Raise Denied if the files of an ended job are on their way still, or in a folder that nobody watches."""
-        if not job.put_away:
+        if not job.archived:
             raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
         self._folder_named(job.folder)
 
@@ -328,7 +328,7 @@ class Asking:
         context = self._context
         now = context.runtime.now()
         name = shown(file.path)
-        if not file.put_away:
+        if not file.archived:
             raise Denied(f"{name} is still being put away", remedy="try again in a moment")
         if _lost(file):
             location = self._find(file)
@@ -344,7 +344,7 @@ class Asking:
         raise Denied(f"{name} is {file.state}: there is nothing to try again")
 
     def _find(self, file: File) -> str | None:
-        """Where a file that was put away lies, should somebody have moved it within its job's folders."""
+        """Where an archived file lies, should somebody have moved it within its job's folders."""
         folder = self._folder_named(file.folder)
         if file.location is None:
             return None
@@ -386,6 +386,6 @@ def _id_in(name: str) -> str:
 
 
 def _not_there(file: File) -> Denied:
-    """What to say of a file that was put away and that somebody took from there."""
+    """What to say of an archived file that somebody took from there."""
     where = shown(file.location or file.path)
     return Denied(f"{where} is not there any more", remedy="put it back there, or drop it again: it is a new file then")

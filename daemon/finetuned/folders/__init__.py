@@ -1,4 +1,4 @@
-"""Drop folders: the only room that touches them. It sweeps, reads, claims, puts away, and rings on change.
+"""Drop folders: the only room that touches them. It sweeps, reads, claims, archives, and rings on change.
 
 1. No other room of the adapters is used here: who wires everything together brings the wake, and the clock.
 2. Everything but `watch` is synchronous and blocks: call it from a worker thread, one call a folder at a time.
@@ -7,13 +7,13 @@
 4. Every act may be repeated after a crash and ends the same.
 """
 
+from finetuned.folders.archive import LIES_HERE
 from finetuned.folders.claims import Wanted
 from finetuned.folders.dropping import drop_into
 from finetuned.folders.examining import Examination
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.holding import holder_of
 from finetuned.folders.leases import ignore_sigio
-from finetuned.folders.putting import LIES_HERE
 from finetuned.folders.settling import WRITER_WAIT, quiet_time
 from finetuned.folders.sweeping import Seen, Sweep
 from finetuned.folders.text import TextReader

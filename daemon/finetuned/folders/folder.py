@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final, Literal
 
 from finetuned.errors import Changed, FileProblem, Gone
-from finetuned.folders import adopting, claims, putting
+from finetuned.folders import adopting, archive, claims
 from finetuned.folders.adopting import ClaimedJob
 from finetuned.folders.claims import Wanted
 from finetuned.folders.examining import Examination, examine, explain
@@ -167,11 +167,11 @@ class DropFolder:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is put away within is on disk at the end, all at the price of one. Raises Stuck, Away."""
+        """What is archived within is on disk at the end, all at the price of one. Raises Stuck, Away."""
         with self._places.guard("brought to disk"), self._places.together():
             yield
 
-    def put_away(
+    def archive(
         self,
         file_location: str,
         *,
@@ -189,7 +189,7 @@ class DropFolder:
         Raises Gone (it is nowhere to be found), Changed (another version lay there and is given back), Stuck, Away.
         """
         try:
-            location = putting.put_away(
+            location = archive.archive(
                 self._places,
                 file_location,
                 origin=origin,
@@ -208,7 +208,7 @@ class DropFolder:
 
     def give_back(self, location: str, path: str, signature: Signature | None = None) -> str:
         """Move a file back to where it was dropped (numbered on a clash); return where. Raises Gone, Stuck, Away."""
-        return putting.give_back(self._places, location, path, signature)
+        return archive.give_back(self._places, location, path, signature)
 
     def write_job_files(
         self,
@@ -222,7 +222,7 @@ class DropFolder:
 
         `locations`: where each of the job's files lies, None for nowhere; who may not read one may not read these.
         """
-        putting.write_job_files(self._places, job_id, area, files, locations)
+        archive.write_job_files(self._places, job_id, area, files, locations)
 
     def clear_processing(self, job_id: str) -> None:
         """Remove what a job left under way: note, empty sub-folders, snapshots; all else stays. Raises Stuck, Away."""
@@ -254,11 +254,11 @@ class DropFolder:
 
     def locate(self, job_id: str, content: Content) -> str | None:
         """Where in the job's own folders a file with this content lies; None: nowhere. Raises Stuck, Away."""
-        return putting.locate(self._places, job_id, content)
+        return archive.locate(self._places, job_id, content)
 
     def lies(self, location: str) -> bool:
         """Whether a regular file lies there. Raises Stuck, Away."""
-        return putting.lies(self._places, location)
+        return archive.lies(self._places, location)
 
     def is_ours(self, path: str) -> bool:
         """Whether `path` lies in the part of the folder that is finetuned's own, which no sweep looks into."""

@@ -1,4 +1,4 @@
-"""Where one folder's files lie, and what lies there: what claiming and putting away share.
+"""Where one folder's files lie, and what lies there: what claiming and archiving share.
 
 1. A path is below the folder (`tree`) or below the directory beside the ledger (`beside`), or it is none of ours.
 2. With after = "keep" a file stays where it was dropped; its snapshot, notes and job files go beside the ledger.

@@ -102,7 +102,7 @@ class FileBook:
                 )
 
     def refused(self, file: File, reason: str, now: float, *, size: int | None = None) -> None:
-        """A file that can never be sent as it is; it is still to be put away."""
+        """A file that can never be sent as it is; it is still to be archived."""
         with self._store.transaction() as db:
             move_file(
                 db,
@@ -124,7 +124,7 @@ class FileBook:
             if file.reason != reason:
                 tell(db, now, "file", str(file.id), file.state, was=file.state, cause="held_up", detail=reason)
 
-    def put_away_later(self, file: File, why: str, due_at: float, now: float) -> None:
+    def archive_later(self, file: File, why: str, due_at: float, now: float) -> None:
         """A file at its end could not be moved for now; its reason stays what it was."""
         with self._store.transaction() as db:
             update(db, "files", file.id, file.version, due_at=iso(due_at), tries=file.tries + 1)
@@ -133,7 +133,7 @@ class FileBook:
                 tell(db, now, "file", str(file.id), file.state, was=file.state, cause="held_up", detail=detail)
 
     def duplicate(self, file_id: int, of: str, now: float) -> None:
-        """A waiting file whose content this folder has learned; it is still to be put away."""
+        """A waiting file whose content this folder has learned; it is still to be archived."""
         with self._store.transaction() as db:
             reason = f"the same content was learned already, from {of}"
             move_file(
@@ -149,7 +149,7 @@ class FileBook:
             )
 
     def laid(self, file: File, location: str | None, now: float, *, lost: str | None = None) -> None:
-        """A file was put away and lies at `location` now; null: nowhere any more, and `lost` says why."""
+        """A file was archived and lies at `location` now; null: nowhere any more, and `lost` says why."""
         text, b64 = place(location)
         with self._store.transaction() as db:
             update(
@@ -258,7 +258,7 @@ class FileBook:
         return self._all("select * from files where state = 'waiting' and sha256 is null order by id")
 
     def loose(self) -> list[LooseFile]:
-        """Files without a job that are still to be put away."""
+        """Files without a job that are still to be archived."""
         query = "select id, folder, due_at from files where put_away = 0 and state in ('refused', 'duplicate')"
         with self._store.reading() as db:
             rows = db.execute(query).fetchall()

@@ -1,4 +1,4 @@
-"""The jobs' book: sealed, claimed, given up, put away, tried again."""
+"""The jobs' book: sealed, claimed, given up, archived, tried again."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class JobBook:
             if moved:  # told before the papers are written, which hold every event of the job
                 tell(db, now, "job", job.id, job.state, was=job.state, cause="put_away", job_id=job.id)
 
-    def put_away(self, job: Job) -> None:
+    def archived(self, job: Job) -> None:
         """All is where it belongs."""
         with self._store.transaction() as db:
             update(db, "jobs", job.id, job.version, put_away=1, due_at=None, tries=0)
@@ -215,7 +215,7 @@ class JobBook:
         return None if row is None else job_of(row)
 
     def open(self) -> list[Job]:
-        """Every job that is not at its end, and every ended one that is not put away, oldest first."""
+        """Every job that is not at its end, and every ended one that is not archived, oldest first."""
         with self._store.reading() as db:
             rows = db.execute(
                 f"{JOB} where j.finished_at is null or j.put_away = 0 order by j.created_at, j.rowid"
@@ -233,7 +233,7 @@ class JobBook:
             return files_of(db, job_id, "packed")
 
     def claimed_in(self, folder: str, root: str) -> set[str]:
-        """The jobs whose files lie claimed below `root`: under way, or at their end and not put away yet."""
+        """The jobs whose files lie claimed below `root`: under way, or at their end and not archived yet."""
         query = (
             "select distinct j.id, f.location, f.location_b64 from jobs j join files f on f.job_id = j.id "
             "where j.folder = ? and f.location is not null and (f.put_away = 0 or "
@@ -258,7 +258,7 @@ def files_of(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:
 
 
 def fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> None:
-    """Every packed file of the job failed, for this reason; it is still to be put away."""
+    """Every packed file of the job failed, for this reason; it is still to be archived."""
     for file in files_of(db, job.id, "packed"):
         columns = {"reason": reason, "finished_at": iso(now), "put_away": 0}
         move_file(db, now, file, FileState.FAILED, cause="job_ended", detail=reason, **columns)

@@ -88,7 +88,7 @@ class PairBook:
     def forget(self, file: File, job: Job, now: float) -> None:
         """Remove a file's pairs for good, by a person's wish; its job's sessions are to go from the server.
 
-        The job's papers are to be written anew: it counts as not put away.
+        The job's papers are to be written anew: it counts as not archived.
         """
         words = "what was learned of it was removed by `finetuned forget`"
         with self._store.transaction() as db:

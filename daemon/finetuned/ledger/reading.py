@@ -226,7 +226,7 @@ class Reader:
         return [row["session_id"] for row in rows]
 
     def held_up(self, job_id: str) -> str | None:
-        """What keeps a job, which is at its end, from being put away; null if nothing does."""
+        """What keeps a job, which is at its end, from being archived; null if nothing does."""
         query = (
             "select e.detail from jobs j join events e on e.subject = 'job' and e.subject_id = j.id "
             "and e.cause = 'held_up' and e.at >= j.finished_at where j.id = ? and j.put_away = 0 "

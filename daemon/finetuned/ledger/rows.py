@@ -82,7 +82,7 @@ def job_of(row: sqlite3.Row) -> Job:
         unanswered=row["unanswered"],
         unheard=row["unheard"],
         wish=row["wish"],
-        put_away=bool(row["put_away"]),
+        archived=bool(row["put_away"]),
         url=row["url"],
         noted=bool(row["noted"]),
         read_only=bool(row["read_only"]),
@@ -116,7 +116,7 @@ def file_of(row: sqlite3.Row) -> File:
         finished_at=at(row["finished_at"]),
         due_at=at(row["due_at"]),
         pairs=row["pairs"],
-        put_away=bool(row["put_away"]),
+        archived=bool(row["put_away"]),
         tries=row["tries"],
     )
 

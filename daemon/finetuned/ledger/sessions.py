@@ -246,7 +246,7 @@ class SessionBook:
         verdict: JobVerdict,
         now: float,
     ) -> None:
-        """The verdict, over `pairs` that are all here: files, session and job in one commit, still to be put away."""
+        """The verdict, over `pairs` that are all here: files, session and job in one commit, still to be archived."""
         with self._store.transaction() as db:
             write_look(db, view, now)
             all_here(db, view.id, pairs)

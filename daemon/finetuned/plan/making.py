@@ -15,6 +15,8 @@ from finetuned.plan.resting import rest
 from finetuned.plan.values import (
     PROBE,
     Action,
+    Archive,
+    ArchiveFile,
     Awaited,
     Cancel,
     Claim,
@@ -26,8 +28,6 @@ from finetuned.plan.values import (
     OfAJob,
     Plan,
     Probe,
-    PutAway,
-    PutFileAway,
     Recheck,
     Seal,
     Search,
@@ -145,9 +145,9 @@ def _note_the_rest(actions: Iterable[Action], desk: _Desk) -> None:
         match action:
             case Seal(file_ids=ids):
                 taken.update(ids)
-            case SkipDuplicate(file_id=file_id) | PutFileAway(file_id=file_id):
+            case SkipDuplicate(file_id=file_id) | ArchiveFile(file_id=file_id):
                 taken.add(file_id)
-            case Claim() | PutAway() | Cancel() | Submit() | Doubt() | Search() | Look():
+            case Claim() | Archive() | Cancel() | Submit() | Doubt() | Search() | Look():
                 taken.add(action.job_id)
     later = Hold(kind=Awaited.ROUND)
     for job in desk.facts.jobs:
@@ -191,7 +191,7 @@ def _step_on_the_disk(job: Job, desk: _Desk) -> OfAJob | Hold:
         return Hold(kind=Awaited.FOLDER, of=job.folder)
     if not desk.due(job.due_at, LONGEST_DISK_WAIT):
         return Hold(kind=Awaited.RETRY, until=job.due_at)
-    return PutAway(job_id=job.id) if job.state in JOB_ENDS else Claim(job_id=job.id)
+    return Archive(job_id=job.id) if job.state in JOB_ENDS else Claim(job_id=job.id)
 
 
 def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
@@ -292,10 +292,10 @@ def _on_the_disk(steps: Sequence[OfAJob], desk: _Desk) -> Iterator[Action]:
         if file.folder not in desk.folders:
             desk.files[file.id] = Hold(kind=Awaited.FOLDER, of=file.folder)
         elif desk.due(file.due_at, LONGEST_DISK_WAIT):
-            yield PutFileAway(file_id=file.id)
+            yield ArchiveFile(file_id=file.id)
         else:
             desk.files[file.id] = Hold(kind=Awaited.RETRY, until=file.due_at)
-    yield from (step for step in steps if isinstance(step, Claim | PutAway))
+    yield from (step for step in steps if isinstance(step, Claim | Archive))
 
 
 def _sealing(most: int, desk: _Desk) -> Iterator[Action]:

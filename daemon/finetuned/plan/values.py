@@ -18,7 +18,7 @@ class Seal(Value, frozen=True, tag=True):
 
 
 class SkipDuplicate(Value, frozen=True, tag=True):
-    """The content is known: put the file away as a duplicate of `of`."""
+    """The content is known: archive the file as a duplicate of `of`."""
 
     file_id: int
     of: str
@@ -30,13 +30,13 @@ class Claim(Value, frozen=True, tag=True):
     job_id: str
 
 
-class PutAway(Value, frozen=True, tag=True):
+class Archive(Value, frozen=True, tag=True):
     """Move the files of an ended job to where they belong."""
 
     job_id: str
 
 
-class PutFileAway(Value, frozen=True, tag=True):
+class ArchiveFile(Value, frozen=True, tag=True):
     """Move a file that never was in a job to where it belongs."""
 
     file_id: int
@@ -88,8 +88,8 @@ class Probe(Value, frozen=True, tag=True):
     """Ask whether the server can be used again."""
 
 
-OfAJob = Claim | PutAway | Cancel | Submit | Doubt | Search | Look
-OfAFile = SkipDuplicate | PutFileAway
+OfAJob = Claim | Archive | Cancel | Submit | Doubt | Search | Look
+OfAFile = SkipDuplicate | ArchiveFile
 Action = Seal | OfAFile | OfAJob | Discard | Recheck | Probe
 
 
@@ -132,7 +132,7 @@ class Rest(StrEnum):
 class Facts(Value, frozen=True):
     """All that a plan rests on.
 
-    `waiting` is ordered by `ready_at`; `jobs` holds every unfinished job and every ended one that is not put away;
+    `waiting` is ordered by `ready_at`; `jobs` holds every unfinished job and every ended one that is not archived;
     `loose` are refused and duplicate files that still lie where they were dropped; `suspects` are sessions that were
     lost and may turn up late; `busy` names the jobs and sessions with a request under way; `asked` counts by job the
     requests since the daemon started; `settling`: something in the folders is not ready yet; `hurry` does not wait out

@@ -1,8 +1,8 @@
-"""Putting files away when their fate is known, and giving them back: each step may be repeated after a crash.
+"""Archive files when their fate is known, and give them back: each step may be repeated after a crash.
 
 1. Nothing is ever overwritten: a name that is taken is numbered.
 2. Nothing is deleted, but learned files with after = "delete", and a note of ours whose file leaves.
-3. A file that is gone from where it lay may have been put away by a try before: it is found by its signature (a rename
+3. A file that is gone from where it lay may have been archived by a try before: it is found by its signature (a rename
    keeps the inode), or by its name in its job's own folder. Moved by hand within its job's folders, it is found by
    its content.
 4. What was edited after it was sent was not learned: it goes back to where it was dropped, and is another file.
@@ -49,7 +49,7 @@ _SHARED: Final[Mapping[FileState, str]] = MappingProxyType(
 )
 
 
-def put_away(
+def archive(
     places: Places,
     location: str,
     *,
@@ -66,7 +66,7 @@ def put_away(
     """
     name = _SHARED.get(state) or job_id
     if name is None or state not in _AREAS:
-        raise ValueError(f"no file is put away as {state!s} (job {job_id})")
+        raise ValueError(f"no file is archived as {state!s} (job {job_id})")
     if places.stays(location):
         _write_why(places.beside, (name, os.path.basename(origin)), why, places, lies=location)
         kept = places.tree.below(location)

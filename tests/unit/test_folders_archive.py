@@ -7,7 +7,7 @@ import os
 import pytest
 
 from finetuned.errors import Changed, Gone, Stuck
-from finetuned.folders import DropFolder, Wanted, putting, tree
+from finetuned.folders import DropFolder, Wanted, archive, tree
 from finetuned.folders.text import signature_of
 from finetuned.lifecycle import FileState
 from finetuned.settings import FolderSettings
@@ -42,7 +42,7 @@ def text_of(path):
 
 
 def away(folder, location, origin=None, state=S.LEARNED, why=None, signature=None):
-    end = folder.put_away(location, origin=origin or location, job_id=JOB, state=state, why=why, signature=signature)
+    end = folder.archive(location, origin=origin or location, job_id=JOB, state=state, why=why, signature=signature)
     return end and os.path.relpath(end, folder.root)
 
 
@@ -65,7 +65,7 @@ def test_every_end(make, state, where, name):
     beside = sorted(os.listdir(os.path.dirname(f"{folder.root}/{where}/{name}")))
     assert len(beside) == 2
     note = next(one for one in beside if one.endswith(".why.txt"))
-    assert text_of(os.path.dirname(f"{folder.root}/{where}/{name}") + "/" + note) == "because\n" + putting.SIGNED
+    assert text_of(os.path.dirname(f"{folder.root}/{where}/{name}") + "/" + note) == "because\n" + archive.SIGNED
 
 
 def test_no_end(make):
@@ -75,7 +75,7 @@ def test_no_end(make):
     with pytest.raises(ValueError, match="waiting"):
         away(folder, path, state=S.WAITING)
     with pytest.raises(ValueError, match="None"):
-        folder.put_away(path, origin=path, job_id=None, state=S.LEARNED, why=None)
+        folder.archive(path, origin=path, job_id=None, state=S.LEARNED, why=None)
 
 
 def test_nothing_is_overwritten(make):
@@ -120,9 +120,7 @@ def test_moved_by_hand_within_its_job(make):
     content = folder.read(put(folder, f".processing/{JOB}/elsewhere/b.txt"))
     put(folder, f".processing/{JOB}/other.txt", "sdrow")
     claimed = f"{folder.root}/.processing/{JOB}/a.txt"
-    end = folder.put_away(
-        claimed, origin=f"{folder.root}/a.txt", job_id=JOB, state=S.LEARNED, why=None, content=content
-    )
+    end = folder.archive(claimed, origin=f"{folder.root}/a.txt", job_id=JOB, state=S.LEARNED, why=None, content=content)
     assert end == f"{folder.root}/done/{JOB}/a.txt"
 
 
@@ -136,10 +134,10 @@ def test_edited_after_it_was_sent(make, after):
     put(folder, f".processing/{JOB}/x/a.txt", "words, and more")
     end = {"origin": f"{folder.root}/x/a.txt", "job_id": JOB, "why": None, "signature": signature, "content": content}
     with pytest.raises(Changed, match=r"as a new file: .*/x/a\.2\.txt"):
-        folder.put_away(path, state=S.LEARNED, **end)
+        folder.archive(path, state=S.LEARNED, **end)
     assert text_of(f"{folder.root}/x/a.2.txt") == "words, and more"
     assert text_of(f"{folder.root}/x/a.txt") == "a later drop"
-    assert folder.put_away(put(folder, "b.txt", "words, and more"), state=S.FAILED, **end) is not None
+    assert folder.archive(put(folder, "b.txt", "words, and more"), state=S.FAILED, **end) is not None
 
 
 def test_touched_after_it_was_sent(make):
@@ -149,7 +147,7 @@ def test_touched_after_it_was_sent(make):
     content, signature = folder.read(path), signature_of(os.stat(path))
     os.utime(path, (1, 1))
     end = {"origin": f"{folder.root}/a.txt", "job_id": JOB, "why": None, "signature": signature, "content": content}
-    assert folder.put_away(path, state=S.LEARNED, **end) == f"{folder.root}/done/{JOB}/a.txt"
+    assert folder.archive(path, state=S.LEARNED, **end) == f"{folder.root}/done/{JOB}/a.txt"
 
 
 def test_delete_learned_files_only(make):
@@ -212,7 +210,7 @@ def test_give_back(make):
     """A file goes back to where it was dropped, without its note, and is found there when tried again."""
     folder = make()
     path = put(folder, "x/a.txt")
-    end = folder.put_away(path, origin=path, job_id=JOB, state=S.REFUSED, why="so")
+    end = folder.archive(path, origin=path, job_id=JOB, state=S.REFUSED, why="so")
     signature = signature_of(os.stat(end))
     put(folder, "x/a.txt", "newer")
     back = folder.give_back(end, path, signature)
@@ -228,7 +226,7 @@ def test_claimed_anew_from_failed(make):
     """A file that is tried again leaves its note behind no more, and keeps its sub-path."""
     folder = make()
     path = put(folder, "x/a.txt")
-    end = folder.put_away(path, origin=path, job_id=JOB, state=S.FAILED, why="so")
+    end = folder.archive(path, origin=path, job_id=JOB, state=S.FAILED, why="so")
     (location,) = folder.claim(JOB, b"{}", [Wanted(source=end, name="1", content=folder.read(end))])
     assert location == f"{folder.root}/.processing/{JOB}/x/a.txt"
     assert os.listdir(f"{folder.root}/failed/{JOB}/x") == []
@@ -238,7 +236,7 @@ def test_what_lies_beside_a_file_follows_after_a_crash(make):
     """A crash right after a rename: the next try takes the marker along, and the note that is no longer true away."""
     folder = make(ready_file="{name}.ok")
     old, note, marker = put(folder, "failed/refused/a.txt"), "failed/refused/a.txt.why.txt", "failed/refused/a.txt.ok"
-    put(folder, note, "why" + putting.SIGNED)
+    put(folder, note, "why" + archive.SIGNED)
     put(folder, marker)
     signature = signature_of(os.stat(old))
     path = f"{folder.root}/a.txt"
@@ -257,7 +255,7 @@ def test_a_note_goes_when_a_claim_is_tried_again(make):
     folder = make()
     old = put(folder, f"failed/{JOB}/a.txt")
     content = folder.read(old)
-    put(folder, f"failed/{JOB}/a.txt.why.txt", "why" + putting.SIGNED)
+    put(folder, f"failed/{JOB}/a.txt.why.txt", "why" + archive.SIGNED)
     put(folder, f".processing/{JOB}/a.txt")
     os.unlink(old)
     wanted = [Wanted(source=old, name="1", content=content)]
@@ -288,7 +286,7 @@ def test_locate(make):
     assert folder.locate(JOB, content) == end
 
 
-def test_half_put_away_is_put_away(make):
+def test_half_archived_is_archived(make):
     """A kill between link and unlink leaves a file twice: trying again finishes, there and back, under its name."""
     folder = make()
     location = put(folder, f".processing/{JOB}/a.txt")
@@ -311,7 +309,7 @@ def test_half_written_note_is_not_overwritten(make):
     os.link(note, f"{folder.root}/failed/{JOB}/.a.txt.why.txt.part")
     away(folder, end, folder.root + "/a.txt", S.FAILED, "because")
     assert text_of(note) == "a person's words"
-    assert text_of(f"{folder.root}/failed/{JOB}/a.txt.why.2.txt") == "because\n" + putting.SIGNED
+    assert text_of(f"{folder.root}/failed/{JOB}/a.txt.why.2.txt") == "because\n" + archive.SIGNED
     assert not os.path.exists(f"{folder.root}/failed/{JOB}/.a.txt.why.txt.part")
 
 
@@ -331,7 +329,7 @@ def test_race_for_a_name(make, monkeypatch):
     assert away(folder, put(folder, "a.txt")) == f"done/{JOB}/a.2.txt"
     back = folder.give_back(f"{folder.root}/done/{JOB}/a.2.txt", folder.root + "/a.txt")
     assert back == folder.root + "/a.2.txt"
-    monkeypatch.setattr(putting, "numbered", lambda name: iter([name]))
+    monkeypatch.setattr(archive, "numbered", lambda name: iter([name]))
     put(folder, f"done/{JOB}/a.txt", "there")
     with pytest.raises(Stuck):
         away(folder, back, folder.root + "/a.txt")
