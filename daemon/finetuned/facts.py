@@ -27,7 +27,7 @@ def gathered(
     return Facts(
         waiting=tuple(books.files.waiting(settings.helix.url)),
         jobs=tuple(books.jobs.open()),
-        loose=tuple(books.files.loose()),
+        unarchived=tuple(books.files.unarchived()),
         discards=tuple(books.sessions.to_discard()),
         suspects=tuple(books.twins.suspects()),
         folders=tuple(folders),

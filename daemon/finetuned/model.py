@@ -368,7 +368,7 @@ class WaitingFile(Value, frozen=True):
     due_at: float | None = None
 
 
-class LooseFile(Value, frozen=True):
+class UnarchivedFile(Value, frozen=True):
     """A file that never was in a job and is to be archived, as the plan sees it."""
 
     id: int

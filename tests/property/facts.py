@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import strategies as st
 
 from finetuned.lifecycle import JOB_ENDS, JobState, SessionState
-from finetuned.model import FolderFacts, Job, LooseFile, ServerFacts, Session, WaitingFile
+from finetuned.model import FolderFacts, Job, ServerFacts, Session, UnarchivedFile, WaitingFile
 from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, PROBE, Facts, session_key
 from finetuned.settings import FolderSettings, HelixSettings, PollSettings, Settings, SubmitSettings
 
@@ -129,10 +129,12 @@ def _suspect() -> st.SearchStrategy[Session]:
     )
 
 
-def loose() -> st.SearchStrategy[tuple[LooseFile, ...]]:
+def unarchived() -> st.SearchStrategy[tuple[UnarchivedFile, ...]]:
     """Refused and duplicate files that are still to be archived."""
     rows = st.lists(st.tuples(st.sampled_from(NAMES), dues()), max_size=3)
-    return rows.map(lambda some: tuple(LooseFile(id=1000 + n, folder=f, due_at=at) for n, (f, at) in enumerate(some)))
+    return rows.map(
+        lambda some: tuple(UnarchivedFile(id=1000 + n, folder=f, due_at=d) for n, (f, d) in enumerate(some))
+    )
 
 
 def servers() -> st.SearchStrategy[ServerFacts]:
@@ -163,7 +165,7 @@ def facts(draw: st.DrawFn, *, states: Sequence[JobState] = tuple(JobState), read
     return Facts(
         waiting=draw(waiting()),
         jobs=told_jobs,
-        loose=draw(loose()),
+        unarchived=draw(unarchived()),
         discards=discards,
         suspects=suspects,
         folders=folders,

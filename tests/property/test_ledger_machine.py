@@ -438,7 +438,7 @@ def test_the_machine_knows_every_command():
         "at_place",
         "open_at",
         "unread",
-        "loose",
+        "unarchived",
         "known_ids",
         "failed_since",
         "claimed_in",

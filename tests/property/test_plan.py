@@ -112,7 +112,7 @@ def test_no_file_is_in_two_actions(told: Facts, allowed: Settings):
     ids = [i for seal in of_kind(plan, Seal) for i in seal.file_ids]
     ids += [action.file_id for action in of_kind(plan, SkipDuplicate, ArchiveFile)]
     assert max(Counter(ids).values(), default=1) == 1
-    assert set(ids) <= {file.id for file in told.waiting} | {file.id for file in told.loose}
+    assert set(ids) <= {file.id for file in told.waiting} | {file.id for file in told.unarchived}
 
 
 @ALL
@@ -291,7 +291,7 @@ def test_whatever_is_not_done_waits_for_something(told: Facts, allowed: Settings
     files = [i for seal in of_kind(plan, Seal) for i in seal.file_ids]
     files += [action.file_id for action in of_kind(plan, SkipDuplicate, ArchiveFile)]
     assert sorted([*jobs, *plan.jobs]) == sorted(job.id for job in told.jobs)
-    assert sorted([*files, *plan.files]) == sorted(file.id for file in (*told.waiting, *told.loose))
+    assert sorted([*files, *plan.files]) == sorted(file.id for file in (*told.waiting, *told.unarchived))
 
 
 @ALL
@@ -339,7 +339,7 @@ def test_what_is_not_due_yet_sets_the_next_look(told: Facts, allowed: Settings):
     """Every due time to come that something hangs on is not slept over."""
     plan = planned(told, allowed)
     usable = {f.name for f in told.folders if f.usable}
-    times = [f.due_at for f in told.loose if f.folder in usable and to_come(f.due_at, LONGEST["disk"])]
+    times = [f.due_at for f in told.unarchived if f.folder in usable and to_come(f.due_at, LONGEST["disk"])]
     for job in told.jobs:
         if job.id in told.busy:
             continue
@@ -370,7 +370,7 @@ def test_a_due_time_that_makes_no_sense_is_due_now(told: Facts, allowed: Setting
         told,
         waiting=tuple(replace(f, due_at=sane(f.due_at, LONGEST["hold"])) for f in told.waiting),
         jobs=tuple(replace(j, due_at=sane(j.due_at, kinds.get(j.state, LONGEST["disk"]))) for j in told.jobs),
-        loose=tuple(replace(f, due_at=sane(f.due_at, LONGEST["disk"])) for f in told.loose),
+        unarchived=tuple(replace(f, due_at=sane(f.due_at, LONGEST["disk"])) for f in told.unarchived),
         discards=tuple(replace(s, due_at=sane(s.due_at, LONGEST_PAUSE)) for s in told.discards),
         server=replace(told.server, next_try_at=sane(told.server.next_try_at, LONGEST_PAUSE)),
     )

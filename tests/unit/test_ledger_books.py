@@ -12,7 +12,7 @@ from finetuned.ledger import Ledger, Left, Reader, audit
 from finetuned.ledger import files as files_book
 from finetuned.ledger.rows import place, text_at
 from finetuned.lifecycle import FileState, JobState
-from finetuned.model import File, Job, LooseFile, path_of
+from finetuned.model import File, Job, UnarchivedFile, path_of
 from property.lives import NOW, URL, Life, content, pairs_of, signature, view
 
 NAMES = [
@@ -262,20 +262,20 @@ def test_pairs_are_written_once(life: Life):
 
 
 def test_what_is_still_to_be_archived(life: Life):
-    """A refused file is loose until it lies where it belongs; trouble with moving it is told once."""
+    """A refused file is unarchived until it lies where it belongs; trouble with moving it is told once."""
     file = life.waits("/srv/notes/a.txt")
     life.ledger.files.refused(file, "not text", life.now())
-    assert life.ledger.files.loose() == [LooseFile(id=file.id, folder="notes")]
+    assert life.ledger.files.unarchived() == [UnarchivedFile(id=file.id, folder="notes")]
     told = len(events(life))
     for tries in (1, 2):
         due = life.now()
         life.ledger.files.archive_later(life.file(file), "the disk is full", due, life.now())
-        assert life.ledger.files.loose() == [LooseFile(id=file.id, folder="notes", due_at=due)]
+        assert life.ledger.files.unarchived() == [UnarchivedFile(id=file.id, folder="notes", due_at=due)]
         assert (life.file(file).tries, life.file(file).reason) == (tries, "not text")
     assert len(events(life)) == told + 1
     assert [f.id for f in life.ledger.files.left_in_place("notes")] == [file.id]
     life.ledger.files.laid(life.file(file), "/srv/notes/failed/refused/a.txt", life.now())
-    assert life.ledger.files.loose() == []
+    assert life.ledger.files.unarchived() == []
     assert life.ledger.files.left_in_place("notes") == []
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from finetuned.helix.client import CONNECTIONS
 from finetuned.lifecycle import JobState, SessionState
-from finetuned.model import FolderFacts, Job, LooseFile, ServerFacts, Session
+from finetuned.model import FolderFacts, Job, ServerFacts, Session, UnarchivedFile
 from finetuned.plan import (
     DISK_ACTIONS_A_ROUND,
     LONGEST_DISK_WAIT,
@@ -67,9 +67,9 @@ def suspect(job_id: str, due_at: float = NOW) -> Session:
     return msgspec.structs.replace(session("s"), **lost)
 
 
-def loose(number: int, due_at: float | None = None) -> LooseFile:
+def unarchived(number: int, due_at: float | None = None) -> UnarchivedFile:
     """A refused file that is still to be archived."""
-    return LooseFile(id=number, folder="notes", due_at=due_at)
+    return UnarchivedFile(id=number, folder="notes", due_at=due_at)
 
 
 def plan(*jobs: Job, usable: bool = True, rules: Settings = RULES, **words: object):
@@ -92,7 +92,7 @@ def test_the_order_of_a_round():
         job("lost", JobState.SUBMITTING),
         job("wished", JobState.REVIEW, wish="cancel"),
         discards=(session("s"),),
-        loose=(loose(7),),
+        unarchived=(unarchived(7),),
     )
     assert asked.actions == (
         Doubt(job_id="lost"),
@@ -172,7 +172,7 @@ def test_a_due_time_is_waited_for():
         job("r", JobState.RUNNING, due_at=NOW + 30),
         job("d", JobState.DOUBTFUL, due_at=NOW + 20),
         discards=(session("s", NOW + 40),),
-        loose=(loose(1, NOW + 50),),
+        unarchived=(unarchived(1, NOW + 50),),
     )
     assert (asked.actions, asked.wake_at) == ((), NOW + 20)
     assert plan(job("q", JobState.QUEUED, due_at=NOW + 3)).wake_at == NOW + 3
@@ -183,7 +183,7 @@ def test_a_file_that_cannot_be_moved_backs_off():
     ended = job("j", JobState.FAILED, archived=False, due_at=NOW + 10)
     assert (plan(ended).actions, plan(ended).wake_at) == ((), NOW + 10)
     assert plan(msgspec.structs.replace(ended, due_at=NOW)).actions == (Archive(job_id="j"),)
-    assert plan(loose=(loose(1, NOW - 1), loose(2, NOW + 1))).actions == (ArchiveFile(file_id=1),)
+    assert plan(unarchived=(unarchived(1, NOW - 1), unarchived(2, NOW + 1))).actions == (ArchiveFile(file_id=1),)
 
 
 def test_a_clock_that_jumped_back():
@@ -218,7 +218,7 @@ def test_a_folder_that_is_away_is_left_alone():
         job("q", JobState.QUEUED, claimed_at=None),
         job("e", JobState.DONE, archived=False),
         job("r", JobState.RUNNING),
-        loose=(loose(1),),
+        unarchived=(unarchived(1),),
         usable=False,
     )
     assert asked.actions == (Look(job_id="r"),)
@@ -232,7 +232,7 @@ def test_work_that_is_under_way_is_left_alone():
 
 def test_a_round_does_so_much_on_the_disk_and_the_next_follows_at_once():
     """However much is to be archived, what is to be sent waits for one short round at most."""
-    asked = plan(loose=tuple(loose(n) for n in range(DISK_ACTIONS_A_ROUND + 1)))
+    asked = plan(unarchived=tuple(unarchived(n) for n in range(DISK_ACTIONS_A_ROUND + 1)))
     assert len(asked.actions) == DISK_ACTIONS_A_ROUND
     assert asked.wake_at == NOW
 

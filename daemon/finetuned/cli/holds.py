@@ -15,7 +15,7 @@ from finetuned.cli.output import Row
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
-    from finetuned.model import Job, LooseFile
+    from finetuned.model import Job, UnarchivedFile
     from finetuned.plan import Facts, Hold, Plan
     from finetuned.settings import Settings
 
@@ -84,13 +84,13 @@ class Outlook:
         return [job for job in self._facts.jobs if job.rests]
 
     @property
-    def unarchived(self) -> list[tuple[Job | LooseFile, str]]:
+    def unarchived(self) -> list[tuple[Job | UnarchivedFile, str]]:
         """The ended jobs, and the files without a job, that cannot be archived so far; with the reason of each."""
         from finetuned.lifecycle import JOB_ENDS
 
         jobs = [job for job in self._facts.jobs if job.state in JOB_ENDS and job.tries]
-        told: list[tuple[Job | LooseFile, str]] = [(job, self._reader.held_up(job.id) or "") for job in jobs]
-        for file in self._facts.loose:
+        told: list[tuple[Job | UnarchivedFile, str]] = [(job, self._reader.held_up(job.id) or "") for job in jobs]
+        for file in self._facts.unarchived:
             if file.due_at is not None:
                 events = reversed(self._reader.history(file.id))
                 told.append((file, next((event["detail"] for event in events if event["cause"] == "held_up"), "")))

@@ -9,7 +9,7 @@ from typing import Any, Final
 from finetuned.ledger.rows import at, file_of, move_file, place, tell, update
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState
-from finetuned.model import Content, File, LooseFile, Signature, WaitingFile, iso, utf8_text
+from finetuned.model import Content, File, Signature, UnarchivedFile, WaitingFile, iso, utf8_text
 from finetuned.readymade import is_ready_made
 from finetuned.settings import MOST_FILES
 
@@ -257,12 +257,12 @@ class FileBook:
         """Waiting files that could not be read so far."""
         return self._all("select * from files where state = 'waiting' and sha256 is null order by id")
 
-    def loose(self) -> list[LooseFile]:
+    def unarchived(self) -> list[UnarchivedFile]:
         """Files without a job that are still to be archived."""
         query = "select id, folder, due_at from files where put_away = 0 and state in ('refused', 'duplicate')"
         with self._store.reading() as db:
             rows = db.execute(query).fetchall()
-        return [LooseFile(id=row["id"], folder=row["folder"], due_at=at(row["due_at"])) for row in rows]
+        return [UnarchivedFile(id=row["id"], folder=row["folder"], due_at=at(row["due_at"])) for row in rows]
 
     def waiting(self, url: str | None = None) -> list[WaitingFile]:
         """The oldest waiting files of each folder, with what the plan must know of their content.

@@ -153,7 +153,7 @@ def _note_the_rest(actions: Iterable[Action], desk: _Desk) -> None:
     for job in desk.facts.jobs:
         if job.id not in taken:
             desk.jobs.setdefault(job.id, later)
-    for file_id in (*(f.id for f in desk.facts.waiting), *(f.id for f in desk.facts.loose)):
+    for file_id in (*(f.id for f in desk.facts.waiting), *(f.id for f in desk.facts.unarchived)):
         if file_id not in taken:
             desk.files.setdefault(file_id, later)
 
@@ -288,7 +288,7 @@ def _recheck_pauses(rules: Settings) -> list[float]:
 
 
 def _on_the_disk(steps: Sequence[OfAJob], desk: _Desk) -> Iterator[Action]:
-    for file in desk.facts.loose:  # first: a job's own folder is cleared once nothing of it lies there
+    for file in desk.facts.unarchived:  # first: a job's own folder is cleared once nothing of it lies there
         if file.folder not in desk.folders:
             desk.files[file.id] = Hold(kind=Awaited.FOLDER, of=file.folder)
         elif desk.due(file.due_at, LONGEST_DISK_WAIT):

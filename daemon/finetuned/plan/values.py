@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from finetuned.model import FolderFacts, Job, LooseFile, ServerFacts, Session, Value, WaitingFile
+from finetuned.model import FolderFacts, Job, ServerFacts, Session, UnarchivedFile, Value, WaitingFile
 
 
 class Seal(Value, frozen=True, tag=True):
@@ -133,7 +133,7 @@ class Facts(Value, frozen=True):
     """All that a plan rests on.
 
     `waiting` is ordered by `ready_at`; `jobs` holds every unfinished job and every ended one that is not archived;
-    `loose` are refused and duplicate files that still lie where they were dropped; `suspects` are sessions that were
+    `unarchived` are refused and duplicate files that lie where they were dropped; `suspects` are sessions that were
     lost and may turn up late; `busy` names the jobs and sessions with a request under way; `asked` counts by job the
     requests since the daemon started; `settling`: something in the folders is not ready yet; `hurry` does not wait out
     `linger`.
@@ -141,7 +141,7 @@ class Facts(Value, frozen=True):
 
     waiting: tuple[WaitingFile, ...] = ()
     jobs: tuple[Job, ...] = ()
-    loose: tuple[LooseFile, ...] = ()
+    unarchived: tuple[UnarchivedFile, ...] = ()
     discards: tuple[Session, ...] = ()
     suspects: tuple[Session, ...] = ()
     folders: tuple[FolderFacts, ...] = ()
