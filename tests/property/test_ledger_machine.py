@@ -18,7 +18,8 @@ from finetuned.errors import Stale
 from finetuned.ledger import Ledger, Left, audit
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
 from finetuned.model import File, Job
-from property.lives import URL, Life, content, pairs_of, signature, view
+from support import lives
+from support.lives import URL, Life, content, pairs_of, signature, view
 
 PLACES = [f"/srv/notes/{name}" for name in ("a.txt", "b.txt", "c.txt", "sub/d.txt", "\udcff.txt", "new\nline.txt")]
 WORDS = ("one", "two", "three")
@@ -428,7 +429,7 @@ TestBooks = Books.TestCase
 
 def test_the_machine_knows_every_command():
     """A command of the ledger that no rule drives is a hole in this test."""
-    text = Path(__file__).read_text() + Path(__file__).with_name("lives.py").read_text()
+    text = Path(__file__).read_text() + Path(lives.__file__).read_text()
     books = {"files": "FileBook", "jobs": "JobBook", "sessions": "SessionBook"}
     module = {"files": "ledger.files", "jobs": "ledger.jobs", "sessions": "ledger.sessions"}
     asked = {

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.test_kit import KEY, Desk, desk, form
+from sandbox.kit import KEY, Desk, desk, form
 
 TRACES = os.path.join(os.path.dirname(__file__), "..", "traces")
 DIALECTS = ("form", "learn")

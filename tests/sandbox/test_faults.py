@@ -11,7 +11,7 @@ import pytest
 import trio.testing
 
 from finetuned.sandbox import FAULTS, CutError, Faults
-from sandbox.test_kit import LEARN, TEXT, Clock, Desk, desk, pairs_path
+from sandbox.kit import LEARN, TEXT, Clock, Desk, desk, pairs_path
 
 DIALECTS = pytest.mark.parametrize("dialect", ["form", "learn"])
 MANY = [(f"{number:04}.txt", TEXT + b" %d." % number) for number in range(12)]

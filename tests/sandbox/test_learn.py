@@ -14,7 +14,7 @@ import pytest
 import trio.testing
 
 from finetuned.sandbox import CutError, Dialect
-from sandbox.test_kit import FIELDS, LEARN, TEXT, Clock, Desk, desk, form, pairs_path
+from sandbox.kit import FIELDS, LEARN, TEXT, Clock, Desk, desk, form, pairs_path
 
 # one file is 9 chunks: generated after 0.9 s, queued from 1.0, taken at 2.0, trained at 11.9
 QUEUED, TAKEN, TRAINED = 1.0, 2.0, 11.9

@@ -11,7 +11,7 @@ from finetuned.sandbox import Faults, Pace
 from finetuned.sandbox.faults import Limit
 from finetuned.sandbox.life import look
 from finetuned.sandbox.records import Session
-from sandbox.test_kit import ORIGIN, TEXT, Desk, desk, form, pairs_path
+from sandbox.kit import ORIGIN, TEXT, Desk, desk, form, pairs_path
 
 # one file is 9 chunks: generated after 0.9 s, queued from 1.0, taken at 2.0, trained at 11.9
 QUEUED, TAKEN, TRAINED = 1.0, 2.0, 11.9

@@ -11,7 +11,7 @@ from finetuned.sandbox import answers
 from finetuned.sandbox.pairs import make_pairs, sentences, teachable
 from finetuned.sandbox.picture import SIDE, draw
 from finetuned.sandbox.records import PROMPTS, Pair
-from sandbox.test_kit import TEXT, desk
+from sandbox.kit import TEXT, desk
 
 
 def pairs_of(text: str, piece: int = 0) -> list[Pair]:

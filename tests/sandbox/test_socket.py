@@ -17,7 +17,7 @@ import pytest
 
 from finetuned.sandbox import DEFAULT_KEY, CrashedError, Faults, Pace, create_app, serve
 from finetuned.sandbox.__main__ import main
-from sandbox.test_kit import FIELDS, LEARN, TEXT, form
+from sandbox.kit import FIELDS, LEARN, TEXT, form
 from support.process import wait_for
 
 HEADERS = {"Authorization": f"Bearer {DEFAULT_KEY}"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from finetuned.sandbox import deeds
 from finetuned.sandbox.intake import Form
-from sandbox.test_kit import FIELDS, TEXT, Clock, desk, pairs_path
+from sandbox.kit import FIELDS, TEXT, Clock, desk, pairs_path
 
 
 async def test_a_restarted_sandbox_goes_on_where_time_is(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from finetuned.sandbox.records import PIECE_BYTES
-from sandbox.test_kit import FIELDS, TEXT, Desk, desk, form, pairs_path
+from sandbox.kit import FIELDS, TEXT, Desk, desk, form, pairs_path
 
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=---BOUNDARY"}
 BODY = (

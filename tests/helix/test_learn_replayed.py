@@ -21,7 +21,7 @@ from finetuned.helix.service import KnownRefusal, Order
 from finetuned.lifecycle import FileState
 from finetuned.model import File, Pair, SessionView
 from finetuned.verdict import judge, over_quota, signs_of_life, standing, tally
-from unit.test_helix_kit import Bytes, Replies, part, service
+from support.replies import Bytes, Replies, part, service
 
 TRACES = Path(__file__).parents[1] / "traces" / "learn"
 

@@ -19,7 +19,7 @@ from finetuned.helix.client import Key, new_http
 from finetuned.helix.form import FormService
 from finetuned.helix.service import Order
 from finetuned.settings import HelixSettings
-from unit.test_helix_kit import KEY, Bytes, a_session, part
+from support.replies import KEY, Bytes, a_session, part
 
 Handler = Callable[[anyio.abc.SocketStream], Awaitable[None]]
 BIG = b"0123456789abcde\n" * (8 * 65536)  # 8 MiB: more than the buffers between us hold

@@ -13,8 +13,8 @@ from finetuned.helix.learn import LearnService
 from finetuned.helix.service import KnownRefusal, NoReviews, Order, Service
 from finetuned.model import Quota
 from finetuned.wire import Refusal
-from unit.test_helix_form import Listed, row
-from unit.test_helix_kit import KEY, PAGE, Bytes, Replies, a_session, part, said, service, told
+from helix.test_form import Listed, row
+from support.replies import KEY, PAGE, Bytes, Replies, a_session, part, said, service, told
 
 ENTITY = "89279d72-3c2e-49ab-9e14-d8cf50a27711"
 UPLOAD = {"id": ENTITY, "type": "uploaded_documents", "config": {"filestore_path": f"data/{ENTITY}"}}

@@ -18,7 +18,7 @@ from finetuned.helix.service import Order
 from finetuned.model import Content, Part
 from finetuned.settings import FolderSettings
 from finetuned.wire import upload_name
-from unit.test_helix_kit import Bytes, Replies, a_session, inline, part, service, told
+from support.replies import Bytes, Replies, a_session, inline, part, service, told
 
 MIB = 1024 * 1024
 

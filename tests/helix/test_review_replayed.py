@@ -15,7 +15,7 @@ from finetuned.helix.learn import LearnService
 from finetuned.helix.service import NoReviews, Order
 from finetuned.qa import dressed, pair
 from finetuned.verdict import Standing, standing
-from unit.test_helix_kit import Bytes, Replies, part, service, told
+from support.replies import Bytes, Replies, part, service, told
 
 TRACE = Path(__file__).parents[1] / "traces" / "form" / "finetune-manual-review.json"
 TEXT = b"honey"

@@ -14,7 +14,7 @@ from finetuned.helix.body import PIECE_BYTES
 from finetuned.helix.form import FormService
 from finetuned.helix.service import KnownRefusal, NoSuchCall, Order, TooLarge
 from finetuned.pieces import MAX_ANSWER_BYTES
-from unit.test_helix_kit import KEY, PAGE, URL, Bytes, Replies, Reply, a_session, part, said, service, told
+from support.replies import KEY, PAGE, URL, Bytes, Replies, Reply, a_session, part, said, service, told
 
 ORDER = Order(marker="job.1", parts=(part("job.1-0001-a.txt", b"alpha"),))
 #: more than two pieces on the wire

@@ -20,7 +20,7 @@ from finetuned.ledger import Ledger, Reader, audit, is_held, store
 from finetuned.ledger.migrations import m001_first, m002_answers, migrations
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.model import Content
-from property.lives import Life, signature
+from support.lives import Life, signature
 
 GARBAGE = b"no database at all, but a text" * 99
 SIDES = ("-wal", "-shm", "-journal")

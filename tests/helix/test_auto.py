@@ -14,7 +14,7 @@ from finetuned.helix.auto import AutoService, service_in
 from finetuned.helix.form import FormService
 from finetuned.helix.learn import LearnService
 from finetuned.helix.service import Order, Service
-from unit.test_helix_kit import PAGE, Bytes, Replies, a_session, part, said, service, told
+from support.replies import PAGE, Bytes, Replies, a_session, part, said, service, told
 
 ORDER = Order(marker="job.1", parts=(part("job.1-0001-a.txt", b"alpha"),))
 LIST = told({"counter": {"count": 0}, "sessions": []})

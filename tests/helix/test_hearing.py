@@ -19,7 +19,7 @@ from finetuned.helix.form import FormService
 from finetuned.helix.service import Order, TooLarge
 from finetuned.settings import HelixSettings
 from support.fault_proxy import SELF_SIGNED
-from unit.test_helix_kit import KEY, Bytes, a_session, inline, part
+from support.replies import KEY, Bytes, a_session, inline, part
 
 TOO_LARGE = b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge"
 SIZES = pytest.mark.parametrize("size", [1_000, 100_000, 1_000_000, 30_000_000])

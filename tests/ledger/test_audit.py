@@ -9,7 +9,7 @@ import pytest
 
 from finetuned.ledger import Ledger, audit
 from finetuned.ledger.audit import RULES
-from property.lives import Life
+from support.lives import Life
 
 AT = "2026-11-23T05:23:11.042Z"
 

@@ -23,7 +23,7 @@ from finetuned.model import Pair, SessionView
 from finetuned.pieces import MAX_ANSWER_BYTES
 from finetuned.qa import Odd
 from finetuned.runtime import SystemRuntime, Wake
-from unit.test_helix_kit import KEY, URL, Bytes, a_session, inline, part
+from support.replies import KEY, URL, Bytes, a_session, inline, part
 
 PAIR = b'{"question": "q", "answer": "' + b"a" * 900 + b'"}'
 LONG = b"[" + b",".join([PAIR] * 3000) + b"]"

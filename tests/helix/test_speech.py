@@ -14,7 +14,7 @@ from finetuned.helix.learn import LearnService
 from finetuned.helix.service import CutShort
 from finetuned.helix.speech import LONGEST_LINE, Speech
 from finetuned.wire import NotThat
-from unit.test_helix_kit import KEY, Replies, a_session, said, service, told
+from support.replies import KEY, Replies, a_session, said, service, told
 
 CUT = httpx.ReadError("cut")
 

@@ -12,7 +12,7 @@ import pytest
 from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger import Ledger, Reader
 from finetuned.model import FolderFacts, Pair, ServerFacts, iso
-from property.lives import NOW, URL, Life, view
+from support.lives import NOW, URL, Life, view
 
 VIEWS = {
     "finished_jobs": "job_id folder state session_id lora_dir files pairs created_at submitted_at finished_at reason",

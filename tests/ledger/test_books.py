@@ -13,7 +13,7 @@ from finetuned.ledger import files as files_book
 from finetuned.ledger.rows import place, text_at
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, UnarchivedFile, path_of
-from property.lives import NOW, URL, Life, content, pairs_of, signature, view
+from support.lives import NOW, URL, Life, content, pairs_of, signature, view
 
 NAMES = [
     "plain.txt",

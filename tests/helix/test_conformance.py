@@ -19,7 +19,7 @@ from finetuned.model import Part, Quota, SessionView
 from finetuned.sandbox import Faults, Pace, create_app
 from finetuned.verdict import Standing, over_quota, standing
 from finetuned.wire import Refusal
-from unit.test_helix_kit import Bytes, part, service
+from support.replies import Bytes, part, service
 
 CONTENTS = {
     "job.1-0001-zebras.txt": b"Zebras eat grass. They live in Africa and walk far.",

@@ -15,7 +15,7 @@ from finetuned.helix.client import Key, new_http
 from finetuned.helix.service import KnownRefusal, Service
 from finetuned.model import instant
 from finetuned.settings import HelixSettings
-from unit.test_helix_kit import KEY, PAGE, Replies, a_session, said, service, told
+from support.replies import KEY, PAGE, Replies, a_session, said, service, told
 
 NEW, OLD = "2026-11-23T05:00:00Z", "2026-11-20T05:00:00Z"
 SINCE = instant("2026-11-22T05:00:00Z")
