@@ -17,7 +17,7 @@ from typing import Any, Final
 import anyio
 import pytest
 
-from finetuned.cli import place as doors
+from finetuned.cli import wiring
 from finetuned.daemon import Context, Daemon
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.helix.client import new_http
@@ -139,11 +139,11 @@ class Wired(Place):
     @asynccontextmanager
     async def _daemon(self) -> AsyncIterator[None]:
         """The rooms wired as `finetuned run` does it."""
-        folders = doors.drop_folders(self.settings)
+        folders = wiring.drop_folders(self.settings)
         ledger = Ledger.open(self.ledger_path)
         try:
             async with new_http(self.settings.helix) as http, anyio.create_task_group() as tasks:
-                service = doors.service_of(self.settings, http, self.runtime, folders)
+                service = wiring.service_of(self.settings, http, self.runtime, folders)
                 daemon = Daemon(
                     Context(
                         settings=self.settings,
