@@ -15,9 +15,10 @@ import pytest
 
 from finetuned.errors import Changed, KeyRefused, NotHelix, ReplyLost, ServerError, Unreachable
 from finetuned.helix import client
-from finetuned.helix.client import Key, new_http
+from finetuned.helix.client import CONNECTIONS, Key, new_http
 from finetuned.helix.form import FormService
 from finetuned.helix.service import Order
+from finetuned.plan import SENDS
 from finetuned.settings import HelixSettings
 from support.replies import KEY, Bytes, a_session, part
 
@@ -204,6 +205,30 @@ async def silent(stream: anyio.abc.SocketStream) -> None:
     """A server that takes everything and says nothing."""
     async for _ in stream:
         pass
+
+
+async def test_the_connections_are_few():
+    """Eight requests are on their way at a time, and the ninth after one of them; uploads leave some for the rest."""
+    connections = 0
+    all_came, answer = anyio.Event(), anyio.Event()
+
+    async def handler(stream: anyio.abc.SocketStream) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == CONNECTIONS:
+            all_came.set()
+        await answer.wait()
+        await whole_request(stream)
+        await stream.send(HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") % len(ANSWER) + ANSWER)
+
+    async with served(handler) as helix, anyio.create_task_group() as tasks:
+        for _ in range(CONNECTIONS + 1):
+            tasks.start_soon(helix.look, "s-1")
+        await all_came.wait()
+        await anyio.wait_all_tasks_blocked()
+        assert connections == CONNECTIONS == 8
+        answer.set()
+    assert SENDS < CONNECTIONS
 
 
 @pytest.mark.parametrize(("content", "kind"), [(None, Unreachable), (SMALL, ReplyLost)])

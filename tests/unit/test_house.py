@@ -19,7 +19,7 @@ LEFT_BEHIND = {"build", "dist"}
 FORBIDDEN_ROOMS = {"utils", "util", "common", "helpers", "helper", "base", "misc"}
 #: rings whose tests watch real processes in real time
 REAL_TIME = {"bench", "crash", "transports"}
-#: tests that may be skipped: `tests/path.py::name` -> the reason; reviewed, and empty if all goes well
+#: tests that may be skipped: `tests/RING/FILE.py::name` -> the reason; reviewed, and empty if all goes well
 SKIPS: dict[str, str] = {
     "tests/service/test_as_the_unit_runs_it.py::test_the_groups_rights_do_not_need_a_set_group_id_bit": (
         "the filter of system calls that stands in for systemd's is written for x86-64"
@@ -121,6 +121,38 @@ def test_every_room_has_its_place():
     assert {name.removeprefix("finetuned.") for name in kept_off} == rooms - {"sandbox", "cli"}
     table = (ROOT / ".github" / "CONTRIBUTING.md").read_text().partition("| layer |")[2].partition("\n\n")[0]
     assert set(re.findall(r"`([a-z]+)`", table)) == rooms
+
+
+def imported(name):
+    """The modules that a module imports, wherever it does, as dotted names; `from a import b` is `a.b`."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_the_fast_ring_tests_the_core_alone():
+    """What needs an adapter needs files, sockets or processes, and has a ring of its own."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (core,) = (set(contract["source_modules"]) for contract in contracts if contract["name"].startswith("The core"))
+    outside = {"anyio", "httpx", "multiprocessing", "socket", "sqlite3", "support", "threading"}
+    assert [
+        f"{name}: {what}"
+        for name in modules("tests/unit")
+        for what in imported(name)
+        if what.partition(".")[0] in outside
+        or (what.startswith("finetuned") and ".".join(what.split(".")[:2]) not in core)
+    ] == []
+
+
+def test_tests_that_pages_name_are_there():
+    """A command that proves a claim can be typed; each ring is explained to who joins."""
+    pages = [name for name in files() if name.endswith((".md", ".py")) or name == ".ci/run"]
+    named = {name: set(re.findall(r"\btests/[a-z_]+(?:/[a-z_0-9]+\.py)?", (ROOT / name).read_text())) for name in pages}
+    assert {f"{name}: {test}" for name, tests in named.items() for test in tests if not (ROOT / test).exists()} == set()
+    rings = {str(Path(name).parent) for name in modules("tests") if Path(name).name.startswith("test_")}
+    assert named[".github/CONTRIBUTING.md"] >= rings
 
 
 def test_no_room_is_a_drawer():

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from finetuned.errors import Unusable
-from finetuned.folders.recoding import MOST_NAMES, PairRecoder
 from finetuned.readymade import CHANGES_MEANING, NoPair, is_ready_made, sharegpt
 
 U, A = {"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Otters."}
@@ -220,56 +218,6 @@ def test_what_is_about_a_line_is_left_out_and_told() -> None:
     rest: set[str] = set()
     sharegpt(json.dumps({"id": 7, "score": None, "conversations": [{**U, "lang": "en"}, A]}).encode(), rest)
     assert rest == {"id", "lang"}
-
-
-def recoded(raw: bytes, told: int = 3) -> tuple[bytes, str | None]:
-    """What is sent of a file, and what is to be known of it."""
-    pairs = PairRecoder("utf-8", told=told)
-    return pairs.feed(raw, final=True), pairs.note
-
-
-def test_a_file_tells_what_is_left_out_of_its_lines() -> None:
-    """Once, all lines together, a few names and a count; no note if nothing is."""
-    line = {"instruction": "Who?", "output": "Otters."}
-    assert recoded(json.dumps(line).encode())[1] is None
-    raw = b"\n".join(json.dumps(line | {f"key{n:02}": n}).encode() for n in range(12))
-    note = recoded(raw)[1]
-    assert note is not None
-    assert note.endswith("is left out: " + ", ".join(f"key{n:02}" for n in range(10)) + " and 2 more")
-
-
-def test_names_that_are_left_out_do_not_fill_the_memory() -> None:
-    """However many a file makes up."""
-    line = {"instruction": "Who?", "output": "Otters."}
-    raw = b"\n".join(json.dumps(line | {f"key{n:05}": n}).encode() for n in range(MOST_NAMES + 50))
-    note = recoded(raw)[1]
-    assert note is not None
-    assert note.endswith(f" and {MOST_NAMES - 10} more")
-
-
-@pytest.mark.parametrize(
-    ("raw", "way"),
-    [
-        (b'[{"instruction": "Who?", "output": "Otters."}]', r"a JSON array, .* jq -c '\.\[\]' FILE > NEW\.jsonl"),
-        (b'\n[\n  {"instruction": "Who?",\n "output": "Otters."}\n]\n', r"a JSON array, .* jq -c '\.\[\]'"),
-        (b'{\n "instruction": "Who?",\n "output": "Otters."\n}\n', r"several lines; .* jq -c \. FILE"),
-        (b'{ "instruction": "Who?",\n  "output": "Otters." }\n', r"several lines; .* jq -c \. FILE"),
-        (b'{"conversations": [\n{"from": "human", "value": "Who?"}]}\n', r"several lines; .* jq -c \. FILE"),
-    ],
-)
-def test_json_that_is_not_in_lines_is_named_with_the_way_out(raw: bytes, way: str) -> None:
-    """One sentence about the file, and not one about each of its lines."""
-    with pytest.raises(Unusable, match=way) as found:
-        recoded(raw)
-    assert "line 1" not in str(found.value)
-
-
-def test_who_asks_for_all_bad_lines_gets_them() -> None:
-    """A file of many is mended once."""
-    with pytest.raises(Unusable) as found:
-        recoded(b"7\n" * 18, told=1000)
-    assert "line 18: " in str(found.value)
-    assert "more" not in str(found.value)
 
 
 def test_ndjson_is_jsonl() -> None:
