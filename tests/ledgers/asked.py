@@ -1,0 +1,32 @@
+"""What a ledger is asked, by the release that made it and by every later one: the same questions, the same answers."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, Final
+
+VIEWS: Final = ("finished_jobs", "open_jobs", "pairs_with_source")
+#: of `status`, what neither a clock nor the disk changes
+_STATUS: Final = ("jobs", "troubled", "helix")
+_FOLDER: Final = ("name", "path", "state", "settling", "unfinished", "unfinished_because", "waiting", "untaken")
+
+
+def answers(ledger: str, printed: Callable[..., Any]) -> dict[str, Any]:
+    """By question what the ledger answers: rows of its views, and what commands have `printed` as JSON."""
+    told: dict[str, Any] = {}
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
+        for view in VIEWS:
+            told[view] = [list(row) for row in db.execute(f"select * from {view} order by 1, 3")]  # noqa: S608
+    for words in (["jobs"], ["files"], ["pairs"], ["pairs", "--search", "stone"], ["events"]):
+        told[" ".join(words)] = printed(*words, "--json")
+    for job in told["jobs"]:
+        told[f"job {job['id']}"] = printed("job", job["id"], "--json")
+    for path in dict.fromkeys(row["path"] for row in told["files"]):
+        why = printed("why", path, "--json")
+        told[f"why {path}"] = {key: value for key, value in why.items() if key != "waits_for"}  # a clock tells that
+    status = printed("status", "--json")
+    folders = [{key: folder[key] for key in _FOLDER} for folder in status["folders"]]
+    told["status"] = {key: status[key] for key in _STATUS} | {"folders": folders}
+    return told
