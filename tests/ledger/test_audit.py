@@ -9,7 +9,7 @@ import pytest
 
 from finetuned.ledger import Ledger, audit
 from finetuned.ledger.audit import RULES
-from support.lives import Life
+from support.lives import Life, audited
 
 AT = "2026-11-23T05:23:11.042Z"
 
@@ -28,11 +28,12 @@ def db(tmp_path) -> Iterator[sqlite3.Connection]:
         both = [life.waits("/srv/notes/done-1.txt"), life.waits("/srv/notes/done-2.txt")]
         life.trains(life.runs(life.claims(*both, job_id="done"), "ses-done"))
         life.trains(life.runs(life.claims(life.waits("/srv/notes/no.txt"), job_id="barren"), "ses-no"), each=0)
-        raw = ledger._db
-        assert audit(raw) == []
-        raw.execute("pragma foreign_keys = off")
-        raw.execute("pragma ignore_check_constraints = on")
-        yield raw
+        with ledger.reading() as reader:
+            raw = reader.connection
+            assert audit(raw) == []
+            raw.execute("pragma foreign_keys = off")
+            raw.execute("pragma ignore_check_constraints = on")
+            yield raw
 
 
 BREAKS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -148,4 +149,4 @@ def test_a_retry_of_a_barren_job_that_trains_is_whole(tmp_path):
         again = life.job(job.id)
         ledger.jobs.claimed(again, [(file, "/srv/notes/.processing/a")], [], life.now())
         assert life.trains(life.runs(life.job(job.id), "ses-2")).state == "done"
-        assert audit(ledger._db) == []
+        assert audited(ledger) == []

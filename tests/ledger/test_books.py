@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from finetuned.errors import FinetunedError, LedgerError, LedgerStuck, Stale
-from finetuned.ledger import Ledger, Left, Reader, audit
+from finetuned.ledger import Ledger, Left, Reader
 from finetuned.ledger import files as files_book
 from finetuned.ledger.rows import place, text_at
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, UnarchivedFile, path_of
-from support.lives import NOW, URL, Life, content, pairs_of, signature, view
+from support.lives import NOW, URL, Life, asked, audited, content, pairs_of, signature, view
 
 NAMES = [
     "plain.txt",
@@ -68,6 +67,13 @@ def test_a_group_that_is_not_utf8(life: Life):
     assert life.file(file).group
 
 
+def dumped(ledger: Ledger) -> list[str]:
+    """Every row there is, as SQL, and that no transaction is open."""
+    with ledger.reading() as reader:
+        assert not reader.connection.in_transaction
+        return list(reader.connection.iterdump())
+
+
 BREAKS: list[Callable[[Life], object]] = [
     lambda life: life.ledger.files.appeared(
         "notes", [("/srv/notes/new.txt", signature(), ""), ("/srv/notes/a.txt", signature(), "")], life.now()
@@ -85,23 +91,21 @@ def test_a_command_that_fails_leaves_nothing(life: Life, command: Callable[[Life
     life.settles("/srv/notes/a.txt")
     life.waits("/srv/notes/b.txt")
     life.runs(life.claims(life.waits("/srv/notes/c.txt"), job_id="runs"))
-    before = list(life.ledger.files._store._db.iterdump())
+    before = dumped(life.ledger)
     with pytest.raises((FinetunedError, ValueError, OverflowError)):
         command(life)
-    assert list(life.ledger.files._store._db.iterdump()) == before
-    assert not life.ledger.files._store._db.in_transaction
+    assert dumped(life.ledger) == before
 
 
 def test_a_database_that_cannot_be_written_is_said_in_our_words(life: Life):
     """What SQLite raises never leaves the room, from neither side."""
-    store = life.ledger.files._store
-    with pytest.raises(LedgerError, match="could not be written"), store.transaction() as db:
+    with pytest.raises(LedgerError, match="could not be written"), life.ledger.together() as db:
         db.execute("insert into nowhere values (1)")
     with pytest.raises(LedgerError, match="could not be read"):
-        life.ledger.files._all("select * from nowhere")
-    with pytest.raises(LedgerError, match="could not be written"), store.transaction() as db:
+        asked(life.ledger, "select * from nowhere")
+    with pytest.raises(LedgerError, match="could not be written"), life.ledger.together() as db:
         db.execute("commit")  # as when SQLite has rolled back by itself: a full disk
-    assert not store._db.in_transaction
+    life.settles("/srv/notes/a.txt")
 
 
 def test_a_row_that_moved_on_is_not_written(life: Life):
@@ -157,7 +161,7 @@ def test_a_wish_tells_the_state_that_the_job_has(life: Life):
     life.ledger.sessions.adopt(early, seen, due_at=life.now(), cause="submitted", now=life.now())
     life.ledger.jobs.wished(early, "cancel", life.now())
     assert life.job(early.id).wish == "cancel"
-    assert audit(life.ledger._db) == []
+    assert audited(life.ledger) == []
 
 
 def test_an_id_that_is_taken(life: Life):
@@ -255,9 +259,9 @@ def test_pairs_are_written_once(life: Life):
     life.ledger.twins.found(job, twin, attempt=1, url=URL, dialect="form", now=life.now())
     life.collects(job, twin, pairs_of(files, 1), files)
     life.ledger.sessions.keep_pairs(twin, 1, life.now())
-    assert life.ledger._db.execute("select count(*) from qa_pairs_fts_docsize").fetchone()[0] == 4
-    life.ledger._db.execute("insert into qa_pairs_fts (qa_pairs_fts) values ('integrity-check')")
-    rows = life.ledger._db.execute("select session_id, ordinal, file_id from qa_pairs order by ordinal").fetchall()
+    assert [tuple(row) for row in asked(life.ledger, "select count(*) from qa_pairs_fts_docsize")] == [(4,)]
+    asked(life.ledger, "insert into qa_pairs_fts (qa_pairs_fts) values ('integrity-check')")
+    rows = asked(life.ledger, "select session_id, ordinal, file_id from qa_pairs order by ordinal")
     assert [tuple(row) for row in rows] == [("ses-1", n, files[0].id) for n in (1, 2, 3)] + [("ses-2", 4, files[0].id)]
 
 
@@ -325,8 +329,8 @@ def test_what_is_not_there(life: Life):
     assert text_at(None) is None
     with pytest.raises(LookupError, match="no file 7"):
         life.ledger.files.get(7)
-    with pytest.raises(sqlite3.IntegrityError):
-        life.ledger._db.execute("insert into daemon (id, pid, since, version) values (3, 1, 'x', '1')")
+    with pytest.raises(LedgerError, match="CHECK constraint failed"):
+        asked(life.ledger, "insert into daemon (id, pid, since, version) values (3, 1, 'x', '1')")
 
 
 @pytest.mark.parametrize("wish", ["cancel", "delete"])
@@ -403,7 +407,7 @@ class TestUploads:
         assert life.ledger.uploads.of_attempt(job) == "e-2"
         assert life.ledger.uploads.of_job(job.id) == {"e-1", "e-2"}
         assert life.ledger.uploads.of_job("other") == frozenset()
-        assert audit(life.ledger.files._store._db) == []
+        assert audited(life.ledger) == []
 
     @pytest.mark.parametrize("server", [{"url": "http://other.test"}, {"dialect": "learn"}])
     def test_another_server_knows_nothing_of_it(self, life: Life, server: dict[str, str]):
@@ -434,8 +438,7 @@ class TestUploads:
 def test_a_disk_that_is_full_within_a_part_is_told_as_such(life: Life):
     """SQLite gives the whole transaction up then: nothing of it is written, and nobody takes it for a refusal."""
     ledger = life.ledger
-    pages = ledger._db.execute("pragma page_count").fetchone()[0]
-    ledger._db.execute(f"pragma max_page_count = {pages}")
+    asked(ledger, f"pragma max_page_count = {asked(ledger, 'pragma page_count')[0][0]}")
 
     def grow() -> None:
         with ledger.together():
@@ -453,5 +456,5 @@ def test_a_disk_that_is_full_within_a_part_is_told_as_such(life: Life):
     with pytest.raises(LedgerStuck):
         ask()
     assert not ledger.house.is_answered("r")
-    ledger._db.execute("pragma max_page_count = 100000")
+    asked(ledger, "pragma max_page_count = 100000")
     grow()

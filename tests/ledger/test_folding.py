@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from finetuned.errors import LedgerError
-from finetuned.ledger import Ledger, Reader, audit, folding
-from support.lives import Life
+from finetuned.ledger import Ledger, Reader, folding
+from support.lives import Life, asked, audited
 
 OLD, NEW = "/srv/notes/old.txt", "/srv/notes/new.txt"
 #: a daemon that is killed: a first file, a copy by `cp` after it was folded in, more files, and a last one in the log
@@ -97,12 +97,12 @@ def test_one_who_reads_for_long_holds_nobody_up(path: str, tmp_path: Path) -> No
             reader.connection.execute("begin")
             assert len(list(reader.files())) == 1
             life.settles(NEW)
-            ledger._db.execute("pragma busy_timeout(3600000)")  # were it waited for, this would never end
+            asked(ledger, "pragma busy_timeout(3600000)")  # were it waited for, this would never end
             ledger.fold()
             assert len(list(reader.files())) == 1
         ledger.fold()
         assert plain_copy(path, tmp_path / "copy.db") == [OLD, NEW]
-        assert ledger._db.execute("pragma busy_timeout").fetchone()[0] == 3600000
+        assert asked(ledger, "pragma busy_timeout")[0][0] == 3600000
 
 
 def test_the_log_does_not_grow_for_ever(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_a_copy_beside_the_log_of_another_one_is_noticed(
     assert [Path(path).read_bytes(), Path(f"{path}-wal").read_bytes()] == before
     subprocess.run(["/bin/sh", "-c", caught.value.remedy.split(": ", 1)[1].split(" (else")[0]], check=True)
     with Ledger.open(path) as ledger:
-        assert audit(ledger._db) == []
+        assert audited(ledger) == []
     assert paths_in(path) == ([] if lay is emptied else [OLD])
 
 
@@ -228,7 +228,7 @@ def test_a_healthy_ledger_is_never_refused(path: str, tmp_path: Path, happens: C
     there = happens(path)
     assert paths_in(there)[-1] == NEW
     with Ledger.open(there) as ledger:
-        assert audit(ledger._db) == []
+        assert audited(ledger) == []
     assert paths_in(there)[-1] == NEW
     assert len(paths_in(there)) == more + 2
 

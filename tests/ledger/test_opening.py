@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,11 +15,11 @@ import pytest
 from sqlite_utils import Database, Migrations
 
 from finetuned.errors import Held, LedgerError, LedgerMissing, LedgerNewer
-from finetuned.ledger import Ledger, Reader, audit, is_held, store
+from finetuned.ledger import Ledger, Reader, is_held, store
 from finetuned.ledger.migrations import m001_first, m002_answers, migrations
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.model import Content
-from support.lives import Life, signature
+from support.lives import Life, asked, audited, dies, signature
 
 GARBAGE = b"no database at all, but a text" * 99
 SIDES = ("-wal", "-shm", "-journal")
@@ -57,20 +56,11 @@ def foreign(path: str, *statements: str) -> None:
         db.commit()
 
 
-def dies(ledger: Ledger) -> None:
-    """The ledger ends as by a crash: nobody folds its journal in."""
-    for side in ("", "-wal"):
-        shutil.copy(ledger.path + side, f"{ledger.path}{side}.kept")
-    ledger.close()
-    for side in ("", "-wal"):
-        os.replace(f"{ledger.path}{side}.kept", ledger.path + side)
-
-
 def test_a_new_ledger(path: str):
     """It makes its folder, is ours by its id, journals ahead, and is readable by the group."""
     with Ledger.open(path) as ledger:
-        pragmas = {name: ledger._db.execute(f"pragma {name}").fetchone()[0] for name in PRAGMAS}
-        assert audit(ledger._db) == []
+        pragmas = {name: asked(ledger, f"pragma {name}")[0][0] for name in PRAGMAS}
+        assert audited(ledger) == []
     assert pragmas == PRAGMAS
     assert os.stat(path).st_mode & 0o7 == 0
 
@@ -87,7 +77,7 @@ def test_a_closed_ledger_stands_alone(path: str):
 def test_a_reader_does_not_keep_the_ledger_from_closing(path: str):
     """With somebody at it the journal stays beside the file, which is as sound."""
     ledger = Ledger.open(path)
-    ledger._db.execute("pragma busy_timeout = 0")
+    asked(ledger, "pragma busy_timeout = 0")
     Life(ledger).settles("/srv/notes/a.txt")
     with Reader.open(path) as reader:
         reader.connection.execute("begin")
@@ -106,7 +96,7 @@ def test_what_was_committed_survives_a_crash(path: str):
     assert os.path.getsize(f"{path}-wal") > 0
     with Ledger.open(path) as again:
         assert len(again.files.open("notes")) == 1
-        assert audit(again._db) == []
+        assert audited(again) == []
 
 
 def test_one_writer(path: str):
@@ -241,7 +231,7 @@ def test_an_older_ledger_is_kept_before_it_is_changed(path: str, monkeypatch: py
     a_ledger(path)
     monkeypatch.setattr(store, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
     with Ledger.open(path) as ledger:
-        assert ledger._db.execute("pragma user_version").fetchone()[0] == SCHEMA_VERSION + 1
+        assert asked(ledger, "pragma user_version")[0][0] == SCHEMA_VERSION + 1
     with closing(sqlite3.connect(f"{path}.v{SCHEMA_VERSION}.backup")) as db:
         assert db.execute("select count(*) from files").fetchone()[0] == 1
 
@@ -318,7 +308,7 @@ def test_a_crash_before_the_new_ledger_has_its_id_is_no_end(path: str):
     a_ledger(path)
     foreign(path, "pragma application_id = 0", "pragma user_version = 0")
     with Ledger.open(path) as ledger:
-        assert ledger._db.execute("pragma application_id").fetchone()[0] == APPLICATION_ID
+        assert asked(ledger, "pragma application_id")[0][0] == APPLICATION_ID
         assert len(ledger.files.open("notes")) == 1
 
 
@@ -338,9 +328,8 @@ def test_a_reader_beside_the_writer(path: str):
         assert [row["path"] for row in reader.files()] == ["/srv/notes/a.txt"]
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader.connection.execute("delete from files")
-        ledger._db.execute("begin immediate")
-        assert len(list(reader.files())) == 1
-        ledger._db.execute("rollback")
+        with ledger.together():
+            assert len(list(reader.files())) == 1
 
 
 def test_a_copy_on_a_read_only_disk(path: str, monkeypatch: pytest.MonkeyPatch):
@@ -409,10 +398,10 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(path: str):
         db.execute("insert into servers (url, max_chunks) values ('http://helix.test', 5)")
         db.commit()
     with Ledger.open(path) as ledger:
-        held = ledger._db.execute("select session_id, pairs, read_only from sessions order by id").fetchall()
+        held = asked(ledger, "select session_id, pairs, read_only from sessions order by id")
         assert [tuple(row) for row in held] == [("s-1", 1, 0), ("s-2", None, 0)]
-        with pytest.raises(sqlite3.IntegrityError):
-            ledger._db.execute("update sessions set read_only = 1, discard = 1")
+        with pytest.raises(LedgerError, match="CHECK constraint failed"):
+            asked(ledger, "update sessions set read_only = 1, discard = 1")
         job = ledger.jobs.get("j")
         server = ledger.house.server("http://helix.test")
     assert job is not None
@@ -422,8 +411,8 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(path: str):
         ledger.house.started(pid=1, version="1", now=0.0, configuration="{}")
         ledger.house.server_paused("http://helix.test", "down", next_try_at=9.0, reachable=False, now=0.0)
         assert ledger.house.folders()["notes"].sent_at is None
-        how = ledger._db.execute("explain query plan select max(submitted_at) from jobs where folder = 'notes'")
-        assert "jobs_by_turn" in how.fetchone()["detail"]
+        (how,) = asked(ledger, "explain query plan select max(submitted_at) from jobs where folder = 'notes'")
+        assert "jobs_by_turn" in how["detail"]
     with Reader.open(path) as reader:
         assert reader.schema_version() == SCHEMA_VERSION
     assert Path(f"{path}.v1.backup").exists()

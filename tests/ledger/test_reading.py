@@ -202,11 +202,11 @@ def test_short_questions(life: Life, reader: Reader):
 
 def test_a_borrowed_connection(life: Life):
     """Who has a connection reads over it."""
-    reader = Reader(life.ledger._db, life.ledger.path)
-    assert len(list(reader.jobs())) == 2
-    life.ledger._db.execute("drop view open_jobs")
-    with pytest.raises(LedgerError, match="cannot be read"):
-        list(reader._rows("select * from open_jobs"))
+    with life.ledger.reading() as reader:
+        assert len(list(reader.jobs())) == 2
+        reader.connection.execute("drop table events")
+        with pytest.raises(LedgerError, match="cannot be read"):
+            list(reader.events())
 
 
 def test_the_servers_standing(life: Life, reader: Reader):

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from finetuned.errors import Stale
-from finetuned.ledger import Ledger, Left, audit
+from finetuned.ledger import Ledger, Left
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
 from finetuned.model import File, Job
 from support import lives
-from support.lives import URL, Life, content, pairs_of, signature, view
+from support.lives import URL, Life, asked, audited, content, dies, pairs_of, signature, view
 
 PLACES = [f"/srv/notes/{name}" for name in ("a.txt", "b.txt", "c.txt", "sub/d.txt", "\udcff.txt", "new\nline.txt")]
 WORDS = ("one", "two", "three")
@@ -83,16 +83,14 @@ class Books(RuleBasedStateMachine):
     def files(self) -> list[File]:
         """Every file there is."""
         if self.known_files is None:
-            with self.ledger.files._store.reading() as db:
-                ids = [row["id"] for row in db.execute("select id from files order by id")]
+            ids = [row["id"] for row in asked(self.ledger, "select id from files order by id")]
             self.known_files = [self.ledger.files.get(i) for i in ids]
         return self.known_files
 
     def jobs(self) -> list[Job]:
         """Every job there is."""
         if self.known_jobs is None:
-            with self.ledger.files._store.reading() as db:
-                ids = [row["id"] for row in db.execute("select id from jobs order by created_at, id")]
+            ids = [row["id"] for row in asked(self.ledger, "select id from jobs order by created_at, id")]
             self.known_jobs = [self.life.job(i) for i in ids]
         return self.known_jobs
 
@@ -378,8 +376,7 @@ class Books(RuleBasedStateMachine):
     @rule()
     def crashes(self) -> None:
         """The process dies: nobody folds the journal in, the lock goes with it."""
-        self.ledger._db.close()
-        os.close(self.ledger._lock)
+        dies(self.ledger)
         self.ledger = self.life.ledger = Ledger.open(self.ledger.path)
 
     @precondition(lambda self: self.stale_jobs or self.stale_files)
@@ -403,12 +400,9 @@ class Books(RuleBasedStateMachine):
         self.forget()
         if not hasattr(self, "ledger"):
             return
-        with self.ledger.files._store.reading() as db:
-            assert audit(db) == []
-            doubles = db.execute(
-                "select count(*) from files where state = 'learned' group by job_id, sha256 having count(*) > 1"
-            ).fetchall()
-        assert doubles == []
+        assert audited(self.ledger) == []
+        twice = "select count(*) from files where state = 'learned' group by job_id, sha256 having count(*) > 1"
+        assert asked(self.ledger, twice) == []
         values = (self.files(), self.jobs(), self.ledger.sessions.to_discard(), self.ledger.files.waiting())
         assert all(msgspec.structs.asdict(value) for some in values for value in some)
         assert {j.id for j in self.ledger.jobs.open()} == {

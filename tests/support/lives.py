@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import sqlite3
 from collections.abc import Mapping, Sequence
 
-from finetuned.ledger import Ledger
+from finetuned.ledger import Finding, Ledger, audit
 from finetuned.lifecycle import FileState
 from finetuned.model import Chunk, Content, File, Interaction, Job, Pair, SessionView, Signature
 from finetuned.verdict import judge, owner, tally
@@ -72,6 +75,28 @@ def pairs_of(files: Sequence[File], each: int = 2) -> list[Pair]:
         for file in files
         for n in range(each)
     ]
+
+
+def asked(ledger: Ledger, statement: str) -> list[sqlite3.Row]:
+    """The rows of a statement over the ledger's own connection."""
+    with ledger.reading() as reader:
+        return reader.connection.execute(statement).fetchall()
+
+
+def audited(ledger: Ledger) -> list[Finding]:
+    """What the audit finds."""
+    with ledger.reading() as reader:
+        return audit(reader.connection)
+
+
+def dies(ledger: Ledger) -> None:
+    """End the ledger as a crash does: its log stays as it is, and its lock is free."""
+    left = [ledger.path + side for side in ("", "-wal", ".lock")]
+    for path in left:
+        shutil.copy2(path, f"{path}.kept")
+    ledger.close()
+    for path in left:
+        os.replace(f"{path}.kept", path)
 
 
 class Life:
