@@ -121,9 +121,30 @@ def test_a_newer_ledger_is_refused(path: str):
     for opens in (Ledger.open, Reader.open):
         with pytest.raises(LedgerNewer, match="newer finetuned") as caught:
             opens(path)
-        assert caught.value.remedy
+        assert caught.value.remedy == "install that version, or a newer one"
     assert Path(path).read_bytes() == before
     assert not is_held(path)
+
+
+@pytest.mark.parametrize("opens", [Ledger.open, Reader.open])
+def test_the_way_back_from_a_newer_ledger(path: str, opens: Callable[[str], object]):
+    """Where a copy lies of what it was before, the commands that put that back are told; nothing of both is lost."""
+    a_ledger(path)
+    Path(f"{path}.v{SCHEMA_VERSION - 1}.backup").write_text("of a version before")
+    shutil.copy(path, f"{path}.v{SCHEMA_VERSION}.backup")
+    newer = Ledger.open(path)
+    Life(newer).settles("/srv/notes/b.txt")
+    newer._db.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")
+    dies(newer)
+    with pytest.raises(LedgerNewer, match="newer finetuned") as caught:
+        opens(path)
+    assert "or go back to the copy" in caught.value.remedy
+    commands = caught.value.remedy.partition("(")[2].removesuffix(")")
+    subprocess.run(["sh", "-c", commands], capture_output=True, check=True)
+    with Ledger.open(path) as ledger:
+        assert [file.path for file in ledger.files.open("notes")] == ["/srv/notes/a.txt"]
+    with closing(sqlite3.connect(f"{path}.newer")) as db:
+        assert db.execute("select count(*) from files").fetchone()[0] == 2
 
 
 def test_another_programs_database_is_refused(path: str):

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from finetuned.errors import LedgerError, LedgerNewer, LedgerStuck
+from finetuned.ledger.schema import SCHEMA_VERSION
 
 SPACE: Final = "free some space on its disk"
 _LOG: Final = "look at the system's log; the disk may be failing"
@@ -93,21 +94,31 @@ def unreadable(error: sqlite3.Error, path: str) -> LedgerError:
 
 
 def newer(path: str) -> LedgerNewer:
-    """What is said of a ledger that this version does not understand, by everybody."""
-    return LedgerNewer(
-        f"the ledger {path} was written by a newer finetuned", remedy="install that version, or a newer one"
-    )
+    """Say that this version does not understand a ledger, and how to go back to the copy of what lay there before."""
+    remedy = "install that version, or a newer one"
+    copies = (f"{path}.v{version}.backup" for version in range(SCHEMA_VERSION, 0, -1))
+    copy = next(filter(os.path.exists, copies), None)
+    if copy is not None:
+        remedy += (
+            "; or go back to the copy that it made before it changed the ledger, which lacks what was done since "
+            f"({_aside(path, 'newer')}; cp -p {shlex.quote(copy)} {shlex.quote(path)})"
+        )
+    return LedgerNewer(f"the ledger {path} was written by a newer finetuned", remedy=remedy)
 
 
 def corrupt(path: str, done: str, why: str) -> LedgerError:
     """What is said of a ledger that cannot be read any more, by everybody."""
-    name, side = shlex.quote(path), shlex.quote(f"{path}-wal")
-    aside = shlex.quote(f"{path}.broken"), shlex.quote(f"{path}.broken-wal")
     return LedgerError(
         f"the ledger {path} {done}, it is corrupt: {why}",
-        remedy=f"keep the file; move it aside with its log (mv {name} {aside[0]}; mv {side} {aside[1]}; "
-        f"rm -f {shlex.quote(f'{path}-shm')}) and start again, or restore a copy",
+        remedy=f"keep the file; move it aside with its log ({_aside(path, 'broken')}) "
+        "and start again, or restore a copy",
     )
+
+
+def _aside(path: str, name: str) -> str:
+    """Give the commands that move a ledger aside with its log, as `<path>.<name>`."""
+    file, log, shared = (shlex.quote(path + side) for side in ("", "-wal", "-shm"))
+    return f"mv {file} {shlex.quote(f'{path}.{name}')}; mv {log} {shlex.quote(f'{path}.{name}-wal')}; rm -f {shared}"
 
 
 def of_the_disk(error: OSError, what: str) -> LedgerError:
