@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -134,7 +135,7 @@ def test_the_way_back_from_a_newer_ledger(path: str, opens: Callable[[str], obje
     shutil.copy(path, f"{path}.v{SCHEMA_VERSION}.backup")
     newer = Ledger.open(path)
     Life(newer).settles("/srv/notes/b.txt")
-    newer._db.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")
+    foreign(path, f"pragma user_version = {SCHEMA_VERSION + 1}")
     dies(newer)
     with pytest.raises(LedgerNewer, match="newer finetuned") as caught:
         opens(path)
