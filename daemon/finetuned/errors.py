@@ -21,21 +21,25 @@
     +-- ServerError               the server did not do what was asked
         +-- Refused               it said no; nothing happened                  exit 1
         |   +-- NotFound          ... there is no such session
+        |   +-- KnownRefusal      ... in words that we know
+        |   +-- TooLarge          ... something on the way takes no request so large
+        |   +-- NoSuchCall        ... it has no such call
+        |   +-- NoReviews         ... pairs were to wait for a person, and it would train without one
         +-- Unreachable           it certainly never took effect                exit 69
         |   +-- KeyRefused        ... the key is missing or wrong (401)         exit 77
         |   +-- NotHelix          ... something answers, but it is no Helix
         |   +-- Busy              ... it asked to come back later
         +-- ReplyLost             it may have taken effect                      exit 69
+            +-- CutShort          ... the answer of a talk may be in its session
 
 1. Libraries' exceptions are mapped once, at the border of the adapter that uses the library.
 2. `str(error)` is the sentence; `error.remedy` says what to do; `exit_code` is what the door ends with.
-3. A room may have leaves of its own, for what its callers tell apart: `helix.service` of Refused and ReplyLost,
-   `daemon.asking` of FinetunedError.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
 
 
 class FinetunedError(Exception):
@@ -134,6 +138,51 @@ class NotFound(Refused):
     """The server knows no such session."""
 
 
+class Refusal(StrEnum):
+    """What a server means that says no with words we know: whatever the kind, nothing happened."""
+
+    NOT_FOUND = "not_found"
+    NO_PAIRS = "no_pairs"
+    ACTIVE = "active"  # a runner works on the session
+    TOO_MANY = "too_many"  # as many sessions as its plan allows are there
+    CUT = "cut"  # the request arrived in part
+    FORM = "form"  # it wants another form
+    TOO_MUCH = "too_much"  # more than its plan allows in one session
+    NO_UPLOAD = "no_upload"  # it wants an upload to learn from
+
+
+class Quota(NamedTuple):
+    """A plan's bound that was overstepped: `asked` chunks, or sessions, where `limit` (None: it is not told) may be."""
+
+    asked: int
+    limit: int | None
+
+
+class KnownRefusal(Refused):
+    """The server said no in words that we know; `kind` is what they mean, `quota` the numbers they tell."""
+
+    def __init__(self, what: str, *, kind: Refusal, remedy: str = "", quota: Quota | None = None) -> None:
+        super().__init__(what, remedy=remedy)
+        self.kind = kind
+        self.quota = quota
+
+
+class TooLarge(Refused):
+    """Something on the way to the server takes no request of so many `bytes` (413)."""
+
+    def __init__(self, what: str, *, size: int, remedy: str = "") -> None:
+        super().__init__(what, remedy=remedy)
+        self.bytes = size
+
+
+class NoSuchCall(Refused):
+    """The server has no such call: a page, a 404 or a 405 that is not in its own words."""
+
+
+class NoReviews(Refused):
+    """The pairs were to wait for a person, and the server would train without one: nothing was sent."""
+
+
 class Unreachable(ServerError):
     """The request certainly never took effect: sending it again is safe.
 
@@ -175,3 +224,12 @@ class ReplyLost(ServerError):
     def __init__(self, what: str, *, answered: bool = False, remedy: str = "") -> None:
         super().__init__(what, remedy=remedy)
         self.answered = answered
+
+
+class CutShort(ReplyLost):
+    """The answer to a talk did not come, or not to its end: the turn after `before` of `session_id` may hold it."""
+
+    def __init__(self, what: str, *, session_id: str, before: str, remedy: str = "") -> None:
+        super().__init__(what, remedy=remedy)
+        self.session_id = session_id
+        self.before = before

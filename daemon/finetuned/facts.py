@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finetuned.backend import Capabilities
 from finetuned.ledger import Books
 from finetuned.lifecycle import JobState
 from finetuned.model import FolderFacts, Value, utf8_text
@@ -18,6 +19,7 @@ def gathered(
     settings: Settings,
     *,
     folders: Sequence[FolderFacts],
+    can: Capabilities,
     busy: frozenset[str],
     asked: Mapping[str, int] | None = None,
     settling: bool = False,
@@ -32,6 +34,7 @@ def gathered(
         suspects=tuple(books.twins.suspects()),
         folders=tuple(folders),
         server=books.house.server(settings.helix.url),
+        can=can,
         busy=busy,
         asked=asked or {},
         settling=settling,
@@ -63,7 +66,7 @@ class RunsWith(Value, frozen=True):
         return json.dumps({"source": self.source, "fingerprint": self.fingerprint, "folders": dict(self.folders)})
 
 
-def as_the_ledger_knows(books: Books, settings: Settings, runs_with: RunsWith | None) -> Facts:
+def as_the_ledger_knows(books: Books, settings: Settings, runs_with: RunsWith | None, can: Capabilities) -> Facts:
     """The same for a reader beside the daemon, which does not know more than was committed.
 
     A job that is being sent is under way; of looks and searches nobody outside the daemon can tell, nor of files that
@@ -75,4 +78,4 @@ def as_the_ledger_knows(books: Books, settings: Settings, runs_with: RunsWith | 
         known = {name: facts for name, facts in known.items() if name in runs_with.folders}
     folders = [known.get(rules.name, FolderFacts(name=rules.name, usable=False)) for rules in settings.folders]
     sending = frozenset(job.id for job in books.jobs.open() if job.state is JobState.SUBMITTING)
-    return gathered(books, settings, folders=folders, busy=sending)
+    return gathered(books, settings, folders=folders, can=can, busy=sending)

@@ -18,9 +18,6 @@ import msgspec
 
 from finetuned.lifecycle import FileState, JobState, SessionState
 
-#: the server makes nine prompts of each started 16 KiB of a file
-CHUNK_BYTES: Final = 16 * 1024
-PROMPTS_PER_CHUNK: Final = 9
 #: folders at the top of a drop folder that are ours
 DONE: Final = "done"
 FAILED: Final = "failed"
@@ -28,11 +25,6 @@ PROCESSING: Final = ".processing"
 #: how the reason of a job begins whose files went on in others
 SPLIT: Final = "split into "
 RESERVED: Final = frozenset({DONE, FAILED, PROCESSING})
-
-
-def chunks_of(size: int) -> int:
-    """How many chunks the server makes of `size` bytes of text: nine for each started 16 KiB."""
-    return PROMPTS_PER_CHUNK * max(1, -(-size // CHUNK_BYTES))
 
 
 @lru_cache(maxsize=16)  # one instant is written into many rows
@@ -123,11 +115,6 @@ class Content(Value, frozen=True):
     sent_bytes: int
     text_sha256: str = ""
     note: str | None = None
-
-    @property
-    def chunks(self) -> int:
-        """How many chunks the server will make of it."""
-        return chunks_of(self.sent_bytes)
 
 
 class File(Value, frozen=True):
@@ -227,112 +214,6 @@ class Session(Value, frozen=True):
     discard: bool = False
     due_at: float | None = None
     tries: int = 0
-
-
-class Pair(Value, frozen=True):
-    """One question and its answer, as the server gave them (`raw_`) and without the document's prefix.
-
-    `document` is the server's short id of the document it was made of; null if the pair names none.
-    """
-
-    raw_question: str
-    raw_answer: str
-    question: str
-    answer: str
-    document: str | None = None
-
-
-class Chunk(Value, frozen=True):
-    """What became of one chunk of one uploaded file."""
-
-    questions: int
-    error: str
-
-
-class Interaction(Value, frozen=True):
-    """One turn of a session; the fine-tune is the pair of turns whose `mode` is finetune."""
-
-    id: str
-    creator: str
-    mode: str
-    state: str
-    stage: str
-    message: str
-    status: str
-    error: str
-    progress: int
-    finished: bool
-    lora_dir: str
-    created: str
-    updated: str
-    completed: str
-    files: tuple[str, ...] = ()
-    chunks: dict[str, tuple[Chunk, ...]] = {}
-    limited: bool = False
-    limit: int = 0
-    total_chunks: int = 0
-
-
-class Quota(Value, frozen=True):
-    """A plan's bound that was overstepped: `asked` chunks, or sessions, where `limit` (null: it is not told) may be."""
-
-    asked: int
-    limit: int | None
-
-
-class SessionView(Value, frozen=True):
-    """A session as the server showed it, null and missing fields filled in.
-
-    `documents` maps the base name of each uploaded file to the server's short id of its content, `group` is its id of
-    them all; `entity_id` is the upload that it learns (learn dialect). `review`: its pairs are to wait for a person;
-    `tells_pairs`: the session's answer itself holds pairs.
-    """
-
-    id: str
-    name: str
-    mode: str
-    type: str
-    lora_dir: str
-    documents: dict[str, str]
-    interactions: tuple[Interaction, ...]
-    tells_pairs: bool = False
-    entity_id: str = ""
-    group: str = ""
-    review: bool = False
-
-    @property
-    def asked(self) -> Interaction | None:
-        """The user's turn of the fine-tune: its id is the key to the pairs, its message is the marker."""
-        return next((i for i in self.interactions if i.mode == "finetune" and i.creator == "user"), None)
-
-    @property
-    def tuning(self) -> Interaction | None:
-        """The server's turn of the fine-tune: where its state, stage and progress are."""
-        return next((i for i in self.interactions if i.mode == "finetune" and i.creator != "user"), None)
-
-    @property
-    def answer(self) -> Interaction | None:
-        """The server's newest turn."""
-        return next((i for i in reversed(self.interactions) if i.creator != "user"), None)
-
-
-class Summary(Value, frozen=True):
-    """A row of the server's list of sessions: a hint, never a proof."""
-
-    id: str
-    mode: str
-    type: str
-    created: str
-    updated: str
-
-
-class Part(Value, frozen=True):
-    """One file of an upload: where its bytes lie now, what they must be, and the name the server sees."""
-
-    upload_name: str
-    location: str
-    content: Content
-    folder: str
 
 
 class FolderFacts(Value, frozen=True):

@@ -29,8 +29,6 @@ from finetuned.model import shown
 SUFFIX: Final = ".jsonl"
 #: names that hold pairs
 _SUFFIXES: Final = (SUFFIX, ".ndjson")
-#: the only name under which the server reads pairs: it is the server's own
-DATASET: Final = "finetune_dataset.jsonl"
 #: who speaks, in the words of trainers and of chat exports, and in those that are sent
 _SPEAKERS: Final[Mapping[str, str]] = MappingProxyType(
     dict.fromkeys(("human", "user", "prompter"), "human")
@@ -100,11 +98,6 @@ class NoPair(ValueError):
 def is_ready_made(path: str) -> bool:
     """Whether a file of this name holds pairs, and not text."""
     return path.lower().endswith(_SUFFIXES)
-
-
-def names_on_server(upload_name: str) -> tuple[str, ...]:
-    """The names under which a file is sent: pairs go twice, as ours to be known again, as the server's to be read."""
-    return (upload_name, DATASET) if is_ready_made(upload_name) else (upload_name,)
 
 
 def lines_of(first_line: bytes) -> str | None:

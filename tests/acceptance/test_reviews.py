@@ -10,11 +10,12 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
+from finetuned.backend import Observation, Pair, Push
 from finetuned.cli import review
 from finetuned.errors import FinetunedError
-from finetuned.helix.service import Service
-from finetuned.model import Pair
-from finetuned.qa import dressed, pair
+from finetuned.helix.observe import Handle
+from finetuned.helix.qa import dressed, pair
+from finetuned.helix.sessions import Sessions
 from finetuned.sandbox import Faults
 from support.place import Place
 
@@ -34,9 +35,9 @@ def starts(place: Place) -> int:
     return sum(path.endswith("/finetune/start") for _, _, path in place.network.requests)
 
 
-async def rewritten(service: Service, session_id: str, change: Callable[[Sequence[Pair]], Sequence[Pair]]) -> None:
+async def rewritten(service: Sessions, session_id: str, change: Callable[[Sequence[Pair]], Sequence[Pair]]) -> None:
     """A person puts other pairs in the place of a session's."""
-    view = await service.look(session_id)
+    view = await service.observe(session_id)
     await service.write_pairs(view, change(await service.pairs(view)))
 
 
@@ -50,8 +51,8 @@ async def test_pairs_wait_for_a_person_and_what_was_accepted_is_learned(a_place:
         await place.pass_time(6 * 3600)
         assert (state(place), starts(place)) == ("review", 0)
         job = place.jobs()[0]
-        mine = dressed("What is mine?", "This.", *await named(place.here.service, job["session_id"]))
-        await rewritten(place.here.service, job["session_id"], lambda pairs: [pairs[0], mine])
+        mine = dressed("What is mine?", "This.", *await named(place.here.backend, job["session_id"]))
+        await rewritten(place.here.backend, job["session_id"], lambda pairs: [pairs[0], mine])
         assert (await place.ask("accept", job=job["id"]))[0] == "done"
         assert await place.until(lambda: state(place) == "done") < 120
 
@@ -62,11 +63,17 @@ async def test_pairs_wait_for_a_person_and_what_was_accepted_is_learned(a_place:
     assert (place.jobs()[0]["pairs"], place.states(), starts(place)) == (2, {"a.txt": "learned"}, 1)
 
 
-async def named(service: Service, session_id: str) -> tuple[str, str]:
+def documents(view: Observation) -> dict[str, str]:
+    """What the server calls the documents, by upload name."""
+    return {name: taught.document for name, taught in view.files.items() if taught.document}
+
+
+async def named(service: Sessions, session_id: str) -> tuple[str, str]:
     """What the server calls the only document, and all of them."""
-    view = await service.look(session_id)
-    (document,) = view.documents.values()
-    return document, view.group
+    view = await service.observe(session_id)
+    assert isinstance(view.handle, Handle)
+    (document,) = documents(view).values()
+    return document, view.handle.group
 
 
 async def test_a_file_whose_pairs_were_all_taken_out_taught_nothing(a_place: APlace) -> None:
@@ -78,9 +85,9 @@ async def test_a_file_whose_pairs_were_all_taken_out_taught_nothing(a_place: APl
     async def script() -> None:
         await place.until(lambda: state(place) == "review")
         job = place.jobs()[0]
-        view = await place.here.service.look(job["session_id"])
-        gone = next(doc for name, doc in view.documents.items() if name.endswith("b.txt"))
-        await rewritten(place.here.service, view.id, lambda pairs: [p for p in pairs if p.document != gone])
+        view = await place.here.backend.observe(job["session_id"])
+        gone = next(doc for name, doc in documents(view).items() if name.endswith("b.txt"))
+        await rewritten(place.here.backend, view.id, lambda pairs: [p for p in pairs if p.document != gone])
         await place.ask("accept", job=job["id"])
         await place.until(lambda: state(place) == "partial")
 
@@ -157,7 +164,7 @@ async def test_a_training_that_somebody_else_starts_ends_the_review(a_place: APl
 
     async def script() -> None:
         await place.until(lambda: state(place) == "review")
-        await place.here.service.start(place.jobs()[0]["session_id"])
+        await place.here.backend.push(place.jobs()[0]["session_id"], Push.START)
         await place.until(lambda: state(place) == "done")
 
     await place.run(until_idle=False, script=script)
@@ -172,7 +179,7 @@ async def test_a_session_that_is_removed_during_its_review_is_made_anew(a_place:
     async def script() -> None:
         await place.until(lambda: state(place) == "review")
         first = place.jobs()[0]["session_id"]
-        await place.here.service.delete(first)
+        await place.here.backend.delete(first)
         await place.until(lambda: state(place) == "review" and place.jobs()[0]["session_id"] != first)
 
     await place.run(until_idle=False, script=script)
@@ -251,10 +258,10 @@ class TestRewriting:
 
         async def script() -> None:
             job = await self.rested(place)
-            service = place.here.service
+            service = place.here.backend
             bare = pair("What is bare?", "This.")
             await rewritten(service, job["session_id"], lambda pairs: [*pairs, bare])
-            view = await service.look(job["session_id"])
+            view = await service.observe(job["session_id"])
             before = await service.pairs(view)
             lines = [json.dumps(row) for row in review.rows_of(job, view, before)]
             assert await review.rewrite(service, job, "\n".join(lines), before) == (len(before), len(before))
@@ -262,7 +269,7 @@ class TestRewriting:
             new = json.dumps({"file": str(place.notes / "b.txt"), "question": "Who?", "answer": "It."})
             await review.rewrite(service, job, new)
             (last,) = await service.pairs(view)
-            assert last.document == next(doc for name, doc in view.documents.items() if name.endswith("b.txt"))
+            assert last.document == next(doc for name, doc in documents(view).items() if name.endswith("b.txt"))
 
         await place.run(until_idle=False, script=script)
 
@@ -272,13 +279,13 @@ class TestRewriting:
 
         async def script() -> None:
             job = await self.rested(place)
-            service = place.here.service
-            before = await service.pairs(await service.look(job["session_id"]))
+            service = place.here.backend
+            before = await service.pairs(await service.observe(job["session_id"]))
             line = '{"question": "Q?", "answer": "A."}'
             await review.rewrite(service, job, line, before)
             with pytest.raises(FinetunedError, match="somebody else changed"):
                 await review.rewrite(service, job, line.replace("A.", "B."), before)
-            (kept,) = await service.pairs(await service.look(job["session_id"]))
+            (kept,) = await service.pairs(await service.observe(job["session_id"]))
             assert kept.answer == "A."
 
         await place.run(until_idle=False, script=script)
@@ -289,11 +296,11 @@ class TestRewriting:
 
         async def script() -> None:
             job = await self.rested(place)
-            service = place.here.service
+            service = place.here.backend
             bare = pair("What is bare?", "This.")
             await rewritten(service, job["session_id"], lambda pairs: [bare])
-            view = await service.look(job["session_id"])
-            less = replace(view, documents=dict(list(view.documents.items())[:1]))
+            view = await service.observe(job["session_id"])
+            less = replace(view, files=dict(list(view.files.items())[:1]))
             for seen in (view, less):
                 (row,) = review.rows_of(job, seen, [bare])
                 assert row["file"] is None
@@ -307,9 +314,9 @@ class TestRewriting:
 
         async def script() -> None:
             job = await self.rested(place)
-            await place.here.service.start(job["session_id"])
+            await place.here.backend.push(job["session_id"], Push.START)
             with pytest.raises(FinetunedError, match="does not wait for a review any more"):
-                await review.rewrite(place.here.service, job, '{"question": "Q?", "answer": "A."}')
+                await review.rewrite(place.here.backend, job, '{"question": "Q?", "answer": "A."}')
 
         await place.run(until_idle=False, script=script)
         assert [m for _, m, path in place.network.requests if m == "PUT" and "conversations" in path] == []

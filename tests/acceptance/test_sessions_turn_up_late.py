@@ -108,7 +108,7 @@ async def test_a_session_that_is_listed_late_is_recorded_and_removed(a_place: AP
         await until(place, lambda: place.states() == {"a.txt": "learned"}, within=8 * HOUR)
         assert place.sessions_on_server() == 1
         assert place.daemon is not None
-        assert place.daemon._sending._doubts == {}
+        assert place.daemon._submissions._doubts == {}
 
     await place.run(until_idle=False, script=script)
     assert attempts(place) == [("unsent", False), ("trained", True), ("twin", False)]
@@ -259,8 +259,8 @@ async def test_a_job_is_adopted_together_with_its_twins(a_place: APlace) -> None
             raise httpx.ReadError("connection reset", request=request)
         return response
 
-    async def watched(work: Callable[..., Any], *args: object) -> Any:
-        done = await real(work, *args)
+    async def watched(work: Callable[..., Any], *args: object, **words: object) -> Any:
+        done = await real(work, *args, **words)
         known.add(tuple(sorted(name for name, _ in attempts(place))))
         return done
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from finetuned.daemon.requests import Request, leave_request
-from finetuned.daemon.submit import Sending
+from finetuned.daemon.submit import Submissions
 from finetuned.sandbox import Faults, Pace
 from support.place import Place
 
@@ -448,7 +448,7 @@ async def test_a_doubt_of_an_earlier_daemon_is_waited_out_once(a_place: APlace) 
     await place.run(until_idle=False, script=script)
     await place.pass_time(3600)
     async with place.context() as context:
-        await Sending(context).search(place.jobs()[0]["id"])
+        await Submissions(context).search(place.jobs()[0]["id"])
         (job,) = context.ledger.jobs.open()
         assert job.due_at is not None
         assert 119.9 < job.due_at - place.runtime.now() <= 120

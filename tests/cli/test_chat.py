@@ -18,13 +18,13 @@ from typing import Any
 import httpx
 import pytest
 
+from finetuned.backend import Reply
 from finetuned.cli import chat, image
 from finetuned.cli.main import main
-from finetuned.errors import FinetunedError, ReplyLost, Unreachable
+from finetuned.errors import CutShort, FinetunedError, ReplyLost, Unreachable
 from finetuned.helix.client import Key
 from finetuned.helix.form import FormService
-from finetuned.helix.service import CutShort
-from finetuned.model import Interaction, SessionView
+from finetuned.helix.session import SessionView
 from finetuned.sandbox import DEFAULT_KEY
 from support.cli import Answer, Terminal, call, in_virtual_time
 from support.process import Home, Sandbox, environment, home_that_learned
@@ -275,8 +275,8 @@ class TestFinished:
                         raise lost
                     return await service.chat("hi", session_id=None)
 
-                _, said = await chat.finished(service, runtime, ask, lambda a: grew.append(a.message))
-                return said.message, grew, runtime.steady() - begin
+                said = await chat.finished(service, runtime, ask, lambda a: grew.append(a.text))
+                return said.text, grew, runtime.steady() - begin
 
         result: tuple[str, list[str], float] = in_virtual_time(work)
         return result
@@ -302,7 +302,7 @@ class TestFinished:
 
     def test_an_answer_that_broke_off_is_looked_for(self) -> None:
         """In a turn that was not there before; a look may fail; if there is none, nothing more is known."""
-        lost = CutShort(ReplyLost("cut"), session_id="s1", before="a1")
+        lost = CutShort("cut", session_id="s1", before="a1")
         old, new = turn(message="old", finished=True), turn(id="a2", message="new")
         both = reply(old, new | {"finished": True})
         said, _, _ = self.talk(httpx.ConnectError("no"), reply(old, new), both, lost=lost)
@@ -344,8 +344,8 @@ def test_what_was_heard_may_be_ahead_of_what_is_seen(capsys: pytest.CaptureFixtu
     for words in (" The", " otter"):
         growing.heard(words)
     for message in ("", "The", "The otter"):
-        growing.told(interaction(message=message))
-    growing.told(interaction(message=" The otter swims"))
+        growing.told(answer_of(message))
+    growing.told(answer_of(" The otter swims"))
     growing.end()
     assert capsys.readouterr().out == " The otter swims\n"
 
@@ -354,16 +354,14 @@ def test_an_answer_that_is_written_anew(capsys: pytest.CaptureFixture[str]) -> N
     """It begins on a line of its own."""
     growing = chat._Growing(lambda: None)
     for message in ("The", "The ot", "A fox", "A fox"):
-        growing.told(interaction(message=message))
+        growing.told(answer_of(message))
     growing.end()
     assert capsys.readouterr().out == "The ot\nA fox\n"
 
 
-def interaction(**fields: Any) -> Interaction:
+def answer_of(text: str) -> Reply:
     """An answer."""
-    texts = ("id", "creator", "mode", "state", "stage", "message", "status", "error")
-    more = ("lora_dir", "created", "updated", "completed")
-    return Interaction(**(dict.fromkeys((*texts, *more), "") | {"progress": 0, "finished": False} | fields))
+    return Reply(session_id="s1", text=text)
 
 
 @contextmanager

@@ -12,16 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from finetuned import wire
+from finetuned.backend import Observation, Odd, Pair, Submission
 from finetuned.errors import NotHelix, Refused, ReplyLost, ServerError, Unreachable
-from finetuned.helix import client
+from finetuned.helix import client, wire
 from finetuned.helix.answers import IN_MEMORY_BYTES
 from finetuned.helix.client import Key
 from finetuned.helix.form import FormService
-from finetuned.helix.service import Order
-from finetuned.model import Pair, SessionView
+from finetuned.helix.observe import Handle, observe
 from finetuned.pieces import MAX_ANSWER_BYTES
-from finetuned.qa import Odd
 from finetuned.runtime import SystemRuntime, Wake
 from support.replies import KEY, URL, Bytes, a_session, inline, part
 
@@ -79,9 +77,9 @@ def service(*bodies: Stream, spool: Path | str | None = None) -> FormService:
     )
 
 
-def session(**more: Any) -> SessionView:
+def session(**more: Any) -> Observation:
     """A session whose pairs may be asked for."""
-    return wire.session(json.dumps(a_session(**more)).encode())
+    return observe(wire.session(json.dumps(a_session(**more)).encode()))
 
 
 async def failure(helix: FormService) -> ServerError:
@@ -134,8 +132,9 @@ async def test_a_short_answer_stays_in_memory(tmp_path: Path):
 async def test_a_long_session_is_looked_at(tmp_path: Path):
     """Pairs that a session tells itself are passed over by a look, and harvested where they are more."""
     told = json.dumps(a_session(qa_pairs=[{"question": "q", "answer": "a" * 900}] * 3000)).encode()
-    view = await service(Stream(told), spool=tmp_path).look("s-1")
-    assert view.tells_pairs
+    view = await service(Stream(told), spool=tmp_path).observe("s-1")
+    assert isinstance(view.handle, Handle)
+    assert view.handle.tells_pairs
     with await service(Stream(b"null"), Stream(told), spool=tmp_path).harvest(view) as harvest:
         assert harvest.length == 3000
     assert _held_in(tmp_path) == 0
@@ -171,13 +170,15 @@ async def test_no_room_for_a_long_answer_is_told(tmp_path: Path):
     assert "the answer is long and cannot be kept: No such file or directory" in str(error)
     assert "free some space" in error.remedy
     with pytest.raises(ReplyLost, match="cannot be kept"):
-        await helix.submit(Order(marker="job.1", parts=(part("job.1-0001-a.txt", b"x"),)), told=lambda _: None)
+        await helix.submit(
+            Submission(marker="job.1", parts=(part("job.1-0001-a.txt", b"x"),)), on_progress=lambda _: None
+        )
 
 
 @pytest.mark.parametrize(
     ("ask", "remedy"),
     [
-        (lambda helix: helix.look("s-1"), "delete the session"),
+        (lambda helix: helix.observe("s-1"), "delete the session"),
         (lambda helix: helix.harvest(session()), "delete the session"),
         (lambda helix: helix.list(offset=0, limit=1), "no Helix answers so; check helix.url"),
     ],

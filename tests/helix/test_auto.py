@@ -9,14 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
+from finetuned.backend import Submission
 from finetuned.errors import NotHelix, ReplyLost, Unreachable
 from finetuned.helix.auto import AutoService, service_in
 from finetuned.helix.form import FormService
 from finetuned.helix.learn import LearnService
-from finetuned.helix.service import Order, Service
+from finetuned.helix.sessions import Sessions
 from support.replies import PAGE, Bytes, Replies, a_session, part, said, service, told
 
-ORDER = Order(marker="job.1", parts=(part("job.1-0001-a.txt", b"alpha"),))
+ORDER = Submission(marker="job.1", parts=(part("job.1-0001-a.txt", b"alpha"),))
 LIST = told({"counter": {"count": 0}, "sessions": []})
 COMPLETION = told({"id": "s-1", "choices": []})
 NO_ENTITY = said(400, "data entity ID not be empty\n")
@@ -65,10 +66,10 @@ def auto(server: Replies, remembered: str | None = None) -> AutoService:
     return service(server, Bytes(b"alpha"), Bytes(b"alpha"), dialect=dialect)
 
 
-async def learned(helix: Service) -> str:
+async def learned(helix: Sessions) -> str:
     """Learn something, and tell by which session."""
-    order = await helix.upload(ORDER, told=lambda _: None)
-    return (await helix.submit(order, told=lambda _: None)).id
+    order = await helix.upload(ORDER, on_progress=lambda _: None)
+    return (await helix.submit(order, on_progress=lambda _: None)).id
 
 
 @pytest.mark.parametrize(
@@ -164,12 +165,12 @@ async def test_an_order_keeps_its_dialect():
     server = Server("form", "learn")
     helix = auto(server, "learn")
     server.instead["POST /sessions/learn"] = said(502, "bad gateway")
-    order = await helix.upload(ORDER, told=lambda _: None)
+    order = await helix.upload(ORDER, on_progress=lambda _: None)
     del server.instead["POST /sessions/learn"]
     await helix.probe()
     assert helix.dialect == "form"
     assert server.sends == ["POST /data_entities"]
-    await helix.submit(order, told=lambda _: None)
+    await helix.submit(order, on_progress=lambda _: None)
     assert server.sends == ["POST /sessions/learn"]
 
 

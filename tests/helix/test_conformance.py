@@ -11,14 +11,25 @@ from typing import Any
 import httpx
 import pytest
 
-from finetuned import wire
-from finetuned.errors import Busy, Changed, KeyRefused, NotFound, NotHelix, Refused, ReplyLost, ServerError, Unreachable
+from finetuned.backend import Observation, Part, Push, Status, Submission
+from finetuned.errors import (
+    Busy,
+    Changed,
+    KeyRefused,
+    KnownRefusal,
+    NotFound,
+    NotHelix,
+    Quota,
+    Refusal,
+    Refused,
+    ReplyLost,
+    ServerError,
+    Unreachable,
+)
 from finetuned.helix.auto import service_in
-from finetuned.helix.service import KnownRefusal, Order, Service
-from finetuned.model import Part, Quota, SessionView
+from finetuned.helix.sessions import Sessions
+from finetuned.marker import attempt_of
 from finetuned.sandbox import Faults, Pace, create_app
-from finetuned.verdict import Standing, over_quota, standing
-from finetuned.wire import Refusal
 from support.replies import Bytes, part, service
 
 CONTENTS = {
@@ -60,9 +71,9 @@ class Bench:
         self.dialect = dialect
         self.helix = self.client()
 
-    def client(self, key: str = "hl-k", dialect: str = "") -> Service:
+    def client(self, key: str = "hl-k", dialect: str = "") -> Sessions:
         """A client; it opens whatever it is asked for."""
-        helix: Service = service(
+        helix: Sessions = service(
             self.line,
             url="http://sandbox.test",
             key=_Key(key),
@@ -70,10 +81,10 @@ class Bench:
         )
         return helix
 
-    async def learns(self, marker: str = "job.1", parts: tuple[Part, ...] = PARTS) -> SessionView:
+    async def learns(self, marker: str = "job.1", parts: tuple[Part, ...] = PARTS) -> Observation:
         """Have something learned."""
-        order = await self.helix.upload(Order(marker=marker, parts=parts), told=lambda _: None)
-        return await self.helix.submit(order, told=lambda _: None)
+        order = await self.helix.upload(Submission(marker=marker, parts=parts), on_progress=lambda _: None)
+        return await self.helix.submit(order, on_progress=lambda _: None)
 
     async def sessions(self) -> int:
         """How many sessions the server has."""
@@ -95,7 +106,7 @@ class _Key:
     read = current
 
 
-def _opening(dialect: str, http: httpx.AsyncClient, **doors: Any) -> Service:
+def _opening(dialect: str, http: httpx.AsyncClient, **doors: Any) -> Sessions:
     opened = {"open_part": lambda p: Bytes(CONTENTS.get(p.upload_name, b""))}
     return service_in(dialect, http, **(doors | opened))
 
@@ -129,29 +140,29 @@ async def test_it_says_who_is_there(bench: Bench, kind: tuple[str, str]):
     await bench.helix.probe()
     dialect, server = kind
     assert bench.helix.dialect == (dialect if dialect != "auto" else {"both": "form"}.get(server, server))
-    assert await bench.helix.spoken() == ({"form", "learn"} if server == "both" else {server})
+    assert await bench.helix.dialects() == ({"form", "learn"} if server == "both" else {server})
     assert await bench.sessions() == 0
 
 
 async def test_a_fine_tune_from_end_to_end(bench: Bench):
     """Sent, found by its marker, trained, its pairs told by file, renamed and removed."""
     born = await bench.learns()
-    assert set(born.documents) == set(CONTENTS)
-    assert standing(born) is Standing.RUNNING
-    assert wire.attempt(born, "job") == 1
+    assert born.uploads == set(CONTENTS)
+    assert born.status is Status.RUNNING
+    assert attempt_of(born, "job") == 1
     assert await bench.sessions() == 1
     bench.at += 3600
-    view = await bench.helix.look(born.id)
-    assert standing(view) is Standing.TRAINED
+    view = await bench.helix.observe(born.id)
+    assert view.status is Status.TRAINED
     pairs = await bench.helix.pairs(view)
-    assert {pair.document for pair in pairs} == set(view.documents.values())
+    assert {pair.document for pair in pairs} == {taught.document for taught in view.files.values() if taught.document}
     assert not any(pair.question.startswith("In document") or pair.answer.startswith("[DOC") for pair in pairs)
     await bench.helix.rename(born.id, "job 1")
-    assert (await bench.helix.look(born.id)).name == "job 1"
+    assert (await bench.helix.observe(born.id)).name == "job 1"
     await bench.helix.delete(born.id)
     await bench.helix.delete(born.id)
     with pytest.raises(NotFound):
-        await bench.helix.look(born.id)
+        await bench.helix.observe(born.id)
 
 
 async def test_it_is_found_by_its_marker(bench: Bench):
@@ -168,8 +179,8 @@ async def test_it_is_found_by_its_marker(bench: Bench):
 
 async def test_an_order_sent_twice_is_two_sessions(bench: Bench):
     """Nobody but the caller keeps it from being learned twice, and both are found."""
-    order = await bench.helix.upload(Order(marker="job.1", parts=PARTS), told=lambda _: None)
-    both = {(await bench.helix.submit(order, told=lambda _: None)).id for _ in range(2)}
+    order = await bench.helix.upload(Submission(marker="job.1", parts=PARTS), on_progress=lambda _: None)
+    both = {(await bench.helix.submit(order, on_progress=lambda _: None)).id for _ in range(2)}
     assert set(await bench.found()) == both
     assert len(both) == 2
 
@@ -177,8 +188,8 @@ async def test_an_order_sent_twice_is_two_sessions(bench: Bench):
 async def test_the_upload_is_told_of(bench: Bench):
     """How far it is, is heard from nothing to all of it, in order."""
     heard: list[int] = []
-    order = await bench.helix.upload(Order(marker="job.1", parts=PARTS), told=heard.append)
-    await bench.helix.submit(order, told=heard.append)
+    order = await bench.helix.upload(Submission(marker="job.1", parts=PARTS), on_progress=heard.append)
+    await bench.helix.submit(order, on_progress=heard.append)
     assert heard[0] == 0
     assert max(heard) >= sum(map(len, CONTENTS.values()))
 
@@ -218,7 +229,7 @@ async def test_an_upload_that_is_cut_creates_nothing(bench: Bench):
 
 async def test_an_unknown_session_is_not_found(bench: Bench):
     """Whatever is asked of it; to remove it is done already."""
-    for asked in (bench.helix.look, bench.helix.restart, bench.helix.start, bench.helix.retry_chunks):
+    for asked in (bench.helix.observe, *(partial(bench.helix.push, how=how) for how in Push)):
         with pytest.raises(NotFound):
             await asked("nope")
     with pytest.raises(NotFound):
@@ -232,8 +243,8 @@ async def test_a_wrong_key_is_refused(bench: Bench):
     for asked in (
         bench.helix.probe,
         bench.learns,
-        partial(bench.helix.look, "s"),
-        partial(bench.helix.restart, "s"),
+        partial(bench.helix.observe, "s"),
+        partial(bench.helix.push, "s", Push.RESTART),
         partial(bench.helix.delete, "s"),
         partial(bench.helix.chat, "yo", session_id=None),
         partial(bench.helix.image, "flying fish"),
@@ -256,30 +267,29 @@ async def test_lists_come_newest_first_and_in_pages(bench: Bench):
     assert {row.type for row in rows} == {"text"}
 
 
-async def answered(bench: Bench, view: SessionView) -> str:
+async def answered(bench: Bench, session_id: str) -> str:
     """What was answered, once it is."""
     bench.at += 60
-    answer = (await bench.helix.look(view.id)).answer
-    assert answer is not None
-    assert answer.finished
-    return answer.message
+    reply = await bench.helix.reply(session_id)
+    assert reply.finished
+    return reply.text
 
 
 async def test_a_chat_and_a_further_turn(bench: Bench):
     """Two turns each; the second goes on in the same session."""
     chat = await bench.helix.chat("good day", session_id=None)
-    assert "You said: good day" in await answered(bench, chat)
-    more = await bench.helix.chat("and now?", session_id=chat.id)
-    assert more.id == chat.id
-    assert "You said: and now?" in await answered(bench, more)
-    assert len((await bench.helix.look(chat.id)).interactions) == 4
+    assert "You said: good day" in await answered(bench, chat.session_id)
+    more = await bench.helix.chat("and now?", session_id=chat.session_id)
+    assert more.session_id == chat.session_id
+    assert "You said: and now?" in await answered(bench, more.session_id)
+    assert len((await bench.helix.observe(chat.session_id)).interactions) == 4
 
 
 async def test_a_talk_is_heard_or_seen_to_grow(bench: Bench):
     """A server that tells its answer word by word is heard by the time the call is back; another one is looked at."""
     heard: list[str] = []
-    chat = await bench.helix.chat("good day", session_id=None, told=heard.append)
-    answer = await answered(bench, chat)
+    chat = await bench.helix.chat("good day", session_id=None, on_text=heard.append)
+    answer = await answered(bench, chat.session_id)
     assert "".join(heard) == (answer if bench.helix.dialect == "learn" else "")
     assert (len(heard) > 3) == (bench.helix.dialect == "learn")
 
@@ -288,21 +298,20 @@ async def test_a_tuned_model_knows_what_it_learned(bench: Bench):
     """A turn in a trained session is answered by the model that it trained; its pairs and its verdict stay."""
     born = await bench.learns()
     bench.at += 3600
-    pairs = await bench.helix.pairs(await bench.helix.look(born.id))
+    pairs = await bench.helix.pairs(await bench.helix.observe(born.id))
     await bench.helix.chat("Where do zebras live?", session_id=born.id)
-    assert "Africa" in await answered(bench, born)
-    view = await bench.helix.look(born.id)
-    assert standing(view) is Standing.TRAINED
+    assert "Africa" in await answered(bench, born.id)
+    view = await bench.helix.observe(born.id)
+    assert view.status is Status.TRAINED
     assert await bench.helix.pairs(view) == pairs
-    assert wire.attempt(view, "job") == 1
+    assert attempt_of(view, "job") == 1
 
 
 async def test_a_picture_is_drawn_and_fetched(bench: Bench):
     """Its path is among the answer's files, and the key opens it."""
     image = await bench.helix.image("flying fish")
-    await answered(bench, image)
-    drawn = (await bench.helix.look(image.id)).answer
-    assert drawn is not None
+    await answered(bench, image.session_id)
+    drawn = await bench.helix.reply(image.session_id)
     assert (await bench.helix.fetch(drawn.files[0])).startswith(b"\x89PNG")
 
 
@@ -311,25 +320,25 @@ async def test_a_broken_training_is_restarted(ill: Any):
     bench = ill("runner-error:1")
     born = await bench.learns()
     bench.at += 3600
-    view = await bench.helix.look(born.id)
-    assert standing(view) is Standing.BROKEN
+    view = await bench.helix.observe(born.id)
+    assert view.status is Status.FAILED
     assert await bench.helix.pairs(view)
-    await bench.helix.restart(born.id)
-    assert standing(await bench.helix.look(born.id)) is Standing.RUNNING
+    await bench.helix.push(born.id, Push.RESTART)
+    assert (await bench.helix.observe(born.id)).status is Status.RUNNING
     bench.at += 3600
-    assert standing(await bench.helix.look(born.id)) is Standing.TRAINED
+    assert (await bench.helix.observe(born.id)).status is Status.TRAINED
 
 
-@pytest.mark.parametrize("remedy", ["retry_chunks", "start"])
-async def test_a_session_that_rests_goes_on(ill: Any, remedy: str):
+@pytest.mark.parametrize("how", [Push.RETRY_CHUNKS, Push.START])
+async def test_a_paused_session_goes_on(ill: Any, how: Push):
     """A chunk failed: it rests until the chunk is made again, or the training is started without it."""
     bench = ill("chunk-error:1")
     born = await bench.learns()
     bench.at += 3600
-    assert standing(await bench.helix.look(born.id)) is Standing.RESTING
-    await getattr(bench.helix, remedy)(born.id)
+    assert (await bench.helix.observe(born.id)).status is Status.PAUSED
+    await bench.helix.push(born.id, how)
     bench.at += 3600
-    assert standing(await bench.helix.look(born.id)) is Standing.TRAINED
+    assert (await bench.helix.observe(born.id)).status is Status.TRAINED
 
 
 async def test_a_missing_route_is_a_refusal(ill: Any):
@@ -337,7 +346,7 @@ async def test_a_missing_route_is_a_refusal(ill: Any):
     bench = ill("no-restart-route")
     born = await bench.learns()
     with pytest.raises(Refused):
-        await bench.helix.restart(born.id)
+        await bench.helix.push(born.id, Push.RESTART)
 
 
 async def test_no_pairs_are_no_error(ill: Any):
@@ -346,7 +355,7 @@ async def test_no_pairs_are_no_error(ill: Any):
     born = await bench.learns()
     assert await bench.helix.pairs(born) == ()
     bench.at += 3600
-    assert await bench.helix.pairs(await bench.helix.look(born.id)) == ()
+    assert await bench.helix.pairs(await bench.helix.observe(born.id)) == ()
 
 
 #: a fault, its outcome where a session is to begin
@@ -376,14 +385,14 @@ async def test_a_server_that_is_ill_has_a_name(kind: tuple[str, str], tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("fault", "stands"), [("too-much", Standing.BROKEN), ("truncate", Standing.RUNNING)], ids=["strict", "cut"]
+    ("fault", "stands"), [("too-much", Status.FAILED), ("truncate", Status.RUNNING)], ids=["strict", "cut"]
 )
-async def test_a_plan_that_allows_less_tells_its_numbers(ill: Any, fault: str, stands: Standing):
+async def test_a_plan_that_allows_less_tells_its_numbers(ill: Any, fault: str, stands: Status):
     """A server's quota ends the session, or cuts it; how much it allows can be read in both cases."""
     bench = ill(fault)
     view = await bench.learns()
-    assert standing(view) is stands
-    assert over_quota(view) == Quota(asked=18, limit=5)
+    assert view.status is stands
+    assert view.quota == Quota(asked=18, limit=5)
 
 
 @pytest.mark.parametrize(("dialect", "server", "outcome"), [("form", "learn", ReplyLost), ("learn", "form", NotHelix)])

@@ -9,10 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from finetuned import wire
-from finetuned.errors import KeyRefused, NotHelix, Refused, Unreachable
+from finetuned.backend import Push
+from finetuned.errors import KeyRefused, KnownRefusal, NotHelix, Refused, Unreachable
+from finetuned.helix import wire
 from finetuned.helix.client import Key, new_http
-from finetuned.helix.service import KnownRefusal, Service
+from finetuned.helix.observe import observe
+from finetuned.helix.sessions import Sessions
 from finetuned.model import instant
 from finetuned.settings import HelixSettings
 from support.replies import KEY, PAGE, Replies, a_session, said, service, told
@@ -56,7 +58,7 @@ class Listed(Replies):
 
 async def test_it_is_a_service():
     """The dialect keeps the protocol's promise of shape."""
-    helix: Service = service(Replies(told({"sessions": None})))
+    helix: Sessions = service(Replies(told({"sessions": None})))
     assert helix.dialect == "form"
 
 
@@ -222,7 +224,7 @@ async def test_pairs_are_asked_by_the_users_turn(times: int, expected: list[str]
     rows = [{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}]
     session = a_session(qa_pairs=[*rows, {"question": "q2", "answer": "a2"}])
     server = Replies(told(rows * times), told(session))
-    pairs = await service(server).pairs(wire.session(json.dumps(session).encode()))
+    pairs = await service(server).pairs(observe(wire.session(json.dumps(session).encode())))
     assert [pair.question for pair in pairs] == expected
     path = "GET /api/v1/sessions/s-1"
     assert server.lines == [f"{path}/finetune/text/conversations/u-1", path]
@@ -231,20 +233,20 @@ async def test_pairs_are_asked_by_the_users_turn(times: int, expected: list[str]
 @pytest.mark.parametrize("reply", [told(None), said(500, "no files found\n"), said(500, "file is not a jsonl file\n")])
 async def test_no_pairs_are_no_error(reply: httpx.Response):
     """A session without pairs has several ways to say so."""
-    view = wire.session(json.dumps(a_session()).encode())
+    view = observe(wire.session(json.dumps(a_session()).encode()))
     assert await service(Replies(reply)).pairs(view) == ()
 
 
 async def test_a_chat_has_no_pairs_to_ask_for():
     """Without a fine-tune there is no key to pairs, so nothing is asked."""
     server = Replies(GONE)
-    assert await service(server).pairs(wire.session(b'{"id": "s", "interactions": []}')) == ()
+    assert await service(server).pairs(observe(wire.session(b'{"id": "s", "interactions": []}'))) == ()
     assert server.asked == []
 
 
 async def test_other_refusals_of_pairs_are_errors():
     """Only the two known words mean that there are none."""
-    view = wire.session(json.dumps(a_session()).encode())
+    view = observe(wire.session(json.dumps(a_session()).encode()))
     with pytest.raises(KnownRefusal):
         await service(Replies(said(500, "session is currently active"))).pairs(view)
 
@@ -253,9 +255,8 @@ async def test_steering_uses_the_servers_routes():
     """Restart, retry and start go where the traces went."""
     server = Replies(told(a_session()))
     helix = service(server)
-    await helix.restart("s-1")
-    await helix.retry_chunks("s-1")
-    await helix.start("s-1")
+    for how in (Push.RESTART, Push.RETRY_CHUNKS, Push.START):
+        await helix.push("s-1", how)
     assert server.lines == [
         "PUT /api/v1/sessions/s-1/restart",
         "PUT /api/v1/sessions/s-1/finetune/text/retry",
@@ -285,7 +286,7 @@ async def test_no_id_leads_elsewhere(ident: str):
     """What would climb out of the path is refused before anything is sent."""
     server = Replies(told({}))
     with pytest.raises(Refused):
-        await service(server).look(ident)
+        await service(server).observe(ident)
     assert server.asked == []
 
 

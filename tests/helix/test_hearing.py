@@ -13,10 +13,10 @@ import httpx
 import pytest
 from anyio.streams.tls import TLSListener
 
-from finetuned.errors import Unreachable
+from finetuned.backend import Submission
+from finetuned.errors import TooLarge, Unreachable
 from finetuned.helix.client import Key, new_http
 from finetuned.helix.form import FormService
-from finetuned.helix.service import Order, TooLarge
 from finetuned.settings import HelixSettings
 from support.fault_proxy import SELF_SIGNED
 from support.replies import KEY, Bytes, a_session, inline, part
@@ -50,8 +50,8 @@ async def upload(http: httpx.AsyncClient, url: str, size: int):
     """Send a file of this size."""
     content = b"x" * size
     helix = FormService(http, url=url, key=Key("", lambda: KEY), open_part=lambda _: Bytes(content), in_thread=inline)
-    order = Order(marker="job.1", parts=(part("job.1-0001-a.txt", content),))
-    return await helix.submit(order, told=lambda _: None)
+    order = Submission(marker="job.1", parts=(part("job.1-0001-a.txt", content),))
+    return await helix.submit(order, on_progress=lambda _: None)
 
 
 async def refuses(stream) -> None:

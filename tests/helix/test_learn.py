@@ -8,19 +8,31 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from finetuned.errors import Busy, KeyRefused, NotFound, NotHelix, Refused, ReplyLost, ServerError, Unreachable
+from finetuned.backend import Submission
+from finetuned.errors import (
+    Busy,
+    KeyRefused,
+    KnownRefusal,
+    NoReviews,
+    NotFound,
+    NotHelix,
+    Quota,
+    Refusal,
+    Refused,
+    ReplyLost,
+    ServerError,
+    Unreachable,
+)
 from finetuned.helix.learn import LearnService
-from finetuned.helix.service import KnownRefusal, NoReviews, Order, Service
-from finetuned.model import Quota
-from finetuned.wire import Refusal
+from finetuned.helix.sessions import Sessions
 from helix.test_form import Listed, row
 from support.replies import KEY, PAGE, Bytes, Replies, a_session, part, said, service, told
 
 ENTITY = "89279d72-3c2e-49ab-9e14-d8cf50a27711"
 UPLOAD = {"id": ENTITY, "type": "uploaded_documents", "config": {"filestore_path": f"data/{ENTITY}"}}
 CONTENTS = {"job.1-0001-a.txt": b"alpha", "job.1-0002-b.txt": b"beta beta"}
-ORDER = Order(marker="job.1", parts=tuple(part(name, content) for name, content in CONTENTS.items()))
-UPLOADED = Order(marker=ORDER.marker, parts=ORDER.parts, entity_id=ENTITY)
+ORDER = Submission(marker="job.1", parts=tuple(part(name, content) for name, content in CONTENTS.items()))
+UPLOADED = Submission(marker=ORDER.marker, parts=ORDER.parts, upload_id=ENTITY)
 COMPLETION = {"id": "s-1", "object": "chat.completion", "choices": [{"message": {"content": "hi"}}]}
 
 
@@ -38,7 +50,7 @@ def learn(server: Replies) -> LearnService:
 async def test_files_are_uploaded_under_their_names():
     """One form of nothing but files, streamed and told of; what comes back is an order that names the upload."""
     server, heard = Replies(told(UPLOAD)), []
-    order = await learn(server).upload(ORDER, told=heard.append)
+    order = await learn(server).upload(ORDER, on_progress=heard.append)
     assert order == UPLOADED
     assert server.lines == ["POST /api/v1/data_entities"]
     body = server.bodies[0]
@@ -54,7 +66,7 @@ async def test_files_are_uploaded_under_their_names():
 async def test_an_upload_is_learned():
     """The second request names the upload, and wants a fine-tune and nothing else; it comes back as a session."""
     server, heard = Replies(told(a_session("s-1", ""))), []
-    view = await learn(server).submit(UPLOADED, told=heard.append)
+    view = await learn(server).submit(UPLOADED, on_progress=heard.append)
     assert view.id == "s-1"
     assert server.lines == ["POST /api/v1/sessions/learn"]
     assert server.asked[0].headers["content-type"] == "application/json"
@@ -72,7 +84,7 @@ async def test_nothing_is_learned_unreviewed():
     server = Replies()
     for call, order in ((learn(server).upload, ORDER), (learn(server).submit, UPLOADED)):
         with pytest.raises(NoReviews):
-            await call(replace(order, review=True), told=lambda _: None)
+            await call(replace(order, review=True), on_progress=lambda _: None)
     assert server.lines == []
 
 
@@ -80,7 +92,7 @@ async def test_nothing_is_learned_without_an_upload():
     """The server would take an empty wish for a question, so it is never sent."""
     server = Replies(told(a_session()))
     with pytest.raises(ValueError, match=r"job\.1 has no upload"):
-        await learn(server).submit(ORDER, told=lambda _: None)
+        await learn(server).submit(ORDER, on_progress=lambda _: None)
     assert server.asked == []
 
 
@@ -110,10 +122,10 @@ async def test_only_the_call_that_starts_something_can_be_lost(
 ):
     """A broken upload started nothing and is repeated; of a broken learn call nobody knows what it started."""
     with pytest.raises(upload) as caught:
-        await learn(Replies(reply)).upload(ORDER, told=lambda _: None)
+        await learn(Replies(reply)).upload(ORDER, on_progress=lambda _: None)
     assert type(caught.value) is upload
     with pytest.raises(start) as caught:
-        await learn(Replies(reply)).submit(UPLOADED, told=lambda _: None)
+        await learn(Replies(reply)).submit(UPLOADED, on_progress=lambda _: None)
     assert type(caught.value) is start
 
 
@@ -130,13 +142,13 @@ async def test_only_the_call_that_starts_something_can_be_lost(
             Refusal.TOO_MUCH,
             Quota(asked=18, limit=5),
         ),
-        ("data entity ID not be empty", Refusal.NO_ENTITY, None),
+        ("data entity ID not be empty", Refusal.NO_UPLOAD, None),
     ],
 )
 async def test_a_refusal_carries_its_kind_and_numbers(words: str, kind: Refusal, quota: Quota | None):
     """What a plan does not allow is known by its words, and how much it allows is read from them."""
     with pytest.raises(KnownRefusal) as caught:
-        await learn(Replies(said(500, words))).submit(UPLOADED, told=lambda _: None)
+        await learn(Replies(said(500, words))).submit(UPLOADED, on_progress=lambda _: None)
     assert (caught.value.kind, caught.value.quota) == (kind, quota)
     assert caught.value.remedy
 
@@ -153,17 +165,17 @@ async def test_find_knows_our_sessions_by_name_and_by_upload():
         "none": a_session("none", "", config={"uploaded_data_entity_id": ""}),
     }
     helix = learn(Listed([row(ident) for ident in sessions], sessions))
-    found = await helix.find("job", since=0.0, known=(), entities={ENTITY})
+    found = await helix.find("job", since=0.0, known=(), uploads={ENTITY})
     assert [view.id for view in found] == ["named", "early", "entity"]
     assert [view.id for view in await helix.find("job", since=0.0, known=())] == ["named", "early"]
-    assert [view.id for view in await helix.find("job", since=0.0, known=(), entities={""})] == ["named", "early"]
+    assert [view.id for view in await helix.find("job", since=0.0, known=(), uploads={""})] == ["named", "early"]
 
 
 async def test_a_chat_is_answered_in_its_session():
     """A completion names the session; the session holds the answer. The server may think for minutes."""
     server = Replies(told(COMPLETION), told(a_session("s-1")))
-    view = await learn(server).chat("yo", session_id=None)
-    assert view.id == "s-1"
+    reply = await learn(server).chat("yo", session_id=None)
+    assert reply.session_id == "s-1"
     assert server.lines == ["POST /api/v1/sessions/chat", "GET /api/v1/sessions/s-1"]
     message = {"role": "user", "content": {"content_type": "text", "parts": ["yo"]}}
     assert json.loads(server.bodies[0]) == {"type": "text", "messages": [message], "stream": True}
@@ -182,7 +194,7 @@ async def test_a_jobs_own_model_is_named():
 async def test_a_picture_is_asked_for_like_a_chat():
     """Only its type is another."""
     server = Replies(told(COMPLETION), told(a_session("s-1", type="image")))
-    assert (await learn(server).image("flying fish")).type == "image"
+    assert (await learn(server).image("flying fish")).session_id == "s-1"
     assert json.loads(server.bodies[0])["type"] == "image"
 
 
@@ -193,7 +205,7 @@ async def test_an_answer_that_names_no_session_is_lost(reply: httpx.Response):
         await learn(Replies(reply)).chat("yo", session_id=None)
 
 
-NO_ENTITY = said(400, "data entity ID not be empty\n")
+NO_UPLOAD = said(400, "data entity ID not be empty\n")
 NO_MODE = said(500, "invalid session mode: none\n")
 ROWS = told({"counter": {"count": 0}, "sessions": []})
 
@@ -201,12 +213,12 @@ ROWS = told({"counter": {"count": 0}, "sessions": []})
 @pytest.mark.parametrize(
     ("replies", "spoken"),
     [
-        ((NO_ENTITY, PAGE), {"learn"}),
-        ((NO_ENTITY, told({})), {"learn"}),
-        ((NO_ENTITY, said(404, "404 page not found")), {"learn"}),
-        ((NO_ENTITY, said(502, "bad gateway")), {"learn"}),
-        ((NO_ENTITY, said(500, "not found")), {"learn"}),
-        ((NO_ENTITY, NO_MODE), {"form", "learn"}),
+        ((NO_UPLOAD, PAGE), {"learn"}),
+        ((NO_UPLOAD, told({})), {"learn"}),
+        ((NO_UPLOAD, said(404, "404 page not found")), {"learn"}),
+        ((NO_UPLOAD, said(502, "bad gateway")), {"learn"}),
+        ((NO_UPLOAD, said(500, "not found")), {"learn"}),
+        ((NO_UPLOAD, NO_MODE), {"form", "learn"}),
         ((PAGE, ROWS), {"form"}),
         ((said(404, "404 page not found"), ROWS), {"form"}),
         ((said(405, "method not allowed"), ROWS), {"form"}),
@@ -221,30 +233,30 @@ ROWS = told({"counter": {"count": 0}, "sessions": []})
         ((said(500, "request Content-Type isn't multipart/form-data\n"),), set()),
         ((said(502, "bad gateway"),), set()),
         ((BROKEN,), set()),
-        ((NO_ENTITY, BROKEN), {"learn"}),
+        ((NO_UPLOAD, BROKEN), {"learn"}),
     ],
 )
 async def test_two_harmless_questions_tell_the_dialects(replies: tuple[httpx.Response, ...], spoken: set[str]):
     """Each dialect refuses its own question in its own words; the rest is a page or an error."""
     server = Replies(*replies)
-    assert await learn(server).spoken() == spoken
-    second = "POST /api/v1/sessions" if replies[0] is NO_ENTITY else "GET /api/v1/sessions?offset=0&limit=1"
+    assert await learn(server).dialects() == spoken
+    second = "POST /api/v1/sessions" if replies[0] is NO_UPLOAD else "GET /api/v1/sessions?offset=0&limit=1"
     assert server.lines == ["POST /api/v1/sessions/learn", second][: len(replies)]
     assert json.loads(server.bodies[0]) == {"data_entity_id": ""}
 
 
 @pytest.mark.parametrize("reply", [said(401, "no"), httpx.ConnectError("no"), said(503, "", retry_after="1")])
-@pytest.mark.parametrize("before", [(), (NO_ENTITY,), (PAGE,)])
+@pytest.mark.parametrize("before", [(), (NO_UPLOAD,), (PAGE,)])
 async def test_who_does_not_answer_tells_no_dialect(reply: httpx.Response | Exception, before: tuple[httpx.Response]):
     """An outage between the questions is an outage, not a dialect."""
     with pytest.raises(Unreachable):
-        await learn(Replies(*before, reply)).spoken()
+        await learn(Replies(*before, reply)).dialects()
 
 
 async def test_it_is_a_service():
     """The dialect keeps the protocol's promise of shape, and asks with our key."""
-    server = Replies(told({"counter": {"count": 0}, "sessions": []}), NO_ENTITY, PAGE)
-    helix: Service = learn(server)
+    server = Replies(told({"counter": {"count": 0}, "sessions": []}), NO_UPLOAD, PAGE)
+    helix: Sessions = learn(server)
     assert helix.dialect == "learn"
     await helix.probe()
     assert {asked.headers["authorization"] for asked in server.asked} == {f"Bearer {KEY}"}

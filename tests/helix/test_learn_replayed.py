@@ -13,14 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
-from finetuned import wire
-from finetuned.errors import ServerError
+from finetuned.backend import Observation, Pair, Submission
+from finetuned.errors import KnownRefusal, ServerError
+from finetuned.helix import wire
 from finetuned.helix.body import Body, json_body
 from finetuned.helix.learn import LearnService
-from finetuned.helix.service import KnownRefusal, Order
+from finetuned.helix.observe import capabilities, observe
 from finetuned.lifecycle import FileState
-from finetuned.model import File, Pair, SessionView
-from finetuned.verdict import judge, over_quota, signs_of_life, standing, tally
+from finetuned.model import File
+from finetuned.verdict import judge, tally
 from support.replies import Bytes, Replies, part, service
 
 TRACES = Path(__file__).parents[1] / "traces" / "learn"
@@ -40,9 +41,9 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     ),
     "learn-quota-strict": (
         "uploaded 2 files",
-        "broken, 18 chunks of 5",
-        "broken, 18 chunks of 5",
-        "broken, 18 chunks of 5",
+        "failed, 18 chunks of 5",
+        "failed, 18 chunks of 5",
+        "failed, 18 chunks of 5",
         "0 pairs",
         "1 of 1 sessions",
     ),
@@ -55,7 +56,7 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "learn-refusals": (
         "(ReplyLost)",
         "(KnownRefusal form)",
-        "KnownRefusal no_entity",
+        "KnownRefusal no_upload",
         "NotFound",
         "(KeyRefused)",
         "NotFound",
@@ -120,7 +121,7 @@ class Replay:
     """The client, from step to step: what it was shown last is what it goes by."""
 
     def __init__(self) -> None:
-        self.view: SessionView | None = None
+        self.view: Observation | None = None
         self.signs: dict[str, tuple[object, ...]] = {}
 
     async def step(self, step: dict[str, Any]) -> str:
@@ -130,7 +131,7 @@ class Replay:
         try:
             if is_ours(request):
                 return await self.asks(helix, request)
-            return f"({self.seen(await helix._wire.read(request['method'], '/x', wire.session))})"
+            return f"({self.seen(observe(await helix._wire.read(request['method'], '/x', wire.session)))})"
         except KnownRefusal as error:
             words = f"{type(error).__name__} {error.kind}"
         except ServerError as error:
@@ -142,15 +143,15 @@ class Replay:
         path = request["path"].removeprefix("/api/v1")
         parts = tuple(part(name, b"text") for name in names(request))
         if path == "/data_entities":
-            order = await helix.upload(Order(marker="m", parts=parts), told=lambda _: None)
-            assert wire.safe_id(order.entity_id or "")
+            order = await helix.upload(Submission(marker="m", parts=parts), on_progress=lambda _: None)
+            assert wire.safe_id(order.upload_id or "")
             return f"uploaded {len(parts)} files"
         if path == "/sessions/learn":
             entity = request["json"]["data_entity_id"]
             if not entity:  # this is the question about the dialect
                 await helix._wire.read("POST", path, wire.session, body=lambda: json_of(request))
-            view = await helix.submit(Order(marker="m", parts=(), entity_id=entity), told=lambda _: None)
-            assert view.entity_id == entity
+            view = await helix.submit(Submission(marker="m", parts=(), upload_id=entity), on_progress=lambda _: None)
+            assert view.upload_id == entity
             return self.seen(view)
         if path.startswith("/sessions?"):
             query = httpx.URL(path).params
@@ -159,22 +160,22 @@ class Replay:
         if "/conversations/" in path:
             assert self.view is not None
             return self.verdict(self.view, await helix.pairs(self.view))
-        return self.seen(await helix.look(path.rpartition("/")[2]))
+        return self.seen(await helix.observe(path.rpartition("/")[2]))
 
-    def seen(self, view: SessionView) -> str:
-        """Where a session stands, whether it moved since the last look, and what a quota says."""
-        signs = signs_of_life(view)
+    def seen(self, view: Observation) -> str:
+        """Where a session stands, whether it moved since the last poll, and what a quota says."""
+        signs = view.signs
         moved = "+" if self.signs.get(view.id, signs) != signs else ""
         self.view, self.signs[view.id] = view, signs
-        quota = over_quota(view)
-        return f"{moved}{standing(view)}" + (f", {quota.asked} chunks of {quota.limit}" if quota else "")
+        quota = view.quota
+        return f"{moved}{view.status}" + (f", {quota.asked} chunks of {quota.limit}" if quota else "")
 
-    def verdict(self, view: SessionView, pairs: tuple[Pair, ...]) -> str:
+    def verdict(self, view: Observation, pairs: tuple[Pair, ...]) -> str:
         """How many pairs there are, and what they make of the job."""
         if not pairs:
             return "0 pairs"
-        assert {pair.document for pair in pairs} <= set(view.documents.values())
-        return f"{len(pairs)} pairs: {judge(view, tally(view, pairs), files_of(view)).state}"
+        assert {pair.document for pair in pairs} <= {taught.document for taught in view.files.values()}
+        return f"{len(pairs)} pairs: {judge(view, tally(view, pairs), files_of(view), capabilities('learn')).state}"
 
 
 def json_of(request: dict[str, Any]) -> Body:
@@ -182,7 +183,7 @@ def json_of(request: dict[str, Any]) -> Body:
     return json_body(request["json"])
 
 
-def files_of(view: SessionView) -> list[File]:
+def files_of(view: Observation) -> list[File]:
     """A job's files, as this session has them."""
     return [
         File(
@@ -195,7 +196,7 @@ def files_of(view: SessionView) -> list[File]:
             version=1,
             upload_name=name,
         )
-        for number, name in enumerate(sorted(view.documents), 1)
+        for number, name in enumerate(sorted(name for name, taught in view.files.items() if taught.document), 1)
     ]
 
 

@@ -8,18 +8,30 @@ import ssl
 import httpx
 import pytest
 
-from finetuned import wire
-from finetuned.errors import Busy, KeyRefused, NotFound, NotHelix, Refused, ReplyLost, ServerError, Unreachable
+from finetuned.backend import Push, Submission
+from finetuned.errors import (
+    Busy,
+    KeyRefused,
+    KnownRefusal,
+    NoSuchCall,
+    NotFound,
+    NotHelix,
+    Refused,
+    ReplyLost,
+    ServerError,
+    TooLarge,
+    Unreachable,
+)
+from finetuned.helix import wire
 from finetuned.helix.body import PIECE_BYTES
 from finetuned.helix.form import FormService
-from finetuned.helix.service import KnownRefusal, NoSuchCall, Order, TooLarge
 from finetuned.pieces import MAX_ANSWER_BYTES
 from support.replies import KEY, PAGE, URL, Bytes, Replies, Reply, a_session, part, said, service, told
 
-ORDER = Order(marker="job.1", parts=(part("job.1-0001-a.txt", b"alpha"),))
+ORDER = Submission(marker="job.1", parts=(part("job.1-0001-a.txt", b"alpha"),))
 #: more than two pieces on the wire
 BIG = b"alpha" * PIECE_BYTES
-BIG_ORDER = Order(marker="job.1", parts=(part("job.1-0001-a.txt", BIG),))
+BIG_ORDER = Submission(marker="job.1", parts=(part("job.1-0001-a.txt", BIG),))
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -31,9 +43,9 @@ def anyio_backend(request):
 async def outcome(helix: FormService, method: str) -> ServerError:
     """What a look, an upload or a restart raises."""
     work = {
-        "GET": lambda: helix.look("s-1"),
-        "POST": lambda: helix.submit(ORDER, told=lambda _: None),
-        "PUT": lambda: helix.restart("s-1"),
+        "GET": lambda: helix.observe("s-1"),
+        "POST": lambda: helix.submit(ORDER, on_progress=lambda _: None),
+        "PUT": lambda: helix.push("s-1", Push.RESTART),
     }
     with pytest.raises(ServerError) as caught:
         await work[method]()
@@ -102,7 +114,7 @@ async def test_a_form_that_was_cut_never_took_effect(reply: Reply, takes: int):
     """Before the final boundary was handed over, the server cannot have a whole form."""
     file = Bytes(BIG)
     with pytest.raises(Unreachable) as caught:
-        await service(Replies(reply, takes=takes), file).submit(BIG_ORDER, told=lambda _: None)
+        await service(Replies(reply, takes=takes), file).submit(BIG_ORDER, on_progress=lambda _: None)
     assert type(caught.value) is Unreachable
     assert file.closed is (takes > 0)
 
@@ -110,7 +122,9 @@ async def test_a_form_that_was_cut_never_took_effect(reply: Reply, takes: int):
 async def test_an_early_answer_to_a_cut_form_counts():
     """A server that refuses before it has read everything is heard."""
     with pytest.raises(Refused, match="too large"):
-        await service(Replies(said(413, "too large"), takes=1), Bytes(BIG)).submit(BIG_ORDER, told=lambda _: None)
+        await service(Replies(said(413, "too large"), takes=1), Bytes(BIG)).submit(
+            BIG_ORDER, on_progress=lambda _: None
+        )
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from finetuned.errors import ReplyLost
+from finetuned.backend import Push, Status, Submission
+from finetuned.errors import NoReviews, ReplyLost
 from finetuned.helix.learn import LearnService
-from finetuned.helix.service import NoReviews, Order
-from finetuned.qa import dressed, pair
-from finetuned.verdict import Standing, standing
+from finetuned.helix.qa import dressed, pair
 from support.replies import Bytes, Replies, part, service, told
 
 TRACE = Path(__file__).parents[1] / "traces" / "form" / "finetune-manual-review.json"
@@ -36,20 +35,20 @@ async def test_the_recorded_review_is_gone_through():
     server = Replies(*(told(step["response"]["body"]) for step in recorded))
     helix = service(server, Bytes(TEXT))
     asked = await helix.submit(
-        Order(marker="ft-marker-3", parts=(part("0001-a.txt", TEXT),), review=True), told=unheard
+        Submission(marker="ft-marker-3", parts=(part("0001-a.txt", TEXT),), review=True), on_progress=unheard
     )
     assert b'name="manuallyReviewQuestions"\r\n\r\nyes\r\n' in server.bodies[0]
-    view = await helix.look(asked.id)
-    assert (view.review, standing(view)) == (True, Standing.RESTING)
+    view = await helix.observe(asked.id)
+    assert (view.awaits_review, view.status) == (True, Status.PAUSED)
     await helix.pairs(view)
     sent = recorded[3]["request"]["json"]
     edited = [pair(*(said["value"] for said in row["conversations"])) for row in sent]
     await helix.write_pairs(view, edited)
     assert json.loads(server.bodies[3]) == sent
     await helix.pairs(view)
-    await helix.start(view.id)
-    assert standing(await helix.look(view.id)) is Standing.RUNNING
-    assert standing(await helix.look(view.id)) is Standing.TRAINED
+    await helix.push(view.id, Push.START)
+    assert (await helix.observe(view.id)).status is Status.RUNNING
+    assert (await helix.observe(view.id)).status is Status.TRAINED
     assert server.lines == [f"{step['request']['method']} {step['request']['path']}" for step in recorded]
 
 
@@ -67,7 +66,7 @@ async def test_other_pairs_than_those_that_were_written_are_told():
     recorded = list(steps())
     server = Replies(told(recorded[1]["response"]["body"]), told(None))
     helix = service(server)
-    view = await helix.look(recorded[1]["response"]["body"]["id"])
+    view = await helix.observe(recorded[1]["response"]["body"]["id"])
     with pytest.raises(ReplyLost, match="other pairs"):
         await helix.write_pairs(view, [pair("q", "a")])
 
@@ -77,5 +76,5 @@ async def test_the_learn_dialect_takes_no_order_for_a_review():
     server = Replies(httpx.Response(500))
     helix = service(server, Bytes(TEXT), dialect=LearnService)
     with pytest.raises(NoReviews):
-        await helix.upload(Order(marker="j.1", parts=(part("a.txt", TEXT),), review=True), told=unheard)
+        await helix.upload(Submission(marker="j.1", parts=(part("a.txt", TEXT),), review=True), on_progress=unheard)
     assert server.asked == []

@@ -13,11 +13,11 @@ import httpx
 import msgspec
 import pytest
 
+from finetuned.backend import Submission
 from finetuned.errors import Changed, KeyRefused, NotHelix, ReplyLost, ServerError, Unreachable
 from finetuned.helix import client
 from finetuned.helix.client import CONNECTIONS, Key, new_http
 from finetuned.helix.form import FormService
-from finetuned.helix.service import Order
 from finetuned.plan import SENDS
 from finetuned.settings import HelixSettings
 from support.replies import KEY, Bytes, a_session, part
@@ -64,15 +64,15 @@ async def served(
         tasks.cancel_scope.cancel()
 
 
-def order(content: bytes) -> Order:
+def order(content: bytes) -> Submission:
     """An order of one file."""
-    return Order(marker="job.1", parts=(part("job.1-0001-a.txt", content),))
+    return Submission(marker="job.1", parts=(part("job.1-0001-a.txt", content),))
 
 
 async def asked(helix: FormService, content: bytes | None) -> ServerError:
     """What a look raises, or an upload of `content`."""
     with pytest.raises(ServerError) as caught:
-        await (helix.look("s-1") if content is None else helix.submit(order(content), told=lambda _: None))
+        await (helix.observe("s-1") if content is None else helix.submit(order(content), on_progress=lambda _: None))
     assert KEY not in str(caught.value)
     return caught.value
 
@@ -108,7 +108,7 @@ async def test_a_whole_answer_is_read():
 
     heard: list[int] = []
     async with served(handler, Bytes(BIG)) as helix:
-        view = await helix.submit(order(BIG), told=heard.append)
+        view = await helix.submit(order(BIG), on_progress=heard.append)
     assert view.id == "s-1"
     head, _, body = received[0].partition(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
@@ -176,7 +176,7 @@ async def test_a_changed_file_cuts_the_connection():
     file = Bytes(BIG, Changed("it changed"))
     async with served(handler, file) as helix:
         with pytest.raises(Changed):
-            await helix.submit(order(BIG), told=lambda _: None)
+            await helix.submit(order(BIG), on_progress=lambda _: None)
         with anyio.fail_after(30):
             await ended.wait()
     assert file.closed
@@ -195,7 +195,7 @@ async def test_a_cancelled_upload_lets_go_of_its_file():
 
     file = Bytes(BIG)
     async with served(handler, file) as helix, anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: helix.submit(order(BIG), told=lambda _: None))
+        tasks.start_soon(lambda: helix.submit(order(BIG), on_progress=lambda _: None))
         await started.wait()
         tasks.cancel_scope.cancel()
     assert file.closed
@@ -223,7 +223,7 @@ async def test_the_connections_are_few():
 
     async with served(handler) as helix, anyio.create_task_group() as tasks:
         for _ in range(CONNECTIONS + 1):
-            tasks.start_soon(helix.look, "s-1")
+            tasks.start_soon(helix.observe, "s-1")
         await all_came.wait()
         await anyio.wait_all_tasks_blocked()
         assert connections == CONNECTIONS == 8

@@ -9,11 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from finetuned.errors import ReplyLost, Unreachable
+from finetuned.errors import CutShort, ReplyLost, Unreachable
 from finetuned.helix.learn import LearnService
-from finetuned.helix.service import CutShort
 from finetuned.helix.speech import LONGEST_LINE, Speech
-from finetuned.wire import NotThat
+from finetuned.helix.wire import NotThat
 from support.replies import KEY, Replies, a_session, said, service, told
 
 CUT = httpx.ReadError("cut")
@@ -62,8 +61,8 @@ async def test_words_are_told_as_they_come():
     """Each event's at once, however the bytes are cut; what is no word of an answer is passed over."""
     whole = event() + event("The ö") + b": still here\n\n" + b"event: x\n\n" + event("tter") + b"data: [DONE]\n\n"
     server, heard = Replies(spoken(*(whole[i : i + 7] for i in range(0, len(whole), 7))), told(a_session("s-1"))), []
-    view = await learn(server).chat("yo", session_id=None, told=heard.append)
-    assert (view.id, heard) == ("s-1", ["The ö", "tter"])
+    view = await learn(server).chat("yo", session_id=None, on_text=heard.append)
+    assert (view.session_id, heard) == ("s-1", ["The ö", "tter"])
     assert server.lines == ["POST /api/v1/sessions/chat", "GET /api/v1/sessions/s-1"]
     assert json.loads(server.bodies[0])["stream"] is True
 
@@ -81,7 +80,7 @@ async def test_a_word_is_told_before_the_next_one_comes():
     def reply(_request: httpx.Request, _body: bytes) -> httpx.Response:
         return httpx.Response(200, stream=Waits())
 
-    await learn(Replies(reply, told(a_session("s-1")))).chat("yo", session_id=None, told=heard.append)
+    await learn(Replies(reply, told(a_session("s-1")))).chat("yo", session_id=None, on_text=heard.append)
     assert heard == ["The", " otter"]
 
 

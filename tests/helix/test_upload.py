@@ -12,12 +12,12 @@ import httpx
 import msgspec
 import pytest
 
+from finetuned.backend import Part, Submission
 from finetuned.errors import Changed, Gone
 from finetuned.helix.body import PIECE_BYTES, Body, form_body
-from finetuned.helix.service import Order
-from finetuned.model import Content, Part
+from finetuned.marker import upload_name
+from finetuned.model import Content
 from finetuned.settings import FolderSettings
-from finetuned.wire import upload_name
 from support.replies import Bytes, Replies, a_session, inline, part, service, told
 
 MIB = 1024 * 1024
@@ -62,11 +62,11 @@ def test_a_job_by_default_gets_through_a_proxy_that_takes_a_mebibyte():
 async def test_an_order_is_the_reference_pages_form():
     """Files first, each as `files`, then mode, type and our marker; the length is exact."""
     contents = {"job.1-0001-a.txt": b"alpha\r\n--x\r\n", "job.1-0002-b.txt": "größe".encode(), "job.1-0003-c.txt": b""}
-    order = Order(marker="job.1", parts=tuple(part(name, content) for name, content in contents.items()))
+    order = Submission(marker="job.1", parts=tuple(part(name, content) for name, content in contents.items()))
     files = [Bytes(content) for content in contents.values()]
     server = Replies(told(a_session()))
     heard: list[int] = []
-    view = await service(server, *files).submit(order, told=heard.append)
+    view = await service(server, *files).submit(order, on_progress=heard.append)
     assert view.id == "s-1"
     assert server.lines == ["POST /api/v1/sessions"]
     assert parsed(server.asked[0], server.bodies[0]) == [
@@ -123,9 +123,9 @@ async def test_a_file_that_changed_cuts_the_upload(file: Bytes, kind: type[Excep
             while True:
                 taken.append(await anext(request.stream))
 
-    order = Order(marker="job.1", parts=(part("job.1-0001-a.txt", b"alpha"), part("job.1-0002-b.txt", b"")))
+    order = Submission(marker="job.1", parts=(part("job.1-0001-a.txt", b"alpha"), part("job.1-0002-b.txt", b"")))
     with pytest.raises(kind):
-        await service(Taker(), file, Bytes(b"")).submit(order, told=lambda _: None)
+        await service(Taker(), file, Bytes(b"")).submit(order, on_progress=lambda _: None)
     assert file.closed
     assert b"--\r\n" not in b"".join(taken)
     assert b"job.1-0002" not in b"".join(taken)
@@ -138,7 +138,7 @@ async def test_a_new_key_gets_a_fresh_upload():
     server = Replies(httpx.Response(401, content=b"no"), told(a_session()))
     helix = service(server, *files)
     helix._wire._key._fallback = lambda: next(keys)
-    await helix.submit(Order(marker="job.1", parts=(part("a.txt", b"alpha"),)), told=lambda _: None)
+    await helix.submit(Submission(marker="job.1", parts=(part("a.txt", b"alpha"),)), on_progress=lambda _: None)
     assert server.bodies[0] == server.bodies[1]
     assert all(file.closed for file in files)
 
@@ -170,7 +170,7 @@ async def test_memory_stays_small_whatever_the_file():
     counter = Counter()
     tracemalloc.start()
     try:
-        await service(counter, Zeros()).submit(Order(marker="job.1", parts=(big,)), told=lambda _: None)
+        await service(counter, Zeros()).submit(Submission(marker="job.1", parts=(big,)), on_progress=lambda _: None)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -197,7 +197,7 @@ async def test_how_far_it_is_is_heard_beside_the_loop():
         (part("x.txt", b"x"),),
         open_part=lambda _: Bytes(b"x"),
         in_thread=anyio.to_thread.run_sync,
-        told=lambda _: threads.add(threading.get_ident()),
+        on_progress=lambda _: threads.add(threading.get_ident()),
     )
     assert b"".join([piece async for piece in body])
     assert threads

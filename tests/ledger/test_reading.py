@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from finetuned.backend import Pair
 from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger import Ledger, Reader
-from finetuned.model import FolderFacts, Pair, ServerFacts, iso
+from finetuned.model import FolderFacts, ServerFacts, iso
 from support.lives import NOW, URL, Life, view
 
 VIEWS = {

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
+from finetuned.backend import Capabilities
 from finetuned.lifecycle import JOB_ENDS, JobState, SessionState
 from finetuned.model import FolderFacts, Job, ServerFacts, Session, UnarchivedFile, WaitingFile
 from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, PROBE, Facts, session_key
 from finetuned.settings import FolderSettings, HelixSettings, PollSettings, Settings, SubmitSettings
 
 NOW = 1_795_411_391.0
+CAN = Capabilities(chunk_bytes=16 * 1024, chunks_each=9)
 NAMES = ("apples", "pears")
 LONGEST_PAUSE, SLOWEST, SETTLE = 120.0, 90.0, 150.0
 #: how far ahead a due time of each kind may lie; beyond that the clock jumped
@@ -169,6 +171,7 @@ def facts(draw: st.DrawFn, *, states: Sequence[JobState] = tuple(JobState), read
         discards=discards,
         suspects=suspects,
         folders=folders,
+        can=CAN,
         server=ServerFacts(reachable=True) if ready else draw(servers()),
         busy=frozenset(draw(st.sets(st.sampled_from(everything), max_size=3))),
         settling=not ready and draw(st.booleans()),

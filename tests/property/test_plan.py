@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 
 from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
-from finetuned.model import FolderFacts, WaitingFile, chunks_of
+from finetuned.model import FolderFacts, WaitingFile
 from finetuned.plan import (
     PROBE,
     SEALS_A_ROUND,
@@ -33,7 +33,7 @@ from finetuned.plan import (
     session_key,
 )
 from finetuned.settings import FolderSettings, Settings
-from property.facts import LONGEST, LONGEST_PAUSE, NOW, SETTLE, SLOWEST, facts, rules
+from property.facts import CAN, LONGEST, LONGEST_PAUSE, NOW, SETTLE, SLOWEST, facts, rules
 
 OF_JOBS = (Claim, Archive, Cancel, Submit, Doubt, Search, Look)
 ON_THE_WIRE = (Submit, Search, Look, Discard, Recheck, Probe)
@@ -73,7 +73,7 @@ def keeps_limits(batch: list[WaitingFile], allowed: FolderSettings) -> bool:
     return (
         len(batch) <= allowed.max_files
         and sum(f.sent_bytes for f in batch) <= allowed.max_bytes
-        and sum(chunks_of(f.sent_bytes) for f in batch) <= allowed.max_chunks
+        and sum(CAN.chunks(f.sent_bytes) for f in batch) <= allowed.max_chunks
     )
 
 

@@ -14,7 +14,7 @@ from finetuned.lifecycle import JobState
 from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
 from finetuned.plan import Archive, Claim, Facts, Look, Seal, SkipDuplicate, Submit, make_plan
 from finetuned.settings import Settings
-from property.facts import NAMES, NOW, SLOWEST, rules
+from property.facts import CAN, NAMES, NOW, SLOWEST, rules
 
 #: more rounds than these few files can ever need
 ENOUGH = 400
@@ -54,6 +54,7 @@ class Little:
             waiting=tuple(sorted(seen, key=lambda f: (f.ready_at, f.id))),
             jobs=tuple(open_jobs),
             folders=tuple(FolderFacts(name=name) for name in NAMES),
+            can=CAN,
             server=ServerFacts(reachable=True),
             hurry=self.hurry,
         )

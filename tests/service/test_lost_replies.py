@@ -20,7 +20,6 @@ import pytest
 from finetuned.cli import wiring
 from finetuned.daemon import Context, Daemon
 from finetuned.daemon.requests import Request, leave_request
-from finetuned.helix.client import new_http
 from finetuned.ledger import Ledger
 from finetuned.runtime import SystemRuntime, Wake
 from finetuned.sandbox import DEFAULT_KEY, Faults, Pace, create_app
@@ -142,14 +141,16 @@ class Wired(Place):
         folders = wiring.drop_folders(self.settings)
         ledger = Ledger.open(self.ledger_path)
         try:
-            async with new_http(self.settings.helix) as http, anyio.create_task_group() as tasks:
-                service = wiring.service_of(self.settings, http, self.runtime, folders)
+            async with (
+                wiring.backend(self.settings, self.runtime, folders) as backend,
+                anyio.create_task_group() as tasks,
+            ):
                 daemon = Daemon(
                     Context(
                         settings=self.settings,
                         ledger=ledger,
                         folders=folders,
-                        service=service,
+                        backend=backend,
                         runtime=self.runtime,
                         wake=Wake(),
                     ),

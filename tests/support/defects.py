@@ -9,46 +9,47 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from finetuned.backend import Observation
 from finetuned.daemon.collect import Collecting
-from finetuned.daemon.poll import Looking
-from finetuned.daemon.submit import Sending
+from finetuned.daemon.poll import Polls
+from finetuned.daemon.submit import Submissions
 from finetuned.folders import tree
 from finetuned.ledger.jobs import JobBook
 from finetuned.lifecycle import FileState
-from finetuned.model import Job, SessionView
-from finetuned.wire import upload_name
+from finetuned.marker import upload_name
+from finetuned.model import Job
 
 
 def request_before_intent() -> None:
     """The request goes out, and only then its intent is written."""
-    intend = Sending._intend
-    answers: dict[str, SessionView] = {}
+    intend = Submissions._intend
+    answers: dict[str, Observation] = {}
 
-    async def send_and_intend(self: Sending, job: Job) -> Any:
+    async def send_and_intend(self: Submissions, job: Job) -> Any:
         ahead = replace(job, attempt=job.attempt + 1)
         files = [
             replace(file, upload_name=upload_name(ahead.marker, number, file.path))
             for number, file in enumerate(self._context.ledger.jobs.files(job.id), 1)
         ]
-        answers[job.id] = await self._context.service.submit(self._order(ahead, files), told=lambda _: None)
+        answers[job.id] = await self._context.backend.submit(self._order(ahead, files), on_progress=lambda _: None)
         return await intend(self, job)
 
-    async def submit(self: Sending, intent: Any) -> None:
+    async def submit(self: Submissions, intent: Any) -> None:
         job, _ = intent
         if job.id in self._context.own or await self._surely_unsent(job):
             await self._adopt(job, answers.pop(job.id), cause="submitted")
 
-    Sending._intend = send_and_intend  # type: ignore[method-assign]
-    Sending.submit = submit  # type: ignore[method-assign]
+    Submissions._intend = send_and_intend  # type: ignore[method-assign]
+    Submissions.submit = submit  # type: ignore[method-assign]
 
 
 def no_lookup() -> None:
     """What may have been sent is sent again, without a look whether the server has it."""
 
-    async def adopt_found(self: Sending, job: Job, *, cause: str) -> bool:
+    async def adopt_found(self: Submissions, job: Job, *, cause: str) -> bool:
         return False
 
-    Sending._adopt_found = adopt_found  # type: ignore[method-assign]
+    Submissions._adopt_found = adopt_found  # type: ignore[method-assign]
 
 
 def claimed_before_synced() -> None:
@@ -74,27 +75,27 @@ def claimed_before_synced() -> None:
 
 def pairs_after_verdict() -> None:
     """The verdict is committed, and its pairs in commits of their own, later."""
-    write, collect = Collecting._write, Looking._collect
+    write, collect = Collecting._write, Polls._collect
     later: list[tuple[Collecting, Sequence[Any]]] = []
 
-    async def write_later(self: Collecting, job: Job, view: SessionView, told: Any, files: Sequence[Any]) -> None:
+    async def write_later(self: Collecting, job: Job, view: Observation, told: Any, files: Sequence[Any]) -> None:
         later.append((self, (job, view, [*told], files)))
 
-    async def verdict_first(self: Looking, job: Job, view: SessionView) -> None:
+    async def verdict_first(self: Polls, job: Job, view: Observation) -> None:
         await collect(self, job, view)
         while later:
             collecting, words = later.pop()
             await write(collecting, *words)
 
     Collecting._write = write_later  # type: ignore[method-assign]
-    Looking._collect = verdict_first  # type: ignore[method-assign]
+    Polls._collect = verdict_first  # type: ignore[method-assign]
 
 
 def archive_before_verdict() -> None:
     """The files go to done/, and only then the verdict is written that says so."""
-    collect = Looking._collect
+    collect = Polls._collect
 
-    async def collect_late(self: Looking, job: Job, view: SessionView) -> None:
+    async def collect_late(self: Polls, job: Job, view: Observation) -> None:
         folder = self._context.folders[job.folder]
         for file in self._context.ledger.jobs.files(job.id):
             if file.location is not None:
@@ -102,7 +103,7 @@ def archive_before_verdict() -> None:
                 folder.archive(file.location, origin=file.path, job_id=job.id, state=FileState.LEARNED, **words)
         await collect(self, job, view)
 
-    Looking._collect = collect_late  # type: ignore[method-assign]
+    Polls._collect = collect_late  # type: ignore[method-assign]
 
 
 DEFECTS: dict[str, Callable[[], None]] = {

@@ -8,9 +8,12 @@ import shutil
 import sqlite3
 from collections.abc import Mapping, Sequence
 
+from finetuned.backend import Observation, Pair
+from finetuned.helix.observe import capabilities, observe
+from finetuned.helix.session import Chunk, SessionView, Turn
 from finetuned.ledger import Finding, Ledger, audit
 from finetuned.lifecycle import FileState
-from finetuned.model import Chunk, Content, File, Interaction, Job, Pair, SessionView, Signature
+from finetuned.model import Content, File, Job, Signature
 from finetuned.verdict import judge, owner, tally
 
 NOW = 1_795_411_391.0
@@ -37,29 +40,30 @@ def view(
     error: str = "",
     chunks: Mapping[str, tuple[Chunk, ...]] | None = None,
     progress: int = 0,
-) -> SessionView:
+) -> Observation:
     """A session as the server would show it; a file's document is the beginning of its content's hash."""
     state = "complete" if trained or error else "waiting"
     asked = _turn("asked", "user", state="complete", message=marker)
     tuning = _turn("tuned", "system", state=state, stage="finetune", error=error, progress=progress, chunks=chunks)
-    return SessionView(
+    shown = SessionView(
         id=ident,
         name="helpful-seminar-394",
         mode="inference" if trained else "finetune",
         type="text",
         lora_dir="dev/lora" if trained else "",
         documents={f.upload_name: f.content.sha256[:10] for f in files if f.upload_name and f.content},
-        interactions=(asked, tuning),
+        turns=(asked, tuning),
     )
+    return observe(shown)
 
 
-def _turn(ident: str, creator: str, *, state: str, **more: object) -> Interaction:
+def _turn(ident: str, creator: str, *, state: str, **more: object) -> Turn:
     chunks = more.pop("chunks", None) or {}
     known = {
         "stage": "", "message": "", "status": "", "error": "", "progress": 0, "finished": False, "lora_dir": "",
         "created": "", "updated": "", "completed": "",
     }  # fmt: skip
-    return Interaction(id=ident, creator=creator, mode="finetune", state=state, chunks=chunks, **(known | more))
+    return Turn(id=ident, creator=creator, mode="finetune", state=state, chunks=chunks, **(known | more))
 
 
 def pairs_of(files: Sequence[File], each: int = 2) -> list[Pair]:
@@ -159,16 +163,16 @@ class Life:
         self.finishes(job, seen, pairs_of([f for f in files if f.id in ids], each), files)
         return self.job(job.id)
 
-    def collects(self, job: Job, seen: SessionView, pairs: Sequence[Pair], files: Sequence[File]) -> None:
+    def collects(self, job: Job, seen: Observation, pairs: Sequence[Pair], files: Sequence[File]) -> None:
         """The session's pairs are in the ledger, whatever was there of them."""
         while self.ledger.pairs.take_some_away(seen.id):
             pass
         self.ledger.pairs.add(job, seen.id, pairs, owner(seen, files))
 
-    def finishes(self, job: Job, seen: SessionView, pairs: Sequence[Pair], files: Sequence[File]) -> None:
+    def finishes(self, job: Job, seen: Observation, pairs: Sequence[Pair], files: Sequence[File]) -> None:
         """The session's pairs are in the ledger, and then the verdict over them."""
         self.collects(job, seen, pairs, files)
-        verdict = judge(seen, tally(seen, pairs), files)
+        verdict = judge(seen, tally(seen, pairs), files, capabilities(None))
         self.ledger.sessions.finish(job, seen, len(pairs), files, verdict, self.now())
 
     def archive(self, job: Job) -> Job:

@@ -155,7 +155,7 @@ class Place:
                     settings=self.settings,
                     ledger=ledger,
                     folders=folders,
-                    service=service,
+                    backend=service,
                     runtime=self.runtime,
                     wake=Wake(),
                 )

@@ -9,9 +9,10 @@ from typing import Any
 
 import httpx
 
+from finetuned.backend import Part
 from finetuned.helix.client import Key
 from finetuned.helix.form import FormService
-from finetuned.model import Content, Part
+from finetuned.model import Content
 
 URL = "http://helix.test:8585"
 KEY = "hl-secret"

@@ -17,6 +17,12 @@ CLASSES = {
 EXIT_CODES = {
     "ConfigurationError": 78, "UsageError": 2, "Held": 75, "Unreachable": 69, "NotHelix": 69, "Busy": 69,
     "KeyRefused": 77, "ReplyLost": 69,
+    "CutShort": 69,
+}  # fmt: skip
+#: what some errors have to be told besides
+MORE = {
+    "Busy": {"after": 3.0}, "CutShort": {"session_id": "s", "before": "t"}, "TooLarge": {"size": 9},
+    "KnownRefusal": {"kind": errors.Refusal.ACTIVE},
 }  # fmt: skip
 
 
@@ -58,8 +64,7 @@ def test_exit_codes_are_the_promised_ones():
 @pytest.mark.parametrize("name", sorted(CLASSES))
 def test_an_error_is_its_sentence_and_its_remedy(name):
     """Every error says what went wrong, and what to do about it."""
-    more = {"after": 3.0} if name == "Busy" else {}
-    error = CLASSES[name]("it broke", remedy="mend it", **more)
+    error = CLASSES[name]("it broke", remedy="mend it", **MORE.get(name, {}))
     assert (str(error), error.remedy) == ("it broke", "mend it")
     assert CLASSES[name].__doc__
 

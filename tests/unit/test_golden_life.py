@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from finetuned import qa, wire
+from finetuned.backend import Observation, Pair, Status
+from finetuned.helix import qa, wire
+from finetuned.helix.observe import capabilities, observe
 from finetuned.lifecycle import FileState
-from finetuned.model import File, Pair, SessionView
-from finetuned.verdict import Standing, judge, signs_of_life, standing, tally
+from finetuned.model import File
+from finetuned.verdict import judge, tally
 
 TRACES = Path(__file__).parents[1] / "traces"
 PAIRS = "/finetune/text/conversations/"
@@ -24,8 +26,8 @@ EXPECTED: dict[str, str] = {
     "form/chat-text": "running x5",
     "form/chat-with-the-finetuned-model": "running +trained=done trained=done x2 -",
     "form/finetune-happy": "running x2 +running x3 - x2 +running x2 +trained=partial trained=partial - x4",
-    "form/finetune-manual-review": "running +resting - x3 +running running +trained=done",
-    "form/finetune-runner-error": "running +broken - +running x2 +trained=done",
+    "form/finetune-manual-review": "running +paused - x3 +running running +trained=done",
+    "form/finetune-runner-error": "running +failed - +running x2 +trained=done",
     "form/list-delete-parent": "running x4 - x6 +running running +running - x2",
     "form/odd-files": (
         "running x5 +running running +running running +running running +running running x11 +running "
@@ -36,12 +38,12 @@ EXPECTED: dict[str, str] = {
     "form/qa-generator-fails-for-one-file": "running +running -",
     "form/refusals": "- x10 running - x5",
     "form/restart-while-generating": "running +running x2 +trained=partial -",
-    "form/retry-route": "running +resting +running -",
+    "form/retry-route": "running +paused +running -",
     "form/server-restarted-while-generating": "running +running running x2 +running x2 -",
     "form/server-restarted-while-queued": "running +running running - +running x2 +trained x2 trained",
     "form/start-of-a-finished-one": "trained +trained trained",
     "learn/learn-happy": "- running +running x2 +trained=done trained=done - x2",
-    "learn/learn-quota-strict": "- broken x3 - x2",
+    "learn/learn-quota-strict": "- failed x3 - x2",
     "learn/learn-quota-truncates": "- running +running -",
     "learn/learn-refusals": "- x10 running x2 - x3 running x3",
 }
@@ -56,10 +58,10 @@ def bodies(scenario: str) -> list[tuple[str, bytes]]:
     ]
 
 
-def session(body: bytes) -> SessionView | None:
+def session(body: bytes) -> Observation | None:
     """The session of an answer, if it is one."""
     try:
-        return wire.session(body)
+        return observe(wire.session(body))
     except wire.NotThat:
         return None
 
@@ -70,7 +72,7 @@ def recorded_pairs(scenario: str) -> tuple[Pair, ...]:
     return told[-1] if told else ()
 
 
-def uploads(view: SessionView) -> list[File]:
+def uploads(view: Observation) -> list[File]:
     """A job's files, as this session has them."""
     return [
         File(
@@ -83,7 +85,7 @@ def uploads(view: SessionView) -> list[File]:
             version=1,
             upload_name=name,
         )
-        for number, name in enumerate(sorted(view.documents), 1)
+        for number, name in enumerate(sorted(name for name, taught in view.files.items() if taught.document), 1)
     ]
 
 
@@ -96,12 +98,14 @@ def life(scenario: str) -> str:
         if view is None:
             words.append("-")
             continue
-        signs = signs_of_life(view)
+        signs = view.signs
         moved = "+" if last.get(view.id, signs) != signs else ""
         last[view.id] = signs
-        stands = standing(view)
+        stands = view.status
         verdict = (
-            f"={judge(view, tally(view, pairs), uploads(view)).state}" if pairs and stands is Standing.TRAINED else ""
+            f"={judge(view, tally(view, pairs), uploads(view), capabilities(None)).state}"
+            if pairs and stands is Status.TRAINED
+            else ""
         )
         words.append(f"{moved}{stands}{verdict}")
     runs = ((word, len(list(same))) for word, same in groupby(words))
@@ -124,7 +128,7 @@ def test_only_a_session_with_a_tuned_model_is_trained(scenario: str):
     """No step is taken for trained unless its lora_dir is there and no error is."""
     for _, body in bodies(scenario):
         view = session(body)
-        if view is not None and standing(view) is Standing.TRAINED:
-            assert view.lora_dir
-            assert view.tuning is not None
-            assert not view.tuning.error
+        if view is not None and view.status is Status.TRAINED:
+            assert view.model
+            assert view.turn is not None
+            assert not view.turn.error

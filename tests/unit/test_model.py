@@ -6,20 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetuned.helix.observe import capabilities
+from finetuned.helix.session import SessionView, Turn
 from finetuned.lifecycle import JobState
-from finetuned.model import (
-    Content,
-    Interaction,
-    Job,
-    SessionView,
-    chunks_of,
-    instant,
-    iso,
-    path_b64,
-    path_of,
-    shown,
-    utf8_text,
-)
+from finetuned.model import Job, instant, iso, path_b64, path_of, shown, utf8_text
 
 PATHS = st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 
@@ -104,8 +94,7 @@ def test_a_text_that_is_no_instant_raises(text):
 )
 def test_each_started_16_kib_makes_nine_chunks(size, chunks):
     """The figure that decides which files share a job."""
-    assert chunks_of(size) == chunks
-    assert Content(sha256="0" * 64, bytes=size, sent_bytes=size).chunks == chunks
+    assert capabilities(None).chunks(size) == chunks
 
 
 def test_the_marker_names_job_and_attempt():
@@ -122,12 +111,12 @@ def turn(name, creator, mode):
     words = dict.fromkeys(
         ("state", "stage", "message", "status", "error", "lora_dir", "created", "updated", "completed"), ""
     )
-    return Interaction(id=name, creator=creator, mode=mode, progress=0, finished=False, **words)
+    return Turn(id=name, creator=creator, mode=mode, progress=0, finished=False, **words)
 
 
 def session(*turns):
     """A session with these turns."""
-    return SessionView(id="s", name="", mode="", type="text", lora_dir="", documents={}, interactions=tuple(turns))
+    return SessionView(id="s", name="", mode="", type="text", lora_dir="", documents={}, turns=tuple(turns))
 
 
 def test_a_session_shows_its_turns():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from finetuned.backend import Capabilities
 from finetuned.lifecycle import JobState, SessionState
 from finetuned.model import FolderFacts, Job, ServerFacts, Session, UnarchivedFile
 from finetuned.plan import (
@@ -266,15 +267,15 @@ def test_a_lost_session_is_let_go_in_the_end():
 
 
 def test_what_would_be_trained_unreviewed_is_not_sent():
-    """The learn dialect has no reviews: such a job waits for another server, and holds nothing up meanwhile."""
+    """Some backends have no reviews: such a job waits for another server, and holds nothing up meanwhile."""
     folder = FolderSettings(name="notes", path="/srv/notes", review=True)
     rules = Settings(folders=(folder,), helix=HelixSettings(max_in_flight=1))
     waits = job("j", JobState.QUEUED)
-    learn, form = (ServerFacts(reachable=True, dialect=dialect) for dialect in ("learn", "form"))
-    held = plan(waits, server=learn, rules=rules)
+    learn, form = Capabilities(reviews=False), Capabilities(reviews=True)
+    held = plan(waits, can=learn, rules=rules)
     assert (held.actions, held.slot_waits) == ((), True)
-    assert plan(waits, server=form, rules=rules).actions == (Submit(job_id="j"),)
-    assert plan(waits, server=learn).actions == (Submit(job_id="j"),)
+    assert plan(waits, can=form, rules=rules).actions == (Submit(job_id="j"),)
+    assert plan(waits, can=learn).actions == (Submit(job_id="j"),)
 
 
 def test_uploads_leave_connections_for_looks():
@@ -362,8 +363,8 @@ def test_a_run_ends_when_the_server_cannot_be_used():
     assert rests(job("j", JobState.QUEUED), server=twice) is Rest.SERVER
     assert rests(job("j", JobState.REVIEW), server=twice) is Rest.IDLE
     review = Settings(folders=(FolderSettings(name="notes", path="/srv/notes", review=True),))
-    learn = ServerFacts(reachable=True, dialect="learn")
-    assert rests(job("j", JobState.QUEUED), server=learn, rules=review) is Rest.SERVER
+    learn = Capabilities(reviews=False)
+    assert rests(job("j", JobState.QUEUED), can=learn, rules=review) is Rest.SERVER
     vain = job("j", JobState.RUNNING, tries=PATIENT_CALLS, due_at=later)
     asked = {"j": PATIENT_TRIES, "i": PATIENT_TRIES}
     assert rests(vain, asked=asked) is Rest.SERVER

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from finetuned.backend import Capabilities
 from finetuned.lifecycle import JobState
 from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
 from finetuned.plan import (
@@ -25,6 +26,7 @@ from finetuned.settings import FolderSettings, HelixSettings, Settings
 
 NOW = 1_795_411_391.0
 HERE = ServerFacts(reachable=True)
+CAN = Capabilities(chunk_bytes=16 * 1024, chunks_each=9)
 LINGER = 30.0
 
 
@@ -41,7 +43,7 @@ def plan(*files: WaitingFile, rules: dict | None = None, folder: dict | None = N
         helix=HelixSettings(max_in_flight=3),
     )
     folders = tuple(FolderFacts(name=n, **(folder or {})) for n in ("notes", "other"))
-    facts = Facts(waiting=files, folders=folders, **({"server": HERE} | words))
+    facts = Facts(waiting=files, folders=folders, can=CAN, **({"server": HERE} | words))
     return make_plan(facts, NOW, settings)
 
 
@@ -190,7 +192,7 @@ def test_with_no_slot_free_a_round_seals_its_share():
 
 def test_batches_of_nothing():
     """No files, no batch."""
-    assert list(batches([], FolderSettings(name="notes", path="/srv/notes"))) == []
+    assert list(batches([], FolderSettings(name="notes", path="/srv/notes"), CAN)) == []
 
 
 def test_what_a_file_waits_for():
@@ -236,7 +238,7 @@ def test_folders_take_turns_when_slots_are_few():
     files = (*(file(n) for n in range(3)), file(9, folder="other"))
     for ats, first in (((NOW - 1, None), "other"), ((NOW - 1, NOW - 2), "other"), ((NOW - 2, NOW - 1), "notes")):
         folders = tuple(FolderFacts(name=n, sent_at=at) for n, at in zip(("notes", "other"), ats, strict=True))
-        asked = make_plan(Facts(waiting=files, folders=folders, server=HERE), NOW, settings)
+        asked = make_plan(Facts(waiting=files, folders=folders, can=CAN, server=HERE), NOW, settings)
         assert [action.folder for action in asked.actions] == [first]
 
 

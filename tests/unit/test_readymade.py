@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned import qa, wire
-from finetuned.readymade import NoPair, is_ready_made, names_on_server, sharegpt
+from finetuned.helix import qa
+from finetuned.marker import upload_name
+from finetuned.readymade import NoPair, is_ready_made, sharegpt
 
 ASKED = {"from": "human", "value": "What is an otter?"}
 ANSWERED = {"from": "gpt", "value": "A mammal."}
@@ -102,6 +103,4 @@ def test_a_name_tells_pairs_from_text() -> None:
     """The case of the suffix does not matter here; on the server it does."""
     assert is_ready_made("/notes/A.JSONL")
     assert not is_ready_made("/notes/a.jsonl.txt")
-    assert wire.upload_name("notes-1.1", 1, "/notes/A.JSONL") == "notes-1.1-0001-a.jsonl"
-    assert names_on_server("notes-1.1-0001-a.jsonl") == ("notes-1.1-0001-a.jsonl", "finetune_dataset.jsonl")
-    assert names_on_server("notes-1.1-0001-a.txt") == ("notes-1.1-0001-a.txt",)
+    assert upload_name("notes-1.1", 1, "/notes/A.JSONL") == "notes-1.1-0001-a.jsonl"

@@ -9,39 +9,33 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from finetuned import qa, wire
+from finetuned.backend import Entry, Observation, Odd, Pair, Status
+from finetuned.errors import Quota
+from finetuned.helix import qa, wire
+from finetuned.helix.observe import DATASET, capabilities, observe
+from finetuned.helix.session import Chunk, SessionView, Turn
 from finetuned.lifecycle import FileState, JobState
-from finetuned.model import Chunk, Content, File, Interaction, Pair, Quota, SessionView
-from finetuned.qa import Odd, Told
-from finetuned.readymade import DATASET
-from finetuned.verdict import (
-    JobVerdict,
-    Standing,
-    Tally,
-    complaint,
-    fits,
-    over_quota,
-    owner,
-    restart_helps,
-    signs_of_life,
-    standing,
-    strange,
-    tally,
-)
+from finetuned.model import Content, File
+from finetuned.verdict import JobVerdict, Tally, fits, owner, tally
 from finetuned.verdict import judge as judge_counted
 
 TRACES = Path(__file__).parents[1] / "traces"
 
 
-def judge(view: SessionView, told: Iterable[Told], files: list[File]) -> JobVerdict:
+def judge(view: Observation, told: Iterable[Entry], files: list[File]) -> JobVerdict:
     """The verdict over what a session tells."""
-    return judge_counted(view, tally(view, told), files)
+    return judge_counted(view, tally(view, told), files, capabilities(None))
 
 
 def answers(scenario: str) -> list[bytes]:
     """The bodies of a recorded exchange, step by step."""
     told = json.loads((TRACES / f"{scenario}.json").read_bytes())
     return [json.dumps(step.get("response", {}).get("body")).encode() for step in told["steps"]]
+
+
+def documents_of(view: Observation) -> dict[str, str]:
+    """The documents of a session, by upload name."""
+    return {name: taught.document for name, taught in view.files.items() if taught.document}
 
 
 def uploaded(*names: str) -> list[File]:
@@ -62,12 +56,13 @@ def uploaded(*names: str) -> list[File]:
     ]
 
 
-def made_of(*uploads: str, documents: dict[str, str] | None = None, marker: str = "") -> SessionView:
+def made_of(*uploads: str, documents: dict[str, str] | None = None, marker: str = "") -> Observation:
     """A session that was made of these uploads, and what it tells of their contents."""
     asked = turn("user", message=marker, files=tuple(f"dev/inputs/{name}" for name in uploads))
-    return SessionView(
-        id="s", name="", mode="finetune", type="text", lora_dir="", documents=documents or {}, interactions=(asked,)
+    view = SessionView(
+        id="s", name="", mode="finetune", type="text", lora_dir="", documents=documents or {}, turns=(asked,)
     )
+    return observe(view)
 
 
 class TestFits:
@@ -75,7 +70,7 @@ class TestFits:
 
     ONE, TWO = "j.1-0001-a.txt", "j.1-0002-b.txt"
 
-    def fits(self, view: SessionView, *names: str) -> bool | None:
+    def fits(self, view: Observation, *names: str) -> bool | None:
         """Whether it is that of a job with these files, whose attempt is another one than theirs."""
         return fits(view, "j", uploaded(*(name.replace("j.1", "j.3") for name in names)))
 
@@ -112,27 +107,28 @@ class TestFits:
         assert self.fits(made_of("0001-a.txt"), self.ONE) is True
 
 
-def turn(creator: str = "system", **words: object) -> Interaction:
+def turn(creator: str = "system", **words: object) -> Turn:
     """A turn of a fine-tune."""
     blank = dict.fromkeys(
         ("id", "state", "stage", "message", "status", "error", "lora_dir", "created", "updated", "completed"), ""
     )
     known = blank | {"progress": 0, "finished": False, "mode": "finetune", "creator": creator} | words
-    return Interaction(**known)
+    return Turn(**known)
 
 
 def seen(
-    tuning: Interaction | None = None,
+    tuning: Turn | None = None,
     *,
     mode: str = "finetune",
     lora_dir: str = "",
     documents: dict[str, str] | None = None,
-) -> SessionView:
+) -> Observation:
     """A session with that turn of the server."""
     turns = () if tuning is None else (turn("user"), tuning)
-    return SessionView(
-        id="s", name="", mode=mode, type="text", lora_dir=lora_dir, documents=documents or {}, interactions=turns
+    view = SessionView(
+        id="s", name="", mode=mode, type="text", lora_dir=lora_dir, documents=documents or {}, turns=turns
     )
+    return observe(view)
 
 
 def pairs(*documents: str | None) -> list[Pair]:
@@ -146,26 +142,26 @@ def outcome(verdict) -> dict[int, tuple[str, int]]:
 
 
 STANDINGS = [
-    pytest.param(seen(), Standing.RUNNING, id="no-turn-of-the-server-yet"),
-    pytest.param(seen(turn(state="waiting")), Standing.RUNNING, id="waiting"),
-    pytest.param(seen(turn(state="dreaming")), Standing.RUNNING, id="a-word-nobody-knows"),
-    pytest.param(seen(turn(state="complete")), Standing.RUNNING, id="complete-alone-is-no-success"),
-    pytest.param(seen(turn(state="editing")), Standing.RESTING, id="editing"),
-    pytest.param(seen(turn(state="error")), Standing.BROKEN, id="the-state-error"),
-    pytest.param(seen(turn(state="waiting", error="no")), Standing.BROKEN, id="an-error-in-any-state"),
-    pytest.param(seen(turn(error="no"), mode="inference", lora_dir="l"), Standing.BROKEN, id="error-beats-lora"),
-    pytest.param(seen(turn(state="waiting"), mode="inference", lora_dir="l"), Standing.TRAINED, id="any-state"),
-    pytest.param(seen(turn(lora_dir="l"), mode="inference"), Standing.TRAINED, id="the-turns-own-lora"),
-    pytest.param(seen(turn(state="complete", lora_dir="l"), lora_dir="l"), Standing.RUNNING, id="still-finetune"),
-    pytest.param(seen(turn(state="complete"), mode="inference"), Standing.RUNNING, id="inference-without-lora"),
-    pytest.param(seen(mode="inference", lora_dir="l"), Standing.RUNNING, id="a-lora-but-no-fine-tune"),
+    pytest.param(seen(), Status.RUNNING, id="no-turn-of-the-server-yet"),
+    pytest.param(seen(turn(state="waiting")), Status.RUNNING, id="waiting"),
+    pytest.param(seen(turn(state="dreaming")), Status.RUNNING, id="a-word-nobody-knows"),
+    pytest.param(seen(turn(state="complete")), Status.RUNNING, id="complete-alone-is-no-success"),
+    pytest.param(seen(turn(state="editing")), Status.PAUSED, id="editing"),
+    pytest.param(seen(turn(state="error")), Status.FAILED, id="the-state-error"),
+    pytest.param(seen(turn(state="waiting", error="no")), Status.FAILED, id="an-error-in-any-state"),
+    pytest.param(seen(turn(error="no"), mode="inference", lora_dir="l"), Status.FAILED, id="error-beats-lora"),
+    pytest.param(seen(turn(state="waiting"), mode="inference", lora_dir="l"), Status.TRAINED, id="any-state"),
+    pytest.param(seen(turn(lora_dir="l"), mode="inference"), Status.TRAINED, id="the-turns-own-lora"),
+    pytest.param(seen(turn(state="complete", lora_dir="l"), lora_dir="l"), Status.RUNNING, id="still-finetune"),
+    pytest.param(seen(turn(state="complete"), mode="inference"), Status.RUNNING, id="inference-without-lora"),
+    pytest.param(seen(mode="inference", lora_dir="l"), Status.RUNNING, id="a-lora-but-no-fine-tune"),
 ]
 
 
 @pytest.mark.parametrize(("view", "expected"), STANDINGS)
-def test_where_a_session_stands(view: SessionView, expected: Standing):
+def test_where_a_session_stands(view: Observation, expected: Status):
     """Trained needs a lora_dir, mode inference and no error; every word we do not know means it runs."""
-    assert standing(view) is expected
+    assert view.status is expected
 
 
 @pytest.mark.parametrize(
@@ -181,19 +177,19 @@ def test_where_a_session_stands(view: SessionView, expected: Standing):
 )
 def test_words_that_nobody_knows_are_named(state, stage, words):
     """Each of the two, short and harmless; the known ones are not."""
-    assert strange(seen(turn(state=state, stage=stage))) == words
+    assert [*seen(turn(state=state, stage=stage)).unknown_words] == words
 
 
 def test_no_turn_has_no_words():
     """Before the server's turn is there nothing is strange."""
-    assert strange(seen()) == []
+    assert [*seen().unknown_words] == []
 
 
 @pytest.mark.parametrize(("state", "helps"), [("complete", True), ("error", False), ("waiting", False)])
 def test_a_restart_helps_only_what_is_complete(state: str, helps: bool):
     """The server restarts a training well only from `complete`."""
-    assert restart_helps(seen(turn(state=state, error="no"))) is helps
-    assert restart_helps(seen()) is False
+    assert seen(turn(state=state, error="no")).can_retrain is helps
+    assert seen().can_retrain is False
 
 
 MOVES = [
@@ -209,15 +205,15 @@ MOVES = [
 @pytest.mark.parametrize("change", MOVES, ids=lambda change: next(iter(change)))
 def test_a_move_is_a_sign_of_life(change: dict):
     """Whatever the server changes in its turn counts as movement; the same twice does not."""
-    assert signs_of_life(seen(turn())) == signs_of_life(seen(turn()))
-    assert signs_of_life(seen(turn(**change))) != signs_of_life(seen(turn()))
-    assert signs_of_life(seen(turn(**change), mode="inference")) != signs_of_life(seen(turn(**change)))
+    assert seen(turn()).signs == seen(turn()).signs
+    assert seen(turn(**change)).signs != seen(turn()).signs
+    assert seen(turn(**change), mode="inference").signs != seen(turn(**change)).signs
 
 
 def test_a_session_without_a_fine_tune_shows_life_too():
     """Before the server's turn is there, mode and lora_dir are all that can move."""
-    assert signs_of_life(seen()) == signs_of_life(seen())
-    assert len({signs_of_life(view) for view in (seen(), seen(mode="inference"), seen(lora_dir="l"))}) == 3
+    assert seen().signs == seen().signs
+    assert len({view.signs for view in (seen(), seen(mode="inference"), seen(lora_dir="l"))}) == 3
 
 
 @pytest.mark.parametrize(
@@ -231,9 +227,9 @@ def test_a_session_without_a_fine_tune_shows_life_too():
         (seen(turn(error="x" * 600)), "x" * 500),
     ],
 )
-def test_the_complaint_is_the_servers_own(view: SessionView, words: str):
+def test_the_complaint_is_the_servers_own(view: Observation, words: str):
     """Its error, else its status, in harmless text and not too much of it."""
-    assert complaint(view) == words
+    assert view.complaint == words
 
 
 def test_every_file_taught():
@@ -345,7 +341,7 @@ def test_recorded_one_file_fails():
     """The generator failed for one file, without an error: the job is partial, the file barren with a reason."""
     bodies = answers("form/qa-generator-fails-for-one-file")
     files = uploaded("0001-good.txt", "0002-bad.txt")
-    verdict = judge(wire.session(bodies[1]), qa.conversations(bodies[2]), files)
+    verdict = judge(observe(wire.session(bodies[1])), qa.conversations(bodies[2]), files)
     assert (verdict.state, verdict.reason) == (JobState.PARTIAL, "taught nothing: bad.txt")
     assert outcome(verdict) == {1: ("learned", 6), 2: ("barren", 0)}
     assert verdict.files[1].reason == "the server made no pair of it and gave no reason"
@@ -354,17 +350,17 @@ def test_recorded_one_file_fails():
 def test_recorded_all_files_fail():
     """The generator failed for everything and the server went on: the job failed."""
     bodies = answers("form/qa-generator-fails-for-all")
-    view = wire.session(bodies[1])
-    verdict = judge(view, qa.conversations(bodies[2]), uploaded(*view.documents))
+    view = observe(wire.session(bodies[1]))
+    verdict = judge(view, qa.conversations(bodies[2]), uploaded(*documents_of(view)))
     assert (verdict.state, verdict.reason) == (JobState.FAILED, "no file taught anything")
 
 
 def test_recorded_quota():
     """The server trained on five of 36 chunks and says so only in passing: the job is partial."""
     bodies = answers("learn/learn-quota-truncates")
-    view = wire.session(bodies[2])
+    view = observe(wire.session(bodies[2]))
     recorded = qa.conversations(bodies[3])  # the recording keeps the first six pairs only
-    verdict = judge(view, [*recorded, *pairs("3b00f85da3", "81eb4cd8ff")], uploaded(*sorted(view.documents)))
+    verdict = judge(view, [*recorded, *pairs("3b00f85da3", "81eb4cd8ff")], uploaded(*sorted(documents_of(view))))
     assert (verdict.state, verdict.reason) == (
         JobState.PARTIAL,
         "a quota cut the data: 5 of 36 chunks were used; learned in part: t.txt, t.txt, t.txt, t.txt",
@@ -391,9 +387,9 @@ BUSY = "you have reached the maximum number of concurrent finetuning sessions (1
         (turn(status=f"{SORRY} (36), reducing to 5 text chunks.", error="CUDA out of memory"), None),
     ],
 )
-def test_a_quota_is_read_from_numbers_or_words(tuning: Interaction | None, quota: Quota | None):
+def test_a_quota_is_read_from_numbers_or_words(tuning: Turn | None, quota: Quota | None):
     """The numbers of a session come first, then those in its words; sessions at a time are no chunks."""
-    assert over_quota(seen(tuning)) == quota
+    assert seen(tuning).quota == quota
 
 
 def test_a_cut_without_numbers_is_a_cut():
@@ -403,7 +399,7 @@ def test_a_cut_without_numbers_is_a_cut():
     assert (verdict.state, verdict.reason) == (JobState.PARTIAL, "a quota cut the data; learned in part: 0001-a.txt")
 
 
-def cut(**chunks: int) -> SessionView:
+def cut(**chunks: int) -> Observation:
     """A session that trained on so many chunks of each file, without a word of a quota."""
     names = [f"j.1-000{number}-{name}" for number, name in enumerate(chunks, 1)]
     told = {name: (Chunk(questions=1, error=""),) * used for name, used in zip(names, chunks.values(), strict=True)}
@@ -459,31 +455,31 @@ def test_a_million_documents_cost_no_memory():
 
 def test_recorded_strict_quota():
     """A strict quota breaks the session before it begins; a restart would not help it."""
-    view = wire.session(answers("learn/learn-quota-strict")[3])
-    assert standing(view) is Standing.BROKEN
-    assert not restart_helps(view)
-    assert complaint(view).startswith("Sorry, too much data")
-    assert over_quota(view) == Quota(asked=18, limit=5)
+    view = observe(wire.session(answers("learn/learn-quota-strict")[3]))
+    assert view.status is Status.FAILED
+    assert not view.can_retrain
+    assert view.complaint.startswith("Sorry, too much data")
+    assert view.quota == Quota(asked=18, limit=5)
 
 
 def test_recorded_runner_error():
     """The runner broke, a restart helped, and the same session was trained in the end."""
     bodies = answers("form/finetune-runner-error")
-    broken, again, trained = (wire.session(bodies[n]) for n in (1, 3, 5))
-    assert (standing(broken), complaint(broken)) == (Standing.BROKEN, "CUDA out of memory")
-    assert restart_helps(broken)
-    assert (standing(again), standing(trained)) == (Standing.RUNNING, Standing.TRAINED)
-    verdict = judge(trained, qa.conversations(bodies[2]), uploaded(*trained.documents))
+    broken, again, trained = (observe(wire.session(bodies[n])) for n in (1, 3, 5))
+    assert (broken.status, broken.complaint) == (Status.FAILED, "CUDA out of memory")
+    assert broken.can_retrain
+    assert (again.status, trained.status) == (Status.RUNNING, Status.TRAINED)
+    verdict = judge(trained, qa.conversations(bodies[2]), uploaded(*documents_of(trained)))
     assert (verdict.state, outcome(verdict)) == (JobState.DONE, {1: ("learned", 6)})
 
 
 def test_recorded_happy_end():
     """Two files, both taught: done, each pair with its file."""
     bodies = answers("form/finetune-happy")
-    view = wire.session(bodies[10])
+    view = observe(wire.session(bodies[10]))
     files = uploaded("0001-alpha.txt", "0002-beta.txt")
     recorded = qa.conversations(bodies[12])  # the recording keeps the first six pairs only
-    told = [*recorded, *pairs(view.documents["0001-alpha.txt"])]
+    told = [*recorded, *pairs(documents_of(view)["0001-alpha.txt"])]
     verdict = judge(view, told, files)
     assert (verdict.state, outcome(verdict)) == (JobState.DONE, {1: ("learned", 1), 2: ("learned", 6)})
     assert [owner(view, files)(pair) for pair in told] == [2] * 6 + [1]
@@ -493,10 +489,10 @@ def test_recorded_odd_names():
     """A file by an odd name is found again by the base name the server made of it; two of one name are one document."""
     bodies = answers("form/odd-files")
     for body in bodies[1::2]:
-        view = wire.session(body)
-        assert standing(view) is Standing.RUNNING
-        assert all("/" not in name for name in view.documents)
-        if len(view.documents) == 1:
-            (name, document), *_ = view.documents.items()
+        view = observe(wire.session(body))
+        assert view.status is Status.RUNNING
+        assert all("/" not in name for name in documents_of(view))
+        if len(documents_of(view)) == 1:
+            (name, document), *_ = documents_of(view).items()
             assert judge(view, pairs(document), uploaded(name)).state is JobState.DONE
     assert list(wire.session(bodies[36]).documents) == ["same.txt"]

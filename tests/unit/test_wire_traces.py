@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from finetuned import qa, wire
+from finetuned.helix import qa, wire
 
 TRACES = Path(__file__).parents[1] / "traces"
 HOLDS_PAIRS = "/finetune/text/conversations/"
@@ -174,7 +174,7 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "learn/learn-refusals": (
         "not a session",
         "refused: form",
-        "refused: no_entity",
+        "refused: no_upload",
         "refused: not_found",
         "status 401",
         "refused: not_found",
@@ -259,12 +259,12 @@ def test_every_session_of_a_trace_has_its_keys(scenario: str):
             view = wire.session(json.dumps(step["response"]["body"]).encode())
         except wire.NotThat:
             continue
-        if any(turn.mode == "finetune" for turn in view.interactions):
+        if any(turn.mode == "finetune" for turn in view.turns):
             assert view.asked is not None
             assert wire.safe_id(view.asked.id)
             assert view.tuning is not None
             assert view.tuning.creator in {"system", "assistant"}
-        assert all(wire.moment(turn.updated) for turn in view.interactions)
+        assert all(wire.moment(turn.updated) for turn in view.turns)
 
 
 def test_a_pair_finds_its_file():

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
-from finetuned import pieces, qa, wire
-from finetuned.model import Interaction, Pair, Quota, SessionView
+from finetuned import pieces
+from finetuned.backend import LONGEST_TEXT, Odd, Pair
+from finetuned.errors import Quota, Refusal
+from finetuned.helix import qa, wire
+from finetuned.helix.observe import observe
+from finetuned.helix.session import SessionView, Turn
+from finetuned.marker import attempt_of, renamed, upload_name
 from finetuned.pieces import Pieces
-from finetuned.wire import Refusal
 
 BARE = {"id": "s-1", "interactions": None}
 
@@ -25,9 +29,9 @@ def session_with(**more: Any) -> SessionView:
     return wire.session(as_json(BARE | more))
 
 
-def turn_with(**more: Any) -> Interaction:
+def turn_with(**more: Any) -> Turn:
     """What is read of a turn that has `more` in it."""
-    return session_with(interactions=[more]).interactions[0]
+    return session_with(interactions=[more]).turns[0]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +68,7 @@ def test_a_giant_answer_is_refused():
 def test_a_bare_session_is_enough():
     """Everything but id and interactions may be missing."""
     view = wire.session(as_json(BARE))
-    assert view == SessionView(id="s-1", name="", mode="", type="", lora_dir="", documents={}, interactions=())
+    assert view == SessionView(id="s-1", name="", mode="", type="", lora_dir="", documents={}, turns=())
     assert (view.asked, view.tuning, view.answer) == (None, None, None)
 
 
@@ -95,7 +99,7 @@ def test_a_turn_of_nonsense_is_an_empty_turn():
         id=None, state=3, files="no", data_prep_chunks=[], finished="yes", new={"key": 1}, data_prep_limited=1
     )
     assert odd == turn_with()
-    assert session_with(interactions=[None, 5, "x"]).interactions == ()
+    assert session_with(interactions=[None, 5, "x"]).turns == ()
 
 
 def test_chunks_and_files_take_what_they_can():
@@ -159,11 +163,11 @@ def test_pairs_are_found_in_every_known_shape(raw: Any, expected: list[str]):
     inside = [p for p in qa.in_session(Pieces.of(session)) if isinstance(p, Pair)]
     assert [f"{p.question}/{p.answer}" for p in inside] == expected * 2
     assert wire.session(session).tells_pairs == bool(raw)
-    assert [turn.id for turn in wire.session(session).interactions] == ["t"]
+    assert [turn.id for turn in wire.session(session).turns] == ["t"]
 
 
-NO_PAIR, TOO_LONG = qa.Odd.NO_PAIR, qa.Odd.TOO_LONG
-LONG = "x" * (qa.LONGEST_TEXT + 1)
+NO_PAIR, TOO_LONG = Odd.NO_PAIR, Odd.TOO_LONG
+LONG = "x" * (LONGEST_TEXT + 1)
 
 
 @pytest.mark.parametrize(
@@ -182,9 +186,9 @@ LONG = "x" * (qa.LONGEST_TEXT + 1)
         ([{"question": LONG[1:], "answer": LONG[1:]}], []),
     ],
 )
-def test_what_stands_among_pairs_and_is_none_is_told(raw: Any, odd: list[qa.Odd]):
+def test_what_stands_among_pairs_and_is_none_is_told(raw: Any, odd: list[Odd]):
     """Nothing is passed over in silence: whatever gives no pair is odd, and so is a pair that nobody could show."""
-    assert [one for one in qa.in_conversations(Pieces.of(as_json(raw))) if isinstance(one, qa.Odd)] == odd
+    assert [one for one in qa.in_conversations(Pieces.of(as_json(raw))) if isinstance(one, Odd)] == odd
 
 
 def test_the_bounds_of_a_session_hold():
@@ -256,7 +260,7 @@ def test_only_the_documents_prefix_is_taken_off(question: str, answer: str, expe
         (500, "invalid session type: audio\n", Refusal.FORM),
         (500, "request Content-Type isn't multipart/form-data\n", Refusal.FORM),
         (500, "inference sessions require a message\n", Refusal.FORM),
-        (400, "data entity ID not be empty\n", Refusal.NO_ENTITY),
+        (400, "data entity ID not be empty\n", Refusal.NO_UPLOAD),
         (500, "Sorry, too much data to process on the free tier 😅 (resulted in 18 chunks)\n", Refusal.TOO_MUCH),
         (400, "invalid request body: invalid character '-' in numeric literal\n", Refusal.FORM),
         (502, "not found", None),
@@ -369,7 +373,7 @@ def test_moments(text: str, at: float | None):
 )
 def test_upload_names_are_safe(path: str, name: str):
     """Whatever a file is called, the server sees a plain .txt under our marker, or a .jsonl of ready-made pairs."""
-    assert wire.upload_name("j.1", 7, path) == name
+    assert upload_name("j.1", 7, path) == name
 
 
 @pytest.mark.parametrize(
@@ -393,15 +397,15 @@ def test_markers_tell_the_attempt(message: str, uploads: list[str], files: list[
         config={"document_ids": {f"dev/{name}": "d" for name in uploads}},
         interactions=[{"creator": "user", "mode": "finetune", "message": message, "files": files}],
     )
-    assert wire.attempt(view, "job") == attempt
+    assert attempt_of(observe(view), "job") == attempt
 
 
 def test_a_chat_about_a_marker_is_no_marker():
     """Only the fine-tune's own turn counts; uploads count even without one."""
     chat = {"creator": "user", "mode": "inference", "message": "job.1", "files": ["job.1-0001-a.txt"]}
-    assert wire.attempt(session_with(interactions=[chat]), "job") is None
+    assert attempt_of(observe(session_with(interactions=[chat])), "job") is None
     documents = {"document_ids": {"dev/job.5-0001-a.txt": "d"}}
-    assert wire.attempt(session_with(interactions=[chat], config=documents), "job") == 5
+    assert attempt_of(observe(session_with(interactions=[chat], config=documents)), "job") == 5
 
 
 def test_the_owner_is_read_from_the_session():
@@ -414,7 +418,7 @@ def test_the_owner_is_read_from_the_session():
 
 def test_an_upload_keeps_its_name_from_attempt_to_attempt():
     """Only the marker in front differs, so that an earlier session's files can be told."""
-    name = wire.upload_name("notes-20261123-052311-7fka.1", 7, "/a/My-Notes.txt")
-    assert wire.renamed(name, "notes-20261123-052311-7fka.12") == wire.upload_name(
+    name = upload_name("notes-20261123-052311-7fka.1", 7, "/a/My-Notes.txt")
+    assert renamed(name, "notes-20261123-052311-7fka.12") == upload_name(
         "notes-20261123-052311-7fka.12", 7, "/a/My-Notes.txt"
     )

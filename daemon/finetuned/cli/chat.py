@@ -20,11 +20,10 @@ from finetuned.cli import wiring
 from finetuned.cli.ids import job_named, session_named
 from finetuned.cli.output import harmless, print_data, say, show_one
 from finetuned.cli.spinner import Spinner
-from finetuned.errors import FinetunedError, ReplyLost, Unreachable, UsageError
+from finetuned.errors import CutShort, FinetunedError, ReplyLost, Unreachable, UsageError
 
 if TYPE_CHECKING:
-    from finetuned.helix.service import Service
-    from finetuned.model import Interaction, SessionView
+    from finetuned.backend import Chats, Reply
     from finetuned.runtime import Runtime
     from finetuned.settings import Settings
 
@@ -34,7 +33,7 @@ FIRST_PAUSE: Final = 0.3
 LONGEST_PAUSE: Final = 2.0
 #: how many looks in a row may fail
 LOOKS: Final = 4
-Told = Callable[["Interaction"], None]
+Told = Callable[["Reply"], None]
 
 
 @click.command("chat")
@@ -79,73 +78,66 @@ class Talk:
         self.has_begun = False
         self._settings = settings
 
-    async def turn(self, text: str, growing: _Growing | None, spinner: Spinner) -> Interaction:
+    async def turn(self, text: str, growing: _Growing | None, spinner: Spinner) -> Reply:
         """Say something; the finished answer, which `growing` sees grow. Raises ServerError, FinetunedError."""
         heard = growing.heard if growing else _nobody
-        async with wiring.server(self._settings) as (service, runtime), spinner.turning(runtime):
+        async with wiring.server(self._settings) as (backend, runtime), spinner.turning(runtime):
 
-            async def ask() -> SessionView:
-                view = await service.chat(text, session_id=self.session_id, told=heard)
-                self.session_id, self.has_begun = view.id, True
-                return view
+            async def ask() -> Reply:
+                reply = await backend.chat(text, session_id=self.session_id, on_text=heard)
+                self.session_id, self.has_begun = reply.session_id, True
+                return reply
 
-            view, answer = await finished(service, runtime, ask, growing.told if growing else _nobody)
-        self.session_id, self.has_begun = view.id, True
-        return answer
+            reply = await finished(backend, runtime, ask, growing.told if growing else _nobody)
+        self.session_id, self.has_begun = reply.session_id, True
+        return reply
 
 
-async def finished(
-    service: Service, runtime: Runtime, ask: Callable[[], Awaitable[SessionView]], told: Told
-) -> tuple[SessionView, Interaction]:
-    """Ask, then look until the answer is finished. Raises what `ask` raises, and FinetunedError of the answer."""
+async def finished(backend: Chats, runtime: Runtime, ask: Callable[[], Awaitable[Reply]], on_growth: Told) -> Reply:
+    """Ask, then poll until the reply is finished. Raises what `ask` raises, and FinetunedError of the reply."""
     from finetuned.runtime import Wake
 
-    view = await _asked(service, runtime, ask)
-    answer = view.answer
-    turn = answer.id if answer else ""
-    seen, since, pause, wake = answer, runtime.steady(), FIRST_PAUSE, Wake()
-    while answer is None or not (answer.finished or answer.state == "error"):
+    reply = await _asked(backend, runtime, ask)
+    turn, since, pause, wake = reply.turn, runtime.steady(), FIRST_PAUSE, Wake()
+    while not (reply.finished or reply.error):
         if runtime.steady() - since > PATIENCE:
             raise ReplyLost(
-                f"session {view.id}: the answer stands still for ten minutes", remedy="look at the server, or ask again"
+                f"session {reply.session_id}: the answer stands still for ten minutes",
+                remedy="look at the server, or ask again",
             )
         await runtime.wait(wake, pause)
-        view = await _look(service, runtime, view.id)
-        answer = next((i for i in view.interactions if i.id == turn), view.answer)
-        if answer != seen:
-            seen, since, pause = answer, runtime.steady(), FIRST_PAUSE
-            if answer is not None:
-                told(answer)
+        seen = await _reply(backend, runtime, reply.session_id, turn)
+        if seen != reply:
+            reply, since, pause = seen, runtime.steady(), FIRST_PAUSE
+            if reply.turn:
+                on_growth(reply)
         pause = min(pause * 1.3, LONGEST_PAUSE)
-    if answer.error or answer.state == "error":
-        words = harmless(answer.error or answer.status or "it says no more")
-        raise FinetunedError(f"the server's answer is an error: {words}")
-    told(answer)
-    return view, answer
+    if reply.error:
+        raise FinetunedError(f"the server's answer is an error: {harmless(reply.error)}")
+    on_growth(reply)
+    return reply
 
 
-async def _asked(service: Service, runtime: Runtime, ask: Callable[[], Awaitable[SessionView]]) -> SessionView:
+async def _asked(backend: Chats, runtime: Runtime, ask: Callable[[], Awaitable[Reply]]) -> Reply:
     """What comes of it; if the answer was lost on its way, it may be in the session. Raises ServerError."""
-    from finetuned.helix.service import CutShort
-
     try:
         return await ask()
     except CutShort as cut:
-        view = await _look(service, runtime, cut.session_id)
-        if view.answer is None or view.answer.id == cut.before:
+        reply = await _reply(backend, runtime, cut.session_id, "")
+        if reply.turn in {"", cut.before}:
             raise ReplyLost(str(cut), remedy=cut.remedy) from cut.__cause__
-        return view
+        return reply
 
 
-async def _look(service: Service, runtime: Runtime, session_id: str) -> SessionView:
-    """A look, tried again if it failed for a passing reason: it changes nothing."""
+async def _reply(backend: Chats, runtime: Runtime, session_id: str, turn: str) -> Reply:
+    """The reply as it is now, asked for again if that failed for a passing reason: it changes nothing."""
     from finetuned.runtime import Wake
 
     for _ in range(LOOKS - 1):
         with suppress(Unreachable, ReplyLost):
-            return await service.look(session_id)
+            return await backend.reply(session_id, turn)
         await runtime.wait(Wake(), LONGEST_PAUSE)
-    return await service.look(session_id)
+    return await backend.reply(session_id, turn)
 
 
 def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
@@ -175,9 +167,8 @@ def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
 def _session(ctx: click.Context, word: str) -> str:
     """The session to go on with. Raises UsageError if this cannot be a session's id: it goes into an address."""
     from finetuned.errors import LedgerMissing
-    from finetuned.wire import safe_id
 
-    if not safe_id(word):
+    if not wiring.is_session_id(word):
         raise UsageError(f"{harmless(word)!r} is no session's id", remedy="`finetuned chat` says it at its end")
     try:
         return session_named(wiring.reader(ctx), word)
@@ -220,9 +211,9 @@ def _say_once(talk: Talk, text: str, *, as_json: bool) -> None:
     with Spinner("thinking") as spinner:
         answer = anyio.run(talk.turn, text, None, spinner)
     if as_json:
-        show_one({"session_id": talk.session_id, "answer": answer.message})
+        show_one({"session_id": talk.session_id, "answer": answer.text})
     else:
-        print_data(_clean(answer.message))
+        print_data(_clean(answer.text))
 
 
 def _converse(talk: Talk) -> None:
@@ -284,9 +275,9 @@ class _Growing:
         """Print the next words."""
         self._print(_clean(words))
 
-    def told(self, answer: Interaction) -> None:
+    def told(self, answer: Reply) -> None:
         """Print what is new in the answer as it is seen; what was heard may be ahead of it."""
-        text = _clean(answer.message)
+        text = _clean(answer.text)
         if self._printed.strip().startswith(text.strip()):
             return
         if not text.startswith(self._printed):

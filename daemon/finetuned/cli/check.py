@@ -61,10 +61,11 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
 def _tell_configuration(settings: Settings) -> None:
     from finetuned.plan import most_files
 
+    can = wiring.capabilities(None)
     output.print_line(f"ok: {harmless(settings.source)}")
     for rules in settings.folders:
         names = " ".join(rules.include)
-        limits = f"up to {most_files(rules)} files and {output.size(rules.max_bytes)} in a job"
+        limits = f"up to {most_files(rules, can)} files and {output.size(rules.max_bytes)} in a job"
         words = f"{names}, settle {output.span(rules.settle)}, linger {output.span(rules.linger)}, {limits}"
         output.print_line(f"  {rules.name}: {harmless(rules.path)} ({harmless(words)}, after = {rules.after})")
         if not os.path.isdir(rules.path):
@@ -165,7 +166,7 @@ def _chunks(path: str, content: Content) -> int:
     """How many chunks the server will make of it; pairs are ready."""
     from finetuned.readymade import is_ready_made
 
-    return 0 if is_ready_made(path) else content.chunks
+    return 0 if is_ready_made(path) else wiring.capabilities(None).chunks(content.sent_bytes)
 
 
 def _untaken(verdicts: Sequence[Verdict], settings: Settings) -> dict[str, int]:
@@ -179,18 +180,18 @@ def _untaken(verdicts: Sequence[Verdict], settings: Settings) -> dict[str, int]:
 
 def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
     """One line: how many files, jobs and chunks."""
-    from finetuned.model import chunks_of
     from finetuned.plan import batches, with_first
 
+    can = wiring.capabilities(None)
     jobs, packed, chunks = 0, 0, 0
     taken = [verdict for verdict in verdicts if verdict.content]
     for rules in settings.folders:
         there = _waiting([verdict for verdict in taken if verdict.folder == rules.name])
         mine = [file for file, first in with_first(there, {rules.name: rules}) if first is None]
         for group in sorted({file.group for file in mine}):
-            for batch, _ in batches([file for file in mine if file.group == group], rules):
+            for batch, _ in batches([file for file in mine if file.group == group], rules, can):
                 jobs, packed = jobs + 1, packed + len(batch)
-                chunks += sum(chunks_of(file.sent_bytes) for file in batch if not file.ready_made)
+                chunks += sum(can.chunks(file.sent_bytes) for file in batch if not file.ready_made)
     alone = sum(verdict.path.endswith("/") for verdict in verdicts)
     words = (
         f"{len(taken)} of {len(verdicts) - alone} files would be taken: {counted(jobs, 'job')}, about {chunks} chunks"

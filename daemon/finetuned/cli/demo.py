@@ -117,7 +117,7 @@ async def _live(home: str, story: _Story) -> str:
             await _run_daemon(home)
         story.tell()
         answer = await Talk(settings, story.letters()["session_id"]).turn(samples.QUESTION, None, Spinner())
-    return answer.message
+    return answer.text
 
 
 async def _run_daemon(home: str) -> None:

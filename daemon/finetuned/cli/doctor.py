@@ -133,6 +133,7 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
     import anyio
 
     from finetuned.errors import ServerError
+    from finetuned.plan import wants_in_vain
 
     url = settings.helix.url
     if not asked:
@@ -153,7 +154,7 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
             words = f"it took {output.span(took)} to answer one request; each is waited for up to {output.span(bound)}"
             yield warning("server", words, "look whether it is overloaded, or raise [helix] timeout")
         for rules in settings.folders:
-            if settings.goes_unreviewed(rules.name, dialect):
+            if wants_in_vain(settings, rules.name, wiring.capabilities(dialect)):
                 words = (
                     f"the folder {rules.name} wants a review, and this server trains unreviewed: its jobs stay queued"
                 )
@@ -167,19 +168,17 @@ async def _probe(settings: Settings) -> tuple[str, list[str], float]:
     """
     import anyio
 
-    from finetuned.helix.client import new_http
     from finetuned.runtime import SystemRuntime
 
     runtime = SystemRuntime()
-    async with new_http(settings.helix) as http:
-        service = wiring.service_of(settings, http, runtime, {})
+    async with wiring.backend(settings, runtime) as backend:
         begun = runtime.steady()
         with anyio.fail_after(settings.helix.timeout):
-            await service.list(offset=0, limit=1)
+            await backend.list_marks(1)
         took = runtime.steady() - begun
         with anyio.fail_after(REQUESTS * settings.helix.timeout):
-            await service.probe()
-            return service.dialect, sorted(await service.spoken()), took
+            await backend.probe()
+            return backend.dialect, sorted(await backend.dialects()), took
 
 
 def _ledger(reader: Reader) -> Generator[Row, None, bool]:

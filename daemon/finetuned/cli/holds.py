@@ -35,7 +35,7 @@ _WORDS: Final = {
     "round": "the daemon, which has much to do: its turn is soon",
 }
 #: by `remedy.Deed`: what is done for a job that shows no sign of life
-_DEEDS: Final = {
+_STEPS: Final = {
     "restart": "its session is put to work again",
     "requeue": "it is put into the queue for a trainer once more",
     "give_up": "it is given up and sent anew, or has failed if its attempts are used up",
@@ -75,7 +75,8 @@ class Outlook:
 
         if reader.schema_version() != SCHEMA_VERSION:
             return None
-        facts = as_the_ledger_knows(Books.of(reader), settings, RunsWith.told(reader.daemon()))
+        can = wiring.capabilities(reader.server(settings.helix.url)["dialect"])
+        facts = as_the_ledger_knows(Books.of(reader), settings, RunsWith.told(reader.daemon()), can)
         return cls(settings, reader, facts, make_plan(facts, now, settings), now)
 
     @property
@@ -106,7 +107,7 @@ class Outlook:
         from finetuned.lifecycle import JobState
         from finetuned.model import instant, iso
         from finetuned.plan import Awaited
-        from finetuned.remedy import outlook
+        from finetuned.recovery import outlook
 
         poll = self._settings.poll
         started = instant((self._reader.daemon() or {}).get("since", iso(0.0)))
@@ -117,10 +118,10 @@ class Outlook:
             if since is None or not looked_at or job.stage == "collecting":
                 continue
             if self._now - since > STILL_LOOKS * poll.slowest:
-                patience, deed = outlook(job, poll)
+                patience, step = outlook(job, poll, self._facts.can)
                 until = max(since, started) + patience
                 told = iso(until) if until > self._now else None
-                rows.append({"id": job.id, "since": iso(since), "until": told, "deed": str(deed)})
+                rows.append({"id": job.id, "since": iso(since), "until": told, "deed": str(step)})
         return rows
 
     def of_job(self, job_id: str) -> str:
@@ -142,7 +143,7 @@ class Outlook:
                 return _SEARCH
             case JobState.QUEUED if not job.given_up:
                 return "its job to be sent, which is next" if job.claimed_at else "its job's files to be claimed"
-        return "the daemon, which gives it up next" if job.given_up else _at_the_server(job)
+        return "the daemon, which gives it up next" if job.given_up else self._at_the_server(job)
 
     def of_file(self, file_id: int) -> str:
         """What a waiting file waits for."""
@@ -171,8 +172,19 @@ class Outlook:
             case Awaited.TURN:
                 return self._turn(hold)
             case Awaited.PERSON | Awaited.SESSION if job is not None:
-                return _at_the_server(job)
+                return self._at_the_server(job)
         return _WORDS[hold.kind].format(of=hold.of, until=_when(hold.until), dialect=server.dialect)
+
+    def _at_the_server(self, job: Job) -> str:
+        from finetuned.backend import Phase
+
+        if job.rests:
+            return f"a person: finetuned review {job.id}"
+        if job.stage == "collecting":
+            return "its pairs: it is trained"
+        if self._facts.can.phase(job.stage or "", job.progress or 0) in {Phase.QUEUED, Phase.TRAINING}:
+            return "the training on the server"
+        return "the server to make its pairs, and then for the training"
 
     def _twin(self, file_id: int, hold: Hold) -> str:
         if isinstance(hold.of, int):
@@ -204,13 +216,6 @@ class Outlook:
         return f"the folder {rules.path}, which is away: {known['away_because'] or 'unmounted, or missing'}"
 
 
-def _at_the_server(job: Job) -> str:
-    if job.rests:
-        return f"a person: finetuned review {job.id}"
-    trains = {"collecting": "its pairs: it is trained", "finetune": "the training on the server"}
-    return trains.get(job.stage or "", "the server to make its pairs, and then for the training")
-
-
 def _when(at: float | None) -> str:
     from finetuned.model import iso
 
@@ -220,4 +225,4 @@ def _when(at: float | None) -> str:
 def still_words(row: Row) -> str:
     """What `Outlook.still` tells of a job, for people."""
     until = f"until {output.when(row['until'])}" if row["until"] else "soon"
-    return f"no sign of life since {output.when(row['since'])}; if there is none {until}, {_DEEDS[row['deed']]}"
+    return f"no sign of life since {output.when(row['since'])}; if there is none {until}, {_STEPS[row['deed']]}"

@@ -18,7 +18,7 @@ from finetuned.cli.spinner import Spinner
 from finetuned.errors import FinetunedError, NotHelix, UsageError
 
 if TYPE_CHECKING:
-    from finetuned.model import Interaction
+    from finetuned.backend import Reply
     from finetuned.settings import Settings
 
 STDOUT: Final = "-"
@@ -60,18 +60,18 @@ def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> 
 async def draw(settings: Settings, prompt: str, spinner: Spinner) -> bytes:
     """A picture, as the server keeps it. Raises ServerError, FinetunedError."""
 
-    def told(answer: Interaction) -> None:
+    def told(answer: Reply) -> None:
         if answer.progress:
             spinner.show(f"drawing {answer.progress} %")
 
-    async with wiring.server(settings) as (service, runtime), spinner.turning(runtime):
-        _, answer = await finished(service, runtime, lambda: service.image(prompt), told)
+    async with wiring.server(settings) as (backend, runtime), spinner.turning(runtime):
+        answer = await finished(backend, runtime, lambda: backend.image(prompt), told)
         if not answer.files:
             raise FinetunedError(
                 "the server says that it is finished, but names no picture",
                 remedy="it seems to have no model that draws; `finetuned chat` still talks to it",
             )
-        picture = await service.fetch(answer.files[0])
+        picture = await backend.fetch(answer.files[0])
     check_picture(answer.files[0], picture)
     return picture
 

@@ -28,8 +28,7 @@ from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.errors import FinetunedError, UsageError
 
 if TYPE_CHECKING:
-    from finetuned.helix.service import Service
-    from finetuned.model import Pair, SessionView
+    from finetuned.backend import Observation, Pair, Reviews
     from finetuned.settings import Settings
 
 #: what a line may hold; all but question and answer only tells what they were
@@ -96,8 +95,8 @@ def _see(settings: Settings, job: Row, form: str) -> None:
     """Show the pairs, or have them edited, where there is somebody at a terminal who said with what."""
     import anyio
 
-    view, pairs = anyio.run(_fetch, settings, job)
-    rows = rows_of(job, view, pairs)
+    seen, pairs = anyio.run(_fetch, settings, job)
+    rows = rows_of(job, seen, pairs)
     at_terminal = form == "table" and sys.stdin.isatty() and sys.stdout.isatty()
     if at_terminal:
         _may_alter(job)
@@ -195,55 +194,55 @@ def _to_train(job: Row) -> str:
     return f" To train: finetuned review {job['id']} --accept"
 
 
-async def _fetch(settings: Settings, job: Row) -> tuple[SessionView, Sequence[Pair]]:
-    async with wiring.server(settings) as (service, _):
-        view = await resting(service, job)
-        return view, await service.pairs(view)
+async def _fetch(settings: Settings, job: Row) -> tuple[Observation, Sequence[Pair]]:
+    async with wiring.server(settings) as (backend, _):
+        seen = await resting(backend, job)
+        return seen, await backend.pairs(seen)
 
 
 async def _write(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None) -> tuple[int, int]:
-    async with wiring.server(settings) as (service, _):
-        return await rewrite(service, job, text, before)
+    async with wiring.server(settings) as (backend, _):
+        return await rewrite(backend, job, text, before)
 
 
-async def rewrite(service: Service, job: Row, text: str, before: Sequence[Pair] | None = None) -> tuple[int, int]:
+async def rewrite(backend: Reviews, job: Row, text: str, before: Sequence[Pair] | None = None) -> tuple[int, int]:
     """Write these lines to the session of the job; how many pairs it has then, and how many of them it had before.
 
     `before`: what the lines were made of, if it is known. Raises ServerError, FinetunedError.
     """
-    view = await resting(service, job)
-    there = await service.pairs(view)
+    seen = await resting(backend, job)
+    there = await backend.pairs(seen)
     if before is not None and list(there) != list(before):
         raise FinetunedError("somebody else changed these pairs while you edited them")
-    pairs = pairs_of(text, job, view, there)
-    await service.write_pairs(view, pairs)
-    await resting(service, job)
+    pairs = pairs_of(text, job, backend, seen, there)
+    await backend.write_pairs(seen, pairs)
+    await resting(backend, job)
     known = set(there)
     return len(pairs), sum(pair in known for pair in pairs)
 
 
-async def resting(service: Service, job: Row) -> SessionView:
+async def resting(backend: Reviews, job: Row) -> Observation:
     """The job's session, which waits for a review. Raises ServerError, FinetunedError."""
-    from finetuned.verdict import Standing, standing
+    from finetuned.backend import Status
 
-    view = await service.look(job["session_id"])
-    if standing(view) is not Standing.RESTING:
+    seen = await backend.observe(job["session_id"])
+    if seen.status is not Status.PAUSED:
         raise FinetunedError(
             f"the session of {job['id']} does not wait for a review any more: its training was started"
         )
-    return view
+    return seen
 
 
-def rows_of(job: Row, view: SessionView, pairs: Sequence[Pair]) -> list[Row]:
+def rows_of(job: Row, seen: Observation, pairs: Sequence[Pair]) -> list[Row]:
     """The pairs by file, as `pairs` lists those of jobs that have trained."""
-    files = _files(job, view)
+    files = _files(job, seen)
     hashes = {row["path"]: row["sha256"] for row in job["file_list"]}
     names = {document: file for file, document in files.items() if document}
     alone = next(iter(files), None) if len(files) == 1 else None
     rows = [
         {
             "job_id": job["id"],
-            "session_id": view.id,
+            "session_id": seen.id,
             "file": names.get(pair.document or "", alone),
             "ordinal": number,
             "question": pair.question,
@@ -258,21 +257,21 @@ def rows_of(job: Row, view: SessionView, pairs: Sequence[Pair]) -> list[Row]:
     return sorted(rows, key=lambda row: (order.get(row["file"], len(order)), row["ordinal"]))
 
 
-def _files(job: Row, view: SessionView) -> dict[str, str]:
+def _files(job: Row, seen: Observation) -> dict[str, str]:
     """By the path of a file, as it is shown, the server's name of its document."""
-    from finetuned.wire import attempt, renamed
+    from finetuned.marker import attempt_of, marker, renamed
 
-    marker = f"{job['id']}.{attempt(view, job['id']) or job['attempt']}"
-    uploads = {file["path"]: renamed(file["upload_name"], marker) for file in job["file_list"] if file["upload_name"]}
-    return {path: view.documents.get(name, "") for path, name in uploads.items()}
+    name = marker(job["id"], attempt_of(seen, job["id"]) or job["attempt"])
+    uploads = {file["path"]: renamed(file["upload_name"], name) for file in job["file_list"] if file["upload_name"]}
+    return {path: seen.files[name].document if name in seen.files else "" for path, name in uploads.items()}
 
 
-def pairs_of(text: str, job: Row, view: SessionView, there: Sequence[Pair]) -> list[Pair]:
+def pairs_of(text: str, job: Row, backend: Reviews, seen: Observation, there: Sequence[Pair]) -> list[Pair]:
     """The pairs that these lines tell, in the server's own words. Raises FinetunedError with what is wrong, by line."""
     errors: list[str] = []
     pairs: list[Pair] = []
-    rows = rows_of(job, view, there)
-    server = _Words(rows, _files(job, view), view)
+    rows = rows_of(job, seen, there)
+    server = _Words(rows, _files(job, seen), backend, seen)
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -310,27 +309,24 @@ def _told(line: str) -> Row:
 class _Words:
     """Puts the server's own words in front of questions and answers."""
 
-    def __init__(self, rows: Sequence[Row], files: dict[str, str], view: SessionView) -> None:
+    def __init__(self, rows: Sequence[Row], files: dict[str, str], backend: Reviews, seen: Observation) -> None:
         self._files = files
-        self._group = view.group
+        self._backend = backend
+        self._seen = seen
         self._known = {(row["file"], row["question"], row["answer"]): row for row in reversed(rows)}
         self._bare = {row["file"] for row in rows if row["raw_question"] == row["question"]}
 
     def pair(self, row: Row) -> Pair:
         """The pair that a line tells: as it was, if it was there. Raises ValueError if the job has no such file."""
-        from finetuned.qa import dressed, pair
-
         file, question, answer = row.get("file"), row["question"], row["answer"]
         if file is None and len(self._files) == 1:
             file = next(iter(self._files))
         if file is not None and file not in self._files:
             raise ValueError(f"{harmless(file)} is no file of this job")
         if (was := self._known.get((file, question, answer))) is not None:
-            return pair(was["raw_question"], was["raw_answer"])
-        document = self._files.get(file or "", "")
-        if file in self._bare or not document or not self._group:
-            return pair(question, answer)
-        return dressed(question, answer, document, self._group)
+            return self._backend.pair(self._seen, was["raw_question"], was["raw_answer"], "")
+        document = "" if file in self._bare else self._files.get(file or "", "")
+        return self._backend.pair(self._seen, question, answer, document)
 
 
 def _read(source: str) -> str:

@@ -87,7 +87,6 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
     from finetuned.daemon import Context, Daemon
     from finetuned.daemon.notify import Notifier
     from finetuned.folders import ignore_sigio
-    from finetuned.helix.client import new_http
     from finetuned.runtime import SystemRuntime, Wake
 
     ignore_sigio()
@@ -96,12 +95,11 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
     try:
         with _open_ledger(wiring.ledger_path(settings), folders) as ledger:
             greet(settings)
-            async with new_http(settings.helix) as http:
-                remembered = ledger.house.server(settings.helix.url).dialect
-                beside = os.path.dirname(ledger.path) or "."
-                service = wiring.service_of(settings, http, runtime, folders, remembered=remembered, spool=beside)
+            remembered = ledger.house.server(settings.helix.url).dialect
+            beside = os.path.dirname(ledger.path) or "."
+            async with wiring.backend(settings, runtime, folders, remembered=remembered, spool=beside) as backend:
                 context = Context(
-                    settings=settings, ledger=ledger, folders=folders, service=service, runtime=runtime, wake=Wake()
+                    settings=settings, ledger=ledger, folders=folders, backend=backend, runtime=runtime, wake=Wake()
                 )
                 daemon = Daemon(
                     context,

@@ -31,6 +31,7 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
     Ends with 3 if no daemon runs; what the ledger knows is printed all the same. Ends with 1 if one runs, but cannot
     use its ledger, so that nothing new is begun.
     """
+    from finetuned.plan import wants_in_vain
     from finetuned.runtime import SystemRuntime
 
     settings = wiring.load(ctx)
@@ -39,8 +40,9 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
         output.show_one(status)
     else:
         _tell_status(status)
+        can = wiring.capabilities(status["helix"]["dialect"])
         for rules in settings.folders:
-            if settings.goes_unreviewed(rules.name, status["helix"]["dialect"]):
+            if wants_in_vain(settings, rules.name, can):
                 words = "its jobs stay queued: it wants a review, and this server trains unreviewed (learn dialect)"
                 output.print_line(f"         {rules.name}: {words}")
     if not status["daemon"]["running"]:

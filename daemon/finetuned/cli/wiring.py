@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -12,12 +13,11 @@ import click
 from finetuned.errors import ConfigurationError, ServerError, UsageError
 
 if TYPE_CHECKING:
-    import httpx
-
+    from finetuned.backend import Capabilities
     from finetuned.errors import LedgerError
     from finetuned.folders import DropFolder
     from finetuned.helix.client import Key
-    from finetuned.helix.service import Service
+    from finetuned.helix.sessions import Sessions
     from finetuned.ledger import Reader
     from finetuned.runtime import Runtime
     from finetuned.settings import Settings
@@ -142,49 +142,64 @@ def drop_folders(settings: Settings) -> dict[str, DropFolder]:
     return {rules.name: DropFolder(rules, beside=f"{ledger}.kept", owner=owner) for rules in settings.folders}
 
 
-def service_of(
+@asynccontextmanager
+async def backend(
     settings: Settings,
-    http: httpx.AsyncClient,
     runtime: Runtime,
-    folders: Mapping[str, DropFolder],
+    folders: Mapping[str, DropFolder] = MappingProxyType({}),
     *,
     remembered: str | None = None,
     spool: str | None = None,
-) -> Service:
+) -> AsyncIterator[Sessions]:
     """The server, as the daemon and the commands speak to it; `remembered` is the dialect it spoke last.
 
     Long answers are kept in the folder `spool` while they are read: the daemon's lie beside its ledger.
     """
+    from finetuned.backend import Part
     from finetuned.helix.auto import service_in
     from finetuned.helix.body import Reader as PartReader
-    from finetuned.model import Part
+    from finetuned.helix.client import new_http
 
     def open_part(part: Part) -> PartReader:
         return folders[part.folder].open_text(part.location, part.content)
 
-    return service_in(
-        settings.helix.dialect,
-        http,
-        url=settings.helix.url,
-        key=key_of(settings),
-        open_part=open_part,
-        in_thread=runtime.in_thread,
-        remembered=remembered,
-        spool=spool,
-    )
+    async with new_http(settings.helix) as http:
+        yield service_in(
+            settings.helix.dialect,
+            http,
+            url=settings.helix.url,
+            key=key_of(settings),
+            open_part=open_part,
+            in_thread=runtime.in_thread,
+            remembered=remembered,
+            spool=spool,
+        )
+
+
+def is_session_id(word: str) -> bool:
+    """Whether this can be a session's id: it goes into an address."""
+    from finetuned.helix.wire import safe_id
+
+    return safe_id(word)
+
+
+def capabilities(dialect: str | None) -> Capabilities:
+    """What a server of this dialect can do; one that was not asked yet (null), whatever any can."""
+    from finetuned.helix import observe
+
+    return observe.capabilities(dialect)
 
 
 @asynccontextmanager
-async def server(settings: Settings) -> AsyncIterator[tuple[Service, Runtime]]:
+async def server(settings: Settings) -> AsyncIterator[tuple[Sessions, Runtime]]:
     """The server, for a command that speaks to it itself."""
-    from finetuned.helix.client import new_http
     from finetuned.helix.outcome import by_hand
     from finetuned.runtime import SystemRuntime
 
     runtime = SystemRuntime()
-    async with new_http(settings.helix) as http:
+    async with backend(settings, runtime) as asked:
         try:
-            yield service_of(settings, http, runtime, {}), runtime
+            yield asked, runtime
         except ServerError as error:
             error.remedy = by_hand(error.remedy)
             raise

@@ -19,8 +19,8 @@ from finetuned.folders import DropFolder
 from finetuned.folders.adopting import ClaimedJob
 from finetuned.ledger.adopting import FoundFile, FoundJob
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
+from finetuned.marker import marker, upload_name
 from finetuned.model import Job
-from finetuned.wire import upload_name
 
 _AGAIN = {JobState.FAILED, JobState.CANCELLED}
 _LOST = {FileState.FAILED, FileState.BARREN}
@@ -50,21 +50,20 @@ def _take_up(context: Context, folder: DropFolder, job_id: str, note: bytes | No
         _let_go(folder, job_id, why)
         return
     job = _as_sent(found, folder.name)
-    url, dialect = context.settings.helix.url, context.service.dialect
+    url, dialect = context.settings.helix.url, context.backend.dialect
     context.ledger.adoptions.adopted(job, url=url, dialect=dialect, now=context.runtime.now())
 
 
 def _as_sent(found: ClaimedJob, folder: str) -> FoundJob:
     """The job under the upload names that its next attempt had, or would have had."""
     attempt = found.attempt + 1
-    marker = f"{found.id}.{attempt}"
     files = [
         FoundFile(
             path=file.path,
             location=file.location,
             content=file.content,
             signature=file.signature,
-            upload_name=upload_name(marker, number, file.path),
+            upload_name=upload_name(marker(found.id, attempt), number, file.path),
         )
         for number, file in enumerate(found.files, 1)
     ]

@@ -1,77 +1,71 @@
-"""One list of sessions in the place of many looks, where that is sound.
+"""One list of sessions in the place of many polls, where that is sound.
 
-1. From stage `finetune` on the server moves `updated` with every progress and at the end, in its lists, too: a session
-   whose row is what it was at the last look stands still. Before that stage rows say nothing, so that is looked singly.
-2. Whatever the list leaves open (a row that moved, or is not there) is looked at. So is what a remedy may be due for:
-   the look that decides comes right before it.
+1. A session whose list mark is what it was at the last poll stands still. One without a mark is polled singly.
+2. Whatever the list leaves open (a mark that changed, or is not there) is polled. So is what a step of recovery may be
+   due for: the poll that decides comes right before it.
 3. A list is believed for as long as the shortest pause, and has a few rows more than sessions that it stands for: a
    long history costs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Final
 
 import anyio
 
+from finetuned.backend import Observation
 from finetuned.daemon.context import Context
-from finetuned.model import SessionView, Value
+from finetuned.model import Value
 
 #: rows that a list has for each session it stands for; others' sessions lie between ours
 ROWS_EACH: Final = 2
-PAGE_ROWS: Final = 1000
-#: sessions in training from which on a list is worth its bytes
+#: sessions with a mark from which on a list is worth its bytes
 SEVERAL: Final = 2
 
 
-class Seen(Value, frozen=True):
-    """A session in training at its last look: when the server moved it, and until when its rows are enough."""
+class Marked(Value, frozen=True):
+    """A session's list mark at its last poll, and until when an unchanged one is enough."""
 
-    updated: str
+    mark: str
     enough_until: float
 
 
-class Glances:
-    """Tells which sessions in training have not moved."""
+class BatchPoll:
+    """Tells which sessions have not moved since their last poll."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._lock = anyio.Lock()
-        self._seen: dict[str, Seen] = {}
-        self._rows: dict[str, str] = {}
+        self._marked: dict[str, Marked] = {}
+        self._listed: Mapping[str, str] = {}
         self._listed_at = float("-inf")
 
-    def note(self, view: SessionView, *, enough_until: float) -> bool:
-        """After a look: whether the session is in training, so that rows of a list may stand for the next looks."""
-        tuning = view.tuning
-        if tuning is None or tuning.stage != "finetune" or not tuning.updated:
-            self.forget(view.id)
+    def note(self, seen: Observation, *, enough_until: float) -> bool:
+        """Note a poll; tell whether lists may stand for the session's next polls."""
+        if seen.list_mark is None:
+            self.forget(seen.id)
             return False
-        self._seen[view.id] = Seen(updated=tuning.updated, enough_until=enough_until)
+        self._marked[seen.id] = Marked(mark=seen.list_mark, enough_until=enough_until)
         return True
 
     def forget(self, session_id: str) -> None:
-        """The session is looked at singly from now on."""
-        self._seen.pop(session_id, None)
+        """Have the session polled singly from now on."""
+        self._marked.pop(session_id, None)
 
     def keep(self, session_ids: Container[str | None]) -> None:
-        """Only these are followed: whoever is not among them is listed for nobody."""
-        self._seen = {session_id: seen for session_id, seen in self._seen.items() if session_id in session_ids}
+        """Forget every session but these."""
+        self._marked = {session_id: one for session_id, one in self._marked.items() if session_id in session_ids}
 
     async def unmoved(self, session_id: str) -> bool:
-        """Whether a list shows, without a look, that the session stands still. Raises ServerError."""
+        """Whether a list shows, without a poll, that the session stands still. Raises ServerError."""
         context = self._context
-        seen = self._seen.get(session_id)
-        if seen is None or len(self._seen) < SEVERAL or context.runtime.now() >= seen.enough_until:
+        marked = self._marked.get(session_id)
+        if marked is None or len(self._marked) < SEVERAL or context.runtime.now() >= marked.enough_until:
             return False
-        async with self._lock:  # who comes while a list is asked for uses that one
-            age = context.runtime.steady() - self._listed_at
-            if age >= context.settings.poll.fastest:
-                wanted = ROWS_EACH * len(self._seen)
-                self._rows = {}
-                for offset in range(0, wanted, PAGE_ROWS):
-                    _, rows = await context.service.list(offset=offset, limit=min(PAGE_ROWS, wanted - offset))
-                    self._rows |= {row.id: row.updated for row in rows}
+        async with self._lock:  # a task that comes while a list is asked for uses that one
+            if context.runtime.steady() - self._listed_at >= context.settings.poll.fastest:
+                self._listed = {}
+                self._listed = await context.backend.list_marks(ROWS_EACH * len(self._marked))
                 self._listed_at = context.runtime.steady()
-        return self._rows.get(session_id) == seen.updated
+        return self._listed.get(session_id) == marked.mark

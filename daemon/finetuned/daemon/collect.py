@@ -14,10 +14,9 @@ from typing import Final
 
 import anyio
 
+from finetuned.backend import Entry, Harvest, Observation, Pair
 from finetuned.daemon.context import Context
-from finetuned.helix.answers import Harvest
-from finetuned.model import File, Job, Pair, SessionView
-from finetuned.qa import Told
+from finetuned.model import File, Job
 from finetuned.verdict import Tally, owner, tally
 
 #: what one commit takes, in pairs and in characters
@@ -32,26 +31,26 @@ class Collecting:
         self._context = context
         self._one_long = anyio.Lock()
 
-    async def collect(self, job: Job, view: SessionView, files: Sequence[File]) -> Tally:
+    async def collect(self, job: Job, seen: Observation, files: Sequence[File]) -> Tally:
         """Bring the session's pairs into the ledger, and count them. Raises ServerError, LedgerStuck."""
         context = self._context
-        with await context.service.harvest(view) as harvest:
+        with await context.backend.harvest(seen) as harvest:
             async with self._one_long if harvest.is_long else nullcontext():
-                counted: Tally = await context.runtime.in_thread(tally, view, harvest)
-                if await context.in_thread(context.ledger.pairs.here, view.id) != counted.pairs:
-                    await self._write(job, view, harvest, files)
+                counted: Tally = await context.runtime.in_thread(tally, seen, harvest)
+                if await context.in_thread(context.ledger.pairs.here, seen.id) != counted.pairs:
+                    await self._write(job, seen, harvest, files)
         return counted
 
-    async def _write(self, job: Job, view: SessionView, harvest: Harvest, files: Sequence[File]) -> None:
+    async def _write(self, job: Job, seen: Observation, harvest: Harvest, files: Sequence[File]) -> None:
         context = self._context
-        while await context.in_thread(context.ledger.pairs.take_some_away, view.id):
+        while await context.in_thread(context.ledger.pairs.take_some_away, seen.id):
             pass
         batches = _batches(harvest)
         while batch := await context.runtime.in_thread(next, batches, ()):
-            await context.in_thread(context.ledger.pairs.add, job, view.id, batch, owner(view, files))
+            await context.in_thread(context.ledger.pairs.add, job, seen.id, batch, owner(seen, files))
 
 
-def _batches(told: Iterable[Told]) -> Iterator[Sequence[Pair]]:
+def _batches(told: Iterable[Entry]) -> Iterator[Sequence[Pair]]:
     batch: list[Pair] = []
     size = 0
     for one in told:

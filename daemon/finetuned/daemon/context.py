@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
+from finetuned.backend import Backend
 from finetuned.daemon.pacing import Pacing, Pause
 from finetuned.errors import Busy, KeyRefused, ServerError
 from finetuned.folders import DropFolder
-from finetuned.helix.service import Service
 from finetuned.ledger import Ledger
 from finetuned.runtime import Runtime, Wake
 from finetuned.settings import FolderSettings, Settings
@@ -28,7 +28,7 @@ class Context:
     settings: Settings
     ledger: Ledger
     folders: Mapping[str, DropFolder]
-    service: Service
+    backend: Backend
     runtime: Runtime
     wake: Wake
     own: set[str] = field(default_factory=set)
@@ -77,9 +77,9 @@ class Context:
     async def server_usable(self) -> None:
         """The server answered as it should."""
         url = self.settings.helix.url
-        await self.in_thread(self.ledger.house.server_usable, url, self.service.dialect, self.runtime.now())
+        await self.in_thread(self.ledger.house.server_usable, url, self.backend.dialect, self.runtime.now())
 
-    async def look_later(self, job_id: str, words: str | None) -> None:
+    async def poll_later(self, job_id: str, words: str | None) -> None:
         """What was due for the job could not be done: `words` say why if it is the job's own matter."""
         job = await self.in_thread(self.ledger.jobs.get, job_id)
         if job is not None:
@@ -90,5 +90,5 @@ class Context:
 
     async def unreachable(self, job_id: str, error: ServerError) -> None:
         """The server pauses, and the job steps back: if only its own session is ill, others go first."""
-        await self.look_later(job_id, None)
+        await self.poll_later(job_id, None)
         await self.server_failed(error)

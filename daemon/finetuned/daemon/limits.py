@@ -11,20 +11,20 @@
 
 from __future__ import annotations
 
+from finetuned.backend import Observation, Submission
 from finetuned.daemon.context import Context
-from finetuned.daemon.split import Halving
-from finetuned.helix.service import Order, TooLarge
+from finetuned.daemon.split import Splits
+from finetuned.errors import Quota, TooLarge
 from finetuned.ledger import FITTED, QUOTA, TOO_LARGE
-from finetuned.model import File, Job, Quota, SessionView, chunks_of, shown
-from finetuned.verdict import over_quota
+from finetuned.model import File, Job, shown
 
 
-class Quotas:
+class Limits:
     """Keeps what the daemon asks for within what the server takes."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._halving = Halving(context)
+        self._splits = Splits(context)
 
     async def too_much(self, job: Job, told: Quota | None, words: str) -> None:
         """The job has more chunks than the plan allows in one session: halve it, or refuse its only file."""
@@ -33,7 +33,7 @@ class Quotas:
         limit = told.limit if told else None
         if limit is not None:
             await context.in_thread(context.ledger.quotas.chunks_allowed, context.settings.helix.url, limit, now)
-        await self._halving.halve(job, words, cause=QUOTA, refusal=lambda file: _arithmetic(file, limit, words))
+        await self._splits.halve(job, words, cause=QUOTA, refusal=lambda file: self._arithmetic(file, limit, words))
 
     async def too_large(self, job: Job, error: TooLarge) -> None:
         """A proxy in front of the server takes no request so large: halve the job, or refuse its only file."""
@@ -44,26 +44,24 @@ class Quotas:
         if allowed != known:
             await context.in_thread(context.ledger.quotas.request_allowed, url, allowed, context.runtime.now())
         words = str(error)
-        await self._halving.halve(
-            job, words, cause=TOO_LARGE, refusal=lambda file: _too_large(file, error.bytes, words)
-        )
+        await self._splits.halve(job, words, cause=TOO_LARGE, refusal=lambda file: _too_large(file, error.bytes, words))
 
-    async def fits(self, job: Job, order: Order) -> bool:
+    async def fits(self, job: Job, order: Submission) -> bool:
         """Whether the job may be sent as it is; else it goes on in two. A single file is sent, and finds out."""
         context = self._context
         known = (await context.in_thread(context.ledger.house.server, context.settings.helix.url)).max_request
-        size = _text_bytes(order)
+        size = order.bytes
         if job.files < 2 or known is None or size <= known:
             return True
         words = f"a proxy in front of the server limits requests: {size} bytes are more than the {known} that are tried"
-        await self._halving.halve(job, words, cause=FITTED)
+        await self._splits.halve(job, words, cause=FITTED)
         return False
 
-    async def went_through(self, order: Order) -> None:
+    async def went_through(self, order: Submission) -> None:
         """A request got through: one that is larger than we thought possible tells a larger limit."""
         context = self._context
         url = context.settings.helix.url
-        size = _text_bytes(order)
+        size = order.bytes
         known = (await context.in_thread(context.ledger.house.server, url)).max_request
         if known is not None and size > known:
             await context.in_thread(context.ledger.quotas.request_allowed, url, size, context.runtime.now())
@@ -75,42 +73,34 @@ class Quotas:
         url = context.settings.helix.url
         await context.in_thread(context.ledger.quotas.sessions_allowed, url, max(1, running), context.runtime.now())
 
-    async def trained(self, view: SessionView) -> None:
+    async def trained(self, seen: Observation) -> None:
         """What a training tells of the plan: it was cut at the limit, or it was more than we took for one."""
         context = self._context
         url, now = context.settings.helix.url, context.runtime.now()
-        cut = over_quota(view)
-        if cut is not None:
-            await context.in_thread(context.ledger.quotas.chunks_allowed, url, cut.limit, now)
+        if seen.quota is not None:
+            await context.in_thread(context.ledger.quotas.chunks_allowed, url, seen.quota.limit, now)
             return
         known = (await context.in_thread(context.ledger.house.server, url)).max_chunks
-        tuning = view.tuning
-        if known is None or tuning is None or tuning.limited:
+        if known is None or seen.turn is None or seen.cut:
             return
-        if sum(map(len, tuning.chunks.values())) > known:  # made, not reckoned: ready-made pairs are no text
+        if seen.turn.chunks > known:  # made, not reckoned: ready-made pairs are no text
             await context.in_thread(context.ledger.quotas.chunks_allowed, url, None, now)
 
-
-def _text_bytes(order: Order) -> int:
-    """What is in an order's files, without the form around them."""
-    return sum(part.content.sent_bytes for part in order.parts)
-
-
-def _arithmetic(file: File, limit: int | None, words: str) -> str:
-    """Why a file does not fit, in numbers."""
-    if file.content is None or limit is None:
-        return f"it is more than the server's plan allows in one session: {shown(words)}"
-    size, chunks = file.content.sent_bytes, file.content.chunks
-    least = chunks_of(1)
-    way_out = (
-        "split the file, or upgrade the plan"
-        if limit >= least
-        else f"upgrade the plan: even the smallest file needs {least}"
-    )
-    return (
-        f"too big for the server's plan: it makes {chunks} chunks (9 for each started 16 KiB of {size} bytes), "
-        f"{limit} allowed; {way_out}"
-    )
+    def _arithmetic(self, file: File, limit: int | None, words: str) -> str:
+        """Say in numbers why a file does not fit."""
+        if file.content is None or limit is None:
+            return f"it is more than the server's plan allows in one session: {shown(words)}"
+        can, size = self._context.backend.capabilities, file.content.sent_bytes
+        least = can.chunks(1)
+        way_out = (
+            "split the file, or upgrade the plan"
+            if limit >= least
+            else f"upgrade the plan: even the smallest file needs {least}"
+        )
+        return (
+            f"too big for the server's plan: it makes {can.chunks(size)} chunks ({can.chunks_each} for each started "
+            f"{can.chunk_bytes // 1024} KiB of {size} bytes), {limit} allowed; {way_out}"
+        )
 
 
 def _too_large(file: File, size: int, words: str) -> str:

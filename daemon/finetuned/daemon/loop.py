@@ -17,9 +17,9 @@ from finetuned.daemon.event_log import Telling
 from finetuned.daemon.folding import Folding
 from finetuned.daemon.intake import Intake
 from finetuned.daemon.notify import Notifier
-from finetuned.daemon.poll import Looking
+from finetuned.daemon.poll import Polls
 from finetuned.daemon.requests import Asking
-from finetuned.daemon.submit import Sending
+from finetuned.daemon.submit import Submissions
 from finetuned.errors import Away, FinetunedError, LedgerStuck, Stale
 from finetuned.facts import RunsWith, gathered
 from finetuned.lifecycle import JOB_ENDS, JobState
@@ -87,8 +87,8 @@ class Daemon:
         self._until_idle = until_idle
         self._intake = Intake(context)
         self._packing = Packing(context, self.look_again)
-        self._sending = Sending(context)
-        self._looking = Looking(context)
+        self._submissions = Submissions(context)
+        self._polls = Polls(context)
         self._asking = Asking(context, self.look_again)
         self._telling = Telling(context)
         self._folding = Folding(context)
@@ -212,7 +212,7 @@ class Daemon:
         facts = await self._context.in_thread(self._read_facts, busy)
         self._context.own &= {job.id for job in facts.jobs}  # what is over is remembered by the ledger alone
         self._asked = Counter({job.id: self._asked[job.id] for job in facts.jobs})
-        self._looking.keep({job.session_id for job in facts.jobs if job.state not in JOB_ENDS})
+        self._polls.keep({job.session_id for job in facts.jobs if job.state not in JOB_ENDS})
         return facts
 
     def _read_facts(self, busy: frozenset[str]) -> Facts:
@@ -221,6 +221,7 @@ class Daemon:
             context.ledger,
             context.settings,
             folders=self._intake.facts(),
+            can=context.backend.capabilities,
             busy=busy,
             asked=dict(self._asked),
             settling=self._intake.wake_in is not None,
@@ -232,15 +233,15 @@ class Daemon:
             case Submit(job_id=job_id):
                 await self._submit(job_id)
             case Search(job_id=job_id):
-                self._begin(job_id, lambda: self._sending.search(job_id))
+                self._begin(job_id, lambda: self._submissions.search(job_id))
             case Look(job_id=job_id):
-                self._begin(job_id, lambda: self._looking.look(job_id))
+                self._begin(job_id, lambda: self._polls.poll(job_id))
             case Discard(session=session):
-                self._begin(session_key(session), lambda: self._looking.discard(session))
+                self._begin(session_key(session), lambda: self._polls.discard(session))
             case Recheck(session=session):
-                self._begin(session.job_id, lambda: self._sending.recheck(session))
+                self._begin(session.job_id, lambda: self._submissions.recheck(session))
             case Probe():
-                self._begin(PROBE, self._looking.probe)
+                self._begin(PROBE, self._polls.probe)
             case _:
                 await self._act_here(action)
 
@@ -260,7 +261,7 @@ class Daemon:
                 case ArchiveFile(file_id=file_id):
                     await self._packing.archive_file(file_id)
                 case Doubt(job_id=job_id):
-                    await self._sending.doubt(job_id)
+                    await self._submissions.doubt(job_id)
         except Stale as error:
             logs.get().debug("row_moved_on", action=type(action).__name__, why=str(error))
         except Away:
@@ -269,12 +270,12 @@ class Daemon:
     async def _submit(self, job_id: str) -> None:
         """The intent is written before anything else is done on the disk: nothing stands between it and the request."""
         try:
-            intent = await self._sending.intend(job_id)
+            intent = await self._submissions.intend(job_id)
         except Stale as error:
             logs.get().debug("row_moved_on", work=job_id, why=str(error))
             return
         if intent is not None:
-            self._begin(job_id, lambda: self._sending.submit(intent))
+            self._begin(job_id, lambda: self._submissions.submit(intent))
 
     def _begin(self, key: str, task: Task) -> None:
         self._busy.add(key)

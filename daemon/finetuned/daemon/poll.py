@@ -18,12 +18,13 @@ import anyio
 from msgspec.structs import replace
 
 from finetuned import logs
-from finetuned.daemon.batch_poll import Glances
+from finetuned.backend import Observation, Push, Status
+from finetuned.daemon.batch_poll import BatchPoll
 from finetuned.daemon.collect import Collecting
 from finetuned.daemon.context import Context
-from finetuned.daemon.limits import Quotas
-from finetuned.daemon.recover import Mending
-from finetuned.daemon.split import NOT_OURS, Halving
+from finetuned.daemon.limits import Limits
+from finetuned.daemon.recover import Recoveries
+from finetuned.daemon.split import NOT_OURS, Splits
 from finetuned.errors import (
     NotFound,
     Refused,
@@ -32,102 +33,100 @@ from finetuned.errors import (
     Unreachable,
 )
 from finetuned.lifecycle import JobState, SessionState
-from finetuned.model import File, Job, Session, SessionView
-from finetuned.remedy import Past, Watch, patience, remedy, watched
+from finetuned.marker import attempt_of, marker, renamed
+from finetuned.model import File, Job, Session
+from finetuned.recovery import History, Standstill, after_poll, due, patience
 from finetuned.settings import PollSettings
-from finetuned.verdict import Standing, complaint, fits, judge, lora_of, over_quota, signs_of_life, standing, strange
-from finetuned.wire import attempt, renamed
+from finetuned.verdict import fits, judge
 
 #: looks that did not find a session, before it counts as gone
 MISSES: Final = 3
 #: how long a session's new name may keep its job from going on, in seconds
 NAMED_WITHIN: Final = 5.0
 #: words that we do not know, before no more of them are told: a server may make up any number
-MOST_STRANGE: Final = 20
-_NAMED_IN: Final = frozenset({"edit_questions", "finetune", "complete"})
+MOST_UNKNOWN: Final = 20
 _LOOKED_AT: Final = frozenset({JobState.RUNNING, JobState.REVIEW})
 
 
-class Looking:
+class Polls:
     """Follows sessions to their end."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._mending = Mending(context)
-        self._quotas = Quotas(context)
+        self._recoveries = Recoveries(context)
+        self._limits = Limits(context)
         self._collecting = Collecting(context)
-        self._halving = Halving(context)
-        self._glances = Glances(context)
-        self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
-        self._strange: set[str] = set()
+        self._splits = Splits(context)
+        self._batch = BatchPoll(context)
+        self._watches: dict[str, Standstill] = {}  # by session; after our own restart stalled time begins anew anyway
+        self._unknown: set[str] = set()
 
-    async def look(self, job_id: str) -> None:
+    async def poll(self, job_id: str) -> None:
         """Look at the job's session, and do what follows from it."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is None or job.state not in _LOOKED_AT or job.session_id is None:
             return
         try:
-            if await self._glances.unmoved(job.session_id) and await self._stands(job, job.session_id):
+            if await self._batch.unmoved(job.session_id) and await self._stands(job, job.session_id):
                 return
-            view = await context.service.look(job.session_id)
-            self._wonder(view)
-            if job.read_only and not await self._is_proven(job, view):
+            seen = await context.backend.observe(job.session_id)
+            self._log_unknown(seen)
+            if job.read_only and not await self._is_proven(job, seen):
                 return
-            await self._follow(job, view)
+            await self._follow(job, seen)
         except NotFound:
             await self._missing(job)
         except (Refused, ReplyLost) as error:
-            await self._context.look_later(job_id, str(error))
+            await self._context.poll_later(job_id, str(error))
         except Unreachable as error:
             await self._context.unreachable(job_id, error)
         else:
             await self._context.server_usable()
-            await self._name(job, view)
+            await self._name(job, seen)
 
-    async def _follow(self, job: Job, view: SessionView) -> None:
+    async def _follow(self, job: Job, seen: Observation) -> None:
         """Do what follows from a look."""
-        match standing(view):
-            case stands if job.state is JobState.REVIEW:
-                await self._reviewed(job, view, rests=stands is Standing.RESTING)
-            case Standing.TRAINED:
-                await self._collect(job, view)
-            case Standing.BROKEN:
-                await self._broken(job, view)
+        match seen.status:
+            case status if job.state is JobState.REVIEW:
+                await self._reviewed(job, seen, paused=status is Status.PAUSED)
+            case Status.TRAINED:
+                await self._collect(job, seen)
+            case Status.FAILED:
+                await self._failed(job, seen)
             case _:
-                await self._goes_on(job, view)
+                await self._goes_on(job, seen)
 
-    async def _is_proven(self, job: Job, view: SessionView) -> bool:
+    async def _is_proven(self, job: Job, seen: Observation) -> bool:
         """Whether a session that only a note told of was made of the job's files; else the job begins anew.
 
         Until it rests or ends the server need not have told it: nothing is taken from it before.
         """
-        fit = fits(view, job.id, await self._context.in_thread(self._context.ledger.jobs.files, job.id))
-        if fit or (fit is None and standing(view) is Standing.RUNNING):
+        fit = fits(seen, job.id, await self._context.in_thread(self._context.ledger.jobs.files, job.id))
+        if fit or (fit is None and seen.status is Status.RUNNING):
             return True
-        logs.get().warning("session_not_ours", job=job.id, session=view.id, why=NOT_OURS)
-        await self._halving.begin_anew(job, f"session {view.id} has its name, but {NOT_OURS}")
+        logs.get().warning("session_not_ours", job=job.id, session=seen.id, why=NOT_OURS)
+        await self._splits.begin_anew(job, f"session {seen.id} has its name, but {NOT_OURS}")
         return False
 
-    def _wonder(self, view: SessionView) -> None:
-        """Tell of words that we do not know: unless it has trained, such a session is taken to be still running."""
-        for words in strange(view):
-            if words not in self._strange and len(self._strange) < MOST_STRANGE:
-                self._strange.add(words)
-                logs.get().warning("word_unknown", word=words, session=view.id)
+    def _log_unknown(self, seen: Observation) -> None:
+        """Log unknown states and stages, each once. A session in one counts as running until it has trained."""
+        for words in seen.unknown_words:
+            if words not in self._unknown and len(self._unknown) < MOST_UNKNOWN:
+                self._unknown.add(words)
+                logs.get().warning("word_unknown", word=words, session=seen.id)
 
-    async def _name(self, job: Job, view: SessionView) -> None:
+    async def _name(self, job: Job, seen: Observation) -> None:
         """Give the session the job's name, for people who see it on the server's own page: tried once, for what it is.
 
-        Not while pairs are made: the server may write the session down as it has it in memory, old name and all.
+        Not while the backend would forget it again.
         """
         context = self._context
-        tuning = view.tuning
-        if job.read_only or view.name == job.id or tuning is None or tuning.stage not in _NAMED_IN:
+        if job.read_only or seen.name == job.id or not seen.can_rename:
             return
-        if await context.in_thread(context.ledger.sessions.named, view.id, job.id):
+        if await context.in_thread(context.ledger.sessions.named, seen.id, job.id):
             with suppress(ServerError), anyio.move_on_after(NAMED_WITHIN):
-                await context.service.rename(view.id, job.id)
+                await context.backend.rename(seen.id, job.id)
 
     async def discard(self, session: Session) -> None:
         """Remove a session from the server that was given up, after its pairs were collected.
@@ -143,7 +142,7 @@ class Looking:
                     return
             else:
                 await self._rescue_pairs(session, session.session_id)
-            await context.service.delete(session.session_id)
+            await context.backend.delete(session.session_id)
         except ServerError as error:
             now = context.runtime.now()
             due_at = now + context.back_off(session.tries + 1, context.settings.helix.longest_pause)
@@ -156,35 +155,33 @@ class Looking:
     async def probe(self) -> None:
         """Ask whether the server can be used again."""
         try:
-            await self._context.service.probe()
+            await self._context.backend.probe()
         except ServerError as error:
             await self._context.server_failed(error)
         else:
             await self._context.server_usable()
 
-    async def _goes_on(self, job: Job, view: SessionView) -> None:
+    async def _goes_on(self, job: Job, seen: Observation) -> None:
         """It is not trained yet: what helps, should it stand still, is done; else it is only looked at again."""
         context = self._context
         now = context.runtime.now()
         poll = context.settings.poll
-        before = self._watches.get(view.id)
-        watch = watched(before, signs_of_life(view), now, poll)
-        self._watches.pop(view.id, None)  # whatever keeps us from what is due now, the clock begins anew
-        past = self._past(job, watch)
-        if await self._mending.mend(job, view, remedy(view, past, poll), past):
+        before = self._watches.get(seen.id)
+        watch = after_poll(before, seen.signs, now, poll)
+        self._watches.pop(seen.id, None)  # whatever keeps us from what is due now, the clock begins anew
+        history = self._history(job, watch)
+        if await self._recoveries.do(job, seen, due(seen, history, poll), history):
             # what was done is no sign of life, but from now on there may be one
-            self._watches[view.id] = Watch(signs=watch.signs, since=now, at=now)
-            self._glances.forget(view.id)
+            self._watches[seen.id] = Standstill(signs=watch.signs, since=now, at=now)
+            self._batch.forget(seen.id)
             return
-        self._watches[view.id] = watch
+        self._watches[seen.id] = watch
         moved = before is not None and before.signs != watch.signs
-        tuning = view.tuning
-        stage = (tuning.stage or tuning.state) if tuning else "unknown"
         pause = self._pause(now - (job.moved_at or now), moved=moved or before is None)
-        trains = self._glances.note(view, enough_until=watch.since + patience(view, job.requeued, poll))
+        trains = self._batch.note(seen, enough_until=watch.since + patience(seen.phase, job.requeued, poll))
         due_at = _together(now, pause, poll) if trains else now + pause
         await context.in_thread(
-            context.ledger.sessions.looked, job, view, stage=stage, due_at=due_at, moved=moved, now=now
+            context.ledger.sessions.looked, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now
         )
 
     async def _stands(self, job: Job, session_id: str) -> bool:
@@ -194,45 +191,45 @@ class Looking:
         before = self._watches.get(session_id)
         if before is None:
             return False
-        self._watches[session_id] = watched(before, before.signs, now, context.settings.poll)
+        self._watches[session_id] = after_poll(before, before.signs, now, context.settings.poll)
         pause = self._pause(now - (job.moved_at or now), moved=False)
         await context.in_thread(context.ledger.jobs.stands, job, _together(now, pause, context.settings.poll))
         return True
 
-    def _past(self, job: Job, watch: Watch) -> Past:
+    def _history(self, job: Job, watch: Standstill) -> History:
         """What was seen and done of the job's attempt until now."""
-        return Past(
+        return History(
             still_for=watch.still_for,
-            looks=watch.looks,
+            polls=watch.polls,
             restarts=job.restarts,
             retrained=job.retrained,
             requeued=job.requeued,
-            nudges=job.nudges,
+            kicks=job.nudges,
             review=any(rules.name == job.folder and rules.review for rules in self._context.settings.folders),
         )
 
     def keep(self, session_ids: Container[str | None]) -> None:
         """What is remembered of sessions that nobody follows any more is forgotten."""
         self._watches = {session_id: watch for session_id, watch in self._watches.items() if session_id in session_ids}
-        self._glances.keep(session_ids)
+        self._batch.keep(session_ids)
 
-    async def _reviewed(self, job: Job, view: SessionView, *, rests: bool) -> None:
+    async def _reviewed(self, job: Job, seen: Observation, *, paused: bool) -> None:
         """A session in review still rests, is to be started, or was started or spoilt by somebody else.
 
         The start is unguarded: the look right before tells whether an earlier one, whose answer was lost, took effect.
         """
         context = self._context
         now = context.runtime.now()
-        if rests and (job.wish is None or job.read_only):
+        if paused and (job.wish is None or job.read_only):
             later = now + context.settings.poll.slowest
             await context.in_thread(
-                context.ledger.sessions.looked, job, view, stage=job.stage or "", due_at=later, moved=False, now=now
+                context.ledger.sessions.looked, job, seen, stage=job.stage or "", due_at=later, moved=False, now=now
             )
             return
-        if rests:
-            await context.service.start(view.id)
+        if paused:
+            await context.backend.push(seen.id, Push.START)
         await context.in_thread(
-            context.ledger.jobs.review_over, job, cause="accept" if rests else "review_over", now=now
+            context.ledger.jobs.review_over, job, cause="accept" if paused else "review_over", now=now
         )
 
     def _pause(self, still_for: float, *, moved: bool) -> float:
@@ -240,46 +237,45 @@ class Looking:
         poll = self._context.settings.poll
         return poll.fastest if moved else min(poll.slowest, max(poll.fastest, still_for / 4))
 
-    async def _collect(self, job: Job, view: SessionView) -> None:
+    async def _collect(self, job: Job, seen: Observation) -> None:
         context = self._context
         now = context.runtime.now()
         if job.stage != "collecting":
             due_at = now + context.settings.poll.fastest
             await context.in_thread(
-                context.ledger.sessions.looked, job, view, stage="collecting", due_at=due_at, moved=True, now=now
+                context.ledger.sessions.looked, job, seen, stage="collecting", due_at=due_at, moved=True, now=now
             )
         else:  # it was tried in vain: a disk without room for so many pairs must not be hammered
             due_at = now + context.back_off(job.tries + 1, context.settings.poll.slowest)
             await context.in_thread(context.ledger.jobs.try_later, job, due_at, None, now)
         fresh = await context.in_thread(context.ledger.jobs.get, job.id)
         job = fresh or job
-        files = await self._packed(job, view)
-        counted = await self._collecting.collect(job, view, files)
-        verdict = judge(view, counted, files)
-        await self._quotas.trained(view)
+        files = await self._packed(job, seen)
+        counted = await self._collecting.collect(job, seen, files)
+        verdict = judge(seen, counted, files, context.backend.capabilities)
+        await self._limits.trained(seen)
         await context.in_thread(
-            context.ledger.sessions.finish, job, view, counted.pairs, files, verdict, context.runtime.now()
+            context.ledger.sessions.finish, job, seen, counted.pairs, files, verdict, context.runtime.now()
         )
 
-    async def _broken(self, job: Job, view: SessionView) -> None:
+    async def _failed(self, job: Job, seen: Observation) -> None:
         """The server gave up: one more training in place where that can help, else the job failed."""
         context = self._context
         now = context.runtime.now()
-        over = over_quota(view)
-        untouched = await context.in_thread(context.ledger.sessions.is_as_written, view)
-        past = Past(restarts=job.restarts, retrained=job.retrained, untouched=untouched)
-        if over is None:
-            if await self._mending.mend(job, view, remedy(view, past, context.settings.poll), past):
+        untouched = await context.in_thread(context.ledger.sessions.is_as_written, seen)
+        history = History(restarts=job.restarts, retrained=job.retrained, untouched=untouched)
+        if seen.quota is None:
+            if await self._recoveries.do(job, seen, due(seen, history, context.settings.poll), history):
                 return
             fresh = await context.in_thread(context.ledger.jobs.get, job.id)
             job = fresh or job  # what was tried in vain has counted
-        files = await self._packed(job, view)
-        counted = await self._collecting.collect(job, view, files)
-        await context.in_thread(context.ledger.sessions.keep_pairs, view, counted.pairs, now)
-        if over is not None:
-            await self._quotas.too_much(job, over, complaint(view))
+        files = await self._packed(job, seen)
+        counted = await self._collecting.collect(job, seen, files)
+        await context.in_thread(context.ledger.sessions.keep_pairs, seen, counted.pairs, now)
+        if seen.quota is not None:
+            await self._limits.too_much(job, seen.quota, seen.complaint)
             return
-        reason = f"the server's training failed: {complaint(view)}"
+        reason = f"the server's training failed: {seen.complaint}"
         await context.in_thread(context.ledger.sessions.failed, job, reason, cause="broken", now=now)
 
     async def _missing(self, job: Job) -> None:
@@ -295,7 +291,7 @@ class Looking:
             await context.in_thread(context.ledger.sessions.missing, job, due_at=due_at, now=now)
             return
         reason = f"session {job.session_id} is gone from the server"
-        await self._mending.give_up(job, reason, cause="gone", discard=False)
+        await self._recoveries.give_up(job, reason, cause="gone", discard=False)
 
     async def _keeps(self, twin: Session, session_id: str) -> bool:
         """Whether a twin has trained, and so is kept; else it goes, and without its pairs: ours gave the same."""
@@ -304,13 +300,12 @@ class Looking:
         if job is not None and job.wish == "delete":
             return False
         try:
-            view = await context.service.look(session_id)
+            seen = await context.backend.observe(session_id)
         except NotFound:
             return False
-        lora = lora_of(view)
-        if lora is not None:
-            await context.in_thread(context.ledger.twins.kept, twin, lora, context.runtime.now())
-        return lora is not None
+        if seen.model is not None:
+            await context.in_thread(context.ledger.twins.kept, twin, seen.model, context.runtime.now())
+        return seen.model is not None
 
     async def _rescue_pairs(self, session: Session, session_id: str) -> None:
         context = self._context
@@ -318,7 +313,7 @@ class Looking:
         if job is None:
             return
         try:
-            view = await context.service.look(session_id)
+            seen = await context.backend.observe(session_id)
         except NotFound:
             return
         files = [
@@ -327,15 +322,15 @@ class Looking:
             if file.upload_name
         ]
         if await context.in_thread(context.ledger.pairs.here, session_id) is None:
-            counted = await self._collecting.collect(job, view, files)
-            await context.in_thread(context.ledger.sessions.keep_pairs, view, counted.pairs, context.runtime.now())
+            counted = await self._collecting.collect(job, seen, files)
+            await context.in_thread(context.ledger.sessions.keep_pairs, seen, counted.pairs, context.runtime.now())
 
-    async def _packed(self, job: Job, view: SessionView) -> list[File]:
+    async def _packed(self, job: Job, seen: Observation) -> list[File]:
         """The files of the job, under the names they had in this session: it may be an earlier attempt's."""
-        number = attempt(view, job.id)
-        marker = f"{job.id}.{job.attempt if number is None else number}"
+        number = attempt_of(seen, job.id)
+        name = marker(job.id, job.attempt if number is None else number)
         packed = await self._context.in_thread(self._context.ledger.jobs.packed, job.id)
-        return [replace(f, upload_name=f.upload_name and renamed(f.upload_name, marker)) for f in packed]
+        return [replace(f, upload_name=f.upload_name and renamed(f.upload_name, name)) for f in packed]
 
 
 def _together(now: float, pause: float, poll: PollSettings) -> float:

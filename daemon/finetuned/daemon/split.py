@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from finetuned.backend import Capabilities
 from finetuned.daemon.claim import BY_A_PERSON, new_job_id
 from finetuned.daemon.context import Context
 from finetuned.ledger import FITTED, QUOTA
@@ -25,7 +26,7 @@ NOT_OURS: Final = "it was made of other files than lie here"
 Refusal = Callable[[File], str]
 
 
-class Halving:
+class Splits:
     """Finds out which file of a job it is that a server does not take."""
 
     def __init__(self, context: Context) -> None:
@@ -66,7 +67,7 @@ class Halving:
                 words = f"{words}; its files were not tried one by one: the server took none of the last {in_vain} jobs"
             context.ledger.sessions.failed(job, words, cause=cause, now=now, recheck_at=recheck_at)
             return ()
-        first, second = halves(packed)
+        first, second = halves(packed, context.backend.capabilities)
         while True:
             one, other = (new_job_id(context, job.folder, now) for _ in range(2))
             parts = {one: first, other: second}
@@ -88,8 +89,14 @@ class Halving:
         context.own.add(await context.in_thread(work))
 
 
-def halves(files: Sequence[File]) -> tuple[list[File], list[File]]:
+def halves(files: Sequence[File], can: Capabilities) -> tuple[list[File], list[File]]:
     """Two parts of two or more files, in their order, as equal in chunks as can be; neither is empty."""
-    sizes = [file.content.chunks if file.content else 1 for file in files]
+    sizes = [_weight(file, can) for file in files]
     cut = min(range(1, len(files)), key=lambda n: abs(sum(sizes[:n]) - sum(sizes[n:])))
     return list(files[:cut]), list(files[cut:])
+
+
+def _weight(file: File, can: Capabilities) -> int:
+    """How much a file is of its job: in chunks, or in bytes where nothing is cut into chunks."""
+    size = file.content.sent_bytes if file.content else 0
+    return can.chunks(size) or size

@@ -22,28 +22,31 @@ from typing import Final
 from msgspec.structs import replace
 
 from finetuned import logs
+from finetuned.backend import Observation, Part, Status, Submission
 from finetuned.daemon.context import Context
-from finetuned.daemon.limits import Quotas
-from finetuned.daemon.split import NOT_OURS, Halving
+from finetuned.daemon.limits import Limits
+from finetuned.daemon.split import NOT_OURS, Splits
 from finetuned.errors import (
     Changed,
     FileProblem,
     FolderError,
+    KnownRefusal,
     LedgerStuck,
+    NoReviews,
     NotFound,
+    Refusal,
     Refused,
     ReplyLost,
     ServerError,
+    TooLarge,
     Unreachable,
 )
-from finetuned.helix.service import KnownRefusal, NoReviews, Order, TooLarge
 from finetuned.ledger import IN_VAIN, REFUSED
 from finetuned.lifecycle import JobState
-from finetuned.model import File, Job, Part, Session, SessionView
+from finetuned.marker import attempt_of, marker, upload_name
+from finetuned.model import File, Job, Session
 from finetuned.plan import recheck_pause
-from finetuned.readymade import names_on_server
-from finetuned.verdict import Standing, fits, standing
-from finetuned.wire import Refusal, attempt, upload_name
+from finetuned.verdict import fits
 
 #: how far the server's clock may be behind ours, in seconds: a day and more, should one of them have jumped
 SLACK: Final = 26 * 3600.0
@@ -54,18 +57,18 @@ UNHEARD: Final = 5
 #: a job that is being submitted, and the files that are sent
 Intent = tuple[Job, list[File]]
 #: which of several sessions of a job is kept
-_RANK: Final = {Standing.TRAINED: 0, Standing.RUNNING: 1, Standing.RESTING: 2, Standing.BROKEN: 3}
+_RANK: Final = {Status.TRAINED: 0, Status.RUNNING: 1, Status.PAUSED: 2, Status.FAILED: 3}
 #: refusals of a whole job that say nothing against it
 _PASSING: Final = frozenset({Refusal.TOO_MANY, Refusal.CUT})
 
 
-class Sending:
+class Submissions:
     """Brings jobs to the server, each once."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._quotas = Quotas(context)
-        self._halving = Halving(context)
+        self._limits = Limits(context)
+        self._splits = Splits(context)
         self._doubts: dict[str, float] = {}
 
     async def intend(self, job_id: str) -> Intent | None:
@@ -83,10 +86,10 @@ class Sending:
         if job.id not in context.own and not await self._surely_unsent(job):
             return
         order = self._order(job, files)
-        if not await self._quotas.fits(job, order):
+        if not await self._limits.fits(job, order):
             return
         try:
-            view = await self._start(job, order)
+            seen = await self._start(job, order)
         except (FileProblem, FolderError) as error:
             again = isinstance(error, Changed)
             await self._unsent(job, f"the upload was cut: {error}", cause="cut", claim_again=True, wait=not again)
@@ -98,26 +101,26 @@ class Sending:
         except ReplyLost as error:
             await self._lost(job, error)
         else:
-            await self._adopt(job, view, cause="submitted")
-            await self._quotas.went_through(order)
+            await self._adopt(job, seen, cause="submitted")
+            await self._limits.went_through(order)
 
-    async def _start(self, job: Job, order: Order) -> SessionView:
+    async def _start(self, job: Job, order: Submission) -> Observation:
         """Bring the files there and start their fine-tune; an upload is known to the ledger before it is learned.
 
         One that was not learned in the end (the server was full, say) is learned now; a server that lost it gets
         another.
         """
         context = self._context
-        told = self._progress(job)
+        on_progress = self._progress(job)
         if before := await context.in_thread(context.ledger.uploads.of_attempt, job):
             try:
-                return await context.service.submit(replace(order, entity_id=before), told=told)
+                return await context.backend.submit(replace(order, upload_id=before), on_progress=on_progress)
             except NotFound:
                 pass
-        order = await context.service.upload(order, told=told)
-        if order.entity_id is not None:
-            await context.in_thread(context.ledger.uploads.made, job, order.entity_id)
-        return await context.service.submit(order, told=told)
+        order = await context.backend.upload(order, on_progress=on_progress)
+        if order.upload_id is not None:
+            await context.in_thread(context.ledger.uploads.made, job, order.upload_id)
+        return await context.backend.submit(order, on_progress=on_progress)
 
     async def _surely_unsent(self, job: Job) -> bool:
         """Whether the server has no session of a job that another process may have sent; one it has is adopted."""
@@ -158,7 +161,7 @@ class Sending:
             await self._context.unreachable(job.id, error)
             return
         except (Refused, ReplyLost) as error:
-            await self._context.look_later(job_id, str(error))
+            await self._context.poll_later(job_id, str(error))
             return
         del self._doubts[job.id]
         if not found:
@@ -169,7 +172,7 @@ class Sending:
         context = self._context
         now = context.runtime.now()
         if job.unanswered >= UNANSWERED or job.unheard >= UNHEARD:
-            await self._halving.halve(job, self._in_vain(job, job.reason or ""), cause=IN_VAIN, recheck_at=now)
+            await self._splits.halve(job, self._in_vain(job, job.reason or ""), cause=IN_VAIN, recheck_at=now)
             return
         due_at = now + context.back_off(job.unanswered + job.unheard, context.settings.helix.longest_pause)
         reason = "the server has no session of it; it is sent again"
@@ -208,13 +211,13 @@ class Sending:
         What it said in words that we do not know may be said of one of the files.
         """
         if isinstance(error, KnownRefusal) and error.kind is Refusal.TOO_MUCH:
-            await self._quotas.too_much(job, error.quota, str(error))
+            await self._limits.too_much(job, error.quota, str(error))
             return
         if isinstance(error, TooLarge):
-            await self._quotas.too_large(job, error)
+            await self._limits.too_large(job, error)
             return
         if isinstance(error, KnownRefusal) and error.kind is Refusal.TOO_MANY:
-            await self._quotas.too_many(job)
+            await self._limits.too_many(job)
         if isinstance(error, NoReviews):  # it has another dialect than was known: the plan is to know that, too
             await self._unsent(job, str(error), cause="no_reviews", wait=True)
             await self._context.server_usable()
@@ -223,7 +226,7 @@ class Sending:
             await self._broke_off(job, str(error), cause="not_now", counts=error.kind is Refusal.CUT)
             return
         if not isinstance(error, KnownRefusal | NotFound):
-            await self._halving.halve(job, str(error), cause=REFUSED)
+            await self._splits.halve(job, str(error), cause=REFUSED)
             return
         context = self._context
         await context.in_thread(
@@ -233,7 +236,7 @@ class Sending:
     async def _broke_off(self, job: Job, words: str, *, cause: str, counts: bool) -> None:
         """Nothing came of a send, surely: it is sent again, if it was not in vain too often."""
         if counts and job.unheard + 1 >= UNHEARD:
-            await self._halving.halve(job, self._in_vain(job, words), cause=IN_VAIN)
+            await self._splits.halve(job, self._in_vain(job, words), cause=IN_VAIN)
             return
         await self._unsent(job, words, cause=cause, wait=True, broke_off=counts)
 
@@ -246,33 +249,33 @@ class Sending:
     async def _intend(self, job: Job) -> Intent:
         context = self._context
         packed = await context.in_thread(context.ledger.jobs.packed, job.id)
-        marker = f"{job.id}.{job.attempt + 1}"
-        names = {file.id: upload_name(marker, n, file.path) for n, file in enumerate(packed, 1)}
+        names = {
+            file.id: upload_name(marker(job.id, job.attempt + 1), n, file.path) for n, file in enumerate(packed, 1)
+        }
         intent: Intent = await context.in_thread(
             context.ledger.sessions.begin_attempt,
             job,
             url=context.settings.helix.url,
-            dialect=context.service.dialect,
+            dialect=context.backend.dialect,
             names=names,
             now=context.runtime.now(),
         )
         return intent
 
-    def _order(self, job: Job, files: Sequence[File]) -> Order:
+    def _order(self, job: Job, files: Sequence[File]) -> Submission:
         folder = self._context.folders[job.folder]
         rules = self._context.rules(job.folder)
         parts = tuple(
             Part(
-                upload_name=name,
+                upload_name=file.upload_name,
                 location=folder.part_location(file.location, job.id, str(file.id)),
                 content=file.content,
                 folder=job.folder,
             )
             for file in files
             if file.upload_name and file.location and file.content
-            for name in names_on_server(file.upload_name)
         )
-        return Order(marker=job.marker, parts=parts, review=rules.review)
+        return Submission(marker=job.marker, parts=parts, review=rules.review)
 
     async def _adopt_found(self, job: Job, *, cause: str) -> bool:
         """Search the server for the job's sessions; adopt the first, record the others as twins. False: there is none.
@@ -284,9 +287,9 @@ class Sending:
             return False
         ours = await self._fitting(job, found)
         if not ours:
-            await self._halving.begin_anew(job, f"session {found[0].id} has its name, but {NOT_OURS}")
+            await self._splits.begin_anew(job, f"session {found[0].id} has its name, but {NOT_OURS}")
             return True
-        first, *twins = sorted(ours, key=lambda view: (_RANK[standing(view)], view.id))
+        first, *twins = sorted(ours, key=lambda seen: (_RANK[seen.status], seen.id))
         context = self._context
 
         def take() -> None:
@@ -298,45 +301,45 @@ class Sending:
         await context.server_usable()
         return True
 
-    async def _fitting(self, job: Job, found: Sequence[SessionView]) -> Sequence[SessionView]:
+    async def _fitting(self, job: Job, found: Sequence[Observation]) -> Sequence[Observation]:
         """Those of the sessions that are the job's: if only a note tells of it, those that were made of its files."""
         if not job.noted:
             return found
         files = await self._context.in_thread(self._context.ledger.jobs.files, job.id)
-        ours = [view for view in found if fits(view, job.id, files) is not False]
-        for view in found:
-            if view not in ours:
-                logs.get().warning("session_not_ours", job=job.id, session=view.id, why=NOT_OURS)
+        ours = [seen for seen in found if fits(seen, job.id, files) is not False]
+        for seen in found:
+            if seen not in ours:
+                logs.get().warning("session_not_ours", job=job.id, session=seen.id, why=NOT_OURS)
         return ours
 
-    async def _found(self, job: Job) -> Sequence[SessionView]:
+    async def _found(self, job: Job) -> Sequence[Observation]:
         """The job's sessions on the server that the ledger does not know."""
         context = self._context
         known = await context.in_thread(context.ledger.sessions.known_ids)
         uploads = await context.in_thread(context.ledger.uploads.of_job, job.id)
-        return await context.service.find(job.id, since=job.created_at - SLACK, known=known, entities=uploads)
+        return await context.backend.find(job.id, since=job.created_at - SLACK, known=known, uploads=uploads)
 
-    def _write_twins(self, job: Job, twins: Sequence[SessionView]) -> None:
+    def _write_twins(self, job: Job, twins: Sequence[Observation]) -> None:
         context = self._context
         for twin in twins:
             context.ledger.twins.found(
                 job,
                 twin,
-                attempt=attempt(twin, job.id) or job.attempt,
+                attempt=attempt_of(twin, job.id) or job.attempt,
                 url=context.settings.helix.url,
-                dialect=context.service.dialect,
+                dialect=context.backend.dialect,
                 now=context.runtime.now(),
             )
 
-    async def _adopt(self, job: Job, view: SessionView, *, cause: str) -> None:
-        await self._context.in_thread(self._write_adopted, job, view, cause)
+    async def _adopt(self, job: Job, seen: Observation, *, cause: str) -> None:
+        await self._context.in_thread(self._write_adopted, job, seen, cause)
         await self._context.server_usable()
 
-    def _write_adopted(self, job: Job, view: SessionView, cause: str) -> None:
+    def _write_adopted(self, job: Job, seen: Observation, cause: str) -> None:
         context = self._context
         now = context.runtime.now()
         due_at = now + context.settings.poll.fastest
-        context.ledger.sessions.adopt(job, view, due_at=due_at, cause=cause, now=now)
+        context.ledger.sessions.adopt(job, seen, due_at=due_at, cause=cause, now=now)
 
     async def _lost(self, job: Job, error: ReplyLost) -> None:
         context = self._context
@@ -378,11 +381,11 @@ class Sending:
         total = max(1, job.bytes)
         last = context.runtime.steady()
 
-        def told(handed_over: int) -> None:
+        def on_progress(handed_over: int) -> None:
             nonlocal last
             if context.runtime.steady() - last >= 1.0:
                 last = context.runtime.steady()
                 with suppress(LedgerStuck):  # how far it is, is no reason to cut it
                     context.ledger.sessions.uploading(job, min(99, 100 * handed_over // total))
 
-        return told
+        return on_progress

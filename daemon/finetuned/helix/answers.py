@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import IO, Final, Self
 
+from finetuned.backend import Entry
 from finetuned.helix.body import InThread
+from finetuned.helix.qa import ReadPairs
 from finetuned.model import Value
 from finetuned.pieces import Pieces
-from finetuned.qa import ReadPairs, Told
 
 #: an answer that is longer is written down
 IN_MEMORY_BYTES: Final = 1024 * 1024
@@ -122,7 +123,7 @@ class Harvest:
         """Whether it is written down: to go through it takes memory that not many may have at a time."""
         return self._answer is not None and self._answer.written is not None
 
-    def __iter__(self) -> Iterator[Told]:
+    def __iter__(self) -> Iterator[Entry]:
         return iter(()) if self._answer is None else self._read(self._answer.pieces())
 
     def close(self) -> None:

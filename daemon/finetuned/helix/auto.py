@@ -16,15 +16,14 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
+from finetuned.backend import Capabilities, Observation, Reply, Submission
 from finetuned.errors import ReplyLost, ServerError
 from finetuned.helix.body import InThread, OpenPart
 from finetuned.helix.client import Key
 from finetuned.helix.form import FORM, FormService
 from finetuned.helix.learn import LEARN, LearnService
-from finetuned.helix.service import Order, Service
 from finetuned.helix.sessions import Sessions
 from finetuned.helix.speech import unspoken
-from finetuned.model import SessionView
 
 T = TypeVar("T")
 AUTO: Final = "auto"
@@ -40,7 +39,7 @@ def service_in(
     in_thread: InThread,
     remembered: str | None = None,
     spool: str | None = None,
-) -> Service:
+) -> Sessions:
     """The server at `url`, spoken to in `dialect`: form, learn, or auto, which begins with what is remembered.
 
     `spool`: the folder where long answers are kept while they are read; the system's own if none is named.
@@ -52,7 +51,7 @@ def service_in(
 
 
 class AutoService(Sessions):
-    """A Helix that speaks whatever it speaks; see `Service` for what each method promises."""
+    """A Helix that speaks whatever it speaks; see `backend` for what each method promises."""
 
     def __init__(
         self,
@@ -77,27 +76,32 @@ class AutoService(Sessions):
         """The one that is spoken now."""
         return self._spoken_to.dialect
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the dialect that is spoken now can do; none that is not known yet is promised to do less."""
+        return self._spoken_to.capabilities
+
     async def probe(self) -> None:
         """Return if a Helix answers here and takes our key; it is known then which dialect it speaks."""
         await self.list(offset=0, limit=1)
         await self._find_out()
 
-    async def upload(self, order: Order, *, told: Callable[[int], None]) -> Order:
+    async def upload(self, order: Submission, *, on_progress: Callable[[int], None]) -> Submission:
         """Bring the files there, in the dialect that wants it."""
         await self._know()
-        return await self._spoken_to.upload(order, told=told)
+        return await self._spoken_to.upload(order, on_progress=on_progress)
 
-    async def submit(self, order: Order, *, told: Callable[[int], None]) -> SessionView:
+    async def submit(self, order: Submission, *, on_progress: Callable[[int], None]) -> Observation:
         """Start a fine-tune in the dialect of the order."""
-        speaker = self._form if order.entity_id is None else self._learn
-        return await self._heeded(speaker.submit(order, told=told))
+        speaker = self._form if order.upload_id is None else self._learn
+        return await self._heeded(speaker.submit(order, on_progress=on_progress))
 
-    async def chat(self, text: str, *, session_id: str | None, told: Callable[[str], None] = unspoken) -> SessionView:
+    async def chat(self, text: str, *, session_id: str | None, on_text: Callable[[str], None] = unspoken) -> Reply:
         """Say something to the model."""
         await self._know()
-        return await self._heeded(self._spoken_to.chat(text, session_id=session_id, told=told))
+        return await self._heeded(self._spoken_to.chat(text, session_id=session_id, on_text=on_text))
 
-    async def image(self, prompt: str) -> SessionView:
+    async def image(self, prompt: str) -> Reply:
         """Ask for a picture."""
         await self._know()
         return await self._heeded(self._spoken_to.image(prompt))
@@ -111,7 +115,7 @@ class AutoService(Sessions):
             await self._find_out()
 
     async def _find_out(self) -> None:
-        spoken = await self.spoken()
+        spoken = await self.dialects()
         if spoken:
             self._speaks_learn = FORM not in spoken
             self._asked = True

@@ -22,8 +22,9 @@ import anyio
 import httpx
 import msgspec
 
+from finetuned.backend import Part
 from finetuned.errors import Changed
-from finetuned.model import Part, shown
+from finetuned.model import shown
 
 T = TypeVar("T")
 PIECE_BYTES: Final = 256 * 1024
@@ -70,7 +71,7 @@ class Body(httpx.AsyncByteStream):
         *,
         open_part: OpenPart | None = None,
         in_thread: InThread | None = None,
-        told: Callable[[int], None] = unheard,
+        on_progress: Callable[[int], None] = unheard,
     ) -> None:
         if pieces and isinstance(pieces[-1], Part):
             raise TypeError("a body ends in bytes, not in a file")
@@ -81,7 +82,7 @@ class Body(httpx.AsyncByteStream):
         self._pieces = deque(pieces)
         self._open_part = open_part
         self._in_thread = in_thread
-        self._told = told
+        self._on_progress = on_progress
         self._handed = 0
         self._part: tuple[Part, Reader] | None = None
         self._left = 0
@@ -110,7 +111,7 @@ class Body(httpx.AsyncByteStream):
 
     def _gather(self) -> bytes:
         """The next bytes, small files together: a thread and a send for each would cost more than they do."""
-        self._told(self._handed)  # asked for more: what was handed over before is with the network
+        self._on_progress(self._handed)  # asked for more: what was handed over before is with the network
         gathered = bytearray()
         while len(gathered) < PIECE_BYTES and (self._part is not None or self._pieces):
             if self._part is not None:
@@ -159,7 +160,7 @@ def form_body(
     *,
     open_part: OpenPart | None = None,
     in_thread: InThread | None = None,
-    told: Callable[[int], None] = unheard,
+    on_progress: Callable[[int], None] = unheard,
 ) -> Body:
     """A multipart form as the reference page prints it: every file as `files`, then the fields."""
     parts = tuple(parts)
@@ -176,7 +177,7 @@ def form_body(
         before = f"\r\n--{boundary}\r\n"
     pieces.append(f"\r\n--{boundary}--\r\n".encode())
     content_type = f"multipart/form-data; boundary={boundary}"
-    return Body(content_type, pieces, open_part=open_part, in_thread=in_thread, told=told)
+    return Body(content_type, pieces, open_part=open_part, in_thread=in_thread, on_progress=on_progress)
 
 
 def _boundary(fields: Mapping[str, str], parts: Sequence[Part]) -> str:

@@ -11,55 +11,55 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from finetuned import wire
+from finetuned.backend import Observation, Reply, Submission
+from finetuned.helix import wire
 from finetuned.helix.body import form_body
 from finetuned.helix.client import segment
-from finetuned.helix.service import Order
+from finetuned.helix.observe import observe, reply
 from finetuned.helix.sessions import Sessions
 from finetuned.helix.speech import unspoken
-from finetuned.model import SessionView
 
 FORM: Final = "form"
 
 
 class FormService(Sessions):
-    """A Helix that speaks the form dialect; see `Service` for what each method promises."""
+    """A Helix that speaks the form dialect; see `backend` for what each method promises."""
 
     @property
     def dialect(self) -> str:
         """Always this one."""
         return FORM
 
-    async def upload(self, order: Order, *, told: Callable[[int], None]) -> Order:
+    async def upload(self, order: Submission, *, on_progress: Callable[[int], None]) -> Submission:
         """The order as it is: its files go with the request that starts their fine-tune."""
-        told(0)
+        on_progress(0)
         return order
 
-    async def submit(self, order: Order, *, told: Callable[[int], None]) -> SessionView:
+    async def submit(self, order: Submission, *, on_progress: Callable[[int], None]) -> Observation:
         """Start a fine-tune of the order's files, which travel in the same form."""
         fields = {"mode": "finetune", "type": "text", "input": order.marker}
         if order.review:
             fields["manuallyReviewQuestions"] = "yes"
-        body = self._upload(fields, order, told)
-        return await self._wire.read("POST", "/sessions", wire.session, body=body)
+        body = self._upload(fields, order, on_progress)
+        return observe(await self._wire.read("POST", "/sessions", wire.session, body=body))
 
     async def chat(
         self,
         text: str,
         *,
         session_id: str | None,
-        told: Callable[[str], None] = unspoken,  # noqa: ARG002 - the session is what grows here
-    ) -> SessionView:
+        on_text: Callable[[str], None] = unspoken,  # noqa: ARG002 - the session is what grows here
+    ) -> Reply:
         """Say something to the model: a new session, or a further turn of one."""
         if session_id is None:
             return await self._infer(text, "text")
         body = partial(form_body, {"input": text})
-        return await self._wire.read("PUT", f"/sessions/{segment(session_id)}", wire.session, body=body)
+        return reply(await self._wire.read("PUT", f"/sessions/{segment(session_id)}", wire.session, body=body))
 
-    async def image(self, prompt: str) -> SessionView:
+    async def image(self, prompt: str) -> Reply:
         """Ask for a picture; once it is drawn, its path is among the answer's files."""
         return await self._infer(prompt, "image")
 
-    async def _infer(self, text: str, kind: str) -> SessionView:
+    async def _infer(self, text: str, kind: str) -> Reply:
         body = partial(form_body, {"input": text, "mode": "inference", "type": kind})
-        return await self._wire.read("POST", "/sessions", wire.session, body=body)
+        return reply(await self._wire.read("POST", "/sessions", wire.session, body=body))

@@ -19,14 +19,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from finetuned import wire
-from finetuned.errors import ReplyLost, Unreachable
+from finetuned.backend import Observation, Reply, Submission
+from finetuned.errors import CutShort, NoReviews, ReplyLost, Unreachable
+from finetuned.helix import wire
 from finetuned.helix.body import Body, json_body
 from finetuned.helix.client import ANSWER_WITHIN_SECONDS
-from finetuned.helix.service import CutShort, NoReviews, Order
+from finetuned.helix.observe import observe, reply
 from finetuned.helix.sessions import Sessions
 from finetuned.helix.speech import Speech, unspoken
-from finetuned.model import SessionView
 
 LEARN: Final = "learn"
 _CHAT: Final = "/sessions/chat"
@@ -34,61 +34,62 @@ _PATIENCE: Final = ANSWER_WITHIN_SECONDS
 
 
 class LearnService(Sessions):
-    """A Helix that speaks the learn dialect; see `Service` for what each method promises."""
+    """A Helix that speaks the learn dialect; see `backend` for what each method promises."""
 
     @property
     def dialect(self) -> str:
         """Always this one."""
         return LEARN
 
-    async def upload(self, order: Order, *, told: Callable[[int], None]) -> Order:
+    async def upload(self, order: Submission, *, on_progress: Callable[[int], None]) -> Submission:
         """Bring the order's files to the server, and name what they became there. Raises NoReviews."""
         _reviewless(order)
-        body = self._upload({}, order, told)
+        body = self._upload({}, order, on_progress)
         entity_id = await self._wire.read("POST", "/data_entities", wire.entity, body=body, harmless=True)
-        return replace(order, entity_id=entity_id)
+        return replace(order, upload_id=entity_id)
 
-    async def submit(self, order: Order, *, told: Callable[[int], None]) -> SessionView:
+    async def submit(self, order: Submission, *, on_progress: Callable[[int], None]) -> Observation:
         """Start a fine-tune of the order's upload; without one there is nothing to learn from (ValueError).
 
         Raises NoReviews: an upload of an earlier try may be learned after a review was asked for.
         """
         _reviewless(order)
-        if not order.entity_id:
+        if not order.upload_id:
             raise ValueError(f"{order.marker} has no upload to learn from")
-        await self._in_thread(told, sum(part.content.sent_bytes for part in order.parts))
-        wish = {"type": "text", "data_entity_id": order.entity_id, "rag_enabled": False, "text_finetune_enabled": True}
-        return await self._wire.read("POST", "/sessions/learn", wire.session, body=partial(json_body, wish))
+        await self._in_thread(on_progress, order.bytes)
+        learn = {"type": "text", "data_entity_id": order.upload_id, "rag_enabled": False, "text_finetune_enabled": True}
+        view = await self._wire.read("POST", "/sessions/learn", wire.session, body=partial(json_body, learn))
+        return observe(view)
 
-    async def chat(self, text: str, *, session_id: str | None, told: Callable[[str], None] = unspoken) -> SessionView:
+    async def chat(self, text: str, *, session_id: str | None, on_text: Callable[[str], None] = unspoken) -> Reply:
         """Say something to the model, in a new session or a further turn of one; back once it is answered."""
         words, before = {"type": "text"}, ""
         if session_id is not None:
-            view = await self.look(session_id)
+            view = await self._view(session_id)
             words |= {"session_id": session_id, "lora_dir": view.lora_dir}
             before = view.answer.id if view.answer else ""
-        speech = Speech(told)
+        speech = Speech(on_text)
         try:
             await self._wire.hear(_CHAT, speech, body=_message(text, stream=True, **words), patience=_PATIENCE)
         except ReplyLost as lost:
             spoken_in = speech.session_id or session_id
             if lost.answered or spoken_in is None:
                 raise
-            raise CutShort(lost, session_id=spoken_in, before=before) from lost
+            raise CutShort(str(lost), remedy=lost.remedy, session_id=spoken_in, before=before) from lost
         return await self._answered(speech.session_id, before)
 
-    async def image(self, prompt: str) -> SessionView:
+    async def image(self, prompt: str) -> Reply:
         """Ask for a picture; back once it is drawn, with its path among the answer's files."""
         body = _message(prompt, stream=False, type="image")
         drawn_in = await self._wire.read("POST", _CHAT, wire.spoken_in, body=body, patience=_PATIENCE)
         return await self._answered(drawn_in)
 
-    async def _answered(self, session_id: str, before: str = "") -> SessionView:
+    async def _answered(self, session_id: str, before: str = "") -> Reply:
         """The session that was spoken in; whoever cannot see it now may look again."""
         try:
-            return await self.look(session_id)
+            return reply(await self._view(session_id))
         except Unreachable as error:
-            raise CutShort(error, session_id=session_id, before=before) from error
+            raise CutShort(str(error), remedy=error.remedy, session_id=session_id, before=before) from error
 
 
 def _message(text: str, *, stream: bool, **words: str) -> Callable[[], Body]:
@@ -97,6 +98,6 @@ def _message(text: str, *, stream: bool, **words: str) -> Callable[[], Body]:
     return partial(json_body, {**words, "messages": [message], "stream": stream})
 
 
-def _reviewless(order: Order) -> None:
+def _reviewless(order: Submission) -> None:
     if order.review:
         raise NoReviews("the server speaks the learn dialect, which trains without a review")

@@ -27,19 +27,22 @@ from typing import Final
 
 import httpx
 
-from finetuned import wire
 from finetuned.errors import (
     Busy,
     KeyRefused,
+    KnownRefusal,
+    NoSuchCall,
     NotFound,
     NotHelix,
+    Refusal,
     Refused,
     ReplyLost,
     ServerError,
+    TooLarge,
     Unreachable,
 )
+from finetuned.helix import wire
 from finetuned.helix.answers import Answer
-from finetuned.helix.service import KnownRefusal, NoSuchCall, TooLarge
 from finetuned.model import shown
 from finetuned.pieces import MAX_ANSWER_BYTES
 
@@ -150,19 +153,19 @@ def no_room(method: str, url: str, why: str) -> ServerError:
     return Refused(what, remedy=_NO_ROOM) if method == "GET" else ReplyLost(what, remedy=_NO_ROOM)
 
 
-_REMEDIES: Final[Mapping[wire.Refusal, str]] = {
-    wire.Refusal.NO_PAIRS: "there are no pairs yet",
-    wire.Refusal.ACTIVE: "nothing to do: a runner works on it",
-    wire.Refusal.TOO_MANY: "let fewer jobs run at a time (helix.max_in_flight), or delete sessions that wait for ever",
-    wire.Refusal.CUT: "the form arrived in part and created nothing; what lies between us and the server?",
-    wire.Refusal.FORM: "the server wants another form; check helix.dialect",
-    wire.Refusal.TOO_MUCH: "make smaller jobs (folder.max_chunks): the server's plan allows no more at a time",
-    wire.Refusal.NO_ENTITY: "the server wants an upload to learn from; check helix.dialect",
+_REMEDIES: Final[Mapping[Refusal, str]] = {
+    Refusal.NO_PAIRS: "there are no pairs yet",
+    Refusal.ACTIVE: "nothing to do: a runner works on it",
+    Refusal.TOO_MANY: "let fewer jobs run at a time (helix.max_in_flight), or delete sessions that wait for ever",
+    Refusal.CUT: "the form arrived in part and created nothing; what lies between us and the server?",
+    Refusal.FORM: "the server wants another form; check helix.dialect",
+    Refusal.TOO_MUCH: "make smaller jobs (folder.max_chunks): the server's plan allows no more at a time",
+    Refusal.NO_UPLOAD: "the server wants an upload to learn from; check helix.dialect",
 }
 
 
-def _known(kind: wire.Refusal, what: str) -> Refused:
-    if kind is wire.Refusal.NOT_FOUND:
+def _known(kind: Refusal, what: str) -> Refused:
+    if kind is Refusal.NOT_FOUND:
         return NotFound(what, remedy="it is gone, or the key belongs to somebody else")
     return KnownRefusal(what, kind=kind, remedy=_REMEDIES[kind], quota=wire.quota(what))
 

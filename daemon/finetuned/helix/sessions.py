@@ -18,17 +18,30 @@ from functools import partial
 from typing import Final
 
 import httpx
+from msgspec.structs import replace
 
-from finetuned import wire
-from finetuned.errors import NotFound, NotHelix, Refused, ReplyLost, Unreachable
-from finetuned.helix import outcome
+from finetuned.backend import Capabilities, Observation, Pair, Part, Push, Reply, Submission
+from finetuned.errors import (
+    KnownRefusal,
+    NoSuchCall,
+    NotFound,
+    NotHelix,
+    Refusal,
+    Refused,
+    ReplyLost,
+    Unreachable,
+)
+from finetuned.helix import outcome, qa, wire
 from finetuned.helix.answers import Harvest
 from finetuned.helix.body import Body, InThread, OpenPart, form_body, json_body
 from finetuned.helix.client import Key, Wire, segment
-from finetuned.helix.service import KnownRefusal, NoSuchCall, Order
-from finetuned.model import Interaction, Pair, SessionView, Summary
+from finetuned.helix.observe import DATASET, Handle, capabilities, observe, reply
+from finetuned.helix.qa import ReadPairs, as_conversations, conversations, in_conversations, in_session
+from finetuned.helix.session import SessionView, Summary
+from finetuned.helix.speech import unspoken
+from finetuned.marker import attempt_of
 from finetuned.pieces import NotThat, Pieces
-from finetuned.qa import ReadPairs, as_conversations, conversations, in_conversations, in_session
+from finetuned.readymade import is_ready_made
 
 PAGE_ROWS: Final = 1000
 #: sessions may vanish between two pages and pull rows over the edge: pages overlap by one row in this many
@@ -38,12 +51,18 @@ MOST_PAGES: Final = 1000
 _FORM: Final = frozenset({"form"})
 _LEARN: Final = frozenset({"learn"})
 _MODES: Final = frozenset({"finetune", "inference"})
+#: what makes a session go on: the method and the end of the path
+_PUSHES: Final = {
+    Push.RESTART: ("PUT", "restart"),
+    Push.RETRY_CHUNKS: ("PUT", "finetune/text/retry"),
+    Push.START: ("POST", "finetune/start"),
+}
 _NO_END: Final = "check what lies between us and the server; the job is looked for again by itself"
 _UNREADABLE: Final = "delete it on the server if nobody needs it; the job is looked for again by itself"
 
 
 class Sessions(ABC):
-    """The sessions of one server; see `Service` for what each method promises."""
+    """The sessions of one server; see `backend` for what each method promises."""
 
     def __init__(
         self,
@@ -64,17 +83,38 @@ class Sessions(ABC):
     def dialect(self) -> str:
         """The dialect that is spoken."""
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What a server of this dialect can do."""
+        return capabilities(self.dialect)
+
+    @abstractmethod
+    async def upload(self, order: Submission, *, on_progress: Callable[[int], None]) -> Submission:
+        """Bring the files there, if that is a step of its own."""
+
+    @abstractmethod
+    async def submit(self, order: Submission, *, on_progress: Callable[[int], None]) -> Observation:
+        """Start a fine-tune."""
+
+    @abstractmethod
+    async def chat(self, text: str, *, session_id: str | None, on_text: Callable[[str], None] = unspoken) -> Reply:
+        """Say something to the model."""
+
+    @abstractmethod
+    async def image(self, prompt: str) -> Reply:
+        """Ask for a picture."""
+
     async def probe(self) -> None:
         """Return if the list of sessions has its shape (the key is needed for it), and our dialect is understood."""
         await self.list(offset=0, limit=1)
-        spoken = await self.spoken()
+        spoken = await self.dialects()
         if spoken and self.dialect not in spoken:
             raise NotHelix(
                 f"the server speaks the {' and '.join(spoken)} dialect, but not the {self.dialect} dialect",
                 remedy='set helix.dialect = "auto"',
             )
 
-    async def spoken(self) -> frozenset[str]:
+    async def dialects(self) -> frozenset[str]:
         """The dialects that the server speaks; none if its answer tells nothing. Starts no fine-tune."""
         learn = partial(json_body, {"data_entity_id": ""})
         try:
@@ -84,7 +124,7 @@ class Sessions(ABC):
         except NoSuchCall:
             return await self._form_only()
         except KnownRefusal as error:
-            if error.kind is wire.Refusal.NO_ENTITY:
+            if error.kind is Refusal.NO_UPLOAD:
                 return _LEARN | _FORM if await self._takes_forms() else _LEARN
         except (Refused, ReplyLost):  # an ill server, or an ill frontend behind one that has no such call
             pass
@@ -103,17 +143,34 @@ class Sessions(ABC):
         try:
             (await self._wire.ask("POST", "/sessions", body=form, optional=True)).close()
         except KnownRefusal as error:
-            return error.kind is wire.Refusal.FORM
+            return error.kind is Refusal.FORM
         except (Refused, ReplyLost):
             return False
         return False
 
-    def _upload(self, fields: Mapping[str, str], order: Order, told: Callable[[int], None]) -> Callable[[], Body]:
-        """Makes the order's files and `fields` into a form, afresh for each try."""
-        return partial(form_body, fields, order.parts, open_part=self._open_part, in_thread=self._in_thread, told=told)
+    def _upload(
+        self, fields: Mapping[str, str], order: Submission, on_progress: Callable[[int], None]
+    ) -> Callable[[], Body]:
+        """Make the order's files and `fields` into a form, afresh for each try."""
+        parts = [part for whole in order.parts for part in _as_sent(whole)]
+        return partial(
+            form_body,
+            fields,
+            parts,
+            open_part=self._open_part,
+            in_thread=self._in_thread,
+            on_progress=on_progress,
+        )
 
-    async def look(self, session_id: str) -> SessionView:
-        """One session as it is now."""
+    async def observe(self, session_id: str) -> Observation:
+        """Show one session as it is now."""
+        return observe(await self._view(session_id))
+
+    async def reply(self, session_id: str, turn: str = "") -> Reply:
+        """The turn of a session as it is now, or its newest answer."""
+        return reply(await self._view(session_id), turn)
+
+    async def _view(self, session_id: str) -> SessionView:
         path = f"/sessions/{segment(session_id)}"
         view = await self._wire.read("GET", path, wire.session)
         if view.id != session_id:  # a cache on the way mixes answers up: better nothing than another's state
@@ -126,9 +183,17 @@ class Sessions(ABC):
         """One page of the sessions, newest first, and how many there are."""
         return await self._wire.read("GET", f"/sessions?offset={offset:d}&limit={limit:d}", wire.listing)
 
+    async def list_marks(self, most: int) -> dict[str, str]:
+        """When the newest sessions moved last, by id."""
+        marks: dict[str, str] = {}
+        for offset in range(0, most, PAGE_ROWS):
+            _, rows = await self.list(offset=offset, limit=min(PAGE_ROWS, most - offset))
+            marks |= {row.id: row.updated for row in rows}
+        return marks
+
     async def find(
-        self, job_id: str, *, since: float, known: Container[str], entities: Container[str] = ()
-    ) -> tuple[SessionView, ...]:
+        self, job_id: str, *, since: float, known: Container[str], uploads: Container[str] = ()
+    ) -> tuple[Observation, ...]:
         """Every session that carries a marker of the job, or learns one of its uploads, touched since, and not known.
 
         1. A page is read to its end, although the newest come first: should a server sort by another time, a row
@@ -137,7 +202,7 @@ class Sessions(ABC):
         3. A session at which the server fails may be ours. It keeps nobody from reading on, but without one that is
            found nobody can say that there is none: that is Refused, for it is no outage.
         """
-        found: list[SessionView] = []
+        found: list[Observation] = []
         unread: list[Unreachable] = []
         seen: set[str] = set()
         offset = 0
@@ -147,7 +212,7 @@ class Sessions(ABC):
             seen.update(row.id for row in fresh)
             for row in fresh:
                 if row.id and row.id not in known and _may_be_ours(row, since):
-                    found += await self._opened(row.id, job_id, entities, unread)
+                    found += await self._opened(row.id, job_id, uploads, unread)
             offset += len(rows)
             # no fresh rows: a server that does not know how to turn pages
             if not fresh or offset >= count or _touched(rows[-1]) < since:
@@ -159,27 +224,28 @@ class Sessions(ABC):
             raise Refused(f"a session that may be the job's cannot be read: {unread[0]}", remedy=_UNREADABLE)
         return tuple(found)
 
-    async def pairs(self, view: SessionView) -> tuple[Pair, ...]:
+    async def pairs(self, seen: Observation) -> tuple[Pair, ...]:
         """The session's pairs, all in memory: for a person who is to see them."""
-        with await self.harvest(view) as harvest:
+        with await self.harvest(seen) as harvest:
             return tuple(one for one in harvest if isinstance(one, Pair))
 
-    async def harvest(self, view: SessionView) -> Harvest:
+    async def harvest(self, seen: Observation) -> Harvest:
         """The session's pairs, of which none is in memory; the key to them is the user's turn of the fine-tune.
 
         Where the session tells pairs itself, whichever of the two tells more is believed: they are the same pairs.
         """
         asked = Harvest(None, in_conversations)
-        if view.asked is not None:
+        handle = _handle(seen)
+        if handle.asked_id is not None:
             try:
-                asked = await self._harvest(_conversations(view, view.asked), in_conversations)
+                asked = await self._harvest(_conversations(seen.id, handle.asked_id), in_conversations)
             except KnownRefusal as error:
-                if error.kind is not wire.Refusal.NO_PAIRS:
+                if error.kind is not Refusal.NO_PAIRS:
                     raise
-        if not view.tells_pairs:
+        if not handle.tells_pairs:
             return asked
         try:
-            told = await self._harvest(f"/sessions/{segment(view.id)}", in_session)
+            told = await self._harvest(f"/sessions/{segment(seen.id)}", in_session)
         except BaseException:
             asked.close()
             raise
@@ -199,26 +265,25 @@ class Sessions(ABC):
             raise
         return Harvest(answer, read, length=length)
 
-    async def write_pairs(self, view: SessionView, pairs: Sequence[Pair]) -> None:
+    def pair(self, seen: Observation, question: str, answer: str, document: str) -> Pair:
+        """Make a pair in the server's own words; without a document it has no words but its own."""
+        group = _handle(seen).group
+        return qa.dressed(question, answer, document, group) if document and group else qa.pair(question, answer)
+
+    async def write_pairs(self, seen: Observation, pairs: Sequence[Pair]) -> None:
         """Put these pairs in the place of the session's; the server answers with what it has then."""
-        if view.asked is None:
-            raise Refused(f"session {view.id} has no fine-tune")
+        asked_id = _handle(seen).asked_id
+        if asked_id is None:
+            raise Refused(f"session {seen.id} has no fine-tune")
         body = partial(json_body, as_conversations(pairs))
-        kept = await self._wire.read("PUT", _conversations(view, view.asked), conversations, body=body)
+        kept = await self._wire.read("PUT", _conversations(seen.id, asked_id), conversations, body=body)
         if [(p.raw_question, p.raw_answer) for p in kept] != [(p.raw_question, p.raw_answer) for p in pairs]:
-            raise ReplyLost(f"session {view.id}: the server answers with other pairs than those it was given")
+            raise ReplyLost(f"session {seen.id}: the server answers with other pairs than those it was given")
 
-    async def restart(self, session_id: str) -> None:
-        """Put a session to work again."""
-        await self._steer("PUT", session_id, "restart")
-
-    async def retry_chunks(self, session_id: str) -> None:
-        """Generate the failed chunks again."""
-        await self._steer("PUT", session_id, "finetune/text/retry")
-
-    async def start(self, session_id: str) -> None:
-        """Start the training of a session that rests in `editing`."""
-        await self._steer("POST", session_id, "finetune/start")
+    async def push(self, session_id: str, how: Push) -> None:
+        """Put a session to work again, make its failed chunks again, or start the training of one in `editing`."""
+        method, verb = _PUSHES[how]
+        await self._wire.read(method, f"/sessions/{segment(session_id)}/{verb}", wire.session, optional=True)
 
     async def delete(self, session_id: str) -> None:
         """Remove a session; one that is not there is removed."""
@@ -243,16 +308,12 @@ class Sessions(ABC):
         finally:
             answer.close()
 
-    async def _steer(self, method: str, session_id: str, verb: str) -> None:
-        path = f"/sessions/{segment(session_id)}/{verb}"
-        await self._wire.read(method, path, wire.session, optional=True)
-
     async def _opened(
-        self, session_id: str, job_id: str, entities: Container[str], unread: MutableSequence[Unreachable]
-    ) -> tuple[SessionView, ...]:
+        self, session_id: str, job_id: str, uploads: Container[str], unread: MutableSequence[Unreachable]
+    ) -> tuple[Observation, ...]:
         """The session, if it is there still, we may see it, and it is the job's; it is `unread` if the server fails."""
         try:
-            view = await self.look(session_id)
+            seen = await self.observe(session_id)
         except Refused:  # gone, somebody else's, or too long to be read: none that we made and lost
             return ()
         except Unreachable as error:
@@ -260,12 +321,24 @@ class Sessions(ABC):
                 raise
             unread.append(error)
             return ()
-        is_ours = wire.attempt(view, job_id) is not None or (view.entity_id != "" and view.entity_id in entities)
-        return (view,) if is_ours else ()
+        is_ours = attempt_of(seen, job_id) is not None or (seen.upload_id != "" and seen.upload_id in uploads)
+        return (seen,) if is_ours else ()
 
 
-def _conversations(view: SessionView, asked: Interaction) -> str:
-    return f"/sessions/{segment(view.id)}/finetune/text/conversations/{segment(asked.id)}"
+def _as_sent(part: Part) -> tuple[Part, ...]:
+    """A file as it is sent: pairs go twice, under our name to be known again, under the server's to be read."""
+    return (part, replace(part, upload_name=DATASET)) if is_ready_made(part.upload_name) else (part,)
+
+
+def _handle(seen: Observation) -> Handle:
+    """How the pairs of an observation of ours are found."""
+    if not isinstance(seen.handle, Handle):
+        raise TypeError(f"session {seen.id} was not observed here")
+    return seen.handle
+
+
+def _conversations(session_id: str, asked_id: str) -> str:
+    return f"/sessions/{segment(session_id)}/finetune/text/conversations/{segment(asked_id)}"
 
 
 def _touched(row: Summary) -> float:

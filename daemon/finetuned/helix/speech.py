@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from finetuned import wire
+from finetuned.helix import wire
 
 #: a line that is longer is no piece of an answer, in bytes
 LONGEST_LINE: Final = 1024 * 1024
@@ -29,10 +29,10 @@ def unspoken(_words: str) -> None:
 class Speech:
     """Hears the pieces of an answer, and tells its words as they come."""
 
-    def __init__(self, told: Callable[[str], None]) -> None:
+    def __init__(self, on_text: Callable[[str], None]) -> None:
         self.session_id = ""
         self.complaint = ""
-        self._told = told
+        self._on_text = on_text
         self._rest = b""
 
     def heard(self, piece: bytes) -> None:
@@ -68,7 +68,7 @@ class Speech:
             self.complaint = self.complaint or str(said["error"])
         words = _words(said.get("choices"))
         if words:
-            self._told(words)
+            self._on_text(words)
 
 
 def _words(choices: Any) -> str:

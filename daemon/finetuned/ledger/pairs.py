@@ -12,10 +12,11 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from finetuned.backend import Pair
 from finetuned.ledger.reading import PAIR, Row, drop_null
 from finetuned.ledger.rows import tell, update
 from finetuned.ledger.store import Store
-from finetuned.model import File, Job, Pair
+from finetuned.model import File, Job
 
 #: pairs that one commit takes away
 _AT_ONCE: Final = 1000

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 
-from finetuned.model import SessionView, iso
+from finetuned.backend import Observation
+from finetuned.model import iso
 
 
-def write_look(db: sqlite3.Connection, view: SessionView, now: float) -> None:
+def write_look(db: sqlite3.Connection, seen: Observation, now: float) -> None:
     """Every interaction as it was seen now, in place of what was seen before."""
-    for ordinal, turn in enumerate(view.interactions, 1):
-        chunks = sum(len(c) for c in turn.chunks.values())
+    for ordinal, turn in enumerate(seen.interactions, 1):
         db.execute(
             "insert or replace into interactions values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                view.id,
+                seen.id,
                 turn.id,
                 ordinal,
                 turn.creator,
@@ -30,7 +30,7 @@ def write_look(db: sqlite3.Connection, view: SessionView, now: float) -> None:
                 turn.created,
                 turn.updated,
                 turn.completed,
-                chunks,
+                turn.chunks,
                 int(turn.limited),
                 iso(now),
             ),

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finetuned.backend import Observation
 from finetuned.errors import Stale
 from finetuned.ledger.jobs import fail_files, files_of
 from finetuned.ledger.pairs import all_here
@@ -25,8 +26,8 @@ from finetuned.ledger.rows import (
 from finetuned.ledger.seen import write_look
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import JobState, SessionState
-from finetuned.model import File, Job, Session, SessionView, iso
-from finetuned.verdict import JobVerdict, lora_of
+from finetuned.model import File, Job, Session, iso
+from finetuned.verdict import JobVerdict
 
 
 class SessionBook:
@@ -65,10 +66,9 @@ class SessionBook:
             )
             return _read(db, job.id)
 
-    def adopt(self, job: Job, view: SessionView, *, due_at: float, cause: str, now: float) -> None:
+    def adopt(self, job: Job, seen: Observation, *, due_at: float, cause: str, now: float) -> None:
         """The server has it: the session is known, its job runs. One that was found for a noted job is only read."""
         with self._store.transaction() as db:
-            asked = view.asked
             row = open_session(db, job.id)
             if row is None:
                 raise Stale(f"{job.id} has no attempt that is open")
@@ -78,19 +78,17 @@ class SessionBook:
                 row["id"],
                 row["version"],
                 state=str(SessionState.LIVE),
-                session_id=view.id,
-                name=view.name,
-                asked_id=asked.id if asked else None,
+                session_id=seen.id,
+                name=seen.name,
                 read_only=int(job.noted and cause == "found"),
                 known_at=iso(now),
             )
-            tell(db, now, "session", view.id, "live", was=row["state"], cause=cause, job_id=job.id)
-            write_look(db, view, now)
-            tuning = view.tuning
-            fresh = {"stage": tuning.stage or tuning.state if tuning else None, "progress": 0, "tries": 0}
-            fresh |= {"unanswered": 0, "unheard": 0, "session_id": view.id, "due_at": iso(due_at)}
+            tell(db, now, "session", seen.id, "live", was=row["state"], cause=cause, job_id=job.id)
+            write_look(db, seen, now)
+            fresh = {"stage": seen.stage if seen.turn else None, "progress": 0, "tries": 0}
+            fresh |= {"unanswered": 0, "unheard": 0, "session_id": seen.id, "due_at": iso(due_at)}
             fresh |= {"moved_at": iso(now), "missing_since": None, "reason": None}
-            move_job(db, now, job, JobState.RUNNING, cause=cause, detail=view.id, **fresh)
+            move_job(db, now, job, JobState.RUNNING, cause=cause, detail=seen.id, **fresh)
 
     def named(self, session_id: str, name: str) -> bool:
         """The session is to have this name on the server; False if that was so already."""
@@ -177,12 +175,12 @@ class SessionBook:
             columns = {"reason": reason, "missing_since": None, **UNMENDED}
             move_job(db, now, job, JobState.QUEUED, cause=cause, detail=reason, **columns, **fresh)
 
-    def looked(self, job: Job, view: SessionView, *, stage: str, due_at: float, moved: bool, now: float) -> None:
+    def looked(self, job: Job, seen: Observation, *, stage: str, due_at: float, moved: bool, now: float) -> None:
         """A look: the interactions are updated in place; progress is no event, a new stage is told."""
         with self._store.transaction() as db:
-            write_look(db, view, now)
-            tuning = view.tuning
-            columns = {"due_at": iso(due_at), "stage": stage, "progress": tuning.progress if tuning else None}
+            write_look(db, seen, now)
+            progress = seen.progress if seen.turn else None
+            columns = {"due_at": iso(due_at), "stage": stage, "progress": progress}
             if moved:
                 columns["moved_at"] = iso(now)
             update(db, "jobs", job.id, job.version, tries=0, missing_since=None, **columns)
@@ -217,11 +215,11 @@ class SessionBook:
                 tell(db, now, "job", job.id, job.state, was=job.state, cause="session_missing", job_id=job.id)
 
     def mended(
-        self, job: Job, view: SessionView, reason: str, *, cause: str, due_at: float, now: float, **done: int
+        self, job: Job, seen: Observation, reason: str, *, cause: str, due_at: float, now: float, **done: int
     ) -> Job:
-        """Something is done on the server about the session, which was like `view`; `done`: how often by now."""
+        """Something is done on the server about the session, which was like `seen`; `done`: how often by now."""
         with self._store.transaction() as db:
-            write_look(db, view, now)
+            write_look(db, seen, now)
             columns = {"reason": reason, "due_at": iso(due_at), "moved_at": iso(now)}
             update(db, "jobs", job.id, job.version, tries=0, missing_since=None, **columns, **done)
             tell(
@@ -240,7 +238,7 @@ class SessionBook:
     def finish(
         self,
         job: Job,
-        view: SessionView,
+        seen: Observation,
         pairs: int,
         files: Sequence[File],
         verdict: JobVerdict,
@@ -248,15 +246,15 @@ class SessionBook:
     ) -> None:
         """The verdict, over `pairs` that are all here: files, session and job in one commit, still to be archived."""
         with self._store.transaction() as db:
-            write_look(db, view, now)
-            all_here(db, view.id, pairs)
+            write_look(db, seen, now)
+            all_here(db, seen.id, pairs)
             by_id = {file.id: file for file in files}
             for said in verdict.files:
                 columns = {"pairs": said.pairs, "document_id": said.document, "reason": said.reason}
                 ended = {"finished_at": iso(now), "put_away": 0}
                 file = by_id[said.file_id]
                 move_file(db, now, file, said.state, cause="job_ended", detail=said.reason, **columns, **ended)
-            lora, discard = lora_of(view), _is_to_go(db, job.id)
+            lora, discard = seen.model, _is_to_go(db, job.id)
             end_session(db, now, job.id, SessionState.TRAINED, cause="trained", lora_dir=lora, discard=discard)
             known = {
                 "pairs": pairs,
@@ -269,11 +267,11 @@ class SessionBook:
             fresh = {"due_at": None, "tries": 0}
             move_job(db, now, job, verdict.state, cause="trained", detail=verdict.reason, **known, **ended, **fresh)
 
-    def keep_pairs(self, view: SessionView, pairs: int, now: float) -> None:
+    def keep_pairs(self, seen: Observation, pairs: int, now: float) -> None:
         """The pairs of a session that did not train are all here: the server made them, so they are kept."""
         with self._store.transaction() as db:
-            write_look(db, view, now)
-            all_here(db, view.id, pairs)
+            write_look(db, seen, now)
+            all_here(db, seen.id, pairs)
 
     def discarded(self, session: Session, now: float) -> None:
         """The session is gone from the server, and its model with it; the job it trained for says so from now on."""
@@ -301,12 +299,12 @@ class SessionBook:
                 (iso(due_at), session.session_id),
             )
 
-    def is_as_written(self, view: SessionView) -> bool:
-        """Whether the fine-tune of `view` is, by its own times, what it was at the last look."""
-        tuning = view.tuning
-        if tuning is None:
+    def is_as_written(self, seen: Observation) -> bool:
+        """Whether the fine-tune of `seen` is, by its own times, what it was at the last look."""
+        turn = seen.turn
+        if turn is None:
             return False
-        key = (view.id, tuning.id, tuning.updated, tuning.completed)
+        key = (seen.id, turn.id, turn.updated, turn.completed)
         query = "select 1 from interactions where session_id = ? and id = ? and updated = ? and completed = ?"
         with self._store.reading() as db:
             return db.execute(query, key).fetchone() is not None

@@ -7,10 +7,10 @@
 
 from __future__ import annotations
 
+from finetuned.backend import Observation
 from finetuned.ledger.rows import SUSPECT, session_of, tell, text_at
 from finetuned.ledger.store import Store
-from finetuned.model import Job, Session, SessionView, iso
-from finetuned.verdict import lora_of
+from finetuned.model import Job, Session, iso
 
 
 class TwinBook:
@@ -19,15 +19,15 @@ class TwinBook:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def found(self, job: Job, view: SessionView, *, attempt: int, url: str, dialect: str, now: float) -> None:
+    def found(self, job: Job, seen: Observation, *, attempt: int, url: str, dialect: str, now: float) -> None:
         """A second session of the job: recorded once, and removed from the server if it never trained.
 
         One of a job that only a note tells of stays as it is.
         """
         with self._store.transaction() as db:
-            lora = lora_of(view)
+            lora = seen.model
             reason = "a second session of the same job turned up"
-            columns = (job.id, attempt, f"{job.id}.{attempt}", view.id, url, dialect, view.name, lora, reason)
+            columns = (job.id, attempt, f"{job.id}.{attempt}", seen.id, url, dialect, seen.name, lora, reason)
             done = db.execute(
                 "insert into sessions (job_id, attempt, marker, state, session_id, url, dialect, name, lora_dir, "
                 "reason, intent_at, known_at, ended_at, discard, read_only) "
@@ -35,7 +35,7 @@ class TwinBook:
                 (*columns, *[iso(now)] * 3, int(lora is None and not job.noted), int(job.noted)),
             )
             if done.rowcount:
-                tell(db, now, "session", view.id, "twin", cause="found", detail=reason, job_id=job.id)
+                tell(db, now, "session", seen.id, "twin", cause="found", detail=reason, job_id=job.id)
 
     def kept(self, session: Session, lora_dir: str | None, now: float) -> None:
         """The session was to go, but it has trained: it stays on the server, as a record."""

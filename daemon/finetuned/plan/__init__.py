@@ -23,6 +23,7 @@ from finetuned.plan.making import (
     make_plan,
     recheck_pause,
     room,
+    wants_in_vain,
 )
 from finetuned.plan.values import (
     PROBE,
@@ -81,5 +82,6 @@ __all__ = [
     "recheck_pause",
     "room",
     "session_key",
+    "wants_in_vain",
     "with_first",
 ]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
-from finetuned.model import ServerFacts, WaitingFile, chunks_of
+from finetuned.backend import Capabilities
+from finetuned.model import ServerFacts, WaitingFile
 from finetuned.settings import FolderSettings
 
 
@@ -17,9 +18,9 @@ def within(rules: FolderSettings, server: ServerFacts) -> FolderSettings:
     return replace(rules, max_chunks=min(rules.max_chunks, chunks), max_bytes=min(rules.max_bytes, size))
 
 
-def most_files(rules: FolderSettings) -> int:
+def most_files(rules: FolderSettings, can: Capabilities) -> int:
     """How many files a job can have at most: even the smallest makes chunks."""
-    return max(1, min(rules.max_files, rules.max_chunks // chunks_of(1)))
+    return max(1, min(rules.max_files, rules.max_chunks // max(1, can.chunks(1))))
 
 
 def with_first(
@@ -33,7 +34,9 @@ def with_first(
         yield file, goes if skips and goes != file.id else None
 
 
-def batches(files: Iterable[WaitingFile], rules: FolderSettings) -> Iterator[tuple[list[WaitingFile], bool]]:
+def batches(
+    files: Iterable[WaitingFile], rules: FolderSettings, can: Capabilities
+) -> Iterator[tuple[list[WaitingFile], bool]]:
     """Cut `files`, in order, into batches that keep the limits; with each, whether it is full.
 
     A file that is over a limit by itself goes alone. Files of equal content never share a batch: the server could not
@@ -50,7 +53,7 @@ def batches(files: Iterable[WaitingFile], rules: FolderSettings) -> Iterator[tup
         if file.sha256 in contents:
             held_back.append(file)
             continue
-        more = chunks_of(file.sent_bytes)
+        more = can.chunks(file.sent_bytes)
         fits = sent + file.sent_bytes <= rules.max_bytes and chunks + more <= rules.max_chunks
         if batch and not (fits and len(batch) < rules.max_files):
             yield batch, True
@@ -62,7 +65,7 @@ def batches(files: Iterable[WaitingFile], rules: FolderSettings) -> Iterator[tup
     if batch:  # full: not even one more small file would fit
         yield (
             batch,
-            len(batch) >= rules.max_files or sent >= rules.max_bytes or chunks + chunks_of(1) > rules.max_chunks,
+            len(batch) >= rules.max_files or sent >= rules.max_bytes or chunks + can.chunks(1) > rules.max_chunks,
         )
     if held_back:
-        yield from batches(held_back, rules)
+        yield from batches(held_back, rules, can)

@@ -8,6 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
+from finetuned.backend import Capabilities
 from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
 from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
 from finetuned.plan.batching import batches, with_first, within
@@ -92,8 +93,7 @@ class _Desk:
 def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     """What to do now, when to look again, and what all the rest waits for."""
     desk = _Desk(facts, now, rules)
-    held_back = {f.name for f in rules.folders if rules.goes_unreviewed(f.name, facts.server.dialect)}
-    queued = (j for j in facts.jobs if j.state is JobState.QUEUED and j.folder not in held_back)
+    queued = (j for j in facts.jobs if j.state is JobState.QUEUED and not wants_in_vain(rules, j.folder, facts.can))
     unsent = sum(1 for j in queued if j.id not in facts.busy)
     ours = [j for j in facts.jobs if j.state is not JobState.REVIEW]
     in_flight = sum(1 for j in ours if (j.state in JOB_IN_FLIGHT and is_here(j, rules)) or j.id in facts.busy)
@@ -200,7 +200,7 @@ def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
         return Hold(kind=Awaited.OTHER_SERVER, of=job.url)
     if job.state is JobState.QUEUED and job.folder not in desk.folders:
         return Hold(kind=Awaited.FOLDER, of=job.folder)
-    if job.state is JobState.QUEUED and rules.goes_unreviewed(job.folder, server.dialect):
+    if job.state is JobState.QUEUED and wants_in_vain(rules, job.folder, desk.facts.can):
         return Hold(kind=Awaited.REVIEWS)
     if not desk.can_ask:
         return Hold(kind=Awaited.PERSON) if job.rests else Hold(kind=Awaited.SERVER, until=server.next_try_at)
@@ -215,6 +215,11 @@ def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
             step = Look(job_id=job.id)
             kind, longest = Awaited.PERSON if job.rests else Awaited.SESSION, rules.poll.slowest
     return step if desk.due(job.due_at, longest) else Hold(kind=kind, until=job.due_at)
+
+
+def wants_in_vain(rules: Settings, folder: str, can: Capabilities) -> bool:
+    """Whether a folder's pairs are to wait for a person, and the backend would train them without one."""
+    return not can.reviews and any(f.name == folder and f.review for f in rules.folders)
 
 
 def is_here(job: Job, rules: Settings) -> bool:
@@ -317,7 +322,7 @@ def _sealing(most: int, desk: _Desk) -> Iterator[Action]:
             desk.files[file.id] = Hold(kind=Awaited.TWIN, of=first)
     firsts.sort(key=lambda file: (desk.folders[file.folder].sent_at or 0.0, file.folder, file.group))
     for (name, group), files in groupby(firsts, key=_place):
-        for batch, full in batches(files, settings[name]):
+        for batch, full in batches(files, settings[name], desk.facts.can):
             hold = None if full else _lingers(batch, desk.folders[name], settings[name], desk)
             if hold is not None:
                 desk.files.update((file.id, hold) for file in batch)

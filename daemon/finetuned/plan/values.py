@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+from finetuned.backend import Capabilities
 from finetuned.model import FolderFacts, Job, ServerFacts, Session, UnarchivedFile, Value, WaitingFile
 
 
@@ -134,9 +135,9 @@ class Facts(Value, frozen=True):
 
     `waiting` is ordered by `ready_at`; `jobs` holds every unfinished job and every ended one that is not archived;
     `unarchived` are refused and duplicate files that lie where they were dropped; `suspects` are sessions that were
-    lost and may turn up late; `busy` names the jobs and sessions with a request under way; `asked` counts by job the
-    requests since the daemon started; `settling`: something in the folders is not ready yet; `hurry` does not wait out
-    `linger`.
+    lost and may turn up late; `can` is what the backend can do; `busy` names the jobs and sessions with a request under
+    way; `asked` counts by job the requests since the daemon started; `settling`: something in the folders is not ready
+    yet; `hurry` does not wait out `linger`.
     """
 
     waiting: tuple[WaitingFile, ...] = ()
@@ -146,6 +147,7 @@ class Facts(Value, frozen=True):
     suspects: tuple[Session, ...] = ()
     folders: tuple[FolderFacts, ...] = ()
     server: ServerFacts = ServerFacts()
+    can: Capabilities = Capabilities()
     busy: frozenset[str] = frozenset()
     asked: Mapping[str, int] = {}
     settling: bool = False

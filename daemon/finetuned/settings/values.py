@@ -100,7 +100,3 @@ class Settings(Value, frozen=True):
         """
         text = repr(replace(self, source="", ledger=LedgerSettings())).encode("utf-8", "surrogateescape")
         return hashlib.sha256(text).hexdigest()[:16]
-
-    def goes_unreviewed(self, folder: str, dialect: str | None) -> bool:
-        """Whether a folder's pairs are to wait for a person, and a server of this dialect would not let them."""
-        return dialect == "learn" and any(rules.name == folder and rules.review for rules in self.folders)

@@ -15,14 +15,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from enum import StrEnum
 from typing import Any, Final
 
-from finetuned.model import Chunk, Interaction, Quota, SessionView, Summary, instant
+from finetuned.errors import Quota, Refusal
+from finetuned.helix.qa import PAIR_KEYS, TURNS_KEY, opened
+from finetuned.helix.session import Chunk, SessionView, Summary, Turn, base_name
+from finetuned.model import instant
 from finetuned.pieces import NotThat, Pieces
-from finetuned.qa import PAIR_KEYS, TURNS_KEY, opened
-from finetuned.readymade import SUFFIX, is_ready_made
 
 #: what a session may tell beside its pairs, in characters: that of a job of 250 MB of text is the half of it
 MOST_KEPT: Final = 8 * 1024 * 1024
@@ -30,22 +29,8 @@ MOST_KEPT: Final = 8 * 1024 * 1024
 MOST_ROWS: Final = 100_000
 #: numbers beyond this are nonsense here, and would not fit a database's column
 MAX_NUMBER: Final = 2**31 - 1
-STEM_LENGTH: Final = 40
 
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-
-
-class Refusal(StrEnum):
-    """What a server means that says no with words we know: whatever the kind, nothing happened."""
-
-    NOT_FOUND = "not_found"
-    NO_PAIRS = "no_pairs"
-    ACTIVE = "active"
-    TOO_MANY = "too_many"
-    CUT = "cut"
-    FORM = "form"
-    TOO_MUCH = "too_much"
-    NO_ENTITY = "no_entity"
 
 
 #: (the text of the answer in lower case, stripped; what it means); the first that matches counts
@@ -64,7 +49,7 @@ REFUSALS: Final[tuple[tuple[re.Pattern[str], Refusal], ...]] = tuple(
         (r"request content-type isn't multipart/form-data$", Refusal.FORM),
         (r"inference sessions require a message$", Refusal.FORM),
         (r".*too much data to process", Refusal.TOO_MUCH),
-        (r"data entity id not be empty$", Refusal.NO_ENTITY),
+        (r"data entity id not be empty$", Refusal.NO_UPLOAD),
         (r"invalid request body:", Refusal.FORM),
     )
 )
@@ -118,7 +103,7 @@ def session(body: bytes | Pieces) -> SessionView:
         entity_id=_text(config, "uploaded_data_entity_id"),
         group=_text(config, "document_group_id"),
         review=config.get("manually_review_questions") is True,
-        interactions=tuple(_interaction(turn) for turn in turns),
+        turns=tuple(_turn(turn) for turn in turns),
         tells_pairs=tells_pairs,
     )
 
@@ -215,42 +200,6 @@ def moment(text: str) -> float | None:
     return at if at > 0 else None
 
 
-def upload_name(marker: str, number: int, path: str) -> str:
-    """The name the server sees: `<marker>-0001-stem.txt`, safe, unique in its job; `.jsonl` for ready-made pairs.
-
-    1. Only the base name of `path` counts, folded to [a-z0-9-]; `text` if nothing is left of it.
-    2. The server takes `.txt` in lower case only as text; anything else may hang in its text extraction.
-    """
-    base = path.rpartition("/")[2]
-    stem = base.rpartition(".")[0] or base
-    ascii_only = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode("ascii")
-    folded = re.sub(r"[^a-z0-9]+", "-", ascii_only.lower()).strip("-")[:STEM_LENGTH].rstrip("-")
-    return f"{marker}-{number:04d}-{folded or 'text'}{SUFFIX if is_ready_made(path) else '.txt'}"
-
-
-def renamed(name: str, marker: str) -> str:
-    """The name that an upload had, or will have, in the attempt that `marker` names."""
-    return f"{marker}-{name.partition('.')[2].partition('-')[2]}"
-
-
-def attempt(view: SessionView, job_id: str) -> int | None:
-    """Which attempt at the job a session is; null if it carries no marker of that job.
-
-    1. The marker is the fine-tune's message (exactly), or begins the names of its uploads.
-    2. A chat about the marker proves nothing: only the fine-tune's own turn is read.
-    """
-    marker = rf"{re.escape(job_id)}\.([0-9]{{1,9}})"
-    if view.asked and (said := re.fullmatch(marker, view.asked.message.strip())):
-        return int(said[1])
-    named = (re.match(rf"{marker}-[0-9]{{4,}}-", name) for name in uploads(view))
-    return next((int(found[1]) for found in named if found), None)
-
-
-def uploads(view: SessionView) -> tuple[str, ...]:
-    """The names of the files that a session was made of, as far as it tells them, and what the server made of them."""
-    return (*view.documents, *(_base_name(path) for path in (view.asked.files if view.asked else ())))
-
-
 def _decoded(body: bytes | Pieces) -> Any:
     answer = opened(body)
     value = answer.value()
@@ -283,20 +232,16 @@ def _number(raw: dict[str, Any], key: str, most: int = MAX_NUMBER) -> int:
     return int(min(max(value, 0), most))
 
 
-def _base_name(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
 def _documents(config: dict[str, Any]) -> dict[str, str]:
     raw = config.get("document_ids")
     if not isinstance(raw, dict):
         return {}
-    return {_base_name(path): ident for path, ident in raw.items() if isinstance(ident, str)}
+    return {base_name(path): ident for path, ident in raw.items() if isinstance(ident, str)}
 
 
-def _interaction(raw: dict[str, Any]) -> Interaction:
+def _turn(raw: dict[str, Any]) -> Turn:
     files = raw.get("files")
-    return Interaction(
+    return Turn(
         id=_text(raw, "id"),
         creator=_text(raw, "creator"),
         mode=_text(raw, "mode"),
@@ -329,7 +274,7 @@ def _chunks(raw: Any) -> dict[str, tuple[Chunk, ...]]:
         return same.setdefault(key, Chunk(questions=key[0], error=key[1]))
 
     return {
-        _base_name(name): tuple(chunk(row) for row in rows if isinstance(row, dict))
+        base_name(name): tuple(chunk(row) for row in rows if isinstance(row, dict))
         for name, rows in raw.items()
         if isinstance(rows, list)
     }

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from enum import StrEnum
 from typing import Any, Final
 
-from finetuned.model import Pair
+from finetuned.backend import LONGEST_TEXT, Entry, Odd, Pair
 from finetuned.pieces import TOO_LONG, NotThat, Pieces
 
-#: the longest question, and the longest answer, in characters
-LONGEST_TEXT: Final = 1024 * 1024
 #: where servers may put pairs inside a session's answer
 PAIR_KEYS: Final = frozenset({"qa_pairs", "conversations"})
 TURNS_KEY: Final = "interactions"
@@ -28,22 +25,12 @@ _ASKS: Final = frozenset({"human", "user"})
 _ANSWERS: Final = frozenset({"gpt", "assistant"})
 
 
-class Odd(StrEnum):
-    """What stands in the place of a pair."""
-
-    NO_PAIR = "no_pair"
-    TOO_LONG = "too_long"
-
-
-Told = Pair | Odd
-
-
 def conversations(body: bytes | Pieces) -> tuple[Pair, ...]:
     """The pairs of the conversations call, all in memory; raises `NotThat`."""
     return tuple(one for one in in_conversations(opened(body)) if isinstance(one, Pair))
 
 
-def in_conversations(answer: Pieces) -> Iterator[Told]:
+def in_conversations(answer: Pieces) -> Iterator[Entry]:
     """What the conversations call tells, which answers null when there are no pairs; raises `NotThat`."""
     if answer.begins() == "[":
         yield from _entries(answer.items(lenient=True))
@@ -52,7 +39,7 @@ def in_conversations(answer: Pieces) -> Iterator[Told]:
     answer.end()
 
 
-def in_session(answer: Pieces) -> Iterator[Told]:
+def in_session(answer: Pieces) -> Iterator[Entry]:
     """The pairs that a session tells itself, if any; raises `NotThat`."""
     for key in answer.members():
         if key == TURNS_KEY and answer.begins() == "[":
@@ -67,7 +54,7 @@ def in_session(answer: Pieces) -> Iterator[Told]:
     answer.end()
 
 
-def _under(key: str, answer: Pieces) -> Iterator[Told]:
+def _under(key: str, answer: Pieces) -> Iterator[Entry]:
     """What a member of a session tells; it is passed over if it tells no pairs."""
     if key in PAIR_KEYS and answer.begins() == "[":
         yield from _entries(answer.items(lenient=True))
@@ -110,7 +97,7 @@ def as_conversations(pairs: Iterable[Pair]) -> list[dict[str, Any]]:
     ]
 
 
-def _entries(rows: Iterable[Any]) -> Iterator[Told]:
+def _entries(rows: Iterable[Any]) -> Iterator[Entry]:
     """What a list tells: conversations, plain questions with answers, or single turns."""
     turns = _Turns()
     for row in rows:
@@ -129,7 +116,7 @@ def _entries(rows: Iterable[Any]) -> Iterator[Told]:
     yield from turns.end()
 
 
-def _conversation(rows: Iterable[Any]) -> Iterator[Told]:
+def _conversation(rows: Iterable[Any]) -> Iterator[Entry]:
     """Each question with the answer that follows it; where there is none at all, that is odd."""
     turns = _Turns()
     told = False
@@ -154,7 +141,7 @@ class _Turns:
     def __init__(self) -> None:
         self._asked: str | None = None
 
-    def next(self, turn: dict[str, Any]) -> Iterator[Told]:
+    def next(self, turn: dict[str, Any]) -> Iterator[Entry]:
         """What one more turn makes whole."""
         asked, self._asked = self._asked, None
         if turn["from"] in _ASKS:
@@ -164,15 +151,15 @@ class _Turns:
         else:
             yield Odd.NO_PAIR if asked is None else _pair(asked, turn["value"])
 
-    def end(self) -> Iterator[Told]:
+    def end(self) -> Iterator[Entry]:
         """What is left over."""
         if self._asked is not None:
             yield Odd.NO_PAIR
 
 
-def _pair(question: str, answer: str) -> Told:
+def _pair(question: str, answer: str) -> Entry:
     return Odd.TOO_LONG if max(len(question), len(answer)) > LONGEST_TEXT else pair(question, answer)
 
 
 #: how the pairs of an answer are read
-ReadPairs = Callable[[Pieces], Iterator[Told]]
+ReadPairs = Callable[[Pieces], Iterator[Entry]]

@@ -1,0 +1,194 @@
+"""What a session of Helix's means, in the words of `backend`.
+
+1. Trained is: a `lora_dir`, mode `inference` and no error, whatever the state says. `complete` alone is not success.
+2. `editing` is a pause before the training. A state or stage that is not known is "still running", and named.
+3. From stage `finetune` on the server moves `updated` with every progress and at the end, in its lists, too; before it
+   a list tells nothing.
+4. A training that was cut at a plan's limit and then failed, failed of something else than the limit.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+from finetuned.backend import Capabilities, Interaction, Observation, Phase, Reply, Status, Taught
+from finetuned.errors import Quota
+from finetuned.helix import wire
+from finetuned.helix.session import Chunk, SessionView, Turn
+from finetuned.model import Value, shown
+
+#: the server's own data set, made of ready-made pairs: it appears beside the uploads
+DATASET: Final = "finetune_dataset.jsonl"
+#: the server's words for the state of a fine-tune, and for its stages
+_STATES: Final = frozenset({"", "waiting", "editing", "complete", "error"})
+_PREPARING: Final = ("", "edit_files", "extract_text", "index_rag", "generate_questions", "edit_questions")
+#: a stage of its own, which is no state of training any more
+_COMPLETE: Final = "complete"
+_TRAINS: Final = "finetune"
+_KNOWN_STAGES: Final = frozenset({*_PREPARING, _TRAINS, _COMPLETE})
+#: while pairs are made the server may write a session down as it has it in memory, old name and all
+_RENAMED_IN: Final = frozenset({"edit_questions", _TRAINS, _COMPLETE})
+#: of a session without a stage its state is told: it waits
+_STAGES: Final = MappingProxyType({**dict.fromkeys((*_PREPARING, "waiting"), Phase.PREPARING), _TRAINS: Phase.TRAINING})
+
+_FORM: Final = Capabilities(
+    reviews=True, chunk_bytes=16 * 1024, chunks_each=9, stages=_STAGES, queue_stages=frozenset({_TRAINS})
+)
+_LEARN: Final = Capabilities(
+    reviews=False, chunk_bytes=16 * 1024, chunks_each=9, stages=_STAGES, queue_stages=frozenset({_TRAINS})
+)
+
+
+def capabilities(dialect: str | None) -> Capabilities:
+    """What a server of this dialect can do; one that is not known yet, whatever any can."""
+    return _LEARN if dialect == "learn" else _FORM
+
+
+class Handle(Value, frozen=True):
+    """How an observation's pairs are found: the turn that is asked for them, and whether the session tells any itself.
+
+    `group` names all the session's documents.
+    """
+
+    asked_id: str | None
+    tells_pairs: bool
+    group: str
+
+
+def observe(view: SessionView) -> Observation:
+    """The fine-tune of a session, as the server showed it."""
+    tuning = view.tuning
+    words = (tuning.error or tuning.status) if tuning else ""
+    return Observation(
+        id=view.id,
+        status=_status(view),
+        phase=_phase(view),
+        stage=(tuning.stage or tuning.state) if tuning else "unknown",
+        name=view.name,
+        progress=tuning.progress if tuning else 0,
+        signs=_signs(view),
+        label=view.asked.message if view.asked else "",
+        uploads=frozenset(view.uploads) - {DATASET},
+        files=_files(view),
+        complaint=shown(words[:500]) or "the server gave no reason",
+        model=_model(view),
+        quota=_quota(view),
+        cut=tuning is not None and tuning.limited,
+        awaits_review=view.review,
+        can_retrain=tuning is not None and tuning.state == _COMPLETE,  # only such ones restart well
+        can_rename=tuning is not None and tuning.stage in _RENAMED_IN,
+        list_mark=(tuning.updated or None) if tuning and tuning.stage == _TRAINS else None,
+        upload_id=view.entity_id,
+        unknown_words=_unknown(view),
+        turn=interaction(tuning) if tuning else None,
+        interactions=tuple(interaction(turn) for turn in view.turns),
+        handle=Handle(asked_id=view.asked.id if view.asked else None, tells_pairs=view.tells_pairs, group=view.group),
+    )
+
+
+def reply(view: SessionView, turn: str = "") -> Reply:
+    """A turn of a talk: the one of this id, else the server's newest."""
+    answer = next((t for t in view.turns if turn and t.id == turn), view.answer)
+    if answer is None:
+        return Reply(session_id=view.id)
+    failed = bool(answer.error) or answer.state == "error"
+    return Reply(
+        session_id=view.id,
+        turn=answer.id,
+        text=answer.message,
+        finished=answer.finished,
+        error=(answer.error or answer.status or "it says no more") if failed else "",
+        progress=answer.progress,
+        files=answer.files,
+    )
+
+
+def interaction(turn: Turn) -> Interaction:
+    """A turn, as the ledger keeps it."""
+    return Interaction(
+        id=turn.id,
+        creator=turn.creator,
+        mode=turn.mode,
+        state=turn.state,
+        stage=turn.stage,
+        message=turn.message,
+        status=turn.status,
+        error=turn.error,
+        progress=turn.progress,
+        finished=turn.finished,
+        lora_dir=turn.lora_dir,
+        created=turn.created,
+        updated=turn.updated,
+        completed=turn.completed,
+        chunks=sum(map(len, turn.chunks.values())),
+        limited=turn.limited,
+    )
+
+
+def _status(view: SessionView) -> Status:
+    tuning = view.tuning
+    if tuning is None:
+        return Status.RUNNING
+    if tuning.error or tuning.state == "error":
+        return Status.FAILED
+    if _model(view) and view.mode == "inference":
+        return Status.TRAINED
+    return Status.PAUSED if tuning.state == "editing" else Status.RUNNING
+
+
+def _model(view: SessionView) -> str | None:
+    return view.lora_dir or (view.tuning.lora_dir if view.tuning else "") or None
+
+
+def _phase(view: SessionView) -> Phase:
+    """Where a session waits; of what may have finished, or says what we do not know, that is unknown."""
+    tuning = view.tuning
+    if tuning is None or tuning.finished or tuning.state not in {"", "waiting"} or _model(view):
+        return Phase.UNKNOWN
+    return _FORM.phase(tuning.stage, tuning.progress)
+
+
+def _signs(view: SessionView) -> tuple[object, ...]:
+    tuning = view.tuning
+    if tuning is None:
+        return (view.mode, view.lora_dir)
+    chunks = sum(map(len, tuning.chunks.values()))
+    return (view.mode, tuning.state, tuning.stage, tuning.progress, tuning.status, tuning.updated, chunks)
+
+
+def _files(view: SessionView) -> dict[str, Taught]:
+    """What the server tells of each file that it has."""
+    chunks = view.tuning.chunks if view.tuning else {}
+    names = dict.fromkeys((*view.uploads, *chunks))
+    return {name: _taught(view.documents.get(name, ""), chunks.get(name, ())) for name in names}
+
+
+def _taught(document: str, chunks: tuple[Chunk, ...]) -> Taught:
+    errors = [chunk.error for chunk in chunks if chunk.error]
+    return Taught(
+        document=document,
+        chunks=len(chunks),
+        questions=sum(chunk.questions for chunk in chunks),
+        failed=len(errors),
+        errors=tuple(sorted({shown(error[:200]) for error in errors})),
+    )
+
+
+def _quota(view: SessionView) -> Quota | None:
+    """How many chunks the fine-tune makes, and how many the server's plan allows; null if no quota was overstepped."""
+    tuning = view.tuning
+    if tuning is None:
+        return None
+    if tuning.limited and tuning.limit and not tuning.error:
+        return Quota(asked=tuning.total_chunks, limit=tuning.limit)
+    told = wire.quota(tuning.error or tuning.status)
+    return told if told and told.limit is not None else None
+
+
+def _unknown(view: SessionView) -> tuple[str, ...]:
+    tuning = view.tuning
+    if tuning is None:
+        return ()
+    words = (("state", tuning.state, _STATES), ("stage", tuning.stage, _KNOWN_STAGES))
+    return tuple(f"{what} “{shown(word[:40])}”" for what, word, known in words if word not in known)
