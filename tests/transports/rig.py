@@ -20,14 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from finetuned.settings import keys
-from finetuned.settings.readers import seconds_of
+from finetuned.settings import FolderSettings
 from support.process import Sandbox, environment
 
 #: the `settle` that a user has who sets nothing, in seconds
-SETTLE: Final = seconds_of(
-    next(key.default for key in keys() if (key.section, key.name) == ("folder", "settle")).strip('"')
-)
+SETTLE: Final = FolderSettings(name="notes", path="/notes").settle
 #: a sender that comes back so soon is within `settle`; one that comes back so late is not
 SOON: Final = SETTLE / 2
 LATE: Final = 3 * SETTLE + 3

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from finetuned.cli.main import COMMANDS
 from finetuned.lifecycle import FILE_ENDS, FILE_MOVES, FILE_WORDS, JOB_ENDS, JOB_MOVES, JOB_WORDS
-from finetuned.settings import LATER, SECTIONS, keys
+from finetuned.settings import NOT_YET, keys
 
 S = TypeVar("S", bound=StrEnum)
 
@@ -41,12 +41,10 @@ def commands() -> str:
 def configuration() -> str:
     """Every key of the configuration with its default."""
     lines = ["| key | default | meaning |", "| --- | --- | --- |"]
-    for section in SECTIONS:
-        for key in keys():
-            if key.section == section and section not in LATER:
-                written = "(needed)" if key.default is None else key.default
-                lines.append(f"| `{section}.{key.name}` | `{written}` | {key.words} |")
-    later = " and ".join(f"`[{section}]`" for section in SECTIONS if section in LATER)
+    for key in keys():
+        written = "(needed)" if key.default is None else key.default
+        lines.append(f"| `{key.section}.{key.name}` | `{written}` | {key.words} |")
+    later = " and ".join(f"`[{section}]`" for section in NOT_YET)
     return "\n".join([*lines, "", f"{later} are not in this version: their keys are refused."])
 
 

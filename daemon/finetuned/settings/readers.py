@@ -1,25 +1,39 @@
-"""How the values of the keys are read: each reader takes what TOML gave and returns what we work with.
+"""How the values of the keys are read from TOML, and how a default is written as TOML.
 
-1. A reader raises ValueError with what is allowed; who calls it knows the key and shows what was found.
-2. A time has its unit (`"30s"`), so that nobody has to guess it; a size may be a bare number of bytes.
+1. A reader raises ValueError with what is allowed; its caller knows the key and shows what was found.
+2. A time has its unit (`"30s"`), which needs no guessing then; a size may be a bare number of bytes.
 3. TOML's true and false are numbers to Python, but not to us.
 """
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 import urllib.parse
-from collections.abc import Callable
-from typing import Final, TypeGuard
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeGuard
 
-Reader = Callable[[object], object]
+import msgspec
 
 _TIME: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d|w)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(|b|kb|mb|gb|tb|kib|mib|gib|tib)", re.IGNORECASE)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _FOLDER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+class Reader(msgspec.Struct, frozen=True):
+    """How the value of a key is read, and how it is written.
+
+    `read` takes what TOML gave and returns what we work with, or raises ValueError; `write` is the way back, for values
+    that `read` returned. `example` (TOML) stands in where a key has no default.
+    """
+
+    read: Callable[[object], Any]
+    write: Callable[[Any], str] = json.dumps
+    example: str = ""
+    is_path: bool = False
 
 
 def seconds_of(text: str) -> float | None:
@@ -51,7 +65,7 @@ def a_time(least: str, most: str) -> Reader:
             raise ValueError(f'allowed: a time from "{least}" to "{most}", with its unit: ms, s, m, h, d or w')
         return seconds
 
-    return read
+    return Reader(read, _time_as_toml)
 
 
 def a_size(most: str) -> Reader:
@@ -64,101 +78,64 @@ def a_size(most: str) -> Reader:
             raise ValueError(f'allowed: a size from 1 byte to "{most}", such as 65536, "10KB" or "64MiB"')
         return size
 
-    return read
+    return Reader(read, _size_as_toml)
+
+
+def _taken_if(fits: Callable[[Any], bool], allowed: str, example: str = "") -> Reader:
+    """A value that is taken as it stands, if it fits."""
+
+    def read(value: object) -> object:
+        if not fits(value):
+            raise ValueError(f"allowed: {allowed}")
+        return tuple(value) if isinstance(value, list) else value
+
+    return Reader(read, example=example)
 
 
 def a_number(least: int, most: int) -> Reader:
     """A whole number between two numbers."""
-
-    def read(value: object) -> int:
-        if not _is_number(value) or not least <= value <= most:
-            raise ValueError(f"allowed: a whole number from {least} to {most}")
-        return value
-
-    return read
+    return _taken_if(
+        lambda value: _is_number(value) and least <= value <= most, f"a whole number from {least} to {most}"
+    )
 
 
 def a_choice(*words: str) -> Reader:
     """One of a few words."""
-    allowed = "allowed: " + ", ".join(f'"{word}"' for word in words)
-
-    def read(value: object) -> str:
-        if isinstance(value, str) and value in words:
-            return value
-        raise ValueError(allowed)
-
-    return read
+    return _taken_if(lambda value: isinstance(value, str) and value in words, _listed(words))
 
 
 def some_of(*words: str) -> Reader:
     """Any number of a few words."""
-    allowed = "allowed: a list of any of " + ", ".join(f'"{word}"' for word in words)
-
-    def read(value: object) -> tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(word, str) and word in words for word in value):
-            raise ValueError(allowed)
-        return tuple(value)
-
-    return read
-
-
-def a_flag(value: object) -> bool:
-    """`true` or `false`."""
-    if not isinstance(value, bool):
-        raise ValueError("allowed: true or false")  # noqa: TRY004 - the one way a reader says no
-    return value
-
-
-def only(default: object) -> Reader:
-    """The default, and nothing else until the capability is built."""
-
-    def read(value: object) -> object:
-        if type(value) is not type(default) or value != default:
-            raise ValueError("not in this version; remove it")
-        return default
-
-    return read
+    return _taken_if(
+        lambda value: isinstance(value, list) and all(isinstance(word, str) and word in words for word in value),
+        f"a list of any of {_listed(words)}",
+    )
 
 
 def patterns(*, least: int) -> Reader:
     """Patterns of names and of paths, `least` of them at least."""
-    some = "one or more" if least else "any number of"
-
-    def read(value: object) -> tuple[str, ...]:
-        if not isinstance(value, list) or len(value) < least or not all(map(_is_path_pattern, value)):
-            raise ValueError(
-                f'allowed: a list of {some} name patterns, such as ["*.txt"], or of paths from the folder\'s top, '
-                'such as ["drafts/**"]'
-            )
-        return tuple(value)
-
-    return read
+    return _taken_if(
+        lambda value: isinstance(value, list) and len(value) >= least and all(map(_is_path_pattern, value)),
+        f'a list of {"one or more" if least else "any number of"} name patterns, such as ["*.txt"], '
+        'or of paths from the folder\'s top, such as ["drafts/**"]',
+    )
 
 
-def a_folder_name(value: object) -> str:
-    """A folder's name: it becomes a part of job ids, of upload names and of commands."""
-    if not isinstance(value, str) or not _FOLDER_NAME.fullmatch(value):
-        raise ValueError("allowed: 1 to 63 of a-z, 0-9 and -, with no - in front")
-    return value
-
-
-def a_path(value: object) -> str:
-    """A path as it was written."""
+def _read_path(value: object) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise ValueError("allowed: a path")
     return value
 
 
-def a_key_file(value: object) -> str:
-    """The path of the file that holds the key, and not the key itself: the configuration is not secret."""
-    path = a_path(value)
+def _read_key_file(value: object) -> str:
+    """Take the path of the file that holds the key, and not the key itself: the configuration is not secret."""
+    path = _read_path(value)
     if path.startswith("hl-"):
         raise ValueError("this looks like the key itself; allowed: the path of a file that holds it")
     return path
 
 
-def a_ready_file(value: object) -> str:
-    """The name of the marker beside a file; empty: no marker is asked for."""
+def _read_ready_file(value: object) -> str:
     if not isinstance(value, str) or (value and ("{name}" not in value or not _is_pattern(value))):
         raise ValueError('allowed: "", or a file name with {name} in it, such as "{name}.done"')
     if value == "{name}":
@@ -166,15 +143,7 @@ def a_ready_file(value: object) -> str:
     return value
 
 
-def an_encoding(value: object) -> str:
-    """The name of a codec that turns bytes into text."""
-    if not isinstance(value, str) or not _is_text_codec(value):
-        raise ValueError('allowed: a text encoding that Python knows, such as "utf-8", "latin-1" or "cp1252"')
-    return value
-
-
-def a_url(value: object) -> str:
-    """Where the server answers: without `/api/v1`, without a slash at the end."""
+def _read_url(value: object) -> str:
     if not isinstance(value, str) or not _is_base_url(value):
         raise ValueError("allowed: http:// or https:// with a host, and perhaps a port and a path, nothing else")
     url = value.rstrip("/")
@@ -192,6 +161,21 @@ def placed(path: str, *, base: str, home: str) -> str:
         path = f"{home}/{rest}"
     whole = posixpath.normpath(posixpath.join(base, path))
     return "/" + whole.lstrip("/") if whole.startswith("/") else whole
+
+
+def _time_as_toml(seconds: float) -> str:
+    """Write a time in the largest unit of which there are two or more: two minutes are `2m`, one is `60s`."""
+    unit = next((unit for unit in "dhm" if seconds % _SECONDS[unit] == 0 and seconds >= 2 * _SECONDS[unit]), "s")
+    return f'"{seconds / _SECONDS[unit]:g}{unit}"'
+
+
+def _size_as_toml(size: int) -> str:
+    power = 2 if size % 1024**2 == 0 else int(size % 1024 == 0)
+    return f'"{size // 1024**power}{("B", "KiB", "MiB")[power]}"'
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(f'"{word}"' for word in words)
 
 
 def _is_number(value: object) -> TypeGuard[int]:
@@ -232,3 +216,26 @@ def _is_base_url(text: str) -> bool:
         )
     except ValueError:  # a port that is no number, a bracket that is not closed
         return False
+
+
+#: `true` or `false`
+a_flag: Final = _taken_if(lambda value: isinstance(value, bool), "true or false")
+#: a folder's name: it becomes a part of job ids, of upload names and of commands
+a_folder_name: Final = _taken_if(
+    lambda value: isinstance(value, str) and bool(_FOLDER_NAME.fullmatch(value)),
+    "1 to 63 of a-z, 0-9 and -, with no - in front",
+    example='"notes"',
+)
+#: the name of a codec that turns bytes into text
+an_encoding: Final = _taken_if(
+    lambda value: isinstance(value, str) and _is_text_codec(value),
+    'a text encoding that Python knows, such as "utf-8", "latin-1" or "cp1252"',
+)
+#: a path as it was written
+a_path: Final = Reader(_read_path, example='"/srv/finetuned/notes"', is_path=True)
+#: the path of the file that holds the key
+a_key_file: Final = Reader(_read_key_file, is_path=True)
+#: the name of the marker beside a file; empty: no marker is asked for
+a_ready_file: Final = Reader(_read_ready_file)
+#: where the server answers: without `/api/v1`, without a slash at the end
+a_url: Final = Reader(_read_url)

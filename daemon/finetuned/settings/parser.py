@@ -13,22 +13,17 @@ from typing import Any, Final
 
 from finetuned.errors import ConfigurationError
 from finetuned.model import shown
-from finetuned.settings.keys import REPEATED, SECTIONS, Key, keys
+from finetuned.settings.keys import NOT_YET, TABLES, FolderSettings, Key, PollSettings, Settings, keys
 from finetuned.settings.readers import placed
-from finetuned.settings.values import (
-    FolderSettings,
-    HelixSettings,
-    LedgerSettings,
-    LogSettings,
-    PollSettings,
-    Settings,
-    SubmitSettings,
-    WatchSettings,
-)
 
 _KEYS: Final[Mapping[tuple[str, str], Key]] = {(key.section, key.name): key for key in keys()}
+_NAMES: Final[Mapping[str, Sequence[str]]] = {
+    **{section: [key.name for key in keys() if key.section == section] for section in TABLES},
+    **NOT_YET,
+}
 _SECRET: Final = re.compile(r"(?<=//)[^/@\s]*@|hl-\S+")
 _LONGEST: Final = 60
+_NOT_YET: Final = "not in this version; remove it"
 _NO_FOLDER: Final = "folder: found none; allowed: one [[folder]] or more, each with a name and a path"
 
 
@@ -60,22 +55,19 @@ class _Reading:
 
     def settings(self, raw: Mapping[str, object], source: str) -> Settings:
         for name in raw:
-            if name not in SECTIONS:
+            if name not in _NAMES:
                 self.problems.append(f"{shown(name)}: unknown{_meant(name)}")
-        tables = {name: self._table(name, name, raw.get(name, {})) for name in SECTIONS if name not in REPEATED}
-        self._no_hooks(raw.get("hook", []))
+        tables = {name: self._table(name, name, raw.get(name, {})) for name in TABLES if name != "folder"}
+        for name in NOT_YET:
+            self._nothing_yet(name, raw.get(name, []))
         self._in_order(raw.get("poll"), tables["poll"])
         folders = self._folders(raw.get("folder", []))
         self._outside_folders(tables, folders)
+        read: dict[str, Any] = {name: TABLES[name](**found) for name, found in tables.items()}
         return Settings(
             folders=tuple(FolderSettings(**f) for f in folders if {"name", "path"} <= f.keys()),
-            helix=HelixSettings(**tables["helix"]),
-            ledger=LedgerSettings(**tables["ledger"]),
-            watch=WatchSettings(**tables["watch"]),
-            submit=SubmitSettings(**tables["submit"]),
-            poll=PollSettings(**tables["poll"]),
-            log=LogSettings(**tables["log"]),
             source=source,
+            **read,
         )
 
     def _say(self, where: str, value: object, words: str) -> None:
@@ -99,14 +91,22 @@ class _Reading:
         return read
 
     def _read(self, key: Key, value: object) -> object:
-        found = key.read(value)
-        if key.is_path and isinstance(found, str) and found:
+        found = key.reader.read(value)
+        if key.reader.is_path and found:
             return placed(found, base=self._base, home=self._home)
         return found
 
-    def _no_hooks(self, raw: object) -> None:
-        if raw != []:
-            self._say("hook", raw, "not in this version; remove it")
+    def _nothing_yet(self, section: str, raw: object) -> None:
+        """Take a table whose capability is not built yet, if it says nothing."""
+        if not isinstance(raw, Mapping):
+            if raw != []:
+                self._say(section, raw, _NOT_YET)
+            return
+        for name, value in raw.items():
+            if name not in NOT_YET[section]:
+                self.problems.append(f"{section}.{shown(name)}: unknown{_meant(name, section)}")
+            elif value != "":
+                self._say(f"{section}.{name}", value, _NOT_YET)
 
     def _in_order(self, raw: object, poll: Mapping[str, Any]) -> None:
         if not isinstance(raw, Mapping) or any(k in raw and k not in poll for k in ("fastest", "slowest")):
@@ -143,7 +143,7 @@ class _Reading:
     def _required(self, where: str, raw: Mapping[str, object], read: dict[str, Any], label: str) -> None:
         for key in keys():
             if key.default is None and key.name not in raw:
-                self.problems.append(f"{where}.{key.name}{label}: missing; allowed: such as {key.example}")
+                self.problems.append(f"{where}.{key.name}{label}: missing; allowed: such as {key.written}")
         if read.get("path") in {"", "/"}:
             self._say(f"{where}.path{label}", read.pop("path"), "allowed: the path of a folder below /")
 
@@ -196,12 +196,11 @@ def _meant(name: str, section: str = "") -> str:
     """The end of the line about an unknown key: which known one was probably meant."""
     import difflib  # noqa: PLC0415 - 7 ms that only a mistake should cost
 
-    known = [key.name for key in keys() if key.section == section] if section else list(SECTIONS)
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    if close:
+    known = list(_NAMES[section] if section else _NAMES)
+    if close := difflib.get_close_matches(name.lower(), known, n=1):
         return f"; did you mean {close[0]}?"
-    elsewhere = difflib.get_close_matches(name.lower(), [key.name for key in keys()], n=1)
-    if elsewhere:
-        homes = dict.fromkeys(f"[{key.section}]" for key in keys() if key.name == elsewhere[0])
+    everywhere = [key for names in _NAMES.values() for key in names]
+    if elsewhere := difflib.get_close_matches(name.lower(), everywhere, n=1):
+        homes = [f"[{section}]" for section, names in _NAMES.items() if elsewhere[0] in names]
         return f"; did you mean {elsewhere[0]} in {' or '.join(homes)}?"
     return f"; allowed: {', '.join(known)}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from finetuned.errors import ConfigurationError
 from finetuned.model import shown
-from finetuned.settings.keys import REPEATED, SECTIONS, Key, keys
+from finetuned.settings.keys import TABLES, HelixSettings, keys
 from finetuned.settings.readers import a_folder_name
-from finetuned.settings.values import HelixSettings
 
 _HEAD: Final = """\
 # The configuration of finetuned: every key, with its default.
@@ -20,59 +18,45 @@ _HEAD: Final = """\
 
 
 def reference() -> str:
-    """A configuration file with every key, its words above it, and its default.
-
-    `[[hook]]` stands behind `#`, because each one that is there would be one that is used.
-    """
-    return "\n".join((_HEAD, *(_table(section) for section in SECTIONS)))
+    """Write a configuration file with every key, its help above it, and its default."""
+    return "\n".join((_HEAD, *(_table(section) for section in TABLES)))
 
 
 def _table(section: str) -> str:
-    return "\n".join(_lines(section)) + "\n"
-
-
-def _lines(section: str) -> Iterator[str]:
-    mark = "#" if section == "hook" else ""
-    yield f"# {SECTIONS[section]}"
-    yield f"{mark}[[{section}]]" if section in REPEATED else f"[{section}]"
+    lines = [f"# {TABLES[section].__doc__}", "[[folder]]" if section == "folder" else f"[{section}]"]
     for key in keys():
         if key.section == section:
-            yield f"# {key.words}"
-            yield f"{mark}{key.name} = {key.written}"
+            lines += [f"# {key.words}", f"{key.name} = {key.written}"]
+    return "\n".join(lines) + "\n"
 
 
 def sample(folder_path: str, *, url: str = HelixSettings().url, ledger_path: str = "", name: str = "notes") -> str:
-    """The short configuration to start with: one folder, one server. Raises ConfigurationError.
+    """Write the short configuration to start with: one folder, one server. Raises ConfigurationError.
 
     `ledger_path` is left out if it is empty.
     """
     try:
-        a_folder_name(name)
+        a_folder_name.read(name)
     except ValueError as no:
         raise ConfigurationError(f"{shown(name)} can't be a folder's name; {no}") from no
-    words = {(key.section, key.name): key.words for key in keys()}
+    known = {(key.section, key.name): key for key in keys()}
     lines = [
         "# finetuned: what to watch, and which server learns it. Every other key has a default;",
         "# `finetuned help reference` lists them, and `finetuned check` tells what is wrong with this file.",
         "",
         "[helix]",
-        f"# {words['helix', 'url']}",
+        f"# {known['helix', 'url'].words}",
         f"url = {_quoted(url)}",
-        f"# {words['helix', 'api_key_file']}",
+        f"# {known['helix', 'api_key_file'].words}",
         '#api_key_file = ""',
         "",
     ]
     if ledger_path:
         lines += ["[ledger]", f"path = {_quoted(ledger_path)}", ""]
     lines += ["[[folder]]", f'name = "{name}"', f"path = {_quoted(folder_path)}"]
-    for key in _often_changed():
+    for key in (known["folder", name] for name in ("include", "linger", "after")):
         lines += [f"# {key.words}", f"#{key.name} = {key.written}"]
     return "\n".join(lines) + "\n"
-
-
-def _often_changed() -> Iterator[Key]:
-    names = {"include", "linger", "after"}
-    return (key for key in keys() if key.section == "folder" and key.name in names)
 
 
 def _quoted(text: str) -> str:
