@@ -22,7 +22,7 @@ from finetuned.daemon.requests import Request, leave_request
 from finetuned.errors import Held
 from finetuned.folders import DropFolder, Examination, Trial
 from finetuned.folders.mounts import Mount
-from finetuned.folders.watches import Watches
+from finetuned.folders.proc import Watches
 from finetuned.ledger import Ledger
 from finetuned.model import instant
 from support.cli import Desk, desks

@@ -10,7 +10,7 @@ import pytest
 from finetuned.cli.untaken import words_of
 from finetuned.folders import DropFolder
 from finetuned.folders.names import suffix_of
-from finetuned.folders.sweeping import MOST_SUFFIXES
+from finetuned.folders.sweep import MOST_SUFFIXES
 from finetuned.settings import FolderSettings
 from support.cli import Desk, desks
 

@@ -11,8 +11,8 @@ import threading
 import pytest
 
 from finetuned.errors import Away, Gone, Held, Stuck, UsageError
-from finetuned.folders import DropFolder, drop_into, dropping, mounts, renames, syncing, tree
-from finetuned.folders.trouble import problem
+from finetuned.folders import DropFolder, drop, drop_into, mounts, renames, syncing, tree
+from finetuned.folders.os_errors import problem
 from finetuned.settings import FolderSettings
 
 
@@ -316,12 +316,12 @@ def test_drop_that_fails(tmp_path, monkeypatch):
         with pytest.raises(Stuck, match="no space"):
             drop_into(source, root, "a.txt")
     with monkeypatch.context() as patch:
-        patch.setattr(dropping, "sync", fail(errno.EIO))
+        patch.setattr(drop, "sync", fail(errno.EIO))
         with pytest.raises(Stuck, match="input/output"):
             drop_into(source, root, "a.txt")
     assert os.listdir(root) == []
     tries = iter([b"same", b"same", b"else"])
     (tmp_path / "in" / ".a.txt.73616d65.part").write_text("somebody's")
-    monkeypatch.setattr(dropping.os, "urandom", lambda _: next(tries))
+    monkeypatch.setattr(drop.os, "urandom", lambda _: next(tries))
     drop_into(source, root, "a.txt")
     assert sorted(os.listdir(root)) == [".a.txt.73616d65.part", "a.txt"]

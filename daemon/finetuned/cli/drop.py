@@ -201,7 +201,7 @@ def _check(folder: DropFolder, source: Source) -> None:
 
 def _content(folder: DropFolder, source: Source) -> Content:
     """What the folder makes of this content. Raises _NotDropped if it would be refused."""
-    from finetuned.folders.trouble import problem
+    from finetuned.folders.os_errors import problem
 
     try:
         fd = os.open(source.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -229,7 +229,7 @@ def _print_path(path: str, *, null: bool) -> None:
 
 def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) -> None:
     """To people: when the files are taken, and how to have them taken now."""
-    from finetuned.folders.settling import quiet_time
+    from finetuned.folders.pace import quiet_time
 
     if width_of(sys.stderr) is None:
         return

@@ -37,7 +37,7 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
     """
     import anyio
 
-    from finetuned.folders.settling import quiet_time
+    from finetuned.folders.pace import quiet_time
     from finetuned.ledger import is_held
     from finetuned.runtime import SystemRuntime
 

@@ -15,8 +15,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from finetuned import logs
-from finetuned.daemon.adopting import adopt
 from finetuned.daemon.context import Context
+from finetuned.daemon.reconcile import reconcile
 from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Held, Unusable
 from finetuned.folders import WRITER_WAIT, DropFolder, Seen
 from finetuned.lifecycle import FileState
@@ -79,7 +79,7 @@ class Intake:
         try:
             await context.in_thread(folder.hold)
             await self._check_it_is_ours(folder)
-            await adopt(context, folder)
+            await reconcile(context, folder)
         except (FolderError, FileProblem) as error:
             why = f"{PROCESSING} in {folder.root} {error}" if isinstance(error, FileProblem) else error.with_remedy()
             folder.close()

@@ -9,17 +9,16 @@
 
 from finetuned.folders.archive import LIES_HERE
 from finetuned.folders.claims import Wanted
-from finetuned.folders.dropping import drop_into
+from finetuned.folders.drop import drop_into
 from finetuned.folders.examining import Examination
 from finetuned.folders.folder import DropFolder
-from finetuned.folders.holding import holder_of
 from finetuned.folders.leases import ignore_sigio
-from finetuned.folders.settling import WRITER_WAIT, quiet_time
-from finetuned.folders.sweeping import Seen, Sweep
+from finetuned.folders.pace import WRITER_WAIT, quiet_time
+from finetuned.folders.proc import holder_of, watches_in_use
+from finetuned.folders.sweep import Seen, Sweep
 from finetuned.folders.text import TextReader
-from finetuned.folders.trying import Trial
-from finetuned.folders.watches import watches_in_use
-from finetuned.folders.watching import Single, Watched, watch
+from finetuned.folders.trials import Trial
+from finetuned.folders.watches import Single, Watched, watch
 
 __all__ = [
     "LIES_HERE",

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from finetuned.folders.foreign import is_unfinished, same
 from finetuned.folders.mounts import Mount, mount_of
 from finetuned.folders.names import Parts
+from finetuned.folders.os_errors import words
 from finetuned.folders.places import Places
-from finetuned.folders.trouble import words
-from finetuned.folders.trying import Trial, attempt
+from finetuned.folders.trials import Trial, attempt
 from finetuned.model import RESERVED, Value
 
 

@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from typing import Final, Literal
 
 from finetuned.errors import Changed, FileProblem, Gone
-from finetuned.folders import adopting, archive, claims
-from finetuned.folders.adopting import ClaimedJob
+from finetuned.folders import archive, claims, leftovers
 from finetuned.folders.claims import Wanted
 from finetuned.folders.examining import Examination, examine, explain
+from finetuned.folders.leftovers import ClaimedJob
 from finetuned.folders.places import Places
 from finetuned.folders.probing import probe
-from finetuned.folders.recoding import TOLD
-from finetuned.folders.sweeping import Sweep, Sweeper
+from finetuned.folders.recoders import TOLD
+from finetuned.folders.sweep import Sweep, Sweeper
 from finetuned.folders.text import TextReader
-from finetuned.folders.watching import Identities
+from finetuned.folders.watches import Identities
 from finetuned.lifecycle import FileState
 from finetuned.model import Content, Signature
 from finetuned.settings import FolderSettings
@@ -238,19 +238,19 @@ class DropFolder:
 
     def knows_job(self, job_id: str) -> bool:
         """Whether a folder of this job lies here: claimed, done or failed. Raises Stuck, Away."""
-        return adopting.knows_job(self._places, job_id)
+        return leftovers.knows_job(self._places, job_id)
 
     def read_note(self, job_id: str, note: bytes) -> ClaimedJob | None:
         """What a claim's note says of just what lies there; None if it is no such note. Raises Stuck, Away."""
-        return adopting.read_note(self._places, job_id, note)
+        return leftovers.read_note(self._places, job_id, note)
 
     def holds_any(self, job_id: str, contents: frozenset[str]) -> bool:
         """Whether a file with one of these contents lies claimed for the job. Raises Stuck, Away."""
-        return adopting.holds_any(self._places, job_id, contents)
+        return leftovers.holds_any(self._places, job_id, contents)
 
     def let_go(self, job_id: str) -> int:
         """Move what lies claimed back into the folder, where it is new; how many files. Raises Stuck, Away."""
-        return adopting.let_go(self._places, job_id)
+        return leftovers.let_go(self._places, job_id)
 
     def locate(self, job_id: str, content: Content) -> str | None:
         """Where in the job's own folders a file with this content lies; None: nowhere. Raises Stuck, Away."""

@@ -17,12 +17,12 @@ from typing import Final
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders.leases import is_written
 from finetuned.folders.names import JOB_FILE, Names, Parts
+from finetuned.folders.os_errors import problem
 from finetuned.folders.papers import Readers
-from finetuned.folders.recoding import TOLD, recoder
+from finetuned.folders.recoders import TOLD, recoder
 from finetuned.folders.rights import readers
 from finetuned.folders.text import Recoder, content_of, is_same
 from finetuned.folders.tree import Tree
-from finetuned.folders.trouble import problem
 from finetuned.model import PROCESSING, Content, Signature
 from finetuned.readymade import SUFFIX, is_ready_made
 from finetuned.settings import FolderSettings

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from finetuned.errors import Changed, Gone, Unusable
-from finetuned.folders.guessing import likely
+from finetuned.folders.encodings import likely
 from finetuned.kinds import KINDS, Kinds, holds_words
 from finetuned.model import Content, Signature
 

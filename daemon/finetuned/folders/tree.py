@@ -26,11 +26,11 @@ from finetuned.errors import Away, Held, Stuck
 from finetuned.folders import keeping, papers, rights
 from finetuned.folders.mounts import Mount, mount_of
 from finetuned.folders.names import Parts, numbered
+from finetuned.folders.os_errors import words
 from finetuned.folders.papers import Readers
 from finetuned.folders.renames import is_half_done, rename_new
 from finetuned.folders.syncing import sync, sync_all, sync_file_system
 from finetuned.folders.text import signature_of
-from finetuned.folders.trouble import words
 from finetuned.model import PROCESSING, Signature
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

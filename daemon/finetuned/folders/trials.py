@@ -16,9 +16,9 @@ from finetuned.errors import FileProblem
 from finetuned.folders.leases import is_written
 from finetuned.folders.mounts import Mount
 from finetuned.folders.names import PROBE, Parts
+from finetuned.folders.os_errors import words
 from finetuned.folders.tree import Tree
-from finetuned.folders.trouble import words
-from finetuned.folders.watching import is_heard
+from finetuned.folders.watches import is_heard
 from finetuned.model import PROCESSING, Value
 
 _WORDS: Final = b"a probe of finetuned's own\n"

@@ -8,9 +8,9 @@ from typing import Final
 
 from finetuned.errors import FinetunedError, Gone, UsageError
 from finetuned.folders.names import Parts, fitted
+from finetuned.folders.os_errors import problem
 from finetuned.folders.syncing import sync
 from finetuned.folders.tree import Tree
-from finetuned.folders.trouble import problem
 
 _BLOCK: Final = 1 << 20
 

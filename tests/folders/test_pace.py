@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.folders.settling import EDITED, EMPTY_WAIT, HAIR, PAUSE, WRITER_WAIT, Pace, quiet_time
+from finetuned.folders.pace import EDITED, EMPTY_WAIT, HAIR, PAUSE, WRITER_WAIT, Pace, quiet_time
 from finetuned.model import Signature
 from finetuned.settings import FolderSettings
 

@@ -16,7 +16,7 @@ from finetuned import logs
 from finetuned.daemon.context import Context
 from finetuned.errors import FileProblem
 from finetuned.folders import DropFolder
-from finetuned.folders.adopting import ClaimedJob
+from finetuned.folders.leftovers import ClaimedJob
 from finetuned.ledger.adopting import FoundFile, FoundJob
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
 from finetuned.marker import marker, upload_name
@@ -26,7 +26,7 @@ _AGAIN = {JobState.FAILED, JobState.CANCELLED}
 _LOST = {FileState.FAILED, FileState.BARREN}
 
 
-async def adopt(context: Context, folder: DropFolder) -> None:
+async def reconcile(context: Context, folder: DropFolder) -> None:
     """Bring ledger and folder together, before the folder's first sweep. Raises Away."""
     configured = [rules.name for rules in context.settings.folders]
     await context.in_thread(

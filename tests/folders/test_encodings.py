@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from finetuned.errors import Unusable
-from finetuned.folders.guessing import likely
+from finetuned.folders.encodings import likely
 from finetuned.folders.text import Recoder
 
 TEXTS = {

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from finetuned.folders import DropFolder, Single, watch, watching
+from finetuned.folders import DropFolder, Single, watch, watches
 from finetuned.settings import FolderSettings
 from support import disks
 
@@ -42,7 +42,7 @@ async def watched(places, rings, troubles):
         await anyio.lowlevel.checkpoint()
 
     async with anyio.create_task_group() as tasks:
-        first = [rings.next(root) for root in watching._identities(places)]
+        first = [rings.next(root) for root in watches._identities(places)]
         tasks.start_soon(lambda: watch(places, rings.ring, pause=pause, trouble=troubles.append))
         with anyio.fail_after(20):
             for event in first:
@@ -115,18 +115,18 @@ async def test_a_watch_that_is_cancelled_ends_at_once(tmp_path):
         while not anyio.to_thread.current_default_thread_limiter().borrowed_tokens:  # until it waits in its thread
             await anyio.wait_all_tasks_blocked()
         begun = anyio.current_time()
-    assert anyio.current_time() - begun < watching._IDLE / 1000 / 2
+    assert anyio.current_time() - begun < watches._IDLE / 1000 / 2
 
 
 def test_what_rings():
     """Changes in our own folders do not ring, nor those of a neighbour with a longer name."""
     roots = ["/in/a", "/in/ab"]
-    assert watching.touched(roots, ["/in/a/x.txt", "/in/a/x/done/y.txt"]) == {"/in/a"}
-    assert watching.touched(roots, ["/in/ab/done.txt", "/in/a"]) == {"/in/a", "/in/ab"}
-    assert watching.touched(roots, ["/in/a/done/x.txt", "/in/a/.processing", "/in/abc/x", "/in/ab/failed/x"]) == set()
-    assert watching.touched(roots, ["/in/a/done/x.txt", "/in/ab/done/x.txt"], {"/in/a/done"}) == {"/in/a"}
-    assert watching.touched(roots, ["/in/a/.finetuned-probe-x.part", "/in/a/x/.finetuned-probe-y/z"]) == {"/in/a"}
-    assert watching.touched(roots, ["/in/a/.finetuned-probe-x.part", "/in/a/x/.finetuned-probe.part"]) == set()
+    assert watches.touched(roots, ["/in/a/x.txt", "/in/a/x/done/y.txt"]) == {"/in/a"}
+    assert watches.touched(roots, ["/in/ab/done.txt", "/in/a"]) == {"/in/a", "/in/ab"}
+    assert watches.touched(roots, ["/in/a/done/x.txt", "/in/a/.processing", "/in/abc/x", "/in/ab/failed/x"]) == set()
+    assert watches.touched(roots, ["/in/a/done/x.txt", "/in/ab/done/x.txt"], {"/in/a/done"}) == {"/in/a"}
+    assert watches.touched(roots, ["/in/a/.finetuned-probe-x.part", "/in/a/x/.finetuned-probe-y/z"]) == {"/in/a"}
+    assert watches.touched(roots, ["/in/a/.finetuned-probe-x.part", "/in/a/x/.finetuned-probe.part"]) == set()
 
 
 @contextmanager
@@ -264,7 +264,7 @@ async def test_the_watches_of_a_large_tree_are_not_made_all_the_time(tmp_path):
 LIMITED = """
 import sys
 import anyio
-from finetuned.folders import DropFolder, watch, watching
+from finetuned.folders import DropFolder, watch, watches
 from finetuned.settings import FolderSettings
 
 async def main(root, limits):

@@ -9,10 +9,10 @@ import threading
 import pytest
 from watchfiles._rust_notify import RustNotify
 
-from finetuned.folders import DropFolder, renames, trying, watches_in_use
+from finetuned.folders import DropFolder, renames, trials, watches_in_use
 from finetuned.folders.examining import examine
 from finetuned.folders.mounts import Mount
-from finetuned.folders.trouble import problem
+from finetuned.folders.os_errors import problem
 from finetuned.settings import FolderSettings
 from support import disks
 
@@ -135,7 +135,7 @@ def test_a_folder_of_ours_that_is_none(make, tmp_path, name):
 
 def test_events_that_cannot_be_had(make, monkeypatch):
     """The rest is tried all the same, and why there are no events is told."""
-    monkeypatch.setattr(trying, "is_heard", fail(errno.EMFILE))
+    monkeypatch.setattr(trials, "is_heard", fail(errno.EMFILE))
     found = make().examine(2.0).trial
     assert (found.done, found.is_heard) == (steps("a sub-folder"), None)
     assert "Too many open files" in found.deaf

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from finetuned.errors import Unusable
-from finetuned.folders.recoding import LONGEST_LINE, MOST_NAMES, PairRecoder, recoder
+from finetuned.folders.recoders import LONGEST_LINE, MOST_NAMES, PairRecoder, recoder
 from finetuned.folders.text import Recoder
 from finetuned.readymade import sharegpt
 from finetuned.settings import FolderSettings

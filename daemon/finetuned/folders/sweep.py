@@ -28,9 +28,9 @@ from msgspec.structs import replace
 
 from finetuned.folders.foreign import is_unfinished, same
 from finetuned.folders.names import Names, Parts, suffix_of
-from finetuned.folders.settling import HAIR, Pace
+from finetuned.folders.os_errors import words
+from finetuned.folders.pace import HAIR, Pace
 from finetuned.folders.tree import READ, Tree, listed
-from finetuned.folders.trouble import words
 from finetuned.model import Signature, Value
 from finetuned.settings import FolderSettings
 
