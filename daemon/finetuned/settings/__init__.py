@@ -19,6 +19,7 @@ from finetuned.settings.keys import (
     HelixSettings,
     PollSettings,
     Settings,
+    SubmitSettings,
     keys,
 )
 from finetuned.settings.parser import parse
@@ -32,6 +33,7 @@ __all__ = [
     "HelixSettings",
     "PollSettings",
     "Settings",
+    "SubmitSettings",
     "keys",
     "parse",
     "reference",
