@@ -9,7 +9,7 @@ from contextlib import closing
 
 import anyio
 
-from finetuned.daemon.folding import LATEST, QUIET
+from finetuned.daemon.checkpoints import LATEST, QUIET
 from support.place import Place
 
 APlace = Callable[..., Place]

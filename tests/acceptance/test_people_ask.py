@@ -348,7 +348,7 @@ async def test_whoever_asks_for_what_cannot_be_gets_words(a_place: APlace) -> No
         broken = os.path.join(requests_folder(place.ledger_path), "0-garbage.json")
         Path(broken).write_text("{")
         assert place.daemon is not None
-        place.daemon.look_again()
+        place.daemon.sweep_soon()
         await place.until(lambda: not os.path.exists(broken))
 
     await place.run(until_idle=False, script=script)

@@ -331,7 +331,7 @@ async def append_lines(place: Place, name: str, pauses: list[float]) -> None:
     for n, pause in enumerate([*pauses, 0.0]):
         with (place.notes / name).open("a") as file:
             file.write(f"{text(n)}\n")
-        place.daemon.look_again()
+        place.daemon.sweep_soon()
         await place.pass_time(pause)
 
 
@@ -521,7 +521,7 @@ async def test_what_is_changed_on_its_way_out_is_no_work_without_end(a_place: AP
         await place.until(lambda: place.states().get("b.txt") == "duplicate")
         path.write_text(text(2))
         assert place.daemon is not None
-        place.daemon.look_again()
+        place.daemon.sweep_soon()
         await place.pass_time(30.0)
         obstacle.unlink()
         await place.until(lambda: place.states().get("b.txt") == "learned")

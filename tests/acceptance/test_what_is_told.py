@@ -9,7 +9,7 @@ from collections.abc import Callable
 import httpx
 
 from finetuned import logs
-from finetuned.daemon.event_log import Telling
+from finetuned.daemon.event_log import EventLog
 from finetuned.plan import Facts
 from support.place import Place
 
@@ -115,7 +115,7 @@ async def test_telling_begins_with_what_is_new(a_place: APlace) -> None:
     stream = io.StringIO()
     logs.configure(level="debug", format="json", terminal=False, stream=stream)
     async with place.context() as context:
-        telling = Telling(context)
+        telling = EventLog(context)
         telling.tell()
         assert telling.summary(Facts()) == "idle"
     assert stream.getvalue() == ""

@@ -20,8 +20,8 @@ from finetuned.plan import (
     Discard,
     Doubt,
     Facts,
-    Look,
     Plan,
+    Poll,
     Probe,
     Recheck,
     Rest,
@@ -35,8 +35,8 @@ from finetuned.plan import (
 from finetuned.settings import FolderSettings, Settings
 from property.facts import CAN, LONGEST, LONGEST_PAUSE, NOW, SETTLE, SLOWEST, facts, rules
 
-OF_JOBS = (Claim, Archive, Cancel, Submit, Doubt, Search, Look)
-ON_THE_WIRE = (Submit, Search, Look, Discard, Recheck, Probe)
+OF_JOBS = (Claim, Archive, Cancel, Submit, Doubt, Search, Poll)
+ON_THE_WIRE = (Submit, Search, Poll, Discard, Recheck, Probe)
 ALL = given(told=facts(), allowed=rules())
 SENDING = given(told=facts(states=(JobState.QUEUED, JobState.QUEUED, JobState.RUNNING), ready=True), allowed=rules())
 SEALING = given(told=facts(states=(JobState.DONE,), ready=True), allowed=rules())
@@ -131,7 +131,7 @@ def test_a_lost_session_is_searched_for_beside_nothing_else(told: Facts, allowed
     """Once a job, and never while a session of it may just be made or looked for."""
     plan = planned(told, allowed)
     rechecked = [action.session.job_id for action in of_kind(plan, Recheck)]
-    others = {action.job_id for action in of_kind(plan, Submit, Search, Look, Doubt)}
+    others = {action.job_id for action in of_kind(plan, Submit, Search, Poll, Doubt)}
     open_jobs = {job.id for job in told.jobs if job.state not in JOB_ENDS | {JobState.RUNNING, JobState.REVIEW}}
     assert len(set(rechecked)) == len(rechecked)
     assert not set(rechecked) & (told.busy | others | open_jobs)
@@ -145,7 +145,7 @@ def test_every_action_fits_its_jobs_state(told: Facts, allowed: Settings):
         Submit: {JobState.QUEUED},
         Doubt: {JobState.SUBMITTING},
         Search: {JobState.DOUBTFUL},
-        Look: {JobState.RUNNING, JobState.REVIEW},
+        Poll: {JobState.RUNNING, JobState.REVIEW},
         Cancel: {JobState.QUEUED, JobState.RUNNING, JobState.REVIEW},
         Archive: JOB_ENDS,
     }
@@ -153,7 +153,7 @@ def test_every_action_fits_its_jobs_state(told: Facts, allowed: Settings):
     for action in of_kind(planned(told, allowed), *OF_JOBS):
         job = jobs[action.job_id]
         assert job.state in fit[type(action)]
-        assert not isinstance(action, Cancel | Look) or job.given_up is isinstance(action, Cancel)
+        assert not isinstance(action, Cancel | Poll) or job.given_up is isinstance(action, Cancel)
         assert (job.claimed_at is None) is isinstance(action, Claim) or isinstance(action, Cancel)
         assert not job.given_up or isinstance(action, Cancel | Doubt | Search)
 

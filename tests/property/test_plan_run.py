@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from finetuned.lifecycle import JobState
 from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
-from finetuned.plan import Archive, Claim, Facts, Look, Seal, SkipDuplicate, Submit, make_plan
+from finetuned.plan import Archive, Claim, Facts, Poll, Seal, SkipDuplicate, Submit, make_plan
 from finetuned.settings import Settings
 from property.facts import CAN, NAMES, NOW, SLOWEST, rules
 
@@ -91,7 +91,7 @@ class Little:
                 self.change(job_id, claimed_at=self.now)
             case Submit(job_id=job_id):
                 self.change(job_id, state=JobState.RUNNING, due_at=self.now + SLOWEST)
-            case Look(job_id=job_id):
+            case Poll(job_id=job_id):
                 self.change(job_id, state=JobState.DONE, finished_at=self.now, archived=False, due_at=None)
                 self.learned |= {(f.folder, f.sha256) for f in self.contents[job_id]}
             case Archive(job_id=job_id):

@@ -167,7 +167,7 @@ async def _person(place: Place, scenario: Scenario) -> None:
             words = dict(zip(("job", "path"), rows(place, scenario.when)[0], strict=False))
             leave_request(place.ledger_path, Request(id=WISH, verb=scenario.wish, **words), "1")
         assert place.daemon is not None
-        place.daemon.look_again()
+        place.daemon.sweep_soon()
         await until(answered)
 
 

@@ -230,7 +230,7 @@ class Place:
         """Leave a request, ring, and wait for its answer: `done` or `refused`, and the words."""
         request = self.leave(verb, **words)
         assert self.daemon is not None
-        self.daemon.look_again()
+        self.daemon.sweep_soon()
 
         def answer() -> Any:
             with self.reader() as reader:

@@ -21,7 +21,7 @@ from finetuned.plan import (
     Doubt,
     Facts,
     Hold,
-    Look,
+    Poll,
     Probe,
     Recheck,
     Rest,
@@ -96,7 +96,7 @@ def test_the_order_of_a_round():
     assert asked.actions == (
         Doubt(job_id="lost"),
         Cancel(job_id="wished"),
-        Look(job_id="running"),
+        Poll(job_id="running"),
         Discard(session=session("s")),
         ArchiveFile(file_id=7),
         Archive(job_id="ended"),
@@ -134,10 +134,10 @@ def test_a_review_waits_for_a_person():
     assert plan(*reviews, job("j", JobState.QUEUED), busy=frozenset({"r0", "r1", "r2"})).actions == (
         Submit(job_id="j"),
     )
-    assert plan(job("r", JobState.REVIEW, due_at=NOW)).actions == (Look(job_id="r"),)
+    assert plan(job("r", JobState.REVIEW, due_at=NOW)).actions == (Poll(job_id="r"),)
 
 
-@pytest.mark.parametrize(("wish", "action"), [("accept", Look), ("cancel", Cancel), ("delete", Cancel)])
+@pytest.mark.parametrize(("wish", "action"), [("accept", Poll), ("cancel", Cancel), ("delete", Cancel)])
 def test_what_a_person_says_to_a_review_is_done(wish: str, action: type):
     """Accepted, its session is looked at and started; rejected, it is given up."""
     assert plan(job("r", JobState.REVIEW, wish=wish)).actions == (action(job_id="r"),)
@@ -191,7 +191,7 @@ def test_a_clock_that_jumped_back():
     running = job("r", JobState.RUNNING, due_at=NOW + RULES.poll.slowest + 1)
     lost = job("d", JobState.DOUBTFUL, due_at=NOW + RULES.helix.longest_pause + 1)
     asked = plan(ended, running, lost)
-    assert asked.actions == (Look(job_id="r"), Search(job_id="d"), Archive(job_id="e"))
+    assert asked.actions == (Poll(job_id="r"), Search(job_id="d"), Archive(job_id="e"))
     assert asked.wake_at is None
 
 
@@ -220,7 +220,7 @@ def test_a_folder_that_is_away_is_left_alone():
         unarchived=(unarchived(1),),
         usable=False,
     )
-    assert asked.actions == (Look(job_id="r"),)
+    assert asked.actions == (Poll(job_id="r"),)
 
 
 def test_work_that_is_under_way_is_left_alone():
@@ -257,7 +257,7 @@ def test_lost_sessions_are_searched_for_once_a_job_and_when_due():
     assert (asked.actions, asked.wake_at) == ((Recheck(session=lost[0]),), NOW + 60)
     assert plan(suspects=(msgspec.structs.replace(lost[0], url="http://other.test"),)).actions == ()
     looked = job("a", JobState.RUNNING)
-    assert plan(looked, suspects=lost[:1]).actions == (Look(job_id="a"),)
+    assert plan(looked, suspects=lost[:1]).actions == (Poll(job_id="a"),)
 
 
 def test_a_lost_session_is_let_go_in_the_end():
@@ -286,7 +286,7 @@ def test_uploads_leave_connections_for_looks():
     running = job("r", JobState.RUNNING, session_id="r")
     busy = frozenset(one.id for one in sent)
     told = plan(*sent, *queued, running, rules=wide, busy=busy)
-    assert [type(action) for action in told.actions] == [Submit, Submit, Look]
+    assert [type(action) for action in told.actions] == [Submit, Submit, Poll]
     assert not told.slot_waits
 
 

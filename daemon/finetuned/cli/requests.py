@@ -101,7 +101,7 @@ async def outcomes(
 
 
 async def until(look: Callable[[], bool], runtime: Runtime, within: float, *, longest: float) -> bool:
-    """Look until `look` is content, for so many seconds; whether it was. Pauses grow to `longest`."""
+    """Poll until `look` is content, for so many seconds; whether it was. Pauses grow to `longest`."""
     from finetuned.runtime import Wake
 
     wake = Wake()

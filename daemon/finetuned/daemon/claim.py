@@ -37,10 +37,10 @@ _TAUGHT = {JobState.DONE, JobState.PARTIAL}
 class Packing:
     """What the plan wants done on the disk."""
 
-    def __init__(self, context: Context, look_again: Callable[[], None]) -> None:
+    def __init__(self, context: Context, sweep_soon: Callable[[], None]) -> None:
         self._context = context
         self._sound: set[str] = set()
-        self._look_again = look_again  # a file lies where it was dropped once more
+        self._look_again = sweep_soon  # a file lies where it was dropped once more
 
     async def seal(self, order: Seal) -> None:
         """Make a job of the files that can be moved, and claim them."""

@@ -32,7 +32,7 @@ SLICE: Final = 500
 _QUIET: Final = {"settling", "waiting", "packed"}
 
 
-class Telling:
+class EventLog:
     """Follows the ledger's events."""
 
     def __init__(self, context: Context) -> None:

@@ -11,14 +11,15 @@ from anyio.abc import TaskGroup
 
 from finetuned import logs
 from finetuned.daemon.breaker import Breaker
+from finetuned.daemon.checkpoints import Checkpoints
 from finetuned.daemon.claim import Packing
 from finetuned.daemon.context import Context
-from finetuned.daemon.event_log import Telling
-from finetuned.daemon.folding import Folding
+from finetuned.daemon.event_log import EventLog
 from finetuned.daemon.intake import Intake
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.poll import Polls
-from finetuned.daemon.requests import Asking
+from finetuned.daemon.requests import Requests
+from finetuned.daemon.rounds import Rounds
 from finetuned.daemon.submit import Submissions
 from finetuned.errors import Away, FinetunedError, LedgerStuck, Stale
 from finetuned.facts import RunsWith, gathered
@@ -34,8 +35,8 @@ from finetuned.plan import (
     Discard,
     Doubt,
     Facts,
-    Look,
     Plan,
+    Poll,
     Probe,
     Recheck,
     Rest,
@@ -86,25 +87,23 @@ class Daemon:
         self._notifier = notifier or Notifier(None)
         self._until_idle = until_idle
         self._intake = Intake(context)
-        self._packing = Packing(context, self.look_again)
+        self._packing = Packing(context, self.sweep_soon)
         self._submissions = Submissions(context)
         self._polls = Polls(context)
-        self._asking = Asking(context, self.look_again)
-        self._telling = Telling(context)
-        self._folding = Folding(context)
+        self._requests = Requests(context, self.sweep_soon)
+        self._event_log = EventLog(context)
+        self._checkpoints = Checkpoints(context)
         self._breaker = Breaker(context, self._notifier, pid=pid, patient=not until_idle)
         self._busy: set[str] = set()
         self._asked: Counter[str] = Counter()
         self._stopping = False
-        self._just_sealed = False
-        self._task_ended = False
-        self._sweep_due = 0.0
+        self._rounds = Rounds(context.runtime, context.settings.watch.sweep)
         self._away: tuple[str, ...] = ()
         self._tasks: TaskGroup | None = None
 
-    def look_again(self) -> None:
+    def sweep_soon(self) -> None:
         """Something may have changed in a folder: sweep, and soon."""
-        self._sweep_due = 0.0
+        self._rounds.sweep_now()
         self._context.wake.set()
 
     def stop(self) -> None:
@@ -126,14 +125,14 @@ class Daemon:
             now=started_at,
             configuration=RunsWith.of(context.settings).as_text(),
         )
-        await context.in_thread(self._asking.open)
+        await context.in_thread(self._requests.open)
         await self._intake.open()
         await self._finish_claims()
         self._notifier.ready()
         rest = await self._with_tasks(watchers)
         try:
             await context.in_thread(context.ledger.house.stopped, pid=self._pid, now=context.runtime.now())
-            await context.in_thread(self._telling.tell)
+            await context.in_thread(self._event_log.tell)
             failed = await context.in_thread(context.ledger.jobs.failed_since, started_at)
         except LedgerStuck as error:  # told to stop while it waits for space: that is in order, too
             self._breaker.open(error)
@@ -147,7 +146,7 @@ class Daemon:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 for watcher in watchers:
-                    tasks.start_soon(watcher, self.look_again)
+                    tasks.start_soon(watcher, self.sweep_soon)
                 rest = await self._until_stopped()
                 self._notifier.stopping()
                 await self._let_uploads_end()
@@ -163,17 +162,17 @@ class Daemon:
             context.wake.clear()
             try:
                 facts, plan, wait = await self._round()
-                await context.in_thread(self._telling.tell)
-                wait = min(wait, await self._folding.fold())
+                await context.in_thread(self._event_log.tell)
+                wait = min(wait, await self._checkpoints.run())
             except LedgerStuck as error:
                 self._breaker.open(error)
             if self._breaker.is_open:
                 await self._breaker.closed(lambda: self._stopping)
                 self._intake.start_over()
-                self._sweep_due = 0.0
+                self._rounds.sweep_now()
                 continue
             self._breaker.all_is_well()
-            self._notifier.status(self._telling.summary(facts))
+            self._notifier.status(self._event_log.summary(facts))
             if self._until_idle and plan.rest is not Rest.WORK:
                 self._away = tuple(folder.name for folder in facts.folders if not folder.usable)
                 return plan.rest
@@ -181,31 +180,20 @@ class Daemon:
         return Rest.WORK
 
     async def _round(self) -> tuple[Facts, Plan, float]:
-        context = self._context
-        await self._asking.take()
-        begun = context.runtime.steady()
-        skip, self._just_sealed = self._just_sealed, False
-        if begun >= self._sweep_due and not skip:  # what was just sealed is sent before more is read
-            self._sweep_due = begun + context.settings.watch.sweep
+        context, rounds = self._context, self._rounds
+        await self._requests.take()
+        if rounds.begin():
             await self._intake.sweep()
             if self._intake.wake_in is not None:
-                self._sweep_due = min(self._sweep_due, begun + self._intake.wake_in)
-        self._task_ended = False
+                rounds.sweep_within(self._intake.wake_in)
+        rounds.planned()
         facts = await self._facts()
         plan = make_plan(facts, context.runtime.now(), context.settings)
         for action in plan.actions:
             await self._act(action)
-            if isinstance(action, Seal) and plan.slot_waits:
-                self._just_sealed = not skip
+            if self._stopping or rounds.makes_way(action, plan):
                 break
-            if self._stopping or (self._task_ended and not _on_the_wire(action)):
-                break  # a slot may be free: sending comes before the rest
-        wait = self._sweep_due - context.runtime.steady()
-        if plan.wake_at is not None:
-            wait = min(wait, plan.wake_at - context.runtime.now())
-        if any(not _on_the_wire(action) for action in plan.actions):
-            wait = 0.0  # what was done on the disk may have made something else possible
-        return facts, plan, wait
+        return facts, plan, rounds.wait(plan)
 
     async def _facts(self) -> Facts:
         busy = frozenset(self._busy)  # first: what ends while the rest is read must not look idle with old facts
@@ -234,7 +222,7 @@ class Daemon:
                 await self._submit(job_id)
             case Search(job_id=job_id):
                 self._begin(job_id, lambda: self._submissions.search(job_id))
-            case Look(job_id=job_id):
+            case Poll(job_id=job_id):
                 self._begin(job_id, lambda: self._polls.poll(job_id))
             case Discard(session=session):
                 self._begin(session_key(session), lambda: self._polls.discard(session))
@@ -265,7 +253,7 @@ class Daemon:
         except Stale as error:
             logs.get().debug("row_moved_on", action=type(action).__name__, why=str(error))
         except Away:
-            self._sweep_due = 0.0  # the sweep finds out, and the plan waits until the folder is back
+            self._rounds.sweep_now()  # the sweep finds out, and the plan waits until the folder is back
 
     async def _submit(self, job_id: str) -> None:
         """The intent is written before anything else is done on the disk: nothing stands between it and the request."""
@@ -292,7 +280,7 @@ class Daemon:
             self._breaker.open(error)
         finally:
             self._busy.discard(key)
-            self._task_ended = True
+            self._rounds.request_ended()
             self._context.wake.set()
 
     async def _finish_claims(self) -> None:
@@ -320,7 +308,3 @@ def _first(group: BaseExceptionGroup[FinetunedError]) -> FinetunedError:
     """The first error of a group: what stopped the daemon."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-def _on_the_wire(action: Action) -> bool:
-    return isinstance(action, Submit | Search | Look | Discard | Recheck | Probe)

@@ -62,7 +62,7 @@ class Polls:
         self._unknown: set[str] = set()
 
     async def poll(self, job_id: str) -> None:
-        """Look at the job's session, and do what follows from it."""
+        """Poll the job's session, and do what follows from it."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is None or job.state not in _LOOKED_AT or job.session_id is None:

@@ -93,12 +93,12 @@ def _lost(file: File) -> bool:
     return file.state in {FileState.FAILED, FileState.BARREN} or (file.state is FileState.LEARNED and bool(file.reason))
 
 
-class Asking:
+class Requests:
     """Takes requests and carries them out."""
 
-    def __init__(self, context: Context, look_again: Callable[[], None]) -> None:
+    def __init__(self, context: Context, sweep_soon: Callable[[], None]) -> None:
         self._context = context
-        self._look_again = look_again
+        self._look_again = sweep_soon
         self._gave_back = False
         self._told: set[str] = set()
         self._folder = requests_folder(context.ledger.path)

@@ -25,9 +25,9 @@ from finetuned.plan.values import (
     Doubt,
     Facts,
     Hold,
-    Look,
     OfAJob,
     Plan,
+    Poll,
     Probe,
     Recheck,
     Seal,
@@ -147,7 +147,7 @@ def _note_the_rest(actions: Iterable[Action], desk: _Desk) -> None:
                 taken.update(ids)
             case SkipDuplicate(file_id=file_id) | ArchiveFile(file_id=file_id):
                 taken.add(file_id)
-            case Claim() | Archive() | Cancel() | Submit() | Doubt() | Search() | Look():
+            case Claim() | Archive() | Cancel() | Submit() | Doubt() | Search() | Poll():
                 taken.add(action.job_id)
     later = Hold(kind=Awaited.ROUND)
     for job in desk.facts.jobs:
@@ -212,7 +212,7 @@ def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
             step = Search(job_id=job.id)
             kind, longest = Awaited.SEARCH, _longest_doubt(rules)
         case _:
-            step = Look(job_id=job.id)
+            step = Poll(job_id=job.id)
             kind, longest = Awaited.PERSON if job.rests else Awaited.SESSION, rules.poll.slowest
     return step if desk.due(job.due_at, longest) else Hold(kind=kind, until=job.due_at)
 
@@ -240,7 +240,7 @@ def _on_the_wire(steps: Sequence[OfAJob], free: int, desk: _Desk) -> Iterator[Ac
         if PROBE not in facts.busy and desk.due(facts.server.next_try_at, rules.helix.longest_pause):
             yield Probe()
         return
-    calls = [step for step in steps if isinstance(step, Search | Look)]
+    calls = [step for step in steps if isinstance(step, Search | Poll)]
     sends = list(_sends(steps, free, desk))
     yield from sends
     yield from calls

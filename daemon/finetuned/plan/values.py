@@ -67,8 +67,8 @@ class Search(Value, frozen=True, tag=True):
     job_id: str
 
 
-class Look(Value, frozen=True, tag=True):
-    """Look at the job's session; if it is trained, collect its pairs."""
+class Poll(Value, frozen=True, tag=True):
+    """Poll the job's session; if it is trained, collect its pairs."""
 
     job_id: str
 
@@ -89,7 +89,7 @@ class Probe(Value, frozen=True, tag=True):
     """Ask whether the server can be used again."""
 
 
-OfAJob = Claim | Archive | Cancel | Submit | Doubt | Search | Look
+OfAJob = Claim | Archive | Cancel | Submit | Doubt | Search | Poll
 OfAFile = SkipDuplicate | ArchiveFile
 Action = Seal | OfAFile | OfAJob | Discard | Recheck | Probe
 

@@ -14,7 +14,7 @@ QUIET: Final = 3.0
 LATEST: Final = 30.0
 
 
-class Folding:
+class Checkpoints:
     """Sees after each round whether anything was written since."""
 
     def __init__(self, context: Context) -> None:
@@ -23,7 +23,7 @@ class Folding:
         self._due_at: float | None = None
         self._latest_at = 0.0
 
-    async def fold(self) -> float:
+    async def run(self) -> float:
         """Fold the log in if that is due; the seconds until it will be."""
         context, now = self._context, self._context.runtime.steady()
         changes = context.ledger.changes

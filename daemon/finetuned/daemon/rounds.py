@@ -1,0 +1,72 @@
+"""In which order a round's work is done, and when it makes way for the next one.
+
+1. A round begins with a sweep of the folders if one is due. The round after one that sealed a job for a free slot on
+   the server goes without: the job is sent before more is read. The round after that may sweep again, so that a long
+   queue of seals cannot keep sweeps away.
+2. What the plan names is done in its order. The rest waits for the next round, whose plan is made of newer facts, once
+   a job was sealed that a free slot waits for, or once a request has ended, which may have freed a slot: a send never
+   waits behind a thousand renames.
+3. The next round begins when the next sweep or the plan's own time is due; at once if work on the disk was done, which
+   may have made more possible.
+"""
+
+from __future__ import annotations
+
+from finetuned.plan import Action, Discard, Plan, Poll, Probe, Recheck, Seal, Search, Submit
+from finetuned.runtime import Runtime
+
+
+class Rounds:
+    """Tells when to sweep, when to end a round, and how long to wait for the next one."""
+
+    def __init__(self, runtime: Runtime, pause: float) -> None:
+        self._runtime = runtime
+        self._pause = pause
+        self._sweep_due = 0.0
+        self._send_first = False
+        self._sealed_for_a_slot = False
+        self._request_ended = False
+
+    def sweep_now(self) -> None:
+        """Have the next round begin with a sweep."""
+        self._sweep_due = 0.0
+
+    def begin(self) -> bool:
+        """Begin a round; tell whether it begins with a sweep."""
+        self._send_first, self._sealed_for_a_slot = self._sealed_for_a_slot, False
+        now = self._runtime.steady()
+        if now < self._sweep_due or self._send_first:
+            return False
+        self._sweep_due = now + self._pause
+        return True
+
+    def sweep_within(self, seconds: float) -> None:
+        """Have the next sweep come after so many seconds, if it would come later."""
+        self._sweep_due = min(self._sweep_due, self._runtime.steady() + seconds)
+
+    def planned(self) -> None:
+        """Note that a plan is made: what ends from now on is not in it."""
+        self._request_ended = False
+
+    def request_ended(self) -> None:
+        """Note that a slot may be free."""
+        self._request_ended = True
+
+    def makes_way(self, done: Action, plan: Plan) -> bool:
+        """Whether the round ends after `done`."""
+        if isinstance(done, Seal) and plan.slot_waits:
+            self._sealed_for_a_slot = not self._send_first
+            return True
+        return self._request_ended and not is_request(done)
+
+    def wait(self, plan: Plan) -> float:
+        """The seconds until the next round."""
+        if any(not is_request(action) for action in plan.actions):
+            return 0.0
+        wait = self._sweep_due - self._runtime.steady()
+        return wait if plan.wake_at is None else min(wait, plan.wake_at - self._runtime.now())
+
+
+def is_request(action: Action) -> bool:
+    """Whether an action asks the server for something, and goes on beside the loop."""
+    return isinstance(action, Submit | Search | Poll | Discard | Recheck | Probe)
