@@ -14,7 +14,8 @@ import tracemalloc
 import pytest
 
 from finetuned.errors import Away, Changed, Stuck
-from finetuned.folders import DropFolder, ignore_sigio, leases, places, sweep
+from finetuned.folders import DropFolder, Sweep, ignore_sigio, leases, places
+from finetuned.folders.sweep import ODD_FORGOTTEN
 from finetuned.folders.text import signature_of
 from finetuned.settings import FolderSettings
 
@@ -80,11 +81,11 @@ def test_life_of_a_file(make):
         sweep = folder.sweep(steady)
         assert (sweep.appeared, paths(sweep.ready), sweep.wake_in) == ((), [path], None)
     folder.remember(path, sweep.ready[0].signature, settled=True)
-    assert folder.sweep(104.0) == sweep.Sweep()
+    assert folder.sweep(104.0) == Sweep()
     os.unlink(path)
     assert folder.sweep(105.0).vanished == folder.sweep(106.0).vanished == (path,)
     folder.forget(path)
-    assert folder.sweep(107.0) == sweep.Sweep()
+    assert folder.sweep(107.0) == Sweep()
 
 
 def test_change_starts_the_quiet_time_anew(make):
@@ -343,7 +344,7 @@ def test_ready_file(make):
     folder = make(ready_file="{name}.done", include=("*",))
     path = put(folder, "a.txt")
     recorded(folder, 0.0)
-    assert folder.sweep(5.0) == sweep.Sweep()
+    assert folder.sweep(5.0) == Sweep()
     put(folder, "a.txt.done", "")
     assert paths(folder.sweep(6.0).ready) == [path]
 
@@ -390,9 +391,9 @@ def test_odd_things_are_named_once(make):
         os.mkfifo(folder.root + "/fifo.txt")
         assert folder.sweep(steady + 1.0).odd == ()
     os.unlink(folder.root + "/fifo.txt")
-    folder.sweep(20.0 + sweep.ODD_FORGOTTEN)
+    folder.sweep(20.0 + ODD_FORGOTTEN)
     os.mkfifo(folder.root + "/fifo.txt")
-    assert len(folder.sweep(21.0 + sweep.ODD_FORGOTTEN).odd) == 1
+    assert len(folder.sweep(21.0 + ODD_FORGOTTEN).odd) == 1
 
 
 def test_thousands_of_odd_things_are_counted(make):
@@ -459,7 +460,7 @@ def test_gone_before_it_was_recorded(make):
     path = put(folder, "a.txt")
     folder.sweep(0.0)
     os.unlink(path)
-    assert folder.sweep(1.0) == sweep.Sweep()
+    assert folder.sweep(1.0) == Sweep()
 
 
 def test_vanished_while_settling(make):
@@ -506,7 +507,7 @@ def test_rule_that_changed_takes_nothing_away(make):
     folder = make(include=("*.md",))
     path = put(folder, "a.txt")
     folder.remember(path, signature_of(os.stat(path)), settled=True)
-    assert folder.sweep(0.0) == sweep.Sweep()
+    assert folder.sweep(0.0) == Sweep()
 
 
 def test_unchanged_folder_is_not_listed_again(make, monkeypatch):
