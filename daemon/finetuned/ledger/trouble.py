@@ -82,7 +82,8 @@ def problem(error: sqlite3.Error, path: str, done: str) -> LedgerError:
         return corrupt(path, done, str(error))
     what = f"the ledger {path} {done}: {error}"
     if code in _PASSING:
-        return LedgerStuck(what, remedy=_PASSING[code])
+        stuck = why_stuck(path) if code == sqlite3.SQLITE_IOERR else None  # so fails what SQLite maps, on a full disk
+        return LedgerStuck(what, remedy=stuck.remedy if stuck else _PASSING[code])
     return LedgerError(what, remedy="see `finetuned doctor`")
 
 
