@@ -6,9 +6,7 @@ To repeat one death: `SEAM=57 python -m pytest tests/crash/test_seams.py -k plai
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -79,16 +77,6 @@ SCENARIOS = {
     "too-big": Scenario(files=ONE, becomes=dict.fromkeys(ONE, "refused"), faults=("too-much",)),
     "cancelled": Scenario(files=ONE, becomes=dict.fromkeys(ONE, "failed"), wish="cancel", when=RUNNING, kept=0),
 }
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory, if there is one: what a death leaves is the same there, and hundreds are died."""
-    if os.access("/dev/shm", os.W_OK):
-        with TemporaryDirectory(dir="/dev/shm") as folder:
-            yield Path(folder)
-    else:
-        yield tmp_path
 
 
 def again(number: int, name: str) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import tarfile
+from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
@@ -35,3 +39,17 @@ class OlderLedger:
 
     def _printed(self, *words: str) -> Any:
         return call("--config", str(self._config), *words).json
+
+
+def content(path: str) -> list[str]:
+    """Every row and every statement of the schema; but for when which step of it was made.
+
+    A copy is asked, in which SQLite does what a daemon would do with what a kill left: the ledger stays as it is.
+    """
+    with TemporaryDirectory() as folder:
+        for side in ("", "-wal", "-journal"):
+            with suppress(FileNotFoundError):
+                shutil.copy(path + side, f"{folder}/copy{side}")
+        with closing(sqlite3.connect(f"{folder}/copy")) as db:
+            version = db.execute("pragma user_version").fetchone()[0]
+            return [str(version), *(line for line in db.iterdump() if '"_sqlite_migrations" VALUES' not in line)]
