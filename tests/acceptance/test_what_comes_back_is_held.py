@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import errno
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 from finetuned.daemon.pacing import LONGEST, MANY, Pacing
-from finetuned.folders import tree
 from support.cli import Desk, desks
+from support.kernel import renames_by
 from support.place import Place
 
 HALF_A_DAY = 43200.0
@@ -38,15 +39,14 @@ def a_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
 
 def after_each_claim(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], None]) -> dict[str, bool]:
     """Something is done to each file right after it was moved to `.processing`, as long as `on` is true."""
-    real, switch = tree.rename_new, {"on": True}
+    switch = {"on": True}
 
-    def rename_new(old: str, new: str, old_dir: int, new_dir: int) -> None:
-        real(old, new, old_dir, new_dir)
-        target = os.readlink(f"/proc/self/fd/{new_dir}")
-        if switch["on"] and "/.processing/" in target:
-            act(f"{target}/{new}")
+    def rename_and(rename: Callable[[], None], old: str, new: str) -> None:
+        rename()
+        if switch["on"] and "/.processing/" in new:
+            act(new)
 
-    monkeypatch.setattr(tree, "rename_new", rename_new)
+    renames_by(monkeypatch, rename_and)
     return switch
 
 
@@ -92,14 +92,14 @@ def test_a_file_that_cannot_be_moved_alone(a_desk: Callable[..., Desk], monkeypa
     """Where only that file cannot be moved, jobs are made of it in vain, and ever more seldom."""
     desk = a_desk()
     place = desk.place
-    real, switch = tree.rename_new, {"on": True}
+    switch = {"on": True}
 
-    def rename_new(old: str, *rest: Any) -> None:
-        if old == "a.txt" and switch["on"]:
-            raise PermissionError(1, "Operation not permitted")
-        real(old, *rest)
+    def refuse(rename: Callable[[], None], old: str, new: str) -> None:
+        if old.endswith("/a.txt") and switch["on"]:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        rename()
 
-    monkeypatch.setattr(tree, "rename_new", rename_new)
+    renames_by(monkeypatch, refuse)
 
     async def script() -> None:
         place.drop("a.txt", TEXT)
@@ -119,14 +119,14 @@ def test_a_file_that_is_exchanged_with_a_link(
     """What vanishes and appears again and again is looked at ever more seldom; neither ledger nor log fill up."""
     desk = a_desk(settle="2s" if when == "while it settles" else "500ms")
     place = desk.place
-    path, real = place.notes / "a.txt", tree.rename_new
+    path = place.notes / "a.txt"
 
-    def rename_new(old: str, *rest: Any) -> None:
-        if old == "a.txt" and path.exists() and when == "at the claim" and not done:
-            path.unlink()
-        real(old, *rest)
+    def rename_late(rename: Callable[[], None], old: str, new: str) -> None:
+        if old == str(path) and when == "at the claim" and not done:
+            path.unlink(missing_ok=True)
+        rename()
 
-    monkeypatch.setattr(tree, "rename_new", rename_new)
+    renames_by(monkeypatch, rename_late)
     done: list[bool] = []
 
     async def script() -> None:
@@ -214,6 +214,22 @@ def events(place: Place) -> list[dict[str, Any]]:
         return list(reader.events())
 
 
+def test_who_is_well_is_forgotten() -> None:
+    """However many come, no more are remembered than those that may come back still."""
+    now = [0.0]
+    pacing = Pacing(lambda: now[0])
+    tracemalloc.start()
+    try:
+        for number in range(20 * MANY):
+            pacing.came_back(str(number))
+            now[0] += 1
+            if number == MANY:
+                begin = tracemalloc.get_traced_memory()[0]
+        assert tracemalloc.get_traced_memory()[0] < 2 * begin
+    finally:
+        tracemalloc.stop()
+
+
 def test_pauses() -> None:
     """Twice is free, then the pause doubles to the longest; what was well for as long is forgotten."""
     now = [0.0]
@@ -226,7 +242,3 @@ def test_pauses() -> None:
     assert told == [0, 0, 8, 16, 32, 64, 128, 256, 512, *[LONGEST] * 5]
     now[0] += 2 * LONGEST
     assert pacing.came_back("a").seconds == 0
-    for number in range(3 * MANY):
-        pacing.came_back(str(number))
-        now[0] += 1
-    assert len(pacing._known) <= MANY

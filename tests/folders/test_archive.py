@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
 
 from finetuned.errors import Changed, Gone, Stuck
-from finetuned.folders import DropFolder, Wanted, archive, tree
+from finetuned.folders import DropFolder, Wanted, archive
 from finetuned.folders.text import signature_of
 from finetuned.lifecycle import FileState
 from finetuned.settings import FolderSettings
+from support.kernel import renames_by
 
 JOB = "notes-20261123-052311-7fka"
 S = FileState
@@ -316,16 +318,15 @@ def test_half_written_note_is_not_overwritten(make):
 def test_race_for_a_name(make, monkeypatch):
     """A name that is taken in the last moment is numbered like any other; without any name left it is stuck."""
     folder = make()
-    real = tree.rename_new
     calls = []
 
-    def late(*args):
-        calls.append(args)
+    def late(rename, old, new):
+        calls.append(new)
         if len(calls) in {1, 3}:
-            raise FileExistsError(17, "File exists")
-        real(*args)
+            raise FileExistsError(errno.EEXIST, "File exists")
+        rename()
 
-    monkeypatch.setattr(tree, "rename_new", late)
+    renames_by(monkeypatch, late)
     assert away(folder, put(folder, "a.txt")) == f"done/{JOB}/a.2.txt"
     back = folder.give_back(f"{folder.root}/done/{JOB}/a.2.txt", folder.root + "/a.txt")
     assert back == folder.root + "/a.2.txt"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
 
 from finetuned.errors import Away, Changed, FileProblem, Gone, Stuck
-from finetuned.folders import DropFolder, Wanted, claims, names, places, tree
+from finetuned.folders import DropFolder, Wanted, names, places
 from finetuned.lifecycle import FileState
 from finetuned.settings import FolderSettings
+from support.kernel import renames_by, without_renames
 
 JOB = "notes-20261123-052311-7fka"
 PART = "7"
@@ -98,26 +100,26 @@ def test_claim_again_beside_a_new_drop(make):
     assert lying(folder) == [f".processing/{JOB}/a.txt", f".processing/{JOB}/a.txt.done", "a.txt", "a.txt.done"]
 
 
-@pytest.mark.parametrize("step", ["move", "_prove", "move_marker"])
-def test_crash_at_each_step(make, monkeypatch, step):
-    """A claim that died at any step holds when it is repeated."""
+@pytest.mark.parametrize("after", range(6))
+def test_crash_at_each_step(make, monkeypatch, after):
+    """A claim that died after any rename, or anything that was brought to disk, holds when it is repeated."""
     folder = make(ready_file="{name}.done")
     path = put(folder, "x/a.txt")
     put(folder, "x/a.txt.done", "")
     content = folder.read(path)
-    home = folder._places.tree if step == "move" else claims
-    real = getattr(home, step)
+    done = []
 
     class Crash(BaseException):
         pass
 
-    def die(*args, **options):
-        if step == "move":
-            real(*args, **options)
-        raise Crash
+    def dies(deed, *_):
+        if len(done) == after:
+            raise Crash
+        done.append(deed())
 
     with monkeypatch.context() as patch:
-        patch.setattr(home, step, die)
+        renames_by(patch, dies)
+        patch.setattr(os, "fsync", lambda fd, real=os.fsync: dies(lambda: real(fd)))
         with pytest.raises(Crash):
             claim(folder, path, content)
     claim(folder, path, content)
@@ -171,13 +173,13 @@ def test_changed_while_its_place_is_taken(make, monkeypatch):
     path = put(folder, "a.txt")
     content = folder.read(path)
     put(folder, "a.txt", "other")
-    real = claims._prove
 
-    def prove(*args):
-        put(folder, "a.txt", "newer")
-        return real(*args)
+    def taken_at_once(rename, old, new):
+        rename()
+        if old == path:
+            put(folder, "a.txt", "newer")
 
-    monkeypatch.setattr(claims, "_prove", prove)
+    renames_by(monkeypatch, taken_at_once)
     with pytest.raises(Changed):
         claim(folder, path, content)
     assert lying(folder) == ["a.2.txt", "a.txt"]
@@ -244,11 +246,7 @@ def test_other_file_system(make, monkeypatch):
     folder = make()
     path = put(folder, "a.txt")
     content = folder.read(path)
-
-    def refuse(*_):
-        raise OSError(18, "Invalid cross-device link")
-
-    monkeypatch.setattr(tree, "rename_new", refuse)
+    without_renames(monkeypatch, errno.EXDEV)
     with pytest.raises(Stuck, match=r"another file system.*drop it where"):
         claim(folder, path, content)
     assert lying(folder) == ["a.txt"]

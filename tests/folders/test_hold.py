@@ -11,9 +11,10 @@ import threading
 import pytest
 
 from finetuned.errors import Away, Gone, Held, Stuck, UsageError
-from finetuned.folders import DropFolder, drop, drop_into, mounts, renames, syncing, tree
+from finetuned.folders import DropFolder, drop_into, libc, mounts, renames, syncing, tree
 from finetuned.folders.os_errors import problem
 from finetuned.settings import FolderSettings
+from support.kernel import fail, without_renames
 
 
 @pytest.fixture
@@ -30,13 +31,6 @@ def make(tmp_path):
     yield one
     for folder in made:
         folder.close()
-
-
-def fail(code):
-    def call(*_, **__):
-        raise OSError(code, os.strerror(code))
-
-    return call
 
 
 def test_held_by_one(make):
@@ -100,7 +94,7 @@ def test_held_anew_without_a_gap(make, monkeypatch):
             pytest.fail("the folder is opened again while it is held")
         return real(path, flags, *_, **rest)
 
-    monkeypatch.setattr(tree.os, "open", look)
+    monkeypatch.setattr(os, "open", look)
     folder.hold()
     folder.check()
 
@@ -136,7 +130,7 @@ def test_copied_while_it_is_let_go_of(make, monkeypatch):
             closers[0].join(0.05)  # it must wait for the copy; without a lock it is through by now
         return real(fd)
 
-    monkeypatch.setattr(tree.os, "dup", late)
+    monkeypatch.setattr(os, "dup", late)
     assert not folder.knows_job("none")
     closers[0].join()
     assert not folder.held
@@ -157,7 +151,7 @@ def test_no_locks(make, monkeypatch, code, error):
 @pytest.mark.parametrize(("code", "fails"), [(errno.EINVAL, False), (errno.EIO, True)])
 def test_fsync(monkeypatch, code, fails):
     """File systems that cannot sync folders are forgiven, a broken device is not."""
-    monkeypatch.setattr(syncing.os, "fsync", fail(code))
+    monkeypatch.setattr(os, "fsync", fail(code))
     if fails:
         with pytest.raises(OSError, match="error"):
             syncing.sync(0)
@@ -180,9 +174,9 @@ def test_mount_is_not_known(tmp_path):
 def test_rename_never_replaces(tmp_path, monkeypatch, ways):
     """By the kernel, by a link or by a look: what lies at the target stays."""
     if ways:
-        monkeypatch.setattr(renames, "_renameat2", lambda: lambda *_: ways[0])
+        without_renames(monkeypatch, ways[0])
     if len(ways) > 1:
-        monkeypatch.setattr(renames.os, "link", fail(ways[1]))
+        monkeypatch.setattr(os, "link", fail(ways[1]))
     (tmp_path / "a").write_text("a")
     (tmp_path / "b").write_text("b")
     fd = os.open(tmp_path, os.O_RDONLY)
@@ -201,11 +195,11 @@ def test_rename_never_replaces(tmp_path, monkeypatch, ways):
 def test_half_a_rename_is_finished(tmp_path, monkeypatch, ways):
     """A kill between link and unlink leaves two names of one file: the same rename finishes, and loses no name else."""
     if ways:
-        monkeypatch.setattr(renames, "_renameat2", lambda: lambda *_: ways[0])
+        without_renames(monkeypatch, ways[0])
     (tmp_path / "a").write_text("a")
     os.link(tmp_path / "a", tmp_path / "b")
     if len(ways) > 1:
-        monkeypatch.setattr(renames.os, "link", fail(ways[1]))
+        monkeypatch.setattr(os, "link", fail(ways[1]))
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(FileExistsError):
@@ -217,12 +211,17 @@ def test_half_a_rename_is_finished(tmp_path, monkeypatch, ways):
         os.close(fd)
 
 
-def test_no_renameat2(monkeypatch):
+def test_no_renameat2(tmp_path, monkeypatch):
     """A C library without renameat2 is no obstacle."""
-    monkeypatch.setattr(renames.ctypes, "CDLL", lambda *_, **__: object())
-    assert renames._renameat2.__wrapped__() is None
-    monkeypatch.setattr(renames, "_renameat2", lambda: None)
-    assert not renames._by_kernel("a", "b", 0, 0)
+    assert libc.call("renameat3") is None
+    without_renames(monkeypatch)
+    (tmp_path / "a").write_text("a")
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        renames.rename_new("a", "b", fd, fd)
+    finally:
+        os.close(fd)
+    assert os.listdir(tmp_path) == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -316,12 +315,12 @@ def test_drop_that_fails(tmp_path, monkeypatch):
         with pytest.raises(Stuck, match="no space"):
             drop_into(source, root, "a.txt")
     with monkeypatch.context() as patch:
-        patch.setattr(drop, "sync", fail(errno.EIO))
+        patch.setattr(os, "fsync", fail(errno.EIO))
         with pytest.raises(Stuck, match="input/output"):
             drop_into(source, root, "a.txt")
     assert os.listdir(root) == []
     tries = iter([b"same", b"same", b"else"])
     (tmp_path / "in" / ".a.txt.73616d65.part").write_text("somebody's")
-    monkeypatch.setattr(drop.os, "urandom", lambda _: next(tries))
+    monkeypatch.setattr(os, "urandom", lambda _: next(tries))
     drop_into(source, root, "a.txt")
     assert sorted(os.listdir(root)) == [".a.txt.73616d65.part", "a.txt"]

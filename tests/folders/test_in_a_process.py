@@ -7,9 +7,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from finetuned.errors import Changed
+from finetuned.errors import Changed, Gone
 from finetuned.folders import DropFolder, Wanted
+from finetuned.folders import tree as trees
 from finetuned.folders.mounts import Mount
+from finetuned.folders.text import signature_of
+from finetuned.folders.tree import Tree
+from finetuned.lifecycle import FileState
 from finetuned.settings import FolderSettings
 from support import disks
 
@@ -57,12 +61,18 @@ def ready(folder, steady):
     return sweep.ready
 
 
+def opened(root):
+    """This process's descriptors of `root` and of what lies in it."""
+    paths = {int(fd): os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
+    return [fd for fd, path in paths.items() if path == root or path.startswith(f"{root}/")]
+
+
 @pytest.mark.parametrize("together", [True, False])
 def test_an_open_folder_is_not_listed_twice(folder, together):
     """No listing moves the place that an open folder is read at: sshfs shows nothing to whoever reads it again."""
     put(folder, "a.txt")
     put(folder, ".processing/job/b.txt")
-    tree = folder._places.tree
+    tree = Tree(folder.root)
     folder.sweep(0.0)
     with tree.together() if together else tree.folder() as _, tree.folder(("sub",), make=True) as sub:
         for _ in range(2):
@@ -70,14 +80,14 @@ def test_an_open_folder_is_not_listed_twice(folder, together):
             assert tree.folders(()) == [".processing", "sub"]
             assert list(tree.files((".processing",))) == [(".processing", "job", "b.txt")]
             assert tree.names(("sub",)) == []
-        places = [tree._fd, sub, *(tree._batches.now.folders.values() if together else ())]
-        assert [os.lseek(fd, 0, os.SEEK_CUR) for fd in places] == [0] * len(places)
+        assert sub in (there := opened(folder.root))
+        assert [os.lseek(fd, 0, os.SEEK_CUR) for fd in there] == [0] * len(there)
 
 
 def test_kinds_that_are_not_told_with_the_names(folder, monkeypatch):
     """What a name is may have to be asked of the folder: that is done while it is open."""
     put(folder, "sub/a.txt")
-    tree, real = folder._places.tree, os.scandir
+    tree, real = Tree(folder.root), os.scandir
 
     class Untold:
         def __init__(self, entry, fd):
@@ -112,26 +122,26 @@ def test_kinds_that_are_not_told_with_the_names(folder, monkeypatch):
         ("9p", False, False),
     ],
 )
-def test_what_a_file_system_is_believed(folder, kind, local, tells):
+def test_what_a_file_system_is_believed(tmp_path, monkeypatch, kind, local, tells):
     """ctime and inode count where they are true; a lease is asked where its "somebody writes" is."""
-    tree = folder._places.tree
-    tree._lies_on = Mount(kind=kind, source="x", point="/")
-    path = put(folder, "a.txt")
-    ready(folder, 0.0)
-    (seen,) = ready(folder, 10.0)
-    os.chmod(path, 0o600)  # ctime alone
-    assert bool(ready(folder, 11.0)) is not local
-    with open(path, "a") as writer:
-        os.utime(path, ns=(seen.signature.mtime_ns, seen.signature.mtime_ns))
-        current = tree.signature(os.stat(path))
-        if tells:
-            with pytest.raises(Changed, match="open for writing"):
-                folder.read(path, current)
-        else:
-            assert folder.read(path, current).bytes == 5
-        writer.write("more")
-    with pytest.raises(Changed):
-        folder.read(path, current)
+    monkeypatch.setattr(trees, "mount_of", lambda _: Mount(kind=kind, source="x", point="/"))
+    with held(tmp_path) as folder:
+        path = put(folder, "a.txt")
+        ready(folder, 0.0)
+        (seen,) = ready(folder, 10.0)
+        os.chmod(path, 0o600)  # ctime alone
+        assert bool(ready(folder, 11.0)) is not local
+        with open(path, "a") as writer:
+            os.utime(path, ns=(seen.signature.mtime_ns, seen.signature.mtime_ns))
+            current = signature_of(os.stat(path), local=local)
+            if tells:
+                with pytest.raises(Changed, match="open for writing"):
+                    folder.read(path, current)
+            else:
+                assert folder.read(path, current).bytes == 5
+            writer.write("more")
+        with pytest.raises(Changed):
+            folder.read(path, current)
 
 
 def test_a_claim_holds_where_attributes_are_remembered(far):
@@ -166,9 +176,16 @@ def test_writers_through_a_mount_are_seen(far, tmp_path):
 
 def test_known_files_are_the_same_without_ctime_and_inode(far):
     """A file that was put away is found again by size and time, where inodes are made up."""
-    path = put(far, "a.txt")
-    signature = far._places.tree.signature(os.stat(path))
-    assert (signature.ctime_ns, signature.inode) == (0, 0)
-    assert far._places.is_that(("a.txt",), signature)
-    put(far, "a.txt", "other words")
-    assert not far._places.is_that(("a.txt",), signature)
+    put(far, "a.txt")
+    (seen,) = far.sweep(0.0).appeared
+    assert (seen.signature.ctime_ns, seen.signature.inode) == (0, 0)
+
+    def again():
+        return far.archive(
+            seen.path, origin=seen.path, job_id="job", state=FileState.FAILED, why=None, signature=seen.signature
+        )
+
+    assert again() == again() == f"{far.root}/failed/job/a.txt"
+    put(far, "failed/job/a.txt", "other words")
+    with pytest.raises(Gone):
+        again()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -14,10 +15,12 @@ import tracemalloc
 import pytest
 
 from finetuned.errors import Away, Changed, Stuck
-from finetuned.folders import DropFolder, Sweep, ignore_sigio, leases, places
+from finetuned.folders import DropFolder, Sweep, ignore_sigio, leases
+from finetuned.folders.mounts import mount_of
 from finetuned.folders.sweep import ODD_FORGOTTEN
 from finetuned.folders.text import signature_of
 from finetuned.settings import FolderSettings
+from support.kernel import listings_by
 
 
 @pytest.fixture
@@ -318,11 +321,12 @@ def test_change_right_before_the_lease(make, monkeypatch):
     recorded(folder, 0.0)
     (seen,) = folder.sweep(2.0).ready
 
-    def sneak(fd):
-        os.truncate(path, 1)
-        return False
+    def sneak(fd, what, how, real=fcntl.fcntl):
+        if what == fcntl.F_SETSIG:
+            os.truncate(path, 1)
+        return real(fd, what, how)
 
-    monkeypatch.setattr(places, "is_written", sneak)
+    monkeypatch.setattr(fcntl, "fcntl", sneak)
     with pytest.raises(Changed, match="after it was seen"):
         folder.read(seen.path, seen.signature)
 
@@ -517,9 +521,10 @@ def test_unchanged_folder_is_not_listed_again(make, monkeypatch):
     for steady in (0.0, 3.0):
         recorded(folder, steady)
     listed = []
-    real = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda fd: listed.append(fd) or real(fd))
-    mount = folder._places.tree.mount
+    fd = os.open(folder.root, os.O_RDONLY)
+    mount = mount_of(fd)
+    os.close(fd)
+    listings_by(monkeypatch, listed.append)
     folder.sweep(6.0)
     assert len(listed) == (0 if mount is not None and mount.exact else 2)
     listed.clear()
@@ -532,22 +537,19 @@ def test_file_that_goes_during_the_look(make, monkeypatch):
     folder = make()
     path = put(folder, "x/a.txt")
     put(folder, "b.txt")
-    real = folder._sweeper._judge
+    put(folder, "y/c.txt")
 
-    def judge(fd, parts, listing, look):
-        if parts:
-            os.unlink(path)
-        elif os.path.exists(folder.root + "/b.txt"):
+    def act(listed):
+        if listed == folder.root:
             os.unlink(folder.root + "/b.txt")
             os.mkfifo(folder.root + "/b.txt")
-        real(fd, parts, listing, look)
+            os.rename(folder.root + "/y", folder.root + "/.y")
+        else:
+            os.unlink(path)
 
-    monkeypatch.setattr(folder._sweeper, "_judge", judge)
-    assert folder.sweep(0.0).appeared == ()
-    folder._sweeper._listings[()].sure = True
-    os.rmdir(folder.root + "/x")
-    monkeypatch.setattr(folder._sweeper, "_list", lambda fd, parts, steady: folder._sweeper._listings[()])
-    assert folder.sweep(1.0).appeared == ()
+    with monkeypatch.context() as patch:
+        listings_by(patch, act)
+        assert folder.sweep(0.0) == Sweep()
 
 
 def test_away_during_the_sweep(make, monkeypatch):
@@ -555,16 +557,15 @@ def test_away_during_the_sweep(make, monkeypatch):
     folder = make()
     path = put(folder, "a.txt")
     recorded(folder, 0.0)
-    real = folder._sweeper._vanished
 
-    def vanished(look):
+    def act(_):
         os.unlink(path)
         os.rmdir(folder.root)
-        return real(look)
 
-    monkeypatch.setattr(folder._sweeper, "_vanished", vanished)
-    with pytest.raises(Away):
-        folder.sweep(1.0)
+    with monkeypatch.context() as patch:
+        listings_by(patch, act, before=True)
+        with pytest.raises(Away):
+            folder.sweep(1.0)
 
 
 def test_sigio_is_ignored_once():

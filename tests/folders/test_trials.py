@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from contextlib import contextmanager
 
 import pytest
 from watchfiles._rust_notify import RustNotify
 
 from finetuned.folders import DropFolder, renames, trials, watches_in_use
-from finetuned.folders.examining import examine
 from finetuned.folders.mounts import Mount
 from finetuned.folders.os_errors import problem
+from finetuned.folders.tree import READ
 from finetuned.settings import FolderSettings
 from support import disks
+from support.kernel import fail, without_renames
 
 STEPS = ("made", "listed", "moved to {}", "read back", "listed there", "removed")
 
@@ -33,13 +35,6 @@ def make(tmp_path):
         return DropFolder(FolderSettings(**rules), beside=str(tmp_path / "beside"))
 
     return made
-
-
-def fail(code):
-    def call(*_, **__):
-        raise OSError(code, os.strerror(code))
-
-    return call
 
 
 @pytest.mark.parametrize("area", [".processing", "a sub-folder"])
@@ -63,29 +58,45 @@ def test_what_is_kept_is_not_moved(make):
     assert found.trial.done == ("made", "listed", "removed")
 
 
+def no_room(_, flags, *__, real=os.open, **options):
+    if flags & os.O_CREAT:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return real(_, flags, *__, **options)
+
+
+def other_words(path, flags, *_, real=os.open, **options):
+    return real("/dev/null" if flags == READ else path, flags, *_, **options)
+
+
+@contextmanager
+def no_names(_):
+    yield iter(())
+
+
 @pytest.mark.parametrize(
-    ("breaks", "failed", "why"),
+    ("call", "instead", "failed", "why"),
     [
-        ("open", "made", "no space"),
-        ("names", "listed", "does not name it"),
-        ("move", "moved to a sub-folder", "no space"),
-        ("read", "read back", "does not hold"),
-        ("remove", "removed", "still there"),
+        ("open", no_room, "made", "no space"),
+        ("scandir", no_names, "listed", "does not name it"),
+        ("renameat2", errno.ENOSPC, "moved to a sub-folder", "no space"),
+        ("open", other_words, "read back", "does not hold"),
+        ("unlink", lambda *_, **__: None, "removed", "still there"),
     ],
 )
-def test_a_step_that_fails_ends_the_try(make, monkeypatch, breaks, failed, why):
+def test_a_step_that_fails_ends_the_try(make, monkeypatch, call, instead, failed, why):
     """What fails is told with its reason, and of what comes after nothing is said."""
     folder = make()
-    tree = folder._places.tree
-    broken = {"names": lambda _: [], "read": lambda _: b"", "remove": lambda _: None}
-    monkeypatch.setattr(tree, breaks, broken.get(breaks, fail(errno.ENOSPC)))
+    if call == "renameat2":
+        without_renames(monkeypatch, instead)
+    else:
+        monkeypatch.setattr(os, call, instead)
     found = folder.examine(2.0).trial
+    monkeypatch.undo()
     assert found.failed == failed
     assert why in found.why
     assert found.done == steps("a sub-folder")[: steps("a sub-folder").index(failed)]
-    monkeypatch.undo()
     left = [name for name in os.listdir(folder.root) if name.startswith(".finetuned-probe-")]
-    assert bool(left) is (breaks == "remove")
+    assert bool(left) is (call == "unlink")
     assert folder.examine(2.0).trial.failed is None
 
 
@@ -157,7 +168,7 @@ def test_on_a_file_system_that_is_a_process(make, tmp_path):
     make()
     with disks.in_a_process(tmp_path / "notes", tmp_path / "behind"):
         os.mkdir(tmp_path / "notes" / ".processing")
-        found = examine(make()._places, 2.0)
+        found = make().examine(2.0)
     assert (found.mount.kind, found.trial.failed, found.trial.is_heard) == ("fuse", None, True)
     assert found.trial.lease_tells
 
@@ -175,7 +186,7 @@ def test_a_link_that_is_another_kind_of_link(tmp_path, monkeypatch):
     """A pool that makes a symbolic link where a hard one was asked for does not cost the file."""
     (tmp_path / "a.txt").write_text("words")
     fd = os.open(tmp_path, os.O_RDONLY)
-    monkeypatch.setattr(renames, "_by_kernel", lambda *_: False)
+    without_renames(monkeypatch)
     monkeypatch.setattr(os, "link", lambda old, new, **_: os.symlink(old, tmp_path / new))
     try:
         with pytest.raises(OSError, match="cross-device"):
@@ -190,7 +201,7 @@ def test_a_file_system_without_links(tmp_path, monkeypatch, code):
     """Where no link can be made a file is moved by a look and a rename; rclone says EIO to a link."""
     (tmp_path / "a.txt").write_text("words")
     fd = os.open(tmp_path, os.O_RDONLY)
-    monkeypatch.setattr(renames, "_by_kernel", lambda *_: False)
+    without_renames(monkeypatch)
     monkeypatch.setattr(os, "link", fail(code))
     try:
         renames.rename_new("a.txt", "b.txt", fd, fd)

@@ -16,13 +16,14 @@ import pytest
 from finetuned.backend import Observation, Pair, Submission
 from finetuned.errors import KnownRefusal, ServerError
 from finetuned.helix import wire
-from finetuned.helix.body import Body, json_body
+from finetuned.helix.body import json_body
+from finetuned.helix.client import Key, Wire
 from finetuned.helix.learn import LearnService
 from finetuned.helix.observe import capabilities, observe
 from finetuned.lifecycle import FileState
 from finetuned.model import File
 from finetuned.verdict import judge, tally
-from support.replies import Bytes, Replies, part, service
+from support.replies import KEY, URL, Bytes, Replies, inline, part, service
 
 TRACES = Path(__file__).parents[1] / "traces" / "learn"
 
@@ -117,6 +118,11 @@ def names(request: dict[str, Any]) -> list[str]:
     return request.get("file_names", [])
 
 
+def wire_to(step: dict[str, Any]) -> Wire:
+    """The client's requests without a dialect, for what no dialect asks."""
+    return Wire(httpx.AsyncClient(transport=Recorded(step)), url=URL, key=Key("", lambda: KEY), in_thread=inline)
+
+
 class Replay:
     """The client, from step to step: what it was shown last is what it goes by."""
 
@@ -130,16 +136,17 @@ class Replay:
         helix = service(Recorded(step), *(Bytes(b"text") for _ in names(request)), dialect=LearnService)
         try:
             if is_ours(request):
-                return await self.asks(helix, request)
-            return f"({self.seen(observe(await helix._wire.read(request['method'], '/x', wire.session)))})"
+                return await self.asks(helix, step)
+            return f"({self.seen(observe(await wire_to(step).read(request['method'], '/x', wire.session)))})"
         except KnownRefusal as error:
             words = f"{type(error).__name__} {error.kind}"
         except ServerError as error:
             words = type(error).__name__
         return words if is_ours(request) else f"({words})"
 
-    async def asks(self, helix: LearnService, request: dict[str, Any]) -> str:
+    async def asks(self, helix: LearnService, step: dict[str, Any]) -> str:
         """Ask as the daemon does."""
+        request = step["request"]
         path = request["path"].removeprefix("/api/v1")
         parts = tuple(part(name, b"text") for name in names(request))
         if path == "/data_entities":
@@ -149,7 +156,7 @@ class Replay:
         if path == "/sessions/learn":
             entity = request["json"]["data_entity_id"]
             if not entity:  # this is the question about the dialect
-                await helix._wire.read("POST", path, wire.session, body=lambda: json_of(request))
+                await wire_to(step).read("POST", path, wire.session, body=lambda: json_body(request["json"]))
             view = await helix.submit(Submission(marker="m", parts=(), upload_id=entity), on_progress=lambda _: None)
             assert view.upload_id == entity
             return self.seen(view)
@@ -176,11 +183,6 @@ class Replay:
             return "0 pairs"
         assert {pair.document for pair in pairs} <= {taught.document for taught in view.files.values()}
         return f"{len(pairs)} pairs: {judge(view, tally(view, pairs), files_of(view), capabilities('learn')).state}"
-
-
-def json_of(request: dict[str, Any]) -> Body:
-    """The body of a recorded request, as the client makes bodies."""
-    return json_body(request["json"])
 
 
 def files_of(view: Observation) -> list[File]:

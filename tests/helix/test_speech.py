@@ -180,11 +180,13 @@ async def test_what_leads_nowhere_is_as_it_was(reply: Any, outcome: type[Excepti
 
 
 def test_a_line_without_an_end_is_not_kept():
-    """Whatever comes, no more of it is remembered than an event may have; the next event is heard."""
+    """Of an event that is longer than any may be too little is remembered to hear it; the next event is heard."""
     heard: list[str] = []
     speech = Speech(heard.append)
-    for _ in range(40):
-        speech.heard(b"x" * 100_000)
-    assert len(speech._rest) == LONGEST_LINE
-    speech.heard(b"\n" + event("word"))
-    assert heard == ["word"]
+    longest = "x" * (LONGEST_LINE - len(event("").rstrip()))
+    for words in (longest, longest + "x" * 200_000):
+        sent = event(words)
+        for at in range(0, len(sent), 100_000):
+            speech.heard(sent[at : at + 100_000])
+    speech.heard(event("word"))
+    assert heard == [longest, "word"]

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, Protocol
 
-from finetuned.folders import renames, syncing
+from finetuned.folders import libc
 
 _not_ours: ContextVar[bool] = ContextVar("_not_ours", default=False)
 #: calls of `os` whose deed is a seam, and how many of their first arguments name a place
@@ -59,10 +59,7 @@ def watch(watcher: Watcher) -> None:
     """Tell `watcher` from now on."""
     for name, places in _CALLS.items():
         setattr(os, name, _watched(watcher, name, getattr(os, name), places))
-    real = renames._renameat2()
-    if real is not None:
-        renames._renameat2 = lambda: partial(_rename_new, watcher, real)  # type: ignore[assignment]
-    _watch_syncfs(watcher)
+    _watch_libc(watcher)
     _watch_sqlite(watcher)
 
 
@@ -90,14 +87,16 @@ def _rename_new(watcher: Watcher, real: Callable[..., int], *args: Any) -> int:
         return real(*args)
 
 
-def _watch_syncfs(watcher: Watcher) -> None:
-    real = syncing._call
+def _watch_libc(watcher: Watcher) -> None:
+    real = libc.call
 
     def call(name: str, *types: type) -> Callable[..., int] | None:
         found = real(name, *types)
-        return found if name != "syncfs" or found is None else _watched(watcher, name, found, 1)
+        if found is None or name not in {"renameat2", "syncfs"}:
+            return found
+        return partial(_rename_new, watcher, found) if name == "renameat2" else _watched(watcher, name, found, 1)
 
-    syncing._call = call  # type: ignore[assignment]
+    libc.call = call  # type: ignore[assignment]
 
 
 def _watch_sqlite(watcher: Watcher) -> None:

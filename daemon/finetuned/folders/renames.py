@@ -7,13 +7,13 @@ the unlink leaves a file under both names: the same rename, tried again, finishe
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
-from collections.abc import Callable
-from functools import cache
+from ctypes import c_char_p, c_int, c_uint
 from typing import Final
+
+from finetuned.folders import libc
 
 _NOREPLACE: Final = 1
 _UNKNOWN: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
@@ -46,26 +46,15 @@ def is_half_done(old: str, new: str, old_dir: int, new_dir: int) -> bool:
     return here.st_nlink > 1 and os.path.samestat(here, there)
 
 
-@cache
-def _renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
-    found = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if found is None:
-        return None
-    found.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
-
-    def call(old_dir: int, old: bytes, new_dir: int, new: bytes, flags: int) -> int:
-        return 0 if found(old_dir, old, new_dir, new, flags) == 0 else ctypes.get_errno()
-
-    return call
-
-
 def _by_kernel(old: str, new: str, old_dir: int, new_dir: int) -> bool:
-    call = _renameat2()
-    code = errno.ENOSYS if call is None else call(old_dir, os.fsencode(old), new_dir, os.fsencode(new), _NOREPLACE)
-    if code in _UNKNOWN:
+    rename = libc.call("renameat2", c_int, c_char_p, c_int, c_char_p, c_uint)
+    if rename is None:
         return False
-    if code:
-        raise OSError(code, os.strerror(code), old)
+    if rename(old_dir, os.fsencode(old), new_dir, os.fsencode(new), _NOREPLACE) != 0:
+        error = libc.failure(old)
+        if error.errno in _UNKNOWN:
+            return False
+        raise error
     return True
 
 

@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
+from ctypes import c_int, c_int64, c_uint
 from typing import Final
+
+from finetuned.folders import libc
 
 _CANNOT: Final = frozenset({errno.EINVAL, errno.EROFS, errno.ENOTSUP, errno.ENOSYS})
 _BEGIN_WRITING: Final = 2  # SYNC_FILE_RANGE_WRITE
@@ -29,7 +30,7 @@ def sync(fd: int) -> None:
 
 def sync_all(fds: Sequence[int]) -> None:
     """Bring several files and folders to disk. Raises OSError."""
-    begin = _call("sync_file_range", ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    begin = libc.call("sync_file_range", c_int, c_int64, c_int64, c_uint)
     if begin is not None:
         for fd in fds:
             begin(fd, 0, 0, _BEGIN_WRITING)  # a hint: what it does not do, fsync does
@@ -39,19 +40,10 @@ def sync_all(fds: Sequence[int]) -> None:
 
 def sync_file_system(fd: int) -> None:
     """Bring all that lies on the file system of `fd` to disk. Raises OSError."""
-    whole = _call("syncfs", ctypes.c_int)
+    whole = libc.call("syncfs", c_int)
     if whole is None:
         os.sync()
     elif whole(fd) != 0:
-        code = ctypes.get_errno()
-        if code not in _CANNOT:
-            raise OSError(code, os.strerror(code))
-
-
-@cache
-def _call(name: str, *types: type) -> Callable[..., int] | None:
-    """A call of the C library that Python does not offer; None where there is none."""
-    found = getattr(ctypes.CDLL(None, use_errno=True), name, None)
-    if found is not None:
-        found.argtypes = types
-    return found
+        error = libc.failure()
+        if error.errno not in _CANNOT:
+            raise error

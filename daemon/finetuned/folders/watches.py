@@ -31,7 +31,7 @@ from finetuned.model import RESERVED, Value
 #: milliseconds: how long changes are gathered, how often the watch looks for more, how long it looks at nothing
 _GATHER: Final = 100
 _STEP: Final = 10
-_IDLE: Final = 2000
+IDLE: Final = 2000
 #: seconds from a failure to the next try
 _PAUSE: Final = 1.0
 #: … and from a limit that was met
@@ -203,7 +203,7 @@ async def _watch_once(
 async def _listen(watches: _Watches, ended: _Stop, on_change: Callable[[str], None]) -> None:
     """Ring until it is ended, or a root came, went or was replaced."""
     look = watches.notify.watch
-    while (found := await anyio.to_thread.run_sync(look, _GATHER, _STEP, _IDLE, ended)) != "stop":
+    while (found := await anyio.to_thread.run_sync(look, _GATHER, _STEP, IDLE, ended)) != "stop":
         changes = found if isinstance(found, set) else set()
         watches.heed(changes)
         for root in touched(watches.roots, (path for _, path in changes), watches.below):

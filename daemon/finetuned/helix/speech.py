@@ -38,7 +38,7 @@ class Speech:
     def heard(self, piece: bytes) -> None:
         """Take the next bytes of the answer."""
         *lines, rest = (self._rest + piece).split(b"\n")
-        self._rest = rest[:LONGEST_LINE]  # what is cut is no event, and says nothing
+        self._rest = rest[: LONGEST_LINE + 1]  # what is cut stays too long, whatever follows
         for line in lines:
             self._line(line.strip())
 
@@ -50,7 +50,8 @@ class Speech:
 
     def _line(self, line: bytes) -> None:
         if line.startswith(_DATA):
-            self._event(line.removeprefix(_DATA))
+            if len(line) <= LONGEST_LINE:
+                self._event(line.removeprefix(_DATA))
         elif line and self.session_id and not line.startswith(_OTHER):
             self.complaint = self.complaint or line.decode("utf-8", "replace")
 
