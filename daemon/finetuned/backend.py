@@ -114,9 +114,10 @@ class Taught(Value, frozen=True):
 class Observation(Value, frozen=True):
     """A session as the backend showed it at one poll.
 
-    `stage` and `progress` (percent) are shown to people. `signs` differ between two observations exactly if something
-    moved in between. `label` is the text it was submitted with, `uploads` are the names of the files it was made of, as
-    far as it tells; `files` tells by upload name what each taught, of what the backend made itself, too.
+    `stage` and `progress` (percent; null: not told) are shown to people. `signs` differ between two observations
+    exactly if something moved in between. `label` is the text it was submitted with, `uploads` are the names of the
+    files it was made of, as far as it tells; `files` tells by upload name what each taught, of what the backend made
+    itself, too.
     `model` is what was trained (null: nothing yet). `quota` was overstepped; `cut`: data was left out for one.
     `awaits_review`: it says itself that its pairs wait for a person. `can_retrain`: a failed training may be tried
     again in place; `can_rename`: its name may be changed now. `list_mark` is what a list shows of it while it stands
@@ -129,7 +130,7 @@ class Observation(Value, frozen=True):
     phase: Phase
     stage: str
     name: str = ""
-    progress: int = 0
+    progress: int | None = None
     signs: tuple[object, ...] = ()
     label: str = ""
     uploads: frozenset[str] = frozenset()
@@ -147,6 +148,11 @@ class Observation(Value, frozen=True):
     turn: Interaction | None = None
     interactions: tuple[Interaction, ...] = ()
     handle: object = None
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks were made of its files, as far as it tells."""
+        return sum(taught.chunks for taught in self.files.values())
 
 
 class Pair(Value, frozen=True):

@@ -124,7 +124,7 @@ class _Judged:
         self.taught = seen.files.get(file.upload_name or "", _NOTHING)
         self._seen = seen
         self._counted = counted
-        cut_into_chunks = file.content is not None and not is_ready_made(file.path) and seen.turn is not None
+        cut_into_chunks = file.content is not None and not is_ready_made(file.path)
         self.used = self.taught.chunks if cut_into_chunks else 0
         self.all_of_it = can.chunks(file.content.sent_bytes) if cut_into_chunks and file.content else 0
 

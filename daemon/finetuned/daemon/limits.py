@@ -81,9 +81,9 @@ class Limits:
             await context.in_thread(context.ledger.quotas.chunks_allowed, url, seen.quota.limit, now)
             return
         known = (await context.in_thread(context.ledger.house.server, url)).max_chunks
-        if known is None or seen.turn is None or seen.cut:
+        if known is None or seen.cut:
             return
-        if seen.turn.chunks > known:  # made, not reckoned: ready-made pairs are no text
+        if seen.chunks > known:  # made, not reckoned: ready-made pairs are no text
             await context.in_thread(context.ledger.quotas.chunks_allowed, url, None, now)
 
     def _arithmetic(self, file: File, limit: int | None, words: str) -> str:

@@ -66,7 +66,7 @@ def observe(view: SessionView) -> Observation:
         phase=_phase(view),
         stage=(tuning.stage or tuning.state) if tuning else "unknown",
         name=view.name,
-        progress=tuning.progress if tuning else 0,
+        progress=tuning.progress if tuning else None,
         signs=_signs(view),
         label=view.asked.message if view.asked else "",
         uploads=frozenset(view.uploads) - {DATASET},

@@ -85,7 +85,7 @@ class SessionBook:
             )
             tell(db, now, "session", seen.id, "live", was=row["state"], cause=cause, job_id=job.id)
             write_look(db, seen, now)
-            fresh = {"stage": seen.stage if seen.turn else None, "progress": 0, "tries": 0}
+            fresh = {"stage": seen.stage, "progress": 0, "tries": 0}
             fresh |= {"unanswered": 0, "unheard": 0, "session_id": seen.id, "due_at": iso(due_at)}
             fresh |= {"moved_at": iso(now), "missing_since": None, "reason": None}
             move_job(db, now, job, JobState.RUNNING, cause=cause, detail=seen.id, **fresh)
@@ -179,8 +179,7 @@ class SessionBook:
         """A look: the interactions are updated in place; progress is no event, a new stage is told."""
         with self._store.transaction() as db:
             write_look(db, seen, now)
-            progress = seen.progress if seen.turn else None
-            columns = {"due_at": iso(due_at), "stage": stage, "progress": progress}
+            columns = {"due_at": iso(due_at), "stage": stage, "progress": seen.progress}
             if moved:
                 columns["moved_at"] = iso(now)
             update(db, "jobs", job.id, job.version, tries=0, missing_since=None, **columns)
