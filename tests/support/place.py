@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import httpx
 
+from finetuned.backend import Backend
 from finetuned.daemon import Context, Daemon, Outcome
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.folders import DropFolder
@@ -140,22 +141,12 @@ class Place:
         folders = {rules.name: DropFolder(rules, beside=f"{self.ledger_path}.kept") for rules in self.settings.folders}
         ledger = Ledger.open(self.ledger_path)
         try:
-            async with httpx.AsyncClient(transport=self.network) as http:
-                service = service_in(
-                    self.settings.helix.dialect,
-                    http,
-                    url=URL,
-                    key=Key("", lambda: self.key),
-                    open_part=lambda p: folders[p.folder].open_text(p.location, p.content),
-                    in_thread=self.runtime.in_thread,
-                    remembered=ledger.house.server(URL).dialect,
-                    spool=os.path.dirname(self.ledger_path),
-                )
+            async with self.backend(folders, ledger) as backend:
                 self.here = Context(
                     settings=self.settings,
                     ledger=ledger,
                     folders=folders,
-                    backend=service,
+                    backend=backend,
                     runtime=self.runtime,
                     wake=Wake(),
                 )
@@ -164,6 +155,21 @@ class Place:
             for folder in folders.values():
                 folder.close()
             ledger.close()
+
+    @asynccontextmanager
+    async def backend(self, folders: Mapping[str, DropFolder], ledger: Ledger) -> AsyncIterator[Backend]:
+        """The backend that learns here: the sandbox, over the network."""
+        async with httpx.AsyncClient(transport=self.network) as http:
+            yield service_in(
+                self.settings.helix.dialect,
+                http,
+                url=URL,
+                key=Key("", lambda: self.key),
+                open_part=lambda p: folders[p.folder].open_text(p.location, p.content),
+                in_thread=self.runtime.in_thread,
+                remembered=ledger.house.server(URL).dialect,
+                spool=os.path.dirname(self.ledger_path),
+            )
 
     async def run(self, *, until_idle: bool = True, script: Callable[[], Any] | None = None) -> Outcome:
         """Run the daemon until it is idle, or until `script` (run beside it) ends."""
