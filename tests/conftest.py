@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from finetuned import logs
+from finetuned import logs  # noqa: F401 - sets the log up
 
 #: a shell's background job is deaf to Ctrl-C, and so would be the programs that tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -49,9 +49,12 @@ def _nothing_of_the_person_who_runs_the_tests(monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture(autouse=True)
 def _the_log_as_it_was() -> Iterator[None]:
     """Leave the log, the root logger and the warnings as they were."""
-    desk, before = logs._desk, dict(vars(logs._desk))
-    handlers = list(logging.getLogger().handlers)
+    ours, root = logging.getLogger("finetuned"), logging.getLogger()
+    handler = next(handler for handler in ours.handlers if type(handler).__module__ == "finetuned.logs")
+    levels, as_it_was = (ours.level, root.level), dict(vars(handler))
     yield
     logging.captureWarnings(capture=False)
-    logging.getLogger().handlers[:] = handlers
-    vars(desk).update(before)
+    root.removeHandler(handler)
+    vars(handler).update(as_it_was)
+    for logger, level in zip((ours, root), levels, strict=True):
+        logger.setLevel(level)

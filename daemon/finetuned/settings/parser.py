@@ -7,12 +7,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from finetuned.errors import ConfigurationError
 from finetuned.model import shown
+from finetuned.redaction import redact
 from finetuned.settings.keys import NOT_YET, TABLES, FolderSettings, Key, PollSettings, Settings, keys
 from finetuned.settings.readers import placed
 
@@ -21,7 +21,6 @@ _NAMES: Final[Mapping[str, Sequence[str]]] = {
     **{section: [key.name for key in keys() if key.section == section] for section in TABLES},
     **NOT_YET,
 }
-_SECRET: Final = re.compile(r"(?<=//)[^/@\s]*@|hl-\S+")
 _LONGEST: Final = 60
 _NOT_YET: Final = "not in this version; remove it"
 _NO_FOLDER: Final = "folder: found none; allowed: one [[folder]] or more, each with a name and a path"
@@ -177,7 +176,7 @@ def _found(value: object) -> str:
         case bool():
             text = "true" if value else "false"
         case str():
-            text = f'"{_SECRET.sub("...", value)}"'
+            text = f'"{redact(value, "...")}"'
         case int() if value.bit_length() > 64:  # Python refuses to write very long numbers
             text = "a very big number"
         case Mapping():

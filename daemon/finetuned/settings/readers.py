@@ -16,6 +16,8 @@ from typing import Any, Final, TypeGuard
 
 import msgspec
 
+from finetuned.redaction import KEY_PREFIX
+
 _TIME: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d|w)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(|b|kb|mb|gb|tb|kib|mib|gib|tib)", re.IGNORECASE)
@@ -130,7 +132,7 @@ def _read_path(value: object) -> str:
 def _read_key_file(value: object) -> str:
     """Take the path of the file that holds the key, and not the key itself: the configuration is not secret."""
     path = _read_path(value)
-    if path.startswith("hl-"):
+    if path.startswith(KEY_PREFIX):
         raise ValueError("this looks like the key itself; allowed: the path of a file that holds it")
     return path
 
