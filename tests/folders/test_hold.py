@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from finetuned.errors import Away, Gone, Held, Stuck, UsageError
-from finetuned.folders import DropFolder, drop_into, libc, mounts, renames, syncing, tree
+from finetuned.folders import DropFolder, drop_into, libc, mounts, renames, syncs, tree
 from finetuned.folders.os_errors import problem
 from finetuned.settings import FolderSettings
 from support.kernel import fail, without_renames
@@ -154,9 +154,9 @@ def test_fsync(monkeypatch, code, fails):
     monkeypatch.setattr(os, "fsync", fail(code))
     if fails:
         with pytest.raises(OSError, match="error"):
-            syncing.sync(0)
+            syncs.sync(0)
     else:
-        syncing.sync(0)
+        syncs.sync(0)
 
 
 def test_mount_is_not_known(tmp_path):

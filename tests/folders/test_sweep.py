@@ -6,16 +6,14 @@ import contextlib
 import fcntl
 import os
 import shutil
-import signal
 import socket
 import tempfile
-import threading
 import tracemalloc
 
 import pytest
 
 from finetuned.errors import Away, Changed, Stuck
-from finetuned.folders import DropFolder, Sweep, ignore_sigio, leases
+from finetuned.folders import DropFolder, Sweep, mounts
 from finetuned.folders.mounts import mount_of
 from finetuned.folders.sweep import ODD_FORGOTTEN
 from finetuned.folders.text import signature_of
@@ -568,25 +566,11 @@ def test_away_during_the_sweep(make, monkeypatch):
             folder.sweep(1.0)
 
 
-def test_sigio_is_ignored_once():
-    """SIGIO can be ignored from the main thread alone; elsewhere the caller learns that it was not."""
-    was = signal.getsignal(signal.SIGIO)
-    answers = []
-    thread = threading.Thread(target=lambda: answers.append(ignore_sigio()))
-    thread.start()
-    thread.join()
-    try:
-        assert ignore_sigio()
-    finally:
-        signal.signal(signal.SIGIO, was)
-    assert answers == [False]
-
-
 def test_lease_that_is_refused(tmp_path):
     """A lease that the kernel refuses tells nothing."""
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        assert leases.is_written(fd) is None
+        assert mounts.is_written(fd) is None
     finally:
         os.close(fd)
 

@@ -86,10 +86,8 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
     from finetuned import __version__
     from finetuned.daemon import Context, Daemon
     from finetuned.daemon.notify import Notifier
-    from finetuned.folders import ignore_sigio
     from finetuned.runtime import SystemRuntime, Wake
 
-    ignore_sigio()
     runtime = SystemRuntime()
     folders = wiring.drop_folders(settings)
     try:

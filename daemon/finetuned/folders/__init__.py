@@ -10,14 +10,12 @@
 from finetuned.folders.archive import LIES_HERE
 from finetuned.folders.claims import Wanted
 from finetuned.folders.drop import drop_into
-from finetuned.folders.examining import Examination
 from finetuned.folders.folder import DropFolder
-from finetuned.folders.leases import ignore_sigio
 from finetuned.folders.pace import WRITER_WAIT, quiet_time
 from finetuned.folders.proc import holder_of, watches_in_use
 from finetuned.folders.sweep import Seen, Sweep
 from finetuned.folders.text import TextReader
-from finetuned.folders.trials import Trial
+from finetuned.folders.trials import Examination, Trial
 from finetuned.folders.watches import Single, Watched, watch
 
 __all__ = [
@@ -34,7 +32,6 @@ __all__ = [
     "Watched",
     "drop_into",
     "holder_of",
-    "ignore_sigio",
     "quiet_time",
     "watch",
     "watches_in_use",

@@ -22,8 +22,9 @@ from typing import Final
 from finetuned.errors import Changed, FileProblem, Gone, Stuck, Unusable
 from finetuned.folders import rights
 from finetuned.folders.archive import leave, move_marker
-from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, fitted, is_probe, numbered
+from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, fitted, numbered
 from finetuned.folders.places import CLAIM_FILE, SNAPSHOTS, Places
+from finetuned.folders.probes import is_probe
 from finetuned.folders.text import is_same
 from finetuned.folders.tree import Tree
 from finetuned.model import PROCESSING, Content, Value

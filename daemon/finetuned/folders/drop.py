@@ -9,7 +9,7 @@ from typing import Final
 from finetuned.errors import FinetunedError, Gone, UsageError
 from finetuned.folders.names import Parts, fitted
 from finetuned.folders.os_errors import problem
-from finetuned.folders.syncing import sync
+from finetuned.folders.syncs import sync
 from finetuned.folders.tree import Tree
 
 _BLOCK: Final = 1 << 20

@@ -9,13 +9,13 @@ from typing import Final, Literal
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders import archive, claims, leftovers
 from finetuned.folders.claims import Wanted
-from finetuned.folders.examining import Examination, examine, explain
+from finetuned.folders.explanation import explain
 from finetuned.folders.leftovers import ClaimedJob
 from finetuned.folders.places import Places
-from finetuned.folders.probing import probe
 from finetuned.folders.recoders import TOLD
 from finetuned.folders.sweep import Sweep, Sweeper
 from finetuned.folders.text import TextReader
+from finetuned.folders.trials import Examination, examine, probe
 from finetuned.folders.watches import Identities
 from finetuned.lifecycle import FileState
 from finetuned.model import Content, Signature

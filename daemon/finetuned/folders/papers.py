@@ -14,7 +14,7 @@ from typing import Final
 from finetuned.folders.names import fitted
 from finetuned.folders.renames import rename_new
 from finetuned.folders.rights import readers
-from finetuned.folders.syncing import sync
+from finetuned.folders.syncs import sync
 
 #: by the group of a paper: which of that group and all others may read what it tells of, as bits of a mode
 Readers = Callable[[int], int]

@@ -15,7 +15,7 @@ from operator import and_
 from typing import Final
 
 from finetuned.errors import Changed, FileProblem, Gone
-from finetuned.folders.leases import is_written
+from finetuned.folders.mounts import is_written
 from finetuned.folders.names import JOB_FILE, Names, Parts
 from finetuned.folders.os_errors import problem
 from finetuned.folders.papers import Readers

@@ -22,7 +22,7 @@ import struct
 from contextlib import suppress
 from typing import Final
 
-from finetuned.folders.names import PROBE
+from finetuned.folders.probes import fresh_probe, make_probe
 
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _ACCESS: Final = "system.posix_acl_access"
@@ -50,9 +50,9 @@ def why_not_ours(fd: int, above: int, owner: int) -> str | None:
 
 def _own_uid(folder: int) -> int | None:
     """Whom a file that we make here belongs to; None if none can be made."""
-    name = f"{PROBE}-{os.urandom(6).hex()}.part"
+    name = fresh_probe()
     with suppress(OSError):
-        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        fd = make_probe(name, folder)
         try:
             return os.fstat(fd).st_uid
         finally:

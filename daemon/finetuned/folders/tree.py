@@ -16,20 +16,20 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from finetuned.errors import Away, Held, Stuck
-from finetuned.folders import keeping, papers, rights
+from finetuned.folders import papers, rights
 from finetuned.folders.mounts import Mount, mount_of
 from finetuned.folders.names import Parts, numbered
 from finetuned.folders.os_errors import words
 from finetuned.folders.papers import Readers
 from finetuned.folders.renames import is_half_done, rename_new
-from finetuned.folders.syncing import sync, sync_all, sync_file_system
+from finetuned.folders.syncs import sync, sync_all, sync_file_system
 from finetuned.folders.text import signature_of
 from finetuned.model import PROCESSING, Signature
 
@@ -172,8 +172,6 @@ class Tree:
             if error.errno not in _NO_LOCKS:  # no locks there: the ledger's own lock must do
                 raise self._away(error) from error
 
-    # -- looking
-
     def below(self, path: str) -> Parts | None:
         """The names that lead from here to `path`; None if it does not lie below."""
         if not path.startswith(self.path.rstrip("/") + "/"):
@@ -204,15 +202,22 @@ class Tree:
     def _opened(self, parts: Parts, *, make: bool) -> int:
         if not parts:
             if make and self._ours:
-                keeping.make(self.path)
+                self._make()
             fd = self._copy()
             return self._open() if fd is None else fd
         with self.folder(parts[:-1], make=make) as above:
             return self._step(above, parts, make=make)
 
+    def _make(self) -> None:
+        """Make the directory beside the ledger, but nothing in the place of a ledger's folder that was moved away."""
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(self.path, 0o755)
+        except FileNotFoundError as error:
+            raise Stuck(f"cannot be kept: {os.path.dirname(self.path)} is not there") from error
+
     def _step(self, above: int, parts: Parts, *, make: bool) -> int:
-        flags = _FOLDER | os.O_NOFOLLOW
-        name = parts[-1]
+        name, flags = parts[-1], _FOLDER | os.O_NOFOLLOW
         try:
             fd = os.open(name, flags, dir_fd=above)
         except FileNotFoundError:
@@ -292,8 +297,6 @@ class Tree:
         """What tells that a file here is still the same, as far as this file system can be believed."""
         return signature_of(status, local=self.mount is None or self.mount.local)
 
-    # -- changing
-
     @contextmanager
     def together(self) -> Iterator[None]:
         """What this thread makes or moves within is on disk at the end, an error or not.
@@ -312,9 +315,8 @@ class Tree:
                 os.close(fd)
             self._bring_to_disk(batch.unsynced)
 
-    def _bring_to_disk(self, unsynced: Iterable[Parts]) -> None:
+    def _bring_to_disk(self, changed: Collection[Parts]) -> None:
         with ExitStack() as opened:
-            changed = list(unsynced)
             if len(changed) > FEW:
                 sync_file_system(opened.enter_context(self.folder()))
             else:
@@ -323,9 +325,7 @@ class Tree:
     def _reopened(self, parts: Parts, opened: ExitStack) -> int | None:
         """A descriptor of what was changed; None if it is gone since."""
         try:
-            if not parts:
-                return opened.enter_context(self.folder())
-            fd = self.open(parts)
+            fd = self.open(parts) if parts else self._opened((), make=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
         opened.callback(os.close, fd)

@@ -1,25 +1,26 @@
 """A folder tried as it is used: a probe goes the way that every file goes, and is taken away again.
 
-1. Every try has names of its own, so that any number of them disturb neither each other nor a daemon; they are hidden,
-   and neither sweeps, nor the watch, nor adoption heed them, should a kill leave one behind.
-2. A step that fails ends the try: of what was not tried nothing is said.
-3. `.processing` is used, but never made here: it would belong to whoever asks, who need not be the daemon's user.
+1. Every trial of `doctor` has names of its own, so that any number of them disturb neither each other nor a daemon.
+2. A step that fails ends the trial: of what was not tried nothing is said.
+3. `.processing` is used, but never made by `doctor`: it would belong to its user, who need not be the daemon's.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from typing import Final
 
 from finetuned.errors import FileProblem
-from finetuned.folders.leases import is_written
-from finetuned.folders.mounts import Mount
-from finetuned.folders.names import PROBE, Parts
+from finetuned.folders.mounts import Mount, is_written, mount_of
+from finetuned.folders.names import Parts
 from finetuned.folders.os_errors import words
+from finetuned.folders.places import Places
+from finetuned.folders.probes import OWN, fresh_probe, make_probe
 from finetuned.folders.tree import Tree
 from finetuned.folders.watches import is_heard
-from finetuned.model import PROCESSING, Value
+from finetuned.model import PROCESSING, RESERVED, Value
 
 _WORDS: Final = b"a probe of finetuned's own\n"
 
@@ -39,6 +40,20 @@ class Trial(Value, frozen=True):
     lease_tells: bool | None = None
 
 
+class Examination(Value, frozen=True):
+    """What is true of a folder.
+
+    `mount` is what it lies on (null: not known), `elsewhere` names the sub-folders on other file systems, whose files
+    can never be moved, and `crooked` those of our own folders that are none, each with what it is.
+    """
+
+    root: str
+    mount: Mount | None
+    trial: Trial
+    elsewhere: tuple[str, ...] = ()
+    crooked: tuple[tuple[str, str], ...] = ()
+
+
 class _Missing(Exception):
     """What was done is not to be seen."""
 
@@ -47,12 +62,12 @@ class _Probe:
     """A file and a folder of our own on their way."""
 
     def __init__(self, tree: Tree, within: float) -> None:
-        name = f"{PROBE}-{os.urandom(6).hex()}"
+        name = fresh_probe()
         self._tree = tree
         self._within = within
-        self._file: Parts = (f"{name}.part",)
+        self._file: Parts = (name,)
         self._area = self._usable_area()
-        self._folder: Parts = (*self._area, name)
+        self._folder: Parts = (*self._area, name.removesuffix(".part"))
         self._begun = False
         self.heard: bool | None = None
         self.deaf = ""
@@ -85,7 +100,7 @@ class _Probe:
     def _write(self) -> str:
         self._begun = True
         with self._tree.folder() as fd:
-            writer = os.open(self._file[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=fd)
+            writer = make_probe(self._file[0], fd)
             with os.fdopen(writer, "wb", buffering=0) as out, os.fdopen(self._tree.open(self._file), "rb") as read:
                 out.write(_WORDS)
                 while_written = is_written(read.fileno())
@@ -113,7 +128,7 @@ class _Probe:
             raise _Missing("it is still there")
 
 
-def attempt(tree: Tree, mount: Mount | None, *, moving: bool, within: float) -> Trial:
+def _attempt(tree: Tree, mount: Mount | None, *, moving: bool, within: float) -> Trial:
     """Send a probe through a folder, moved if files are; an event may take so many seconds. Raises Away."""
     probe = _Probe(tree, within)
     first = (("made", probe.make), ("listed", probe.find))
@@ -140,3 +155,48 @@ def _clean_up(probe: _Probe) -> None:
         probe.remove()
     except (OSError, FileProblem, _Missing):  # what failed was told; the remains disturb nobody
         return
+
+
+def examine(places: Places, within: float) -> Examination:
+    """Try all that taking files needs, and leave nothing behind; an event may take so many seconds.
+
+    Raises Away, OSError.
+    """
+    tree = places.tree
+    with tree.folder() as fd:
+        mount, device = mount_of(fd), os.fstat(fd).st_dev
+    others = [(name, tree.stat((name,))) for name in tree.folders(()) if not places.names.is_ours((name,))]
+    return Examination(
+        root=tree.path,
+        mount=mount,
+        trial=_attempt(tree, mount, moving=places.rules.after != "keep", within=within),
+        elsewhere=tuple(tree.at((n,)) for n, status in others if status is not None and status.st_dev != device),
+        crooked=tuple(_crooked(places)),
+    )
+
+
+def _crooked(places: Places) -> Iterator[tuple[str, str]]:
+    """Which of the folders that files are moved to are something else, and what."""
+    for name in sorted(RESERVED):
+        found = places.tree.stat((name,)) if places.rules.after != "keep" else None
+        if found is not None and not stat.S_ISDIR(found.st_mode):
+            yield places.tree.at((name,)), "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no folder"
+
+
+def probe(places: Places, source: str) -> None:
+    """Raise Stuck if nothing can be moved from where `source` lies, before a job is made of it. Raises Gone, Away.
+
+    Only a rename tells (rights, a read-only disk, another file system below the same folder), and people's files must
+    not be tried before the ledger knows of it.
+    """
+    if places.stays(source):
+        return
+    tree, parts = places.tree, places.below(source)
+    with places.guard("moved"), tree.folder(parts[:-1]) as here, tree.folder((PROCESSING,), make=True) as there:
+        os.close(make_probe(OWN, here))
+        try:
+            os.rename(OWN, OWN, src_dir_fd=here, dst_dir_fd=there)
+        except OSError:
+            os.unlink(OWN, dir_fd=here)
+            raise
+        os.unlink(OWN, dir_fd=there)

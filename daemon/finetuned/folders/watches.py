@@ -25,7 +25,7 @@ import anyio.to_thread
 from watchfiles import Change
 from watchfiles._rust_notify import RustNotify
 
-from finetuned.folders.names import is_probe
+from finetuned.folders.probes import is_probe
 from finetuned.model import RESERVED, Value
 
 #: milliseconds: how long changes are gathered, how often the watch looks for more, how long it looks at nothing

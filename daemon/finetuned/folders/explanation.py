@@ -1,58 +1,13 @@
-"""Questions that people ask about a folder: why is this never taken, and is the folder sound?"""
+"""Why a path is never taken, in a sentence: by its names, by what lies there, and by what lies beside it."""
 
 from __future__ import annotations
 
-import os
 import stat
-from collections.abc import Iterator
 
 from finetuned.folders.foreign import is_unfinished, same
-from finetuned.folders.mounts import Mount, mount_of
 from finetuned.folders.names import Parts
 from finetuned.folders.os_errors import words
 from finetuned.folders.places import Places
-from finetuned.folders.trials import Trial, attempt
-from finetuned.model import RESERVED, Value
-
-
-class Examination(Value, frozen=True):
-    """What is true of a folder.
-
-    `mount` is what it lies on (null: not known), `elsewhere` names the sub-folders on other file systems, whose files
-    can never be moved, and `crooked` those of our own folders that are none, each with what it is.
-    """
-
-    root: str
-    mount: Mount | None
-    trial: Trial
-    elsewhere: tuple[str, ...] = ()
-    crooked: tuple[tuple[str, str], ...] = ()
-
-
-def examine(places: Places, within: float) -> Examination:
-    """Try all that taking files needs, and leave nothing behind; an event may take so many seconds.
-
-    Raises Away, OSError.
-    """
-    tree = places.tree
-    with tree.folder() as fd:
-        mount, device = mount_of(fd), os.fstat(fd).st_dev
-    others = [(name, tree.stat((name,))) for name in tree.folders(()) if not places.names.is_ours((name,))]
-    return Examination(
-        root=tree.path,
-        mount=mount,
-        trial=attempt(tree, mount, moving=places.rules.after != "keep", within=within),
-        elsewhere=tuple(tree.at((n,)) for n, status in others if status is not None and status.st_dev != device),
-        crooked=tuple(_crooked(places)),
-    )
-
-
-def _crooked(places: Places) -> Iterator[tuple[str, str]]:
-    """Which of the folders that files are moved to are something else, and what."""
-    for name in sorted(RESERVED):
-        found = places.tree.stat((name,)) if places.rules.after != "keep" else None
-        if found is not None and not stat.S_ISDIR(found.st_mode):
-            yield places.tree.at((name,)), "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no folder"
 
 
 def explain(places: Places, path: str) -> str | None:
