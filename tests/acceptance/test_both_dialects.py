@@ -47,7 +47,7 @@ def now_speaks(place: Place, dialect: str) -> None:
         clock=lambda: BEGIN + place.runtime.steady(),
         dialect=dialect,
     )
-    place.network._inner = httpx.ASGITransport(app=place.app)
+    place.network.server = httpx.ASGITransport(app=place.app)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.sandbox import PLANS, Faults, Pace
+from support.kernel import renames_by
 from support.place import Place, is_send
 
 APlace = Callable[..., Place]
@@ -135,27 +136,20 @@ async def test_ready_made_pairs_tell_nothing_of_what_a_plan_allows(a_place: APla
     assert server(place)["max_chunks"] == 5
 
 
-async def test_death_between_split_and_claim_is_made_good(a_place: APlace) -> None:
+async def test_death_between_split_and_claim_is_made_good(a_place: APlace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The successors claim their files at the next start, from where the first job had laid them."""
     place = a_place(faults=Faults.parse(["too-much:1"]), quota=PLANS["free"], folder=[{"linger": "1s"}])
     place.drop("a.txt", text("a"))
     place.drop("b.txt", text("b"))
 
-    async def dies_at_the_second_claim() -> None:
-        assert place.daemon is not None
-        packing = place.daemon._packing
-        claim = packing.claim
+    def dies_at_the_second_claim(rename: Callable[[], None], old: str, new: str) -> None:
+        if len(place.jobs()) > 1:
+            raise Died
+        rename()
 
-        async def once(job_id: str) -> None:
-            if len(place.jobs()) > 1:
-                raise Died
-            await claim(job_id)
-
-        packing.claim = once
-        await place.pass_time(HOUR)
-
-    with pytest.raises(BaseExceptionGroup):
-        await place.run(until_idle=False, script=dies_at_the_second_claim)
+    with monkeypatch.context() as patch, pytest.RaisesGroup(Died, flatten_subgroups=True, allow_unwrapped=True):
+        renames_by(patch, dies_at_the_second_claim)
+        await place.run()
     assert len(place.jobs()) == 3
     assert len(list(place.notes.glob(f".processing/{place.jobs()[0]['id']}/*.txt"))) == 2
     await place.run()

@@ -40,14 +40,14 @@ class Outage(httpx.AsyncBaseTransport):
         self.most = 0
         self._place = place
         self._takes = takes
-        self._inner = place.network._inner
-        place.network._inner = self  # type: ignore[assignment]
+        self._server = place.network.server
+        place.network.server = self
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """One request."""
         way = self.way
         if way is None:
-            return await self._inner.handle_async_request(request)
+            return await self._server.handle_async_request(request)
         self.calls.append((self._place.runtime.steady(), request.method, request.url.path))
         self.under_way += 1
         self.most = max(self.most, self.under_way)

@@ -18,6 +18,7 @@ from finetuned.daemon.breaker import LONGEST_WAIT, Breaker
 from finetuned.daemon.notify import Notifier
 from finetuned.errors import LedgerStuck
 from finetuned.ledger import store
+from support.lives import asked
 from support.place import Place, is_send
 
 APlace = Callable[..., Place]
@@ -65,14 +66,12 @@ def locks() -> Iterator[Callable[[Place], Lock]]:
 @contextmanager
 def full(place: Place) -> Iterator[None]:
     """The ledger may not grow by one page more, as on a full disk."""
-    assert place.daemon is not None
-    db = place.daemon._context.ledger._db
-    pages = db.execute("pragma page_count").fetchone()[0]
-    db.execute(f"pragma max_page_count = {pages}")
+    ((pages,),) = asked(place.here.ledger, "pragma page_count")
+    asked(place.here.ledger, f"pragma max_page_count = {pages}")
     try:
         yield
     finally:
-        db.execute("pragma max_page_count = 1000000")
+        asked(place.here.ledger, "pragma max_page_count = 1000000")
 
 
 def of_daemon(place: Place) -> list[dict[str, Any]]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import httpx
 
 from finetuned import logs
 from finetuned.daemon.event_log import EventLog
+from finetuned.daemon.notify import Notifier
 from finetuned.plan import Facts
 from support.place import Place
 
@@ -91,18 +94,26 @@ async def test_the_summary_names_what_is_under_way_and_what_is_wrong(a_place: AP
     place.network.before = nobody
     said: list[str] = []
 
+    def hears(door: socket.socket) -> bool:
+        with suppress(BlockingIOError):
+            while heard := door.recv(4096):
+                said.append(heard.decode())
+        return True
+
     async def script() -> None:
-        assert place.daemon is not None
-        place.daemon._notifier.status = said.append  # type: ignore[method-assign]
         place.drop("a.txt", GREY)
         (place.root / "notes1" / "b.txt").write_text(GREY)
-        await place.until(lambda: set(place.states().values()) == {"packed", "waiting"})
+        await place.until(lambda: hears(door) and set(place.states().values()) == {"packed", "waiting"})
         (place.root / "notes1").rename(place.root / "gone")
         await place.pass_time(30)
         (place.root / "gone").rename(place.root / "notes1")
 
-    await place.run(until_idle=False, script=script)
-    assert said[0] == "idle"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as door:
+        door.bind(str(place.root / "notify"))
+        place.notifier = Notifier(str(place.root / "notify"))
+        await place.run(until_idle=False, script=script)
+        hears(door)
+    assert said[:2] == ["READY=1", "STATUS=idle"]
     assert any("1 queued" in line and "1 files waiting" in line and "server paused: " in line for line in said)
     assert any("away: notes1" in line for line in said)
 

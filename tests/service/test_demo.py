@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.cli import demo, samples
-from finetuned.errors import FinetunedError
-from finetuned.ledger import Ledger
+from finetuned.cli import samples
 from support.cli import call
 from support.process import environment, wait_for
 
@@ -89,14 +87,19 @@ def test_what_is_kept_can_be_looked_at(start: Start, tmp_path: Path) -> None:
     assert (again.returncode, "is not empty" in err) == (1, True)
 
 
+def wait_for_word(process: subprocess.Popen[str], word: str) -> None:
+    """The demo has told this much."""
+    assert process.stdout is not None
+    while word not in process.stdout.readline():
+        assert process.poll() is None
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("word", ["six files are dropped", "is on the server", "54 pairs"])
 def test_stopped_half_way_it_tidies_up(start: Start, tmp_path: Path, word: str, number: signal.Signals) -> None:
     """Wherever it is: nothing is left, no daemon runs on, no traceback is shown."""
     process = start()
-    assert process.stdout is not None
-    while word not in process.stdout.readline():
-        assert process.poll() is None
+    wait_for_word(process, word)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -111,14 +114,16 @@ def test_a_place_that_cannot_be_used(tmp_path: Path) -> None:
     assert (answer.code, "cannot be used" in answer.err) == (1, True)
 
 
-def test_a_demo_that_goes_wrong_says_so(tmp_path: Path) -> None:
+def test_a_demo_that_goes_wrong_says_so(start: Start) -> None:
     """A daemon that ended too early is not told as a success."""
-    story = demo._Story(str(tmp_path))
-    with Ledger.open(str(tmp_path / "ledger.db")):
-        pass
-    with pytest.raises(FinetunedError, match="the daemon ended before its work") as caught:
-        story.letters()
-    assert "daemon.log" in caught.value.remedy
+    process = start()
+    wait_for_word(process, "sealed")
+    daemon = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    os.kill(int(daemon), signal.SIGKILL)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "the demo went wrong: letters-" in err
+    assert "daemon.log" in err
 
 
 def test_the_samples_are_short_and_one_is_not_utf8() -> None:

@@ -140,8 +140,8 @@ def live(
         await place.run()
         ended_at = place.runtime.steady()
 
-    trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]
-    trio._core._run._r.seed(0)  # type: ignore[attr-defined]
+    trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]  # noqa: SLF001 - trio has no other door
+    trio._core._run._r.seed(0)  # type: ignore[attr-defined]  # noqa: SLF001
     clock = trio.testing.MockClock(autojump_threshold=0)
     clock.jump(begin)
     seams.watch(mortal)

@@ -13,6 +13,7 @@ import httpx
 
 from finetuned.backend import Backend
 from finetuned.daemon import Context, Daemon, Outcome
+from finetuned.daemon.notify import Notifier
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.folders import DropFolder
 from finetuned.helix.auto import service_in
@@ -58,7 +59,7 @@ class Network(httpx.AsyncBaseTransport):
         self.bodies: list[bytes] = []
         self.before: Callable[[httpx.Request], Any] = lambda _: None
         self.after: Callable[[httpx.Request, httpx.Response], Any] = lambda _, response: response
-        self._inner = httpx.ASGITransport(app=app)
+        self.server: httpx.AsyncBaseTransport = httpx.ASGITransport(app=app)
         self._runtime = runtime
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -72,7 +73,7 @@ class Network(httpx.AsyncBaseTransport):
         if isinstance(request.stream, httpx.AsyncByteStream):
             request.stream = Copied(request.stream, self.bodies)
         try:
-            response = await self._inner.handle_async_request(request)
+            response = await self.server.handle_async_request(request)
         except CutError as error:
             raise httpx.RemoteProtocolError(str(error), request=request) from error
         await response.aread()  # so that a test may read it, too
@@ -121,6 +122,7 @@ class Place:
         self.settings: Settings = parse(raw, base=str(root))
         self.ledger_path = str(root / "state" / "ledger.db")
         self.daemon: Daemon | None = None
+        self.notifier: Notifier | None = None
         self.here: Context
 
     @property
@@ -174,7 +176,7 @@ class Place:
     async def run(self, *, until_idle: bool = True, script: Callable[[], Any] | None = None) -> Outcome:
         """Run the daemon until it is idle, or until `script` (run beside it) ends."""
         async with self.context() as context:
-            self.daemon = Daemon(context, pid=1, version="test", until_idle=until_idle)
+            self.daemon = Daemon(context, pid=1, version="test", until_idle=until_idle, notifier=self.notifier)
             outcome = Outcome()
 
             async def run_it() -> None:
