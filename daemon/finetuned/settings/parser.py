@@ -1,4 +1,4 @@
-"""From a mapping to `Settings`: every mistake is collected, then all are raised at once.
+"""The parser of a configuration: every mistake is collected, then all are raised at once.
 
 1. A relation between keys is checked only if both sides are right by themselves: one mistake, one line.
 2. Folders are counted from 1, as people count; the line names the folder too, if it has a name.
@@ -27,7 +27,7 @@ _NO_FOLDER: Final = "folder: found none; allowed: one [[folder]] or more, each w
 
 
 def parse(raw: Mapping[str, object], *, base: str, home: str = "", source: str = "") -> Settings:
-    """The settings that `raw` (a TOML file, read) means, or ConfigurationError with a line for each mistake.
+    """Make settings of `raw` (a TOML file, read); raise ConfigurationError with a line for each mistake.
 
     `base` is the folder that relative paths start at, `home` what `~` stands for (empty: unknown), `source`
     the file's name for people.
@@ -55,7 +55,7 @@ class _Reading:
     def settings(self, raw: Mapping[str, object], source: str) -> Settings:
         for name in raw:
             if name not in _NAMES:
-                self.problems.append(f"{shown(name)}: unknown{_meant(name)}")
+                self.problems.append(f"{shown(name)}: unknown{_suggestion(name)}")
         tables = {name: self._table(name, name, raw.get(name, {})) for name in TABLES if name != "folder"}
         for name in NOT_YET:
             self._nothing_yet(name, raw.get(name, []))
@@ -73,7 +73,7 @@ class _Reading:
         self.problems.append(f"{where}: found {_found(value)}; {words}")
 
     def _table(self, section: str, where: str, raw: object, label: str = "") -> dict[str, Any]:
-        """The keys of one table that are right by themselves, read."""
+        """Read the keys of one table that are right by themselves."""
         if not isinstance(raw, Mapping):
             self._say(where, raw, f"allowed: a table, [{section}]")
             return {}
@@ -81,12 +81,12 @@ class _Reading:
         for name, value in raw.items():
             key = _KEYS.get((section, name))
             if key is None:
-                self.problems.append(f"{where}.{shown(name)}{label}: unknown{_meant(name, section)}")
+                self.problems.append(f"{where}.{shown(name)}{label}: unknown{_suggestion(name, section)}")
                 continue
             try:
                 read[name] = self._read(key, value)
-            except ValueError as no:
-                self._say(f"{where}.{name}{label}", value, str(no))
+            except ValueError as error:
+                self._say(f"{where}.{name}{label}", value, str(error))
         return read
 
     def _read(self, key: Key, value: object) -> object:
@@ -103,7 +103,7 @@ class _Reading:
             return
         for name, value in raw.items():
             if name not in NOT_YET[section]:
-                self.problems.append(f"{section}.{shown(name)}: unknown{_meant(name, section)}")
+                self.problems.append(f"{section}.{shown(name)}: unknown{_suggestion(name, section)}")
             elif value != "":
                 self._say(f"{section}.{name}", value, _NOT_YET)
 
@@ -119,7 +119,7 @@ class _Reading:
             )
 
     def _folders(self, raw: object) -> list[dict[str, Any]]:
-        """What is right by itself of each folder."""
+        """Read what is right by itself of each folder."""
         if not isinstance(raw, Sequence) or isinstance(raw, str):
             self._say("folder", raw, "allowed: [[folder]], with two brackets on each side")
             return []
@@ -131,20 +131,16 @@ class _Reading:
         return folders
 
     def _folder(self, where: str, raw: object) -> dict[str, Any]:
-        label = ""
-        if isinstance(raw, Mapping) and isinstance(raw.get("name"), str):
-            label = f" ({_found(raw['name'])})"
+        if not isinstance(raw, Mapping):
+            return self._table("folder", where, raw)
+        label = f" ({_found(raw['name'])})" if isinstance(raw.get("name"), str) else ""
         read = self._table("folder", where, raw, label)
-        if isinstance(raw, Mapping):
-            self._required(where, raw, read, label)
-        return read
-
-    def _required(self, where: str, raw: Mapping[str, object], read: dict[str, Any], label: str) -> None:
         for key in keys():
             if key.default is None and key.name not in raw:
                 self.problems.append(f"{where}.{key.name}{label}: missing; allowed: such as {key.written}")
         if read.get("path") in {"", "/"}:
             self._say(f"{where}.path{label}", read.pop("path"), "allowed: the path of a folder below /")
+        return read
 
     def _apart(self, where: str, folder: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> None:
         name, path = folder.get("name"), folder.get("path")
@@ -158,7 +154,7 @@ class _Reading:
                 return
 
     def _outside_folders(self, tables: Mapping[str, Mapping[str, Any]], folders: Sequence[Mapping[str, Any]]) -> None:
-        """What lies in a drop folder may be sent to the server: the ledger and the key must not lie there."""
+        """Refuse a ledger or a key in a drop folder: files there may be sent to the server."""
         for section, name in (("ledger", "path"), ("helix", "api_key_file")):
             path = tables[section].get(name, "")
             for number, folder in enumerate(folders, 1):
@@ -171,7 +167,7 @@ def _inside(path: str, folder: str) -> bool:
 
 
 def _found(value: object) -> str:
-    """What was found, as TOML would have it: one short line without secrets."""
+    """Write what was found, as TOML would have it: one short line without secrets."""
     match value:
         case bool():
             text = "true" if value else "false"
@@ -191,8 +187,8 @@ def _found(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _meant(name: str, section: str = "") -> str:
-    """The end of the line about an unknown key: which known one was probably meant."""
+def _suggestion(name: str, section: str = "") -> str:
+    """End the line about an unknown key: which known one was probably meant, or which there are."""
     import difflib  # noqa: PLC0415 - 7 ms that only a mistake should cost
 
     known = list(_NAMES[section] if section else _NAMES)

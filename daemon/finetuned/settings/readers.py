@@ -39,15 +39,13 @@ class Reader(msgspec.Struct, frozen=True):
 
 
 def seconds_of(text: str) -> float | None:
-    """The seconds that `"500ms" "2s" "15m" "1h" "2d" "1w"` mean; null if the text is no time."""
+    """Read `"500ms" "2s" "15m" "1h" "2d" "1w"` as seconds; null if the text is no time."""
     match = _TIME.fullmatch(text)
-    if match is None:
-        return None
-    return round(float(match[1]) * _SECONDS[match[2]], 9)
+    return round(float(match[1]) * _SECONDS[match[2]], 9) if match else None
 
 
 def bytes_of(text: str) -> int | None:
-    """The bytes that `"64MiB" "10KB" "1234"` mean; null if the text is no size."""
+    """Read `"64MiB" "10KB" "1234"` as bytes; null if the text is no size."""
     match = _SIZE.fullmatch(text)
     if match is None:
         return None
@@ -58,7 +56,7 @@ def bytes_of(text: str) -> int | None:
 
 
 def a_time(least: str, most: str) -> Reader:
-    """A time between two times, in seconds."""
+    """Read a time between two times, as seconds."""
     low, high = seconds_of(least) or 0.0, seconds_of(most) or 0.0
 
     def read(value: object) -> float:
@@ -71,7 +69,7 @@ def a_time(least: str, most: str) -> Reader:
 
 
 def a_size(most: str) -> Reader:
-    """A size of one byte or more, in bytes."""
+    """Read a size of one byte or more, as bytes."""
     high = bytes_of(most) or 0
 
     def read(value: object) -> int:
@@ -83,8 +81,8 @@ def a_size(most: str) -> Reader:
     return Reader(read, _size_as_toml)
 
 
-def _taken_if(fits: Callable[[Any], bool], allowed: str, example: str = "") -> Reader:
-    """A value that is taken as it stands, if it fits."""
+def _as_it_stands(fits: Callable[[Any], bool], allowed: str, example: str = "") -> Reader:
+    """Read a value as it stands, if it fits; a list as a tuple."""
 
     def read(value: object) -> object:
         if not fits(value):
@@ -95,28 +93,28 @@ def _taken_if(fits: Callable[[Any], bool], allowed: str, example: str = "") -> R
 
 
 def a_number(least: int, most: int) -> Reader:
-    """A whole number between two numbers."""
-    return _taken_if(
+    """Read a whole number between two numbers."""
+    return _as_it_stands(
         lambda value: _is_number(value) and least <= value <= most, f"a whole number from {least} to {most}"
     )
 
 
 def a_choice(*words: str) -> Reader:
-    """One of a few words."""
-    return _taken_if(lambda value: isinstance(value, str) and value in words, _listed(words))
+    """Read one of a few words."""
+    return _as_it_stands(lambda value: isinstance(value, str) and value in words, _quoted(words))
 
 
 def some_of(*words: str) -> Reader:
-    """Any number of a few words."""
-    return _taken_if(
+    """Read any number of a few words."""
+    return _as_it_stands(
         lambda value: isinstance(value, list) and all(isinstance(word, str) and word in words for word in value),
-        f"a list of any of {_listed(words)}",
+        f"a list of any of {_quoted(words)}",
     )
 
 
 def patterns(*, least: int) -> Reader:
-    """Patterns of names and of paths, `least` of them at least."""
-    return _taken_if(
+    """Read patterns of names and of paths, `least` of them at least."""
+    return _as_it_stands(
         lambda value: isinstance(value, list) and len(value) >= least and all(map(_is_path_pattern, value)),
         f'a list of {"one or more" if least else "any number of"} name patterns, such as ["*.txt"], '
         'or of paths from the folder\'s top, such as ["drafts/**"]',
@@ -155,7 +153,7 @@ def _read_url(value: object) -> str:
 
 
 def placed(path: str, *, base: str, home: str) -> str:
-    """`path` as an absolute, normal path: `~` is `home`, anything else that is relative starts at `base`."""
+    """Make `path` an absolute, normal path: `~` is `home`, anything else that is relative starts at `base`."""
     first, _, rest = path.partition("/")
     if first.startswith("~"):
         if first != "~" or not home:
@@ -176,7 +174,7 @@ def _size_as_toml(size: int) -> str:
     return f'"{size // 1024**power}{("B", "KiB", "MiB")[power]}"'
 
 
-def _listed(words: Sequence[str]) -> str:
+def _quoted(words: Sequence[str]) -> str:
     return ", ".join(f'"{word}"' for word in words)
 
 
@@ -221,15 +219,15 @@ def _is_base_url(text: str) -> bool:
 
 
 #: `true` or `false`
-a_flag: Final = _taken_if(lambda value: isinstance(value, bool), "true or false")
+a_flag: Final = _as_it_stands(lambda value: isinstance(value, bool), "true or false")
 #: a folder's name: it becomes a part of job ids, of upload names and of commands
-a_folder_name: Final = _taken_if(
+a_folder_name: Final = _as_it_stands(
     lambda value: isinstance(value, str) and bool(_FOLDER_NAME.fullmatch(value)),
     "1 to 63 of a-z, 0-9 and -, with no - in front",
     example='"notes"',
 )
 #: the name of a codec that turns bytes into text
-an_encoding: Final = _taken_if(
+an_encoding: Final = _as_it_stands(
     lambda value: isinstance(value, str) and _is_text_codec(value),
     'a text encoding that Python knows, such as "utf-8", "latin-1" or "cp1252"',
 )

@@ -1,4 +1,4 @@
-"""Configurations that we write: the reference with every key, and the short one to start with."""
+"""Configurations as TOML: the reference with every key, and the short one to start with."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def sample(folder_path: str, *, url: str = HelixSettings().url, ledger_path: str
     """
     try:
         a_folder_name.read(name)
-    except ValueError as no:
-        raise ConfigurationError(f"{shown(name)} can't be a folder's name; {no}") from no
+    except ValueError as error:
+        raise ConfigurationError(f"{shown(name)} can't be a folder's name; {error}") from error
     known = {(key.section, key.name): key for key in keys()}
     lines = [
         "# finetuned: what to watch, and which server learns it. Every other key has a default;",
@@ -60,7 +60,7 @@ def sample(folder_path: str, *, url: str = HelixSettings().url, ledger_path: str
 
 
 def _quoted(text: str) -> str:
-    """`text` as a TOML string."""
+    """Write `text` as a TOML string."""
     if any("\ud800" <= c <= "\udfff" for c in text):
         raise ConfigurationError(
             f"the configuration is UTF-8 text, it can't name {shown(text)}",
