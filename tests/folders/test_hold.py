@@ -311,7 +311,7 @@ def test_drop_that_fails(tmp_path, monkeypatch):
     with pytest.raises(Stuck):
         drop_into(str(tmp_path), root, "a.txt")
     with monkeypatch.context() as patch:
-        patch.setattr(tree, "rename_new", fail(errno.ENOSPC))
+        without_renames(patch, errno.ENOSPC)
         with pytest.raises(Stuck, match="no space"):
             drop_into(source, root, "a.txt")
     with monkeypatch.context() as patch:

@@ -8,7 +8,7 @@ import pytest
 
 from finetuned.errors import FinetunedError, LedgerError, LedgerStuck, Stale
 from finetuned.ledger import Ledger, Left, Reader
-from finetuned.ledger import files as files_book
+from finetuned.ledger.files import WINDOW
 from finetuned.ledger.rows import place, text_at
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job, UnarchivedFile, path_of
@@ -204,30 +204,36 @@ def test_a_file_that_changed_is_unread(life: Life):
     assert life.ledger.files.waiting() == []
 
 
-def test_a_full_folder_hides_no_other(life: Life, monkeypatch: pytest.MonkeyPatch):
+def wait_many(life: Life, folder: str, count: int) -> list[File]:
+    """So many files that were seen and read, oldest first."""
+    appeared = [(f"/srv/{folder}/{number}.txt", signature(number), "") for number in range(count)]
+    files = life.ledger.files.appeared(folder, appeared, life.now())
+    life.ledger.files.settled([(file, file.signature, content(file.path)) for file in files], life.now())
+    return [life.file(file) for file in files]
+
+
+def test_a_full_folder_hides_no_other(life: Life):
     """However much waits in one folder, what waits in another is planned."""
-    monkeypatch.setattr(files_book, "WINDOW", 3)
-    for number in range(5):
-        life.waits(f"/srv/away/{number}.txt", folder="away")
+    wait_many(life, "away", WINDOW + 1)
     life.waits("/srv/notes/a.txt")
     assert "notes" in {file.folder for file in life.ledger.files.waiting()}
 
 
-def test_the_oldest_wait_in_front(life: Life, monkeypatch: pytest.MonkeyPatch):
+def test_the_oldest_wait_in_front(life: Life):
     """The window is filled from the oldest."""
-    monkeypatch.setattr(files_book, "WINDOW", 2)
-    files = [life.waits(f"/srv/notes/{number}.txt") for number in range(4)]
-    assert [f.id for f in life.ledger.files.waiting()] == [f.id for f in files[:2]]
+    files = wait_many(life, "notes", WINDOW)
+    life.waits("/srv/notes/new.txt")
+    assert [f.id for f in life.ledger.files.waiting()] == [f.id for f in files]
 
 
-def test_what_is_held_up_hides_nothing_that_may_go(life: Life, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_held_up_hides_nothing_that_may_go(life: Life):
     """However many files cannot be moved, what can is planned first; the others follow by their next tries."""
-    monkeypatch.setattr(files_book, "WINDOW", 2)
-    stuck = [life.waits(f"/srv/notes/{number}.txt") for number in range(4)]
-    for later, file in zip((40, 30, 20, 10), stuck, strict=True):
-        life.ledger.files.held_up(life.file(file), "another disk", NOW + later, life.now())
+    stuck = wait_many(life, "notes", WINDOW + 1)
+    with life.ledger.together():
+        for later, file in enumerate(reversed(stuck)):
+            life.ledger.files.held_up(file, "another disk", NOW + later, life.now())
     free = life.waits("/srv/notes/free.txt")
-    assert [f.id for f in life.ledger.files.waiting()] == [free.id, stuck[3].id, stuck[2].id]
+    assert [f.id for f in life.ledger.files.waiting()] == [free.id, *(f.id for f in stuck[:0:-1])]
 
 
 def test_what_the_folder_knows(life: Life):

@@ -8,16 +8,18 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlite_utils import Database, Migrations
+from sqlite_utils import Database
 
 from finetuned.errors import Held, LedgerError, LedgerMissing, LedgerNewer
-from finetuned.ledger import Ledger, Reader, is_held, store
-from finetuned.ledger.migrations import m001_first, m002_answers, migrations
+from finetuned.ledger import Ledger, Reader, is_held
+from finetuned.ledger.migrations import migrations
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.model import Content
 from support.lives import Life, asked, audited, dies, signature
@@ -248,80 +250,100 @@ def test_what_is_no_file_is_called_so_by_everybody(path: str, make: Callable[[st
         assert "name a file in [ledger] path" in (caught.value.remedy or "")
 
 
-def test_an_older_ledger_is_kept_before_it_is_changed(path: str, monkeypatch: pytest.MonkeyPatch):
+@contextmanager
+def older(path: str, version: int = 1, before: str = "m002_answers") -> Iterator[sqlite3.Connection]:
+    """An older release's ledger, to be filled."""
+    os.makedirs(os.path.dirname(path))
+    with closing(sqlite3.connect(path)) as db:
+        migrations.apply(Database(db), stop_before=before)
+        db.execute(f"pragma application_id = {APPLICATION_ID}")
+        db.execute(f"pragma user_version = {version}")
+        yield db
+        db.commit()
+
+
+A_SERVER = "insert into servers (url, max_chunks) values ('http://helix.test', 5)"
+
+
+def servers(path: str) -> int:
+    """How many servers a ledger of any version knows."""
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute("select count(*) from servers").fetchone()[0]
+
+
+def test_an_older_ledger_is_kept_before_it_is_changed(path: str):
     """A copy of the old schema lies beside the ledger when it is brought up to date."""
-    a_ledger(path)
-    monkeypatch.setattr(store, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    with older(path) as db:
+        db.execute(A_SERVER)
     with Ledger.open(path) as ledger:
-        assert asked(ledger, "pragma user_version")[0][0] == SCHEMA_VERSION + 1
-    with closing(sqlite3.connect(f"{path}.v{SCHEMA_VERSION}.backup")) as db:
-        assert db.execute("select count(*) from files").fetchone()[0] == 1
+        assert asked(ledger, "pragma user_version")[0][0] == SCHEMA_VERSION
+    assert servers(f"{path}.v1.backup") == 1
 
 
-def test_the_copy_of_an_older_ledger_is_whole_after_a_crash(path: str, monkeypatch: pytest.MonkeyPatch):
+def test_the_copy_of_an_older_ledger_is_whole_after_a_crash(path: str):
     """What was committed before a crash is in the copy, too."""
-    ledger = Ledger.open(path)
-    Life(ledger).settles("/srv/notes/a.txt")
-    dies(ledger)
-    monkeypatch.setattr(store, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    with older(path) as db:
+        db.execute("pragma journal_mode = wal")
+        db.execute(A_SERVER)
+        db.commit()
+        for side in ("", "-wal"):
+            shutil.copy(path + side, f"{path}{side}.kept")
+    for side in ("", "-wal"):
+        os.replace(f"{path}{side}.kept", path + side)
     Ledger.open(path).close()
-    with closing(sqlite3.connect(f"{path}.v{SCHEMA_VERSION}.backup")) as db:
-        assert db.execute("select count(*) from files").fetchone()[0] == 1
+    assert servers(f"{path}.v1.backup") == 1
 
 
-def test_the_copy_of_an_older_ledger_is_read_by_nobody_else(path: str, monkeypatch: pytest.MonkeyPatch):
+def test_the_copy_of_an_older_ledger_is_read_by_nobody_else(path: str):
     """It holds every pair: its mode is the ledger's, whatever the umask is, or a copy that lies there has."""
-    a_ledger(path)
-    copy = Path(f"{path}.v{SCHEMA_VERSION}.backup")
+    with older(path):
+        pass
+    copy = Path(f"{path}.v1.backup")
     copy.touch(0o644)
     os.chmod(path, 0o600)
-    monkeypatch.setattr(store, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
     Ledger.open(path).close()
     assert copy.stat().st_size > 0
     assert copy.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_copy_that_cannot_be_made_leaves_the_older_ledger_alone(path: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_copy_that_cannot_be_made_leaves_the_older_ledger_alone(path: str):
     """What lies in the copy's place is named, and nothing is changed."""
-    a_ledger(path)
-    os.mkdir(f"{path}.v{SCHEMA_VERSION}.backup")
-    monkeypatch.setattr(store, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    with older(path):
+        os.mkdir(f"{path}.v1.backup")
     with pytest.raises(LedgerError, match=r"cannot be copied to .*\.backup"):
         Ledger.open(path)
     with closing(sqlite3.connect(path)) as db:
-        assert db.execute("pragma user_version").fetchone()[0] == SCHEMA_VERSION
+        assert db.execute("pragma user_version").fetchone()[0] == 1
+
+
+def dies_at(monkeypatch: pytest.MonkeyPatch, words: str, path: str) -> None:
+    """Open the ledger, and die before a statement with these words."""
+
+    class Doomed(sqlite3.Connection):
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+            if words in sql:
+                raise KeyboardInterrupt
+            return super().execute(sql, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Doomed))
+        with pytest.raises(KeyboardInterrupt):
+            Ledger.open(path)
 
 
 def test_an_older_ledger_is_brought_up_to_date_whole_or_not_at_all(path: str, monkeypatch: pytest.MonkeyPatch):
     """A crash after the first step of two leaves the old schema: the next copy must not hold half of the new one."""
-    os.makedirs(os.path.dirname(path))
-    with closing(sqlite3.connect(path)) as db:
-        migrations.apply(Database(db), stop_before="m002_answers")
-        db.execute(f"pragma application_id = {APPLICATION_ID}")
-        db.execute("pragma user_version = 1")
-    cut = Migrations("finetuned")
-    cut()(m001_first)
-    cut()(m002_answers)
-
-    @cut()
-    def m003_cut(_: Database) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("finetuned.ledger.migrations.migrations", cut)
-    with pytest.raises(KeyboardInterrupt):
-        Ledger.open(path)
+    with older(path):
+        pass
+    dies_at(monkeypatch, "add column last_error_at", path)
     with closing(sqlite3.connect(path)) as db:
         assert "unheard" not in {row[1] for row in db.execute("pragma table_info(jobs)")}
+    a_ledger(path)
 
 
 def test_a_crash_while_the_ledger_is_made_is_no_end(path: str, monkeypatch: pytest.MonkeyPatch):
     """Half a schema is none: the next start makes the whole of it."""
-    schema = __import__("finetuned.ledger.migrations", fromlist=["OTHERS"])
-    whole = schema.OTHERS
-    monkeypatch.setattr(schema, "OTHERS", (*whole[:5], "create table broken (", *whole[5:]))
-    with pytest.raises(LedgerError):
-        Ledger.open(path)
-    monkeypatch.setattr(schema, "OTHERS", whole)
+    dies_at(monkeypatch, "create table events", path)
     a_ledger(path)
 
 
@@ -398,11 +420,7 @@ def test_a_ledger_by_a_name_that_is_not_utf8(tmp_path):
 
 def test_a_ledger_of_the_first_version_is_brought_up_to_date(path: str):
     """What it holds stays; sessions whose pairs are there count as collected, the others do not."""
-    os.makedirs(os.path.dirname(path))
-    with closing(sqlite3.connect(path)) as db:
-        migrations.apply(Database(db), stop_before="m002_answers")
-        db.execute(f"pragma application_id = {APPLICATION_ID}")
-        db.execute("pragma user_version = 1")
+    with older(path) as db:
         db.execute(
             "insert into jobs (id, folder, state, reason, files, bytes, attempt, claimed_at, created_at, finished_at) "
             "values ('j', 'notes', 'failed', 'why', 0, 0, 2, ?, ?, ?)",
@@ -417,8 +435,7 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(path: str):
             "insert into qa_pairs (job_id, session_id, ordinal, question, answer, raw_question, raw_answer) "
             "values ('j', 's-1', 1, 'q', 'a', 'q', 'a')"
         )
-        db.execute("insert into servers (url, max_chunks) values ('http://helix.test', 5)")
-        db.commit()
+        db.execute(A_SERVER)
     with Ledger.open(path) as ledger:
         held = asked(ledger, "select session_id, pairs, read_only from sessions order by id")
         assert [tuple(row) for row in held] == [("s-1", 1, 0), ("s-2", None, 0)]
@@ -442,13 +459,8 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(path: str):
 
 def test_a_ledger_of_the_first_version_is_read_as_it_is(path: str):
     """`status` before the new daemon's first start: what that version did not know is null."""
-    os.makedirs(os.path.dirname(path))
-    with closing(sqlite3.connect(path)) as db:
-        migrations.apply(Database(db), stop_before="m002_answers")
-        db.execute(f"pragma application_id = {APPLICATION_ID}")
-        db.execute("pragma user_version = 1")
-        db.execute("insert into servers (url, max_chunks) values ('http://helix.test', 5)")
-        db.commit()
+    with older(path) as db:
+        db.execute(A_SERVER)
         db.execute(
             "insert into jobs (id, folder, state, files, bytes, created_at) "
             "values ('j', 'notes', 'queued', 0, 0, '2026-11-28T00:00:00Z')"
@@ -469,11 +481,7 @@ def test_what_an_older_ledger_learned_is_known_again(path: str):
     """By the bytes that were sent, as ever; and by its text, if that had LF and one newline at its end."""
     raw, other = b"Otters.\nThey swim.\n", b"Otters.\r\nThey dive.\r\n"
     hashes = [hashlib.sha256(one).hexdigest() for one in (raw, other)]
-    os.makedirs(os.path.dirname(path))
-    with closing(sqlite3.connect(path)) as db:
-        migrations.apply(Database(db), stop_before="m004_contents")
-        db.execute(f"pragma application_id = {APPLICATION_ID}")
-        db.execute("pragma user_version = 3")
+    with older(path, 3, "m004_contents") as db:
         times = ["2026-11-28T00:00:00Z"] * 3
         db.executemany(
             "insert into jobs (id, folder, state, files, bytes, pairs, attempt, claimed_at, created_at, finished_at, "
@@ -516,11 +524,7 @@ def test_what_an_older_ledger_learned_is_known_again(path: str):
 
 def test_a_ledger_of_the_third_version_is_read_as_it_is(path: str):
     """`job` and `why` before the new daemon's first start."""
-    os.makedirs(os.path.dirname(path))
-    with closing(sqlite3.connect(path)) as db:
-        migrations.apply(Database(db), stop_before="m004_contents")
-        db.execute(f"pragma application_id = {APPLICATION_ID}")
-        db.execute("pragma user_version = 3")
+    with older(path, 3, "m004_contents") as db:
         db.execute(
             "insert into jobs (id, folder, state, files, bytes, attempt, created_at) "
             "values ('j', 'notes', 'queued', 0, 0, 1, '2026')"
