@@ -17,19 +17,12 @@ import trio
 from finetuned.daemon.breaker import LONGEST_WAIT, Breaker
 from finetuned.daemon.notify import Notifier
 from finetuned.errors import LedgerStuck
-from finetuned.ledger import store
 from support.lives import asked
 from support.place import Place, is_send
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."
 SESSIONS = "/api/v1/sessions"
-
-
-@pytest.fixture(autouse=True)
-def _nobody_waits_for_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time that SQLite waits for a lock is no virtual one."""
-    monkeypatch.setattr(store, "BUSY_MS", 0)
 
 
 class Lock:
@@ -40,6 +33,7 @@ class Lock:
         self._db: sqlite3.Connection | None = None
 
     def take(self) -> None:
+        asked(self._place.here.ledger, "pragma busy_timeout = 0")  # how long SQLite waits is no virtual time
         self._db = sqlite3.connect(self._place.ledger_path, isolation_level=None)
         self._db.execute("begin immediate")
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetuned.errors import Changed, Gone, Unusable
-from finetuned.folders import DropFolder, text
-from finetuned.folders.text import SameText
+from finetuned.folders import DropFolder
+from finetuned.folders.text import BLOCK, SameText, plain_size
 from finetuned.model import Content
 from finetuned.settings import FolderSettings
 
@@ -40,7 +40,7 @@ def as_sent(words, on_disk):
 WORDS = "Grüße, 世界 😀\nzweite Zeile\r\n"
 
 
-@pytest.mark.parametrize("block", [4, 7, 1 << 18])
+@pytest.mark.parametrize("before", [None, 0, 1, 2, 3])
 @pytest.mark.parametrize(
     ("encoding", "mark", "codec"),
     [
@@ -54,16 +54,19 @@ WORDS = "Grüße, 世界 😀\nzweite Zeile\r\n"
         ("gb18030", b"", "gb18030"),
     ],
 )
-def test_encodings(tmp_path, monkeypatch, block, encoding, mark, codec):
-    """Whatever the encoding, what is hashed and sent is UTF-8 without a mark; a mark wins over the rule."""
-    monkeypatch.setattr(text, "BLOCK", block)
+def test_encodings(tmp_path, before, encoding, mark, codec):
+    """Whatever the encoding, what is hashed and sent is UTF-8 without a mark; a mark wins over the rule.
+
+    It may be of one block or several, which end anywhere: so many letters stand `before` characters of several bytes.
+    """
+    words = WORDS if before is None else "a" * before + "😀" * (BLOCK // 4) + WORDS
     made = folder(tmp_path, encoding=encoding)
-    data = mark + WORDS.encode(codec)
+    data = mark + words.encode(codec)
     path = put(made, "a.txt", data)
     content = made.read(path)
-    assert content == as_sent(WORDS, data)
+    assert content == as_sent(words, data)
     with made.open_text(path, content) as reader:
-        assert reader.read() == WORDS.encode()
+        assert reader.read() == words.encode()
 
 
 @pytest.mark.parametrize(
@@ -104,16 +107,15 @@ def test_one_letter_in_white_space_is_text(tmp_path, at):
     assert made.read(put(made, "a.txt", data)).bytes == len(data)
 
 
-def test_offset_in_later_blocks(tmp_path, monkeypatch):
+def test_offset_in_later_blocks(tmp_path):
     """Offset and line are the file's, not the block's."""
-    monkeypatch.setattr(text, "BLOCK", 8)
     made = folder(tmp_path)
-    with pytest.raises(Unusable, match=r"offset 26 \(line 3\)"):
-        made.read(put(made, "a.txt", b"0123456789\n1234567890\nabcd\xff"))
+    with pytest.raises(Unusable, match=rf"offset {3 * BLOCK + 4} \(line {3 * BLOCK // 16 + 1}\)"):
+        made.read(put(made, "a.txt", b"0123456789abcde\n" * (3 * BLOCK // 16) + b"abcd\xff"))
 
 
 def after_first_read(monkeypatch, change):
-    """Let `change` happen after the first block was read."""
+    """Let `change` happen after the first block of a file was read."""
     real = os.read
     done = []
 
@@ -124,11 +126,10 @@ def after_first_read(monkeypatch, change):
             change()
         return block
 
-    monkeypatch.setattr(text, "BLOCK", 4)
-    monkeypatch.setattr(text.os, "read", read)
+    monkeypatch.setattr(os, "read", read)
 
 
-@pytest.mark.parametrize("data", [b"good words", b"bad\xff words", b"long and \xff bad"])
+@pytest.mark.parametrize("data", [b"good words", b"bad\xff words", b"x" * BLOCK + b"long and \xff bad"])
 def test_appended_while_read(tmp_path, monkeypatch, data):
     """A file that grows while it is read has changed, even if it looks undecodable on the way."""
     made = folder(tmp_path)
@@ -146,8 +147,8 @@ def test_appended_while_read(tmp_path, monkeypatch, data):
 def test_cut_while_read(tmp_path, monkeypatch):
     """A file that is cut while it is read has changed."""
     made = folder(tmp_path)
-    path = put(made, "a.txt", b"good words")
-    after_first_read(monkeypatch, lambda: os.truncate(path, 4))
+    path = put(made, "a.txt", b"good words" * (BLOCK // 5))
+    after_first_read(monkeypatch, lambda: os.truncate(path, BLOCK))
     with pytest.raises(Changed):
         made.read(path)
 
@@ -167,38 +168,40 @@ def test_gone_and_no_file(tmp_path):
         made.read("/etc/passwd")
 
 
-def test_reader_is_a_file_for_an_upload(tmp_path, monkeypatch):
+def test_reader_is_a_file_for_an_upload(tmp_path):
     """The reader opens late, tells size and position, starts anew, and reads the same again."""
-    monkeypatch.setattr(text, "BLOCK", 5)
     made = folder(tmp_path)
-    path = put(made, "a.txt", b"0123456789")
+    data = b"0123456789" * (BLOCK // 5)
+    size = len(data)
+    path = put(made, "a.txt", data)
     content = made.read(path)
     reader = made.open_text(path, content)
-    assert (reader.tell(), reader.seek(0, os.SEEK_END), reader.read(3), reader.seek(10)) == (0, 10, b"", 10)
+    assert (reader.tell(), reader.seek(0, os.SEEK_END), reader.read(3), reader.seek(size)) == (0, size, b"", size)
     assert reader.seek(0) == 0
-    assert [reader.read(4), reader.read(4), reader.read(4), reader.read(4)] == [b"0123", b"4567", b"89", b""]
-    assert reader.tell() == 10
+    pieces = [*iter(lambda: reader.read(BLOCK - 7), b"")]
+    assert (b"".join(pieces), [len(piece) for piece in pieces]) == (data, [BLOCK - 7, BLOCK - 7, size - 2 * BLOCK + 14])
+    assert reader.tell() == size
     with pytest.raises(OSError, match="sought"):
         reader.seek(3)
     reader.close()
     reader.seek(0)
     assert reader.read(0) == b""
-    assert reader.read() == b"0123456789"
+    assert reader.read() == data
     reader.close()
     reader.close()
 
 
 @pytest.mark.parametrize("now", [b"0123456780", b"01234", b"0123456789and more", b"01234\xff6789", b""])
-def test_changed_before_upload(tmp_path, monkeypatch, now):
+@pytest.mark.parametrize("before", [0, BLOCK - 5, BLOCK])
+def test_changed_before_upload(tmp_path, before, now):
     """An upload of changed bytes is cut before its last byte was handed out."""
-    monkeypatch.setattr(text, "BLOCK", 5)
     made = folder(tmp_path)
-    path = put(made, "a.txt", b"0123456789")
+    path = put(made, "a.txt", b"x" * before + b"0123456789")
     content = made.read(path)
-    put(made, "a.txt", now)
+    put(made, "a.txt", now and b"x" * before + now)
     got = []
     with made.open_text(path, content) as reader, pytest.raises(Changed):
-        got.extend(iter(lambda: reader.read(3), b""))
+        got.extend(iter(lambda: reader.read(3 + before // 3), b""))
     assert len(b"".join(got)) < content.sent_bytes
 
 
@@ -270,4 +273,4 @@ def test_nothing_else_makes_two_texts_the_same(one: bytes, other: bytes) -> None
 )
 def test_a_size_is_told_in_its_own_unit(size: int, words: str):
     """A tebibyte is no million mebibytes."""
-    assert text.plain_size(size) == words
+    assert plain_size(size) == words

@@ -29,6 +29,17 @@ SKIPS: dict[str, str] = {
     "tests/support/disks.py::limited": "limits of one's own need a user namespace, which some containers forbid",
     "tests/support/disks.py::in_a_process": "a file system in a process is bindfs, and `.ci/run` installs it",
 }
+#: what tests may exchange of ours: the attribute, or a file of tests -> the reason
+EXCHANGED: dict[str, str] = {
+    "finetuned.folders.archive.numbered": "a hundred thousand files of one name take longer than all other tests",
+    "finetuned.folders.libc.call": "the door to the kernel: what it says instead, and when a process dies",
+    "finetuned.folders.tree.mount_of": "no machine has each kind of file system",
+    "finetuned.helix.client.ANSWER_WITHIN_SECONDS": "a real socket is on no virtual time",
+    "finetuned.helix.client.FIRST_SECONDS": "a real socket is on no virtual time",
+    "finetuned.helix.client.SLOWEST_PACE": "a real socket is on no virtual time",
+    "finetuned.runtime.SystemRuntime": "a daemon in a process of its own whose day is a minute",
+    "tests/support/defects.py": "defects that the tests of crashes must find",
+}
 
 
 @cache
@@ -153,6 +164,55 @@ def test_tests_that_pages_name_are_there():
     assert {f"{name}: {test}" for name, tests in named.items() for test in tests if not (ROOT / test).exists()} == set()
     rings = {str(Path(name).parent) for name in modules("tests") if Path(name).name.startswith("test_")}
     assert named[".github/CONTRIBUTING.md"] >= rings
+
+
+def exchanged(code):
+    """The attributes of ours that a module sets: by `setattr`, as its object or as its dotted name, or by `=`."""
+    ours = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in ast.walk(code)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "finetuned"
+        for alias in node.names
+    }
+
+    def name_of(node):
+        first, dot, rest = dotted(node).partition(".")
+        return f"{ours[first]}{dot}{rest}" if first in ours else ""
+
+    for node in ast.walk(code):
+        if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] == "setattr":
+            what, name = (*node.args, None)[:2]
+            if isinstance(what, ast.Constant) and str(what.value).startswith("finetuned."):
+                yield what.value
+            elif name_of(what):
+                yield f"{name_of(what)}.{getattr(name, 'value', '?')}"
+        elif isinstance(node, ast.Assign):
+            yield from (
+                name for name in map(name_of, node.targets) if "." in name and dotted(node.targets[0]) not in ours
+            )
+
+
+def test_nothing_of_ours_is_mocked():
+    """What a test exchanges stands in the table above with its reason, and the table names nothing else."""
+    found = {name: set(exchanged(tree(name))) for name in modules("tests") if not name.startswith("tests/cli/")}
+    whole = {name for name, attributes in found.items() if attributes and name in EXCHANGED}
+    assert whole | {one for name in found.keys() - whole for one in found[name]} == set(EXCHANGED)
+    assert all(reason.strip() for reason in EXCHANGED.values())
+
+
+@pytest.mark.parametrize(
+    ("code", "attributes"),
+    [
+        ("from finetuned.folders import tree\npatch.setattr(tree, 'sync', 1)", {"finetuned.folders.tree.sync"}),
+        ("from finetuned import logs as l\nsetattr(l.x, name, 1)", {"finetuned.logs.x.?"}),
+        ("monkeypatch.setattr('finetuned.cli.main', 1)", {"finetuned.cli.main"}),
+        ("from finetuned.folders import libc\nlibc.call = 1", {"finetuned.folders.libc.call"}),
+        ("from finetuned import logs\nlogs = 1\nmonkeypatch.setattr(os, 'open', 1)", set()),
+    ],
+)
+def test_the_rule_about_mocking_sees(code, attributes):
+    """A rule that finds nothing must be able to find something."""
+    assert set(exchanged(ast.parse(code))) == attributes
 
 
 def test_no_room_is_a_drawer():
