@@ -27,13 +27,13 @@ def gathered(
 ) -> Facts:
     """All that a plan rests on, now. Raises LedgerError."""
     return Facts(
-        waiting=tuple(books.files.waiting(settings.helix.url)),
+        waiting=tuple(books.files.waiting(settings.service.url)),
         jobs=tuple(books.jobs.open()),
         unarchived=tuple(books.files.unarchived()),
         discards=tuple(books.sessions.to_discard()),
         suspects=tuple(books.twins.suspects()),
         folders=tuple(folders),
-        server=books.house.server(settings.helix.url),
+        server=books.house.server(settings.service.url),
         can=can,
         busy=busy,
         asked=asked or {},

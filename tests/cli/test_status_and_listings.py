@@ -283,6 +283,13 @@ class TestStatus:
         assert need["words"].startswith("a file that was not taken is not put away: it cannot be moved: ")
         assert "finetuned files --state refused" in need["remedy"]
 
+    def test_a_review_that_cannot_be_is_told_before_a_server_was_asked(self, make_desk: MakeDesk) -> None:
+        """The dialect that is configured says whether pairs can wait for a person; it is the plan's own answer."""
+        words = "notes: its jobs stay queued"
+        for dialect, told in (("learn", True), ("form", False), ("auto", False)):
+            desk = make_desk(folder=[{"review": True}], helix={"dialect": dialect})
+            assert (words in desk("status").out) is told
+
     def test_reviews_need_a_person(self, make_desk: MakeDesk) -> None:
         """Each with its command; many are counted."""
         desk = make_desk(folder=[{"review": True, "max_files": 1}])

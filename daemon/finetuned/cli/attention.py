@@ -21,7 +21,7 @@ MOST_NAMED: Final = 5
 def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: bool) -> Iterator[Row]:
     """Everything that waits for a person, as findings, the heaviest first. Raises LedgerError."""
     yield from of_the_configuration(settings, reader, runs=runs)
-    server = reader.server(settings.helix.url)
+    server = reader.server(settings.service.url)
     if server["paused_because"]:
         yield problem("server", f"nothing is sent now: {server['paused_because']}", "finetuned doctor")
     named = {rules.name for rules in settings.folders}

@@ -155,7 +155,7 @@ def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
             f"the model of {job['id']} is gone: {job['reason']}",
             remedy="choose another job, or drop the job's files again: they are learned anew",
         )
-    if session["url"] != settings.helix.url:
+    if session["url"] != settings.service.url:
         raise FinetunedError(
             f"the model of {job['id']} lies on another server: {harmless(session['url'])}",
             remedy="name that server in [helix] url",

@@ -20,6 +20,7 @@ from finetuned.cli.output import Row, counted, harmless
 from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
+    from finetuned.backend import Capabilities
     from finetuned.folders import DropFolder
     from finetuned.model import Content, WaitingFile
     from finetuned.settings import FolderSettings, Settings
@@ -49,7 +50,8 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
         _tell_of_the_daemon(ctx, settings)
         return
     verdicts = [verdict for path in paths for verdict in judged(wiring.typed(path, lambda _: False), settings)]
-    rows = [_row(verdict) for verdict in verdicts]
+    can = wiring.capabilities(settings)
+    rows = [_row(verdict, can) for verdict in verdicts]
     output.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
     output.print_line(_together(verdicts, settings))
     if untaken := _untaken(verdicts, settings):
@@ -61,7 +63,7 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
 def _tell_configuration(settings: Settings) -> None:
     from finetuned.plan import most_files
 
-    can = wiring.capabilities(None)
+    can = wiring.capabilities(settings)
     output.print_line(f"ok: {harmless(settings.source)}")
     for rules in settings.folders:
         names = " ".join(rules.include)
@@ -150,23 +152,23 @@ def _folder(rules: FolderSettings, settings: Settings) -> DropFolder:
     return DropFolder(rules, beside=f"{wiring.ledger_path(settings)}.kept", told=sys.maxsize)
 
 
-def _row(verdict: Verdict) -> Row:
+def _row(verdict: Verdict, can: Capabilities) -> Row:
     content = verdict.content
     return {
         "taken": "yes" if content else "no",
         "path": verdict.path,
         "folder": verdict.folder,
         "bytes": content.bytes if content else None,
-        "chunks": _chunks(verdict.path, content) if content else None,
+        "chunks": _chunks(verdict.path, content, can) if content else None,
         "why": f"warning: {content.note}" if content and content.note else verdict.why,
     }
 
 
-def _chunks(path: str, content: Content) -> int:
+def _chunks(path: str, content: Content, can: Capabilities) -> int:
     """How many chunks the server will make of it; pairs are ready."""
     from finetuned.readymade import is_ready_made
 
-    return 0 if is_ready_made(path) else wiring.capabilities(None).chunks(content.sent_bytes)
+    return 0 if is_ready_made(path) else can.chunks(content.sent_bytes)
 
 
 def _untaken(verdicts: Sequence[Verdict], settings: Settings) -> dict[str, int]:
@@ -182,7 +184,7 @@ def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
     """One line: how many files, jobs and chunks."""
     from finetuned.plan import batches, with_first
 
-    can = wiring.capabilities(None)
+    can = wiring.capabilities(settings)
     jobs, packed, chunks = 0, 0, 0
     taken = [verdict for verdict in verdicts if verdict.content]
     for rules in settings.folders:

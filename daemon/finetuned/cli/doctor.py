@@ -154,7 +154,7 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
             words = f"it took {output.span(took)} to answer one request; each is waited for up to {output.span(bound)}"
             yield warning("server", words, "look whether it is overloaded, or raise [helix] timeout")
         for rules in settings.folders:
-            if wants_in_vain(settings, rules.name, wiring.capabilities(dialect)):
+            if wants_in_vain(settings, rules.name, wiring.capabilities(settings, dialect)):
                 words = (
                     f"the folder {rules.name} wants a review, and this server trains unreviewed: its jobs stay queued"
                 )

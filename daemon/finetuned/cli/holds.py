@@ -75,7 +75,7 @@ class Outlook:
 
         if reader.schema_version() != SCHEMA_VERSION:
             return None
-        can = wiring.capabilities(reader.server(settings.helix.url)["dialect"])
+        can = wiring.capabilities(settings, reader.server(settings.service.url)["dialect"])
         facts = as_the_ledger_knows(Books.of(reader), settings, RunsWith.told(reader.daemon()), can)
         return cls(settings, reader, facts, make_plan(facts, now, settings), now)
 
@@ -194,7 +194,7 @@ class Outlook:
         return f"its twin {seen(twin)}, the same content, which is in job {hold.of}"
 
     def _turn(self, hold: Hold) -> str:
-        most, room = self._settings.helix.max_in_flight, self._plan.room
+        most, room = self._settings.service.max_in_flight, self._plan.room
         limit = f"max_in_flight = {most}" if room == most else f"its plan allows {room}"
         return f"its job's turn: {self._plan.in_flight} on the server ({limit}), {hold.ahead} before it in the queue"
 

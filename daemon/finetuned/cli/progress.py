@@ -45,7 +45,7 @@ def wait_for(
 
     try:
         with Spinner("waiting") as spinner:
-            waiting = Waiting(wiring.ledger_path(settings), settings.helix.url, folder, paths, begun, spinner, ids)
+            waiting = Waiting(wiring.ledger_path(settings), settings.service.url, folder, paths, begun, spinner, ids)
             return anyio.run(waiting.from_the_start, SystemRuntime())
     except KeyboardInterrupt:
         say("waiting no longer: the files stay in the folder, and the daemon goes on with them")

@@ -355,7 +355,7 @@ def _in_review(ctx: click.Context, settings: Settings, job_id: str) -> dict[str,
             remedy="`finetuned jobs --state review` lists those that do; see `finetuned pairs`, too",
         )
     url = next(session["url"] for session in reversed(job["sessions"]) if session["session_id"] == job["session_id"])
-    if url != settings.helix.url:
+    if url != settings.service.url:
         raise FinetunedError(
             f"the session of {job['id']} lies on another server: {harmless(url)}",
             remedy="name that server in [helix] url",

@@ -58,7 +58,7 @@ def greet(settings: Settings) -> None:
         say(f"Watching the folder {rules.name}: {where} ({names})")
     folder = "" if len(settings.folders) == 1 else f" --folder {settings.folders[0].name}"
     say(f"To drop a file: copy it there, or in another terminal: finetuned drop --wait{folder} FILE")
-    say(f"The server is {harmless(settings.helix.url)}. To stop: Ctrl-C, or kill {os.getpid()}")
+    say(f"The server is {harmless(settings.service.url)}. To stop: Ctrl-C, or kill {os.getpid()}")
 
 
 def configure_logs(settings: Settings) -> None:
@@ -93,7 +93,7 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
     try:
         with _open_ledger(wiring.ledger_path(settings), folders) as ledger:
             greet(settings)
-            remembered = ledger.house.server(settings.helix.url).dialect
+            remembered = ledger.house.server(settings.service.url).dialect
             beside = os.path.dirname(ledger.path) or "."
             async with wiring.backend(settings, runtime, folders, remembered=remembered, spool=beside) as backend:
                 context = Context(

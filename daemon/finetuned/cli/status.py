@@ -40,7 +40,7 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
         output.show_one(status)
     else:
         _tell_status(status)
-        can = wiring.capabilities(status["helix"]["dialect"])
+        can = wiring.capabilities(settings, status["helix"]["dialect"])
         for rules in settings.folders:
             if wants_in_vain(settings, rules.name, can):
                 words = "its jobs stay queued: it wants a review, and this server trains unreviewed (learn dialect)"
@@ -83,7 +83,7 @@ def status_of(settings: Settings, now: float) -> Row:
         "attention": attention,
         "still": known.get("still", []),
         "troubled": known.get("troubled", []),
-        "helix": {"url": settings.helix.url} | helix,
+        "helix": {"url": settings.service.url} | helix,
         "ledger": placed(path) | ledger | {"stuck_because": stuck and stuck.with_remedy()},
     }
 
@@ -98,7 +98,7 @@ def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> 
         "attention": [_attention(need) for need in needs(settings, reader, outlook, runs=running)],
         "still": outlook.still if outlook and running else [],
         "troubled": reader.troubled(),
-        "helix": reader.server(settings.helix.url),
+        "helix": reader.server(settings.service.url),
         "ledger": {"bytes": reader.size(), "schema_version": reader.schema_version()},
     }
 

@@ -206,7 +206,7 @@ class Story:
 
     def _gone(self) -> str | None:
         """Why the model that learned the file is not there any more; null if it is, as far as is known."""
-        return gone(self._job, self._settings.helix.url)
+        return gone(self._job, self._settings.service.url)
 
     def _duplicate(self, file: Row) -> Iterator[str]:
         yield f"It was not sent: {file['reason']}."

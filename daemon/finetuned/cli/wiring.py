@@ -183,11 +183,11 @@ def is_session_id(word: str) -> bool:
     return safe_id(word)
 
 
-def capabilities(dialect: str | None) -> Capabilities:
-    """What a server of this dialect can do; one that was not asked yet (null), whatever any can."""
+def capabilities(settings: Settings, dialect: str | None = None) -> Capabilities:
+    """Tell what the backend can do in this dialect; before it was asked (null), in the one that is configured."""
     from finetuned.helix import observe
 
-    return observe.capabilities(dialect)
+    return observe.capabilities(dialect or settings.helix.dialect)
 
 
 @asynccontextmanager

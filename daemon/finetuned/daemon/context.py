@@ -64,10 +64,10 @@ class Context:
 
     async def server_failed(self, error: ServerError) -> None:
         """The server cannot be used: pause everything that needs it, and set the time of the next try."""
-        url = self.settings.helix.url
+        url = self.settings.service.url
         now = self.runtime.now()
         facts = await self.in_thread(self.ledger.house.server, url)
-        longest = self.settings.helix.longest_pause
+        longest = self.settings.service.longest_pause
         wait = min(error.after, longest) if isinstance(error, Busy) else self.back_off(facts.tries + 1, longest)
         reachable = isinstance(error, KeyRefused | Busy)
         await self.in_thread(
@@ -76,7 +76,7 @@ class Context:
 
     async def server_usable(self) -> None:
         """The server answered as it should."""
-        url = self.settings.helix.url
+        url = self.settings.service.url
         await self.in_thread(self.ledger.house.server_usable, url, self.backend.dialect, self.runtime.now())
 
     async def poll_later(self, job_id: str, words: str | None) -> None:

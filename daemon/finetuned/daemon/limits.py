@@ -32,13 +32,13 @@ class Limits:
         now = context.runtime.now()
         limit = told.limit if told else None
         if limit is not None:
-            await context.in_thread(context.ledger.quotas.chunks_allowed, context.settings.helix.url, limit, now)
+            await context.in_thread(context.ledger.quotas.chunks_allowed, context.settings.service.url, limit, now)
         await self._splits.halve(job, words, cause=QUOTA, refusal=lambda file: self._arithmetic(file, limit, words))
 
     async def too_large(self, job: Job, error: TooLarge) -> None:
         """A proxy in front of the server takes no request so large: halve the job, or refuse its only file."""
         context = self._context
-        url = context.settings.helix.url
+        url = context.settings.service.url
         known = (await context.in_thread(context.ledger.house.server, url)).max_request
         allowed = error.bytes // 2 if known is None else min(known, error.bytes // 2)
         if allowed != known:
@@ -49,7 +49,7 @@ class Limits:
     async def fits(self, job: Job, order: Submission) -> bool:
         """Whether the job may be sent as it is; else it goes on in two. A single file is sent, and finds out."""
         context = self._context
-        known = (await context.in_thread(context.ledger.house.server, context.settings.helix.url)).max_request
+        known = (await context.in_thread(context.ledger.house.server, context.settings.service.url)).max_request
         size = order.bytes
         if job.files < 2 or known is None or size <= known:
             return True
@@ -60,7 +60,7 @@ class Limits:
     async def went_through(self, order: Submission) -> None:
         """A request got through: one that is larger than we thought possible tells a larger limit."""
         context = self._context
-        url = context.settings.helix.url
+        url = context.settings.service.url
         size = order.bytes
         known = (await context.in_thread(context.ledger.house.server, url)).max_request
         if known is not None and size > known:
@@ -70,13 +70,13 @@ class Limits:
         """As many sessions as the plan allows are there: ask for no more than that for now."""
         context = self._context
         running = await context.in_thread(context.ledger.quotas.in_flight, job)
-        url = context.settings.helix.url
+        url = context.settings.service.url
         await context.in_thread(context.ledger.quotas.sessions_allowed, url, max(1, running), context.runtime.now())
 
     async def trained(self, seen: Observation) -> None:
         """What a training tells of the plan: it was cut at the limit, or it was more than we took for one."""
         context = self._context
-        url, now = context.settings.helix.url, context.runtime.now()
+        url, now = context.settings.service.url, context.runtime.now()
         if seen.quota is not None:
             await context.in_thread(context.ledger.quotas.chunks_allowed, url, seen.quota.limit, now)
             return

@@ -145,7 +145,7 @@ class Polls:
             await context.backend.delete(session.session_id)
         except ServerError as error:
             now = context.runtime.now()
-            due_at = now + context.back_off(session.tries + 1, context.settings.helix.longest_pause)
+            due_at = now + context.back_off(session.tries + 1, context.settings.service.longest_pause)
             await context.in_thread(context.ledger.sessions.discard_later, session, due_at)
             if isinstance(error, Unreachable):
                 await self._context.server_failed(error)

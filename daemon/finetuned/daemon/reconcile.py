@@ -50,7 +50,7 @@ def _take_up(context: Context, folder: DropFolder, job_id: str, note: bytes | No
         _let_go(folder, job_id, why)
         return
     job = _as_sent(found, folder.name)
-    url, dialect = context.settings.helix.url, context.backend.dialect
+    url, dialect = context.settings.service.url, context.backend.dialect
     context.ledger.adoptions.adopted(job, url=url, dialect=dialect, now=context.runtime.now())
 
 

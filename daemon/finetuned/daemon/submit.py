@@ -174,7 +174,7 @@ class Submissions:
         if job.unanswered >= UNANSWERED or job.unheard >= UNHEARD:
             await self._splits.halve(job, self._in_vain(job, job.reason or ""), cause=IN_VAIN, recheck_at=now)
             return
-        due_at = now + context.back_off(job.unanswered + job.unheard, context.settings.helix.longest_pause)
+        due_at = now + context.back_off(job.unanswered + job.unheard, context.settings.service.longest_pause)
         reason = "the server has no session of it; it is sent again"
         await context.in_thread(
             context.ledger.sessions.unsent,
@@ -195,7 +195,7 @@ class Submissions:
         try:
             found = await self._fitting(job, await self._found(job))
         except ServerError as error:
-            due_at = context.runtime.now() + context.settings.helix.longest_pause
+            due_at = context.runtime.now() + context.settings.service.longest_pause
             await context.in_thread(context.ledger.twins.rechecked, job.id, due_at=due_at, counts=False)
             if isinstance(error, Unreachable):
                 await context.server_failed(error)
@@ -255,7 +255,7 @@ class Submissions:
         intent: Intent = await context.in_thread(
             context.ledger.sessions.begin_attempt,
             job,
-            url=context.settings.helix.url,
+            url=context.settings.service.url,
             dialect=context.backend.dialect,
             names=names,
             now=context.runtime.now(),
@@ -326,7 +326,7 @@ class Submissions:
                 job,
                 twin,
                 attempt=attempt_of(twin, job.id) or job.attempt,
-                url=context.settings.helix.url,
+                url=context.settings.service.url,
                 dialect=context.backend.dialect,
                 now=context.runtime.now(),
             )
@@ -363,7 +363,7 @@ class Submissions:
     ) -> None:
         context = self._context
         now = context.runtime.now()
-        due_at = now + context.back_off(job.tries + 1, context.settings.helix.longest_pause) if wait else None
+        due_at = now + context.back_off(job.tries + 1, context.settings.service.longest_pause) if wait else None
         await context.in_thread(
             context.ledger.sessions.unsent,
             job,

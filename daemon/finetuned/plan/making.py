@@ -124,9 +124,9 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
 def room(server: ServerFacts, now: float, rules: Settings) -> int:
     """How many jobs may be on the server at a time: what its plan was found to allow, and each hour one more."""
     if server.max_sessions is None or server.max_sessions_at is None:
-        return rules.helix.max_in_flight
+        return rules.service.max_in_flight
     more = int(max(0.0, now - server.max_sessions_at) // ONE_MORE_AFTER)
-    return min(rules.helix.max_in_flight, server.max_sessions + more)
+    return min(rules.service.max_in_flight, server.max_sessions + more)
 
 
 def _some(actions: Iterator[Action], desk: _Desk) -> Iterator[Action]:
@@ -207,7 +207,7 @@ def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
     match job.state:
         case JobState.QUEUED:
             step: OfAJob = Submit(job_id=job.id)
-            kind, longest = Awaited.RETRY, rules.helix.longest_pause
+            kind, longest = Awaited.RETRY, rules.service.longest_pause
         case JobState.DOUBTFUL:
             step = Search(job_id=job.id)
             kind, longest = Awaited.SEARCH, _longest_doubt(rules)
@@ -224,11 +224,11 @@ def wants_in_vain(rules: Settings, folder: str, can: Capabilities) -> bool:
 
 def is_here(job: Job, rules: Settings) -> bool:
     """Whether the job's session, if it has one, is on the server that is configured; others wait for theirs."""
-    return job.url is None or job.url == rules.helix.url
+    return job.url is None or job.url == rules.service.url
 
 
 def _longest_doubt(rules: Settings) -> float:
-    return max(rules.submit.lost_answer_settle, rules.helix.longest_pause, rules.poll.slowest)
+    return max(rules.submit.lost_answer_settle, rules.service.longest_pause, rules.poll.slowest)
 
 
 # -- the wire
@@ -237,7 +237,7 @@ def _longest_doubt(rules: Settings) -> float:
 def _on_the_wire(steps: Sequence[OfAJob], free: int, desk: _Desk) -> Iterator[Action]:
     facts, rules = desk.facts, desk.rules
     if not desk.can_ask:
-        if PROBE not in facts.busy and desk.due(facts.server.next_try_at, rules.helix.longest_pause):
+        if PROBE not in facts.busy and desk.due(facts.server.next_try_at, rules.service.longest_pause):
             yield Probe()
         return
     calls = [step for step in steps if isinstance(step, Search | Poll)]
@@ -246,9 +246,9 @@ def _on_the_wire(steps: Sequence[OfAJob], free: int, desk: _Desk) -> Iterator[Ac
     yield from calls
     yield from _rechecks(facts.busy | {call.job_id for call in (*calls, *sends)}, desk)
     for session in facts.discards:
-        if session.url != rules.helix.url:
+        if session.url != rules.service.url:
             continue
-        if session_key(session) not in facts.busy and desk.due(session.due_at, rules.helix.longest_pause):
+        if session_key(session) not in facts.busy and desk.due(session.due_at, rules.service.longest_pause):
             yield Discard(session=session)
 
 
@@ -273,9 +273,9 @@ def _rechecks(called: frozenset[str], desk: _Desk) -> Iterator[Action]:
     rules = desk.rules
     beside = called | {job.id for job in desk.facts.jobs if job.state in _SEARCHED_ANYWAY}
     for session in desk.facts.suspects:
-        if session.job_id in beside or session.url != rules.helix.url:
+        if session.job_id in beside or session.url != rules.service.url:
             continue
-        if desk.due(session.due_at, max(rules.helix.longest_pause, *_recheck_pauses(rules))):
+        if desk.due(session.due_at, max(rules.service.longest_pause, *_recheck_pauses(rules))):
             beside |= {session.job_id}
             yield Recheck(session=session)
 

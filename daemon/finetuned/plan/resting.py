@@ -32,7 +32,7 @@ def rest(
         return Rest.WORK
     unfinished = [job for job in facts.jobs if job.state not in JOB_ENDS and jobs[job.id].kind not in _NOT_OURS]
     waiting = any(files[file.id].kind not in {Awaited.FOLDER, Awaited.RETRY} for file in facts.waiting)
-    discards = any(s.tries < PATIENT_TRIES and s.url == rules.helix.url for s in facts.discards)
+    discards = any(s.tries < PATIENT_TRIES and s.url == rules.service.url for s in facts.discards)
     if not (unfinished or waiting or discards):
         held_back = any(hold.kind is Awaited.REVIEWS for hold in jobs.values())
         return Rest.SERVER if held_back else Rest.IDLE

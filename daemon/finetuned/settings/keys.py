@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 
 from msgspec.structs import fields, replace
 
@@ -43,6 +43,25 @@ NOT_YET: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "retention": ("done", "failed", "events"),
     }
 )
+
+
+class ServiceSettings(Protocol):
+    """What the daemon goes by of a backend's table, whichever it is."""
+
+    @property
+    def url(self) -> str:
+        """The address by which the ledger knows this backend from others."""
+        ...
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many jobs may be there at a time."""
+        ...
+
+    @property
+    def longest_pause(self) -> float:
+        """The longest wait between two tries while it cannot be used, in seconds."""
+        ...
 
 
 class HelixSettings(Value, frozen=True):
@@ -195,6 +214,11 @@ class Settings(Value, frozen=True):
     poll: PollSettings = PollSettings()
     log: LogSettings = LogSettings()
     source: str = ""
+
+    @property
+    def service(self) -> ServiceSettings:
+        """The table of the backend that is in use."""
+        return self.helix
 
     def fingerprint(self) -> str:
         """Tell this configuration from others by 16 hexadecimal digits.
