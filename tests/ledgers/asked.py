@@ -30,3 +30,10 @@ def answers(ledger: str, printed: Callable[..., Any]) -> dict[str, Any]:
     folders = [{key: folder[key] for key in _FOLDER} for folder in status["folders"]]
     told["status"] = {key: status[key] for key in _STATUS} | {"folders": folders}
     return told
+
+
+def end(printed: Callable[..., Any], sessions: int) -> dict[str, Any]:
+    """What has come of everything, whenever and under whatever new ids; `sessions` are on the server."""
+    files = [[row["path"].rpartition("/")[2], row["state"], row["pairs"]] for row in printed("files", "--json")]
+    jobs = [[row[key] for key in ("state", "attempt", "files", "pairs")] for row in printed("jobs", "--json")]
+    return {"files": sorted(files, key=str), "jobs": sorted(jobs, key=str), "sessions": sessions}

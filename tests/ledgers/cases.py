@@ -26,6 +26,8 @@ PORT: Final = 18585
 HERE: Final = Path(__file__).parent
 STONE: Final = "The stone number {} is grey. It came from a river."
 TWO: Final = ("a.txt", "b.txt")
+#: a doubt that outlasts the case
+LONG: Final = "1h"
 #: what a job in flight is found by
 RUNNING: Final = "select 1 from jobs where state = 'running'"
 
@@ -429,10 +431,10 @@ CASES: Final[dict[str, Case]] = {
     ),
     "submitting": partial(killed, "select 1 from jobs where state = 'submitting'"),
     "doubtful-unheard": partial(
-        killed, "select 1 from jobs where state = 'doubtful'", faults=("reply-lost:1",), lost_answer_settle="1h"
+        killed, "select 1 from jobs where state = 'doubtful'", faults=("reply-lost:1",), lost_answer_settle=LONG
     ),
     "doubtful-answered": partial(
-        answered_with_an_error, "select 1 from jobs where state = 'doubtful'", "a.txt", lost_answer_settle="1h"
+        answered_with_an_error, "select 1 from jobs where state = 'doubtful'", "a.txt", lost_answer_settle=LONG
     ),
     "queued-after-an-error": partial(
         answered_with_an_error, "select 1 from jobs where state = 'queued' and unanswered > 0", "a.txt"
@@ -481,7 +483,7 @@ CASES: Final[dict[str, Case]] = {
         "cancel",
         "select 1 from jobs where wish is not null",
         "reply-lost:1",
-        lost_answer_settle="1h",
+        lost_answer_settle=LONG,
     ),
     "delete-asked-while-submitting": partial(
         asked_while,
@@ -551,7 +553,7 @@ CASES: Final[dict[str, Case]] = {
         "select 1 from jobs where state = 'doubtful'",
         faults=("reply-lost:1",),
         dialect="learn",
-        lost_answer_settle="1h",
+        lost_answer_settle=LONG,
     ),
     "learn-running": partial(killed, RUNNING, dialect="learn"),
     "learn-done": partial(idle, dialect="learn"),

@@ -13,29 +13,68 @@ from typing import Any, Final
 
 import pytest
 
-from ledgers.asked import answers
+from ledgers.asked import answers, end
 from support.cli import call
+from support.process import Home, Sandbox
 
 ARCHIVES: Final = sorted(Path(__file__).parents[1].glob("ledgers/v*/*.tar.xz"))
 CASES: Final = [pytest.param(path, id=f"{path.parent.name}-{path.name.partition('.')[0]}") for path in ARCHIVES]
 
 
+#: where older releases worked, and their server answered
+FORMERLY: Final = ("/srv/stones", "http://127.0.0.1:18585")
+_MOVED: Final = ("files.path", "files.location", "folders.path", "sessions.url", "servers.url")
+
+
 class OlderLedger:
-    """A copy of what an archive holds, below `root`; `said` is what the release that made it answered about it."""
+    """A copy of what an archive holds, below `root`.
+
+    Of the release that made it, `said` is what it answered about it, and `end` what it made of it in the end.
+    """
 
     def __init__(self, archive: Path, root: Path) -> None:
         with tarfile.open(archive) as tar:
             tar.extractall(root, filter="data")
         self.path = str(root / "state" / "ledger.db")
         self.said = json.loads((root / "answers.json").read_text("utf-8"))
+        self.end = json.loads((root / "end.json").read_text("utf-8"))
+        self._root = root
         self._config = root / "finetuned.toml"
-        text = self._config.read_text("utf-8")
-        (former,) = {line for line in text.splitlines() if line.startswith("path = ") and "ledger.db" in line}
-        self._config.write_text(text.replace(former, f"path = {json.dumps(self.path)}"), "utf-8")
+        self._change(self._config, f"{FORMERLY[0]}/state", f"{root}/state")
 
     def answers(self) -> dict[str, Any]:
         """What this release answers to the same questions."""
         return answers(self.path, self._printed)
+
+    def works_on(self) -> dict[str, Any]:
+        """What this release's daemon makes of it, beside the server that it was left with."""
+        with closing(sqlite3.connect(self.path)) as db:
+            spoken = db.execute("select coalesce(max(dialect), 'form') from servers").fetchone()[0]
+        server = Sandbox(self._root, dialect=spoken)
+        text = self._config.read_text("utf-8")
+        home = Home(self._root, server.url)
+        try:
+            self._config.write_text(text.replace('lost_answer_settle = "1h"', 'lost_answer_settle = "300ms"'), "utf-8")
+            for former, now in zip(FORMERLY, (str(self._root), server.url), strict=True):
+                self._move(former, now)
+            home.start("--until-idle")
+            home.wait()
+            home.audit()
+            return end(self._printed, home.sessions_on_server())
+        finally:
+            home.close()
+            server.close()
+
+    def _move(self, former: str, now: str) -> None:
+        """Have the ledger, the configuration and the notes in the folders speak of another place."""
+        with closing(sqlite3.connect(self.path)) as db, db:
+            for table, column in (where.split(".") for where in _MOVED):
+                db.execute(f"update {table} set {column} = replace({column}, ?, ?)", (former, now))  # noqa: S608
+        for path in (self._config, *self._root.glob("**/job.json")):
+            self._change(path, former, now)
+
+    def _change(self, path: Path, former: str, now: str) -> None:
+        path.write_text(path.read_text("utf-8").replace(former, now), "utf-8")
 
     def _printed(self, *words: str) -> Any:
         return call("--config", str(self._config), *words).json
