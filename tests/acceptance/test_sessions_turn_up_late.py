@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from finetuned.daemon.requests import Request, leave_request
-from finetuned.sandbox import Pace
-from finetuned.sandbox.life import look
+from finetuned.sandbox import Pace, look
 from support.place import Place
 
 APlace = Callable[..., Place]

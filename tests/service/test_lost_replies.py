@@ -22,8 +22,7 @@ from finetuned.daemon import Context, Daemon
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.ledger import Ledger
 from finetuned.runtime import SystemRuntime, Wake
-from finetuned.sandbox import DEFAULT_KEY, Faults, Pace, create_app
-from finetuned.sandbox.serving import serve
+from finetuned.sandbox import DEFAULT_KEY, Faults, Pace, create_app, serve
 from finetuned.settings import parse
 from support.fault_proxy import BEYOND_THE_TIMEOUT, Fault, FaultProxy
 from support.place import Place

@@ -20,8 +20,7 @@ from finetuned.helix.auto import service_in
 from finetuned.helix.client import Key
 from finetuned.ledger import Ledger, Reader, audit
 from finetuned.runtime import Wake
-from finetuned.sandbox import DEFAULT_KEY, CutError, Faults, Pace, create_app
-from finetuned.sandbox.quota import Quota
+from finetuned.sandbox import DEFAULT_KEY, CutError, Faults, Pace, Quota, create_app
 from finetuned.settings import Settings, parse
 from support.virtual import BEGIN, VirtualRuntime
 

@@ -157,6 +157,19 @@ def test_the_fast_ring_tests_the_core_alone():
     ] == []
 
 
+def test_the_stand_in_server_is_used_by_its_surface():
+    """It is a program of its own: who looks inside is hurt by every change of it."""
+    inside = "finetuned.sandbox."
+    surface = {what.rpartition(".")[2] for what in imported("daemon/finetuned/sandbox/__init__.py")}
+    assert [
+        f"{name}: {what}"
+        for name in modules("daemon") + modules("tests")
+        if not name.startswith(("daemon/finetuned/sandbox/", "tests/sandbox/"))
+        for what in imported(name)
+        if what.startswith(inside) and what.removeprefix(inside) not in surface | {"__main__.main"}
+    ] == []
+
+
 def test_tests_that_pages_name_are_there():
     """A command that proves a claim can be typed; each ring is explained to who joins."""
     pages = [name for name in files() if name.endswith((".md", ".py")) or name == ".ci/run"]
