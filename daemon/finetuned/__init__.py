@@ -1,3 +1,3 @@
 """finetuned: drop text files into a folder, get a fine-tuned model and its question-answer pairs."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
