@@ -28,6 +28,7 @@ from finetuned.helix.session import SessionView
 from finetuned.sandbox import DEFAULT_KEY
 from support.cli import Answer, Terminal, call, in_virtual_time
 from support.process import Home, Sandbox, environment, home_that_learned
+from support.public import wrong
 from support.virtual import VirtualRuntime
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -73,6 +74,7 @@ class TestChat:
     def test_a_talk_goes_on(self, ask: Ask, home: Home) -> None:
         """In the session of the first words, in either dialect's way; a job's own talk is another."""
         first = ask("chat", "good day", "--json").json
+        assert wrong(first, "answer") == {}
         second = ask("chat", "and now?", "--session", first["session_id"], "--json").json
         assert second["session_id"] == first["session_id"]
         assert second["answer"].endswith("You said: and now?")

@@ -14,6 +14,7 @@ from finetuned.cli import review
 from finetuned.sandbox import DEFAULT_KEY
 from support.cli import Answer, Terminal, call
 from support.process import Home, Sandbox, wait_for
+from support.public import wrong
 
 Ask = Callable[..., Answer]
 
@@ -64,6 +65,7 @@ def test_pairs_are_seen_by_file(ask: Ask, home: Home) -> None:
     assert {row["file"] for row in rows} == {str(home.notes / "otter.txt"), str(home.notes / "stone.txt")}
     assert all(row["raw_question"].endswith(row["question"]) and row["raw_answer"] != row["answer"] for row in rows)
     assert ask("--json").json == rows
+    assert [odd for row in rows if (odd := wrong(row, "pair"))] == []
     table = ask()
     assert (len(table.out.splitlines()), "--accept" in table.err) == (len(rows) + 1, True)
 

@@ -1,16 +1,25 @@
-"""The parts of the pages in `docs` that are written by the program itself: states, commands, configuration."""
+"""The generated parts of the pages in `docs`: states, commands, configuration, JSON objects, the ledger's columns."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TypeVar
+from tempfile import TemporaryDirectory
+from typing import Final, TypeVar
 
 from finetuned.cli.main import COMMANDS
+from finetuned.cli.objects import CAUSES, EXITS, OBJECTS, REQUEST, Keys
+from finetuned.ledger import Ledger
 from finetuned.lifecycle import FILE_ENDS, FILE_MOVES, FILE_WORDS, JOB_ENDS, JOB_MOVES, JOB_WORDS
 from finetuned.settings import NOT_YET, keys
 
 S = TypeVar("S", bound=StrEnum)
+#: what other programs may read in the ledger
+READABLE: Final = {
+    **dict.fromkeys(("finished_jobs", "open_jobs", "pairs_with_source"), "view"),
+    **dict.fromkeys(("files", "jobs", "sessions", "interactions", "qa_pairs", "events"), "table"),
+}
 
 
 def job_states() -> str:
@@ -46,6 +55,47 @@ def configuration() -> str:
         lines.append(f"| `{key.section}.{key.name}` | `{written}` | {key.words} |")
     later = " and ".join(f"`[{section}]`" for section in NOT_YET)
     return "\n".join([*lines, "", f"{later} are not in this version: their keys are refused."])
+
+
+def exits() -> str:
+    """Every exit code."""
+    rows = [f"| {code} | {words} |" for code, words in sorted(EXITS.items())]
+    return "\n".join(["| exit code | meaning |", "| --- | --- |", *rows])
+
+
+def objects() -> str:
+    """Every JSON object with its keys."""
+    return "\n\n".join(f"### {title}\n\nFrom {where}.\n\n{_keys(keys)}" for title, (where, keys) in OBJECTS.items())
+
+
+def causes() -> str:
+    """Every cause of an event."""
+    return "\n".join(
+        ["| cause | what happened |", "| --- | --- |", *(f"| `{c}` | {words} |" for c, words in CAUSES.items())]
+    )
+
+
+def request() -> str:
+    """The keys of a request to the daemon."""
+    return _keys(REQUEST)
+
+
+def _keys(keys: Keys) -> str:
+    rows = [f"| `{name}` | {key.kind} | {key.words} |" for name, key in keys.items()]
+    return "\n".join(["| key | kind | meaning |", "| --- | --- | --- |", *rows])
+
+
+def columns() -> str:
+    """The columns of the views and tables that other programs may read, as a new ledger has them."""
+    query = "select name from pragma_table_info(?)"
+    with (
+        TemporaryDirectory() as folder,
+        Ledger.open(os.path.join(folder, "ledger.db")) as ledger,
+        ledger.reading() as reader,
+    ):
+        found = {name: [row["name"] for row in reader.connection.execute(query, (name,))] for name in READABLE}
+    rows = [f"| {READABLE[name]} `{name}` | `{' '.join(columns)}` |" for name, columns in found.items()]
+    return "\n".join(["| what | columns |", "| --- | --- |", *rows])
 
 
 def faults() -> str:

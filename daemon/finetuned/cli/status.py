@@ -53,7 +53,7 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
 
 
 def status_of(settings: Settings, now: float) -> Row:
-    """The interface's status object. Raises LedgerError, but not for a ledger that is not there yet."""
+    """The object `status` of `docs/interface.md`. Raises LedgerError, but not for a ledger that is not there yet."""
     from finetuned.errors import LedgerError, LedgerMissing
     from finetuned.ledger import SERVER_FIELDS, is_held, why_stuck
 

@@ -104,7 +104,7 @@ class Story:
         return self._file is None and not os.path.lexists(self._path)
 
     def for_programs(self) -> Row:
-        """The interface's object."""
+        """The object `why` of `docs/interface.md`."""
         file = self._file
         if file is None:
             elsewhere = self._elsewhere.words(str) if self._elsewhere else None

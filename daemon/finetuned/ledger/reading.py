@@ -1,6 +1,6 @@
 """The reader's side of the ledger: what commands show, and what `job.json` holds.
 
-Every dictionary here is one of the interface's JSON objects: all its keys, always.
+Every dictionary here is a JSON object of the page `docs/interface.md`: all its keys, always.
 """
 
 from __future__ import annotations
