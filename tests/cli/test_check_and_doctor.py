@@ -20,7 +20,7 @@ from finetuned.cli import doctor, folder_checks
 from finetuned.cli.output import Row
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.errors import Held
-from finetuned.folders import DropFolder, Examination, Trial
+from finetuned.folders import DropFolder, Examination, Trial, drop_folder
 from finetuned.folders.mounts import Mount
 from finetuned.folders.proc import Watches
 from finetuned.ledger import Ledger
@@ -285,7 +285,7 @@ class TestDoctor:
         desk.place.drop("otter.txt")
         desk.run()
         desk.write("update daemon set version = ?, configuration = null", __version__)  # the server moves to a socket
-        held = DropFolder(desk.place.settings.folders[0], beside="")
+        held = drop_folder(desk.place.settings.folders[0], beside="")
         held.hold()
         with desk.daemon():
             code, rows = examine(desk)
@@ -506,17 +506,17 @@ class TestDoctor:
         def refused(_: DropFolder, __: float) -> Examination:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(DropFolder, "examine", refused)
+        monkeypatch.setattr("finetuned.folders.examine", refused)
         _, rows = examine(make_desk())
         assert "Permission denied" in by(rows, "folder notes")["problem"]
 
     def test_a_folder_that_another_finetuned_holds(self, make_desk: MakeDesk, examine: Any) -> None:
         """Without a daemon of ours, whoever holds it is another."""
         desk = make_desk()
-        other = DropFolder(desk.place.settings.folders[0], beside="")
+        other = drop_folder(desk.place.settings.folders[0], beside="")
         other.hold()
         with pytest.raises(Held):
-            DropFolder(desk.place.settings.folders[0], beside="").hold()
+            drop_folder(desk.place.settings.folders[0], beside="").hold()
         _, rows = examine(desk)
         other.close()
         assert "another finetuned watches" in by(rows, "folder notes")["problem"]

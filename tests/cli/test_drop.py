@@ -21,7 +21,7 @@ from finetuned.cli.progress import Waiting
 from finetuned.cli.spinner import Spinner
 from finetuned.daemon.requests import requests_folder
 from finetuned.errors import FinetunedError, LedgerMissing
-from finetuned.folders import DropFolder
+from finetuned.folders import drop_folder
 from finetuned.runtime import Wake
 from finetuned.sandbox import Faults
 from finetuned.settings import FolderSettings
@@ -581,7 +581,7 @@ class TestWaiting:
         async def script() -> None:
             runtime = desk.place.runtime
             await runtime.wait(Wake(), 60.0)
-            folder = DropFolder(FolderSettings(name="other", path=str(other)), beside=str(tmp_path))
+            folder = drop_folder(FolderSettings(name="other", path=str(other)), beside=str(tmp_path))
             if away is not None:
                 desk.place.daemon._context.ledger.house.folder_is(
                     "other", str(other), "away", runtime.now(), detail=away

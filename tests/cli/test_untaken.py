@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from finetuned.cli.untaken import words_of
-from finetuned.folders import DropFolder
+from finetuned.folders import DropFolder, drop_folder
 from finetuned.folders.names import suffix_of
 from finetuned.folders.sweep import MOST_SUFFIXES
 from finetuned.settings import FolderSettings
@@ -31,9 +31,9 @@ def swept(tmp_path: Path, *names: str, **rules: object) -> DropFolder:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("An otter.")
-    made = DropFolder(FolderSettings(name="notes", path=str(root), **rules), beside=str(tmp_path / "beside"))
+    made = drop_folder(FolderSettings(name="notes", path=str(root), **rules), beside=str(tmp_path / "beside"))
     made.hold()
-    made.sweep(1000.0)
+    made.sweeper.sweep(1000.0)
     return made
 
 
@@ -66,7 +66,7 @@ def test_what_no_rule_takes_is_counted_by_suffix(tmp_path: Path) -> None:
         exclude=("*.log", "drafts"),
         ready_file="{name}.done",
     )
-    assert folder.untaken == {".markdown": 2, "": 1, ".text": 1}
+    assert folder.sweeper.untaken == {".markdown": 2, "": 1, ".text": 1}
     assert folder.is_untaken(f"{folder.root}/b.markdown")
     assert not folder.is_untaken(f"{folder.root}/a.txt")
     assert not folder.is_untaken("/elsewhere/b.markdown")
@@ -77,16 +77,16 @@ def test_what_is_taken_away_is_counted_no_more(tmp_path: Path) -> None:
     """A sweep tells what is true now."""
     folder = swept(tmp_path, "a.markdown", "sub/b.markdown")
     (tmp_path / "notes" / "sub" / "b.markdown").unlink()
-    folder.sweep(1100.0)
-    assert folder.untaken == {".markdown": 1}
+    folder.sweeper.sweep(1100.0)
+    assert folder.sweeper.untaken == {".markdown": 1}
     folder.close()
 
 
 def test_made_up_suffixes_do_not_fill_the_memory(tmp_path: Path) -> None:
     """Past so many they are counted together."""
     folder = swept(tmp_path, *(f"a.x{number:03}" for number in range(MOST_SUFFIXES + 20)))
-    assert len(folder.untaken) == MOST_SUFFIXES + 1
-    assert sum(folder.untaken.values()) == MOST_SUFFIXES + 20
+    assert len(folder.sweeper.untaken) == MOST_SUFFIXES + 1
+    assert sum(folder.sweeper.untaken.values()) == MOST_SUFFIXES + 20
     folder.close()
 
 

@@ -8,9 +8,10 @@ import os
 import pytest
 
 from finetuned.errors import Changed, Gone, Stuck
-from finetuned.folders import DropFolder, Wanted, archive
+from finetuned.folders import Wanted, archive, drop_folder, explain
 from finetuned.folders.text import signature_of
 from finetuned.lifecycle import FileState
+from finetuned.model import File
 from finetuned.settings import FolderSettings
 from support.kernel import renames_by
 
@@ -25,7 +26,7 @@ def make(tmp_path):
     def one(**rules):
         (tmp_path / "notes").mkdir(exist_ok=True)
         rules = {"name": "notes", "path": str(tmp_path / "notes")} | rules
-        return DropFolder(FolderSettings(**rules), beside=str(tmp_path / "beside"))
+        return drop_folder(FolderSettings(**rules), beside=str(tmp_path / "beside"))
 
     return one
 
@@ -43,8 +44,16 @@ def text_of(path):
         return file.read()
 
 
+def ended(location, origin=None, state=S.LEARNED, *, job_id=JOB, signature=None, content=None):
+    """A file at its end, as the ledger knows it."""
+    return File(
+        id=1, folder="notes", path=origin or location, location=location, state=state, signature=signature,
+        version=1, content=content, job_id=job_id,
+    )  # fmt: skip
+
+
 def away(folder, location, origin=None, state=S.LEARNED, why=None, signature=None):
-    end = folder.archive(location, origin=origin or location, job_id=JOB, state=state, why=why, signature=signature)
+    end = folder.archive(ended(location, origin, state, signature=signature), why)
     return end and os.path.relpath(end, folder.root)
 
 
@@ -77,7 +86,7 @@ def test_no_end(make):
     with pytest.raises(ValueError, match="waiting"):
         away(folder, path, state=S.WAITING)
     with pytest.raises(ValueError, match="None"):
-        folder.archive(path, origin=path, job_id=None, state=S.LEARNED, why=None)
+        folder.archive(ended(path, job_id=None), None)
 
 
 def test_nothing_is_overwritten(make):
@@ -122,7 +131,7 @@ def test_moved_by_hand_within_its_job(make):
     content = folder.read(put(folder, f".processing/{JOB}/elsewhere/b.txt"))
     put(folder, f".processing/{JOB}/other.txt", "sdrow")
     claimed = f"{folder.root}/.processing/{JOB}/a.txt"
-    end = folder.archive(claimed, origin=f"{folder.root}/a.txt", job_id=JOB, state=S.LEARNED, why=None, content=content)
+    end = folder.archive(ended(claimed, f"{folder.root}/a.txt", content=content), None)
     assert end == f"{folder.root}/done/{JOB}/a.txt"
 
 
@@ -134,12 +143,12 @@ def test_edited_after_it_was_sent(make, after):
     content, signature = folder.read(path), signature_of(os.stat(path))
     put(folder, "x/a.txt", "a later drop")
     put(folder, f".processing/{JOB}/x/a.txt", "words, and more")
-    end = {"origin": f"{folder.root}/x/a.txt", "job_id": JOB, "why": None, "signature": signature, "content": content}
+    known = {"origin": f"{folder.root}/x/a.txt", "signature": signature, "content": content}
     with pytest.raises(Changed, match=r"as a new file: .*/x/a\.2\.txt"):
-        folder.archive(path, state=S.LEARNED, **end)
+        folder.archive(ended(path, **known), None)
     assert text_of(f"{folder.root}/x/a.2.txt") == "words, and more"
     assert text_of(f"{folder.root}/x/a.txt") == "a later drop"
-    assert folder.archive(put(folder, "b.txt", "words, and more"), state=S.FAILED, **end) is not None
+    assert folder.archive(ended(put(folder, "b.txt", "words, and more"), state=S.FAILED, **known), None) is not None
 
 
 def test_touched_after_it_was_sent(make):
@@ -148,8 +157,8 @@ def test_touched_after_it_was_sent(make):
     path = put(folder, f".processing/{JOB}/a.txt")
     content, signature = folder.read(path), signature_of(os.stat(path))
     os.utime(path, (1, 1))
-    end = {"origin": f"{folder.root}/a.txt", "job_id": JOB, "why": None, "signature": signature, "content": content}
-    assert folder.archive(path, state=S.LEARNED, **end) == f"{folder.root}/done/{JOB}/a.txt"
+    file = ended(path, f"{folder.root}/a.txt", signature=signature, content=content)
+    assert folder.archive(file, None) == f"{folder.root}/done/{JOB}/a.txt"
 
 
 def test_delete_learned_files_only(make):
@@ -199,9 +208,9 @@ def test_markers_go_along_in_either_unicode_form(make):
     for name, marker in (("\u00e4.txt", "a\u0308.txt.fertig-gepru\u0308ft"), ("b.txt", "b.txt.fertig-gepru\u0308ft")):
         path = put(folder, name)
         put(folder, marker, "")
-        folder.sweep(0.0)
-        assert [seen.path for seen in folder.sweep(2.0).ready] == [path]
-        assert folder.explain(path) is None
+        folder.sweeper.sweep(0.0)
+        assert [seen.path for seen in folder.sweeper.sweep(2.0).ready] == [path]
+        assert explain(folder, path) is None
         away(folder, path, state=S.DUPLICATE)
         assert not os.path.exists(f"{folder.root}/{marker}")
     folder.close()
@@ -212,7 +221,7 @@ def test_give_back(make):
     """A file goes back to where it was dropped, without its note, and is found there when tried again."""
     folder = make()
     path = put(folder, "x/a.txt")
-    end = folder.archive(path, origin=path, job_id=JOB, state=S.REFUSED, why="so")
+    end = folder.archive(ended(path, state=S.REFUSED), "so")
     signature = signature_of(os.stat(end))
     put(folder, "x/a.txt", "newer")
     back = folder.give_back(end, path, signature)
@@ -228,7 +237,7 @@ def test_claimed_anew_from_failed(make):
     """A file that is tried again leaves its note behind no more, and keeps its sub-path."""
     folder = make()
     path = put(folder, "x/a.txt")
-    end = folder.archive(path, origin=path, job_id=JOB, state=S.FAILED, why="so")
+    end = folder.archive(ended(path, state=S.FAILED), "so")
     (location,) = folder.claim(JOB, b"{}", [Wanted(source=end, name="1", content=folder.read(end))])
     assert location == f"{folder.root}/.processing/{JOB}/x/a.txt"
     assert os.listdir(f"{folder.root}/failed/{JOB}/x") == []

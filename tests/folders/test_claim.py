@@ -8,8 +8,9 @@ import os
 import pytest
 
 from finetuned.errors import Away, Changed, FileProblem, Gone, Stuck
-from finetuned.folders import DropFolder, Wanted, names, places
+from finetuned.folders import Wanted, drop_folder
 from finetuned.lifecycle import FileState
+from finetuned.model import File
 from finetuned.settings import FolderSettings
 from support.kernel import renames_by, without_renames
 
@@ -25,7 +26,7 @@ def make(tmp_path):
     def one(**rules):
         (tmp_path / "notes").mkdir(exist_ok=True)
         rules = {"name": "notes", "path": str(tmp_path / "notes")} | rules
-        folder = DropFolder(FolderSettings(**rules), beside=str(tmp_path / "beside"))
+        folder = drop_folder(FolderSettings(**rules), beside=str(tmp_path / "beside"))
         folder.hold()
         made.append(folder)
         return folder
@@ -51,6 +52,12 @@ def lying(folder):
         for name in found
         if not (name == "job.json" and top.endswith(f".processing/{JOB}"))
     )
+
+
+def learned(location, path):
+    """A file of the job that was learned, as the ledger knows it."""
+    known = {"folder": "notes", "state": FileState.LEARNED, "signature": None, "version": 1, "job_id": JOB}
+    return File(id=1, path=path, location=location, **known)
 
 
 def claim(folder, path, content):
@@ -81,7 +88,7 @@ def test_the_folders_that_files_were_taken_from_stay(make):
     folder = make()
     path = put(folder, "a/b/c/a.txt")
     location = claim(folder, path, folder.read(path))
-    folder.archive(location, origin=path, job_id=JOB, state=FileState.LEARNED, why=None)
+    folder.archive(learned(location, path), None)
     folder.clear_processing(JOB)
     assert os.listdir(f"{folder.root}/a/b/c") == []
     assert not os.path.exists(f"{folder.root}/.processing/{JOB}")
@@ -209,7 +216,7 @@ def test_our_own_names(make):
     assert location.endswith("/job.2.json")
     assert claim(folder, path, content) == location
     folder.write_job_files(JOB, area="done", files={"job.json": [b"{}"]})
-    end = folder.archive(location, origin=path, job_id=JOB, state=FileState.LEARNED, why=None)
+    end = folder.archive(learned(location, path), None)
     assert end == f"{folder.root}/done/{JOB}/job.2.json"
 
 
@@ -323,12 +330,11 @@ def test_processing_lists_and_clears(make):
     assert folder.processing() == ()
 
 
-def test_snapshot_names():
+@pytest.mark.parametrize("name", ["a.txt", "a.JSONL"])
+def test_snapshot_names(tmp_path, name):
     """A snapshot is named as it is wanted, and of ready-made pairs it is known by its suffix."""
-    rules = FolderSettings(name="notes", path="/nowhere")
-    where = places.Places(rules, "/beside")
-    assert where.snapshot(JOB, "7", "a.txt")[-1] == "7"
-    assert where.snapshot(JOB, "7", "a.JSONL")[-1] == "7.jsonl"
-    assert where.relative("/elsewhere/a.txt") == ("a.txt",)
-    assert where.relative(f"/nowhere/failed/{JOB}/x/a.txt") == ("x", "a.txt")
-    assert names.JOB_FILE in names.OUR_NAMES
+    folder = drop_folder(FolderSettings(name="notes", path="/nowhere", after="keep"), beside=str(tmp_path))
+    snapshot = "7.jsonl" if name == "a.JSONL" else "7"
+    assert folder.part_location(f"/nowhere/{name}", JOB, "7") == f"{tmp_path}/{JOB}/parts/{snapshot}"
+    assert folder.relative(f"/elsewhere/{name}") == (name,)
+    assert folder.relative(f"/nowhere/failed/{JOB}/x/{name}") == ("x", name)

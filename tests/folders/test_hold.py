@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from finetuned.errors import Away, Gone, Held, Stuck, UsageError
-from finetuned.folders import DropFolder, drop_into, libc, mounts, renames, syncs, tree
+from finetuned.folders import drop_folder, drop_into, explain, leftovers, libc, mounts, renames, syncs, tree
 from finetuned.folders.os_errors import problem
 from finetuned.settings import FolderSettings
 from support.kernel import fail, without_renames
@@ -24,7 +24,7 @@ def make(tmp_path):
 
     def one(**rules):
         rules = {"name": "notes", "path": str(tmp_path / "notes")} | rules
-        made.append(DropFolder(FolderSettings(**rules), beside=str(tmp_path / "beside")))
+        made.append(drop_folder(FolderSettings(**rules), beside=str(tmp_path / "beside")))
         return made[-1]
 
     (tmp_path / "notes").mkdir()
@@ -38,10 +38,10 @@ def test_held_by_one(make):
     first, second = make(), make()
     first.hold()
     first.hold()
-    assert first.held
+    assert first.tree.held
     with pytest.raises(Held, match="another finetuned"):
         second.hold()
-    assert not second.held
+    assert not second.tree.held
     first.close()
     second.hold()
 
@@ -55,7 +55,7 @@ def test_away_and_back(make, tmp_path):
     folder.check()
     os.rename(folder.root, tmp_path / "moved")
     with pytest.raises(Away, match="cannot be opened"):
-        folder.sweep(0.0)
+        folder.sweeper.sweep(0.0)
     with pytest.raises(Away):
         folder.hold()
     os.mkdir(folder.root)
@@ -108,7 +108,7 @@ def test_held_until_the_new_one_is(make, monkeypatch, tmp_path):
     held = []
 
     def lock(fd, how, real=fcntl.flock):
-        held.append(folder.held)
+        held.append(folder.tree.held)
         real(fd, how)
 
     monkeypatch.setattr(fcntl, "flock", lock)
@@ -131,9 +131,9 @@ def test_copied_while_it_is_let_go_of(make, monkeypatch):
         return real(fd)
 
     monkeypatch.setattr(os, "dup", late)
-    assert not folder.knows_job("none")
+    assert not leftovers.knows_any(folder, ["none"])
     closers[0].join()
-    assert not folder.held
+    assert not folder.tree.held
 
 
 @pytest.mark.parametrize(("code", "error"), [(errno.ENOLCK, None), (errno.EIO, Away)])
@@ -259,11 +259,11 @@ def test_explain(make):
         "n" * 300 + ".txt": "too long",
     }  # fmt: skip
     for name, words in expected.items():
-        why = folder.explain(f"{root}/{name}")
+        why = explain(folder, f"{root}/{name}")
         assert (why is None) if words is None else (words in why), (name, why)
-    assert "recursive" in make(recursive=False).explain(root + "/sub/a.txt")
+    assert "recursive" in explain(make(recursive=False), root + "/sub/a.txt")
     os.rename(root + "/a.txt", root + "/.a.txt")
-    assert "dot" in folder.explain(root + "/.a.txt")
+    assert "dot" in explain(folder, root + "/.a.txt")
 
 
 def test_tree_of_paths(tmp_path):

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 import pytest
 
 from finetuned.errors import Changed, Gone
-from finetuned.folders import DropFolder, Wanted
+from finetuned.folders import Wanted, drop_folder
 from finetuned.folders import tree as trees
 from finetuned.folders.mounts import Mount
 from finetuned.folders.text import signature_of
 from finetuned.folders.tree import Tree
 from finetuned.lifecycle import FileState
+from finetuned.model import File
 from finetuned.settings import FolderSettings
 from support import disks
 
@@ -22,7 +23,7 @@ from support import disks
 def held(path, **rules):
     """A folder that is held."""
     rules = {"name": "notes", "path": str(path)} | rules
-    folder = DropFolder(FolderSettings(**rules), beside=f"{path}.beside")
+    folder = drop_folder(FolderSettings(**rules), beside=f"{path}.beside")
     folder.hold()
     try:
         yield folder
@@ -55,9 +56,9 @@ def put(folder, name, data="words"):
 
 def ready(folder, steady):
     """What a sweep finds ready, that and all else recorded as the ledger would."""
-    sweep = folder.sweep(steady)
+    sweep = folder.sweeper.sweep(steady)
     for seen in sweep.appeared:
-        folder.remember(seen.path, seen.signature, settled=False)
+        folder.sweeper.remember(seen.path, seen.signature, settled=False)
     return sweep.ready
 
 
@@ -73,7 +74,7 @@ def test_an_open_folder_is_not_listed_twice(folder, together):
     put(folder, "a.txt")
     put(folder, ".processing/job/b.txt")
     tree = Tree(folder.root)
-    folder.sweep(0.0)
+    folder.sweeper.sweep(0.0)
     with tree.together() if together else tree.folder() as _, tree.folder(("sub",), make=True) as sub:
         for _ in range(2):
             assert tree.names(()) == [".processing", "a.txt", "sub"]
@@ -168,7 +169,7 @@ def test_writers_through_a_mount_are_seen(far, tmp_path):
     with open(path, "a"):
         with pytest.raises(Changed, match="open for writing"):
             far.read(path, seen.signature)
-        far.unsettle(path, 10.0)
+        far.sweeper.unsettle(path, 10.0)
         assert not ready(far, 1000.0)
     with open(tmp_path / "behind" / "a.txt", "a"):
         assert far.read(path, seen.signature).bytes == 5
@@ -177,15 +178,12 @@ def test_writers_through_a_mount_are_seen(far, tmp_path):
 def test_known_files_are_the_same_without_ctime_and_inode(far):
     """A file that was put away is found again by size and time, where inodes are made up."""
     put(far, "a.txt")
-    (seen,) = far.sweep(0.0).appeared
+    (seen,) = far.sweeper.sweep(0.0).appeared
     assert (seen.signature.ctime_ns, seen.signature.inode) == (0, 0)
 
-    def again():
-        return far.archive(
-            seen.path, origin=seen.path, job_id="job", state=FileState.FAILED, why=None, signature=seen.signature
-        )
-
-    assert again() == again() == f"{far.root}/failed/job/a.txt"
+    known = {"folder": "notes", "state": FileState.FAILED, "version": 1, "job_id": "job"}
+    file = File(id=1, path=seen.path, location=seen.path, signature=seen.signature, **known)
+    assert far.archive(file, None) == far.archive(file, None) == f"{far.root}/failed/job/a.txt"
     put(far, "failed/job/a.txt", "other words")
     with pytest.raises(Gone):
-        again()
+        far.archive(file, None)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetuned.folders.foreign import unfinished_by
-from finetuned.folders.names import Names, fitted, numbered, why_name
+from finetuned.folders.names import Choice, Names, fitted, numbered, why_name
 from finetuned.settings import FolderSettings
 
 
@@ -23,7 +23,9 @@ def taken(rules, path):
     """Whether a file at this path is taken, as a listing would find out; `why_not` and its folders agree."""
     parts = tuple(path.split("/"))
     ways = [parts[:depth] for depth in range(1, len(parts))]
-    found = all(rules.why_not_into(way) is None for way in ways) and rules.taker(parts[:-1])(parts[-1])
+    found = (
+        all(rules.why_not_into(way) is None for way in ways) and rules.chooser(parts[:-1])(parts[-1]) is Choice.TAKEN
+    )
     reasons = [rules.why_not_into(way) for way in ways] + [rules.why_not(parts)]
     assert found is (not any(reasons)), reasons
     return found

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from finetuned.errors import Stuck
-from finetuned.folders import DropFolder, Wanted
+from finetuned.folders import Wanted, drop_folder, leftovers
 from finetuned.folders.papers import write
 from finetuned.lifecycle import FileState
+from finetuned.model import File
 from finetuned.settings import FolderSettings
 from support.disks import in_a_process
 from support.people import DAEMON, DROPPER, GROUP, acting_as, shared_place
@@ -30,7 +31,7 @@ def place():
 def opened(place, **rules):
     """The folder, as the daemon has it."""
     rules = {"name": "notes", "path": str(place / "notes")} | rules
-    return DropFolder(FolderSettings(**rules), beside=str(place / "beside"))
+    return drop_folder(FolderSettings(**rules), beside=str(place / "beside"))
 
 
 def dropped(place, name, mode=0o664, gid=None):
@@ -52,9 +53,15 @@ def claimed(folder, *paths):
     return folder.claim(JOB, b"{}", wanted)
 
 
+def ended(location, path, state):
+    """A file at its end, as the ledger knows it."""
+    known = {"folder": "notes", "signature": None, "version": 1, "job_id": JOB}
+    return File(id=1, path=path, location=location, state=state, **known)
+
+
 def refused(folder, path):
-    """Put a text away as refused."""
-    return folder.archive(path, origin=path, job_id=None, state=FileState.REFUSED, why="it is not UTF-8")
+    """Archive a text as refused."""
+    return folder.archive(ended(path, path, FileState.REFUSED), "it is not UTF-8")
 
 
 def mode(path):
@@ -141,8 +148,7 @@ class TestPapers:
             lie = claimed(folder, *paths)
             note = place / "beside" / JOB / "claim.json" if after == "keep" else Path(lie[0]).parent / "job.json"
             assert mode(note) == 0o600
-            kept = {"origin": paths[1], "job_id": JOB, "state": FileState.LEARNED, "why": None}
-            ends = [lie[0], folder.archive(lie[1], **kept)]
+            ends = [lie[0], folder.archive(ended(lie[1], paths[1], FileState.LEARNED), None)]
             papers = {"job.json": [b"{}"], "pairs.jsonl": [b"{}\n"]}
             for _ in range(2):  # a crash repeats it
                 folder.write_job_files(JOB, area="done", files=papers, locations=ends)
@@ -233,7 +239,7 @@ class TestProcessing:
             (processing / JOB).mkdir(parents=True)
             folder = opened(place)
             assert folder.processing() == ((JOB, None),)
-            folder.let_go(JOB)
+            leftovers.let_go(folder, JOB)
         assert mode(processing) & 0o022 == 0
 
     @pytest.mark.parametrize("own", ["it", "a job's"])
@@ -255,9 +261,13 @@ class TestProcessing:
             assert f"belongs to another user (uid {DROPPER}; finetuned's is {DAEMON}); move it away" in str(found)
             assert os.path.exists(path)
             with pytest.raises(Stuck, match="another user"):
-                folder.let_go(JOB)
+                leftovers.let_go(folder, JOB)
             if own == "it":
-                for asked in (lambda: folder.probe(path), folder.processing, lambda: folder.knows_job(JOB)):
+                for asked in (
+                    lambda: folder.probe(path),
+                    folder.processing,
+                    lambda: leftovers.knows_any(folder, [JOB]),
+                ):
                     with pytest.raises(Stuck, match="another user"):
                         asked()
         assert list(planted.iterdir()) == []
@@ -271,7 +281,7 @@ class TestProcessing:
         with acting_as(DAEMON):
             claimed(opened(place), path)
         rules = FolderSettings(name="notes", path=str(place / "notes"))
-        asked = DropFolder(rules, beside=str(place / "beside"), owner=DAEMON)
+        asked = drop_folder(rules, beside=str(place / "beside"), owner=DAEMON)
         assert asked.processing() == ((JOB, b"{}"),)
         with pytest.raises(Stuck, match=f"uid {DAEMON}; finetuned's is 0"):
             opened(place).processing()

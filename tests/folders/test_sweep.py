@@ -13,7 +13,7 @@ import tracemalloc
 import pytest
 
 from finetuned.errors import Away, Changed, Stuck
-from finetuned.folders import DropFolder, Sweep, mounts
+from finetuned.folders import Sweep, drop_folder, explain, mounts
 from finetuned.folders.mounts import mount_of
 from finetuned.folders.sweep import ODD_FORGOTTEN
 from finetuned.folders.text import signature_of
@@ -30,7 +30,7 @@ def make():
         def made(leases=None, **rules):
             os.makedirs(f"{top}/notes", exist_ok=True)
             rules = {"name": "notes", "path": f"{top}/notes"} | rules
-            folder = DropFolder(FolderSettings(**rules), beside=f"{top}/beside", leases=leases)
+            folder = drop_folder(FolderSettings(**rules), beside=f"{top}/beside", leases=leases)
             folder.hold()
             stack.callback(folder.close)
             return folder
@@ -64,9 +64,9 @@ def paths(seen):
 
 def recorded(folder, steady):
     """Sweep, and record what appeared as the ledger would."""
-    sweep = folder.sweep(steady)
+    sweep = folder.sweeper.sweep(steady)
     for seen in sweep.appeared:
-        folder.remember(seen.path, seen.signature, settled=False)
+        folder.sweeper.remember(seen.path, seen.signature, settled=False)
     return sweep
 
 
@@ -74,19 +74,19 @@ def test_life_of_a_file(make):
     """A file appears, settles, is ready until it is recorded as taken, and vanishes until it is forgotten."""
     folder = make()
     path = put(folder, "a.txt")
-    first = folder.sweep(100.0)
+    first = folder.sweeper.sweep(100.0)
     assert (paths(first.appeared), first.ready, first.wake_in) == ([path], (), 2.0)
     assert paths(recorded(folder, 101.5).appeared) == [path]
-    assert folder.sweep(101.5).wake_in == pytest.approx(0.5)
+    assert folder.sweeper.sweep(101.5).wake_in == pytest.approx(0.5)
     for steady in (102.0, 103.0):
-        sweep = folder.sweep(steady)
+        sweep = folder.sweeper.sweep(steady)
         assert (sweep.appeared, paths(sweep.ready), sweep.wake_in) == ((), [path], None)
-    folder.remember(path, sweep.ready[0].signature, settled=True)
-    assert folder.sweep(104.0) == Sweep()
+    folder.sweeper.remember(path, sweep.ready[0].signature, settled=True)
+    assert folder.sweeper.sweep(104.0) == Sweep()
     os.unlink(path)
-    assert folder.sweep(105.0).vanished == folder.sweep(106.0).vanished == (path,)
-    folder.forget(path)
-    assert folder.sweep(107.0) == Sweep()
+    assert folder.sweeper.sweep(105.0).vanished == folder.sweeper.sweep(106.0).vanished == (path,)
+    folder.sweeper.forget(path)
+    assert folder.sweeper.sweep(107.0) == Sweep()
 
 
 def test_change_starts_the_quiet_time_anew(make):
@@ -97,27 +97,27 @@ def test_change_starts_the_quiet_time_anew(make):
     recorded(folder, 0.0)
     put(folder, "a.txt", "sdrow")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert not folder.sweep(0.5).ready
-    assert folder.sweep(1.5).wake_in == pytest.approx(1.0)
-    assert folder.sweep(2.5).ready
+    assert not folder.sweeper.sweep(0.5).ready
+    assert folder.sweeper.sweep(1.5).wake_in == pytest.approx(1.0)
+    assert folder.sweeper.sweep(2.5).ready
 
 
 def test_quiet_time_counts_anew_after_a_start(make):
     """What the ledger knows as settling is quiet from the first sight in this process."""
     folder = make()
     path = put(folder, "a.txt")
-    signature = folder.sweep(0.0).appeared[0].signature
-    folder.forget(path)
-    folder.remember(path, signature, settled=False)
-    assert folder.sweep(50.0).wake_in == pytest.approx(2.0)
-    assert folder.sweep(52.0).ready
+    signature = folder.sweeper.sweep(0.0).appeared[0].signature
+    folder.sweeper.forget(path)
+    folder.sweeper.remember(path, signature, settled=False)
+    assert folder.sweeper.sweep(50.0).wake_in == pytest.approx(2.0)
+    assert folder.sweeper.sweep(52.0).ready
 
 
 def test_settle_of_nothing(make):
     """With settle = 0 a file appears and is ready in one sweep."""
     folder = make(settle=0.0)
     path = put(folder, "a.txt")
-    sweep = folder.sweep(0.0)
+    sweep = folder.sweeper.sweep(0.0)
     assert paths(sweep.appeared) == paths(sweep.ready) == [path]
 
 
@@ -126,8 +126,8 @@ def test_empty_files_wait(make):
     folder = make()
     put(folder, "a.txt", "")
     recorded(folder, 0.0)
-    assert folder.sweep(59.0).wake_in == pytest.approx(1.0)
-    assert folder.sweep(60.0).ready
+    assert folder.sweeper.sweep(59.0).wake_in == pytest.approx(1.0)
+    assert folder.sweeper.sweep(60.0).ready
 
 
 def test_open_writer(make):
@@ -139,11 +139,11 @@ def test_open_writer(make):
         (seen,) = recorded(folder, 0.0).appeared
         with pytest.raises(Changed, match="open for writing"):
             folder.read(seen.path, seen.signature)
-        assert folder.sweep(0.1).wake_in == 0.5
-        sweep = folder.sweep(1000.0)
+        assert folder.sweeper.sweep(0.1).wake_in == 0.5
+        sweep = folder.sweeper.sweep(1000.0)
         assert (sweep.ready, sweep.wake_in) == ((), 2.0)
-    assert not folder.sweep(1001.0).ready
-    (seen,) = folder.sweep(1003.0).ready
+    assert not folder.sweeper.sweep(1001.0).ready
+    (seen,) = folder.sweeper.sweep(1003.0).ready
     assert folder.read(seen.path, seen.signature).bytes == 4
 
 
@@ -153,11 +153,11 @@ def test_writer_that_broke_off(make):
     put(folder, "a.txt", "half")
     with open(f"{folder.root}/a.txt", "a"):
         recorded(folder, 0.0)
-        assert not folder.sweep(59.0).ready
-    sweep = folder.sweep(60.0)
+        assert not folder.sweeper.sweep(59.0).ready
+    sweep = folder.sweeper.sweep(60.0)
     assert (sweep.ready, sweep.wake_in) == ((), 10.0)
-    assert not folder.sweep(69.0).ready
-    assert folder.sweep(70.0).ready
+    assert not folder.sweeper.sweep(69.0).ready
+    assert folder.sweeper.sweep(70.0).ready
 
 
 def test_writer_that_is_seen_only_when_the_file_is_read(make):
@@ -165,14 +165,14 @@ def test_writer_that_is_seen_only_when_the_file_is_read(make):
     folder = make(leases=True)
     path = put(folder, "a.txt")
     recorded(folder, 0.0)
-    (seen,) = folder.sweep(2.0).ready
+    (seen,) = folder.sweeper.sweep(2.0).ready
     with open(path, "a"):
         with pytest.raises(Changed, match="open for writing"):
             folder.read(seen.path, seen.signature)
-        folder.unsettle(path, 2.0)
-        assert not folder.sweep(3.0).ready
-    assert not folder.sweep(4.0).ready
-    assert folder.sweep(6.0).ready
+        folder.sweeper.unsettle(path, 2.0)
+        assert not folder.sweeper.sweep(3.0).ready
+    assert not folder.sweeper.sweep(4.0).ready
+    assert folder.sweeper.sweep(6.0).ready
 
 
 def append(path, line):
@@ -188,9 +188,9 @@ def test_rhythm_of_lines(make):
     recorded(folder, 0.0)
     for steady in (1.0, 2.9, 7.0, 12.0):
         append(path, "line")
-        assert not folder.sweep(steady).ready
-    assert folder.sweep(13.0).wake_in == pytest.approx(3 * 5.0 - 1.0)
-    assert folder.sweep(27.0).ready
+        assert not folder.sweeper.sweep(steady).ready
+    assert folder.sweeper.sweep(13.0).wake_in == pytest.approx(3 * 5.0 - 1.0)
+    assert folder.sweeper.sweep(27.0).ready
 
 
 def test_rhythm_of_a_file_that_waits_or_was_taken(make):
@@ -198,19 +198,19 @@ def test_rhythm_of_a_file_that_waits_or_was_taken(make):
     folder = make()
     path = put(folder, "a.txt")
     recorded(folder, 0.0)
-    (seen,) = folder.sweep(2.0).ready
-    folder.remember(path, seen.signature, settled=True)
+    (seen,) = folder.sweeper.sweep(2.0).ready
+    folder.sweeper.remember(path, seen.signature, settled=True)
     append(path, "line")
-    (seen,) = folder.sweep(4.0).changed
-    folder.remember(path, seen.signature, settled=False)
-    assert folder.sweep(5.0).wake_in == pytest.approx(3 * 4.0 - 1.0)
-    (seen,) = folder.sweep(16.0).ready
-    folder.remember(path, seen.signature, settled=True)
+    (seen,) = folder.sweeper.sweep(4.0).changed
+    folder.sweeper.remember(path, seen.signature, settled=False)
+    assert folder.sweeper.sweep(5.0).wake_in == pytest.approx(3 * 4.0 - 1.0)
+    (seen,) = folder.sweeper.sweep(16.0).ready
+    folder.sweeper.remember(path, seen.signature, settled=True)
     os.unlink(path)
-    folder.forget(path)
+    folder.sweeper.forget(path)
     append(path, "line")
     recorded(folder, 9.0)
-    assert folder.sweep(10.0).wake_in == pytest.approx(3 * 5.0 - 1.0)
+    assert folder.sweeper.sweep(10.0).wake_in == pytest.approx(3 * 5.0 - 1.0)
 
 
 def test_what_comes_later_is_new(make):
@@ -219,17 +219,17 @@ def test_what_comes_later_is_new(make):
     path = put(folder, "a.txt")
     recorded(folder, 0.0)
     append(path, "line")
-    folder.sweep(5.0)
-    (seen,) = folder.sweep(20.0).ready
-    folder.remember(path, seen.signature, settled=True)
-    folder.sweep(21.0)
+    folder.sweeper.sweep(5.0)
+    (seen,) = folder.sweeper.sweep(20.0).ready
+    folder.sweeper.remember(path, seen.signature, settled=True)
+    folder.sweeper.sweep(21.0)
     append(path, "line")
-    assert folder.sweep(22.0).changed == ()
+    assert folder.sweeper.sweep(22.0).changed == ()
     os.unlink(path)
-    folder.forget(path)
+    folder.sweeper.forget(path)
     append(path, "line")
     recorded(folder, 23.0)
-    assert folder.sweep(25.0).ready
+    assert folder.sweeper.sweep(25.0).ready
 
 
 def test_tried_again_by_a_person(make):
@@ -237,13 +237,13 @@ def test_tried_again_by_a_person(make):
     folder = make()
     path = put(folder, "a.txt")
     recorded(folder, 0.0)
-    (seen,) = folder.sweep(2.0).ready
-    folder.remember(path, seen.signature, settled=True)
+    (seen,) = folder.sweeper.sweep(2.0).ready
+    folder.sweeper.remember(path, seen.signature, settled=True)
     os.rename(path, f"{folder.root}/b")
-    folder.forget(path)
+    folder.sweeper.forget(path)
     os.rename(f"{folder.root}/b", path)
-    folder.remember(path, seen.signature, settled=False)
-    assert folder.sweep(5.0).wake_in == pytest.approx(2.0)
+    folder.sweeper.remember(path, seen.signature, settled=False)
+    assert folder.sweeper.sweep(5.0).wake_in == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(
@@ -261,20 +261,20 @@ def test_unfinished_by_a_name_beside(make, name, control):
     put(folder, f"x/{control}")
     recorded(folder, 0.0)
     for steady in (10.0, 1000.0):
-        sweep = folder.sweep(steady)
+        sweep = folder.sweeper.sweep(steady)
         assert (sweep.ready, sweep.wake_in) == ((), None)
         ((held, why),) = sweep.unfinished
         assert held == path
         assert f"unfinished while {control.split('/')[0]!r} lies beside it" in why
-        assert folder.explain(path) == why
+        assert explain(folder, path) == why
     shutil.rmtree(f"{folder.root}/x/{control.split('/')[0]}", ignore_errors=True)
     with contextlib.suppress(OSError):
         os.unlink(f"{folder.root}/x/{control}")
-    sweep = folder.sweep(1001.0)
+    sweep = folder.sweeper.sweep(1001.0)
     assert paths(sweep.ready) == [path]
     assert sweep.unfinished == ((path, None),)
-    assert folder.sweep(1002.0).unfinished == ()
-    assert folder.explain(path) is None
+    assert folder.sweeper.sweep(1002.0).unfinished == ()
+    assert explain(folder, path) is None
 
 
 def test_empty_place_of_a_download(make):
@@ -284,10 +284,10 @@ def test_empty_place_of_a_download(make):
     put(folder, "Unconfirmed 1234.crdownload")
     put(folder, "b.txt")
     recorded(folder, 0.0)
-    assert paths(folder.sweep(2.0).ready) == [f"{folder.root}/b.txt"]
-    assert "Unconfirmed 1234.crdownload" in dict(folder.sweep(100.0).unfinished)[path]
+    assert paths(folder.sweeper.sweep(2.0).ready) == [f"{folder.root}/b.txt"]
+    assert "Unconfirmed 1234.crdownload" in dict(folder.sweeper.sweep(100.0).unfinished)[path]
     os.unlink(f"{folder.root}/Unconfirmed 1234.crdownload")
-    assert path in paths(folder.sweep(101.0).ready)
+    assert path in paths(folder.sweeper.sweep(101.0).ready)
 
 
 def test_names_that_are_taken_hold_nobody(make):
@@ -296,9 +296,9 @@ def test_names_that_are_taken_hold_nobody(make):
     for name in ("a.txt", "a.txt.st", "b.txt", "b.txt~", "b.txt.save", "#b.txt#", ".b.txt.swp"):
         put(folder, name)
     recorded(folder, 0.0)
-    sweep = folder.sweep(2.0)
+    sweep = folder.sweeper.sweep(2.0)
     assert [os.path.basename(path) for path in sorted(paths(sweep.ready))] == ["a.txt", "a.txt.st", "b.txt"]
-    assert folder.explain(f"{folder.root}/a.txt") is None
+    assert explain(folder, f"{folder.root}/a.txt") is None
 
 
 def test_leases_that_are_not_trusted(make):
@@ -308,7 +308,7 @@ def test_leases_that_are_not_trusted(make):
         writer.write("half")
         writer.flush()
         recorded(folder, 0.0)
-        (seen,) = folder.sweep(2.0).ready
+        (seen,) = folder.sweeper.sweep(2.0).ready
         assert folder.read(seen.path, seen.signature).bytes == 4
 
 
@@ -317,7 +317,7 @@ def test_change_right_before_the_lease(make, monkeypatch):
     folder = make(leases=True)
     path = put(folder, "a.txt")
     recorded(folder, 0.0)
-    (seen,) = folder.sweep(2.0).ready
+    (seen,) = folder.sweeper.sweep(2.0).ready
 
     def sneak(fd, what, how, real=fcntl.fcntl):
         if what == fcntl.F_SETSIG:
@@ -336,7 +336,7 @@ def test_unreadable_file_is_ready_and_stuck(make):
     os.chmod(path, 0)
     recorded(folder, 0.0)
     with unprivileged():
-        assert paths(folder.sweep(2.0).ready) == [path]
+        assert paths(folder.sweeper.sweep(2.0).ready) == [path]
         with pytest.raises(Stuck, match="permission denied"):
             folder.read(path)
 
@@ -346,9 +346,9 @@ def test_ready_file(make):
     folder = make(ready_file="{name}.done", include=("*",))
     path = put(folder, "a.txt")
     recorded(folder, 0.0)
-    assert folder.sweep(5.0) == Sweep()
+    assert folder.sweeper.sweep(5.0) == Sweep()
     put(folder, "a.txt.done", "")
-    assert paths(folder.sweep(6.0).ready) == [path]
+    assert paths(folder.sweeper.sweep(6.0).ready) == [path]
 
 
 def test_sub_folders_and_groups(make):
@@ -357,10 +357,10 @@ def test_sub_folders_and_groups(make):
     for name in ("a.txt", "x/b.txt", "x/y/done/c.txt", "x.txt/d.txt", "done/e.txt", "failed/f.txt", ".processing/g.txt",
                  ".git/h.txt"):  # fmt: skip
         put(folder, name)
-    seen = {one.path[len(folder.root) + 1 :]: one.group for one in folder.sweep(0.0).appeared}
+    seen = {one.path[len(folder.root) + 1 :]: one.group for one in folder.sweeper.sweep(0.0).appeared}
     assert seen == {"a.txt": "", "x/b.txt": "x", "x/y/done/c.txt": "x", "x.txt/d.txt": "x.txt"}
     flat = make(recursive=False, path=folder.root + "/x", name="x")
-    assert paths(flat.sweep(0.0).appeared) == [folder.root + "/x/b.txt"]
+    assert paths(flat.sweeper.sweep(0.0).appeared) == [folder.root + "/x/b.txt"]
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_hostile_names(make, name):
     """Any bytes are a name like others."""
     folder = make()
     path = put(folder, name)
-    assert paths(folder.sweep(0.0).appeared) == [path]
+    assert paths(folder.sweeper.sweep(0.0).appeared) == [path]
     assert folder.read(path).bytes == 5
 
 
@@ -382,20 +382,20 @@ def test_odd_things_are_named_once(make):
     os.mkfifo(folder.root + "/fifo.txt")
     with socket.socket(socket.AF_UNIX) as plug:
         plug.bind(folder.root + "/plug.txt")
-    odd = {odd.path[len(folder.root) + 1 :]: odd.why for odd in folder.sweep(0.0).odd}
+    odd = {odd.path[len(folder.root) + 1 :]: odd.why for odd in folder.sweeper.sweep(0.0).odd}
     assert {name: words.split(",")[0] for name, words in odd.items()} == {
         "link.txt": "it is a symbolic link", "fifo.txt": "it is a named pipe", "plug.txt": "it is a socket",
     }  # fmt: skip
-    assert folder.sweep(1.0).odd == ()
+    assert folder.sweeper.sweep(1.0).odd == ()
     for steady in range(2, 20, 2):  # exchanged with a file in a loop, say
         os.unlink(folder.root + "/fifo.txt")
-        assert folder.sweep(float(steady)).odd == ()
+        assert folder.sweeper.sweep(float(steady)).odd == ()
         os.mkfifo(folder.root + "/fifo.txt")
-        assert folder.sweep(steady + 1.0).odd == ()
+        assert folder.sweeper.sweep(steady + 1.0).odd == ()
     os.unlink(folder.root + "/fifo.txt")
-    folder.sweep(20.0 + ODD_FORGOTTEN)
+    folder.sweeper.sweep(20.0 + ODD_FORGOTTEN)
     os.mkfifo(folder.root + "/fifo.txt")
-    assert len(folder.sweep(21.0 + ODD_FORGOTTEN).odd) == 1
+    assert len(folder.sweeper.sweep(21.0 + ODD_FORGOTTEN).odd) == 1
 
 
 def test_thousands_of_odd_things_are_counted(make):
@@ -405,10 +405,10 @@ def test_thousands_of_odd_things_are_counted(make):
     for number in range(1000):
         os.symlink("/etc/passwd", f"{folder.root}/{number}.txt")
         if number % 100 == 0:
-            told += folder.sweep(float(number)).odd
+            told += folder.sweeper.sweep(float(number)).odd
     os.makedirs(folder.root + "/sub")
     os.symlink("/etc/passwd", folder.root + "/sub/a.txt")
-    told += folder.sweep(1000.0).odd
+    told += folder.sweeper.sweep(1000.0).odd
     assert [odd.count for odd in told] == [1, 101, 301, 701]
     assert {odd.why.split(",")[0] for odd in told} == {"it is a symbolic link"}
     assert all(os.path.islink(odd.path) for odd in told)
@@ -421,10 +421,10 @@ def test_a_crowd_that_is_never_taken_costs_no_memory(make):
         os.symlink("/etc/passwd", f"{folder.root}/a name of some length {number}.txt")
         put(folder, f"a name of some length {number}.jpeg")
     put(folder, "a.txt.done")
-    folder.sweep(0.0)
+    folder.sweeper.sweep(0.0)
     tracemalloc.start()
-    folder.sweep(10.0)
-    folder.sweep(20.0)
+    folder.sweeper.sweep(10.0)
+    folder.sweeper.sweep(20.0)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 20_000
@@ -434,9 +434,9 @@ def test_what_is_left_alone(make):
     """A path that is to be left alone is neither new nor ready before its time, and no sweep is missed for it."""
     folder = make()
     new, known = put(folder, "a.txt"), put(folder, "b.txt")
-    folder.leave_alone(new, 100.0)
+    folder.sweeper.leave_alone(new, 100.0)
     assert paths(recorded(folder, 0.0).appeared) == [known]
-    folder.leave_alone(known, 50.0)
+    folder.sweeper.leave_alone(known, 50.0)
     sweep = recorded(folder, 10.0)
     assert (sweep.appeared, sweep.ready, sweep.wake_in) == ((), (), 40.0)
     sweep = recorded(folder, 50.0)
@@ -450,19 +450,19 @@ def test_file_replaced_by_a_link(make):
     folder = make()
     path = put(folder, "a.txt")
     seen = recorded(folder, 0.0).appeared[0]
-    folder.remember(path, seen.signature, settled=True)
+    folder.sweeper.remember(path, seen.signature, settled=True)
     os.unlink(path)
     os.symlink("/etc/passwd", path)
-    assert folder.sweep(1.0).vanished == (path,)
+    assert folder.sweeper.sweep(1.0).vanished == (path,)
 
 
 def test_gone_before_it_was_recorded(make):
     """What nobody recorded needs no farewell."""
     folder = make()
     path = put(folder, "a.txt")
-    folder.sweep(0.0)
+    folder.sweeper.sweep(0.0)
     os.unlink(path)
-    assert folder.sweep(1.0) == Sweep()
+    assert folder.sweeper.sweep(1.0) == Sweep()
 
 
 def test_vanished_while_settling(make):
@@ -471,21 +471,21 @@ def test_vanished_while_settling(make):
     path = put(folder, "a.txt")
     recorded(folder, 0.0)
     os.unlink(path)
-    assert folder.sweep(1.0).vanished == (path,)
+    assert folder.sweeper.sweep(1.0).vanished == (path,)
 
 
 def test_edited_in_place(make):
     """With after = keep known files are looked at again, and a change is told until it is recorded."""
     folder = make(after="keep")
     path = put(folder, "a.txt")
-    folder.remember(path, folder.sweep(0.0).appeared[0].signature, settled=True)
-    assert folder.sweep(1.0).changed == ()
+    folder.sweeper.remember(path, folder.sweeper.sweep(0.0).appeared[0].signature, settled=True)
+    assert folder.sweeper.sweep(1.0).changed == ()
     put(folder, "a.txt", "other words")
     for steady in (20.0, 21.0):
-        changed = folder.sweep(steady).changed
+        changed = folder.sweeper.sweep(steady).changed
         assert paths(changed) == [path]
-    folder.remember(path, changed[0].signature, settled=False)
-    assert folder.sweep(22.0).wake_in == pytest.approx(3.0)
+    folder.sweeper.remember(path, changed[0].signature, settled=False)
+    assert folder.sweeper.sweep(22.0).wake_in == pytest.approx(3.0)
 
 
 def test_folder_that_cannot_be_listed(make):
@@ -496,9 +496,9 @@ def test_folder_that_cannot_be_listed(make):
     os.chmod(folder.root + "/x", 0)
     other = put(folder, "y/b.txt")
     with unprivileged():
-        sweep = folder.sweep(1.0)
-        folder.remember(path, folder.sweep(1.0).appeared[0].signature, settled=True)
-        assert folder.sweep(2.0).vanished == ()
+        sweep = folder.sweeper.sweep(1.0)
+        folder.sweeper.remember(path, folder.sweeper.sweep(1.0).appeared[0].signature, settled=True)
+        assert folder.sweeper.sweep(2.0).vanished == ()
     os.chmod(folder.root + "/x", 0o700)
     assert paths(sweep.appeared) == [other]
     assert "cannot be looked into" in sweep.odd[0].why
@@ -508,8 +508,8 @@ def test_rule_that_changed_takes_nothing_away(make):
     """A known file that the rules do not name any more is there still."""
     folder = make(include=("*.md",))
     path = put(folder, "a.txt")
-    folder.remember(path, signature_of(os.stat(path)), settled=True)
-    assert folder.sweep(0.0) == Sweep()
+    folder.sweeper.remember(path, signature_of(os.stat(path)), settled=True)
+    assert folder.sweeper.sweep(0.0) == Sweep()
 
 
 def test_unchanged_folder_is_not_listed_again(make, monkeypatch):
@@ -523,11 +523,11 @@ def test_unchanged_folder_is_not_listed_again(make, monkeypatch):
     mount = mount_of(fd)
     os.close(fd)
     listings_by(monkeypatch, listed.append)
-    folder.sweep(6.0)
+    folder.sweeper.sweep(6.0)
     assert len(listed) == (0 if mount is not None and mount.exact else 2)
     listed.clear()
     path = put(folder, "x/b.txt")
-    assert paths(folder.sweep(7.0).appeared) == [path]
+    assert paths(folder.sweeper.sweep(7.0).appeared) == [path]
 
 
 def test_file_that_goes_during_the_look(make, monkeypatch):
@@ -547,7 +547,7 @@ def test_file_that_goes_during_the_look(make, monkeypatch):
 
     with monkeypatch.context() as patch:
         listings_by(patch, act)
-        assert folder.sweep(0.0) == Sweep()
+        assert folder.sweeper.sweep(0.0) == Sweep()
 
 
 def test_away_during_the_sweep(make, monkeypatch):
@@ -563,7 +563,7 @@ def test_away_during_the_sweep(make, monkeypatch):
     with monkeypatch.context() as patch:
         listings_by(patch, act, before=True)
         with pytest.raises(Away):
-            folder.sweep(1.0)
+            folder.sweeper.sweep(1.0)
 
 
 def test_lease_that_is_refused(tmp_path):
@@ -581,4 +581,4 @@ def test_quiet_time_ends_in_spite_of_rounding(make, begin):
     folder = make(settle=2.0)
     put(folder, "a.txt")
     wake_in = recorded(folder, begin).wake_in
-    assert folder.sweep(begin + wake_in).ready
+    assert folder.sweeper.sweep(begin + wake_in).ready

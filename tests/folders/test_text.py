@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetuned.errors import Changed, Gone, Unusable
-from finetuned.folders import DropFolder
+from finetuned.folders import drop_folder
 from finetuned.folders.text import BLOCK, SameText, plain_size
 from finetuned.model import Content
 from finetuned.settings import FolderSettings
@@ -20,7 +20,7 @@ from finetuned.settings import FolderSettings
 def folder(tmp_path, **rules):
     root = tmp_path / "notes"
     root.mkdir(exist_ok=True)
-    return DropFolder(FolderSettings(name="notes", path=str(root), **rules), beside=str(tmp_path / "beside"))
+    return drop_folder(FolderSettings(name="notes", path=str(root), **rules), beside=str(tmp_path / "beside"))
 
 
 def put(made, name, data):

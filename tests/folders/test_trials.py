@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from watchfiles._rust_notify import RustNotify
 
-from finetuned.folders import DropFolder, renames, watches_in_use
+from finetuned.folders import drop_folder, examine, renames, watches_in_use
 from finetuned.folders.mounts import Mount
 from finetuned.folders.os_errors import problem
 from finetuned.folders.tree import READ
@@ -32,7 +32,7 @@ def make(tmp_path):
 
     def made(**rules):
         rules = {"name": "notes", "path": str(tmp_path / "notes")} | rules
-        return DropFolder(FolderSettings(**rules), beside=str(tmp_path / "beside"))
+        return drop_folder(FolderSettings(**rules), beside=str(tmp_path / "beside"))
 
     return made
 
@@ -45,7 +45,7 @@ def test_all_is_tried(make, area):
     if area == ".processing":
         os.mkdir(f"{folder.root}/{area}")
     before = sorted(os.walk(folder.root))
-    found = folder.examine(2.0)
+    found = examine(folder, 2.0)
     assert (found.root, found.elsewhere, found.crooked) == (folder.root, (), ())
     assert (found.trial.done, found.trial.failed, found.trial.is_heard) == (steps(area), None, True)
     assert found.trial.lease_tells or not (found.mount and found.mount.local)
@@ -54,7 +54,7 @@ def test_all_is_tried(make, area):
 
 def test_what_is_kept_is_not_moved(make):
     """With after = "keep" nothing is moved, and that files could be is not said."""
-    found = make(after="keep").examine(2.0)
+    found = examine(make(after="keep"), 2.0)
     assert found.trial.done == ("made", "listed", "removed")
 
 
@@ -90,14 +90,14 @@ def test_a_step_that_fails_ends_the_try(make, monkeypatch, call, instead, failed
         without_renames(monkeypatch, instead)
     else:
         monkeypatch.setattr(os, call, instead)
-    found = folder.examine(2.0).trial
+    found = examine(folder, 2.0).trial
     monkeypatch.undo()
     assert found.failed == failed
     assert why in found.why
     assert found.done == steps("a sub-folder")[: steps("a sub-folder").index(failed)]
     left = [name for name in os.listdir(folder.root) if name.startswith(".finetuned-probe-")]
     assert bool(left) is (call == "unlink")
-    assert folder.examine(2.0).trial.failed is None
+    assert examine(folder, 2.0).trial.failed is None
 
 
 def test_many_at_once_do_not_disturb_each_other(make):
@@ -107,11 +107,11 @@ def test_many_at_once_do_not_disturb_each_other(make):
     daemon = make()
     daemon.hold()
     found, seen = [], []
-    doctors = [threading.Thread(target=lambda: found.append(make().examine(5.0).trial)) for _ in range(5)]
+    doctors = [threading.Thread(target=lambda: found.append(examine(make(), 5.0).trial)) for _ in range(5)]
     for doctor in doctors:
         doctor.start()
     while any(doctor.is_alive() for doctor in doctors):
-        seen += [*daemon.sweep(0.0).appeared, *daemon.sweep(0.0).odd, *daemon.processing()]
+        seen += [*daemon.sweeper.sweep(0.0).appeared, *daemon.sweeper.sweep(0.0).odd, *daemon.processing()]
     daemon.close()
     assert [(trial.done, trial.failed, trial.is_heard) for trial in found] == [(steps(".processing"), None, True)] * 5
     assert seen == []
@@ -128,7 +128,7 @@ def test_what_a_killed_doctor_left_is_no_job(make):
             file.write("words")
     folder.hold()
     assert folder.processing() == ()
-    assert (folder.sweep(0.0).appeared, folder.sweep(0.0).odd) == ((), ())
+    assert (folder.sweeper.sweep(0.0).appeared, folder.sweeper.sweep(0.0).odd) == ((), ())
     folder.close()
 
 
@@ -137,20 +137,20 @@ def test_a_folder_of_ours_that_is_none(make, tmp_path, name):
     """A link or a file where files are to be moved is named; with after = "keep" nothing is moved there."""
     folder = make()
     os.symlink(tmp_path, f"{folder.root}/{name}")
-    assert folder.examine(2.0).crooked == ((f"{folder.root}/{name}", "a symbolic link"),)
+    assert examine(folder, 2.0).crooked == ((f"{folder.root}/{name}", "a symbolic link"),)
     os.unlink(f"{folder.root}/{name}")
     with open(f"{folder.root}/{name}", "w"):
-        assert folder.examine(2.0).crooked == ((f"{folder.root}/{name}", "no folder"),)
-    assert make(after="keep").examine(2.0).crooked == ()
+        assert examine(folder, 2.0).crooked == ((f"{folder.root}/{name}", "no folder"),)
+    assert examine(make(after="keep"), 2.0).crooked == ()
 
 
 def test_events_that_cannot_be_had(make, tmp_path):
     """The rest is tried all the same, and why there are no events is told."""
     (tmp_path / "\udcff").mkdir()
-    found = make(path=f"{tmp_path}/\udcff").examine(2.0).trial
+    found = examine(make(path=f"{tmp_path}/\udcff"), 2.0).trial
     assert (found.done, found.is_heard) == (steps("a sub-folder"), None)
     assert "surrogates not allowed" in found.deaf
-    assert make().examine(0.0).trial.is_heard is False
+    assert examine(make(), 0.0).trial.is_heard is False
 
 
 def test_another_users_area_is_not_tried(make, monkeypatch):
@@ -159,7 +159,7 @@ def test_another_users_area_is_not_tried(make, monkeypatch):
     os.mkdir(folder.root + "/.processing", 0o700)
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
-    assert folder.examine(2.0).trial.done == steps("a sub-folder")
+    assert examine(folder, 2.0).trial.done == steps("a sub-folder")
 
 
 def test_on_a_file_system_that_is_a_process(make, tmp_path):
@@ -167,7 +167,7 @@ def test_on_a_file_system_that_is_a_process(make, tmp_path):
     make()
     with disks.in_a_process(tmp_path / "notes", tmp_path / "behind"):
         os.mkdir(tmp_path / "notes" / ".processing")
-        found = make().examine(2.0)
+        found = examine(make(), 2.0)
     assert (found.mount.kind, found.trial.failed, found.trial.is_heard) == ("fuse", None, True)
     assert found.trial.lease_tells
 

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from finetuned.folders import DropFolder, Single, watch, watches
+from finetuned.folders import Single, drop_folder, watch, watches
 from finetuned.settings import FolderSettings
 from support import disks
 
@@ -133,9 +133,9 @@ def test_what_rings():
 def swept(path):
     """A held folder that was swept once, as far as the watch cares."""
     path.mkdir(exist_ok=True)
-    folder = DropFolder(FolderSettings(name="notes", path=str(path)), beside=f"{path}.beside")
+    folder = drop_folder(FolderSettings(name="notes", path=str(path)), beside=f"{path}.beside")
     folder.hold()
-    folder.sweep(0.0)
+    folder.sweeper.sweep(0.0)
     try:
         yield folder
     finally:
@@ -183,7 +183,7 @@ async def test_new_folders_are_watched_and_old_ones_no_more(tmp_path):
                 (root / name).mkdir()
                 await rung.wait()
                 rung = rings.next(str(root))
-                folder.sweep(1.0)
+                folder.sweeper.sweep(1.0)
                 await rung.wait()
                 while (root / name).stat().st_ino not in inodes():  # an older ring may still have been under way
                     rung = rings.next(str(root))
@@ -196,7 +196,7 @@ async def test_new_folders_are_watched_and_old_ones_no_more(tmp_path):
             (root / "new").symlink_to(tmp_path / "outside")
             while moved in inodes():
                 rung = rings.next(str(root))
-                folder.sweep(2.0)
+                folder.sweeper.sweep(2.0)
                 await rung.wait()
             assert (tmp_path / "outside").stat().st_ino not in inodes()
 
@@ -251,7 +251,7 @@ async def test_the_watches_of_a_large_tree_are_not_made_all_the_time(tmp_path):
                     rung = rings.next(str(root))
                     (root / f"new{number}").mkdir()
                     await rung.wait()
-                    folder.sweep(1.0 + number)
+                    folder.sweeper.sweep(1.0 + number)
                 assert made == [None]
                 rung = rings.next(str(root))
                 due.set()
@@ -264,13 +264,13 @@ async def test_the_watches_of_a_large_tree_are_not_made_all_the_time(tmp_path):
 LIMITED = """
 import sys
 import anyio
-from finetuned.folders import DropFolder, watch, watches
+from finetuned.folders import drop_folder, watch, watches
 from finetuned.settings import FolderSettings
 
 async def main(root, limits):
-    folder = DropFolder(FolderSettings(name="notes", path=root), beside=root + ".beside")
+    folder = drop_folder(FolderSettings(name="notes", path=root), beside=root + ".beside")
     folder.hold()
-    folder.sweep(0.0)
+    folder.sweeper.sweep(0.0)
     async def pause(seconds):
         print("pause", seconds >= 300)
         if seconds >= 300:

@@ -98,9 +98,7 @@ def archive_before_verdict() -> None:
     async def collect_late(self: Polls, job: Job, view: Observation) -> None:
         folder = self._context.folders[job.folder]
         for file in self._context.ledger.jobs.files(job.id):
-            if file.location is not None:
-                words: dict[str, Any] = {"why": None, "signature": file.signature}
-                folder.archive(file.location, origin=file.path, job_id=job.id, state=FileState.LEARNED, **words)
+            folder.archive(replace(file, state=FileState.LEARNED, job_id=job.id, content=None), None)
         await collect(self, job, view)
 
     Polls._collect = collect_late  # type: ignore[method-assign]

@@ -15,7 +15,7 @@ from finetuned.backend import Backend
 from finetuned.daemon import Context, Daemon, Outcome
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.requests import Request, leave_request
-from finetuned.folders import DropFolder
+from finetuned.folders import DropFolder, drop_folder
 from finetuned.helix.auto import service_in
 from finetuned.helix.client import Key
 from finetuned.ledger import Ledger, Reader, audit
@@ -139,7 +139,7 @@ class Place:
     @asynccontextmanager
     async def context(self) -> AsyncIterator[Context]:
         """The rooms wired together, and closed again."""
-        folders = {rules.name: DropFolder(rules, beside=f"{self.ledger_path}.kept") for rules in self.settings.folders}
+        folders = {rules.name: drop_folder(rules, beside=f"{self.ledger_path}.kept") for rules in self.settings.folders}
         ledger = Ledger.open(self.ledger_path)
         try:
             async with self.backend(folders, ledger) as backend:

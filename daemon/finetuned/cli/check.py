@@ -117,20 +117,22 @@ class _LeftAlone(NamedTuple):
 def _left_alone(path: str, top: str, settings: Settings) -> _LeftAlone | None:
     rules = _rules_for(path, top, settings)
     folder = _folder(rules, settings)
-    why = folder.why_not_into(path)
+    parts = folder.tree.below(path)
+    why = None if parts is None else folder.names.why_not_into(parts)
     return None if why is None else _LeftAlone(rules.name, why, folder.is_ours(path))
 
 
 def judge(path: str, top: str, settings: Settings) -> Verdict:
     """What would become of one file; outside every folder as if `top` were the first folder."""
     from finetuned.errors import FileProblem, FolderError
+    from finetuned.folders import explain
 
     rules = _rules_for(path, top, settings)
     folder = _folder(rules, settings)
     below = path[len(rules.path.rstrip("/")) + 1 :].split("/")
     group = below[0] if rules.group_by == "subfolder" and len(below) > 1 else ""
     try:
-        why = folder.explain(path)
+        why = explain(folder, path)
         content = folder.read(path) if why is None else None
     except (FileProblem, FolderError) as error:
         why, content = str(error), None
@@ -147,9 +149,9 @@ def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
 
 
 def _folder(rules: FolderSettings, settings: Settings) -> DropFolder:
-    from finetuned.folders import DropFolder
+    from finetuned.folders import drop_folder
 
-    return DropFolder(rules, beside=f"{wiring.ledger_path(settings)}.kept", told=sys.maxsize)
+    return drop_folder(rules, beside=f"{wiring.ledger_path(settings)}.kept", told=sys.maxsize)
 
 
 def _row(verdict: Verdict, can: Capabilities) -> Row:

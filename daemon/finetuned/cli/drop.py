@@ -160,7 +160,7 @@ def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]
 
 def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: bool, null: bool) -> str | None:
     """Put one file into the folder and print its path there; None, and why is told, if it is not put there."""
-    from finetuned.folders import drop_into
+    from finetuned.folders import drop_into, explain
 
     ledger_path = wiring.ledger_path(settings)
     try:
@@ -174,7 +174,7 @@ def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: b
         say(harmless(error.with_remedy()))
         return None
     _print_path(path, null=null)
-    if (why := folder.explain(path)) and os.path.lexists(path):  # what was taken already is explained otherwise
+    if (why := explain(folder, path)) and os.path.lexists(path):  # what was taken already is explained otherwise
         say(f"{harmless(path)}: {harmless(why)}")
     return path
 

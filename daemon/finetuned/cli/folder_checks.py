@@ -21,10 +21,11 @@ _RENAME: Final = "write under a name that begins with a dot, and rename it when 
 def examined(folder: DropFolder, reader: Reader | None, *, runs: bool, sweep: float) -> Iterator[Row]:
     """Every finding about a folder; `sweep` is how often it is swept at least, in seconds."""
     from finetuned.errors import FinetunedError
+    from finetuned.folders import examine
 
     subject = f"folder {folder.name}"
     steps: tuple[Callable[[], Iterator[Row]], ...] = (
-        lambda: _examination(subject, folder.examine(EVENTS_WITHIN), folder.rules.after, sweep),
+        lambda: _examination(subject, examine(folder, EVENTS_WITHIN), folder.rules.after, sweep),
         lambda: _held(subject, folder, reader, runs),
         lambda: _orphans(subject, folder, reader),
         lambda: _untaken(subject, folder, reader),
@@ -121,8 +122,13 @@ def _held(subject: str, folder: DropFolder, reader: Reader | None, runs: bool) -
 
 
 def _orphans(subject: str, folder: DropFolder, reader: Reader | None) -> Iterator[Row]:
+    from finetuned.folders import leftovers
+
     lost = [(job_id, note) for job_id, note in folder.processing() if reader is None or not reader.knows(job_id)]
     if lost:
-        named = [job_id if note is not None else f"{job_id} ({folder.why_no_claim(job_id)})" for job_id, note in lost]
+        named = [
+            job_id if note is not None else f"{job_id} ({leftovers.why_no_claim(folder, job_id)})"
+            for job_id, note in lost
+        ]
         words = f"the ledger knows nothing of what lies in .processing: {', '.join(named)}"
         yield warning(subject, words, "is it the right ledger? Else move the files back into the folder")

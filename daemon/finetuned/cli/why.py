@@ -24,7 +24,6 @@ from finetuned.cli.output import Row, counted, harmless, placed
 from finetuned.cli.paths import as_configured, dropped_as, job_in, rules_of
 
 if TYPE_CHECKING:
-    from finetuned.folders import DropFolder
     from finetuned.ledger import Reader
     from finetuned.settings import FolderSettings, Settings
 
@@ -328,7 +327,7 @@ class Story:
         """Why what lies at the path now is not taken, in the folder's words; null if it would be."""
         if self._rules is None:
             return None
-        return f"it lies in {self._away}" if self._away else self._folder(self._rules).explain(self._path)
+        return f"it lies in {self._away}" if self._away else self._explained(self._rules)
 
     def _sentences_of_unknown(self) -> Iterator[str]:
         if self._away:
@@ -345,8 +344,11 @@ class Story:
         if self._job:
             yield f"It lies among the files of job {self._job['id']}, which is {self._job['state']}."
 
-    def _folder(self, rules: FolderSettings) -> DropFolder:
-        return wiring.drop_folders(self._settings)[rules.name]
+    def _explained(self, rules: FolderSettings) -> str | None:
+        """Why what lies at the path now is not taken, by the folder's rules. Raises Away."""
+        from finetuned.folders import explain
+
+        return explain(wiring.drop_folders(self._settings)[rules.name], self._path)
 
     def _why_away(self) -> str | None:
         """The folder in words, and why it is away, as the daemon found it or as it is now; null if it is not."""
@@ -358,7 +360,7 @@ class Story:
         because = (known["away_because"] or "unmounted, or missing") if known.get("state") == "away" else None
         if because is None:
             try:
-                self._folder(self._rules).explain(self._path)
+                self._explained(self._rules)
             except Away as error:
                 because = error.with_remedy()
         return because and f"the folder {self._rules.path}, which is away: {because}"

@@ -133,13 +133,13 @@ def key_of(settings: Settings) -> Key:
 
 def drop_folders(settings: Settings) -> dict[str, DropFolder]:
     """Every drop folder, not held yet."""
-    from finetuned.folders import DropFolder
+    from finetuned.folders import drop_folder
 
     ledger = ledger_path(settings)
     owner = None
     with suppress(OSError):
         owner = os.stat(ledger).st_uid  # the daemon's user, whoever asks
-    return {rules.name: DropFolder(rules, beside=f"{ledger}.kept", owner=owner) for rules in settings.folders}
+    return {rules.name: drop_folder(rules, beside=f"{ledger}.kept", owner=owner) for rules in settings.folders}
 
 
 @asynccontextmanager

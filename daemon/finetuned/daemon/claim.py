@@ -66,7 +66,7 @@ class Packing:
         for file in map(context.ledger.files.get, order.file_ids):
             if file.signature and file.location == file.path and folder.has_changed(file.path, file.signature):
                 context.ledger.files.unsettled(file, None, "it changed while it waited", now)
-                folder.remember(file.path, file.signature, settled=False)
+                folder.sweeper.remember(file.path, file.signature, settled=False)
                 self._look_again()
                 continue
             try:
@@ -108,9 +108,9 @@ class Packing:
                 await context.in_thread(lambda: folder.claim(job.id, self._job_json(job.id), []))
         for leaver in left:
             if leaver.location is None:
-                folder.forget(leaver.file.location or leaver.file.path)
+                folder.sweeper.forget(leaver.file.location or leaver.file.path)
             elif leaver.became is FileState.SETTLING and leaver.file.signature:
-                folder.remember(leaver.location, leaver.file.signature, settled=False)
+                folder.sweeper.remember(leaver.location, leaver.file.signature, settled=False)
                 self._look_again()
 
     def _claim(self, job: Job) -> tuple[list[tuple[File, str]], list[Left]]:
@@ -227,9 +227,11 @@ class Packing:
             self._look_again()
 
     def _lay(self, folder: DropFolder, file: File) -> tuple[str | None, str | None]:
-        """Where the file lies now; null: nowhere, and then, unless the rules had it deleted, why."""
-        location, lost = _lay(folder, file)
-        return location, lost and self._context.came_back(folder, file.path).told(lost)
+        """Bring a file to its end; return its place, or why it has none; null for both: deleted by the rules."""
+        try:
+            return folder.archive(file, _why(file)), None
+        except (Gone, Changed) as error:
+            return None, self._context.came_back(folder, file.path).told(str(error))
 
     def _job_json(self, job_id: str) -> bytes:
         with self._context.ledger.reading() as reader:
@@ -245,26 +247,6 @@ class Packing:
                 return
             last = rows[-1]["ordinal"]
             yield from (json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
-
-
-def _lay(folder: DropFolder, file: File) -> tuple[str | None, str | None]:
-    """Where the file lies now; null: nowhere, and then, unless the rules had it deleted, why."""
-    if file.location is None:
-        return None, None
-    job_id = file.job_id if file.state not in {FileState.REFUSED, FileState.DUPLICATE} else None
-    try:
-        location = folder.archive(
-            file.location,
-            origin=file.path,
-            job_id=job_id,
-            state=file.state,
-            why=_why(file),
-            signature=file.signature,
-            content=file.content,
-        )
-    except (Gone, Changed) as error:
-        return None, str(error)
-    return location, None
 
 
 def _why(file: File) -> str | None:

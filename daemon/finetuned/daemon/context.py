@@ -54,7 +54,7 @@ class Context:
         """A file came back to the folder the way it did before: it is left alone for longer each time."""
         pause = self.pacing.came_back(path)
         if pause.seconds:
-            folder.leave_alone(path, self.runtime.steady() + pause.seconds)
+            folder.sweeper.leave_alone(path, self.runtime.steady() + pause.seconds)
         return pause
 
     def back_off(self, tries: int, longest: float) -> float:

@@ -18,7 +18,7 @@ from finetuned import logs
 from finetuned.daemon.context import Context
 from finetuned.daemon.reconcile import reconcile
 from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Held, Unusable
-from finetuned.folders import WRITER_WAIT, DropFolder, Seen
+from finetuned.folders import WRITER_WAIT, DropFolder, Seen, leftovers
 from finetuned.lifecycle import FileState
 from finetuned.model import PROCESSING, Content, File, FolderFacts, Signature
 from finetuned.plan import LONGEST_DISK_WAIT
@@ -88,7 +88,7 @@ class Intake:
         left = await context.in_thread(context.ledger.files.left_in_place, folder.name)
         for file in [*left, *await context.in_thread(context.ledger.files.open, folder.name)]:
             if file.signature is not None and file.location is not None and _is_swept(folder, file.location):
-                folder.remember(file.location, file.signature, settled=file.state is not FileState.SETTLING)
+                folder.sweeper.remember(file.location, file.signature, settled=file.state is not FileState.SETTLING)
         await context.in_thread(
             context.ledger.house.folder_is, folder.name, folder.root, "watched", context.runtime.now()
         )
@@ -102,7 +102,7 @@ class Intake:
         """
         context = self._context
         expected = await context.in_thread(context.ledger.jobs.claimed_in, folder.name, folder.root)
-        if expected and not await context.in_thread(lambda: any(map(folder.knows_job, sorted(expected)))):
+        if expected and not await context.in_thread(leftovers.knows_any, folder, sorted(expected)):
             example = f"{folder.root}/{PROCESSING}/{min(expected)}"
             raise Away(
                 f"another folder lies at {folder.root}: none of {len(expected)} jobs has its files there; "
@@ -128,13 +128,13 @@ class Intake:
         context = self._context
         if self._backlog.get(folder.name):
             return await self._drain(folder, 0.0)  # and then a sweep: much may have settled meanwhile
-        seen = await context.in_thread(folder.sweep, context.runtime.steady())
+        seen = await context.in_thread(folder.sweeper.sweep, context.runtime.steady())
         for odd in seen.odd:
             count = {} if odd.count == 1 else {"count": odd.count}
             self._log.warning("cannot_be_taken", folder=folder.name, path=odd.path, why=odd.why, **count)
-        if folder.untaken != self._untaken.get(folder.name):
-            self._untaken[folder.name] = folder.untaken
-            await context.in_thread(context.ledger.house.untaken, folder.name, folder.untaken)
+        if folder.sweeper.untaken != self._untaken.get(folder.name):
+            self._untaken[folder.name] = folder.sweeper.untaken
+            await context.in_thread(context.ledger.house.untaken, folder.name, folder.sweeper.untaken)
         if seen.appeared:
             await self._appeared(folder, seen.appeared)
         if seen.changed:
@@ -154,7 +154,7 @@ class Intake:
         waits = [] if wake_in is None else [wake_in]
         for seen, content in found:
             if isinstance(content, Changed):  # somebody writes to it, perhaps without a trace so far
-                folder.unsettle(seen.path, self._context.runtime.steady())
+                folder.sweeper.unsettle(seen.path, self._context.runtime.steady())
                 waits.append(WRITER_WAIT)
         await self._settled(folder, found)
         return 0.0 if backlog else min(waits, default=None)
@@ -176,7 +176,7 @@ class Intake:
             rows = [(s.path, s.signature, s.group) for s in seen[begin : begin + SLICE]]
             await context.in_thread(context.ledger.files.appeared, folder.name, rows, context.runtime.now())
         for one in seen:
-            folder.remember(one.path, one.signature, settled=False)
+            folder.sweeper.remember(one.path, one.signature, settled=False)
 
     async def _changed(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         """A waiting file settles again; one that stayed in its place after its end is a new file."""
@@ -189,13 +189,13 @@ class Intake:
                 await context.in_thread(
                     context.ledger.files.unsettled, file, one.signature, reason, context.runtime.now()
                 )
-                folder.remember(one.path, one.signature, settled=False)
+                folder.sweeper.remember(one.path, one.signature, settled=False)
         others = [one for one in seen if one.path not in files]
-        if folder.rules.after == "keep":
+        if not folder.moves:
             await self._appeared(folder, others)
         else:  # on its way out of here: who moves it finds out
             for one in others:
-                folder.remember(one.path, one.signature, settled=True)
+                folder.sweeper.remember(one.path, one.signature, settled=True)
 
     async def _unfinished(self, folder: DropFolder, found: Sequence[tuple[str, str | None]]) -> None:
         """What a name beside a file tells of it is its reason, until that name is gone."""
@@ -213,7 +213,7 @@ class Intake:
         found = [(file, gone[path]) for path, file in files.items()]
         await context.in_thread(context.ledger.files.vanished, found, context.runtime.now())
         for path in paths:
-            folder.forget(path)
+            folder.sweeper.forget(path)
 
     async def _settled(self, folder: DropFolder, ready: Sequence[Read]) -> None:
         context = self._context
@@ -230,7 +230,7 @@ class Intake:
                 await context.in_thread(context.ledger.files.refused, file, str(found), now, size=seen.signature.size)
             else:
                 await self._unreadable(file, found)
-            folder.remember(seen.path, seen.signature, settled=True)
+            folder.sweeper.remember(seen.path, seen.signature, settled=True)
         if settled:
             await context.in_thread(context.ledger.files.settled, settled, context.runtime.now())
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from finetuned import logs
 from finetuned.daemon.context import Context
 from finetuned.errors import FileProblem
-from finetuned.folders import DropFolder
+from finetuned.folders import DropFolder, leftovers
 from finetuned.folders.leftovers import ClaimedJob
 from finetuned.ledger.adopting import FoundFile, FoundJob
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
@@ -46,7 +46,8 @@ async def reconcile(context: Context, folder: DropFolder) -> None:
 def _take_up(context: Context, folder: DropFolder, job_id: str, note: bytes | None) -> None:
     found = None if note is None else folder.read_note(job_id, note)
     if found is None:
-        why = folder.why_no_claim(job_id) if note is None else "its note does not tell of the files that lie there"
+        unlike = "its note does not tell of the files that lie there"
+        why = leftovers.why_no_claim(folder, job_id) if note is None else unlike
         _let_go(folder, job_id, why)
         return
     job = _as_sent(found, folder.name)
@@ -73,13 +74,13 @@ def _as_sent(found: ClaimedJob, folder: str) -> FoundJob:
 def _go_on(context: Context, folder: DropFolder, job: Job, note: bytes | None) -> None:
     """The ledger says that the job is over."""
     lost = {f.content.sha256 for f in context.ledger.jobs.files(job.id) if f.state in _LOST and f.content}
-    if note is not None and job.state in _AGAIN and folder.holds_any(job.id, frozenset(lost)):
+    if note is not None and job.state in _AGAIN and leftovers.holds_any(folder, job.id, frozenset(lost)):
         context.ledger.jobs.queued_again(job, context.runtime.now())
     else:
         _let_go(folder, job.id, f"its job is {job.state}")
 
 
 def _let_go(folder: DropFolder, job_id: str, why: str) -> None:
-    count = folder.let_go(job_id)
+    count = leftovers.let_go(folder, job_id)
     if count:
         logs.get().warning("leftovers_given_back", job=job_id, folder=folder.name, files=count, why=why)

@@ -368,7 +368,7 @@ class Requests:
             raise Denied(f"{shown(location)} cannot be moved: {error}") from error
         self._context.ledger.files.dropped_again(file, location, now)
         if file.signature is not None:
-            folder.remember(location, file.signature, settled=False)
+            folder.sweeper.remember(location, file.signature, settled=False)
         self._gave_back = True
         return f"{shown(location)} is looked at anew"
 

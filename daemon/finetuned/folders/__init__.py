@@ -10,12 +10,14 @@
 from finetuned.folders.archive import LIES_HERE
 from finetuned.folders.claims import Wanted
 from finetuned.folders.drop import drop_into
+from finetuned.folders.explanation import explain
 from finetuned.folders.folder import DropFolder
+from finetuned.folders.kept import drop_folder
 from finetuned.folders.pace import WRITER_WAIT, quiet_time
 from finetuned.folders.proc import holder_of, watches_in_use
 from finetuned.folders.sweep import Seen, Sweep
 from finetuned.folders.text import TextReader
-from finetuned.folders.trials import Examination, Trial
+from finetuned.folders.trials import Examination, Trial, examine
 from finetuned.folders.watches import Single, Watched, watch
 
 __all__ = [
@@ -30,7 +32,10 @@ __all__ = [
     "Trial",
     "Wanted",
     "Watched",
+    "drop_folder",
     "drop_into",
+    "examine",
+    "explain",
     "holder_of",
     "quiet_time",
     "watch",

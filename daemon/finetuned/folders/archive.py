@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
@@ -24,7 +24,7 @@ from finetuned.folders.names import OUR_NAMES, Parts, numbered, why_name
 from finetuned.folders.places import Places
 from finetuned.folders.tree import Tree
 from finetuned.lifecycle import FileState
-from finetuned.model import DONE, FAILED, PROCESSING, Content, Signature, shown
+from finetuned.model import DONE, FAILED, PROCESSING, Content, File, Signature, shown
 
 DUPLICATES: Final = "duplicates"
 REFUSED: Final = "refused"
@@ -34,7 +34,7 @@ LIES_HERE: Final = "\0"
 SIGNED: Final = "\n(written by finetuned; goes when the file is tried again)\n"
 #: what the end of a file rests on: its content, so that another content must not take its place
 _KNOWN: Final = frozenset({FileState.LEARNED, FileState.DUPLICATE})
-_BY_HAND: Final = "it was moved or removed by hand before it was put away"
+BY_HAND: Final = "it was moved or removed by hand before it was put away"
 _AREAS: Final[Mapping[FileState, str]] = MappingProxyType(
     {
         FileState.LEARNED: DONE,
@@ -49,59 +49,50 @@ _SHARED: Final[Mapping[FileState, str]] = MappingProxyType(
 )
 
 
-def archive(
-    places: Places,
-    location: str,
-    *,
-    origin: str,
-    job_id: str | None,
-    state: FileState,
-    why: str | None,
-    signature: Signature | None = None,
-    content: Content | None = None,
-) -> str | None:
-    """Bring a file to the end that `state` names; return where it lies, None if the rules have it deleted.
+def area_of(file: File) -> Parts:
+    """Tell the folder that a file at its end belongs into. Raises ValueError if it is at none."""
+    name = _SHARED.get(file.state) or file.job_id
+    if name is None or file.state not in _AREAS:
+        raise ValueError(f"no file is archived as {file.state!s} (job {file.job_id})")
+    return _AREAS[file.state], name
 
-    Raises Gone (nobody knows where it is), Changed (another version lay there, and is given back), Stuck, Away.
+
+def archive(places: Places, file: File, location: str, why: str | None) -> str | None:
+    """Move a file, which lay at `location`, to its end; return where it lies, None if the rules have it deleted.
+
+    Raises Gone (it is nowhere to be found), Changed (another version lay there, and is given back), Stuck, Away.
     """
-    name = _SHARED.get(state) or job_id
-    if name is None or state not in _AREAS:
-        raise ValueError(f"no file is archived as {state!s} (job {job_id})")
-    if places.stays(location):
-        _write_why(places.beside, (name, os.path.basename(origin)), why, places, lies=location)
-        kept = places.tree.below(location)
-        with places.guard("read"):
-            if kept is None or not places.tree.is_file(kept):
-                raise Gone(_BY_HAND)
-            return location
-    wanted = (_AREAS[state], name, *places.relative(origin))
+    wanted = (*area_of(file), *places.relative(file.path))
     with places.guard("moved"):
-        old = _find(places, location, job_id=job_id, content=content)
-        if old is not None and state in _KNOWN and _is_other(places, old, signature, content):
-            back = _give_back(places, old, origin)
+        old = _find(places, file, location)
+        if old is not None and file.state in _KNOWN and _is_other(places, old, file):
+            back = _give_back(places, old, file.path)
             raise Changed(
                 f"another version lay in its place, and is taken as a new file: {shown(places.tree.at(back))}"
             )
-        target = _bring(places, old, wanted, state=state, signature=signature)
+        target = _bring(places, old, wanted, file)
         if old is None and target is not None and (gone := places.tree.below(location)) is not None:
             _follow(places, gone, target, again=True)
     if target is None:
         return None
-    _write_why(places.tree, target, why, places, lies=places.tree.at(target))
+    write_why(places, places.tree, target, why, lies=places.tree.at(target))
     return places.tree.at(target)
 
 
-def _find(places: Places, location: str, *, job_id: str | None, content: Content | None) -> Parts | None:
-    """Where the file is to be taken from: where it lay, or where a person moved it within `.processing/<job>/`."""
+def _find(places: Places, file: File, location: str) -> Parts | None:
+    """Find where the file is to be taken from: where it lay, or where a person moved it within `.processing/<job>/`."""
     old = places.tree.below(location)
     if old is not None and places.tree.is_file(old):
         return old
-    return _locate(places, job_id, content, (PROCESSING,)) if job_id and content else None
+    if file.state in _SHARED or not (file.job_id and file.content):
+        return None
+    return _locate(places, file.job_id, file.content, (PROCESSING,))
 
 
-def _is_other(places: Places, old: Parts, signature: Signature | None, content: Content | None) -> bool:
-    """Whether what lies there is not what was learned."""
-    return content is not None and not places.is_that(old, signature) and not places.holds(old, content)
+def _is_other(places: Places, old: Parts, file: File) -> bool:
+    """Tell whether what lies there is not what was learned."""
+    content = file.content
+    return content is not None and not places.is_that(old, file.signature) and not places.holds(old, content)
 
 
 def _give_back(places: Places, old: Parts, origin: str) -> Parts:
@@ -112,16 +103,14 @@ def _give_back(places: Places, old: Parts, origin: str) -> Parts:
     return new
 
 
-def _bring(
-    places: Places, old: Parts | None, wanted: Parts, *, state: FileState, signature: Signature | None
-) -> Parts | None:
+def _bring(places: Places, old: Parts | None, wanted: Parts, file: File) -> Parts | None:
     """Move the file (or delete it, if the rules say so); return where it lies."""
     tree = places.tree
-    deleted = state is FileState.LEARNED and places.rules.after == "delete"
+    deleted = file.state is FileState.LEARNED and places.rules.after == "delete"
     if old is None:
-        before = _moved_before(places, wanted, signature, shared=state in _SHARED)
+        before = _moved_before(places, wanted, file.signature, shared=file.state in _SHARED)
         if before is None and not deleted:
-            raise Gone(_BY_HAND)
+            raise Gone(BY_HAND)
         return before
     if deleted:
         move_marker(places, old, wanted)
@@ -162,7 +151,7 @@ def _moved_before(places: Places, wanted: Parts, signature: Signature | None, *,
     return None
 
 
-def _write_why(tree: Tree, target: Parts, why: str | None, places: Places, *, lies: str) -> None:
+def write_why(places: Places, tree: Tree, target: Parts, why: str | None, *, lies: str) -> None:
     """Write the note beside `target`, unless it is there already; the file itself is at `lies`."""
     if why is None:
         return
@@ -232,22 +221,6 @@ def give_back(places: Places, location: str, path: str, signature: Signature | N
         return places.tree.at(_give_back(places, old, path))
 
 
-def write_job_files(
-    places: Places, job_id: str, area: str, files: Mapping[str, Iterable[bytes]], locations: Sequence[str | None]
-) -> None:
-    """Write a job's own files into its folder, each whole or not at all. Raises Stuck, Away.
-
-    `locations` tells where the files that they tell of lie, None for one that lies nowhere.
-    """
-    keep = places.rules.after == "keep"
-    tree, folder = (places.beside, (job_id,)) if keep else (places.tree, (area, job_id))
-    with places.guard("written"):
-        for name, data in files.items():
-            paper = (*folder, name)
-            readers = places.readers(locations, record=[places.note(job_id), (tree, paper)])
-            tree.write(paper, data, readers, replace=True)
-
-
 def locate(places: Places, job_id: str, content: Content) -> str | None:
     """Where in its job's folders a file lies that people moved by hand, found by its content; None: nowhere."""
     with places.guard("looked for"):
@@ -261,10 +234,3 @@ def _locate(places: Places, job_id: str, content: Content, areas: tuple[str, ...
         if found is not None and found.st_size == content.bytes and places.holds(parts, content):
             return parts
     return None
-
-
-def lies(places: Places, location: str) -> bool:
-    """Whether a regular file lies at `location`, in the folder. Raises Stuck, Away."""
-    parts = places.tree.below(location)
-    with places.guard("looked for"):
-        return parts is not None and places.tree.is_file(parts)

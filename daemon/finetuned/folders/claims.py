@@ -3,10 +3,9 @@
 1. Files are moved to `.processing/<job>/` by rename without replacing, brought to disk together, and only then read
    again: what lies there now is what will be sent.
 2. A file that is not what it was, or that somebody has opened for writing since, goes back where it came from.
-3. With after = "keep" the job's content is a snapshot beside the ledger, and the file is not touched.
-4. `.processing/<job>/job.json` tells a daemon whose ledger was lost what lies there; it goes when nothing else is left.
+3. `.processing/<job>/job.json` tells a daemon whose ledger was lost what lies there; it goes when nothing else is left.
    It is believed only if neither it nor the folder it lies in can have been written to by anybody else.
-5. The sub-folders that files were taken from stay, though they may be empty from then on: who has just made one is
+4. The sub-folders that files were taken from stay, though they may be empty from then on: who has just made one is
    about to write into it, and other programs (a share, a synchronizer) make theirs once and count on them. An empty
    folder costs a sweep one look; whoever wants it gone may remove it at any time.
 """
@@ -15,22 +14,24 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack
 from typing import Final
 
 from finetuned.errors import Changed, FileProblem, Gone, Stuck, Unusable
 from finetuned.folders import rights
 from finetuned.folders.archive import leave, move_marker
-from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, fitted, numbered
-from finetuned.folders.places import CLAIM_FILE, SNAPSHOTS, Places
-from finetuned.folders.probes import is_probe
+from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, numbered
+from finetuned.folders.places import Places
+from finetuned.folders.probes import OWN, make_probe
 from finetuned.folders.text import is_same
 from finetuned.folders.tree import Tree
 from finetuned.model import PROCESSING, Content, Value
 
+#: what lies of a job beside the ledger
+SNAPSHOTS: Final = "parts"
+CLAIM_FILE: Final = "claim.json"
 _LONGEST_NOTE: Final = 1 << 24
-_CHANGED: Final = "it changed after it was read; it is taken again once it stands still"
+CHANGED: Final = "it changed after it was read; it is taken again once it stands still"
 
 
 class Wanted(Value, frozen=True):
@@ -41,28 +42,12 @@ class Wanted(Value, frozen=True):
     content: Content
 
 
-def claim(places: Places, job_id: str, note: bytes, wanted: Sequence[Wanted]) -> list[str | FileProblem]:
-    """Take files for the job; for each, in order, where it lies now, or why it is not taken (Gone, Changed, Stuck).
-
-    `note` is laid beside them. Raises Stuck if nothing can be brought to disk, and Away.
-    """
-    with places.guard("brought to disk"), places.together():
-        with suppress(FileProblem):  # the same trouble meets the files, and each of them gets the reason
-            _write_note(places, job_id, note, wanted)
-        taken = [_take(places, job_id, one) for one in wanted]
-    with places.guard("brought to disk"), places.together():
-        return [_prove(places, one, target) for one, target in zip(wanted, taken, strict=True)]
-
-
-def _take(places: Places, job_id: str, one: Wanted) -> Parts | FileProblem | None:
-    """Move a file; where it lies then, None if it stays and was copied."""
+def take(places: Places, job_id: str, one: Wanted) -> Parts | FileProblem:
+    """Move a file into the job's folder; return where it lies then, or why it cannot be taken."""
     try:
-        if places.stays(one.source):
-            _copy(places, one, places.snapshot(job_id, one.name, one.source))
-            return None
         old = places.below(one.source)
         with places.guard("moved"):
-            wanted = (*places.claimed(job_id), *places.relative(one.source))
+            wanted = (PROCESSING, job_id, *places.relative(one.source))
             target, taken = _target(places, old, wanted, one.content)
             if not taken:
                 places.tree.move(old, target)
@@ -73,10 +58,8 @@ def _take(places: Places, job_id: str, one: Wanted) -> Parts | FileProblem | Non
         return error
 
 
-def _prove(places: Places, one: Wanted, target: Parts | FileProblem | None) -> str | FileProblem:
-    """Read a file that was taken again; give it back if it is not what it was."""
-    if target is None or isinstance(target, FileProblem):
-        return target or one.source
+def prove(places: Places, one: Wanted, target: Parts) -> str | FileProblem:
+    """Read a file that was taken again; give it back if it is not what it was. Return where it lies, or what it is."""
     old = places.below(one.source)
     try:
         problem = _difference(places, target, one.content)
@@ -96,9 +79,9 @@ def _difference(places: Places, target: Parts, content: Content) -> FileProblem 
     """What keeps a taken file from being sent; None if it is what it was."""
     try:
         found = places.read(places.tree.at(target), quiet=True)
-        return None if is_same(found, content) else Changed(_CHANGED)
+        return None if is_same(found, content) else Changed(CHANGED)
     except Unusable:
-        return Changed(_CHANGED)
+        return Changed(CHANGED)
     except FileProblem as error:
         return error
 
@@ -128,70 +111,24 @@ def _target(places: Places, source: Parts, wanted: Parts, content: Content) -> t
     raise Gone("it is not there any more")
 
 
-def _copy(places: Places, one: Wanted, target: Parts) -> None:
-    """Make the snapshot of a kept file, unless it is there already."""
-    with suppress(FileProblem):
-        if is_same(places.read(places.beside.at(target)), one.content):
-            return
-    fd = places.open(one.source)
-    try:
-        places.prove_quiet(fd)
-        with places.guard("copied"), places.beside.folder(target[:-1], make=True) as folder:
-            _copy_into(places, fd, folder, target[-1], one)
-            places.beside.touch(target)
-            places.beside.touch(target[:-1])
-    finally:
-        os.close(fd)
+def probe(places: Places, source: str) -> None:
+    """Raise Stuck if nothing can be moved from where `source` lies, before a job is made of it. Raises Gone, Away.
 
-
-def _copy_into(places: Places, fd: int, folder: int, name: str, one: Wanted) -> None:
-    part = fitted("." + name, ".part")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with os.fdopen(os.open(part, flags, 0o600, dir_fd=folder), "wb") as out:
-            found = places.content(fd, one.source, out=out.write)
-    except Unusable as error:
-        raise Changed(_CHANGED) from error
-    if not is_same(found, one.content):
-        raise Changed(_CHANGED)
-    os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-
-
-def _write_note(places: Places, job_id: str, data: bytes, wanted: Sequence[Wanted]) -> None:
-    """Say beside the claimed files what job they are in. Raises Stuck, Away.
-
-    Who may read it may read every file, where it lies still and where an earlier try has brought it.
+    Only a rename tells (rights, a read-only disk, another file system below the same folder), and people's files must
+    not be tried before the ledger knows of it.
     """
-    tree, parts = places.note(job_id)
-    with places.guard("written"):
-        moved = places.rules.after != "keep"
-        taken = [places.tree.at(file) for file in places.tree.files(places.claimed(job_id))] if moved else []
-        there = [one.source for one in wanted if os.path.lexists(one.source)]
-        tree.write(parts, [data], places.readers([*there, *taken], record=[(tree, parts)]), replace=True)
+    tree, parts = places.tree, places.below(source)
+    with places.guard("moved"), tree.folder(parts[:-1]) as here, tree.folder((PROCESSING,), make=True) as there:
+        os.close(make_probe(OWN, here))
+        try:
+            os.rename(OWN, OWN, src_dir_fd=here, dst_dir_fd=there)
+        except OSError:
+            os.unlink(OWN, dir_fd=here)
+            raise
+        os.unlink(OWN, dir_fd=there)
 
 
-def processing(places: Places) -> tuple[tuple[str, bytes | None], ...]:
-    """The jobs whose files lie claimed, each with its note; None if it has none that is ours alone."""
-    keep = places.rules.after == "keep"
-    with places.guard("read"):
-        names = []
-        with suppress(Stuck) if keep else nullcontext():  # nothing is claimed there: it may be a vault's own
-            names = [name for name in places.tree.folders((PROCESSING,)) if not is_probe(name)]
-        found = [(name, _note(places.tree, (PROCESSING, name, JOB_FILE))[0]) for name in names]
-        if keep:
-            mine = [n for n in places.beside.folders(()) if n.startswith(f"{places.rules.name}-")]
-            notes = [(name, _note(places.beside, (name, CLAIM_FILE))[0]) for name in mine]
-            found += [(name, note) for name, note in notes if note is not None]
-    return tuple(found)
-
-
-def why_no_claim(places: Places, job_id: str) -> str:
-    """Why the note of what lies claimed is not believed, in words. Raises Stuck, Away."""
-    with places.guard("read"):
-        return _note(places.tree, (PROCESSING, job_id, JOB_FILE))[1]
-
-
-def _note(tree: Tree, parts: Parts) -> tuple[bytes | None, str]:
+def read_note(tree: Tree, parts: Parts) -> tuple[bytes | None, str]:
     """What the note at `parts` says, and none if others may have written it, or have put it there; then why."""
     with ExitStack() as opened:
         try:
@@ -216,8 +153,8 @@ def _note(tree: Tree, parts: Parts) -> tuple[bytes | None, str]:
 
 def clear(places: Places, job_id: str) -> None:
     """Remove what a job that is over left under way: its note, empty sub-folders, snapshots. Anything else stays."""
-    folder = places.claimed(job_id)
-    with places.guard("removed"), places.together():
+    folder = (PROCESSING, job_id)
+    with places.together(), places.guard("removed"):
         _prune(places.tree, folder)
         if all(name == JOB_FILE for name in places.tree.names(folder)):
             places.tree.remove((*folder, JOB_FILE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 
 from finetuned.folders.foreign import is_unfinished, same
-from finetuned.folders.names import Parts
+from finetuned.folders.names import Choice, Parts
 from finetuned.folders.os_errors import words
 from finetuned.folders.places import Places
 
@@ -54,8 +54,8 @@ def _kind(places: Places, parts: Parts) -> str | None:
 def _beside(places: Places, parts: Parts) -> str | None:
     """Why it is not taken yet, by what lies beside it."""
     found = places.tree.stat(parts)
-    takes = places.names.taker(parts[:-1])
-    others = {same(name): name for name in places.tree.names(parts[:-1]) if not takes(name)}
+    choose = places.names.chooser(parts[:-1])
+    others = {same(name): name for name in places.tree.names(parts[:-1]) if choose(name) is not Choice.TAKEN}
     unfinished = {other.lower(): name for other, name in others.items() if is_unfinished(other.lower())}
     why = places.names.unfinished(parts[-1], unfinished, empty=found is not None and not found.st_size)
     marker = places.names.marker(parts[-1])

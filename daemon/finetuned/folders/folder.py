@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from os.path import lexists
+from typing import ClassVar, Literal
 
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders import archive, claims, leftovers
 from finetuned.folders.claims import Wanted
-from finetuned.folders.explanation import explain
 from finetuned.folders.leftovers import ClaimedJob
+from finetuned.folders.names import JOB_FILE, Choice, Parts
 from finetuned.folders.places import Places
+from finetuned.folders.probes import is_probe
 from finetuned.folders.recoders import TOLD
-from finetuned.folders.sweep import Sweep, Sweeper
+from finetuned.folders.sweep import Sweeper
 from finetuned.folders.text import TextReader
-from finetuned.folders.trials import Examination, examine, probe
+from finetuned.folders.tree import Tree
 from finetuned.folders.watches import Identities
-from finetuned.lifecycle import FileState
-from finetuned.model import Content, Signature
+from finetuned.model import PROCESSING, Content, File, Signature
 from finetuned.settings import FolderSettings
 
-#: how many suffixes are told of the files that no rule takes
-MOST_UNTAKEN: Final = 100
 
+class DropFolder(Places):
+    """One folder by its rules, whose files are moved: by a claim to `.processing/<job>/`, then to `done` or `failed`.
 
-class DropFolder:
-    """One folder by its rules. Blocking; one call at a time, from any thread.
-
-    `beside` is a directory beside the ledger for what after = "keep" may not write into the folder. `leases` says
-    whether leases tell about writers; None: as the file system suggests. `told` is how many bad lines of a file of
-    pairs an error names. `owner` is the user (uid) whose daemon it is; None: ours. Only `sweep` needs `hold` first.
+    Blocking; one call at a time, from any thread. `beside` is a directory beside the ledger for what may not be written
+    into the folder. `leases` says whether leases tell about writers; None: as the file system suggests. `told` is how
+    many bad lines of a file of pairs an error names. `owner` is the user (uid) whose daemon it is; None: ours. Only its
+    `sweeper` needs `hold` first.
     """
+
+    #: whether files are moved at all
+    moves: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -42,173 +44,161 @@ class DropFolder:
         told: int = TOLD,
         owner: int | None = None,
     ) -> None:
-        self.rules = rules
+        super().__init__(rules, beside, leases=leases, told=told, owner=owner)
         self.name = rules.name
-        self._places = Places(rules, beside, leases=leases, told=told, owner=owner)
-        self._sweeper = Sweeper(rules, self._places.names, self._places.tree, self._places.has_writer)
+        self.sweeper = Sweeper(rules, self.names, self.tree, self.has_writer)
 
     @property
     def root(self) -> str:
         """The folder's absolute path, as configured."""
-        return self._places.tree.path
+        return self.tree.path
 
     @property
     def subfolders(self) -> Identities:
         """By absolute path: the folders below it that the last sweep walked to, which are to be watched."""
-        return self._sweeper.subfolders
-
-    @property
-    def untaken(self) -> dict[str, int]:
-        """By suffix, commonest first: how many files the last sweep met that no rule takes, and none leaves out."""
-        return dict(self._sweeper.untaken.most_common(MOST_UNTAKEN))
-
-    def is_untaken(self, path: str) -> bool:
-        """Whether no rule takes a file of this name, and none leaves it out."""
-        parts = self._places.tree.below(path)
-        return parts is not None and self._places.names.is_untaken(parts)
-
-    @property
-    def held(self) -> bool:
-        """Whether this process holds the folder."""
-        return self._places.tree.held
+        return self.sweeper.subfolders
 
     def hold(self) -> None:
         """Open and lock the folder. Raises Held (another finetuned has it) and Away (missing, another mount)."""
-        self._places.tree.hold()
+        self.tree.hold()
 
     def check(self) -> None:
         """Raise Away if the folder is missing, or another one lies at its path; `hold` may be tried again then."""
-        self._places.tree.check()
+        self.tree.check()
 
     def close(self) -> None:
         """Let go of the folder and its lock."""
-        self._places.tree.close()
-
-    def remember(self, path: str, signature: Signature, *, settled: bool) -> None:
-        """The ledger knows this file, as settling or as something later; sweeps report no more what it knows."""
-        self._sweeper.remember(path, signature, settled=settled)
-
-    def forget(self, path: str) -> None:
-        """The file was taken away, or the ledger is done with it: what lies there from now on is another file."""
-        self._sweeper.forget(path)
-
-    def leave_alone(self, path: str, until: float) -> None:
-        """Neither report the file as new nor as ready before `until`, on the clock of `sweep`."""
-        self._sweeper.leave_alone(path, until)
-
-    def unsettle(self, path: str, steady: float) -> None:
-        """Somebody writes to the file still: its quiet time begins now, on the clock of `sweep`."""
-        self._sweeper.unsettle(path, steady)
-
-    def sweep(self, steady: float) -> Sweep:
-        """Look at the whole folder; `steady` is a clock in seconds that only goes forward. Raises Away."""
-        return self._sweeper.sweep(steady)
-
-    def read(self, path: str, expected: Signature | None = None) -> Content:
-        """What a file holds as it would be sent; Changed if it is not the one `expected` tells of, or is written to.
-
-        Raises Unusable, Changed, Gone, Stuck, Away.
-        """
-        return self._places.read(path, expected)
-
-    def content(self, fd: int, name: str) -> Content:
-        """What an open file from elsewhere holds as it would be sent, if it were dropped here under `name`.
-
-        Raises Unusable, Changed, Gone and OSError.
-        """
-        return self._places.content(fd, name)
+        self.tree.close()
 
     def open_text(self, location: str, content: Content) -> TextReader:
-        """The bytes to send, for an upload; opened at the first read, which may raise Gone, Changed, Stuck, Away.
+        """Read the bytes to send, for an upload; opened at the first read, which may raise Gone, Changed, Stuck, Away.
 
         Raises Unusable at once if the rules have changed, and it may not be sent any more.
         """
-        return TextReader(lambda: self._places.open(location), content, lambda: self._places.recoder(location))
+        return TextReader(lambda: self.open(location), content, lambda: self.recoder(location))
 
     def left_out(self, path: str) -> str | None:
-        """Why a file at `path` is never taken, by the names that lead to it, in a sentence; None if it is."""
-        parts = self._places.tree.below(path)
-        return None if parts is None else self._places.names.left_out(parts)
+        """Say in a sentence why a file at `path` is never taken, by the names that lead to it; None if it is."""
+        parts = self.tree.below(path)
+        return None if parts is None else self.names.left_out(parts)
 
-    def has_changed(self, path: str, since: Signature) -> bool:
-        """Whether another version than was seen lies at `path`; if nothing does, the claim finds out."""
-        return self._places.has_changed(path, since)
+    def is_untaken(self, path: str) -> bool:
+        """Tell whether no rule takes a file of this name, and none leaves it out."""
+        parts = self.tree.below(path)
+        return parts is not None and self.names.chooser(parts[:-1])(parts[-1]) is Choice.UNTAKEN
+
+    def is_ours(self, path: str) -> bool:
+        """Tell whether `path` lies in the part of the folder that is finetuned's own, which no sweep looks into."""
+        parts = self.tree.below(path)
+        return parts is not None and self.names.is_ours(parts)
+
+    # -- a claim
+
+    def probe(self, source: str) -> None:
+        """Raise Stuck if files cannot be moved from where `source` lies, before one is tried. Raises Gone, Away."""
+        claims.probe(self, source)
 
     def claim(self, job_id: str, note: bytes, wanted: Sequence[Wanted]) -> list[str | FileProblem]:
         """Take files for a job, and say in `note` beside them which; repeatable.
 
         For each, in their order: where it lies now, or why it is not taken (Gone, Changed, Stuck). Raises Stuck, Away.
         """
-        taken = claims.claim(self._places, job_id, note, wanted)
+        taken = self._claim(job_id, note, wanted)
         for number, (one, location) in enumerate(zip(wanted, taken, strict=True)):
             if isinstance(location, Gone):
                 taken[number] = self._claim_moved(job_id, note, one) or location
         for one, location in zip(wanted, taken, strict=True):
             if isinstance(location, str) and location != one.source:
-                self._sweeper.forget(one.source)
+                self.sweeper.forget(one.source)
         return taken
+
+    def _claim(self, job_id: str, note: bytes, wanted: Sequence[Wanted]) -> list[str | FileProblem]:
+        """Move all, bring them to disk, and only then read again what lies there: that is what will be sent."""
+        with self.together():
+            with suppress(FileProblem):  # the same trouble meets the files, and each of them gets the reason
+                self._write_note(job_id, note, wanted)
+            taken = [self._take(job_id, one) for one in wanted]
+        with self.together():
+            return [
+                claims.prove(self, one, target) if isinstance(target, tuple) else target
+                for one, target in zip(wanted, taken, strict=True)
+            ]
 
     def _claim_moved(self, job_id: str, note: bytes, one: Wanted) -> str | FileProblem | None:
         """Take a file that a person moved within its job's folders, or that an older ledger believes elsewhere."""
         found = self.locate(job_id, one.content)
         if found is None or found == one.source:
             return None
-        return claims.claim(self._places, job_id, note, [Wanted(source=found, name=one.name, content=one.content)])[0]
+        return self._claim(job_id, note, [Wanted(source=found, name=one.name, content=one.content)])[0]
 
-    def probe(self, source: str) -> None:
-        """Raise Stuck if files cannot be moved from where `source` lies, before one is tried. Raises Gone, Away."""
-        probe(self._places, source)
+    def _take(self, job_id: str, one: Wanted) -> Parts | str | FileProblem:
+        """Take one file: where it was moved to and is to be read again, where it stays, or why it is not taken."""
+        return claims.take(self, job_id, one)
 
-    def part_location(self, location: str, job_id: str, name: str) -> str:
-        """Where the upload of a claimed file reads from: its snapshot (`Wanted.name`) if it stays, else the file."""
-        if not self._places.stays(location):
-            return location
-        return self._places.beside.at(self._places.snapshot(job_id, name, location))
+    def _write_note(self, job_id: str, data: bytes, wanted: Sequence[Wanted]) -> None:
+        """Say beside the claimed files what job they are in, to who may read every one. Raises Stuck, Away."""
+        tree, parts = self._note_of(job_id)
+        with self.guard("written"):
+            there = [one.source for one in wanted if lexists(one.source)]
+            readers = self.readers([*there, *self._taken(job_id)], record=[(tree, parts)])
+            tree.write(parts, [data], readers, replace=True)
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """What is archived within is on disk at the end, all at the price of one. Raises Stuck, Away."""
-        with self._places.guard("brought to disk"), self._places.together():
-            yield
+    def _note_of(self, job_id: str) -> tuple[Tree, Parts]:
+        """Tell where the note of a claim lies."""
+        return self.tree, (PROCESSING, job_id, JOB_FILE)
 
-    def archive(
-        self,
-        file_location: str,
-        *,
-        origin: str,
-        job_id: str | None,
-        state: FileState,
-        why: str | None,
-        signature: Signature | None = None,
-        content: Content | None = None,
-    ) -> str | None:
-        """Bring a file to its end; return where it lies, None if it was deleted by the rules. Repeatable.
+    def _taken(self, job_id: str) -> list[str]:
+        """List what an earlier try has taken."""
+        return [self.tree.at(parts) for parts in self.tree.files((PROCESSING, job_id))]
 
-        `why` is written beside it, with the path where it lies then for `LIES_HERE`. With its `signature` a file is
-        found again that an earlier try moved, with its `content` one that a person moved within its job's folders.
+    def part_location(self, location: str, _job_id: str, _name: str) -> str:
+        """Tell where the upload of a claimed file reads from; `_name` is its `Wanted.name`."""
+        return location
+
+    def processing(self) -> tuple[tuple[str, bytes | None], ...]:
+        """List the jobs whose files lie claimed, each with its note, if that is surely ours. Raises Stuck, Away."""
+        with self.guard("read"):
+            return tuple(self._claims())
+
+    def _claims(self) -> list[tuple[str, bytes | None]]:
+        names = [name for name in self.tree.folders((PROCESSING,)) if not is_probe(name)]
+        return [(name, claims.read_note(self.tree, (PROCESSING, name, JOB_FILE))[0]) for name in names]
+
+    def read_note(self, job_id: str, note: bytes) -> ClaimedJob | None:
+        """Read what a claim's note says of just what lies there; None if it is no such note. Raises Stuck, Away."""
+        return leftovers.of_moved(self, job_id, note)
+
+    def clear_processing(self, job_id: str) -> None:
+        """Remove what a job left under way: note, empty sub-folders, snapshots; all else stays. Raises Stuck, Away."""
+        claims.clear(self, job_id)
+
+    # -- the end
+
+    def archive(self, file: File, why: str | None) -> str | None:
+        """Bring a file to its end; return where it lies, None if nowhere, as it was deleted by the rules. Repeatable.
+
+        `why` is written beside it, with the path where it lies then for `LIES_HERE`. One that an earlier try moved is
+        found again by its signature, one that a person moved within its job's folders by its content.
         Raises Gone (it is nowhere to be found), Changed (another version lay there and is given back), Stuck, Away.
         """
+        location = file.location
+        if location is None:
+            return None
         try:
-            location = archive.archive(
-                self._places,
-                file_location,
-                origin=origin,
-                job_id=job_id,
-                state=state,
-                why=why,
-                signature=signature,
-                content=content,
-            )
+            end = self._archive(file, location, why)
         except (Gone, Changed):
-            self._sweeper.forget(file_location)
+            self.sweeper.forget(location)
             raise
-        if location != file_location:
-            self._sweeper.forget(file_location)
-        return location
+        if end != location:
+            self.sweeper.forget(location)
+        return end
+
+    def _archive(self, file: File, location: str, why: str | None) -> str | None:
+        return archive.archive(self, file, location, why)
 
     def give_back(self, location: str, path: str, signature: Signature | None = None) -> str:
         """Move a file back to where it was dropped (numbered on a clash); return where. Raises Gone, Stuck, Away."""
-        return archive.give_back(self._places, location, path, signature)
+        return archive.give_back(self, location, path, signature)
 
     def write_job_files(
         self,
@@ -218,62 +208,28 @@ class DropFolder:
         files: Mapping[str, Iterable[bytes]],
         locations: Sequence[str | None] = (),
     ) -> None:
-        """Write `job.json`, `pairs.jsonl` into the job's folder, replacing what we wrote before. Raises Stuck, Away.
+        """Write `job.json`, `pairs.jsonl` into the job's folder, each whole or not at all, replacing what was ours.
 
         `locations`: where each of the job's files lies, None for nowhere; who may not read one may not read these.
+        Raises Stuck, Away.
         """
-        archive.write_job_files(self._places, job_id, area, files, locations)
+        tree, folder = self._papers_of(job_id, area)
+        with self.guard("written"):
+            for name, data in files.items():
+                paper = (*folder, name)
+                readers = self.readers(locations, record=[self._note_of(job_id), (tree, paper)])
+                tree.write(paper, data, readers, replace=True)
 
-    def clear_processing(self, job_id: str) -> None:
-        """Remove what a job left under way: note, empty sub-folders, snapshots; all else stays. Raises Stuck, Away."""
-        claims.clear(self._places, job_id)
-
-    def processing(self) -> tuple[tuple[str, bytes | None], ...]:
-        """The jobs whose files lie claimed, each with its note, if that is surely ours. Raises Stuck, Away."""
-        return claims.processing(self._places)
-
-    def why_no_claim(self, job_id: str) -> str:
-        """Why the note of what lies claimed is not believed, in words. Raises Stuck, Away."""
-        return claims.why_no_claim(self._places, job_id)
-
-    def knows_job(self, job_id: str) -> bool:
-        """Whether a folder of this job lies here: claimed, done or failed. Raises Stuck, Away."""
-        return leftovers.knows_job(self._places, job_id)
-
-    def read_note(self, job_id: str, note: bytes) -> ClaimedJob | None:
-        """What a claim's note says of just what lies there; None if it is no such note. Raises Stuck, Away."""
-        return leftovers.read_note(self._places, job_id, note)
-
-    def holds_any(self, job_id: str, contents: frozenset[str]) -> bool:
-        """Whether a file with one of these contents lies claimed for the job. Raises Stuck, Away."""
-        return leftovers.holds_any(self._places, job_id, contents)
-
-    def let_go(self, job_id: str) -> int:
-        """Move what lies claimed back into the folder, where it is new; how many files. Raises Stuck, Away."""
-        return leftovers.let_go(self._places, job_id)
+    def _papers_of(self, job_id: str, area: str) -> tuple[Tree, Parts]:
+        """Tell where a job's own files are written."""
+        return self.tree, (area, job_id)
 
     def locate(self, job_id: str, content: Content) -> str | None:
-        """Where in the job's own folders a file with this content lies; None: nowhere. Raises Stuck, Away."""
-        return archive.locate(self._places, job_id, content)
+        """Find where in the job's own folders a file with this content lies; None: nowhere. Raises Stuck, Away."""
+        return archive.locate(self, job_id, content)
 
     def lies(self, location: str) -> bool:
-        """Whether a regular file lies there. Raises Stuck, Away."""
-        return archive.lies(self._places, location)
-
-    def is_ours(self, path: str) -> bool:
-        """Whether `path` lies in the part of the folder that is finetuned's own, which no sweep looks into."""
-        parts = self._places.tree.below(path)
-        return parts is not None and self._places.names.is_ours(parts)
-
-    def why_not_into(self, path: str) -> str | None:
-        """Why the sub-folder at `path` is never looked into, by its own name, in a sentence; None if it is."""
-        parts = self._places.tree.below(path)
-        return None if parts is None else self._places.names.why_not_into(parts)
-
-    def explain(self, path: str) -> str | None:
-        """Why `path` is never taken, in a sentence; None if it would be. Raises Away."""
-        return explain(self._places, path)
-
-    def examine(self, within: float) -> Examination:
-        """Try what `doctor` tells about the folder; an event may take so many seconds. Raises Away, OSError."""
-        return examine(self._places, within)
+        """Tell whether a regular file lies there. Raises Stuck, Away."""
+        parts = self.tree.below(location)
+        with self.guard("looked for"):
+            return parts is not None and self.tree.is_file(parts)

@@ -9,14 +9,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated
 
 import msgspec
 
 from finetuned.errors import FileProblem
-from finetuned.folders.claims import clear
+from finetuned.folders.claims import clear, read_note
 from finetuned.folders.names import JOB_FILE, JOB_ID, Parts
 from finetuned.folders.places import Places
 from finetuned.model import DONE, FAILED, PROCESSING, Content, Signature, Value, instant, path_of
@@ -58,32 +58,58 @@ class ClaimedJob(Value, frozen=True):
     files: tuple[Claimed, ...]
 
 
-def read_note(places: Places, job_id: str, note: bytes) -> ClaimedJob | None:
-    """What the note of a claim says of just what lies there; None if it is none. Raises Stuck, Away."""
+class _Told(Value, frozen=True):
+    """What a note tells of a job, whether or not it lies there."""
+
+    job: _Note
+    created_at: float
+    paths: Mapping[str, str]
+    packed: Mapping[str, _File]
+
+    def with_files(self, found: Mapping[str, Claimed | None], at: Callable[[str], str]) -> ClaimedJob:
+        """Make the job of the files that were `found` by their content; others should lie `at` a place for their path.
+
+        A file was dropped where the note says.
+        """
+        files = []
+        for sha256, file in self.packed.items():
+            path, one = self.paths[sha256], found.get(sha256)
+            if one is None:
+                known = Content(sha256=sha256, bytes=file.bytes or 0, sent_bytes=file.bytes or 0)
+                one = Claimed(path=path, location=at(path), content=known)
+            files.append(Claimed(path=path, location=one.location, content=one.content, signature=one.signature))
+        return ClaimedJob(id=self.job.id, created_at=self.created_at, attempt=self.job.attempt, files=tuple(files))
+
+
+def _told(places: Places, job_id: str, note: bytes) -> _Told | None:
+    """Read a note; None if it is none, or another job's."""
     try:
-        told = msgspec.json.decode(note, type=_Note)
-        created_at = instant(told.created_at)
-        packed = {f.sha256: f for f in told.file_list if f.state == "packed" and f.sha256 and f.bytes}
+        job = msgspec.json.decode(note, type=_Note)
+        created_at = instant(job.created_at)
+        packed = {f.sha256: f for f in job.file_list if f.state == "packed" and f.sha256 and f.bytes}
         paths = {sha256: _origin(places, path_of(f.path, f.path_b64)) for sha256, f in packed.items()}
     except (msgspec.MsgspecError, ValueError, RecursionError):  # no JSON, time, encoding or path; or a bottomless one
         return None
-    if told.id != job_id or not packed:
+    return _Told(job=job, created_at=created_at, paths=paths, packed=packed) if job.id == job_id and packed else None
+
+
+def of_moved(places: Places, job_id: str, note: bytes) -> ClaimedJob | None:
+    """Read what a note says of just what lies in the job's folder; None if it is no such note. Raises Stuck, Away."""
+    told = _told(places, job_id, note)
+    if told is None:
         return None
-    lying = {}
-    if places.rules.after != "keep":
-        lying = _lying(places, job_id)
-        if not _is_all(places, job_id, lying, packed):
-            return None
-    files = []
-    for sha256, file in packed.items():
-        path = paths[sha256]
-        found = _in_place(places, path, sha256) if places.rules.after == "keep" else lying.get(sha256)
-        if found is None:
-            location = path if places.stays(path) else places.tree.at((*places.claimed(job_id), *places.relative(path)))
-            known = Content(sha256=sha256, bytes=file.bytes or 0, sent_bytes=file.bytes or 0)
-            found = Claimed(path=path, location=location, content=known)
-        files.append(Claimed(path=path, location=found.location, content=found.content, signature=found.signature))
-    return ClaimedJob(id=job_id, created_at=created_at, attempt=told.attempt, files=tuple(files))
+    lying = _lying(places, job_id)
+    if not _is_all(places, job_id, lying, told.packed):
+        return None
+    return told.with_files(lying, lambda path: places.tree.at((PROCESSING, job_id, *places.relative(path))))
+
+
+def of_kept(places: Places, job_id: str, note: bytes) -> ClaimedJob | None:
+    """Read what a note says of files that stay where they were dropped; None if it is no note. Raises Stuck, Away."""
+    told = _told(places, job_id, note)
+    if told is None:
+        return None
+    return told.with_files({sha256: _in_place(places, path, sha256) for sha256, path in told.paths.items()}, str)
 
 
 def _is_all(places: Places, job_id: str, lying: Mapping[str, Claimed], packed: Mapping[str, _File]) -> bool:
@@ -132,14 +158,15 @@ def _files(places: Places, job_id: str) -> list[Parts]:
         return [parts for parts in places.tree.files((PROCESSING, job_id)) if parts[2:] != (JOB_FILE,)]
 
 
-def knows_job(places: Places, job_id: str) -> bool:
-    """Whether a folder of this job lies in `.processing`, `done` or `failed`. Raises Stuck, Away."""
+def knows_any(places: Places, job_ids: Sequence[str]) -> bool:
+    """Tell whether a folder of one of these jobs lies in `.processing`, `done` or `failed`. Raises Stuck, Away."""
     with places.guard("looked for"):
-        return any(places.tree.stat((area, job_id)) is not None for area in (PROCESSING, DONE, FAILED))
+        ways = ((area, job_id) for job_id in job_ids for area in (PROCESSING, DONE, FAILED))
+        return any(places.tree.stat(way) is not None for way in ways)
 
 
 def holds_any(places: Places, job_id: str, contents: frozenset[str]) -> bool:
-    """Whether a file with one of these contents lies in the job's folder. Raises Stuck, Away."""
+    """Tell whether a file with one of these contents lies in the job's folder. Raises Stuck, Away."""
     return not contents.isdisjoint(_lying(places, job_id))
 
 
@@ -154,3 +181,9 @@ def let_go(places: Places, job_id: str) -> int:
             places.tree.move_beside(parts, parts[2:])
     clear(places, job_id)
     return len(files)
+
+
+def why_no_claim(places: Places, job_id: str) -> str:
+    """Say why the note of what lies claimed is not believed. Raises Stuck, Away."""
+    with places.guard("read"):
+        return read_note(places.tree, (PROCESSING, job_id, JOB_FILE))[1]

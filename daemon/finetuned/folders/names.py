@@ -19,6 +19,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum, auto
 from typing import Final
 
 from finetuned.folders.foreign import conflict_mark, same, thrown_away, unfinished_by, unfinished_mark
@@ -84,7 +85,7 @@ class _Patterns:
 
     def __init__(self, patterns: Sequence[str], top: str, *, including: bool) -> None:
         wanted = [_from_top(same(pattern), same(top)) for pattern in patterns]
-        self.name = _any_of(pattern for pattern in wanted if "/" not in pattern).match
+        self._name = _any_of(pattern for pattern in wanted if "/" not in pattern).match
         self._paths = [_steps(pattern) for pattern in wanted if "/" in pattern]
         for_folders = [pattern for pattern in wanted if not (including and _last(pattern).startswith("*."))]
         self._folder_name = _any_of(pattern for pattern in for_folders if "/" not in pattern).match
@@ -92,11 +93,7 @@ class _Patterns:
 
     def file(self, parts: Parts) -> bool:
         """Whether one of them is about the file there."""
-        return self.name(parts[-1]) is not None or self.path(parts)
-
-    def path(self, parts: Parts) -> bool:
-        """Whether one of them, with a `/`, is about the file there."""
-        return any(_leads(steps, parts) for steps in self._paths)
+        return self._name(parts[-1]) is not None or any(_leads(steps, parts) for steps in self._paths)
 
     def folder(self, parts: Parts) -> bool:
         """Whether one of them is about the sub-folder there, and so about all in it."""
@@ -106,6 +103,18 @@ class _Patterns:
 def _from_top(pattern: str, top: str) -> str:
     """A pattern whose path may begin at the root of all, and leads into the folder."""
     return pattern.removeprefix(top) if pattern.startswith(f"{top}/") else pattern
+
+
+class Choice(Enum):
+    """What becomes of a file by its name: `UNTAKEN` means that no rule takes it, and none leaves it out."""
+
+    TAKEN = auto()
+    HIDDEN = auto()
+    NOTE = auto()
+    MARKER = auto()
+    SPECIAL = auto()
+    EXCLUDED = auto()
+    UNTAKEN = auto()
 
 
 #: a path pattern, a step for each name; None is `**`
@@ -148,40 +157,47 @@ class Names:
         self._marker = re.compile(f"{re.escape(before)}.+{re.escape(after)}", re.DOTALL)
         self._own_marker = bool(before + after) and "{name}" in rules.ready_file
 
+    def chooser(self, folder: Parts = ()) -> Callable[[str], Choice]:
+        """Return what decides about a file of a name in this folder: a question to be asked of thousands of names."""
+        way = tuple(map(same, folder))
+        takes_all = any(self._include.folder(way[:depth]) for depth in range(1, len(way) + 1))
+
+        def choose(name: str) -> Choice:
+            name = same(name)
+            if name.startswith("."):
+                return Choice.HIDDEN
+            if name.lower().endswith(WHY):
+                return Choice.NOTE
+            if self.is_marker(name):
+                return Choice.MARKER
+            if self._special(name):
+                return Choice.SPECIAL
+            if self._exclude.file((*way, name)):
+                return Choice.EXCLUDED
+            return Choice.TAKEN if takes_all or self._include.file((*way, name)) else Choice.UNTAKEN
+
+        return choose
+
     def why_not(self, parts: Parts) -> str | None:
-        """Why a file there is never taken, by its own name; None if it is. `why_not_into` tells about its folders."""
-        name = same(parts[-1])
-        if name.startswith("."):
-            return "its name begins with a dot, as hidden and half-written files do"
-        if name.lower().endswith(WHY) or self.is_marker(name):
-            return self._ours(name)
-        special = self._special(name)
-        if special is not None:
-            return special
-        path = tuple(map(same, parts))
-        if not (self._include.file(path) or self._includes_all_in(path[:-1])):
-            suffix = suffix_of(name)
-            wanted = f'"*{suffix}"' if suffix else "its name"
-            return (
-                f"its name matches nothing in include = {list(self._rules.include)}; if it is text, add {wanted} to it"
-            )
-        if self._exclude.file(path):
-            return f"its name matches exclude = {list(self._rules.exclude)}"
-        return None
-
-    def is_untaken(self, parts: Parts) -> bool:
-        """Whether no rule takes a file there, and none leaves it out: nobody may know that it is not taken."""
-        name, path = same(parts[-1]), tuple(map(same, parts))
-        if self._include.file(path) or self._includes_all_in(path[:-1]) or self._exclude.file(path):
-            return False
-        ours = name.lower().endswith(WHY) or self.is_marker(name)
-        return not (name.startswith(".") or ours or self._special(name))
-
-    def _ours(self, name: str) -> str:
-        """What a name is that has a meaning of its own here."""
-        if name.lower().endswith(WHY):
-            return "it is a note of finetuned's own, which tells why a file was not learned"
-        return f"it is a marker that tells that another file is ready (ready_file = {self._rules.ready_file!r})"
+        """Say why a file there is never taken, by its own name; None if it is. For its folders see `why_not_into`."""
+        rules, name = self._rules, same(parts[-1])
+        suffix = suffix_of(name)
+        why: str | None = None
+        match self.chooser(parts[:-1])(name):
+            case Choice.HIDDEN:
+                why = "its name begins with a dot, as hidden and half-written files do"
+            case Choice.NOTE:
+                why = "it is a note of finetuned's own, which tells why a file was not learned"
+            case Choice.MARKER:
+                why = f"it is a marker that tells that another file is ready (ready_file = {rules.ready_file!r})"
+            case Choice.SPECIAL:
+                why = self._special(name)
+            case Choice.EXCLUDED:
+                why = f"its name matches exclude = {list(rules.exclude)}"
+            case Choice.UNTAKEN:
+                wanted = f'"*{suffix}"' if suffix else "its name"
+                why = f"its name matches nothing in include = {list(rules.include)}; if it is text, add {wanted} to it"
+        return why
 
     def _special(self, name: str) -> str | None:
         """Why a name that programs make by themselves is not taken; None if it is no such name, or is asked for."""
@@ -202,26 +218,6 @@ class Names:
         """Whether a pattern of `include` that takes the name says what makes it special: `*.part` does, `*` not."""
         asking = (last.lower() for last, takes in self._each.items() if takes(name))
         return any(mark in last or any(word in mark for word in _WORD.findall(last)) for last in asking)
-
-    def _includes_all_in(self, folder: Parts) -> bool:
-        return any(self._include.folder(folder[:depth]) for depth in range(1, len(folder) + 1))
-
-    def taker(self, folder: Parts = ()) -> Callable[[str], bool]:
-        """Whether a file of a name in this folder is taken: a question to be asked of thousands of names."""
-        way = tuple(map(same, folder))
-        everything = self._includes_all_in(way)
-        included, included_path = self._include.name, self._include.path
-        excluded, excluded_path = self._exclude.name, self._exclude.path
-
-        def take(name: str) -> bool:
-            name = same(name)
-            if not (everything or included(name) or included_path((*way, name))) or name.startswith("."):
-                return False
-            if excluded(name) or excluded_path((*way, name)):
-                return False
-            return not (name.lower().endswith(WHY) or self.is_marker(name) or self._special(name))
-
-        return take
 
     def why_not_into(self, parts: Parts) -> str | None:
         """Why the sub-folder there is never looked into, whatever lies above it; None if it is."""

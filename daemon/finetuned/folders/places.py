@@ -1,8 +1,7 @@
 """Where one folder's files lie, and what lies there: what claiming and archiving share.
 
 1. A path is below the folder (`tree`) or below the directory beside the ledger (`beside`), or it is none of ours.
-2. With after = "keep" a file stays where it was dropped; its snapshot, notes and job files go beside the ledger.
-3. Every error of the operating system leaves here as the problem of one file, or as Away if the whole folder is.
+2. Every error of the operating system leaves here as the problem of one file, or as Away if the whole folder is.
 """
 
 from __future__ import annotations
@@ -12,23 +11,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import reduce
 from operator import and_
-from typing import Final
 
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders.mounts import is_written
-from finetuned.folders.names import JOB_FILE, Names, Parts
+from finetuned.folders.names import Names, Parts
 from finetuned.folders.os_errors import problem
 from finetuned.folders.papers import Readers
 from finetuned.folders.recoders import TOLD, recoder
 from finetuned.folders.rights import readers
 from finetuned.folders.text import Recoder, content_of, is_same
 from finetuned.folders.tree import Tree
-from finetuned.model import PROCESSING, Content, Signature
+from finetuned.model import Content, Signature
 from finetuned.readymade import SUFFIX, is_ready_made
 from finetuned.settings import FolderSettings
-
-SNAPSHOTS: Final = "parts"
-CLAIM_FILE: Final = "claim.json"
 
 
 def _readers(tree: Tree, parts: Parts, gid: int) -> int | None:
@@ -77,8 +72,8 @@ class Places:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is made or moved within is on disk at the end. Raises OSError."""
-        with self.tree.together(), self.beside.together():
+        """Bring what is made or moved within to disk at the end, all at the price of one. Raises Stuck, Away."""
+        with self.guard("brought to disk"), self.tree.together(), self.beside.together():
             yield
 
     def find(self, path: str) -> tuple[Tree, Parts]:
@@ -104,28 +99,6 @@ class Places:
         if self.names.is_ours(parts) and len(parts) > 2:  # <reserved>/<job>/<what we want>
             return parts[2:]
         return parts
-
-    def stays(self, location: str) -> bool:
-        """Whether the file is left where it is: after = "keep", and it is in none of our own folders."""
-        parts = self.tree.below(location)
-        return self.rules.after == "keep" and not (parts is not None and self.names.is_ours(parts))
-
-    def snapshot(self, job_id: str, name: str, source: str) -> Parts:
-        """Where the snapshot of `source`, a kept file, lies beside the ledger; what is read of it is read of that.
-
-        `name` is the file's alone in its job, and the same in each of the job's attempts.
-        """
-        return (job_id, SNAPSHOTS, name + SUFFIX if is_ready_made(source) else name)
-
-    def claimed(self, job_id: str) -> Parts:
-        """The job's folder while it is under way."""
-        return (PROCESSING, job_id)
-
-    def note(self, job_id: str) -> tuple[Tree, Parts]:
-        """Where the note of a claim lies."""
-        if self.rules.after == "keep":
-            return self.beside, (job_id, CLAIM_FILE)
-        return self.tree, (*self.claimed(job_id), JOB_FILE)
 
     def readers(self, files: Iterable[str | None], record: Iterable[tuple[Tree, Parts]] = ()) -> Readers:
         """Who may read a paper that tells of the files at these paths (None: it is gone): who may read each of them.

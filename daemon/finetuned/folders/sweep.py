@@ -27,7 +27,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from finetuned.folders.foreign import is_unfinished, same
-from finetuned.folders.names import Names, Parts, suffix_of
+from finetuned.folders.names import Choice, Names, Parts, suffix_of
 from finetuned.folders.os_errors import words
 from finetuned.folders.pace import HAIR, Pace
 from finetuned.folders.tree import READ, Tree, listed
@@ -40,6 +40,8 @@ MARGIN: Final = 2.5
 ODD_FORGOTTEN: Final = 3600.0
 #: how many suffixes are counted in each sub-folder, of files that no rule takes
 MOST_SUFFIXES: Final = 30
+#: how many suffixes are told of the files that no rule takes
+MOST_UNTAKEN: Final = 100
 
 
 class Seen(Value, frozen=True):
@@ -157,8 +159,8 @@ class Sweeper:
         self._shape: dict[Parts, tuple[int, ...]] = {}
         #: the folders that the last sweep walked to, by absolute path, with device and inode; replaced, never changed
         self.subfolders: Mapping[str, tuple[int, int]] = MappingProxyType({})
-        #: by suffix: how many files the last sweep met that no rule takes, and none leaves out
-        self.untaken: Counter[str] = Counter()
+        #: by suffix, commonest first: how many files the last sweep met that no rule takes, and none leaves out
+        self.untaken: dict[str, int] = {}
 
     def remember(self, path: str, signature: Signature, *, settled: bool) -> None:
         """The ledger knows this file: as settling, or as something later (`settled`)."""
@@ -200,7 +202,8 @@ class Sweeper:
         vanished = self._vanished(look)
         self._tree.check()  # a folder that went away meanwhile looked empty
         self._listings = listings
-        self._tell_untaken(listings.values())
+        untaken: Counter[str] = sum((one.untaken for one in listings.values()), Counter())
+        self.untaken = dict(untaken.most_common(MOST_UNTAKEN))
         self._tell_shape()
         free = dict.fromkeys(self._unfinished - look.unfinished.keys())
         self._unfinished = set(look.unfinished)
@@ -229,13 +232,6 @@ class Sweeper:
             if why not in told or odd.count >= 2 * told[why][0]:
                 told[why] = (odd.count, look.steady)
                 yield odd
-
-    def _tell_untaken(self, listings: Iterable[_Listing]) -> None:
-        """Say how many files no rule takes."""
-        self.untaken = Counter()
-        for listing in listings:
-            if listing.untaken:
-                self.untaken.update(listing.untaken)
 
     def _tell_shape(self) -> None:
         """Say which folders are there, if they are others than before."""
@@ -279,24 +275,24 @@ class Sweeper:
         return listing
 
     def _sort(self, entries: Iterable[os.DirEntry[str]], parts: Parts, listing: _Listing) -> None:
-        settled, take, add = self._settled, self._names.taker(parts), listing.files.append
+        settled, choose, add = self._settled, self._names.chooser(parts), listing.files.append
         prefix = self._tree.at((*parts, ""))
         for entry in entries:  # runs for every file there is, so it asks the least it can
             name = entry.name
             path = prefix + name
             if entry.is_file(follow_symlinks=False):
-                if path in settled or take(name):
+                if path in settled or (choice := choose(name)) is Choice.TAKEN:
                     add(path)
                 else:
                     self._note(name, listing)
-                    if self._names.is_untaken((*parts, name)):
+                    if choice is Choice.UNTAKEN:
                         listing.untaken[_counted_as(name, listing.untaken)] += 1
             elif entry.is_dir(follow_symlinks=False):
                 if self._names.why_not_into((*parts, name)) is None:
                     listing.folders.append(name)
                 else:
                     self._note(name, listing)
-            elif take(name):
+            elif choose(name) is Choice.TAKEN:
                 _count(listing.odd, Odd(why=_oddity(entry), path=path, count=1))
 
     def _note(self, name: str, listing: _Listing) -> None:

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from finetuned.errors import FileProblem
+from finetuned.folders.folder import DropFolder
 from finetuned.folders.mounts import Mount, is_written, mount_of
 from finetuned.folders.names import Parts
 from finetuned.folders.os_errors import words
-from finetuned.folders.places import Places
-from finetuned.folders.probes import OWN, fresh_probe, make_probe
+from finetuned.folders.probes import fresh_probe, make_probe
 from finetuned.folders.tree import Tree
 from finetuned.folders.watches import is_heard
 from finetuned.model import PROCESSING, RESERVED, Value
@@ -157,46 +157,27 @@ def _clean_up(probe: _Probe) -> None:
         return
 
 
-def examine(places: Places, within: float) -> Examination:
+def examine(folder: DropFolder, within: float) -> Examination:
     """Try all that taking files needs, and leave nothing behind; an event may take so many seconds.
 
     Raises Away, OSError.
     """
-    tree = places.tree
+    tree = folder.tree
     with tree.folder() as fd:
         mount, device = mount_of(fd), os.fstat(fd).st_dev
-    others = [(name, tree.stat((name,))) for name in tree.folders(()) if not places.names.is_ours((name,))]
+    others = [(name, tree.stat((name,))) for name in tree.folders(()) if not folder.names.is_ours((name,))]
     return Examination(
         root=tree.path,
         mount=mount,
-        trial=_attempt(tree, mount, moving=places.rules.after != "keep", within=within),
+        trial=_attempt(tree, mount, moving=folder.moves, within=within),
         elsewhere=tuple(tree.at((n,)) for n, status in others if status is not None and status.st_dev != device),
-        crooked=tuple(_crooked(places)),
+        crooked=tuple(_crooked(folder)),
     )
 
 
-def _crooked(places: Places) -> Iterator[tuple[str, str]]:
+def _crooked(folder: DropFolder) -> Iterator[tuple[str, str]]:
     """Which of the folders that files are moved to are something else, and what."""
     for name in sorted(RESERVED):
-        found = places.tree.stat((name,)) if places.rules.after != "keep" else None
+        found = folder.tree.stat((name,)) if folder.moves else None
         if found is not None and not stat.S_ISDIR(found.st_mode):
-            yield places.tree.at((name,)), "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no folder"
-
-
-def probe(places: Places, source: str) -> None:
-    """Raise Stuck if nothing can be moved from where `source` lies, before a job is made of it. Raises Gone, Away.
-
-    Only a rename tells (rights, a read-only disk, another file system below the same folder), and people's files must
-    not be tried before the ledger knows of it.
-    """
-    if places.stays(source):
-        return
-    tree, parts = places.tree, places.below(source)
-    with places.guard("moved"), tree.folder(parts[:-1]) as here, tree.folder((PROCESSING,), make=True) as there:
-        os.close(make_probe(OWN, here))
-        try:
-            os.rename(OWN, OWN, src_dir_fd=here, dst_dir_fd=there)
-        except OSError:
-            os.unlink(OWN, dir_fd=here)
-            raise
-        os.unlink(OWN, dir_fd=there)
+            yield folder.tree.at((name,)), "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no folder"
