@@ -1,41 +1,35 @@
-"""Jobs on the disk: sealed, claimed, given up, archived.
+"""Jobs are made: sealed, claimed, or given up before they are sent.
 
 1. A claim is: the job in the ledger, then the renames, then the ledger again. It is repeated until it holds.
-2. Archiving is: verdicts in the ledger, then the moves, then the ledger again. It is repeated until it holds.
-3. What cannot be moved for now keeps its reason and a time to try again; it never holds up the others. No job is made
+2. What cannot be moved for now keeps its reason and a time to try again; it never holds up the others. No job is made
    of it: where nothing is known to have been moved from, that is tried first with a file of our own.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-import msgspec
-
 from finetuned.daemon.context import Context
-from finetuned.errors import Changed, FileProblem, FolderError, Gone, Stuck
-from finetuned.folders import LIES_HERE, DropFolder, Wanted
+from finetuned.daemon.papers import job_json
+from finetuned.errors import Changed, FileProblem, Gone, Stuck
+from finetuned.folders import DropFolder, Wanted
 from finetuned.ledger import Left
 from finetuned.lifecycle import FileState, JobState
-from finetuned.model import File, Job, iso, shown
+from finetuned.model import File, Job, shown
 from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, Seal
 
 #: how many places are remembered as sound, before that is found out anew
 PLACES: Final = 1000
-#: how many pairs are read at a time to be written down
-PAIRS_AT_ONCE: Final = 500
 #: why a job is cancelled
 BY_A_PERSON: Final = "cancelled by a person"
-_TAUGHT = {JobState.DONE, JobState.PARTIAL}
 
 
-class Packing:
-    """What the plan wants done on the disk."""
+class Claims:
+    """Makes jobs of files, as the plan wants it."""
 
     def __init__(self, context: Context, sweep_soon: Callable[[], None]) -> None:
         self._context = context
@@ -99,13 +93,13 @@ class Packing:
         try:
             laid, left = await context.in_thread(self._claim, job)
         except FileProblem as error:
-            await self._later(job, str(error))
+            await context.disk_later(job, str(error))
             return
         await context.in_thread(context.ledger.jobs.claimed, job, laid, left, context.runtime.now())
         folder = context.folders[job.folder]
         if laid and left:  # the note names just those that are sent, in their order
             with suppress(FileProblem):
-                await context.in_thread(lambda: folder.claim(job.id, self._job_json(job.id), []))
+                await context.in_thread(lambda: folder.claim(job.id, job_json(context.ledger, job.id), []))
         for leaver in left:
             if leaver.location is None:
                 folder.sweeper.forget(leaver.file.location or leaver.file.path)
@@ -114,15 +108,16 @@ class Packing:
                 self._look_again()
 
     def _claim(self, job: Job) -> tuple[list[tuple[File, str]], list[Left]]:
-        folder = self._context.folders[job.folder]
+        context = self._context
+        folder = context.folders[job.folder]
         laid: list[tuple[File, str]] = []
         left: list[Left] = []
         wanted = [
             (file, Wanted(source=file.location, name=str(file.id), content=file.content))
-            for file in self._context.ledger.jobs.packed(job.id)
+            for file in context.ledger.jobs.packed(job.id)
             if file.location is not None and file.content is not None
         ]
-        taken = folder.claim(job.id, self._job_json(job.id), [one for _, one in wanted])
+        taken = folder.claim(job.id, job_json(context.ledger, job.id), [one for _, one in wanted])
         for (file, _), found in zip(wanted, taken, strict=True):
             if isinstance(found, FileProblem):
                 left.append(self._leaver(folder, file, found))
@@ -161,115 +156,6 @@ class Packing:
         """The content is known."""
         context = self._context
         await context.in_thread(context.ledger.files.duplicate, file_id, shown(of), context.runtime.now())
-
-    async def archive(self, job_id: str) -> None:
-        """Move the files of an ended job to where they belong, and write down beside them what became of it."""
-        context = self._context
-        job = await context.in_thread(context.ledger.jobs.get, job_id)
-        if job is None or job.archived:
-            return
-        if job.files == 0 and not await context.in_thread(context.ledger.quotas.is_left, job):
-            await self._later(job, "its files went on without it, and were not taken from its folder yet")
-            return
-        try:
-            lost = await context.in_thread(self._archive, job)
-        except (FileProblem, FolderError) as error:
-            await self._later(job, f"its files cannot be moved: {error}")
-        else:
-            await context.in_thread(context.ledger.jobs.archived, job)
-            if lost:
-                self._look_again()
-
-    async def _later(self, job: Job, why: str) -> None:
-        """What cannot be done on the disk now is tried again."""
-        context = self._context
-        now = context.runtime.now()
-        due_at = now + context.back_off(job.tries + 1, LONGEST_DISK_WAIT)
-        await context.in_thread(context.ledger.jobs.try_later, job, due_at, why, now)
-
-    def _archive(self, job: Job) -> bool:
-        """Whether a file did not lie where it should: another version of it may lie where it was dropped."""
-        context = self._context
-        folder = context.folders[job.folder]
-        files = context.ledger.jobs.files(job.id)
-        with folder.together():
-            places = [(file, *self._lay(folder, file)) for file in files if not file.archived]
-        context.ledger.jobs.laid(job, places, context.runtime.now())
-        locations = [file.location for file in context.ledger.jobs.files(job.id)]
-        papers: dict[str, Iterable[bytes]] = {"job.json": [self._job_json(job.id)]}
-        with folder.together():
-            if any(file.state in {FileState.BARREN, FileState.FAILED} for file in files):
-                folder.write_job_files(job.id, area="failed", files=papers, locations=locations)
-            if job.state in _TAUGHT:
-                forgot = any(file.state is FileState.LEARNED and file.pairs is None for file in files)
-                if context.rules(job.folder).write_pairs or forgot:  # an older paper may tell of what was forgotten
-                    papers["pairs.jsonl"] = self._pairs_jsonl(job.id)
-                folder.write_job_files(job.id, area="done", files=papers, locations=locations)
-            folder.clear_processing(job.id)
-        return any(lost for _, _, lost in places)
-
-    async def archive_file(self, file_id: int) -> None:
-        """Move a refused or duplicate file to where it belongs."""
-        context = self._context
-        file = await context.in_thread(context.ledger.files.get, file_id)
-        folder = context.folders.get(file.folder)
-        if folder is None or file.archived:
-            return
-        now = context.runtime.now()
-        try:
-            location, lost = await context.in_thread(self._lay, folder, file)
-        except (FileProblem, FolderError) as error:
-            due_at = now + context.back_off(file.tries + 1, LONGEST_DISK_WAIT)
-            await context.in_thread(context.ledger.files.archive_later, file, str(error), due_at, now)
-            return
-        await context.in_thread(context.ledger.files.laid, file, location, now, lost=lost)
-        if lost:
-            self._look_again()
-
-    def _lay(self, folder: DropFolder, file: File) -> tuple[str | None, str | None]:
-        """Bring a file to its end; return its place, or why it has none; null for both: deleted by the rules."""
-        try:
-            return folder.archive(file, _why(file)), None
-        except (Gone, Changed) as error:
-            return None, self._context.came_back(folder, file.path).told(str(error))
-
-    def _job_json(self, job_id: str) -> bytes:
-        with self._context.ledger.reading() as reader:
-            # escaped by the one library, indented by the other: either can do its part fast
-            return msgspec.json.format(json.dumps(reader.job(job_id)).encode(), indent=2) + b"\n"
-
-    def _pairs_jsonl(self, job_id: str) -> Iterator[bytes]:
-        """The lines of `pairs.jsonl`, some at a time: whoever writes to the ledger gets his turn in between."""
-        last = 0
-        while True:
-            rows = self._context.ledger.pairs.some(job_id, after=last, most=PAIRS_AT_ONCE)
-            if not rows:
-                return
-            last = rows[-1]["ordinal"]
-            yield from (json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
-
-
-def _why(file: File) -> str | None:
-    """The note beside a file that was not learned: what, why, and the command that tries again.
-
-    That names the file's own place: two files may have been dropped under one name.
-    """
-    if file.state in {FileState.LEARNED, FileState.DUPLICATE}:
-        return None
-    name = shown(file.path)
-    lines = [
-        f"{name} was not learned.",
-        "",
-        f"Why: {file.reason}",
-        f"When: {iso(file.finished_at or 0)}",
-    ]
-    if file.job_id:
-        lines.append(f"Job: {file.job_id} (all about it: finetuned job {file.job_id})")
-        lines.append(f"Try again: finetuned retry {file.job_id}")
-    else:
-        lines.append("Try again: mend this file, or the configuration, and then")
-        lines.append(f"           finetuned retry {LIES_HERE}")
-    return "\n".join(lines) + "\n"
 
 
 def new_job_id(context: Context, folder: str, now: float) -> str:

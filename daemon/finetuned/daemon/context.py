@@ -11,6 +11,8 @@ from finetuned.daemon.pacing import Pacing, Pause
 from finetuned.errors import Busy, KeyRefused, ServerError
 from finetuned.folders import DropFolder
 from finetuned.ledger import Ledger
+from finetuned.model import Job
+from finetuned.plan import LONGEST_DISK_WAIT
 from finetuned.runtime import Runtime, Wake
 from finetuned.settings import FolderSettings, Settings
 
@@ -87,6 +89,12 @@ class Context:
             now = self.runtime.now()
             due_at = now + (self.back_off(job.tries + 1, slowest) if words is None else slowest)
             await self.in_thread(self.ledger.jobs.try_later, job, due_at, words, now)
+
+    async def disk_later(self, job: Job, why: str) -> None:
+        """Try again later what cannot be done for the job on the disk now."""
+        now = self.runtime.now()
+        due_at = now + self.back_off(job.tries + 1, LONGEST_DISK_WAIT)
+        await self.in_thread(self.ledger.jobs.try_later, job, due_at, why, now)
 
     async def unreachable(self, job_id: str, error: ServerError) -> None:
         """The server pauses, and the job steps back: if only its own session is ill, others go first."""

@@ -10,9 +10,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from finetuned import logs
+from finetuned.daemon.archive import Archives
 from finetuned.daemon.breaker import Breaker
 from finetuned.daemon.checkpoints import Checkpoints
-from finetuned.daemon.claim import Packing
+from finetuned.daemon.claim import Claims
 from finetuned.daemon.context import Context
 from finetuned.daemon.event_log import EventLog
 from finetuned.daemon.intake import Intake
@@ -87,7 +88,8 @@ class Daemon:
         self._notifier = notifier or Notifier(None)
         self._until_idle = until_idle
         self._intake = Intake(context)
-        self._packing = Packing(context, self.sweep_soon)
+        self._claims = Claims(context, self.sweep_soon)
+        self._archives = Archives(context, self.sweep_soon)
         self._submissions = Submissions(context)
         self._polls = Polls(context)
         self._requests = Requests(context, self.sweep_soon)
@@ -237,17 +239,17 @@ class Daemon:
         try:
             match action:
                 case Seal():
-                    await self._packing.seal(action)
+                    await self._claims.seal(action)
                 case Claim(job_id=job_id):
-                    await self._packing.claim(job_id)
+                    await self._claims.claim(job_id)
                 case SkipDuplicate(file_id=file_id, of=of):
-                    await self._packing.skip_duplicate(file_id, of)
+                    await self._claims.skip_duplicate(file_id, of)
                 case Cancel(job_id=job_id):
-                    await self._packing.cancel(job_id)
+                    await self._claims.cancel(job_id)
                 case Archive(job_id=job_id):
-                    await self._packing.archive(job_id)
+                    await self._archives.archive(job_id)
                 case ArchiveFile(file_id=file_id):
-                    await self._packing.archive_file(file_id)
+                    await self._archives.archive_file(file_id)
                 case Doubt(job_id=job_id):
                     await self._submissions.doubt(job_id)
         except Stale as error:

@@ -1,0 +1,96 @@
+"""Files are brought to their ends, and what became of them is written beside them.
+
+1. Archiving is: verdicts in the ledger, then the moves, then the ledger again. It is repeated until it holds.
+2. What cannot be moved for now keeps its reason and a time to try again; it never holds up the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from finetuned.daemon.context import Context
+from finetuned.daemon.papers import job_json, pairs_jsonl, why_note
+from finetuned.errors import Changed, FileProblem, FolderError, Gone
+from finetuned.folders import DropFolder
+from finetuned.lifecycle import FileState, JobState
+from finetuned.model import File, Job
+from finetuned.plan import LONGEST_DISK_WAIT
+
+_TAUGHT = {JobState.DONE, JobState.PARTIAL}
+
+
+class Archives:
+    """Archives files, as the plan wants it."""
+
+    def __init__(self, context: Context, sweep_soon: Callable[[], None]) -> None:
+        self._context = context
+        self._look_again = sweep_soon  # a file lies where it was dropped once more
+
+    async def archive(self, job_id: str) -> None:
+        """Move the files of an ended job to where they belong, and write down beside them what became of it."""
+        context = self._context
+        job = await context.in_thread(context.ledger.jobs.get, job_id)
+        if job is None or job.archived:
+            return
+        if job.files == 0 and not await context.in_thread(context.ledger.quotas.is_left, job):
+            await context.disk_later(job, "its files went on without it, and were not taken from its folder yet")
+            return
+        try:
+            lost = await context.in_thread(self._archive, job)
+        except (FileProblem, FolderError) as error:
+            await context.disk_later(job, f"its files cannot be moved: {error}")
+        else:
+            await context.in_thread(context.ledger.jobs.archived, job)
+            if lost:
+                self._look_again()
+
+    def _archive(self, job: Job) -> bool:
+        """Tell whether a file did not lie where it should: another version of it may lie where it was dropped."""
+        context = self._context
+        folder = context.folders[job.folder]
+        files = context.ledger.jobs.files(job.id)
+        with folder.together():
+            ends = [(file, *self._lay(folder, file)) for file in files if not file.archived]
+        context.ledger.jobs.laid(job, ends, context.runtime.now())
+        with folder.together():
+            self._write_papers(folder, job, files)
+            folder.clear_processing(job.id)
+        return any(lost for _, _, lost in ends)
+
+    def _write_papers(self, folder: DropFolder, job: Job, files: Sequence[File]) -> None:
+        """Write down beside the files, where they lie by now, what became of them."""
+        ledger = self._context.ledger
+        locations = [file.location for file in ledger.jobs.files(job.id)]
+        papers: dict[str, Iterable[bytes]] = {"job.json": [job_json(ledger, job.id)]}
+        if any(file.state in {FileState.BARREN, FileState.FAILED} for file in files):
+            folder.write_job_files(job.id, area="failed", files=papers, locations=locations)
+        if job.state in _TAUGHT:
+            forgot = any(file.state is FileState.LEARNED and file.pairs is None for file in files)
+            if folder.rules.write_pairs or forgot:  # an older paper may tell of what was forgotten
+                papers["pairs.jsonl"] = pairs_jsonl(ledger, job.id)
+            folder.write_job_files(job.id, area="done", files=papers, locations=locations)
+
+    async def archive_file(self, file_id: int) -> None:
+        """Move a refused or duplicate file to where it belongs."""
+        context = self._context
+        file = await context.in_thread(context.ledger.files.get, file_id)
+        folder = context.folders.get(file.folder)
+        if folder is None or file.archived:
+            return
+        now = context.runtime.now()
+        try:
+            location, lost = await context.in_thread(self._lay, folder, file)
+        except (FileProblem, FolderError) as error:
+            due_at = now + context.back_off(file.tries + 1, LONGEST_DISK_WAIT)
+            await context.in_thread(context.ledger.files.archive_later, file, str(error), due_at, now)
+            return
+        await context.in_thread(context.ledger.files.laid, file, location, now, lost=lost)
+        if lost:
+            self._look_again()
+
+    def _lay(self, folder: DropFolder, file: File) -> tuple[str | None, str | None]:
+        """Bring a file to its end; return its place, or why it has none; null for both: deleted by the rules."""
+        try:
+            return folder.archive(file, why_note(file)), None
+        except (Gone, Changed) as error:
+            return None, self._context.came_back(folder, file.path).told(str(error))

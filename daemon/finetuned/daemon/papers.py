@@ -1,0 +1,58 @@
+"""The texts that are written beside people's files: `job.json`, `pairs.jsonl`, `.why.txt`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from finetuned.folders import LIES_HERE
+from finetuned.ledger import Ledger
+from finetuned.lifecycle import FileState
+from finetuned.model import File, iso, shown
+
+#: how many pairs are read at a time to be written down
+PAIRS_AT_ONCE: Final = 500
+
+
+def job_json(ledger: Ledger, job_id: str) -> bytes:
+    """Tell all about a job, as `job --json` does."""
+    with ledger.reading() as reader:
+        # escaped by the one library, indented by the other: either can do its part fast
+        return msgspec.json.format(json.dumps(reader.job(job_id)).encode(), indent=2) + b"\n"
+
+
+def pairs_jsonl(ledger: Ledger, job_id: str) -> Iterator[bytes]:
+    """Yield the lines of `pairs.jsonl`, read some at a time: the ledger is free for its writer in between."""
+    last = 0
+    while True:
+        rows = ledger.pairs.some(job_id, after=last, most=PAIRS_AT_ONCE)
+        if not rows:
+            return
+        last = rows[-1]["ordinal"]
+        yield from (json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def why_note(file: File) -> str | None:
+    """Write the note beside a file that was not learned: what, why, and the command that tries again.
+
+    That names the file's own place: two files may have been dropped under one name.
+    """
+    if file.state in {FileState.LEARNED, FileState.DUPLICATE}:
+        return None
+    name = shown(file.path)
+    lines = [
+        f"{name} was not learned.",
+        "",
+        f"Why: {file.reason}",
+        f"When: {iso(file.finished_at or 0)}",
+    ]
+    if file.job_id:
+        lines.append(f"Job: {file.job_id} (all about it: finetuned job {file.job_id})")
+        lines.append(f"Try again: finetuned retry {file.job_id}")
+    else:
+        lines.append("Try again: mend this file, or the configuration, and then")
+        lines.append(f"           finetuned retry {LIES_HERE}")
+    return "\n".join(lines) + "\n"
