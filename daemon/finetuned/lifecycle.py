@@ -58,63 +58,88 @@ class SessionState(StrEnum):
 FILE_WORDS: Final[Mapping[FileState, str]] = MappingProxyType(
     {
         FileState.SETTLING: (
-            "Seen, and perhaps still being written. The sweep moves it on once it has been unchanged for `settle` "
-            "and nobody has it open for writing. After a crash the quiet time is counted anew."
+            "Seen, and perhaps still being written. Once it has been unchanged for `settle` and no program has it open "
+            "for writing, the daemon reads it and makes it `waiting`. After a crash the quiet time is counted anew."
         ),
         FileState.WAITING: (
-            "Ready, read and hashed; waits for a job. The plan packs it, or names it a duplicate. It also rests here, "
-            "with its reason, when it cannot be read or moved, or while a twin of it is on its way."
+            "Ready, read and hashed; it waits for a job. The plan puts it into one, or finds that it is a duplicate. "
+            "It stays here, with its reason, while it cannot be read or moved, and while a file of the same content is "
+            "in a job. A crash changes nothing."
         ),
         FileState.PACKED: (
             "In a job, which decides what becomes of it. After a crash the claim is repeated until the file lies in "
             "the job's folder, or has left the job with its reason."
         ),
         FileState.LEARNED: (
-            "Its job trained and it taught at least one pair. Put away in `done/`. If it has a reason, some of it was "
-            "lost, and `retry` of its job gives it another one."
+            "Its job trained, and it taught at least one pair. It goes to `done/`. If it has a reason, some of it was "
+            "lost, and `retry` of its job gives it another job."
         ),
-        FileState.BARREN: "Its job trained, it taught nothing. Put away in `failed/`; `retry` gives it another job.",
+        FileState.BARREN: "Its job trained, and it taught nothing. It goes to `failed/`; `retry` gives it another job.",
         FileState.REFUSED: (
-            "It can never be sent as it is (not text, empty, too big, more than the server's plan allows). Put away in "
-            "`failed/refused/`."
+            "It can never be sent as it is (not text, empty, too big, more than the server's plan allows). It goes to "
+            "`failed/refused/`; `retry` reads it anew."
         ),
-        FileState.FAILED: "Its job failed or was cancelled. Put away in `failed/`; `retry` tries again.",
-        FileState.DUPLICATE: "This folder has learned the same content already. Put away in `done/duplicates/`.",
-        FileState.VANISHED: "Gone before it was taken: somebody moved or removed it.",
+        FileState.FAILED: "Its job failed or was cancelled. It goes to `failed/`; `retry` tries again.",
+        FileState.DUPLICATE: (
+            "This folder has learned the same content already. It goes to `done/duplicates/`; `retry` learns it anew."
+        ),
+        FileState.VANISHED: "Somebody moved or removed it before it was taken.",
     }
 )
 
 JOB_WORDS: Final[Mapping[JobState, str]] = MappingProxyType(
     {
         JobState.QUEUED: (
-            "Sealed, waits for its turn. Its files are being claimed, or lie in `.processing/` already. After a crash "
-            "the claim is repeated, and the server is asked for it before it is sent."
+            "Sealed; it waits for its turn. Its files are being claimed, or lie in `.processing/` already. After a "
+            "crash the claim is repeated, and the server is searched for the job before it is sent."
         ),
         JobState.SUBMITTING: (
-            "The intent to send is in the ledger, the request is under way. Found so after a crash it is doubtful."
+            "The intent to send it is in the ledger, and the request is under way. After a crash it is `doubtful`."
         ),
         JobState.DOUBTFUL: (
-            "The request may have taken effect, the answer is lost. Once `lost_answer_settle` is over the server's "
-            "sessions are searched for the job's marker: what is found is adopted, else the job is queued again."
+            "The request may have taken effect, but the answer is lost. Once `lost_answer_settle` is over, the "
+            "server's sessions are searched for the job's marker. If one has it, the job goes on with that session; "
+            "if none has, the job is queued again. After a crash the search is repeated."
         ),
         JobState.RUNNING: (
-            "The server has it; the daemon looks at it when due. A crash changes nothing. Once trained its stage is "
-            "`collecting` until its pairs are in."
+            "The server works on it, and the daemon polls it when due. Once it has trained, its stage is `collecting` "
+            "until its pairs are here. A crash changes nothing."
         ),
         JobState.REVIEW: (
             "Its pairs wait for a person, who sees, changes and accepts them with `review`, or rejects them with "
-            "`cancel`; it counts for nothing meanwhile. The daemon looks now and then: accepted, or started or removed "
-            "by somebody else, it is `running` again. A crash changes nothing: the session is looked at before it is "
-            "started."
+            "`cancel`. It takes no slot meanwhile. The daemon polls it now and then: once it was accepted, or somebody "
+            "else started or removed its session, it is `running` again. A crash changes nothing: the session is "
+            "polled before it is started."
         ),
         JobState.DONE: "Trained; every file taught something and nothing was cut.",
         JobState.PARTIAL: (
-            "Trained, but a chunk failed, a file taught nothing, data was cut, or entries of the server were no pairs."
+            "Trained, but a chunk failed, a file taught nothing, data was cut, or the server gave entries that are no "
+            "pairs."
         ),
         JobState.FAILED: "Not trained, or none of its files taught anything. `retry` queues it again.",
         JobState.CANCELLED: (
-            "Given up by a person, or no file was left in it; `retry` queues it again. Or the server, or a proxy "
-            "in front of it, did not take it as it was, and its files went on in two others, which its reason names."
+            "Given up by a person, or no file was left in it: `retry` queues it again. Or it was split: the server, or "
+            "a proxy before it, did not take it as it was, and its files went on in two others, which its reason names."
+        ),
+    }
+)
+
+SESSION_WORDS: Final[Mapping[SessionState, str]] = MappingProxyType(
+    {
+        SessionState.INTENDED: (
+            "The intent to send is in the ledger; the server's session is not known yet. After a crash it is searched "
+            "for by its marker."
+        ),
+        SessionState.LIVE: "The server's session is known, and polled when due. A crash changes nothing.",
+        SessionState.TRAINED: "It trained, and its pairs are in the ledger.",
+        SessionState.ENDED: "It failed, was given up or cancelled. The server's session is removed if it is unfinished.",
+        SessionState.UNSENT: (
+            "The request had no effect, or none that was found. It is searched for some more times: a slow server may "
+            "list its session late."
+        ),
+        SessionState.TWIN: (
+            "A second session with the marker of an attempt, found on the server. It is removed there, unless it has "
+            "trained."
         ),
     }
 )
@@ -200,7 +225,7 @@ AnyState = FileState | JobState | SessionState
 
 
 def moves_from(state: AnyState) -> frozenset[FileState] | frozenset[JobState] | frozenset[SessionState]:
-    """The states that `state` may become."""
+    """Look up the states that `state` may become."""
     match state:
         case FileState():
             return FILE_MOVES[state]
@@ -211,6 +236,6 @@ def moves_from(state: AnyState) -> frozenset[FileState] | frozenset[JobState] | 
 
 
 def check_move(was: AnyState, became: AnyState) -> None:
-    """Raise if no table knows the way from `was` to `became`: a mistake of ours, never of the user."""
+    """Raise FinetunedError if no table allows `was` to become `became`: a mistake of ours, never of the user."""
     if type(was) is not type(became) or became not in moves_from(was):
         raise FinetunedError(f"a {type(was).__name__} never goes from {was!s} to {became!s}")

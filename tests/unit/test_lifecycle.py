@@ -17,6 +17,7 @@ from finetuned.lifecycle import (
     JOB_MOVES,
     JOB_WORDS,
     SESSION_MOVES,
+    SESSION_WORDS,
     FileState,
     JobState,
     SessionState,
@@ -52,7 +53,9 @@ def test_every_state_has_its_moves(states, moves, firsts, ends):
     assert all(became in states and became is not was for was in states for became in moves[was])
 
 
-@pytest.mark.parametrize(("states", "words"), [(FileState, FILE_WORDS), (JobState, JOB_WORDS)])
+@pytest.mark.parametrize(
+    ("states", "words"), [(FileState, FILE_WORDS), (JobState, JOB_WORDS), (SessionState, SESSION_WORDS)]
+)
 def test_every_state_has_its_paragraph(states, words):
     """What people may see is explained, in whole sentences."""
     assert set(words) == set(states)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
@@ -11,7 +11,16 @@ from typing import Final, TypeVar
 from finetuned.cli.main import COMMANDS
 from finetuned.cli.objects import CAUSES, EXITS, OBJECTS, REQUEST, Keys
 from finetuned.ledger import Ledger
-from finetuned.lifecycle import FILE_ENDS, FILE_MOVES, FILE_WORDS, JOB_ENDS, JOB_MOVES, JOB_WORDS
+from finetuned.lifecycle import (
+    FILE_ENDS,
+    FILE_MOVES,
+    FILE_WORDS,
+    JOB_ENDS,
+    JOB_MOVES,
+    JOB_WORDS,
+    SESSION_MOVES,
+    SESSION_WORDS,
+)
 from finetuned.settings import NOT_YET, keys
 
 S = TypeVar("S", bound=StrEnum)
@@ -32,13 +41,21 @@ def file_states() -> str:
     return _states(FILE_MOVES, FILE_WORDS, FILE_ENDS, first="settling")
 
 
+def attempt_states() -> str:
+    """The paragraphs of an attempt's states."""
+    return _paragraphs(SESSION_WORDS, [state for state, onward in SESSION_MOVES.items() if not onward])
+
+
 def _states(moves: Mapping[S, frozenset[S]], words: Mapping[S, str], ends: frozenset[S], *, first: str) -> str:
     lines = ["```mermaid", "stateDiagram-v2", f"  [*] --> {first}"]
     lines += [f"  {state} --> {became}" for state in moves for became in sorted(moves[state])]
     lines += [f"  {state} --> [*]" for state in sorted(ends)]
-    lines += ["```", "", "| state | what it means, who moves it on, what a crash does |", "| --- | --- |"]
-    lines += [f"| `{state}`{' (an end)' if state in ends else ''} | {words[state]} |" for state in moves]
-    return "\n".join(lines)
+    return "\n".join([*lines, "```", "", _paragraphs(words, ends)])
+
+
+def _paragraphs(words: Mapping[S, str], ends: Collection[S]) -> str:
+    rows = [f"| `{state}`{' (an end)' if state in ends else ''} | {words[state]} |" for state in words]
+    return "\n".join(["| state | what it means, who moves it on, what a crash does |", "| --- | --- |", *rows])
 
 
 def commands() -> str:
