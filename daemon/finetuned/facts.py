@@ -25,7 +25,7 @@ def gathered(
     settling: bool = False,
     hurry: bool = False,
 ) -> Facts:
-    """All that a plan rests on, now. Raises LedgerError."""
+    """Gather all that a plan rests on, now. Raises LedgerError."""
     return Facts(
         waiting=tuple(books.files.waiting(settings.service.url)),
         jobs=tuple(books.jobs.open()),
@@ -51,27 +51,27 @@ class RunsWith(Value, frozen=True):
 
     @classmethod
     def of(cls, settings: Settings) -> RunsWith:
-        """What the daemon is to remember of `settings`."""
+        """Take from `settings` what the daemon is to remember."""
         folders = {rules.name: utf8_text(rules.path) for rules in settings.folders}
         return cls(source=utf8_text(settings.source), fingerprint=settings.fingerprint(), folders=folders)
 
     @classmethod
     def told(cls, started: Mapping[str, Any] | None) -> RunsWith | None:
-        """What the ledger's row of the daemon tells; null if it tells nothing: a daemon of an older version."""
+        """Read it from the ledger's row of the daemon; null if an older version wrote the row."""
         text = (started or {}).get("configuration")
         return None if text is None else cls(**json.loads(text))
 
     def as_text(self) -> str:
-        """For the ledger."""
+        """Write it as JSON, for the ledger."""
         return json.dumps({"source": self.source, "fingerprint": self.fingerprint, "folders": dict(self.folders)})
 
 
 def as_the_ledger_knows(books: Books, settings: Settings, runs_with: RunsWith | None, can: Capabilities) -> Facts:
-    """The same for a reader beside the daemon, which does not know more than was committed.
+    """Gather the facts for a command beside the daemon, from what was committed alone. Raises LedgerError.
 
-    A job that is being sent is under way; of looks and searches nobody outside the daemon can tell, nor of files that
-    it has seen and not read yet. A folder counts as watched if the daemon, which `runs_with` a configuration, found it
-    so last.
+    Only the daemon knows which polls and searches are under way, and which files it has seen and not read yet: here a
+    job is busy only while it is being sent. A folder counts as watched if the daemon, which `runs_with` that
+    configuration, found it so last.
     """
     known = books.house.folders()
     if runs_with is not None:

@@ -1,4 +1,4 @@
-"""The nouns: what the rooms hand each other. Values only, frozen, no behaviour beyond reading themselves.
+"""The values that rooms hand to each other: frozen, with no behaviour beyond reading themselves.
 
 1. An instant is a float: seconds since 1970-01-01 UTC. At the doors and in the ledger it is ISO 8601 text.
 2. A path is a `str` with surrogate escapes, absolute, exactly the bytes of the file system. `shown` makes it
@@ -29,18 +29,18 @@ RESERVED: Final = frozenset({DONE, FAILED, PROCESSING})
 
 @lru_cache(maxsize=16)  # one instant is written into many rows
 def iso(at: float) -> str:
-    """An instant as ISO 8601 UTC with milliseconds, which sorts as text: `2026-11-23T05:23:11.042Z`."""
+    """Write an instant as ISO 8601 UTC with milliseconds, which sorts as text: `2026-11-23T05:23:11.042Z`."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def instant(text: str) -> float:
-    """The instant that an ISO 8601 text names; without a zone it is UTC. Raises ValueError."""
+    """Read the instant that an ISO 8601 text names; without a zone it is UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def shown(path: str) -> str:
-    r"""`path` as one line of harmless text: control, format and non-UTF-8 characters appear escaped (`\x1b`)."""
+    r"""Write `path` as one line of harmless text: control, format and non-UTF-8 characters appear escaped (`\x1b`)."""
     if path.isprintable():
         return path
     return "".join(c if c.isprintable() else _escaped(c) for c in path)
@@ -55,7 +55,7 @@ def _escaped(c: str) -> str:
 
 
 def meant(text: str) -> str:
-    r"""The path that `shown` made `text` of: its escapes undone. A name with a backslash of its own is lost in it."""
+    r"""Undo the escapes of `shown`. A name that has a backslash of its own does not come back."""
     return _ESCAPE.sub(_unescaped, text)
 
 
@@ -72,14 +72,14 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def utf8_text(path: str) -> str:
-    r"""`path` as text that any database takes: bytes that are not UTF-8 appear as `\xNN`, all else is exact."""
+    r"""Write `path` as text that any database takes: bytes that are not UTF-8 appear as `\xNN`, all else is exact."""
     if path.isascii():
         return path
     return "".join(_escaped(c) if "\udc80" <= c <= "\udcff" else c for c in path)
 
 
 def path_b64(path: str) -> str | None:
-    """The exact bytes of a path that is not UTF-8, in base 64; null for all others."""
+    """Encode the bytes of a path that is not UTF-8 in base 64; null for all others."""
     if path.isascii():
         return None
     raw = path.encode("utf-8", "surrogateescape")
@@ -87,7 +87,7 @@ def path_b64(path: str) -> str | None:
 
 
 def path_of(text: str, b64: str | None) -> str:
-    """The path that `utf8_text` and `path_b64` were made of."""
+    """Make the path again that `utf8_text` and `path_b64` were made of."""
     return text if b64 is None else base64.b64decode(b64).decode("utf-8", "surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""Which files share a job."""
+"""Batches: which files share a job."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from finetuned.settings import FolderSettings
 
 
 def within(rules: FolderSettings, server: ServerFacts) -> FolderSettings:
-    """Rules that keep to what the server was found to take; a file that is more goes alone, and finds out."""
+    """Narrow the rules to what the server was found to take; a file that is larger goes alone, and finds out."""
     chunks = rules.max_chunks if server.max_chunks is None else server.max_chunks
     size = rules.max_bytes if server.max_request is None else server.max_request
     return replace(rules, max_chunks=min(rules.max_chunks, chunks), max_bytes=min(rules.max_bytes, size))
 
 
 def most_files(rules: FolderSettings, can: Capabilities) -> int:
-    """How many files a job can have at most: even the smallest makes chunks."""
+    """Count the files that a job can have at most: even the smallest makes chunks."""
     return max(1, min(rules.max_files, rules.max_chunks // max(1, can.chunks(1))))
 
 
 def with_first(
     files: Iterable[WaitingFile], settings: Mapping[str, FolderSettings]
 ) -> Iterator[tuple[WaitingFile, int | None]]:
-    """Each file, and where duplicates are skipped the equal one that goes before it (by id); null: none does."""
+    """Pair each file with the id of the file of the same content that goes first; null: none does, or both are sent."""
     first: dict[tuple[str, str], int] = {}
     for file in files:
         goes = first.setdefault((file.folder, file.text_sha256 or file.sha256), file.id)

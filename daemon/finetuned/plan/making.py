@@ -1,4 +1,4 @@
-"""`make_plan`: each job's step and each file's, and the order in which they are taken."""
+"""`make_plan`: the next step of each job and each file, and the order of the steps."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ RECHECKS: Final = (1, 4, 16, 64)
 _SEARCHED_ANYWAY: Final = frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.DOUBTFUL})
 #: jobs that can be given up at once
 _LET_GO: Final = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.REVIEW})
-#: how many jobs are sent at a time: fewer than there are connections, so that looks go on beside slow uploads
+#: how many jobs are sent at a time: fewer than there are connections, so that polls go on beside slow uploads
 SENDS: Final = 6
 #: how long fewer sessions at a time are asked for, before one more is tried, in seconds
 ONE_MORE_AFTER: Final = 3600.0
@@ -62,7 +62,7 @@ _place: Final = attrgetter("folder", "group")
 
 
 class _Desk:
-    """What one round looks at and notes: what is due, when to look again, what each job and file waits for."""
+    """The notes of one round: what is due, when to plan again, what each job and file waits for."""
 
     def __init__(self, facts: Facts, now: float, rules: Settings) -> None:
         self.facts = facts
@@ -79,19 +79,19 @@ class _Desk:
         return self.facts.server.paused_because is None and bool(self.facts.server.reachable)
 
     def due(self, at: float | None, longest: float) -> bool:
-        """Whether something is due; if not, `wake_at` is no later."""
+        """Tell whether something is due at `at` (null: yes); if not, the next round is no later than that."""
         if at is None or at <= self.now or at > self.now + longest:
             return True
         self.wake_at = at if self.wake_at is None else min(at, self.wake_at)
         return False
 
     def again(self) -> None:
-        """More is to be done than one round may take."""
+        """Plan again at once: more is to be done than one round may take."""
         self.wake_at = self.now
 
 
 def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
-    """What to do now, when to look again, and what all the rest waits for."""
+    """Decide what to do at `now`, when to plan again, and what all the rest waits for."""
     desk = _Desk(facts, now, rules)
     queued = (j for j in facts.jobs if j.state is JobState.QUEUED and not wants_in_vain(rules, j.folder, facts.can))
     unsent = sum(1 for j in queued if j.id not in facts.busy)
@@ -122,7 +122,7 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
 
 
 def room(server: ServerFacts, now: float, rules: Settings) -> int:
-    """How many jobs may be on the server at a time: what its plan was found to allow, and each hour one more."""
+    """Count the jobs that may be on the server at a time: what it was found to allow, and one more each hour."""
     if server.max_sessions is None or server.max_sessions_at is None:
         return rules.service.max_in_flight
     more = int(max(0.0, now - server.max_sessions_at) // ONE_MORE_AFTER)
@@ -130,7 +130,7 @@ def room(server: ServerFacts, now: float, rules: Settings) -> int:
 
 
 def _some(actions: Iterator[Action], desk: _Desk) -> Iterator[Action]:
-    """As many as one round may take; the next follows at once."""
+    """Take as many as one round may; the next round follows at once."""
     for number, action in enumerate(actions):
         if number == DISK_ACTIONS_A_ROUND:
             desk.again()
@@ -139,7 +139,7 @@ def _some(actions: Iterator[Action], desk: _Desk) -> Iterator[Action]:
 
 
 def _note_the_rest(actions: Iterable[Action], desk: _Desk) -> None:
-    """What could be done, but not in this round, has its turn in the next."""
+    """Note that what could be done, but is not in this round, waits for the next."""
     taken: set[str | int] = set()
     for action in actions:
         match action:
@@ -162,7 +162,7 @@ def _note_the_rest(actions: Iterable[Action], desk: _Desk) -> None:
 
 
 def _steps(desk: _Desk) -> list[OfAJob]:
-    """The next step of each job that has one now, in the order of the jobs; what the others wait for is noted."""
+    """Collect the next step of each job that has one now, in order; note what the others wait for."""
     steps = []
     for job in desk.facts.jobs:
         step = _step(job, desk)
@@ -174,7 +174,7 @@ def _steps(desk: _Desk) -> list[OfAJob]:
 
 
 def _step(job: Job, desk: _Desk) -> OfAJob | Hold:
-    """What is to be done for a job now, were there room for everything; or what it waits for."""
+    """Decide what to do for a job if there were a slot for each, or what it waits for."""
     if job.id in desk.facts.busy:
         return Hold(kind=Awaited.ANSWER)
     if job.state is JobState.SUBMITTING:
@@ -218,12 +218,12 @@ def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
 
 
 def wants_in_vain(rules: Settings, folder: str, can: Capabilities) -> bool:
-    """Whether a folder's pairs are to wait for a person, and the backend would train them without one."""
+    """Tell whether a folder wants a review, and the backend would train without one."""
     return not can.reviews and any(f.name == folder and f.review for f in rules.folders)
 
 
 def is_here(job: Job, rules: Settings) -> bool:
-    """Whether the job's session, if it has one, is on the server that is configured; others wait for theirs."""
+    """Tell whether the job's session, if it has one, is on the server that is configured."""
     return job.url is None or job.url == rules.service.url
 
 
@@ -253,7 +253,7 @@ def _on_the_wire(steps: Sequence[OfAJob], free: int, desk: _Desk) -> Iterator[Ac
 
 
 def _sends(steps: Sequence[OfAJob], free: int, desk: _Desk) -> Iterator[Submit]:
-    """As many as there are slots; folders take turns, beginning with the one whose last send lies furthest back."""
+    """Send as many as there are slots; folders take turns, the one whose last send lies furthest back first."""
     ready = {step.job_id for step in steps if isinstance(step, Submit)}
     last = {folder.name: folder.sent_at or 0.0 for folder in desk.facts.folders}
     number: Counter[str] = Counter()
@@ -269,7 +269,7 @@ def _sends(steps: Sequence[OfAJob], free: int, desk: _Desk) -> Iterator[Submit]:
 
 
 def _rechecks(called: frozenset[str], desk: _Desk) -> Iterator[Action]:
-    """One search a job at most, and none beside another call for it: what is just being made must not look lost."""
+    """Search once a job at most, and not beside another call for it: a session being made must not look lost."""
     rules = desk.rules
     beside = called | {job.id for job in desk.facts.jobs if job.state in _SEARCHED_ANYWAY}
     for session in desk.facts.suspects:
@@ -281,7 +281,7 @@ def _rechecks(called: frozenset[str], desk: _Desk) -> Iterator[Action]:
 
 
 def recheck_pause(tries: int, rules: Settings) -> float | None:
-    """How long a lost session rests after `tries` searches for it, in seconds; null if it is let go."""
+    """Tell how many seconds after `tries` searches a lost session is searched for again; null: never."""
     return next(iter(_recheck_pauses(rules)[tries:]), None)
 
 
@@ -335,7 +335,7 @@ def _sealing(most: int, desk: _Desk) -> Iterator[Action]:
 
 
 def _step_of_a_file(file: WaitingFile, rules: FolderSettings | None, desk: _Desk) -> SkipDuplicate | Hold | None:
-    """What is to be done with a waiting file by itself, or what it waits for; null: it may go into a job."""
+    """Decide what to do with a waiting file by itself, or what it waits for; null: it may go into a job."""
     if rules is None:
         return Hold(kind=Awaited.FOLDER, of=file.folder)
     if rules.duplicates == "skip" and file.learned_by is not None:
@@ -348,7 +348,7 @@ def _step_of_a_file(file: WaitingFile, rules: FolderSettings | None, desk: _Desk
 
 
 def _lingers(batch: Sequence[WaitingFile], folder: FolderFacts, rules: FolderSettings, desk: _Desk) -> Hold | None:
-    """What a batch that is not full waits for; null: it has waited long enough."""
+    """Tell what a batch that is not full waits for; null: it has waited long enough."""
     oldest = min(f.ready_at for f in batch)
     if folder.flush_before is not None and oldest <= folder.flush_before:
         return None

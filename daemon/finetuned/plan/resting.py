@@ -1,4 +1,4 @@
-"""Whether a run that ends when nothing is left to do has come to its end."""
+"""The end of `run --until-idle`: whether anything is left to do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rest(
     jobs: Mapping[str, Hold],
     files: Mapping[int, Hold],
 ) -> Rest:
-    """Whether nothing is left to do, or only what the server keeps from being done; `jobs` and `files` as in a plan."""
+    """Tell whether anything is left to do, or only what the server prevents; `jobs` and `files` are a plan's."""
     if actions or facts.busy or facts.settling:
         return Rest.WORK
     unfinished = [job for job in facts.jobs if job.state not in JOB_ENDS and jobs[job.id].kind not in _NOT_OURS]
@@ -45,5 +45,5 @@ def rest(
 
 
 def _was_in_vain(job: Job, facts: Facts) -> bool:
-    """Whether it was tried often enough; some of that in this run, for kills of earlier ones have counted, too."""
+    """Tell whether a job was tried often enough, and often in this run: kills of earlier runs have counted, too."""
     return job.tries >= PATIENT_CALLS and facts.asked.get(job.id, 0) >= PATIENT_TRIES

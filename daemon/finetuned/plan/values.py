@@ -1,4 +1,4 @@
-"""What a plan rests on, and what it is made of: facts, actions, and what waits for what."""
+"""The values of a plan: the facts that it rests on, its actions, and what each job and file waits for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Seal(Value, frozen=True, tag=True):
 
 
 class SkipDuplicate(Value, frozen=True, tag=True):
-    """The content is known: archive the file as a duplicate of `of`."""
+    """Archive the file as a duplicate of `of`, which taught its content."""
 
     file_id: int
     of: str
@@ -44,7 +44,7 @@ class ArchiveFile(Value, frozen=True, tag=True):
 
 
 class Cancel(Value, frozen=True, tag=True):
-    """Give the job up, as a person wished."""
+    """Give the job up, as a person requested."""
 
     job_id: str
 
@@ -56,7 +56,7 @@ class Submit(Value, frozen=True, tag=True):
 
 
 class Doubt(Value, frozen=True, tag=True):
-    """Nobody sends this job although it says so: a crash, or a bug. Its answer is lost."""
+    """Make the job doubtful: it says that it is being sent, and nothing sends it, after a crash or by a bug."""
 
     job_id: str
 
@@ -104,7 +104,7 @@ class Awaited(StrEnum):
     PERSON = "person"  # its pairs wait for a person
     ANSWER = "answer"  # a request, or work of its own, is under way
     SEARCH = "search"  # its session is searched for, again at `until`
-    SESSION = "session"  # the server works on it; the next look is at `until`
+    SESSION = "session"  # the server works on it; the next poll is at `until`
     TURN = "turn"  # a slot on the server; `ahead` go before it
     RETRY = "retry"  # it failed for a passing reason; the next try is at `until`
     TWIN = "twin"  # the same content goes first: a waiting file (`of` its id), or one in the job `of`
@@ -155,7 +155,7 @@ class Facts(Value, frozen=True):
 
 
 class Plan(Value, frozen=True):
-    """What to do now, in this order, and when to look again (seconds since 1970; null: when the loop is woken).
+    """What to do now, in this order, and when to plan again (seconds since 1970; null: when the loop is woken).
 
     `slot_waits`: a job that is sealed now can be sent at once. `jobs` and `files` (by id) tell what each job and file
     waits for that no action is about; `room` jobs may be on the server at a time, and `in_flight` are.
@@ -176,5 +176,5 @@ PROBE: Final = "probe"
 
 
 def session_key(session: Session) -> str:
-    """How `Facts.busy` names work on a session that no job waits for."""
+    """Make the key of `Facts.busy` for work on a session that no job waits for."""
     return f"session {session.session_id}"
