@@ -132,7 +132,7 @@ SESSION_WORDS: Final[Mapping[SessionState, str]] = MappingProxyType(
         ),
         SessionState.LIVE: "The server's session is known, and polled when due. A crash changes nothing.",
         SessionState.TRAINED: "It trained, and its pairs are in the ledger.",
-        SessionState.ENDED: "It failed, was given up or cancelled. The server's session is removed if it is unfinished.",
+        SessionState.ENDED: "It failed, was given up or cancelled. An unfinished session is removed from the server.",
         SessionState.UNSENT: (
             "The request had no effect, or none that was found. It is searched for some more times: a slow server may "
             "list its session late."
