@@ -31,7 +31,7 @@ from finetuned.plan import (
     recheck_pause,
     session_key,
 )
-from finetuned.plan.resting import PATIENT_CALLS, PATIENT_TRIES
+from finetuned.plan.rest import PATIENT_CALLS, PATIENT_TRIES
 from finetuned.settings import FolderSettings, HelixSettings, Settings
 
 NOW = 1_795_411_391.0

@@ -21,7 +21,7 @@ from finetuned.plan import (
     batches,
     make_plan,
 )
-from finetuned.plan.resting import PATIENT_CALLS, PATIENT_TRIES
+from finetuned.plan.rest import PATIENT_CALLS, PATIENT_TRIES
 from finetuned.settings import FolderSettings, HelixSettings, Settings
 
 NOW = 1_795_411_391.0

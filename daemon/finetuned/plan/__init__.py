@@ -12,8 +12,8 @@
 7. A due time further ahead than the longest wait of its kind is due now: the clock jumped back.
 """
 
-from finetuned.plan.batching import batches, most_files, with_first
-from finetuned.plan.making import (
+from finetuned.plan.batch import batches, most_files, with_first
+from finetuned.plan.planner import (
     DISK_ACTIONS_A_ROUND,
     LONGEST_DISK_WAIT,
     LONGEST_HOLD,

@@ -11,8 +11,8 @@ from typing import Final
 from finetuned.backend import Capabilities
 from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
 from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
-from finetuned.plan.batching import batches, with_first, within
-from finetuned.plan.resting import rest
+from finetuned.plan.batch import batches, with_first, within
+from finetuned.plan.rest import rest
 from finetuned.plan.values import (
     PROBE,
     Action,
