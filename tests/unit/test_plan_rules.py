@@ -387,4 +387,4 @@ def test_a_limit_of_sessions_grows_by_the_hour():
     for hours, sends in ((0.5, 1), (1.5, 2), (9, 2)):
         found = ServerFacts(reachable=True, max_sessions=1, max_sessions_at=NOW - hours * 3600)
         told = plan(*asked, server=found)
-        assert (len(told.actions), told.room, told.in_flight) == (sends, sends, 0)
+        assert (len(told.actions), told.slots, told.in_flight) == (sends, sends, 0)

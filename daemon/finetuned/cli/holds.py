@@ -194,8 +194,8 @@ class Outlook:
         return f"its twin {seen(twin)}, the same content, which is in job {hold.of}"
 
     def _turn(self, hold: Hold) -> str:
-        most, room = self._settings.service.max_in_flight, self._plan.room
-        limit = f"max_in_flight = {most}" if room == most else f"its plan allows {room}"
+        most, slots = self._settings.service.max_in_flight, self._plan.slots
+        limit = f"max_in_flight = {most}" if slots == most else f"its plan allows {slots}"
         return f"its job's turn: {self._plan.in_flight} on the server ({limit}), {hold.ahead} before it in the queue"
 
     def watches(self, name: str) -> bool:

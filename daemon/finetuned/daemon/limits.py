@@ -6,7 +6,7 @@
    the limit if it is more. A job that is larger than that is halved before it is sent.
 3. Too many at a time is no failure: the job waits, and until it is found out anew no more are sent than were there.
 4. What was learned is forgotten by itself: a file that is more than the limit goes alone, and if it trains whole the
-   limit is gone; one more session at a time is tried each hour (`plan.room`).
+   limit is gone; one more session at a time is tried each hour (`plan.slots`).
 """
 
 from __future__ import annotations

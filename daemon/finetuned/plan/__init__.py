@@ -22,7 +22,7 @@ from finetuned.plan.planner import (
     SENDS,
     make_plan,
     recheck_pause,
-    room,
+    slots,
     wants_in_vain,
 )
 from finetuned.plan.values import (
@@ -80,8 +80,8 @@ __all__ = [
     "make_plan",
     "most_files",
     "recheck_pause",
-    "room",
     "session_key",
+    "slots",
     "wants_in_vain",
     "with_first",
 ]

@@ -98,8 +98,8 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     ours = [j for j in facts.jobs if j.state is not JobState.REVIEW]
     in_flight = sum(1 for j in ours if (j.state in JOB_IN_FLIGHT and is_here(j, rules)) or j.id in facts.busy)
     sent = sum(1 for j in facts.jobs if j.state is JobState.SUBMITTING)
-    slots = room(facts.server, now, rules)
-    free = min(slots - in_flight, SENDS - sent)
+    most = slots(facts.server, now, rules)
+    free = min(most - in_flight, SENDS - sent)
     wanted = max(0, free - unsent)
     steps = _steps(desk)
     actions = [
@@ -115,13 +115,13 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
         slot_waits=wanted > 0,
         jobs=desk.jobs,
         files=desk.files,
-        room=slots,
+        slots=most,
         in_flight=in_flight,
         rest=rest(facts, now, rules, actions=actions, jobs=desk.jobs, files=desk.files),
     )
 
 
-def room(server: ServerFacts, now: float, rules: Settings) -> int:
+def slots(server: ServerFacts, now: float, rules: Settings) -> int:
     """Count the jobs that may be on the server at a time: what it was found to allow, and one more each hour."""
     if server.max_sessions is None or server.max_sessions_at is None:
         return rules.service.max_in_flight

@@ -158,7 +158,7 @@ class Plan(Value, frozen=True):
     """What to do now, in this order, and when to plan again (seconds since 1970; null: when the loop is woken).
 
     `slot_waits`: a job that is sealed now can be sent at once. `jobs` and `files` (by id) tell what each job and file
-    waits for that no action is about; `room` jobs may be on the server at a time, and `in_flight` are.
+    waits for that no action is about; `slots` jobs may be on the server at a time, and `in_flight` are.
     """
 
     actions: tuple[Action, ...]
@@ -166,7 +166,7 @@ class Plan(Value, frozen=True):
     slot_waits: bool = False
     jobs: Mapping[str, Hold] = {}
     files: Mapping[int, Hold] = {}
-    room: int = 0
+    slots: int = 0
     in_flight: int = 0
     rest: Rest = Rest.WORK
 
