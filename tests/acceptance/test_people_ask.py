@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from finetuned.daemon.requests import Request, leave_request, requests_folder
 from finetuned.model import path_b64, utf8_text
 from finetuned.sandbox import Faults
+from support.kernel import renames_by
 from support.place import Place, is_send
 
 APlace = Callable[..., Place]
@@ -273,6 +276,46 @@ async def test_a_refused_file_that_was_mended_is_taken_after_retry(a_place: APla
 
     await place.run(until_idle=False, script=script)
     assert list((place.notes / "failed").rglob("*.txt")) == []
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_the_ledger_is_free_while_the_disk_is_at_work(
+    a_place: APlace, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """A file is given back, and one that people moved is looked for by its content, while others may write."""
+    place = a_place(folder=[{"linger": "0s"}], faults=Faults.parse(["state-error:2"]))
+    path = place.drop("a.txt", b"caf\xe9" if refused else GREY)
+    await place.run()
+    lies = Path(place.files()["a.txt"]["location"])
+    free = []
+
+    def write() -> None:
+        with closing(sqlite3.connect(place.ledger_path, timeout=0, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            other.execute("rollback")
+        free.append(True)
+
+    def read(fd: int, size: int, read: Callable[[int, int], bytes] = os.read) -> bytes:
+        if os.readlink(f"/proc/self/fd/{fd}").endswith("/moved/a.txt"):
+            write()
+        return read(fd, size)
+
+    def give_back(rename: Callable[[], None], old: str, new: str) -> None:
+        if new == str(path):
+            write()
+        rename()
+
+    if not refused:
+        (lies.parent / "moved").mkdir()
+        lies.rename(lies.parent / "moved" / "a.txt")
+    monkeypatch.setattr(os, "read", read)
+    renames_by(monkeypatch, give_back)
+
+    async def script() -> None:
+        assert (await ask(place, "retry", **named(path)))[0] == "done"
+        assert free
+
+    await place.run(until_idle=False, script=script)
 
 
 async def test_a_job_of_which_every_file_is_gone_cancels_itself(a_place: APlace) -> None:

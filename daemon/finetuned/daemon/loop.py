@@ -16,10 +16,10 @@ from finetuned.daemon.checkpoints import Checkpoints
 from finetuned.daemon.claim import Claims
 from finetuned.daemon.context import Context
 from finetuned.daemon.event_log import EventLog
+from finetuned.daemon.inbox import Inbox
 from finetuned.daemon.intake import Intake
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.poll import Polls
-from finetuned.daemon.requests import Requests
 from finetuned.daemon.rounds import Rounds
 from finetuned.daemon.submit import Submissions
 from finetuned.errors import Away, FinetunedError, LedgerStuck, Stale
@@ -92,7 +92,7 @@ class Daemon:
         self._archives = Archives(context, self.sweep_soon)
         self._submissions = Submissions(context)
         self._polls = Polls(context)
-        self._requests = Requests(context, self.sweep_soon)
+        self._inbox = Inbox(context, self.sweep_soon)
         self._event_log = EventLog(context)
         self._checkpoints = Checkpoints(context)
         self._breaker = Breaker(context, self._notifier, pid=pid, patient=not until_idle)
@@ -127,7 +127,7 @@ class Daemon:
             now=started_at,
             configuration=RunsWith.of(context.settings).as_text(),
         )
-        await context.in_thread(self._requests.open)
+        await context.in_thread(self._inbox.open)
         await self._intake.open()
         await self._finish_claims()
         self._notifier.ready()
@@ -183,7 +183,7 @@ class Daemon:
 
     async def _round(self) -> tuple[Facts, Plan, float]:
         context, rounds = self._context, self._rounds
-        await self._requests.take()
+        await self._inbox.take()
         if rounds.begin():
             await self._intake.sweep()
             if self._intake.wake_in is not None:

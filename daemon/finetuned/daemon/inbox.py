@@ -1,0 +1,150 @@
+"""Where the daemon takes what people ask for, and answers it.
+
+1. The outcome is an event (`subject` daemon, `subject_id` the request's id), in one commit with what it tells of; only
+   then is the file removed. A request that was answered before a crash is not carried out twice.
+2. What is not understood is answered, too: nobody waits for nothing.
+3. Who may write to that folder is trusted to ask: the owner of the ledger's folder, and its group. A folder that
+   another user put in its place is not read. A request may name what the ledger knows, and no more: a path in it is
+   only looked up there, its words are bounded, and the log tells whose file it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Final
+
+import msgspec
+
+from finetuned import logs
+from finetuned.daemon.context import Context
+from finetuned.daemon.requests import ID, SUFFIX, Denied, Request, requests_folder
+from finetuned.daemon.verbs import Verbs
+from finetuned.errors import FinetunedError, LedgerStuck, Stale
+from finetuned.model import shown
+
+GROUP_MAY_ASK: Final = 0o770
+#: no request is longer, in bytes
+LONGEST: Final = 64 * 1024
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Inbox:
+    """Takes requests, and answers them."""
+
+    def __init__(self, context: Context, sweep_soon: Callable[[], None]) -> None:
+        self._context = context
+        self._verbs = Verbs(context)
+        self._look_again = sweep_soon
+        self._told: set[str] = set()
+        self._folder = requests_folder(context.ledger.path)
+
+    def open(self) -> None:
+        """Make the folder for requests, writable for the group of the ledger's folder."""
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(self._folder)  # nothing more: the ledger's own folder may have been moved away
+            with self._opened() as folder:
+                if os.fstat(folder).st_uid == os.geteuid():
+                    os.fchmod(folder, GROUP_MAY_ASK)
+        except OSError as error:
+            self._trouble("made", self._folder, error)
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        """The folder for requests. Raises OSError, also if it is a link, or neither ours nor the ledger's owner's."""
+        folder = os.open(self._folder, _FOLDER)
+        try:
+            uid = os.fstat(folder).st_uid
+            if uid not in {os.geteuid(), os.stat(os.path.dirname(self._folder)).st_uid}:
+                raise PermissionError(errno.EPERM, f"it belongs to another user (uid {uid}); move it away")
+            yield folder
+        finally:
+            os.close(folder)
+
+    def _trouble(self, done: str, path: str, error: OSError) -> None:
+        """What the disk refuses here keeps people from asking, and nothing else from going on; told once."""
+        if path not in self._told:
+            self._told.add(path)
+            logs.get().warning("requests_stuck", path=shown(path), why=f"cannot be {done}: {error.strerror}")
+
+    async def take(self) -> None:
+        """Carry out every request that lies there."""
+        for name in await self._context.in_thread(self._names):
+            await self._context.in_thread(self._take, name)
+        if self._verbs.gave_back:
+            self._verbs.gave_back = False
+            self._look_again()
+
+    def _names(self) -> list[str]:
+        try:
+            with self._opened() as folder, os.scandir(folder) as entries:
+                names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        except FileNotFoundError:
+            self.open()
+            return []
+        except OSError as error:
+            self._trouble("listed", self._folder, error)
+            return []
+        return sorted(name for name in names if name.endswith(SUFFIX) and name[0] != ".")
+
+    def _take(self, name: str) -> None:
+        with ExitStack() as opened:
+            try:
+                folder = opened.enter_context(self._opened())
+            except OSError as error:
+                self._trouble("read", self._folder, error)
+                return
+            self._answer(folder, name)
+            try:
+                os.unlink(name, dir_fd=folder)
+            except FileNotFoundError:  # whoever asked took it back
+                return
+            except OSError as error:
+                self._trouble("removed", os.path.join(self._folder, name), error)
+
+    def _answer(self, folder: int, name: str) -> None:
+        context, unreadable = self._context, ""
+        uid = None
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with open(os.open(name, flags, dir_fd=folder), "rb") as file:
+                uid = os.fstat(file.fileno()).st_uid
+                request = msgspec.json.decode(file.read(LONGEST), type=Request)
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+            request = Request(id=_id_in(name), verb="unknown")
+            unreadable = f"the request cannot be read: {error}"
+        logs.get().info("request_read", request=request.id, verb=request.verb, uid=uid)
+        if not context.ledger.house.is_answered(request.id):
+            self._carry_out(request, unreadable)
+
+    def _carry_out(self, request: Request, unreadable: str) -> None:
+        """Do what is asked for, and tell the outcome; what cannot be done changes nothing in the ledger."""
+        ledger = self._context.ledger
+        while True:
+            try:
+                if unreadable:
+                    raise Denied(unreadable)
+                change = self._verbs.prepared(request)
+                with ledger.together():
+                    self._tell(request, done=True, words=change())
+            except Stale:  # what was looked up has moved on meanwhile
+                continue
+            except LedgerStuck:
+                raise
+            except FinetunedError as error:
+                self._tell(request, done=False, words=error.with_remedy())
+            return
+
+    def _tell(self, request: Request, *, done: bool, words: str) -> None:
+        now = self._context.runtime.now()
+        self._context.ledger.house.answered(request.id, verb=request.verb, done=done, words=words, now=now)
+
+
+def _id_in(name: str) -> str:
+    """The id of a request that cannot be read, by the name of its file, as far as that has one."""
+    word = name.removesuffix(SUFFIX).rpartition("-")[2]
+    return word if re.fullmatch(ID, word) else "unknown"

@@ -1,0 +1,239 @@
+"""What a request does, by its verb.
+
+1. What it is about is looked up, found and moved first; then the ledger is changed, in one transaction.
+2. A file is given back before that is written down: the request lies there until it is, and gives back again, after a
+   crash, what it finds given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from finetuned.daemon.context import Context
+from finetuned.daemon.requests import Denied, Request
+from finetuned.errors import FileProblem, FolderError, Gone
+from finetuned.folders import DropFolder
+from finetuned.lifecycle import JOB_ENDS, FileState, JobState
+from finetuned.model import SPLIT, File, Job, path_of, shown
+
+_LEFT: Final = "the session of {} is left as it is: only a note in the folder tells that it is ours"
+
+
+def _lost(file: File) -> bool:
+    """Whether a file's job ended and not all of it was learned."""
+    return file.state in {FileState.FAILED, FileState.BARREN} or (file.state is FileState.LEARNED and bool(file.reason))
+
+
+class Verbs:
+    """Carries out what people ask for."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        #: whether a file lies where it was dropped once more
+        self.gave_back = False
+
+    def prepared(self, request: Request) -> Callable[[], str]:
+        """Look up and find what is asked for; return what is left to do in one transaction, which says it in words.
+
+        Raises Denied and others of FinetunedError, in words for who asks; so does what is returned.
+        """
+        if request.verb == "retry":
+            return self._retry(request)
+        verbs = {
+            "cancel": self._cancel,
+            "accept": self._accept,
+            "flush": self._flush,
+            "again": self._again,
+            "forget": self._forget,
+        }
+        if request.verb not in verbs:
+            raise Denied(f"this daemon knows no request {request.verb!r}")
+        return partial(verbs[request.verb], request)
+
+    def _flush(self, request: Request) -> str:
+        if request.folder is not None and request.folder not in self._context.folders:
+            raise Denied(
+                f"there is no folder {request.folder}", remedy=f"there are: {', '.join(self._context.folders)}"
+            )
+        self._context.ledger.house.flush(request.folder, self._context.runtime.now())
+        return f"the files that wait in {request.folder or 'every folder'} go into jobs now"
+
+    def _again(self, request: Request) -> str:
+        if request.folder is None or request.sha256 is None:
+            raise Denied("the request names no content")
+        self._context.ledger.files.wanted_again(request.folder, request.sha256)
+        return "this content may be learned again"
+
+    def _cancel(self, request: Request) -> str:
+        context = self._context
+        job = self._job(request.job)
+        now = context.runtime.now()
+        if job.state not in JOB_ENDS:
+            context.ledger.jobs.wished(job, "delete" if request.delete else "cancel", now)
+            return f"{job.id} is being cancelled"
+        if not request.delete:
+            raise Denied(f"{job.id} is {job.state} already", remedy="--delete removes its session from the server")
+        if not context.ledger.jobs.discard_ended(job, now):
+            raise Denied(_LEFT.format(job.id) if job.noted else f"{job.id} has no session on the server")
+        return f"the session of {job.id} is being removed from the server"
+
+    def _accept(self, request: Request) -> str:
+        job = self._job(request.job)
+        if job.state is not JobState.REVIEW:
+            raise Denied(f"{job.id} is {job.state}: it waits for nobody", remedy="`finetuned jobs --state review`")
+        if job.given_up:
+            raise Denied(f"{job.id} is being cancelled")
+        if job.read_only:
+            raise Denied(
+                _LEFT.format(job.id),
+                remedy="start its training on the server's page, or cancel and retry the job: its files are sent anew",
+            )
+        self._context.ledger.jobs.accepted(job, self._context.runtime.now())
+        return f"the training of {job.id} begins"
+
+    def _retry(self, request: Request) -> Callable[[], str]:
+        if request.job is not None:
+            return self._retry_job(self._job(request.job))
+        return self._retry_file(self._files(request)[0])
+
+    def _files(self, request: Request) -> list[File]:
+        """The files that a request names by their path, newest first. Raises Denied if there is none."""
+        if request.path is None:
+            raise Denied("the request names neither a job nor a path")
+        try:
+            path = path_of(request.path, request.path_b64)
+        except ValueError as error:
+            raise Denied("the request's path_b64 is no base 64") from error
+        files = self._context.ledger.files.at_place(path)
+        if not files:
+            raise Denied(f"nothing is known of {shown(path)}", remedy="see `finetuned why` on it")
+        return files
+
+    def _forget(self, request: Request) -> str:
+        """Every version of the file that was learned at this path; nothing of it if one cannot be forgotten now."""
+        context = self._context
+        files = self._files(request)
+        name = shown(files[0].path)
+        forgotten = pairs = 0
+        jobs = []
+        for file in files:
+            if file.state is FileState.PACKED:
+                raise Denied(f"{name} is in {file.job_id}, which is under way", remedy="cancel that job, or wait")
+            mine = context.ledger.pairs.of_file(file.id)
+            if file.job_id is None or not (mine or file.pairs):
+                continue
+            job = self._job(file.job_id)
+            if job.id not in jobs:
+                self._check_archived(job)
+            context.ledger.pairs.forget(file, job, context.runtime.now())
+            jobs.append(job.id)
+            forgotten, pairs = forgotten + 1, pairs + mine
+        if not forgotten:
+            raise Denied(f"nothing was learned of {name}: there is nothing to forget")
+        return f"{name}: {pairs} pairs removed; the session and the model of {', '.join(jobs)} go from the server"
+
+    def _retry_job(self, job: Job) -> Callable[[], str]:
+        files = self._context.ledger.jobs.files(job.id)
+        lost = [file for file in files if _lost(file)]
+        if job.state not in JOB_ENDS:
+            raise Denied(f"{job.id} is {job.state}: it is not at its end yet")
+        if (job.reason or "").startswith(SPLIT):
+            raise Denied(f"{job.id} was {job.reason}", remedy="its files went on in those; try them again")
+        self._check_archived(job)
+        if not lost:
+            raise Denied(f"{job.id} is {job.state} and lost no file: there is nothing to try again")
+        found = [(file, location) for file in lost if (location := self._find(file)) is not None]
+        if not found:
+            raise _not_there(lost[0])
+        return partial(self._queue_again, job, found)
+
+    def _queue_again(self, job: Job, found: Sequence[tuple[File, str]]) -> str:
+        context = self._context
+        now = context.runtime.now()
+        if job.state in {JobState.PARTIAL, JobState.DONE}:  # of a done one, what was learned may have been forgotten
+            for file, location in found:
+                context.ledger.files.waits_again(file, location, now)
+            context.ledger.house.flush(job.folder, now)
+            return f"{len(found)} files of {job.id} go into a new job"
+        context.ledger.jobs.queued_again(job, now)
+        return f"{job.id} is queued again"
+
+    def _check_archived(self, job: Job) -> None:
+        """Raise Denied if the files of an ended job are on their way still, or in a folder that nobody watches."""
+        if not job.archived:
+            raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
+        self._folder_named(job.folder)
+
+    def _folder_named(self, name: str) -> DropFolder:
+        """Raise Denied if the folder is not in the configuration any more."""
+        folder = self._context.folders.get(name)
+        if folder is None:
+            raise Denied(f"the folder {name} is not in the configuration any more", remedy="put it back there")
+        return folder
+
+    def _retry_file(self, file: File) -> Callable[[], str]:
+        name = shown(file.path)
+        if not file.archived:
+            raise Denied(f"{name} is still being put away", remedy="try again in a moment")
+        if _lost(file):
+            location = self._find(file)
+            if location is None:
+                raise _not_there(file)
+            return partial(self._wait_again, file, location)
+        if file.state in {FileState.REFUSED, FileState.DUPLICATE} and file.location is not None:
+            return partial(self._settle_anew, file, self._give_back(file, file.location))
+        raise Denied(f"{name} is {file.state}: there is nothing to try again")
+
+    def _wait_again(self, file: File, location: str) -> str:
+        context = self._context
+        context.ledger.files.waits_again(file, location, context.runtime.now())
+        return f"{shown(file.path)} waits for a new job"
+
+    def _find(self, file: File) -> str | None:
+        """Where an archived file lies, should somebody have moved it within its job's folders."""
+        folder = self._folder_named(file.folder)
+        if file.location is None:
+            return None
+        try:
+            if folder.lies(file.location):
+                return file.location
+            return folder.locate(file.job_id, file.content) if file.job_id and file.content else None
+        except (FileProblem, FolderError) as error:
+            raise Denied(f"{shown(file.location)} cannot be looked at: {error}") from error
+
+    def _give_back(self, file: File, location: str) -> str:
+        """Move a refused or duplicate file to where it was dropped; return where it lies."""
+        folder = self._folder_named(file.folder)
+        if location == file.path:
+            return location
+        try:
+            return folder.give_back(location, file.path, file.signature)
+        except Gone:
+            raise _not_there(file) from None
+        except (FileProblem, FolderError) as error:
+            raise Denied(f"{shown(location)} cannot be moved: {error}") from error
+
+    def _settle_anew(self, file: File, location: str) -> str:
+        """Let a file that was given back settle anew: its content or the rules may be others now."""
+        files = self._context.ledger.files
+        if file.state is FileState.DUPLICATE and file.content:
+            files.wanted_again(file.folder, file.content.sha256)
+        files.dropped_again(file, location, self._context.runtime.now())
+        if file.signature is not None:
+            self._folder_named(file.folder).sweeper.remember(location, file.signature, settled=False)
+        self.gave_back = True
+        return f"{shown(location)} is looked at anew"
+
+    def _job(self, job_id: str | None) -> Job:
+        job = self._context.ledger.jobs.get(job_id) if job_id else None
+        if job is None:
+            raise Denied(f"there is no job {shown(job_id or '')}", remedy="`finetuned jobs` lists them")
+        return job
+
+
+def _not_there(file: File) -> Denied:
+    """What to say of an archived file that somebody took from there."""
+    where = shown(file.location or file.path)
+    return Denied(f"{where} is not there any more", remedy="put it back there, or drop it again: it is a new file then")
