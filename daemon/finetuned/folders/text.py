@@ -13,8 +13,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from finetuned.errors import Changed, Gone, Unusable
 from finetuned.folders.encodings import likely
@@ -258,36 +257,27 @@ class TextReader:
     the upload is cut before its end. Raises Gone and Stuck too.
     """
 
-    def __init__(self, opener: Callable[[], int], content: Content, recoders: Callable[[], Recoder]) -> None:
+    def __init__(self, opener: Callable[[], int], content: Content, recoder: Recoder) -> None:
         self._opener = opener
         self._content = content
-        self._recoders = recoders
+        self._recoder = recoder
         self._fd: int | None = None
-        self._rewind()
-
-    def _rewind(self) -> None:
-        self._recoder = self._recoders()
         self._digest = hashlib.sha256()
-        self._raw = self._sent = self._position = 0
-        self._ended = self._at_end = False
+        self._sent = 0
+        self._ended = False
         self._held = b""
 
-    def read(self, size: int = -1) -> bytes:
-        """The next `size` bytes at most, all if negative; empty at the end."""
-        if self._at_end:
-            return b""
-        wanted = self._content.sent_bytes if size < 0 else size
-        while not self._ended and len(self._held) <= wanted:
+    def read(self, size: int) -> bytes:
+        """Return the next `size` bytes at most; none at the end."""
+        while not self._ended and len(self._held) <= size:
             self._fill()
-        out, self._held = self._held[:wanted], self._held[wanted:]
-        self._position += len(out)
+        out, self._held = self._held[:size], self._held[size:]
         return out
 
     def _fill(self) -> None:
         if self._fd is None:
             self._fd = self._opener()
-        raw = os.pread(self._fd, BLOCK, self._raw)
-        self._raw += len(raw)
+        raw = os.read(self._fd, BLOCK)
         self._ended = not raw
         try:
             text = self._recoder.feed(raw, final=self._ended)
@@ -301,30 +291,8 @@ class TextReader:
         if short or self._sent > expected.sent_bytes:
             raise Changed("it changed after it was read: what lies there now is not what was promised to be sent")
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Back to the start, or to the end (which tells the size); nothing else."""
-        if offset == 0 and whence == os.SEEK_SET:
-            self._rewind()
-        elif offset == 0 and whence == os.SEEK_END:
-            self._at_end, self._position = True, self._content.sent_bytes
-        elif (offset, whence) != (self._position, os.SEEK_SET):
-            raise OSError("only the start and the end can be sought")
-        return self._position
-
-    def tell(self) -> int:
-        """How many bytes were read."""
-        return self._position
-
     def close(self) -> None:
-        """Let go of the file; reading on opens it again."""
+        """Let go of the file."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
