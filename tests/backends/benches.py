@@ -11,8 +11,9 @@ import httpx
 from backends.conformance import Bench, Fault
 from backends.toy import Toy
 from finetuned.errors import ReplyLost
-from finetuned.helix.auto import service_in
 from finetuned.helix.client import Key
+from finetuned.helix.disk import Disk
+from finetuned.helix.sessions import Sessions
 from finetuned.sandbox import Faults, Pace, create_app
 from support.replies import inline
 
@@ -58,13 +59,12 @@ class HelixBench(Bench):
 
     def client(self, key: str) -> Any:
         """A client with this key."""
-        return service_in(
-            self.dialect,
+        return Sessions(
             httpx.AsyncClient(transport=self.line),
             url="http://sandbox.test",
             key=Key("", lambda: key),
-            open_part=self.open_part,
-            in_thread=inline,
+            disk=Disk(in_thread=inline, open_part=self.open_part),
+            dialect=self.dialect,
         )
 
     @contextmanager

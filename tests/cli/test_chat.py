@@ -23,8 +23,9 @@ from finetuned.cli import chat, image
 from finetuned.cli.main import main
 from finetuned.errors import CutShort, FinetunedError, ReplyLost, Unreachable
 from finetuned.helix.client import Key
-from finetuned.helix.form import FormService
+from finetuned.helix.disk import Disk
 from finetuned.helix.session import SessionView
+from finetuned.helix.sessions import Sessions
 from finetuned.sandbox import DEFAULT_KEY
 from support.cli import Answer, Terminal, call, in_virtual_time
 from support.process import Home, Sandbox, environment, home_that_learned
@@ -263,12 +264,12 @@ class TestFinished:
         async def work() -> tuple[str, list[str], float]:
             runtime = VirtualRuntime()
             async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-                service = FormService(
+                service = Sessions(
                     http,
                     url="http://helix.test",
                     key=Key("", lambda: "k"),
-                    open_part=_none,
-                    in_thread=runtime.in_thread,
+                    disk=Disk(in_thread=runtime.in_thread, open_part=_none),
+                    dialect="form",
                 )
                 begin = runtime.steady()
 

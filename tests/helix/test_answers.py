@@ -17,11 +17,11 @@ from finetuned.errors import NotHelix, Refused, ReplyLost, ServerError, Unreacha
 from finetuned.helix import client, wire
 from finetuned.helix.answers import IN_MEMORY_BYTES
 from finetuned.helix.client import Key
-from finetuned.helix.form import FormService
 from finetuned.helix.observe import Handle, observe
+from finetuned.helix.sessions import Sessions
 from finetuned.pieces import MAX_ANSWER_BYTES
 from finetuned.runtime import SystemRuntime, Wake
-from support.replies import KEY, URL, Bytes, a_session, inline, part
+from support.replies import KEY, URL, Bytes, a_session, disk, part
 
 PAIR = b'{"question": "q", "answer": "' + b"a" * 900 + b'"}'
 LONG = b"[" + b",".join([PAIR] * 3000) + b"]"
@@ -65,15 +65,14 @@ class Server(httpx.AsyncBaseTransport):
         return httpx.Response(200, headers={"content-type": "application/json"}, stream=body)
 
 
-def service(*bodies: Stream, spool: Path | str | None = None) -> FormService:
+def service(*bodies: Stream, spool: Path | str | None = None) -> Sessions:
     """A client of that server, which keeps long answers in the folder `spool`."""
-    return FormService(
+    return Sessions(
         httpx.AsyncClient(transport=Server(*bodies)),
         url=URL,
         key=Key("", lambda: KEY),
-        open_part=lambda _: Bytes(b"x"),
-        in_thread=inline,
-        spool=None if spool is None else str(spool),
+        disk=disk(Bytes(b"x"), spool=None if spool is None else str(spool)),
+        dialect="form",
     )
 
 
@@ -82,7 +81,7 @@ def session(**more: Any) -> Observation:
     return observe(wire.session(json.dumps(a_session(**more)).encode()))
 
 
-async def failure(helix: FormService) -> ServerError:
+async def failure(helix: Sessions) -> ServerError:
     """What it raises when pairs are asked for."""
     with pytest.raises(ServerError) as caught:
         await helix.harvest(session())

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 import httpx
 import pytest
 
 from finetuned.backend import Submission
 from finetuned.errors import NotHelix, ReplyLost, Unreachable
-from finetuned.helix.auto import AutoService, service_in
-from finetuned.helix.form import FormService
-from finetuned.helix.learn import LearnService
 from finetuned.helix.sessions import Sessions
 from support.replies import PAGE, Bytes, Replies, a_session, part, said, service, told
 
@@ -60,10 +53,9 @@ class Server(Replies):
         return [line for line in sends if "?" not in line]
 
 
-def auto(server: Replies, remembered: str | None = None) -> AutoService:
+def auto(server: Replies, remembered: str | None = None) -> Sessions:
     """A service that finds out."""
-    dialect: Callable[..., Any] = partial(AutoService, remembered=remembered)
-    return service(server, Bytes(b"alpha"), Bytes(b"alpha"), dialect=dialect)
+    return service(server, Bytes(b"alpha"), Bytes(b"alpha"), dialect="auto", remembered=remembered)
 
 
 async def learned(helix: Sessions) -> str:
@@ -203,12 +195,11 @@ async def test_a_talk_finds_out_first(dialect: str, chat: list[str], image: list
     assert server.sends == image
 
 
-@pytest.mark.parametrize(("dialect", "kind"), [("auto", AutoService), ("form", FormService), ("learn", LearnService)])
-async def test_the_configured_dialect_is_spoken(dialect: str, kind: type):
+@pytest.mark.parametrize("dialect", ["auto", "form", "learn"])
+async def test_the_configured_dialect_is_spoken(dialect: str):
     """Where both are spoken, the configuration decides."""
     server = Server("form", "learn")
-    helix = service(server, Bytes(b"alpha"), dialect=partial(service_in, dialect))
-    assert type(helix) is kind
+    helix = service(server, Bytes(b"alpha"), dialect=dialect)
     await helix.probe()
     assert helix.dialect == ("learn" if dialect == "learn" else "form")
     assert await learned(helix) == "s-1"

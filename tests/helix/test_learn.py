@@ -23,7 +23,6 @@ from finetuned.errors import (
     ServerError,
     Unreachable,
 )
-from finetuned.helix.learn import LearnService
 from finetuned.helix.sessions import Sessions
 from helix.test_form import Listed, row
 from support.replies import KEY, PAGE, Bytes, Replies, a_session, part, said, service, told
@@ -42,9 +41,9 @@ def anyio_backend(request):
     return request.param
 
 
-def learn(server: Replies) -> LearnService:
+def learn(server: Replies) -> Sessions:
     """A service of the dialect in front of `server`, with the order's files at hand."""
-    return service(server, *(Bytes(content) for content in CONTENTS.values()), dialect=LearnService)
+    return service(server, *(Bytes(content) for content in CONTENTS.values()), dialect="learn")
 
 
 async def test_files_are_uploaded_under_their_names():

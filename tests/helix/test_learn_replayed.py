@@ -16,14 +16,14 @@ import pytest
 from finetuned.backend import Observation, Pair, Submission
 from finetuned.errors import KnownRefusal, ServerError
 from finetuned.helix import wire
-from finetuned.helix.body import json_body
+from finetuned.helix.call import Call, get
 from finetuned.helix.client import Key, Wire
-from finetuned.helix.learn import LearnService
 from finetuned.helix.observe import capabilities, observe
+from finetuned.helix.sessions import Sessions
 from finetuned.lifecycle import FileState
 from finetuned.model import File
 from finetuned.verdict import judge, tally
-from support.replies import KEY, URL, Bytes, Replies, inline, part, service
+from support.replies import KEY, URL, Bytes, Replies, disk, part, service
 
 TRACES = Path(__file__).parents[1] / "traces" / "learn"
 
@@ -120,7 +120,12 @@ def names(request: dict[str, Any]) -> list[str]:
 
 def wire_to(step: dict[str, Any]) -> Wire:
     """The client's requests without a dialect, for what no dialect asks."""
-    return Wire(httpx.AsyncClient(transport=Recorded(step)), url=URL, key=Key("", lambda: KEY), in_thread=inline)
+    return Wire(httpx.AsyncClient(transport=Recorded(step)), url=URL, key=Key("", lambda: KEY), disk=disk())
+
+
+def call_of(request: dict[str, Any]) -> Call:
+    """What no client of ours would ask, as a call."""
+    return get("/x") if request["method"] == "GET" else Call(method=request["method"], path="/x")
 
 
 class Replay:
@@ -133,18 +138,18 @@ class Replay:
     async def step(self, step: dict[str, Any]) -> str:
         """What the client makes of a step."""
         request = step["request"]
-        helix = service(Recorded(step), *(Bytes(b"text") for _ in names(request)), dialect=LearnService)
+        helix = service(Recorded(step), *(Bytes(b"text") for _ in names(request)), dialect="learn")
         try:
             if is_ours(request):
                 return await self.asks(helix, step)
-            return f"({self.seen(observe(await wire_to(step).read(request['method'], '/x', wire.session)))})"
+            return f"({self.seen(observe(await wire_to(step).read(call_of(request), wire.session)))})"
         except KnownRefusal as error:
             words = f"{type(error).__name__} {error.kind}"
         except ServerError as error:
             words = type(error).__name__
         return words if is_ours(request) else f"({words})"
 
-    async def asks(self, helix: LearnService, step: dict[str, Any]) -> str:
+    async def asks(self, helix: Sessions, step: dict[str, Any]) -> str:
         """Ask as the daemon does."""
         request = step["request"]
         path = request["path"].removeprefix("/api/v1")
@@ -156,7 +161,8 @@ class Replay:
         if path == "/sessions/learn":
             entity = request["json"]["data_entity_id"]
             if not entity:  # this is the question about the dialect
-                await wire_to(step).read("POST", path, wire.session, body=lambda: json_body(request["json"]))
+                question = Call(method="POST", path=path, body=json.dumps(request["json"]).encode())
+                await wire_to(step).read(question, wire.session)
             view = await helix.submit(Submission(marker="m", parts=(), upload_id=entity), on_progress=lambda _: None)
             assert view.upload_id == entity
             return self.seen(view)

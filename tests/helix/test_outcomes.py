@@ -24,7 +24,7 @@ from finetuned.errors import (
 )
 from finetuned.helix import wire
 from finetuned.helix.body import PIECE_BYTES
-from finetuned.helix.form import FormService
+from finetuned.helix.sessions import Sessions
 from finetuned.pieces import MAX_ANSWER_BYTES
 from support.replies import KEY, PAGE, URL, Bytes, Replies, Reply, a_session, part, said, service, told
 
@@ -40,7 +40,7 @@ def anyio_backend(request):
     return request.param
 
 
-async def outcome(helix: FormService, method: str) -> ServerError:
+async def outcome(helix: Sessions, method: str) -> ServerError:
     """What a look, an upload or a restart raises."""
     work = {
         "GET": lambda: helix.observe("s-1"),

@@ -12,7 +12,6 @@ import pytest
 
 from finetuned.backend import Push, Status, Submission
 from finetuned.errors import NoReviews, ReplyLost
-from finetuned.helix.learn import LearnService
 from finetuned.helix.qa import dressed, pair
 from support.replies import Bytes, Replies, part, service, told
 
@@ -74,7 +73,7 @@ async def test_other_pairs_than_those_that_were_written_are_told():
 async def test_the_learn_dialect_takes_no_order_for_a_review():
     """It would train unreviewed: not a byte is sent."""
     server = Replies(httpx.Response(500))
-    helix = service(server, Bytes(TEXT), dialect=LearnService)
+    helix = service(server, Bytes(TEXT), dialect="learn")
     with pytest.raises(NoReviews):
         await helix.upload(Submission(marker="j.1", parts=(part("a.txt", TEXT),), review=True), on_progress=unheard)
     assert server.asked == []

@@ -17,10 +17,10 @@ from finetuned.backend import Submission
 from finetuned.errors import Changed, KeyRefused, NotHelix, ReplyLost, ServerError, Unreachable
 from finetuned.helix import client
 from finetuned.helix.client import CONNECTIONS, Key, new_http
-from finetuned.helix.form import FormService
+from finetuned.helix.sessions import Sessions
 from finetuned.plan import SENDS
 from finetuned.settings import HelixSettings
-from support.replies import KEY, Bytes, a_session, part
+from support.replies import KEY, Bytes, a_session, disk, part
 
 Handler = Callable[[anyio.abc.SocketStream], Awaitable[None]]
 BIG = b"0123456789abcde\n" * (8 * 65536)  # 8 MiB: more than the buffers between us hold
@@ -42,9 +42,8 @@ async def in_thread(work: Callable[..., Any], /, *args: object) -> Any:
 @asynccontextmanager
 async def served(
     handler: Handler, *files: Bytes, patience: float = 30.0, scheme: str = "http"
-) -> AsyncIterator[FormService]:
+) -> AsyncIterator[Sessions]:
     """A service whose server is `handler`, called with each connection."""
-    left = list(files)
 
     async def closing(stream: anyio.abc.SocketStream) -> None:
         async with stream:
@@ -54,12 +53,12 @@ async def served(
     port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610
     async with listener, anyio.create_task_group() as tasks, new_http(HelixSettings(timeout=patience)) as http:
         tasks.start_soon(listener.serve, closing)
-        yield FormService(
+        yield Sessions(
             http,
             url=f"{scheme}://127.0.0.1:{port}",
             key=Key("", lambda: KEY),
-            open_part=lambda _part: left.pop(0),
-            in_thread=in_thread,
+            disk=disk(*files, in_thread=in_thread),
+            dialect="form",
         )
         tasks.cancel_scope.cancel()
 
@@ -69,7 +68,7 @@ def order(content: bytes) -> Submission:
     return Submission(marker="job.1", parts=(part("job.1-0001-a.txt", content),))
 
 
-async def asked(helix: FormService, content: bytes | None) -> ServerError:
+async def asked(helix: Sessions, content: bytes | None) -> ServerError:
     """What a look raises, or an upload of `content`."""
     with pytest.raises(ServerError) as caught:
         await (helix.observe("s-1") if content is None else helix.submit(order(content), on_progress=lambda _: None))
@@ -294,12 +293,12 @@ async def test_nobody_listens():
     port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610
     await listener.aclose()
     async with new_http(HelixSettings()) as http:
-        helix = FormService(
+        helix = Sessions(
             http,
             url=f"http://127.0.0.1:{port}",
             key=Key("", lambda: KEY),
-            open_part=lambda _part: Bytes(SMALL),
-            in_thread=in_thread,
+            disk=disk(Bytes(SMALL), in_thread=in_thread),
+            dialect="form",
         )
         assert type(await asked(helix, SMALL)) is Unreachable
 

@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from finetuned import pieces
 from finetuned.errors import CutShort, ReplyLost, Unreachable
-from finetuned.helix.learn import LearnService
+from finetuned.helix.sessions import Sessions
 from finetuned.helix.speech import LONGEST_LINE, Speech
 from finetuned.helix.wire import NotThat
 from support.replies import KEY, Replies, a_session, said, service, told
@@ -52,9 +53,9 @@ def spoken(*pieces: bytes | Exception) -> Any:
     return reply
 
 
-def learn(server: Replies) -> LearnService:
+def learn(server: Replies) -> Sessions:
     """A service of the dialect in front of `server`."""
-    return service(server, dialect=LearnService)
+    return service(server, dialect="learn")
 
 
 async def test_words_are_told_as_they_come():
@@ -100,8 +101,8 @@ def test_an_odd_event_is_passed_over(odd: bytes):
     """What is no piece of an answer tells nothing, and breaks nothing off."""
     heard: list[str] = []
     speech = Speech(heard.append)
-    speech.heard(odd + event("yes") + odd)
-    speech.end(b"")
+    speech.take(odd + event("yes") + odd)
+    speech.end(pieces.Pieces.of(b""))
     assert (speech.session_id, speech.complaint, heard) == ("s-1", "", ["yes"])
 
 
@@ -109,9 +110,9 @@ def test_an_odd_event_is_passed_over(odd: bytes):
 def test_an_answer_that_names_no_session_is_none(body: bytes):
     """A page, or nothing at all, is no answer."""
     speech = Speech(lambda _: None)
-    speech.heard(body)
+    speech.take(body)
     with pytest.raises(NotThat):
-        speech.end(body)
+        speech.end(pieces.Pieces.of(body))
 
 
 @pytest.mark.parametrize(
@@ -187,6 +188,6 @@ def test_a_line_without_an_end_is_not_kept():
     for words in (longest, longest + "x" * 200_000):
         sent = event(words)
         for at in range(0, len(sent), 100_000):
-            speech.heard(sent[at : at + 100_000])
-    speech.heard(event("word"))
+            speech.take(sent[at : at + 100_000])
+    speech.take(event("word"))
     assert heard == [longest, "word"]

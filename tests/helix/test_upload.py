@@ -14,12 +14,13 @@ import pytest
 
 from finetuned.backend import Part, Submission
 from finetuned.errors import Changed, Gone
-from finetuned.helix.body import PIECE_BYTES, Body, form_body
+from finetuned.helix.body import PIECE_BYTES, Body
+from finetuned.helix.call import Form
 from finetuned.helix.client import Key
 from finetuned.marker import upload_name
 from finetuned.model import Content
 from finetuned.settings import FolderSettings
-from support.replies import Bytes, Replies, a_session, inline, part, service, told
+from support.replies import Bytes, Replies, a_session, disk, part, service, told
 
 MIB = 1024 * 1024
 
@@ -57,7 +58,7 @@ def test_a_job_by_default_gets_through_a_proxy_that_takes_a_mebibyte():
         for name, n in zip(names, sizes, strict=True)
     )
     fields = {"mode": "finetune", "type": "text", "input": marker, "manuallyReviewQuestions": "yes"}
-    assert rules.max_bytes < form_body(fields, parts).length <= MIB
+    assert rules.max_bytes < Body(Form(fields=fields, parts=tuple(parts)), disk()).length <= MIB
 
 
 async def test_an_order_is_the_reference_pages_form():
@@ -181,7 +182,7 @@ async def test_memory_stays_small_whatever_the_file():
 
 async def test_a_body_is_whole_with_its_last_piece():
     """The mark is set as the final boundary leaves, and not before."""
-    body = form_body({"a": "b"}, (part("x.txt", b"x"),), open_part=lambda _: Bytes(b"x"), in_thread=inline)
+    body = Body(Form(fields={"a": "b"}, parts=(part("x.txt", b"x"),)), disk(Bytes(b"x")))
     rung = []
     body.on_whole = lambda: rung.append(True)
     marks = [body.whole async for _ in body]
@@ -192,33 +193,20 @@ async def test_a_body_is_whole_with_its_last_piece():
 async def test_how_far_it_is_is_heard_beside_the_loop():
     """Whoever is told may write it down, and wait for a disk."""
     threads: set[int] = set()
-    body = form_body(
-        {},
-        (part("x.txt", b"x"),),
-        open_part=lambda _: Bytes(b"x"),
-        in_thread=anyio.to_thread.run_sync,
-        on_progress=lambda _: threads.add(threading.get_ident()),
-    )
+    form = Form(parts=(part("x.txt", b"x"),), on_progress=lambda _: threads.add(threading.get_ident()))
+    body = Body(form, disk(Bytes(b"x"), in_thread=anyio.to_thread.run_sync))
     assert b"".join([piece async for piece in body])
     assert threads
     assert threading.get_ident() not in threads
 
 
-def test_a_body_never_ends_in_a_file():
-    """What ends in a file would be whole before the file proved to be what it was."""
-    with pytest.raises(TypeError, match="ends in bytes"):
-        Body("x", (part("x.txt", b"x"),))
-
-
-async def test_files_need_somebody_to_open_them():
-    """A body with files and nobody to open them is a mistake of the caller."""
-    with pytest.raises(TypeError, match="open_part"):
-        await anext(Body("x", (part("x.txt", b"x"), b"end")))
-
-
 def test_the_boundary_is_in_nobodys_hands():
     """It depends on all that is sent, and stays the same when the same is sent again."""
     one, other = part("x.txt", b"x"), part("x.txt", b"y")
-    types = [form_body(fields, (file,)).content_type for fields in ({}, {"a": "b"}) for file in (one, other)]
+    types = [
+        Body(Form(fields=fields, parts=(file,)), disk()).content_type
+        for fields in ({}, {"a": "b"})
+        for file in (one, other)
+    ]
     assert len(set(types)) == 4
-    assert form_body({}, (one,)).content_type == types[0]
+    assert Body(Form(parts=(one,)), disk()).content_type == types[0]

@@ -16,8 +16,9 @@ from finetuned.daemon import Context, Daemon, Outcome
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.folders import DropFolder, drop_folder
-from finetuned.helix.auto import service_in
 from finetuned.helix.client import Key
+from finetuned.helix.disk import Disk
+from finetuned.helix.sessions import Sessions
 from finetuned.ledger import Ledger, Reader, audit
 from finetuned.runtime import Wake
 from finetuned.sandbox import DEFAULT_KEY, CutError, Faults, Pace, Quota, create_app
@@ -161,15 +162,17 @@ class Place:
     async def backend(self, folders: Mapping[str, DropFolder], ledger: Ledger) -> AsyncIterator[Backend]:
         """The backend that learns here: the sandbox, over the network."""
         async with httpx.AsyncClient(transport=self.network) as http:
-            yield service_in(
-                self.settings.helix.dialect,
+            yield Sessions(
                 http,
                 url=URL,
                 key=Key("", lambda: self.key),
-                open_part=lambda p: folders[p.folder].open_text(p.location, p.content),
-                in_thread=self.runtime.in_thread,
+                disk=Disk(
+                    in_thread=self.runtime.in_thread,
+                    open_part=lambda p: folders[p.folder].open_text(p.location, p.content),
+                    spool=os.path.dirname(self.ledger_path),
+                ),
+                dialect=self.settings.helix.dialect,
                 remembered=ledger.house.server(URL).dialect,
-                spool=os.path.dirname(self.ledger_path),
             )
 
     async def run(self, *, until_idle: bool = True, script: Callable[[], Any] | None = None) -> Outcome:

@@ -11,7 +11,8 @@ import httpx
 
 from finetuned.backend import Part
 from finetuned.helix.client import Key
-from finetuned.helix.form import FormService
+from finetuned.helix.disk import Disk
+from finetuned.helix.sessions import Sessions
 from finetuned.model import Content
 
 URL = "http://helix.test:8585"
@@ -102,19 +103,21 @@ async def inline(work: Callable[..., Any], /, *args: object) -> Any:
     return work(*args)
 
 
+def disk(*files: Bytes, in_thread: Any = inline, spool: str | None = None) -> Disk:
+    """What opens `files` in order."""
+    left = list(files)
+    return Disk(in_thread=in_thread, open_part=lambda _part: left.pop(0), spool=spool)
+
+
 def service(
     transport: httpx.AsyncBaseTransport,
     *files: Bytes,
     key: Key | None = None,
     url: str = URL,
-    dialect: Callable[..., Any] = FormService,
-) -> Any:
+    dialect: str = "form",
+    remembered: str | None = None,
+) -> Sessions:
     """A service that talks to `transport` in a dialect and opens `files` in order."""
-    left = list(files)
-    return dialect(
-        httpx.AsyncClient(transport=transport),
-        url=url,
-        key=key or Key("", lambda: KEY),
-        open_part=lambda _part: left.pop(0),
-        in_thread=inline,
-    )
+    http = httpx.AsyncClient(transport=transport)
+    key = key or Key("", lambda: KEY)
+    return Sessions(http, url=url, key=key, disk=disk(*files), dialect=dialect, remembered=remembered)

@@ -38,7 +38,7 @@ NURSERY.set_forkserver_preload(
         "finetuned.cli.main",
         "finetuned.cli.run",
         "finetuned.daemon",
-        "finetuned.helix.form",
+        "finetuned.helix.sessions",
         "finetuned.ledger.migrations",
         "finetuned.sandbox",
         "httpx",

@@ -156,23 +156,22 @@ async def backend(
     Long answers are kept in the folder `spool` while they are read: the daemon's lie beside its ledger.
     """
     from finetuned.backend import Part
-    from finetuned.helix.auto import service_in
-    from finetuned.helix.body import Reader as PartReader
     from finetuned.helix.client import new_http
+    from finetuned.helix.disk import Disk
+    from finetuned.helix.disk import Reader as PartReader
+    from finetuned.helix.sessions import Sessions
 
     def open_part(part: Part) -> PartReader:
         return folders[part.folder].open_text(part.location, part.content)
 
     async with new_http(settings.helix) as http:
-        yield service_in(
-            settings.helix.dialect,
+        yield Sessions(
             http,
             url=settings.helix.url,
             key=key_of(settings),
-            open_part=open_part,
-            in_thread=runtime.in_thread,
+            disk=Disk(in_thread=runtime.in_thread, open_part=open_part, spool=spool),
+            dialect=settings.helix.dialect,
             remembered=remembered,
-            spool=spool,
         )
 
 

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from finetuned.backend import Entry
-from finetuned.helix.body import InThread
+from finetuned.helix.call import Call
+from finetuned.helix.disk import Disk
 from finetuned.helix.qa import ReadPairs
 from finetuned.model import Value
 from finetuned.pieces import Pieces
@@ -30,7 +31,7 @@ class Answer(Value, frozen=True):
     `body` is all of a short answer; a long one is `written` down, and `body` is how it begins.
     """
 
-    method: str
+    call: Call
     url: str
     status: int
     headers: Mapping[str, str]
@@ -40,19 +41,24 @@ class Answer(Value, frozen=True):
     written: IO[bytes] | None = None
 
     @property
+    def named(self) -> str:
+        """The request, for people."""
+        return f"{self.call.method} {self.url}"
+
+    @property
     def is_page(self) -> bool:
         """Whether this is a web page for people."""
         return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:1] == b"<"
 
     def pieces(self) -> Pieces:
-        """Its values, from the beginning."""
+        """Read its values, from the beginning."""
         if self.written is None:
             return Pieces.of(self.body)
         self.written.seek(0)
         return Pieces(self.written.read)
 
     def all_of_it(self) -> bytes:
-        """Its bytes, in memory."""
+        """Read its bytes into memory."""
         if self.written is None:
             return self.body
         self.written.seek(0)
@@ -71,30 +77,29 @@ class NoRoom(Exception):
 class Keeper:
     """Takes an answer's bytes as they come. Raises NoRoom."""
 
-    def __init__(self, folder: str | None, in_thread: InThread) -> None:
+    def __init__(self, disk: Disk) -> None:
         self.length = 0
         self.written: IO[bytes] | None = None
         self.body = b""
-        self._folder = folder
-        self._in_thread = in_thread
+        self._disk = disk
         self._pending = bytearray()
 
     async def add(self, piece: bytes) -> None:
-        """The next bytes."""
+        """Take the next bytes."""
         self.length += len(piece)
         self._pending += piece
         if self.length > IN_MEMORY_BYTES and len(self._pending) >= _PIECE_BYTES:
-            await self._in_thread(self._write_down)
+            await self._disk.in_thread(self._write_down)
 
     async def end(self) -> None:
-        """That was all of it."""
+        """Make an end: that was all of it."""
         if self.written is not None:
-            await self._in_thread(self._write_down)
+            await self._disk.in_thread(self._write_down)
         else:
             self.body = bytes(self._pending)
 
     def close(self) -> None:
-        """It is not wanted any more."""
+        """Let go of what was written."""
         if self.written is not None:
             self.written.close()
 
@@ -102,7 +107,7 @@ class Keeper:
         try:
             if self.written is None:
                 self.body = bytes(self._pending[:_PIECE_BYTES])
-                self.written = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed with the answer
+                self.written = tempfile.TemporaryFile(dir=self._disk.spool)  # noqa: SIM115 - closed with the answer
             self.written.write(self._pending)
             self.written.flush()
         except OSError as error:

@@ -7,7 +7,7 @@
 3. The length is known before the first byte, so that a proxy can refuse early. A file that turns out shorter or
    longer cuts the upload as `Changed`, before the final boundary.
 4. The boundary is a hash over the hashes of all that is sent: nobody can write a file that holds it.
-5. Who wants to know how far it is hears it in a thread, too: it may be written down.
+5. How far it is, is told in a thread, too: it may be written down.
 6. It is an iterator, no generator: nothing is left for the garbage collector when a connection breaks.
 """
 
@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol, Self, TypeVar
+from collections.abc import Callable
+from typing import Final, Self
 
 import anyio
 import httpx
@@ -24,38 +24,11 @@ import msgspec
 
 from finetuned.backend import Part
 from finetuned.errors import Changed
+from finetuned.helix.call import Form, ignore
+from finetuned.helix.disk import Disk, Reader
 from finetuned.model import shown
 
-T = TypeVar("T")
 PIECE_BYTES: Final = 256 * 1024
-
-
-class Reader(Protocol):
-    """A file that is open for reading; it may raise `Changed` before its last bytes."""
-
-    def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes; empty at the end."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the file."""
-        ...
-
-
-class InThread(Protocol):
-    """Runs blocking work without holding up the loop."""
-
-    async def __call__(self, work: Callable[..., T], /, *args: object) -> T:
-        """The value of `work(*args)`."""
-        ...
-
-
-#: opens a part's file, in a thread
-OpenPart = Callable[[Part], Reader]
-
-
-def unheard(_handed: int) -> None:
-    """Nobody wants to know how far the upload is."""
 
 
 class Body(httpx.AsyncByteStream):
@@ -64,53 +37,48 @@ class Body(httpx.AsyncByteStream):
     The last piece is never a part: only then is nothing whole before every file proved to be what it was.
     """
 
-    def __init__(
-        self,
-        content_type: str,
-        pieces: Sequence[bytes | Part],
-        *,
-        open_part: OpenPart | None = None,
-        in_thread: InThread | None = None,
-        on_progress: Callable[[int], None] = unheard,
-    ) -> None:
-        if pieces and isinstance(pieces[-1], Part):
-            raise TypeError("a body ends in bytes, not in a file")
-        self.content_type = content_type
-        self.length = sum(p.content.sent_bytes if isinstance(p, Part) else len(p) for p in pieces)
-        self.whole = not pieces
-        self.on_whole: Callable[[], None] | None = None
-        self._pieces = deque(pieces)
-        self._open_part = open_part
-        self._in_thread = in_thread
-        self._on_progress = on_progress
+    def __init__(self, content: Form | bytes, disk: Disk) -> None:
+        self.on_whole: Callable[[], None] = lambda: None
+        self._disk = disk
+        self._on_progress: Callable[[int], None] = ignore
         self._handed = 0
         self._part: tuple[Part, Reader] | None = None
         self._left = 0
+        pieces: list[bytes | Part]
+        if isinstance(content, Form):
+            boundary = _boundary(content)
+            self.content_type, pieces = f"multipart/form-data; boundary={boundary}", _pieces(content, boundary)
+            self._on_progress = content.on_progress
+        else:
+            self.content_type, pieces = ("application/json", [content]) if content else ("", [])
+        self.length = sum(p.content.sent_bytes if isinstance(p, Part) else len(p) for p in pieces)
+        self.whole = not pieces
+        self._pieces = deque(pieces)
+        self._has_files = any(isinstance(piece, Part) for piece in pieces)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await self._in_thread(self._gather) if self._in_thread is not None else self._gather()
+        piece = await self._disk.in_thread(self._gather) if self._has_files else self._gather()
         if not piece:
             raise StopAsyncIteration
         self._handed += len(piece)
         if not self._pieces:
             self.whole = True
-            if self.on_whole is not None:
-                self.on_whole()
+            self.on_whole()
         return piece
 
     async def aclose(self) -> None:
         """Let go of the file that is open, if one is."""
-        if self._part is not None and self._in_thread is not None:
+        if self._part is not None:
             _, reader = self._part
             self._part = None
             with anyio.CancelScope(shield=True):
-                await self._in_thread(reader.close)
+                await self._disk.in_thread(reader.close)
 
     def _gather(self) -> bytes:
-        """The next bytes, small files together: a thread and a send for each would cost more than they do."""
+        """Take the next bytes, small files together: a thread and a send for each would cost more than they do."""
         self._on_progress(self._handed)  # asked for more: what was handed over before is with the network
         gathered = bytearray()
         while len(gathered) < PIECE_BYTES and (self._part is not None or self._pieces):
@@ -119,23 +87,17 @@ class Body(httpx.AsyncByteStream):
                 continue
             following = self._pieces[0]
             if isinstance(following, Part):
-                self._open(following)
+                self._part = following, self._disk.open_part(following)
+                self._left = following.content.sent_bytes
             elif len(self._pieces) == 1 and gathered:
                 break  # what makes the form whole goes alone, after all the rest went out
             else:
                 gathered += following
-                self._pieces.popleft()
+            self._pieces.popleft()
         return bytes(gathered)
 
-    def _open(self, part: Part) -> None:
-        if self._open_part is None:
-            raise TypeError("a body with files needs open_part and in_thread")
-        self._part = part, self._open_part(part)
-        self._left = part.content.sent_bytes
-        self._pieces.popleft()
-
     def _read_on(self, part: Part, reader: Reader, most: int) -> bytes:
-        """The next bytes of the file that is open; it is closed at its end."""
+        """Read the file that is open; close it at its end."""
         piece = reader.read(most)
         self._left -= len(piece)
         if self._left < 0 or (not piece and self._left > 0):
@@ -149,37 +111,21 @@ class Body(httpx.AsyncByteStream):
         return piece
 
 
-def json_body(value: object) -> Body:
-    """`value` as JSON."""
-    return Body("application/json", (msgspec.json.encode(value),))
-
-
-def form_body(
-    fields: Mapping[str, str],
-    parts: Iterable[Part] = (),
-    *,
-    open_part: OpenPart | None = None,
-    in_thread: InThread | None = None,
-    on_progress: Callable[[int], None] = unheard,
-) -> Body:
+def _pieces(form: Form, boundary: str) -> list[bytes | Part]:
     """A multipart form as the reference page prints it: every file as `files`, then the fields."""
-    parts = tuple(parts)
-    boundary = _boundary(fields, parts)
     pieces: list[bytes | Part] = []
     before = f"--{boundary}\r\n"
-    for part in parts:
+    for part in form.parts:
         # upload names are ours, of [a-z0-9.-]: nothing in them needs quoting
         named = f'Content-Disposition: form-data; name="files"; filename="{part.upload_name}"'
         pieces += [f"{before}{named}\r\nContent-Type: text/plain\r\n\r\n".encode(), part]
         before = f"\r\n--{boundary}\r\n"
-    for name, value in fields.items():
+    for name, value in form.fields.items():
         pieces.append(f'{before}Content-Disposition: form-data; name="{name}"\r\n\r\n{value}'.encode())
         before = f"\r\n--{boundary}\r\n"
-    pieces.append(f"\r\n--{boundary}--\r\n".encode())
-    content_type = f"multipart/form-data; boundary={boundary}"
-    return Body(content_type, pieces, open_part=open_part, in_thread=in_thread, on_progress=on_progress)
+    return [*pieces, f"\r\n--{boundary}--\r\n".encode()]
 
 
-def _boundary(fields: Mapping[str, str], parts: Sequence[Part]) -> str:
-    hashes = [(part.upload_name, part.content.sha256) for part in parts]
-    return "finetuned-" + hashlib.sha256(msgspec.json.encode([hashes, fields])).hexdigest()[:40]
+def _boundary(form: Form) -> str:
+    hashes = [(part.upload_name, part.content.sha256) for part in form.parts]
+    return "finetuned-" + hashlib.sha256(msgspec.json.encode([hashes, form.fields])).hexdigest()[:40]

@@ -20,22 +20,23 @@ from urllib.parse import quote
 
 import anyio
 import httpx
+from msgspec.structs import replace
 
 from finetuned import __version__
 from finetuned.errors import KeyRefused, Refused
 from finetuned.helix import outcome
 from finetuned.helix.answers import Answer, Keeper, NoRoom
-from finetuned.helix.body import Body, InThread
-from finetuned.helix.hearing import HearingTransport
+from finetuned.helix.body import Body
+from finetuned.helix.call import Call
+from finetuned.helix.disk import Disk
 from finetuned.helix.outcome import CHECK_KEY
 from finetuned.helix.speech import Speech
+from finetuned.helix.transport import EarlyAnswerTransport
 from finetuned.model import shown
 from finetuned.pieces import MAX_ANSWER_BYTES, NotThat, Pieces
 from finetuned.settings import HelixSettings
 
 T = TypeVar("T")
-#: hears the pieces of an answer as they come
-Heard = Callable[[bytes], None]
 CONNECTIONS: Final = 8  # a request costs three times as much with 32 of them
 #: shorter than what servers grant (uvicorn: 5 s), so that we never write into a connection they just closed
 IDLE_SECONDS: Final = 2.0
@@ -62,11 +63,11 @@ class Key:
         return f"Key(file={shown(self._file)!r})"
 
     def current(self) -> str:
-        """The key as it was read last; raises KeyRefused if there is none."""
+        """Return the key as it was read last. Raises KeyRefused if there is none."""
         return self._value or self.read()
 
     def read(self) -> str:
-        """The key, read again; raises KeyRefused if there is none that could be sent."""
+        """Read the key again. Raises KeyRefused if there is none that could be sent."""
         self._value = None
         text = (self._of_file() if self._file else self._fallback() or "").strip()
         if not text:
@@ -89,159 +90,119 @@ class Key:
 
 
 def new_http(settings: HelixSettings) -> httpx.AsyncClient:
-    """The connections to the server: few, direct, no redirects; to be closed by the caller."""
+    """Make the connections to the server: few, direct, no redirects; to be closed by the caller."""
     trusted = httpx.create_ssl_context(trust_env=False)
     trusted.load_default_certs()  # a server at home has a certificate of the machine's own authority
     return httpx.AsyncClient(
         # waiting for one of our own connections is no fault of the server's
         timeout=httpx.Timeout(settings.timeout, pool=None),
-        transport=HearingTransport(trusted, connections=CONNECTIONS, idle_seconds=IDLE_SECONDS),
+        transport=EarlyAnswerTransport(trusted, connections=CONNECTIONS, idle_seconds=IDLE_SECONDS),
         follow_redirects=False,
         trust_env=False,
     )
 
 
 def segment(text: str) -> str:
-    """One part of a URL's path; raises Refused for what would lead elsewhere."""
+    """Quote one part of a URL's path. Raises Refused for what would lead elsewhere."""
     if text in {"", ".", ".."} or "\0" in text:
         raise Refused(f"{shown(text)!r} cannot be part of an address")
     return quote(text, safe="", errors="surrogateescape")
 
 
 class Wire:
-    """Requests to one server; see the top for what comes of them. Long answers are kept in the folder `spool`."""
+    """Calls to one server; see the top for what comes of them."""
 
-    def __init__(
-        self, http: httpx.AsyncClient, *, url: str, key: Key, in_thread: InThread, spool: str | None = None
-    ) -> None:
+    def __init__(self, http: httpx.AsyncClient, *, url: str, key: Key, disk: Disk) -> None:
         base = httpx.URL(url)
         # no user, no password: they would show in messages, and httpx would send them in the key's place
         origin = f"{base.scheme}://{base.netloc.decode('ascii')}"
         self._base = origin + base.path.rstrip("/").removesuffix("/api/v1") + "/api/v1"
         self._http = http
         self._key = key
-        self._in_thread = in_thread
-        self._spool = spool
         self._one_long = anyio.Lock()
+        self.disk: Final = disk
 
-    async def read(
-        self,
-        method: str,
-        path: str,
-        parse: Callable[[Pieces], T],
-        *,
-        body: Callable[[], Body] | None = None,
-        optional: bool = False,
-        harmless: bool = False,
-        patience: float | None = None,
-    ) -> T:
-        """What `parse` makes of the answer; `path` begins with /, `body` makes a fresh body for each try.
-
-        `optional`: not every server has the call. `harmless`: it starts nothing, and may be repeated. `patience`: how
-        many seconds the server may be silent, if it is not what the connections allow.
-        """
-        answer = await self.ask(method, path, body=body, optional=optional, harmless=harmless, patience=patience)
+    async def read(self, call: Call, parse: Callable[[Pieces], T]) -> T:
+        """Ask, and return what `parse` makes of the answer. Raises ServerError."""
+        answer = await self.ask(call)
         try:
             return await self.digest(answer, parse)
         except NotThat as error:
-            raise outcome.odd(answer, str(error), optional=optional, harmless=harmless) from error
+            raise outcome.odd(answer, str(error)) from error
         finally:
             answer.close()
 
     async def digest(self, answer: Answer, work: Callable[[Pieces], T]) -> T:
-        """What `work` makes of the answer. Long ones are read beside the loop, one at a time. Raises NotThat."""
+        """Return what `work` makes of the answer. Long ones are read in a thread, one at a time. Raises NotThat."""
         if answer.written is None:
             return work(answer.pieces())
         async with self._one_long:
-            return await self._in_thread(lambda: work(answer.pieces()))
+            return await self.disk.in_thread(lambda: work(answer.pieces()))
 
-    async def hear(self, path: str, speech: Speech, *, body: Callable[[], Body], patience: float) -> None:
-        """Post, and hear the answer out as it comes."""
-        answer = await self.ask("POST", path, body=body, patience=patience, heard=speech.heard)
+    async def listen(self, call: Call, speech: Speech) -> None:
+        """Ask, and hear the answer out as it comes. Raises ServerError."""
+        answer = await self.ask(replace(call, on_piece=speech.take))
         try:
-            speech.end(answer.all_of_it())
+            speech.end(answer.pieces())
         except NotThat as error:
-            raise outcome.odd(answer, str(error), optional=False) from error
+            raise outcome.odd(answer, str(error)) from error
         finally:
             answer.close()
         if speech.complaint:
             raise outcome.complained(answer, speech.complaint, self._key.current())
 
-    async def ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Callable[[], Body] | None = None,
-        optional: bool = False,
-        harmless: bool = False,
-        patience: float | None = None,
-        heard: Heard | None = None,
-    ) -> Answer:
-        """An answer of the 200s, whose pieces are `heard` as they come; everything else is raised. Close it."""
-        key = await self._in_thread(self._key.current)
-        once = partial(self._once, method, path, body, harmless=harmless, patience=patience, heard=heard)
-        answer = await once(key)
+    async def ask(self, call: Call) -> Answer:
+        """Return an answer of the 200s, to be closed; everything else is raised as ServerError."""
+        key = await self.disk.in_thread(self._key.current)
+        answer = await self._once(call, key)
         if answer.status == 401:
-            fresh = await self._in_thread(self._key.read)
+            fresh = await self.disk.in_thread(self._key.read)
             if fresh != key:
                 key = fresh
-                answer = await once(key)
+                answer = await self._once(call, key)
         if not 200 <= answer.status < 300:
-            raise outcome.refused(answer, key, optional=optional)
+            raise outcome.refused(answer, key)
         return answer
 
-    async def _once(
-        self,
-        method: str,
-        path: str,
-        make: Callable[[], Body] | None,
-        key: str,
-        *,
-        harmless: bool,
-        patience: float | None,
-        heard: Heard | None,
-    ) -> Answer:
-        body = make() if make else Body("", ())
-        url = f"{self._base}{path}"
-        request = self._request(method, url, body, key, patience)
+    async def _once(self, call: Call, key: str) -> Answer:
+        body = Body(call.body, self.disk)
+        url = f"{self._base}{call.path}"
+        request = self._request(call, url, body, key)
         head_within = min(ANSWER_WITHIN_SECONDS, request.extensions["timeout"]["read"] + FIRST_SECONDS)
         with anyio.CancelScope() as scope:
-            body.on_whole = lambda: _limit(scope, head_within)
+            body.on_whole = partial(_limit, scope, head_within)
             if body.whole:
-                _limit(scope, head_within)
+                body.on_whole()
             try:
-                return await self._exchange(request, body, heard, scope)
+                return await self._exchange(call, request, body, scope)
             except _BROKEN as error:
-                raise outcome.broken(method, url, error, whole=body.whole, harmless=harmless) from error
+                raise outcome.broken(call, url, error, whole=body.whole) from error
             finally:
                 await body.aclose()
-        raise outcome.broken(method, url, None, whole=body.whole, harmless=harmless)
+        raise outcome.broken(call, url, None, whole=body.whole)
 
-    async def _exchange(
-        self, request: httpx.Request, body: Body, heard: Heard | None, patience: anyio.CancelScope
-    ) -> Answer:
+    async def _exchange(self, call: Call, request: httpx.Request, body: Body, deadline: anyio.CancelScope) -> Answer:
         response = await self._http.send(request, stream=True)
         if body.whole:
-            _limit(patience, ANSWER_WITHIN_SECONDS)
-        method, url = request.method, str(request.url)
-        keeper = Keeper(self._spool, self._in_thread)
+            _limit(deadline, ANSWER_WITHIN_SECONDS)
+        url, good = str(request.url), response.is_success
+        keeper = Keeper(self.disk)
         try:
-            most = MAX_ANSWER_BYTES if response.is_success else ERROR_BYTES
-            complete = await _read(response, most, keeper, heard if response.is_success else None, patience)
+            most = MAX_ANSWER_BYTES if good else ERROR_BYTES
+            complete = await _read(response, most, keeper, call.on_piece if good else None, deadline)
             await keeper.end()
         except BaseException as error:
             keeper.close()
             if isinstance(error, NoRoom):
-                raise outcome.no_room(method, url, str(error)) from error
+                raise outcome.no_room(call, url, str(error)) from error
             raise
         finally:
             await response.aclose()
-        if response.is_success and not complete:
+        if good and not complete:
             keeper.close()
-            raise outcome.too_long(method, url)
+            raise outcome.too_long(call, url)
         return Answer(
-            method=method,
+            call=call,
             url=url,
             status=response.status_code,
             headers=dict(response.headers),
@@ -251,7 +212,7 @@ class Wire:
             written=keeper.written,
         )
 
-    def _request(self, method: str, address: str, body: Body, key: str, patience: float | None) -> httpx.Request:
+    def _request(self, call: Call, address: str, body: Body, key: str) -> httpx.Request:
         url = httpx.URL(address)
         headers = {
             "Host": url.netloc.decode("ascii"),
@@ -262,27 +223,31 @@ class Wire:
         }
         if body.content_type:
             headers["Content-Type"] = body.content_type
-        if method != "GET":
+        if call.method != "GET":
             headers["Content-Length"] = str(body.length)
         timeout = self._http.timeout.as_dict()
-        if patience is not None:
-            timeout["read"] = patience
-        return httpx.Request(method, url, headers=headers, stream=body, extensions={"timeout": timeout})
+        if call.patience is not None:
+            timeout["read"] = call.patience
+        return httpx.Request(call.method, url, headers=headers, stream=body, extensions={"timeout": timeout})
 
 
-def _limit(patience: anyio.CancelScope, seconds: float) -> None:
-    patience.deadline = anyio.current_time() + seconds
+def _limit(scope: anyio.CancelScope, seconds: float) -> None:
+    scope.deadline = anyio.current_time() + seconds
 
 
 async def _read(
-    response: httpx.Response, most: int, keeper: Keeper, heard: Heard | None, patience: anyio.CancelScope
+    response: httpx.Response,
+    most: int,
+    keeper: Keeper,
+    on_piece: Callable[[bytes], None] | None,
+    scope: anyio.CancelScope,
 ) -> bool:
-    """Give the answer's bytes to `keeper`, `most` of them at most; whether that was all of it.
+    """Give the answer's bytes to `keeper`, `most` of them at most; tell whether that was all of it.
 
-    It must come at a bearable pace, or else whoever lets it drip would hold us for as long as he likes. Words, which
-    are `heard`, come as slowly as they are found.
+    It must come at a bearable pace, or a server that lets it drip would hold us for as long as it likes. Words, which
+    `on_piece` hears, come as slowly as they are found.
     """
-    begun, last = anyio.current_time(), patience.deadline
+    begun, last = anyio.current_time(), scope.deadline
     enough = False
     full: NoRoom | None = None
     try:
@@ -294,10 +259,10 @@ async def _read(
                 await keeper.add(piece[: most - keeper.length])
             except NoRoom as error:
                 full, enough = error, True
-            if heard is not None:
-                heard(piece)
+            if on_piece is not None:
+                on_piece(piece)
             else:
-                patience.deadline = min(last, begun + FIRST_SECONDS + keeper.length / SLOWEST_PACE)
+                scope.deadline = min(last, begun + FIRST_SECONDS + keeper.length / SLOWEST_PACE)
             if enough:
                 # closed, it fails at its next read, which ends the library's generators one within the other; trio
                 # complains about generators that are just left

@@ -8,30 +8,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Final
 
 from finetuned.backend import Observation, Reply, Submission
 from finetuned.helix import wire
-from finetuned.helix.body import form_body
+from finetuned.helix.call import Call, Form
 from finetuned.helix.client import segment
+from finetuned.helix.dialects import Dialect, upload_form
 from finetuned.helix.observe import observe, reply
-from finetuned.helix.sessions import Sessions
-from finetuned.helix.speech import unspoken
-
-FORM: Final = "form"
 
 
-class FormService(Sessions):
-    """A Helix that speaks the form dialect; see `backend` for what each method promises."""
+class FormDialect(Dialect):
+    """One form begins everything."""
 
-    @property
-    def dialect(self) -> str:
-        """Always this one."""
-        return FORM
+    name = "form"
 
     async def upload(self, order: Submission, *, on_progress: Callable[[int], None]) -> Submission:
-        """The order as it is: its files go with the request that starts their fine-tune."""
+        """Return the order as it is: its files go with the request that starts their fine-tune."""
         on_progress(0)
         return order
 
@@ -40,26 +32,26 @@ class FormService(Sessions):
         fields = {"mode": "finetune", "type": "text", "input": order.marker}
         if order.review:
             fields["manuallyReviewQuestions"] = "yes"
-        body = self._upload(fields, order, on_progress)
-        return observe(await self._wire.read("POST", "/sessions", wire.session, body=body))
+        form = upload_form(fields, order, on_progress)
+        return observe(await self._wire.read(Call(method="POST", path="/sessions", body=form), wire.session))
 
     async def chat(
         self,
         text: str,
         *,
         session_id: str | None,
-        on_text: Callable[[str], None] = unspoken,  # noqa: ARG002 - the session is what grows here
+        on_text: Callable[[str], None],  # noqa: ARG002 - the session is what grows here
     ) -> Reply:
         """Say something to the model: a new session, or a further turn of one."""
         if session_id is None:
             return await self._infer(text, "text")
-        body = partial(form_body, {"input": text})
-        return reply(await self._wire.read("PUT", f"/sessions/{segment(session_id)}", wire.session, body=body))
+        call = Call(method="PUT", path=f"/sessions/{segment(session_id)}", body=Form(fields={"input": text}))
+        return reply(await self._wire.read(call, wire.session))
 
     async def image(self, prompt: str) -> Reply:
         """Ask for a picture; once it is drawn, its path is among the answer's files."""
         return await self._infer(prompt, "image")
 
     async def _infer(self, text: str, kind: str) -> Reply:
-        body = partial(form_body, {"input": text, "mode": "inference", "type": kind})
-        return reply(await self._wire.read("POST", "/sessions", wire.session, body=body))
+        form = Form(fields={"input": text, "mode": "inference", "type": kind})
+        return reply(await self._wire.read(Call(method="POST", path="/sessions", body=form), wire.session))

@@ -14,39 +14,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from finetuned.backend import Observation, Reply, Submission
 from finetuned.errors import CutShort, NoReviews, ReplyLost, Unreachable
 from finetuned.helix import wire
-from finetuned.helix.body import Body, json_body
+from finetuned.helix.call import Call, Effect
 from finetuned.helix.client import ANSWER_WITHIN_SECONDS
+from finetuned.helix.dialects import Dialect, show, upload_form
 from finetuned.helix.observe import observe, reply
-from finetuned.helix.sessions import Sessions
-from finetuned.helix.speech import Speech, unspoken
-
-LEARN: Final = "learn"
-_CHAT: Final = "/sessions/chat"
-_PATIENCE: Final = ANSWER_WITHIN_SECONDS
+from finetuned.helix.speech import Speech
 
 
-class LearnService(Sessions):
-    """A Helix that speaks the learn dialect; see `backend` for what each method promises."""
+class LearnDialect(Dialect):
+    """An upload, and a call that learns it."""
 
-    @property
-    def dialect(self) -> str:
-        """Always this one."""
-        return LEARN
+    name = "learn"
 
     async def upload(self, order: Submission, *, on_progress: Callable[[int], None]) -> Submission:
         """Bring the order's files to the server, and name what they became there. Raises NoReviews."""
         _reviewless(order)
-        body = self._upload({}, order, on_progress)
-        entity_id = await self._wire.read("POST", "/data_entities", wire.entity, body=body, harmless=True)
-        return replace(order, upload_id=entity_id)
+        form = upload_form({}, order, on_progress)
+        call = Call(method="POST", path="/data_entities", body=form, effect=Effect.REPEATABLE)
+        return replace(order, upload_id=await self._wire.read(call, wire.entity))
 
     async def submit(self, order: Submission, *, on_progress: Callable[[int], None]) -> Observation:
         """Start a fine-tune of the order's upload; without one there is nothing to learn from (ValueError).
@@ -56,21 +48,21 @@ class LearnService(Sessions):
         _reviewless(order)
         if not order.upload_id:
             raise ValueError(f"{order.marker} has no upload to learn from")
-        await self._in_thread(on_progress, order.bytes)
+        await self._wire.disk.in_thread(on_progress, order.bytes)
         learn = {"type": "text", "data_entity_id": order.upload_id, "rag_enabled": False, "text_finetune_enabled": True}
-        view = await self._wire.read("POST", "/sessions/learn", wire.session, body=partial(json_body, learn))
-        return observe(view)
+        call = Call(method="POST", path="/sessions/learn", body=msgspec.json.encode(learn))
+        return observe(await self._wire.read(call, wire.session))
 
-    async def chat(self, text: str, *, session_id: str | None, on_text: Callable[[str], None] = unspoken) -> Reply:
+    async def chat(self, text: str, *, session_id: str | None, on_text: Callable[[str], None]) -> Reply:
         """Say something to the model, in a new session or a further turn of one; back once it is answered."""
         words, before = {"type": "text"}, ""
         if session_id is not None:
-            view = await self._view(session_id)
+            view = await show(self._wire, session_id)
             words |= {"session_id": session_id, "lora_dir": view.lora_dir}
             before = view.answer.id if view.answer else ""
         speech = Speech(on_text)
         try:
-            await self._wire.hear(_CHAT, speech, body=_message(text, stream=True, **words), patience=_PATIENCE)
+            await self._wire.listen(_turn(text, stream=True, **words), speech)
         except ReplyLost as lost:
             spoken_in = speech.session_id or session_id
             if lost.answered or spoken_in is None:
@@ -80,22 +72,22 @@ class LearnService(Sessions):
 
     async def image(self, prompt: str) -> Reply:
         """Ask for a picture; back once it is drawn, with its path among the answer's files."""
-        body = _message(prompt, stream=False, type="image")
-        drawn_in = await self._wire.read("POST", _CHAT, wire.spoken_in, body=body, patience=_PATIENCE)
+        drawn_in = await self._wire.read(_turn(prompt, stream=False, type="image"), wire.spoken_in)
         return await self._answered(drawn_in)
 
     async def _answered(self, session_id: str, before: str = "") -> Reply:
-        """The session that was spoken in; whoever cannot see it now may look again."""
+        """Return what was said in a session. Raises CutShort if it cannot be seen now."""
         try:
-            return reply(await self._view(session_id))
+            return reply(await show(self._wire, session_id))
         except Unreachable as error:
             raise CutShort(str(error), remedy=error.remedy, session_id=session_id, before=before) from error
 
 
-def _message(text: str, *, stream: bool, **words: str) -> Callable[[], Body]:
-    """Makes the body of a turn."""
+def _turn(text: str, *, stream: bool, **words: str) -> Call:
+    """Make the call that says something; the server may be silent until it has an answer."""
     message = {"role": "user", "content": {"content_type": "text", "parts": [text]}}
-    return partial(json_body, {**words, "messages": [message], "stream": stream})
+    body = msgspec.json.encode({**words, "messages": [message], "stream": stream})
+    return Call(method="POST", path="/sessions/chat", body=body, patience=ANSWER_WITHIN_SECONDS)
 
 
 def _reviewless(order: Submission) -> None:

@@ -8,10 +8,10 @@
    time-outs, cut answers, and a 200 that is not the answer that was asked for. The last is often a web page: the
    server hands routes that it does not know to its frontend. Nothing was started then, but that cannot be proved
    from here; the words say what to check, and the list of sessions shows the truth.
-4. A route that not every server has (`optional`) is different: a page, a 404 or a 405 there means that the server
+4. A call that not every server has (`optional`) is different: a page, a 404 or a 405 there means that the server
    does not have it, which is a refusal.
-5. So is a request that starts nothing and may be repeated (`harmless`): what breaks it, or a page in its place, leaves
-   nothing behind.
+5. So is one that may be repeated (`Effect.REPEATABLE`): what breaks it, or a page in its place, leaves nothing behind.
+   An error of the server's is not taken so lightly: it might come for ever, and somebody counts.
 6. Each error names the request, the cause and the remedy; server's words are cut, escaped and without our key.
 """
 
@@ -43,6 +43,7 @@ from finetuned.errors import (
 )
 from finetuned.helix import wire
 from finetuned.helix.answers import Answer
+from finetuned.helix.call import Call, Effect
 from finetuned.model import shown
 from finetuned.pieces import MAX_ANSWER_BYTES
 
@@ -86,22 +87,22 @@ def by_hand(remedy: str) -> str:
     return _BY_HAND.get(remedy, remedy)
 
 
-def broken(method: str, url: str, error: Exception | None, *, whole: bool, harmless: bool = False) -> ServerError:
-    """The outcome of a request whose answer did not come; no error means that we lost patience."""
-    what = f"{method} {url}: {_words(error) if error else 'no complete answer in time'}"
+def broken(call: Call, url: str, error: Exception | None, *, whole: bool) -> ServerError:
+    """Name the outcome of a request whose answer did not come; no error means that we lost patience."""
+    what = f"{call.method} {url}: {_words(error) if error else 'no complete answer in time'}"
     begun = not isinstance(error, _NOT_SENT)
     if begun and not whole:
         what += f" while the request was on its way; a proxy may allow less: {RAISE_LIMIT}"
-    safe = harmless or method == "GET" or not whole or isinstance(error, _NOT_SENT)
+    safe = call.effect is not Effect.ONCE or not whole or isinstance(error, _NOT_SENT)
     remedy = _CHECK_SERVER if safe else _LOOK_FIRST
     if error is not None and _is_tls(error):
         remedy = _CHECK_TLS
     return Unreachable(what, begun=begun, remedy=remedy) if safe else ReplyLost(what, remedy=remedy)
 
 
-def refused(answer: Answer, key: str, *, optional: bool) -> ServerError:
-    """The outcome of a status that is none of the 200s."""
-    what = f"{answer.method} {answer.url}: {_status(answer, key)}"
+def refused(answer: Answer, key: str) -> ServerError:
+    """Name the outcome of a status that is none of the 200s."""
+    what = f"{answer.named}: {_status(answer, key)}"
     kind = wire.refusal(answer.status, answer.body.decode("utf-8", "replace"))
     if kind is not None:
         return _known(kind, what)
@@ -112,34 +113,34 @@ def refused(answer: Answer, key: str, *, optional: bool) -> ServerError:
     if answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
         return Busy(what, after=_seconds(answer.headers), remedy=_LATER)
     if answer.status < 500:
-        return _below_500(answer, what, optional=optional)
+        return _below_500(answer, what)
     lost = ReplyLost(what, answered=True, remedy=_LOOK_FIRST)
-    safe = answer.method == "GET" or not answer.whole
+    safe = answer.call.effect is Effect.NONE or not answer.whole
     return Unreachable(what, answered=True, begun=True, remedy=_CHECK_SERVER) if safe else lost
 
 
-def odd(answer: Answer, why: str, *, optional: bool, harmless: bool = False) -> ServerError:
-    """The outcome of a 200 that is not the answer that was asked for."""
-    what = f"{answer.method} {answer.url}: answers "
+def odd(answer: Answer, why: str) -> ServerError:
+    """Name the outcome of a 200 that is not the answer that was asked for."""
+    what = f"{answer.named}: answers "
     what += "with a web page" if answer.is_page else f"with something else ({shown(why)[:SAID_CHARS]})"
-    if optional and answer.is_page:
+    if answer.call.optional and answer.is_page:
         return NoSuchCall(what, remedy=_NO_SUCH_CALL)
     what += "; is the URL right, is the dialect right?"
-    if harmless or answer.method == "GET":
+    if answer.call.effect is not Effect.ONCE:
         return NotHelix(what, begun=True, remedy=_CHECK_URL)
     return ReplyLost(what, answered=True, remedy=_CHECK_URL)
 
 
 def complained(answer: Answer, words: str, key: str) -> ServerError:
-    """The outcome of an answer that the server broke off in the middle, in its own words."""
-    what = f"{answer.method} {answer.url}: the answer broke off: {_said(words.encode(), key)}"
+    """Name the outcome of an answer that the server broke off in the middle, in its own words."""
+    what = f"{answer.named}: the answer broke off: {_said(words.encode(), key)}"
     return ReplyLost(what, answered=True, remedy="the server's words say why")
 
 
-def too_long(method: str, url: str) -> ServerError:
-    """The outcome of an answer that nobody should read."""
-    what = f"{method} {url}: the answer is longer than {MAX_ANSWER_BYTES // (1024 * 1024)} MiB"
-    if method != "GET":
+def too_long(call: Call, url: str) -> ServerError:
+    """Name the outcome of an answer that is too long to be read."""
+    what = f"{call.method} {url}: the answer is longer than {MAX_ANSWER_BYTES // (1024 * 1024)} MiB"
+    if call.effect is not Effect.NONE:
         return ReplyLost(what, remedy=_LOOK_FIRST)
     # asked again, it would be as long: no reason to leave the whole server alone
     is_list = httpx.URL(url).path.endswith("/sessions")
@@ -147,10 +148,10 @@ def too_long(method: str, url: str) -> ServerError:
     return Refused(f"{what}, and is not read", remedy=remedy)
 
 
-def no_room(method: str, url: str, why: str) -> ServerError:
-    """The outcome of an answer that we cannot keep, for the disk is full or fails."""
-    what = f"{method} {url}: the answer is long and cannot be kept: {why}"
-    return Refused(what, remedy=_NO_ROOM) if method == "GET" else ReplyLost(what, remedy=_NO_ROOM)
+def no_room(call: Call, url: str, why: str) -> ServerError:
+    """Name the outcome of an answer that we cannot keep, for the disk is full or fails."""
+    what = f"{call.method} {url}: the answer is long and cannot be kept: {why}"
+    return Refused(what, remedy=_NO_ROOM) if call.effect is Effect.NONE else ReplyLost(what, remedy=_NO_ROOM)
 
 
 _REMEDIES: Final[Mapping[Refusal, str]] = {
@@ -170,11 +171,11 @@ def _known(kind: Refusal, what: str) -> Refused:
     return KnownRefusal(what, kind=kind, remedy=_REMEDIES[kind], quota=wire.quota(what))
 
 
-def _below_500(answer: Answer, what: str, *, optional: bool) -> ServerError:
+def _below_500(answer: Answer, what: str) -> ServerError:
     match answer.status:
         case 403:
             return Refused(what, remedy="the key may not do this here; whose session is it?")
-        case 404 | 405 if optional:
+        case 404 | 405 if answer.call.optional:
             return NoSuchCall(what, remedy=_NO_SUCH_CALL)
         case 404 | 405:
             return NotHelix(what, begun=True, remedy=_CHECK_URL)

@@ -1,55 +1,48 @@
-"""Sessions on the server: all that both dialects do alike, once a session is there.
+"""A server's sessions: everything that a backend must do, in whichever dialect is spoken.
 
-1. The dialects differ in how a session begins and in how it is talked to (`form`, `learn`); looks, lists, pairs and
-   remedies are the same, so that what one dialect began goes on in the other.
-2. A lost session is found by opening: rows of the list are hints, an open session is proof.
-3. Restart, retry and start were not in every version: a server without the route says so (`Refused`).
-4. Which dialects a server speaks is found out by two questions that start nothing: a learn call without an upload,
-   and a form of no mode. Each dialect refuses its own question in words that nobody else has, and only these prove
-   it. A server that has no learn call at all, and lists its sessions all the same, speaks the form; any other answer
-   (a proxy's 403, say) may be of something on the way, and tells nothing.
+1. A server that speaks both dialects (0.9) is spoken to in the form: it carries the marker, and has reviews.
+2. Where the configuration leaves it open (`auto`), the dialect is found out by each probe, and so at every start and
+   after every outage: that is when servers are upgraded. In between it is found out again when a send is answered with
+   something else than a session. The send itself stays doubtful: the next one is sent in the right dialect.
+3. An answer that tells nothing, or none, changes nothing: what was known stays, the form where nothing was known.
+4. An order belongs to the dialect that uploaded it. All else does not care: sessions are alike in both, so that what
+   one dialect began goes on in the other.
+5. A lost session is found by opening: rows of the list are hints, an open session is proof.
+6. Restart, retry and start were not in every version: a server without the route says so (`Refused`).
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Mapping, MutableSequence, Sequence
-from functools import partial
-from typing import Final
+from collections.abc import Awaitable, Callable, Container, MutableSequence, Sequence
+from contextlib import suppress
+from typing import Final, TypeVar
 
 import httpx
-from msgspec.structs import replace
+import msgspec
 
-from finetuned.backend import Capabilities, Observation, Pair, Part, Push, Reply, Submission
-from finetuned.errors import (
-    KnownRefusal,
-    NoSuchCall,
-    NotFound,
-    NotHelix,
-    Refusal,
-    Refused,
-    ReplyLost,
-    Unreachable,
-)
+from finetuned.backend import Capabilities, Observation, Pair, Push, Reply, Submission
+from finetuned.errors import KnownRefusal, NotFound, NotHelix, Refusal, Refused, ReplyLost, ServerError, Unreachable
 from finetuned.helix import outcome, qa, wire
 from finetuned.helix.answers import Harvest
-from finetuned.helix.body import Body, InThread, OpenPart, form_body, json_body
+from finetuned.helix.call import Call, get, ignore
 from finetuned.helix.client import Key, Wire, segment
-from finetuned.helix.observe import DATASET, Handle, capabilities, observe, reply
+from finetuned.helix.dialects import Dialect, page, show, spoken_by
+from finetuned.helix.disk import Disk
+from finetuned.helix.form import FormDialect
+from finetuned.helix.learn import LearnDialect
+from finetuned.helix.observe import Handle, capabilities, observe, reply
 from finetuned.helix.qa import ReadPairs, as_conversations, conversations, in_conversations, in_session
-from finetuned.helix.session import SessionView, Summary
-from finetuned.helix.speech import unspoken
+from finetuned.helix.session import Summary
 from finetuned.marker import attempt_of
 from finetuned.pieces import NotThat, Pieces
-from finetuned.readymade import is_ready_made
 
+T = TypeVar("T")
+AUTO: Final = "auto"
 PAGE_ROWS: Final = 1000
 #: sessions may vanish between two pages and pull rows over the edge: pages overlap by one row in this many
 OVERLAP: Final = 20
 #: pages that are read of the list of sessions: of a server that has a million, the newest are on the first
 MOST_PAGES: Final = 1000
-_FORM: Final = frozenset({"form"})
-_LEARN: Final = frozenset({"learn"})
 _MODES: Final = frozenset({"finetune", "inference"})
 #: what makes a session go on: the method and the end of the path
 _PUSHES: Final = {
@@ -61,8 +54,11 @@ _NO_END: Final = "check what lies between us and the server; the job is looked f
 _UNREADABLE: Final = "delete it on the server if nobody needs it; the job is looked for again by itself"
 
 
-class Sessions(ABC):
-    """The sessions of one server; see `backend` for what each method promises."""
+class Sessions:
+    """The sessions of the server at `url`; see `backend` for what each method promises.
+
+    `dialect` is form, learn, or auto, which begins with the one that is `remembered`.
+    """
 
     def __init__(
         self,
@@ -70,121 +66,99 @@ class Sessions(ABC):
         *,
         url: str,
         key: Key,
-        open_part: OpenPart,
-        in_thread: InThread,
-        spool: str | None = None,
+        disk: Disk,
+        dialect: str = AUTO,
+        remembered: str | None = None,
     ) -> None:
-        self._wire = Wire(http, url=url, key=key, in_thread=in_thread, spool=spool)
-        self._open_part = open_part
-        self._in_thread = in_thread
+        self._wire = Wire(http, url=url, key=key, disk=disk)
+        self._form, self._learn = FormDialect(self._wire), LearnDialect(self._wire)
+        self._finds_out = dialect == AUTO
+        self._knows = not self._finds_out
+        self._spoken: Dialect = self._form
+        if (remembered if self._finds_out else dialect) == LearnDialect.name:
+            self._spoken = self._learn
 
     @property
-    @abstractmethod
     def dialect(self) -> str:
-        """The dialect that is spoken."""
+        """The one that is spoken now."""
+        return self._spoken.name
 
     @property
     def capabilities(self) -> Capabilities:
-        """What a server of this dialect can do."""
+        """What the dialect that is spoken now can do; none that is not known yet is promised to do less."""
         return capabilities(self.dialect)
 
-    @abstractmethod
-    async def upload(self, order: Submission, *, on_progress: Callable[[int], None]) -> Submission:
-        """Bring the files there, if that is a step of its own."""
-
-    @abstractmethod
-    async def submit(self, order: Submission, *, on_progress: Callable[[int], None]) -> Observation:
-        """Start a fine-tune."""
-
-    @abstractmethod
-    async def chat(self, text: str, *, session_id: str | None, on_text: Callable[[str], None] = unspoken) -> Reply:
-        """Say something to the model."""
-
-    @abstractmethod
-    async def image(self, prompt: str) -> Reply:
-        """Ask for a picture."""
-
     async def probe(self) -> None:
-        """Return if the list of sessions has its shape (the key is needed for it), and our dialect is understood."""
+        """Return if the list of sessions has its shape (the key is needed for it), and a dialect of ours is spoken."""
         await self.list(offset=0, limit=1)
         spoken = await self.dialects()
-        if spoken and self.dialect not in spoken:
+        if spoken and self._finds_out:
+            self._choose(spoken)
+        elif spoken and self.dialect not in spoken:
             raise NotHelix(
                 f"the server speaks the {' and '.join(spoken)} dialect, but not the {self.dialect} dialect",
                 remedy='set helix.dialect = "auto"',
             )
 
     async def dialects(self) -> frozenset[str]:
-        """The dialects that the server speaks; none if its answer tells nothing. Starts no fine-tune."""
-        learn = partial(json_body, {"data_entity_id": ""})
-        try:
-            answer = await self._wire.ask("POST", "/sessions/learn", body=learn, optional=True)
-            answer.close()
-            return await self._form_only() if answer.is_page else frozenset()
-        except NoSuchCall:
-            return await self._form_only()
-        except KnownRefusal as error:
-            if error.kind is Refusal.NO_UPLOAD:
-                return _LEARN | _FORM if await self._takes_forms() else _LEARN
-        except (Refused, ReplyLost):  # an ill server, or an ill frontend behind one that has no such call
-            pass
-        return frozenset()
+        """Find out which dialects the server speaks; none if its answer tells nothing."""
+        return await spoken_by(self._wire)
 
-    async def _form_only(self) -> frozenset[str]:
-        """The form, of a server without a learn call; none if it has no sessions either."""
-        try:
-            await self.list(offset=0, limit=1)
-        except Refused:
-            return frozenset()
-        return _FORM
+    async def upload(self, order: Submission, *, on_progress: Callable[[int], None]) -> Submission:
+        """Bring the files there, in a dialect that wants it."""
+        await self._know()
+        return await self._spoken.upload(order, on_progress=on_progress)
 
-    async def _takes_forms(self) -> bool:
-        form = partial(form_body, {"mode": "none"})
-        try:
-            (await self._wire.ask("POST", "/sessions", body=form, optional=True)).close()
-        except KnownRefusal as error:
-            return error.kind is Refusal.FORM
-        except (Refused, ReplyLost):
-            return False
-        return False
+    async def submit(self, order: Submission, *, on_progress: Callable[[int], None]) -> Observation:
+        """Start a fine-tune in the dialect of the order."""
+        speaker = self._spoken
+        if self._finds_out:
+            speaker = self._form if order.upload_id is None else self._learn
+        return await self._heeded(speaker.submit(order, on_progress=on_progress))
 
-    def _upload(
-        self, fields: Mapping[str, str], order: Submission, on_progress: Callable[[int], None]
-    ) -> Callable[[], Body]:
-        """Make the order's files and `fields` into a form, afresh for each try."""
-        parts = [part for whole in order.parts for part in _as_sent(whole)]
-        return partial(
-            form_body,
-            fields,
-            parts,
-            open_part=self._open_part,
-            in_thread=self._in_thread,
-            on_progress=on_progress,
-        )
+    async def chat(self, text: str, *, session_id: str | None, on_text: Callable[[str], None] = ignore) -> Reply:
+        """Say something to the model."""
+        await self._know()
+        return await self._heeded(self._spoken.chat(text, session_id=session_id, on_text=on_text))
+
+    async def image(self, prompt: str) -> Reply:
+        """Ask for a picture."""
+        await self._know()
+        return await self._heeded(self._spoken.image(prompt))
+
+    async def _know(self) -> None:
+        if not self._knows:
+            self._choose(await self.dialects())
+
+    def _choose(self, spoken: frozenset[str]) -> None:
+        if spoken:
+            self._spoken = self._form if FormDialect.name in spoken else self._learn
+            self._knows = True
+
+    async def _heeded(self, asked: Awaitable[T]) -> T:
+        """Wait for a reply; one that is none may mean that the server has learned another dialect."""
+        try:
+            return await asked
+        except ReplyLost as error:
+            if error.answered and self._finds_out:
+                with suppress(ServerError):
+                    self._choose(await self.dialects())
+            raise
 
     async def observe(self, session_id: str) -> Observation:
         """Show one session as it is now."""
-        return observe(await self._view(session_id))
+        return observe(await show(self._wire, session_id))
 
     async def reply(self, session_id: str, turn: str = "") -> Reply:
-        """The turn of a session as it is now, or its newest answer."""
-        return reply(await self._view(session_id), turn)
-
-    async def _view(self, session_id: str) -> SessionView:
-        path = f"/sessions/{segment(session_id)}"
-        view = await self._wire.read("GET", path, wire.session)
-        if view.id != session_id:  # a cache on the way mixes answers up: better nothing than another's state
-            raise NotHelix(
-                f"GET {path}: answers with session {view.id}", remedy="check what lies between us and the server"
-            )
-        return view
+        """Show the turn of a session as it is now, or its newest answer."""
+        return reply(await show(self._wire, session_id), turn)
 
     async def list(self, *, offset: int, limit: int) -> tuple[int, tuple[Summary, ...]]:
-        """One page of the sessions, newest first, and how many there are."""
-        return await self._wire.read("GET", f"/sessions?offset={offset:d}&limit={limit:d}", wire.listing)
+        """Ask for one page of the sessions, newest first, and how many there are."""
+        return await page(self._wire, offset=offset, limit=limit)
 
     async def list_marks(self, most: int) -> dict[str, str]:
-        """When the newest sessions moved last, by id."""
+        """Tell when the newest sessions moved last, by id."""
         marks: dict[str, str] = {}
         for offset in range(0, most, PAGE_ROWS):
             _, rows = await self.list(offset=offset, limit=min(PAGE_ROWS, most - offset))
@@ -194,7 +168,7 @@ class Sessions(ABC):
     async def find(
         self, job_id: str, *, since: float, known: Container[str], uploads: Container[str] = ()
     ) -> tuple[Observation, ...]:
-        """Every session that carries a marker of the job, or learns one of its uploads, touched since, and not known.
+        """Find every session that carries a marker of the job, or learns one of its uploads, touched since, not known.
 
         1. A page is read to its end, although the newest come first: should a server sort by another time, a row
            that is old by its birth may stand before one that is not.
@@ -225,12 +199,12 @@ class Sessions(ABC):
         return tuple(found)
 
     async def pairs(self, seen: Observation) -> tuple[Pair, ...]:
-        """The session's pairs, all in memory: for a person who is to see them."""
+        """Return the session's pairs, all in memory: for a person who is to see them."""
         with await self.harvest(seen) as harvest:
             return tuple(one for one in harvest if isinstance(one, Pair))
 
     async def harvest(self, seen: Observation) -> Harvest:
-        """The session's pairs, of which none is in memory; the key to them is the user's turn of the fine-tune.
+        """Ask for the session's pairs, none in memory; the key to them is the user's turn of the fine-tune.
 
         Where the session tells pairs itself, whichever of the two tells more is believed: they are the same pairs.
         """
@@ -254,14 +228,14 @@ class Sessions(ABC):
         return fuller
 
     async def _harvest(self, path: str, read: ReadPairs) -> Harvest:
-        """The pairs in an answer that was read to its end once, and so is known to be whole."""
-        answer = await self._wire.ask("GET", path)
+        """Ask for the pairs in an answer that is read to its end once, and so is known to be whole."""
+        answer = await self._wire.ask(get(path))
         try:
             length = await self._wire.digest(answer, lambda pieces: sum(1 for _ in read(pieces)))
         except BaseException as error:
             answer.close()
             if isinstance(error, NotThat):
-                raise outcome.odd(answer, str(error), optional=False) from error
+                raise outcome.odd(answer, str(error)) from error
             raise
         return Harvest(answer, read, length=length)
 
@@ -275,34 +249,36 @@ class Sessions(ABC):
         asked_id = _handle(seen).asked_id
         if asked_id is None:
             raise Refused(f"session {seen.id} has no fine-tune")
-        body = partial(json_body, as_conversations(pairs))
-        kept = await self._wire.read("PUT", _conversations(seen.id, asked_id), conversations, body=body)
+        body = msgspec.json.encode(as_conversations(pairs))
+        call = Call(method="PUT", path=_conversations(seen.id, asked_id), body=body)
+        kept = await self._wire.read(call, conversations)
         if [(p.raw_question, p.raw_answer) for p in kept] != [(p.raw_question, p.raw_answer) for p in pairs]:
             raise ReplyLost(f"session {seen.id}: the server answers with other pairs than those it was given")
 
     async def push(self, session_id: str, how: Push) -> None:
         """Put a session to work again, make its failed chunks again, or start the training of one in `editing`."""
         method, verb = _PUSHES[how]
-        await self._wire.read(method, f"/sessions/{segment(session_id)}/{verb}", wire.session, optional=True)
+        call = Call(method=method, path=f"/sessions/{segment(session_id)}/{verb}", optional=True)
+        await self._wire.read(call, wire.session)
 
     async def delete(self, session_id: str) -> None:
         """Remove a session; one that is not there is removed."""
         try:
-            await self._wire.read("DELETE", f"/sessions/{segment(session_id)}", _removed)
+            await self._wire.read(Call(method="DELETE", path=f"/sessions/{segment(session_id)}"), _removed)
         except NotFound:
             return
 
     async def rename(self, session_id: str, name: str) -> None:
         """Give a session a name; the call wants to be told the owner, too."""
         path = f"/sessions/{segment(session_id)}"
-        owner, owner_type = await self._wire.read("GET", path, wire.owner)
-        meta = {"id": session_id, "name": name, "owner": owner, "owner_type": owner_type}
-        await self._wire.read("PUT", f"{path}/meta", wire.session, body=partial(json_body, meta), optional=True)
+        owner, owner_type = await self._wire.read(get(path), wire.owner)
+        meta = msgspec.json.encode({"id": session_id, "name": name, "owner": owner, "owner_type": owner_type})
+        await self._wire.read(Call(method="PUT", path=f"{path}/meta", body=meta, optional=True), wire.session)
 
     async def fetch(self, filestore_path: str) -> bytes:
-        """A file of the server's store, of 64 MiB at most."""
+        """Read a file of the server's store, of 64 MiB at most."""
         path = "/".join(segment(part) for part in filestore_path.strip("/").split("/"))
-        answer = await self._wire.ask("GET", f"/filestore/viewer/{path}", optional=True)
+        answer = await self._wire.ask(get(f"/filestore/viewer/{path}", optional=True))
         try:
             return answer.all_of_it()
         finally:
@@ -311,7 +287,7 @@ class Sessions(ABC):
     async def _opened(
         self, session_id: str, job_id: str, uploads: Container[str], unread: MutableSequence[Unreachable]
     ) -> tuple[Observation, ...]:
-        """The session, if it is there still, we may see it, and it is the job's; it is `unread` if the server fails."""
+        """Open a session: it is the job's, or nothing is returned. It is put into `unread` if the server fails."""
         try:
             seen = await self.observe(session_id)
         except Refused:  # gone, somebody else's, or too long to be read: none that we made and lost
@@ -325,13 +301,8 @@ class Sessions(ABC):
         return (seen,) if is_ours else ()
 
 
-def _as_sent(part: Part) -> tuple[Part, ...]:
-    """A file as it is sent: pairs go twice, under our name to be known again, under the server's to be read."""
-    return (part, replace(part, upload_name=DATASET)) if is_ready_made(part.upload_name) else (part,)
-
-
 def _handle(seen: Observation) -> Handle:
-    """How the pairs of an observation of ours are found."""
+    """Read how the pairs of an observation of ours are found."""
     if not isinstance(seen.handle, Handle):
         raise TypeError(f"session {seen.id} was not observed here")
     return seen.handle
@@ -342,7 +313,7 @@ def _conversations(session_id: str, asked_id: str) -> str:
 
 
 def _touched(row: Summary) -> float:
-    """When a session moved last, as far as its row tells; without a readable time it may be now."""
+    """Tell when a session moved last, as far as its row tells; without a readable time it may be now."""
     times = [at for at in (wire.moment(row.created), wire.moment(row.updated)) if at is not None]
     return max(times, default=float("inf"))
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from finetuned.helix import wire
+from finetuned.pieces import Pieces
 
 #: a line that is longer is no piece of an answer, in bytes
 LONGEST_LINE: Final = 1024 * 1024
@@ -22,12 +23,8 @@ _DATA: Final = b"data:"
 _OTHER: Final = (b":", b"event:", b"id:", b"retry:")
 
 
-def unspoken(_words: str) -> None:
-    """Nobody wants to hear an answer grow."""
-
-
 class Speech:
-    """Hears the pieces of an answer, and tells its words as they come."""
+    """Takes the bytes of an answer, and tells its words as they come."""
 
     def __init__(self, on_text: Callable[[str], None]) -> None:
         self.session_id = ""
@@ -35,18 +32,18 @@ class Speech:
         self._on_text = on_text
         self._rest = b""
 
-    def heard(self, piece: bytes) -> None:
+    def take(self, piece: bytes) -> None:
         """Take the next bytes of the answer."""
         *lines, rest = (self._rest + piece).split(b"\n")
         self._rest = rest[: LONGEST_LINE + 1]  # what is cut stays too long, whatever follows
         for line in lines:
             self._line(line.strip())
 
-    def end(self, body: bytes) -> None:
-        """That was all of it; raises `NotThat` if it names no session."""
+    def end(self, whole: Pieces) -> None:
+        """Make an end: that was the whole answer. Raises `NotThat` if it names no session."""
         self._line(self._rest.strip())
         if not self.session_id:
-            self.session_id = wire.spoken_in(body)
+            self.session_id = wire.spoken_in(whole)
 
     def _line(self, line: bytes) -> None:
         if line.startswith(_DATA):
@@ -73,7 +70,7 @@ class Speech:
 
 
 def _words(choices: Any) -> str:
-    """What is new in an event; empty if nothing is."""
+    """Read what is new in an event; empty if nothing is."""
     choice = choices[0] if isinstance(choices, list) and choices else None
     delta = choice.get("delta") if isinstance(choice, dict) else None
     words = delta.get("content") if isinstance(delta, dict) else None

@@ -16,10 +16,10 @@ from anyio.streams.tls import TLSListener
 from finetuned.backend import Submission
 from finetuned.errors import TooLarge, Unreachable
 from finetuned.helix.client import Key, new_http
-from finetuned.helix.form import FormService
+from finetuned.helix.sessions import Sessions
 from finetuned.settings import HelixSettings
 from support.fault_proxy import SELF_SIGNED
-from support.replies import KEY, Bytes, a_session, inline, part
+from support.replies import KEY, Bytes, a_session, disk, part
 
 TOO_LARGE = b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge"
 SIZES = pytest.mark.parametrize("size", [1_000, 100_000, 1_000_000, 30_000_000])
@@ -49,7 +49,7 @@ async def server(handle, *, tls: bool = False) -> AsyncIterator[int]:
 async def upload(http: httpx.AsyncClient, url: str, size: int):
     """Send a file of this size."""
     content = b"x" * size
-    helix = FormService(http, url=url, key=Key("", lambda: KEY), open_part=lambda _: Bytes(content), in_thread=inline)
+    helix = Sessions(http, url=url, key=Key("", lambda: KEY), disk=disk(Bytes(content)), dialect="form")
     order = Submission(marker="job.1", parts=(part("job.1-0001-a.txt", content),))
     return await helix.submit(order, on_progress=lambda _: None)
 
