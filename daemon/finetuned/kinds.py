@@ -98,7 +98,7 @@ _MARKS: Final = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Pc", "Pd", "Ps", "Pe",
 
 
 def holds_words(text: str) -> bool:
-    """Whether there is anything in `text` but blanks, what has no width, and marks such as rules are made of."""
+    """Tell whether there is anything in `text` but blanks, what has no width, and marks such as rules are made of."""
     return bool(_WORD.search(text)) or any(unicodedata.category(c) not in _MARKS for c in set(text))
 
 
@@ -112,7 +112,7 @@ class Kinds:
         self._signed = False
 
     def feed(self, text: str) -> None:
-        """The next part of the text."""
+        """Take the next part of the text."""
         self._size += len(text)
         if len(self._head) < HEAD:
             self._head += text[: HEAD - len(self._head)]
@@ -124,14 +124,14 @@ class Kinds:
         return self._head.startswith("begin ") or _BARE.match(self._head) is not None
 
     def found(self) -> list[str]:
-        """The kinds of the whole text, by their names in `KINDS`."""
+        """List the kinds of the whole text, by their names in `KINDS`."""
         kinds = [] if (first := self._first()) is None else [first]
         if self._encoded >= ENCODED and self._encoded * 10 >= self._size:
             kinds.append("encoded")
         return kinds
 
     def _first(self) -> str | None:
-        """What the beginning tells."""
+        """Tell the kind by the beginning."""
         head = self._head.lstrip("\ufeff \t\r\n")
         if head[:1] in _FIRST:
             for kind, shape in _BEGINNINGS:
@@ -145,21 +145,21 @@ class Kinds:
 
 
 def _is_signed(text: str) -> bool:
-    """Whether a text says that encoded data follows: in mail, a picture's address, a contact, a drawing, uuencoded."""
+    """Tell whether a text says that encoded data follows, as mail, addresses of pictures, contacts and drawings do."""
     if "64" in text and any(sign in text for sign in _SIGNS):
         return True
     return any(sign in text for sign in ("ENCODING=b", "\nbegin ", "```compressed-json"))
 
 
 def _encoded(word: str) -> int:
-    """How many characters of a long word are encoded data."""
+    """Tell how many characters of a long word are encoded data."""
     if word[0] == "M" and len(word) == LONG_WORD + 1 and max(word) <= "`":  # a whole line of a uuencoded part
         return len(word)
     return sum(map(len, _LONG.findall(word)))
 
 
 def _is_minified(head: str) -> bool:
-    """Whether a beginning ends amid a line that is endless, full of a program's marks, and has hardly a blank."""
+    """Tell whether a beginning ends amid a line that is endless, full of a program's marks, and has hardly a blank."""
     end = head[-2000:]
     if len(end) < 2000 or "\n" in end:
         return False

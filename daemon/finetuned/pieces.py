@@ -75,13 +75,13 @@ class Pieces:
 
     @classmethod
     def of(cls, body: bytes) -> Pieces:
-        """The values of a text that is there already. Raises NotThat."""
+        """Read the values of a text that is there already. Raises NotThat."""
         if len(body) > MAX_ANSWER_BYTES:
             raise NotThat(f"an answer has at most {MAX_ANSWER_BYTES} bytes")
         return cls(BytesIO(body).read)
 
     def value(self) -> Any:
-        """The next value, whole, or `TOO_LONG`. Raises NotThat."""
+        """Read the next value, whole, or `TOO_LONG`. Raises NotThat."""
         self._next()
         while True:
             try:
@@ -103,7 +103,7 @@ class Pieces:
             return value
 
     def keep(self) -> Any:
-        """The next value, for whoever keeps it: its characters are counted in `kept`."""
+        """Read the next value, to keep it: its characters are counted in `kept`."""
         self._next()
         begun = self._place
         value = self.value()
@@ -111,7 +111,7 @@ class Pieces:
         return value
 
     def items(self, *, lenient: bool = False) -> Iterator[Any]:
-        """The values of the next value, which is a list: each whole, or `TOO_LONG`. Raises NotThat.
+        """Yield the values of the next value, which is a list: each whole, or `TOO_LONG`. Raises NotThat.
 
         `lenient`: one that holds half a character is null, and costs the others nothing.
         """
@@ -125,7 +125,7 @@ class Pieces:
             yield value
 
     def elements(self) -> Iterator[None]:
-        """The same, for whoever takes each value in another way. Raises NotThat."""
+        """Pass over the next value, a list, for a caller who reads each of its values as it likes. Raises NotThat."""
         self._take("[")
         if self._next() == "]":
             self._at += 1
@@ -136,7 +136,7 @@ class Pieces:
                 return
 
     def members(self) -> Iterator[str]:
-        """The keys of the next value, which is an object, for whoever takes each one's value. Raises NotThat."""
+        """Yield the keys of the next value, an object, for a caller who reads each one's value. Raises NotThat."""
         self._take("{")
         if self._next() == "}":
             self._at += 1
@@ -151,11 +151,11 @@ class Pieces:
                 return
 
     def begins(self) -> str:
-        """The first character of the next value: `{`, `[`, `"`, …; empty at the end of the text."""
+        """Return the first character of the next value: `{`, `[`, `"`, …; empty at the end of the text."""
         return self._next()
 
     def end(self) -> None:
-        """That was all; raises NotThat if it was not."""
+        """Raise NotThat if that was not all."""
         if self._next():
             raise NotThat("it is not JSON: something follows its end")
 
@@ -194,7 +194,7 @@ class Pieces:
         return True
 
     def _goes_on(self, end: int) -> bool:
-        """Whether a value that seems to end here, where nothing more was read, may be a number that goes on."""
+        """Tell whether a value that seems to end here, where nothing more was read, may be a number that goes on."""
         rest = _NUMBER.match(self._text, end)
         return rest is not None and rest.end() == len(self._text)
 

@@ -96,12 +96,12 @@ class NoPair(ValueError):
 
 
 def is_ready_made(path: str) -> bool:
-    """Whether a file of this name holds pairs, and not text."""
+    """Tell whether a file of this name holds pairs, and not text."""
     return path.lower().endswith(_SUFFIXES)
 
 
 def lines_of(first_line: bytes) -> str | None:
-    """What makes lines of a JSON file that begins with `first_line` and is not written in lines; None: it is."""
+    """Say what makes lines of a JSON file that begins with `first_line` and is not written in lines; None: it is."""
     first_line = first_line.strip()
     if first_line.startswith(b"["):
         return "it is a JSON array, not lines; make lines of it: jq -c '.[]' FILE > NEW.jsonl"
@@ -111,7 +111,7 @@ def lines_of(first_line: bytes) -> str | None:
 
 
 def sharegpt(line: bytes, left_out: set[str] | None = None) -> bytes:
-    """A line of any of the shapes, as the server expects it; without a line's end. Raises NoPair.
+    """Turn a line of any of the shapes into what the server expects, without a line's end. Raises NoPair.
 
     The names of what is not sent, and changes nothing, are added to `left_out`.
     """
@@ -151,7 +151,7 @@ def _once(items: list[tuple[str, Any]]) -> None:
 
 
 def _turns(said: dict[str, Any], rest: set[str]) -> list[tuple[str, str]]:
-    """The turns of the one talk that the line holds."""
+    """Read the turns of the one talk that the line holds."""
     talks = [name for name in _TALKS if said.get(name) not in (None, [])]
     if not talks:
         return _asked_and_answered(said, rest)
@@ -164,7 +164,7 @@ def _turns(said: dict[str, Any], rest: set[str]) -> list[tuple[str, str]]:
 
 
 def _asked_and_answered(said: dict[str, Any], rest: set[str]) -> list[tuple[str, str]]:
-    """A question, perhaps with what it is about and what was said before, and its answer."""
+    """Read a question, perhaps with what it is about and what was said before, and its answer."""
     question, answer = _one_of(said, _QUESTIONS), _one_of(said, _ANSWERS)
     material = [key for key in _MATERIAL if not _is_blank(said.get(key))]
     if answer is None or not (question or material):
@@ -185,13 +185,13 @@ def _asked_and_answered(said: dict[str, Any], rest: set[str]) -> list[tuple[str,
 
 
 def _one_of(said: dict[str, Any], keys: Sequence[str]) -> str | None:
-    """The first of `keys` that holds something, else the first that is there."""
+    """Return the first of `keys` that holds something, else the first that is there."""
     there = [key for key in keys if said.get(key) is not None]
     return next((key for key in there if not _is_blank(said[key])), there[0] if there else None)
 
 
 def _spoken(said: dict[str, Any], key: str, speaker: str, rest: set[str]) -> list[tuple[str, str]]:
-    """A question or an answer: words, or (trl) a list of turns; not a list of answers to choose from."""
+    """Read a question or an answer: words, or (trl) a list of turns; not a list of answers to choose from."""
     value = said[key]
     if isinstance(value, list) and len(value) > 1 and all(isinstance(one, str) for one in value):
         raise NoPair(f"{key} is no text but a list of {len(value)}; choose one, or join them")
@@ -203,7 +203,7 @@ def _spoken(said: dict[str, Any], key: str, speaker: str, rest: set[str]) -> lis
 
 
 def _history(history: object, rest: set[str]) -> Iterator[tuple[str, str]]:
-    """What was said before: questions with their answers, or a list of turns."""
+    """Read what was said before: questions with their answers, or a list of turns."""
     if _is_blank(history):
         return
     if not isinstance(history, list):
@@ -219,7 +219,7 @@ def _history(history: object, rest: set[str]) -> Iterator[tuple[str, str]]:
 
 
 def _with_system(said: dict[str, Any], turns: list[tuple[str, str]]) -> Iterable[tuple[str, str]]:
-    """The turns, after the system's words that stand beside them."""
+    """Put the system's words that stand beside the turns before them."""
     for key in _SYSTEM:
         words = _words(said.get(key), key)
         if words and turns[:1] != [("system", words)]:
@@ -230,7 +230,7 @@ def _with_system(said: dict[str, Any], turns: list[tuple[str, str]]) -> Iterable
 
 
 def _check_said_too(said: dict[str, Any], keys: Iterable[str], turns: list[tuple[str, str]], where: str) -> None:
-    """What stands beside the talk must be in it: nothing that was said is left out."""
+    """Raise NoPair if something stands beside the talk and not in it: nothing that was said is left out."""
     for key in keys:
         words = _words(said.get(key), key)
         if not any(words in spoken for _, spoken in turns):
@@ -244,7 +244,7 @@ def _talk(turns: object, name: str, rest: set[str]) -> list[tuple[str, str]]:
 
 
 def _turn(turn: object, rest: set[str]) -> tuple[str, str] | None:
-    """Who says what; None for a system that says nothing."""
+    """Read who says what; None for a system that says nothing."""
     if not isinstance(turn, dict):
         raise NoPair("a turn is no JSON object")
     key = next((key for key in _SPEAKER_KEYS if turn.get(key) is not None), "role")
@@ -283,7 +283,7 @@ def _some_words(value: object, name: str) -> str:
 
 
 def _words(value: object, name: str) -> str:
-    """A text, or the text in parts of content; blanks are nothing."""
+    """Read a text, or the text in parts of content; blanks are nothing."""
     if value is None:
         return ""
     if isinstance(value, list):
@@ -336,7 +336,7 @@ def _changes_nothing(key: str, value: object, speaker: str) -> bool:
 
 
 def _meant(value: object) -> object:
-    """What a value says that a table wrote as text: `"False"`, `"0"`, a list of tools; other texts in lower case."""
+    """Read what a table wrote as text: `"False"`, `"0"`, a list of tools; other texts in lower case."""
     if not isinstance(value, str):
         return value
     value = value.strip().lower()
@@ -361,13 +361,13 @@ def _kind(value: object) -> str:
 
 
 def _brief(value: object) -> str:
-    """A value in an error's words."""
+    """Shorten a value for an error's words."""
     words = json.dumps(value, ensure_ascii=True)
     return words if len(words) <= 40 else f"{words[:36]} …"
 
 
 def named(keys: Iterable[str], most: int = MOST_NAMED) -> str:
-    """Names of keys in words for people: `most` of them, and harmless."""
+    """List names of keys for people: `most` of them, and harmless."""
     return ", ".join(shown(key)[:40] for key in list(keys)[:most])
 
 

@@ -51,7 +51,7 @@ class Claims:
         await self.claim(job_id)
 
     def _movable(self, order: Seal, now: float) -> list[int]:
-        """Those of the files that a job can be made of; the others wait, with the reason."""
+        """Choose the files that a job can be made of; the others wait, with the reason."""
         context = self._context
         folder = context.folders[order.folder]
         movable = []
@@ -126,7 +126,7 @@ class Claims:
         return laid, left
 
     def _leaver(self, folder: DropFolder, file: File, why: FileProblem) -> Left:
-        """What becomes of a file that could not be claimed; one that changed in a folder of ours is given back."""
+        """Decide what becomes of a file that could not be claimed; give back one that changed in a folder of ours."""
         context = self._context
         reason = str(why)
         self._sound.discard(os.path.dirname(file.location or file.path))
@@ -153,11 +153,11 @@ class Claims:
             await context.in_thread(context.ledger.jobs.cancelled, job, BY_A_PERSON, context.runtime.now())
 
     async def skip_duplicate(self, file_id: int, of: str) -> None:
-        """The content is known."""
+        """Call a file a duplicate `of` another one, whose content is known."""
         context = self._context
         await context.in_thread(context.ledger.files.duplicate, file_id, shown(of), context.runtime.now())
 
 
 def new_job_id(context: Context, folder: str, now: float) -> str:
-    """An id for a job, readable and sortable; the ledger tells whether it is taken."""
+    """Make an id for a job, readable and sortable; the ledger tells whether it is taken."""
     return f"{folder}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{context.runtime.fresh_id(4)}"

@@ -55,7 +55,7 @@ class Inbox:
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
-        """The folder for requests. Raises OSError, also if it is a link, or neither ours nor the ledger's owner's."""
+        """Open the folder for requests. Raises OSError, also for a link, or one of another owner than the ledger's."""
         folder = os.open(self._folder, _FOLDER)
         try:
             uid = os.fstat(folder).st_uid
@@ -66,7 +66,7 @@ class Inbox:
             os.close(folder)
 
     def _trouble(self, done: str, path: str, error: OSError) -> None:
-        """What the disk refuses here keeps people from asking, and nothing else from going on; told once."""
+        """Log once what the disk refuses here: it keeps people from asking, and nothing else from going on."""
         if path not in self._told:
             self._told.add(path)
             logs.get().warning("requests_stuck", path=shown(path), why=f"cannot be {done}: {error.strerror}")
@@ -145,6 +145,6 @@ class Inbox:
 
 
 def _id_in(name: str) -> str:
-    """The id of a request that cannot be read, by the name of its file, as far as that has one."""
+    """Return the id of a request that cannot be read, by the name of its file, as far as that has one."""
     word = name.removesuffix(SUFFIX).rpartition("-")[2]
     return word if re.fullmatch(ID, word) else "unknown"

@@ -51,7 +51,7 @@ class Intake:
             await self._hold(folder)
 
     def start_over(self) -> None:
-        """The ledger may lack what was found: every folder is held anew, and what is known is read from the ledger."""
+        """Hold every folder anew, and read from the ledger what is known: it may lack what was found."""
         self._held.clear()
         self._untaken.clear()
         self._backlog.clear()
@@ -63,7 +63,7 @@ class Intake:
         self.wake_in = min((wait for wait in waits if wait is not None), default=None)
 
     def facts(self) -> tuple[FolderFacts, ...]:
-        """The folders, as the plan sees them."""
+        """Return the folders, as the plan sees them."""
         known = self._context.ledger.house.folders()
         return tuple(
             replace(
@@ -179,7 +179,7 @@ class Intake:
             folder.sweeper.remember(one.path, one.signature, settled=False)
 
     async def _changed(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
-        """A waiting file settles again; one that stayed in its place after its end is a new file."""
+        """Let a waiting file settle again; take one that stayed in its place after its end for a new file."""
         context = self._context
         files = await context.in_thread(context.ledger.files.open_at, folder.name, [s.path for s in seen])
         for one in seen:
@@ -198,7 +198,7 @@ class Intake:
                 folder.sweeper.remember(one.path, one.signature, settled=True)
 
     async def _unfinished(self, folder: DropFolder, found: Sequence[tuple[str, str | None]]) -> None:
-        """What a name beside a file tells of it is its reason, until that name is gone."""
+        """Give a file the reason that a name beside it tells, until that name is gone."""
         context = self._context
         files = await context.in_thread(context.ledger.files.open_at, folder.name, [path for path, _ in found])
         for path, why in found:
@@ -266,7 +266,7 @@ class Intake:
 
 
 def _is_swept(folder: DropFolder, location: str) -> bool:
-    """Whether a sweep would meet the file: it lies in the folder, and in none of our own in there."""
+    """Tell whether a sweep would meet the file: it lies in the folder, and in none of our own in there."""
     return location.startswith(folder.root.rstrip("/") + "/") and not folder.is_ours(location)
 
 

@@ -31,7 +31,7 @@ class Pause(Value, frozen=True):
     seconds: float = 0.0
 
     def told(self, reason: str) -> str:
-        """The reason, with what is done about it."""
+        """Return the reason, with what is done about it."""
         if not self.seconds:
             return reason
         return (
@@ -48,7 +48,7 @@ class Pacing:
         self._many = MANY
 
     def came_back(self, path: str) -> Pause:
-        """It happened once more: how long it is to be left alone now."""
+        """Count that it happened once more; return how long it is to be left alone now."""
         now = self._steady()
         if len(self._known) >= self._many:
             self._known = {known: (times, until) for known, (times, until) in self._known.items() if now < until}

@@ -56,7 +56,7 @@ def _take_up(context: Context, folder: DropFolder, job_id: str, note: bytes | No
 
 
 def _as_sent(found: ClaimedJob, folder: str) -> FoundJob:
-    """The job under the upload names that its next attempt had, or would have had."""
+    """Make the job under the upload names that its next attempt had, or would have had."""
     attempt = found.attempt + 1
     files = [
         FoundFile(
@@ -72,7 +72,7 @@ def _as_sent(found: ClaimedJob, folder: str) -> FoundJob:
 
 
 def _go_on(context: Context, folder: DropFolder, job: Job, note: bytes | None) -> None:
-    """The ledger says that the job is over."""
+    """Queue a job again that is over by the ledger, if it was tried again since; else give its files back."""
     lost = {f.content.sha256 for f in context.ledger.jobs.files(job.id) if f.state in _LOST and f.content}
     if note is not None and job.state in _AGAIN and leftovers.holds_any(folder, job.id, frozenset(lost)):
         context.ledger.jobs.queued_again(job, context.runtime.now())

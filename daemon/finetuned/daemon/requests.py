@@ -38,7 +38,7 @@ class Denied(FinetunedError):
 
 
 def requests_folder(ledger_path: str) -> str:
-    """Where requests to the daemon of this ledger go."""
+    """Tell where requests to the daemon of this ledger go."""
     return f"{ledger_path}.requests"
 
 

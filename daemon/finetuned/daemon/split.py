@@ -51,7 +51,7 @@ class Splits:
     def _halve(
         self, job: Job, words: str, cause: str, refusal: Refusal | None, recheck_at: float | None, now: float
     ) -> Sequence[str]:
-        """The ids of the jobs that go on in the place of this one; none if nothing does."""
+        """Split a job; return the ids of those that go on in its place, none if nothing does."""
         context, quotas = self._context, self._context.ledger.quotas
         asked = context.ledger.jobs.get(job.id)
         if asked is not None and asked.given_up:
@@ -90,13 +90,13 @@ class Splits:
 
 
 def halves(files: Sequence[File], can: Capabilities) -> tuple[list[File], list[File]]:
-    """Two parts of two or more files, in their order, as equal in chunks as can be; neither is empty."""
+    """Cut two or more files into two parts, in their order, as equal in chunks as can be; neither is empty."""
     sizes = [_weight(file, can) for file in files]
     cut = min(range(1, len(files)), key=lambda n: abs(sum(sizes[:n]) - sum(sizes[n:])))
     return list(files[:cut]), list(files[cut:])
 
 
 def _weight(file: File, can: Capabilities) -> int:
-    """How much a file is of its job: in chunks, or in bytes where nothing is cut into chunks."""
+    """Tell how much a file is of its job: in chunks, or in bytes where nothing is cut into chunks."""
     size = file.content.sent_bytes if file.content else 0
     return can.chunks(size) or size

@@ -22,7 +22,7 @@ _LEFT: Final = "the session of {} is left as it is: only a note in the folder te
 
 
 def _lost(file: File) -> bool:
-    """Whether a file's job ended and not all of it was learned."""
+    """Tell whether a file's job ended and not all of it was learned."""
     return file.state in {FileState.FAILED, FileState.BARREN} or (file.state is FileState.LEARNED and bool(file.reason))
 
 
@@ -99,7 +99,7 @@ class Verbs:
         return self._retry_file(self._files(request)[0])
 
     def _files(self, request: Request) -> list[File]:
-        """The files that a request names by their path, newest first. Raises Denied if there is none."""
+        """Find the files that a request names by their path, newest first. Raises Denied if there is none."""
         if request.path is None:
             raise Denied("the request names neither a job nor a path")
         try:
@@ -112,7 +112,7 @@ class Verbs:
         return files
 
     def _forget(self, request: Request) -> str:
-        """Every version of the file that was learned at this path; nothing of it if one cannot be forgotten now."""
+        """Forget every version of the file that was learned at this path; none if one cannot be forgotten now."""
         context = self._context
         files = self._files(request)
         name = shown(files[0].path)
@@ -192,7 +192,7 @@ class Verbs:
         return f"{shown(file.path)} waits for a new job"
 
     def _find(self, file: File) -> str | None:
-        """Where an archived file lies, should somebody have moved it within its job's folders."""
+        """Tell where an archived file lies, should somebody have moved it within its job's folders."""
         folder = self._folder_named(file.folder)
         if file.location is None:
             return None
@@ -234,6 +234,6 @@ class Verbs:
 
 
 def _not_there(file: File) -> Denied:
-    """What to say of an archived file that somebody took from there."""
+    """Say that an archived file was taken from its place."""
     where = shown(file.location or file.path)
     return Denied(f"{where} is not there any more", remedy="put it back there, or drop it again: it is a new file then")

@@ -124,7 +124,7 @@ def _bring(places: Places, old: Parts | None, wanted: Parts, file: File) -> Part
 
 
 def _candidates(wanted: Parts) -> Iterator[Parts]:
-    """`wanted` and its numbered names, but those that are ours at the top of a job's folder."""
+    """Yield `wanted` and its numbered names, but those that are ours at the top of a job's folder."""
     for name in itertools.islice(numbered(wanted[-1]), 100_000):
         if not (len(wanted) == 3 and name in OUR_NAMES):
             yield (*wanted[:-1], name)
@@ -169,13 +169,13 @@ def write_why(places: Places, tree: Tree, target: Parts, why: str | None, *, lie
 
 
 def _follow(places: Places, old: Parts, new: Parts, *, again: bool = False) -> None:
-    """A file went from `old` to `new`: what lay beside it goes, or goes along; in part, if a try before did it."""
+    """Remove the note beside a file that went from `old` to `new`, and move its marker along; `again`: finish a try."""
     leave(places, old)
     move_marker(places, old, new, once=again)
 
 
 def leave(places: Places, old: Parts) -> None:
-    """A file left `old`: the note of ours beside it, if there is one, is no longer true."""
+    """Remove our note beside a file that has left `old`: it is no longer true."""
     if old[0] not in {DONE, FAILED} or places.tree.is_file(old):
         return
     note = (*old[:-1], why_name(old[-1]))
@@ -184,7 +184,7 @@ def leave(places: Places, old: Parts) -> None:
 
 
 def move_marker(places: Places, old: Parts, new: Parts, *, once: bool = False) -> None:
-    """The ready file that belongs to a file alone goes where the file goes; `once`: not if one is there already."""
+    """Move the ready file that is a file's alone to where that goes; `once`: not if one is there already."""
     marker = places.names.own_marker(old[-1])
     if marker is None or "/" in marker:
         return
@@ -198,7 +198,7 @@ def move_marker(places: Places, old: Parts, new: Parts, *, once: bool = False) -
 
 
 def _as_it_lies(places: Places, folder: Parts, name: str) -> str:
-    """The name as it stands in the folder: a rule and a file may spell it in another normal form of Unicode."""
+    """Return the name as it stands in the folder: a rule and a file may spell it in another normal form of Unicode."""
     if name.isascii() or places.tree.stat((*folder, name)) is not None:
         return name
     return next((other for other in places.tree.names(folder) if same(other) == same(name)), name)
@@ -222,7 +222,7 @@ def give_back(places: Places, location: str, path: str, signature: Signature | N
 
 
 def locate(places: Places, job_id: str, content: Content) -> str | None:
-    """Where in its job's folders a file lies that people moved by hand, found by its content; None: nowhere."""
+    """Tell where in its job's folders a file lies that people moved by hand, found by its content; None: nowhere."""
     with places.guard("looked for"):
         found = _locate(places, job_id, content, (PROCESSING, DONE, FAILED))
     return None if found is None else places.tree.at(found)

@@ -76,7 +76,7 @@ def prove(places: Places, one: Wanted, target: Parts) -> str | FileProblem:
 
 
 def _difference(places: Places, target: Parts, content: Content) -> FileProblem | None:
-    """What keeps a taken file from being sent; None if it is what it was."""
+    """Tell what keeps a taken file from being sent; None if it is what it was."""
     try:
         found = places.read(places.tree.at(target), quiet=True)
         return None if is_same(found, content) else Changed(CHANGED)
@@ -87,7 +87,7 @@ def _difference(places: Places, target: Parts, content: Content) -> FileProblem 
 
 
 def _target(places: Places, source: Parts, wanted: Parts, content: Content) -> tuple[Parts, bool]:
-    """Where the file goes, or where an earlier try has brought it already."""
+    """Tell where the file goes, or where an earlier try has brought it already."""
     tree = places.tree
     is_there = tree.is_file(source)
     first: Parts | None = None
@@ -129,7 +129,7 @@ def probe(places: Places, source: str) -> None:
 
 
 def read_note(tree: Tree, parts: Parts) -> tuple[bytes | None, str]:
-    """What the note at `parts` says, and none if others may have written it, or have put it there; then why."""
+    """Read the note at `parts`; none if others may have written it, or have put it there, and then why."""
     with ExitStack() as opened:
         try:
             above = opened.enter_context(tree.folder(parts[:-2]))

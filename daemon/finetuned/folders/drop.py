@@ -59,13 +59,13 @@ def _copy(source: int, tree: Tree, parts: Parts) -> Parts:
 
 
 def _mode(source: int, folder: int) -> int:
-    """Who may read the copy: those who may read the file; and the group of a folder that is shared (set-group-id)."""
+    """Tell who may read the copy: who may read the file, and the group of a folder that is shared (set-group-id)."""
     mode, group = os.fstat(source).st_mode, 0o060 if os.fstat(folder).st_mode & stat.S_ISGID else 0
     return 0o600 | mode & 0o066 | group
 
 
 def _fresh(fd: int, name: str, mode: int) -> tuple[str, int]:
-    """A temporary file that nobody else writes to."""
+    """Make a temporary file that nobody else writes to."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         temporary = fitted("." + name, f".{os.urandom(4).hex()}.part")

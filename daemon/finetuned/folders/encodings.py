@@ -31,7 +31,7 @@ _WESTERN: Final = re.compile(rf"(?:[\0-\x7e]|(?<![{_LETTERS}]{{2}})[{_LETTERS}]|
 
 
 def likely(raw: bytes) -> str | None:
-    """The codec that `raw` may be written in, though it is not UTF-8; null if none comes to mind."""
+    """Return the codec that `raw` may be written in, though it is not UTF-8; null if none comes to mind."""
     if b"\0" in raw:
         return _without_mark(raw)
     if _is_nearly_utf8(raw):
@@ -48,13 +48,13 @@ def likely(raw: bytes) -> str | None:
 
 
 def _is_nearly_utf8(raw: bytes) -> bool:
-    """Whether most of what is not ASCII can be read as it should be."""
+    """Tell whether most of what is not ASCII can be read as it should be."""
     foreign = sum(byte > 0x7E for byte in raw)
     return sum(len(sign.encode()) for sign in raw.decode(errors="ignore") if sign > "\x7e") * 4 > foreign * 3
 
 
 def _without_mark(raw: bytes) -> str | None:
-    """UTF-16 shows by its zeros: most texts hold every other one."""
+    """Recognize UTF-16 by its zeros: in most texts every other byte is one."""
     even, odd = raw[::2].count(0), raw[1::2].count(0)
     codec = "utf-16-le" if odd > even else "utf-16-be"
     is_regular = max(even, odd) > len(raw) * _MOSTLY / 2 and min(even, odd) * 10 < max(even, odd)
@@ -62,14 +62,14 @@ def _without_mark(raw: bytes) -> str | None:
 
 
 def _share(raw: bytes, codec: str, wanted: Container[int], least: int = _LEAST) -> float:
-    """How much of the text (white space left out) are wanted signs, if it can be read so."""
+    """Tell how much of the text (white space left out) are wanted signs, if it can be read so."""
     signs = "".join((_read(raw, codec) or "").split())
     hits = sum(ord(sign) in wanted for sign in signs)
     return hits / len(signs) if hits >= least else 0.0
 
 
 def _read(raw: bytes, codec: str) -> str | None:
-    """The text, its last sign perhaps cut off by the block's end; null if it is none."""
+    """Return the text, its last sign perhaps cut off by the block's end; null if it is none."""
     try:
         text = codecs.getincrementaldecoder(codec)().decode(raw)
     except UnicodeError:

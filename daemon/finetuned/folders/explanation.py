@@ -11,7 +11,7 @@ from finetuned.folders.places import Places
 
 
 def explain(places: Places, path: str) -> str | None:
-    """Why `path` is never taken; None if it would be."""
+    """Say why `path` is never taken; None if it would be."""
     parts = places.tree.below(path)
     if parts is None:
         return f"it does not lie below {places.tree.path}"
@@ -24,7 +24,7 @@ def explain(places: Places, path: str) -> str | None:
 
 
 def _way(places: Places, parts: Parts) -> str | None:
-    """Why nothing is taken out of the sub-folders that lead to it."""
+    """Say why nothing is taken out of the sub-folders that lead to it."""
     for depth in range(1, len(parts)):
         found = places.tree.stat(parts[:depth])
         if found is not None and stat.S_ISLNK(found.st_mode):
@@ -37,7 +37,7 @@ def _way(places: Places, parts: Parts) -> str | None:
 
 
 def _kind(places: Places, parts: Parts) -> str | None:
-    """Why what lies there is no file to take."""
+    """Say why what lies there is no file to take."""
     found = places.tree.stat(parts)
     if found is None:
         return "there is no such file"
@@ -52,7 +52,7 @@ def _kind(places: Places, parts: Parts) -> str | None:
 
 
 def _beside(places: Places, parts: Parts) -> str | None:
-    """Why it is not taken yet, by what lies beside it."""
+    """Say why it is not taken yet, by what lies beside it."""
     found = places.tree.stat(parts)
     choose = places.names.chooser(parts[:-1])
     others = {same(name): name for name in places.tree.names(parts[:-1]) if choose(name) is not Choice.TAKEN}

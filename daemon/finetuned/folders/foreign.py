@@ -165,17 +165,17 @@ _THROWN_AWAY_SO: Final = (
 
 
 def same(name: str) -> str:
-    """The one form of a name in which it is compared: Unicode knows two for many a letter."""
+    """Return the one form of a name in which it is compared: Unicode knows two for many a letter."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a program writes to this name still, and gives it another one in the end, or removes it."""
+    """Tell whether a program writes to this name still, and gives it another one in the end, or removes it."""
     return name.endswith(_UNFINISHED)
 
 
 def unfinished_mark(name: str) -> tuple[str, str] | None:
-    """What in a name says that its program still writes it, or left it; with that program. None: nothing does."""
+    """Tell what in a name says that its program still writes it, or left it; with that program. None: nothing does."""
     if name.endswith(_ENDINGS):
         mark = max((ending for ending in _ENDINGS if name.endswith(ending)), key=len)
         return mark, UNFINISHED.get(mark) or LEFTOVERS[mark]
@@ -186,13 +186,13 @@ def unfinished_mark(name: str) -> tuple[str, str] | None:
 
 
 def conflict_mark(name: str) -> str | None:
-    """What in a name says that a synchronizer made a copy in conflict; None: nothing does."""
+    """Tell what in a name says that a synchronizer made a copy in conflict; None: nothing does."""
     found = _CONFLICT.search(name) if _CONFLICT_NEEDS.search(name) else None
     return None if found is None else found[0]
 
 
 def thrown_away(folder: str, above: str = "") -> str | None:
-    """What a sub-folder of this name, in one that is called `above`, holds that nobody dropped; None: nothing such."""
+    """Tell what a sub-folder of this name, in one called `above`, holds that nobody dropped; None: nothing such."""
     known = _THROWN_AWAY.get(folder) or _THROWN_AWAY_IN.get((above, folder))
     if known is not None:
         return known
@@ -203,7 +203,7 @@ def thrown_away(folder: str, above: str = "") -> str | None:
 
 
 def unfinished_by(name: str, others: Collection[str], *, empty: bool) -> str | None:
-    """The name among the unfinished `others` beside it that says that `name` is not whole; None: none does.
+    """Return the name among the unfinished `others` beside it that says that `name` is not whole; None: none does.
 
     For an `empty` file it may be a browser's own: Chrome and Firefox keep the final name free by an empty file, while
     they write to `Unconfirmed 1234.crdownload`, or to eight odd letters, the suffix and `.part`; newer ones of Firefox

@@ -113,7 +113,7 @@ def of_kept(places: Places, job_id: str, note: bytes) -> ClaimedJob | None:
 
 
 def _is_all(places: Places, job_id: str, lying: Mapping[str, Claimed], packed: Mapping[str, _File]) -> bool:
-    """Whether what lies in the job's folder is what the note tells of, in size and content, and nothing else."""
+    """Tell whether what lies in the job's folder is what the note tells of, in size and content, and nothing else."""
     if not lying or any(sha256 not in packed or packed[sha256].bytes != f.content.bytes for sha256, f in lying.items()):
         return False
     own = {places.tree.below(file.location) for file in lying.values()}
@@ -122,14 +122,14 @@ def _is_all(places: Places, job_id: str, lying: Mapping[str, Claimed], packed: M
 
 
 def _origin(places: Places, path: str) -> str:
-    """Where a file was dropped, in the folder as it is now: it may have been moved since. Raises ValueError."""
+    """Tell where a file was dropped, in the folder as it is now: it may have been moved since. Raises ValueError."""
     if "\0" in path or not os.path.basename(path):
         raise ValueError("no path")
     return path if places.tree.below(path) else places.tree.at((os.path.basename(path),))
 
 
 def _lying(places: Places, job_id: str) -> dict[str, Claimed]:
-    """By content: what lies in the job's folder and can be read."""
+    """Read what lies in the job's folder, as far as that can be done; by content."""
     found = {}
     for parts in _files(places, job_id):
         location = places.tree.at(parts)
@@ -141,7 +141,7 @@ def _lying(places: Places, job_id: str) -> dict[str, Claimed]:
 
 
 def _in_place(places: Places, location: str, sha256: str | None) -> Claimed | None:
-    """The file at `location`; None if it cannot be read, or is not the one that is meant."""
+    """Read the file at `location`; None if that cannot be done, or it is not the one that is meant."""
     try:
         content = places.read(location)
         status = places.tree.stat(places.below(location))
@@ -153,7 +153,7 @@ def _in_place(places: Places, location: str, sha256: str | None) -> Claimed | No
 
 
 def _files(places: Places, job_id: str) -> list[Parts]:
-    """What lies in the job's folder, but for its note."""
+    """List what lies in the job's folder, but for its note."""
     with places.guard("read"):
         return [parts for parts in places.tree.files((PROCESSING, job_id)) if parts[2:] != (JOB_FILE,)]
 

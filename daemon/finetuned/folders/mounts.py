@@ -72,7 +72,7 @@ class Mount(Value, frozen=True):
 
 
 def mount_of(fd: int, proc: str = "/proc/self") -> Mount | None:
-    """The mount that `fd` lies on; None if the system does not tell."""
+    """Return the mount that `fd` lies on; None if the system does not tell."""
     try:
         with open(f"{proc}/fdinfo/{fd}", encoding="utf-8") as info:
             number = next(line.split()[1] for line in info if line.startswith("mnt_id:"))

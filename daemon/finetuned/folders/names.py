@@ -43,25 +43,25 @@ JOB_ID: Final = r"[a-z0-9-]{1,128}-\d{8}-\d{6}-[a-z2-7]{4}"
 
 
 def size_of(name: str) -> int:
-    """The bytes of a name on disk."""
+    """Count the bytes of a name on disk."""
     return len(os.fsencode(name))
 
 
 def fitted(stem: str, suffix: str) -> str:
-    """`stem` + `suffix`, the stem cut so that both fit into a name."""
+    """Join `stem` and `suffix`, the stem cut so that both fit into a name."""
     while stem and size_of(stem) + size_of(suffix) > NAME_BYTES:
         stem = stem[:-1]
     return stem + suffix
 
 
 def split(name: str) -> tuple[str, str]:
-    """Stem and suffix; what is too long to be a suffix is none."""
+    """Split a name into stem and suffix; what is too long to be a suffix is none."""
     stem, suffix = os.path.splitext(name)
     return (stem, suffix) if size_of(suffix) <= 32 else (name, "")
 
 
 def numbered(name: str) -> Iterator[str]:
-    """`a.txt`, `a.2.txt`, `a.3.txt`, … for ever, each a valid name."""
+    """Yield `a.txt`, `a.2.txt`, `a.3.txt`, … for ever, each a valid name."""
     stem, suffix = split(name)
     yield name
     for number in itertools.count(2):
@@ -69,13 +69,13 @@ def numbered(name: str) -> Iterator[str]:
 
 
 def why_name(name: str) -> str:
-    """The name of the note that tells why `name` lies where it lies."""
+    """Return the name of the note that tells why `name` lies where it lies."""
     stem, suffix = split(name)
     return fitted(stem, suffix + WHY)
 
 
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
-    """One expression for all patterns; without any, it matches nothing. `[Archive]` is the name `[Archive]`, too."""
+    """Make one expression of all patterns; of none, one that matches nothing. `[Archive]` is that name, too."""
     both = (form for pattern in patterns for form in dict.fromkeys((pattern, pattern.replace("[", "[[]"))))
     return re.compile("|".join(map(fnmatch.translate, both)) or r"(?!)", re.IGNORECASE)
 
@@ -92,16 +92,16 @@ class _Patterns:
         self._folder_paths = [_steps(pattern) for pattern in for_folders if "/" in pattern]
 
     def file(self, parts: Parts) -> bool:
-        """Whether one of them is about the file there."""
+        """Tell whether one of them is about the file there."""
         return self._name(parts[-1]) is not None or any(_leads(steps, parts) for steps in self._paths)
 
     def folder(self, parts: Parts) -> bool:
-        """Whether one of them is about the sub-folder there, and so about all in it."""
+        """Tell whether one of them is about the sub-folder there, and so about all in it."""
         return self._folder_name(parts[-1]) is not None or any(_leads(steps, parts) for steps in self._folder_paths)
 
 
 def _from_top(pattern: str, top: str) -> str:
-    """A pattern whose path may begin at the root of all, and leads into the folder."""
+    """Return a pattern below the folder, whose path may begin at the root of all."""
     return pattern.removeprefix(top) if pattern.startswith(f"{top}/") else pattern
 
 
@@ -130,7 +130,7 @@ def _steps(pattern: str) -> _Steps:
 
 
 def _leads(steps: _Steps, parts: Parts) -> bool:
-    """Whether the steps lead to just this path."""
+    """Tell whether the steps lead to just this path."""
     if not steps or not parts:
         return not parts and not any(steps)
     if steps[0] is None:
@@ -139,7 +139,7 @@ def _leads(steps: _Steps, parts: Parts) -> bool:
 
 
 def suffix_of(name: str) -> str:
-    """How files are counted that no rule takes: `.markdown`; empty without a suffix, or with one that is none."""
+    """Return what files are counted by that no rule takes: `.markdown`; empty without a suffix, or one that is none."""
     suffix = os.path.splitext(same(name))[1].lower()
     return suffix if 2 <= len(suffix) <= LONGEST_SUFFIX and suffix[1:].isalnum() and not suffix[1:].isdigit() else ""
 
@@ -200,7 +200,7 @@ class Names:
         return why
 
     def _special(self, name: str) -> str | None:
-        """Why a name that programs make by themselves is not taken; None if it is no such name, or is asked for."""
+        """Say why a name that programs make by themselves is not taken; None if it is no such name, or is asked for."""
         lower = name.lower()
         made = unfinished_mark(lower)
         if made is not None and not self._is_asked_for(name, made[0]):
@@ -215,12 +215,12 @@ class Names:
         return None
 
     def _is_asked_for(self, name: str, mark: str) -> bool:
-        """Whether a pattern of `include` that takes the name says what makes it special: `*.part` does, `*` not."""
+        """Tell whether a pattern of `include` that takes the name asks for what makes it special: `*.part` does."""
         asking = (last.lower() for last, takes in self._each.items() if takes(name))
         return any(mark in last or any(word in mark for word in _WORD.findall(last)) for last in asking)
 
     def why_not_into(self, parts: Parts) -> str | None:
-        """Why the sub-folder there is never looked into, whatever lies above it; None if it is."""
+        """Say why the sub-folder there is never looked into, whatever lies above it; None if it is."""
         name = same(parts[-1])
         if self.is_ours(parts):
             return f"it lies in {parts[0]}/, which belongs to finetuned itself and is never watched"
@@ -236,33 +236,33 @@ class Names:
         return None
 
     def left_out(self, parts: Parts) -> str | None:
-        """Why a file there is never taken, by all names that lead to it; None if it is."""
+        """Say why a file there is never taken, by all names that lead to it; None if it is."""
         ways = (parts[:depth] for depth in range(1, len(parts)))
         return next((why for why in map(self.why_not_into, ways) if why), None) or self.why_not(parts)
 
     def is_ours(self, parts: Parts) -> bool:
-        """Whether what lies there is finetuned's own: the work under way, or what became of it."""
+        """Tell whether what lies there is finetuned's own: the work under way, or what became of it."""
         if parts[0] in {DONE, FAILED} and self._rules.after == "keep":
             return len(parts) > 1 and re.fullmatch(JOB_ID, parts[1]) is not None
         return parts[0] in RESERVED
 
     def marker(self, name: str) -> str | None:
-        """The file that must lie beside `name` before it is ready; None if none is asked for."""
+        """Return the file that must lie beside `name` before it is ready; None if none is asked for."""
         return self._rules.ready_file.replace("{name}", name) if self._rules.ready_file else None
 
     def own_marker(self, name: str) -> str | None:
-        """The marker that belongs to `name` alone and goes where it goes."""
+        """Return the marker that belongs to `name` alone and goes where it goes."""
         return self.marker(name) if self._own_marker else None
 
     def unfinished(self, name: str, beside: Mapping[str, str], *, empty: bool) -> str | None:
-        """Why `name` is not whole, by the unfinished names beside it (by their lower case); None if it is."""
+        """Say why `name` is not whole, by the unfinished names beside it (by their lower case); None if it is."""
         by = unfinished_by(same(name).lower(), beside, empty=empty) if beside else None
         if by is None:
             return None
         return f"it is unfinished while {beside[by]!r} lies beside it; if nothing writes to it any more, remove that"
 
     def is_marker(self, name: str) -> bool:
-        """Whether a file of this name, in the form that `same` gives it, tells that another one is ready."""
+        """Tell whether a file of this name, in the form that `same` gives it, tells that another one is ready."""
         if not self._rules.ready_file:
             return False
         if self._own_marker:

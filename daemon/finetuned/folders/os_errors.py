@@ -35,14 +35,14 @@ _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 def words(error: OSError, mount: Mount | None = None) -> str:
-    """The cause, and the way out where we know one; `mount` is what the folder lies on."""
+    """Say the cause, and the way out where we know one; `mount` is what the folder lies on."""
     if error.errno == errno.EXDEV and mount is not None and mount.kind == "fuse.mergerfs":
         return _OTHER_BRANCH
     return _WORDS.get(error.errno or 0) or error.strerror or str(error)
 
 
 def problem(error: OSError, done: str, mount: Mount | None = None) -> FileProblem:
-    """The problem of one file that was to be `done` (read, moved, …) in a folder that lies on `mount`."""
+    """Make the problem of one file that was to be `done` (read, moved, …) in a folder that lies on `mount`."""
     if error.errno in _GONE:
         return Gone(f"cannot be {done}: it is not there any more")
     if error.errno == errno.ELOOP:

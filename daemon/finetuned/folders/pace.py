@@ -38,7 +38,7 @@ HAIR: Final = 0.001
 
 
 def quiet_time(rules: FolderSettings) -> float:
-    """The seconds for which a file of no rhythm must be quiet."""
+    """Tell for how many seconds a file of no rhythm must be quiet."""
     return max(rules.settle, EDITED) if rules.after == "keep" else rules.settle
 
 
@@ -54,7 +54,7 @@ class Pace:
 
     @classmethod
     def new(cls, signature: Signature, steady: float, has_writer: Callable[[], bool]) -> Pace:
-        """The pace of a file that is seen for the first time."""
+        """Make the pace of a file that is seen for the first time."""
         return cls(signature, steady, steady, has_writer())
 
     def look(self, signature: Signature, steady: float, has_writer: Callable[[], bool]) -> None:
@@ -66,7 +66,7 @@ class Pace:
             self.signature, self.since, self.written = signature, steady, has_writer()
 
     def left(self, steady: float, rules: FolderSettings) -> float:
-        """The seconds until it is quiet, or to be looked at again; nothing, or less, if it is quiet."""
+        """Return the seconds until it is quiet, or to be looked at again; nothing, or less, if it is quiet."""
         if self.written:  # ever more seldom: a file may be open for days
             return max(WRITER_WAIT, min(rules.settle, (steady - self.begun) / 4))
         least = max(quiet_time(rules), PAUSES * self.pause)
@@ -74,5 +74,5 @@ class Pace:
         return wanted - (steady - self.since)
 
     def is_over(self, steady: float) -> bool:
-        """Whether what comes to this path from now on is no part of the same."""
+        """Tell whether what comes to this path from now on is no part of the same."""
         return steady - self.since > PAUSE

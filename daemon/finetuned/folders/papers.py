@@ -22,7 +22,7 @@ _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEX
 
 
 def nobody(_gid: int) -> int:
-    """Readers of a paper that is for us alone."""
+    """Let nobody read a paper that is for us alone."""
     return 0
 
 

@@ -27,7 +27,7 @@ from finetuned.settings import FolderSettings
 
 
 def _readers(tree: Tree, parts: Parts, gid: int) -> int | None:
-    """Who may read what lies there, as `rights.readers` has it; nobody if we may not. None: nothing lies there."""
+    """Tell who may read what lies there, as `rights.readers` has it; nobody if we may not. None: nothing lies there."""
     try:
         fd = tree.open(parts)
     except (FileNotFoundError, NotADirectoryError):
@@ -77,7 +77,7 @@ class Places:
             yield
 
     def find(self, path: str) -> tuple[Tree, Parts]:
-        """The tree that `path` lies in and the way there. Raises Gone if it lies in neither."""
+        """Find the tree that `path` lies in and the way there. Raises Gone if it lies in neither."""
         for tree in (self.tree, self.beside):
             parts = tree.below(path)
             if parts is not None:
@@ -85,14 +85,14 @@ class Places:
         raise Gone(f"it does not lie below {self.tree.path}")
 
     def below(self, path: str) -> Parts:
-        """The way to `path` below the folder. Raises Gone if it does not lie there."""
+        """Return the way to `path` below the folder. Raises Gone if it does not lie there."""
         parts = self.tree.below(path)
         if parts is None:
             raise Gone(f"it does not lie below {self.tree.path}")
         return parts
 
     def relative(self, path: str) -> Parts:
-        """The way to `path` that is kept when it moves; its base name alone if it does not lie below."""
+        """Return the way to `path` that is kept when it moves; its base name alone if it does not lie below."""
         parts = self.tree.below(path)
         if parts is None:
             return (os.path.basename(path),)
@@ -101,7 +101,7 @@ class Places:
         return parts
 
     def readers(self, files: Iterable[str | None], record: Iterable[tuple[Tree, Parts]] = ()) -> Readers:
-        """Who may read a paper that tells of the files at these paths (None: it is gone): who may read each of them.
+        """Tell who may read a paper on the files at these paths (None: it is gone): who may read each of them.
 
         Of a file that is gone, papers on `record` from when it was here tell; without any, nobody may.
         """
@@ -122,7 +122,7 @@ class Places:
         return None
 
     def open(self, path: str) -> int:
-        """A descriptor to read `path` from. Raises Gone, Stuck, Away."""
+        """Open `path` to read from. Raises Gone, Stuck, Away."""
         tree, parts = self.find(path)
         with self.guard("read"):
             return tree.open(parts)
@@ -130,7 +130,7 @@ class Places:
     def read(
         self, path: str, expected: Signature | None = None, *, named: str | None = None, quiet: bool = False
     ) -> Content:
-        """What `path` holds as it would be sent, if it were named so.
+        """Read what `path` holds as it would be sent, if it were named so.
 
         With `expected` Changed if it is not the file that this tells of; then, and with `quiet`, Changed if somebody
         has it open for writing. Raises Gone, Changed, Unusable, Stuck, Away.
@@ -147,7 +147,7 @@ class Places:
             os.close(fd)
 
     def has_writer(self, fd: int) -> bool:
-        """Whether somebody is known to have the open file open for writing, too."""
+        """Tell whether somebody is known to have the open file open for writing, too."""
         asked = self.tree.mount is not None and self.tree.mount.tells_writers
         return (asked if self._leases is None else self._leases) and is_written(fd) is True
 
@@ -157,16 +157,16 @@ class Places:
             raise Changed("somebody has it open for writing")
 
     def content(self, fd: int, path: str, out: Callable[[bytes], object] | None = None) -> Content:
-        """What an open file that was dropped at `path` holds by this folder's rules; its bytes go to `out`, too."""
+        """Read what an open file that was dropped at `path` holds by the rules; its bytes go to `out`, too."""
         most, signed = self.rules.max_file_bytes, self.tree.signature
         return content_of(fd, recoder=self.recoder(path), most=most, out=out, signed=signed)
 
     def recoder(self, path: str) -> Recoder:
-        """What turns a file that was dropped at `path` into what is sent. Raises Unusable."""
+        """Make what turns a file that was dropped at `path` into what is sent. Raises Unusable."""
         return recoder(self.rules, path, told=self._told)
 
     def holds(self, parts: Parts, content: Content) -> bool:
-        """Whether a file with just this content lies there: text or pairs, whatever a person has renamed it to."""
+        """Tell whether a file with just this content lies there: text or pairs, whatever a person has renamed it to."""
         path = self.tree.at(parts)
         for name in (path, f"{path}.txt" if is_ready_made(path) else f"{path}{SUFFIX}"):
             with suppress(FileProblem):
@@ -175,7 +175,7 @@ class Places:
         return False
 
     def has_changed(self, path: str, since: Signature) -> bool:
-        """Whether what lies at `path` is not what was seen; not if nothing is to be seen there."""
+        """Tell whether what lies at `path` is not what was seen; not if nothing is to be seen there."""
         try:
             found = self.tree.stat(self.below(path))
         except OSError:
@@ -183,7 +183,7 @@ class Places:
         return found is not None and self.tree.signature(found) != since
 
     def is_that(self, parts: Parts, signature: Signature | None) -> bool:
-        """Whether the very file with this signature lies there; a rename changes its ctime, nothing else."""
+        """Tell whether the very file with this signature lies there; a rename changes its ctime, nothing else."""
         found = self.tree.stat(parts)
         if found is None or signature is None:
             return False

@@ -15,7 +15,7 @@ _LIMITS: Final = ("sys/fs/inotify/max_user_watches", "sys/user/max_inotify_watch
 
 
 def holder_of(path: str) -> int | None:
-    """The pid of the process that has the folder locked; 0: it is not told which; None: nobody has."""
+    """Return the pid of the process that has the folder locked; 0: it is not told which; None: nobody has."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -32,7 +32,7 @@ def holder_of(path: str) -> int | None:
 
 
 def _pid_at(inode: int) -> int:
-    """By its inode alone: some file systems show another device there than `stat` does."""
+    """Find a lock by its inode alone: some file systems show another device there than `stat` does."""
     with suppress(OSError), open(_LOCKS, encoding="ascii") as lines:
         for line in lines:  # `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`
             words = line.split()
@@ -50,7 +50,7 @@ class Watches(Value, frozen=True):
 
 
 def watches_in_use(pid: int, proc: str = "/proc") -> Watches | None:
-    """The watches of a process and of its user; None if this cannot be seen from here, or the process is gone."""
+    """Count the watches of a process and of its user; None if they cannot be seen, or the process is gone."""
     try:
         uid = os.stat(f"{proc}/{pid}").st_uid
         own = _watches_of(f"{proc}/{pid}")

@@ -21,7 +21,7 @@ MOST_NAMES: Final = 1000
 
 
 def recoder(rules: FolderSettings, path: str, *, told: int = TOLD) -> Recoder:
-    """What turns the file that was dropped at `path` into the bytes that are sent. Raises Unusable for a review.
+    """Make what turns a file that was dropped at `path` into what is sent. Raises Unusable for a review.
 
     `told` is how many bad lines an error names.
     """
@@ -62,7 +62,7 @@ class PairRecoder(Recoder):
         return f"what is about the lines, and not said in them, is left out: {named(names, NAMES)}{more}"
 
     def feed(self, raw: bytes, *, final: bool = False) -> bytes:
-        """The next bytes as sent; `final` says that there are no more."""
+        """Turn the next bytes into what is sent of them; `final` says that there are no more."""
         *lines, self._rest = (self._rest + super().feed(raw, final=final)).split(b"\n")
         if final:
             lines, self._rest = [*lines, self._rest], b""

@@ -35,7 +35,7 @@ def rename_new(old: str, new: str, old_dir: int, new_dir: int) -> None:
 
 
 def is_half_done(old: str, new: str, old_dir: int, new_dir: int) -> bool:
-    """Whether the very file that lies at `old` lies at `new`, too, and these are two names."""
+    """Tell whether the very file that lies at `old` lies at `new`, too, and these are two names."""
     if old == new and os.path.samestat(os.fstat(old_dir), os.fstat(new_dir)):
         return False
     try:

@@ -35,7 +35,7 @@ _given: Final[dict[tuple[int, int], int]] = {}
 
 
 def why_not_ours(fd: int, above: int, owner: int) -> str | None:
-    """Why what is open was not made by us, in words; None if it was. `above` is the folder it lies in."""
+    """Say why what is open was not made by us, in words; None if it was. `above` is the folder it lies in."""
     uid = os.fstat(fd).st_uid
     if uid in {os.geteuid(), owner}:
         return None
@@ -49,7 +49,7 @@ def why_not_ours(fd: int, above: int, owner: int) -> str | None:
 
 
 def _own_uid(folder: int) -> int | None:
-    """Whom a file that we make here belongs to; None if none can be made."""
+    """Tell whom a file that we make here belongs to; None if none can be made."""
     name = fresh_probe()
     with suppress(OSError):
         fd = make_probe(name, folder)
@@ -62,7 +62,7 @@ def _own_uid(folder: int) -> int | None:
 
 
 def why_no_claim(fd: int, above: int, owner: int) -> str | None:
-    """Why what is open, a claim's folder or its note, may be somebody else's work; None if it is ours alone."""
+    """Say why what is open, a claim's folder or its note, may be somebody else's work; None if it is ours alone."""
     mode = stat.S_IMODE(os.fstat(fd).st_mode)
     open_to_all = f"may be written to by others (mode {mode:04o})" if mode & OTHERS_WRITE else None
     return why_not_ours(fd, above, owner) or open_to_all
@@ -111,7 +111,7 @@ def _has_default_acl(folder: int) -> bool:
 
 
 def group_bits(fd: int) -> int:
-    """What the group of an open file or folder may do, from 0 to 7; with an ACL its mode alone does not tell."""
+    """Tell what the group of an open file or folder may do, from 0 to 7; with an ACL its mode alone does not tell."""
     bits = os.fstat(fd).st_mode >> 3 & 7
     with suppress(OSError):
         for tag, allowed, _ in struct.iter_unpack("<HHI", os.getxattr(fd, _ACCESS)[4:]):
@@ -121,7 +121,7 @@ def group_bits(fd: int) -> int:
 
 
 def readers(fd: int, gid: int) -> int:
-    """Which of the group `gid` and all others may read an open file, as bits of a mode.
+    """Tell which of the group `gid` and all others may read an open file, as bits of a mode.
 
     The file's own group may be others to `gid`, so others may read only what that group may.
     """

@@ -123,13 +123,13 @@ def _count(counted: dict[str, Odd], more: Odd) -> None:
 
 
 def _counted_as(name: str, counts: Counter[str]) -> str:
-    """The suffix that a file is counted by; past MOST_SUFFIXES it is none: names must not fill the memory."""
+    """Return the suffix that a file is counted by; past MOST_SUFFIXES it is none: names must not fill the memory."""
     suffix = suffix_of(name)
     return suffix if suffix in counts or len(counts) < MOST_SUFFIXES else ""
 
 
 def _oddity(entry: os.DirEntry[str]) -> str:
-    """What an entry is that is neither file nor folder."""
+    """Tell what an entry is that is neither file nor folder."""
     if entry.is_symlink():
         return "it is a symbolic link, and links are never followed; put the file itself there"
     try:
@@ -163,7 +163,7 @@ class Sweeper:
         self.untaken: dict[str, int] = {}
 
     def remember(self, path: str, signature: Signature, *, settled: bool) -> None:
-        """The ledger knows this file: as settling, or as something later (`settled`)."""
+        """Note that the ledger knows this file: as settling, or as something later (`settled`)."""
         if settled:
             self._fresh.pop(path, None)
             self._settled[path] = signature
@@ -173,16 +173,16 @@ class Sweeper:
         self._fresh[path] = True
 
     def forget(self, path: str) -> None:
-        """The file was taken away; what lies at its path from now on is another."""
+        """Forget a file that was taken away; what lies at its path from now on is another."""
         self._fresh.pop(path, None)
         self._settled.pop(path, None)
 
     def leave_alone(self, path: str, until: float) -> None:
-        """Neither report the file as new nor as ready before `until`, on the clock of `sweep`."""
+        """Report the file neither as new nor as ready before `until`, on the clock of `sweep`."""
         self._left_alone[path] = until
 
     def unsettle(self, path: str, steady: float) -> None:
-        """Somebody writes to the file still: its quiet time begins now."""
+        """Begin the quiet time of a file anew, as somebody writes to it still."""
         if path in self._fresh and path in self._paces:
             self._paces[path].since, self._paces[path].written = steady, True
 
@@ -221,7 +221,7 @@ class Sweeper:
         )
 
     def _to_be_told(self, look: _Look) -> Iterator[Odd]:
-        """What is odd and was not told yet, or is twice as much by now; what was not seen for an hour is forgotten."""
+        """Yield what is odd and was not told yet, or is twice as much by now; forget what was not seen for an hour."""
         told = self._odd_told
         for why, (most, at) in [*told.items()]:
             if why in look.odd:
@@ -333,7 +333,7 @@ class Sweeper:
         return pace
 
     def _is_written(self, folder: int, name: str) -> bool:
-        """Whether somebody is known to have the file open for writing."""
+        """Tell whether somebody is known to have the file open for writing."""
         try:
             fd = os.open(name, READ, dir_fd=folder)
         except OSError:  # gone, or closed to us: who reads it finds out
@@ -372,7 +372,7 @@ class Sweeper:
         return tuple(sorted(vanished))
 
     def _is_gone(self, path: str, blind: list[str]) -> bool:
-        """Whether no regular file lies there: a rule that changed, or a name that moved, has taken nothing away."""
+        """Tell whether no regular file lies there: a rule or a folder that changed has taken nothing away."""
         if blind and path.startswith(tuple(blind)):
             return False
         parts = self._tree.below(path)

@@ -33,7 +33,7 @@ _CHANGED: Final = "it is still being written: it changed while it was read"
 
 
 def signature_of(status: os.stat_result, *, local: bool = True) -> Signature:
-    """What tells that a file is still the same; its numbers fit into SQLite, whatever a file system says.
+    """Make what tells that a file is still the same, in numbers that fit into SQLite, whatever a file system says.
 
     ctime and inode count on a `local` file system only, where they see what sets the mtime back (`cp -p`, rsync). One
     that lives in a process, or on another machine, may tell a file's ctime from a cache (bindfs and mergerfs tell an
@@ -54,7 +54,7 @@ def _signed(number: int) -> int:
 
 
 def plain_size(size: int) -> str:
-    """A size for people: `3 bytes`, `1.5 MiB`, `1.0 TiB`."""
+    """Write a size for people: `3 bytes`, `1.5 MiB`, `1.0 TiB`."""
     if size < 1024:
         return f"{size} bytes"
     units = ("KiB", "MiB", "GiB", "TiB")
@@ -63,7 +63,7 @@ def plain_size(size: int) -> str:
 
 
 def is_same(one: Content, other: Content) -> bool:
-    """Whether the same bytes would be sent of both."""
+    """Tell whether the same bytes would be sent of both."""
     return (one.sha256, one.bytes, one.sent_bytes) == (other.sha256, other.bytes, other.sent_bytes)
 
 
@@ -102,7 +102,7 @@ class Recoder:
                 )
 
     def feed(self, raw: bytes, *, final: bool = False) -> bytes:
-        """The next bytes as sent; `final` says that there are no more."""
+        """Turn the next bytes into what is sent of them; `final` says that there are no more."""
         if self._decoder is None:
             raw = self._begin(raw)
         self._read += len(raw)
@@ -156,7 +156,7 @@ class Recoder:
 
 
 def _perhaps(raw: bytes) -> str:
-    """What a person may try."""
+    """Say what a person may try."""
     codec = likely(raw)
     return f' (a guess, look at it first: encoding = "{codec}")' if codec else ""
 
@@ -230,7 +230,7 @@ class SameText:
         self._cr = b""
 
     def feed(self, text: bytes) -> None:
-        """The next bytes as sent."""
+        """Take the next bytes as sent."""
         if b"\r" in text or self._cr:
             text = self._cr + text
             self._cr = b"\r" if text.endswith(b"\r") else b""  # an LF may follow
@@ -244,7 +244,7 @@ class SameText:
         self._ends += len(text) - len(body)
 
     def hexdigest(self) -> str:
-        """The hash of all that was fed, in hex."""
+        """Return the hash of all that was fed, in hex."""
         digest = self._digest.copy()
         digest.update(b"\n")
         return digest.hexdigest()

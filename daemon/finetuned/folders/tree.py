@@ -45,7 +45,7 @@ MOST_OPEN: Final = 64
 
 @contextmanager
 def listed(fd: int) -> Iterator[Iterator[os.DirEntry[str]]]:
-    """What lies in the folder of `fd`; to be asked about within, as an entry may look at the folder once more."""
+    """List the folder of `fd`; ask the entries within, as one may look at the folder once more."""
     fresh = os.open(".", _FOLDER, dir_fd=fd)
     try:
         with os.scandir(fresh) as entries:
@@ -114,7 +114,7 @@ class Tree:
         self._swap(fd)
 
     def _check_mount(self, lies_on: Mount | int) -> None:
-        """An unmounted folder shows what lies beneath: that is not the folder, come back."""
+        """Raise Away if another file system lies there: an unmounted folder shows what lies beneath."""
         if self._lies_on not in {None, lies_on}:
             raise Away(
                 f"another file system lies at {self.path}: {lies_on}; it was {self._lies_on}",
@@ -146,7 +146,7 @@ class Tree:
                 os.close(old)
 
     def _copy(self) -> int | None:
-        """A descriptor of the held folder that is the caller's own; None if it is not held."""
+        """Copy the descriptor of the held folder for the caller; None if it is not held."""
         with self._swapping:
             return None if self._fd is None else os.dup(self._fd)
 
@@ -173,19 +173,19 @@ class Tree:
                 raise self._away(error) from error
 
     def below(self, path: str) -> Parts | None:
-        """The names that lead from here to `path`; None if it does not lie below."""
+        """Return the names that lead from here to `path`; None if it does not lie below."""
         if not path.startswith(self.path.rstrip("/") + "/"):
             return None
         parts = tuple(path[len(self.path.rstrip("/")) + 1 :].split("/"))
         return None if not parts or any(part in {"", ".", ".."} for part in parts) else parts
 
     def at(self, parts: Parts) -> str:
-        """The absolute path of `parts`."""
+        """Return the absolute path of `parts`."""
         return "/".join((self.path.rstrip("/"), *parts))
 
     @contextmanager
     def folder(self, parts: Parts = (), *, make: bool = False) -> Iterator[int]:
-        """The descriptor of a sub-folder, made on the way if need be."""
+        """Open a sub-folder, made on the way if need be."""
         batch = self._batches.now
         fd = batch.folders.get(parts) if batch else None
         if fd is not None:
@@ -238,7 +238,7 @@ class Tree:
         return self._trusted(os.open(name, flags, dir_fd=above), above, parts)
 
     def _trusted(self, fd: int, above: int, parts: Parts) -> int:
-        """The descriptor of a folder that may be used; of `.processing` and the jobs in it only those that are ours."""
+        """Return the descriptor if the folder may be used: `.processing` and the jobs in it only if they are ours."""
         if parts[0] != PROCESSING or len(parts) > 2:
             return fd
         why = rights.why_not_ours(fd, above, self.owner)
@@ -250,7 +250,7 @@ class Tree:
         return fd
 
     def stat(self, parts: Parts) -> os.stat_result | None:
-        """What lies there, links not followed; None if nothing does."""
+        """Look at what lies there, links not followed; None if nothing does."""
         try:
             with self.folder(parts[:-1]) as fd:
                 return os.stat(parts[-1], dir_fd=fd, follow_symlinks=False)
@@ -258,25 +258,25 @@ class Tree:
             return None
 
     def is_file(self, parts: Parts) -> bool:
-        """Whether a regular file lies there."""
+        """Tell whether a regular file lies there."""
         found = self.stat(parts)
         return found is not None and stat.S_ISREG(found.st_mode)
 
     def open(self, parts: Parts) -> int:
-        """A descriptor to read from; the caller closes it."""
+        """Open a file to read from; the caller closes it."""
         with self.folder(parts[:-1]) as fd:
             return os.open(parts[-1], READ, dir_fd=fd)
 
     def names(self, parts: Parts) -> list[str]:
-        """The names in a sub-folder, sorted; none if there is no such folder."""
+        """List the names in a sub-folder, sorted; none if there is no such folder."""
         return [name for name, _, _ in self._kinds(parts)]
 
     def folders(self, parts: Parts) -> list[str]:
-        """The names of the folders in a sub-folder, links left out."""
+        """List the names of the folders in a sub-folder, links left out."""
         return [name for name, is_folder, _ in self._kinds(parts) if is_folder]
 
     def files(self, parts: Parts) -> Iterator[Parts]:
-        """All regular files below a sub-folder."""
+        """Yield all regular files below a sub-folder."""
         for name, is_folder, is_file in self._kinds(parts):
             if is_file:
                 yield (*parts, name)
@@ -284,7 +284,7 @@ class Tree:
                 yield from self.files((*parts, name))
 
     def _kinds(self, parts: Parts) -> list[tuple[str, bool, bool]]:
-        """What lies in a sub-folder: its name, whether it is a folder, whether it is a regular file."""
+        """List what lies in a sub-folder: its name, whether it is a folder, whether it is a regular file."""
         try:
             with self.folder(parts) as fd, listed(fd) as entries:
                 return sorted(
@@ -294,12 +294,12 @@ class Tree:
             return []
 
     def signature(self, status: os.stat_result) -> Signature:
-        """What tells that a file here is still the same, as far as this file system can be believed."""
+        """Make what tells that a file here is still the same, as far as this file system can be believed."""
         return signature_of(status, local=self.mount is None or self.mount.local)
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What this thread makes or moves within is on disk at the end, an error or not.
+        """Bring what this thread makes or moves within to disk at the end, an error or not.
 
         Folders are opened once. Files that `touch` names are brought to disk, too.
         """
@@ -323,7 +323,7 @@ class Tree:
                 sync_all([fd for parts in changed if (fd := self._reopened(parts, opened)) is not None])
 
     def _reopened(self, parts: Parts, opened: ExitStack) -> int | None:
-        """A descriptor of what was changed; None if it is gone since."""
+        """Open what was changed; None if it is gone since."""
         try:
             fd = self.open(parts) if parts else self._opened((), make=False)
         except (FileNotFoundError, NotADirectoryError):
@@ -332,7 +332,7 @@ class Tree:
         return fd
 
     def touch(self, parts: Parts) -> None:
-        """The file's content is to be on disk, too; to be called within `together`."""
+        """Bring a file's content to disk, too, at the end of `together`."""
         if self._batches.now is not None:
             self._batches.now.unsynced[parts] = None
 
@@ -350,7 +350,7 @@ class Tree:
             self._sync(old[:-1], source)
 
     def is_moving(self, old: Parts, new: Parts) -> bool:
-        """Whether a kill has left a file at `old` and at `new`: to move it again finishes that."""
+        """Tell whether a kill has left a file at `old` and at `new`; to move it again finishes that."""
         try:
             with self.folder(old[:-1]) as source, self.folder(new[:-1]) as target:
                 return is_half_done(old[-1], new[-1], source, target)
@@ -379,7 +379,7 @@ class Tree:
             self._sync(parts[:-1], fd)
 
     def read(self, parts: Parts, most: int = 1 << 24) -> bytes | None:
-        """The bytes of a small file of ours; None if there is no such file."""
+        """Read a small file of ours; None if there is no such file."""
         if not self.is_file(parts):
             return None
         with os.fdopen(self.open(parts), "rb") as file:

@@ -79,7 +79,7 @@ class _Probe:
         return PROCESSING if self._area else "a sub-folder"
 
     def _usable_area(self) -> Parts:
-        """`.processing`, if it is there and it is for us to use it."""
+        """Return the way to `.processing`, if it is there and for us to use; else none."""
         found = self._tree.stat((PROCESSING,))
         if found is None or not stat.S_ISDIR(found.st_mode):
             return ()
@@ -176,7 +176,7 @@ def examine(folder: DropFolder, within: float) -> Examination:
 
 
 def _crooked(folder: DropFolder) -> Iterator[tuple[str, str]]:
-    """Which of the folders that files are moved to are something else, and what."""
+    """Yield those of the folders that files are moved to that are something else, and what."""
     for name in sorted(RESERVED):
         found = folder.tree.stat((name,)) if folder.moves else None
         if found is not None and not stat.S_ISDIR(found.st_mode):

@@ -121,7 +121,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterable[BaseException]
 
 
 def _identities(places: Sequence[Watched]) -> Identities:
-    """Which folder lies at each root that is there."""
+    """Find which folder lies at each root that is there."""
     found = {}
     for place in places:
         with suppress(OSError):
@@ -156,12 +156,12 @@ class _Watches:
             ) from error
 
     def is_outdated(self) -> bool:
-        """Whether other folders are to be watched."""
+        """Tell whether other folders are to be watched."""
         moved = any(place.subfolders is not told for place, told in zip(self.places, self._told, strict=True))
         return self._outdated or moved
 
     def heed(self, changes: set[tuple[int, str]]) -> None:
-        """A folder that went may be made anew, in time for the sweep to see no other."""
+        """Note folders that went: one may be made anew before the sweep sees that it went."""
         self._outdated |= any(change == Change.deleted and path in self.below for change, path in changes)
 
 
@@ -214,7 +214,7 @@ async def _listen(watches: _Watches, ended: _Stop, on_change: Callable[[str], No
 
 
 async def _see_to_its_end(ended: _Stop, pause: Callable[[float], Awaitable[None]], rest: float) -> None:
-    """When the rest is over the watches may be made anew; when this is cancelled, they end."""
+    """Let the watches be made anew once the `rest` is over; end them when this is cancelled."""
     try:
         await pause(rest)
         ended.due = True
@@ -224,7 +224,7 @@ async def _see_to_its_end(ended: _Stop, pause: Callable[[float], Awaitable[None]
 
 
 def _lies(path: str, identity: tuple[int, int]) -> bool:
-    """Whether the very folder lies there still; not if its name is one that cannot be watched."""
+    """Tell whether the very folder lies there still; not if its name is one that cannot be watched."""
     try:
         status = os.lstat(path.encode())
     except (OSError, UnicodeError):
@@ -233,7 +233,7 @@ def _lies(path: str, identity: tuple[int, int]) -> bool:
 
 
 def is_heard(root: str, act: Callable[[], str], within: float) -> bool:
-    """Whether an event tells, within so many seconds, of what `act` does right in the folder `root`.
+    """Tell whether an event tells, within so many seconds, of what `act` does right in the folder `root`.
 
     `act` returns the path that it changed. Raises OSError, RuntimeError.
     """
@@ -247,7 +247,7 @@ def is_heard(root: str, act: Callable[[], str], within: float) -> bool:
 
 
 def touched(roots: Iterable[str], paths: Iterable[str], walked: Container[str] = ()) -> set[str]:
-    """The roots below which something changed that is not in our own folders, nor a probe of ours.
+    """Return the roots below which something changed that is not in our own folders, nor a probe of ours.
 
     What was `walked` to is not ours: with after = "keep" a `done` may be the owner's.
     """
