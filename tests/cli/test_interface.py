@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from inspect import isfunction
 
 import msgspec
 import pytest
 
 from finetuned import errors
+from finetuned.cli import reference
 from finetuned.cli.objects import CAUSES, EXITS, REQUEST
+from finetuned.cli.pages import pages
 from finetuned.cli.status import NO_DAEMON
 from finetuned.daemon.requests import Request
 from finetuned.model import iso
@@ -113,6 +116,13 @@ def test_the_daemon_takes_requests_as_the_page_says() -> None:
     assert [name for name, key in REQUEST.items() if key.kind.endswith("?")] == [
         field.name for field in fields if field.default is None
     ]
+
+
+def test_pages_say_what_the_program_says() -> None:
+    """Each generated part stands in a page as the program writes it now."""
+    texts = "".join(page.read_text("utf-8") for page in pages().values())
+    parts = [part for name, part in vars(reference).items() if isfunction(part) and not name.startswith("_")]
+    assert [part.__name__ for part in parts if part.__module__ == reference.__name__ and part() not in texts] == []
 
 
 def test_every_exit_code_is_listed() -> None:
