@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,13 @@ import pytest
 
 from finetuned.backend import Reply
 from finetuned.cli import chat, image
-from finetuned.cli.main import main
 from finetuned.errors import CutShort, FinetunedError, ReplyLost, Unreachable
 from finetuned.helix.client import Key
 from finetuned.helix.disk import Disk
 from finetuned.helix.session import SessionView
 from finetuned.helix.sessions import Sessions
 from finetuned.sandbox import DEFAULT_KEY
-from support.cli import Answer, Terminal, call, in_virtual_time
+from support.cli import Answer, call, in_virtual_time, watched
 from support.process import Home, Sandbox, environment, home_that_learned
 from support.public import wrong
 from support.virtual import VirtualRuntime
@@ -224,14 +222,6 @@ def current_umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
-
-
-def watched(*words: str) -> tuple[int, str]:
-    """Run a command whose standard error is a terminal; its exit code, and what is seen there."""
-    seen = Terminal()
-    with redirect_stderr(seen), redirect_stdout(io.StringIO()), pytest.raises(SystemExit) as end:
-        main(list(words))
-    return int(str(end.value.code)), seen.getvalue()
 
 
 def turn(**fields: Any) -> dict[str, Any]:

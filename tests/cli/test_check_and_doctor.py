@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,10 @@ from finetuned.folders.mounts import Mount
 from finetuned.folders.proc import Watches
 from finetuned.ledger import Ledger
 from finetuned.model import instant
-from support.cli import Desk, desks
+from support.cli import Answer, Desk, MakeDesk
 from support.people import DROPPER, only_root
 
-MakeDesk = Callable[..., Desk]
 KEYS = ["subject", "level", "words", "remedy"]
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
-    """Makes desks, each with a place of its own."""
-    with desks(tmp_path) as make:
-        yield make
 
 
 class TestCheck:
@@ -97,6 +89,13 @@ class TestCheck:
             "inaconflict",
         ):
             assert flat.count(words) == 1, words
+
+    def test_an_empty_folder_has_no_sum(self, make_desk: MakeDesk) -> None:
+        """There is nothing to count; a sub-folder that is left alone is named all the same."""
+        desk = make_desk(folder=[{"exclude": ["drafts"]}])
+        assert desk("check", str(desk.place.notes)) == Answer(0, "", "there are no files\n")
+        desk.place.drop("drafts/1.txt")
+        assert desk("check", str(desk.place.notes)).out.endswith("\n1 sub-folder is left alone\n")
 
     def test_a_vault_of_its_own_done(self, make_desk: MakeDesk) -> None:
         """With after = keep a folder `done` is the vault's."""

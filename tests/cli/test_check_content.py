@@ -3,21 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import pytest
-
-from support.cli import Desk, desks
-
-MakeDesk = Callable[..., Desk]
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
-    """Makes desks, each with a place of its own."""
-    with desks(tmp_path) as make:
-        yield make
+from support.cli import MakeDesk
 
 
 def test_every_bad_line_is_named(make_desk: MakeDesk) -> None:

@@ -15,7 +15,6 @@ import anyio
 import httpx
 import pytest
 
-from cli.test_chat import watched
 from finetuned.cli import progress, wiring
 from finetuned.cli.progress import Waiting
 from finetuned.cli.spinner import Spinner
@@ -25,19 +24,11 @@ from finetuned.folders import drop_folder
 from finetuned.runtime import Wake
 from finetuned.sandbox import Faults
 from finetuned.settings import FolderSettings
-from support.cli import Desk, Terminal, desks, in_virtual_time
+from support.cli import Desk, MakeDesk, Terminal, in_virtual_time, watched
 from support.place import URL
 from support.process import Home, Sandbox, environment, wait_for
 
-MakeDesk = Callable[..., Desk]
 OTTER = "The otter is a mammal. It lives in rivers."
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
-    """Makes desks, each with a place of its own."""
-    with desks(tmp_path) as make:
-        yield make
 
 
 @pytest.fixture

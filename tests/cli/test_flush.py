@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from pathlib import Path
 
 import pytest
 
 from finetuned.cli.flush import flush
-from support.cli import Desk, desks
-
-MakeDesk = Callable[..., Desk]
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
-    """Makes desks, each with a place of its own."""
-    with desks(tmp_path) as make:
-        yield make
+from support.cli import Desk, MakeDesk
 
 
 def flushed(desk: Desk, *, until: str, folder: str | None = None, **files: str | bytes) -> tuple[list[str], float]:

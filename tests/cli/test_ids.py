@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import pytest
 
 from finetuned.cli import ids as ids_of_people
 from finetuned.cli.ids import session_named
 from finetuned.errors import UsageError
 from finetuned.ledger import Reader
-from support.cli import Desk, desks
-
-MakeDesk = Callable[..., Desk]
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
-    """Makes desks, each with a place of its own."""
-    with desks(tmp_path) as make:
-        yield make
+from support.cli import Desk, MakeDesk
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import os
 import pty
 import struct
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from finetuned.cli.layout import folded, shortened, table
 from finetuned.cli.main import main
 from support.cli import Desk, Terminal, desks
 
-MakeDesk = Callable[..., Desk]
 LONG = "a-report-with-a-long-name-of-its-own-from-the-second-quarter.txt"
 
 

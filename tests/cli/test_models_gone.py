@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from finetuned.daemon.requests import Request, leave_request
 from support.cli import Desk, desks
-
-MakeDesk = Callable[..., Desk]
 
 
 @pytest.fixture

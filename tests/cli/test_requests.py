@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,19 +17,11 @@ from finetuned.cli import requests
 from finetuned.daemon.requests import requests_folder
 from finetuned.ledger import Ledger, Reader, is_held
 from finetuned.runtime import SystemRuntime
-from support.cli import Answer, Desk, call, desks
+from support.cli import Answer, MakeDesk, call, watched
 from support.process import Home, wait_for
 
 NOBODY = 65534
 NO_SERVER = "http://127.0.0.1:9"
-MakeDesk = Callable[..., Desk]
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
-    """Makes desks, each with a place of its own."""
-    with desks(tmp_path) as make:
-        yield make
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +95,19 @@ class TestADaemonRuns:
         again = wait_for(lambda: done(ask(home, "retry", job)), "answer")
         assert again.out == f"{job} is queued again\n"
 
+    def test_a_person_is_told_how_to_follow_what_is_tried_again(self, home: Home) -> None:
+        """By the file, or by the job; a script hears nothing, nor does a person of what is refused."""
+        lies = home.notes / "failed" / "refused" / "bad.txt"
+        wait_for(lies.exists, "refused file")
+        config = ("--config", str(home.config))
+        seen = wait_for(lambda: accepted(watched(*config, "retry", str(lies))), "answer")
+        assert f"To follow: finetuned why {lies}" in " ".join(seen.split())
+        assert "To follow" not in watched(*config, "retry", "/no/such.txt")[1]
+        job = home.jobs()[0]["id"]
+        wait_for(lambda: ask(home, "cancel", job).code == 0, "cancelled job")
+        wait_for(lambda: home.jobs()[0]["state"] == "cancelled", "cancelled job")
+        assert f"To follow: finetuned job {job}" in " ".join(watched(*config, "retry", job)[1].split())
+
     def test_each_request_has_its_words_in_order(self, home: Home) -> None:
         """One that is refused makes it 1."""
         answer = ask(home, "retry", "notes/no\x1bthing.txt", "notes/nothing.txt")
@@ -120,6 +125,11 @@ class TestADaemonRuns:
 def done(answer: Answer) -> Answer | None:
     """An answer, unless it says that the file is still being put away."""
     return answer if answer.code == 0 else None
+
+
+def accepted(ended: tuple[int, str]) -> str | None:
+    """What was seen of a command, unless it says that the file is still being put away."""
+    return ended[1] if ended[0] == 0 else None
 
 
 class TestNoDaemonRuns:

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
-from pathlib import Path
 
 import pytest
 
 from finetuned.cli.run import greet
-from support.cli import Desk, Terminal, desks
-
-MakeDesk = Callable[..., Desk]
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
-    """Makes desks, each with a place of its own."""
-    with desks(tmp_path) as make:
-        yield make
+from support.cli import MakeDesk, Terminal
 
 
 def test_what_it_watches_where_to_drop_and_how_to_stop(make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:

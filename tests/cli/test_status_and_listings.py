@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import closing, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -27,10 +26,8 @@ from finetuned.lifecycle import FileState, JobState
 from finetuned.model import instant, iso
 from finetuned.runtime import Wake
 from finetuned.sandbox import Pace
-from support.cli import Desk, desks, in_virtual_time
+from support.cli import Desk, MakeDesk, in_virtual_time
 from support.virtual import BEGIN, VirtualRuntime
-
-MakeDesk = Callable[..., Desk]
 
 
 def keys(text: str) -> list[str]:
@@ -47,13 +44,6 @@ PAIR = keys("job_id session_id file ordinal question answer raw_question raw_ans
 EVENT = keys("id at subject subject_id was became cause detail")
 HOSTILE = "line\nbreak \x1b[31mred.txt"
 ODD = os.fsdecode(b"caf\xe9.txt")
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
-    """Makes desks, each with a place of its own."""
-    with desks(tmp_path) as make:
-        yield make
 
 
 @pytest.fixture

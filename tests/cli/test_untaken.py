@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,7 @@ from finetuned.folders import DropFolder, drop_folder
 from finetuned.folders.names import suffix_of
 from finetuned.folders.sweep import MOST_SUFFIXES
 from finetuned.settings import FolderSettings
-from support.cli import Desk, desks
-
-MakeDesk = Callable[..., Desk]
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
-    """Makes desks, each with a place of its own."""
-    with desks(tmp_path) as make:
-        yield make
+from support.cli import MakeDesk
 
 
 def swept(tmp_path: Path, *names: str, **rules: object) -> DropFolder:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,20 +14,12 @@ from finetuned.model import iso
 from finetuned.plan import LONGEST_DISK_WAIT
 from finetuned.runtime import SystemRuntime
 from finetuned.sandbox import Faults, Pace
-from support.cli import Desk, desks
+from support.cli import Desk, MakeDesk
 
-MakeDesk = Callable[..., Desk]
 KEYS = ["path", "state", "reason", "since", "waits_for", "job_id", "location", "history"]
 EVENT = ["id", "at", "subject", "subject_id", "was", "became", "cause", "detail"]
 ODD = os.fsdecode(b"caf\xe9.txt")
 SLOW = Pace(queue=3600.0)
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[MakeDesk]:
-    """Makes desks, each with a place of its own."""
-    with desks(tmp_path) as make:
-        yield make
 
 
 def why(desk: Desk, path: object) -> tuple[dict[str, Any], str]:
@@ -615,7 +605,9 @@ class TestNeverTaken:
             ("x/@eaDir/otter.txt", "the folder '@eaDir' holds a Synology NAS's own data"),
             (".Trash-1000/otter.txt", "the folder '.Trash-1000' is hidden"),
             ("otter.sync-conflict-20260101-120000-ABCDEFG.txt", "a synchronizer made this copy in a conflict"),
-            ("otter.txt.st", "its name says that it is temporary (.st: axel)"),
+            ("otter.sync-conflict-20260101-120000-ABCDEFG.txt", "merge it with the original and remove it, or add"),
+            ("otter.txt.st", "its name says that axel keeps the state of a download in it (.st), and no text"),
+            ("otter.txt.part", "its name says that it is temporary (.part: Firefox, KDE, yt-dlp); rename it when"),
         ],
     )
     def test_by_name(self, make_desk: MakeDesk, name: str, words: str) -> None:

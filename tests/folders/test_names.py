@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.folders.foreign import unfinished_by
+from finetuned.folders.foreign import CONTROL, unfinished_by
 from finetuned.folders.names import Choice, Names, fitted, numbered, why_name
 from finetuned.settings import FolderSettings
 
@@ -176,6 +176,14 @@ def test_copies_in_conflict(name):
     """What a synchronizer lays beside a text when both sides changed is left alone."""
     assert not taken(names(), name)
     assert "synchronizer" in (names().why_not((name,)) or "")
+
+
+@pytest.mark.parametrize("mark", sorted(CONTROL))
+def test_the_state_of_a_download_is_no_text(mark):
+    """Such a file is never told to be renamed: it would be learned."""
+    why = names(include=("*",)).why_not((f"a.txt{mark}",)) or ""
+    assert "keeps the state of a download in it" in why
+    assert "rename" not in why
 
 
 @pytest.mark.parametrize(

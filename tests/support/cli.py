@@ -49,9 +49,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def call(*words: str, terminal: bool = False) -> Answer:
-    """Run `finetuned` with these words."""
-    out, err = Terminal() if terminal else io.StringIO(), io.StringIO()
+def call(*words: str, terminal: bool = False, errors: io.StringIO | None = None) -> Answer:
+    """Run `finetuned` with these words; `errors` is its standard error."""
+    out, err = Terminal() if terminal else io.StringIO(), errors or io.StringIO()
     code: Any = 0
     with redirect_stdout(out), redirect_stderr(err):
         try:
@@ -59,6 +59,12 @@ def call(*words: str, terminal: bool = False) -> Answer:
         except SystemExit as end:
             code = end.code
     return Answer(code, out.getvalue(), err.getvalue())
+
+
+def watched(*words: str) -> tuple[int, str]:
+    """Run a command whose standard error is a terminal; its exit code, and what is seen there."""
+    answer = call(*words, errors=Terminal())
+    return answer.code, answer.err
 
 
 def in_virtual_time(work: Callable[[], Any]) -> Any:
@@ -129,6 +135,9 @@ class Desk:
             yield
         finally:
             os.close(lock)
+
+
+MakeDesk = Callable[..., Desk]
 
 
 @contextmanager

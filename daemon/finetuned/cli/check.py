@@ -53,7 +53,8 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
     can = wiring.capabilities(settings)
     rows = [_row(verdict, can) for verdict in verdicts]
     output.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
-    output.print_line(_together(verdicts, settings))
+    if verdicts:
+        output.print_line(_together(verdicts, settings))
     if untaken := _untaken(verdicts, settings):
         output.print_line(words_of(untaken))
     if any(verdict.content is None for verdict in verdicts):
@@ -197,12 +198,14 @@ def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
                 jobs, packed = jobs + 1, packed + len(batch)
                 chunks += sum(can.chunks(file.sent_bytes) for file in batch if not file.ready_made)
     alone = sum(verdict.path.endswith("/") for verdict in verdicts)
-    words = (
-        f"{len(taken)} of {len(verdicts) - alone} files would be taken: {counted(jobs, 'job')}, about {chunks} chunks"
-    )
+    words = []
+    if files := len(verdicts) - alone:
+        words.append(f"{len(taken)} of {files} files would be taken: {counted(jobs, 'job')}, about {chunks} chunks")
     if twins := len(taken) - packed:
-        words += f"; {twins} of them hold what another holds too, and are not sent"
-    return words + (f"; {alone} sub-folders are left alone" if alone else "")
+        words.append(f"{twins} of them hold what another holds too, and are not sent")
+    if alone:
+        words.append(f"{counted(alone, 'sub-folder')} {'is' if alone == 1 else 'are'} left alone")
+    return "; ".join(words)
 
 
 def _waiting(verdicts: Sequence[Verdict]) -> Iterator[WaitingFile]:

@@ -13,11 +13,15 @@ import click
 
 from finetuned.cli import wiring
 from finetuned.cli.layout import seen
-from finetuned.cli.output import Row, placed, say
+from finetuned.cli.output import Row, counted, placed, say
+from finetuned.cli.paths import dropped_as
 from finetuned.cli.requests import ask_daemon, new_request
+from finetuned.errors import UsageError
+from finetuned.model import path_of
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
+    from finetuned.settings import Settings
 
 
 @click.command("forget")
@@ -27,12 +31,12 @@ if TYPE_CHECKING:
 def forget_command(ctx: click.Context, path: str, yes: bool) -> None:
     """Remove what was learned of a file: its pairs, and its job's session and model on the server.
 
-    PATH is where the file was dropped, or where it lies now; the file itself stays. This cannot be undone.
+    PATH is where the file was dropped, where it lies now, or a file with the same content. The file itself stays.
+    This cannot be undone.
     """
-    from finetuned.errors import UsageError
-
-    with wiring.open_ledger(wiring.load(ctx)) as reader:
-        named = wiring.typed(path, reader.at_place)
+    settings = wiring.load(ctx)
+    with wiring.open_ledger(settings) as reader:
+        named = _meant(reader, settings, wiring.typed(path, reader.at_place))
         rows = [row for row in reader.at_place(named) if row["job_id"] is not None and row["pairs"]]
         for words in _what_goes(reader, rows):
             say(words)
@@ -45,11 +49,26 @@ def forget_command(ctx: click.Context, path: str, yes: bool) -> None:
     ctx.exit(ask_daemon(ctx, [new_request("forget", **placed(named))]))
 
 
+def _meant(reader: Reader, settings: Settings, path: str) -> str:
+    """Find where the file was dropped that `path` names by its content; else it is the path itself. Raises UsageError.
+
+    A file that only has the same name is another one.
+    """
+    found = None if reader.at_place(path) else dropped_as(reader, settings, path)
+    if found is None or found.by != "content":
+        return path
+    learned = [path_of(file["path"], file.get("path_b64")) for file in found.files if file["pairs"]]
+    if len(learned) > 1:
+        raise UsageError(found.words(seen), remedy="name the one that is to be forgotten")
+    return learned[0] if learned else path
+
+
 def _what_goes(reader: Reader, rows: list[Row]) -> Iterator[str]:
     """What is removed with the files, and what stays, in sentences."""
     for row in rows:
         others = [file for file in reader.files(job=row["job_id"]) if file["path"] != row["path"] and file["pairs"]]
-        yield f"{seen(row['path'])}: its {row['pairs']} pairs go from the ledger and from the job's pairs.jsonl."
+        go = f"{counted(row['pairs'], 'pair')} {'goes' if row['pairs'] == 1 else 'go'}"
+        yield f"{seen(row['path'])}: its {go} from the ledger and from the job's pairs.jsonl."
         yield f"The session and the model of {row['job_id']} are removed from the server."
         if others:
             names = ", ".join(seen(file["path"]) for file in others[:5]) + (", …" if len(others) > 5 else "")

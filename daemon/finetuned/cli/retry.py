@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
@@ -11,9 +12,11 @@ import click
 
 from finetuned.cli import wiring
 from finetuned.cli.ids import job_named
+from finetuned.cli.layout import quoted, width_of
 from finetuned.cli.output import placed, say
 from finetuned.cli.requests import ask_daemon, folder_named, new_request
 from finetuned.errors import UsageError
+from finetuned.model import instant, path_of
 
 if TYPE_CHECKING:
     from finetuned.cli.output import Row
@@ -58,8 +61,17 @@ def retry_command(
         say(f"no {state} jobs{'' if name is None else f' in {name}'}")
         return
     code = ask_daemon(ctx, requests, within=_ANSWER_WITHIN) if wait else ask_daemon(ctx, requests)
+    if code == 0 and not wait:
+        _say_how_to_follow(requests[0])
     learned = _wait(settings, files) if files else True
     ctx.exit(code if learned else 1)
+
+
+def _say_how_to_follow(request: Request) -> None:
+    """To people: the command that tells what becomes of the first file or job."""
+    if width_of(sys.stderr) is not None:
+        path = None if request.path is None else path_of(request.path, request.path_b64)
+        say(f"To follow: finetuned {f'job {request.job}' if path is None else f'why {quoted(path, sys.stderr)}'}")
 
 
 def _about(word: str, reader: Reader) -> Request:
@@ -71,8 +83,6 @@ def _about(word: str, reader: Reader) -> Request:
 
 def _files(requests: Sequence[Request], reader: Reader) -> Iterator[Row]:
     """The files that are tried again, with their `id`s: of a job those that it has lost."""
-    from finetuned.model import path_of
-
     for request in requests:
         if request.path is not None:
             yield from reader.at_place(path_of(request.path, request.path_b64))[:1]
@@ -86,7 +96,6 @@ def _files(requests: Sequence[Request], reader: Reader) -> Iterator[Row]:
 def _wait(settings: Settings, files: Sequence[Row]) -> bool:
     """Wait until the files are at their end; whether all of them are learned. Raises FinetunedError."""
     from finetuned.cli.progress import wait_for
-    from finetuned.model import instant, path_of
 
     folders = wiring.drop_folders(settings)
     waiting: dict[str, dict[str, int]] = defaultdict(dict)

@@ -64,6 +64,8 @@ UNFINISHED: Final[Mapping[str, str]] = MappingProxyType(
         ".temp": "programs of every kind",
     }
 )
+#: those of the above that are no half of a file: the program's notes of what it has so far
+CONTROL: Final = frozenset({".aria2", ".aria2__temp", ".st", ".lftp-pget-status", ".ytdl", ".xltd.cfg", ".td.cfg"})
 #: what editors leave beside a text that is whole: a copy, or what was not saved yet
 LEFTOVERS: Final[Mapping[str, str]] = MappingProxyType(
     {

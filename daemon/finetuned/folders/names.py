@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from typing import Final
 
-from finetuned.folders.foreign import conflict_mark, same, thrown_away, unfinished_by, unfinished_mark
+from finetuned.folders.foreign import CONTROL, conflict_mark, same, thrown_away, unfinished_by, unfinished_mark
 from finetuned.model import DONE, FAILED, RESERVED
 from finetuned.settings import FolderSettings
 
@@ -205,12 +205,14 @@ class Names:
         made = unfinished_mark(lower)
         if made is not None and not self._is_asked_for(name, made[0]):
             mark, maker = made
+            if mark in CONTROL:
+                return f"its name says that {maker} keeps the state of a download in it ({mark}), and no text"
             return f"its name says that it is temporary ({mark}: {maker}); rename it when it is complete"
         mark = conflict_mark(lower) or ""
         if mark and not self._is_asked_for(name, mark):
             return (
                 f"its name says that a synchronizer made this copy in a conflict ({mark.strip()}); merge it with the "
-                'original and rename it, or add "*conflict*" to include'
+                'original and remove it, or add "*conflict*" to include'
             )
         return None
 
