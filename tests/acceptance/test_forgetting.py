@@ -10,18 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from finetuned.model import path_b64, utf8_text
 from support.cli import Desk, desks
-from support.place import Place
+from support.place import Place, named
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."
 OTTER = "The otter swims. It eats nine fish a day."
-
-
-def named(path: object) -> dict[str, Any]:
-    """A path as a request carries it."""
-    return {"path": utf8_text(str(path)), "path_b64": path_b64(str(path))}
 
 
 def pairs_of(place: Place, name: str) -> list[dict[str, Any]]:

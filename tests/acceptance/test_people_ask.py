@@ -7,36 +7,18 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import httpx
 import msgspec
 import pytest
 
 from finetuned.daemon.requests import Request, leave_request, requests_folder
-from finetuned.model import path_b64, utf8_text
 from finetuned.sandbox import Faults
 from support.kernel import renames_by
-from support.place import Place, is_send
+from support.place import Place, is_send, named
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."
-
-
-async def ask(place: Place, verb: str, **words: Any) -> tuple[str, str]:
-    """Leave a request, ring, and wait for its answer: `done` or `refused`, and the words."""
-    return await place.ask(verb, **words)
-
-
-def named(path: object) -> dict[str, str | None]:
-    """A path as a request carries it."""
-    return {"path": utf8_text(str(path)), "path_b64": path_b64(str(path))}
-
-
-def state(place: Place, number: int = 0) -> str:
-    """The state of a job, or nothing."""
-    jobs = place.jobs()
-    return jobs[number]["state"] if len(jobs) > number else ""
 
 
 async def test_a_running_job_can_be_cancelled_and_tried_again(a_place: APlace) -> None:
@@ -45,17 +27,17 @@ async def test_a_running_job_can_be_cancelled_and_tried_again(a_place: APlace) -
 
     async def script() -> None:
         place.drop("a.txt", GREY)
-        await place.until(lambda: state(place) == "running" and place.jobs()[0]["stage"] == "finetune")
+        await place.until(lambda: place.state() == "running" and place.jobs()[0]["stage"] == "finetune")
         job = place.jobs()[0]["id"]
-        assert (await ask(place, "cancel", job=job))[0] == "done"
-        await place.until(lambda: state(place) == "cancelled")
+        assert (await place.ask("cancel", job=job))[0] == "done"
+        await place.until(lambda: place.state() == "cancelled")
         await place.until(lambda: place.sessions_on_server() == 0)
         await place.until((place.notes / "failed" / job / "a.txt.why.txt").exists)
         with place.reader() as reader:
             assert list(reader.pairs(job=job))
-        assert (await ask(place, "cancel", job=job))[0] == "refused"
-        assert (await ask(place, "retry", job=job))[0] == "done"
-        await place.until(lambda: state(place) == "done")
+        assert (await place.ask("cancel", job=job))[0] == "refused"
+        assert (await place.ask("retry", job=job))[0] == "done"
+        await place.until(lambda: place.state() == "done")
         await place.until((place.notes / "done" / job / "a.txt").exists)
         assert list((place.notes / "failed").rglob("a.txt*")) == []
 
@@ -71,10 +53,10 @@ async def test_a_queued_job_is_cancelled_without_a_request(a_place: APlace) -> N
     async def script() -> None:
         place.drop("a.txt", GREY)
         place.drop("b.txt", GREY + " And it is round.")
-        await place.until(lambda: state(place, 1) == "queued")
-        assert (await ask(place, "cancel", job=place.jobs()[1]["id"]))[0] == "done"
-        await place.until(lambda: state(place, 1) == "cancelled")
-        await place.until(lambda: state(place, 0) == "done")
+        await place.until(lambda: place.state(1) == "queued")
+        assert (await place.ask("cancel", job=place.jobs()[1]["id"]))[0] == "done"
+        await place.until(lambda: place.state(1) == "cancelled")
+        await place.until(lambda: place.state(0) == "done")
 
     await place.run(until_idle=False, script=script)
     assert len(place.network.sent()) == 1
@@ -93,10 +75,10 @@ async def test_a_doubtful_job_is_cancelled_once_it_is_known(a_place: APlace) -> 
 
     async def script() -> None:
         place.drop("a.txt", GREY)
-        await place.until(lambda: state(place) == "doubtful")
+        await place.until(lambda: place.state() == "doubtful")
         assert place.sessions_on_server() == 1
-        assert (await ask(place, "cancel", job=place.jobs()[0]["id"]))[0] == "done"
-        await place.until(lambda: state(place) == "cancelled")
+        assert (await place.ask("cancel", job=place.jobs()[0]["id"]))[0] == "done"
+        await place.until(lambda: place.state() == "cancelled")
         await place.until(lambda: place.sessions_on_server() == 0)
 
     await place.run(until_idle=False, script=script)
@@ -148,14 +130,14 @@ async def test_a_wish_is_remembered_at_every_moment(a_place: APlace, moment: str
 
     async def script() -> None:
         place.drop("a.txt", GREY)
-        await place.until(lambda: state(place) in {"cancelled", "failed", "done"}, within=900)
+        await place.until(lambda: place.state() in {"cancelled", "failed", "done"}, within=900)
         await place.pass_time(300)
 
     await place.run(until_idle=False, script=script)
     assert wished
     assert len(place.network.sent()) == (0 if moment == "queued" else 1)
     late = {"refused": "failed", "collecting": "done"}
-    assert state(place) == late.get(moment, "cancelled")
+    assert place.state() == late.get(moment, "cancelled")
     assert place.sessions_on_server() == (1 if moment == "collecting" and not delete else 0)
 
 
@@ -165,9 +147,9 @@ async def test_an_ended_jobs_session_can_be_removed(a_place: APlace) -> None:
 
     async def script() -> None:
         place.drop("a.txt", GREY)
-        await place.until(lambda: state(place) == "done")
+        await place.until(lambda: place.state() == "done")
         job = place.jobs()[0]["id"]
-        assert (await ask(place, "cancel", job=job, delete=True))[0] == "done"
+        assert (await place.ask("cancel", job=job, delete=True))[0] == "done"
         await place.until(lambda: place.sessions_on_server() == 0)
 
     await place.run(until_idle=False, script=script)
@@ -184,11 +166,11 @@ async def test_retry_of_a_partial_job_makes_a_new_one_of_what_was_lost(a_place: 
     place.drop("b.txt", GREY + " And it is round.")
     await place.run()
     first = place.jobs()[0]["id"]
-    assert state(place) == "partial"
+    assert place.state() == "partial"
 
     async def script() -> None:
-        assert (await ask(place, "retry", job=first))[0] == "done"
-        assert await place.until(lambda: state(place, 1) == "done") < 60
+        assert (await place.ask("retry", job=first))[0] == "done"
+        assert await place.until(lambda: place.state(1) == "done") < 60
 
     await place.run(until_idle=False, script=script)
     assert set(place.states().values()) == {"learned"}
@@ -219,8 +201,8 @@ async def test_retry_of_a_job_whose_chunks_failed_learns_the_whole_file(a_place:
     broken[0] = False
 
     async def script() -> None:
-        assert (await ask(place, "retry", job=first["id"]))[0] == "done"
-        assert await place.until(lambda: state(place, 1) == "done") < 60
+        assert (await place.ask("retry", job=first["id"]))[0] == "done"
+        assert await place.until(lambda: place.state(1) == "done") < 60
 
     await place.run(until_idle=False, script=script)
     assert (place.states(), place.files()["a.txt"]["reason"]) == ({"a.txt": "learned"}, None)
@@ -236,12 +218,12 @@ async def test_a_failed_file_can_be_tried_again_by_its_path(a_place: APlace) -> 
     assert place.states() == {"a.txt": "failed"}
 
     async def script() -> None:
-        assert (await ask(place, "retry", **named(dropped)))[0] == "done"
-        await place.until(lambda: state(place, 1) == "failed" and bool(list(place.notes.glob("failed/*/a.txt"))))
+        assert (await place.ask("retry", **named(dropped)))[0] == "done"
+        await place.until(lambda: place.state(1) == "failed" and bool(list(place.notes.glob("failed/*/a.txt"))))
         lies = place.files()["a.txt"]["location"]
         await place.until(lambda: os.path.exists(place.files()["a.txt"]["location"] + ".why.txt"))
         lies = place.files()["a.txt"]["location"]
-        assert (await ask(place, "retry", **named(lies)))[0] == "done"
+        assert (await place.ask("retry", **named(lies)))[0] == "done"
         await place.until(lambda: place.states() == {"a.txt": "learned"})
 
     await place.run(until_idle=False, script=script)
@@ -257,7 +239,7 @@ async def test_a_file_of_a_folder_that_is_not_configured_is_not_called_gone(a_pl
 
     async def script() -> None:
         words = "the folder notes is not in the configuration any more; put it back there"
-        assert await ask(place, "retry", **named(dropped)) == ("refused", words)
+        assert await place.ask("retry", **named(dropped)) == ("refused", words)
 
     await place.run(until_idle=False, script=script)
 
@@ -271,7 +253,7 @@ async def test_a_refused_file_that_was_mended_is_taken_after_retry(a_place: APla
     refused.write_text("The cafe is a place. It opens at noon.")
 
     async def script() -> None:
-        assert (await ask(place, "retry", **named(path)))[0] == "done"
+        assert (await place.ask("retry", **named(path)))[0] == "done"
         await place.until(lambda: place.states() == {"a.txt": "learned"})
 
     await place.run(until_idle=False, script=script)
@@ -312,7 +294,7 @@ async def test_the_ledger_is_free_while_the_disk_is_at_work(
     renames_by(monkeypatch, give_back)
 
     async def script() -> None:
-        assert (await ask(place, "retry", **named(path)))[0] == "done"
+        assert (await place.ask("retry", **named(path)))[0] == "done"
         assert free
 
     await place.run(until_idle=False, script=script)
@@ -326,7 +308,7 @@ async def test_a_job_of_which_every_file_is_gone_cancels_itself(a_place: APlace)
         path = place.drop("a.txt", GREY)
         await place.until(lambda: place.states() == {"a.txt": "waiting"})
         path.write_text(GREY + " It changed in the very last moment.")
-        assert (await ask(place, "flush", folder="notes"))[0] == "done"
+        assert (await place.ask("flush", folder="notes"))[0] == "done"
         await place.until(lambda: place.states() == {"a.txt": "learned"}, within=7200)
 
     await place.run(until_idle=False, script=script)
@@ -341,10 +323,10 @@ async def test_flush_seals_what_waits(a_place: APlace) -> None:
         place.drop("a.txt", GREY)
         (place.root / "notes1" / "b.txt").write_text(GREY)
         await place.until(lambda: set(place.states().values()) == {"waiting"})
-        assert (await ask(place, "flush", folder="notes"))[0] == "done"
+        assert (await place.ask("flush", folder="notes"))[0] == "done"
         await place.until(lambda: place.states()["a.txt"] == "learned", within=120)
         assert place.states()["b.txt"] == "waiting"
-        assert (await ask(place, "flush"))[0] == "done"
+        assert (await place.ask("flush"))[0] == "done"
         await place.until(lambda: place.states()["b.txt"] == "learned", within=120)
 
     await place.run(until_idle=False, script=script)
@@ -358,7 +340,7 @@ async def test_known_content_is_learned_again_when_a_person_wants_it(a_place: AP
     sha256 = place.files()["a.txt"]["sha256"]
 
     async def script() -> None:
-        assert (await ask(place, "again", folder="notes", sha256=sha256))[0] == "done"
+        assert (await place.ask("again", folder="notes", sha256=sha256))[0] == "done"
         place.drop("b.txt", GREY)
         await place.until(lambda: place.states().get("b.txt") == "learned")
         place.drop("c.txt", GREY)
@@ -373,7 +355,7 @@ async def test_whoever_asks_for_what_cannot_be_gets_words(a_place: APlace) -> No
 
     async def script() -> None:
         place.drop("a.txt", GREY)
-        await place.until(lambda: state(place) == "done" and bool(list(place.notes.glob("done/*/pairs.jsonl"))))
+        await place.until(lambda: place.state() == "done" and bool(list(place.notes.glob("done/*/pairs.jsonl"))))
         job = place.jobs()[0]["id"]
         for verb, words, expected in (
             ("retry", {"job": "nonesuch"}, "no job nonesuch"),
@@ -386,7 +368,7 @@ async def test_whoever_asks_for_what_cannot_be_gets_words(a_place: APlace) -> No
             ("again", {}, "no content"),
             ("dance", {}, "no request 'dance'"),
         ):
-            became, detail = await ask(place, verb, **words)
+            became, detail = await place.ask(verb, **words)
             assert (became, expected in detail) == ("refused", True), (verb, words, detail)
         broken = os.path.join(requests_folder(place.ledger_path), "0-garbage.json")
         Path(broken).write_text("{")

@@ -10,10 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from acceptance.test_people_ask import ask, named, state
 from finetuned.sandbox import Faults
 from support.cli import call
-from support.place import Place, is_send
+from support.place import Place, is_send, named
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."
@@ -165,15 +164,15 @@ async def test_a_failed_file_that_is_moved_back_by_hand(a_place: APlace) -> None
         ]
 
     async def script() -> None:
-        answer = await ask(place, "retry", job=first)
+        answer = await place.ask("retry", job=first)
         assert answer[0] == "refused"
         assert f"{failed}/a.txt is not there any more" in answer[1]
         assert "drop it again" in answer[1]
-        assert (await ask(place, "retry", **named(failed / "a.txt"))) == answer
-        assert "nothing to try again" in (await ask(place, "retry", **named(place.notes / "a.txt")))[1]
+        assert (await place.ask("retry", **named(failed / "a.txt"))) == answer
+        assert "nothing to try again" in (await place.ask("retry", **named(place.notes / "a.txt")))[1]
 
     await place.run(until_idle=False, script=script)
-    assert state(place) == "failed"
+    assert place.state() == "failed"
     assert f"It lay at {failed}/a.txt and is not there now" in why(place, failed / "a.txt")
     assert "An earlier file was here" in why(place, place.notes / "a.txt")
 
@@ -189,7 +188,7 @@ async def test_a_refused_file_that_is_mended_and_moved_back_by_hand(a_place: APl
 
     async def script() -> None:
         await place.until(lambda: place.states().get("mended.txt") == "learned")
-        became, words = await ask(place, "retry", **named(refused))
+        became, words = await place.ask("retry", **named(refused))
         assert (became, "not there any more; put it back there, or drop it again" in words) == ("refused", True)
 
     await place.run(until_idle=False, script=script)
@@ -218,7 +217,7 @@ async def test_a_file_that_was_moved_within_failed_is_found_by_retry(a_place: AP
     failed.rename(failed.parent / "later" / "x.txt")
 
     async def script() -> None:
-        assert (await ask(place, "retry", **named(path)))[0] == "done"
+        assert (await place.ask("retry", **named(path)))[0] == "done"
         await place.until(lambda: place.states() == {"a.txt": "learned"})
 
     await place.run(until_idle=False, script=script)
@@ -265,8 +264,8 @@ async def test_a_job_is_retried_although_one_of_its_files_is_nowhere(a_place: AP
     assert (job["state"], place.files()["a.txt"]["location"]) == ("failed", None)
 
     async def script() -> None:
-        assert (await ask(place, "retry", job=job["id"]))[0] == "done"
-        await place.until(lambda: state(place) == "done")
+        assert (await place.ask("retry", job=job["id"]))[0] == "done"
+        await place.until(lambda: place.state() == "done")
 
     await place.run(until_idle=False, script=script)
     assert place.states() == {"a.txt": "vanished", "b.txt": "learned"}

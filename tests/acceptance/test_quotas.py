@@ -11,7 +11,7 @@ import pytest
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.sandbox import PLANS, Faults, Pace
 from support.kernel import renames_by
-from support.place import Place, is_send
+from support.place import Place, is_send, text
 
 APlace = Callable[..., Place]
 HOUR = 3600.0
@@ -20,12 +20,6 @@ KIB = 1024
 
 class Died(BaseException):
     """The end of a process."""
-
-
-def text(name: str, size: int = 100) -> str:
-    """A text of about this size that no other file has."""
-    sentence = f"The otter of {name} is a mammal. "
-    return sentence * (1 + size // len(sentence))
 
 
 def job_of(place: Place, job_id: str) -> dict[str, Any]:
@@ -178,7 +172,7 @@ async def test_too_many_at_a_time_wait_and_cost_nothing(a_place: APlace) -> None
 
     await place.run(until_idle=False, script=script)
     assert {job["attempt"] for job in place.jobs()} == {1}
-    refused = [event for event in events(place) if event["cause"] == "not_now"]
+    refused = [event for event in place.events() if event["cause"] == "not_now"]
     assert 1 <= len(refused) <= 7
     assert place.sessions_on_server() == 10
 
@@ -220,12 +214,6 @@ async def test_one_more_at_a_time_is_tried_each_hour(a_place: APlace) -> None:
         assert running() == 3
 
     await place.run(until_idle=False, script=script)
-
-
-def events(place: Place) -> list[dict[str, Any]]:
-    """Everything that happened."""
-    with place.reader() as reader:
-        return list(reader.events())
 
 
 async def test_a_training_that_fails_after_a_cut_is_no_quota(a_place: APlace) -> None:

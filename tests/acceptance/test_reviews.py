@@ -24,12 +24,6 @@ GREY = "The stone is grey. It came from a river."
 RULES: Final = {"linger": "0s", "review": True}
 
 
-def state(place: Place) -> str:
-    """The state of the only job."""
-    jobs = place.jobs()
-    return jobs[0]["state"] if jobs else ""
-
-
 def starts(place: Place) -> int:
     """How often a training was started."""
     return sum(path.endswith("/finetune/start") for _, _, path in place.network.requests)
@@ -47,14 +41,14 @@ async def test_pairs_wait_for_a_person_and_what_was_accepted_is_learned(a_place:
     place.drop("a.txt", GREY)
 
     async def script() -> None:
-        assert await place.until(lambda: state(place) == "review") < 60
+        assert await place.until(lambda: place.state() == "review") < 60
         await place.pass_time(6 * 3600)
-        assert (state(place), starts(place)) == ("review", 0)
+        assert (place.state(), starts(place)) == ("review", 0)
         job = place.jobs()[0]
         mine = dressed("What is mine?", "This.", *await named(place.here.backend, job["session_id"]))
         await rewritten(place.here.backend, job["session_id"], lambda pairs: [pairs[0], mine])
         assert (await place.ask("accept", job=job["id"]))[0] == "done"
-        assert await place.until(lambda: state(place) == "done") < 120
+        assert await place.until(lambda: place.state() == "done") < 120
 
     await place.run(until_idle=False, script=script)
     with place.reader() as reader:
@@ -83,13 +77,13 @@ async def test_a_file_whose_pairs_were_all_taken_out_taught_nothing(a_place: APl
     place.drop("b.txt", "The otter eats fish.")
 
     async def script() -> None:
-        await place.until(lambda: state(place) == "review")
+        await place.until(lambda: place.state() == "review")
         job = place.jobs()[0]
         view = await place.here.backend.observe(job["session_id"])
         gone = next(doc for name, doc in documents(view).items() if name.endswith("b.txt"))
         await rewritten(place.here.backend, view.id, lambda pairs: [p for p in pairs if p.document != gone])
         await place.ask("accept", job=job["id"])
-        await place.until(lambda: state(place) == "partial")
+        await place.until(lambda: place.state() == "partial")
 
     await place.run(until_idle=False, script=script)
     assert place.states() == {"a.txt": "learned", "b.txt": "barren"}
@@ -102,9 +96,9 @@ async def test_who_rejects_a_review_cancels_it(a_place: APlace) -> None:
     place.drop("a.txt", GREY)
 
     async def script() -> None:
-        await place.until(lambda: state(place) == "review")
+        await place.until(lambda: place.state() == "review")
         await place.ask("cancel", job=place.jobs()[0]["id"])
-        await place.until(lambda: state(place) == "cancelled" and place.sessions_on_server() == 0)
+        await place.until(lambda: place.state() == "cancelled" and place.sessions_on_server() == 0)
 
     await place.run(until_idle=False, script=script)
     assert (place.states(), starts(place)) == ({"a.txt": "failed"}, 0)
@@ -130,7 +124,7 @@ async def test_an_accepted_review_is_work_for_the_next_run(a_place: APlace) -> N
     await place.run()
     place.leave("accept", job=place.jobs()[0]["id"])
     await place.run()
-    assert (state(place), starts(place)) == ("done", 1)
+    assert (place.state(), starts(place)) == ("done", 1)
 
 
 @pytest.mark.parametrize("effect", [True, False])
@@ -149,9 +143,9 @@ async def test_a_start_whose_answer_is_lost_is_not_made_twice(a_place: APlace, e
     setattr(place.network, "after" if effect else "before", lose)
 
     async def script() -> None:
-        await place.until(lambda: state(place) == "review")
+        await place.until(lambda: place.state() == "review")
         await place.ask("accept", job=place.jobs()[0]["id"])
-        await place.until(lambda: state(place) == "done")
+        await place.until(lambda: place.state() == "done")
 
     await place.run(until_idle=False, script=script)
     assert (lost, starts(place)) == ([""], 1 if effect else 2)
@@ -163,9 +157,9 @@ async def test_a_training_that_somebody_else_starts_ends_the_review(a_place: APl
     place.drop("a.txt", GREY)
 
     async def script() -> None:
-        await place.until(lambda: state(place) == "review")
+        await place.until(lambda: place.state() == "review")
         await place.here.backend.push(place.jobs()[0]["session_id"], Push.START)
-        await place.until(lambda: state(place) == "done")
+        await place.until(lambda: place.state() == "done")
 
     await place.run(until_idle=False, script=script)
     assert starts(place) == 1
@@ -177,10 +171,10 @@ async def test_a_session_that_is_removed_during_its_review_is_made_anew(a_place:
     place.drop("a.txt", GREY)
 
     async def script() -> None:
-        await place.until(lambda: state(place) == "review")
+        await place.until(lambda: place.state() == "review")
         first = place.jobs()[0]["session_id"]
         await place.here.backend.delete(first)
-        await place.until(lambda: state(place) == "review" and place.jobs()[0]["session_id"] != first)
+        await place.until(lambda: place.state() == "review" and place.jobs()[0]["session_id"] != first)
 
     await place.run(until_idle=False, script=script)
     assert place.jobs()[0]["attempt"] == 2
@@ -192,7 +186,7 @@ async def test_only_a_job_in_review_can_be_accepted(a_place: APlace) -> None:
     place.drop("a.txt", GREY)
 
     async def script() -> None:
-        await place.until(lambda: state(place) == "done")
+        await place.until(lambda: place.state() == "done")
         became, words = await place.ask("accept", job=place.jobs()[0]["id"])
         assert (became, "is done: it waits for nobody" in words) == ("refused", True)
 
@@ -205,7 +199,7 @@ async def test_a_session_that_rests_unasked_is_no_review(a_place: APlace) -> Non
     place.drop("a.txt", GREY)
 
     async def script() -> None:
-        await place.until(lambda: state(place) == "running")
+        await place.until(lambda: place.state() == "running")
         await place.pass_time(300)
 
     await place.run(until_idle=False, script=script)
@@ -229,13 +223,13 @@ async def test_a_server_that_forgets_its_reviews_gets_no_such_job_either(a_place
     place.drop("a.txt", GREY)
 
     async def script() -> None:
-        await place.until(lambda: state(place) == "queued")
+        await place.until(lambda: place.state() == "queued")
         place.here.ledger.house.server_usable("http://helix.test", "form", place.runtime.now())
         place.here.wake.set()
         await place.pass_time(600)
 
     await place.run(until_idle=False, script=script)
-    assert (state(place), place.sessions_on_server()) == ("queued", 0)
+    assert (place.state(), place.sessions_on_server()) == ("queued", 0)
     assert [path for _, method, path in place.network.requests if method == "POST" and "entities" in path] == []
 
 
@@ -246,7 +240,7 @@ class TestRewriting:
         """A job of two files, in review."""
         place.drop("a.txt", GREY)
         place.drop("b.txt", "The otter eats fish.")
-        await place.until(lambda: state(place) == "review")
+        await place.until(lambda: place.state() == "review")
         with place.reader() as reader:
             job = reader.job(place.jobs()[0]["id"])
         assert job is not None

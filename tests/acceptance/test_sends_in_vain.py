@@ -10,19 +10,13 @@ import pytest
 
 from finetuned.daemon.split import HALVED_IN_VAIN
 from finetuned.errors import Changed
-from support.place import Place
+from support.place import Place, text
 
 APlace = Callable[..., Place]
 PAGE = "<html><body><h1>403 Forbidden</h1>a firewall</body></html>"
 PROXY_PAGE = "<html><head><title>413 Request Entity Too Large</title></head></html>"
 TOGETHER = {"linger": "1s", "max_files": 2000, "max_chunks": 100_000}
 BOTH = pytest.mark.parametrize("speaks", ["form", "learn"])
-
-
-def text(name: str, size: int = 100) -> str:
-    """A text of about this size that no other file has."""
-    sentence = f"The otter of {name} is a mammal. "
-    return sentence * (1 + size // len(sentence))
 
 
 def is_send(request: httpx.Request) -> bool:

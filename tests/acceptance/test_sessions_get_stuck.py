@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from finetuned.sandbox import Faults, Pace
-from support.place import Place
+from support.place import Place, no_connection
 
 APlace = Callable[..., Place]
 OTTER = "The otter is a mammal. It lives in rivers."
@@ -206,7 +206,7 @@ async def test_a_restart_that_never_reached_the_server_does_not_count(a_place: A
 
     def down(request: httpx.Request) -> Any:
         if request.url.path.endswith("/restart") and len(asked(place, "restart")) < 5:
-            refuse(request)
+            no_connection(request)
 
     place.network.before = down
     await learn(place)
@@ -253,7 +253,7 @@ async def test_neither_a_sleep_nor_an_outage_nor_our_own_restart_counts(a_place:
         await place.pass_time(9 * MINUTE)
         place.runtime.jump(8 * HOUR)  # the lid was closed, and the server slept as well
         await place.pass_time(9 * MINUTE)
-        place.network.before = refuse
+        place.network.before = no_connection
         await place.pass_time(5 * MINUTE)
         place.network.before = lambda _: None
         await place.pass_time(9 * MINUTE)
@@ -282,11 +282,6 @@ async def test_restarts_that_were_used_stay_used_over_our_own_restart(a_place: A
     await place.run(until_idle=False, script=hours)
     assert (the_job(place)["restarts"], len(asked(place, "restart"))) == (2, 2)
     assert (the_job(place)["state"], place.sessions_on_server()) == ("failed", 0)
-
-
-def refuse(request: httpx.Request) -> Any:
-    """Nobody listens."""
-    raise httpx.ConnectError("connection refused", request=request)
 
 
 def freeze(

@@ -78,17 +78,11 @@ def attempts(place: Place) -> list[tuple[str, bool]]:
     return [(row[0], row[1] is not None) for row in rows]
 
 
-def state(place: Place) -> str:
-    """The first job's."""
-    jobs = place.jobs()
-    return jobs[0]["state"] if jobs else ""
-
-
 async def sent_again(place: Place) -> SlowServer:
     """A job whose first answer was lost and whose session was not found, so that it runs as another."""
     server = SlowServer(place)
     place.drop("a.txt", GREY)
-    await until(place, lambda: state(place) == "running")
+    await until(place, lambda: place.state() == "running")
     assert place.sessions_on_server() == 2
     assert server.searches >= 2  # after the settle time, and right before it was sent again
     return server
@@ -139,7 +133,7 @@ async def test_a_late_session_that_is_trained_already_is_recorded_and_kept(a_pla
     async def script() -> None:
         server = await sent_again(place)
         await place.pass_time(200)  # 320 s after it was made, 200 s after ours was
-        assert state(place) == "running"
+        assert place.state() == "running"
         server.list_it()
         await until(place, lambda: len(attempts(place)) == 3, within=600)
         await until(place, lambda: place.states() == {"a.txt": "learned"}, within=8 * HOUR)
@@ -192,7 +186,7 @@ async def test_a_session_listed_while_its_job_waits_to_be_sent_is_adopted(a_plac
         place.drop("a.txt", GREY)
         await until(place, lambda: server.searches >= 2)
         server.list_it()
-        await until(place, lambda: state(place) == "running", within=300)
+        await until(place, lambda: place.state() == "running", within=300)
         await until(place, lambda: place.states() == {"a.txt": "learned"}, within=8 * HOUR)
 
     await place.run(until_idle=False, script=script)
@@ -264,7 +258,7 @@ async def test_a_job_is_adopted_together_with_its_twins(a_place: APlace) -> None
     async def script() -> None:
         place.runtime.in_thread = watched  # type: ignore[method-assign]
         place.drop("a.txt", GREY)
-        await until(place, lambda: state(place) == "running")
+        await until(place, lambda: place.state() == "running")
 
     place.network.after = lose_two
     await place.run(until_idle=False, script=script)

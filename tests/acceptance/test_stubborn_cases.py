@@ -12,16 +12,11 @@ import pytest
 from finetuned.daemon.requests import Request, leave_request, requests_folder
 from finetuned.sandbox import Faults, Pace
 from support import disks
-from support.place import Place
+from support.place import Place, is_send
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."
 SESSIONS = "/api/v1/sessions"
-
-
-def is_send(request: httpx.Request) -> bool:
-    """Whether a request starts a fine-tune."""
-    return (request.method, request.url.path) == ("POST", SESSIONS)
 
 
 async def test_a_time_beyond_the_ledgers_numbers_is_only_a_number(a_place: APlace) -> None:

@@ -15,9 +15,8 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from acceptance.test_people_ask import ask
 from finetuned.sandbox import Faults, Pace
-from support.place import Place, is_send
+from support.place import Place, is_send, no_connection
 
 APlace = Callable[..., Place]
 GREY = "The stone is grey. It came from a river."
@@ -54,14 +53,9 @@ async def until_state(place: Place, state: str) -> None:
     await place.run(until_idle=False, script=script)
 
 
-def nobody(request: httpx.Request) -> None:
-    """No server."""
-    raise httpx.ConnectError("connection refused", request=request)
-
-
 async def claimed_only(place: Place) -> None:
     """Run while the server is away, so that files lie claimed and nothing was sent."""
-    place.network.before = nobody
+    place.network.before = no_connection
     await place.run()
     place.network.before = lambda _: None
 
@@ -269,7 +263,7 @@ async def test_a_ledger_in_which_the_job_had_failed_before_it_was_tried_again(a_
     copy = back_up(place)
 
     async def retried() -> None:
-        assert (await ask(place, "retry", job=place.jobs()[0]["id"]))[0] == "done"
+        assert (await place.ask("retry", job=place.jobs()[0]["id"]))[0] == "done"
         await place.until(lambda: place.jobs()[0]["state"] == "running")
 
     await place.run(until_idle=False, script=retried)

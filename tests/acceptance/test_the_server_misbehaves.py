@@ -12,21 +12,11 @@ import pytest
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.daemon.submit import Submissions
 from finetuned.sandbox import Faults, Pace
-from support.place import Place
+from support.place import Place, is_send, no_connection
 
 APlace = Callable[..., Place]
 PAGE = "<!doctype html><html><body>A page of somebody else</body></html>"
 SESSIONS = "/api/v1/sessions"
-
-
-def is_send(request: httpx.Request) -> bool:
-    """Whether a request starts a fine-tune."""
-    return (request.method, request.url.path) == ("POST", SESSIONS)
-
-
-def refuse_connections(request: httpx.Request) -> Any:
-    """Nobody listens."""
-    raise httpx.ConnectError("connection refused", request=request)
 
 
 def answer(status: int, text: str, **headers: str) -> Callable[[httpx.Request], httpx.Response]:
@@ -37,7 +27,7 @@ def answer(status: int, text: str, **headers: str) -> Callable[[httpx.Request], 
 @pytest.mark.parametrize(
     ("outage", "words"),
     [
-        (refuse_connections, "connection refused"),
+        (no_connection, "connection refused"),
         (answer(401, "invalid API key\n"), "401"),
         (answer(200, PAGE, **{"content-type": "text/html"}), "web page"),
         (answer(503, "later", **{"retry-after": "30"}), "503"),
@@ -71,7 +61,7 @@ async def test_an_outage_in_the_middle_costs_nothing(a_place: APlace) -> None:
     async def script() -> None:
         place.drop("a.txt")
         await place.until(lambda: bool(place.jobs()) and place.jobs()[0]["state"] == "running")
-        place.network.before = refuse_connections
+        place.network.before = no_connection
         await place.pass_time(3600)
         assert place.jobs()[0]["state"] == "running"
         place.network.before = lambda _: None
@@ -85,7 +75,7 @@ async def test_until_idle_ends_when_the_server_cannot_be_used(a_place: APlace) -
     """A run until idle says that work is left, instead of waiting for ever."""
     place = a_place()
     place.drop("a.txt")
-    place.network.before = refuse_connections
+    place.network.before = no_connection
     outcome = await place.run()
     assert outcome.unusable
     assert place.states() == {"a.txt": "packed"}
@@ -316,7 +306,7 @@ async def test_a_session_is_gone_when_three_looks_in_a_row_say_so(a_place: APlac
         await place.until(lambda: bool(place.jobs()) and place.jobs()[0]["stage"] == "finetune")
         place.network.before = once
         await place.until(missed)
-        place.network.before = refuse_connections
+        place.network.before = no_connection
         await place.pass_time(300)
         place.network.before = once
         await place.until(lambda: place.states()["a.txt"] == "learned", within=7200)

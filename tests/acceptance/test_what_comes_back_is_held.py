@@ -163,7 +163,7 @@ def test_a_file_that_changes_while_it_waits(a_desk: Callable[..., Desk]) -> None
         for _ in range(int(HOUR * 6 / 25)):
             append(str(place.notes / "a.txt"))
             await place.pass_time(25.0)
-        told = [event["detail"] for event in events(place) if event["cause"] == "changed"]
+        told = [event["detail"] for event in place.events() if event["cause"] == "changed"]
         assert 10 < len(told) < MOST_TRIES
         assert "it changed while it waited; this was the" in told[-1]
         await place.until(lambda: place.states() == {"a.txt": "learned"}, within=LONGEST + 700)
@@ -184,7 +184,7 @@ def test_a_file_that_is_another_version_each_time_it_is_archived(a_desk: Callabl
                 append(str(lying))
             await place.pass_time(1.0)
         assert 5 < rows(place) < 30
-        assert any("th time in a row" in (event["detail"] or "") for event in events(place))
+        assert any("th time in a row" in (event["detail"] or "") for event in place.events())
 
     desk.run(script)
 
@@ -201,17 +201,11 @@ def test_a_folder_that_goes_and_comes(a_desk: Callable[..., Desk]) -> None:
             await place.pass_time(5.0)
             aside.rename(place.notes)
             await place.pass_time(5.0)
-        assert sum(event["subject"] == "folder" for event in events(place)) < 50
+        assert sum(event["subject"] == "folder" for event in place.events()) < 50
         place.drop("a.txt", TEXT)
         await place.until(lambda: place.states() == {"a.txt": "learned"}, within=LONGEST + 60)
 
     desk.run(script)
-
-
-def events(place: Place) -> list[dict[str, Any]]:
-    """Every event."""
-    with place.reader() as reader:
-        return list(reader.events())
 
 
 def test_who_is_well_is_forgotten() -> None:

@@ -28,12 +28,6 @@ LONG = b"[" + b",".join([PAIR] * 3000) + b"]"
 assert len(LONG) > 2 * IN_MEMORY_BYTES
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request):
-    """Both of anyio's backends."""
-    return request.param
-
-
 class Stream(httpx.AsyncByteStream):
     """An answer's body in pieces, which may break off, or come slowly."""
 

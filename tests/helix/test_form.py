@@ -24,12 +24,6 @@ SINCE = instant("2026-11-22T05:00:00Z")
 GONE = said(500, "not found\n")
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request):
-    """Both of anyio's backends."""
-    return request.param
-
-
 def row(ident: str, created: str = NEW, updated: str = NEW, **more: Any) -> dict[str, Any]:
     """A row of the list."""
     return {"session_id": ident, "created": created, "updated": updated, "mode": "finetune", "type": "text", **more}

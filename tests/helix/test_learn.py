@@ -35,12 +35,6 @@ UPLOADED = Submission(marker=ORDER.marker, parts=ORDER.parts, upload_id=ENTITY)
 COMPLETION = {"id": "s-1", "object": "chat.completion", "choices": [{"message": {"content": "hi"}}]}
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request):
-    """Both of anyio's backends."""
-    return request.param
-
-
 def learn(server: Replies) -> Sessions:
     """A service of the dialect in front of `server`, with the order's files at hand."""
     return service(server, *(Bytes(content) for content in CONTENTS.values()), dialect="learn")

@@ -34,12 +34,6 @@ BIG = b"alpha" * PIECE_BYTES
 BIG_ORDER = Submission(marker="job.1", parts=(part("job.1-0001-a.txt", BIG),))
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request):
-    """Both of anyio's backends."""
-    return request.param
-
-
 async def outcome(helix: Sessions, method: str) -> ServerError:
     """What a look, an upload or a restart raises."""
     work = {

@@ -28,12 +28,6 @@ SMALL = b"alpha"
 ANSWER = msgspec.json.encode(a_session())
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request):
-    """Both of anyio's backends."""
-    return request.param
-
-
 async def in_thread(work: Callable[..., Any], /, *args: object) -> Any:
     """A real thread."""
     return await anyio.to_thread.run_sync(work, *args)

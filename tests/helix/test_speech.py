@@ -19,12 +19,6 @@ from support.replies import KEY, Replies, a_session, said, service, told
 CUT = httpx.ReadError("cut")
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request):
-    """Both of anyio's backends."""
-    return request.param
-
-
 def event(words: str | None = None, ident: str = "s-1", **more: Any) -> bytes:
     """A piece of an answer, as the server writes it; without words the one that comes first."""
     choices = None if words is None else [{"index": 0, "delta": {"content": words}}]

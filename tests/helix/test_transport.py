@@ -25,12 +25,6 @@ TOO_LARGE = b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: 5\r\nConn
 SIZES = pytest.mark.parametrize("size", [1_000, 100_000, 1_000_000, 30_000_000])
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request):
-    """Both of anyio's backends."""
-    return request.param
-
-
 @asynccontextmanager
 async def server(handle, *, tls: bool = False) -> AsyncIterator[int]:
     """Serves connections with `handle`; the port."""

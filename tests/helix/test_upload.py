@@ -25,12 +25,6 @@ from support.replies import Bytes, Replies, a_session, disk, part, service, told
 MIB = 1024 * 1024
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request):
-    """Both of anyio's backends."""
-    return request.param
-
-
 def parsed(request: httpx.Request, body: bytes) -> list[tuple[str | None, str | None, str | None, bytes]]:
     """Name, file name, type and content of each part of a form, read by the standard library."""
     head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()

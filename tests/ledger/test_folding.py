@@ -39,12 +39,6 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    """Where the ledger is to lie."""
-    return str(tmp_path / "state" / "ledger.db")
-
-
 def paths_in(path: str) -> list[str]:
     """The files that the ledger knows, by one who reads it."""
     with Reader.open(path) as reader:

@@ -38,12 +38,6 @@ PRAGMAS = {
 }
 
 
-@pytest.fixture
-def path(tmp_path) -> str:
-    """Where the ledger is to lie."""
-    return str(tmp_path / "state" / "ledger.db")
-
-
 def a_ledger(path: str) -> None:
     """A ledger with a file in it, closed again."""
     with Ledger.open(path) as ledger:

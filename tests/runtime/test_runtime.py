@@ -14,12 +14,6 @@ from finetuned.runtime import ID_LETTERS, SystemRuntime, Wake
 LONG = 600.0
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """Both event loops."""
-    return request.param
-
-
 async def test_a_ring_is_heard_by_who_comes_later():
     """An event that was set before a task waits does not let it wait."""
     wake = Wake()

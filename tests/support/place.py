@@ -20,6 +20,7 @@ from finetuned.helix.client import Key
 from finetuned.helix.disk import Disk
 from finetuned.helix.sessions import Sessions
 from finetuned.ledger import Ledger, Reader, audit
+from finetuned.model import path_b64, utf8_text
 from finetuned.runtime import Wake
 from finetuned.sandbox import DEFAULT_KEY, CutError, Faults, Pace, Quota, create_app
 from finetuned.settings import Settings, parse
@@ -32,6 +33,22 @@ Intercept = Callable[[httpx.Request], None]
 def is_send(request: httpx.Request) -> bool:
     """Whether a request starts a fine-tune in the form dialect; the question about the other one does not."""
     return (request.method, request.url.path) == ("POST", "/api/v1/sessions")
+
+
+def no_connection(request: httpx.Request) -> None:
+    """Nobody listens."""
+    raise httpx.ConnectError("connection refused", request=request)
+
+
+def named(path: object) -> dict[str, str | None]:
+    """A path as a request carries it."""
+    return {"path": utf8_text(str(path)), "path_b64": path_b64(str(path))}
+
+
+def text(name: str, size: int = 100) -> str:
+    """A text of about this size that no other file has."""
+    sentence = f"The otter of {name} is a mammal. "
+    return sentence * (1 + size // len(sentence))
 
 
 class Copied(httpx.AsyncByteStream):
@@ -216,6 +233,16 @@ class Place:
         """Every job."""
         with self.reader() as reader:
             return list(reader.jobs())
+
+    def state(self, number: int = 0) -> str:
+        """The state of a job, or nothing."""
+        jobs = self.jobs()
+        return jobs[number]["state"] if len(jobs) > number else ""
+
+    def events(self) -> list[dict[str, Any]]:
+        """Everything that happened."""
+        with self.reader() as reader:
+            return list(reader.events())
 
     def files(self) -> dict[str, dict[str, Any]]:
         """The newest file of each name that was dropped."""
