@@ -5,6 +5,23 @@
    for each job, and wake the loop when they end.
 3. Being stopped is no failure: nothing new begins, an upload under way may end, the rest is found again at the next
    start.
+4. What is only in memory may be lost at any moment:
+
+| what | where | found anew from | what its loss costs |
+| --- | --- | --- | --- |
+| known files, quiet times, listings | `Sweeper` | the ledger, and a sweep | `settle` once more; every folder is listed once |
+| folders that are held | `Intake` | the next sweep | nothing |
+| what is ready and not read yet | `Intake` | the next sweep | nothing |
+| what came back, how often | `Pacing` | | two more times without a pause |
+| places that files can be moved from | `Claims` | a probe | a rename |
+| jobs that nobody else can have sent | `Context.own` | | a search before the first send |
+| since when a job is in doubt | `Submissions` | | `lost_answer_settle` begins anew |
+| how long a session has stood still | `Polls` | | stalled time begins anew |
+| sessions as the last list told them | `BatchPoll` | the next poll | one poll each |
+| requests under way, how many a job had | `Daemon` | the ledger | what is doubtful is searched for |
+| what the next round does first | `Rounds` | | one round in another order |
+| the ledger's own trouble | `Breaker` | the next write | a pause begins anew |
+| what was logged once | `Inbox`, `Polls`, `EventLog` | | a line of the log once more |
 """
 
 from finetuned.daemon.context import Context

@@ -202,7 +202,10 @@ class Sweeper:
         vanished = self._vanished(look)
         self._tree.check()  # a folder that went away meanwhile looked empty
         self._listings = listings
-        untaken: Counter[str] = sum((one.untaken for one in listings.values()), Counter())
+        untaken: Counter[str] = Counter()
+        for one in listings.values():
+            if one.untaken:
+                untaken.update(one.untaken)
         self.untaken = dict(untaken.most_common(MOST_UNTAKEN))
         self._tell_shape()
         free = dict.fromkeys(self._unfinished - look.unfinished.keys())
