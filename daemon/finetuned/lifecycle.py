@@ -217,6 +217,7 @@ FILE_ENDS: Final = frozenset(
     }
 )
 JOB_ENDS: Final = frozenset({JobState.DONE, JobState.PARTIAL, JobState.FAILED, JobState.CANCELLED})
+SESSION_OPEN: Final = frozenset({SessionState.INTENDED, SessionState.LIVE})
 #: jobs that hold, or may hold, a session on the server
 JOB_IN_FLIGHT: Final = frozenset({JobState.SUBMITTING, JobState.DOUBTFUL, JobState.RUNNING})
 

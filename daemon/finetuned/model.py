@@ -16,14 +16,13 @@ from typing import Final
 
 import msgspec
 
-from finetuned.lifecycle import FileState, JobState, SessionState
+from finetuned.errors import Stale
+from finetuned.lifecycle import SESSION_OPEN, FileState, JobState, SessionState
 
 #: folders at the top of a drop folder that are ours
 DONE: Final = "done"
 FAILED: Final = "failed"
 PROCESSING: Final = ".processing"
-#: how the reason of a job begins whose files went on in others
-SPLIT: Final = "split into "
 RESERVED: Final = frozenset({DONE, FAILED, PROCESSING})
 
 
@@ -143,13 +142,55 @@ class File(Value, frozen=True):
     tries: int = 0
 
 
+class Attempt(Value, frozen=True):
+    """One attempt at a job: the intent to send it, and the session on the server that came of it.
+
+    `session_id` is null until the server's answer was read. `due_at` and `tries` (in a row, in vain) are those of its
+    polls or searches; once it has ended, of its removal, or of further searches for it. `misses` are polls in a row
+    that did not find it. `restarts` counts how often it was put to work again, `retrained` those of them after a
+    failed training; `requeued`, `kicks` what was done about a session that only queued, or paused. `read_only`: only a
+    note told of it, so it is never altered.
+    """
+
+    id: int
+    job_id: str
+    number: int
+    state: SessionState
+    url: str
+    version: int = 1
+    session_id: str | None = None
+    stage: str | None = None
+    progress: int | None = None
+    due_at: float | None = None
+    tries: int = 0
+    moved_at: float | None = None
+    missing_since: float | None = None
+    misses: int = 0
+    restarts: int = 0
+    retrained: int = 0
+    requeued: int = 0
+    kicks: int = 0
+    read_only: bool = False
+
+    @property
+    def marker(self) -> str:
+        """What the server sees of it."""
+        return f"{self.job_id}.{self.number}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is being sent, searched for, or has a session that is not at its end."""
+        return self.state in SESSION_OPEN
+
+
 class Job(Value, frozen=True):
     """One batch of files, one fine-tune.
 
-    `marker` tells its newest attempt apart from everything else on the server; `url` is the server of its open session.
-    Of that attempt, `restarts` counts what was put to work again, `retrained` those of them after a failed training;
-    `requeued`, `nudges` what was done about a session that only waited, or rested; `unanswered`, `unheard` sends that
-    left no session: answered with an error, broken off. `noted`: only a note told of it; `read_only`: of its session.
+    `attempt` is the one that counts now: null before the first, and while the job is queued for another. `attempts`
+    are all that it had, `attempts_before` those before it was last retried. `due_at` and `tries` (in a row, in vain)
+    are those of its own work: a claim, a send, archiving. `unanswered`, `unheard` are sends in a row that left no
+    session: answered with an error, broken off. `requested` is what a person wants done; `noted`: only a note told of
+    the job.
     """
 
     id: str
@@ -157,63 +198,57 @@ class Job(Value, frozen=True):
     state: JobState
     files: int
     bytes: int
-    attempt: int
-    restarts: int
     created_at: float
     version: int
+    attempt: Attempt | None = None
+    attempts: int = 0
     attempts_before: int = 0
-    group: str = ""
     reason: str | None = None
-    stage: str | None = None
-    progress: int | None = None
-    pairs: int | None = None
-    session_id: str | None = None
     claimed_at: float | None = None
-    submitted_at: float | None = None
-    finished_at: float | None = None
     due_at: float | None = None
-    moved_at: float | None = None
-    missing_since: float | None = None
     tries: int = 0
     unanswered: int = 0
     unheard: int = 0
-    retrained: int = 0
-    requeued: int = 0
-    nudges: int = 0
-    wish: str | None = None
+    requested: str | None = None
     archived: bool = True
-    url: str | None = None
     noted: bool = False
-    read_only: bool = False
 
     @property
-    def marker(self) -> str:
-        """What the server sees of the newest attempt: `<job>.<attempt>`."""
-        return f"{self.id}.{self.attempt}"
+    def open(self) -> Attempt | None:
+        """The attempt that is under way."""
+        return self.attempt if self.attempt is not None and self.attempt.is_open else None
 
     @property
-    def rests(self) -> bool:
+    def under_way(self) -> Attempt:
+        """The same of a job that surely has one. Raises Stale if it has none."""
+        if self.open is None:
+            raise Stale(f"{self.id} has no attempt that is open")
+        return self.open
+
+    @property
+    def session_id(self) -> str | None:
+        """The session of the attempt that counts."""
+        return None if self.attempt is None else self.attempt.session_id
+
+    @property
+    def next_at(self) -> float | None:
+        """When its next step is due: a poll or search of its open attempt, else its own work."""
+        return self.due_at if self.open is None else self.open.due_at
+
+    @property
+    def in_vain(self) -> int:
+        """How often in a row its next step was tried in vain."""
+        return self.tries if self.open is None else self.open.tries
+
+    @property
+    def awaits_review(self) -> bool:
         """Whether it waits for a person, and for nothing else."""
-        return self.state is JobState.REVIEW and self.wish is None
+        return self.state is JobState.REVIEW and self.requested is None
 
     @property
     def given_up(self) -> bool:
         """Whether a person wants it given up."""
-        return self.wish in {"cancel", "delete"}
-
-
-class Session(Value, frozen=True):
-    """One attempt at a job on the server; `session_id` is null until the server's answer was read."""
-
-    job_id: str
-    attempt: int
-    marker: str
-    state: SessionState
-    url: str
-    session_id: str | None = None
-    discard: bool = False
-    due_at: float | None = None
-    tries: int = 0
+        return self.requested in {"cancel", "delete"}
 
 
 class FolderFacts(Value, frozen=True):

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Final
 
 from finetuned.backend import Capabilities, Observation, Phase, Status
-from finetuned.model import Job, Value, shown
+from finetuned.model import Attempt, Value, shown
 from finetuned.settings import PollSettings
 from finetuned.verdict import errors_of
 
@@ -154,12 +154,12 @@ def patience(phase: Phase, requeued: int, rules: PollSettings) -> float:
     return rules.training_stalled_after
 
 
-def outlook(job: Job, rules: PollSettings, can: Capabilities) -> tuple[float, Step]:
-    """How long a running job may stand still (seconds), and what is done then, as far as its last poll tells."""
-    phase = can.phase(job.stage or "", job.progress or 0)
-    used_up = phase is Phase.UNKNOWN or job.restarts - job.retrained >= rules.restarts
+def outlook(attempt: Attempt, rules: PollSettings, can: Capabilities) -> tuple[float, Step]:
+    """How long an attempt may stand still (seconds), and what is done then, as far as its last poll tells."""
+    phase = can.phase(attempt.stage or "", attempt.progress or 0)
+    used_up = phase is Phase.UNKNOWN or attempt.restarts - attempt.retrained >= rules.restarts
     step = Step.REQUEUE if phase is Phase.QUEUED else Step.GIVE_UP if used_up else Step.RESTART
-    return patience(phase, job.requeued, rules), step
+    return patience(phase, attempt.requeued, rules), step
 
 
 def _span(seconds: float) -> str:

@@ -16,7 +16,7 @@ from support.virtual import BEGIN
 APlace = Callable[..., Place]
 UPLOAD, LEARN = "/api/v1/data_entities", "/api/v1/sessions/learn"
 #: the length of the question about the dialect
-QUESTION = str(len('{"data_entity_id":""}'))
+QUESTION = str(len('{"data_upload_id":""}'))
 FULL = (
     "you have reached the maximum number of concurrent finetuning sessions (3/100) allowed for your subscription plan"
 )
@@ -35,7 +35,7 @@ def posts(place: Place, path: str) -> int:
 def entities(place: Place) -> list[str | None]:
     """The uploads that the ledger knows, oldest first."""
     with place.reader() as reader:
-        return [row["entity_id"] for row in reader.connection.execute("select entity_id from sessions order by id")]
+        return [row["upload_id"] for row in reader.connection.execute("select upload_id from sessions order by id")]
 
 
 def now_speaks(place: Place, dialect: str) -> None:

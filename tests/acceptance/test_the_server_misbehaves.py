@@ -440,8 +440,8 @@ async def test_a_doubt_of_an_earlier_daemon_is_waited_out_once(a_place: APlace) 
     async with place.context() as context:
         await Submissions(context).search(place.jobs()[0]["id"])
         (job,) = context.ledger.jobs.open()
-        assert job.due_at is not None
-        assert 119.9 < job.due_at - place.runtime.now() <= 120
+        assert job.next_at is not None
+        assert 119.9 < job.next_at - place.runtime.now() <= 120
 
 
 async def test_a_session_that_cannot_be_read_holds_up_its_searcher_alone(a_place: APlace) -> None:

@@ -218,9 +218,9 @@ class Place:
 
     def wait_learned(self, count: int) -> None:
         """Wait until so many files are learned and put away."""
-        query = "select count(*) from files where state = 'learned' and put_away = 1"
+        query = "select count(*) from files where state = 'learned' and archived = 1"
         wait_for(lambda: self.ask(query) == count, f"end of {count} files", every=0.1)
-        wait_for(lambda: self.ask("select count(*) = 0 from jobs where put_away = 0"), "end of the papers")
+        wait_for(lambda: self.ask("select count(*) = 0 from jobs where archived = 0"), "end of the papers")
 
 
 class Pile:

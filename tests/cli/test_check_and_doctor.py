@@ -402,7 +402,7 @@ class TestDoctor:
         desk = make_desk()
         desk.place.drop("otter.txt")
         desk.run()
-        desk.write("update jobs set pairs = 7")
+        desk.write("update sessions set pairs = 7")
         code, rows = examine(desk)
         assert code == 1
         words = by(rows, "ledger")["problem"]

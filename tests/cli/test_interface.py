@@ -40,7 +40,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         desk.place.drop("new.txt", "Otters eat fish. They swim.")
         desk.run_until(lambda: desk.place.states().get("new.txt") == "packed")
         desk.run_until(lambda: desk.place.jobs()[-1]["stage"] == "finetune")
-        desk.write("update jobs set moved_at = ? where state = 'running'", iso(began - 300))
+        desk.write("update sessions set moved_at = ? where state = 'live'", iso(began - 300))
         yield desk
 
 

@@ -5,6 +5,8 @@ How they were made is told in `tests/ledgers/make.py`.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -33,6 +35,18 @@ def test_once_it_is_opened_it_says_the_same(archive: Path, tmp_path: Path) -> No
         assert reader.schema_version() == SCHEMA_VERSION
         assert audit(reader.connection) == []
     assert older.answers() == older.said
+
+
+def test_a_ledger_that_an_older_daemon_uses(tmp_path: Path) -> None:
+    """What its files wait for is not told by rules that it does not know."""
+    older = OlderLedger(next(path for path in ARCHIVES if path.name.startswith("running.")), tmp_path)
+    lock = os.open(f"{older.path}.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        told = older.asked("why", older.said["files"][0]["path"], "--json")
+    finally:
+        os.close(lock)
+    assert told["waits_for"].startswith("a daemon of this version")
 
 
 def test_every_state_is_among_them(tmp_path: Path) -> None:

@@ -298,7 +298,7 @@ class TestStatus:
         began = desk.to_the_present()
         desk.place.drop("otter.txt")
         desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"])
-        desk.write("update jobs set stage = 'finetune', progress = 0, moved_at = ?", iso(began - 300))
+        desk.write("update sessions set stage = 'finetune', progress = 0, moved_at = ?", iso(began - 300))
         with desk.daemon():
             (still,) = desk("status", "--json").json["still"]
             words = desk("status").out
@@ -314,7 +314,7 @@ class TestStatus:
         desk = make_desk(pace=Pace(queue=3600.0))
         desk.place.drop("otter.txt")
         desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"])
-        desk.write("update jobs set stage = 'generate_questions', moved_at = ?", iso(BEGIN))
+        desk.write("update sessions set stage = 'generate_questions', moved_at = ?", iso(BEGIN))
         with desk.daemon():
             (still,) = desk("status", "--json").json["still"]
             words = desk("status").out
@@ -328,9 +328,9 @@ class TestStatus:
         desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"])
         with desk.daemon():
             assert len(desk("status", "--json").json["still"]) == 1
-            desk.write("update jobs set stage = 'collecting'")
+            desk.write("update sessions set stage = 'collecting'")
             assert desk("status", "--json").json["still"] == []
-            desk.write("update jobs set stage = 'finetune'")
+            desk.write("update sessions set stage = 'finetune'")
             desk.write("update servers set paused_because = 'it is down'")
             assert desk("status", "--json").json["still"] == []
 

@@ -372,19 +372,19 @@ class TestOpen:
         assert waits == "its job's turn: 1 on the server (max_in_flight = 1), 1 before it in the queue"
 
     def test_what_is_held_waits_as_the_plan_says(self, make_desk: MakeDesk) -> None:
-        """A sealed job of a folder that is away, a review between two looks, a ledger that an older daemon uses."""
+        """A sealed job of a folder that is away, a review between two looks."""
         desk = make_desk(pace=SLOW)
         path = desk.place.drop("otter.txt")
         desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"])
         job_id = desk.place.jobs()[0]["id"]
         with desk.daemon():
-            desk.write("update jobs set state = 'review', due_at = ?", iso(SystemRuntime().now() + 9))
+            desk.write("update jobs set state = 'review'")
+            desk.write("update sessions set due_at = ?", iso(SystemRuntime().now() + 9))
             assert why(desk, path)[0]["waits_for"] == f"a person: finetuned review {job_id}"
-            desk.write("update jobs set state = 'queued', due_at = null")
+            desk.write("update jobs set state = 'queued'")
+            desk.write("update sessions set current = 0, state = 'ended', stage = null, ended_at = ?", iso(0.0))
             desk.write("update folders set state = 'away'")
             assert why(desk, path)[0]["waits_for"].endswith("which is away: unmounted, or missing")
-            desk.write("pragma user_version = 2")
-            assert why(desk, path)[0]["waits_for"].startswith("a daemon of this version")
 
     def test_more_files_than_are_planned_at_a_time(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
         """Those behind them have their turn later."""
@@ -444,7 +444,10 @@ class TestOpen:
         path = desk.place.drop("otter.txt")
         desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"])
         reason = "the session was lost"
-        desk.write("update jobs set state = ?, stage = ?, progress = 40, reason = ?", state, stage, reason)
+        desk.write("update jobs set state = ?, reason = ?", state, reason)
+        desk.write("update sessions set stage = ?, progress = 40", stage)
+        if state == "queued":
+            desk.write("update sessions set due_at = null")
         with desk.daemon():
             told, text = why(desk, path)
         assert told["waits_for"].startswith(words)

@@ -18,10 +18,10 @@ from support.ring import deaths_of, every_death, whole_life
 ONLY = os.environ.get("SEAM", "")
 GREY = b"The stone is grey. It came from a river. Number %d."
 RUNNING = "select id from jobs where state = 'running'"
-FAILED = "select id from jobs where state = 'failed' and put_away = 1"
-REVIEWED = "select id from jobs where state = 'review' and wish is null"
-LEARNED = "select null, f.path from files f join jobs j on j.id = f.job_id where f.state = 'learned' and j.put_away = 1"
-REFUSED = "select null, path from files where state = 'refused' and put_away = 1"
+FAILED = "select id from jobs where state = 'failed' and archived = 1"
+REVIEWED = "select id from jobs where state = 'review' and requested is null"
+LEARNED = "select null, f.path from files f join jobs j on j.id = f.job_id where f.state = 'learned' and j.archived = 1"
+REFUSED = "select null, path from files where state = 'refused' and archived = 1"
 
 THREE = {f"{name}.txt": GREY % number for number, name in enumerate("abc")}
 ONE = {"a.txt": GREY % 1}

@@ -54,11 +54,7 @@ BREAKS: dict[str, tuple[str, tuple[str, ...]]] = {
         "update sessions set state = 'live' where job_id = 'done'",
         ("done",),
     ),
-    "a job names the session that is live for it": (
-        "update jobs set session_id = 'another' where id = 'runs'",
-        ("runs",),
-    ),
-    "a job that trained has exactly one trained session": (
+    "a job that trained has a trained session": (
         "update sessions set state = 'ended' where job_id = 'done'",
         ("done",),
     ),

@@ -157,10 +157,10 @@ def test_a_life_is_told_in_full(life: Life):
 def test_a_wish_tells_the_state_that_the_job_has(life: Life):
     """A wish needs no version; what it tells is true all the same."""
     early = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
-    seen = view(life.packed(early), marker=early.marker)
+    seen = view(life.packed(early), marker=early.under_way.marker)
     life.ledger.sessions.adopt(early, seen, due_at=life.now(), cause="submitted", now=life.now())
-    life.ledger.jobs.wished(early, "cancel", life.now())
-    assert life.job(early.id).wish == "cancel"
+    life.ledger.jobs.request(early, "cancel", life.now())
+    assert life.job(early.id).requested == "cancel"
     assert audited(life.ledger) == []
 
 
@@ -254,14 +254,14 @@ def test_pairs_are_written_once(life: Life):
     """Collected again after a crash, or before a session is removed, nothing is added."""
     job = life.runs(life.claims(life.waits("/srv/notes/a.txt")))
     files = life.packed(job)
-    seen = view(files, ident="ses-1", marker=job.marker)
+    seen = view(files, ident="ses-1", marker=job.under_way.marker)
     life.ledger.pairs.add(job, seen.id, pairs_of(files, 2), lambda _: files[0].id)
     assert life.ledger.pairs.here(seen.id) is None
     for _ in range(2):
         life.collects(job, seen, pairs_of(files, 3), files)
         life.ledger.sessions.keep_pairs(seen, 3, life.now())
         assert life.ledger.pairs.here(seen.id) == 3
-    twin = view(files, ident="ses-2", marker=job.marker)
+    twin = view(files, ident="ses-2", marker=job.under_way.marker)
     life.ledger.twins.found(job, twin, attempt=1, url=URL, dialect="form", now=life.now())
     life.collects(job, twin, pairs_of(files, 1), files)
     life.ledger.sessions.keep_pairs(twin, 1, life.now())
@@ -304,7 +304,7 @@ def test_an_attempt_that_had_no_effect_costs_nothing(life: Life):
         sent = life.begins(life.job(job.id))
         life.ledger.sessions.unsent(sent, "cut", cause="cut", due_at=NOW, now=life.now(), claim_again=again)
         queued = life.job(job.id)
-        assert (queued.state, queued.attempt, queued.due_at) == (JobState.QUEUED, 0, NOW)
+        assert (queued.state, queued.attempts, queued.due_at) == (JobState.QUEUED, 0, NOW)
         assert (queued.claimed_at is None) is again
 
 
@@ -322,10 +322,11 @@ def test_an_upload_in_progress(life: Life):
     job = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
     before = events(life)
     life.ledger.sessions.uploading(job, 42)
-    assert (life.job(job.id).progress, life.job(job.id).version) == (42, job.version)
+    now = life.job(job.id)
+    assert (now.under_way.progress, now.under_way.version, now.version) == (42, job.under_way.version, job.version)
     life.ledger.sessions.failed(job, "refused", cause="refused", now=life.now())
     life.ledger.sessions.uploading(job, 99)
-    assert life.job(job.id).progress == 42
+    assert asked(life.ledger, "select progress from all_jobs")[0][0] == 42
     assert events(life)[: len(before)] == before
 
 
@@ -343,7 +344,7 @@ def test_what_is_not_there(life: Life):
 def test_a_wish_that_came_too_late_to_give_the_job_up(life: Life, wish: str):
     """Of a job that trained meanwhile the session stays, unless it was to be deleted."""
     job = life.runs(life.claims(life.waits("/srv/notes/a.txt")))
-    life.ledger.jobs.wished(job, wish, life.now())
+    life.ledger.jobs.request(job, wish, life.now())
     life.trains(job)
     assert [one.session_id for one in life.ledger.sessions.to_discard()] == (["ses-1"] if wish == "delete" else [])
 
@@ -432,9 +433,8 @@ class TestUploads:
         """The names carry the attempt's marker, so a new attempt uploads anew; a search still knows the old one."""
         job = self.job(life)
         life.ledger.uploads.made(job, "e-1")
-        life.ledger.sessions.adopt(
-            job, view(life.packed(job), ident="ses-1", marker=job.marker), due_at=1.0, cause="found", now=life.now()
-        )
+        seen = view(life.packed(job), ident="ses-1", marker=job.under_way.marker)
+        life.ledger.sessions.adopt(job, seen, due_at=1.0, cause="found", now=life.now())
         life.ledger.sessions.next_attempt(life.job(job.id), "gone", cause="gone", discard=False, now=life.now())
         job = life.begins(life.job(job.id))
         assert life.ledger.uploads.of_attempt(job) is None

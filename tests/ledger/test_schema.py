@@ -12,16 +12,18 @@ from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, Sessio
 
 AT = "2026-11-23T05:23:11.042Z"
 JOB = {"id": "j", "folder": "notes", "state": "queued", "files": 1, "bytes": 1, "created_at": AT}
-RUNS = {"state": "running", "attempt": 1, "claimed_at": AT, "session_id": "s"}
+RUNS = {"state": "running", "claimed_at": AT}
 ENDED = {"finished_at": AT, "reason": "no"}
 FILE = {"folder": "notes", "path": "/a", "location": "/a", "state": "settling", "seen_at": AT}
 WAITS = {"state": "waiting", "sha256": "0" * 64}
 PACKED = WAITS | {"state": "packed", "job_id": "j"}
 LEARNED = PACKED | {"state": "learned", "finished_at": AT, "pairs": 1}
 SESSION = {
-    "job_id": "j", "attempt": 1, "marker": "j.1", "state": "intended", "url": "u", "dialect": "form", "intent_at": AT,
+    "job_id": "j", "attempt": 1, "current": 1, "state": "intended", "url": "u", "dialect": "form", "intent_at": AT,
 }  # fmt: skip
 LIVE = {"state": "live", "session_id": "s"}
+UNSENT = {"state": "unsent", "ended_at": AT}
+TWIN = {"state": "twin", "current": 0, "session_id": "s", "ended_at": AT}
 PAIR = {
     "job_id": "j", "session_id": "s", "ordinal": 1, "question": "q", "answer": "a", "raw_question": "q",
     "raw_answer": "a",
@@ -45,7 +47,7 @@ def insert(db: sqlite3.Connection, table: str, row: dict) -> None:
 
 FITS = [
     pytest.param("jobs", JOB | {"id": "k"} | RUNS, id="a-running-job"),
-    pytest.param("jobs", JOB | {"id": "k", "state": "done", "finished_at": AT, "put_away": 0}, id="a-done-job"),
+    pytest.param("jobs", JOB | {"id": "k", "state": "done", "finished_at": AT, "archived": 0}, id="a-done-job"),
     pytest.param("jobs", JOB | {"id": "k"} | RUNS | {"state": "review"}, id="a-job-in-review"),
     pytest.param("files", FILE, id="a-settling-file"),
     pytest.param("files", FILE | WAITS, id="a-waiting-file"),
@@ -86,19 +88,18 @@ BROKEN = {
     "a job in no state": job(state="lost"),
     "a job with less than no file": job(files=-1),
     "a job with less than no byte": job(bytes=-1),
-    "more attempts before than there were": job(attempts_before=1),
-    "a wish nobody can have": job(wish="sleep"),
-    "put away half": job(put_away=2),
+    "less than no attempt before": job(attempts_before=-1),
+    "a wish nobody can have": job(requested="sleep"),
+    "put away half": job(archived=2),
     "a done job without its end": job(state="done"),
     "a queued job with an end": job(finished_at=AT),
-    "a running job without a session": job(**RUNS | {"session_id": None}),
     "a running job that was never claimed": job(**RUNS | {"claimed_at": None}),
-    "a submitting job without an attempt": job(state="submitting", claimed_at=AT),
-    "a doubtful job without a claim": job(state="doubtful", attempt=1),
+    "a submitting job that was never claimed": job(state="submitting"),
+    "a doubtful job without a claim": job(state="doubtful"),
     "a partial job without a reason": job(state="partial", finished_at=AT),
     "a failed job without a reason": job(state="failed", finished_at=AT),
     "a cancelled job without a reason": job(state="cancelled", finished_at=AT),
-    "an unfinished job that is to be put away": job(put_away=0),
+    "an unfinished job that is to be put away": job(archived=0),
     "a figure that is a word": job(files="many"),
     "a file in no state": file(state="lost"),
     "a hash that is none": file(sha256="abc"),
@@ -119,14 +120,23 @@ BROKEN = {
     "a waiting file that lies nowhere": file(**WAITS, location=None),
     "a packed file that lies nowhere": file(**PACKED, location=None),
     "a learned file that taught nothing": file(**LEARNED | {"pairs": 0}),
-    "a file put away half": file(put_away=7),
+    "a file put away half": file(archived=7),
     "a file of a job that is not there": file(**PACKED | {"job_id": "nobody"}),
     "a session in no state": session(state="lost"),
     "a session of no attempt": session(attempt=0),
     "a session of a job that is not there": session(job_id="nobody"),
     "a live session without its id": session(state="live"),
     "a trained session without its id": session(state="trained", ended_at=AT),
-    "a twin without its id": session(state="twin", ended_at=AT),
+    "a twin without its id": session(state="twin", current=0, ended_at=AT),
+    "a twin that counts for its job": session(state="twin", session_id="s", ended_at=AT),
+    "an open session that does not count": session(current=0),
+    "a session that counts by half": session(current=2),
+    "an ended session in a stage": session(state="ended", ended_at=AT, stage="finetune"),
+    "a session that is missing since never": session(misses=1),
+    "a session that was missed at no poll": session(missing_since=AT),
+    "more trainings made again than restarts": session(retrained=1),
+    "a session of others that is to be removed": session(**LIVE, read_only=1, discard=1),
+    "a session of others by half": session(read_only=2),
     "a live session with an end": session(**LIVE, ended_at=AT),
     "an ended session without its end": session(state="ended"),
     "a session to be removed half": session(discard=3),
@@ -155,8 +165,8 @@ TWICE = {
         FILE | PACKED | {"upload_name": "n"},
         FILE | PACKED | {"path": "/b", "location": "/b", "sha256": "1" * 64, "upload_name": "n"},
     ),
-    "two open sessions of a job": ("sessions", SESSION, SESSION | LIVE),
-    "one session twice": ("sessions", SESSION | LIVE, SESSION | {"state": "twin", "session_id": "s", "ended_at": AT}),
+    "two attempts that count for a job": ("sessions", SESSION, SESSION | UNSENT),
+    "one session twice": ("sessions", SESSION | LIVE, SESSION | TWIN),
     "one ordinal twice": ("qa_pairs", PAIR, PAIR),
     "one job twice": ("jobs", JOB | {"id": "k"}, JOB | {"id": "k"}),
 }
@@ -174,7 +184,7 @@ PAIRED = {
     "an ended file beside an open one": ("files", FILE | LEARNED, FILE),
     "two places that look alike": ("files", FILE, FILE | {"location_b64": "Zg"}),
     "one content in a job, learned and packed": ("files", FILE | LEARNED, FILE | PACKED),
-    "an ended session beside an open one": ("sessions", SESSION | {"state": "unsent", "ended_at": AT}, SESSION),
+    "an ended session beside an open one": ("sessions", SESSION | {"current": 0} | UNSENT, SESSION),
 }
 
 

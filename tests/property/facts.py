@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from finetuned.backend import Capabilities
 from finetuned.lifecycle import JOB_ENDS, JobState, SessionState
-from finetuned.model import FolderFacts, Job, ServerFacts, Session, UnarchivedFile, WaitingFile
+from finetuned.model import Attempt, FolderFacts, Job, ServerFacts, UnarchivedFile, WaitingFile
 from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, PROBE, Facts, session_key
 from finetuned.settings import FolderSettings, HelixSettings, PollSettings, Settings, SubmitSettings
 
@@ -84,14 +84,11 @@ def _job(number: int, states: Sequence[JobState]) -> st.SearchStrategy[Job]:
             state=state,
             files=1,
             bytes=1,
-            attempt=1,
-            restarts=0,
             created_at=NOW - 100 + number,
             version=1,
             claimed_at=NOW - 50 if claimed or state is not JobState.QUEUED else None,
-            finished_at=NOW - 1 if ended else None,
             due_at=due_at,
-            wish=None if ended or (wish == "accept" and state is not JobState.REVIEW) else wish,
+            requested=None if ended or (wish == "accept" and state is not JobState.REVIEW) else wish,
             archived=not ended,
         )
 
@@ -104,27 +101,26 @@ def jobs(states: Sequence[JobState], most: int = 6) -> st.SearchStrategy[tuple[J
     return st.integers(0, most).flatmap(lambda n: st.tuples(*(_job(i, states) for i in range(n))))
 
 
-def _session(number: int) -> st.SearchStrategy[Session]:
+def _session(number: int) -> st.SearchStrategy[Attempt]:
     return st.builds(
-        Session,
+        Attempt,
+        id=st.just(1),
         job_id=st.just("job-x"),
-        attempt=st.just(1),
-        marker=st.just("job-x.1"),
+        number=st.just(1),
         state=st.just(SessionState.ENDED),
         url=st.just(HelixSettings().url),
         session_id=st.just(f"s{number}"),
-        discard=st.just(True),
         due_at=dues(),
     )
 
 
-def _suspect() -> st.SearchStrategy[Session]:
+def _suspect() -> st.SearchStrategy[Attempt]:
     """A lost session of one of the jobs, or of one that ended long ago."""
     return st.builds(
-        Session,
+        Attempt,
+        id=st.just(1),
         job_id=st.sampled_from([*(f"job-{n}" for n in range(4)), "job-x"]),
-        attempt=st.just(1),
-        marker=st.just("job.1"),
+        number=st.just(1),
         state=st.just(SessionState.UNSENT),
         url=st.just(HelixSettings().url),
         due_at=dues().filter(lambda due: due is not None),

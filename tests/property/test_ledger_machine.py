@@ -220,11 +220,11 @@ class Books(RuleBasedStateMachine):
 
     @of_a_job(*(set(JobState) - JOB_ENDS))
     def is_wished_away(self, n: int, job: Job) -> None:
-        self.ledger.jobs.wished(job, "delete" if n % 2 else "cancel", self.life.now())
+        self.ledger.jobs.request(job, "delete" if n % 2 else "cancel", self.life.now())
 
     @of_a_job(JobState.RUNNING)
     def stands_still(self, n: int, job: Job) -> None:
-        self.ledger.jobs.stands(job, self.life.now() + n)
+        self.ledger.sessions.unmoved(job, self.life.now() + n)
         assert self.life.job(job.id).state is JobState.RUNNING
 
     @of_a_job(JobState.RUNNING)
@@ -235,18 +235,18 @@ class Books(RuleBasedStateMachine):
 
     @of_a_job(JobState.RUNNING)
     def rests_for_a_review(self, n: int, job: Job) -> None:
-        self.ledger.jobs.rests(job, self.life.now() + 60, self.life.now())
-        assert self.life.job(job.id).rests is (job.wish is None)
+        self.ledger.jobs.awaits_review(job, self.life.now() + 60, self.life.now())
+        assert self.life.job(job.id).awaits_review is (job.requested is None)
 
     @of_a_job(JobState.REVIEW, fits=lambda self, j: not j.given_up)
     def is_accepted(self, n: int, job: Job) -> None:
         self.ledger.jobs.accepted(job, self.life.now())
-        assert not self.life.job(job.id).rests
+        assert not self.life.job(job.id).awaits_review
 
     @of_a_job(JobState.REVIEW)
     def is_reviewed(self, n: int, job: Job) -> None:
         self.ledger.jobs.review_over(job, cause="accept", now=self.life.now())
-        assert self.life.job(job.id).wish == (job.wish if job.given_up else None)
+        assert self.life.job(job.id).requested == (job.requested if job.given_up else None)
 
     @of_a_job(
         JobState.QUEUED, JobState.RUNNING, JobState.DOUBTFUL, JobState.REVIEW, fits=lambda self, j: bool(j.given_up)
@@ -278,7 +278,7 @@ class Books(RuleBasedStateMachine):
     @of_a_job(JobState.SUBMITTING, JobState.DOUBTFUL)
     def is_adopted(self, n: int, job: Job) -> None:
         self.sessions_made += 1
-        seen = view(self.life.packed(job), ident=f"ses-{self.sessions_made}", marker=job.marker)
+        seen = view(self.life.packed(job), ident=f"ses-{self.sessions_made}", marker=job.under_way.marker)
         self.ledger.sessions.adopt(job, seen, due_at=self.life.now(), cause="found", now=self.life.now())
 
     @of_a_job(JobState.SUBMITTING)
@@ -305,13 +305,13 @@ class Books(RuleBasedStateMachine):
             self.sessions_made += 1
             seen = view(ident=f"ses-{self.sessions_made}", marker=one.marker, trained=n % 4 == 1)
             job = self.life.job(one.job_id)
-            self.ledger.twins.found(job, seen, attempt=one.attempt, url=URL, dialect="form", now=self.life.now())
+            self.ledger.twins.found(job, seen, attempt=one.number, url=URL, dialect="form", now=self.life.now())
         self.ledger.twins.rechecked(one.job_id, due_at=self.life.now() if n % 3 else None, counts=True)
         self.forget()
 
     @of_a_job(JobState.RUNNING)
     def is_looked_at(self, n: int, job: Job) -> None:
-        seen = view(self.life.packed(job), ident=job.session_id or "", marker=job.marker, progress=n % 100)
+        seen = view(self.life.packed(job), ident=job.session_id or "", marker=job.under_way.marker, progress=n % 100)
         due = self.life.now() + 2
         stage = "finetune" if n % 2 else "collecting"
         self.ledger.sessions.looked(job, seen, stage=stage, due_at=due, moved=n % 3 == 0, now=self.life.now())
@@ -322,9 +322,11 @@ class Books(RuleBasedStateMachine):
 
     @of_a_job(JobState.RUNNING)
     def is_restarted(self, n: int, job: Job) -> None:
-        seen = view(self.life.packed(job), ident=job.session_id or "", marker=job.marker, error="CUDA out of memory")
+        name = job.under_way.marker
+        seen = view(self.life.packed(job), ident=job.session_id or "", marker=name, error="CUDA out of memory")
         known = {"cause": "restart", "due_at": self.life.now(), "now": self.life.now()}
-        self.ledger.sessions.mended(job, seen, "it broke", restarts=job.restarts + 1, **known)
+        counted = msgspec.structs.replace(job.under_way, restarts=job.under_way.restarts + 1)
+        self.ledger.sessions.recovering(job, seen, counted, "it broke", **known)
         assert self.ledger.sessions.is_as_written(seen)
 
     @of_a_job(JobState.RUNNING)
@@ -335,7 +337,7 @@ class Books(RuleBasedStateMachine):
     @of_a_job(JobState.RUNNING)
     def keeps_its_pairs(self, n: int, job: Job) -> None:
         files = self.life.packed(job)
-        seen = view(files, ident=job.session_id or "", marker=job.marker, error="CUDA out of memory")
+        seen = view(files, ident=job.session_id or "", marker=job.under_way.marker, error="CUDA out of memory")
         self.life.collects(job, seen, pairs_of(files), files)
         self.ledger.sessions.keep_pairs(seen, len(pairs_of(files)), self.life.now())
         job = self.life.job(job.id)
@@ -352,9 +354,9 @@ class Books(RuleBasedStateMachine):
     @of_a_job(JobState.RUNNING)
     def has_a_twin(self, n: int, job: Job) -> None:
         self.sessions_made += 1
-        seen = view(ident=f"ses-{self.sessions_made}", marker=job.marker, trained=n % 2 == 0)
+        seen = view(ident=f"ses-{self.sessions_made}", marker=job.under_way.marker, trained=n % 2 == 0)
         for _ in range(2):  # found twice, it is one
-            self.ledger.twins.found(job, seen, attempt=job.attempt, url=URL, dialect="form", now=self.life.now())
+            self.ledger.twins.found(job, seen, attempt=job.attempts, url=URL, dialect="form", now=self.life.now())
 
     @precondition(lambda self: self.ledger.sessions.to_discard())
     @rule(n=NUMBERS)
@@ -409,7 +411,7 @@ class Books(RuleBasedStateMachine):
             j.id for j in self.jobs() if j.state not in JOB_ENDS or not j.archived
         }
         for job in self.jobs():
-            assert (job.url is not None) is (job.state in {"submitting", "doubtful", "running", "review"})
+            assert (job.open is not None) is (job.state in {"submitting", "doubtful", "running", "review"})
 
 
 Books.TestCase.settings = settings(
@@ -438,6 +440,7 @@ def test_the_machine_knows_every_command():
         "failed_since",
         "claimed_in",
         "packed",
+        "successors",
     }
     asked |= {"uploading"}  # neither guarded nor told: a figure for those who watch
     for book, name in books.items():

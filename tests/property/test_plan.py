@@ -255,7 +255,7 @@ def test_a_free_slot_is_used(told: Facts, allowed: Settings):
     ready = [
         j
         for j in told.jobs
-        if j.state is JobState.QUEUED and j.claimed_at and not j.wish and j.id not in told.busy
+        if j.state is JobState.QUEUED and j.claimed_at and not j.requested and j.id not in told.busy
         if not to_come(j.due_at, LONGEST_PAUSE)
     ]
     if can_be_used(told):
@@ -269,7 +269,7 @@ def test_folders_take_turns(told: Facts, allowed: Settings):
     ready = {f.name: [] for f in told.folders}
     for job in told.jobs:
         due = not to_come(job.due_at, LONGEST_PAUSE)
-        if job.state is JobState.QUEUED and job.claimed_at and not job.wish and job.id not in told.busy and due:
+        if job.state is JobState.QUEUED and job.claimed_at and not job.requested and job.id not in told.busy and due:
             ready[job.folder].append(job.id)
     sent = [action.job_id for action in of_kind(plan, Submit)]
     number = {name: len(set(ids) & set(sent)) for name, ids in ready.items()}
@@ -346,7 +346,8 @@ def test_what_is_not_due_yet_sets_the_next_look(told: Facts, allowed: Settings):
         if job.state in JOB_ENDS and job.folder in usable and to_come(job.due_at, LONGEST["disk"]):
             times.append(job.due_at)
         if can_be_used(told):
-            longest = {JobState.DOUBTFUL: SETTLE, JobState.RUNNING: 0.0 if job.wish else SLOWEST}.get(job.state, 0.0)
+            running = 0.0 if job.requested else SLOWEST
+            longest = {JobState.DOUBTFUL: SETTLE, JobState.RUNNING: running}.get(job.state, 0.0)
             times += [job.due_at] if to_come(job.due_at, longest) else []
     if can_be_used(told):
         waits = [s.due_at for s in told.discards if session_key(s) not in told.busy]

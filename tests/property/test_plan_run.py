@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.lifecycle import JobState
+from finetuned.lifecycle import JOB_ENDS, JobState
 from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
 from finetuned.plan import Archive, Claim, Facts, Poll, Seal, SkipDuplicate, Submit, make_plan
 from finetuned.settings import Settings
@@ -40,7 +40,7 @@ class Little:
         for file in [f for f in self.coming if f.ready_at <= self.now]:
             self.coming.remove(file)
             self.waiting[file.id] = file
-        open_jobs = [job for job in self.jobs.values() if not job.archived or job.finished_at is None]
+        open_jobs = [job for job in self.jobs.values() if not job.archived or job.state not in JOB_ENDS]
         on_way = {(f.folder, f.sha256) for j in open_jobs if j.finished_at is None for f in self.contents[j.id]}
         seen = (
             msgspec.structs.replace(
@@ -66,12 +66,9 @@ class Little:
         self.jobs[job_id] = Job(
             id=job_id,
             folder=action.folder,
-            group=action.group,
             state=JobState.QUEUED,
             files=len(action.file_ids),
             bytes=1,
-            attempt=0,
-            restarts=0,
             created_at=self.now,
             version=1,
         )
@@ -92,7 +89,7 @@ class Little:
             case Submit(job_id=job_id):
                 self.change(job_id, state=JobState.RUNNING, due_at=self.now + SLOWEST)
             case Poll(job_id=job_id):
-                self.change(job_id, state=JobState.DONE, finished_at=self.now, archived=False, due_at=None)
+                self.change(job_id, state=JobState.DONE, archived=False, due_at=None)
                 self.learned |= {(f.folder, f.sha256) for f in self.contents[job_id]}
             case Archive(job_id=job_id):
                 self.change(job_id, archived=True)
@@ -154,8 +151,8 @@ def test_the_oldest_goes_first(allowed: Settings, coming: list[WaitingFile], hur
     runtime = Little(rules=allowed, coming=coming, hurry=hurry)
     runtime.run()
     order: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
-    for job_id, files in runtime.contents.items():
-        order[runtime.jobs[job_id].folder, runtime.jobs[job_id].group] += [(f.ready_at, f.id) for f in files]
+    for files in runtime.contents.values():
+        order[files[0].folder, files[0].group] += [(f.ready_at, f.id) for f in files]
     assert all(before < after for files in order.values() for before, after in pairwise(files))
 
 

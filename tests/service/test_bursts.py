@@ -113,7 +113,7 @@ def test_a_burst_is_claimed_in_time_and_learned_to_its_last_file(a_home: AHome, 
     burst(home)
     claimed = "select coalesce(sum(files), 0) from jobs where claimed_at is not null"
     wait_for(lambda: home.ask(claimed) == MANY, "claim of every file", within=WITHIN)
-    learned = "select count(*) from files where state = 'learned' and put_away = 1"
+    learned = "select count(*) from files where state = 'learned' and archived = 1"
     wait_for(lambda: home.ask(learned) == MANY, "learned files", within=120)
     assert home.stop() == 0
     home.audit()

@@ -208,7 +208,7 @@ async def cell(root: Path, fault: Fault, moment: Moment) -> str:
             await wired.until(lambda: wired.state() == "running")
             leave_request(wired.ledger_path, Request(id="c", verb="cancel", job=wired.jobs()[0]["id"]), "1")
             await wired.until(lambda: wired.told("select 1 from events where became = 'removed'") == 1)
-        await wired.until(lambda: wired.told("select 1 from jobs where finished_at is not null and put_away = 1") == 1)
+        await wired.until(lambda: wired.told("select 1 from jobs where finished_at is not null and archived = 1") == 1)
         sessions = wired.sessions_on_server()
     (job,) = wired.jobs()
     assert (job["attempt"], sessions) == (1, 0 if moment is Moment.DELETE else 1)

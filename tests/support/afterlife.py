@@ -101,7 +101,7 @@ def at_the_end(place: Place, scenario: Scenario, whole: Picture) -> list[str]:
     restarted = place.root / "restarted"
     if restarted.exists() and len(restarted.read_text().splitlines()) > rows(place, RESTARTS)[0][0]:
         wrong.append("a restart is not counted")
-    wrong += [f"{row[0]} is not put away" for row in rows(place, "select id from jobs where put_away = 0")]
+    wrong += [f"{row[0]} is not put away" for row in rows(place, "select id from jobs where archived = 0")]
     with_files = [row[0] for row in rows(place, "select id from jobs where files > 0")]
     wrong += [f"{job} has no job.json" for job in with_files if not _has_papers(place, job)]
     return wrong

@@ -15,9 +15,9 @@ from finetuned.daemon.poll import Polls
 from finetuned.daemon.submit import Submissions
 from finetuned.folders import tree
 from finetuned.ledger.jobs import JobBook
-from finetuned.lifecycle import FileState
+from finetuned.lifecycle import FileState, SessionState
 from finetuned.marker import upload_name
-from finetuned.model import Job
+from finetuned.model import Attempt, Job
 
 
 def request_before_intent() -> None:
@@ -26,9 +26,10 @@ def request_before_intent() -> None:
     answers: dict[str, Observation] = {}
 
     async def send_and_intend(self: Submissions, job: Job) -> Any:
-        ahead = replace(job, attempt=job.attempt + 1)
+        open_one = Attempt(id=0, job_id=job.id, number=job.attempts + 1, state=SessionState.INTENDED, url="")
+        ahead = replace(job, attempt=open_one)
         files = [
-            replace(file, upload_name=upload_name(ahead.marker, number, file.path))
+            replace(file, upload_name=upload_name(open_one.marker, number, file.path))
             for number, file in enumerate(self._context.ledger.jobs.files(job.id), 1)
         ]
         answers[job.id] = await self._context.backend.submit(self._order(ahead, files), on_progress=lambda _: None)

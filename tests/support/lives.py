@@ -143,14 +143,14 @@ class Life:
 
     def begins(self, job: Job) -> Job:
         """The intent to send it is written."""
-        marker = f"{job.id}.{job.attempt + 1}"
+        marker = f"{job.id}.{job.attempts + 1}"
         names = {f.id: f"{marker}-{n:04d}-a.txt" for n, f in enumerate(self.packed(job), 1)}
         return self.ledger.sessions.begin_attempt(job, url=URL, dialect="form", names=names, now=self.now())[0]
 
     def runs(self, job: Job, ident: str = "ses-1") -> Job:
         """The server has it."""
         job = self.begins(job)
-        seen = view(self.packed(job), ident=ident, marker=job.marker)
+        seen = view(self.packed(job), ident=ident, marker=job.under_way.marker)
         self.ledger.sessions.adopt(job, seen, due_at=self.now(), cause="submitted", now=self.now())
         return self.job(job.id)
 
@@ -158,7 +158,7 @@ class Life:
         """The server trained it, and these of its files (all, if none are named) taught so many pairs each."""
         files = self.packed(job)
         assert job.session_id is not None
-        seen = view(files, ident=job.session_id, marker=job.marker, trained=True)
+        seen = view(files, ident=job.session_id, marker=job.under_way.marker, trained=True)
         ids = {f.id for f in (files if taught is None else taught)}
         self.finishes(job, seen, pairs_of([f for f in files if f.id in ids], each), files)
         return self.job(job.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import tarfile
@@ -13,17 +14,33 @@ from typing import Any, Final
 
 import pytest
 
+from finetuned.ledger.migrations import STEPS
 from ledgers.asked import answers, end
 from support.cli import call
 from support.process import Home, Sandbox
 
 ARCHIVES: Final = sorted(Path(__file__).parents[1].glob("ledgers/v*/*.tar.xz"))
+#: the schema of the first release
+FIRST: Final = Path(__file__).parents[1] / "ledgers" / "schema_1.sql"
 CASES: Final = [pytest.param(path, id=f"{path.parent.name}-{path.name.partition('.')[0]}") for path in ARCHIVES]
 
 
 #: where older releases worked, and their server answered
 FORMERLY: Final = ("/srv/stones", "http://127.0.0.1:18585")
 _MOVED: Final = ("files.path", "files.location", "folders.path", "sessions.url", "servers.url")
+
+
+def of_schema(version: int, path: str) -> sqlite3.Connection:
+    """An empty ledger of an older schema, made by the steps that led there."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    db = sqlite3.connect(path)
+    db.executescript(FIRST.read_text())
+    for step in range(2, version + 1):
+        for statement in STEPS[step]:
+            db.execute(statement)
+    db.execute(f"pragma user_version = {version}")
+    db.commit()
+    return db
 
 
 class OlderLedger:
@@ -44,7 +61,7 @@ class OlderLedger:
 
     def answers(self) -> dict[str, Any]:
         """What this release answers to the same questions."""
-        return answers(self.path, self._printed)
+        return answers(self.path, self.asked)
 
     def works_on(self) -> dict[str, Any]:
         """What this release's daemon makes of it, beside the server that it was left with."""
@@ -60,7 +77,7 @@ class OlderLedger:
             home.start("--until-idle")
             home.wait()
             home.audit()
-            return end(self._printed, home.sessions_on_server())
+            return end(self.asked, home.sessions_on_server())
         finally:
             home.close()
             server.close()
@@ -76,7 +93,8 @@ class OlderLedger:
     def _change(self, path: Path, former: str, now: str) -> None:
         path.write_text(path.read_text("utf-8").replace(former, now), "utf-8")
 
-    def _printed(self, *words: str) -> Any:
+    def asked(self, *words: str) -> Any:
+        """What a command prints, read."""
         return call("--config", str(self._config), *words).json
 
 

@@ -246,7 +246,7 @@ linger = "{linger}"
 
     def ended(self, jobs: int = 1) -> list[dict[str, Any]]:
         """Wait until so many jobs are at their end, and put away; what they came to."""
-        query = "select count(*) from jobs where finished_at is not null and put_away = 1"
+        query = "select count(*) from jobs where finished_at is not null and archived = 1"
         wait_for(lambda: self.ask(query) == jobs, f"{jobs} jobs at their end")
         return self.jobs()
 

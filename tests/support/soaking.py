@@ -39,7 +39,6 @@ NURSERY.set_forkserver_preload(
         "finetuned.cli.run",
         "finetuned.daemon",
         "finetuned.helix.sessions",
-        "finetuned.ledger.migrations",
         "finetuned.sandbox",
         "httpx",
         "support.soaking",

@@ -173,7 +173,7 @@ class Rig:
 
         def quiet() -> bool:
             nonlocal quiet_since
-            if self._rows("select 1 from files where state in ('settling', 'waiting', 'packed') or put_away = 0"):
+            if self._rows("select 1 from files where state in ('settling', 'waiting', 'packed') or archived = 0"):
                 quiet_since = time.monotonic()
             return time.monotonic() - quiet_since > SETTLE + 2
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from finetuned.helix.observe import capabilities
 from finetuned.helix.session import SessionView, Turn
-from finetuned.lifecycle import JobState
-from finetuned.model import Job, instant, iso, path_b64, path_of, shown, utf8_text
+from finetuned.lifecycle import SessionState
+from finetuned.model import Attempt, instant, iso, path_b64, path_of, shown, utf8_text
 
 PATHS = st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 
@@ -99,11 +99,8 @@ def test_each_started_16_kib_makes_nine_chunks(size, chunks):
 
 def test_the_marker_names_job_and_attempt():
     """What the server sees of a job."""
-    job = Job(
-        id="notes-20261123-052311-7fka", folder="notes", state=JobState.QUEUED, files=1, bytes=1, attempt=2,
-        restarts=0, created_at=0.0, version=1,
-    )  # fmt: skip
-    assert job.marker == "notes-20261123-052311-7fka.2"
+    attempt = Attempt(id=1, job_id="notes-20261123-052311-7fka", number=2, state=SessionState.INTENDED, url="")
+    assert attempt.marker == "notes-20261123-052311-7fka.2"
 
 
 def turn(name, creator, mode):

@@ -7,7 +7,7 @@ import pytest
 
 from finetuned.backend import Capabilities
 from finetuned.lifecycle import JobState, SessionState
-from finetuned.model import FolderFacts, Job, ServerFacts, Session, UnarchivedFile
+from finetuned.model import Attempt, FolderFacts, Job, ServerFacts, UnarchivedFile
 from finetuned.plan import (
     DISK_ACTIONS_A_ROUND,
     LONGEST_DISK_WAIT,
@@ -42,27 +42,31 @@ DOWN = ServerFacts(paused_because="it is down", next_try_at=NOW + 5)
 
 def job(name: str, state: JobState, **words: object) -> Job:
     """A job; claimed, unless it is said otherwise."""
-    known = {"files": 1, "bytes": 1, "attempt": 1, "restarts": 0, "created_at": NOW - 9, "version": 1}
+    known = {"files": 1, "bytes": 1, "created_at": NOW - 9, "version": 1}
     return Job(id=name, folder="notes", state=state, **(known | {"claimed_at": NOW - 8} | words))
 
 
-def session(name: str, due_at: float | None = None) -> Session:
+def live(url: str = RULES.helix.url, **words: object) -> Attempt:
+    """An attempt that has a session on this server."""
+    return Attempt(id=1, job_id="j", number=1, state=SessionState.LIVE, url=url, session_id="s", **words)
+
+
+def session(name: str, due_at: float | None = None) -> Attempt:
     """A session that is to go from the server."""
-    return Session(
+    return Attempt(
+        id=1,
         job_id="j",
-        attempt=1,
-        marker="j.1",
+        number=1,
         state=SessionState.ENDED,
         url=RULES.helix.url,
         session_id=name,
-        discard=True,
         due_at=due_at,
     )
 
 
-def suspect(job_id: str, due_at: float = NOW) -> Session:
+def suspect(job_id: str, due_at: float = NOW) -> Attempt:
     """A session of a job whose answer was lost, and that was not found."""
-    lost = {"job_id": job_id, "state": SessionState.UNSENT, "session_id": None, "discard": False, "due_at": due_at}
+    lost = {"job_id": job_id, "state": SessionState.UNSENT, "session_id": None, "due_at": due_at}
     return msgspec.structs.replace(session("s"), **lost)
 
 
@@ -89,7 +93,7 @@ def test_the_order_of_a_round():
         job("sealed", JobState.QUEUED, claimed_at=None),
         job("running", JobState.RUNNING),
         job("lost", JobState.SUBMITTING),
-        job("wished", JobState.REVIEW, wish="cancel"),
+        job("wished", JobState.REVIEW, requested="cancel"),
         discards=(session("s"),),
         unarchived=(unarchived(7),),
     )
@@ -115,7 +119,7 @@ def test_a_submission_that_nobody_makes_is_doubtful():
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.REVIEW])
 def test_a_wish_is_carried_out(state: JobState):
     """A job that a person gave up is cancelled instead of sent or looked at, whatever the server does."""
-    wished = job("j", state, wish="delete")
+    wished = job("j", state, requested="delete")
     assert plan(wished).actions == (Cancel(job_id="j"),)
     assert plan(wished, server=DOWN).actions == (Cancel(job_id="j"),)
     assert plan(wished, busy=frozenset({"j"})).actions == ()
@@ -123,8 +127,8 @@ def test_a_wish_is_carried_out(state: JobState):
 
 def test_a_wish_waits_until_doubt_is_over():
     """While it is not known whether the server has it, a job is looked for first."""
-    assert plan(job("j", JobState.DOUBTFUL, wish="cancel")).actions == (Search(job_id="j"),)
-    assert plan(job("j", JobState.SUBMITTING, wish="cancel")).actions == (Doubt(job_id="j"),)
+    assert plan(job("j", JobState.DOUBTFUL, requested="cancel")).actions == (Search(job_id="j"),)
+    assert plan(job("j", JobState.SUBMITTING, requested="cancel")).actions == (Doubt(job_id="j"),)
 
 
 def test_a_review_waits_for_a_person():
@@ -140,7 +144,7 @@ def test_a_review_waits_for_a_person():
 @pytest.mark.parametrize(("wish", "action"), [("accept", Poll), ("cancel", Cancel), ("delete", Cancel)])
 def test_what_a_person_says_to_a_review_is_done(wish: str, action: type):
     """Accepted, its session is looked at and started; rejected, it is given up."""
-    assert plan(job("r", JobState.REVIEW, wish=wish)).actions == (action(job_id="r"),)
+    assert plan(job("r", JobState.REVIEW, requested=wish)).actions == (action(job_id="r"),)
 
 
 def test_slots():
@@ -244,7 +248,7 @@ def test_a_session_of_another_server_is_not_discarded_here():
 @pytest.mark.parametrize("state", JobState)
 def test_a_lost_session_is_searched_for_again_once_its_job_has_another(state: JobState):
     """What waits or is being sent is searched for anyway; a search beside that would take a new session for a twin."""
-    waits = job("j", state, due_at=NOW + 1, claimed_at=None if state is JobState.QUEUED else NOW, wish=None)
+    waits = job("j", state, due_at=NOW + 1, claimed_at=None if state is JobState.QUEUED else NOW, requested=None)
     asked = [action for action in plan(waits, suspects=(suspect("j"),)).actions if isinstance(action, Recheck)]
     searched_anyway = state in {JobState.QUEUED, JobState.SUBMITTING, JobState.DOUBTFUL}
     assert asked == ([] if searched_anyway else [Recheck(session=suspect("j"))])
@@ -282,8 +286,8 @@ def test_uploads_leave_connections_for_looks():
     """However many jobs may run, only so many are sent at a time; the looks go on."""
     wide = Settings(folders=RULES.folders, helix=HelixSettings(max_in_flight=20))
     sent = [job(f"s{n}", JobState.SUBMITTING) for n in range(4)]
-    queued = [job(f"q{n}", JobState.QUEUED, attempt=0) for n in range(9)]
-    running = job("r", JobState.RUNNING, session_id="r")
+    queued = [job(f"q{n}", JobState.QUEUED) for n in range(9)]
+    running = job("r", JobState.RUNNING)
     busy = frozenset(one.id for one in sent)
     told = plan(*sent, *queued, running, rules=wide, busy=busy)
     assert [type(action) for action in told.actions] == [Submit, Submit, Poll]
@@ -316,11 +320,11 @@ def test_folders_take_turns():
         (job("j", JobState.DONE, due_at=NOW), {"usable": False}, Hold(kind=Awaited.FOLDER, of="notes")),
         (job("j", JobState.QUEUED, claimed_at=None, due_at=NOW + 9), {}, Hold(kind=Awaited.RETRY, until=NOW + 9)),
         (job("j", JobState.QUEUED, due_at=NOW + 9), {}, Hold(kind=Awaited.RETRY, until=NOW + 9)),
-        (job("j", JobState.RUNNING, url="http://old"), {}, Hold(kind=Awaited.OTHER_SERVER, of="http://old")),
+        (job("j", JobState.RUNNING, attempt=live("http://old")), {}, Hold(kind=Awaited.OTHER_SERVER, of="http://old")),
         (job("j", JobState.RUNNING), {"server": DOWN}, Hold(kind=Awaited.SERVER, until=NOW + 5)),
         (job("j", JobState.REVIEW), {"server": DOWN}, Hold(kind=Awaited.PERSON)),
         (job("j", JobState.REVIEW, due_at=NOW + 9), {}, Hold(kind=Awaited.PERSON, until=NOW + 9)),
-        (job("j", JobState.REVIEW, wish="accept", due_at=NOW + 9), {}, Hold(kind=Awaited.SESSION, until=NOW + 9)),
+        (job("j", JobState.REVIEW, requested="accept", due_at=NOW + 9), {}, Hold(kind=Awaited.SESSION, until=NOW + 9)),
         (job("j", JobState.RUNNING, due_at=NOW + 9), {}, Hold(kind=Awaited.SESSION, until=NOW + 9)),
         (job("j", JobState.DOUBTFUL, due_at=NOW + 9), {}, Hold(kind=Awaited.SEARCH, until=NOW + 9)),
     ],
@@ -344,7 +348,7 @@ def rests(*jobs: Job, **words: object) -> Rest:
 def test_a_run_ends_when_only_others_can_go_on():
     """People, a folder that is away and another server are not waited for; a request under way is."""
     later = NOW + 9
-    for one in (job("j", JobState.REVIEW, due_at=later), job("j", JobState.RUNNING, url="http://old")):
+    for one in (job("j", JobState.REVIEW, due_at=later), job("j", JobState.RUNNING, attempt=live("http://old"))):
         assert rests(one) is Rest.IDLE
     assert rests(job("j", JobState.QUEUED), usable=False) is Rest.IDLE
     assert rests(job("j", JobState.DONE, archived=False, tries=1, due_at=later)) is Rest.IDLE

@@ -176,7 +176,7 @@ def test_no_more_is_sealed_than_can_be_sent():
 
 def test_jobs_that_wait_for_their_turn_count():
     """What is sealed already will take the free slots."""
-    known = {"files": 1, "bytes": 1, "attempt": 0, "restarts": 0, "created_at": NOW, "version": 1}
+    known = {"files": 1, "bytes": 1, "created_at": NOW, "version": 1}
     queued = [Job(id=f"q{n}", folder="notes", state=JobState.QUEUED, **known) for n in range(2)]
     asked = plan(*(file(n) for n in range(9)), rules={"max_files": 1}, jobs=tuple(queued))
     assert ids(asked) == [(0,)]
@@ -184,7 +184,7 @@ def test_jobs_that_wait_for_their_turn_count():
 
 def test_with_no_slot_free_a_round_seals_its_share():
     """The disk's work goes on while the server is busy, a round's worth at a time."""
-    known = {"files": 1, "bytes": 1, "attempt": 1, "restarts": 0, "created_at": NOW, "version": 1, "due_at": NOW + 1}
+    known = {"files": 1, "bytes": 1, "created_at": NOW, "version": 1, "due_at": NOW + 1}
     running = [Job(id=f"r{n}", folder="notes", state=JobState.RUNNING, **known) for n in range(3)]
     asked = plan(*(file(n) for n in range(40)), rules={"max_files": 1}, jobs=tuple(running))
     assert (len(ids(asked)), asked.wake_at) == (SEALS_A_ROUND, NOW)
@@ -220,7 +220,7 @@ def test_what_a_file_waits_for():
 def test_a_run_that_is_in_a_hurry_waits_for_files_that_can_go():
     """A twin, and what is more than a round seals, is work; what cannot be read or lies elsewhere is not."""
     job = Job(
-        id="j", folder="notes", state=JobState.RUNNING, files=1, bytes=1, attempt=1, restarts=0, created_at=NOW,
+        id="j", folder="notes", state=JobState.RUNNING, files=1, bytes=1, created_at=NOW,
         version=1, claimed_at=NOW, due_at=NOW + 9, tries=PATIENT_CALLS,
     )  # fmt: skip
     twin = plan(file(1, twin_in="j"), jobs=(job,), asked={"j": PATIENT_TRIES}, hurry=True)

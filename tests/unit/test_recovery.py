@@ -7,8 +7,8 @@ import pytest
 from finetuned.backend import Observation
 from finetuned.helix.observe import capabilities, observe
 from finetuned.helix.session import Chunk, SessionView, Turn
-from finetuned.lifecycle import JobState
-from finetuned.model import Job
+from finetuned.lifecycle import SessionState
+from finetuned.model import Attempt
 from finetuned.recovery import History, Standstill, Step, after_poll, due, outlook
 from finetuned.settings import PollSettings
 
@@ -106,8 +106,8 @@ def test_time_counts_between_looks_that_are_near() -> None:
 )
 def test_what_people_are_told_of_a_job_is_what_will_be_done(stage: str, progress: int, done: dict[str, int]) -> None:
     """The ledger's row of a job foretells the remedy of its session, and its time: not a second sooner, none later."""
-    known = {"files": 1, "bytes": 1, "attempt": 1, "created_at": 0.0, "version": 1, "restarts": 0} | done
-    row = Job(id="j", folder="notes", state=JobState.RUNNING, stage=stage or "waiting", progress=progress, **known)
+    known = {"state": SessionState.LIVE, "stage": stage or "waiting", "progress": progress} | done
+    row = Attempt(id=1, job_id="j", number=1, url="", session_id="s", **known)
     patience, step = outlook(row, RULES, capabilities("form"))
     view = seen(stage=stage, progress=progress)
     assert due(view, still(patience - 1, **done), RULES).step is Step.NOTHING

@@ -82,7 +82,7 @@ class Outlook:
     @property
     def reviews(self) -> list[Job]:
         """The jobs that wait for a person."""
-        return [job for job in self._facts.jobs if job.rests]
+        return [job for job in self._facts.jobs if job.awaits_review]
 
     @property
     def unarchived(self) -> list[tuple[Job | UnarchivedFile, str]]:
@@ -113,12 +113,15 @@ class Outlook:
         started = instant((self._reader.daemon() or {}).get("since", iso(0.0)))
         rows = []
         for job in self._facts.jobs:
-            since, hold = job.moved_at, self._plan.jobs.get(job.id)
+            attempt, hold = job.open, self._plan.jobs.get(job.id)
             looked_at = job.state is JobState.RUNNING and (hold is None or hold.kind is Awaited.SESSION)
-            if since is None or not looked_at or job.stage == "collecting":
+            if attempt is None or not looked_at or attempt.stage == "collecting":
+                continue
+            since = attempt.moved_at
+            if since is None:
                 continue
             if self._now - since > STILL_LOOKS * poll.slowest:
-                patience, step = outlook(job, poll, self._facts.can)
+                patience, step = outlook(attempt, poll, self._facts.can)
                 until = max(since, started) + patience
                 told = iso(until) if until > self._now else None
                 rows.append({"id": job.id, "since": iso(since), "until": told, "deed": str(step)})
@@ -178,11 +181,15 @@ class Outlook:
     def _at_the_server(self, job: Job) -> str:
         from finetuned.backend import Phase
 
-        if job.rests:
+        if job.awaits_review:
             return f"a person: finetuned review {job.id}"
-        if job.stage == "collecting":
+        attempt = job.open
+        if attempt is not None and attempt.stage == "collecting":
             return "its pairs: it is trained"
-        if self._facts.can.phase(job.stage or "", job.progress or 0) in {Phase.QUEUED, Phase.TRAINING}:
+        if attempt is not None and self._facts.can.phase(attempt.stage or "", attempt.progress or 0) in {
+            Phase.QUEUED,
+            Phase.TRAINING,
+        }:
             return "the training on the server"
         return "the server to make its pairs, and then for the training"
 

@@ -26,7 +26,7 @@ from finetuned.settings import NOT_YET, keys
 S = TypeVar("S", bound=StrEnum)
 #: what other programs may read in the ledger
 READABLE: Final = {
-    **dict.fromkeys(("finished_jobs", "open_jobs", "pairs_with_source"), "view"),
+    **dict.fromkeys(("all_jobs", "finished_jobs", "open_jobs", "pairs_with_source"), "view"),
     **dict.fromkeys(("files", "jobs", "sessions", "interactions", "qa_pairs", "events"), "table"),
 }
 

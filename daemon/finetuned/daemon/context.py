@@ -87,7 +87,7 @@ class Context:
         if job is not None:
             slowest = self.settings.poll.slowest
             now = self.runtime.now()
-            due_at = now + (self.back_off(job.tries + 1, slowest) if words is None else slowest)
+            due_at = now + (self.back_off(job.in_vain + 1, slowest) if words is None else slowest)
             await self.in_thread(self.ledger.jobs.try_later, job, due_at, words, now)
 
     async def disk_later(self, job: Job, why: str) -> None:

@@ -34,7 +34,7 @@ from finetuned.errors import (
 )
 from finetuned.lifecycle import JobState, SessionState
 from finetuned.marker import attempt_of, marker, renamed
-from finetuned.model import File, Job, Session
+from finetuned.model import Attempt, File, Job
 from finetuned.recovery import History, Standstill, after_poll, due, patience
 from finetuned.settings import PollSettings
 from finetuned.verdict import fits, judge
@@ -65,14 +65,14 @@ class Polls:
         """Poll the job's session, and do what follows from it."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, job_id)
-        if job is None or job.state not in _LOOKED_AT or job.session_id is None:
+        if job is None or job.state not in _LOOKED_AT or job.open is None or job.session_id is None:
             return
         try:
             if await self._batch.unmoved(job.session_id) and await self._stands(job, job.session_id):
                 return
             seen = await context.backend.observe(job.session_id)
             self._log_unknown(seen)
-            if job.read_only and not await self._is_proven(job, seen):
+            if job.open.read_only and not await self._is_proven(job, seen):
                 return
             await self._follow(job, seen)
         except NotFound:
@@ -122,13 +122,13 @@ class Polls:
         Not while the backend would forget it again.
         """
         context = self._context
-        if job.read_only or seen.name == job.id or not seen.can_rename:
+        if job.under_way.read_only or seen.name == job.id or not seen.can_rename:
             return
         if await context.in_thread(context.ledger.sessions.named, seen.id, job.id):
             with suppress(ServerError), anyio.move_on_after(NAMED_WITHIN):
                 await context.backend.rename(seen.id, job.id)
 
-    async def discard(self, session: Session) -> None:
+    async def discard(self, session: Attempt) -> None:
         """Remove a session from the server that was given up, after its pairs were collected.
 
         A twin that has trained meanwhile stays, unless a person wants it gone.
@@ -170,15 +170,15 @@ class Polls:
         watch = after_poll(before, seen.signs, now, poll)
         self._watches.pop(seen.id, None)  # whatever keeps us from what is due now, the clock begins anew
         history = self._history(job, watch)
-        if await self._recoveries.do(job, seen, due(seen, history, poll), history):
+        if await self._recoveries.do(job, seen, due(seen, history, poll), history) is None:
             # what was done is no sign of life, but from now on there may be one
             self._watches[seen.id] = Standstill(signs=watch.signs, since=now, at=now)
             self._batch.forget(seen.id)
             return
         self._watches[seen.id] = watch
         moved = before is not None and before.signs != watch.signs
-        pause = self._pause(now - (job.moved_at or now), moved=moved or before is None)
-        trains = self._batch.note(seen, enough_until=watch.since + patience(seen.phase, job.requeued, poll))
+        pause = self._pause(now - (job.under_way.moved_at or now), moved=moved or before is None)
+        trains = self._batch.note(seen, enough_until=watch.since + patience(seen.phase, job.under_way.requeued, poll))
         due_at = _together(now, pause, poll) if trains else now + pause
         await context.in_thread(
             context.ledger.sessions.looked, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now
@@ -192,8 +192,8 @@ class Polls:
         if before is None:
             return False
         self._watches[session_id] = after_poll(before, before.signs, now, context.settings.poll)
-        pause = self._pause(now - (job.moved_at or now), moved=False)
-        await context.in_thread(context.ledger.jobs.stands, job, _together(now, pause, context.settings.poll))
+        pause = self._pause(now - (job.under_way.moved_at or now), moved=False)
+        await context.in_thread(context.ledger.sessions.unmoved, job, _together(now, pause, context.settings.poll))
         return True
 
     def _history(self, job: Job, watch: Standstill) -> History:
@@ -201,10 +201,10 @@ class Polls:
         return History(
             still_for=watch.still_for,
             polls=watch.polls,
-            restarts=job.restarts,
-            retrained=job.retrained,
-            requeued=job.requeued,
-            kicks=job.nudges,
+            restarts=job.under_way.restarts,
+            retrained=job.under_way.retrained,
+            requeued=job.under_way.requeued,
+            kicks=job.under_way.kicks,
             review=any(rules.name == job.folder and rules.review for rules in self._context.settings.folders),
         )
 
@@ -220,10 +220,16 @@ class Polls:
         """
         context = self._context
         now = context.runtime.now()
-        if paused and (job.wish is None or job.read_only):
+        if paused and (job.requested is None or job.under_way.read_only):
             later = now + context.settings.poll.slowest
             await context.in_thread(
-                context.ledger.sessions.looked, job, seen, stage=job.stage or "", due_at=later, moved=False, now=now
+                context.ledger.sessions.looked,
+                job,
+                seen,
+                stage=job.under_way.stage or "",
+                due_at=later,
+                moved=False,
+                now=now,
             )
             return
         if paused:
@@ -240,16 +246,14 @@ class Polls:
     async def _collect(self, job: Job, seen: Observation) -> None:
         context = self._context
         now = context.runtime.now()
-        if job.stage != "collecting":
+        if job.under_way.stage != "collecting":
             due_at = now + context.settings.poll.fastest
-            await context.in_thread(
+            job = await context.in_thread(
                 context.ledger.sessions.looked, job, seen, stage="collecting", due_at=due_at, moved=True, now=now
             )
         else:  # it was tried in vain: a disk without room for so many pairs must not be hammered
-            due_at = now + context.back_off(job.tries + 1, context.settings.poll.slowest)
-            await context.in_thread(context.ledger.jobs.try_later, job, due_at, None, now)
-        fresh = await context.in_thread(context.ledger.jobs.get, job.id)
-        job = fresh or job
+            due_at = now + context.back_off(job.in_vain + 1, context.settings.poll.slowest)
+            job = await context.in_thread(context.ledger.jobs.try_later, job, due_at, None, now)
         files = await self._packed(job, seen)
         counted = await self._collecting.collect(job, seen, files)
         verdict = judge(seen, counted, files, context.backend.capabilities)
@@ -263,12 +267,13 @@ class Polls:
         context = self._context
         now = context.runtime.now()
         untouched = await context.in_thread(context.ledger.sessions.is_as_written, seen)
-        history = History(restarts=job.restarts, retrained=job.retrained, untouched=untouched)
+        before = job.under_way
+        history = History(restarts=before.restarts, retrained=before.retrained, untouched=untouched)
         if seen.quota is None:
-            if await self._recoveries.do(job, seen, due(seen, history, context.settings.poll), history):
+            left = await self._recoveries.do(job, seen, due(seen, history, context.settings.poll), history)
+            if left is None:
                 return
-            fresh = await context.in_thread(context.ledger.jobs.get, job.id)
-            job = fresh or job  # what was tried in vain has counted
+            job = left
         files = await self._packed(job, seen)
         counted = await self._collecting.collect(job, seen, files)
         await context.in_thread(context.ledger.sessions.keep_pairs, seen, counted.pairs, now)
@@ -286,18 +291,19 @@ class Polls:
             await context.in_thread(context.ledger.jobs.review_over, job, cause="session_missing", now=now)
             return
         settle = context.settings.submit.lost_answer_settle
-        if job.missing_since is None or job.tries + 1 < MISSES or now - job.missing_since < settle:
+        since, misses = job.under_way.missing_since, job.under_way.misses
+        if since is None or misses + 1 < MISSES or now - since < settle:
             due_at = now + min(context.settings.poll.slowest, max(1.0, settle / MISSES))
             await context.in_thread(context.ledger.sessions.missing, job, due_at=due_at, now=now)
             return
         reason = f"session {job.session_id} is gone from the server"
         await self._recoveries.give_up(job, reason, cause="gone", discard=False)
 
-    async def _keeps(self, twin: Session, session_id: str) -> bool:
+    async def _keeps(self, twin: Attempt, session_id: str) -> bool:
         """Whether a twin has trained, and so is kept; else it goes, and without its pairs: ours gave the same."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, twin.job_id)
-        if job is not None and job.wish == "delete":
+        if job is not None and job.requested == "delete":
             return False
         try:
             seen = await context.backend.observe(session_id)
@@ -307,7 +313,7 @@ class Polls:
             await context.in_thread(context.ledger.twins.kept, twin, seen.model, context.runtime.now())
         return seen.model is not None
 
-    async def _rescue_pairs(self, session: Session, session_id: str) -> None:
+    async def _rescue_pairs(self, session: Attempt, session_id: str) -> None:
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, session.job_id)
         if job is None:
@@ -328,7 +334,7 @@ class Polls:
     async def _packed(self, job: Job, seen: Observation) -> list[File]:
         """The files of the job, under the names they had in this session: it may be an earlier attempt's."""
         number = attempt_of(seen, job.id)
-        name = marker(job.id, job.attempt if number is None else number)
+        name = marker(job.id, job.attempts if number is None else number)
         packed = await self._context.in_thread(self._context.ledger.jobs.packed, job.id)
         return [replace(f, upload_name=f.upload_name and renamed(f.upload_name, name)) for f in packed]
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from finetuned.backend import Observation, Push
 from finetuned.daemon.context import Context
 from finetuned.errors import KnownRefusal, Refusal, Refused, ReplyLost, Unreachable
-from finetuned.model import Job
+from finetuned.model import Attempt, Job
 from finetuned.recovery import LONGEST_QUEUE, History, Recovery, Step
 
 #: what alters a session on the server
@@ -28,9 +30,9 @@ class Recoveries:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def do(self, job: Job, seen: Observation, due: Recovery, history: History) -> bool:
-        """Do what is due; False if nothing was done, and the job is to be followed as before. Raises Unreachable."""
-        if job.read_only and due.step in _ALTERING:
+    async def do(self, job: Job, seen: Observation, due: Recovery, history: History) -> Job | None:
+        """Do what is due; the job, if nothing was done, and it is to be followed as before. Raises Unreachable."""
+        if job.under_way.read_only and due.step in _ALTERING:
             return await self._will_not(job, seen, due, history, _READ_ONLY)
         match due.step:
             case Step.RESTART | Step.REQUEUE | Step.RETRAIN:
@@ -40,19 +42,19 @@ class Recoveries:
             case Step.REVIEW:
                 now = self._context.runtime.now()
                 await self._context.in_thread(
-                    self._context.ledger.jobs.rests, job, now + self._context.settings.poll.slowest, now
+                    self._context.ledger.jobs.awaits_review, job, now + self._context.settings.poll.slowest, now
                 )
             case Step.GIVE_UP:
                 await self.give_up(job, due.words)
             case _:
-                return False
-        return True
+                return job
+        return None
 
     async def give_up(self, job: Job, words: str, *, cause: str = "stalled", discard: bool = True) -> None:
         """The attempt is over: another one, if a job may cost one more, else the job failed."""
         context = self._context
         now = context.runtime.now()
-        used, allowed = job.attempt - job.attempts_before, context.settings.submit.attempts
+        used, allowed = job.attempts - job.attempts_before, context.settings.submit.attempts
         reason = f"session {job.session_id} was given up: {words}" if discard else words
         if used < allowed:
             reason = f"{reason}; attempt {used + 1} of {allowed} follows"
@@ -62,69 +64,81 @@ class Recoveries:
         else:
             await context.in_thread(context.ledger.sessions.failed, job, reason, cause=cause, discard=discard, now=now)
 
-    async def _restart(self, job: Job, seen: Observation, due: Recovery, history: History) -> bool:
+    async def _restart(self, job: Job, seen: Observation, due: Recovery, history: History) -> Job | None:
         context = self._context
+        before = job.under_way
         if due.step is Step.REQUEUE:
-            cause, done = "requeue", {"requeued": job.requeued + 1}
+            cause, done = "requeue", replace(before, requeued=before.requeued + 1)
         else:
-            retrained = job.retrained + (due.step is Step.RETRAIN)
-            cause, done = "restart", {"restarts": job.restarts + 1, "retrained": retrained}
-        counted = await self._note(job, seen, due.words, cause=cause, **done)
+            retrained = before.retrained + (due.step is Step.RETRAIN)
+            cause, done = "restart", replace(before, restarts=before.restarts + 1, retrained=retrained)
+        counted = await self._note(job, seen, due.words, cause=cause, counted=done)
         try:
-            await self._ask(Push.RESTART, seen, counted, before=job)
+            await self._ask(Push.RESTART, seen, counted, before=before)
         except Refused as error:
             active = isinstance(error, KnownRefusal) and error.kind is Refusal.ACTIVE
             if not active:
                 return await self._will_not(counted, seen, due, history, str(error))
             if due.step is not Step.RETRAIN:  # a sign of life
-                await self._note(counted, seen, "a runner works on it", cause="active", **_counts(job))
+                await self._note(counted, seen, "a runner works on it", cause="active", counted=before)
         except ReplyLost as error:  # perhaps it was, or will be: the poll after the settle time tells
             pause = min(context.settings.submit.lost_answer_settle, context.settings.poll.slowest)
             await self._note(counted, seen, f"{due.words}; {error}", cause=cause, pause=pause)
-        return True
+        return None
 
-    async def _will_not(self, job: Job, seen: Observation, due: Recovery, history: History, words: str) -> bool:
+    async def _will_not(self, job: Job, seen: Observation, due: Recovery, history: History, words: str) -> Job | None:
         """The session is not put to work again: the server refuses to, or it may not be ours."""
         poll = self._context.settings.poll
         if due.step is Step.RETRAIN:
-            return False
+            return job
         patience = min(poll.training_stalled_after, LONGEST_QUEUE)  # nothing stands still for longer
         if due.step is Step.REQUEUE and history.still_for < patience:
             words = f"it queues for a trainer, and cannot be queued again: {words}"
             await self._note(job, seen, words, cause="requeue", pause=poll.slowest)
-            return True
+            return None
         await self.give_up(job, f"{due.words}; but {words}")
-        return True
+        return None
 
     async def _kick(self, job: Job, seen: Observation, due: Recovery) -> None:
         """End a pause before the training; whatever the answer, the next polls tell."""
         how = Push.START if due.step is Step.START else Push.RETRY_CHUNKS
-        counted = await self._note(job, seen, due.words, cause=due.step, nudges=job.nudges + 1)
+        before = job.under_way
+        done = replace(before, kicks=before.kicks + 1)
+        counted = await self._note(job, seen, due.words, cause=due.step, counted=done)
         try:
-            await self._ask(how, seen, counted, before=job)
+            await self._ask(how, seen, counted, before=before)
         except (Refused, ReplyLost) as error:
             await self._note(counted, seen, f"{due.words}; {error}", cause=due.step)
 
-    async def _ask(self, how: Push, seen: Observation, job: Job, *, before: Job) -> None:
+    async def _ask(self, how: Push, seen: Observation, job: Job, *, before: Attempt) -> None:
         """Ask for what was counted already; what surely never reached the server counts as `before`."""
         try:
             await self._context.backend.push(seen.id, how)
         except Unreachable as error:
-            await self._note(job, seen, str(error), cause="unreachable", **_counts(before))
+            await self._note(job, seen, str(error), cause="unreachable", counted=before)
             raise
 
     async def _note(
-        self, job: Job, seen: Observation, words: str, *, cause: str, pause: float | None = None, **done: int
+        self,
+        job: Job,
+        seen: Observation,
+        words: str,
+        *,
+        cause: str,
+        counted: Attempt | None = None,
+        pause: float | None = None,
     ) -> Job:
-        """Write down what is done, and how often by now; the job as it is then."""
+        """Write down what is done, and how often by now (null: as often as before); the job as it is then."""
         context = self._context
         now = context.runtime.now()
         due_at = now + (context.settings.poll.fastest if pause is None else pause)
         return await context.in_thread(
-            context.ledger.sessions.mended, job, seen, words, cause=cause, due_at=due_at, now=now, **done
+            context.ledger.sessions.recovering,
+            job,
+            seen,
+            counted or job.under_way,
+            words,
+            cause=cause,
+            due_at=due_at,
+            now=now,
         )
-
-
-def _counts(job: Job) -> dict[str, int]:
-    """How often what was done by now."""
-    return {"restarts": job.restarts, "retrained": job.retrained, "requeued": job.requeued, "nudges": job.nudges}

@@ -44,7 +44,7 @@ from finetuned.errors import (
 from finetuned.ledger import IN_VAIN, REFUSED
 from finetuned.lifecycle import JobState
 from finetuned.marker import attempt_of, marker, upload_name
-from finetuned.model import File, Job, Session
+from finetuned.model import Attempt, File, Job
 from finetuned.plan import recheck_pause
 from finetuned.verdict import fits
 
@@ -186,7 +186,7 @@ class Submissions:
             recheck_at=now + (recheck_pause(0, context.settings) or 0.0),
         )
 
-    async def recheck(self, session: Session) -> None:
+    async def recheck(self, session: Attempt) -> None:
         """Search the server once more for a session that was lost; one that is there now is a twin."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, session.job_id)
@@ -250,7 +250,7 @@ class Submissions:
         context = self._context
         packed = await context.in_thread(context.ledger.jobs.packed, job.id)
         names = {
-            file.id: upload_name(marker(job.id, job.attempt + 1), n, file.path) for n, file in enumerate(packed, 1)
+            file.id: upload_name(marker(job.id, job.attempts + 1), n, file.path) for n, file in enumerate(packed, 1)
         }
         intent: Intent = await context.in_thread(
             context.ledger.sessions.begin_attempt,
@@ -275,7 +275,7 @@ class Submissions:
             for file in files
             if file.upload_name and file.location and file.content
         )
-        return Submission(marker=job.marker, parts=parts, review=rules.review)
+        return Submission(marker=job.under_way.marker, parts=parts, review=rules.review)
 
     async def _adopt_found(self, job: Job, *, cause: str) -> bool:
         """Search the server for the job's sessions; adopt the first, record the others as twins. False: there is none.
@@ -325,7 +325,7 @@ class Submissions:
             context.ledger.twins.found(
                 job,
                 twin,
-                attempt=attempt_of(twin, job.id) or job.attempt,
+                attempt=attempt_of(twin, job.id) or job.attempts,
                 url=context.settings.service.url,
                 dialect=context.backend.dialect,
                 now=context.runtime.now(),

@@ -16,7 +16,7 @@ from finetuned.daemon.requests import Denied, Request
 from finetuned.errors import FileProblem, FolderError, Gone
 from finetuned.folders import DropFolder
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
-from finetuned.model import SPLIT, File, Job, path_of, shown
+from finetuned.model import File, Job, path_of, shown
 
 _LEFT: Final = "the session of {} is left as it is: only a note in the folder tells that it is ours"
 
@@ -71,7 +71,7 @@ class Verbs:
         job = self._job(request.job)
         now = context.runtime.now()
         if job.state not in JOB_ENDS:
-            context.ledger.jobs.wished(job, "delete" if request.delete else "cancel", now)
+            context.ledger.jobs.request(job, "delete" if request.delete else "cancel", now)
             return f"{job.id} is being cancelled"
         if not request.delete:
             raise Denied(f"{job.id} is {job.state} already", remedy="--delete removes its session from the server")
@@ -85,7 +85,7 @@ class Verbs:
             raise Denied(f"{job.id} is {job.state}: it waits for nobody", remedy="`finetuned jobs --state review`")
         if job.given_up:
             raise Denied(f"{job.id} is being cancelled")
-        if job.read_only:
+        if job.under_way.read_only:
             raise Denied(
                 _LEFT.format(job.id),
                 remedy="start its training on the server's page, or cancel and retry the job: its files are sent anew",
@@ -139,7 +139,7 @@ class Verbs:
         lost = [file for file in files if _lost(file)]
         if job.state not in JOB_ENDS:
             raise Denied(f"{job.id} is {job.state}: it is not at its end yet")
-        if (job.reason or "").startswith(SPLIT):
+        if self._context.ledger.jobs.successors(job):
             raise Denied(f"{job.id} was {job.reason}", remedy="its files went on in those; try them again")
         self._check_archived(job)
         if not lost:

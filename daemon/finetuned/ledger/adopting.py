@@ -51,17 +51,17 @@ class AdoptionBook:
         size = sum(file.content.bytes for file in job.files)
         with self._store.transaction() as db:
             db.execute(
-                "insert into jobs (id, folder, state, reason, files, bytes, attempt, attempts_before, created_at, "
-                "claimed_at, submitted_at, due_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert into jobs (id, folder, state, reason, files, bytes, attempts_before, created_at, "
+                "claimed_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(job.id, job.folder, str(JobState.DOUBTFUL), _WORDS, len(job.files), size, job.attempt),
-                    *(job.attempt - 1, iso(job.created_at), iso(now), iso(now), iso(now)),
+                    *(job.id, job.folder, str(JobState.DOUBTFUL), _WORDS, len(job.files), size, job.attempt - 1),
+                    *(iso(job.created_at), iso(now)),
                 ),
             )
             db.execute(
-                "insert into sessions (job_id, attempt, marker, state, url, dialect, intent_at, read_only) "
-                "values (?, ?, ?, ?, ?, ?, ?, 1)",
-                (job.id, job.attempt, f"{job.id}.{job.attempt}", str(SessionState.INTENDED), url, dialect, iso(now)),
+                "insert into sessions (job_id, attempt, current, state, url, dialect, intent_at, due_at, read_only) "
+                "values (?, ?, 1, ?, ?, ?, ?, ?, 1)",
+                (job.id, job.attempt, str(SessionState.INTENDED), url, dialect, iso(now), iso(now)),
             )
             tell(db, now, "job", job.id, JobState.DOUBTFUL, cause="adopted", detail=_WORDS, job_id=job.id)
             for file in job.files:
@@ -75,8 +75,8 @@ class AdoptionBook:
             for old in {row["name"] for row in rows if row["name"] not in configured}:
                 for table in ("files", "jobs"):
                     db.execute(f"update {table} set folder = ?, version = version + 1 where folder = ?", (name, old))
-                db.execute("update or ignore again set folder = ? where folder = ?", (name, old))
-                db.execute("delete from again where folder = ?", (old,))
+                db.execute("update or ignore relearn set folder = ? where folder = ?", (name, old))
+                db.execute("delete from relearn where folder = ?", (old,))
                 db.execute("delete from folders where name = ?", (old,))
                 tell(db, now, "folder", name, "watched", cause="renamed", detail=f"it was called {old} before")
 

@@ -54,15 +54,9 @@ RULES: Final = (
         "(select 1 from sessions s where s.job_id = j.id and s.state in ('intended', 'live'))",
     ),
     Rule(
-        sentence="a job names the session that is live for it",
-        query="select j.id from jobs j join sessions s on s.job_id = j.id and s.state = 'live' "
-        "where j.session_id is not s.session_id",
-    ),
-    Rule(
-        sentence="a job that trained has exactly one trained session",
-        query="select j.id from jobs j where j.state in ('done', 'partial') and 1 != "
-        "(select count(*) from sessions s where s.job_id = j.id and s.session_id = j.session_id "
-        "and s.state = 'trained')",
+        sentence="a job that trained has a trained session",
+        query="select j.id from jobs j where j.state in ('done', 'partial') and not exists "
+        "(select 1 from sessions s where s.job_id = j.id and s.current = 1 and s.state = 'trained')",
     ),
     Rule(
         sentence="a done job's files all learned",
@@ -70,8 +64,8 @@ RULES: Final = (
     ),
     Rule(
         sentence="a job's count of pairs is the number of its trained session's pairs",
-        query="select j.id from jobs j where j.state in ('done', 'partial') and j.pairs != "
-        "(select count(*) from qa_pairs p where p.job_id = j.id and p.session_id = j.session_id)",
+        query="select s.job_id from sessions s where s.current = 1 and s.state = 'trained' and s.pairs is not "
+        "(select count(*) from qa_pairs p where p.session_id = s.session_id)",
     ),
     Rule(
         sentence="a pair belongs to a session of its own job",

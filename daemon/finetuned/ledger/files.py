@@ -33,7 +33,7 @@ class FileBook:
                 text, b64 = place(path)
                 row = db.execute(
                     "insert into files (folder, path, path_b64, location, location_b64, state, "
-                    '"group", size, mtime_ns, ctime_ns, inode, seen_at) '
+                    "batch_group, size, mtime_ns, ctime_ns, inode, seen_at) "
                     "values (?, ?, ?, ?, ?, 'settling', ?, ?, ?, ?, ?, ?) returning *",
                     (folder, text, b64, text, b64, utf8_text(group), *columns_of(signature).values(), iso(now)),
                 ).fetchone()
@@ -113,7 +113,7 @@ class FileBook:
                 detail=reason,
                 reason=reason,
                 finished_at=iso(now),
-                put_away=0,
+                archived=0,
                 bytes=size,
             )
 
@@ -145,7 +145,7 @@ class FileBook:
                 detail=reason,
                 reason=reason,
                 finished_at=iso(now),
-                put_away=0,
+                archived=0,
             )
 
     def laid(self, file: File, location: str | None, now: float, *, lost: str | None = None) -> None:
@@ -159,7 +159,7 @@ class FileBook:
                 file.version,
                 location=text,
                 location_b64=b64,
-                put_away=1,
+                archived=1,
                 due_at=None,
                 tries=0,
             )
@@ -190,14 +190,14 @@ class FileBook:
                 reason=None,
                 finished_at=None,
                 ready_at=None,
-                put_away=1,
+                archived=1,
                 **UNREAD,
             )
 
     def wanted_again(self, folder: str, sha256: str) -> None:
         """Let this content be learned once more, although the folder knows it."""
         with self._store.transaction() as db:
-            db.execute("insert or ignore into again (folder, sha256) values (?, ?)", (folder, sha256))
+            db.execute("insert or ignore into relearn (folder, sha256) values (?, ?)", (folder, sha256))
 
     def waits_again(self, file: File, location: str, now: float) -> None:
         """A file that failed or taught nothing, and lies at `location`, waits for another job, by a person's wish."""
@@ -212,7 +212,7 @@ class FileBook:
                 "pairs": None,
                 "ready_at": iso(now),
             }
-            move_file(db, now, file, FileState.WAITING, cause="retry", put_away=1, **columns)
+            move_file(db, now, file, FileState.WAITING, cause="retry", archived=1, **columns)
 
     def get(self, file_id: int) -> File:
         """One file by its id. Raises LookupError."""
@@ -259,7 +259,7 @@ class FileBook:
 
     def unarchived(self) -> list[UnarchivedFile]:
         """Files without a job that are still to be archived."""
-        query = "select id, folder, due_at from files where put_away = 0 and state in ('refused', 'duplicate')"
+        query = "select id, folder, due_at from files where archived = 0 and state in ('refused', 'duplicate')"
         with self._store.reading() as db:
             rows = db.execute(query).fetchall()
         return [UnarchivedFile(id=row["id"], folder=row["folder"], due_at=at(row["due_at"])) for row in rows]
@@ -276,7 +276,7 @@ class FileBook:
             WaitingFile(
                 id=row["id"],
                 folder=row["folder"],
-                group=row["group"],
+                group=row["batch_group"],
                 sha256=row["sha256"],
                 text_sha256=row["text_sha256"],
                 sent_bytes=row["sent_bytes"],
@@ -301,10 +301,10 @@ _SAME: Final = "{0}.text_sha256 in (w.text_sha256, w.sha256)"
 #: those that may go, oldest first; and those that are held up, whose number must not keep the others from going
 _WAITING: Final = tuple(
     f"""
-select w.id, w.path, w.folder, w."group", w.sha256, w.text_sha256, w.sent_bytes, w.ready_at, w.due_at,
-  case when exists (select 1 from again a where a.folder = w.folder and a.sha256 = w.sha256) then null else
+select w.id, w.path, w.folder, w.batch_group, w.sha256, w.text_sha256, w.sent_bytes, w.ready_at, w.due_at,
+  case when exists (select 1 from relearn a where a.folder = w.folder and a.sha256 = w.sha256) then null else
     (select l.path from files l where l.folder = w.folder and {_SAME.format("l")} and l.state = 'learned'
-      and not exists (select 1 from jobs j join sessions s on s.session_id = j.session_id where j.id = l.job_id
+      and not exists (select 1 from sessions s where s.job_id = l.job_id and s.current = 1 and s.session_id is not null
         and (s.discard = 1 or s.removed_at is not null or s.url != ?)) limit 1)
   end as learned_by,
   (select p.job_id from files p where p.folder = w.folder and {_SAME.format("p")} and p.state = 'packed' limit 1)

@@ -142,10 +142,7 @@ class HouseBook:
 
     def folders(self) -> dict[str, FolderFacts]:
         """The folders by name, as they were found last: also those of former configurations."""
-        query = (
-            "select name, state, flush_before, "
-            "(select max(submitted_at) from jobs where folder = folders.name) as sent_at from folders"
-        )
+        query = "select name, state, flush_before, sent_at from folders"
         with self._store.reading() as db:
             rows = db.execute(query).fetchall()
         return {

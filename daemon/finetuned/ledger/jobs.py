@@ -9,13 +9,14 @@ from typing import Any
 from finetuned.ledger.files import UNREAD
 from finetuned.ledger.rows import (
     JOB,
-    UNMENDED,
-    end_session,
+    change_attempt,
+    end_attempt,
     file_of,
     job_of,
     move_file,
     move_job,
     place,
+    read_job,
     tell,
     text_at,
     update,
@@ -51,14 +52,15 @@ class JobBook:
             files = [file_of(row) for row in rows]
             size = sum(f.content.bytes for f in files if f.content)
             db.execute(
-                'insert into jobs (id, folder, state, "group", files, bytes, created_at) values (?, ?, ?, ?, ?, ?, ?)',
+                "insert into jobs (id, folder, state, batch_group, files, bytes, created_at) "
+                "values (?, ?, ?, ?, ?, ?, ?)",
                 (job_id, folder, str(JobState.QUEUED), group, len(files), size, iso(now)),
             )
             tell(db, now, "job", job_id, JobState.QUEUED, cause="sealed", job_id=job_id)
             for file in files:
                 move_file(db, now, file, FileState.PACKED, cause="sealed", job_id=job_id, reason=None)
             db.execute(
-                "delete from again where folder = ? and sha256 in (select sha256 from files where job_id = ?)",
+                "delete from relearn where folder = ? and sha256 in (select sha256 from files where job_id = ?)",
                 (folder, job_id),
             )
         return True
@@ -80,43 +82,45 @@ class JobBook:
                 tell(db, now, "job", job.id, job.state, was=job.state, cause="claimed", job_id=job.id)
                 return
             reason = "no file was left in it"
-            columns = {"reason": reason, "finished_at": iso(now), "files": 0, "bytes": 0, "put_away": 0}
-            fresh: dict[str, Any] = {"due_at": None, "tries": 0}  # they belonged to the sending
-            move_job(db, now, job, JobState.CANCELLED, cause="emptied", detail=reason, **columns, **fresh)
+            end_job(db, now, job, JobState.CANCELLED, reason, cause="emptied", files=0, bytes=0)
 
-    def wished(self, job: Job, wish: str, now: float) -> None:
+    def request(self, job: Job, action: str, now: float) -> None:
         """Remember that a person wants the job given up (`cancel`), and its session gone too (`delete`).
 
-        A wish is no change of state: it neither needs nor moves the version, so that no request under way gets lost.
+        That is no change of state: it neither needs nor moves the version, so that no request under way gets lost.
         """
         with self._store.transaction() as db:
-            row = db.execute("update jobs set wish = ? where id = ? returning state", (wish, job.id)).fetchone()
-            tell(db, now, "job", job.id, row["state"], was=row["state"], cause=wish, job_id=job.id)
+            row = db.execute("update jobs set requested = ? where id = ? returning state", (action, job.id)).fetchone()
+            tell(db, now, "job", job.id, row["state"], was=row["state"], cause=action, job_id=job.id)
 
     def cancelled(self, job: Job, reason: str, now: float) -> None:
         """Give the job up: its files failed, its session is to be removed from the server."""
         with self._store.transaction() as db:
-            end_session(db, now, job.id, SessionState.ENDED, cause="cancel", reason=reason, discard=True)
+            end_attempt(
+                db, now, job, SessionState.ENDED, cause="cancel", reason=reason, discard=True, progress_stays=True
+            )
             fail_files(db, now, job, f"its job was cancelled: {reason}")
-            columns = {"reason": reason, "finished_at": iso(now), "due_at": None, "tries": 0, "put_away": 0}
-            move_job(db, now, job, JobState.CANCELLED, cause="cancel", detail=reason, stage=None, **columns)
+            end_job(db, now, job, JobState.CANCELLED, reason, cause="cancel")
 
-    def rests(self, job: Job, due_at: float, now: float) -> None:
+    def awaits_review(self, job: Job, due_at: float, now: float) -> None:
         """The job's pairs are made, and wait for a person."""
         with self._store.transaction() as db:
-            move_job(db, now, job, JobState.REVIEW, cause="pairs_made", due_at=iso(due_at), tries=0, missing_since=None)
+            move_job(db, now, job, JobState.REVIEW, cause="pairs_made")
+            change_attempt(db, job.under_way, due_at=iso(due_at), tries=0, missing_since=None, misses=0)
 
     def accepted(self, job: Job, now: float) -> None:
         """A person wants the training of a reviewed job to begin: now."""
         with self._store.transaction() as db:
-            update(db, "jobs", job.id, job.version, wish="accept", due_at=None, tries=0)
+            update(db, "jobs", job.id, job.version, requested="accept")
+            change_attempt(db, job.under_way, due_at=None, tries=0)
             tell(db, now, "job", job.id, job.state, was=job.state, cause="accept", job_id=job.id)
 
     def review_over(self, job: Job, *, cause: str, now: float) -> None:
         """The session does not rest any more: it trains, or is gone."""
         with self._store.transaction() as db:
-            move_job(db, now, job, JobState.RUNNING, cause=cause, due_at=None, tries=0, moved_at=iso(now))
-            db.execute("update jobs set wish = null where id = ? and wish = 'accept'", (job.id,))
+            move_job(db, now, job, JobState.RUNNING, cause=cause)
+            change_attempt(db, job.under_way, due_at=None, tries=0, moved_at=iso(now))
+            db.execute("update jobs set requested = null where id = ? and requested = 'accept'", (job.id,))
 
     def discard_ended(self, job: Job, now: float) -> bool:
         """An ended job's session and tuned model are to go from the server; False if there is none."""
@@ -127,7 +131,7 @@ class JobBook:
                 (job.id,),
             )
             if done.rowcount:
-                db.execute("update jobs set wish = 'delete' where id = ?", (job.id,))
+                db.execute("update jobs set requested = 'delete' where id = ?", (job.id,))
                 tell(db, now, "job", job.id, job.state, was=job.state, cause="delete", job_id=job.id)
             return done.rowcount > 0
 
@@ -135,34 +139,32 @@ class JobBook:
         """A failed or cancelled job is tried again, by a person's wish: its files are claimed anew."""
         with self._store.transaction() as db:
             for file in files_of(db, job.id, "failed", "barren"):
-                columns: dict[str, Any] = {"reason": None, "finished_at": None, "pairs": None, "put_away": 1}
+                columns: dict[str, Any] = {"reason": None, "finished_at": None, "pairs": None, "archived": 1}
                 if file.location is None:  # the claim finds out whether it lies anywhere again
                     columns["location"], columns["location_b64"] = place(file.path)
                 move_file(db, now, file, FileState.PACKED, cause="retry", **columns)
             count = db.execute(
                 "select count(*) from files where job_id = ? and state = 'packed'", (job.id,)
             ).fetchone()[0]
-            fresh: dict[str, Any] = {
-                "reason": None,
-                "finished_at": None,
-                "claimed_at": None,
-                "session_id": None,
-                "lora_dir": None,
-                "pairs": None,
-                "stage": None,
-                "progress": None,
-                "due_at": None,
-                "wish": None,
-                "missing_since": None,
-                **UNMENDED,
-                "tries": 0,
-                "unanswered": 0,
-                "unheard": 0,
-                "put_away": 1,
-                "files": count,
-                "attempts_before": job.attempt,
-            }
-            move_job(db, now, job, JobState.QUEUED, cause="retry", **fresh)
+            db.execute("update sessions set current = 0 where job_id = ?", (job.id,))
+            move_job(
+                db,
+                now,
+                job,
+                JobState.QUEUED,
+                cause="retry",
+                reason=None,
+                finished_at=None,
+                claimed_at=None,
+                due_at=None,
+                tries=0,
+                unanswered=0,
+                unheard=0,
+                requested=None,
+                archived=1,
+                files=count,
+                attempts_before=job.attempts,
+            )
 
     def laid(self, job: Job, places: Iterable[tuple[File, str | None, str | None]], now: float) -> None:
         """Where the files of an ended job lie now, or why nowhere; its papers are still to be written."""
@@ -170,7 +172,7 @@ class JobBook:
             moved = False
             for file, location, lost in places:
                 text, b64 = place(location)
-                update(db, "files", file.id, file.version, location=text, location_b64=b64, put_away=1)
+                update(db, "files", file.id, file.version, location=text, location_b64=b64, archived=1)
                 if lost:
                     told = {"was": file.state, "cause": "lost", "detail": lost, "job_id": file.job_id}
                     tell(db, now, "file", str(file.id), file.state, **told)
@@ -181,32 +183,29 @@ class JobBook:
     def archived(self, job: Job) -> None:
         """All is where it belongs."""
         with self._store.transaction() as db:
-            update(db, "jobs", job.id, job.version, put_away=1, due_at=None, tries=0)
+            update(db, "jobs", job.id, job.version, archived=1, due_at=None, tries=0)
 
-    def stands(self, job: Job, due_at: float) -> None:
-        """The job's session is what it was: its next look is due later."""
-        with self._store.transaction() as db:
-            update(db, "jobs", job.id, job.version, due_at=iso(due_at), tries=0, missing_since=None)
-
-    def try_later(self, job: Job, due_at: float, words: str | None, now: float) -> None:
+    def try_later(self, job: Job, due_at: float, words: str | None, now: float) -> Job:
         """What was due failed for a passing reason; it is due again later, in the same state.
 
-        A session that was missing before is looked for anew: only looks in a row tell that it is gone.
+        A session that was missing before is looked for anew: only polls in a row tell that it is gone.
         """
         with self._store.transaction() as db:
-            update(db, "jobs", job.id, job.version, due_at=iso(due_at), tries=job.tries + 1, missing_since=None)
-            if words and job.tries == 0:
-                tell(
-                    db,
-                    now,
-                    "job",
-                    job.id,
-                    job.state,
-                    was=job.state,
-                    cause="held_up",
-                    detail=words,
-                    job_id=job.id,
-                )
+            later = {"due_at": iso(due_at), "tries": job.in_vain + 1}
+            if job.open is None:
+                update(db, "jobs", job.id, job.version, **later)
+            else:
+                change_attempt(db, job.open, missing_since=None, misses=0, **later)
+            if words and job.in_vain == 0:
+                told = {"was": job.state, "cause": "held_up", "detail": words, "job_id": job.id}
+                tell(db, now, "job", job.id, job.state, **told)
+            return read_job(db, job.id)
+
+    def successors(self, job: Job) -> list[str]:
+        """The jobs that the files of one went on in, which was too much for the server, or not ours."""
+        with self._store.reading() as db:
+            rows = db.execute("select id from jobs where split_of = ? order by rowid", (job.id,))
+            return [row["id"] for row in rows]
 
     def get(self, job_id: str) -> Job | None:
         """One job by its id."""
@@ -218,7 +217,7 @@ class JobBook:
         """Every job that is not at its end, and every ended one that is not archived, oldest first."""
         with self._store.reading() as db:
             rows = db.execute(
-                f"{JOB} where j.finished_at is null or j.put_away = 0 order by j.created_at, j.rowid"
+                f"{JOB} where j.finished_at is null or j.archived = 0 order by j.created_at, j.rowid"
             ).fetchall()
         return [job_of(row) for row in rows]
 
@@ -236,7 +235,7 @@ class JobBook:
         """The jobs whose files lie claimed below `root`: under way, or at their end and not archived yet."""
         query = (
             "select distinct j.id, f.location, f.location_b64 from jobs j join files f on f.job_id = j.id "
-            "where j.folder = ? and f.location is not null and (f.put_away = 0 or "
+            "where j.folder = ? and f.location is not null and (f.archived = 0 or "
             "(j.finished_at is null and j.claimed_at is not null and f.state = 'packed'))"
         )
         with self._store.reading() as db:
@@ -260,8 +259,24 @@ def files_of(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:
 def fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> None:
     """Every packed file of the job failed, for this reason; it is still to be archived."""
     for file in files_of(db, job.id, "packed"):
-        columns = {"reason": reason, "finished_at": iso(now), "put_away": 0}
+        columns = {"reason": reason, "finished_at": iso(now), "archived": 0}
         move_file(db, now, file, FileState.FAILED, cause="job_ended", detail=reason, **columns)
+
+
+def end_job(
+    db: sqlite3.Connection,
+    now: float,
+    job: Job,
+    became: JobState,
+    reason: str | None,
+    *,
+    cause: str,
+    detail: str | None = None,
+    **columns: object,
+) -> None:
+    """A job is at its end, and its files are to be archived; the event tells `detail`, or else the reason."""
+    ended = {"reason": reason, "finished_at": iso(now), "due_at": None, "tries": 0, "archived": 0}
+    move_job(db, now, job, became, cause=cause, detail=detail or reason, **ended, **columns)
 
 
 def _leave(db: sqlite3.Connection, leaver: Left, now: float) -> None:

@@ -1,72 +1,167 @@
-"""The schema, step by step: a migration is never edited once it was released; a change is a new one."""
+"""Brings a ledger's schema up to date: a step is never edited once it was released; a change is a new one.
+
+A new ledger begins with the tables of step 6 (`schema`), and takes the steps after that.
+"""
 
 from __future__ import annotations
 
-from sqlite_utils import Database, Migrations
+import sqlite3
+from itertools import chain
+from types import MappingProxyType
+from typing import Final
 
-from finetuned.ledger.schema import FILES, JOBS, OTHERS, SESSIONS
+from finetuned.ledger.schema import APPLICATION_ID, BASE, INDEXES, SCHEMA_VERSION, STATEMENTS, TABLES, VIEWS
 
-migrations = Migrations("finetuned")
+#: the attempt that counts for a job: the open one; of an ended job the one whose session it names, or, if it names
+#: none, the last send of its own number; none of a queued job
+_CURRENT: Final = """
+  case when s.state in ('intended', 'live') then 1 when j.finished_at is null or s.state = 'twin' then 0
+    when j.session_id is not null then s.session_id is j.session_id
+    else s.session_id is null and s.attempt = j.attempt and s.attempt > j.attempts_before and s.id =
+      (select max(o.id) from sessions o where o.job_id = j.id and o.state != 'twin') end
+"""
+
+#: what each table of step 6 takes from the former one, by column; what is not named has its default
+_MOVED: Final = {
+    "jobs": """
+insert into new_jobs (id, folder, state, reason, batch_group, files, bytes, attempts_before, unanswered, unheard,
+  requested, created_at, claimed_at, finished_at, due_at, tries, archived, version)
+select id, folder, state, reason, "group", files, bytes, attempts_before, unanswered, unheard, wish, created_at,
+  claimed_at, finished_at, iif(state in ('doubtful', 'running', 'review'), null, due_at),
+  iif(state in ('doubtful', 'running', 'review'), 0, tries), put_away, version
+from jobs order by rowid
+""",
+    "files": """
+insert into new_files (id, folder, path, path_b64, location, location_b64, state, reason, batch_group, size, mtime_ns,
+  ctime_ns, inode, sha256, text_sha256, bytes, sent_bytes, job_id, upload_name, document_id, pairs, seen_at, ready_at,
+  finished_at, due_at, tries, archived, version)
+select id, folder, path, path_b64, location, location_b64, state, reason, "group", size, mtime_ns, ctime_ns, inode,
+  sha256, text_sha256, bytes, sent_bytes, job_id, upload_name, document_id, pairs, seen_at, ready_at, finished_at,
+  due_at, tries, put_away, version
+from files order by id
+""",
+    "sessions": f"""
+insert into new_sessions (id, job_id, attempt, current, state, session_id, url, dialect, name, upload_id, read_only,
+  stage, progress, restarts, retrained, requeued, kicks, pairs, lora_dir, reason, intent_at, known_at, moved_at,
+  missing_since, misses, ended_at, removed_at, discard, due_at, tries, version)
+select s.id, s.job_id, s.attempt, s.current, s.state, s.session_id, s.url, s.dialect, s.name, s.entity_id, s.read_only,
+  iif(s.current, j.stage, null), iif(s.current, j.progress, null), iif(s.current, j.restarts, 0),
+  iif(s.current, j.retrained, 0), iif(s.current, j.requeued, 0), iif(s.current, j.nudges, 0),
+  iif(s.current and s.state = 'trained', coalesce(s.pairs, j.pairs), s.pairs), s.lora_dir, s.reason, s.intent_at,
+  s.known_at, iif(s.current, j.moved_at, null), iif(s.open, j.missing_since, null),
+  iif(s.open and j.missing_since is not null, max(1, j.tries), 0), s.ended_at, s.removed_at, s.discard,
+  iif(s.open, j.due_at, s.due_at), iif(not s.open, s.tries, iif(j.missing_since is null, j.tries, 0)), s.version
+from (select s.*, s.state in ('intended', 'live') as open, {_CURRENT} as current
+    from sessions s join jobs j on j.id = s.job_id) s
+  join jobs j on j.id = s.job_id
+order by s.id
+""",
+    "servers": """
+insert into new_servers (url, dialect, reachable, paused_because, last_error, last_error_at, tries, next_try_at,
+  max_chunks, max_sessions, max_sessions_at, max_request)
+select url, dialect, reachable, paused_because, last_error, last_error_at, tries, next_try_at, max_chunks, max_sessions,
+  max_sessions_at, max_request
+from servers
+""",
+    "folders": """
+insert into new_folders (name, path, path_b64, state, flush_before, sent_at, untaken, since)
+select name, path, path_b64, state, flush_before, (select max(submitted_at) from jobs where folder = folders.name),
+  untaken, since
+from folders
+""",
+    "daemon": """
+insert into new_daemon (id, pid, since, version, configuration)
+select id, pid, since, version, configuration from daemon
+""",
+    "relearn": "insert into new_relearn (folder, sha256) select folder, sha256 from again",
+}
+
+#: which jobs went on with whose files, as their first event tells
+_SPLIT: Final = """
+update jobs set split_of =
+    (select p.id from events e join jobs p on p.id = substr(e.detail, 4, instr(e.detail, ': ') - 4)
+    where e.subject = 'job' and e.subject_id = jobs.id and e.cause = 'split')
+  where id in (select subject_id from events where subject = 'job' and cause = 'split')
+"""
 
 
-@migrations()
-def m001_first(db: Database) -> None:
-    """All tables, views and indexes of the first release."""
-    for statement in (JOBS, FILES, SESSIONS, *OTHERS):
-        db.execute(statement)
-    db.table("qa_pairs").enable_fts(["question", "answer"], create_triggers=False, tokenize="porter unicode61")
+def _made_anew(table: str) -> tuple[str, str]:
+    """A table of step 6 beside the former one, and what it takes from that."""
+    return TABLES[table].replace(f"create table {table}", f"create table new_{table}", 1), _MOVED[table]
 
 
-@migrations()
-def m002_answers(db: Database) -> None:
-    """What sends and answers cost: sends that nobody answered, the largest request, pairs that are all here."""
-    for statement in (
-        "alter table jobs add column unheard integer not null default 0",
-        "alter table servers add column max_request integer",
-        "alter table sessions add column pairs integer",
-        # so far a session's pairs came in one commit: where there are any, there are all
-        """
-        update sessions set pairs = (select count(*) from qa_pairs p where p.session_id = sessions.session_id)
-          where session_id in (select session_id from qa_pairs)
-        """,
-    ):
-        db.execute(statement)
+#: by number what a step does to a ledger of the one before it
+STEPS: Final = MappingProxyType(
+    {
+        # what sends and answers cost: sends that nobody answered, the largest request, pairs that are all here
+        2: (
+            "alter table jobs add column unheard integer not null default 0",
+            "alter table servers add column max_request integer",
+            "alter table sessions add column pairs integer",
+            # so far a session's pairs came in one commit: where there are any, there are all
+            """
+            update sessions set pairs = (select count(*) from qa_pairs p where p.session_id = sessions.session_id)
+              where session_id in (select session_id from qa_pairs)
+            """,
+        ),
+        # which configuration the daemon runs with, when the server failed last, and whose turn it is to send
+        3: (
+            "alter table daemon add column configuration text",
+            "alter table servers add column last_error_at text",
+            "create index jobs_by_turn on jobs (folder, submitted_at)",
+        ),
+        # what makes two texts the same, which sessions are gone from the server, and names that no rule takes
+        4: (
+            "alter table files add column text_sha256 text check (length(text_sha256) = 64)",
+            # the hash that counted so far; of most texts (LF, one newline at the end) it is the new one, too
+            "update files set text_sha256 = sha256",
+            "drop index contents",
+            "create index contents on files (folder, text_sha256, state)",
+            "alter table sessions add column removed_at text",
+            """
+            update sessions set removed_at = (select max(e.at) from events e
+              where e.subject = 'session' and e.subject_id = sessions.session_id and e.became = 'removed')
+            """,
+            "alter table folders add column untaken text",
+        ),
+        # which sessions are never altered on the server, as only a note in a folder told that they are ours
+        5: (
+            """
+            alter table sessions add column read_only integer not null default 0
+              check (read_only in (0, 1) and (read_only = 0 or discard = 0))
+            """,
+        ),
+        # what belongs to an attempt is in its row of `sessions`, and columns are called what they are called elsewhere
+        6: (
+            *(f"drop view {view}" for view in ("finished_jobs", "open_jobs", "pairs_with_source")),
+            *(f"drop index {index}" for index in ("one_ordinal_a_pair", "pairs_by_session", "pairs_by_file")),
+            *(f"drop index {index}" for index in ("events_by_subject", "events_by_job")),
+            *(statement for table in _MOVED for statement in _made_anew(table)),
+            *(f"drop table {'again' if table == 'relearn' else table}" for table in _MOVED),
+            *(f"alter table new_{table} rename to {table}" for table in _MOVED),
+            *INDEXES,
+            *VIEWS.values(),
+            _SPLIT,
+            "drop table if exists _sqlite_migrations",  # where releases before this step noted the steps they took
+        ),
+    }
+)
 
 
-@migrations()
-def m003_what_is_told(db: Database) -> None:
-    """Which configuration the daemon runs with, when the server failed last, and whose turn it is to send."""
-    for statement in (
-        "alter table daemon add column configuration text",
-        "alter table servers add column last_error_at text",
-        "create index jobs_by_turn on jobs (folder, submitted_at)",
-    ):
-        db.execute(statement)
+def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
+    """Take the steps that a ledger of schema `version` (0: a new one) lacks, all in one transaction.
 
-
-@migrations()
-def m004_contents(db: Database) -> None:
-    """What makes two texts the same, which sessions are gone from the server, and names that no rule takes."""
-    for statement in (
-        "alter table files add column text_sha256 text check (length(text_sha256) = 64)",
-        # the hash that counted so far; of most texts (LF, one newline at the end) it is the new one, too
-        "update files set text_sha256 = sha256",
-        "drop index contents",
-        "create index contents on files (folder, text_sha256, state)",
-        "alter table sessions add column removed_at text",
-        """
-        update sessions set removed_at = (select max(e.at) from events e
-          where e.subject = 'session' and e.subject_id = sessions.session_id and e.became = 'removed')
-        """,
-        "alter table folders add column untaken text",
-    ):
-        db.execute(statement)
-
-
-@migrations()
-def m005_read_only(db: Database) -> None:
-    """Which sessions are never altered on the server, as only a note in a folder told that they are ours."""
-    db.execute(
-        "alter table sessions add column read_only integer not null default 0 "
-        "check (read_only in (0, 1) and (read_only = 0 or discard = 0))"
-    )
+    Foreign keys must be off: while a table is made anew, nothing may refer to it.
+    """
+    steps = (STEPS[number] for number in range((version or BASE) + 1, SCHEMA_VERSION + 1))
+    db.execute("begin immediate")
+    try:
+        for statement in (*(() if version else STATEMENTS), *chain.from_iterable(steps)):
+            db.execute(statement)
+        db.execute(f"pragma application_id = {APPLICATION_ID}")
+        db.execute(f"pragma user_version = {SCHEMA_VERSION}")
+        db.execute("commit")
+    except BaseException:
+        if db.in_transaction:  # an error of the disk has rolled it back already
+            db.execute("rollback")
+        raise

@@ -36,8 +36,9 @@ class PairBook:
     def some(self, job_id: str, *, after: int, most: int) -> list[Row]:
         """Pairs of a job that has trained, as commands show them: the first `most` after the ordinal `after`."""
         query = (
-            f"select {PAIR} from qa_pairs p left join files f on f.id = p.file_id join jobs j on j.id = p.job_id "
-            "where p.job_id = ? and p.ordinal > ? and p.session_id = j.session_id order by p.ordinal limit ?"
+            f"select {PAIR} from qa_pairs p join sessions s on s.session_id = p.session_id "
+            "left join files f on f.id = p.file_id where p.job_id = ? and p.ordinal > ? "
+            "and s.current = 1 order by p.ordinal limit ?"
         )
         with self._store.reading() as db:
             return [drop_null(dict(row), "file_b64") for row in db.execute(query, (job_id, after, most))]
@@ -109,12 +110,10 @@ class PairBook:
             update(db, "files", file.id, file.version, pairs=None, reason=reason)
             told = {"cause": "forgotten", "job_id": job.id}
             tell(db, now, "file", str(file.id), file.state, was=file.state, detail=words, **told)
-            query = "select count(*) from qa_pairs where job_id = ? and session_id is ?"
-            left = None if job.pairs is None else db.execute(query, (job.id, job.session_id)).fetchone()[0]
-            update(db, "jobs", job.id, job.version, pairs=left, wish="delete", put_away=0, due_at=None)
+            update(db, "jobs", job.id, job.version, requested="delete", archived=0, due_at=None)
             tell(db, now, "job", job.id, job.state, was=job.state, **told)
 
 
-def all_here(db: sqlite3.Connection, session_id: str, pairs: int) -> None:
-    """All pairs of the session are in the ledger."""
-    db.execute("update sessions set pairs = ? where session_id = ?", (pairs, session_id))
+def all_here(db: sqlite3.Connection, session_id: str, pairs: int, model: str | None = None) -> None:
+    """All pairs of the session are in the ledger, and `model` was trained with them."""
+    db.execute("update sessions set pairs = ?, lora_dir = ? where session_id = ?", (pairs, model, session_id))

@@ -11,10 +11,11 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from finetuned.ledger.rows import end_session, move_file, move_job, tell, update
+from finetuned.ledger.jobs import end_job
+from finetuned.ledger.rows import end_attempt, move_file, tell, update
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import FileState, JobState, SessionState
-from finetuned.model import PROCESSING, SPLIT, File, Job, iso
+from finetuned.model import PROCESSING, File, Job, iso
 
 #: why a job goes on in smaller ones: the plan's quota, a limit that is known already, a request's size, a refusal,
 #: sends that left no session
@@ -86,7 +87,7 @@ class QuotaBook:
             "where s.state = 'live' and s.job_id != ? and s.url is ?"
         )
         with self._store.reading() as db:
-            number: int = db.execute(query, (job.id, job.url)).fetchone()[0]
+            number: int = db.execute(query, (job.id, None if job.open is None else job.open.url)).fetchone()[0]
         return number
 
     def split(
@@ -109,21 +110,21 @@ class QuotaBook:
             _end_attempt(db, now, job, words, cause, recheck_at)
             for new, files in parts.items():
                 _seal_part(db, now, job, new, files, words)
-            _end_job(db, now, job, SPLIT + ", ".join(parts), words, cause)
+            _end_job(db, now, job, f"split into {', '.join(parts)}", words, cause)
         return True
 
     def too_big(self, job: Job, file: File, words: str, now: float, *, cause: str) -> None:
         """The only file of a job is more than the server takes: it is refused, and no file is left in the job."""
         with self._store.transaction() as db:
             _end_attempt(db, now, job, words, cause)
-            columns = {"reason": words, "finished_at": iso(now), "put_away": 0, "job_id": None, "upload_name": None}
+            columns = {"reason": words, "finished_at": iso(now), "archived": 0, "job_id": None, "upload_name": None}
             move_file(db, now, file, FileState.REFUSED, cause="too_big", detail=words, **columns)
             _end_job(db, now, job, f"no file was left in it: {words}", words, cause)
 
     def is_left(self, job: Job) -> bool:
         """Whether every file that went on without the job was taken from its folder."""
         query = (
-            "select 1 from files f where (f.state = 'packed' or f.put_away = 0) and f.folder = ? "
+            "select 1 from files f where (f.state = 'packed' or f.archived = 0) and f.folder = ? "
             "and f.job_id is not ? and instr(f.location, ?) > 0 limit 1"
         )
         with self._store.reading() as db:
@@ -133,11 +134,11 @@ class QuotaBook:
 def _seal_part(db: sqlite3.Connection, now: float, job: Job, new: str, files: Sequence[File], words: str) -> None:
     """One of the jobs that go on in the place of `job`; they go on counting where it stopped."""
     size = sum(file.content.bytes for file in files if file.content)
-    counted = (max(0, job.unanswered - 1), max(0, job.unheard - 1))
     db.execute(
-        'insert into jobs (id, folder, state, "group", files, bytes, created_at, unanswered, unheard) '
-        "values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (new, job.folder, str(JobState.QUEUED), job.group, len(files), size, iso(now), *counted),
+        "insert into jobs (id, folder, state, batch_group, split_of, files, bytes, created_at, unanswered, unheard) "
+        "select ?, folder, ?, batch_group, id, ?, ?, ?, max(0, unanswered - 1), max(0, unheard - 1) "
+        "from jobs where id = ?",
+        (new, str(JobState.QUEUED), len(files), size, iso(now), job.id),
     )
     tell(db, now, "job", new, JobState.QUEUED, cause="split", detail=f"of {job.id}: {words}", job_id=new)
     for file in files:
@@ -159,10 +160,8 @@ def _end_attempt(
 ) -> None:
     """A session that was made ended with an error, and stays as evidence; one that was refused was never there."""
     state = SessionState.UNSENT if job.session_id is None else SessionState.ENDED
-    end_session(db, now, job.id, state, cause=cause, reason=words, recheck_at=recheck_at)
+    end_attempt(db, now, job, state, cause=cause, reason=words, recheck_at=recheck_at)
 
 
 def _end_job(db: sqlite3.Connection, now: float, job: Job, reason: str, words: str, cause: str) -> None:
-    ended = {"finished_at": iso(now), "put_away": 0, "due_at": None, "tries": 0, "files": 0, "bytes": 0}
-    columns = {"reason": reason, "stage": None, "progress": None, **ended}
-    move_job(db, now, job, JobState.CANCELLED, cause=cause, detail=words, **columns)
+    end_job(db, now, job, JobState.CANCELLED, reason, cause=cause, detail=words, files=0, bytes=0)

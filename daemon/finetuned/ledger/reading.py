@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 from finetuned.errors import LedgerMissing
 from finetuned.ledger.opening import open_for_reading
 from finetuned.ledger.rows import WATCH, place, text_at
+from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.trouble import PUT_BACK, problem
 from finetuned.model import utf8_text
 
@@ -37,11 +38,11 @@ SERVER_FIELDS: Final = (
     *("dialect", "reachable", "paused_because", "last_error", "last_error_at"),
     *("max_chunks", "max_sessions", "max_request"),
 )
+#: the jobs of a schema before the sixth, as `all_jobs` shows them
+_AS_IT_WAS: Final = "create temp view all_jobs as select *, put_away as archived, rowid as ordinal from jobs"
 _EVENT: Final = "id, at, subject, subject_id, was, became, cause, detail"
 
-_SESSION: Final = (
-    "attempt marker state session_id url dialect name lora_dir reason intent_at known_at ended_at removed_at"
-)
+_SESSION: Final = "state session_id url dialect name lora_dir reason intent_at known_at ended_at removed_at"
 
 #: by whether the newest come first
 _WAYS: Final = ("asc", "desc")
@@ -54,6 +55,8 @@ class Reader:
         self._db = db
         self.path = path
         self._same = "text_sha256" if self.schema_version() > 3 else "sha256"  # what is equal for equal texts
+        if self.schema_version() < SCHEMA_VERSION:  # no daemon of this version has opened it yet
+            db.execute(_AS_IT_WAS)
 
     @classmethod
     def open(cls, path: str) -> Self:
@@ -86,9 +89,9 @@ class Reader:
         """Every job, oldest first."""
         way = _WAYS[newest_first]
         return self._rows(
-            f"select {_JOB} from jobs where (:state is null or state = :state) "
+            f"select {_JOB} from all_jobs where (:state is null or state = :state) "
             "and (:folder is null or folder = :folder) and (:since is null or created_at >= :since) "
-            f"order by created_at {way}, rowid {way}",
+            f"order by created_at {way}, ordinal {way}",
             state=state,
             folder=folder,
             since=text_at(since),
@@ -96,7 +99,7 @@ class Reader:
 
     def job(self, job_id: str) -> Row | None:
         """One job with everything about it; null if there is none."""
-        job = next(self._rows(f"select {_JOB} from jobs where id = ?", job_id), None)
+        job = next(self._rows(f"select {_JOB} from all_jobs where id = ?", job_id), None)
         if job is None:
             return None
         # all columns, here and below: a ledger of an older version, which no daemon has opened since, may lack one
@@ -110,7 +113,9 @@ class Reader:
         return job | {
             "file_list": list(self.files(job=job_id)),
             "sessions": [
-                {key: session.get(key) for key in _SESSION.split()} | {"read_only": bool(session.get("read_only"))}
+                {"attempt": session["attempt"], "marker": f"{job_id}.{session['attempt']}"}
+                | {key: session.get(key) for key in _SESSION.split()}
+                | {"read_only": bool(session.get("read_only"))}
                 for session in sessions
             ],
             "interactions": [turn | {"finished": bool(turn["finished"])} for turn in turns],
@@ -181,9 +186,9 @@ class Reader:
             "or (f.location = :path and f.location_b64 is :b64)) "
             "and (j.state not in ('done', 'partial') or p.session_id = j.session_id)"
         )
-        tables = "from qa_pairs p left join files f on f.id = p.file_id join jobs j on j.id = p.job_id"
+        tables = "from qa_pairs p left join files f on f.id = p.file_id join all_jobs j on j.id = p.job_id"
         if words is None:
-            query = f"select {PAIR} {tables} where {where} order by j.created_at, j.rowid, p.ordinal"
+            query = f"select {PAIR} {tables} where {where} order by j.created_at, j.ordinal, p.ordinal"
             rows = self._rows(query, job=job, path=text, b64=b64)
         else:
             query = (
@@ -228,8 +233,8 @@ class Reader:
     def held_up(self, job_id: str) -> str | None:
         """What keeps a job, which is at its end, from being archived; null if nothing does."""
         query = (
-            "select e.detail from jobs j join events e on e.subject = 'job' and e.subject_id = j.id "
-            "and e.cause = 'held_up' and e.at >= j.finished_at where j.id = ? and j.put_away = 0 "
+            "select e.detail from all_jobs j join events e on e.subject = 'job' and e.subject_id = j.id "
+            "and e.cause = 'held_up' and e.at >= j.finished_at where j.id = ? and j.archived = 0 "
             "order by e.id desc limit 1"
         )
         row = next(self._rows(query, job_id), None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from finetuned.errors import Stale
+from finetuned.ledger.schema import ATTEMPTS
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState, SessionState, check_move
-from finetuned.model import Content, File, Job, Session, Signature, instant, iso, path_b64, path_of, utf8_text
+from finetuned.model import Attempt, Content, File, Job, Signature, instant, iso, path_b64, path_of, utf8_text
 
 
 def at(text: str | None) -> float | None:
@@ -30,62 +30,69 @@ def place(path: str | None) -> tuple[str | None, str | None]:
 #: the subject of events that tell whether the daemon watches, or sweeps alone
 WATCH: Final = "watch"
 
-#: a job has one session at most that is open: the intent to send it, or what came of it
-OPEN: Final = "state in ('intended', 'live')"
-
-#: how a job is read: with what is known of its open session
+_ATTEMPT: Final = (
+    *("id", "job_id", "attempt", "state", "url", "version", "session_id", "stage", "progress", "due_at", "tries"),
+    *("moved_at", "missing_since", "misses", "restarts", "retrained", "requeued", "kicks", "read_only"),
+)
+#: how a job is read: with the attempt that counts
 JOB: Final = f"""
-select j.*,
-  (select s.url from sessions s where s.job_id = j.id and s.{OPEN}) as url,
-  (select s.read_only from sessions s where s.job_id = j.id and s.{OPEN}) as read_only,
+select j.*, {ATTEMPTS} as attempts, {", ".join(f"a.{name} as a_{name}" for name in _ATTEMPT)},
   exists (select 1 from sessions s where s.job_id = j.id and s.read_only) as noted
-from jobs j"""
+from jobs j left join sessions a on a.job_id = j.id and a.current = 1"""
 
 
-#: sessions whose answer was lost and that were not found, but may turn up later
+#: attempts whose answer was lost and that were not found, but may turn up later
 SUSPECT: Final = "state = 'unsent' and due_at is not null"
 
 
-#: what a new attempt has not done yet
-UNMENDED: Final[Mapping[str, Any]] = {"restarts": 0, "retrained": 0, "requeued": 0, "nudges": 0}
-
-
 def job_of(row: sqlite3.Row) -> Job:
-    """A row of `jobs` as a value."""
+    """A row of `JOB` as a value."""
     return Job(
         id=row["id"],
         folder=row["folder"],
         state=JobState(row["state"]),
         files=row["files"],
         bytes=row["bytes"],
-        attempt=row["attempt"],
-        attempts_before=row["attempts_before"],
-        restarts=row["restarts"],
-        retrained=row["retrained"],
-        requeued=row["requeued"],
-        nudges=row["nudges"],
         created_at=instant(row["created_at"]),
         version=row["version"],
-        group=row["group"],
+        attempt=None if row["a_id"] is None else attempt_of(row, "a_"),
+        attempts=row["attempts"],
+        attempts_before=row["attempts_before"],
         reason=row["reason"],
-        stage=row["stage"],
-        progress=row["progress"],
-        pairs=row["pairs"],
-        session_id=row["session_id"],
         claimed_at=at(row["claimed_at"]),
-        submitted_at=at(row["submitted_at"]),
-        finished_at=at(row["finished_at"]),
         due_at=at(row["due_at"]),
-        moved_at=at(row["moved_at"]),
-        missing_since=at(row["missing_since"]),
         tries=row["tries"],
         unanswered=row["unanswered"],
         unheard=row["unheard"],
-        wish=row["wish"],
-        archived=bool(row["put_away"]),
-        url=row["url"],
+        requested=row["requested"],
+        archived=bool(row["archived"]),
         noted=bool(row["noted"]),
-        read_only=bool(row["read_only"]),
+    )
+
+
+def attempt_of(row: sqlite3.Row, prefix: str = "") -> Attempt:
+    """A row of `sessions` as a value."""
+    known = {name: row[prefix + name] for name in _ATTEMPT}
+    return Attempt(
+        id=known["id"],
+        job_id=known["job_id"],
+        number=known["attempt"],
+        state=SessionState(known["state"]),
+        url=known["url"],
+        version=known["version"],
+        session_id=known["session_id"],
+        stage=known["stage"],
+        progress=known["progress"],
+        due_at=at(known["due_at"]),
+        tries=known["tries"],
+        moved_at=at(known["moved_at"]),
+        missing_since=at(known["missing_since"]),
+        misses=known["misses"],
+        restarts=known["restarts"],
+        retrained=known["retrained"],
+        requeued=known["requeued"],
+        kicks=known["kicks"],
+        read_only=bool(known["read_only"]),
     )
 
 
@@ -107,7 +114,7 @@ def file_of(row: sqlite3.Row) -> File:
         state=FileState(row["state"]),
         signature=signature,
         version=row["version"],
-        group=row["group"],
+        group=row["batch_group"],
         reason=row["reason"],
         content=content,
         job_id=row["job_id"],
@@ -116,22 +123,7 @@ def file_of(row: sqlite3.Row) -> File:
         finished_at=at(row["finished_at"]),
         due_at=at(row["due_at"]),
         pairs=row["pairs"],
-        archived=bool(row["put_away"]),
-        tries=row["tries"],
-    )
-
-
-def session_of(row: sqlite3.Row) -> Session:
-    """A row of `sessions` as a value."""
-    return Session(
-        job_id=row["job_id"],
-        attempt=row["attempt"],
-        marker=row["marker"],
-        state=SessionState(row["state"]),
-        url=row["url"],
-        session_id=row["session_id"],
-        discard=bool(row["discard"]),
-        due_at=at(row["due_at"]),
+        archived=bool(row["archived"]),
         tries=row["tries"],
     )
 
@@ -160,17 +152,20 @@ def _clean(words: str | None) -> str | None:
     return None if words is None else utf8_text(words)
 
 
-def update(db: sqlite3.Connection, table: str, key: object, version: int | None, **columns: object) -> None:
-    """One guarded update: Stale if the row moved on since `version` was read (null: whatever its version)."""
-    names = ", ".join(f'"{name}" = ?' for name in columns)
+def update(db: sqlite3.Connection, table: str, key: object, version: int, **columns: object) -> sqlite3.Row:
+    """One guarded update, and the row as it is then: Stale if the row moved on since `version` was read."""
+    names = ", ".join(f"{name} = ?" for name in columns)
     values = [_clean(v) if isinstance(v, str) and not isinstance(v, StrEnum) else v for v in columns.values()]
-    guard, guarded = ("", []) if version is None else (" and version = ?", [version])
-    done = db.execute(
-        f"update {table} set {names}, version = version + 1 where id = ?{guard}",
-        (*values, key, *guarded),
-    )
-    if done.rowcount != 1:
+    query = f"update {table} set {names}, version = version + 1 where id = ? and version = ? returning *"
+    row: sqlite3.Row | None = db.execute(query, (*values, key, version)).fetchone()
+    if row is None:
         raise Stale(f"{table} {key} moved on")
+    return row
+
+
+def change_attempt(db: sqlite3.Connection, attempt: Attempt, **columns: object) -> Attempt:
+    """Change an attempt in its state."""
+    return attempt_of(update(db, "sessions", attempt.id, attempt.version, **columns))
 
 
 def move_job(
@@ -189,6 +184,11 @@ def move_job(
     if became in JOB_ENDS:
         db.execute(f"update sessions set due_at = ? where job_id = ? and {SUSPECT}", (iso(now), job.id))
     tell(db, now, "job", job.id, became, was=job.state, cause=cause, detail=detail, job_id=job.id)
+
+
+def read_job(db: sqlite3.Connection, job_id: str) -> Job:
+    """A job as it is now."""
+    return job_of(db.execute(f"{JOB} where j.id = ?", (job_id,)).fetchone())
 
 
 def move_file(
@@ -218,40 +218,40 @@ def move_file(
     )
 
 
-def open_session(db: sqlite3.Connection, job_id: str) -> sqlite3.Row | None:
-    """The job's session that is intended or live, if it has one."""
-    row: sqlite3.Row | None = db.execute(f"select * from sessions where job_id = ? and {OPEN}", (job_id,)).fetchone()
-    return row
-
-
-def end_session(
+def end_attempt(
     db: sqlite3.Connection,
     now: float,
-    job_id: str,
+    job: Job,
     became: SessionState,
     *,
     cause: str,
     reason: str | None = None,
+    counts: bool = True,
     discard: bool = False,
-    lora_dir: str | None = None,
+    progress_stays: bool = False,
     recheck_at: float | None = None,
 ) -> None:
-    """End the job's live session, if it has one, and tell. `recheck_at`: it may turn up on the server all the same."""
-    row = open_session(db, job_id)
-    if row is None:
+    """End the job's open attempt, if it has one, and tell. It still `counts` for the job unless another one follows.
+
+    `discard`: its session is to go from the server. `progress_stays`: it is shown how far it came. `recheck_at`: it may
+    turn up on the server all the same.
+    """
+    attempt = job.open
+    if attempt is None:
         return
-    check_move(SessionState(row["state"]), became)
-    update(
+    check_move(attempt.state, became)
+    change_attempt(
         db,
-        "sessions",
-        row["id"],
-        row["version"],
+        attempt,
         state=str(became),
+        current=int(counts),
         ended_at=iso(now),
         reason=reason,
-        discard=int(discard and row["session_id"] is not None and not row["read_only"]),
-        lora_dir=lora_dir,
+        discard=int(discard and attempt.session_id is not None and not attempt.read_only),
+        stage=None,
         due_at=text_at(recheck_at),
+        tries=0,
+        **({} if progress_stays else {"progress": None}),
     )
-    name = row["session_id"] or row["marker"]
-    tell(db, now, "session", name, became, was=row["state"], cause=cause, detail=reason, job_id=job_id)
+    name = attempt.session_id or attempt.marker
+    tell(db, now, "session", name, became, was=attempt.state, cause=cause, detail=reason, job_id=job.id)

@@ -6,27 +6,26 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from finetuned.backend import Observation
-from finetuned.errors import Stale
-from finetuned.ledger.jobs import fail_files, files_of
+from finetuned.ledger.jobs import end_job, fail_files, files_of
 from finetuned.ledger.pairs import all_here
 from finetuned.ledger.rows import (
-    JOB,
-    UNMENDED,
-    end_session,
-    job_of,
+    attempt_of,
+    change_attempt,
+    end_attempt,
     move_file,
     move_job,
-    open_session,
-    session_of,
+    read_job,
     tell,
     text_at,
     update,
 )
 from finetuned.ledger.seen import write_look
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import JobState, SessionState
-from finetuned.model import File, Job, Session, iso
+from finetuned.lifecycle import JobState, SessionState, check_move
+from finetuned.model import Attempt, File, Job, iso
 from finetuned.verdict import JobVerdict
 
 
@@ -39,81 +38,60 @@ class SessionBook:
     def begin_attempt(
         self, job: Job, *, url: str, dialect: str, names: Mapping[int, str], now: float
     ) -> tuple[Job, list[File]]:
-        """The intent to send: attempt, marker and upload names (by file id) are in the ledger before the request."""
+        """The intent to send: attempt and upload names (by file id) are in the ledger before the request."""
         with self._store.transaction() as db:
-            attempt = job.attempt + 1
             for file_id, name in names.items():
                 db.execute(
                     "update files set upload_name = ?, version = version + 1 where id = ? and job_id = ?",
                     (name, file_id, job.id),
                 )
             db.execute(
-                "insert into sessions (job_id, attempt, marker, state, url, dialect, intent_at) "
-                "values (?, ?, ?, 'intended', ?, ?, ?)",
-                (job.id, attempt, f"{job.id}.{attempt}", url, dialect, iso(now)),
+                "insert into sessions (job_id, attempt, current, state, url, dialect, stage, progress, intent_at) "
+                "values (?, ?, 1, 'intended', ?, ?, 'uploading', 0, ?)",
+                (job.id, job.attempts + 1, url, dialect, iso(now)),
             )
-            fresh: dict[str, Any] = {"submitted_at": iso(now), "due_at": None, "stage": "uploading", "progress": 0}
-            move_job(
-                db,
-                now,
-                job,
-                JobState.SUBMITTING,
-                cause="intent",
-                attempt=attempt,
-                reason=None,
-                **UNMENDED,
-                **fresh,
-            )
-            return _read(db, job.id)
+            db.execute("update folders set sent_at = ? where name = ?", (iso(now), job.folder))
+            move_job(db, now, job, JobState.SUBMITTING, cause="intent", reason=None, due_at=None)
+            return read_job(db, job.id), files_of(db, job.id, "packed")
 
     def adopt(self, job: Job, seen: Observation, *, due_at: float, cause: str, now: float) -> None:
         """The server has it: the session is known, its job runs. One that was found for a noted job is only read."""
         with self._store.transaction() as db:
-            row = open_session(db, job.id)
-            if row is None:
-                raise Stale(f"{job.id} has no attempt that is open")
-            update(
+            attempt = job.under_way
+            check_move(attempt.state, SessionState.LIVE)
+            change_attempt(
                 db,
-                "sessions",
-                row["id"],
-                row["version"],
+                attempt,
                 state=str(SessionState.LIVE),
                 session_id=seen.id,
                 name=seen.name,
                 read_only=int(job.noted and cause == "found"),
+                stage=seen.stage,
+                progress=0,
                 known_at=iso(now),
+                moved_at=iso(now),
+                due_at=iso(due_at),
+                tries=0,
             )
-            tell(db, now, "session", seen.id, "live", was=row["state"], cause=cause, job_id=job.id)
+            tell(db, now, "session", seen.id, "live", was=attempt.state, cause=cause, job_id=job.id)
             write_look(db, seen, now)
-            fresh = {"stage": seen.stage, "progress": 0, "tries": 0}
-            fresh |= {"unanswered": 0, "unheard": 0, "session_id": seen.id, "due_at": iso(due_at)}
-            fresh |= {"moved_at": iso(now), "missing_since": None, "reason": None}
-            move_job(db, now, job, JobState.RUNNING, cause=cause, detail=seen.id, **fresh)
+            counted = {"tries": 0, "unanswered": 0, "unheard": 0}
+            move_job(db, now, job, JobState.RUNNING, cause=cause, detail=seen.id, reason=None, **counted)
 
     def named(self, session_id: str, name: str) -> bool:
         """The session is to have this name on the server; False if that was so already."""
         with self._store.transaction() as db:
-            query = (
-                "update sessions set name = :name, version = version + 1 where session_id = :id and name is not :name"
-            )
+            query = "update sessions set name = :name where session_id = :id and name is not :name"
             return db.execute(query, {"name": name, "id": session_id}).rowcount > 0
 
     def reply_lost(self, job: Job, reason: str, *, answered: bool, due_at: float, now: float) -> None:
         """The request may have taken effect: the job is doubtful. `answered`: a 5xx, or something odd, came back."""
         with self._store.transaction() as db:
             counted = {"unanswered": job.unanswered + 1} if answered else {"unheard": job.unheard + 1}
-            columns = {"reason": reason, "due_at": iso(due_at), **counted}
             move_job(
-                db,
-                now,
-                job,
-                JobState.DOUBTFUL,
-                cause="reply_lost",
-                detail=reason,
-                stage=None,
-                tries=0,
-                **columns,
+                db, now, job, JobState.DOUBTFUL, cause="reply_lost", detail=reason, reason=reason, tries=0, **counted
             )
+            change_attempt(db, job.under_way, stage=None, due_at=iso(due_at), tries=0)
 
     def unsent(
         self,
@@ -134,23 +112,15 @@ class SessionBook:
         list late.
         """
         with self._store.transaction() as db:
-            end_session(db, now, job.id, SessionState.UNSENT, cause=cause, reason=reason, recheck_at=recheck_at)
-            columns: dict[str, Any] = {"attempt": job.attempt - 1, "reason": reason, "due_at": text_at(due_at)}
-            columns |= {"tries": job.tries + 1, "unheard": job.unheard + broke_off}
+            state = SessionState.UNSENT
+            end_attempt(db, now, job, state, cause=cause, reason=reason, counts=False, recheck_at=recheck_at)
+            columns: dict[str, Any] = {"reason": reason, "due_at": text_at(due_at), "tries": job.tries + 1}
+            columns["unheard"] = job.unheard + broke_off
             if claim_again:
                 columns["claimed_at"] = None
-                db.execute("update sessions set entity_id = null where job_id = ? and marker = ?", (job.id, job.marker))
-            move_job(
-                db,
-                now,
-                job,
-                JobState.QUEUED,
-                cause=cause,
-                detail=reason,
-                stage=None,
-                progress=None,
-                **columns,
-            )
+                void = "update sessions set upload_id = null where job_id = ? and attempt = ?"
+                db.execute(void, (job.id, job.under_way.number))
+            move_job(db, now, job, JobState.QUEUED, cause=cause, detail=reason, **columns)
 
     def failed(
         self, job: Job, reason: str, *, cause: str, now: float, recheck_at: float | None = None, discard: bool = False
@@ -161,66 +131,88 @@ class SessionBook:
         """
         with self._store.transaction() as db:
             state = SessionState.UNSENT if job.session_id is None else SessionState.ENDED
-            discard = discard or _is_to_go(db, job.id)
-            end_session(db, now, job.id, state, cause=cause, reason=reason, discard=discard, recheck_at=recheck_at)
+            end_attempt(
+                db,
+                now,
+                job,
+                state,
+                cause=cause,
+                reason=reason,
+                discard=discard or _is_to_go(db, job.id),
+                progress_stays=True,
+                recheck_at=recheck_at,
+            )
             fail_files(db, now, job, f"its job failed: {reason}")
-            columns = {"reason": reason, "finished_at": iso(now), "due_at": None, "tries": 0, "put_away": 0}
-            move_job(db, now, job, JobState.FAILED, cause=cause, detail=reason, stage=None, **columns)
+            end_job(db, now, job, JobState.FAILED, reason, cause=cause)
 
     def next_attempt(self, job: Job, reason: str, *, cause: str, discard: bool, now: float) -> None:
         """The session is given up; the job is queued for another one. `discard`: it is to go from the server."""
         with self._store.transaction() as db:
-            end_session(db, now, job.id, SessionState.ENDED, cause=cause, reason=reason, discard=discard)
-            fresh = {"session_id": None, "stage": None, "progress": None, "due_at": None, "tries": 0}
-            columns = {"reason": reason, "missing_since": None, **UNMENDED}
-            move_job(db, now, job, JobState.QUEUED, cause=cause, detail=reason, **columns, **fresh)
+            state = SessionState.ENDED
+            end_attempt(db, now, job, state, cause=cause, reason=reason, counts=False, discard=discard)
+            move_job(db, now, job, JobState.QUEUED, cause=cause, detail=reason, reason=reason, due_at=None, tries=0)
 
-    def looked(self, job: Job, seen: Observation, *, stage: str, due_at: float, moved: bool, now: float) -> None:
+    def looked(self, job: Job, seen: Observation, *, stage: str, due_at: float, moved: bool, now: float) -> Job:
         """A look: the interactions are updated in place; progress is no event, a new stage is told."""
         with self._store.transaction() as db:
             write_look(db, seen, now)
-            columns = {"due_at": iso(due_at), "stage": stage, "progress": seen.progress}
-            if moved:
-                columns["moved_at"] = iso(now)
-            update(db, "jobs", job.id, job.version, tries=0, missing_since=None, **columns)
-            if stage != job.stage:
-                tell(
-                    db,
-                    now,
-                    "job",
-                    job.id,
-                    job.state,
-                    was=job.state,
-                    cause="stage",
-                    detail=stage,
-                    job_id=job.id,
-                )
+            attempt = job.under_way
+            looked = change_attempt(
+                db,
+                attempt,
+                stage=stage,
+                progress=seen.progress,
+                due_at=iso(due_at),
+                moved_at=iso(now) if moved else text_at(attempt.moved_at),
+                tries=0,
+                missing_since=None,
+                misses=0,
+            )
+            if stage != attempt.stage:
+                told = {"was": job.state, "cause": "stage", "detail": stage, "job_id": job.id}
+                tell(db, now, "job", job.id, job.state, **told)
+            return replace(job, attempt=looked)
+
+    def unmoved(self, job: Job, due_at: float) -> None:
+        """The job's session is what it was: its next poll is due later."""
+        with self._store.transaction() as db:
+            change_attempt(db, job.under_way, due_at=iso(due_at), tries=0, missing_since=None, misses=0)
 
     def uploading(self, job: Job, percent: int) -> None:
         """How far an upload is: for those who watch; neither an event nor guarded."""
         with self._store.transaction() as db:
-            db.execute(
-                "update jobs set progress = ? where id = ? and state = 'submitting' and attempt = ?",
-                (percent, job.id, job.attempt),
-            )
+            query = "update sessions set progress = ? where id = ? and state = 'intended'"
+            db.execute(query, (percent, job.under_way.id))
 
     def missing(self, job: Job, *, due_at: float, now: float) -> None:
         """The server did not find the session: it is counted, and looked for again."""
         with self._store.transaction() as db:
-            since = iso(job.missing_since or now)
-            misses = 1 if job.missing_since is None else job.tries + 1
-            update(db, "jobs", job.id, job.version, missing_since=since, tries=misses, due_at=iso(due_at))
-            if job.missing_since is None:
+            attempt = job.under_way
+            since = iso(attempt.missing_since or now)
+            change_attempt(db, attempt, missing_since=since, misses=attempt.misses + 1, tries=0, due_at=iso(due_at))
+            if attempt.missing_since is None:
                 tell(db, now, "job", job.id, job.state, was=job.state, cause="session_missing", job_id=job.id)
 
-    def mended(
-        self, job: Job, seen: Observation, reason: str, *, cause: str, due_at: float, now: float, **done: int
+    def recovering(
+        self, job: Job, seen: Observation, counted: Attempt, reason: str, *, cause: str, due_at: float, now: float
     ) -> Job:
-        """Something is done on the server about the session, which was like `seen`; `done`: how often by now."""
+        """Something is done on the server about the session, which was like `seen`; `counted`: how often by now."""
         with self._store.transaction() as db:
             write_look(db, seen, now)
-            columns = {"reason": reason, "due_at": iso(due_at), "moved_at": iso(now)}
-            update(db, "jobs", job.id, job.version, tries=0, missing_since=None, **columns, **done)
+            update(db, "jobs", job.id, job.version, reason=reason)
+            change_attempt(
+                db,
+                job.under_way,
+                restarts=counted.restarts,
+                retrained=counted.retrained,
+                requeued=counted.requeued,
+                kicks=counted.kicks,
+                due_at=iso(due_at),
+                moved_at=iso(now),
+                tries=0,
+                missing_since=None,
+                misses=0,
+            )
             tell(
                 db,
                 now,
@@ -232,7 +224,7 @@ class SessionBook:
                 detail=reason,
                 job_id=job.id,
             )
-            return _read(db, job.id)[0]
+            return read_job(db, job.id)
 
     def finish(
         self,
@@ -246,25 +238,16 @@ class SessionBook:
         """The verdict, over `pairs` that are all here: files, session and job in one commit, still to be archived."""
         with self._store.transaction() as db:
             write_look(db, seen, now)
-            all_here(db, seen.id, pairs)
+            all_here(db, seen.id, pairs, seen.model)
             by_id = {file.id: file for file in files}
             for said in verdict.files:
                 columns = {"pairs": said.pairs, "document_id": said.document, "reason": said.reason}
-                ended = {"finished_at": iso(now), "put_away": 0}
+                ended = {"finished_at": iso(now), "archived": 0}
                 file = by_id[said.file_id]
                 move_file(db, now, file, said.state, cause="job_ended", detail=said.reason, **columns, **ended)
-            lora, discard = seen.model, _is_to_go(db, job.id)
-            end_session(db, now, job.id, SessionState.TRAINED, cause="trained", lora_dir=lora, discard=discard)
-            known = {
-                "pairs": pairs,
-                "lora_dir": lora,
-                "reason": verdict.reason,
-                "stage": None,
-                "progress": None,
-            }
-            ended = {"finished_at": iso(now), "put_away": 0}
-            fresh = {"due_at": None, "tries": 0}
-            move_job(db, now, job, verdict.state, cause="trained", detail=verdict.reason, **known, **ended, **fresh)
+            gone = _is_to_go(db, job.id)
+            end_attempt(db, now, job, SessionState.TRAINED, cause="trained", discard=gone)
+            end_job(db, now, job, verdict.state, verdict.reason, cause="trained")
 
     def keep_pairs(self, seen: Observation, pairs: int, now: float) -> None:
         """The pairs of a session that did not train are all here: the server made them, so they are kept."""
@@ -272,7 +255,7 @@ class SessionBook:
             write_look(db, seen, now)
             all_here(db, seen.id, pairs)
 
-    def discarded(self, session: Session, now: float) -> None:
+    def discarded(self, session: Attempt, now: float) -> None:
         """The session is gone from the server, and its model with it; the job it trained for says so from now on."""
         with self._store.transaction() as db:
             db.execute(
@@ -284,13 +267,13 @@ class SessionBook:
                 words = f"its session and its model were removed from the server ({iso(now)})"
                 db.execute(
                     "update jobs set reason = coalesce(reason || '; ', '') || ? || "
-                    "case when wish = 'delete' then ', as a person asked' else '' end where id = ?",
+                    "case when requested = 'delete' then ', as a person asked' else '' end where id = ?",
                     (words, session.job_id),
                 )
             name = session.session_id or session.marker
             tell(db, now, "session", name, "removed", was=session.state, cause="discard", job_id=session.job_id)
 
-    def discard_later(self, session: Session, due_at: float) -> None:
+    def discard_later(self, session: Attempt, due_at: float) -> None:
         """The session could not be removed now."""
         with self._store.transaction() as db:
             db.execute(
@@ -308,10 +291,10 @@ class SessionBook:
         with self._store.reading() as db:
             return db.execute(query, key).fetchone() is not None
 
-    def to_discard(self) -> list[Session]:
+    def to_discard(self) -> list[Attempt]:
         """Sessions that are to go from the server."""
         with self._store.reading() as db:
-            return [session_of(row) for row in db.execute("select * from sessions where discard = 1 order by id")]
+            return [attempt_of(row) for row in db.execute("select * from sessions where discard = 1 order by id")]
 
     def known_ids(self) -> frozenset[str]:
         """Every session id the ledger knows."""
@@ -322,10 +305,5 @@ class SessionBook:
 
 def _is_to_go(db: sqlite3.Connection, job_id: str) -> bool:
     """Whether a person wants the job's session gone, who asked too late to have the job given up."""
-    row = db.execute("select wish from jobs where id = ?", (job_id,)).fetchone()
-    return row is not None and row["wish"] == "delete"
-
-
-def _read(db: sqlite3.Connection, job_id: str) -> tuple[Job, list[File]]:
-    job = job_of(db.execute(f"{JOB} where j.id = ?", (job_id,)).fetchone())
-    return job, files_of(db, job_id, "packed")
+    row = db.execute("select requested from jobs where id = ?", (job_id,)).fetchone()
+    return row is not None and row["requested"] == "delete"

@@ -18,6 +18,7 @@ from typing import Final
 
 from finetuned.errors import Held, LedgerError, LedgerStuck
 from finetuned.ledger.folding import Folding
+from finetuned.ledger.migrations import bring_up_to_date
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.trouble import PUT_BACK, check_file, corrupt, newer, of_the_disk, problem
 
@@ -182,12 +183,12 @@ def connect(path: str) -> sqlite3.Connection:
             "journal_mode = wal",
             "wal_autocheckpoint = 0",  # see `folding`
             "synchronous = full",
-            "foreign_keys = on",
             "trusted_schema = off",
             "secure_delete = on",  # what is forgotten is overwritten
         ):
             db.execute(f"pragma {pragma}")
         _migrate(db, path)
+        db.execute("pragma foreign_keys = on")
     except sqlite3.Error as error:
         db.close()
         raise problem(error, path, "cannot be used") from error
@@ -203,7 +204,7 @@ def _check(db: sqlite3.Connection, path: str) -> None:
         raise newer(path)
     ours = db.execute("pragma application_id").fetchone()[0]
     named = {row[0] for row in db.execute("select name from sqlite_master where type = 'table'")}
-    if ours not in (0, APPLICATION_ID) or (ours == 0 and named and "_sqlite_migrations" not in named):
+    if ours not in (0, APPLICATION_ID) or (ours == 0 and named):
         raise LedgerError(f"{path} is the database of another program", remedy="name another file in [ledger] path")
     said = db.execute("pragma quick_check(1)").fetchone()[0]
     if said != "ok":
@@ -214,17 +215,9 @@ def _migrate(db: sqlite3.Connection, path: str) -> None:
     version = db.execute("pragma user_version").fetchone()[0]
     if version == SCHEMA_VERSION:
         return
-    from sqlite_utils import Database  # noqa: PLC0415 - 70 ms, and needed once in a ledger's life
-
-    from finetuned.ledger.migrations import migrations  # noqa: PLC0415
-
     if version > 0:
         _keep_copy(db, path, f"{path}.v{version}.backup")
-    database = Database(db)
-    with database.atomic():  # a crash between two steps would have the next start keep a copy of half of them
-        migrations.apply(database)
-        db.execute(f"pragma application_id = {APPLICATION_ID}")
-        db.execute(f"pragma user_version = {SCHEMA_VERSION}")
+    bring_up_to_date(db, version)
 
 
 def _keep_copy(db: sqlite3.Connection, path: str, copy_path: str) -> None:

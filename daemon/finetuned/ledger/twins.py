@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 from finetuned.backend import Observation
-from finetuned.ledger.rows import SUSPECT, session_of, tell, text_at
+from finetuned.ledger.rows import SUSPECT, attempt_of, tell, text_at
 from finetuned.ledger.store import Store
-from finetuned.model import Job, Session, iso
+from finetuned.model import Attempt, Job, iso
 
 
 class TwinBook:
@@ -27,17 +27,17 @@ class TwinBook:
         with self._store.transaction() as db:
             lora = seen.model
             reason = "a second session of the same job turned up"
-            columns = (job.id, attempt, f"{job.id}.{attempt}", seen.id, url, dialect, seen.name, lora, reason)
+            columns = (job.id, attempt, seen.id, url, dialect, seen.name, lora, reason)
             done = db.execute(
-                "insert into sessions (job_id, attempt, marker, state, session_id, url, dialect, name, lora_dir, "
+                "insert into sessions (job_id, attempt, current, state, session_id, url, dialect, name, lora_dir, "
                 "reason, intent_at, known_at, ended_at, discard, read_only) "
-                "values (?, ?, ?, 'twin', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
+                "values (?, ?, 0, 'twin', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
                 (*columns, *[iso(now)] * 3, int(lora is None and not job.noted), int(job.noted)),
             )
             if done.rowcount:
                 tell(db, now, "session", seen.id, "twin", cause="found", detail=reason, job_id=job.id)
 
-    def kept(self, session: Session, lora_dir: str | None, now: float) -> None:
+    def kept(self, session: Attempt, lora_dir: str | None, now: float) -> None:
         """The session was to go, but it has trained: it stays on the server, as a record."""
         with self._store.transaction() as db:
             db.execute(
@@ -57,7 +57,7 @@ class TwinBook:
                 (text_at(due_at), int(counts), job_id),
             )
 
-    def suspects(self) -> list[Session]:
+    def suspects(self) -> list[Attempt]:
         """Sessions whose answer was lost and that were not found, but may turn up later."""
         with self._store.reading() as db:
-            return [session_of(row) for row in db.execute(f"select * from sessions where {SUSPECT} order by id")]
+            return [attempt_of(row) for row in db.execute(f"select * from sessions where {SUSPECT} order by id")]

@@ -21,22 +21,22 @@ class UploadBook:
         """The files of the job's open attempt are on the server, under this id; nothing learns them yet."""
         with self._store.transaction() as db:
             db.execute(
-                "update sessions set entity_id = ?, version = version + 1 where job_id = ? and state = 'intended'",
+                "update sessions set upload_id = ? where job_id = ? and state = 'intended'",
                 (entity_id, job.id),
             )
 
     def of_attempt(self, job: Job) -> str | None:
         """What the job's files became on its server in an earlier try of the same attempt, if that is known."""
         query = (
-            "select o.entity_id from sessions o join sessions s using (job_id, marker, url, dialect) "
-            "where s.job_id = ? and s.state = 'intended' and o.entity_id is not null order by o.id desc limit 1"
+            "select o.upload_id from sessions o join sessions s using (job_id, attempt, url, dialect) "
+            "where s.job_id = ? and s.state = 'intended' and o.upload_id is not null order by o.id desc limit 1"
         )
         with self._store.reading() as db:
             row = db.execute(query, (job.id,)).fetchone()
-        return None if row is None else str(row["entity_id"])
+        return None if row is None else str(row["upload_id"])
 
     def of_job(self, job_id: str) -> frozenset[str]:
         """Every upload of the job's."""
         with self._store.reading() as db:
-            rows = db.execute("select entity_id from sessions where job_id = ? and entity_id is not null", (job_id,))
-            return frozenset(row["entity_id"] for row in rows)
+            rows = db.execute("select upload_id from sessions where job_id = ? and upload_id is not null", (job_id,))
+            return frozenset(row["upload_id"] for row in rows)

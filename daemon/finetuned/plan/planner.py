@@ -197,13 +197,13 @@ def _step_on_the_disk(job: Job, desk: _Desk) -> OfAJob | Hold:
 def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
     rules, server = desk.rules, desk.facts.server
     if not is_here(job, rules):
-        return Hold(kind=Awaited.OTHER_SERVER, of=job.url)
+        return Hold(kind=Awaited.OTHER_SERVER, of=None if job.open is None else job.open.url)
     if job.state is JobState.QUEUED and job.folder not in desk.folders:
         return Hold(kind=Awaited.FOLDER, of=job.folder)
     if job.state is JobState.QUEUED and wants_in_vain(rules, job.folder, desk.facts.can):
         return Hold(kind=Awaited.REVIEWS)
     if not desk.can_ask:
-        return Hold(kind=Awaited.PERSON) if job.rests else Hold(kind=Awaited.SERVER, until=server.next_try_at)
+        return Hold(kind=Awaited.PERSON) if job.awaits_review else Hold(kind=Awaited.SERVER, until=server.next_try_at)
     match job.state:
         case JobState.QUEUED:
             step: OfAJob = Submit(job_id=job.id)
@@ -213,8 +213,8 @@ def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
             kind, longest = Awaited.SEARCH, _longest_doubt(rules)
         case _:
             step = Poll(job_id=job.id)
-            kind, longest = Awaited.PERSON if job.rests else Awaited.SESSION, rules.poll.slowest
-    return step if desk.due(job.due_at, longest) else Hold(kind=kind, until=job.due_at)
+            kind, longest = Awaited.PERSON if job.awaits_review else Awaited.SESSION, rules.poll.slowest
+    return step if desk.due(job.next_at, longest) else Hold(kind=kind, until=job.next_at)
 
 
 def wants_in_vain(rules: Settings, folder: str, can: Capabilities) -> bool:
@@ -224,7 +224,7 @@ def wants_in_vain(rules: Settings, folder: str, can: Capabilities) -> bool:
 
 def is_here(job: Job, rules: Settings) -> bool:
     """Tell whether the job's session, if it has one, is on the server that is configured."""
-    return job.url is None or job.url == rules.service.url
+    return job.open is None or job.open.url == rules.service.url
 
 
 def _longest_doubt(rules: Settings) -> float:

@@ -40,10 +40,10 @@ def rest(
     failed_twice = server.paused_because is not None and server.tries > 1
     if failed_twice and (server.next_try_at or 0.0) > now:
         return Rest.SERVER
-    in_vain = all(_was_in_vain(job, facts) and (job.due_at or 0.0) > now for job in unfinished)
+    in_vain = all(_was_in_vain(job, facts) and (job.next_at or 0.0) > now for job in unfinished)
     return Rest.SERVER if unfinished and in_vain and not waiting else Rest.WORK
 
 
 def _was_in_vain(job: Job, facts: Facts) -> bool:
     """Tell whether a job was tried often enough, and often in this run: kills of earlier runs have counted, too."""
-    return job.tries >= PATIENT_CALLS and facts.asked.get(job.id, 0) >= PATIENT_TRIES
+    return job.in_vain >= PATIENT_CALLS and facts.asked.get(job.id, 0) >= PATIENT_TRIES

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from finetuned.backend import Capabilities
-from finetuned.model import FolderFacts, Job, ServerFacts, Session, UnarchivedFile, Value, WaitingFile
+from finetuned.model import Attempt, FolderFacts, Job, ServerFacts, UnarchivedFile, Value, WaitingFile
 
 
 class Seal(Value, frozen=True, tag=True):
@@ -76,13 +76,13 @@ class Poll(Value, frozen=True, tag=True):
 class Discard(Value, frozen=True, tag=True):
     """Remove a session that was given up from the server."""
 
-    session: Session
+    session: Attempt
 
 
 class Recheck(Value, frozen=True, tag=True):
     """Look once more for a session that was lost, not found, and sent again: a slow server may list it late."""
 
-    session: Session
+    session: Attempt
 
 
 class Probe(Value, frozen=True, tag=True):
@@ -143,8 +143,8 @@ class Facts(Value, frozen=True):
     waiting: tuple[WaitingFile, ...] = ()
     jobs: tuple[Job, ...] = ()
     unarchived: tuple[UnarchivedFile, ...] = ()
-    discards: tuple[Session, ...] = ()
-    suspects: tuple[Session, ...] = ()
+    discards: tuple[Attempt, ...] = ()
+    suspects: tuple[Attempt, ...] = ()
     folders: tuple[FolderFacts, ...] = ()
     server: ServerFacts = ServerFacts()
     can: Capabilities = Capabilities()
@@ -175,6 +175,6 @@ class Plan(Value, frozen=True):
 PROBE: Final = "probe"
 
 
-def session_key(session: Session) -> str:
+def session_key(session: Attempt) -> str:
     """Make the key of `Facts.busy` for work on a session that no job waits for."""
     return f"session {session.session_id}"
