@@ -192,7 +192,7 @@ def capabilities(settings: Settings, dialect: str | None = None) -> Capabilities
 @asynccontextmanager
 async def server(settings: Settings) -> AsyncIterator[tuple[Sessions, Runtime]]:
     """The server, for a command that speaks to it itself."""
-    from finetuned.helix.outcome import by_hand
+    from finetuned.helix.outcome import Remedy
     from finetuned.runtime import SystemRuntime
 
     runtime = SystemRuntime()
@@ -200,7 +200,8 @@ async def server(settings: Settings) -> AsyncIterator[tuple[Sessions, Runtime]]:
         try:
             yield asked, runtime
         except ServerError as error:
-            error.remedy = by_hand(error.remedy)
+            if isinstance(error.remedy, Remedy):
+                error.remedy = error.remedy.by_hand
             raise
 
 

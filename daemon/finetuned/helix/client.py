@@ -29,7 +29,7 @@ from finetuned.helix.answers import Answer, Keeper, NoRoom
 from finetuned.helix.body import Body
 from finetuned.helix.call import Call
 from finetuned.helix.disk import Disk
-from finetuned.helix.outcome import CHECK_KEY
+from finetuned.helix.outcome import Remedy
 from finetuned.helix.speech import Speech
 from finetuned.helix.transport import EarlyAnswerTransport
 from finetuned.model import shown
@@ -71,9 +71,9 @@ class Key:
         self._value = None
         text = (self._of_file() if self._file else self._fallback() or "").strip()
         if not text:
-            raise KeyRefused("there is no API key", remedy=CHECK_KEY)
+            raise KeyRefused("there is no API key", remedy=Remedy.CHECK_KEY)
         if not (text.isascii() and text.isprintable()) or " " in text:
-            raise KeyRefused("the API key holds characters that no key has", remedy=CHECK_KEY)
+            raise KeyRefused("the API key holds characters that no key has", remedy=Remedy.CHECK_KEY)
         self._value = text
         return text
 
@@ -83,7 +83,7 @@ class Key:
                 raw = file.read(KEY_BYTES)
         except OSError as error:
             raise KeyRefused(
-                f"the API key cannot be read from {shown(self._file)}: {error.strerror}", remedy=CHECK_KEY
+                f"the API key cannot be read from {shown(self._file)}: {error.strerror}", remedy=Remedy.CHECK_KEY
             ) from error
         utf16 = raw[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}  # editors of Windows save so, with a mark
         return raw.decode("utf-16" if utf16 else "utf-8-sig", "replace")

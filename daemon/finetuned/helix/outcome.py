@@ -23,7 +23,8 @@ import ssl
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from enum import StrEnum
+from typing import Final, Self
 
 import httpx
 
@@ -54,22 +55,9 @@ BUSY_SECONDS: Final = 30.0
 LONGEST_BUSY_SECONDS: Final = 3600.0
 
 RAISE_LIMIT: Final = "raise client_max_body_size in the proxy in front of the server, or lower folder.max_bytes"
-CHECK_KEY: Final = "put a valid key into helix.api_key_file or FINETUNED_API_KEY; it is read again by itself"
 _CHECK_URL: Final = "check helix.url and helix.dialect; `finetuned doctor` tells more"
-_CHECK_SERVER: Final = "check that the server runs and that helix.url is right; it is tried again by itself"
 _CHECK_TLS: Final = "check the server's certificate, and whether helix.url begins with http:// or https://"
-_LOOK_FIRST: Final = "nothing to do: the server is asked what became of it before anything is sent again"
-_LATER: Final = "nothing to do: it is asked again later"
-_NO_ROOM: Final = "free some space on the ledger's disk; it is asked again by itself"
 _NO_SUCH_CALL: Final = "this server has no such call"
-#: what a person does instead, for whom no daemon tries it again later
-_BY_HAND: Final[Mapping[str, str]] = {
-    CHECK_KEY: "put a valid key into helix.api_key_file or FINETUNED_API_KEY",
-    _CHECK_SERVER: "check that the server runs and that helix.url is right; `finetuned doctor` tells more",
-    _LOOK_FIRST: "the server may have got it, and nothing is sent twice by itself: try again if you want",
-    _NO_ROOM: "free some space where temporary files lie (TMPDIR)",
-    _LATER: "the server is busy: try again later",
-}
 #: the library's errors that mean: not a byte of the request left us
 _NOT_SENT: Final = (
     httpx.ConnectError,
@@ -82,9 +70,35 @@ _NOT_SENT: Final = (
 )
 
 
-def by_hand(remedy: str) -> str:
-    """What a person does who asked for it now, where the daemon would do something later."""
-    return _BY_HAND.get(remedy, remedy)
+class Remedy(StrEnum):
+    """What to do about a failure while a daemon tries again by itself; `by_hand` is for a person without one."""
+
+    by_hand: str
+
+    CHECK_KEY = (
+        "put a valid key into helix.api_key_file or FINETUNED_API_KEY; it is read again by itself",
+        "put a valid key into helix.api_key_file or FINETUNED_API_KEY",
+    )
+    CHECK_SERVER = (
+        "check that the server runs and that helix.url is right; it is tried again by itself",
+        "check that the server runs and that helix.url is right; `finetuned doctor` tells more",
+    )
+    LOOK_FIRST = (
+        "nothing to do: the server is asked what became of it before anything is sent again",
+        "the server may have got it, and nothing is sent twice by itself: try again if you want",
+    )
+    LATER = ("nothing to do: it is asked again later", "the server is busy: try again later")
+    NO_ROOM = (
+        "free some space on the ledger's disk; it is asked again by itself",
+        "free some space where temporary files lie (TMPDIR)",
+    )
+
+    def __new__(cls, value: str, by_hand: str) -> Self:
+        """Make a member that is its first text."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.by_hand = by_hand
+        return member
 
 
 def broken(call: Call, url: str, error: Exception | None, *, whole: bool) -> ServerError:
@@ -94,7 +108,7 @@ def broken(call: Call, url: str, error: Exception | None, *, whole: bool) -> Ser
     if begun and not whole:
         what += f" while the request was on its way; a proxy may allow less: {RAISE_LIMIT}"
     safe = call.effect is not Effect.ONCE or not whole or isinstance(error, _NOT_SENT)
-    remedy = _CHECK_SERVER if safe else _LOOK_FIRST
+    remedy: str = Remedy.CHECK_SERVER if safe else Remedy.LOOK_FIRST
     if error is not None and _is_tls(error):
         remedy = _CHECK_TLS
     return Unreachable(what, begun=begun, remedy=remedy) if safe else ReplyLost(what, remedy=remedy)
@@ -107,16 +121,16 @@ def refused(answer: Answer, key: str) -> ServerError:
     if kind is not None:
         return _known(kind, what)
     if answer.status == 401:
-        return KeyRefused(what, begun=True, remedy=CHECK_KEY)
+        return KeyRefused(what, begun=True, remedy=Remedy.CHECK_KEY)
     if answer.status == 413 and answer.sent_bytes:
         return TooLarge(what, size=answer.sent_bytes, remedy=RAISE_LIMIT)
     if answer.status == 429 or (answer.status == 503 and "retry-after" in answer.headers):
-        return Busy(what, after=_seconds(answer.headers), remedy=_LATER)
+        return Busy(what, after=_seconds(answer.headers), remedy=Remedy.LATER)
     if answer.status < 500:
         return _below_500(answer, what)
-    lost = ReplyLost(what, answered=True, remedy=_LOOK_FIRST)
+    lost = ReplyLost(what, answered=True, remedy=Remedy.LOOK_FIRST)
     safe = answer.call.effect is Effect.NONE or not answer.whole
-    return Unreachable(what, answered=True, begun=True, remedy=_CHECK_SERVER) if safe else lost
+    return Unreachable(what, answered=True, begun=True, remedy=Remedy.CHECK_SERVER) if safe else lost
 
 
 def odd(answer: Answer, why: str) -> ServerError:
@@ -141,7 +155,7 @@ def too_long(call: Call, url: str) -> ServerError:
     """Name the outcome of an answer that is too long to be read."""
     what = f"{call.method} {url}: the answer is longer than {MAX_ANSWER_BYTES // (1024 * 1024)} MiB"
     if call.effect is not Effect.NONE:
-        return ReplyLost(what, remedy=_LOOK_FIRST)
+        return ReplyLost(what, remedy=Remedy.LOOK_FIRST)
     # asked again, it would be as long: no reason to leave the whole server alone
     is_list = httpx.URL(url).path.endswith("/sessions")
     remedy = f"no Helix answers so; {_CHECK_URL}" if is_list else "delete the session if nobody needs it"
@@ -151,7 +165,9 @@ def too_long(call: Call, url: str) -> ServerError:
 def no_room(call: Call, url: str, why: str) -> ServerError:
     """Name the outcome of an answer that we cannot keep, for the disk is full or fails."""
     what = f"{call.method} {url}: the answer is long and cannot be kept: {why}"
-    return Refused(what, remedy=_NO_ROOM) if call.effect is Effect.NONE else ReplyLost(what, remedy=_NO_ROOM)
+    return (
+        Refused(what, remedy=Remedy.NO_ROOM) if call.effect is Effect.NONE else ReplyLost(what, remedy=Remedy.NO_ROOM)
+    )
 
 
 _REMEDIES: Final[Mapping[Refusal, str]] = {
@@ -180,7 +196,7 @@ def _below_500(answer: Answer, what: str) -> ServerError:
         case 404 | 405:
             return NotHelix(what, begun=True, remedy=_CHECK_URL)
         case 408 | 425:  # it says itself that it did not have the request
-            return Unreachable(what, begun=True, remedy=_CHECK_SERVER)
+            return Unreachable(what, begun=True, remedy=Remedy.CHECK_SERVER)
         case status if status < 400:
             return NotHelix(f"{what}: sends us on to {_elsewhere(answer)}", begun=True, remedy=_CHECK_URL)
         case _:
