@@ -9,7 +9,7 @@
 
 | what | where | found anew from | what its loss costs |
 | --- | --- | --- | --- |
-| known files, quiet times, listings | `Sweeper` | the ledger, and a sweep | `settle` once more; every folder is listed once |
+| known files, quiet times, listings | `Sweeper` | the ledger, and a sweep | `settle` anew; folders are listed once |
 | folders that are held | `Intake` | the next sweep | nothing |
 | what is ready and not read yet | `Intake` | the next sweep | nothing |
 | what came back, how often | `Pacing` | | two more times without a pause |
