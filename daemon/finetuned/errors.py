@@ -27,7 +27,7 @@
         |   +-- NoReviews         ... pairs were to wait for a person, and it would train without one
         +-- Unreachable           it certainly never took effect                exit 69
         |   +-- KeyRefused        ... the key is missing or wrong (401)         exit 77
-        |   +-- NotHelix          ... something answers, but it is no Helix
+        |   +-- NotTheServer      ... something answers, but not as the server does
         |   +-- Busy              ... it asked to come back later
         +-- ReplyLost             it may have taken effect                      exit 69
             +-- CutShort          ... the answer of a talk may be in its session
@@ -204,8 +204,8 @@ class KeyRefused(Unreachable):
     exit_code = 77
 
 
-class NotHelix(Unreachable):
-    """Something answers at this address, but not as a Helix does."""
+class NotTheServer(Unreachable):
+    """Something answers at this address, but not as the server does."""
 
 
 class Busy(Unreachable):

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from finetuned.backend import Observation, Odd, Pair, Submission
-from finetuned.errors import NotHelix, Refused, ReplyLost, ServerError, Unreachable
+from finetuned.errors import NotTheServer, Refused, ReplyLost, ServerError, Unreachable
 from finetuned.helix import client, wire
 from finetuned.helix.answers import IN_MEMORY_BYTES
 from finetuned.helix.client import Key
@@ -136,7 +136,7 @@ async def test_a_long_session_is_looked_at(tmp_path: Path):
 async def test_what_was_kept_is_let_go_where_the_rest_breaks_off(tmp_path: Path):
     """The call told its pairs, and the session could not be read."""
     view = session(qa_pairs=[{"question": "q", "answer": "a"}])
-    with pytest.raises(NotHelix):
+    with pytest.raises(NotTheServer):
         await service(Stream(LONG), Stream(b"oops"), spool=tmp_path).harvest(view)
     assert _held_in(tmp_path) == 0
 
@@ -144,7 +144,7 @@ async def test_what_was_kept_is_let_go_where_the_rest_breaks_off(tmp_path: Path)
 @pytest.mark.parametrize("half", [LONG[:-1], LONG[:-10], LONG + b"]", LONG[:-1] + b', {"question": oops}]'])
 async def test_half_a_long_answer_is_none(tmp_path: Path, half: bytes):
     """However it was cut, nothing of it is believed, and nothing of it is left."""
-    assert type(await failure(service(Stream(half), spool=tmp_path))) is NotHelix
+    assert type(await failure(service(Stream(half), spool=tmp_path))) is NotTheServer
     assert _held_in(tmp_path) == 0
 
 

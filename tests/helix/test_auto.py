@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from finetuned.backend import Submission
-from finetuned.errors import NotHelix, ReplyLost, Unreachable
+from finetuned.errors import NotTheServer, ReplyLost, Unreachable
 from finetuned.helix.sessions import Sessions
 from support.replies import PAGE, Bytes, Replies, a_session, part, said, service, told
 
@@ -145,7 +145,7 @@ async def test_a_step_back_is_noticed_by_the_probe():
     helix = auto(server)
     await helix.probe()
     server.dialects = {"form"}
-    with pytest.raises(NotHelix):
+    with pytest.raises(NotTheServer):
         await learned(helix)
     await helix.probe()
     assert helix.dialect == "form"

@@ -16,7 +16,7 @@ from finetuned.backend import Push, Status
 from finetuned.errors import (
     Busy,
     KnownRefusal,
-    NotHelix,
+    NotTheServer,
     Quota,
     Refusal,
     Refused,
@@ -135,7 +135,7 @@ async def test_a_server_that_is_ill_has_a_name(kind: tuple[str, str], tmp_path: 
     if fault == "too-many":
         assert (caught.value.kind, caught.value.quota) == (Refusal.TOO_MANY, Quota(asked=1, limit=None))
     if fault == "html":
-        assert isinstance(caught.value, ReplyLost | NotHelix)
+        assert isinstance(caught.value, ReplyLost | NotTheServer)
     after = HelixBench(*kind, tmp_path)
     assert [row.id for row in (await after.backend.list(offset=0, limit=9))[1]] == [running.id]
 
@@ -151,11 +151,13 @@ async def test_a_plan_that_allows_less_tells_its_numbers(ill: Any, fault: str, s
     assert view.quota == Quota(asked=18, limit=5)
 
 
-@pytest.mark.parametrize(("dialect", "server", "outcome"), [("form", "learn", ReplyLost), ("learn", "form", NotHelix)])
+@pytest.mark.parametrize(
+    ("dialect", "server", "outcome"), [("form", "learn", ReplyLost), ("learn", "form", NotTheServer)]
+)
 async def test_the_wrong_dialect_begins_nothing(tmp_path: Any, dialect: str, server: str, outcome: type[ServerError]):
     """A probe finds it out; should a send come first, the frontend answers it, and the server has nothing."""
     bench = HelixBench(dialect, server, tmp_path)
-    with pytest.raises(NotHelix, match=f"speaks the {server} dialect, but not the {dialect} dialect") as caught:
+    with pytest.raises(NotTheServer, match=f"speaks the {server} dialect, but not the {dialect} dialect") as caught:
         await bench.backend.probe()
     assert "helix.dialect" in caught.value.remedy
     with pytest.raises(outcome, match="is the dialect right") as caught:

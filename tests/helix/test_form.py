@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from finetuned.backend import Push
-from finetuned.errors import KeyRefused, KnownRefusal, NotHelix, Refused, Unreachable
+from finetuned.errors import KeyRefused, KnownRefusal, NotTheServer, Refused, Unreachable
 from finetuned.helix import wire
 from finetuned.helix.client import Key, new_http
 from finetuned.helix.observe import observe
@@ -68,7 +68,7 @@ async def test_probe_asks_for_one_row_with_the_key():
 @pytest.mark.parametrize("reply", [PAGE, told({}), told([]), said(200, "ok")])
 async def test_probe_knows_what_is_no_helix(reply: httpx.Response):
     """Something else at the address is named, not mistaken for an outage."""
-    with pytest.raises(NotHelix):
+    with pytest.raises(NotTheServer):
         await service(Replies(reply)).probe()
 
 

@@ -62,7 +62,7 @@ EXPECTED: dict[str, tuple[str, ...]] = {
         "(KeyRefused)",
         "NotFound",
         "uploaded 0 files",
-        "(NotHelix)",
+        "(NotTheServer)",
         "(KeyRefused)",
         "uploaded 1 files",
         "running",

@@ -15,7 +15,7 @@ from finetuned.errors import (
     KnownRefusal,
     NoSuchCall,
     NotFound,
-    NotHelix,
+    NotTheServer,
     Refused,
     ReplyLost,
     ServerError,
@@ -62,15 +62,15 @@ TABLE: list[tuple[Reply, type[ServerError], type[ServerError], type[ServerError]
     (said(403, "access denied"), Refused, Refused, Refused),
     (said(400, "bad request"), Refused, Refused, Refused),
     (said(413, "too large"), Refused, TooLarge, Refused),
-    (said(404, "404 page not found"), NotHelix, NotHelix, NoSuchCall),
-    (said(405, ""), NotHelix, NotHelix, NoSuchCall),
+    (said(404, "404 page not found"), NotTheServer, NotTheServer, NoSuchCall),
+    (said(405, ""), NotTheServer, NotTheServer, NoSuchCall),
     (said(408, ""), Unreachable, Unreachable, Unreachable),
-    (said(302, "", location="https://login.test/in?x=1"), NotHelix, NotHelix, NotHelix),
-    (PAGE, NotHelix, ReplyLost, NoSuchCall),
-    (said(200, "<html>"), NotHelix, ReplyLost, NoSuchCall),
-    (said(200, "{}"), NotHelix, ReplyLost, ReplyLost),
-    (said(200, ""), NotHelix, ReplyLost, ReplyLost),
-    (said(200, '{"id": "s-1", "inter'), NotHelix, ReplyLost, ReplyLost),
+    (said(302, "", location="https://login.test/in?x=1"), NotTheServer, NotTheServer, NotTheServer),
+    (PAGE, NotTheServer, ReplyLost, NoSuchCall),
+    (said(200, "<html>"), NotTheServer, ReplyLost, NoSuchCall),
+    (said(200, "{}"), NotTheServer, ReplyLost, ReplyLost),
+    (said(200, ""), NotTheServer, ReplyLost, ReplyLost),
+    (said(200, '{"id": "s-1", "inter'), NotTheServer, ReplyLost, ReplyLost),
     (httpx.ConnectError("refused"), Unreachable, Unreachable, Unreachable),
     (httpx.ConnectTimeout(""), Unreachable, Unreachable, Unreachable),
     (httpx.PoolTimeout(""), Unreachable, Unreachable, Unreachable),
@@ -203,7 +203,7 @@ async def test_an_error_without_end_is_left():
 async def test_another_session_in_the_answer_is_no_answer():
     """Something on the way mixes answers up: better nothing than another session's state."""
     error = await outcome(service(Replies(told(a_session("s-2")))), "GET")
-    assert type(error) is NotHelix
+    assert type(error) is NotTheServer
     assert "s-2" in str(error)
 
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from finetuned.backend import Submission
-from finetuned.errors import Changed, KeyRefused, NotHelix, ReplyLost, ServerError, Unreachable
+from finetuned.errors import Changed, KeyRefused, NotTheServer, ReplyLost, ServerError, Unreachable
 from finetuned.helix import client
 from finetuned.helix.client import CONNECTIONS, Key, new_http
 from finetuned.helix.sessions import Sessions
@@ -277,7 +277,7 @@ async def test_a_redirect_is_not_followed():
     reply = b"HTTP/1.1 307 There\r\nLocation: http://elsewhere.test/\r\nContent-Length: 0\r\n\r\n"
     async with served(after_request(reply), Bytes(SMALL)) as helix:
         error = await asked(helix, SMALL)
-    assert type(error) is NotHelix
+    assert type(error) is NotTheServer
     assert "elsewhere.test" in str(error)
 
 

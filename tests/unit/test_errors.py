@@ -15,7 +15,7 @@ CLASSES = {
     if inspect.isclass(thing) and issubclass(thing, errors.FinetunedError)
 }
 EXIT_CODES = {
-    "ConfigurationError": 78, "UsageError": 2, "Held": 75, "Unreachable": 69, "NotHelix": 69, "Busy": 69,
+    "ConfigurationError": 78, "UsageError": 2, "Held": 75, "Unreachable": 69, "NotTheServer": 69, "Busy": 69,
     "KeyRefused": 77, "ReplyLost": 69,
     "CutShort": 69,
 }  # fmt: skip

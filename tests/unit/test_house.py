@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from finetuned.helix import wire
+
 ROOT = Path(__file__).parents[2]
 TOP = {"pyproject.toml", "daemon", "config", "tests", "systemd", "README.md", "LICENSE", "findings"}
 #: what tools leave behind where there is no git to say that it is not ours
@@ -168,6 +170,86 @@ def test_the_stand_in_server_is_used_by_its_surface():
         for what in imported(name)
         if what.startswith(inside) and what.removeprefix(inside) not in surface | {"__main__.main"}
     ] == []
+
+
+#: words that we share with the server, or that people and scripts may rely on
+PUBLIC = {
+    "session_id": "a session is our own noun too: a key of jobs, pairs and the ledger",
+    "qa_pairs": "a table of the ledger that other programs read",
+    "lora_dir": "a key of jobs and sessions, and a column of the ledger",
+    "content_type": "everybody's word for what is sent over HTTP",
+    "/": "a path",
+}
+#: word of the server's -> the rooms where it may stand: it names a table of the configuration, or a key of `status`
+TOLD = {
+    "helix": {"cli", "settings"},
+    "/api/v1": {"settings"},
+    "form dialect": {"settings"},
+}
+#: what no string of the adapter's spells as it stands
+MORE_WORDS = {"data_prep", "document_group", "data_entity", "lora", "inference", *TOLD}
+
+
+def strings(name):
+    """The strings of a module, but for its docstrings."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    docs = {
+        id(n.body[0].value)
+        for n in ast.walk(tree(name))
+        if isinstance(n, documented) and isinstance(n.body[0], ast.Expr)
+    }
+    constants = (n for n in ast.walk(tree(name)) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    return [constant.value for constant in constants if id(constant) not in docs]
+
+
+@cache
+def words_of_the_server():
+    """Its stages, states, keys, routes and refusals, as the adapter spells them."""
+    spelt = {text for name in modules("daemon/finetuned/helix") for text in strings(name)}
+    keys = {text for text in spelt if re.fullmatch(r"[a-z]+([_A-Z][A-Za-z_]*)+|/[a-z_/]+", text)}
+    refusals = {pattern.pattern.strip(".*$:") for pattern, _ in wire.REFUSALS}
+    return (keys | {text for text in refusals if text.count(" ") > 1} | MORE_WORDS) - set(PUBLIC)
+
+
+def foreign_words(room, text):
+    """The server's words in a text that stands in this room."""
+    lower = text.lower()
+    said = [word for word in words_of_the_server() if word.lower() in lower and room not in TOLD.get(word, ())]
+    return [word for word in said if re.search(rf"(?<![A-Za-z_]){re.escape(word)}(?![A-Za-z_])", text, re.IGNORECASE)]
+
+
+def test_no_word_of_the_server_is_outside_its_adapter():
+    """Neither in code nor in docstrings: what stands in front of the wall would have to change with the server."""
+    outside = [name for name in modules("daemon") if Path(name).parts[2] not in {"helix", "sandbox"}]
+    assert {
+        name: found
+        for name in outside
+        if (found := foreign_words(Path(name).parts[2].removesuffix(".py"), (ROOT / name).read_text()))
+    } == {}
+    assert {
+        "generate_questions",
+        "data_prep_stage",
+        "manuallyReviewQuestions",
+        "/sessions/learn",
+    } <= words_of_the_server()
+
+
+@pytest.mark.parametrize(
+    ("room", "text", "found"),
+    [
+        ("plan", 'if stage == "edit_questions": pass', ["edit_questions"]),
+        ("daemon", '"""Wait for `data_prep_stage`."""', ["data_prep_stage"]),
+        ("ledger", "lora = seen.model", ["lora"]),
+        ("ledger", "lora_dir text, session_id text", []),
+        ("plan", "rules.helix.url", ["helix"]),
+        ("plan", "the Helix server", ["helix"]),
+        ("cli", "the [helix] table", []),
+        ("cli", "session is currently active", ["session is currently active"]),
+    ],
+)
+def test_the_rule_about_the_servers_words_sees(room, text, found):
+    """A rule that finds nothing must be able to find something."""
+    assert foreign_words(room, text) == found
 
 
 def test_tests_that_pages_name_are_there():

@@ -28,15 +28,17 @@ from finetuned.cli.spinner import Spinner
 from finetuned.errors import FinetunedError
 
 if TYPE_CHECKING:
+    from finetuned.backend import Capabilities
     from finetuned.ledger import Reader
     from finetuned.settings import Settings
 
 CONFIGURATION: Final = "finetuned.toml"
 LOG: Final = "daemon.log"
-_STAGES: Final = {
-    "generate_questions": "the server makes questions and answers of it",
-    "finetune": "the server trains a model with them (simulated)",
-    "collecting": "trained; its pairs are fetched",
+#: by what a session does
+_PHASES: Final = {
+    "preparing": "the server makes questions and answers of it",
+    "queued": "the server trains a model with them (simulated)",
+    "training": "the server trains a model with them (simulated)",
 }
 _TOML: Final = """\
 # The configuration of a demo: two folders, quick as no real server needs it.
@@ -112,7 +114,7 @@ async def _live(home: str, story: _Story) -> str:
 
     async with _sandbox(os.path.join(home, "sandbox")) as (port, key):
         settings = _furnish(home, port, key)
-        story.begin()
+        story.begin(settings)
         async with _beside(story.follow()):
             await _run_daemon(home)
         story.tell()
@@ -178,6 +180,7 @@ class _Story:
         self._told = 0
         self._names: dict[str, str] = {}
         self._stages: dict[str, str] = {}
+        self._can: Capabilities
 
     def reader(self) -> Reader:
         """The ledger, for reading."""
@@ -185,8 +188,9 @@ class _Story:
 
         return Reader.open(os.path.join(self._home, "ledger.db"))
 
-    def begin(self) -> None:
-        """The files are dropped."""
+    def begin(self, settings: Settings) -> None:
+        """Tell that the files are dropped."""
+        self._can = wiring.capabilities(settings)
         self._line(f"six files are dropped into {samples.LETTERS}/ and {samples.RECIPES}/; the daemon starts")
 
     async def follow(self) -> None:
@@ -236,7 +240,8 @@ class _Story:
                 self._line(f"{name} is done: {row.get('pairs')} pairs, files moved to done/")
 
     def _stage(self, job: dict[str, Any]) -> None:
-        words = _STAGES.get(job["stage"] or "")
+        phase = self._can.phase(job["stage"] or "", job["progress"] or 0)
+        words = "trained; its pairs are fetched" if job["stage"] == "collecting" else _PHASES.get(phase)
         if words and self._stages.get(job["id"]) != words and job["state"] == "running":
             self._stages[job["id"]] = words
             self._line(f"{job['id']}: {words}")

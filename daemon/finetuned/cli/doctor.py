@@ -158,7 +158,7 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
                 words = (
                     f"the folder {rules.name} wants a review, and this server trains unreviewed: its jobs stay queued"
                 )
-                yield warning("server", words, "set review = false there, or name a server of the form dialect")
+                yield warning("server", words, "set review = false there, or name a server that has reviews")
 
 
 async def _probe(settings: Settings) -> tuple[str, list[str], float]:

@@ -15,7 +15,7 @@ from finetuned.cli import wiring
 from finetuned.cli.chat import finished, sayable
 from finetuned.cli.output import harmless, print_data
 from finetuned.cli.spinner import Spinner
-from finetuned.errors import FinetunedError, NotHelix, UsageError
+from finetuned.errors import FinetunedError, NotTheServer, UsageError
 
 if TYPE_CHECKING:
     from finetuned.backend import Reply
@@ -83,7 +83,7 @@ def check_picture(name: str, picture: bytes) -> None:
     kind = os.path.splitext(name)[1].lower()
     known = _KINDS.get(kind)
     if (known and not picture.startswith(known)) or picture[:256].lstrip().lower().startswith((b"<!doctype", b"<html")):
-        raise NotHelix(f"what the server sent for {harmless(os.path.basename(name))} is no picture")
+        raise NotTheServer(f"what the server sent for {harmless(os.path.basename(name))} is no picture")
 
 
 def _check_target(path: str, *, force: bool) -> None:

@@ -57,7 +57,7 @@ def _job_as_seen(job: Row) -> Row:
 
 
 def progress_of(job: Row) -> str:
-    """How far a job is, in words: `finetune 40 %`; what waits for a person is where the server left it."""
+    """How far a job is, in words: `training 40 %`; what waits for a person is where the server left it."""
     if job["state"] == "review":
         return "all pairs are made"
     share = "" if job["progress"] is None else f"{job['progress']} %"

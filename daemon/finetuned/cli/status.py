@@ -43,7 +43,7 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
         can = wiring.capabilities(settings, status["helix"]["dialect"])
         for rules in settings.folders:
             if wants_in_vain(settings, rules.name, can):
-                words = "its jobs stay queued: it wants a review, and this server trains unreviewed (learn dialect)"
+                words = "its jobs stay queued: it wants a review, and this server trains unreviewed"
                 output.print_line(f"         {rules.name}: {words}")
     if not status["daemon"]["running"]:
         output.say("no daemon runs; start it with `finetuned run`")

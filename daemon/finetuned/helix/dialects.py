@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from finetuned.backend import Observation, Part, Reply, Submission
-from finetuned.errors import KnownRefusal, NoSuchCall, NotHelix, Refusal, Refused, ReplyLost
+from finetuned.errors import KnownRefusal, NoSuchCall, NotTheServer, Refusal, Refused, ReplyLost
 from finetuned.helix import wire
 from finetuned.helix.call import Call, Form, get
 from finetuned.helix.client import Wire, segment
@@ -69,7 +69,7 @@ async def show(server: Wire, session_id: str) -> SessionView:
     path = f"/sessions/{segment(session_id)}"
     view = await server.read(get(path), wire.session)
     if view.id != session_id:  # a cache on the way mixes answers up: better nothing than another's state
-        raise NotHelix(
+        raise NotTheServer(
             f"GET {path}: answers with session {view.id}", remedy="check what lies between us and the server"
         )
     return view

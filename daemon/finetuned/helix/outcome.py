@@ -34,7 +34,7 @@ from finetuned.errors import (
     KnownRefusal,
     NoSuchCall,
     NotFound,
-    NotHelix,
+    NotTheServer,
     Refusal,
     Refused,
     ReplyLost,
@@ -141,7 +141,7 @@ def odd(answer: Answer, why: str) -> ServerError:
         return NoSuchCall(what, remedy=_NO_SUCH_CALL)
     what += "; is the URL right, is the dialect right?"
     if answer.call.effect is not Effect.ONCE:
-        return NotHelix(what, begun=True, remedy=_CHECK_URL)
+        return NotTheServer(what, begun=True, remedy=_CHECK_URL)
     return ReplyLost(what, answered=True, remedy=_CHECK_URL)
 
 
@@ -194,11 +194,11 @@ def _below_500(answer: Answer, what: str) -> ServerError:
         case 404 | 405 if answer.call.optional:
             return NoSuchCall(what, remedy=_NO_SUCH_CALL)
         case 404 | 405:
-            return NotHelix(what, begun=True, remedy=_CHECK_URL)
+            return NotTheServer(what, begun=True, remedy=_CHECK_URL)
         case 408 | 425:  # it says itself that it did not have the request
             return Unreachable(what, begun=True, remedy=Remedy.CHECK_SERVER)
         case status if status < 400:
-            return NotHelix(f"{what}: sends us on to {_elsewhere(answer)}", begun=True, remedy=_CHECK_URL)
+            return NotTheServer(f"{what}: sends us on to {_elsewhere(answer)}", begun=True, remedy=_CHECK_URL)
         case _:
             return Refused(what, remedy="the server's words say why")
 

@@ -21,7 +21,7 @@ import httpx
 import msgspec
 
 from finetuned.backend import Capabilities, Observation, Pair, Push, Reply, Submission
-from finetuned.errors import KnownRefusal, NotFound, NotHelix, Refusal, Refused, ReplyLost, ServerError, Unreachable
+from finetuned.errors import KnownRefusal, NotFound, NotTheServer, Refusal, Refused, ReplyLost, ServerError, Unreachable
 from finetuned.helix import outcome, qa, wire
 from finetuned.helix.answers import Harvest
 from finetuned.helix.call import Call, get, ignore
@@ -95,7 +95,7 @@ class Sessions:
         if spoken and self._finds_out:
             self._choose(spoken)
         elif spoken and self.dialect not in spoken:
-            raise NotHelix(
+            raise NotTheServer(
                 f"the server speaks the {' and '.join(spoken)} dialect, but not the {self.dialect} dialect",
                 remedy='set helix.dialect = "auto"',
             )

@@ -25,14 +25,13 @@ class TwinBook:
         One of a job that only a note tells of stays as it is.
         """
         with self._store.transaction() as db:
-            lora = seen.model
             reason = "a second session of the same job turned up"
-            columns = (job.id, attempt, seen.id, url, dialect, seen.name, lora, reason)
+            columns = (job.id, attempt, seen.id, url, dialect, seen.name, seen.model, reason)
             done = db.execute(
                 "insert into sessions (job_id, attempt, current, state, session_id, url, dialect, name, lora_dir, "
                 "reason, intent_at, known_at, ended_at, discard, read_only) "
                 "values (?, ?, 0, 'twin', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
-                (*columns, *[iso(now)] * 3, int(lora is None and not job.noted), int(job.noted)),
+                (*columns, *[iso(now)] * 3, int(seen.model is None and not job.noted), int(job.noted)),
             )
             if done.rowcount:
                 tell(db, now, "session", seen.id, "twin", cause="found", detail=reason, job_id=job.id)
