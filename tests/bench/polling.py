@@ -12,7 +12,7 @@ from tiny_helix import TinyHelix
 from workshop import Options, Pile, Place, Row, scratch, wait_for
 
 ALONE = 'settle = "200ms"\nmax_files = 1'
-TRAINING = "select count(*) from jobs where state = 'running' and stage = 'finetune'"
+TRAINING = "select count(*) from all_jobs where state = 'running' and stage = 'finetune'"
 SIZES = (1, 100, 2000)
 FILES = 50
 FASTEST, SLOWEST = 0.5, 20.0

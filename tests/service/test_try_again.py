@@ -38,8 +38,8 @@ def test_what_fails_again_is_told(at_work: AHome) -> None:
     answer = home.finetuned("retry", job, "--wait")
     assert (answer.returncode, "a.txt: failed" in answer.stderr) == (1, True)
     bad = home.drop("bad.txt", b"caf\xe9")
-    put_away = "select count(*) from files where state = 'refused' and archived = 1"
-    wait_for(lambda: home.ask(put_away) == 1, "refused file")
+    archived = "select count(*) from files where state = 'refused' and archived = 1"
+    wait_for(lambda: home.ask(archived) == 1, "refused file")
     refused = home.finetuned("retry", str(bad), "--wait")
     assert (refused.returncode, "bad.txt: refused" in refused.stderr) == (1, True)
 

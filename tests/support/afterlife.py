@@ -22,7 +22,7 @@ from support.place import Place
 PAPERS = frozenset({"job.json", "pairs.jsonl"})
 LEARNED = (
     "select f.path, p.question, p.answer from qa_pairs p join files f on f.id = p.file_id "
-    "join jobs j on j.id = p.job_id and j.session_id = p.session_id where f.state = 'learned'"
+    "join all_jobs j on j.id = p.job_id and j.session_id = p.session_id where f.state = 'learned'"
 )
 RESTARTS = "select count(*) from events where subject = 'job' and cause in ('restart', 'requeue')"
 DOUBLED = "select question from qa_pairs group by session_id, file_id, question, answer having count(*) > 1"
