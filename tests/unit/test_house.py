@@ -320,6 +320,23 @@ def test_the_map_for_who_joins_names_what_is_there():
     assert {name for name in named if not any((top / name).exists() for top in tops)} == set()
 
 
+def test_links_of_pages_lead_somewhere():
+    """To a file of the source, and to a heading in it if one is named."""
+    lost = []
+    for page in (name for name in files() if name.endswith(".md")):
+        for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", (ROOT / page).read_text()):
+            target = (ROOT / page).parent / path if path else ROOT / page
+            titles = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if target.is_file() else []
+            if not target.exists() or (anchor and anchor not in {slug(title) for title in titles}):
+                lost.append(f"{page}: {path}#{anchor}")
+    assert lost == []
+
+
+def slug(title):
+    """What a link to a heading is called."""
+    return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+
+
 def test_no_room_is_a_drawer():
     """A room is named for what it does."""
     parts = {(name, part) for name in modules("daemon") for part in Path(name).with_suffix("").parts}
