@@ -2,7 +2,8 @@
 
 1. A state is an adjective or a participle; its paragraph says what it means, who moves it on, and what
    happens to it after a crash.
-2. A transition that is not in these tables cannot be written: the ledger asks `check_move` for each.
+2. A transition has a cause, which its event tells. One that is not in these tables cannot be written: the ledger asks
+   `check_move` for each.
 3. The charts in `docs/states.md` are made from here; a test walks the tables (total, connected, all ends reached).
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from finetuned.errors import FinetunedError
 
@@ -53,6 +54,78 @@ class SessionState(StrEnum):
     ENDED = "ended"
     UNSENT = "unsent"
     TWIN = "twin"
+
+
+class Cause(StrEnum):
+    """Why something changed, in one word, as events tell it."""
+
+    # files
+    APPEARED = "appeared"
+    SETTLED = "settled"
+    CHANGED = "changed"
+    GONE = "gone"
+    UNREADABLE = "unreadable"
+    READABLE = "readable"
+    HELD_UP = "held_up"
+    REFUSED = "refused"
+    FREE = "free"
+    DUPLICATE = "duplicate"
+    LEFT_JOB = "left_job"
+    JOB_ENDED = "job_ended"
+    PUT_AWAY = "put_away"
+    LOST = "lost"
+    FORGOTTEN = "forgotten"
+    # jobs
+    SEALED = "sealed"
+    CLAIMED = "claimed"
+    EMPTIED = "emptied"
+    INTENT = "intent"
+    SUBMITTED = "submitted"
+    REPLY_LOST = "reply_lost"
+    FOUND = "found"
+    NOT_THERE = "not_there"
+    UNSEARCHED = "unsearched"
+    UNREACHABLE = "unreachable"
+    NOT_NOW = "not_now"
+    NO_REVIEWS = "no_reviews"
+    CUT = "cut"
+    STAGE = "stage"
+    PAIRS_MADE = "pairs_made"
+    REVIEW_OVER = "review_over"
+    TRAINED = "trained"
+    BROKEN = "broken"
+    STALLED = "stalled"
+    SESSION_MISSING = "session_missing"
+    # what is done about a session that does not go on
+    RESTART = "restart"
+    REQUEUE = "requeue"
+    RETRY_CHUNKS = "retry_chunks"
+    START = "start"
+    ACTIVE = "active"
+    DISCARD = "discard"
+    KEPT = "kept"
+    ADOPTED = "adopted"
+    # jobs that are too large, or are not let through
+    QUOTA = "quota"
+    TOO_LARGE = "too_large"
+    TOO_BIG = "too_big"
+    FITTED = "fitted"
+    IN_VAIN = "in_vain"
+    SPLIT = "split"
+    NOT_OURS = "not_ours"
+    # people
+    RETRY = "retry"
+    CANCEL = "cancel"
+    DELETE = "delete"
+    ACCEPT = "accept"
+    # the rest
+    FOLDER = "folder"
+    RENAMED = "renamed"
+    SERVER_PAUSED = "server_paused"
+    SERVER_ANSWERED = "server_answered"
+    STOP = "stop"
+    WATCH = "watch"
+    LEDGER = "ledger"
 
 
 FILE_WORDS: Final[Mapping[FileState, str]] = MappingProxyType(
@@ -144,65 +217,114 @@ SESSION_WORDS: Final[Mapping[SessionState, str]] = MappingProxyType(
     }
 )
 
-FILE_MOVES: Final[Mapping[FileState, frozenset[FileState]]] = MappingProxyType(
+S = TypeVar("S", bound=StrEnum)
+Moves = Mapping[S, Mapping[Cause, set[S]]]
+#: why a send surely had no effect
+_NO_EFFECT: Final = (Cause.CUT, Cause.UNREACHABLE, Cause.UNSEARCHED, Cause.NOT_NOW, Cause.NO_REVIEWS)
+#: why a job is not sent again as it is
+_TOO_MUCH: Final = (*(Cause.REFUSED, Cause.IN_VAIN, Cause.TOO_LARGE, Cause.QUOTA, Cause.FITTED, Cause.NOT_OURS),)
+
+#: by state and cause, what a file may become
+FILE_MOVES: Final[Moves[FileState]] = MappingProxyType(
     {
-        FileState.SETTLING: frozenset({FileState.WAITING, FileState.REFUSED, FileState.VANISHED}),
-        FileState.WAITING: frozenset(
-            {FileState.SETTLING, FileState.PACKED, FileState.REFUSED, FileState.DUPLICATE, FileState.VANISHED}
-        ),
-        FileState.PACKED: frozenset(
-            {
-                FileState.SETTLING,
-                FileState.WAITING,
-                FileState.LEARNED,
-                FileState.BARREN,
-                FileState.FAILED,
-                FileState.REFUSED,
-                FileState.VANISHED,
-            }
-        ),
-        FileState.LEARNED: frozenset({FileState.WAITING}),
-        FileState.BARREN: frozenset({FileState.WAITING, FileState.PACKED}),
-        FileState.REFUSED: frozenset({FileState.SETTLING}),
-        FileState.FAILED: frozenset({FileState.WAITING, FileState.PACKED}),
-        FileState.DUPLICATE: frozenset({FileState.SETTLING}),
-        FileState.VANISHED: frozenset(),
+        FileState.SETTLING: {
+            Cause.SETTLED: {FileState.WAITING},
+            Cause.UNREADABLE: {FileState.WAITING},
+            Cause.REFUSED: {FileState.REFUSED},
+            Cause.GONE: {FileState.VANISHED},
+        },
+        FileState.WAITING: {
+            Cause.CHANGED: {FileState.SETTLING},
+            Cause.SEALED: {FileState.PACKED},
+            Cause.ADOPTED: {FileState.PACKED},
+            Cause.REFUSED: {FileState.REFUSED},
+            Cause.DUPLICATE: {FileState.DUPLICATE},
+            Cause.GONE: {FileState.VANISHED},
+        },
+        FileState.PACKED: {
+            Cause.LEFT_JOB: {FileState.SETTLING, FileState.WAITING, FileState.VANISHED},
+            Cause.JOB_ENDED: {FileState.LEARNED, FileState.BARREN, FileState.FAILED},
+            Cause.TOO_BIG: {FileState.REFUSED},
+        },
+        FileState.LEARNED: {Cause.RETRY: {FileState.WAITING}},
+        FileState.BARREN: {Cause.RETRY: {FileState.WAITING, FileState.PACKED}},
+        FileState.REFUSED: {Cause.RETRY: {FileState.SETTLING}},
+        FileState.FAILED: {Cause.RETRY: {FileState.WAITING, FileState.PACKED}},
+        FileState.DUPLICATE: {Cause.RETRY: {FileState.SETTLING}},
+        FileState.VANISHED: {},
     }
 )
 
-JOB_MOVES: Final[Mapping[JobState, frozenset[JobState]]] = MappingProxyType(
+#: by state and cause, what a job may become
+JOB_MOVES: Final[Moves[JobState]] = MappingProxyType(
     {
-        JobState.QUEUED: frozenset({JobState.SUBMITTING, JobState.CANCELLED}),
-        JobState.SUBMITTING: frozenset(
-            {JobState.RUNNING, JobState.DOUBTFUL, JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}
-        ),
-        JobState.DOUBTFUL: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}),
-        JobState.RUNNING: frozenset(
-            {
-                JobState.REVIEW,
-                JobState.QUEUED,
-                JobState.DONE,
-                JobState.PARTIAL,
-                JobState.FAILED,
-                JobState.CANCELLED,
-            }
-        ),
-        JobState.REVIEW: frozenset({JobState.RUNNING, JobState.CANCELLED}),
-        JobState.DONE: frozenset(),
-        JobState.PARTIAL: frozenset(),
-        JobState.FAILED: frozenset({JobState.QUEUED}),
-        JobState.CANCELLED: frozenset({JobState.QUEUED}),
+        JobState.QUEUED: {
+            Cause.INTENT: {JobState.SUBMITTING},
+            Cause.EMPTIED: {JobState.CANCELLED},
+            Cause.CANCEL: {JobState.CANCELLED},
+        },
+        JobState.SUBMITTING: {
+            Cause.SUBMITTED: {JobState.RUNNING},
+            Cause.FOUND: {JobState.RUNNING},
+            Cause.REPLY_LOST: {JobState.DOUBTFUL},
+            **{key: {JobState.QUEUED} for key in _NO_EFFECT},
+            Cause.REFUSED: {JobState.FAILED, JobState.CANCELLED},
+            Cause.IN_VAIN: {JobState.FAILED, JobState.CANCELLED},
+            Cause.TOO_LARGE: {JobState.FAILED, JobState.CANCELLED},
+            Cause.QUOTA: {JobState.CANCELLED},
+            Cause.FITTED: {JobState.CANCELLED},
+            Cause.NOT_OURS: {JobState.CANCELLED},
+            Cause.CANCEL: {JobState.CANCELLED},
+        },
+        JobState.DOUBTFUL: {
+            Cause.FOUND: {JobState.RUNNING},
+            Cause.NOT_THERE: {JobState.QUEUED},
+            Cause.IN_VAIN: {JobState.FAILED, JobState.CANCELLED},
+            Cause.NOT_OURS: {JobState.CANCELLED},
+            Cause.CANCEL: {JobState.CANCELLED},
+        },
+        JobState.RUNNING: {
+            Cause.PAIRS_MADE: {JobState.REVIEW},
+            Cause.TRAINED: {JobState.DONE, JobState.PARTIAL, JobState.FAILED},
+            Cause.BROKEN: {JobState.FAILED},
+            Cause.STALLED: {JobState.QUEUED, JobState.FAILED},
+            Cause.GONE: {JobState.QUEUED, JobState.FAILED},
+            Cause.QUOTA: {JobState.CANCELLED},
+            Cause.NOT_OURS: {JobState.CANCELLED},
+            Cause.CANCEL: {JobState.CANCELLED},
+        },
+        JobState.REVIEW: {
+            Cause.ACCEPT: {JobState.RUNNING},
+            Cause.REVIEW_OVER: {JobState.RUNNING},
+            Cause.SESSION_MISSING: {JobState.RUNNING},
+            Cause.NOT_OURS: {JobState.CANCELLED},
+            Cause.CANCEL: {JobState.CANCELLED},
+        },
+        JobState.DONE: {},
+        JobState.PARTIAL: {},
+        JobState.FAILED: {Cause.RETRY: {JobState.QUEUED}},
+        JobState.CANCELLED: {Cause.RETRY: {JobState.QUEUED}},
     }
 )
 
-SESSION_MOVES: Final[Mapping[SessionState, frozenset[SessionState]]] = MappingProxyType(
+#: by state and cause, what an attempt may become
+SESSION_MOVES: Final[Moves[SessionState]] = MappingProxyType(
     {
-        SessionState.INTENDED: frozenset({SessionState.LIVE, SessionState.UNSENT, SessionState.ENDED}),
-        SessionState.LIVE: frozenset({SessionState.TRAINED, SessionState.ENDED}),
-        SessionState.TRAINED: frozenset(),
-        SessionState.ENDED: frozenset(),
-        SessionState.UNSENT: frozenset(),
-        SessionState.TWIN: frozenset(),
+        SessionState.INTENDED: {
+            Cause.SUBMITTED: {SessionState.LIVE},
+            Cause.FOUND: {SessionState.LIVE},
+            **{key: {SessionState.UNSENT} for key in (*_NO_EFFECT, Cause.NOT_THERE, *_TOO_MUCH)},
+            Cause.CANCEL: {SessionState.ENDED},
+        },
+        SessionState.LIVE: {
+            Cause.TRAINED: {SessionState.TRAINED},
+            **{key: {SessionState.ENDED} for key in (Cause.BROKEN, Cause.STALLED, Cause.GONE)},
+            **{key: {SessionState.ENDED} for key in (Cause.QUOTA, Cause.NOT_OURS, Cause.CANCEL)},
+        },
+        SessionState.TRAINED: {},
+        SessionState.ENDED: {},
+        SessionState.UNSENT: {},
+        SessionState.TWIN: {},
     }
 )
 
@@ -223,20 +345,12 @@ JOB_IN_FLIGHT: Final = frozenset({JobState.SUBMITTING, JobState.DOUBTFUL, JobSta
 
 
 AnyState = FileState | JobState | SessionState
+_TABLES: Final[Mapping[type[AnyState], Moves[Any]]] = MappingProxyType(
+    {FileState: FILE_MOVES, JobState: JOB_MOVES, SessionState: SESSION_MOVES}
+)
 
 
-def moves_from(state: AnyState) -> frozenset[FileState] | frozenset[JobState] | frozenset[SessionState]:
-    """Look up the states that `state` may become."""
-    match state:
-        case FileState():
-            return FILE_MOVES[state]
-        case JobState():
-            return JOB_MOVES[state]
-        case SessionState():
-            return SESSION_MOVES[state]
-
-
-def check_move(was: AnyState, became: AnyState) -> None:
-    """Raise FinetunedError if no table allows `was` to become `became`: a mistake of ours, never of the user."""
-    if type(was) is not type(became) or became not in moves_from(was):
-        raise FinetunedError(f"a {type(was).__name__} never goes from {was!s} to {became!s}")
+def check_move(was: AnyState, cause: Cause, became: AnyState) -> None:
+    """Raise FinetunedError if no table lets `was` become `became` by this cause: a mistake of ours, not of the user."""
+    if type(was) is not type(became) or became not in _TABLES.get(type(was), {}).get(was, {}).get(cause, ()):
+        raise FinetunedError(f"a {type(was).__name__} never goes from {was!s} to {became!s} by {cause!s}")

@@ -16,11 +16,14 @@ from finetuned.cli.objects import CAUSES, EXITS, REQUEST
 from finetuned.cli.pages import pages
 from finetuned.cli.status import NO_DAEMON
 from finetuned.daemon.requests import Request
+from finetuned.lifecycle import Cause
 from finetuned.model import iso
 from finetuned.sandbox import Pace
 from support.cli import Desk, desks
 from support.public import fits, wrong
 
+#: what people ask for, and events have for a cause of the answer alone
+ANSWERED = {"flush", "again", "forget", "unknown"}
 ODD = os.fsdecode(b"caf\xe9.txt")
 FOXES = "Foxes are red. They run."
 
@@ -106,6 +109,7 @@ def test_an_odd_path_comes_with_its_bytes(desk: Desk) -> None:
 def test_events_have_causes_that_the_page_lists(desk: Desk) -> None:
     """Each of them: what a program does not find there it cannot know."""
     assert {event["cause"] for event in desk("events", "--json").json} <= set(CAUSES)
+    assert set(Cause) | ANSWERED == set(CAUSES)
 
 
 def test_the_daemon_takes_requests_as_the_page_says() -> None:

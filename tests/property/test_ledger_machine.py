@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from finetuned.errors import Stale
 from finetuned.ledger import Ledger, Left
-from finetuned.lifecycle import JOB_ENDS, FileState, JobState
+from finetuned.lifecycle import JOB_ENDS, Cause, FileState, JobState
 from finetuned.model import File, Job
 from support import lives
 from support.lives import URL, Life, asked, audited, content, dies, pairs_of, signature, view
@@ -291,8 +291,9 @@ class Books(RuleBasedStateMachine):
         due = None if n % 2 else self.life.now()
         again = n % 3 == 0
         late = self.life.now() if n % 5 == 0 else None
+        cause = Cause.NOT_THERE if job.state is JobState.DOUBTFUL else Cause.CUT
         self.ledger.sessions.unsent(
-            job, "no", cause="cut", due_at=due, now=self.life.now(), claim_again=again, recheck_at=late
+            job, "no", cause=cause, due_at=due, now=self.life.now(), claim_again=again, recheck_at=late
         )
 
     @precondition(lambda self: self.ledger.twins.suspects())
@@ -345,7 +346,8 @@ class Books(RuleBasedStateMachine):
 
     @of_a_job(JobState.SUBMITTING, JobState.DOUBTFUL, JobState.RUNNING)
     def fails(self, n: int, job: Job) -> None:
-        self.ledger.sessions.failed(job, "no", cause="refused", now=self.life.now())
+        causes = {JobState.SUBMITTING: Cause.REFUSED, JobState.DOUBTFUL: Cause.IN_VAIN, JobState.RUNNING: Cause.STALLED}
+        self.ledger.sessions.failed(job, "no", cause=causes[job.state], now=self.life.now())
 
     @of_a_job(JobState.RUNNING)
     def gets_another_attempt(self, n: int, job: Job) -> None:

@@ -18,11 +18,11 @@ from finetuned.lifecycle import (
     JOB_WORDS,
     SESSION_MOVES,
     SESSION_WORDS,
+    Cause,
     FileState,
     JobState,
     SessionState,
     check_move,
-    moves_from,
 )
 
 EVERY_STATE = (*FileState, *JobState, *SessionState)
@@ -35,12 +35,17 @@ MACHINES = [
 ]
 
 
+def onward(moves, state):
+    """What a state may become, for whatever cause."""
+    return set().union(*moves[state].values())
+
+
 def reached(moves, starts, without=frozenset()):
     """All that can be reached from `starts`, going on from none of `without`."""
     seen, edge = set(starts), list(starts)
     while edge:
         state = edge.pop()
-        fresh = set() if state in without else set(moves[state]) - seen
+        fresh = set() if state in without else onward(moves, state) - seen
         seen |= fresh
         edge += fresh
     return seen
@@ -50,7 +55,7 @@ def reached(moves, starts, without=frozenset()):
 def test_every_state_has_its_moves(states, moves, firsts, ends):
     """A state that was forgotten in the table of moves is a mistake."""
     assert set(moves) == set(states)
-    assert all(became in states and became is not was for was in states for became in moves[was])
+    assert all(became in states and became is not was for was in states for became in onward(moves, was))
 
 
 @pytest.mark.parametrize(
@@ -82,14 +87,16 @@ def test_a_state_without_moves_is_an_end(states, moves, firsts, ends):
 
 def test_every_unfinished_job_can_be_cancelled():
     """A person may give a job up whenever it is not over."""
-    assert all(JobState.CANCELLED in JOB_MOVES[state] for state in set(JobState) - JOB_ENDS)
+    assert all(JobState.CANCELLED in JOB_MOVES[state].get(Cause.CANCEL, ()) for state in set(JobState) - JOB_ENDS)
 
 
 def test_only_retry_leaves_an_end():
     """A job leaves an end by being queued again, a file by being taken again."""
-    assert {became for end in JOB_ENDS for became in JOB_MOVES[end]} == {JobState.QUEUED}
+    assert {became for end in JOB_ENDS for became in onward(JOB_MOVES, end)} == {JobState.QUEUED}
     again = {FileState.SETTLING, FileState.WAITING, FileState.PACKED}
-    assert {became for end in FILE_ENDS for became in FILE_MOVES[end]} <= again
+    assert {became for end in FILE_ENDS for became in onward(FILE_MOVES, end)} <= again
+    left = [moves[end] for moves, ends in ((JOB_MOVES, JOB_ENDS), (FILE_MOVES, FILE_ENDS)) for end in ends]
+    assert {cause for causes in left for cause in causes} == {Cause.RETRY}
 
 
 def test_a_job_in_flight_is_not_over():
@@ -101,13 +108,13 @@ def test_a_job_in_flight_is_not_over():
 def test_check_move_follows_the_tables(was, became):
     """Each state against each other one, of its own machine and of the others."""
     tables = {FileState: FILE_MOVES, JobState: JOB_MOVES, SessionState: SESSION_MOVES}
-    # identity, because "failed" of a file equals "failed" of a job
-    if any(became is known for known in tables[type(was)][was]):
-        check_move(was, became)
-        assert became in moves_from(was)
-    else:
-        with pytest.raises(FinetunedError, match=f"never goes from {was} to {became}"):
-            check_move(was, became)
+    for cause in Cause:
+        # identity, because "failed" of a file equals "failed" of a job
+        if any(became is known for known in tables[type(was)][was].get(cause, ())):
+            check_move(was, cause, became)
+        else:
+            with pytest.raises(FinetunedError, match=f"never goes from {was} to {became} by {cause}"):
+                check_move(was, cause, became)
 
 
 def test_a_word_that_is_no_state_never_moves():
@@ -118,11 +125,10 @@ def test_a_word_that_is_no_state_never_moves():
 
     for was, became in ((JobState.SUBMITTING, "running"), (JobState.SUBMITTING, Stranger.RUNNING)):
         with pytest.raises(FinetunedError):
-            check_move(was, became)
+            check_move(was, Cause.SUBMITTED, became)
 
 
 def test_texts_are_no_states():
     """Who forgot to read the state from its text is told so, and moves nothing."""
-    assert moves_from("queued") is None
     with pytest.raises((FinetunedError, TypeError)):
-        check_move("queued", "submitting")
+        check_move("queued", Cause.INTENT, "submitting")

@@ -20,6 +20,7 @@ from finetuned.lifecycle import (
     JOB_WORDS,
     SESSION_MOVES,
     SESSION_WORDS,
+    Moves,
 )
 from finetuned.settings import NOT_YET, keys
 
@@ -46,9 +47,12 @@ def attempt_states() -> str:
     return _paragraphs(SESSION_WORDS, [state for state, onward in SESSION_MOVES.items() if not onward])
 
 
-def _states(moves: Mapping[S, frozenset[S]], words: Mapping[S, str], ends: frozenset[S], *, first: str) -> str:
+def _states(moves: Moves[S], words: Mapping[S, str], ends: frozenset[S], *, first: str) -> str:
     lines = ["```mermaid", "stateDiagram-v2", f"  [*] --> {first}"]
-    lines += [f"  {state} --> {became}" for state in moves for became in sorted(moves[state])]
+    for state, onward in moves.items():
+        for became in sorted(set().union(*onward.values())):
+            causes = ", ".join(cause for cause, ends in onward.items() if became in ends)
+            lines.append(f"  {state} --> {became}: {causes}")
     lines += [f"  {state} --> [*]" for state in sorted(ends)]
     return "\n".join([*lines, "```", "", _paragraphs(words, ends)])
 

@@ -15,7 +15,7 @@ from finetuned.backend import Observation, Submission
 from finetuned.daemon.context import Context
 from finetuned.daemon.split import Splits
 from finetuned.errors import Quota, TooLarge
-from finetuned.ledger import FITTED, QUOTA, TOO_LARGE
+from finetuned.lifecycle import Cause
 from finetuned.model import File, Job, shown
 
 
@@ -33,7 +33,9 @@ class Limits:
         limit = told.limit if told else None
         if limit is not None:
             await context.in_thread(context.ledger.quotas.chunks_allowed, context.settings.service.url, limit, now)
-        await self._splits.halve(job, words, cause=QUOTA, refusal=lambda file: self._arithmetic(file, limit, words))
+        await self._splits.halve(
+            job, words, cause=Cause.QUOTA, refusal=lambda file: self._arithmetic(file, limit, words)
+        )
 
     async def too_large(self, job: Job, error: TooLarge) -> None:
         """A proxy in front of the server takes no request so large: halve the job, or refuse its only file."""
@@ -44,7 +46,9 @@ class Limits:
         if allowed != known:
             await context.in_thread(context.ledger.quotas.request_allowed, url, allowed, context.runtime.now())
         words = str(error)
-        await self._splits.halve(job, words, cause=TOO_LARGE, refusal=lambda file: _too_large(file, error.bytes, words))
+        await self._splits.halve(
+            job, words, cause=Cause.TOO_LARGE, refusal=lambda file: _too_large(file, error.bytes, words)
+        )
 
     async def fits(self, job: Job, order: Submission) -> bool:
         """Whether the job may be sent as it is; else it goes on in two. A single file is sent, and finds out."""
@@ -54,7 +58,7 @@ class Limits:
         if job.files < 2 or known is None or size <= known:
             return True
         words = f"a proxy in front of the server limits requests: {size} bytes are more than the {known} that are tried"
-        await self._splits.halve(job, words, cause=FITTED)
+        await self._splits.halve(job, words, cause=Cause.FITTED)
         return False
 
     async def went_through(self, order: Submission) -> None:

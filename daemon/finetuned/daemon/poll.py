@@ -32,7 +32,7 @@ from finetuned.errors import (
     ServerError,
     Unreachable,
 )
-from finetuned.lifecycle import JobState, SessionState
+from finetuned.lifecycle import Cause, JobState, SessionState
 from finetuned.marker import attempt_of, marker, renamed
 from finetuned.model import Attempt, File, Job
 from finetuned.recovery import History, Standstill, after_poll, due, patience
@@ -235,7 +235,7 @@ class Polls:
         if paused:
             await context.backend.push(seen.id, Push.START)
         await context.in_thread(
-            context.ledger.jobs.review_over, job, cause="accept" if paused else "review_over", now=now
+            context.ledger.jobs.review_over, job, cause=Cause.ACCEPT if paused else Cause.REVIEW_OVER, now=now
         )
 
     def _pause(self, still_for: float, *, moved: bool) -> float:
@@ -281,14 +281,14 @@ class Polls:
             await self._limits.too_much(job, seen.quota, seen.complaint)
             return
         reason = f"the server's training failed: {seen.complaint}"
-        await context.in_thread(context.ledger.sessions.failed, job, reason, cause="broken", now=now)
+        await context.in_thread(context.ledger.sessions.failed, job, reason, cause=Cause.BROKEN, now=now)
 
     async def _missing(self, job: Job) -> None:
         """The session was not found: after three looks over the settle time it is gone."""
         context = self._context
         now = context.runtime.now()
         if job.state is JobState.REVIEW:  # it is looked for like any other
-            await context.in_thread(context.ledger.jobs.review_over, job, cause="session_missing", now=now)
+            await context.in_thread(context.ledger.jobs.review_over, job, cause=Cause.SESSION_MISSING, now=now)
             return
         settle = context.settings.submit.lost_answer_settle
         since, misses = job.under_way.missing_since, job.under_way.misses
@@ -297,7 +297,7 @@ class Polls:
             await context.in_thread(context.ledger.sessions.missing, job, due_at=due_at, now=now)
             return
         reason = f"session {job.session_id} is gone from the server"
-        await self._recoveries.give_up(job, reason, cause="gone", discard=False)
+        await self._recoveries.give_up(job, reason, cause=Cause.GONE, discard=False)
 
     async def _keeps(self, twin: Attempt, session_id: str) -> bool:
         """Whether a twin has trained, and so is kept; else it goes, and without its pairs: ours gave the same."""

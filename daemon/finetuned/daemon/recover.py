@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from finetuned.backend import Observation, Push
 from finetuned.daemon.context import Context
 from finetuned.errors import KnownRefusal, Refusal, Refused, ReplyLost, Unreachable
+from finetuned.lifecycle import Cause
 from finetuned.model import Attempt, Job
 from finetuned.recovery import LONGEST_QUEUE, History, Recovery, Step
 
@@ -50,7 +51,7 @@ class Recoveries:
                 return job
         return None
 
-    async def give_up(self, job: Job, words: str, *, cause: str = "stalled", discard: bool = True) -> None:
+    async def give_up(self, job: Job, words: str, *, cause: Cause = Cause.STALLED, discard: bool = True) -> None:
         """The attempt is over: another one, if a job may cost one more, else the job failed."""
         context = self._context
         now = context.runtime.now()
@@ -68,10 +69,10 @@ class Recoveries:
         context = self._context
         before = job.under_way
         if due.step is Step.REQUEUE:
-            cause, done = "requeue", replace(before, requeued=before.requeued + 1)
+            cause, done = Cause.REQUEUE, replace(before, requeued=before.requeued + 1)
         else:
             retrained = before.retrained + (due.step is Step.RETRAIN)
-            cause, done = "restart", replace(before, restarts=before.restarts + 1, retrained=retrained)
+            cause, done = Cause.RESTART, replace(before, restarts=before.restarts + 1, retrained=retrained)
         counted = await self._note(job, seen, due.words, cause=cause, counted=done)
         try:
             await self._ask(Push.RESTART, seen, counted, before=before)
@@ -80,7 +81,7 @@ class Recoveries:
             if not active:
                 return await self._will_not(counted, seen, due, history, str(error))
             if due.step is not Step.RETRAIN:  # a sign of life
-                await self._note(counted, seen, "a runner works on it", cause="active", counted=before)
+                await self._note(counted, seen, "a runner works on it", cause=Cause.ACTIVE, counted=before)
         except ReplyLost as error:  # perhaps it was, or will be: the poll after the settle time tells
             pause = min(context.settings.submit.lost_answer_settle, context.settings.poll.slowest)
             await self._note(counted, seen, f"{due.words}; {error}", cause=cause, pause=pause)
@@ -94,7 +95,7 @@ class Recoveries:
         patience = min(poll.training_stalled_after, LONGEST_QUEUE)  # nothing stands still for longer
         if due.step is Step.REQUEUE and history.still_for < patience:
             words = f"it queues for a trainer, and cannot be queued again: {words}"
-            await self._note(job, seen, words, cause="requeue", pause=poll.slowest)
+            await self._note(job, seen, words, cause=Cause.REQUEUE, pause=poll.slowest)
             return None
         await self.give_up(job, f"{due.words}; but {words}")
         return None
@@ -104,18 +105,18 @@ class Recoveries:
         how = Push.START if due.step is Step.START else Push.RETRY_CHUNKS
         before = job.under_way
         done = replace(before, kicks=before.kicks + 1)
-        counted = await self._note(job, seen, due.words, cause=due.step, counted=done)
+        counted = await self._note(job, seen, due.words, cause=Cause(due.step), counted=done)
         try:
             await self._ask(how, seen, counted, before=before)
         except (Refused, ReplyLost) as error:
-            await self._note(counted, seen, f"{due.words}; {error}", cause=due.step)
+            await self._note(counted, seen, f"{due.words}; {error}", cause=Cause(due.step))
 
     async def _ask(self, how: Push, seen: Observation, job: Job, *, before: Attempt) -> None:
         """Ask for what was counted already; what surely never reached the server counts as `before`."""
         try:
             await self._context.backend.push(seen.id, how)
         except Unreachable as error:
-            await self._note(job, seen, str(error), cause="unreachable", counted=before)
+            await self._note(job, seen, str(error), cause=Cause.UNREACHABLE, counted=before)
             raise
 
     async def _note(
@@ -124,7 +125,7 @@ class Recoveries:
         seen: Observation,
         words: str,
         *,
-        cause: str,
+        cause: Cause,
         counted: Attempt | None = None,
         pause: float | None = None,
     ) -> Job:

@@ -14,7 +14,7 @@ from typing import Final
 from finetuned.backend import Capabilities
 from finetuned.daemon.claim import BY_A_PERSON, new_job_id
 from finetuned.daemon.context import Context
-from finetuned.ledger import FITTED, QUOTA
+from finetuned.lifecycle import Cause
 from finetuned.model import File, Job
 
 #: jobs that were sent and halved since the server took one, before no more are: one bad file among two thousand takes
@@ -33,7 +33,7 @@ class Splits:
         self._context = context
 
     async def halve(
-        self, job: Job, words: str, *, cause: str, refusal: Refusal | None = None, recheck_at: float | None = None
+        self, job: Job, words: str, *, cause: Cause, refusal: Refusal | None = None, recheck_at: float | None = None
     ) -> None:
         """Let the job's files go on in two jobs. A single file is refused with `refusal`, or has failed for `words`.
 
@@ -49,7 +49,7 @@ class Splits:
         context.own.update(await context.in_thread(work))
 
     def _halve(
-        self, job: Job, words: str, cause: str, refusal: Refusal | None, recheck_at: float | None, now: float
+        self, job: Job, words: str, cause: Cause, refusal: Refusal | None, recheck_at: float | None, now: float
     ) -> Sequence[str]:
         """Split a job; return the ids of those that go on in its place, none if nothing does."""
         context, quotas = self._context, self._context.ledger.quotas
@@ -61,7 +61,7 @@ class Splits:
         if len(packed) == 1 and refusal is not None:
             quotas.too_big(job, packed[0], refusal(packed[0]), now, cause=cause)
             return ()
-        in_vain = 0 if cause in {QUOTA, FITTED} else quotas.in_vain()
+        in_vain = 0 if cause in {Cause.QUOTA, Cause.FITTED} else quotas.in_vain()
         if len(packed) == 1 or in_vain >= HALVED_IN_VAIN:
             if len(packed) > 1:
                 words = f"{words}; its files were not tried one by one: the server took none of the last {in_vain} jobs"
@@ -83,7 +83,7 @@ class Splits:
             files = context.ledger.jobs.packed(job.id)
             while True:
                 new = new_job_id(context, job.folder, now)
-                if context.ledger.quotas.split(job, {new: files}, words, now, cause="not_ours"):
+                if context.ledger.quotas.split(job, {new: files}, words, now, cause=Cause.NOT_OURS):
                     return new
 
         context.own.add(await context.in_thread(work))

@@ -41,8 +41,7 @@ from finetuned.errors import (
     TooLarge,
     Unreachable,
 )
-from finetuned.ledger import IN_VAIN, REFUSED
-from finetuned.lifecycle import JobState
+from finetuned.lifecycle import Cause, JobState
 from finetuned.marker import attempt_of, marker, upload_name
 from finetuned.model import Attempt, File, Job
 from finetuned.plan import recheck_pause
@@ -92,16 +91,16 @@ class Submissions:
             seen = await self._start(job, order)
         except (FileProblem, FolderError) as error:
             again = isinstance(error, Changed)
-            await self._unsent(job, f"the upload was cut: {error}", cause="cut", claim_again=True, wait=not again)
+            await self._unsent(job, f"the upload was cut: {error}", cause=Cause.CUT, claim_again=True, wait=not again)
         except Refused as error:
             await self._refused(job, error)
         except Unreachable as error:
-            await self._broke_off(job, str(error), cause="unreachable", counts=error.begun)
+            await self._broke_off(job, str(error), cause=Cause.UNREACHABLE, counts=error.begun)
             await self._context.server_failed(error)
         except ReplyLost as error:
             await self._lost(job, error)
         else:
-            await self._adopt(job, seen, cause="submitted")
+            await self._adopt(job, seen, cause=Cause.SUBMITTED)
             await self._limits.went_through(order)
 
     async def _start(self, job: Job, order: Submission) -> Observation:
@@ -125,10 +124,10 @@ class Submissions:
     async def _surely_unsent(self, job: Job) -> bool:
         """Whether the server has no session of a job that another process may have sent; one it has is adopted."""
         try:
-            if await self._adopt_found(job, cause="found"):
+            if await self._adopt_found(job, cause=Cause.FOUND):
                 return False
         except ServerError as error:
-            await self._unsent(job, f"it could not be searched for: {error}", cause="unsearched", wait=True)
+            await self._unsent(job, f"it could not be searched for: {error}", cause=Cause.UNSEARCHED, wait=True)
             if isinstance(error, Unreachable):
                 await self._context.server_failed(error)
             return False
@@ -156,7 +155,7 @@ class Submissions:
             await context.in_thread(context.ledger.jobs.try_later, job, later, None, context.runtime.now())
             return
         try:
-            found = await self._adopt_found(job, cause="found")
+            found = await self._adopt_found(job, cause=Cause.FOUND)
         except Unreachable as error:
             await self._context.unreachable(job.id, error)
             return
@@ -172,7 +171,7 @@ class Submissions:
         context = self._context
         now = context.runtime.now()
         if job.unanswered >= UNANSWERED or job.unheard >= UNHEARD:
-            await self._splits.halve(job, self._in_vain(job, job.reason or ""), cause=IN_VAIN, recheck_at=now)
+            await self._splits.halve(job, self._in_vain(job, job.reason or ""), cause=Cause.IN_VAIN, recheck_at=now)
             return
         due_at = now + context.back_off(job.unanswered + job.unheard, context.settings.service.longest_pause)
         reason = "the server has no session of it; it is sent again"
@@ -180,7 +179,7 @@ class Submissions:
             context.ledger.sessions.unsent,
             job,
             reason,
-            cause="not_there",
+            cause=Cause.NOT_THERE,
             due_at=due_at,
             now=now,
             recheck_at=now + (recheck_pause(0, context.settings) or 0.0),
@@ -219,24 +218,24 @@ class Submissions:
         if isinstance(error, KnownRefusal) and error.kind is Refusal.TOO_MANY:
             await self._limits.too_many(job)
         if isinstance(error, NoReviews):  # it has another dialect than was known: the plan is to know that, too
-            await self._unsent(job, str(error), cause="no_reviews", wait=True)
+            await self._unsent(job, str(error), cause=Cause.NO_REVIEWS, wait=True)
             await self._context.server_usable()
             return
         if isinstance(error, KnownRefusal) and error.kind in _PASSING:
-            await self._broke_off(job, str(error), cause="not_now", counts=error.kind is Refusal.CUT)
+            await self._broke_off(job, str(error), cause=Cause.NOT_NOW, counts=error.kind is Refusal.CUT)
             return
         if not isinstance(error, KnownRefusal | NotFound):
-            await self._splits.halve(job, str(error), cause=REFUSED)
+            await self._splits.halve(job, str(error), cause=Cause.REFUSED)
             return
         context = self._context
         await context.in_thread(
-            context.ledger.sessions.failed, job, str(error), cause=REFUSED, now=context.runtime.now()
+            context.ledger.sessions.failed, job, str(error), cause=Cause.REFUSED, now=context.runtime.now()
         )
 
-    async def _broke_off(self, job: Job, words: str, *, cause: str, counts: bool) -> None:
+    async def _broke_off(self, job: Job, words: str, *, cause: Cause, counts: bool) -> None:
         """Nothing came of a send, surely: it is sent again, if it was not in vain too often."""
         if counts and job.unheard + 1 >= UNHEARD:
-            await self._splits.halve(job, self._in_vain(job, words), cause=IN_VAIN)
+            await self._splits.halve(job, self._in_vain(job, words), cause=Cause.IN_VAIN)
             return
         await self._unsent(job, words, cause=cause, wait=True, broke_off=counts)
 
@@ -277,7 +276,7 @@ class Submissions:
         )
         return Submission(marker=job.under_way.marker, parts=parts, review=rules.review)
 
-    async def _adopt_found(self, job: Job, *, cause: str) -> bool:
+    async def _adopt_found(self, job: Job, *, cause: Cause) -> bool:
         """Search the server for the job's sessions; adopt the first, record the others as twins. False: there is none.
 
         That is one commit: nobody looks for twins of a job that was adopted.
@@ -331,11 +330,11 @@ class Submissions:
                 now=context.runtime.now(),
             )
 
-    async def _adopt(self, job: Job, seen: Observation, *, cause: str) -> None:
+    async def _adopt(self, job: Job, seen: Observation, *, cause: Cause) -> None:
         await self._context.in_thread(self._write_adopted, job, seen, cause)
         await self._context.server_usable()
 
-    def _write_adopted(self, job: Job, seen: Observation, cause: str) -> None:
+    def _write_adopted(self, job: Job, seen: Observation, cause: Cause) -> None:
         context = self._context
         now = context.runtime.now()
         due_at = now + context.settings.poll.fastest
@@ -356,7 +355,7 @@ class Submissions:
         job: Job,
         reason: str,
         *,
-        cause: str,
+        cause: Cause,
         claim_again: bool = False,
         wait: bool = False,
         broke_off: bool = False,

@@ -9,7 +9,6 @@
 
 from finetuned.ledger.audit import Finding, audit
 from finetuned.ledger.jobs import Left
-from finetuned.ledger.quotas import FITTED, IN_VAIN, QUOTA, REFUSED, TOO_LARGE
 from finetuned.ledger.reading import SERVER_FIELDS, Reader
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.store import is_held
@@ -17,14 +16,9 @@ from finetuned.ledger.trouble import PUT_BACK, of_the_disk, unreadable, why_stuc
 from finetuned.ledger.writer import Books, Ledger
 
 __all__ = [
-    "FITTED",
-    "IN_VAIN",
     "PUT_BACK",
-    "QUOTA",
-    "REFUSED",
     "SCHEMA_VERSION",
     "SERVER_FIELDS",
-    "TOO_LARGE",
     "Books",
     "Finding",
     "Ledger",

@@ -14,7 +14,7 @@ from collections.abc import Container, Sequence
 from finetuned.ledger.files import columns_of
 from finetuned.ledger.rows import file_of, move_file, place, tell
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import FileState, JobState, SessionState
+from finetuned.lifecycle import Cause, FileState, JobState, SessionState
 from finetuned.model import Content, Signature, Value, iso
 
 _WORDS = "the ledger did not know it; its files lay claimed, so the server is asked for it first"
@@ -63,7 +63,7 @@ class AdoptionBook:
                 "values (?, ?, 1, ?, ?, ?, ?, ?, 1)",
                 (job.id, job.attempt, str(SessionState.INTENDED), url, dialect, iso(now), iso(now)),
             )
-            tell(db, now, "job", job.id, JobState.DOUBTFUL, cause="adopted", detail=_WORDS, job_id=job.id)
+            tell(db, now, "job", job.id, JobState.DOUBTFUL, cause=Cause.ADOPTED, detail=_WORDS, job_id=job.id)
             for file in job.files:
                 _pack(db, job, file, now)
 
@@ -78,7 +78,7 @@ class AdoptionBook:
                 db.execute("update or ignore relearn set folder = ? where folder = ?", (name, old))
                 db.execute("delete from relearn where folder = ?", (old,))
                 db.execute("delete from folders where name = ?", (old,))
-                tell(db, now, "folder", name, "watched", cause="renamed", detail=f"it was called {old} before")
+                tell(db, now, "folder", name, "watched", cause=Cause.RENAMED, detail=f"it was called {old} before")
 
 
 def _pack(db: sqlite3.Connection, job: FoundJob, file: FoundFile, now: float) -> None:
@@ -90,7 +90,7 @@ def _pack(db: sqlite3.Connection, job: FoundJob, file: FoundFile, now: float) ->
     ).fetchone()
     if known is not None:
         lies = {"location": location[0], "location_b64": location[1], "upload_name": file.upload_name, "reason": None}
-        move_file(db, now, file_of(known), FileState.PACKED, cause="adopted", job_id=job.id, **lies)
+        move_file(db, now, file_of(known), FileState.PACKED, cause=Cause.ADOPTED, job_id=job.id, **lies)
         return
     sign, content = file.signature, file.content
     signs = columns_of(sign).values() if sign else (None,) * 4
@@ -103,4 +103,4 @@ def _pack(db: sqlite3.Connection, job: FoundJob, file: FoundFile, now: float) ->
             *(content.bytes, content.sent_bytes, job.id, file.upload_name, iso(job.created_at), iso(job.created_at)),
         ),
     ).fetchone()
-    tell(db, now, "file", str(row["id"]), FileState.PACKED, cause="adopted", job_id=job.id)
+    tell(db, now, "file", str(row["id"]), FileState.PACKED, cause=Cause.ADOPTED, job_id=job.id)

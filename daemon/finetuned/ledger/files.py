@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from finetuned.ledger.rows import at, file_of, move_file, place, tell, update
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import FileState
+from finetuned.lifecycle import Cause, FileState
 from finetuned.model import Content, File, Signature, UnarchivedFile, WaitingFile, iso, utf8_text
 from finetuned.readymade import is_ready_made
 from finetuned.settings import MOST_FILES
@@ -37,7 +37,7 @@ class FileBook:
                     "values (?, ?, ?, ?, ?, 'settling', ?, ?, ?, ?, ?, ?) returning *",
                     (folder, text, b64, text, b64, utf8_text(group), *columns_of(signature).values(), iso(now)),
                 ).fetchone()
-                tell(db, now, "file", str(row["id"]), FileState.SETTLING, cause="appeared")
+                tell(db, now, "file", str(row["id"]), FileState.SETTLING, cause=Cause.APPEARED)
                 rows.append(row)
         return [file_of(row) for row in rows]
 
@@ -47,26 +47,28 @@ class FileBook:
             for file, signature, content in found:
                 known = columns_of(signature) | _content(content)
                 known |= {"ready_at": iso(now), "reason": None}
-                move_file(db, now, file, FileState.WAITING, cause="settled", detail=content.note, **known)
+                move_file(db, now, file, FileState.WAITING, cause=Cause.SETTLED, detail=content.note, **known)
 
     def unreadable(self, file: File, reason: str, due_at: float, now: float) -> None:
         """A settled file that cannot be read for now: it waits, with the reason, and is tried again."""
         with self._store.transaction() as db:
             later = {"reason": reason, "due_at": iso(due_at), "tries": file.tries + 1}
-            move_file(db, now, file, FileState.WAITING, cause="unreadable", detail=reason, ready_at=iso(now), **later)
+            move_file(
+                db, now, file, FileState.WAITING, cause=Cause.UNREADABLE, detail=reason, ready_at=iso(now), **later
+            )
 
     def readable(self, file: File, content: Content, now: float) -> None:
         """A file that could not be read could now."""
         with self._store.transaction() as db:
             known = _content(content) | {"reason": None, "due_at": None, "tries": 0, "ready_at": iso(now)}
             update(db, "files", file.id, file.version, **known)
-            tell(db, now, "file", str(file.id), file.state, was=file.state, cause="readable", detail=content.note)
+            tell(db, now, "file", str(file.id), file.state, was=file.state, cause=Cause.READABLE, detail=content.note)
 
     def unfinished(self, file: File, reason: str | None, now: float) -> None:
         """A settling file waits for a name beside it to go, for this reason; null: not any more."""
         with self._store.transaction() as db:
             update(db, "files", file.id, file.version, reason=reason)
-            cause = "held_up" if reason else "free"
+            cause = Cause.HELD_UP if reason else Cause.FREE
             tell(db, now, "file", str(file.id), file.state, was=file.state, cause=cause, detail=reason)
 
     def unsettled(self, file: File, signature: Signature | None, reason: str, now: float) -> None:
@@ -78,7 +80,7 @@ class FileBook:
                 now,
                 file,
                 FileState.SETTLING,
-                cause="changed",
+                cause=Cause.CHANGED,
                 detail=reason,
                 ready_at=None,
                 reason=reason,
@@ -94,7 +96,7 @@ class FileBook:
                     now,
                     file,
                     FileState.VANISHED,
-                    cause="gone",
+                    cause=Cause.GONE,
                     reason=reason,
                     location=None,
                     location_b64=None,
@@ -109,7 +111,7 @@ class FileBook:
                 now,
                 file,
                 FileState.REFUSED,
-                cause="refused",
+                cause=Cause.REFUSED,
                 detail=reason,
                 reason=reason,
                 finished_at=iso(now),
@@ -122,7 +124,7 @@ class FileBook:
         with self._store.transaction() as db:
             update(db, "files", file.id, file.version, reason=reason, due_at=iso(due_at), tries=file.tries + 1)
             if file.reason != reason:
-                tell(db, now, "file", str(file.id), file.state, was=file.state, cause="held_up", detail=reason)
+                tell(db, now, "file", str(file.id), file.state, was=file.state, cause=Cause.HELD_UP, detail=reason)
 
     def archive_later(self, file: File, why: str, due_at: float, now: float) -> None:
         """A file at its end could not be moved for now; its reason stays what it was."""
@@ -130,7 +132,7 @@ class FileBook:
             update(db, "files", file.id, file.version, due_at=iso(due_at), tries=file.tries + 1)
             if file.tries == 0:
                 detail = f"it cannot be moved: {why}"
-                tell(db, now, "file", str(file.id), file.state, was=file.state, cause="held_up", detail=detail)
+                tell(db, now, "file", str(file.id), file.state, was=file.state, cause=Cause.HELD_UP, detail=detail)
 
     def duplicate(self, file_id: int, of: str, now: float) -> None:
         """A waiting file whose content this folder has learned; it is still to be archived."""
@@ -141,7 +143,7 @@ class FileBook:
                 now,
                 _get(db, file_id),
                 FileState.DUPLICATE,
-                cause="duplicate",
+                cause=Cause.DUPLICATE,
                 detail=reason,
                 reason=reason,
                 finished_at=iso(now),
@@ -170,7 +172,7 @@ class FileBook:
                 str(file.id),
                 file.state,
                 was=file.state,
-                cause="lost" if lost else "put_away",
+                cause=Cause.LOST if lost else Cause.PUT_AWAY,
                 detail=lost or text,
                 job_id=file.job_id,
             )
@@ -184,7 +186,7 @@ class FileBook:
                 now,
                 file,
                 FileState.SETTLING,
-                cause="retry",
+                cause=Cause.RETRY,
                 location=text,
                 location_b64=b64,
                 reason=None,
@@ -212,7 +214,7 @@ class FileBook:
                 "pairs": None,
                 "ready_at": iso(now),
             }
-            move_file(db, now, file, FileState.WAITING, cause="retry", archived=1, **columns)
+            move_file(db, now, file, FileState.WAITING, cause=Cause.RETRY, archived=1, **columns)
 
     def get(self, file_id: int) -> File:
         """One file by its id. Raises LookupError."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from finetuned.ledger.rows import WATCH, at, place, tell
 from finetuned.ledger.store import Store
+from finetuned.lifecycle import Cause
 from finetuned.model import FolderFacts, ServerFacts, iso
 
 
@@ -35,23 +36,23 @@ class HouseBook:
                 "update servers set next_try_at = null, reachable = case when paused_because is null then null "
                 "else reachable end"
             )
-            tell(db, now, "daemon", str(pid), "started", cause="start", detail=version)
+            tell(db, now, "daemon", str(pid), "started", cause=Cause.START, detail=version)
 
     def stopped(self, *, pid: int, now: float) -> None:
         """A daemon stops, in order."""
         with self._store.transaction() as db:
-            tell(db, now, "daemon", str(pid), "stopped", was="started", cause="stop")
+            tell(db, now, "daemon", str(pid), "stopped", was="started", cause=Cause.STOP)
 
     def watching(self, lacks: str | None, now: float) -> None:
         """Some folders cannot be watched, and why; null: all are again."""
         became = "watching" if lacks is None else "sweeping"
         with self._store.transaction() as db:
-            tell(db, now, "daemon", WATCH, became, cause="watch", detail=lacks)
+            tell(db, now, "daemon", WATCH, became, cause=Cause.WATCH, detail=lacks)
 
     def usable_again(self, *, pid: int, words: str, now: float) -> None:
         """The ledger could not be written for a while: this commit proves that it can, and tells of it."""
         with self._store.transaction() as db:
-            tell(db, now, "daemon", str(pid), "going_on", was="held_up", cause="ledger", detail=words)
+            tell(db, now, "daemon", str(pid), "going_on", was="held_up", cause=Cause.LEDGER, detail=words)
 
     def server(self, url: str) -> ServerFacts:
         """What is known of the server at `url`."""
@@ -87,7 +88,7 @@ class HouseBook:
                 {"url": url, "why": because, "next": iso(next_try_at), "reachable": int(reachable), "now": iso(now)},
             )
             if was is None or was["paused_because"] is None:
-                tell(db, now, "server", url, "paused", was="usable", cause="server_paused", detail=because)
+                tell(db, now, "server", url, "paused", was="usable", cause=Cause.SERVER_PAUSED, detail=because)
 
     def server_usable(self, url: str, dialect: str, now: float) -> None:
         """The server answered as it should."""
@@ -103,7 +104,7 @@ class HouseBook:
             paused = was is not None and was["paused_because"] is not None
             was_it = "paused" if paused else None
             detail = f"it speaks the {dialect} dialect"
-            tell(db, now, "server", url, "usable", was=was_it, cause="server_answered", detail=detail)
+            tell(db, now, "server", url, "usable", was=was_it, cause=Cause.SERVER_ANSWERED, detail=detail)
 
     def folder_is(self, name: str, path: str, state: str, now: float, *, detail: str | None = None) -> None:
         """The folder is `watched` or `away`; told only when it changes."""
@@ -125,7 +126,7 @@ class HouseBook:
                 name,
                 state,
                 was=was["state"] if was else None,
-                cause="folder",
+                cause=Cause.FOLDER,
                 detail=detail,
             )
 

@@ -22,7 +22,7 @@ from finetuned.ledger.rows import (
     update,
 )
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import FileState, JobState, SessionState
+from finetuned.lifecycle import Cause, FileState, JobState, SessionState
 from finetuned.model import PROCESSING, File, Job, Value, iso, path_of
 
 
@@ -56,9 +56,9 @@ class JobBook:
                 "values (?, ?, ?, ?, ?, ?, ?)",
                 (job_id, folder, str(JobState.QUEUED), group, len(files), size, iso(now)),
             )
-            tell(db, now, "job", job_id, JobState.QUEUED, cause="sealed", job_id=job_id)
+            tell(db, now, "job", job_id, JobState.QUEUED, cause=Cause.SEALED, job_id=job_id)
             for file in files:
-                move_file(db, now, file, FileState.PACKED, cause="sealed", job_id=job_id, reason=None)
+                move_file(db, now, file, FileState.PACKED, cause=Cause.SEALED, job_id=job_id, reason=None)
             db.execute(
                 "delete from relearn where folder = ? and sha256 in (select sha256 from files where job_id = ?)",
                 (folder, job_id),
@@ -79,10 +79,10 @@ class JobBook:
             ).fetchone()
             if count:
                 update(db, "jobs", job.id, job.version, claimed_at=iso(now), files=count, bytes=size)
-                tell(db, now, "job", job.id, job.state, was=job.state, cause="claimed", job_id=job.id)
+                tell(db, now, "job", job.id, job.state, was=job.state, cause=Cause.CLAIMED, job_id=job.id)
                 return
             reason = "no file was left in it"
-            end_job(db, now, job, JobState.CANCELLED, reason, cause="emptied", files=0, bytes=0)
+            end_job(db, now, job, JobState.CANCELLED, reason, cause=Cause.EMPTIED, files=0, bytes=0)
 
     def request(self, job: Job, action: str, now: float) -> None:
         """Remember that a person wants the job given up (`cancel`), and its session gone too (`delete`).
@@ -91,21 +91,21 @@ class JobBook:
         """
         with self._store.transaction() as db:
             row = db.execute("update jobs set requested = ? where id = ? returning state", (action, job.id)).fetchone()
-            tell(db, now, "job", job.id, row["state"], was=row["state"], cause=action, job_id=job.id)
+            tell(db, now, "job", job.id, row["state"], was=row["state"], cause=Cause(action), job_id=job.id)
 
     def cancelled(self, job: Job, reason: str, now: float) -> None:
         """Give the job up: its files failed, its session is to be removed from the server."""
         with self._store.transaction() as db:
             end_attempt(
-                db, now, job, SessionState.ENDED, cause="cancel", reason=reason, discard=True, progress_stays=True
+                db, now, job, SessionState.ENDED, cause=Cause.CANCEL, reason=reason, discard=True, progress_stays=True
             )
             fail_files(db, now, job, f"its job was cancelled: {reason}")
-            end_job(db, now, job, JobState.CANCELLED, reason, cause="cancel")
+            end_job(db, now, job, JobState.CANCELLED, reason, cause=Cause.CANCEL)
 
     def awaits_review(self, job: Job, due_at: float, now: float) -> None:
         """The job's pairs are made, and wait for a person."""
         with self._store.transaction() as db:
-            move_job(db, now, job, JobState.REVIEW, cause="pairs_made")
+            move_job(db, now, job, JobState.REVIEW, cause=Cause.PAIRS_MADE)
             change_attempt(db, job.under_way, due_at=iso(due_at), tries=0, missing_since=None, misses=0)
 
     def accepted(self, job: Job, now: float) -> None:
@@ -113,9 +113,9 @@ class JobBook:
         with self._store.transaction() as db:
             update(db, "jobs", job.id, job.version, requested="accept")
             change_attempt(db, job.under_way, due_at=None, tries=0)
-            tell(db, now, "job", job.id, job.state, was=job.state, cause="accept", job_id=job.id)
+            tell(db, now, "job", job.id, job.state, was=job.state, cause=Cause.ACCEPT, job_id=job.id)
 
-    def review_over(self, job: Job, *, cause: str, now: float) -> None:
+    def review_over(self, job: Job, *, cause: Cause, now: float) -> None:
         """The session does not rest any more: it trains, or is gone."""
         with self._store.transaction() as db:
             move_job(db, now, job, JobState.RUNNING, cause=cause)
@@ -132,7 +132,7 @@ class JobBook:
             )
             if done.rowcount:
                 db.execute("update jobs set requested = 'delete' where id = ?", (job.id,))
-                tell(db, now, "job", job.id, job.state, was=job.state, cause="delete", job_id=job.id)
+                tell(db, now, "job", job.id, job.state, was=job.state, cause=Cause.DELETE, job_id=job.id)
             return done.rowcount > 0
 
     def queued_again(self, job: Job, now: float) -> None:
@@ -142,7 +142,7 @@ class JobBook:
                 columns: dict[str, Any] = {"reason": None, "finished_at": None, "pairs": None, "archived": 1}
                 if file.location is None:  # the claim finds out whether it lies anywhere again
                     columns["location"], columns["location_b64"] = place(file.path)
-                move_file(db, now, file, FileState.PACKED, cause="retry", **columns)
+                move_file(db, now, file, FileState.PACKED, cause=Cause.RETRY, **columns)
             count = db.execute(
                 "select count(*) from files where job_id = ? and state = 'packed'", (job.id,)
             ).fetchone()[0]
@@ -152,7 +152,7 @@ class JobBook:
                 now,
                 job,
                 JobState.QUEUED,
-                cause="retry",
+                cause=Cause.RETRY,
                 reason=None,
                 finished_at=None,
                 claimed_at=None,
@@ -174,11 +174,11 @@ class JobBook:
                 text, b64 = place(location)
                 update(db, "files", file.id, file.version, location=text, location_b64=b64, archived=1)
                 if lost:
-                    told = {"was": file.state, "cause": "lost", "detail": lost, "job_id": file.job_id}
+                    told = {"was": file.state, "cause": Cause.LOST, "detail": lost, "job_id": file.job_id}
                     tell(db, now, "file", str(file.id), file.state, **told)
                 moved = True
             if moved:  # told before the papers are written, which hold every event of the job
-                tell(db, now, "job", job.id, job.state, was=job.state, cause="put_away", job_id=job.id)
+                tell(db, now, "job", job.id, job.state, was=job.state, cause=Cause.PUT_AWAY, job_id=job.id)
 
     def archived(self, job: Job) -> None:
         """All is where it belongs."""
@@ -197,7 +197,7 @@ class JobBook:
             else:
                 change_attempt(db, job.open, missing_since=None, misses=0, **later)
             if words and job.in_vain == 0:
-                told = {"was": job.state, "cause": "held_up", "detail": words, "job_id": job.id}
+                told = {"was": job.state, "cause": Cause.HELD_UP, "detail": words, "job_id": job.id}
                 tell(db, now, "job", job.id, job.state, **told)
             return read_job(db, job.id)
 
@@ -260,7 +260,7 @@ def fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> Non
     """Every packed file of the job failed, for this reason; it is still to be archived."""
     for file in files_of(db, job.id, "packed"):
         columns = {"reason": reason, "finished_at": iso(now), "archived": 0}
-        move_file(db, now, file, FileState.FAILED, cause="job_ended", detail=reason, **columns)
+        move_file(db, now, file, FileState.FAILED, cause=Cause.JOB_ENDED, detail=reason, **columns)
 
 
 def end_job(
@@ -270,7 +270,7 @@ def end_job(
     became: JobState,
     reason: str | None,
     *,
-    cause: str,
+    cause: Cause,
     detail: str | None = None,
     **columns: object,
 ) -> None:
@@ -287,7 +287,7 @@ def _leave(db: sqlite3.Connection, leaver: Left, now: float) -> None:
         now,
         leaver.file,
         leaver.became,
-        cause="left_job",
+        cause=Cause.LEFT_JOB,
         detail=leaver.reason,
         job_id=None,
         upload_name=None,

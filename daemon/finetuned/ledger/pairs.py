@@ -16,6 +16,7 @@ from finetuned.backend import Pair
 from finetuned.ledger.reading import PAIR, Row, drop_null
 from finetuned.ledger.rows import tell, update
 from finetuned.ledger.store import Store
+from finetuned.lifecycle import Cause
 from finetuned.model import File, Job
 
 #: pairs that one commit takes away
@@ -108,7 +109,7 @@ class PairBook:
             )
             reason = f"{file.reason}; {words}" if file.reason else words
             update(db, "files", file.id, file.version, pairs=None, reason=reason)
-            told = {"cause": "forgotten", "job_id": job.id}
+            told = {"cause": Cause.FORGOTTEN, "job_id": job.id}
             tell(db, now, "file", str(file.id), file.state, was=file.state, detail=words, **told)
             update(db, "jobs", job.id, job.version, requested="delete", archived=0, due_at=None)
             tell(db, now, "job", job.id, job.state, was=job.state, **told)

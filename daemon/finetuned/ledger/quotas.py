@@ -9,21 +9,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from finetuned.ledger.jobs import end_job
 from finetuned.ledger.rows import end_attempt, move_file, tell, update
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import FileState, JobState, SessionState
+from finetuned.lifecycle import Cause, FileState, JobState, SessionState
 from finetuned.model import PROCESSING, File, Job, iso
-
-#: why a job goes on in smaller ones: the plan's quota, a limit that is known already, a request's size, a refusal,
-#: sends that left no session
-QUOTA: Final = "quota"
-FITTED: Final = "fitted"
-TOO_LARGE: Final = "too_large"
-REFUSED: Final = "refused"
-IN_VAIN: Final = "in_vain"
 
 
 class QuotaBook:
@@ -74,7 +65,7 @@ class QuotaBook:
         taken = "select id from events where +subject = 'session' and became = 'live' order by id desc limit 1"
         query = (
             f"select count(*) from events where id > coalesce(({taken}), 0) and +subject = 'job' "
-            f"and became = 'cancelled' and cause in ('{TOO_LARGE}', '{REFUSED}', '{IN_VAIN}')"
+            f"and became = 'cancelled' and cause in ('{Cause.TOO_LARGE}', '{Cause.REFUSED}', '{Cause.IN_VAIN}')"
         )
         with self._store.reading() as db:
             number: int = db.execute(query).fetchone()[0]
@@ -97,7 +88,7 @@ class QuotaBook:
         words: str,
         now: float,
         *,
-        cause: str,
+        cause: Cause,
         recheck_at: float | None = None,
     ) -> bool:
         """End the job; its files go on in new ones (by id). False if one of the ids is taken.
@@ -113,12 +104,12 @@ class QuotaBook:
             _end_job(db, now, job, f"split into {', '.join(parts)}", words, cause)
         return True
 
-    def too_big(self, job: Job, file: File, words: str, now: float, *, cause: str) -> None:
+    def too_big(self, job: Job, file: File, words: str, now: float, *, cause: Cause) -> None:
         """The only file of a job is more than the server takes: it is refused, and no file is left in the job."""
         with self._store.transaction() as db:
             _end_attempt(db, now, job, words, cause)
             columns = {"reason": words, "finished_at": iso(now), "archived": 0, "job_id": None, "upload_name": None}
-            move_file(db, now, file, FileState.REFUSED, cause="too_big", detail=words, **columns)
+            move_file(db, now, file, FileState.REFUSED, cause=Cause.TOO_BIG, detail=words, **columns)
             _end_job(db, now, job, f"no file was left in it: {words}", words, cause)
 
     def is_left(self, job: Job) -> bool:
@@ -140,10 +131,10 @@ def _seal_part(db: sqlite3.Connection, now: float, job: Job, new: str, files: Se
         "from jobs where id = ?",
         (new, str(JobState.QUEUED), len(files), size, iso(now), job.id),
     )
-    tell(db, now, "job", new, JobState.QUEUED, cause="split", detail=f"of {job.id}: {words}", job_id=new)
+    tell(db, now, "job", new, JobState.QUEUED, cause=Cause.SPLIT, detail=f"of {job.id}: {words}", job_id=new)
     for file in files:
         update(db, "files", file.id, file.version, job_id=new, upload_name=None)
-        tell(db, now, "file", str(file.id), file.state, was=file.state, cause="split", job_id=new)
+        tell(db, now, "file", str(file.id), file.state, was=file.state, cause=Cause.SPLIT, job_id=new)
 
 
 def _row(db: sqlite3.Connection, url: str) -> sqlite3.Row | None:
@@ -152,16 +143,16 @@ def _row(db: sqlite3.Connection, url: str) -> sqlite3.Row | None:
 
 
 def _told(db: sqlite3.Connection, now: float, url: str, words: str) -> None:
-    tell(db, now, "server", url, "usable", was="usable", cause="quota", detail=words)
+    tell(db, now, "server", url, "usable", was="usable", cause=Cause.QUOTA, detail=words)
 
 
 def _end_attempt(
-    db: sqlite3.Connection, now: float, job: Job, words: str, cause: str, recheck_at: float | None = None
+    db: sqlite3.Connection, now: float, job: Job, words: str, cause: Cause, recheck_at: float | None = None
 ) -> None:
     """A session that was made ended with an error, and stays as evidence; one that was refused was never there."""
     state = SessionState.UNSENT if job.session_id is None else SessionState.ENDED
     end_attempt(db, now, job, state, cause=cause, reason=words, recheck_at=recheck_at)
 
 
-def _end_job(db: sqlite3.Connection, now: float, job: Job, reason: str, words: str, cause: str) -> None:
+def _end_job(db: sqlite3.Connection, now: float, job: Job, reason: str, words: str, cause: Cause) -> None:
     end_job(db, now, job, JobState.CANCELLED, reason, cause=cause, detail=words, files=0, bytes=0)

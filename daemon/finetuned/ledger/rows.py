@@ -8,7 +8,7 @@ from typing import Final
 
 from finetuned.errors import Stale
 from finetuned.ledger.schema import ATTEMPTS
-from finetuned.lifecycle import JOB_ENDS, FileState, JobState, SessionState, check_move
+from finetuned.lifecycle import JOB_ENDS, Cause, FileState, JobState, SessionState, check_move
 from finetuned.model import Attempt, Content, File, Job, Signature, instant, iso, path_b64, path_of, utf8_text
 
 
@@ -174,12 +174,12 @@ def move_job(
     job: Job,
     became: JobState,
     *,
-    cause: str,
+    cause: Cause,
     detail: str | None = None,
     **columns: object,
 ) -> None:
     """Change a job's state by a way the lifecycle knows, and tell. At its end a doubt about its sessions is due."""
-    check_move(job.state, became)
+    check_move(job.state, cause, became)
     update(db, "jobs", job.id, job.version, state=str(became), **columns)
     if became in JOB_ENDS:
         db.execute(f"update sessions set due_at = ? where job_id = ? and {SUSPECT}", (iso(now), job.id))
@@ -197,12 +197,12 @@ def move_file(
     file: File,
     became: FileState,
     *,
-    cause: str,
+    cause: Cause,
     detail: str | None = None,
     **columns: object,
 ) -> None:
     """Change a file's state by a way the lifecycle knows, and tell."""
-    check_move(file.state, became)
+    check_move(file.state, cause, became)
     update(db, "files", file.id, file.version, state=str(became), **columns)
     job_id = columns.get("job_id", file.job_id)
     tell(
@@ -224,7 +224,7 @@ def end_attempt(
     job: Job,
     became: SessionState,
     *,
-    cause: str,
+    cause: Cause,
     reason: str | None = None,
     counts: bool = True,
     discard: bool = False,
@@ -239,7 +239,7 @@ def end_attempt(
     attempt = job.open
     if attempt is None:
         return
-    check_move(attempt.state, became)
+    check_move(attempt.state, cause, became)
     change_attempt(
         db,
         attempt,

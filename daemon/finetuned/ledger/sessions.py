@@ -24,7 +24,7 @@ from finetuned.ledger.rows import (
 )
 from finetuned.ledger.seen import write_look
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import JobState, SessionState, check_move
+from finetuned.lifecycle import Cause, JobState, SessionState, check_move
 from finetuned.model import Attempt, File, Job, iso
 from finetuned.verdict import JobVerdict
 
@@ -51,14 +51,14 @@ class SessionBook:
                 (job.id, job.attempts + 1, url, dialect, iso(now)),
             )
             db.execute("update folders set sent_at = ? where name = ?", (iso(now), job.folder))
-            move_job(db, now, job, JobState.SUBMITTING, cause="intent", reason=None, due_at=None)
+            move_job(db, now, job, JobState.SUBMITTING, cause=Cause.INTENT, reason=None, due_at=None)
             return read_job(db, job.id), files_of(db, job.id, "packed")
 
-    def adopt(self, job: Job, seen: Observation, *, due_at: float, cause: str, now: float) -> None:
+    def adopt(self, job: Job, seen: Observation, *, due_at: float, cause: Cause, now: float) -> None:
         """The server has it: the session is known, its job runs. One that was found for a noted job is only read."""
         with self._store.transaction() as db:
             attempt = job.under_way
-            check_move(attempt.state, SessionState.LIVE)
+            check_move(attempt.state, cause, SessionState.LIVE)
             change_attempt(
                 db,
                 attempt,
@@ -87,10 +87,9 @@ class SessionBook:
     def reply_lost(self, job: Job, reason: str, *, answered: bool, due_at: float, now: float) -> None:
         """The request may have taken effect: the job is doubtful. `answered`: a 5xx, or something odd, came back."""
         with self._store.transaction() as db:
-            counted = {"unanswered": job.unanswered + 1} if answered else {"unheard": job.unheard + 1}
-            move_job(
-                db, now, job, JobState.DOUBTFUL, cause="reply_lost", detail=reason, reason=reason, tries=0, **counted
-            )
+            counted: dict[str, Any] = {"unanswered": job.unanswered + 1} if answered else {"unheard": job.unheard + 1}
+            counted |= {"reason": reason, "tries": 0}
+            move_job(db, now, job, JobState.DOUBTFUL, cause=Cause.REPLY_LOST, detail=reason, **counted)
             change_attempt(db, job.under_way, stage=None, due_at=iso(due_at), tries=0)
 
     def unsent(
@@ -98,7 +97,7 @@ class SessionBook:
         job: Job,
         reason: str,
         *,
-        cause: str,
+        cause: Cause,
         due_at: float | None,
         now: float,
         claim_again: bool = False,
@@ -123,7 +122,7 @@ class SessionBook:
             move_job(db, now, job, JobState.QUEUED, cause=cause, detail=reason, **columns)
 
     def failed(
-        self, job: Job, reason: str, *, cause: str, now: float, recheck_at: float | None = None, discard: bool = False
+        self, job: Job, reason: str, *, cause: Cause, now: float, recheck_at: float | None = None, discard: bool = False
     ) -> None:
         """The attempt ended, and no other is allowed: the job failed, its files with it.
 
@@ -145,7 +144,7 @@ class SessionBook:
             fail_files(db, now, job, f"its job failed: {reason}")
             end_job(db, now, job, JobState.FAILED, reason, cause=cause)
 
-    def next_attempt(self, job: Job, reason: str, *, cause: str, discard: bool, now: float) -> None:
+    def next_attempt(self, job: Job, reason: str, *, cause: Cause, discard: bool, now: float) -> None:
         """The session is given up; the job is queued for another one. `discard`: it is to go from the server."""
         with self._store.transaction() as db:
             state = SessionState.ENDED
@@ -169,7 +168,7 @@ class SessionBook:
                 misses=0,
             )
             if stage != attempt.stage:
-                told = {"was": job.state, "cause": "stage", "detail": stage, "job_id": job.id}
+                told = {"was": job.state, "cause": Cause.STAGE, "detail": stage, "job_id": job.id}
                 tell(db, now, "job", job.id, job.state, **told)
             return replace(job, attempt=looked)
 
@@ -191,10 +190,10 @@ class SessionBook:
             since = iso(attempt.missing_since or now)
             change_attempt(db, attempt, missing_since=since, misses=attempt.misses + 1, tries=0, due_at=iso(due_at))
             if attempt.missing_since is None:
-                tell(db, now, "job", job.id, job.state, was=job.state, cause="session_missing", job_id=job.id)
+                tell(db, now, "job", job.id, job.state, was=job.state, cause=Cause.SESSION_MISSING, job_id=job.id)
 
     def recovering(
-        self, job: Job, seen: Observation, counted: Attempt, reason: str, *, cause: str, due_at: float, now: float
+        self, job: Job, seen: Observation, counted: Attempt, reason: str, *, cause: Cause, due_at: float, now: float
     ) -> Job:
         """Something is done on the server about the session, which was like `seen`; `counted`: how often by now."""
         with self._store.transaction() as db:
@@ -244,10 +243,10 @@ class SessionBook:
                 columns = {"pairs": said.pairs, "document_id": said.document, "reason": said.reason}
                 ended = {"finished_at": iso(now), "archived": 0}
                 file = by_id[said.file_id]
-                move_file(db, now, file, said.state, cause="job_ended", detail=said.reason, **columns, **ended)
+                move_file(db, now, file, said.state, cause=Cause.JOB_ENDED, detail=said.reason, **columns, **ended)
             gone = _is_to_go(db, job.id)
-            end_attempt(db, now, job, SessionState.TRAINED, cause="trained", discard=gone)
-            end_job(db, now, job, verdict.state, verdict.reason, cause="trained")
+            end_attempt(db, now, job, SessionState.TRAINED, cause=Cause.TRAINED, discard=gone)
+            end_job(db, now, job, verdict.state, verdict.reason, cause=Cause.TRAINED)
 
     def keep_pairs(self, seen: Observation, pairs: int, now: float) -> None:
         """The pairs of a session that did not train are all here: the server made them, so they are kept."""
@@ -271,7 +270,7 @@ class SessionBook:
                     (words, session.job_id),
                 )
             name = session.session_id or session.marker
-            tell(db, now, "session", name, "removed", was=session.state, cause="discard", job_id=session.job_id)
+            tell(db, now, "session", name, "removed", was=session.state, cause=Cause.DISCARD, job_id=session.job_id)
 
     def discard_later(self, session: Attempt, due_at: float) -> None:
         """The session could not be removed now."""

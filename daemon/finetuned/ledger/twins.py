@@ -10,6 +10,7 @@ from __future__ import annotations
 from finetuned.backend import Observation
 from finetuned.ledger.rows import SUSPECT, attempt_of, tell, text_at
 from finetuned.ledger.store import Store
+from finetuned.lifecycle import Cause
 from finetuned.model import Attempt, Job, iso
 
 
@@ -34,7 +35,7 @@ class TwinBook:
                 (*columns, *[iso(now)] * 3, int(seen.model is None and not job.noted), int(job.noted)),
             )
             if done.rowcount:
-                tell(db, now, "session", seen.id, "twin", cause="found", detail=reason, job_id=job.id)
+                tell(db, now, "session", seen.id, "twin", cause=Cause.FOUND, detail=reason, job_id=job.id)
 
     def kept(self, session: Attempt, lora_dir: str | None, now: float) -> None:
         """The session was to go, but it has trained: it stays on the server, as a record."""
@@ -45,7 +46,7 @@ class TwinBook:
                 (lora_dir, session.session_id),
             )
             name = session.session_id or session.marker
-            tell(db, now, "session", name, session.state, was=session.state, cause="kept", job_id=session.job_id)
+            tell(db, now, "session", name, session.state, was=session.state, cause=Cause.KEPT, job_id=session.job_id)
 
     def rechecked(self, job_id: str, *, due_at: float | None, counts: bool) -> None:
         """The server was searched again for a job's lost sessions (or could not be): until when they rest now."""
