@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetuned.backend import Capabilities
-from finetuned.ledger import Books
+from finetuned.ledger import Tables
 from finetuned.lifecycle import JobState
 from finetuned.model import FolderFacts, Value, utf8_text
 from finetuned.plan import Facts
@@ -15,7 +15,7 @@ from finetuned.settings import Settings
 
 
 def gathered(
-    books: Books,
+    tables: Tables,
     settings: Settings,
     *,
     folders: Sequence[FolderFacts],
@@ -27,13 +27,13 @@ def gathered(
 ) -> Facts:
     """Gather all that a plan rests on, now. Raises LedgerError."""
     return Facts(
-        waiting=tuple(books.files.waiting(settings.service.url)),
-        jobs=tuple(books.jobs.open()),
-        unarchived=tuple(books.files.unarchived()),
-        discards=tuple(books.sessions.to_discard()),
-        suspects=tuple(books.twins.suspects()),
+        waiting=tuple(tables.files.waiting(settings.service.url)),
+        jobs=tuple(tables.jobs.open()),
+        unarchived=tuple(tables.files.unarchived()),
+        discards=tuple(tables.attempts.to_discard()),
+        suspects=tuple(tables.attempts.suspects()),
         folders=tuple(folders),
-        server=books.house.server(settings.service.url),
+        server=tables.servers.get(settings.service.url),
         can=can,
         busy=busy,
         asked=asked or {},
@@ -66,16 +66,16 @@ class RunsWith(Value, frozen=True):
         return json.dumps({"source": self.source, "fingerprint": self.fingerprint, "folders": dict(self.folders)})
 
 
-def as_the_ledger_knows(books: Books, settings: Settings, runs_with: RunsWith | None, can: Capabilities) -> Facts:
+def as_the_ledger_knows(tables: Tables, settings: Settings, runs_with: RunsWith | None, can: Capabilities) -> Facts:
     """Gather the facts for a command beside the daemon, from what was committed alone. Raises LedgerError.
 
     Only the daemon knows which polls and searches are under way, and which files it has seen and not read yet: here a
     job is busy only while it is being sent. A folder counts as watched if the daemon, which `runs_with` that
     configuration, found it so last.
     """
-    known = books.house.folders()
+    known = tables.folders.all()
     if runs_with is not None:
         known = {name: facts for name, facts in known.items() if name in runs_with.folders}
     folders = [known.get(rules.name, FolderFacts(name=rules.name, usable=False)) for rules in settings.folders]
-    sending = frozenset(job.id for job in books.jobs.open() if job.state is JobState.SUBMITTING)
-    return gathered(books, settings, folders=folders, can=can, busy=sending)
+    sending = frozenset(job.id for job in tables.jobs.open() if job.state is JobState.SUBMITTING)
+    return gathered(tables, settings, folders=folders, can=can, busy=sending)

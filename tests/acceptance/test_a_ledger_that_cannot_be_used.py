@@ -172,7 +172,7 @@ def test_a_copy_beside_the_log_of_another_one_is_named_by_every_command(
     copy = ledger.with_name("copy.db")
     copy.write_bytes(ledger.read_bytes())
     with desk.ledger() as open_ledger:
-        open_ledger.house.flush(None, 0.0)
+        open_ledger.folders.flush(None, 0.0)
         kept = {side: Path(f"{ledger}{side}").read_bytes() for side in ("-wal", ".lock")}
         inode = os.stat(f"{ledger}-wal").st_ino
         os.link(f"{ledger}-wal", f"{ledger}.kept-wal")

@@ -57,7 +57,7 @@ async def test_while_it_is_busy_a_copy_is_not_far_behind(a_place: APlace) -> Non
     async def busy() -> None:
         while True:
             await place.pass_time(1)
-            place.here.ledger.house.answered("x", verb="flush", done=True, words="", now=place.runtime.now())
+            place.here.ledger.events.answered("x", verb="flush", done=True, words="", now=place.runtime.now())
             place.here.wake.set()
 
     async def script() -> None:

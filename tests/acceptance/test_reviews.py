@@ -224,7 +224,7 @@ async def test_a_server_that_forgets_its_reviews_gets_no_such_job_either(a_place
 
     async def script() -> None:
         await place.until(lambda: place.state() == "queued")
-        place.here.ledger.house.server_usable("http://helix.test", "form", place.runtime.now())
+        place.here.ledger.servers.usable("http://helix.test", "form", place.runtime.now())
         place.here.wake.set()
         await place.pass_time(600)
 

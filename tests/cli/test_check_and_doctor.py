@@ -489,7 +489,7 @@ class TestDoctor:
         """The reason is the daemon's; a restart is not asked for."""
         desk = make_desk()
         with desk.ledger() as ledger:
-            ledger.house.folder_is("notes", str(desk.place.notes), "away", 0.0, detail="another file system lies there")
+            ledger.folders.found("notes", str(desk.place.notes), "away", 0.0, detail="another file system lies there")
             code, rows = examine(desk)
         assert code == 1
         (told,) = [row for row in rows if row["level"] == "problem" and row["subject"] == "folder notes"]
@@ -624,8 +624,8 @@ class TestDoctor:
         desk = make_desk()
         desk.run()
         with closing(Ledger.open(desk.place.ledger_path)) as ledger:
-            now = instant(ledger.house.events_since(0)[-1]["at"])
-            ledger.house.watching("an older daemon's", now - 3600)
-            ledger.house.watching(lacks, now)
+            now = instant(ledger.events.since(0)[-1]["at"])
+            ledger.daemon.watching("an older daemon's", now - 3600)
+            ledger.daemon.watching(lacks, now)
             monkeypatch.setattr("finetuned.folders.watches_in_use", lambda _: used)
             assert words in by(examine(desk)[1], "watch")[level]

@@ -574,9 +574,7 @@ class TestWaiting:
             await runtime.wait(Wake(), 60.0)
             folder = drop_folder(FolderSettings(name="other", path=str(other)), beside=str(tmp_path))
             if away is not None:
-                desk.place.daemon._context.ledger.house.folder_is(
-                    "other", str(other), "away", runtime.now(), detail=away
-                )
+                desk.place.daemon._context.ledger.folders.found("other", str(other), "away", runtime.now(), detail=away)
             begin = runtime.steady()
             waits = Waiting(desk.place.ledger_path, URL, folder, [str(other / "a.txt")], runtime.now(), Seen())
             with pytest.raises(FinetunedError, match="does not watch the folder other") as error:

@@ -225,7 +225,7 @@ class TestTrouble:
                 tasks.start_soon(listen)
                 await anyio.lowlevel.checkpoint()
                 with Ledger.open(desk.place.ledger_path) as ledger:
-                    ledger.house.answered(request.id, verb="flush", done=True, words="yes", now=runtime.now())
+                    ledger.events.answered(request.id, verb="flush", done=True, words="yes", now=runtime.now())
             return found
 
         assert anyio.run(answered)[request.id]["detail"] == "yes"

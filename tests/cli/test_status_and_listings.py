@@ -140,7 +140,7 @@ class TestStatus:
         """What a running daemon has written last lies in the journal alone."""
         desk = make_desk()
         with desk.ledger() as ledger:
-            ledger.house.folder_is("notes", str(desk.place.notes), "watched", BEGIN)
+            ledger.folders.found("notes", str(desk.place.notes), "watched", BEGIN)
             files = [os.stat(f"{desk.place.ledger_path}{end}").st_size for end in ("", "-wal")]
             told = desk("status", "--json").json["ledger"]["bytes"]
         assert files[1] > 0
@@ -150,7 +150,7 @@ class TestStatus:
         """Why it is, and the way out, as long as it is."""
         desk = make_desk()
         with desk.ledger() as ledger:
-            folder_is = partial(ledger.house.folder_is, "notes", str(desk.place.notes))
+            folder_is = partial(ledger.folders.found, "notes", str(desk.place.notes))
             folder_is("away", BEGIN, detail="an older reason")
             folder_is("watched", BEGIN)
             folder_is("away", BEGIN, detail="it is not there; mount it again")
@@ -233,9 +233,9 @@ class TestStatus:
         desk = make_desk()
         url = desk.place.settings.helix.url
         with desk.ledger() as ledger:
-            ledger.house.server_paused(url, "it is down", next_try_at=BEGIN + 9, reachable=False, now=BEGIN)
+            ledger.servers.paused(url, "it is down", next_try_at=BEGIN + 9, reachable=False, now=BEGIN)
             down = desk("status").out
-            ledger.house.server_usable(url, "form", BEGIN + 60)
+            ledger.servers.usable(url, "form", BEGIN + 60)
             over, told = desk("status").out, desk("status", "--json").json["helix"]
         assert "attention  server: nothing is sent now: it is down\n           to do: finetuned doctor\n" in down
         assert "last error (2026-11-23 05:23:11Z), over since it answers again: it is down" in over
@@ -669,13 +669,13 @@ class TestEvents:
 
         async def work() -> None:
             with desk.ledger() as ledger:
-                ledger.house.started(pid=1, version="test", now=BEGIN)
+                ledger.daemon.started(pid=1, version="test", now=BEGIN)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(events.follow_events, desk.place.ledger_path, None, form, runtime)
                     for number in range(3):
                         await runtime.wait(Wake(), 1)
                         counts.append(len(out.getvalue().splitlines()))
-                        ledger.house.folder_is(f"notes{number}", "/n", "away", BEGIN)
+                        ledger.folders.found(f"notes{number}", "/n", "away", BEGIN)
                     tasks.cancel_scope.cancel()
 
         with redirect_stdout(out):

@@ -402,7 +402,7 @@ class TestOpen:
         desk = make_desk(pace=SLOW, helix={"max_in_flight": 3}, folder=[{"max_files": 1}])
         now = desk.to_the_present()
         with desk.ledger() as ledger:
-            ledger.quotas.sessions_allowed(desk.place.settings.helix.url, 1, now)
+            ledger.servers.sessions_allowed(desk.place.settings.helix.url, 1, now)
         for number in range(2):
             desk.place.drop(f"{number}.txt", f"Number {number} is a number. It counts.")
         desk.run_until(lambda: sorted(job["state"] for job in desk.place.jobs()) == ["queued", "running"])
@@ -461,7 +461,7 @@ class TestOpen:
         path = desk.place.drop("otter.txt")
         desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
         with desk.ledger() as ledger:
-            ledger.house.folder_is("notes", str(desk.place.notes), "away", 1795411400.0)
+            ledger.folders.found("notes", str(desk.place.notes), "away", 1795411400.0)
         with desk.daemon():
             assert "which is away" in why(desk, path)[0]["waits_for"]
         desk.config.write_text(desk.config.read_text().replace('"notes"', '"other"'))
@@ -679,7 +679,7 @@ class TestNeverTaken:
         desk = make_desk()
         path = desk.place.drop("otter.txt")
         with desk.ledger() as ledger:
-            ledger.house.folder_is("notes", str(desk.place.notes), "away", 0.0, detail="another one lies there")
+            ledger.folders.found("notes", str(desk.place.notes), "away", 0.0, detail="another one lies there")
             told, words = why(desk, path)
         assert told["waits_for"] == f"the folder {desk.place.notes}, which is away: another one lies there"
         assert "which is away: another one lies there" in words
@@ -693,7 +693,7 @@ class TestNeverTaken:
         os.rename(desk.place.notes, f"{desk.place.notes}.away")
         unseen = why(desk, path)[1]
         with desk.ledger() as ledger:
-            ledger.house.folder_is("notes", str(desk.place.notes), "away", 0.0, detail="it is unmounted; mount it")
+            ledger.folders.found("notes", str(desk.place.notes), "away", 0.0, detail="it is unmounted; mount it")
             seen = why(desk, path)[1]
         assert "which is away: it is unmounted; mount it." in seen
         assert "make the folder, or mount it again." in unseen

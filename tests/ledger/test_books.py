@@ -36,9 +36,7 @@ def life(tmp_path) -> Iterator[Life]:
 
 def events(life: Life) -> list[tuple]:
     """What was told so far."""
-    return [
-        (e["subject"], e["subject_id"], e["was"], e["became"], e["cause"]) for e in life.ledger.house.events_since(0)
-    ]
+    return [(e["subject"], e["subject_id"], e["was"], e["became"], e["cause"]) for e in life.ledger.events.since(0)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,8 +76,8 @@ BREAKS: list[Callable[[Life], object]] = [
     lambda life: life.ledger.files.appeared(
         "notes", [("/srv/notes/new.txt", signature(), ""), ("/srv/notes/a.txt", signature(), "")], life.now()
     ),
-    lambda life: life.ledger.jobs.seal("new", "notes", "", [1, 2, 1000, 3], life.now()),
-    lambda life: life.ledger.twins.found(
+    lambda life: life.ledger.commands.seal("new", "notes", "", [1, 2, 1000, 3], life.now()),
+    lambda life: life.ledger.attempts.duplicate_found(
         life.job("runs"), view(ident="ses-t"), attempt=1, url=None, dialect="form", now=1e20  # type: ignore[arg-type]
     ),
 ]  # fmt: skip
@@ -113,14 +111,14 @@ def test_a_row_that_moved_on_is_not_written(life: Life):
     file = life.waits("/srv/notes/a.txt")
     life.ledger.files.held_up(file, "no right", life.now(), life.now())
     job = life.seals(life.waits("/srv/notes/b.txt"))
-    life.ledger.jobs.try_later(job, life.now(), None, life.now())
+    life.ledger.commands.try_later(job, life.now(), None, life.now())
     before = events(life)
     with pytest.raises(Stale):
         life.ledger.files.refused(file, "no", life.now())
     with pytest.raises(Stale):
-        life.ledger.jobs.cancelled(job, "no", life.now())
+        life.ledger.commands.cancelled(job, "no", life.now())
     with pytest.raises(Stale):
-        life.ledger.sessions.begin_attempt(job, url=URL, dialect="form", names={}, now=life.now())
+        life.ledger.commands.begin_attempt(job, url=URL, dialect="form", names={}, now=life.now())
     assert events(life) == before
 
 
@@ -131,7 +129,7 @@ def test_a_way_that_no_table_knows_is_not_gone(life: Life):
     with pytest.raises(FinetunedError, match="never goes from settling to duplicate"):
         life.ledger.files.duplicate(file.id, "x", life.now())
     with pytest.raises(FinetunedError, match="never goes from queued to doubtful"):
-        life.ledger.sessions.reply_lost(job, "no", answered=False, due_at=0.0, now=life.now())
+        life.ledger.commands.reply_lost(job, "no", answered=False, due_at=0.0, now=life.now())
 
 
 def test_a_life_is_told_in_full(life: Life):
@@ -158,7 +156,7 @@ def test_a_wish_tells_the_state_that_the_job_has(life: Life):
     """A wish needs no version; what it tells is true all the same."""
     early = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
     seen = view(life.packed(early), marker=early.under_way.marker)
-    life.ledger.sessions.adopt(early, seen, due_at=life.now(), cause="submitted", now=life.now())
+    life.ledger.commands.adopt(early, seen, due_at=life.now(), cause="submitted", now=life.now())
     life.ledger.jobs.request(early, "cancel", life.now())
     assert life.job(early.id).requested == "cancel"
     assert audited(life.ledger) == []
@@ -167,8 +165,8 @@ def test_a_wish_tells_the_state_that_the_job_has(life: Life):
 def test_an_id_that_is_taken(life: Life):
     """The caller draws another one; nothing was written."""
     first, second = life.waits("/srv/notes/a.txt"), life.waits("/srv/notes/b.txt")
-    assert life.ledger.jobs.seal("j", "notes", "", [first.id], life.now())
-    assert not life.ledger.jobs.seal("j", "notes", "", [second.id], life.now())
+    assert life.ledger.commands.seal("j", "notes", "", [first.id], life.now())
+    assert not life.ledger.commands.seal("j", "notes", "", [second.id], life.now())
     assert life.file(second).state is FileState.WAITING
 
 
@@ -182,7 +180,7 @@ def test_who_leaves_a_job_and_who_stays(life: Life):
         Left(file=changed, became=FileState.SETTLING, reason="changed", location="/srv/notes/2.2.txt"),
         Left(file=stuck, became=FileState.WAITING, reason="no right", location=stuck.path, due_at=life.now()),
     ]
-    life.ledger.jobs.claimed(job, [(stays, "/srv/notes/.processing/0.txt")], left, life.now())
+    life.ledger.commands.claimed(job, [(stays, "/srv/notes/.processing/0.txt")], left, life.now())
     job = life.job(job.id)
     assert (job.state, job.files, job.claimed_at is not None) == (JobState.QUEUED, 1, True)
     assert [life.file(f).state for f in (stays, gone, changed, stuck)] == ["packed", "vanished", "settling", "waiting"]
@@ -190,7 +188,7 @@ def test_who_leaves_a_job_and_who_stays(life: Life):
     assert [life.file(f).reason for f in (gone, changed, stuck)] == ["gone", "changed", "no right"]
     other = life.seals(life.waits("/srv/notes/9.txt"), job_id="other")
     everybody = [Left(file=f, became=FileState.VANISHED, reason="gone", location=None) for f in life.packed(other)]
-    life.ledger.jobs.claimed(other, [], everybody, life.now())
+    life.ledger.commands.claimed(other, [], everybody, life.now())
     assert (life.job("other").state, life.job("other").reason) == (JobState.CANCELLED, "no file was left in it")
 
 
@@ -259,12 +257,12 @@ def test_pairs_are_written_once(life: Life):
     assert life.ledger.pairs.here(seen.id) is None
     for _ in range(2):
         life.collects(job, seen, pairs_of(files, 3), files)
-        life.ledger.sessions.keep_pairs(seen, 3, life.now())
+        life.ledger.commands.keep_pairs(seen, 3, life.now())
         assert life.ledger.pairs.here(seen.id) == 3
     twin = view(files, ident="ses-2", marker=job.under_way.marker)
-    life.ledger.twins.found(job, twin, attempt=1, url=URL, dialect="form", now=life.now())
+    life.ledger.attempts.duplicate_found(job, twin, attempt=1, url=URL, dialect="form", now=life.now())
     life.collects(job, twin, pairs_of(files, 1), files)
-    life.ledger.sessions.keep_pairs(twin, 1, life.now())
+    life.ledger.commands.keep_pairs(twin, 1, life.now())
     assert [tuple(row) for row in asked(life.ledger, "select count(*) from qa_pairs_fts_docsize")] == [(4,)]
     asked(life.ledger, "insert into qa_pairs_fts (qa_pairs_fts) values ('integrity-check')")
     rows = asked(life.ledger, "select session_id, ordinal, file_id from qa_pairs order by ordinal")
@@ -302,7 +300,7 @@ def test_an_attempt_that_had_no_effect_costs_nothing(life: Life):
     job = life.claims(life.waits("/srv/notes/a.txt"))
     for again in (False, True):
         sent = life.begins(life.job(job.id))
-        life.ledger.sessions.unsent(sent, "cut", cause="cut", due_at=NOW, now=life.now(), claim_again=again)
+        life.ledger.commands.unsent(sent, "cut", cause="cut", due_at=NOW, now=life.now(), claim_again=again)
         queued = life.job(job.id)
         assert (queued.state, queued.attempts, queued.due_at) == (JobState.QUEUED, 0, NOW)
         assert (queued.claimed_at is None) is again
@@ -313,7 +311,7 @@ def test_a_file_without_a_content_can_be_in_no_job(life: Life):
     file = life.settles("/srv/notes/a.txt")
     life.ledger.files.unreadable(file, "no right", life.now(), life.now())
     with pytest.raises(LedgerError):
-        life.ledger.jobs.seal("j", "notes", "", [file.id], life.now())
+        life.ledger.commands.seal("j", "notes", "", [file.id], life.now())
     assert life.ledger.jobs.get("j") is None
 
 
@@ -321,11 +319,11 @@ def test_an_upload_in_progress(life: Life):
     """A figure for those who watch: no event, no version, and only while it is sent."""
     job = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
     before = events(life)
-    life.ledger.sessions.uploading(job, 42)
+    life.ledger.attempts.uploading(job, 42)
     now = life.job(job.id)
     assert (now.under_way.progress, now.under_way.version, now.version) == (42, job.under_way.version, job.version)
-    life.ledger.sessions.failed(job, "refused", cause="refused", now=life.now())
-    life.ledger.sessions.uploading(job, 99)
+    life.ledger.commands.failed(job, "refused", cause="refused", now=life.now())
+    life.ledger.attempts.uploading(job, 99)
     assert asked(life.ledger, "select progress from all_jobs")[0][0] == 42
     assert events(life)[: len(before)] == before
 
@@ -346,16 +344,16 @@ def test_a_wish_that_came_too_late_to_give_the_job_up(life: Life, wish: str):
     job = life.runs(life.claims(life.waits("/srv/notes/a.txt")))
     life.ledger.jobs.request(job, wish, life.now())
     life.trains(job)
-    assert [one.session_id for one in life.ledger.sessions.to_discard()] == (["ses-1"] if wish == "delete" else [])
+    assert [one.session_id for one in life.ledger.attempts.to_discard()] == (["ses-1"] if wish == "delete" else [])
 
 
 def test_a_job_that_was_emptied_owes_nothing_to_its_sending(life: Life):
     """The pause that its last try had asked for does not keep it from being put away."""
     job = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
-    sessions, jobs = life.ledger.sessions, life.ledger.jobs
-    sessions.unsent(job, "cut", cause="cut", due_at=life.now() + 60, now=life.now(), claim_again=True)
+    commands = life.ledger.commands
+    commands.unsent(job, "cut", cause="cut", due_at=life.now() + 60, now=life.now(), claim_again=True)
     gone = Left(file=life.packed(job)[0], became=FileState.VANISHED, reason="gone", location=None)
-    jobs.claimed(life.job(job.id), [], [gone], life.now())
+    commands.claimed(life.job(job.id), [], [gone], life.now())
     assert (life.job(job.id).due_at, life.job(job.id).tries) == (None, 0)
 
 
@@ -365,7 +363,7 @@ def test_what_is_written_together_is_one_commit(life: Life):
 
     def seal(job_id: str, file: File, *, fails: bool) -> None:
         with ledger.together():
-            ledger.jobs.seal(job_id, "notes", "", [file.id], life.now())
+            ledger.commands.seal(job_id, "notes", "", [file.id], life.now())
             if fails:
                 ledger.files.get(1_000_000)
 
@@ -390,55 +388,55 @@ class TestUploads:
 
     def again(self, life: Life, job: Job, *, claim_again: bool = False, **server: str) -> Job:
         """Nothing came of the attempt, and it is made again."""
-        life.ledger.sessions.unsent(
+        life.ledger.commands.unsent(
             job, "not now", cause="not_now", due_at=None, now=life.now(), claim_again=claim_again
         )
         job = life.job(job.id)
         if claim_again:
             laid = [(f, f.location or "") for f in life.ledger.jobs.files(job.id)]
-            life.ledger.jobs.claimed(job, laid, [], life.now())
+            life.ledger.commands.claimed(job, laid, [], life.now())
             job = life.job(job.id)
         where = {"url": URL, "dialect": "form"} | server
-        return life.ledger.sessions.begin_attempt(job, names={}, now=life.now(), **where)[0]
+        return life.ledger.commands.begin_attempt(job, names={}, now=life.now(), **where)[0]
 
     def test_an_upload_serves_the_next_try(self, life: Life):
         """The same files under the same names need not go there twice; the newest upload counts."""
         job = self.job(life)
-        assert life.ledger.uploads.of_attempt(job) is None
-        life.ledger.uploads.made(job, "e-1")
-        assert life.ledger.uploads.of_attempt(job) == "e-1"
+        assert life.ledger.attempts.upload(job) is None
+        life.ledger.attempts.uploaded(job, "e-1")
+        assert life.ledger.attempts.upload(job) == "e-1"
         job = self.again(life, job)
-        assert life.ledger.uploads.of_attempt(job) == "e-1"
-        life.ledger.uploads.made(job, "e-2")
+        assert life.ledger.attempts.upload(job) == "e-1"
+        life.ledger.attempts.uploaded(job, "e-2")
         job = self.again(life, job)
-        assert life.ledger.uploads.of_attempt(job) == "e-2"
-        assert life.ledger.uploads.of_job(job.id) == {"e-1", "e-2"}
-        assert life.ledger.uploads.of_job("other") == frozenset()
+        assert life.ledger.attempts.upload(job) == "e-2"
+        assert life.ledger.attempts.uploads(job.id) == {"e-1", "e-2"}
+        assert life.ledger.attempts.uploads("other") == frozenset()
         assert audited(life.ledger) == []
 
     @pytest.mark.parametrize("server", [{"url": "http://other.test"}, {"dialect": "learn"}])
     def test_another_server_knows_nothing_of_it(self, life: Life, server: dict[str, str]):
         """An upload is one server's, and one dialect's."""
         job = self.job(life)
-        life.ledger.uploads.made(job, "e-1")
-        assert life.ledger.uploads.of_attempt(self.again(life, job, **server)) is None
+        life.ledger.attempts.uploaded(job, "e-1")
+        assert life.ledger.attempts.upload(self.again(life, job, **server)) is None
 
     def test_changed_files_are_another_upload(self, life: Life):
         """Once the files are claimed anew, what was uploaded of them before is void."""
         job = self.job(life)
-        life.ledger.uploads.made(job, "e-1")
-        assert life.ledger.uploads.of_attempt(self.again(life, job, claim_again=True)) is None
+        life.ledger.attempts.uploaded(job, "e-1")
+        assert life.ledger.attempts.upload(self.again(life, job, claim_again=True)) is None
 
     def test_another_attempt_has_other_names(self, life: Life):
         """The names carry the attempt's marker, so a new attempt uploads anew; a search still knows the old one."""
         job = self.job(life)
-        life.ledger.uploads.made(job, "e-1")
+        life.ledger.attempts.uploaded(job, "e-1")
         seen = view(life.packed(job), ident="ses-1", marker=job.under_way.marker)
-        life.ledger.sessions.adopt(job, seen, due_at=1.0, cause="found", now=life.now())
-        life.ledger.sessions.next_attempt(life.job(job.id), "gone", cause="gone", discard=False, now=life.now())
+        life.ledger.commands.adopt(job, seen, due_at=1.0, cause="found", now=life.now())
+        life.ledger.commands.next_attempt(life.job(job.id), "gone", cause="gone", discard=False, now=life.now())
         job = life.begins(life.job(job.id))
-        assert life.ledger.uploads.of_attempt(job) is None
-        assert life.ledger.uploads.of_job(job.id) == {"e-1"}
+        assert life.ledger.attempts.upload(job) is None
+        assert life.ledger.attempts.uploads(job.id) == {"e-1"}
 
 
 def test_a_disk_that_is_full_within_a_part_is_told_as_such(life: Life):
@@ -457,10 +455,10 @@ def test_a_disk_that_is_full_within_a_part_is_told_as_such(life: Life):
             except LedgerStuck:
                 raise
             except FinetunedError:
-                ledger.house.answered("r", verb="retry", done=False, words="no", now=life.now())
+                ledger.events.answered("r", verb="retry", done=False, words="no", now=life.now())
 
     with pytest.raises(LedgerStuck):
         ask()
-    assert not ledger.house.is_answered("r")
+    assert not ledger.events.is_answered("r")
     asked(ledger, "pragma max_page_count = 100000")
     grow()

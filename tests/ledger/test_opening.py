@@ -440,14 +440,14 @@ def test_a_ledger_of_the_first_version_is_brought_up_to_date(path: str):
         with pytest.raises(LedgerError, match="CHECK constraint failed"):
             asked(ledger, "update sessions set read_only = 1, discard = 1")
         job = ledger.jobs.get("j")
-        server = ledger.house.server("http://helix.test")
+        server = ledger.servers.get("http://helix.test")
     assert job is not None
     assert (job.unheard, server.max_chunks, server.max_request) == (0, 5, None)
     with Ledger.open(path) as ledger:  # what the third version tells and counts
-        ledger.house.folder_is("notes", "/srv/notes", "watched", 0.0)
-        ledger.house.started(pid=1, version="1", now=0.0, configuration="{}")
-        ledger.house.server_paused("http://helix.test", "down", next_try_at=9.0, reachable=False, now=0.0)
-        assert ledger.house.folders()["notes"].sent_at is None
+        ledger.folders.found("notes", "/srv/notes", "watched", 0.0)
+        ledger.daemon.started(pid=1, version="1", now=0.0, configuration="{}")
+        ledger.servers.paused("http://helix.test", "down", next_try_at=9.0, reachable=False, now=0.0)
+        assert ledger.folders.all()["notes"].sent_at is None
     with Reader.open(path) as reader:
         assert reader.schema_version() == SCHEMA_VERSION
     assert Path(f"{path}.v1.backup").exists()

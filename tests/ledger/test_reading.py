@@ -1,4 +1,4 @@
-"""What other programs and people read of a ledger: views, JSON objects, the search, the house's book."""
+"""What other programs and people read of a ledger: views, JSON objects, the search, servers, folders and the daemon."""
 
 from __future__ import annotations
 
@@ -212,95 +212,95 @@ def test_a_borrowed_connection(life: Life):
 
 def test_the_servers_standing(life: Life, reader: Reader):
     """Unknown, usable, paused, usable again: each change is told once, each figure is kept."""
-    house = life.ledger.house
+    ledger = life.ledger
     unknown = dict.fromkeys(
         (
             *("dialect", "reachable", "paused_because", "last_error", "last_error_at"),
             *("max_chunks", "max_sessions", "max_request"),
         )
     )
-    assert (house.server(URL), reader.server(URL)) == (ServerFacts(), unknown)
-    house.server_usable(URL, "form", life.now())
-    house.server_usable(URL, "form", life.now())
+    assert (ledger.servers.get(URL), reader.server(URL)) == (ServerFacts(), unknown)
+    ledger.servers.usable(URL, "form", life.now())
+    ledger.servers.usable(URL, "form", life.now())
     for at, tries in ((NOW, 1), (NOW + 50, 1), (NOW + 99, 2)):  # what fails beside the first is no further try
-        house.server_paused(URL, "it is down", next_try_at=NOW + 99, reachable=False, now=at)
-        assert house.server(URL).tries == tries
-    assert house.server(URL).paused_because == "it is down"
+        ledger.servers.paused(URL, "it is down", next_try_at=NOW + 99, reachable=False, now=at)
+        assert ledger.servers.get(URL).tries == tries
+    assert ledger.servers.get(URL).paused_because == "it is down"
     assert reader.server(URL) == unknown | {
         "dialect": "form", "reachable": False, "paused_because": "it is down", "last_error": "it is down",
         "last_error_at": iso(NOW + 99),
     }  # fmt: skip
-    house.server_usable(URL, "learn", life.now())
-    assert (house.server(URL).paused_because, house.server(URL).tries) == (None, 0)
-    told = [(e["was"], e["became"]) for e in house.events_since(0) if e["subject"] == "server"]
+    ledger.servers.usable(URL, "learn", life.now())
+    assert (ledger.servers.get(URL).paused_because, ledger.servers.get(URL).tries) == (None, 0)
+    told = [(e["was"], e["became"]) for e in ledger.events.since(0) if e["subject"] == "server"]
     assert told == [(None, "usable"), ("usable", "paused"), ("paused", "usable")]
     for most in (100, 100, None):
-        life.ledger.quotas.chunks_allowed(URL, most, life.now())
+        life.ledger.servers.chunks_allowed(URL, most, life.now())
     for _ in range(2):
-        life.ledger.quotas.sessions_allowed(URL, 3, NOW)
+        life.ledger.servers.sessions_allowed(URL, 3, NOW)
     assert (reader.server(URL)["max_chunks"], reader.server(URL)["max_sessions"]) == (None, 3)
-    assert (house.server(URL).max_sessions, house.server(URL).max_sessions_at) == (3, NOW)
-    assert [e["cause"] for e in house.events_since(0) if e["subject"] == "server"].count("quota") == 3
+    assert (ledger.servers.get(URL).max_sessions, ledger.servers.get(URL).max_sessions_at) == (3, NOW)
+    assert [e["cause"] for e in ledger.events.since(0) if e["subject"] == "server"].count("quota") == 3
 
 
 def test_the_folders_standing(life: Life, reader: Reader):
     """Each change is told once; what waits is counted; a flush is of one folder or of all."""
-    house = life.ledger.house
+    ledger = life.ledger
     for state in ("watched", "watched", "away", "watched"):
-        house.folder_is("notes", "/srv/notes", state, life.now(), detail="x")
-    house.folder_is("odd", "/srv/\udcff", "paused", life.now())
+        ledger.folders.found("notes", "/srv/notes", state, life.now(), detail="x")
+    ledger.folders.found("odd", "/srv/\udcff", "paused", life.now())
     life.waits("/srv/notes/w.txt")
     folders = reader.folders()
     assert {name: row["state"] for name, row in folders.items()} == {"notes": "watched", "odd": "paused"}
     assert (folders["notes"]["settling"], folders["notes"]["waiting"]) == (1, 1)
     assert folders["notes"]["oldest"] is not None
-    told = [(e["was"], e["became"]) for e in house.events_since(0) if e["subject_id"] == "notes"]
+    told = [(e["was"], e["became"]) for e in ledger.events.since(0) if e["subject_id"] == "notes"]
     assert told == [(None, "watched"), ("watched", "away"), ("away", "watched")]
-    assert {name: facts.flush_before for name, facts in house.folders().items()} == {"notes": None, "odd": None}
-    house.flush("notes", NOW)
-    assert house.folders()["notes"].flush_before == NOW
-    house.flush(None, NOW + 1)
-    assert house.folders()["odd"] == FolderFacts(name="odd", usable=False, flush_before=NOW + 1)
+    assert {name: facts.flush_before for name, facts in ledger.folders.all().items()} == {"notes": None, "odd": None}
+    ledger.folders.flush("notes", NOW)
+    assert ledger.folders.all()["notes"].flush_before == NOW
+    ledger.folders.flush(None, NOW + 1)
+    assert ledger.folders.all()["odd"] == FolderFacts(name="odd", usable=False, flush_before=NOW + 1)
 
 
 def test_when_each_folder_sent_last(life: Life):
     """The newest send of a folder is known, whatever became of the job; of a folder that never sent there is none."""
     for name in ("notes", "other"):
-        life.ledger.house.folder_is(name, f"/srv/{name}", "watched", life.now())
+        life.ledger.folders.found(name, f"/srv/{name}", "watched", life.now())
     life.begins(life.claims(life.waits("/srv/notes/a.txt")))
     life.begins(life.claims(life.waits("/srv/notes/b.txt"), job_id="notes-2"))
     ((sent,),) = asked(life.ledger, "select submitted_at from all_jobs where id = 'notes-2'")
-    folders = life.ledger.house.folders()
+    folders = life.ledger.folders.all()
     assert (folders["notes"].sent_at, folders["other"].sent_at) == (instant(sent), None)
 
 
 def test_the_daemon_and_what_people_asked(life: Life, reader: Reader):
     """Who runs, and the answer to each request; a start lets a paused server be tried at once, and forgets nothing."""
-    house = life.ledger.house
+    ledger = life.ledger
     assert reader.daemon() is None
-    house.server_paused(URL, "down", next_try_at=NOW + 99, reachable=True, now=life.now())
-    house.started(pid=7, version="1.0", now=NOW)
+    ledger.servers.paused(URL, "down", next_try_at=NOW + 99, reachable=True, now=life.now())
+    ledger.daemon.started(pid=7, version="1.0", now=NOW)
     assert (reader.daemon() or {}).items() >= {"pid": 7, "since": "2026-11-23T05:23:11.000Z", "version": "1.0"}.items()
-    paused = house.server(URL)
+    paused = ledger.servers.get(URL)
     assert (paused.next_try_at, paused.tries, paused.paused_because, paused.reachable) == (None, 1, "down", True)
-    assert not house.is_answered("r1")
-    house.answered("r1", verb="flush", done=True, words="done so", now=life.now())
-    house.answered("r2", verb="retry", done=False, words="no", now=life.now())
-    assert house.is_answered("r1")
+    assert not ledger.events.is_answered("r1")
+    ledger.events.answered("r1", verb="flush", done=True, words="done so", now=life.now())
+    ledger.events.answered("r2", verb="retry", done=False, words="no", now=life.now())
+    assert ledger.events.is_answered("r1")
     answers = [reader.answer(request) for request in ("r1", "r2", "r3")]
     assert [answer and (answer["became"], answer["detail"]) for answer in answers] == [
         ("done", "done so"),
         ("refused", "no"),
         None,
     ]
-    house.stopped(pid=7, now=life.now())
-    assert house.events_since(house.last_event() - 1)[0]["became"] == "stopped"
-    assert house.events_since(house.last_event()) == []
+    ledger.daemon.stopped(pid=7, now=life.now())
+    assert ledger.events.since(ledger.events.last() - 1)[0]["became"] == "stopped"
+    assert ledger.events.since(ledger.events.last()) == []
 
 
 def test_the_event_of_a_file_comes_with_its_path(life: Life):
     """Hooks and logs name the file without another question."""
-    told = {e["path"] for e in life.ledger.house.events_since(0) if e["subject"] == "file"}
+    told = {e["path"] for e in life.ledger.events.since(0) if e["subject"] == "file"}
     assert told == {"/srv/notes/otters.txt", "/srv/notes/new\nline.txt", "/srv/notes/\\xff.txt"}
 
 
@@ -308,10 +308,10 @@ def test_what_failed_since(life: Life):
     """A run that saw a job fail ends with 1, one that did not with 0."""
     assert not life.ledger.jobs.failed_since(NOW)
     job = life.begins(life.claims(life.waits("/srv/notes/f.txt"), job_id="f"))
-    life.ledger.sessions.failed(job, "no", cause="refused", now=NOW + 500)
+    life.ledger.commands.failed(job, "no", cause="refused", now=NOW + 500)
     assert life.ledger.jobs.failed_since(NOW)
     assert not life.ledger.jobs.failed_since(NOW + 501)
-    assert life.ledger.sessions.known_ids() == {"ses-1"}
+    assert life.ledger.attempts.known_ids() == {"ses-1"}
 
 
 def test_the_size_of_a_ledger_that_goes_away(life: Life, reader: Reader):

@@ -87,6 +87,9 @@ def pairs_after_verdict() -> None:
         while later:
             collecting, words = later.pop()
             await write(collecting, *words)
+            ledger = self._context.ledger
+            with ledger.together() as db:
+                db.execute("update sessions set pairs = ? where session_id = ?", (len(words[2]), view.id))
 
     Collecting._write = write_later  # type: ignore[method-assign]
     Polls._collect = verdict_first  # type: ignore[method-assign]

@@ -189,7 +189,7 @@ class Place:
                     spool=os.path.dirname(self.ledger_path),
                 ),
                 dialect=self.settings.helix.dialect,
-                remembered=ledger.house.server(URL).dialect,
+                remembered=ledger.servers.get(URL).dialect,
             )
 
     async def run(self, *, until_idle: bool = True, script: Callable[[], Any] | None = None) -> Outcome:

@@ -70,13 +70,13 @@ class Outlook:
     def of(cls, settings: Settings, reader: Reader, now: float) -> Outlook | None:
         """None for a ledger of an older version, which this one's daemon has not opened yet. Raises LedgerError."""
         from finetuned.facts import RunsWith, as_the_ledger_knows
-        from finetuned.ledger import SCHEMA_VERSION, Books
+        from finetuned.ledger import SCHEMA_VERSION, Tables
         from finetuned.plan import make_plan
 
         if reader.schema_version() != SCHEMA_VERSION:
             return None
         can = wiring.capabilities(settings, reader.server(settings.service.url)["dialect"])
-        facts = as_the_ledger_knows(Books.of(reader), settings, RunsWith.told(reader.daemon()), can)
+        facts = as_the_ledger_knows(Tables.of(reader), settings, RunsWith.told(reader.daemon()), can)
         return cls(settings, reader, facts, make_plan(facts, now, settings), now)
 
     @property

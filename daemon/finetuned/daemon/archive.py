@@ -32,7 +32,7 @@ class Archives:
         job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is None or job.archived:
             return
-        if job.files == 0 and not await context.in_thread(context.ledger.quotas.is_left, job):
+        if job.files == 0 and not await context.in_thread(context.ledger.jobs.is_left, job):
             await context.disk_later(job, "its files went on without it, and were not taken from its folder yet")
             return
         try:
@@ -51,7 +51,7 @@ class Archives:
         files = context.ledger.jobs.files(job.id)
         with folder.together():
             ends = [(file, *self._lay(folder, file)) for file in files if not file.archived]
-        context.ledger.jobs.laid(job, ends, context.runtime.now())
+        context.ledger.commands.laid(job, ends, context.runtime.now())
         with folder.together():
             self._write_papers(folder, job, files)
             folder.clear_processing(job.id)

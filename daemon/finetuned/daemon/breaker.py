@@ -66,7 +66,7 @@ class Breaker:
             words = f"{self._trouble}; it can again, after {lost:.0f} seconds"
             try:
                 await context.in_thread(
-                    context.ledger.house.usable_again, pid=self._pid, words=words, now=context.runtime.now()
+                    context.ledger.daemon.usable_again, pid=self._pid, words=words, now=context.runtime.now()
                 )
             except LedgerStuck as trouble:
                 self.open(trouble)

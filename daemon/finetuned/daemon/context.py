@@ -68,18 +68,18 @@ class Context:
         """The server cannot be used: pause everything that needs it, and set the time of the next try."""
         url = self.settings.service.url
         now = self.runtime.now()
-        facts = await self.in_thread(self.ledger.house.server, url)
+        facts = await self.in_thread(self.ledger.servers.get, url)
         longest = self.settings.service.longest_pause
         wait = min(error.after, longest) if isinstance(error, Busy) else self.back_off(facts.tries + 1, longest)
         reachable = isinstance(error, KeyRefused | Busy)
         await self.in_thread(
-            self.ledger.house.server_paused, url, str(error), next_try_at=now + wait, reachable=reachable, now=now
+            self.ledger.servers.paused, url, str(error), next_try_at=now + wait, reachable=reachable, now=now
         )
 
     async def server_usable(self) -> None:
         """The server answered as it should."""
         url = self.settings.service.url
-        await self.in_thread(self.ledger.house.server_usable, url, self.backend.dialect, self.runtime.now())
+        await self.in_thread(self.ledger.servers.usable, url, self.backend.dialect, self.runtime.now())
 
     async def poll_later(self, job_id: str, words: str | None) -> None:
         """What was due for the job could not be done: `words` say why if it is the job's own matter."""
@@ -88,13 +88,13 @@ class Context:
             slowest = self.settings.poll.slowest
             now = self.runtime.now()
             due_at = now + (self.back_off(job.in_vain + 1, slowest) if words is None else slowest)
-            await self.in_thread(self.ledger.jobs.try_later, job, due_at, words, now)
+            await self.in_thread(self.ledger.commands.try_later, job, due_at, words, now)
 
     async def disk_later(self, job: Job, why: str) -> None:
         """Try again later what cannot be done for the job on the disk now."""
         now = self.runtime.now()
         due_at = now + self.back_off(job.tries + 1, LONGEST_DISK_WAIT)
-        await self.in_thread(self.ledger.jobs.try_later, job, due_at, why, now)
+        await self.in_thread(self.ledger.commands.try_later, job, due_at, why, now)
 
     async def unreachable(self, job_id: str, error: ServerError) -> None:
         """The server pauses, and the job steps back: if only its own session is ill, others go first."""

@@ -38,16 +38,16 @@ class EventLog:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._log = logs.get()
-        self._told = context.ledger.house.last_event()
+        self._told = context.ledger.events.last()
         self._unwatched: str | None = None
 
     def tell(self) -> None:
         """Write a line for each event since the last time, and before that an event for what only the watch knows."""
         unwatched = self._context.unwatched
         if unwatched != self._unwatched:
-            self._context.ledger.house.watching(unwatched, self._context.runtime.now())
+            self._context.ledger.daemon.watching(unwatched, self._context.runtime.now())
             self._unwatched = unwatched
-        while events := self._context.ledger.house.events_since(self._told, most=SLICE):
+        while events := self._context.ledger.events.since(self._told, most=SLICE):
             for event in events:
                 self._told = event["id"]
                 self._line(event)

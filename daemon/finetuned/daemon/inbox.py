@@ -118,7 +118,7 @@ class Inbox:
             request = Request(id=_id_in(name), verb="unknown")
             unreadable = f"the request cannot be read: {error}"
         logs.get().info("request_read", request=request.id, verb=request.verb, uid=uid)
-        if not context.ledger.house.is_answered(request.id):
+        if not context.ledger.events.is_answered(request.id):
             self._carry_out(request, unreadable)
 
     def _carry_out(self, request: Request, unreadable: str) -> None:
@@ -141,7 +141,7 @@ class Inbox:
 
     def _tell(self, request: Request, *, done: bool, words: str) -> None:
         now = self._context.runtime.now()
-        self._context.ledger.house.answered(request.id, verb=request.verb, done=done, words=words, now=now)
+        self._context.ledger.events.answered(request.id, verb=request.verb, done=done, words=words, now=now)
 
 
 def _id_in(name: str) -> str:

@@ -64,7 +64,7 @@ class Intake:
 
     def facts(self) -> tuple[FolderFacts, ...]:
         """Return the folders, as the plan sees them."""
-        known = self._context.ledger.house.folders()
+        known = self._context.ledger.folders.all()
         return tuple(
             replace(
                 known.get(name, FolderFacts(name=name)),
@@ -90,7 +90,7 @@ class Intake:
             if file.signature is not None and file.location is not None and _is_swept(folder, file.location):
                 folder.sweeper.remember(file.location, file.signature, settled=file.state is not FileState.SETTLING)
         await context.in_thread(
-            context.ledger.house.folder_is, folder.name, folder.root, "watched", context.runtime.now()
+            context.ledger.folders.found, folder.name, folder.root, "watched", context.runtime.now()
         )
         self._held.add(folder.name)
         return True
@@ -134,7 +134,7 @@ class Intake:
             self._log.warning("cannot_be_taken", folder=folder.name, path=odd.path, why=odd.why, **count)
         if folder.sweeper.untaken != self._untaken.get(folder.name):
             self._untaken[folder.name] = folder.sweeper.untaken
-            await context.in_thread(context.ledger.house.untaken, folder.name, folder.sweeper.untaken)
+            await context.in_thread(context.ledger.folders.untaken, folder.name, folder.sweeper.untaken)
         if seen.appeared:
             await self._appeared(folder, seen.appeared)
         if seen.changed:
@@ -168,7 +168,7 @@ class Intake:
         self._held.discard(folder.name)
         self._backlog.pop(folder.name, None)
         now = context.runtime.now()
-        await context.in_thread(context.ledger.house.folder_is, folder.name, folder.root, "away", now, detail=why)
+        await context.in_thread(context.ledger.folders.found, folder.name, folder.root, "away", now, detail=why)
 
     async def _appeared(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         context = self._context

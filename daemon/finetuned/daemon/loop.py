@@ -121,7 +121,7 @@ class Daemon:
         context = self._context
         started_at = context.runtime.now()
         await context.in_thread(
-            context.ledger.house.started,
+            context.ledger.daemon.started,
             pid=self._pid,
             version=self._version,
             now=started_at,
@@ -133,7 +133,7 @@ class Daemon:
         self._notifier.ready()
         rest = await self._with_tasks(watchers)
         try:
-            await context.in_thread(context.ledger.house.stopped, pid=self._pid, now=context.runtime.now())
+            await context.in_thread(context.ledger.daemon.stopped, pid=self._pid, now=context.runtime.now())
             await context.in_thread(self._event_log.tell)
             failed = await context.in_thread(context.ledger.jobs.failed_since, started_at)
         except LedgerStuck as error:  # told to stop while it waits for space: that is in order, too

@@ -124,7 +124,7 @@ class Polls:
         context = self._context
         if job.under_way.read_only or seen.name == job.id or not seen.can_rename:
             return
-        if await context.in_thread(context.ledger.sessions.named, seen.id, job.id):
+        if await context.in_thread(context.ledger.attempts.named, seen.id, job.id):
             with suppress(ServerError), anyio.move_on_after(NAMED_WITHIN):
                 await context.backend.rename(seen.id, job.id)
 
@@ -146,11 +146,11 @@ class Polls:
         except ServerError as error:
             now = context.runtime.now()
             due_at = now + context.back_off(session.tries + 1, context.settings.service.longest_pause)
-            await context.in_thread(context.ledger.sessions.discard_later, session, due_at)
+            await context.in_thread(context.ledger.attempts.discard_later, session, due_at)
             if isinstance(error, Unreachable):
                 await self._context.server_failed(error)
         else:
-            await context.in_thread(context.ledger.sessions.discarded, session, context.runtime.now())
+            await context.in_thread(context.ledger.attempts.discarded, session, context.runtime.now())
 
     async def probe(self) -> None:
         """Ask whether the server can be used again."""
@@ -181,7 +181,7 @@ class Polls:
         trains = self._batch.note(seen, enough_until=watch.since + patience(seen.phase, job.under_way.requeued, poll))
         due_at = _together(now, pause, poll) if trains else now + pause
         await context.in_thread(
-            context.ledger.sessions.looked, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now
+            context.ledger.commands.polled, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now
         )
 
     async def _stands(self, job: Job, session_id: str) -> bool:
@@ -193,7 +193,7 @@ class Polls:
             return False
         self._watches[session_id] = after_poll(before, before.signs, now, context.settings.poll)
         pause = self._pause(now - (job.under_way.moved_at or now), moved=False)
-        await context.in_thread(context.ledger.sessions.unmoved, job, _together(now, pause, context.settings.poll))
+        await context.in_thread(context.ledger.attempts.unmoved, job, _together(now, pause, context.settings.poll))
         return True
 
     def _history(self, job: Job, watch: Standstill) -> History:
@@ -223,7 +223,7 @@ class Polls:
         if paused and (job.requested is None or job.under_way.read_only):
             later = now + context.settings.poll.slowest
             await context.in_thread(
-                context.ledger.sessions.looked,
+                context.ledger.commands.polled,
                 job,
                 seen,
                 stage=job.under_way.stage or "",
@@ -235,7 +235,7 @@ class Polls:
         if paused:
             await context.backend.push(seen.id, Push.START)
         await context.in_thread(
-            context.ledger.jobs.review_over, job, cause=Cause.ACCEPT if paused else Cause.REVIEW_OVER, now=now
+            context.ledger.commands.review_over, job, cause=Cause.ACCEPT if paused else Cause.REVIEW_OVER, now=now
         )
 
     def _pause(self, still_for: float, *, moved: bool) -> float:
@@ -249,24 +249,24 @@ class Polls:
         if job.under_way.stage != "collecting":
             due_at = now + context.settings.poll.fastest
             job = await context.in_thread(
-                context.ledger.sessions.looked, job, seen, stage="collecting", due_at=due_at, moved=True, now=now
+                context.ledger.commands.polled, job, seen, stage="collecting", due_at=due_at, moved=True, now=now
             )
         else:  # it was tried in vain: a disk without room for so many pairs must not be hammered
             due_at = now + context.back_off(job.in_vain + 1, context.settings.poll.slowest)
-            job = await context.in_thread(context.ledger.jobs.try_later, job, due_at, None, now)
+            job = await context.in_thread(context.ledger.commands.try_later, job, due_at, None, now)
         files = await self._packed(job, seen)
         counted = await self._collecting.collect(job, seen, files)
         verdict = judge(seen, counted, files, context.backend.capabilities)
         await self._limits.trained(seen)
         await context.in_thread(
-            context.ledger.sessions.finish, job, seen, counted.pairs, files, verdict, context.runtime.now()
+            context.ledger.commands.finish, job, seen, counted.pairs, files, verdict, context.runtime.now()
         )
 
     async def _failed(self, job: Job, seen: Observation) -> None:
         """The server gave up: one more training in place where that can help, else the job failed."""
         context = self._context
         now = context.runtime.now()
-        untouched = await context.in_thread(context.ledger.sessions.is_as_written, seen)
+        untouched = await context.in_thread(context.ledger.interactions.is_as_written, seen)
         before = job.under_way
         history = History(restarts=before.restarts, retrained=before.retrained, untouched=untouched)
         if seen.quota is None:
@@ -276,25 +276,25 @@ class Polls:
             job = left
         files = await self._packed(job, seen)
         counted = await self._collecting.collect(job, seen, files)
-        await context.in_thread(context.ledger.sessions.keep_pairs, seen, counted.pairs, now)
+        await context.in_thread(context.ledger.commands.keep_pairs, seen, counted.pairs, now)
         if seen.quota is not None:
             await self._limits.too_much(job, seen.quota, seen.complaint)
             return
         reason = f"the server's training failed: {seen.complaint}"
-        await context.in_thread(context.ledger.sessions.failed, job, reason, cause=Cause.BROKEN, now=now)
+        await context.in_thread(context.ledger.commands.failed, job, reason, cause=Cause.BROKEN, now=now)
 
     async def _missing(self, job: Job) -> None:
         """The session was not found: after three looks over the settle time it is gone."""
         context = self._context
         now = context.runtime.now()
         if job.state is JobState.REVIEW:  # it is looked for like any other
-            await context.in_thread(context.ledger.jobs.review_over, job, cause=Cause.SESSION_MISSING, now=now)
+            await context.in_thread(context.ledger.commands.review_over, job, cause=Cause.SESSION_MISSING, now=now)
             return
         settle = context.settings.submit.lost_answer_settle
         since, misses = job.under_way.missing_since, job.under_way.misses
         if since is None or misses + 1 < MISSES or now - since < settle:
             due_at = now + min(context.settings.poll.slowest, max(1.0, settle / MISSES))
-            await context.in_thread(context.ledger.sessions.missing, job, due_at=due_at, now=now)
+            await context.in_thread(context.ledger.attempts.missing, job, due_at=due_at, now=now)
             return
         reason = f"session {job.session_id} is gone from the server"
         await self._recoveries.give_up(job, reason, cause=Cause.GONE, discard=False)
@@ -310,7 +310,7 @@ class Polls:
         except NotFound:
             return False
         if seen.model is not None:
-            await context.in_thread(context.ledger.twins.kept, twin, seen.model, context.runtime.now())
+            await context.in_thread(context.ledger.attempts.kept, twin, seen.model, context.runtime.now())
         return seen.model is not None
 
     async def _rescue_pairs(self, session: Attempt, session_id: str) -> None:
@@ -329,7 +329,7 @@ class Polls:
         ]
         if await context.in_thread(context.ledger.pairs.here, session_id) is None:
             counted = await self._collecting.collect(job, seen, files)
-            await context.in_thread(context.ledger.sessions.keep_pairs, seen, counted.pairs, context.runtime.now())
+            await context.in_thread(context.ledger.commands.keep_pairs, seen, counted.pairs, context.runtime.now())
 
     async def _packed(self, job: Job, seen: Observation) -> list[File]:
         """The files of the job, under the names they had in this session: it may be an earlier attempt's."""

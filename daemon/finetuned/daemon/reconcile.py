@@ -17,7 +17,7 @@ from finetuned.daemon.context import Context
 from finetuned.errors import FileProblem
 from finetuned.folders import DropFolder, leftovers
 from finetuned.folders.leftovers import ClaimedJob
-from finetuned.ledger.adopting import FoundFile, FoundJob
+from finetuned.ledger import FoundFile, FoundJob
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
 from finetuned.marker import marker, upload_name
 from finetuned.model import Job
@@ -29,9 +29,7 @@ _LOST = {FileState.FAILED, FileState.BARREN}
 async def reconcile(context: Context, folder: DropFolder) -> None:
     """Bring ledger and folder together, before the folder's first sweep. Raises Away."""
     configured = [rules.name for rules in context.settings.folders]
-    await context.in_thread(
-        context.ledger.adoptions.renamed, folder.name, folder.root, configured, context.runtime.now()
-    )
+    await context.in_thread(context.ledger.folders.renamed, folder.name, folder.root, configured, context.runtime.now())
     for job_id, note in await context.in_thread(folder.processing):
         job = await context.in_thread(context.ledger.jobs.get, job_id)
         try:
@@ -52,7 +50,7 @@ def _take_up(context: Context, folder: DropFolder, job_id: str, note: bytes | No
         return
     job = _as_sent(found, folder.name)
     url, dialect = context.settings.service.url, context.backend.dialect
-    context.ledger.adoptions.adopted(job, url=url, dialect=dialect, now=context.runtime.now())
+    context.ledger.commands.take_up(job, url=url, dialect=dialect, now=context.runtime.now())
 
 
 def _as_sent(found: ClaimedJob, folder: str) -> FoundJob:
@@ -75,7 +73,7 @@ def _go_on(context: Context, folder: DropFolder, job: Job, note: bytes | None) -
     """Queue a job again that is over by the ledger, if it was tried again since; else give its files back."""
     lost = {f.content.sha256 for f in context.ledger.jobs.files(job.id) if f.state in _LOST and f.content}
     if note is not None and job.state in _AGAIN and leftovers.holds_any(folder, job.id, frozenset(lost)):
-        context.ledger.jobs.queued_again(job, context.runtime.now())
+        context.ledger.commands.queued_again(job, context.runtime.now())
     else:
         _let_go(folder, job.id, f"its job is {job.state}")
 

@@ -111,14 +111,14 @@ class Submissions:
         """
         context = self._context
         on_progress = self._progress(job)
-        if before := await context.in_thread(context.ledger.uploads.of_attempt, job):
+        if before := await context.in_thread(context.ledger.attempts.upload, job):
             try:
                 return await context.backend.submit(replace(order, upload_id=before), on_progress=on_progress)
             except NotFound:
                 pass
         order = await context.backend.upload(order, on_progress=on_progress)
         if order.upload_id is not None:
-            await context.in_thread(context.ledger.uploads.made, job, order.upload_id)
+            await context.in_thread(context.ledger.attempts.uploaded, job, order.upload_id)
         return await context.backend.submit(order, on_progress=on_progress)
 
     async def _surely_unsent(self, job: Job) -> bool:
@@ -152,7 +152,7 @@ class Submissions:
             # a little more: the ledger keeps milliseconds, and what is due must be due; never more than the whole,
             # which the plan would take for a clock that jumped back
             later = context.runtime.now() + min(settle, settle - waited + 0.01)
-            await context.in_thread(context.ledger.jobs.try_later, job, later, None, context.runtime.now())
+            await context.in_thread(context.ledger.commands.try_later, job, later, None, context.runtime.now())
             return
         try:
             found = await self._adopt_found(job, cause=Cause.FOUND)
@@ -176,7 +176,7 @@ class Submissions:
         due_at = now + context.back_off(job.unanswered + job.unheard, context.settings.service.longest_pause)
         reason = "the server has no session of it; it is sent again"
         await context.in_thread(
-            context.ledger.sessions.unsent,
+            context.ledger.commands.unsent,
             job,
             reason,
             cause=Cause.NOT_THERE,
@@ -195,14 +195,14 @@ class Submissions:
             found = await self._fitting(job, await self._found(job))
         except ServerError as error:
             due_at = context.runtime.now() + context.settings.service.longest_pause
-            await context.in_thread(context.ledger.twins.rechecked, job.id, due_at=due_at, counts=False)
+            await context.in_thread(context.ledger.attempts.rechecked, job.id, due_at=due_at, counts=False)
             if isinstance(error, Unreachable):
                 await context.server_failed(error)
             return
         await context.in_thread(self._write_twins, job, found)
         pause = recheck_pause(session.tries + 1, context.settings)
         until = None if pause is None else context.runtime.now() + pause
-        await context.in_thread(context.ledger.twins.rechecked, job.id, due_at=until, counts=True)
+        await context.in_thread(context.ledger.attempts.rechecked, job.id, due_at=until, counts=True)
 
     async def _refused(self, job: Job, error: Refused) -> None:
         """The server said no: for now (too busy, a form that arrived in part), to so much at once, or for good.
@@ -229,7 +229,7 @@ class Submissions:
             return
         context = self._context
         await context.in_thread(
-            context.ledger.sessions.failed, job, str(error), cause=Cause.REFUSED, now=context.runtime.now()
+            context.ledger.commands.failed, job, str(error), cause=Cause.REFUSED, now=context.runtime.now()
         )
 
     async def _broke_off(self, job: Job, words: str, *, cause: Cause, counts: bool) -> None:
@@ -252,7 +252,7 @@ class Submissions:
             file.id: upload_name(marker(job.id, job.attempts + 1), n, file.path) for n, file in enumerate(packed, 1)
         }
         intent: Intent = await context.in_thread(
-            context.ledger.sessions.begin_attempt,
+            context.ledger.commands.begin_attempt,
             job,
             url=context.settings.service.url,
             dialect=context.backend.dialect,
@@ -314,14 +314,14 @@ class Submissions:
     async def _found(self, job: Job) -> Sequence[Observation]:
         """The job's sessions on the server that the ledger does not know."""
         context = self._context
-        known = await context.in_thread(context.ledger.sessions.known_ids)
-        uploads = await context.in_thread(context.ledger.uploads.of_job, job.id)
+        known = await context.in_thread(context.ledger.attempts.known_ids)
+        uploads = await context.in_thread(context.ledger.attempts.uploads, job.id)
         return await context.backend.find(job.id, since=job.created_at - SLACK, known=known, uploads=uploads)
 
     def _write_twins(self, job: Job, twins: Sequence[Observation]) -> None:
         context = self._context
         for twin in twins:
-            context.ledger.twins.found(
+            context.ledger.attempts.duplicate_found(
                 job,
                 twin,
                 attempt=attempt_of(twin, job.id) or job.attempts,
@@ -338,7 +338,7 @@ class Submissions:
         context = self._context
         now = context.runtime.now()
         due_at = now + context.settings.poll.fastest
-        context.ledger.sessions.adopt(job, seen, due_at=due_at, cause=cause, now=now)
+        context.ledger.commands.adopt(job, seen, due_at=due_at, cause=cause, now=now)
 
     async def _lost(self, job: Job, error: ReplyLost) -> None:
         context = self._context
@@ -347,7 +347,7 @@ class Submissions:
         now = context.runtime.now()
         due_at = now + context.settings.submit.lost_answer_settle
         await context.in_thread(
-            context.ledger.sessions.reply_lost, job, str(error), answered=error.answered, due_at=due_at, now=now
+            context.ledger.commands.reply_lost, job, str(error), answered=error.answered, due_at=due_at, now=now
         )
 
     async def _unsent(
@@ -364,7 +364,7 @@ class Submissions:
         now = context.runtime.now()
         due_at = now + context.back_off(job.tries + 1, context.settings.service.longest_pause) if wait else None
         await context.in_thread(
-            context.ledger.sessions.unsent,
+            context.ledger.commands.unsent,
             job,
             reason,
             cause=cause,
@@ -385,6 +385,6 @@ class Submissions:
             if context.runtime.steady() - last >= 1.0:
                 last = context.runtime.steady()
                 with suppress(LedgerStuck):  # how far it is, is no reason to cut it
-                    context.ledger.sessions.uploading(job, min(99, 100 * handed_over // total))
+                    context.ledger.attempts.uploading(job, min(99, 100 * handed_over // total))
 
         return on_progress

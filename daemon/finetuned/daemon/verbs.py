@@ -57,7 +57,7 @@ class Verbs:
             raise Denied(
                 f"there is no folder {request.folder}", remedy=f"there are: {', '.join(self._context.folders)}"
             )
-        self._context.ledger.house.flush(request.folder, self._context.runtime.now())
+        self._context.ledger.folders.flush(request.folder, self._context.runtime.now())
         return f"the files that wait in {request.folder or 'every folder'} go into jobs now"
 
     def _again(self, request: Request) -> str:
@@ -75,7 +75,7 @@ class Verbs:
             return f"{job.id} is being cancelled"
         if not request.delete:
             raise Denied(f"{job.id} is {job.state} already", remedy="--delete removes its session from the server")
-        if not context.ledger.jobs.discard_ended(job, now):
+        if not context.ledger.commands.discard_ended(job, now):
             raise Denied(_LEFT.format(job.id) if job.noted else f"{job.id} has no session on the server")
         return f"the session of {job.id} is being removed from the server"
 
@@ -90,7 +90,7 @@ class Verbs:
                 _LEFT.format(job.id),
                 remedy="start its training on the server's page, or cancel and retry the job: its files are sent anew",
             )
-        self._context.ledger.jobs.accepted(job, self._context.runtime.now())
+        self._context.ledger.commands.accepted(job, self._context.runtime.now())
         return f"the training of {job.id} begins"
 
     def _retry(self, request: Request) -> Callable[[], str]:
@@ -127,7 +127,7 @@ class Verbs:
             job = self._job(file.job_id)
             if job.id not in jobs:
                 self._check_archived(job)
-            context.ledger.pairs.forget(file, job, context.runtime.now())
+            context.ledger.commands.forget(file, job, context.runtime.now())
             jobs.append(job.id)
             forgotten, pairs = forgotten + 1, pairs + mine
         if not forgotten:
@@ -155,9 +155,9 @@ class Verbs:
         if job.state in {JobState.PARTIAL, JobState.DONE}:  # of a done one, what was learned may have been forgotten
             for file, location in found:
                 context.ledger.files.waits_again(file, location, now)
-            context.ledger.house.flush(job.folder, now)
+            context.ledger.folders.flush(job.folder, now)
             return f"{len(found)} files of {job.id} go into a new job"
-        context.ledger.jobs.queued_again(job, now)
+        context.ledger.commands.queued_again(job, now)
         return f"{job.id} is queued again"
 
     def _check_archived(self, job: Job) -> None:

@@ -8,22 +8,24 @@
 """
 
 from finetuned.ledger.audit import Finding, audit
-from finetuned.ledger.jobs import Left
+from finetuned.ledger.commands import FoundFile, FoundJob, Left
 from finetuned.ledger.reading import SERVER_FIELDS, Reader
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.store import is_held
 from finetuned.ledger.trouble import PUT_BACK, of_the_disk, unreadable, why_stuck
-from finetuned.ledger.writer import Books, Ledger
+from finetuned.ledger.writer import Ledger, Tables
 
 __all__ = [
     "PUT_BACK",
     "SCHEMA_VERSION",
     "SERVER_FIELDS",
-    "Books",
     "Finding",
+    "FoundFile",
+    "FoundJob",
     "Ledger",
     "Left",
     "Reader",
+    "Tables",
     "audit",
     "is_held",
     "of_the_disk",

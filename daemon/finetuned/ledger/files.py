@@ -1,4 +1,4 @@
-"""The files' book: what was seen, what is ready, what never got into a job."""
+"""The table of files: what was seen, what is ready, what became of it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from finetuned.ledger.rows import at, file_of, move_file, place, tell, update
+from finetuned.ledger.events import tell
+from finetuned.ledger.rows import at, place, update
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import Cause, FileState
-from finetuned.model import Content, File, Signature, UnarchivedFile, WaitingFile, iso, utf8_text
+from finetuned.lifecycle import Cause, FileState, check_move
+from finetuned.model import Content, File, Signature, UnarchivedFile, WaitingFile, iso, path_of, utf8_text
 from finetuned.readymade import is_ready_made
 from finetuned.settings import MOST_FILES
 
 #: the oldest so many waiting files of a folder are planned at a time: a round must stay short however long its queue
 WINDOW: Final = MOST_FILES
+
+
 #: what is known of a content that is to be read anew
 UNREAD: Final[dict[str, Any]] = {"sha256": None, "text_sha256": None, "bytes": None, "sent_bytes": None}
 
 
-class FileBook:
-    """Commands and questions about files that are not, or not yet, in a job."""
+class Files:
+    """Commands and questions about files."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -300,6 +303,7 @@ class FileBook:
 #: whether a file holds the same text as w; files that were read before `text_sha256` was known hold `sha256` in it
 _SAME: Final = "{0}.text_sha256 in (w.text_sha256, w.sha256)"
 
+
 #: those that may go, oldest first; and those that are held up, whose number must not keep the others from going
 _WAITING: Final = tuple(
     f"""
@@ -315,6 +319,71 @@ from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null
 """
     for held_up in ("w.due_at is null order by w.ready_at", "w.due_at is not null order by w.due_at")
 )
+
+
+def file_of(row: sqlite3.Row) -> File:
+    """A row of `files` as a value."""
+    signature = None
+    if row["ctime_ns"] is not None:
+        signature = Signature(size=row["size"], mtime_ns=row["mtime_ns"], ctime_ns=row["ctime_ns"], inode=row["inode"])
+    content = None
+    if row["sha256"] is not None:
+        text = row["text_sha256"]
+        content = Content(sha256=row["sha256"], text_sha256=text, bytes=row["bytes"], sent_bytes=row["sent_bytes"])
+    location = None if row["location"] is None else path_of(row["location"], row["location_b64"])
+    return File(
+        id=row["id"],
+        folder=row["folder"],
+        path=path_of(row["path"], row["path_b64"]),
+        location=location,
+        state=FileState(row["state"]),
+        signature=signature,
+        version=row["version"],
+        group=row["batch_group"],
+        reason=row["reason"],
+        content=content,
+        job_id=row["job_id"],
+        upload_name=row["upload_name"],
+        ready_at=at(row["ready_at"]),
+        finished_at=at(row["finished_at"]),
+        due_at=at(row["due_at"]),
+        pairs=row["pairs"],
+        archived=bool(row["archived"]),
+        tries=row["tries"],
+    )
+
+
+def move_file(
+    db: sqlite3.Connection,
+    now: float,
+    file: File,
+    became: FileState,
+    *,
+    cause: Cause,
+    detail: str | None = None,
+    **columns: object,
+) -> None:
+    """Change a file's state by a way the lifecycle knows, and tell."""
+    check_move(file.state, cause, became)
+    update(db, "files", file.id, file.version, state=str(became), **columns)
+    job_id = columns.get("job_id", file.job_id)
+    tell(
+        db,
+        now,
+        "file",
+        str(file.id),
+        became,
+        was=file.state,
+        cause=cause,
+        detail=detail,
+        job_id=job_id if isinstance(job_id, str) else None,
+    )
+
+
+def files_of(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:
+    """A job's files, in the order of the upload; of `states` alone, if any are named."""
+    rows = db.execute("select * from files where job_id = ? order by id", (job_id,)).fetchall()
+    return [file_of(row) for row in rows if not states or row["state"] in states]
 
 
 def columns_of(signature: Signature) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import sqlite3
 from urllib.parse import quote
 
 from finetuned.errors import LedgerError, LedgerMissing
-from finetuned.ledger.folding import check_log
+from finetuned.ledger.checkpoint import check_log
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.store import BUSY_MS, is_held
 from finetuned.ledger.trouble import ASK_AS, PUT_BACK, check_file, newer, unreadable

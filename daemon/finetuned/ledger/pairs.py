@@ -14,21 +14,23 @@ from typing import Final
 
 from finetuned.backend import Pair
 from finetuned.ledger.reading import PAIR, Row, drop_null
-from finetuned.ledger.rows import tell, update
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import Cause
-from finetuned.model import File, Job
+from finetuned.model import Job
 
 #: pairs that one commit takes away
 _AT_ONCE: Final = 1000
+
+
 _TO_INDEX: Final = "insert into qa_pairs_fts (rowid, question, answer) select id, question, answer from qa_pairs"
+
+
 _FROM_INDEX: Final = (
     "insert into qa_pairs_fts (qa_pairs_fts, rowid, question, answer) "
     "select 'delete', id, question, answer from qa_pairs"
 )
 
 
-class PairBook:
+class Pairs:
     """Commands and questions about pairs."""
 
     def __init__(self, store: Store) -> None:
@@ -88,33 +90,8 @@ class PairBook:
             number: int = db.execute("select count(*) from qa_pairs where file_id = ?", (file_id,)).fetchone()[0]
         return number
 
-    def forget(self, file: File, job: Job, now: float) -> None:
-        """Remove a file's pairs for good, by a person's wish; its job's sessions are to go from the server.
 
-        The job's papers are to be written anew: it counts as not archived.
-        """
-        words = "what was learned of it was removed by `finetuned forget`"
-        with self._store.transaction() as db:
-            db.execute(f"{_FROM_INDEX} where file_id = ?", (file.id,))
-            db.execute("delete from qa_pairs where file_id = ?", (file.id,))
-            db.execute(
-                "update sessions set version = version + 1, pairs = case when pairs is null then null else "
-                "(select count(*) from qa_pairs p where p.session_id = sessions.session_id) end where job_id = ?",
-                (job.id,),
-            )
-            db.execute(
-                "update sessions set discard = 1, due_at = null where job_id = ? and session_id is not null "
-                "and removed_at is null",
-                (job.id,),
-            )
-            reason = f"{file.reason}; {words}" if file.reason else words
-            update(db, "files", file.id, file.version, pairs=None, reason=reason)
-            told = {"cause": Cause.FORGOTTEN, "job_id": job.id}
-            tell(db, now, "file", str(file.id), file.state, was=file.state, detail=words, **told)
-            update(db, "jobs", job.id, job.version, requested="delete", archived=0, due_at=None)
-            tell(db, now, "job", job.id, job.state, was=job.state, **told)
-
-
-def all_here(db: sqlite3.Connection, session_id: str, pairs: int, model: str | None = None) -> None:
-    """All pairs of the session are in the ledger, and `model` was trained with them."""
-    db.execute("update sessions set pairs = ?, lora_dir = ? where session_id = ?", (pairs, model, session_id))
+def remove_pairs(db: sqlite3.Connection, file_id: int) -> None:
+    """Remove a file's pairs for good."""
+    db.execute(f"{_FROM_INDEX} where file_id = ?", (file_id,))
+    db.execute("delete from qa_pairs where file_id = ?", (file_id,))

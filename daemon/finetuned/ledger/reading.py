@@ -13,8 +13,9 @@ from contextlib import suppress
 from typing import Any, Final, Self
 
 from finetuned.errors import LedgerMissing
+from finetuned.ledger.events import WATCH
 from finetuned.ledger.opening import open_for_reading
-from finetuned.ledger.rows import WATCH, place, text_at
+from finetuned.ledger.rows import place, text_at
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.trouble import PUT_BACK, problem
 from finetuned.model import utf8_text

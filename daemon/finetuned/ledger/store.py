@@ -1,6 +1,6 @@
 """The file itself: opened, locked, migrated; and its transactions.
 
-1. The lock is on a file of its own, `<ledger>.lock`, and outlives no process. The file holds a note, too (`folding`).
+1. The lock is on a file of its own, `<ledger>.lock`, and outlives no process. It holds a note, too (`checkpoint`).
 2. A ledger that fails its check, or that a newer finetuned wrote, is left as it is and named.
 3. What passes (`ledger.trouble`) is LedgerStuck, and its transaction rolled back; all else is no ledger to go on with.
 """
@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Final
 
-from finetuned.errors import Held, LedgerError, LedgerStuck
-from finetuned.ledger.folding import Folding
+from finetuned.errors import Held, LedgerError
+from finetuned.ledger.checkpoint import Checkpoint
 from finetuned.ledger.migrations import bring_up_to_date
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.trouble import PUT_BACK, check_file, corrupt, newer, of_the_disk, problem
+from finetuned.ledger.trouble import check_file, corrupt, newer, of_the_disk, problem
 
 BUSY_MS: Final = 5000
 READABLE_BY_GROUP: Final = 0o640
@@ -29,13 +29,12 @@ LOCK_PAUSE: Final = 0.05
 
 
 class Store:
-    """One writing connection and its transactions; `file` is a descriptor of the ledger, `lock` that of its lock."""
+    """One connection and its transactions; a reader's has no `log`, and writes nothing."""
 
-    def __init__(self, db: sqlite3.Connection, path: str, *, file: int, lock: int) -> None:
+    def __init__(self, db: sqlite3.Connection, path: str, log: Checkpoint | None = None) -> None:
         self._db = db
         self._path = path
-        self._file = os.fstat(file)
-        self._folding = Folding(db, path, file=file, lock=lock)
+        self._log = log
         self._one_at_a_time = threading.RLock()
 
     @contextmanager
@@ -49,12 +48,14 @@ class Store:
                 with self._part():
                     yield self._db
                 return
-            self._check_place()
+            if self._log is None:
+                raise LedgerError(f"the ledger {self._path} is only read here")
+            self._log.check()
             try:
                 self._db.execute("begin immediate")
                 yield self._db
                 self._db.execute("commit")
-                self._folding.fold_if_grown()
+                self._log.fold_if_grown()
             except sqlite3.Error as error:
                 self._roll_back()
                 raise problem(error, self._path, "could not be written") from error
@@ -77,25 +78,10 @@ class Store:
         except sqlite3.Error as error:
             raise problem(error, self._path, "could not be written") from error
 
-    def _check_place(self) -> None:
-        """Nothing is written into a file that nobody will find."""
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            found = None
-        if found is None or not os.path.samestat(found, self._file):
-            raise LedgerStuck(f"the ledger {self._path} was moved or removed while it was in use", remedy=PUT_BACK)
-        self._folding.check(found)
-
     @property
     def changes(self) -> int:
         """A count that grows with what is written."""
         return self._db.total_changes
-
-    def fold(self) -> None:
-        """Fold the log into the file, so that a plain copy of it holds everything."""
-        with self._one_at_a_time:
-            self._folding.fold()
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:
@@ -110,15 +96,6 @@ class Store:
                 yield self._db
             except sqlite3.Error as error:
                 raise problem(error, self._path, "could not be read") from error
-
-
-class ReadOnly(Store):
-    """A store over a connection that cannot write: for the books' questions."""
-
-    def __init__(self, db: sqlite3.Connection, path: str) -> None:
-        self._db = db
-        self._path = path
-        self._one_at_a_time = threading.RLock()
 
 
 def hold(path: str) -> int:
@@ -181,7 +158,7 @@ def connect(path: str) -> sqlite3.Connection:
         _check(db, path)
         for pragma in (
             "journal_mode = wal",
-            "wal_autocheckpoint = 0",  # see `folding`
+            "wal_autocheckpoint = 0",  # see `checkpoint`
             "synchronous = full",
             "trusted_schema = off",
             "secure_delete = on",  # what is forgotten is overwritten

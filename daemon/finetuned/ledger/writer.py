@@ -1,4 +1,4 @@
-"""The writer's side of the ledger, as its books over one store.
+"""The writer's side of the ledger, as its tables over one store.
 
 On a clean stop the journal goes back to DELETE mode, so that any reader can open the file alone.
 """
@@ -12,42 +12,44 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Self
 
 from finetuned.errors import LedgerError
-from finetuned.ledger.adopting import AdoptionBook
-from finetuned.ledger.files import FileBook
-from finetuned.ledger.folding import check_log, forget_log
-from finetuned.ledger.house import HouseBook
-from finetuned.ledger.jobs import JobBook
-from finetuned.ledger.pairs import PairBook
-from finetuned.ledger.quotas import QuotaBook
+from finetuned.ledger.attempts import Attempts
+from finetuned.ledger.checkpoint import Checkpoint, check_log, forget_log
+from finetuned.ledger.commands import Commands
+from finetuned.ledger.daemon import Daemon
+from finetuned.ledger.events import Events
+from finetuned.ledger.files import Files
+from finetuned.ledger.folders import Folders
+from finetuned.ledger.interactions import Interactions
+from finetuned.ledger.jobs import Jobs
+from finetuned.ledger.pairs import Pairs
 from finetuned.ledger.reading import Reader
-from finetuned.ledger.sessions import SessionBook
-from finetuned.ledger.store import ReadOnly, Store, connect, hold, open_file
+from finetuned.ledger.servers import Servers
+from finetuned.ledger.store import Store, connect, hold, open_file
 from finetuned.ledger.trouble import of_the_disk
-from finetuned.ledger.twins import TwinBook
-from finetuned.ledger.uploads import UploadBook
 
 
-class Books:
-    """The ledger's books over one store; a reader's connection lets them answer questions, and no more."""
+class Tables:
+    """The ledger's tables over one store; over a reader's they answer questions, and no more."""
 
     def __init__(self, store: Store) -> None:
-        self.files = FileBook(store)
-        self.jobs = JobBook(store)
-        self.sessions = SessionBook(store)
-        self.pairs = PairBook(store)
-        self.twins = TwinBook(store)
-        self.uploads = UploadBook(store)
-        self.quotas = QuotaBook(store)
-        self.house = HouseBook(store)
-        self.adoptions = AdoptionBook(store)
+        self.files = Files(store)
+        self.jobs = Jobs(store)
+        self.attempts = Attempts(store)
+        self.interactions = Interactions(store)
+        self.pairs = Pairs(store)
+        self.servers = Servers(store)
+        self.folders = Folders(store)
+        self.events = Events(store)
+        self.daemon = Daemon(store)
+        self.commands = Commands(store)
 
     @staticmethod
-    def of(reader: Reader) -> Books:
-        """The books as a reader sees them; its schema must be this version's."""
-        return Books(ReadOnly(reader.connection, reader.path))
+    def of(reader: Reader) -> Tables:
+        """The tables as a reader sees them; its schema must be this version's."""
+        return Tables(Store(reader.connection, reader.path))
 
 
-class Ledger(Books):
+class Ledger(Tables):
     """The writer's side of the ledger: one per file, held by a lock for as long as it is open."""
 
     def __init__(self, path: str, db: sqlite3.Connection, *, file: int, lock: int) -> None:
@@ -55,7 +57,8 @@ class Ledger(Books):
         self._db = db
         self._file = file
         self._lock = lock
-        self._store = Store(db, path, file=file, lock=lock)
+        self._log = Checkpoint(db, path, file=file, lock=lock)
+        self._store = Store(db, path, self._log)
         super().__init__(self._store)
 
     @classmethod
@@ -87,7 +90,8 @@ class Ledger(Books):
 
     def fold(self) -> None:
         """Fold the log into the file, so that a plain copy of it holds everything."""
-        self._store.fold()
+        with self._store.reading():
+            self._log.fold()
 
     def together(self) -> AbstractContextManager[object]:
         """What is written within is one commit, or nothing of it is written."""

@@ -20,8 +20,8 @@ from typing import Final
 
 import msgspec
 
-from finetuned.errors import LedgerError
-from finetuned.ledger.trouble import of_the_disk
+from finetuned.errors import LedgerError, LedgerStuck
+from finetuned.ledger.trouble import PUT_BACK, of_the_disk
 from finetuned.model import Value
 
 #: the log is folded in at the latest when it has grown by so much
@@ -38,13 +38,14 @@ class Note(Value, frozen=True):
     left: tuple[int, int] | None = None
 
 
-class Folding:
-    """The folding of one open ledger: `db` writes it, `file` is its descriptor, `lock` that of its lock file."""
+class Checkpoint:
+    """The log of one open ledger: `db` writes it, `file` is the ledger's descriptor, `lock` that of its lock file."""
 
     def __init__(self, db: sqlite3.Connection, path: str, *, file: int, lock: int) -> None:
         self._db = db
         self._path = path
         self._file = file
+        self._opened = os.fstat(file)
         self._lock = lock
         self._left: tuple[int, int] | None = None
         self._due_at_bytes = 0
@@ -68,8 +69,17 @@ class Folding:
         if self._log_bytes() >= self._due_at_bytes:
             self.fold()
 
-    def check(self, found: os.stat_result) -> None:
-        """See the file as it lies before a commit: another program may have folded the log in."""
+    def check(self) -> None:
+        """See the file as it lies before a commit: another program may have folded the log in.
+
+        Raises LedgerStuck if it was moved: nothing is written into a file that will not be found.
+        """
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            found = None
+        if found is None or not os.path.samestat(found, self._opened):
+            raise LedgerStuck(f"the ledger {self._path} was moved or removed while it was in use", remedy=PUT_BACK)
         if self._left is not None and self._left != _left(found):
             with suppress(OSError):
                 os.fsync(self._file)

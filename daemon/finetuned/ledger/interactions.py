@@ -1,14 +1,15 @@
-"""What a look brings into the ledger: a session's interactions, updated in place."""
+"""The table of interactions: the turns of a session as they were polled last, updated in place."""
 
 from __future__ import annotations
 
 import sqlite3
 
 from finetuned.backend import Observation
+from finetuned.ledger.store import Store
 from finetuned.model import iso
 
 
-def write_look(db: sqlite3.Connection, seen: Observation, now: float) -> None:
+def write_interactions(db: sqlite3.Connection, seen: Observation, now: float) -> None:
     """Every interaction as it was seen now, in place of what was seen before."""
     for ordinal, turn in enumerate(seen.interactions, 1):
         db.execute(
@@ -35,3 +36,20 @@ def write_look(db: sqlite3.Connection, seen: Observation, now: float) -> None:
                 iso(now),
             ),
         )
+
+
+class Interactions:
+    """Questions about interactions."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def is_as_written(self, seen: Observation) -> bool:
+        """Whether the fine-tune of `seen` is, by its own times, what it was at the last look."""
+        turn = seen.turn
+        if turn is None:
+            return False
+        key = (seen.id, turn.id, turn.updated, turn.completed)
+        query = "select 1 from interactions where session_id = ? and id = ? and updated = ? and completed = ?"
+        with self._store.reading() as db:
+            return db.execute(query, key).fetchone() is not None

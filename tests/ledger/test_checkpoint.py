@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from finetuned.errors import LedgerError
-from finetuned.ledger import Ledger, Reader, folding
+from finetuned.ledger import Ledger, Reader, checkpoint
 from support.lives import Life, asked, audited
 
 OLD, NEW = "/srv/notes/old.txt", "/srv/notes/new.txt"
@@ -107,7 +107,7 @@ def test_the_log_does_not_grow_for_ever(path: str) -> None:
         for number in range(60):
             life.settles(f"/srv/notes/{number}{'x' * 100_000}.txt")
             longest = max(longest, os.path.getsize(f"{path}-wal"))
-        assert folding.GROWN_BYTES / 2 < longest < folding.GROWN_BYTES * 2
+        assert checkpoint.GROWN_BYTES / 2 < longest < checkpoint.GROWN_BYTES * 2
 
 
 def test_a_log_that_cannot_be_folded_in_is_kept(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ def test_another_program_may_fold_the_log_in(path: str) -> None:
         with closing(sqlite3.connect(path)) as db:
             db.execute("pragma wal_checkpoint(truncate)")
         life.settles(NEW)
-        folding.check_log(path)
+        checkpoint.check_log(path)
 
 
 class Killed(BaseException):
@@ -260,6 +260,6 @@ def test_a_kill_while_it_is_folded_in_is_no_harm(path: str, monkeypatch: pytest.
         with suppress(Killed):
             Life(ledger).settles(f"/srv/notes/{steps}.txt")
             ledger.fold()
-        folding.check_log(path)
+        checkpoint.check_log(path)
     monkeypatch.undo()
     ledger.close()

@@ -1,0 +1,251 @@
+"""The table of attempts (`sessions`): each row is the intent to send a job, and the session that came of it.
+
+1. An upload is noted before it is learned, so that a search for its session can tell it. It serves every try of the
+   same attempt on the same server: files and names are the same. Once the files are claimed anew it is void.
+2. A session whose answer was lost and that was not found is a suspect: a slow server may list it late, when its job
+   has been sent again. Its `due_at` says when the server is searched once more; null, it is let go.
+3. A duplicate session of a job is recorded once. It is to go from the server if it never trained, and stays there if
+   it has.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from finetuned.backend import Observation
+from finetuned.ledger.events import tell
+from finetuned.ledger.rows import at, text_at, update
+from finetuned.ledger.store import Store
+from finetuned.lifecycle import Cause, SessionState, check_move
+from finetuned.model import Attempt, Job, iso
+
+ATTEMPT: Final = (
+    *("id", "job_id", "attempt", "state", "url", "version", "session_id", "stage", "progress", "due_at", "tries"),
+    *("moved_at", "missing_since", "misses", "restarts", "retrained", "requeued", "kicks", "read_only"),
+)
+
+
+#: attempts whose answer was lost and that were not found, but may turn up later
+SUSPECT: Final = "state = 'unsent' and due_at is not null"
+
+
+class Attempts:
+    """Commands and questions about attempts alone."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def named(self, session_id: str, name: str) -> bool:
+        """The session is to have this name on the server; False if that was so already."""
+        with self._store.transaction() as db:
+            query = "update sessions set name = :name where session_id = :id and name is not :name"
+            return db.execute(query, {"name": name, "id": session_id}).rowcount > 0
+
+    def uploading(self, job: Job, percent: int) -> None:
+        """How far an upload is: for those who watch; neither an event nor guarded."""
+        with self._store.transaction() as db:
+            query = "update sessions set progress = ? where id = ? and state = 'intended'"
+            db.execute(query, (percent, job.under_way.id))
+
+    def unmoved(self, job: Job, due_at: float) -> None:
+        """The job's session is what it was: its next poll is due later."""
+        with self._store.transaction() as db:
+            change_attempt(db, job.under_way, due_at=iso(due_at), tries=0, missing_since=None, misses=0)
+
+    def missing(self, job: Job, *, due_at: float, now: float) -> None:
+        """The server did not find the session: it is counted, and looked for again."""
+        with self._store.transaction() as db:
+            attempt = job.under_way
+            since = iso(attempt.missing_since or now)
+            change_attempt(db, attempt, missing_since=since, misses=attempt.misses + 1, tries=0, due_at=iso(due_at))
+            if attempt.missing_since is None:
+                tell(db, now, "job", job.id, job.state, was=job.state, cause=Cause.SESSION_MISSING, job_id=job.id)
+
+    def uploaded(self, job: Job, entity_id: str) -> None:
+        """The files of the job's open attempt are on the server, under this id; nothing learns them yet."""
+        with self._store.transaction() as db:
+            db.execute(
+                "update sessions set upload_id = ? where job_id = ? and state = 'intended'",
+                (entity_id, job.id),
+            )
+
+    def upload(self, job: Job) -> str | None:
+        """What the job's files became on its server in an earlier try of the same attempt, if that is known."""
+        query = (
+            "select o.upload_id from sessions o join sessions s using (job_id, attempt, url, dialect) "
+            "where s.job_id = ? and s.state = 'intended' and o.upload_id is not null order by o.id desc limit 1"
+        )
+        with self._store.reading() as db:
+            row = db.execute(query, (job.id,)).fetchone()
+        return None if row is None else str(row["upload_id"])
+
+    def uploads(self, job_id: str) -> frozenset[str]:
+        """Every upload of the job's."""
+        with self._store.reading() as db:
+            rows = db.execute("select upload_id from sessions where job_id = ? and upload_id is not null", (job_id,))
+            return frozenset(row["upload_id"] for row in rows)
+
+    def duplicate_found(self, job: Job, seen: Observation, *, attempt: int, url: str, dialect: str, now: float) -> None:
+        """A second session of the job: recorded once, and removed from the server if it never trained.
+
+        One of a job that only a note tells of stays as it is.
+        """
+        with self._store.transaction() as db:
+            reason = "a second session of the same job turned up"
+            columns = (job.id, attempt, seen.id, url, dialect, seen.name, seen.model, reason)
+            done = db.execute(
+                "insert into sessions (job_id, attempt, current, state, session_id, url, dialect, name, lora_dir, "
+                "reason, intent_at, known_at, ended_at, discard, read_only) "
+                "values (?, ?, 0, 'twin', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
+                (*columns, *[iso(now)] * 3, int(seen.model is None and not job.noted), int(job.noted)),
+            )
+            if done.rowcount:
+                tell(db, now, "session", seen.id, "twin", cause=Cause.FOUND, detail=reason, job_id=job.id)
+
+    def kept(self, session: Attempt, lora_dir: str | None, now: float) -> None:
+        """The session was to go, but it has trained: it stays on the server, as a record."""
+        with self._store.transaction() as db:
+            db.execute(
+                "update sessions set discard = 0, due_at = null, lora_dir = ?, version = version + 1 "
+                "where session_id = ?",
+                (lora_dir, session.session_id),
+            )
+            name = session.session_id or session.marker
+            tell(db, now, "session", name, session.state, was=session.state, cause=Cause.KEPT, job_id=session.job_id)
+
+    def rechecked(self, job_id: str, *, due_at: float | None, counts: bool) -> None:
+        """The server was searched again for a job's lost sessions (or could not be): until when they rest now."""
+        with self._store.transaction() as db:
+            db.execute(
+                f"update sessions set due_at = ?, tries = tries + ?, version = version + 1 "
+                f"where job_id = ? and {SUSPECT}",
+                (text_at(due_at), int(counts), job_id),
+            )
+
+    def suspects(self) -> list[Attempt]:
+        """Sessions whose answer was lost and that were not found, but may turn up later."""
+        with self._store.reading() as db:
+            return [attempt_of(row) for row in db.execute(f"select * from sessions where {SUSPECT} order by id")]
+
+    def discarded(self, session: Attempt, now: float) -> None:
+        """The session is gone from the server, and its model with it; the job it trained for says so from now on."""
+        with self._store.transaction() as db:
+            db.execute(
+                "update sessions set discard = 0, due_at = null, removed_at = ?, version = version + 1 "
+                "where session_id = ?",
+                (iso(now), session.session_id),
+            )
+            if session.state is SessionState.TRAINED:
+                words = f"its session and its model were removed from the server ({iso(now)})"
+                db.execute(
+                    "update jobs set reason = coalesce(reason || '; ', '') || ? || "
+                    "case when requested = 'delete' then ', as a person asked' else '' end where id = ?",
+                    (words, session.job_id),
+                )
+            name = session.session_id or session.marker
+            tell(db, now, "session", name, "removed", was=session.state, cause=Cause.DISCARD, job_id=session.job_id)
+
+    def discard_later(self, session: Attempt, due_at: float) -> None:
+        """The session could not be removed now."""
+        with self._store.transaction() as db:
+            db.execute(
+                "update sessions set due_at = ?, tries = tries + 1, version = version + 1 where session_id = ?",
+                (iso(due_at), session.session_id),
+            )
+
+    def to_discard(self) -> list[Attempt]:
+        """Sessions that are to go from the server."""
+        with self._store.reading() as db:
+            return [attempt_of(row) for row in db.execute("select * from sessions where discard = 1 order by id")]
+
+    def known_ids(self) -> frozenset[str]:
+        """Every session id the ledger knows."""
+        with self._store.reading() as db:
+            rows = db.execute("select session_id from sessions where session_id is not null")
+            return frozenset(row["session_id"] for row in rows)
+
+    def in_flight(self, job: Job) -> int:
+        """How many other jobs hold a session on the job's server."""
+        query = (
+            "select count(*) from sessions s join jobs j on j.id = s.job_id and j.state = 'running' "
+            "where s.state = 'live' and s.job_id != ? and s.url is ?"
+        )
+        with self._store.reading() as db:
+            number: int = db.execute(query, (job.id, None if job.open is None else job.open.url)).fetchone()[0]
+        return number
+
+
+def attempt_of(row: sqlite3.Row, prefix: str = "") -> Attempt:
+    """A row of `sessions` as a value."""
+    known = {name: row[prefix + name] for name in ATTEMPT}
+    return Attempt(
+        id=known["id"],
+        job_id=known["job_id"],
+        number=known["attempt"],
+        state=SessionState(known["state"]),
+        url=known["url"],
+        version=known["version"],
+        session_id=known["session_id"],
+        stage=known["stage"],
+        progress=known["progress"],
+        due_at=at(known["due_at"]),
+        tries=known["tries"],
+        moved_at=at(known["moved_at"]),
+        missing_since=at(known["missing_since"]),
+        misses=known["misses"],
+        restarts=known["restarts"],
+        retrained=known["retrained"],
+        requeued=known["requeued"],
+        kicks=known["kicks"],
+        read_only=bool(known["read_only"]),
+    )
+
+
+def change_attempt(db: sqlite3.Connection, attempt: Attempt, **columns: object) -> Attempt:
+    """Change an attempt in its state."""
+    return attempt_of(update(db, "sessions", attempt.id, attempt.version, **columns))
+
+
+def end_attempt(
+    db: sqlite3.Connection,
+    now: float,
+    job: Job,
+    became: SessionState,
+    *,
+    cause: Cause,
+    reason: str | None = None,
+    counts: bool = True,
+    discard: bool = False,
+    progress_stays: bool = False,
+    recheck_at: float | None = None,
+) -> None:
+    """End the job's open attempt, if it has one, and tell. It still `counts` for the job unless another one follows.
+
+    `discard`: its session is to go from the server. `progress_stays`: it is shown how far it came. `recheck_at`: it may
+    turn up on the server all the same.
+    """
+    attempt = job.open
+    if attempt is None:
+        return
+    check_move(attempt.state, cause, became)
+    change_attempt(
+        db,
+        attempt,
+        state=str(became),
+        current=int(counts),
+        ended_at=iso(now),
+        reason=reason,
+        discard=int(discard and attempt.session_id is not None and not attempt.read_only),
+        stage=None,
+        due_at=text_at(recheck_at),
+        tries=0,
+        **({} if progress_stays else {"progress": None}),
+    )
+    name = attempt.session_id or attempt.marker
+    tell(db, now, "session", name, became, was=attempt.state, cause=cause, detail=reason, job_id=job.id)
+
+
+def all_here(db: sqlite3.Connection, session_id: str, pairs: int, model: str | None = None) -> None:
+    """All pairs of the session are in the ledger, and `model` was trained with them."""
+    db.execute("update sessions set pairs = ?, lora_dir = ? where session_id = ?", (pairs, model, session_id))

@@ -1,0 +1,80 @@
+"""The table of events: what changed, written in the transaction of the change it tells."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from finetuned.ledger.rows import clean
+from finetuned.ledger.store import Store
+from finetuned.lifecycle import Cause
+from finetuned.model import iso
+
+#: the subject of events that tell whether the daemon watches, or sweeps alone
+WATCH: Final = "watch"
+
+
+def tell(
+    db: sqlite3.Connection,
+    now: float,
+    subject: str,
+    subject_id: str,
+    became: str,
+    *,
+    was: str | None = None,
+    cause: str | None = None,
+    detail: str | None = None,
+    job_id: str | None = None,
+) -> None:
+    """Write one event, in the transaction of the change it tells."""
+    db.execute(
+        "insert into events (at, subject, subject_id, was, became, cause, detail, job_id) "
+        "values (?, ?, ?, ?, ?, ?, ?, ?)",
+        (iso(now), subject, subject_id, was, became, cause, clean(detail), job_id),
+    )
+
+
+class Events:
+    """Commands and questions about events, and about requests, whose answers they are."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def answered(self, request_id: str, *, verb: str, done: bool, words: str, now: float) -> None:
+        """A request of a person was carried out or refused; the event is the answer."""
+        with self._store.transaction() as db:
+            tell(db, now, "daemon", request_id, "done" if done else "refused", cause=verb, detail=words)
+
+    def is_answered(self, request_id: str) -> bool:
+        """Whether a request was answered already (a crash may have left its file)."""
+        with self._store.reading() as db:
+            query = "select 1 from events where subject = 'daemon' and subject_id = ?"
+            return db.execute(query, (request_id,)).fetchone() is not None
+
+    def halved_in_vain(self) -> int:
+        """How many jobs were halved since a server took one the last time."""
+        taken = "select id from events where +subject = 'session' and became = 'live' order by id desc limit 1"
+        query = (
+            f"select count(*) from events where id > coalesce(({taken}), 0) and +subject = 'job' "
+            f"and became = 'cancelled' and cause in ('{Cause.TOO_LARGE}', '{Cause.REFUSED}', '{Cause.IN_VAIN}')"
+        )
+        with self._store.reading() as db:
+            number: int = db.execute(query).fetchone()[0]
+        return number
+
+    def last(self) -> int:
+        """The number of the newest event."""
+        with self._store.reading() as db:
+            number: int = db.execute("select coalesce(max(id), 0) from events").fetchone()[0]
+        return number
+
+    def since(self, number: int, *, most: int = -1) -> list[dict[str, Any]]:
+        """The events after `number`, oldest first, each with the path of its file; all if `most` is negative."""
+        with self._store.reading() as db:
+            rows = db.execute(
+                "select e.*, f.path, f.folder from events e "
+                "left join files f on e.subject = 'file' and f.id = cast(e.subject_id as integer) "
+                "where e.id > ? order by e.id limit ?",
+                (number, most),
+            ).fetchall()
+        return [dict(row) for row in rows]

@@ -1,0 +1,82 @@
+"""The table of folders: whether each is watched, and what people asked of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Mapping
+
+from finetuned.ledger.events import tell
+from finetuned.ledger.rows import at, place
+from finetuned.ledger.store import Store
+from finetuned.lifecycle import Cause
+from finetuned.model import FolderFacts, iso
+
+
+class Folders:
+    """Commands and questions about folders."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def found(self, name: str, path: str, state: str, now: float, *, detail: str | None = None) -> None:
+        """The folder is `watched` or `away`; told only when it changes."""
+        text, b64 = place(path)
+        with self._store.transaction() as db:
+            was = db.execute("select state, path from folders where name = ?", (name,)).fetchone()
+            if was and was["state"] == state and was["path"] == text:
+                return
+            db.execute(
+                "insert into folders (name, path, path_b64, state, since) values (?, ?, ?, ?, ?) "
+                "on conflict (name) do update set path = excluded.path, path_b64 = excluded.path_b64, "
+                "state = excluded.state, since = excluded.since",
+                (name, text, b64, state, iso(now)),
+            )
+            tell(
+                db,
+                now,
+                "folder",
+                name,
+                state,
+                was=was["state"] if was else None,
+                cause=Cause.FOLDER,
+                detail=detail,
+            )
+
+    def untaken(self, folder: str, counts: Mapping[str, int]) -> None:
+        """By suffix, how many files of the folder no rule takes: for who asks for the status; no event."""
+        with self._store.transaction() as db:
+            db.execute("update folders set untaken = ? where name = ?", (json.dumps(counts), folder))
+
+    def flush(self, folder: str | None, now: float) -> None:
+        """What waits in the folder (null: in any) now is sealed without waiting for more."""
+        with self._store.transaction() as db:
+            query = "update folders set flush_before = :now where :name is null or name = :name"
+            db.execute(query, {"now": iso(now), "name": folder})
+
+    def all(self) -> dict[str, FolderFacts]:
+        """The folders by name, as they were found last: also those of former configurations."""
+        query = "select name, state, flush_before, sent_at from folders"
+        with self._store.reading() as db:
+            rows = db.execute(query).fetchall()
+        return {
+            row["name"]: FolderFacts(
+                name=row["name"],
+                usable=row["state"] == "watched",
+                flush_before=at(row["flush_before"]),
+                sent_at=at(row["sent_at"]),
+            )
+            for row in rows
+        }
+
+    def renamed(self, name: str, root: str, configured: Container[str], now: float) -> None:
+        """The folder at `root` is called `name` now: what was known of it under another name goes with it."""
+        text, b64 = place(root)
+        with self._store.transaction() as db:
+            rows = db.execute("select name from folders where path = ? and path_b64 is ?", (text, b64)).fetchall()
+            for old in {row["name"] for row in rows if row["name"] not in configured}:
+                for table in ("files", "jobs"):
+                    db.execute(f"update {table} set folder = ?, version = version + 1 where folder = ?", (name, old))
+                db.execute("update or ignore relearn set folder = ? where folder = ?", (name, old))
+                db.execute("delete from relearn where folder = ?", (old,))
+                db.execute("delete from folders where name = ?", (old,))
+                tell(db, now, "folder", name, "watched", cause=Cause.RENAMED, detail=f"it was called {old} before")
