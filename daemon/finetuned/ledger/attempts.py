@@ -11,10 +11,10 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from finetuned.backend import Observation
-from finetuned.ledger.events import tell
+from finetuned.ledger.events import tell, tell_of
 from finetuned.ledger.rows import at, text_at, update
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, SessionState, check_move
@@ -28,6 +28,31 @@ ATTEMPT: Final = (
 
 #: attempts whose answer was lost and that were not found, but may turn up later
 SUSPECT: Final = "state = 'unsent' and due_at is not null"
+
+
+class AttemptColumns(TypedDict, total=False):
+    """What may be changed of an attempt."""
+
+    state: str
+    current: int
+    session_id: str | None
+    name: str | None
+    read_only: int
+    stage: str | None
+    progress: int | None
+    restarts: int
+    retrained: int
+    requeued: int
+    kicks: int
+    reason: str | None
+    known_at: str | None
+    moved_at: str | None
+    missing_since: str | None
+    misses: int
+    ended_at: str | None
+    discard: int
+    due_at: str | None
+    tries: int
 
 
 class Attempts:
@@ -60,7 +85,7 @@ class Attempts:
             since = iso(attempt.missing_since or now)
             change_attempt(db, attempt, missing_since=since, misses=attempt.misses + 1, tries=0, due_at=iso(due_at))
             if attempt.missing_since is None:
-                tell(db, now, "job", job.id, job.state, was=job.state, cause=Cause.SESSION_MISSING, job_id=job.id)
+                tell_of(db, now, job, Cause.SESSION_MISSING)
 
     def uploaded(self, job: Job, entity_id: str) -> None:
         """The files of the job's open attempt are on the server, under this id; nothing learns them yet."""
@@ -202,8 +227,8 @@ def attempt_of(row: sqlite3.Row, prefix: str = "") -> Attempt:
     )
 
 
-def change_attempt(db: sqlite3.Connection, attempt: Attempt, **columns: object) -> Attempt:
-    """Change an attempt in its state."""
+def change_attempt(db: sqlite3.Connection, attempt: Attempt, **columns: Unpack[AttemptColumns]) -> Attempt:
+    """Change an attempt; the attempt as it is then. Raises Stale."""
     return attempt_of(update(db, "sessions", attempt.id, attempt.version, **columns))
 
 
@@ -229,6 +254,8 @@ def end_attempt(
     if attempt is None:
         return
     check_move(attempt.state, cause, became)
+    if not progress_stays:
+        attempt = change_attempt(db, attempt, progress=None)
     change_attempt(
         db,
         attempt,
@@ -240,7 +267,6 @@ def end_attempt(
         stage=None,
         due_at=text_at(recheck_at),
         tries=0,
-        **({} if progress_stays else {"progress": None}),
     )
     name = attempt.session_id or attempt.marker
     tell(db, now, "session", name, became, was=attempt.state, cause=cause, detail=reason, job_id=job.id)

@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from msgspec.structs import replace
 
 from finetuned.backend import Observation
 from finetuned.ledger.attempts import all_here, change_attempt, end_attempt
-from finetuned.ledger.events import tell
-from finetuned.ledger.files import UNREAD, columns_of, file_of, files_of, move_file
+from finetuned.ledger.events import tell, tell_of
+from finetuned.ledger.files import UNREAD, FileColumns, change_file, columns_of, file_of, files_of, lies_at, move_file
 from finetuned.ledger.interactions import write_interactions
-from finetuned.ledger.jobs import end_job, move_job, read_job
+from finetuned.ledger.jobs import JobColumns, change_job, end_job, move_job, read_job
 from finetuned.ledger.pairs import remove_pairs
-from finetuned.ledger.rows import place, text_at, update
+from finetuned.ledger.rows import place, text_at
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, FileState, JobState, SessionState, check_move
 from finetuned.model import Attempt, Content, File, Job, Signature, Value, iso
@@ -95,8 +94,7 @@ class Commands:
         """The claim is over: where each file lies now, and which left the job. An empty job is cancelled."""
         with self._store.transaction() as db:
             for file, location in laid:
-                text, b64 = place(location)
-                update(db, "files", file.id, file.version, location=text, location_b64=b64)
+                change_file(db, file, **lies_at(location))
             for leaver in left:
                 _leave(db, leaver, now)
             count, size = db.execute(
@@ -104,11 +102,11 @@ class Commands:
                 (job.id,),
             ).fetchone()
             if count:
-                update(db, "jobs", job.id, job.version, claimed_at=iso(now), files=count, bytes=size)
-                tell(db, now, "job", job.id, job.state, was=job.state, cause=Cause.CLAIMED, job_id=job.id)
+                change_job(db, job, claimed_at=iso(now), files=count, bytes=size)
+                tell_of(db, now, job, Cause.CLAIMED)
                 return
             reason = "no file was left in it"
-            end_job(db, now, job, JobState.CANCELLED, reason, cause=Cause.EMPTIED, files=0, bytes=0)
+            end_job(db, now, job, JobState.CANCELLED, reason, cause=Cause.EMPTIED, empty=True)
 
     def begin_attempt(
         self, job: Job, *, url: str, dialect: str, names: Mapping[int, str], now: float
@@ -150,13 +148,13 @@ class Commands:
             )
             tell(db, now, "session", seen.id, "live", was=attempt.state, cause=cause, job_id=job.id)
             write_interactions(db, seen, now)
-            counted = {"tries": 0, "unanswered": 0, "unheard": 0}
-            move_job(db, now, job, JobState.RUNNING, cause=cause, detail=seen.id, reason=None, **counted)
+            fresh: JobColumns = {"reason": None, "tries": 0, "unanswered": 0, "unheard": 0}
+            move_job(db, now, job, JobState.RUNNING, cause=cause, detail=seen.id, **fresh)
 
     def reply_lost(self, job: Job, reason: str, *, answered: bool, due_at: float, now: float) -> None:
         """The request may have taken effect: the job is doubtful. `answered`: a 5xx, or something odd, came back."""
         with self._store.transaction() as db:
-            counted: dict[str, Any] = {"unanswered": job.unanswered + 1} if answered else {"unheard": job.unheard + 1}
+            counted: JobColumns = {"unanswered": job.unanswered + 1} if answered else {"unheard": job.unheard + 1}
             counted |= {"reason": reason, "tries": 0}
             move_job(db, now, job, JobState.DOUBTFUL, cause=Cause.REPLY_LOST, detail=reason, **counted)
             change_attempt(db, job.under_way, stage=None, due_at=iso(due_at), tries=0)
@@ -182,7 +180,7 @@ class Commands:
         with self._store.transaction() as db:
             state = SessionState.UNSENT
             end_attempt(db, now, job, state, cause=cause, reason=reason, counts=False, recheck_at=recheck_at)
-            columns: dict[str, Any] = {"reason": reason, "due_at": text_at(due_at), "tries": job.tries + 1}
+            columns: JobColumns = {"reason": reason, "due_at": text_at(due_at), "tries": job.tries + 1}
             columns["unheard"] = job.unheard + broke_off
             if claim_again:
                 columns["claimed_at"] = None
@@ -237,8 +235,7 @@ class Commands:
                 misses=0,
             )
             if stage != attempt.stage:
-                told = {"was": job.state, "cause": Cause.STAGE, "detail": stage, "job_id": job.id}
-                tell(db, now, "job", job.id, job.state, **told)
+                tell_of(db, now, job, Cause.STAGE, stage)
             return replace(job, attempt=after)
 
     def recovering(
@@ -247,7 +244,7 @@ class Commands:
         """Something is done on the server about the session, which was like `seen`; `counted`: how often by now."""
         with self._store.transaction() as db:
             write_interactions(db, seen, now)
-            update(db, "jobs", job.id, job.version, reason=reason)
+            change_job(db, job, reason=reason)
             change_attempt(
                 db,
                 job.under_way,
@@ -261,17 +258,7 @@ class Commands:
                 missing_since=None,
                 misses=0,
             )
-            tell(
-                db,
-                now,
-                "job",
-                job.id,
-                job.state,
-                was=job.state,
-                cause=cause,
-                detail=reason,
-                job_id=job.id,
-            )
+            tell_of(db, now, job, cause, reason)
             return read_job(db, job.id)
 
     def try_later(self, job: Job, due_at: float, words: str | None, now: float) -> Job:
@@ -280,14 +267,13 @@ class Commands:
         A session that was missing before is looked for anew: only polls in a row tell that it is gone.
         """
         with self._store.transaction() as db:
-            later = {"due_at": iso(due_at), "tries": job.in_vain + 1}
+            tries = job.in_vain + 1
             if job.open is None:
-                update(db, "jobs", job.id, job.version, **later)
+                change_job(db, job, due_at=iso(due_at), tries=tries)
             else:
-                change_attempt(db, job.open, missing_since=None, misses=0, **later)
+                change_attempt(db, job.open, due_at=iso(due_at), tries=tries, missing_since=None, misses=0)
             if words and job.in_vain == 0:
-                told = {"was": job.state, "cause": Cause.HELD_UP, "detail": words, "job_id": job.id}
-                tell(db, now, "job", job.id, job.state, **told)
+                tell_of(db, now, job, Cause.HELD_UP, words)
             return read_job(db, job.id)
 
     def awaits_review(self, job: Job, due_at: float, now: float) -> None:
@@ -299,9 +285,9 @@ class Commands:
     def accepted(self, job: Job, now: float) -> None:
         """A person wants the training of a reviewed job to begin: now."""
         with self._store.transaction() as db:
-            update(db, "jobs", job.id, job.version, requested="accept")
+            change_job(db, job, requested="accept")
             change_attempt(db, job.under_way, due_at=None, tries=0)
-            tell(db, now, "job", job.id, job.state, was=job.state, cause=Cause.ACCEPT, job_id=job.id)
+            tell_of(db, now, job, Cause.ACCEPT)
 
     def review_over(self, job: Job, *, cause: Cause, now: float) -> None:
         """The session does not rest any more: it trains, or is gone."""
@@ -325,10 +311,10 @@ class Commands:
             all_here(db, seen.id, pairs, seen.model)
             by_id = {file.id: file for file in files}
             for said in verdict.files:
-                columns = {"pairs": said.pairs, "document_id": said.document, "reason": said.reason}
-                ended = {"finished_at": iso(now), "archived": 0}
+                ended: FileColumns = {"reason": said.reason, "finished_at": iso(now), "archived": 0}
+                ended |= {"pairs": said.pairs, "document_id": said.document}
                 file = by_id[said.file_id]
-                move_file(db, now, file, said.state, cause=Cause.JOB_ENDED, detail=said.reason, **columns, **ended)
+                move_file(db, now, file, said.state, cause=Cause.JOB_ENDED, detail=said.reason, **ended)
             gone = _is_to_go(db, job.id)
             end_attempt(db, now, job, SessionState.TRAINED, cause=Cause.TRAINED, discard=gone)
             end_job(db, now, job, verdict.state, verdict.reason, cause=Cause.TRAINED)
@@ -358,16 +344,16 @@ class Commands:
             )
             if done.rowcount:
                 db.execute("update jobs set requested = 'delete' where id = ?", (job.id,))
-                tell(db, now, "job", job.id, job.state, was=job.state, cause=Cause.DELETE, job_id=job.id)
+                tell_of(db, now, job, Cause.DELETE)
             return done.rowcount > 0
 
     def queued_again(self, job: Job, now: float) -> None:
         """A failed or cancelled job is tried again, by a person's wish: its files are claimed anew."""
         with self._store.transaction() as db:
             for file in files_of(db, job.id, "failed", "barren"):
-                columns: dict[str, Any] = {"reason": None, "finished_at": None, "pairs": None, "archived": 1}
+                columns: FileColumns = {"reason": None, "finished_at": None, "pairs": None, "archived": 1}
                 if file.location is None:  # the claim finds out whether it lies anywhere again
-                    columns["location"], columns["location_b64"] = place(file.path)
+                    columns |= lies_at(file.path)
                 move_file(db, now, file, FileState.PACKED, cause=Cause.RETRY, **columns)
             count = db.execute(
                 "select count(*) from files where job_id = ? and state = 'packed'", (job.id,)
@@ -397,14 +383,12 @@ class Commands:
         with self._store.transaction() as db:
             moved = False
             for file, location, lost in places:
-                text, b64 = place(location)
-                update(db, "files", file.id, file.version, location=text, location_b64=b64, archived=1)
+                change_file(db, file, **(lies_at(location) | {"archived": 1}))
                 if lost:
-                    told = {"was": file.state, "cause": Cause.LOST, "detail": lost, "job_id": file.job_id}
-                    tell(db, now, "file", str(file.id), file.state, **told)
+                    tell_of(db, now, file, Cause.LOST, lost)
                 moved = True
             if moved:  # told before the papers are written, which hold every event of the job
-                tell(db, now, "job", job.id, job.state, was=job.state, cause=Cause.PUT_AWAY, job_id=job.id)
+                tell_of(db, now, job, Cause.PUT_AWAY)
 
     def split(
         self,
@@ -418,7 +402,7 @@ class Commands:
     ) -> bool:
         """End the job; its files go on in new ones (by id). False if one of the ids is taken.
 
-        `recheck_at`: see `SessionBook.unsent`.
+        `recheck_at`: see `unsent`.
         """
         with self._store.transaction() as db:
             if any(db.execute("select 1 from jobs where id = ?", (new,)).fetchone() for new in parts):
@@ -433,8 +417,9 @@ class Commands:
         """The only file of a job is more than the server takes: it is refused, and no file is left in the job."""
         with self._store.transaction() as db:
             _end_attempt(db, now, job, words, cause)
-            columns = {"reason": words, "finished_at": iso(now), "archived": 0, "job_id": None, "upload_name": None}
-            move_file(db, now, file, FileState.REFUSED, cause=Cause.TOO_BIG, detail=words, **columns)
+            ended: FileColumns = {"reason": words, "finished_at": iso(now), "archived": 0}
+            ended |= {"job_id": None, "upload_name": None}
+            move_file(db, now, file, FileState.REFUSED, cause=Cause.TOO_BIG, detail=words, **ended)
             _end_job(db, now, job, f"no file was left in it: {words}", words, cause)
 
     def take_up(self, job: FoundJob, *, url: str, dialect: str, now: float) -> None:
@@ -477,40 +462,27 @@ class Commands:
                 (job.id,),
             )
             reason = f"{file.reason}; {words}" if file.reason else words
-            update(db, "files", file.id, file.version, pairs=None, reason=reason)
-            told = {"cause": Cause.FORGOTTEN, "job_id": job.id}
-            tell(db, now, "file", str(file.id), file.state, was=file.state, detail=words, **told)
-            update(db, "jobs", job.id, job.version, requested="delete", archived=0, due_at=None)
-            tell(db, now, "job", job.id, job.state, was=job.state, **told)
+            change_file(db, file, pairs=None, reason=reason)
+            tell_of(db, now, file, Cause.FORGOTTEN, words)
+            change_job(db, job, requested="delete", archived=0, due_at=None)
+            tell_of(db, now, job, Cause.FORGOTTEN)
 
 
 def fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> None:
     """Every packed file of the job failed, for this reason; it is still to be archived."""
     for file in files_of(db, job.id, "packed"):
-        columns = {"reason": reason, "finished_at": iso(now), "archived": 0}
-        move_file(db, now, file, FileState.FAILED, cause=Cause.JOB_ENDED, detail=reason, **columns)
+        ended: FileColumns = {"reason": reason, "finished_at": iso(now), "archived": 0}
+        move_file(db, now, file, FileState.FAILED, cause=Cause.JOB_ENDED, detail=reason, **ended)
 
 
 def _leave(db: sqlite3.Connection, leaver: Left, now: float) -> None:
-    text, b64 = place(leaver.location)
-    ended = leaver.became is FileState.VANISHED
-    move_file(
-        db,
-        now,
-        leaver.file,
-        leaver.became,
-        cause=Cause.LEFT_JOB,
-        detail=leaver.reason,
-        job_id=None,
-        upload_name=None,
-        location=text,
-        location_b64=b64,
-        reason=leaver.reason,
-        due_at=text_at(leaver.due_at),
-        tries=leaver.file.tries + 1,
-        **(UNREAD if leaver.became is FileState.SETTLING else {}),
-        finished_at=iso(now) if ended else None,
-    )
+    columns = lies_at(leaver.location) | {"reason": leaver.reason}
+    columns |= {"job_id": None, "upload_name": None, "due_at": text_at(leaver.due_at), "tries": leaver.file.tries + 1}
+    if leaver.became is FileState.SETTLING:
+        columns |= UNREAD
+    if leaver.became is FileState.VANISHED:
+        columns["finished_at"] = iso(now)
+    move_file(db, now, leaver.file, leaver.became, cause=Cause.LEFT_JOB, detail=leaver.reason, **columns)
 
 
 def _is_to_go(db: sqlite3.Connection, job_id: str) -> bool:
@@ -530,8 +502,8 @@ def _seal_part(db: sqlite3.Connection, now: float, job: Job, new: str, files: Se
     )
     tell(db, now, "job", new, JobState.QUEUED, cause=Cause.SPLIT, detail=f"of {job.id}: {words}", job_id=new)
     for file in files:
-        update(db, "files", file.id, file.version, job_id=new, upload_name=None)
-        tell(db, now, "file", str(file.id), file.state, was=file.state, cause=Cause.SPLIT, job_id=new)
+        change_file(db, file, job_id=new, upload_name=None)
+        tell_of(db, now, replace(file, job_id=new), Cause.SPLIT)
 
 
 def _end_attempt(
@@ -543,7 +515,7 @@ def _end_attempt(
 
 
 def _end_job(db: sqlite3.Connection, now: float, job: Job, reason: str, words: str, cause: Cause) -> None:
-    end_job(db, now, job, JobState.CANCELLED, reason, cause=cause, detail=words, files=0, bytes=0)
+    end_job(db, now, job, JobState.CANCELLED, reason, cause=cause, detail=words, empty=True)
 
 
 def _pack(db: sqlite3.Connection, job: FoundJob, file: FoundFile, now: float) -> None:
@@ -554,8 +526,8 @@ def _pack(db: sqlite3.Connection, job: FoundJob, file: FoundFile, now: float) ->
         (job.folder, *path, file.content.sha256),
     ).fetchone()
     if known is not None:
-        lies = {"location": location[0], "location_b64": location[1], "upload_name": file.upload_name, "reason": None}
-        move_file(db, now, file_of(known), FileState.PACKED, cause=Cause.ADOPTED, job_id=job.id, **lies)
+        lies = lies_at(file.location) | {"reason": None, "job_id": job.id, "upload_name": file.upload_name}
+        move_file(db, now, file_of(known), FileState.PACKED, cause=Cause.ADOPTED, **lies)
         return
     sign, content = file.signature, file.content
     signs = columns_of(sign).values() if sign else (None,) * 4

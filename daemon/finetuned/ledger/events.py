@@ -8,7 +8,7 @@ from typing import Any, Final
 from finetuned.ledger.rows import clean
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
-from finetuned.model import iso
+from finetuned.model import File, Job, iso
 
 #: the subject of events that tell whether the daemon watches, or sweeps alone
 WATCH: Final = "watch"
@@ -32,6 +32,12 @@ def tell(
         "values (?, ?, ?, ?, ?, ?, ?, ?)",
         (iso(now), subject, subject_id, was, became, cause, clean(detail), job_id),
     )
+
+
+def tell_of(db: sqlite3.Connection, now: float, one: File | Job, cause: Cause, detail: str | None = None) -> None:
+    """Write an event of a file or a job that keeps its state."""
+    subject, job_id = ("job", one.id) if isinstance(one, Job) else ("file", one.job_id)
+    tell(db, now, subject, str(one.id), one.state, was=one.state, cause=cause, detail=detail, job_id=job_id)
 
 
 class Events:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final, TypedDict, Unpack
 
-from finetuned.ledger.events import tell
+from finetuned.ledger.events import tell, tell_of
 from finetuned.ledger.rows import at, place, update
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, FileState, check_move
@@ -18,8 +18,33 @@ from finetuned.settings import MOST_FILES
 WINDOW: Final = MOST_FILES
 
 
+class FileColumns(TypedDict, total=False):
+    """What may be changed of a file."""
+
+    location: str | None
+    location_b64: str | None
+    reason: str | None
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    sha256: str | None
+    text_sha256: str | None
+    bytes: int | None
+    sent_bytes: int | None
+    job_id: str | None
+    upload_name: str | None
+    document_id: str | None
+    pairs: int | None
+    ready_at: str | None
+    finished_at: str | None
+    due_at: str | None
+    tries: int
+    archived: int
+
+
 #: what is known of a content that is to be read anew
-UNREAD: Final[dict[str, Any]] = {"sha256": None, "text_sha256": None, "bytes": None, "sent_bytes": None}
+UNREAD: Final[FileColumns] = {"sha256": None, "text_sha256": None, "bytes": None, "sent_bytes": None}
 
 
 class Files:
@@ -55,149 +80,80 @@ class Files:
     def unreadable(self, file: File, reason: str, due_at: float, now: float) -> None:
         """A settled file that cannot be read for now: it waits, with the reason, and is tried again."""
         with self._store.transaction() as db:
-            later = {"reason": reason, "due_at": iso(due_at), "tries": file.tries + 1}
-            move_file(
-                db, now, file, FileState.WAITING, cause=Cause.UNREADABLE, detail=reason, ready_at=iso(now), **later
-            )
+            later: FileColumns = {"reason": reason, "due_at": iso(due_at), "tries": file.tries + 1}
+            later["ready_at"] = iso(now)
+            move_file(db, now, file, FileState.WAITING, cause=Cause.UNREADABLE, detail=reason, **later)
 
     def readable(self, file: File, content: Content, now: float) -> None:
         """A file that could not be read could now."""
         with self._store.transaction() as db:
             known = _content(content) | {"reason": None, "due_at": None, "tries": 0, "ready_at": iso(now)}
-            update(db, "files", file.id, file.version, **known)
-            tell(db, now, "file", str(file.id), file.state, was=file.state, cause=Cause.READABLE, detail=content.note)
+            change_file(db, file, **known)
+            tell_of(db, now, file, Cause.READABLE, content.note)
 
     def unfinished(self, file: File, reason: str | None, now: float) -> None:
         """A settling file waits for a name beside it to go, for this reason; null: not any more."""
         with self._store.transaction() as db:
-            update(db, "files", file.id, file.version, reason=reason)
+            change_file(db, file, reason=reason)
             cause = Cause.HELD_UP if reason else Cause.FREE
-            tell(db, now, "file", str(file.id), file.state, was=file.state, cause=cause, detail=reason)
+            tell_of(db, now, file, cause, reason)
 
     def unsettled(self, file: File, signature: Signature | None, reason: str, now: float) -> None:
         """A waiting file changed: it settles again."""
         with self._store.transaction() as db:
             columns = UNREAD | (columns_of(signature) if signature else {})
-            move_file(
-                db,
-                now,
-                file,
-                FileState.SETTLING,
-                cause=Cause.CHANGED,
-                detail=reason,
-                ready_at=None,
-                reason=reason,
-                **columns,
-            )
+            columns |= {"ready_at": None, "reason": reason}
+            move_file(db, now, file, FileState.SETTLING, cause=Cause.CHANGED, detail=reason, **columns)
 
     def vanished(self, files: Iterable[tuple[File, str]], now: float) -> None:
         """Files that are gone before they were taken, each with the reason."""
         with self._store.transaction() as db:
             for file, reason in files:
-                move_file(
-                    db,
-                    now,
-                    file,
-                    FileState.VANISHED,
-                    cause=Cause.GONE,
-                    reason=reason,
-                    location=None,
-                    location_b64=None,
-                    finished_at=iso(now),
-                )
+                gone = lies_at(None) | {"reason": reason, "finished_at": iso(now)}
+                move_file(db, now, file, FileState.VANISHED, cause=Cause.GONE, **gone)
 
     def refused(self, file: File, reason: str, now: float, *, size: int | None = None) -> None:
         """A file that can never be sent as it is; it is still to be archived."""
         with self._store.transaction() as db:
-            move_file(
-                db,
-                now,
-                file,
-                FileState.REFUSED,
-                cause=Cause.REFUSED,
-                detail=reason,
-                reason=reason,
-                finished_at=iso(now),
-                archived=0,
-                bytes=size,
-            )
+            ended: FileColumns = {"reason": reason, "finished_at": iso(now), "archived": 0, "bytes": size}
+            move_file(db, now, file, FileState.REFUSED, cause=Cause.REFUSED, detail=reason, **ended)
 
     def held_up(self, file: File, reason: str, due_at: float, now: float) -> None:
         """A file that cannot be read or moved for now: it keeps its state and gets a reason and a time to try again."""
         with self._store.transaction() as db:
-            update(db, "files", file.id, file.version, reason=reason, due_at=iso(due_at), tries=file.tries + 1)
+            change_file(db, file, reason=reason, due_at=iso(due_at), tries=file.tries + 1)
             if file.reason != reason:
-                tell(db, now, "file", str(file.id), file.state, was=file.state, cause=Cause.HELD_UP, detail=reason)
+                tell_of(db, now, file, Cause.HELD_UP, reason)
 
     def archive_later(self, file: File, why: str, due_at: float, now: float) -> None:
         """A file at its end could not be moved for now; its reason stays what it was."""
         with self._store.transaction() as db:
-            update(db, "files", file.id, file.version, due_at=iso(due_at), tries=file.tries + 1)
+            change_file(db, file, due_at=iso(due_at), tries=file.tries + 1)
             if file.tries == 0:
                 detail = f"it cannot be moved: {why}"
-                tell(db, now, "file", str(file.id), file.state, was=file.state, cause=Cause.HELD_UP, detail=detail)
+                tell_of(db, now, file, Cause.HELD_UP, detail)
 
     def duplicate(self, file_id: int, of: str, now: float) -> None:
         """A waiting file whose content this folder has learned; it is still to be archived."""
         with self._store.transaction() as db:
             reason = f"the same content was learned already, from {of}"
-            move_file(
-                db,
-                now,
-                _get(db, file_id),
-                FileState.DUPLICATE,
-                cause=Cause.DUPLICATE,
-                detail=reason,
-                reason=reason,
-                finished_at=iso(now),
-                archived=0,
-            )
+            ended: FileColumns = {"reason": reason, "finished_at": iso(now), "archived": 0}
+            file = _get(db, file_id)
+            move_file(db, now, file, FileState.DUPLICATE, cause=Cause.DUPLICATE, detail=reason, **ended)
 
     def laid(self, file: File, location: str | None, now: float, *, lost: str | None = None) -> None:
         """A file was archived and lies at `location` now; null: nowhere any more, and `lost` says why."""
-        text, b64 = place(location)
+        lies = lies_at(location)
         with self._store.transaction() as db:
-            update(
-                db,
-                "files",
-                file.id,
-                file.version,
-                location=text,
-                location_b64=b64,
-                archived=1,
-                due_at=None,
-                tries=0,
-            )
-            tell(
-                db,
-                now,
-                "file",
-                str(file.id),
-                file.state,
-                was=file.state,
-                cause=Cause.LOST if lost else Cause.PUT_AWAY,
-                detail=lost or text,
-                job_id=file.job_id,
-            )
+            change_file(db, file, **(lies | {"archived": 1, "due_at": None, "tries": 0}))
+            tell_of(db, now, file, Cause.LOST if lost else Cause.PUT_AWAY, lost or lies["location"])
 
     def dropped_again(self, file: File, location: str, now: float) -> None:
         """A refused or duplicate file that lies in its folder again, by a person's wish: it settles anew."""
-        text, b64 = place(location)
         with self._store.transaction() as db:
-            move_file(
-                db,
-                now,
-                file,
-                FileState.SETTLING,
-                cause=Cause.RETRY,
-                location=text,
-                location_b64=b64,
-                reason=None,
-                finished_at=None,
-                ready_at=None,
-                archived=1,
-                **UNREAD,
-            )
+            fresh = lies_at(location) | UNREAD
+            fresh |= {"reason": None, "finished_at": None, "ready_at": None, "archived": 1}
+            move_file(db, now, file, FileState.SETTLING, cause=Cause.RETRY, **fresh)
 
     def wanted_again(self, folder: str, sha256: str) -> None:
         """Let this content be learned once more, although the folder knows it."""
@@ -206,18 +162,10 @@ class Files:
 
     def waits_again(self, file: File, location: str, now: float) -> None:
         """A file that failed or taught nothing, and lies at `location`, waits for another job, by a person's wish."""
-        text, b64 = place(location)
         with self._store.transaction() as db:
-            columns = {
-                "location": text,
-                "location_b64": b64,
-                "job_id": None,
-                "reason": None,
-                "finished_at": None,
-                "pairs": None,
-                "ready_at": iso(now),
-            }
-            move_file(db, now, file, FileState.WAITING, cause=Cause.RETRY, archived=1, **columns)
+            fresh = lies_at(location) | {"job_id": None, "pairs": None, "ready_at": iso(now)}
+            fresh |= {"reason": None, "finished_at": None, "archived": 1}
+            move_file(db, now, file, FileState.WAITING, cause=Cause.RETRY, **fresh)
 
     def get(self, file_id: int) -> File:
         """One file by its id. Raises LookupError."""
@@ -353,6 +301,11 @@ def file_of(row: sqlite3.Row) -> File:
     )
 
 
+def change_file(db: sqlite3.Connection, file: File, **columns: Unpack[FileColumns]) -> None:
+    """Change a file in its state. Raises Stale."""
+    update(db, "files", file.id, file.version, **columns)
+
+
 def move_file(
     db: sqlite3.Connection,
     now: float,
@@ -361,7 +314,7 @@ def move_file(
     *,
     cause: Cause,
     detail: str | None = None,
-    **columns: object,
+    **columns: Unpack[FileColumns],
 ) -> None:
     """Change a file's state by a way the lifecycle knows, and tell."""
     check_move(file.state, cause, became)
@@ -386,7 +339,13 @@ def files_of(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:
     return [file_of(row) for row in rows if not states or row["state"] in states]
 
 
-def columns_of(signature: Signature) -> dict[str, Any]:
+def lies_at(location: str | None) -> FileColumns:
+    """Where a file lies now (null: nowhere any more), as its columns."""
+    text, b64 = place(location)
+    return {"location": text, "location_b64": b64}
+
+
+def columns_of(signature: Signature) -> FileColumns:
     """A signature as its columns."""
     return {
         "size": signature.size,
@@ -396,9 +355,14 @@ def columns_of(signature: Signature) -> dict[str, Any]:
     }
 
 
-def _content(content: Content) -> dict[str, Any]:
-    told = {"sha256": content.sha256, "bytes": content.bytes, "sent_bytes": content.sent_bytes}
-    return told | {"text_sha256": content.text_sha256 or content.sha256}
+def _content(content: Content) -> FileColumns:
+    """A content as its columns."""
+    return {
+        "sha256": content.sha256,
+        "text_sha256": content.text_sha256 or content.sha256,
+        "bytes": content.bytes,
+        "sent_bytes": content.sent_bytes,
+    }
 
 
 def _get(db: sqlite3.Connection, file_id: int) -> File:

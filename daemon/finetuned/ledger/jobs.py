@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from finetuned.ledger.attempts import ATTEMPT, SUSPECT, attempt_of
 from finetuned.ledger.events import tell
@@ -19,6 +19,23 @@ JOB: Final = f"""
 select j.*, {ATTEMPTS} as attempts, {", ".join(f"a.{name} as a_{name}" for name in ATTEMPT)},
   exists (select 1 from sessions s where s.job_id = j.id and s.read_only) as noted
 from jobs j left join sessions a on a.job_id = j.id and a.current = 1"""
+
+
+class JobColumns(TypedDict, total=False):
+    """What may be changed of a job."""
+
+    reason: str | None
+    files: int
+    bytes: int
+    attempts_before: int
+    unanswered: int
+    unheard: int
+    requested: str | None
+    claimed_at: str | None
+    finished_at: str | None
+    due_at: str | None
+    tries: int
+    archived: int
 
 
 class Jobs:
@@ -39,7 +56,7 @@ class Jobs:
     def archived(self, job: Job) -> None:
         """All is where it belongs."""
         with self._store.transaction() as db:
-            update(db, "jobs", job.id, job.version, archived=1, due_at=None, tries=0)
+            change_job(db, job, archived=1, due_at=None, tries=0)
 
     def successors(self, job: Job) -> list[str]:
         """The jobs that the files of one went on in, which was too much for the server, or not ours."""
@@ -129,6 +146,11 @@ def read_job(db: sqlite3.Connection, job_id: str) -> Job:
     return job_of(db.execute(f"{JOB} where j.id = ?", (job_id,)).fetchone())
 
 
+def change_job(db: sqlite3.Connection, job: Job, **columns: Unpack[JobColumns]) -> None:
+    """Change a job in its state. Raises Stale."""
+    update(db, "jobs", job.id, job.version, **columns)
+
+
 def move_job(
     db: sqlite3.Connection,
     now: float,
@@ -137,7 +159,7 @@ def move_job(
     *,
     cause: Cause,
     detail: str | None = None,
-    **columns: object,
+    **columns: Unpack[JobColumns],
 ) -> None:
     """Change a job's state by a way the lifecycle knows, and tell. At its end a doubt about its sessions is due."""
     check_move(job.state, cause, became)
@@ -156,8 +178,13 @@ def end_job(
     *,
     cause: Cause,
     detail: str | None = None,
-    **columns: object,
+    empty: bool = False,
 ) -> None:
-    """A job is at its end, and its files are to be archived; the event tells `detail`, or else the reason."""
-    ended = {"reason": reason, "finished_at": iso(now), "due_at": None, "tries": 0, "archived": 0}
-    move_job(db, now, job, became, cause=cause, detail=detail or reason, **ended, **columns)
+    """A job is at its end, and its files are to be archived; the event tells `detail`, or else the reason.
+
+    `empty`: no file is in it any more.
+    """
+    ended: JobColumns = {"reason": reason, "finished_at": iso(now), "due_at": None, "tries": 0, "archived": 0}
+    if empty:
+        ended |= {"files": 0, "bytes": 0}
+    move_job(db, now, job, became, cause=cause, detail=detail or reason, **ended)
