@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Annotated
 
 import msgspec
+from msgspec.structs import replace
 
 from finetuned.errors import FileProblem
 from finetuned.folders.claims import clear, read_note
@@ -58,67 +59,57 @@ class ClaimedJob(Value, frozen=True):
     files: tuple[Claimed, ...]
 
 
-class _Told(Value, frozen=True):
-    """What a note tells of a job, whether or not it lies there."""
-
-    job: _Note
-    created_at: float
-    paths: Mapping[str, str]
-    packed: Mapping[str, _File]
-
-    def with_files(self, found: Mapping[str, Claimed | None], at: Callable[[str], str]) -> ClaimedJob:
-        """Make the job of the files that were `found` by their content; others should lie `at` a place for their path.
-
-        A file was dropped where the note says.
-        """
-        files = []
-        for sha256, file in self.packed.items():
-            path, one = self.paths[sha256], found.get(sha256)
-            if one is None:
-                known = Content(sha256=sha256, bytes=file.bytes or 0, sent_bytes=file.bytes or 0)
-                one = Claimed(path=path, location=at(path), content=known)
-            files.append(Claimed(path=path, location=one.location, content=one.content, signature=one.signature))
-        return ClaimedJob(id=self.job.id, created_at=self.created_at, attempt=self.job.attempt, files=tuple(files))
-
-
-def _told(places: Places, job_id: str, note: bytes) -> _Told | None:
-    """Read a note; None if it is none, or another job's."""
-    try:
-        job = msgspec.json.decode(note, type=_Note)
-        created_at = instant(job.created_at)
-        packed = {f.sha256: f for f in job.file_list if f.state == "packed" and f.sha256 and f.bytes}
-        paths = {sha256: _origin(places, path_of(f.path, f.path_b64)) for sha256, f in packed.items()}
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # no JSON, time, encoding or path; or a bottomless one
-        return None
-    return _Told(job=job, created_at=created_at, paths=paths, packed=packed) if job.id == job_id and packed else None
-
-
 def of_moved(places: Places, job_id: str, note: bytes) -> ClaimedJob | None:
     """Read what a note says of just what lies in the job's folder; None if it is no such note. Raises Stuck, Away."""
-    told = _told(places, job_id, note)
-    if told is None:
+    job = _told(places, job_id, note, lambda path: places.tree.at((PROCESSING, job_id, *places.relative(path))))
+    if job is None:
         return None
     lying = _lying(places, job_id)
-    if not _is_all(places, job_id, lying, told.packed):
-        return None
-    return told.with_files(lying, lambda path: places.tree.at((PROCESSING, job_id, *places.relative(path))))
+    return _found(job, lying.get) if _is_all(places, job, lying) else None
 
 
 def of_kept(places: Places, job_id: str, note: bytes) -> ClaimedJob | None:
     """Read what a note says of files that stay where they were dropped; None if it is no note. Raises Stuck, Away."""
-    told = _told(places, job_id, note)
-    if told is None:
+    job = _told(places, job_id, note, str)
+    if job is None:
         return None
-    return told.with_files({sha256: _in_place(places, path, sha256) for sha256, path in told.paths.items()}, str)
+    paths = {file.content.sha256: file.path for file in job.files}
+    return _found(job, lambda sha256: _in_place(places, paths[sha256], sha256))
 
 
-def _is_all(places: Places, job_id: str, lying: Mapping[str, Claimed], packed: Mapping[str, _File]) -> bool:
+def _told(places: Places, job_id: str, note: bytes, at: Callable[[str], str]) -> ClaimedJob | None:
+    """Make the job of what a note tells, each file to lie `at` a place for its path; None if it tells of none such."""
+    try:
+        job = msgspec.json.decode(note, type=_Note)
+        created_at = instant(job.created_at)
+        packed = {f.sha256: f for f in job.file_list if f.state == "packed" and f.sha256 and f.bytes}
+        paths = [_origin(places, path_of(f.path, f.path_b64)) for f in packed.values()]
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # no JSON, time, encoding or path; or a bottomless one
+        return None
+    if job.id != job_id or not packed:
+        return None
+    sizes = [(sha256, file.bytes or 0) for sha256, file in packed.items()]
+    files = tuple(
+        Claimed(path=path, location=at(path), content=Content(sha256=sha256, bytes=size, sent_bytes=size))
+        for path, (sha256, size) in zip(paths, sizes, strict=True)
+    )
+    return ClaimedJob(id=job_id, created_at=created_at, attempt=job.attempt, files=files)
+
+
+def _found(job: ClaimedJob, find: Callable[[str], Claimed | None]) -> ClaimedJob:
+    """Say of each file of the job what was found by its content; where it was dropped the note alone knows."""
+    pairs = [(file, find(file.content.sha256)) for file in job.files]
+    return replace(job, files=tuple(replace(found or told, path=told.path) for told, found in pairs))
+
+
+def _is_all(places: Places, job: ClaimedJob, lying: Mapping[str, Claimed]) -> bool:
     """Tell whether what lies in the job's folder is what the note tells of, in size and content, and nothing else."""
-    if not lying or any(sha256 not in packed or packed[sha256].bytes != f.content.bytes for sha256, f in lying.items()):
+    sizes = {file.content.sha256: file.content.bytes for file in job.files}
+    if not lying or any(sizes.get(sha256) != file.content.bytes for sha256, file in lying.items()):
         return False
     own = {places.tree.below(file.location) for file in lying.values()}
     markers = {(*parts[:-1], places.names.own_marker(parts[-1])) for parts in own if parts is not None}
-    return all(parts in own or parts in markers for parts in _files(places, job_id))
+    return all(parts in own or parts in markers for parts in _files(places, job.id))
 
 
 def _origin(places: Places, path: str) -> str:
