@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from finetuned.daemon.pacing import LONGEST, MANY, Pacing
+from finetuned.daemon.pauses import LONGEST, MANY, Pauses
 from support.cli import Desk, desks
 from support.kernel import renames_by
 from support.place import Place
@@ -211,11 +211,11 @@ def test_a_folder_that_goes_and_comes(a_desk: Callable[..., Desk]) -> None:
 def test_who_is_well_is_forgotten() -> None:
     """However many come, no more are remembered than those that may come back still."""
     now = [0.0]
-    pacing = Pacing(lambda: now[0])
+    pauses = Pauses(lambda: now[0])
     tracemalloc.start()
     try:
         for number in range(20 * MANY):
-            pacing.came_back(str(number))
+            pauses.came_back(str(number))
             now[0] += 1
             if number == MANY:
                 begin = tracemalloc.get_traced_memory()[0]
@@ -227,12 +227,12 @@ def test_who_is_well_is_forgotten() -> None:
 def test_pauses() -> None:
     """Twice is free, then the pause doubles to the longest; what was well for as long is forgotten."""
     now = [0.0]
-    pacing = Pacing(lambda: now[0])
+    pauses = Pauses(lambda: now[0])
     told = []
     for _ in range(14):
-        pause = pacing.came_back("a")
+        pause = pauses.came_back("a")
         told.append(pause.seconds)
         now[0] += pause.seconds + 1
     assert told == [0, 0, 8, 16, 32, 64, 128, 256, 512, *[LONGEST] * 5]
     now[0] += 2 * LONGEST
-    assert pacing.came_back("a").seconds == 0
+    assert pauses.came_back("a").seconds == 0

@@ -99,9 +99,9 @@ def test_a_folder_with_reviews_takes_no_ready_made_pairs() -> None:
     assert type(recoder(rules, "/notes/a.txt")) is Recoder
 
 
-def recoded(raw: bytes, told: int = 3) -> tuple[bytes, str | None]:
+def recoded(raw: bytes, bad_lines: int = 3) -> tuple[bytes, str | None]:
     """What is sent of a file, and what is to be known of it."""
-    pairs = PairRecoder("utf-8", told=told)
+    pairs = PairRecoder("utf-8", bad_lines=bad_lines)
     return pairs.feed(raw, final=True), pairs.note
 
 
@@ -144,6 +144,6 @@ def test_json_that_is_not_in_lines_is_named_with_the_way_out(raw: bytes, way: st
 def test_who_asks_for_all_bad_lines_gets_them() -> None:
     """A file of many is mended once."""
     with pytest.raises(Unusable) as found:
-        recoded(b"7\n" * 18, told=1000)
+        recoded(b"7\n" * 18, bad_lines=1000)
     assert "line 18: " in str(found.value)
     assert "more" not in str(found.value)

@@ -152,7 +152,7 @@ def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
 def _folder(rules: FolderSettings, settings: Settings) -> DropFolder:
     from finetuned.folders import drop_folder
 
-    return drop_folder(rules, beside=f"{wiring.ledger_path(settings)}.kept", told=sys.maxsize)
+    return drop_folder(rules, beside=f"{wiring.ledger_path(settings)}.kept", bad_lines=sys.maxsize)
 
 
 def _row(verdict: Verdict, can: Capabilities) -> Row:

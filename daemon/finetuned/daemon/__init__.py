@@ -12,7 +12,7 @@
 | known files, quiet times, listings | `Sweeper` | the ledger, and a sweep | `settle` anew; folders are listed once |
 | folders that are held | `Intake` | the next sweep | nothing |
 | what is ready and not read yet | `Intake` | the next sweep | nothing |
-| what came back, how often | `Pacing` | | two more times without a pause |
+| what came back, how often | `Pauses` | | two more times without a pause |
 | places that files can be moved from | `Claims` | a probe | a rename |
 | jobs that nobody else can have sent | `Context.own` | | a search before the first send |
 | since when a job is in doubt | `Submissions` | | `lost_answer_settle` begins anew |

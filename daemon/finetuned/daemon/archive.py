@@ -24,7 +24,7 @@ class Archives:
 
     def __init__(self, context: Context, sweep_soon: Callable[[], None]) -> None:
         self._context = context
-        self._look_again = sweep_soon  # a file lies where it was dropped once more
+        self._sweep_soon = sweep_soon  # a file lies where it was dropped once more
 
     async def archive(self, job_id: str) -> None:
         """Move the files of an ended job to where they belong, and write down beside them what became of it."""
@@ -42,7 +42,7 @@ class Archives:
         else:
             await context.in_thread(context.ledger.jobs.archived, job)
             if lost:
-                self._look_again()
+                self._sweep_soon()
 
     def _archive(self, job: Job) -> bool:
         """Tell whether a file did not lie where it should: another version of it may lie where it was dropped."""
@@ -86,7 +86,7 @@ class Archives:
             return
         await context.in_thread(context.ledger.files.laid, file, location, now, lost=lost)
         if lost:
-            self._look_again()
+            self._sweep_soon()
 
     def _lay(self, folder: DropFolder, file: File) -> tuple[str | None, str | None]:
         """Bring a file to its end; return its place, or why it has none; null for both: deleted by the rules."""

@@ -34,7 +34,7 @@ class Claims:
     def __init__(self, context: Context, sweep_soon: Callable[[], None]) -> None:
         self._context = context
         self._sound: set[str] = set()
-        self._look_again = sweep_soon  # a file lies where it was dropped once more
+        self._sweep_soon = sweep_soon  # a file lies where it was dropped once more
 
     async def seal(self, order: Seal) -> None:
         """Make a job of the files that can be moved, and claim them."""
@@ -61,7 +61,7 @@ class Claims:
             if file.signature and file.location == file.path and folder.has_changed(file.path, file.signature):
                 context.ledger.files.unsettled(file, None, "it changed while it waited", now)
                 folder.sweeper.remember(file.path, file.signature, settled=False)
-                self._look_again()
+                self._sweep_soon()
                 continue
             try:
                 self._check(folder, file)
@@ -105,7 +105,7 @@ class Claims:
                 folder.sweeper.forget(leaver.file.location or leaver.file.path)
             elif leaver.became is FileState.SETTLING and leaver.file.signature:
                 folder.sweeper.remember(leaver.location, leaver.file.signature, settled=False)
-                self._look_again()
+                self._sweep_soon()
 
     def _claim(self, job: Job) -> tuple[list[tuple[File, str]], list[Left]]:
         context = self._context

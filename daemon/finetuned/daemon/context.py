@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from finetuned.backend import Backend
-from finetuned.daemon.pacing import Pacing, Pause
+from finetuned.daemon.pauses import Pause, Pauses
 from finetuned.errors import Busy, KeyRefused, ServerError
 from finetuned.folders import DropFolder
 from finetuned.ledger import Ledger
@@ -35,10 +35,10 @@ class Context:
     wake: Wake
     own: set[str] = field(default_factory=set)
     unwatched: str | None = None
-    pacing: Pacing = field(init=False)
+    pauses: Pauses = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pacing = Pacing(self.runtime.steady)
+        self.pauses = Pauses(self.runtime.steady)
 
     def watch_lacks(self, why: str | None) -> None:
         """Hear why not all folders are watched; None: all are."""
@@ -54,7 +54,7 @@ class Context:
 
     def came_back(self, folder: DropFolder, path: str) -> Pause:
         """A file came back to the folder the way it did before: it is left alone for longer each time."""
-        pause = self.pacing.came_back(path)
+        pause = self.pauses.came_back(path)
         if pause.seconds:
             folder.sweeper.leave_alone(path, self.runtime.steady() + pause.seconds)
         return pause

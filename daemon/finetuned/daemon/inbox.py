@@ -38,7 +38,7 @@ class Inbox:
     def __init__(self, context: Context, sweep_soon: Callable[[], None]) -> None:
         self._context = context
         self._verbs = Verbs(context)
-        self._look_again = sweep_soon
+        self._sweep_soon = sweep_soon
         self._told: set[str] = set()
         self._folder = requests_folder(context.ledger.path)
 
@@ -77,7 +77,7 @@ class Inbox:
             await self._context.in_thread(self._take, name)
         if self._verbs.gave_back:
             self._verbs.gave_back = False
-            self._look_again()
+            self._sweep_soon()
 
     def _names(self) -> list[str]:
         try:

@@ -162,7 +162,7 @@ class Intake:
     async def _is_away(self, folder: DropFolder, why: str) -> None:
         context = self._context
         if folder.name in self._held:
-            pause = context.pacing.came_back(folder.root)
+            pause = context.pauses.came_back(folder.root)
             self._left_alone[folder.name] = context.runtime.steady() + pause.seconds
             why = pause.told(why)
         self._held.discard(folder.name)

@@ -1,4 +1,4 @@
-"""Drop folders: the only room that touches them. It sweeps, reads, claims, archives, and rings on change.
+"""Drop folders: the only room that touches them. It sweeps, reads, claims, archives, and wakes on change.
 
 1. No other room of the adapters is used here: who wires everything together brings the wake, and the clock.
 2. Everything but `watch` is synchronous and blocks: call it from a worker thread, one call a folder at a time.

@@ -14,7 +14,7 @@ from finetuned.folders.leftovers import ClaimedJob
 from finetuned.folders.names import JOB_FILE, Choice, Parts
 from finetuned.folders.places import Places
 from finetuned.folders.probes import is_probe
-from finetuned.folders.recoders import TOLD
+from finetuned.folders.recoders import BAD_LINES
 from finetuned.folders.sweep import Sweeper
 from finetuned.folders.text import TextReader
 from finetuned.folders.tree import Tree
@@ -27,9 +27,9 @@ class DropFolder(Places):
     """One folder by its rules, whose files are moved: by a claim to `.processing/<job>/`, then to `done` or `failed`.
 
     Blocking; one call at a time, from any thread. `beside` is a directory beside the ledger for what may not be written
-    into the folder. `leases` says whether leases tell about writers; None: as the file system suggests. `told` is how
-    many bad lines of a file of pairs an error names. `owner` is the user (uid) whose daemon it is; None: ours. Only its
-    `sweeper` needs `hold` first.
+    into the folder. `leases` says whether leases tell about writers; None: as the file system suggests. An error names
+    so many `bad_lines` of a file of pairs. `owner` is the user (uid) whose daemon it is; None: ours. Only its `sweeper`
+    needs `hold` first.
     """
 
     #: whether files are moved at all
@@ -41,10 +41,10 @@ class DropFolder(Places):
         *,
         beside: str,
         leases: bool | None = None,
-        told: int = TOLD,
+        bad_lines: int = BAD_LINES,
         owner: int | None = None,
     ) -> None:
-        super().__init__(rules, beside, leases=leases, told=told, owner=owner)
+        super().__init__(rules, beside, leases=leases, bad_lines=bad_lines, owner=owner)
         self.name = rules.name
         self.sweeper = Sweeper(rules, self.names, self.tree, self.has_writer)
 

@@ -16,7 +16,7 @@ from finetuned.folders.claims import CHANGED, CLAIM_FILE, SNAPSHOTS, Wanted
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.leftovers import ClaimedJob
 from finetuned.folders.names import Parts, fitted
-from finetuned.folders.recoders import TOLD
+from finetuned.folders.recoders import BAD_LINES
 from finetuned.folders.text import is_same
 from finetuned.folders.tree import Tree
 from finetuned.model import File
@@ -112,8 +112,13 @@ class KeptFolder(DropFolder):
 
 
 def drop_folder(
-    rules: FolderSettings, *, beside: str, leases: bool | None = None, told: int = TOLD, owner: int | None = None
+    rules: FolderSettings,
+    *,
+    beside: str,
+    leases: bool | None = None,
+    bad_lines: int = BAD_LINES,
+    owner: int | None = None,
 ) -> DropFolder:
     """Make the folder that these rules ask for; the words are those of `DropFolder`."""
     kind = KeptFolder if rules.after == "keep" else DropFolder
-    return kind(rules, beside=beside, leases=leases, told=told, owner=owner)
+    return kind(rules, beside=beside, leases=leases, bad_lines=bad_lines, owner=owner)

@@ -17,7 +17,7 @@ from finetuned.folders.mounts import is_written
 from finetuned.folders.names import Names, Parts
 from finetuned.folders.os_errors import problem
 from finetuned.folders.papers import Readers
-from finetuned.folders.recoders import TOLD, recoder
+from finetuned.folders.recoders import BAD_LINES, recoder
 from finetuned.folders.rights import readers
 from finetuned.folders.text import Recoder, content_of, is_same
 from finetuned.folders.tree import Tree
@@ -49,11 +49,11 @@ class Places:
         beside: str,
         *,
         leases: bool | None = None,
-        told: int = TOLD,
+        bad_lines: int = BAD_LINES,
         owner: int | None = None,
     ) -> None:
         self.rules = rules
-        self._told = told
+        self._bad_lines = bad_lines
         self._leases = leases
         self.names = Names(rules)
         self.tree = Tree(rules.path, owner=owner)
@@ -163,7 +163,7 @@ class Places:
 
     def recoder(self, path: str) -> Recoder:
         """Make what turns a file that was dropped at `path` into what is sent. Raises Unusable."""
-        return recoder(self.rules, path, told=self._told)
+        return recoder(self.rules, path, bad_lines=self._bad_lines)
 
     def holds(self, parts: Parts, content: Content) -> bool:
         """Tell whether a file with just this content lies there: text or pairs, whatever a person has renamed it to."""

@@ -13,17 +13,17 @@ from finetuned.settings import FolderSettings
 #: a longer line is no pair
 LONGEST_LINE: Final = 1024 * 1024
 #: how many bad lines an error names, unless somebody asks for more
-TOLD: Final = 3
+BAD_LINES: Final = 3
 #: how many names of what is left out are told
 NAMES: Final = 10
 #: how many are remembered: who makes up a name in each line must not fill the memory
 MOST_NAMES: Final = 1000
 
 
-def recoder(rules: FolderSettings, path: str, *, told: int = TOLD) -> Recoder:
+def recoder(rules: FolderSettings, path: str, *, bad_lines: int = BAD_LINES) -> Recoder:
     """Make what turns a file that was dropped at `path` into what is sent. Raises Unusable for a review.
 
-    `told` is how many bad lines an error names.
+    `bad_lines` is how many bad lines an error names.
     """
     if not is_ready_made(path):
         return Recoder(rules.encoding, rules.refuse_kinds)
@@ -32,7 +32,7 @@ def recoder(rules: FolderSettings, path: str, *, told: int = TOLD) -> Recoder:
             "ready-made pairs go straight to the training, and those of this folder are to wait for a review; "
             "drop them into a folder without `review`"
         )
-    return PairRecoder(rules.encoding, told=told)
+    return PairRecoder(rules.encoding, bad_lines=bad_lines)
 
 
 class PairRecoder(Recoder):
@@ -41,13 +41,13 @@ class PairRecoder(Recoder):
     Empty lines are left out. All lines are read before a bad one is told: a person mends a file once.
     """
 
-    def __init__(self, encoding: str, *, told: int = TOLD) -> None:
+    def __init__(self, encoding: str, *, bad_lines: int = BAD_LINES) -> None:
         super().__init__(encoding)
         self._rest = b""
         self._number = 0
         self._pairs = 0
         self._bad = 0
-        self._most = told
+        self._most = bad_lines
         self._told: list[str] = []
         self._way_out: str | None = None
         self._left_out: set[str] = set()

@@ -10,7 +10,7 @@
    before it is called vanished.
 5. Quiet time is counted on the steady clock from the first sight in this process, by the rules of `settling`. Whether
    somebody has a quiet file open for writing is asked once more when it is read.
-6. A quiet file waits for its ready file to come, and for an unfinished name of its own to go: both ring.
+6. A quiet file waits for its ready file to come, and for an unfinished name of its own to go: events tell of both.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class _Listing:
 
 
 @dataclass(slots=True)
-class _Look:
+class _Found:
     """What one sweep has gathered so far."""
 
     steady: float
@@ -190,16 +190,16 @@ class Sweeper:
         """Look at everything. Raises Away."""
         self._tree.check()
         self._left_alone = {path: until for path, until in self._left_alone.items() if steady < until}
-        look = _Look(steady)
+        found = _Found(steady)
         ways: list[Parts] = [()]
         listings: dict[Parts, _Listing] = {}
         while ways:
             parts = ways.pop()
-            listing = self._visit(parts, look)
+            listing = self._visit(parts, found)
             if listing is not None:
                 listings[parts] = listing
                 ways.extend((*parts, name) for name in listing.folders)
-        vanished = self._vanished(look)
+        vanished = self._vanished(found)
         self._tree.check()  # a folder that went away meanwhile looked empty
         self._listings = listings
         untaken: Counter[str] = Counter()
@@ -208,32 +208,32 @@ class Sweeper:
                 untaken.update(one.untaken)
         self.untaken = dict(untaken.most_common(MOST_UNTAKEN))
         self._tell_shape()
-        free = dict.fromkeys(self._unfinished - look.unfinished.keys())
-        self._unfinished = set(look.unfinished)
+        free = dict.fromkeys(self._unfinished - found.unfinished.keys())
+        self._unfinished = set(found.unfinished)
         over = [path for path, pace in self._paces.items() if path not in self._fresh and pace.is_over(steady)]
         for path in over:
             del self._paces[path]
         return Sweep(
-            appeared=tuple(look.appeared),
-            ready=tuple(look.ready),
+            appeared=tuple(found.appeared),
+            ready=tuple(found.ready),
             vanished=vanished,
-            changed=tuple(look.changed),
-            wake_in=look.wake_in,
-            odd=tuple(self._to_be_told(look)),
-            unfinished=(*free.items(), *look.unfinished.items()),
+            changed=tuple(found.changed),
+            wake_in=found.wake_in,
+            odd=tuple(self._to_be_told(found)),
+            unfinished=(*free.items(), *found.unfinished.items()),
         )
 
-    def _to_be_told(self, look: _Look) -> Iterator[Odd]:
+    def _to_be_told(self, found: _Found) -> Iterator[Odd]:
         """Yield what is odd and was not told yet, or is twice as much by now; forget what was not seen for an hour."""
         told = self._odd_told
         for why, (most, at) in [*told.items()]:
-            if why in look.odd:
-                told[why] = (most, look.steady)
-            elif look.steady - at > ODD_FORGOTTEN:
+            if why in found.odd:
+                told[why] = (most, found.steady)
+            elif found.steady - at > ODD_FORGOTTEN:
                 del told[why]
-        for why, odd in look.odd.items():
+        for why, odd in found.odd.items():
             if why not in told or odd.count >= 2 * told[why][0]:
-                told[why] = (odd.count, look.steady)
+                told[why] = (odd.count, found.steady)
                 yield odd
 
     def _tell_shape(self) -> None:
@@ -243,23 +243,23 @@ class Sweeper:
             self._shape = shape
             self.subfolders = MappingProxyType({self._tree.at(p): (times[0], times[1]) for p, times in shape.items()})
 
-    def _visit(self, parts: Parts, look: _Look) -> _Listing | None:
+    def _visit(self, parts: Parts, found: _Found) -> _Listing | None:
         """Look into one sub-folder; None if it is gone or cannot be looked into."""
         try:
             with self._tree.folder(parts) as fd:
-                listing = self._list(fd, parts, look.steady)
-                look.seen.update(listing.files)
+                listing = self._list(fd, parts, found.steady)
+                found.seen.update(listing.files)
                 for odd in listing.odd.values():
-                    _count(look.odd, odd)
-                self._judge(fd, parts, listing, look)
+                    _count(found.odd, odd)
+                self._judge(fd, parts, listing, found)
                 return listing
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             path = self._tree.at(parts)
-            look.blind.append(path + "/")
+            found.blind.append(path + "/")
             why = f"the folder cannot be looked into: {words(error)}"
-            _count(look.odd, Odd(why=why, path=path, count=1))
+            _count(found.odd, Odd(why=why, path=path, count=1))
             return None
 
     def _list(self, fd: int, parts: Parts, steady: float) -> _Listing:
@@ -305,7 +305,7 @@ class Sweeper:
         if is_unfinished(lower := same(name).lower()):
             listing.unfinished[lower] = name
 
-    def _judge(self, fd: int, parts: Parts, listing: _Listing, look: _Look) -> None:
+    def _judge(self, fd: int, parts: Parts, listing: _Listing, found: _Found) -> None:
         keep, settled, paces = self._rules.after == "keep", self._settled, self._paces
         cut = len(self._tree.at((*parts, "")))
         group = parts[0] if parts and self._rules.group_by == "subfolder" else ""
@@ -321,11 +321,11 @@ class Sweeper:
             is_settled = path in settled
             if is_settled and settled[path] == seen.signature:
                 continue
-            pace = self._pace(seen, partial(self._is_written, fd, name), look.steady)
+            pace = self._pace(seen, partial(self._is_written, fd, name), found.steady)
             if is_settled:
-                look.changed.append(seen)
+                found.changed.append(seen)
             else:
-                self._settle(seen, name, pace, listing, look)
+                self._settle(seen, name, pace, listing, found)
 
     def _pace(self, seen: Seen, has_writer: Callable[[], bool], steady: float) -> Pace:
         pace = self._paces.get(seen.path)
@@ -346,28 +346,28 @@ class Sweeper:
         finally:
             os.close(fd)
 
-    def _settle(self, seen: Seen, name: str, pace: Pace, listing: _Listing, look: _Look) -> None:
-        left_alone = self._left_alone.get(seen.path, look.steady) - look.steady
+    def _settle(self, seen: Seen, name: str, pace: Pace, listing: _Listing, found: _Found) -> None:
+        left_alone = self._left_alone.get(seen.path, found.steady) - found.steady
         if left_alone > 0 and seen.path not in self._fresh:
-            look.wake(left_alone)
+            found.wake(left_alone)
             return
         if not self._fresh.setdefault(seen.path, False):
-            look.appeared.append(seen)
-        left = max(pace.left(look.steady, self._rules), left_alone)
+            found.appeared.append(seen)
+        left = max(pace.left(found.steady, self._rules), left_alone)
         if left > HAIR:
-            look.wake(left)
+            found.wake(left)
             return
         marker = self._names.marker(name)
         why = self._names.unfinished(name, listing.unfinished, empty=not seen.signature.size)
         if why is not None:
-            look.unfinished[seen.path] = why
+            found.unfinished[seen.path] = why
         elif marker is None or same(marker) in listing.markers:
-            look.ready.append(seen)
+            found.ready.append(seen)
 
-    def _vanished(self, look: _Look) -> tuple[str, ...]:
-        vanished = [path for path in self._settled.keys() - look.seen if self._is_gone(path, look.blind)]
-        for path in [*(self._fresh.keys() - look.seen)]:
-            if self._is_gone(path, look.blind):
+    def _vanished(self, found: _Found) -> tuple[str, ...]:
+        vanished = [path for path in self._settled.keys() - found.seen if self._is_gone(path, found.blind)]
+        for path in [*(self._fresh.keys() - found.seen)]:
+            if self._is_gone(path, found.blind):
                 if self._fresh[path]:
                     vanished.append(path)
                 else:

@@ -1,4 +1,4 @@
-"""Rings when something changes below a folder; a hint, never the truth: sweeps find what events lose.
+"""Wakes the daemon when something changes below a folder; a hint, never the truth: sweeps find what events lose.
 
 1. Folders are watched one by one: the tops, and those that a sweep has walked to. So nothing is watched through a link
    (but for a top that is one), and nothing below `done`, `failed` and `.processing`.
@@ -93,7 +93,7 @@ async def watch(
     trouble: Callable[[str], None] = lambda _: None,
     lacks: Callable[[str | None], None] = lambda _: None,
 ) -> None:
-    """Ring for a root whenever something changes below it, until `stop` is set or for ever.
+    """Call `on_change` with a root whenever something changes below it, until `stop` is set or for ever.
 
     `pause` waits so many seconds; `trouble` hears why a watch ended, and `lacks` why not all folders are watched (None:
     they are).
@@ -201,7 +201,7 @@ async def _watch_once(
 
 
 async def _listen(watches: _Watches, ended: _Stop, on_change: Callable[[str], None]) -> None:
-    """Ring until it is ended, or a root came, went or was replaced."""
+    """Tell of changes until it is ended, or a root came, went or was replaced."""
     look = watches.notify.watch
     while (found := await anyio.to_thread.run_sync(look, _GATHER, _STEP, IDLE, ended)) != "stop":
         changes = found if isinstance(found, set) else set()

@@ -39,7 +39,7 @@ class Pause(Value, frozen=True):
         )
 
 
-class Pacing:
+class Pauses:
     """How often each path came back; `steady` tells a time in seconds that only goes forward."""
 
     def __init__(self, steady: Callable[[], float]) -> None:
