@@ -47,7 +47,7 @@ ENCODED: Final = 4096
 #: no word of a language is so long
 LONG_WORD: Final = 60
 
-#: lines that a shell, or whoever made a key, puts right before it; a heading has a blank line below
+#: lines that a shell, or the maker of a key, puts right before it; a heading has a blank line below
 _COMMENTS: Final = r"(?>(?:#[^\n]*\n)*)"
 #: atomic: however many comments there are, they are read once
 _PROLOG: Final = r"(?>(?:<\?xml[^>]*\?>|<!--.*?-->|\s)*)(?:<!doctype\s+{0}|<{0}[\s>])"

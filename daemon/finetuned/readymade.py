@@ -84,7 +84,7 @@ _PICTURED: Final = ("image_", "video_", "audio_")
 _YES: Final = _TRAINED | {"kto_tag"}
 #: of so many keys a line without a shape is told
 MOST_NAMED: Final = 8
-#: for whoever has to mend a file
+#: what a file of pairs may hold, for a person who has to mend one
 SHAPES: Final = (
     "a .jsonl file holds ready-made pairs, each line a JSON object with conversations (sharegpt), messages (openai), "
     "or a question and its answer (instruction and output, prompt and completion, question and answer)"

@@ -2,7 +2,7 @@
 
 1. The outcome is an event (`subject` daemon, `subject_id` the request's id), in one commit with what it tells of; only
    then is the file removed. A request that was answered before a crash is not carried out twice.
-2. What is not understood is answered, too: nobody waits for nothing.
+2. What is not understood is answered, too: who asked waits for it.
 3. Who may write to that folder is trusted to ask: the owner of the ledger's folder, and its group. A folder that
    another user put in its place is not read. A request may name what the ledger knows, and no more: a path in it is
    only looked up there, its words are bounded, and the log tells whose file it was.
@@ -101,7 +101,7 @@ class Inbox:
             self._answer(folder, name)
             try:
                 os.unlink(name, dir_fd=folder)
-            except FileNotFoundError:  # whoever asked took it back
+            except FileNotFoundError:  # it was taken back
                 return
             except OSError as error:
                 self._trouble("removed", os.path.join(self._folder, name), error)

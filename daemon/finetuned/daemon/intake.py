@@ -153,7 +153,7 @@ class Intake:
         found = await self._context.in_thread(_read_all, folder, batch)
         waits = [] if wake_in is None else [wake_in]
         for seen, content in found:
-            if isinstance(content, Changed):  # somebody writes to it, perhaps without a trace so far
+            if isinstance(content, Changed):  # it has a writer, perhaps without a trace so far
                 folder.sweeper.unsettle(seen.path, self._context.runtime.steady())
                 waits.append(WRITER_WAIT)
         await self._settled(folder, found)

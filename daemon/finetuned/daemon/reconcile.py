@@ -2,7 +2,7 @@
 restored from an older copy, takes up again what is there.
 
 1. An unknown job with a note of its own is doubtful: its session is looked for, then it is sent again. The note is
-   believed if nobody but us can have written it, and if it tells of just the files that lie there; a session, if it was
+   believed if only we can have written it, and if it tells of just the files that lie there; a session, if it was
    made of just these files. It is read, and never altered: all we have is the note's word that it is ours.
 2. A job that failed, or was cancelled, as far as the ledger knows, and has files and a note of ours in `.processing`,
    was tried again since: it is queued again, and looked for before it is sent.

@@ -48,7 +48,7 @@ def leave_request(ledger_path: str, request: Request, order: str) -> None:
     if not os.path.isdir(folder):
         with suppress(FileExistsError):
             os.mkdir(folder)
-        if os.geteuid() == 0:  # the daemon, whoever it is, must be able to take what lies there
+        if os.geteuid() == 0:  # the daemon, of whatever user, must be able to take what lies there
             owner = os.stat(os.path.dirname(folder))
             os.chown(folder, owner.st_uid, owner.st_gid, follow_symlinks=False)
     name = f"{order}-{request.id}{SUFFIX}"

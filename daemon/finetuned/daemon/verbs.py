@@ -161,7 +161,7 @@ class Verbs:
         return f"{job.id} is queued again"
 
     def _check_archived(self, job: Job) -> None:
-        """Raise Denied if the files of an ended job are on their way still, or in a folder that nobody watches."""
+        """Raise Denied if the files of an ended job are on their way still, or in a folder that is not configured."""
         if not job.archived:
             raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
         self._folder_named(job.folder)
@@ -192,7 +192,7 @@ class Verbs:
         return f"{shown(file.path)} waits for a new job"
 
     def _find(self, file: File) -> str | None:
-        """Tell where an archived file lies, should somebody have moved it within its job's folders."""
+        """Tell where an archived file lies, also if it was moved within its job's folders."""
         folder = self._folder_named(file.folder)
         if file.location is None:
             return None

@@ -16,7 +16,6 @@ from finetuned.folders.kept import drop_folder
 from finetuned.folders.pace import WRITER_WAIT, quiet_time
 from finetuned.folders.proc import holder_of, watches_in_use
 from finetuned.folders.sweep import Seen, Sweep
-from finetuned.folders.text import TextReader
 from finetuned.folders.trials import Examination, Trial, examine
 from finetuned.folders.watches import Single, Watched, watch
 
@@ -28,7 +27,6 @@ __all__ = [
     "Seen",
     "Single",
     "Sweep",
-    "TextReader",
     "Trial",
     "Wanted",
     "Watched",

@@ -1,13 +1,13 @@
-"""Taking the files of a sealed job, so that nobody else touches them: each step may be repeated after a crash.
+"""Take the files of a sealed job out of the folder; each step may be repeated after a crash.
 
 1. Files are moved to `.processing/<job>/` by rename without replacing, brought to disk together, and only then read
    again: what lies there now is what will be sent.
-2. A file that is not what it was, or that somebody has opened for writing since, goes back where it came from.
+2. A file that is not what it was, or that a program has opened for writing since, goes back where it came from.
 3. `.processing/<job>/job.json` tells a daemon whose ledger was lost what lies there; it goes when nothing else is left.
    It is believed only if neither it nor the folder it lies in can have been written to by anybody else.
 4. The sub-folders that files were taken from stay, though they may be empty from then on: who has just made one is
    about to write into it, and other programs (a share, a synchronizer) make theirs once and count on them. An empty
-   folder costs a sweep one look; whoever wants it gone may remove it at any time.
+   folder costs a sweep one look; it may be removed at any time.
 """
 
 from __future__ import annotations

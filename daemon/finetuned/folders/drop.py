@@ -1,4 +1,4 @@
-"""Putting a file into a drop folder so that nobody ever sees half of it."""
+"""Put a file into a drop folder, so that half of it is never seen."""
 
 from __future__ import annotations
 

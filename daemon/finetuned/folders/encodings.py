@@ -1,7 +1,7 @@
 """Which encoding a text that cannot be read may have: a hint for people, and never more than that.
 
-1. Nothing is ever sent by a guess: a wrong one trains on garbage that nobody sees.
-2. Somebody in a hurry does as the hint says: a codec is named only if its reading looks like what people write in it,
+1. Nothing is ever sent by a guess: a wrong one trains on garbage, unseen.
+2. People in a hurry do as the hint says: a codec is named only if its reading looks like what people write in it,
    and none of a text that is UTF-8 but for a few bytes.
 3. The first block that could not be read is looked at.
 """

@@ -1,8 +1,8 @@
 """What names mean that other programs give: still being written, copied in conflict, thrown away.
 
 1. Only names decide. A row stands here if a program makes such names by itself and a person would hardly choose one;
-   its words say who. Endings that are also ordinary suffixes (`.st`, `.td`, `.save`) are taken by whoever names them in
-   `include`; common suffixes (`.bak`, `.old`, `.log`, `.1`), words in the middle (`t.tmp.txt`, `u.part.txt`), numbered
+   its words say who. Endings that are also ordinary suffixes (`.st`, `.td`, `.save`) are taken if `include` names
+   them; common suffixes (`.bak`, `.old`, `.log`, `.1`), words in the middle (`t.tmp.txt`, `u.part.txt`), numbered
    copies (`a (1).txt`, `a 2.txt`) and OneDrive's `name-HOST.txt` are ordinary names, and stand nowhere.
 2. A file is unfinished, too, while the unfinished name of its own (`a.txt.aria2`) lies beside it.
 3. Names come here in one normal form (`same`) and in lower case.

@@ -1,6 +1,6 @@
 """What lies claimed in a folder without the ledger knowing: its note read, its files found, or given back.
 
-1. The folder is open to everybody who drops files. A note is read if only we can have written it (`claims`); what is
+1. Everybody who drops files may write to the folder. A note is read if only we can have written it (`claims`); what is
    not of the right shape, speaks of another job, or of other files than lie there, is no note all the same.
 2. A file is what its content says; names and places may have been changed by hand. Some may have been taken away, but
    there is none that the note does not name, and one at least that it does.

@@ -1,12 +1,12 @@
-"""Which file system a descriptor lies on, and whether somebody writes to a file there, as its leases tell.
+"""Which file system a descriptor lies on, and whether a file there has a writer, as its leases tell.
 
 1. Linux tells it in /proc: the mount's number of a descriptor, and the table of mounts. Without /proc nothing is known,
    and nothing is trusted.
 2. On a local file system the kernel knows every writer there can be. On one that lives in a process (FUSE) it knows
-   those that come through this mount, and no others: that somebody writes is true there, that nobody does is no proof.
-   Clients of network file systems say that somebody writes whenever the server has not promised otherwise: they are
+   those that come through this mount, and no others: "it has a writer" is true there, "it has none" is no proof.
+   Clients of network file systems say that there is a writer whenever the server has not promised otherwise: they are
    not asked.
-3. A read lease is taken, and given back in the same breath: F_SETLEASE answers EAGAIN exactly when somebody can still
+3. A read lease is taken, and given back in the same breath: F_SETLEASE answers EAGAIN exactly when a program can still
    write to the file. 6 µs a file. Should a writer come within that breath, the kernel tells us by SIGURG, which is
    ignored; its usual SIGIO would end the process. Files of other users need CAP_LEASE.
 """
@@ -62,7 +62,7 @@ class Mount(Value, frozen=True):
 
     @property
     def tells_writers(self) -> bool:
-        """Whether a lease that says "somebody writes" is to be believed: also where the file system is a process."""
+        """Whether a lease that says "it has a writer" is to be believed: also where the file system is a process."""
         return self.local or self.kind in {"fuse", "fuseblk"} or self.kind.startswith("fuse.")
 
     @property
@@ -85,7 +85,7 @@ def mount_of(fd: int, proc: str = "/proc/self") -> Mount | None:
 
 
 def is_written(fd: int) -> bool | None:
-    """Tell whether somebody has the file of the read-only descriptor `fd` open for writing; None: not known."""
+    """Tell whether the file of the read-only descriptor `fd` has a writer; None: not known."""
     try:
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)

@@ -31,7 +31,7 @@ PAUSE: Final = 10.0
 PAUSES: Final = 3.0
 #: the least quiet time of a file that stays where it is edited, in seconds
 EDITED: Final = 5.0
-#: how soon a file that somebody writes to is looked at again, at least, in seconds
+#: how soon a file with a writer is looked at again, at least, in seconds
 WRITER_WAIT: Final = 0.5
 #: what is quiet all but this long is quiet: sums of floats miss their mark by a hair, and would be waited for in vain
 HAIR: Final = 0.001

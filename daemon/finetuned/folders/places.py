@@ -147,12 +147,12 @@ class Places:
             os.close(fd)
 
     def has_writer(self, fd: int) -> bool:
-        """Tell whether somebody is known to have the open file open for writing, too."""
+        """Tell whether the open file is known to have a writer."""
         asked = self.tree.mount is not None and self.tree.mount.tells_writers
         return (asked if self._leases is None else self._leases) and is_written(fd) is True
 
     def prove_quiet(self, fd: int) -> None:
-        """Raise Changed if somebody is known to have the open file open for writing, too."""
+        """Raise Changed if the open file is known to have a writer."""
         if self.has_writer(fd):
             raise Changed("somebody has it open for writing")
 

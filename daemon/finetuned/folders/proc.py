@@ -15,7 +15,7 @@ _LIMITS: Final = ("sys/fs/inotify/max_user_watches", "sys/user/max_inotify_watch
 
 
 def holder_of(path: str) -> int | None:
-    """Return the pid of the process that has the folder locked; 0: it is not told which; None: nobody has."""
+    """Return the pid of the process that has the folder locked; 0: it is not told which; None: it is not locked."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

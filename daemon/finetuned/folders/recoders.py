@@ -12,7 +12,7 @@ from finetuned.settings import FolderSettings
 
 #: a longer line is no pair
 LONGEST_LINE: Final = 1024 * 1024
-#: how many bad lines an error names, unless somebody asks for more
+#: how many bad lines an error names, unless more are asked for
 BAD_LINES: Final = 3
 #: how many names of what is left out are told
 NAMES: Final = 10

@@ -1,6 +1,6 @@
 """Who may change what steers us in a folder, and who may read and move what we make there.
 
-A drop folder is shared: whoever may write to it may rename what lies at its top, our own folders too.
+A drop folder is shared: who may write to it may rename what lies at its top, our own folders too.
 
 1. `.processing` and the jobs' folders in it steer us, so nobody else may write there. Each time one is opened, the
    descriptor is asked: it must belong to our user; what others could write to by accident is closed to them. One that
@@ -30,7 +30,7 @@ _DEFAULT: Final = "system.posix_acl_default"
 _OWNING_GROUP: Final = 0x04  # a tag of the kernel's ACL entries
 
 
-#: by device and our user: whom our files belong to where that is somebody else; asked once, as it costs a file
+#: by device and our user: whom our files belong to where that is another user; asked once, as it costs a file
 _given: Final[dict[tuple[int, int], int]] = {}
 
 
@@ -62,7 +62,7 @@ def _own_uid(folder: int) -> int | None:
 
 
 def why_no_claim(fd: int, above: int, owner: int) -> str | None:
-    """Say why what is open, a claim's folder or its note, may be somebody else's work; None if it is ours alone."""
+    """Say why what is open, a claim's folder or its note, may be another user's work; None if it is ours alone."""
     mode = stat.S_IMODE(os.fstat(fd).st_mode)
     open_to_all = f"may be written to by others (mode {mode:04o})" if mode & OTHERS_WRITE else None
     return why_not_ours(fd, above, owner) or open_to_all

@@ -182,7 +182,7 @@ class Sweeper:
         self._left_alone[path] = until
 
     def unsettle(self, path: str, steady: float) -> None:
-        """Begin the quiet time of a file anew, as somebody writes to it still."""
+        """Begin the quiet time of a file anew, as it still has a writer."""
         if path in self._fresh and path in self._paces:
             self._paces[path].since, self._paces[path].written = steady, True
 
@@ -336,7 +336,7 @@ class Sweeper:
         return pace
 
     def _is_written(self, folder: int, name: str) -> bool:
-        """Tell whether somebody is known to have the file open for writing."""
+        """Tell whether the file is known to have a writer."""
         try:
             fd = os.open(name, READ, dir_fd=folder)
         except OSError:  # gone, or closed to us: who reads it finds out

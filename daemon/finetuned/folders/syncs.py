@@ -1,6 +1,6 @@
 """Bringing to disk what was written or moved.
 
-1. File systems that cannot do so for folders, or at all, are forgiven: nobody could do better there.
+1. File systems that cannot do so for folders, or at all, are forgiven: nothing better can be done there.
 2. A journal is committed for each file that is synced alone. Of several, the writing is begun for all first, so that
    one commit serves them; of many, the whole file system is brought to disk, which costs less than they one by one.
 """

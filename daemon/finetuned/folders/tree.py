@@ -1,7 +1,7 @@
 """One folder and all below it, walked by descriptor.
 
 1. No symbolic link below the folder is followed, at any step; the folder itself and its parents may be links.
-2. Every open is non-blocking, so that a fifo holds nobody up.
+2. Every open is non-blocking, so that a fifo blocks nothing.
 3. What was made or moved is on disk (fsync) when a method returns; within `together`, when that ends: many files at
    about the price of one.
 4. A folder is opened anew each time it is listed, as a copy of a descriptor is not another place to read from: sshfs
@@ -35,7 +35,7 @@ from finetuned.model import PROCESSING, Signature
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: errors that say "this file system has no locks for folders", not "somebody has it"
+#: errors that say "this file system has no locks for folders", not "it is locked"
 _NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EISDIR})
 #: so many are brought to disk one by one; of more, the whole file system is
 FEW: Final = 16

@@ -153,7 +153,7 @@ def _attempt(tree: Tree, mount: Mount | None, *, moving: bool, within: float) ->
 def _clean_up(probe: _Probe) -> None:
     try:
         probe.remove()
-    except (OSError, FileProblem, _Missing):  # what failed was told; the remains disturb nobody
+    except (OSError, FileProblem, _Missing):  # what failed was told; the remains do no harm
         return
 
 

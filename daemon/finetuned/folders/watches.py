@@ -8,7 +8,7 @@
 3. To make it takes about 50 µs a folder, and holds up all that is Python. So that is a tenth of the time at most: in a
    tree of 5,000 folders to which new ones come all the while, each has its watch within 3 seconds.
 4. Where a limit of the system is met only the tops are watched, or nothing; that is told, and tried again later.
-5. A watch that is cancelled ends at once: its thread, which nobody can cancel, is told to stop.
+5. A watch that is cancelled ends at once: its thread, which cannot be cancelled, is told to stop.
 """
 
 from __future__ import annotations
