@@ -269,20 +269,20 @@ class Backend(Protocol):
         ...
 
     async def list_marks(self, most: int) -> Mapping[str, str]:
-        """The list marks of the newest sessions, `most` of them, by id: whose mark is unchanged stands still."""
+        """List the marks of the `most` newest sessions by id: a session with the same mark stands still."""
         ...
 
     async def find(
         self, job_id: str, *, since: float, known: Container[str], uploads: Container[str] = ()
     ) -> tuple[Observation, ...]:
-        """Every session not in `known`, touched at or after `since`, that is the job's.
+        """Find every session that is the job's, not in `known`, and touched at or after `since`.
 
         It carries a marker of the job, or learns one of its `uploads`.
         """
         ...
 
     async def harvest(self, seen: Observation) -> Harvest:
-        """The session's pairs, none of them in memory. Close it."""
+        """Fetch the session's pairs, none of them in memory. Close the harvest."""
         ...
 
     async def push(self, session_id: str, how: Push) -> None:
@@ -306,7 +306,7 @@ class Reviews(Protocol):
         ...
 
     async def pairs(self, seen: Observation) -> tuple[Pair, ...]:
-        """The session's pairs, all in memory; none is no error."""
+        """Fetch the session's pairs, all in memory; none is no error."""
         ...
 
     def pair(self, seen: Observation, question: str, answer: str, document: str) -> Pair:
@@ -351,9 +351,9 @@ class Chats(Protocol):
         ...
 
     async def reply(self, session_id: str, turn: str = "") -> Reply:
-        """The turn (empty: the newest answer) of a session as it is now. Raises NotFound."""
+        """Fetch the turn (empty: the newest answer) of a session as it is now. Raises NotFound."""
         ...
 
     async def fetch(self, path: str) -> bytes:
-        """One of a reply's files. Raises NotFound."""
+        """Fetch one of a reply's files. Raises NotFound."""
         ...

@@ -17,7 +17,7 @@ _STEM_LENGTH: Final = 40
 
 
 def marker(job_id: str, attempt: int) -> str:
-    """The marker of an attempt at a job."""
+    """Make the marker of an attempt at a job."""
     return f"{job_id}.{attempt}"
 
 
@@ -35,12 +35,12 @@ def upload_name(marker: str, number: int, path: str) -> str:
 
 
 def renamed(name: str, marker: str) -> str:
-    """The name that an upload had, or will have, in the attempt that `marker` names."""
+    """Make the name that an upload had, or will have, in the attempt of this marker."""
     return f"{marker}-{name.partition('.')[2].partition('-')[2]}"
 
 
 def attempt_of(seen: Observation, job_id: str) -> int | None:
-    """Which attempt at the job a session is; null if it carries no marker of that job.
+    """Read which attempt at the job a session is; null if it carries no marker of that job.
 
     The marker is the text of the fine-tune (exactly), or begins the names of its uploads.
     """

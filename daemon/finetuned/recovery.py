@@ -88,7 +88,7 @@ class Standstill(Value, frozen=True):
 
 
 def after_poll(before: Standstill | None, signs: tuple[object, ...], now: float, rules: PollSettings) -> Standstill:
-    """The standstill after a poll at `now`; it begins anew when something moved, or after a gap in the polls."""
+    """Make the standstill after a poll at `now`; it begins anew when something moved, or after a gap in the polls."""
     if before is None or before.signs != signs or not 0 <= now - before.at <= 2 * rules.slowest:
         return Standstill(signs=signs, since=now, at=now)
     return Standstill(signs=signs, since=before.since, at=now, polls=before.polls + 1)
@@ -146,7 +146,7 @@ def _running(seen: Observation, history: History, rules: PollSettings) -> Recove
 
 
 def patience(phase: Phase, requeued: int, rules: PollSettings) -> float:
-    """How long a session in this phase may stand still before anything is done about it, in seconds."""
+    """Tell how many seconds a session in this phase may stand still before a step is due."""
     if phase is Phase.PREPARING:
         return rules.stalled_after
     if phase is Phase.QUEUED:
@@ -155,7 +155,7 @@ def patience(phase: Phase, requeued: int, rules: PollSettings) -> float:
 
 
 def outlook(attempt: Attempt, rules: PollSettings, can: Capabilities) -> tuple[float, Step]:
-    """How long an attempt may stand still (seconds), and what is done then, as far as its last poll tells."""
+    """Tell how many seconds an attempt may stand still, and which step is due then, by its last poll."""
     phase = can.phase(attempt.stage or "", attempt.progress or 0)
     used_up = phase is Phase.UNKNOWN or attempt.restarts - attempt.retrained >= rules.restarts
     step = Step.REQUEUE if phase is Phase.QUEUED else Step.GIVE_UP if used_up else Step.RESTART
@@ -163,7 +163,7 @@ def outlook(attempt: Attempt, rules: PollSettings, can: Capabilities) -> tuple[f
 
 
 def _span(seconds: float) -> str:
-    """A time for people, rounded down: `42 s`, `10 min`, `6 h`."""
+    """Write a time for people, rounded down: `42 s`, `10 min`, `6 h`."""
     if seconds < 120:
         return f"{seconds // 1:.0f} s"
     return f"{seconds // 60:.0f} min" if seconds < 7200 else f"{seconds // 3600:.0f} h"

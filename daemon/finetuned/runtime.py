@@ -44,19 +44,19 @@ class Runtime(Protocol):
     """What the daemon asks of its surroundings that is neither file, server nor ledger."""
 
     def now(self) -> float:
-        """The wall's clock: seconds since 1970 UTC. It may jump."""
+        """Read the wall clock: seconds since 1970 UTC. It may jump."""
 
     def steady(self) -> float:
-        """A clock in seconds that only goes forward; it counts from anywhere, and is read in any thread."""
+        """Read a clock in seconds that only goes forward, from any start; from any thread."""
 
     async def wait(self, wake: Wake, seconds: float) -> None:
         """Wait until `wake` is set, `seconds` at most."""
 
     def chance(self) -> float:
-        """A number from 0 up to, but not, 1."""
+        """Draw a number from 0 up to, but not, 1."""
 
     def fresh_id(self, length: int) -> str:
-        """`length` random letters of a–z and 2–7."""
+        """Draw `length` letters of a–z and 2–7."""
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
         """Run blocking work in a worker thread, so that the loop goes on. Raises what `work` raises."""

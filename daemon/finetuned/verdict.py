@@ -185,7 +185,7 @@ def _errors(taught: Iterable[Taught]) -> str:
 
 
 def errors_of(seen: Observation) -> str:
-    """The backend's words for the chunks of a session that failed, each once; empty if none did."""
+    """Join the backend's words for the chunks of a session that failed, each once; empty if none did."""
     return _errors(seen.files.values())
 
 
