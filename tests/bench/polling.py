@@ -1,4 +1,4 @@
-"""Polling: what it costs to follow trainings that stand still, in requests and bytes, beside a look at each.
+"""Polling: what it costs to follow trainings that stand still, in requests and bytes, beside a poll of each.
 
 Each session is shown as the server shows one of fifty files; only one is sent for it, as it is the answers that count.
 """
@@ -47,7 +47,7 @@ def measure(options: Options) -> Iterator[Row]:
                 what=f"{figure} a job and {SLOWEST:.0f} s, {size:,} trainings of {FILES} files",
                 measured=[with_lists[index]],
                 unit=unit,
-                baseline="a look at each",
+                baseline="a poll of each",
                 against=[looks[index]],
             )
 

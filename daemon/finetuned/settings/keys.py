@@ -111,8 +111,8 @@ class SubmitSettings(Value, frozen=True):
 class PollSettings(Value, frozen=True):
     """How often the server is asked how a job is doing, and when a job counts as stalled."""
 
-    fastest: Annotated[float, a_time("1ms", "1d"), "The shortest wait between two looks at a job."] = 2.0
-    slowest: Annotated[float, a_time("1ms", "1d"), "The longest wait between two looks at a job."] = 60.0
+    fastest: Annotated[float, a_time("1ms", "1d"), "The shortest wait between two polls of a job."] = 2.0
+    slowest: Annotated[float, a_time("1ms", "1d"), "The longest wait between two polls of a job."] = 60.0
     stalled_after: Annotated[
         float,
         a_time("1s", "30d"),
