@@ -103,7 +103,7 @@ def due(seen: Observation, history: History, rules: PollSettings) -> Recovery:
             return _failed(seen, history)
         case Status.PAUSED:
             return _paused(seen, history)
-        case Status.RUNNING:
+        case _:
             return _running(seen, history, rules)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from finetuned.backend import Entry, Observation, Odd, Pair, Status
+from finetuned.backend import Entry, Observation, Odd, Pair, Status, Taught
 from finetuned.errors import Quota
 from finetuned.helix import qa, wire
 from finetuned.helix.observe import DATASET, capabilities, observe
@@ -291,6 +291,18 @@ def test_why_a_file_is_barren():
         "a quota cut the data: 5 of 36 chunks were used; chunks failed in: b.txt; learned in part: a.txt; "
         "taught nothing: b.txt, c.txt, d.txt"
     )
+
+
+def test_a_file_whose_pairs_a_person_left_out_is_barren():
+    """Questions were made of it, and none of them came through the review."""
+    told = {
+        "a.txt": Taught(document="d-a", chunks=9, questions=3),
+        "b.txt": Taught(document="d-b", chunks=9, questions=3),
+    }
+    view = replace(made_of("a.txt", "b.txt"), status=Status.TRAINED, awaits_review=True, files=told)
+    verdict = judge(view, pairs("d-b"), uploaded("a.txt", "b.txt"))
+    assert verdict.state is JobState.PARTIAL
+    assert [one.reason for one in verdict.files] == ["no pair of it was left in the review", None]
 
 
 def test_a_failed_chunk_makes_a_job_partial():
