@@ -13,7 +13,7 @@ import click
 
 from finetuned.cli import wiring
 from finetuned.cli.layout import seen
-from finetuned.cli.output import Row, counted, placed, say
+from finetuned.cli.output import Row, counted, say
 from finetuned.cli.paths import dropped_as
 from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.errors import UsageError
@@ -46,7 +46,7 @@ def forget_command(ctx: click.Context, path: str, yes: bool) -> None:
                 "this cannot be undone, and nobody is there to be asked", remedy="say --yes to have it done"
             )
         click.confirm("Forget it?", abort=True, err=True)
-    ctx.exit(ask_daemon(ctx, [new_request("forget", **placed(named))]))
+    ctx.exit(ask_daemon(ctx, [new_request("forget", path=named)]))
 
 
 def _meant(reader: Reader, settings: Settings, path: str) -> str:

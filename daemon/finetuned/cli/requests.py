@@ -56,12 +56,30 @@ def folder_named(settings: Settings, name: str | None) -> FolderSettings:
     raise UsageError(f"there is no folder {harmless(name)!r}", remedy=f"there are: {names}")
 
 
-def new_request(verb: str, **about: Any) -> Request:
-    """A request with an id of its own."""
+def new_request(
+    verb: str,
+    *,
+    job: str | None = None,
+    path: str | None = None,
+    folder: str | None = None,
+    sha256: str | None = None,
+    delete: bool = False,
+) -> Request:
+    """Make a request with an id of its own, about a job, a path of any bytes, a folder or a content."""
     from finetuned.daemon.requests import Request
+    from finetuned.model import path_b64, utf8_text
     from finetuned.runtime import SystemRuntime
 
-    return Request(id=SystemRuntime().fresh_id(ID_LENGTH), verb=verb, **about)
+    return Request(
+        id=SystemRuntime().fresh_id(ID_LENGTH),
+        verb=verb,
+        job=job,
+        path=None if path is None else utf8_text(path),
+        path_b64=None if path is None else path_b64(path),
+        folder=folder,
+        sha256=sha256,
+        delete=delete,
+    )
 
 
 def leave(ledger_path: str, requests: Sequence[Request]) -> None:
