@@ -286,7 +286,7 @@ class Backend(Protocol):
         ...
 
     async def push(self, session_id: str, how: Push) -> None:
-        """Ask for what makes a session go on. Raises Active if a runner works on it."""
+        """Ask for what makes a session go on. Raises KnownRefusal (active) if a runner works on it."""
         ...
 
     async def rename(self, session_id: str, name: str) -> None:

@@ -211,7 +211,7 @@ def _names(files: Sequence[File], most: int = 5) -> str:
 
 
 def owner(seen: Observation, files: Sequence[File]) -> Callable[[Pair], int | None]:
-    """Make what tells the id of the file that a pair was made of; null where the backend leaves it open."""
+    """Make a function that tells the id of the file that a pair was made of; null where the backend leaves it open."""
     if len(files) == 1:
         only = files[0].id
         return lambda _: only

@@ -112,7 +112,7 @@ class Body(httpx.AsyncByteStream):
 
 
 def _pieces(form: Form, boundary: str) -> list[bytes | Part]:
-    """A multipart form as the reference page prints it: every file as `files`, then the fields."""
+    """Lay a multipart form out as the reference page prints it: every file as `files`, then the fields."""
     pieces: list[bytes | Part] = []
     before = f"--{boundary}\r\n"
     for part in form.parts:

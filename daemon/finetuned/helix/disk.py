@@ -16,7 +16,7 @@ class Reader(Protocol):
     """A file that is open for reading; it may raise `Changed` before its last bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes; empty at the end."""
+        """Read up to `size` bytes; none at the end."""
         ...
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ _LEARN: Final = Capabilities(
 
 
 def capabilities(dialect: str | None) -> Capabilities:
-    """What a server of this dialect can do; one that is not known yet, whatever any can."""
+    """Tell what a server of this dialect can do; of a dialect that is not known yet, what any can."""
     return _LEARN if dialect == "learn" else _FORM
 
 
@@ -57,7 +57,7 @@ class Handle(Value, frozen=True):
 
 
 def observe(view: SessionView) -> Observation:
-    """The fine-tune of a session, as the server showed it."""
+    """Read the fine-tune of a session, as the server showed it."""
     tuning = view.tuning
     words = (tuning.error or tuning.status) if tuning else ""
     return Observation(
@@ -88,7 +88,7 @@ def observe(view: SessionView) -> Observation:
 
 
 def reply(view: SessionView, turn: str = "") -> Reply:
-    """A turn of a talk: the one of this id, else the server's newest."""
+    """Read a turn of a talk: the one of this id, else the server's newest."""
     answer = next((t for t in view.turns if turn and t.id == turn), view.answer)
     if answer is None:
         return Reply(session_id=view.id)
@@ -105,7 +105,7 @@ def reply(view: SessionView, turn: str = "") -> Reply:
 
 
 def interaction(turn: Turn) -> Interaction:
-    """A turn, as the ledger keeps it."""
+    """Make a turn into what the ledger keeps of it."""
     return Interaction(
         id=turn.id,
         creator=turn.creator,
@@ -142,7 +142,7 @@ def _model(view: SessionView) -> str | None:
 
 
 def _phase(view: SessionView) -> Phase:
-    """Where a session waits; of what may have finished, or says what we do not know, that is unknown."""
+    """Tell where a session waits; unknown if it may have finished, or says what we do not know."""
     tuning = view.tuning
     if tuning is None or tuning.finished or tuning.state not in {"", "waiting"} or _model(view):
         return Phase.UNKNOWN
@@ -158,7 +158,7 @@ def _signs(view: SessionView) -> tuple[object, ...]:
 
 
 def _files(view: SessionView) -> dict[str, Taught]:
-    """What the server tells of each file that it has."""
+    """Gather what the server tells of each file that it has."""
     chunks = view.tuning.chunks if view.tuning else {}
     names = dict.fromkeys((*view.uploads, *chunks))
     return {name: _taught(view.documents.get(name, ""), chunks.get(name, ())) for name in names}
@@ -176,7 +176,7 @@ def _taught(document: str, chunks: tuple[Chunk, ...]) -> Taught:
 
 
 def _quota(view: SessionView) -> Quota | None:
-    """How many chunks the fine-tune makes, and how many the server's plan allows; null if no quota was overstepped."""
+    """Read how many chunks are made, and how many the server's plan allows; null if no quota was overstepped."""
     tuning = view.tuning
     if tuning is None:
         return None

@@ -208,7 +208,7 @@ def _is_tls(error: Exception) -> bool:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it was made of, the outermost first: the library often keeps the words inside."""
+    """Walk from an error to what it was made of: the library often keeps the words inside."""
     while error is not None:
         yield error
         if isinstance(error, BaseExceptionGroup):  # one for each address of a name: IPv4 comes last
@@ -218,13 +218,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _of_the_system(error: Exception) -> str | None:
-    """The system's own words (`Connection refused`), for which the library has a summary."""
+    """Find the system's own words (`Connection refused`), for which the library has a summary."""
     found = next((one.errno for one in _causes(error) if isinstance(one, OSError) and (one.errno or 0) > 0), None)
     return None if found is None else os.strerror(found)
 
 
 def _words(error: Exception) -> str:
-    """What went wrong, for people: the library's own words are often empty."""
+    """Say what went wrong, for people: the library's own words are often empty."""
     words = shown(next((str(one) for one in _causes(error) if str(one)), ""))[:SAID_CHARS]
     if _is_tls(error):
         return f"no secure connection: {words}"
@@ -242,13 +242,13 @@ def _words(error: Exception) -> str:
 
 
 def _status(answer: Answer, key: str) -> str:
-    """The status and the server's words, which often begin with the status."""
+    """Join the status and the server's words, which often begin with the status."""
     said = _said(answer.body, key)
     return said if said.startswith(f"{answer.status} ") else f"{answer.status} {said}".rstrip()
 
 
 def _said(body: bytes, key: str) -> str:
-    """The server's words as one harmless line, without our key; of a web page its title, or what people read of it."""
+    """Make the server's words one harmless line, without our key; of a web page its title, or what people read."""
     text = body.decode("utf-8", "replace").replace(key, "…")
     if text.lstrip()[:1] == "<":
         title = _TITLE.search(text)
@@ -257,7 +257,7 @@ def _said(body: bytes, key: str) -> str:
 
 
 def _seconds(headers: Mapping[str, str]) -> float:
-    """How long a server wants to be left alone, within reason; dates are taken by the server's own clock."""
+    """Read how long a server wants to be left alone, within reason; dates are taken by its own clock."""
     raw = headers.get("retry-after", "").strip()
     if raw.isascii() and raw.isdigit():
         wanted = float(raw[:9])

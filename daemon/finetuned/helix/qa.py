@@ -26,12 +26,12 @@ _ANSWERS: Final = frozenset({"gpt", "assistant"})
 
 
 def conversations(body: bytes | Pieces) -> tuple[Pair, ...]:
-    """The pairs of the conversations call, all in memory; raises `NotThat`."""
+    """Read the pairs of the conversations call, all into memory. Raises NotThat."""
     return tuple(one for one in in_conversations(opened(body)) if isinstance(one, Pair))
 
 
 def in_conversations(answer: Pieces) -> Iterator[Entry]:
-    """What the conversations call tells, which answers null when there are no pairs; raises `NotThat`."""
+    """Read what the conversations call tells, null when there are no pairs. Raises NotThat."""
     if answer.begins() == "[":
         yield from _entries(answer.items(lenient=True))
     elif answer.value() is not None:
@@ -40,7 +40,7 @@ def in_conversations(answer: Pieces) -> Iterator[Entry]:
 
 
 def in_session(answer: Pieces) -> Iterator[Entry]:
-    """The pairs that a session tells itself, if any; raises `NotThat`."""
+    """Read the pairs that a session tells itself, if any. Raises NotThat."""
     for key in answer.members():
         if key == TURNS_KEY and answer.begins() == "[":
             for _ in answer.elements():
@@ -55,7 +55,7 @@ def in_session(answer: Pieces) -> Iterator[Entry]:
 
 
 def _under(key: str, answer: Pieces) -> Iterator[Entry]:
-    """What a member of a session tells; it is passed over if it tells no pairs."""
+    """Read what a member of a session tells; pass it over if it tells no pairs."""
     if key in PAIR_KEYS and answer.begins() == "[":
         yield from _entries(answer.items(lenient=True))
     else:
@@ -63,12 +63,12 @@ def _under(key: str, answer: Pieces) -> Iterator[Entry]:
 
 
 def opened(body: bytes | Pieces) -> Pieces:
-    """An answer, to be read value by value."""
+    """Open an answer, to be read value by value."""
     return body if isinstance(body, Pieces) else Pieces.of(body)
 
 
 def pair(raw_question: str, raw_answer: str) -> Pair:
-    """A pair without the prefixes that name its document; without such a prefix, the words stay untouched."""
+    """Make a pair, without the prefixes that name its document; words without a prefix stay untouched."""
     asked = _QUESTION_PREFIX.match(raw_question)
     answered = _ANSWER_PREFIX.match(raw_answer)
     named = asked or answered
@@ -82,7 +82,7 @@ def pair(raw_question: str, raw_answer: str) -> Pair:
 
 
 def dressed(question: str, answer: str, document: str, group: str) -> Pair:
-    """A pair in the server's own words: with the prefixes that name its document, and undressed by `pair` again."""
+    """Make a pair in the server's own words, with the prefixes that name its document and that `pair` takes off."""
     return pair(
         f"In document {document} (document group {group}), {question}",
         f"[DOC_ID:{document}] [DOC_GROUP:{group}]\n\n{answer}",
@@ -90,7 +90,7 @@ def dressed(question: str, answer: str, document: str, group: str) -> Pair:
 
 
 def as_conversations(pairs: Iterable[Pair]) -> list[dict[str, Any]]:
-    """Pairs as the conversations call has them, ready to be written there."""
+    """Make pairs what the conversations call has, ready to be written there."""
     return [
         {"conversations": [{"from": "human", "value": p.raw_question}, {"from": "gpt", "value": p.raw_answer}]}
         for p in pairs
@@ -98,7 +98,7 @@ def as_conversations(pairs: Iterable[Pair]) -> list[dict[str, Any]]:
 
 
 def _entries(rows: Iterable[Any]) -> Iterator[Entry]:
-    """What a list tells: conversations, plain questions with answers, or single turns."""
+    """Read a list of conversations, of plain questions with answers, or of single turns."""
     turns = _Turns()
     for row in rows:
         if row is TOO_LONG:
@@ -117,7 +117,7 @@ def _entries(rows: Iterable[Any]) -> Iterator[Entry]:
 
 
 def _conversation(rows: Iterable[Any]) -> Iterator[Entry]:
-    """Each question with the answer that follows it; where there is none at all, that is odd."""
+    """Pair each question with the answer that follows it; where there is none at all, that is odd."""
     turns = _Turns()
     told = False
     for row in rows:
@@ -142,7 +142,7 @@ class _Turns:
         self._asked: str | None = None
 
     def next(self, turn: dict[str, Any]) -> Iterator[Entry]:
-        """What one more turn makes whole."""
+        """Take one more turn; tell what it makes whole."""
         asked, self._asked = self._asked, None
         if turn["from"] in _ASKS:
             self._asked = turn["value"]
@@ -152,7 +152,7 @@ class _Turns:
             yield Odd.NO_PAIR if asked is None else _pair(asked, turn["value"])
 
     def end(self) -> Iterator[Entry]:
-        """What is left over."""
+        """Tell what is left over."""
         if self._asked is not None:
             yield Odd.NO_PAIR
 

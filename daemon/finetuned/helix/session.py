@@ -90,5 +90,5 @@ class Summary(Value, frozen=True):
 
 
 def base_name(path: str) -> str:
-    """What stands behind the last slash."""
+    """Return what stands behind the last slash."""
     return path.rpartition("/")[2]

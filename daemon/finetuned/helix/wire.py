@@ -67,7 +67,7 @@ _REFUSING: Final = frozenset({400, 404, 500})
 
 
 def refusal(status: int, text: str) -> Refusal | None:
-    """What kind of no an error's text is; null if its words are not known (it may have had any effect)."""
+    """Tell what kind of no an error's text is; null if its words are not known (it may have had any effect)."""
     if status not in _REFUSING:
         return None
     said = text.strip().lower()
@@ -75,7 +75,7 @@ def refusal(status: int, text: str) -> Refusal | None:
 
 
 def quota(text: str) -> Quota | None:
-    """The numbers of a quota that the server's words complain of; null if they tell none."""
+    """Read the numbers of a quota that the server's words complain of; null if they tell none."""
     said = text.lower()
     found = next((found for pattern in _QUOTAS if (found := pattern.search(said))), None)
     if found is None:
@@ -84,7 +84,7 @@ def quota(text: str) -> Quota | None:
 
 
 def session(body: bytes | Pieces) -> SessionView:
-    """One session, as `GET /sessions/{id}` and most changes answer it; raises `NotThat`."""
+    """Read one session, as `GET /sessions/{id}` and most changes answer it. Raises NotThat."""
     answer = opened(body)
     raw, tells_pairs = _members(answer, "a session", TURNS_KEY)
     answer.end()
@@ -109,7 +109,7 @@ def session(body: bytes | Pieces) -> SessionView:
 
 
 def listing(body: bytes | Pieces) -> tuple[int, tuple[Summary, ...]]:
-    """How many sessions there are in all, and the rows of this page; raises `NotThat`."""
+    """Read how many sessions there are in all, and the rows of this page. Raises NotThat."""
     answer = opened(body)
     rows: list[Summary] | None = None
     counter: Any = None
@@ -144,7 +144,7 @@ def _rows(answer: Pieces) -> list[Summary]:
 
 
 def _members(answer: Pieces, what: str, turns: str = "") -> tuple[dict[str, Any], bool]:
-    """An object but for its pairs, and whether it has any; the objects in the list `turns` are read the same way."""
+    """Read an object but for its pairs, and whether it has any; the objects in the list `turns` are read so, too."""
     if answer.begins() != "{":
         raise NotThat(f"{what} is a JSON object")
     raw: dict[str, Any] = {}
@@ -168,12 +168,12 @@ def _members(answer: Pieces, what: str, turns: str = "") -> tuple[dict[str, Any]
 
 
 def entity(body: bytes | Pieces) -> str:
-    """The id of an upload, by which it is learned; raises `NotThat`."""
+    """Read the id of an upload, by which it is learned. Raises NotThat."""
     return _ident(_object(_decoded(body), "an upload"), "an upload")
 
 
 def spoken_in(body: bytes | Pieces) -> str:
-    """The id of the session in which a chat was answered, as a completion or as the session; raises `NotThat`."""
+    """Read the id of the session in which a chat was answered, as a completion or as the session. Raises NotThat."""
     raw = _object(_decoded(body), "an answer")
     if "choices" not in raw and "interactions" not in raw:
         raise NotThat("an answer has choices, or it is a session")
@@ -181,18 +181,18 @@ def spoken_in(body: bytes | Pieces) -> str:
 
 
 def owner(body: bytes | Pieces) -> tuple[str, str]:
-    """Who owns a session (`owner`, `owner_type`): a new name is sent with them; raises `NotThat`."""
+    """Read who owns a session (`owner`, `owner_type`): a new name is sent with them. Raises NotThat."""
     raw = _object(_decoded(body), "a session")
     return _text(raw, "owner"), _text(raw, "owner_type")
 
 
 def safe_id(text: str) -> bool:
-    """Whether an id may enter a URL's path."""
+    """Tell whether an id may enter a URL's path."""
     return _SAFE_ID.fullmatch(text) is not None
 
 
 def moment(text: str) -> float | None:
-    """The instant a server's time names; null for none, for the server's zero time, and for nonsense."""
+    """Read the instant a server's time names; null for none, for the server's zero time, and for nonsense."""
     try:
         at = instant(text)
     except (ValueError, OverflowError):
