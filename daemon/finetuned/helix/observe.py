@@ -12,6 +12,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
+from msgspec.structs import replace
+
 from finetuned.backend import Capabilities, Interaction, Observation, Phase, Reply, Status, Taught
 from finetuned.errors import Quota
 from finetuned.helix import wire
@@ -35,9 +37,7 @@ _STAGES: Final = MappingProxyType({**dict.fromkeys((*_PREPARING, "waiting"), Pha
 _FORM: Final = Capabilities(
     reviews=True, chunk_bytes=16 * 1024, chunks_each=9, stages=_STAGES, queue_stages=frozenset({_TRAINS})
 )
-_LEARN: Final = Capabilities(
-    reviews=False, chunk_bytes=16 * 1024, chunks_each=9, stages=_STAGES, queue_stages=frozenset({_TRAINS})
-)
+_LEARN: Final = replace(_FORM, reviews=False)
 
 
 def capabilities(dialect: str | None) -> Capabilities:
