@@ -333,7 +333,7 @@ def _none(_: object) -> Any:
 
 def test_what_was_heard_may_be_ahead_of_what_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
     """The session shows an answer later, without the space at its ends; it is not printed again."""
-    growing = chat._Growing(lambda: None)
+    growing = chat.Growing(lambda: None)
     for words in (" The", " otter"):
         growing.heard(words)
     for message in ("", "The", "The otter"):
@@ -345,7 +345,7 @@ def test_what_was_heard_may_be_ahead_of_what_is_seen(capsys: pytest.CaptureFixtu
 
 def test_an_answer_that_is_written_anew(capsys: pytest.CaptureFixture[str]) -> None:
     """It begins on a line of its own."""
-    growing = chat._Growing(lambda: None)
+    growing = chat.Growing(lambda: None)
     for message in ("The", "The ot", "A fox", "A fox"):
         growing.told(answer_of(message))
     growing.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -20,12 +21,13 @@ from finetuned.cli import doctor, folder_checks
 from finetuned.cli.output import Row
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.errors import Held
-from finetuned.folders import DropFolder, Examination, Trial, drop_folder
+from finetuned.folders import Examination, Trial, drop_folder
 from finetuned.folders.mounts import Mount
 from finetuned.folders.proc import Watches
 from finetuned.ledger import Ledger
 from finetuned.model import instant
 from support.cli import Answer, Desk, MakeDesk
+from support.kernel import fail
 from support.people import DROPPER, only_root
 
 KEYS = ["subject", "level", "words", "remedy"]
@@ -256,7 +258,7 @@ SOUND: dict[str, Any] = {
 
 def shown(after: str = "move", **facts: Any) -> list[Row]:
     """What is told of an examination."""
-    return list(folder_checks._examination("f", Examination(**facts), after, 5.0))
+    return list(folder_checks.examination("f", Examination(**facts), after, 5.0))
 
 
 class TestDoctor:
@@ -342,7 +344,7 @@ class TestDoctor:
     def test_where_the_key_comes_from(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file that is named, else systemd's credential, else the environment; never the key itself."""
         desk = make_desk()
-        monkeypatch.setattr(doctor, "_server", lambda *_, **__: iter(()))
+        desk.write_config(url="http://127.0.0.1:9")
         monkeypatch.setenv("FINETUNED_API_KEY", "hl-secret-1")
         assert "from $FINETUNED_API_KEY" in by(desk("doctor", "--json").json, "key")["ok"]
         credential = desk.place.root / "helix-api-key"
@@ -353,7 +355,7 @@ class TestDoctor:
         file = desk.place.root / "key"
         file.write_text("hl-secret-3")
         file.chmod(0o644)
-        desk.write_config(api_key_file=str(file))
+        desk.write_config(url="http://127.0.0.1:9", api_key_file=str(file))
         answer = desk("doctor", "--json")
         assert by(answer.json, "key") == {
             "warning": f"{file} can be read by everybody",
@@ -501,11 +503,7 @@ class TestDoctor:
         self, make_desk: MakeDesk, examine: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What the operating system refuses is a problem of the folder, not of the doctor."""
-
-        def refused(_: DropFolder, __: float) -> Examination:
-            raise PermissionError(13, "Permission denied")
-
-        monkeypatch.setattr("finetuned.folders.examine", refused)
+        monkeypatch.setattr(os, "scandir", fail(errno.EACCES))
         _, rows = examine(make_desk())
         assert "Permission denied" in by(rows, "folder notes")["problem"]
 

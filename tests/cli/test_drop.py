@@ -377,10 +377,11 @@ class Seen(Spinner):
         self.status.append(words)
 
 
-def waiting_for(desk: Desk, paths: list[str], begun: float, seen: Seen | None = None) -> Waiting:
-    """The waiting for these paths of the desk's folder."""
+def waiting_for(desk: Desk, paths: list[str], begun: float, seen: Seen | None = None, ledger: str = "") -> Waiting:
+    """The waiting for these paths of the desk's folder, by its ledger or another one."""
     folder = wiring.drop_folders(desk.place.settings)["notes"]
-    return Waiting(desk.place.ledger_path, URL, folder, paths, begun, seen or Seen())
+    path = str(desk.place.root / ledger) if ledger else desk.place.ledger_path
+    return Waiting(path, URL, folder, paths, begun, seen or Seen())
 
 
 class TestWaiting:
@@ -492,12 +493,16 @@ class TestWaiting:
             await place.until(lambda: place.states().get("a.txt") == "waiting")
             os.rename(folder, f"{folder}.away")
             Path(folder).touch()
-            waiting._look(has_begun=True)
-            waiting._flush()
-            waiting._flush()
-            os.unlink(folder)
-            os.rename(f"{folder}.away", folder)
-            found.append(await waiting.until_ended(place.runtime))
+
+            async def wait() -> None:
+                found.append(await waiting.until_ended(place.runtime))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait)
+                await place.pass_time(5.0)
+                assert any("`linger`" in line for line in seen.lines)
+                os.unlink(folder)
+                os.rename(f"{folder}.away", folder)
 
         desk.run(script)
         assert found == [True]
@@ -507,8 +512,7 @@ class TestWaiting:
         """A daemon that starts for the first time has none yet; one that never has any is an error."""
         desk = make_desk()
         path = desk.place.drop("a.txt", OTTER)
-        waiting, missing = waiting_for(desk, [str(path)], 0.0), waiting_for(desk, [str(path)], 0.0)
-        missing._ledger_path = str(desk.place.root / "no.db")
+        waiting, missing = waiting_for(desk, [str(path)], 0.0), waiting_for(desk, [str(path)], 0.0, ledger="no.db")
 
         async def script() -> None:
             with pytest.raises(LedgerMissing):
@@ -539,12 +543,21 @@ class TestWaiting:
         async def work() -> float:
             runtime = desk.place.runtime
             waits = waiting_for(desk, [str(path)], runtime.now())
-            begin = runtime.steady()
-            with desk.daemon():
-                waits._check_daemon(runtime.steady())
-            with pytest.raises(FinetunedError, match="the daemon ended"):
-                await waits.until_ended(runtime)
-            return runtime.steady() - begin
+
+            async def come_and_go() -> float:
+                await desk.place.pass_time(progress.START_SECONDS / 3)
+                with desk.daemon():
+                    await desk.place.pass_time(progress.START_SECONDS / 3)
+                return runtime.steady()
+
+            async def wait() -> None:
+                with pytest.raises(FinetunedError, match="the daemon ended"):
+                    await waits.until_ended(runtime)
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait)
+                end = await come_and_go()
+            return runtime.steady() - end
 
         assert progress.GONE_FOR < in_virtual_time(work) < 2 * progress.GONE_FOR
 
@@ -574,7 +587,7 @@ class TestWaiting:
             await runtime.wait(Wake(), 60.0)
             folder = drop_folder(FolderSettings(name="other", path=str(other)), beside=str(tmp_path))
             if away is not None:
-                desk.place.daemon._context.ledger.folders.found("other", str(other), "away", runtime.now(), detail=away)
+                desk.place.here.ledger.folders.found("other", str(other), "away", runtime.now(), detail=away)
             begin = runtime.steady()
             waits = Waiting(desk.place.ledger_path, URL, folder, [str(other / "a.txt")], runtime.now(), Seen())
             with pytest.raises(FinetunedError, match="does not watch the folder other") as error:

@@ -410,9 +410,9 @@ class TestServerWords:
     def test_the_server_in_words(self) -> None:
         """Each thing that can be known of the server has its words."""
         nothing = {"paused_because": None, "dialect": "form"}
-        assert status._server_words(nothing | {"reachable": None}) == "not asked yet"
-        assert status._server_words(nothing | {"reachable": True}) == "answers (dialect form)"
-        assert status._server_words(nothing | {"reachable": False}) == "does not answer"
+        assert status.server_words(nothing | {"reachable": None}) == "not asked yet"
+        assert status.server_words(nothing | {"reachable": True}) == "answers (dialect form)"
+        assert status.server_words(nothing | {"reachable": False}) == "does not answer"
 
     def test_a_path_that_is_not_utf8_comes_with_its_bytes(self) -> None:
         """JSON stays valid, and programs get the exact bytes."""
@@ -614,15 +614,12 @@ class TestPairs:
         assert learned("pairs", "--job", "odd").code == 2
         assert learned("pairs", "--file", "").code == 2
 
-    def test_lines_of_an_answer_are_kept(self) -> None:
-        """Each line of a text is folded by itself; what is not printable is escaped."""
-        assert list(pairs._wrapped("one\n\ntwo \x1b", "A", 40)) == ["  A  one", "", "     two \\x1b"]
-
 
 def test_a_pair_without_its_file_is_shown_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    """Pairs that name no document have no file."""
-    pairs.tell_pairs(iter([{"job_id": "j", "ordinal": 1, "file": None, "question": "q", "answer": "a"}]))
-    assert capsys.readouterr().out == "j #1\n  Q  q\n  A  a\n\n"
+    """Pairs that name no document have no file; each line of a text is kept, and what is not printable escaped."""
+    pair = {"job_id": "j", "ordinal": 1, "file": None, "question": "q", "answer": "one\n\ntwo \x1b"}
+    pairs.tell_pairs(iter([pair]))
+    assert capsys.readouterr().out == "j #1\n  Q  q\n  A  one\n\n     two \\x1b\n\n"
 
 
 class TestEvents:
@@ -723,9 +720,10 @@ class TestShowing:
         with pytest.raises(UsageError):
             output.since_of("yesterday", 0.0)
 
-    def test_an_empty_cell_is_empty(self) -> None:
+    def test_an_empty_cell_is_empty(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Unknown is nothing, not `None`."""
-        assert output._cell("reason", None) == ""
+        output.show([{"id": "j", "reason": None}], "table", ("id", "reason"), empty="none")
+        assert [line.split() for line in capsys.readouterr().out.splitlines()] == [["id", "reason"], ["j"]]
         assert output.when(None) == ""
 
 

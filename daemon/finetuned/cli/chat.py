@@ -78,7 +78,7 @@ class Talk:
         self.has_begun = False
         self._settings = settings
 
-    async def turn(self, text: str, growing: _Growing | None, spinner: Spinner) -> Reply:
+    async def turn(self, text: str, growing: Growing | None, spinner: Spinner) -> Reply:
         """Say something; the finished answer, which `growing` sees grow. Raises ServerError, FinetunedError."""
         heard = growing.heard if growing else _nobody
         async with wiring.server(self._settings) as (backend, runtime), spinner.turning(runtime):
@@ -234,7 +234,7 @@ def _answered(talk: Talk, text: str) -> None:
     import anyio
 
     with Spinner("thinking") as spinner:
-        growing = _Growing(spinner.stop)
+        growing = Growing(spinner.stop)
         try:
             anyio.run(talk.turn, text, growing, spinner)
         finally:
@@ -264,7 +264,7 @@ def _clean(text: str) -> str:
     return "\n".join("\t".join(harmless(part) for part in line.split("\t")) for line in text.split("\n"))
 
 
-class _Growing:
+class Growing:
     """Prints an answer as it grows; one that is written anew begins on a line of its own."""
 
     def __init__(self, begin: Callable[[], None]) -> None:

@@ -25,7 +25,7 @@ def examined(folder: DropFolder, reader: Reader | None, *, runs: bool, sweep: fl
 
     subject = f"folder {folder.name}"
     steps: tuple[Callable[[], Iterator[Row]], ...] = (
-        lambda: _examination(subject, examine(folder, EVENTS_WITHIN), folder.rules.after, sweep),
+        lambda: examination(subject, examine(folder, EVENTS_WITHIN), folder.rules.after, sweep),
         lambda: _held(subject, folder, reader, runs),
         lambda: _orphans(subject, folder, reader),
         lambda: _untaken(subject, folder, reader),
@@ -41,7 +41,8 @@ def examined(folder: DropFolder, reader: Reader | None, *, runs: bool, sweep: fl
             return
 
 
-def _examination(subject: str, found: Examination, after: str, sweep: float) -> Iterator[Row]:
+def examination(subject: str, found: Examination, after: str, sweep: float) -> Iterator[Row]:
+    """Tell what was found out about a folder whose rules say `after`, swept every `sweep` seconds."""
     yield ok(subject, f"{found.root} is there ({found.mount.kind if found.mount else 'file system unknown'})")
     for place, what in found.crooked:
         yield problem(

@@ -152,7 +152,7 @@ def _tell_status(status: Row) -> None:
     for folder in status["folders"]:
         _tell_folder(folder, running=status["daemon"]["running"])
     _tell_jobs(status)
-    output.print_line(f"server   {harmless(helix['url'])}: {_server_words(helix)}")
+    output.print_line(f"server   {harmless(helix['url'])}: {server_words(helix)}")
     if helix["last_error"] and not helix["paused_because"]:
         at = f" ({output.when(helix['last_error_at'])})" if helix["last_error_at"] else ""
         over = ", over since it answers again" if helix["reachable"] else ""
@@ -206,7 +206,8 @@ def _tell_folder(folder: Row, *, running: bool) -> None:
         output.print_line(f"         {harmless(words_of(folder['untaken']))}")
 
 
-def _server_words(helix: Row) -> str:
+def server_words(helix: Row) -> str:
+    """Say in words what is known of the server."""
     if helix["paused_because"]:
         return "it cannot be used now"
     if helix["reachable"] is None:
