@@ -58,7 +58,7 @@ class BatchPoll:
         self._marked = {session_id: one for session_id, one in self._marked.items() if session_id in session_ids}
 
     async def unmoved(self, session_id: str) -> bool:
-        """Whether a list shows, without a poll, that the session stands still. Raises ServerError."""
+        """Tell whether a list shows, without a poll, that the session stands still. Raises ServerError."""
         context = self._context
         marked = self._marked.get(session_id)
         if marked is None or len(self._marked) < SEVERAL or context.runtime.now() >= marked.enough_until:

@@ -82,7 +82,7 @@ class Context:
         await self.in_thread(self.ledger.servers.usable, url, self.backend.dialect, self.runtime.now())
 
     async def poll_later(self, job_id: str, words: str | None) -> None:
-        """What was due for the job could not be done: `words` say why if it is the job's own matter."""
+        """Poll the job later, as what was due could not be done: `words` say why if it is the job's own matter."""
         job = await self.in_thread(self.ledger.jobs.get, job_id)
         if job is not None:
             slowest = self.settings.poll.slowest

@@ -51,7 +51,7 @@ class Limits:
         )
 
     async def fits(self, job: Job, order: Submission) -> bool:
-        """Whether the job may be sent as it is; else it goes on in two. A single file is sent, and finds out."""
+        """Tell whether the job may be sent as it is; else halve it. A single file is sent, and finds out."""
         context = self._context
         known = (await context.in_thread(context.ledger.servers.get, context.settings.service.url)).max_request
         size = order.bytes
@@ -78,7 +78,7 @@ class Limits:
         await context.in_thread(context.ledger.servers.sessions_allowed, url, max(1, running), context.runtime.now())
 
     async def trained(self, seen: Observation) -> None:
-        """What a training tells of the plan: it was cut at the limit, or it was more than we took for one."""
+        """Note what a training tells of the limit: it was cut there, or it was more than we took for one."""
         context = self._context
         url, now = context.settings.service.url, context.runtime.now()
         if seen.quota is not None:
@@ -108,7 +108,7 @@ class Limits:
 
 
 def _too_large(file: File, size: int, words: str) -> str:
-    """Why a file does not get through a proxy, in numbers."""
+    """Say in numbers why a file does not get through a proxy."""
     of_it = f"{file.content.sent_bytes} bytes" if file.content else "its text"
     return (
         f"its request is too large: {of_it}, {size} with the form around it, and a proxy in front of the server takes "

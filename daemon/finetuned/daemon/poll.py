@@ -98,7 +98,7 @@ class Polls:
                 await self._goes_on(job, seen)
 
     async def _is_proven(self, job: Job, seen: Observation) -> bool:
-        """Whether a session that only a note told of was made of the job's files; else the job begins anew.
+        """Tell whether a session that only a note told of was made of the job's files; else the job begins anew.
 
         Until it rests or ends the server need not have told it: nothing is taken from it before.
         """
@@ -197,7 +197,7 @@ class Polls:
         return True
 
     def _history(self, job: Job, watch: Standstill) -> History:
-        """What was seen and done of the job's attempt until now."""
+        """Gather what was seen and done of the job's attempt until now."""
         return History(
             still_for=watch.still_for,
             polls=watch.polls,
@@ -209,7 +209,7 @@ class Polls:
         )
 
     def keep(self, session_ids: Container[str | None]) -> None:
-        """What is remembered of sessions that nobody follows any more is forgotten."""
+        """Forget what is remembered of sessions that are not followed any more."""
         self._watches = {session_id: watch for session_id, watch in self._watches.items() if session_id in session_ids}
         self._batch.keep(session_ids)
 
@@ -300,7 +300,7 @@ class Polls:
         await self._recoveries.give_up(job, reason, cause=Cause.GONE, discard=False)
 
     async def _keeps(self, twin: Attempt, session_id: str) -> bool:
-        """Whether a twin has trained, and so is kept; else it goes, and without its pairs: ours gave the same."""
+        """Tell whether a duplicate session has trained, and is kept; else it goes: ours gave the same pairs."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, twin.job_id)
         if job is not None and job.requested == "delete":

@@ -53,7 +53,7 @@ class Rounds:
         self._request_ended = True
 
     def makes_way(self, done: Action, plan: Plan) -> bool:
-        """Whether the round ends after `done`."""
+        """Tell whether the round ends after `done`."""
         if isinstance(done, Seal) and plan.slot_waits:
             self._sealed_for_a_slot = not self._send_first
             return True
@@ -68,5 +68,5 @@ class Rounds:
 
 
 def is_request(action: Action) -> bool:
-    """Whether an action asks the server for something, and goes on beside the loop."""
+    """Tell whether an action asks the server for something, and so runs beside the loop."""
     return isinstance(action, Submit | Search | Poll | Discard | Recheck | Probe)

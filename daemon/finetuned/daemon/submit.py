@@ -122,7 +122,7 @@ class Submissions:
         return await context.backend.submit(order, on_progress=on_progress)
 
     async def _surely_unsent(self, job: Job) -> bool:
-        """Whether the server has no session of a job that another process may have sent; one it has is adopted."""
+        """Tell whether the server has no session of a job that another process may have sent; adopt one that it has."""
         try:
             if await self._adopt_found(job, cause=Cause.FOUND):
                 return False
@@ -240,7 +240,7 @@ class Submissions:
         await self._unsent(job, words, cause=cause, wait=True, broke_off=counts)
 
     def _in_vain(self, job: Job, last: str) -> str:
-        """Why a job is sent no more."""
+        """Say why a job is not sent any more."""
         if job.unanswered >= UNANSWERED:
             return f"{UNANSWERED} sends were answered with an error and left no session; the last one: {last}"
         return f"{UNHEARD} sends were in vain and left no session; the last one: {last}"

@@ -186,7 +186,7 @@ def _is_pattern(value: object) -> bool:
 
 
 def _is_path_pattern(value: object) -> bool:
-    """Whether it is a pattern of names, each step of a path one; a `/` at either end is fine, a home is not known."""
+    """Tell whether it is a pattern of names, each step of a path one; a `/` at either end is fine, `~/` is not."""
     if not isinstance(value, str) or value.startswith("~/"):
         return False
     return all(map(_is_pattern, value.removeprefix("/").removesuffix("/").split("/")))
