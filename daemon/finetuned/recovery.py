@@ -16,6 +16,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from finetuned.amounts import rough_span
 from finetuned.backend import Capabilities, Observation, Phase, Status
 from finetuned.model import Attempt, Value, shown
 from finetuned.settings import PollSettings
@@ -134,7 +135,7 @@ def _paused(seen: Observation, history: History) -> Recovery:
 def _running(seen: Observation, history: History, rules: PollSettings) -> Recovery:
     if history.still_for < patience(seen.phase, history.requeued, rules):
         return Recovery(step=Step.NOTHING)
-    still = f"no sign of life for {_span(history.still_for)} in {shown(seen.stage[:40]) or 'waiting'}"
+    still = f"no sign of life for {rough_span(history.still_for)} in {shown(seen.stage[:40]) or 'waiting'}"
     used = history.restarts - history.retrained
     if seen.phase is Phase.QUEUED:
         return Recovery(step=Step.REQUEUE, words=f"queued for a trainer once more: {still}")
@@ -160,10 +161,3 @@ def outlook(attempt: Attempt, rules: PollSettings, can: Capabilities) -> tuple[f
     used_up = phase is Phase.UNKNOWN or attempt.restarts - attempt.retrained >= rules.restarts
     step = Step.REQUEUE if phase is Phase.QUEUED else Step.GIVE_UP if used_up else Step.RESTART
     return patience(phase, attempt.requeued, rules), step
-
-
-def _span(seconds: float) -> str:
-    """Write a time for people, rounded down: `42 s`, `10 min`, `6 h`."""
-    if seconds < 120:
-        return f"{seconds // 1:.0f} s"
-    return f"{seconds // 60:.0f} min" if seconds < 7200 else f"{seconds // 3600:.0f} h"

@@ -705,13 +705,6 @@ class TestShowing:
         with redirect_stdout(io.StringIO()):
             assert output.as_json({"a": "€"}) == '{"a": "€"}'
 
-    def test_sizes_and_spans_in_words(self) -> None:
-        """Numbers as people say them."""
-        sizes = (None, 12, 2048, 3 * 1024**2, 5 * 1024**3)
-        assert [output.size(n) for n in sizes] == ["", "12 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"]
-        spans = (None, 5, 65, 3700, 90000)
-        assert [output.span(s) for s in spans] == ["", "5s", "1m 05s", "1h 01m", "1d 01h"]
-
     def test_a_time_may_be_an_age_or_a_date(self) -> None:
         """An age counts back from now; a time without a zone is UTC."""
         assert output.since_of("2h", 10_000.0) == 2_800.0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from finetuned.errors import Changed, Gone, Unusable
 from finetuned.folders import drop_folder
-from finetuned.folders.text import BLOCK, SameText, plain_size
+from finetuned.folders.text import BLOCK, SameText
 from finetuned.model import Content
 from finetuned.settings import FolderSettings
 
@@ -250,21 +250,3 @@ def test_nothing_else_makes_two_texts_the_same(one: bytes, other: bytes) -> None
         return raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n")
 
     assert (same_text(one, 7) == same_text(other, 5)) == (lines(one) == lines(other))
-
-
-@pytest.mark.parametrize(
-    ("size", "words"),
-    [
-        (0, "0 bytes"),
-        (1023, "1023 bytes"),
-        (1024, "1.0 KiB"),
-        (1024**2 - 1, "1024.0 KiB"),
-        (1024**2, "1.0 MiB"),
-        (3 * 1024**3 // 2, "1.5 GiB"),
-        (1024**4, "1.0 TiB"),
-        (1024**5, "1024.0 TiB"),
-    ],
-)
-def test_a_size_is_told_in_its_own_unit(size: int, words: str):
-    """A tebibyte is no million mebibytes."""
-    assert plain_size(size) == words

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from finetuned.amounts import counted
 from finetuned.cli.checks import problem, warning
-from finetuned.cli.output import Row, counted
+from finetuned.cli.output import Row
 
 if TYPE_CHECKING:
     from finetuned.cli.holds import Outlook

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from finetuned.amounts import counted, size, span
 from finetuned.cli import output, wiring
-from finetuned.cli.output import Row, counted, harmless
+from finetuned.cli.output import Row, harmless
 from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def _tell_configuration(settings: Settings) -> None:
     output.print_line(f"ok: {harmless(settings.source)}")
     for rules in settings.folders:
         names = " ".join(rules.include)
-        limits = f"up to {most_files(rules, can)} files and {output.size(rules.max_bytes)} in a job"
-        words = f"{names}, settle {output.span(rules.settle)}, linger {output.span(rules.linger)}, {limits}"
+        limits = f"up to {most_files(rules, can)} files and {size(rules.max_bytes)} in a job"
+        words = f"{names}, settle {span(rules.settle)}, linger {span(rules.linger)}, {limits}"
         output.print_line(f"  {rules.name}: {harmless(rules.path)} ({harmless(words)}, after = {rules.after})")
         if not os.path.isdir(rules.path):
             output.say(f"warning: the folder {harmless(rules.path)} is not there yet; make it, or run `finetuned init`")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from finetuned.amounts import span
 from finetuned.cli import folder_checks, output, wiring
 from finetuned.cli.attention import of_jobs, of_the_configuration
 from finetuned.cli.checks import ok, problem, warning
@@ -145,13 +146,13 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
     except ServerError as error:
         yield problem("server", str(error), error.remedy)
     except TimeoutError:
-        words = f"{url} did not answer a request within {output.span(bound)}, the [helix] timeout"
+        words = f"{url} did not answer a request within {span(bound)}, the [helix] timeout"
         yield problem("server", words, "look whether it is overloaded, and [helix] url right")
     else:
         others = "".join(f"; it speaks {other}, too" for other in spoken if other != dialect)
-        yield ok("server", f"{url} answers and takes the key (dialect {dialect}{others}) in {output.span(took)}")
+        yield ok("server", f"{url} answers and takes the key (dialect {dialect}{others}) in {span(took)}")
         if took > SLOW:
-            words = f"it took {output.span(took)} to answer one request; each is waited for up to {output.span(bound)}"
+            words = f"it took {span(took)} to answer one request; each is waited for up to {span(bound)}"
             yield warning("server", words, "look whether it is overloaded, or raise [helix] timeout")
         for rules in settings.folders:
             if wants_in_vain(settings, rules.name, wiring.capabilities(settings, dialect)):

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from finetuned.amounts import counted, span
 from finetuned.cli import wiring
 from finetuned.cli.layout import from_here, quoted, width_of
-from finetuned.cli.output import counted, harmless, print_data, say, span
+from finetuned.cli.output import harmless, print_data, say
 from finetuned.cli.requests import folder_named, leave, new_request
 from finetuned.errors import FileProblem, FinetunedError, UsageError
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from finetuned.amounts import counted
 from finetuned.cli import wiring
 from finetuned.cli.layout import quoted
-from finetuned.cli.output import Row, counted, print_line
+from finetuned.cli.output import Row, print_line
 from finetuned.cli.requests import ANSWER_WITHIN, ask_daemon, folder_named, leave, new_request, outcomes, tell, until
 
 if TYPE_CHECKING:

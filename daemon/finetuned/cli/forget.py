@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from finetuned.amounts import counted
 from finetuned.cli import wiring
 from finetuned.cli.layout import seen
-from finetuned.cli.output import Row, counted, say
+from finetuned.cli.output import Row, say
 from finetuned.cli.paths import dropped_as
 from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.errors import UsageError

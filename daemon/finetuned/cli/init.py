@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from finetuned.amounts import counted
 from finetuned.cli import wiring
-from finetuned.cli.output import counted, first_of, harmless, print_data, say
+from finetuned.cli.output import first_of, harmless, print_data, say
 from finetuned.errors import FinetunedError, UsageError
 
 if TYPE_CHECKING:

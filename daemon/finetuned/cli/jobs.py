@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from finetuned.amounts import size
 from finetuned.cli import output, wiring
 from finetuned.cli.events import tell_events
 from finetuned.cli.ids import check_folder, job_named
@@ -99,7 +100,7 @@ def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
         "reason": job["reason"],
         "waits for": waits,
         "folder": job["folder"],
-        "files": f"{job['files']}, {output.size(job['bytes'])}",
+        "files": f"{job['files']}, {size(job['bytes'])}",
         "pairs": job["pairs"],
         "stage": progress_of(job),
         "attempt": f"{job['attempt']}, restarts {job['restarts']}",

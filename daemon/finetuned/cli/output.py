@@ -13,6 +13,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 
+from finetuned.amounts import size
 from finetuned.cli.layout import folded, seen, table, width_of
 from finetuned.errors import UsageError
 
@@ -157,43 +158,10 @@ def paint(word: str) -> str:
     return click.style(word, fg=_COLOURS[word]) if word in _COLOURS and coloured() else word
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things: `1 file`, `3 files`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def first_of(names: Sequence[str], most: int) -> str:
     """Names in a row, `most` of them, and how many more there are: `a, b and 3 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def size(count: int | None) -> str:
-    """Bytes in words: `1.4 MiB`."""
-    if count is None:
-        return ""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
-def span(seconds: float | None) -> str:
-    """A length of time in words: `3m 20s`."""
-    if seconds is None:
-        return ""
-    if 0 < seconds < 1:
-        return f"{seconds * 1000:.0f}ms"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    if whole < 86400:
-        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-    return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
 
 
 def when(at: str | None) -> str:

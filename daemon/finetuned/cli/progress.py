@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from finetuned.amounts import counted
 from finetuned.cli import wiring
-from finetuned.cli.output import counted, harmless, say
+from finetuned.cli.output import harmless, say
 from finetuned.cli.requests import leave, new_request, until
 from finetuned.cli.spinner import Spinner
 from finetuned.errors import FinetunedError, Held, LedgerError

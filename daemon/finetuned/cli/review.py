@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from finetuned.amounts import counted
 from finetuned.cli import output, wiring
 from finetuned.cli.ids import job_named
 from finetuned.cli.layout import width_of
-from finetuned.cli.output import Row, counted, harmless, print_line, say
+from finetuned.cli.output import Row, harmless, print_line, say
 from finetuned.cli.pairs import tell_pairs
 from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.errors import FinetunedError, UsageError

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from finetuned.amounts import size, span
 from finetuned.cli import output, wiring
 from finetuned.cli.attention import MOST_NAMED, needs, running_with
 from finetuned.cli.checks import problem
@@ -161,11 +162,11 @@ def _tell_status(status: Row) -> None:
         if helix[field] is not None:
             output.print_line(f"         its plan was found to allow {helix[field]} {what}")
     if helix["max_request"] is not None:
-        size = output.size(helix["max_request"])
-        output.print_line(f"         a proxy in front of it limits requests: up to {size} are tried")
+        most = size(helix["max_request"])
+        output.print_line(f"         a proxy in front of it limits requests: up to {most} are tried")
     nowhere = "not there" if status["daemon"]["running"] else "not there yet"
-    size = nowhere if ledger["bytes"] is None else output.size(ledger["bytes"])
-    output.print_line(f"ledger   {harmless(ledger['path'])} ({size})")
+    is_big = nowhere if ledger["bytes"] is None else size(ledger["bytes"])
+    output.print_line(f"ledger   {harmless(ledger['path'])} ({is_big})")
 
 
 def _tell_jobs(status: Row) -> None:
@@ -196,7 +197,7 @@ def _tell_folder(folder: Row, *, running: bool) -> None:
     output.print_line(f"folder   {folder['name']}: {state} ({harmless(folder['path'])})")
     words = f"{folder['settling']} settling, {folder['waiting']} waiting"
     if folder["oldest_wait_s"] is not None:
-        words += f", the oldest for {output.span(folder['oldest_wait_s'])}; `finetuned flush` makes a job of them now"
+        words += f", the oldest for {span(folder['oldest_wait_s'])}; `finetuned flush` makes a job of them now"
     output.print_line(f"         {words}")
     if folder["unfinished"]:
         count = folder["unfinished"]

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from finetuned.amounts import counted, span
 from finetuned.cli import output, wiring
 from finetuned.cli.events import tell_events
 from finetuned.cli.holds import NO_DAEMON, Outlook, held_back
 from finetuned.cli.ids import job_named
 from finetuned.cli.jobs import gone, job_command, progress_of
 from finetuned.cli.layout import quoted, seen
-from finetuned.cli.output import Row, counted, harmless, placed
+from finetuned.cli.output import Row, harmless, placed
 from finetuned.cli.paths import as_configured, dropped_as, job_in, rules_of
 
 if TYPE_CHECKING:
@@ -308,7 +309,7 @@ class Story:
             return f"a change: {why_not}"
         from finetuned.folders import quiet_time
 
-        return f"{output.span(quiet_time(rules))} without a change, and for every program that has it open to close it"
+        return f"{span(quiet_time(rules))} without a change, and for every program that has it open to close it"
 
     # -- files that the ledger does not know
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 from typing import Final
 
+from finetuned import amounts
 from finetuned.errors import Unusable
-from finetuned.folders.text import Recoder, plain_size
+from finetuned.folders.text import Recoder
 from finetuned.readymade import SHAPES, NoPair, is_ready_made, lines_of, named, sharegpt
 from finetuned.settings import FolderSettings
 
@@ -68,7 +69,7 @@ class PairRecoder(Recoder):
             lines, self._rest = [*lines, self._rest], b""
         for number, line in enumerate([*lines, self._rest], self._number + 1):
             if len(line) > LONGEST_LINE:  # ended or not: the verdict must not hang on where a block ends
-                raise Unusable(f"line {number} is longer than {plain_size(LONGEST_LINE)}; split its talk")
+                raise Unusable(f"line {number} is longer than {amounts.size(LONGEST_LINE)}; split its talk")
         sent = b"".join(self._line(line) for line in lines)
         if final:
             self._check()

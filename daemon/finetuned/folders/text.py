@@ -15,6 +15,7 @@ import stat
 from collections.abc import Callable, Collection
 from typing import Final
 
+from finetuned import amounts
 from finetuned.errors import Changed, Gone, Unusable
 from finetuned.folders.encodings import likely
 from finetuned.kinds import KINDS, Kinds, holds_words
@@ -51,15 +52,6 @@ def signature_of(status: os.stat_result, *, local: bool = True) -> Signature:
 
 def _signed(number: int) -> int:
     return (number + 2**63) % 2**64 - 2**63
-
-
-def plain_size(size: int) -> str:
-    """Write a size for people: `3 bytes`, `1.5 MiB`, `1.0 TiB`."""
-    if size < 1024:
-        return f"{size} bytes"
-    units = ("KiB", "MiB", "GiB", "TiB")
-    power = min(len(units), (size.bit_length() - 1) // 10)
-    return f"{size / 1024**power:.1f} {units[power - 1]}"
 
 
 def is_same(one: Content, other: Content) -> bool:
@@ -195,7 +187,8 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
         raise Unusable("empty: there is nothing to learn from it; write something into it and drop it again")
     if size > most:
         raise Unusable(
-            f"too big: {plain_size(size)}, and max_file_bytes is {plain_size(most)}; split it, or raise max_file_bytes"
+            f"too big: {amounts.size(size, small='bytes')}, and max_file_bytes is "
+            f"{amounts.size(most, small='bytes')}; split it, or raise max_file_bytes"
         )
     digest, same, sent = hashlib.sha256(), SameText(), 0
     left = size
