@@ -51,7 +51,7 @@ def commands(desk: Desk) -> list[tuple[str, ...]]:
     return [("jobs",), ("files",), ("job", job), ("events",), ("pairs",), ("why", bad), ("status",), ("check", bad)]
 
 
-def words_of(text: str) -> list[str]:
+def untaken_words(text: str) -> list[str]:
     return click.unstyle(text).split()
 
 
@@ -69,7 +69,7 @@ def test_no_word_is_broken(desk: Desk, width: int) -> None:
     job = desk.place.jobs()[0]["id"]
     bad = str(desk.place.notes / "bad.txt")
     for words in (("why", bad), ("events",), ("job", job)):
-        piped, seen = words_of(desk(*words).out), words_of(desk(*words, terminal=True).out)
+        piped, seen = untaken_words(desk(*words).out), untaken_words(desk(*words, terminal=True).out)
         assert [w for w in seen if w not in piped and "…" not in w] == []
 
 

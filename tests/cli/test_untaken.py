@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.cli.untaken import words_of
+from finetuned.cli.findings import untaken_words
 from finetuned.folders import DropFolder, drop_folder
 from finetuned.folders.names import suffix_of
 from finetuned.folders.sweep import MOST_SUFFIXES
@@ -94,7 +94,7 @@ def test_made_up_suffixes_do_not_fill_the_memory(tmp_path: Path) -> None:
 )
 def test_the_way_to_take_them_is_told(counts: dict[str, int], words: str) -> None:
     """One sentence; nobody is told to take pictures."""
-    assert words in words_of(counts)
+    assert words in untaken_words(counts)
 
 
 def test_status_doctor_and_check_tell_of_them(make_desk: MakeDesk) -> None:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, TextIO
 import click
 
 from finetuned.cli import wiring
-from finetuned.cli.ids import job_named, session_named
+from finetuned.cli.arguments import job_named, session_named
+from finetuned.cli.jobs import gone, trained_session
 from finetuned.cli.output import harmless, print_data, say, show_one
 from finetuned.cli.spinner import Spinner
 from finetuned.errors import CutShort, FinetunedError, ReplyLost, Unreachable, UsageError
@@ -144,20 +145,20 @@ def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
     """The session whose model a job trained. Raises FinetunedError."""
     reader = wiring.reader(ctx)
     job = reader.job(job_named(reader, job_id)) or {}
-    trained = [session for session in job["sessions"] if session["state"] == "trained"]
-    if not trained:
+    session = trained_session(job)
+    if session is None:
         raise FinetunedError(
             f"{job['id']} is {job['state']} and has no trained model", remedy="choose a job that is done or partial"
         )
-    session = trained[-1]
-    if session["removed_at"]:
+    why = gone(job, settings.service.url)
+    if why and session["removed_at"]:
         raise FinetunedError(
-            f"the model of {job['id']} is gone: {job['reason']}",
+            f"the model of {job['id']} is gone: {why}",
             remedy="choose another job, or drop the job's files again: they are learned anew",
         )
-    if session["url"] != settings.service.url:
+    if why:
         raise FinetunedError(
-            f"the model of {job['id']} lies on another server: {harmless(session['url'])}",
+            f"the model of {job['id']} lies on another server: {session['url']}",
             remedy="name that server in [helix] url",
         )
     found: str = session["session_id"]

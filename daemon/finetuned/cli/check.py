@@ -17,8 +17,9 @@ import click
 
 from finetuned.amounts import counted, size, span
 from finetuned.cli import output, wiring
+from finetuned.cli.arguments import typed
+from finetuned.cli.findings import untaken_words
 from finetuned.cli.output import Row, harmless
-from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
     from finetuned.backend import Capabilities
@@ -50,14 +51,14 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
         _tell_configuration(settings)
         _tell_of_the_daemon(ctx, settings)
         return
-    verdicts = [verdict for path in paths for verdict in judged(wiring.typed(path, lambda _: False), settings)]
+    verdicts = [verdict for path in paths for verdict in judged(typed(path, lambda _: False), settings)]
     can = wiring.capabilities(settings)
     rows = [_row(verdict, can) for verdict in verdicts]
     output.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
     if verdicts:
         output.print_line(_together(verdicts, settings))
     if untaken := _untaken(verdicts, settings):
-        output.print_line(words_of(untaken))
+        output.print_line(untaken_words(untaken))
     if any(verdict.content is None for verdict in verdicts):
         ctx.exit(1)
 
@@ -78,7 +79,7 @@ def _tell_configuration(settings: Settings) -> None:
 
 def _tell_of_the_daemon(ctx: click.Context, settings: Settings) -> None:
     """A daemon that runs does not read the file again."""
-    from finetuned.cli.attention import of_the_configuration
+    from finetuned.cli.findings import of_the_configuration
     from finetuned.errors import LedgerError
     from finetuned.ledger import is_held
 

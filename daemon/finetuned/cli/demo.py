@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from finetuned.cli import samples, wiring
+from finetuned.cli.arguments import absolute
 from finetuned.cli.output import coloured, harmless, print_line, show
 from finetuned.cli.spinner import Spinner
 from finetuned.errors import FinetunedError
@@ -268,7 +269,7 @@ def _home(keep: str | None) -> Iterator[str]:
         finally:
             shutil.rmtree(home)
         return
-    home = wiring.absolute(keep)
+    home = absolute(keep)
     try:
         os.makedirs(home, exist_ok=True)
         taken = bool(os.listdir(home))

@@ -14,9 +14,8 @@ import click
 
 from finetuned.amounts import span
 from finetuned.cli import folder_checks, output, wiring
-from finetuned.cli.attention import of_jobs, of_the_configuration
-from finetuned.cli.checks import ok, problem, warning
-from finetuned.cli.holds import Outlook
+from finetuned.cli.findings import of_jobs, of_the_configuration, ok, problem, warning
+from finetuned.cli.outlook import Outlook
 from finetuned.cli.output import Row, harmless
 
 if TYPE_CHECKING:

@@ -20,9 +20,10 @@ import click
 
 from finetuned.amounts import counted, span
 from finetuned.cli import wiring
+from finetuned.cli.arguments import folder_named, typed
 from finetuned.cli.layout import from_here, quoted, width_of
 from finetuned.cli.output import harmless, print_data, say
-from finetuned.cli.requests import folder_named, leave, new_request
+from finetuned.cli.requests import leave, new_request
 from finetuned.errors import FileProblem, FinetunedError, UsageError
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _sources(settings: Settings, folder: DropFolder, word: str, name: str | None
     """The files that a word of the command names; why there are none is told. Raises UsageError."""
     if word == STDIN:
         return [Source("standard input", _spooled(kept, folder.rules.max_file_bytes), name or "")]
-    path = wiring.typed(word, lambda _: False)
+    path = typed(word, lambda _: False)
     if not os.path.isdir(path):
         return [Source(path, path, name or os.path.basename(path))]
     if name is not None:

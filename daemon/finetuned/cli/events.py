@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import output, wiring
-from finetuned.cli.ids import job_named
+from finetuned.cli.arguments import job_named
 from finetuned.cli.layout import from_here, shortened, width_of
 from finetuned.cli.output import Row, harmless
 

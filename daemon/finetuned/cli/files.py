@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from finetuned.cli import output, wiring
-from finetuned.cli.ids import check_folder, job_named
+from finetuned.cli.arguments import check_folder, job_named
 
 #: written out, so that `--help` need not load the tables; a test holds them to `lifecycle`
 FILE_STATES: Final = (

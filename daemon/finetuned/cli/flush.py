@@ -15,9 +15,10 @@ import click
 
 from finetuned.amounts import counted
 from finetuned.cli import wiring
+from finetuned.cli.arguments import folder_named
 from finetuned.cli.layout import quoted
 from finetuned.cli.output import Row, print_line
-from finetuned.cli.requests import ANSWER_WITHIN, ask_daemon, folder_named, leave, new_request, outcomes, tell, until
+from finetuned.cli.requests import ANSWER_WITHIN, ask_daemon, leave, new_request, outcomes, tell, until
 
 if TYPE_CHECKING:
     from finetuned.runtime import Runtime

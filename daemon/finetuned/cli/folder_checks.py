@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from finetuned.cli.checks import ok, problem, warning
+from finetuned.cli.findings import ok, problem, untaken_words, warning
 from finetuned.cli.output import Row
-from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder, Examination
@@ -71,7 +70,7 @@ def _untaken(subject: str, folder: DropFolder, reader: Reader | None) -> Iterato
     """What the daemon's last sweep met that no rule takes; nothing is wrong with that, but it may not be meant."""
     known = reader.folders().get(folder.name, {}) if reader else {}
     if known.get("untaken"):
-        yield ok(subject, words_of(known["untaken"]))
+        yield ok(subject, untaken_words(known["untaken"]))
 
 
 def _listed(steps: tuple[str, ...]) -> str:

@@ -13,9 +13,9 @@ import click
 
 from finetuned.amounts import counted
 from finetuned.cli import wiring
+from finetuned.cli.arguments import dropped_as, typed
 from finetuned.cli.layout import seen
 from finetuned.cli.output import Row, say
-from finetuned.cli.paths import dropped_as
 from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.errors import UsageError
 from finetuned.model import path_of
@@ -37,7 +37,7 @@ def forget_command(ctx: click.Context, path: str, yes: bool) -> None:
     """
     settings = wiring.load(ctx)
     with wiring.open_ledger(settings) as reader:
-        named = _meant(reader, settings, wiring.typed(path, reader.at_place))
+        named = _meant(reader, settings, typed(path, reader.at_place))
         rows = [row for row in reader.at_place(named) if row["job_id"] is not None and row["pairs"]]
         for words in _what_goes(reader, rows):
             say(words)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import wiring
+from finetuned.cli.arguments import absolute
 from finetuned.cli.chat import finished, sayable
 from finetuned.cli.output import harmless, print_data
 from finetuned.cli.spinner import Spinner
@@ -42,7 +43,7 @@ def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> 
     """Make a picture of PROMPT, and print where it was written."""
     import anyio
 
-    path = "" if target == STDOUT else wiring.absolute(target)
+    path = "" if target == STDOUT else absolute(target)
     if path:
         _check_target(path, force=force)
     elif sys.stdout.isatty():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from finetuned.amounts import counted
-from finetuned.cli import wiring
+from finetuned.cli.arguments import absolute
 from finetuned.cli.output import first_of, harmless, print_data, say
 from finetuned.errors import FinetunedError, UsageError
 
@@ -40,7 +40,7 @@ def init_command(ctx: click.Context, directory: str) -> None:
 
     if ctx.obj["config"]:
         raise UsageError("`init` reads no configuration", remedy="name the folder to begin in: finetuned init DIR")
-    home = wiring.absolute(directory)
+    home = absolute(directory)
     path = os.path.join(home, CONFIGURATION)
     _check_folder(os.path.join(home, FOLDER))
     text = sample(FOLDER, ledger_path=LEDGER)

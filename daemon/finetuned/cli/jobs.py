@@ -8,8 +8,8 @@ import click
 
 from finetuned.amounts import size
 from finetuned.cli import output, wiring
+from finetuned.cli.arguments import check_folder, job_named
 from finetuned.cli.events import tell_events
-from finetuned.cli.ids import check_folder, job_named
 from finetuned.cli.layout import shortened, width_of
 from finetuned.cli.output import Row, harmless
 
@@ -86,7 +86,7 @@ def _waits(settings: Settings, reader: Reader, job: Row) -> str | None:
     """What an unfinished job waits for; None if it is at its end."""
     if job["finished_at"] is not None:
         return None
-    from finetuned.cli.holds import Outlook, held_back
+    from finetuned.cli.outlook import Outlook, held_back
     from finetuned.runtime import SystemRuntime
 
     outlook = Outlook.of(settings, reader, SystemRuntime().now())
@@ -121,15 +121,20 @@ def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
 
 
 def gone(job: Row, url: str) -> str | None:
-    """Why a job's model is not on the server at `url`; null if it is, as far as is known."""
-    trained = [session for session in job["sessions"] if session["state"] == "trained"]
-    if trained and trained[-1]["removed_at"]:
+    """Say why a job's model is not on the server at `url`; null if it is, as far as is known, or was never made."""
+    session = trained_session(job)
+    if session and session["removed_at"]:
         asked = any(event["cause"] == "delete" for event in job["events"])
         by = "as a person asked" if asked else "by finetuned"
-        return f"its session and its model were removed from the server {output.when(trained[-1]['removed_at'])}, {by}"
-    if trained and trained[-1]["url"] != url:
-        return f"it lies on another server, {trained[-1]['url']}"
+        return f"its session and its model were removed from the server {output.when(session['removed_at'])}, {by}"
+    if session and session["url"] != url:
+        return f"it lies on another server, {session['url']}"
     return None
+
+
+def trained_session(job: Row) -> Row | None:
+    """Find the session that trained the job's model; null if none did."""
+    return next((session for session in reversed(job["sessions"]) if session["state"] == "trained"), None)
 
 
 def _part(title: str, rows: list[Row], columns: tuple[str, ...]) -> None:

@@ -60,7 +60,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a mistyped one is told with what was meant. Raises UsageError."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            from finetuned.cli.ids import did_you_mean
+            from finetuned.cli.arguments import did_you_mean
             from finetuned.cli.output import harmless
 
             remedy = f"{did_you_mean(args[0], list(COMMANDS))}`finetuned help` lists the commands"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from finetuned.cli import output, wiring
-from finetuned.cli.ids import job_named
+from finetuned.cli.arguments import job_named, typed
 from finetuned.cli.layout import from_here
 from finetuned.cli.output import Row, harmless
 
@@ -36,7 +36,7 @@ def pairs_command(
     reader = wiring.reader(ctx)
     if job_id is not None:
         job_id = job_named(reader, job_id)
-    asked = None if path is None else wiring.typed(path, reader.at_place)
+    asked = None if path is None else typed(path, reader.at_place)
     rows = reader.pairs(job=job_id, path=asked, words=words)
     if form == "table":
         tell_pairs(islice(rows, limit), {} if asked is None else _versions(reader, asked))

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from finetuned.cli import wiring
-from finetuned.cli.ids import job_named
+from finetuned.cli.arguments import job_named
 from finetuned.cli.output import harmless, print_line, say
-from finetuned.errors import FinetunedError, UsageError
+from finetuned.errors import FinetunedError
 
 if TYPE_CHECKING:
     from finetuned.daemon.requests import Request
     from finetuned.ledger import Reader
     from finetuned.runtime import Runtime
-    from finetuned.settings import FolderSettings, Settings
 
 ANSWER_WITHIN: Final = 5.0
 ID_LENGTH: Final = 12
@@ -41,19 +40,6 @@ def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> No
     with wiring.open_ledger(wiring.load(ctx)) as reader:
         jobs = [job_named(reader, word) for word in ids]
     ctx.exit(ask_daemon(ctx, [new_request("cancel", job=job, delete=delete) for job in jobs]))
-
-
-def folder_named(settings: Settings, name: str | None) -> FolderSettings:
-    """The folder of this name; without one, the only folder there is. Raises UsageError."""
-    names = ", ".join(folder.name for folder in settings.folders)
-    if name is None:
-        if len(settings.folders) > 1:
-            raise UsageError("there is more than one folder", remedy=f"name one of them with --folder: {names}")
-        return settings.folders[0]
-    for folder in settings.folders:
-        if folder.name == name:
-            return folder
-    raise UsageError(f"there is no folder {harmless(name)!r}", remedy=f"there are: {names}")
 
 
 def new_request(

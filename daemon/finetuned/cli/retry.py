@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import wiring
-from finetuned.cli.ids import job_named
+from finetuned.cli.arguments import folder_named, job_named, typed
 from finetuned.cli.layout import quoted, width_of
 from finetuned.cli.output import say
-from finetuned.cli.requests import ask_daemon, folder_named, new_request
+from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.errors import UsageError
 from finetuned.model import instant, path_of
 
@@ -77,7 +77,7 @@ def _say_how_to_follow(request: Request) -> None:
 def _about(word: str, reader: Reader) -> Request:
     """A request to try again what `word` names."""
     if "/" in word or "." in word or os.path.lexists(word):
-        return new_request("retry", path=wiring.typed(word, reader.at_place))
+        return new_request("retry", path=typed(word, reader.at_place))
     return new_request("retry", job=job_named(reader, word))
 
 

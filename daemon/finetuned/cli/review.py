@@ -21,7 +21,7 @@ import click
 
 from finetuned.amounts import counted
 from finetuned.cli import output, wiring
-from finetuned.cli.ids import job_named
+from finetuned.cli.arguments import absolute, job_named
 from finetuned.cli.layout import width_of
 from finetuned.cli.output import Row, harmless, print_line, say
 from finetuned.cli.pairs import tell_pairs
@@ -336,7 +336,7 @@ def _read(source: str) -> str:
         if source == "-":
             raw = sys.stdin.buffer.read(LARGEST_BYTES + 1)
         else:
-            with open(wiring.absolute(source), "rb") as file:
+            with open(absolute(source), "rb") as file:
                 raw = file.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise FinetunedError(f"{harmless(source)} cannot be read: {error.strerror}") from None

@@ -9,12 +9,10 @@ import click
 
 from finetuned.amounts import size, span
 from finetuned.cli import output, wiring
-from finetuned.cli.attention import MOST_NAMED, needs, running_with
-from finetuned.cli.checks import problem
-from finetuned.cli.holds import Outlook, still_words
+from finetuned.cli.findings import MOST_NAMED, needs, problem, untaken_words
 from finetuned.cli.jobs import JOB_STATES
+from finetuned.cli.outlook import Outlook, running_with, still_words
 from finetuned.cli.output import Row, harmless, placed
-from finetuned.cli.untaken import words_of
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -204,7 +202,7 @@ def _tell_folder(folder: Row, *, running: bool) -> None:
         words = f"{count} {'is' if count == 1 else 'are'} unfinished: {harmless(folder['unfinished_because'])}"
         output.print_line(f"         {words}{' (and so on: finetuned files --state settling)' if count > 1 else ''}")
     if folder["untaken"]:
-        output.print_line(f"         {harmless(words_of(folder['untaken']))}")
+        output.print_line(f"         {harmless(untaken_words(folder['untaken']))}")
 
 
 def server_words(helix: Row) -> str:

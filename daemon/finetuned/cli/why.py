@@ -16,13 +16,12 @@ import click
 
 from finetuned.amounts import counted, span
 from finetuned.cli import output, wiring
+from finetuned.cli.arguments import as_configured, dropped_as, job_in, job_named, rules_of, typed
 from finetuned.cli.events import tell_events
-from finetuned.cli.holds import NO_DAEMON, Outlook, held_back
-from finetuned.cli.ids import job_named
 from finetuned.cli.jobs import gone, job_command, progress_of
 from finetuned.cli.layout import quoted, seen
+from finetuned.cli.outlook import NO_DAEMON, Outlook, held_back
 from finetuned.cli.output import Row, harmless, placed
-from finetuned.cli.paths import as_configured, dropped_as, job_in, rules_of
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -52,7 +51,7 @@ def why_command(ctx: click.Context, path: str, form: str) -> None:
         if wiring.runs(settings):  # it was taken away from under a daemon, which may know the file
             raise
         reader = None
-    asked = as_configured(wiring.typed(path, reader.at_place if reader else lambda _: False), settings)
+    asked = as_configured(typed(path, reader.at_place if reader else lambda _: False), settings)
     story = Story(settings, reader, asked)
     is_job = reader is not None and "/" not in path and story.is_of_nothing and reader.jobs_like(path.strip().lower())
     job_id = job_named(reader, path) if reader and is_job else None

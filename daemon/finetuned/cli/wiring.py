@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.errors import ConfigurationError, ServerError, UsageError
+from finetuned.errors import ConfigurationError, ServerError
 
 if TYPE_CHECKING:
     from finetuned.backend import Capabilities
@@ -203,43 +203,3 @@ async def server(settings: Settings) -> AsyncIterator[tuple[Sessions, Runtime]]:
             if isinstance(error.remedy, Remedy):
                 error.remedy = error.remedy.by_hand
             raise
-
-
-def absolute(path: str) -> str:
-    """A path that a person typed, made absolute, its links left alone."""
-    if not path:
-        raise UsageError("the path is empty")
-    return os.path.abspath(os.path.expanduser(path))
-
-
-def typed(word: str, known: Callable[[str], object]) -> str:
-    """A path that a person typed, or pasted as it was shown, with escapes for what a terminal must not get.
-
-    What is there, or `known`, under the very name is meant; else what the escapes stand for, or the same in another
-    normal form of Unicode, if that is.
-    """
-    from finetuned.model import meant
-
-    path = absolute(word)
-    spelt = [path, absolute(meant(word))] if "\\" in word else [path]
-    others = (form for one in spelt if not one.isascii() for form in _forms(one))
-    return next((one for one in (*spelt, *others) if os.path.lexists(one) or known(one)), path)
-
-
-def _forms(path: str) -> Iterator[str]:
-    """The same path as it is written on the disk, as far as it is there, and in either normal form of Unicode."""
-    from unicodedata import normalize
-
-    from finetuned.folders.foreign import same
-
-    found = "/"
-    for name in path.split("/")[1:]:
-        lies = name.isascii() or os.path.lexists(os.path.join(found, name))
-        others: list[str] = []
-        with suppress(OSError):
-            others = [] if lies else [other for other in os.listdir(found) if same(other) == same(name)]
-        found = os.path.join(found, *(others[:1] or [name]))
-    way, name = os.path.split(found)
-    yield found
-    yield from (f"{way}/{normalize(form, name)}" for form in ("NFC", "NFD"))
-    yield from (normalize(form, path) for form in ("NFC", "NFD"))

@@ -18,6 +18,7 @@ from finetuned.ledger.opening import open_for_reading
 from finetuned.ledger.rows import place, text_at
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.trouble import PUT_BACK, problem
+from finetuned.marker import marker
 from finetuned.model import utf8_text
 
 Row = dict[str, Any]
@@ -114,7 +115,7 @@ class Reader:
         return job | {
             "file_list": list(self.files(job=job_id)),
             "sessions": [
-                {"attempt": session["attempt"], "marker": f"{job_id}.{session['attempt']}"}
+                {"attempt": session["attempt"], "marker": marker(job_id, session["attempt"])}
                 | {key: session.get(key) for key in _SESSION.split()}
                 | {"read_only": bool(session.get("read_only"))}
                 for session in sessions

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from finetuned.cli import ids as ids_of_people
-from finetuned.cli.ids import session_named
+from finetuned.cli import arguments
+from finetuned.cli.arguments import session_named
 from finetuned.errors import UsageError
 from finetuned.ledger import Reader
 from support.cli import Desk, MakeDesk
@@ -50,7 +50,7 @@ def test_no_more_candidates_than_a_screen_holds(
     two_jobs: tuple[Desk, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of many the first are named, and how many more there are."""
-    monkeypatch.setattr(ids_of_people, "MOST_NAMED", 1)
+    monkeypatch.setattr(arguments, "MOST_NAMED", 1)
     desk, ids = two_jobs
     assert f"fits 2 jobs: {ids[0]} and 1 more" in desk("job", "notes").err
 

@@ -1,22 +1,47 @@
-"""What needs a person: told first by `status`, and by `doctor` among its findings, each with what to do."""
+"""What `doctor` and `status` find, as rows: ok, a warning, or a problem, each with what is to be done about it.
+
+What needs a person is told first by `status`, and by `doctor` among its findings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from finetuned.amounts import counted
-from finetuned.cli.checks import problem, warning
+from finetuned.cli.outlook import running_with
 from finetuned.cli.output import Row
 
 if TYPE_CHECKING:
-    from finetuned.cli.holds import Outlook
+    from finetuned.cli.outlook import Outlook
     from finetuned.facts import RunsWith
     from finetuned.ledger import Reader
     from finetuned.settings import Settings
 
 #: how many of a kind are named
 MOST_NAMED: Final = 5
+#: so many suffixes are told
+MOST_SUFFIXES: Final = 4
+#: what texts are called; of others nobody should be told to take them
+_TEXTS: Final = (
+    *(".markdown", ".text", ".mdown", ".mkd", ".rst", ".adoc", ".asciidoc", ".org", ".tex", ".srt", ".vtt", ".textile"),
+    *(".jsonl", ".ndjson", ".txt", ".md", ".log", ".csv", ".tsv", ".html", ".htm", ".eml"),
+)
+
+
+def ok(subject: str, words: str) -> Row:
+    """Tell that something is as it should be."""
+    return {"subject": subject, "level": "ok", "words": words, "remedy": None}
+
+
+def warning(subject: str, words: str, remedy: str) -> Row:
+    """Tell of something that may be meant, and what else can be done."""
+    return {"subject": subject, "level": "warning", "words": words, "remedy": remedy}
+
+
+def problem(subject: str, words: str, remedy: str) -> Row:
+    """Tell of something that keeps finetuned from its work."""
+    return {"subject": subject, "level": "problem", "words": words, "remedy": remedy or None}
 
 
 def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: bool) -> Iterator[Row]:
@@ -46,13 +71,6 @@ def of_the_configuration(settings: Settings, reader: Reader, *, runs: bool) -> I
             words = f"it is not in the configuration, and {counted(files, 'file')} of it {wait}"
             remedy = f"name it there again ({known['path']}), or move the files away"
             yield warning(f"folder {name}", words, remedy)
-
-
-def running_with(reader: Reader) -> RunsWith | None:
-    """The configuration that the daemon was started with, if it told."""
-    from finetuned.facts import RunsWith
-
-    return RunsWith.told(reader.daemon())
 
 
 def _differs(settings: Settings, with_this: RunsWith) -> str:
@@ -90,3 +108,15 @@ def of_jobs(outlook: Outlook | None) -> Iterator[Row]:
         yield warning("review", f"the pairs of {job.id} wait for a person", f"finetuned review {job.id}")
     if len(reviews) > MOST_NAMED:
         yield warning("review", f"and {len(reviews) - MOST_NAMED} more jobs", "finetuned jobs --state review")
+
+
+def untaken_words(counts: Mapping[str, int]) -> str:
+    """What is to be known of files that no rule takes, by their suffixes: one sentence."""
+    total = sum(counts.values())
+    ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    told = [f"{suffix or 'without a suffix'} {count}" for suffix, count in ordered[:MOST_SUFFIXES]]
+    more = ", …" if len(ordered) > MOST_SUFFIXES else ""
+    match = "1 file matches" if total == 1 else f"{total} files match"
+    text = next((suffix for suffix, _ in ordered if suffix in _TEXTS), None)
+    add = f'add "*{text}" to include' if text else "add their names to include, if they are text"
+    return f"{match} no pattern of include ({', '.join(told)}{more}): {add}, or leave them out by exclude"

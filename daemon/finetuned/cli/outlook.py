@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from finetuned.cli import output, wiring
-from finetuned.cli.attention import running_with
 from finetuned.cli.layout import seen
 from finetuned.cli.output import Row
 
 if TYPE_CHECKING:
+    from finetuned.facts import RunsWith
     from finetuned.ledger import Reader
     from finetuned.model import Job, UnarchivedFile
     from finetuned.plan import Facts, Hold, Plan
@@ -53,6 +53,13 @@ def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
     if (stuck := why_stuck(path)) is not None:
         return f"the daemon, which begins nothing new: {stuck.with_remedy()}"
     return None if outlook else "a daemon of this version: the one that runs is older, restart it"
+
+
+def running_with(reader: Reader) -> RunsWith | None:
+    """The configuration that the daemon was started with, if it told."""
+    from finetuned.facts import RunsWith
+
+    return RunsWith.told(reader.daemon())
 
 
 class Outlook:

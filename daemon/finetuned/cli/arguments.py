@@ -1,0 +1,198 @@
+"""What people type: ids and names, whole or in part, and paths, as they are here or were when they were dropped.
+
+1. An id that is typed whole is meant, even if it is a part of another one.
+2. A word that fits several ids, or none, is a mistake of usage (exit code 2) and the answer names what could be meant.
+3. So does the answer to a mistyped command or page.
+4. People ask about the file that they gave to `drop`, or copied; what the ledger knows is the copy in the folder. It is
+   found by its content, else by its name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from finetuned.cli import wiring
+from finetuned.cli.output import Row, first_of, harmless
+from finetuned.errors import FileProblem, UsageError
+
+if TYPE_CHECKING:
+    from finetuned.ledger import Reader
+    from finetuned.settings import FolderSettings, Settings
+
+#: how many ids are named of those that fit a word
+MOST_NAMED: Final = 8
+#: how many files are named of those that are like another one
+MOST_FILES: Final = 3
+_LIST_JOBS: Final = "`finetuned jobs` lists them"
+
+
+def job_named(reader: Reader, word: str) -> str:
+    """The id of the job that `word` names. Raises UsageError: no job fits it, or several do."""
+    word = word.strip().lower()
+    found = _one_of(reader.jobs_like(word), word, "jobs", _LIST_JOBS) if word else None
+    if found is not None:
+        return found
+    meant = did_you_mean(word, reader.jobs_like(""))
+    raise UsageError(f"there is no job {harmless(word)}", remedy=f"{meant}{_LIST_JOBS}")
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """A question after the names that a mistyped word is much like; empty if it is like none."""
+    from difflib import get_close_matches
+
+    alike = [name for name in known if len(word) > 1 and name.startswith(word)] or get_close_matches(word, known)
+    return f"did you mean {' or '.join(dict.fromkeys(alike))}? " if alike else ""
+
+
+def check_folder(settings: Settings, reader: Reader, name: str | None) -> None:
+    """Raise UsageError, with the folders that there are, if one is named that is neither configured nor remembered."""
+    names = {rules.name for rules in settings.folders} | set(reader.folders())
+    if name is not None and name not in names:
+        raise UsageError(f"there is no folder {harmless(name)!r}", remedy=f"there are: {', '.join(sorted(names))}")
+
+
+def folder_named(settings: Settings, name: str | None) -> FolderSettings:
+    """The folder of this name; without one, the only folder there is. Raises UsageError."""
+    names = ", ".join(folder.name for folder in settings.folders)
+    if name is None:
+        if len(settings.folders) > 1:
+            raise UsageError("there is more than one folder", remedy=f"name one of them with --folder: {names}")
+        return settings.folders[0]
+    for folder in settings.folders:
+        if folder.name == name:
+            return folder
+    raise UsageError(f"there is no folder {harmless(name)!r}", remedy=f"there are: {names}")
+
+
+def session_named(reader: Reader, word: str) -> str:
+    """The id of the session that `word` names; a word that fits none of the ledger's sessions is taken as it is.
+
+    Talks are sessions too, and only the server knows them. Raises UsageError if several sessions fit.
+    """
+    found = _one_of(reader.sessions_like(word), word, "sessions", "`finetuned job ID` names those of a job")
+    return word if found is None else found
+
+
+def _one_of(ids: Sequence[str], word: str, what: str, remedy: str) -> str | None:
+    """The only one of these ids, or the one that is the word itself; None if there is none.
+
+    Raises UsageError, which names them, if there are several.
+    """
+    if len(ids) < 2:
+        return next(iter(ids), None)
+    if word in ids:
+        return word
+    raise UsageError(
+        f"{harmless(word)} fits {len(ids)} {what}: {first_of(ids, MOST_NAMED)}",
+        remedy=f"type more of the id; {remedy}",
+    )
+
+
+def absolute(path: str) -> str:
+    """A path that a person typed, made absolute, its links left alone."""
+    if not path:
+        raise UsageError("the path is empty")
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def typed(word: str, known: Callable[[str], object]) -> str:
+    """A path that a person typed, or pasted as it was shown, with escapes for what a terminal must not get.
+
+    What is there, or `known`, under the very name is meant; else what the escapes stand for, or the same in another
+    normal form of Unicode, if that is.
+    """
+    from finetuned.model import meant
+
+    path = absolute(word)
+    spelt = [path, absolute(meant(word))] if "\\" in word else [path]
+    others = (form for one in spelt if not one.isascii() for form in _forms(one))
+    return next((one for one in (*spelt, *others) if os.path.lexists(one) or known(one)), path)
+
+
+def _forms(path: str) -> Iterator[str]:
+    """The same path as it is written on the disk, as far as it is there, and in either normal form of Unicode."""
+    from unicodedata import normalize
+
+    from finetuned.folders.foreign import same
+
+    found = "/"
+    for name in path.split("/")[1:]:
+        lies = name.isascii() or os.path.lexists(os.path.join(found, name))
+        others: list[str] = []
+        with suppress(OSError):
+            others = [] if lies else [other for other in os.listdir(found) if same(other) == same(name)]
+        found = os.path.join(found, *(others[:1] or [name]))
+    way, name = os.path.split(found)
+    yield found
+    yield from (f"{way}/{normalize(form, name)}" for form in ("NFC", "NFD"))
+    yield from (normalize(form, path) for form in ("NFC", "NFD"))
+
+
+def as_configured(path: str, settings: Settings) -> str:
+    """The path as the folders' own paths are written, should it lead into one of them by another way."""
+    if rules_of(path, settings) is not None:
+        return path
+    real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    for rules in settings.folders:
+        root = os.path.realpath(rules.path)
+        if real == root or real.startswith(root.rstrip("/") + "/"):
+            return rules.path + real[len(root) :]
+    return path
+
+
+def rules_of(path: str, settings: Settings) -> FolderSettings | None:
+    """The folder that the path lies in, or is."""
+    for rules in settings.folders:
+        if path == rules.path or path.startswith(rules.path.rstrip("/") + "/"):
+            return rules
+    return None
+
+
+def job_in(path: str) -> str | None:
+    """The job whose own folder the path may lie in: `…/done/<job>/…`."""
+    from finetuned.model import RESERVED
+
+    parts = path.split("/")
+    return next((after for part, after in pairwise(parts) if part in RESERVED), None)
+
+
+class Dropped(NamedTuple):
+    """Files of the folders that have the content, or else the name (`by`), of another file."""
+
+    by: str
+    files: list[Row]
+
+    def words(self, show: Callable[[str], str]) -> str:
+        """A sentence that names them; `show` writes a path."""
+        named = [
+            f"{show(file['path'])} ({', job '.join(filter(None, (file['state'], file['job_id'])))})"
+            for file in self.files
+        ]
+        return f"a file with this {self.by} was dropped as {first_of(named, MOST_FILES)}"
+
+
+def dropped_as(reader: Reader, settings: Settings, path: str) -> Dropped | None:
+    """The files that were dropped with the content of `path`, else with its name; null: none."""
+    if found := reader.of_content(_contents(settings, path)):
+        return Dropped("content", found)
+    found = reader.of_name(os.path.basename(path))
+    return Dropped("name", found) if found else None
+
+
+def _contents(settings: Settings, path: str) -> set[str]:
+    """By each folder's rules what the ledger would know this content by; empty if it can be read by none."""
+    found = set()
+    if os.path.isfile(path):
+        for folder in wiring.drop_folders(settings).values():
+            with suppress(OSError, FileProblem):
+                fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    content = folder.content(fd, path)
+                    found |= {content.sha256, content.text_sha256}
+                finally:
+                    os.close(fd)
+    return found
