@@ -12,12 +12,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
+from unicodedata import normalize
 
 from finetuned.cli import wiring
 from finetuned.cli.output import Row, first_of, harmless
 from finetuned.errors import FileProblem, UsageError
+from finetuned.model import RESERVED, meant
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -42,8 +45,6 @@ def job_named(reader: Reader, word: str) -> str:
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """A question after the names that a mistyped word is much like; empty if it is like none."""
-    from difflib import get_close_matches
-
     alike = [name for name in known if len(word) > 1 and name.startswith(word)] or get_close_matches(word, known)
     return f"did you mean {' or '.join(dict.fromkeys(alike))}? " if alike else ""
 
@@ -105,8 +106,6 @@ def typed(word: str, known: Callable[[str], object]) -> str:
     What is there, or `known`, under the very name is meant; else what the escapes stand for, or the same in another
     normal form of Unicode, if that is.
     """
-    from finetuned.model import meant
-
     path = absolute(word)
     spelt = [path, absolute(meant(word))] if "\\" in word else [path]
     others = (form for one in spelt if not one.isascii() for form in _forms(one))
@@ -115,8 +114,6 @@ def typed(word: str, known: Callable[[str], object]) -> str:
 
 def _forms(path: str) -> Iterator[str]:
     """The same path as it is written on the disk, as far as it is there, and in either normal form of Unicode."""
-    from unicodedata import normalize
-
     from finetuned.folders.foreign import same
 
     found = "/"
@@ -154,8 +151,6 @@ def rules_of(path: str, settings: Settings) -> FolderSettings | None:
 
 def job_in(path: str) -> str | None:
     """The job whose own folder the path may lie in: `…/done/<job>/…`."""
-    from finetuned.model import RESERVED
-
     parts = path.split("/")
     return next((after for part, after in pairwise(parts) if part in RESERVED), None)
 

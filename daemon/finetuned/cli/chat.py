@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
+import anyio
 import click
 
 from finetuned.cli import wiring
@@ -21,7 +22,8 @@ from finetuned.cli.arguments import job_named, session_named
 from finetuned.cli.jobs import gone, trained_session
 from finetuned.cli.output import harmless, print_data, say, show_one
 from finetuned.cli.spinner import Spinner
-from finetuned.errors import CutShort, FinetunedError, ReplyLost, Unreachable, UsageError
+from finetuned.errors import CutShort, FinetunedError, LedgerMissing, ReplyLost, Unreachable, UsageError
+from finetuned.runtime import Wake
 
 if TYPE_CHECKING:
     from finetuned.backend import Chats, Reply
@@ -96,8 +98,6 @@ class Talk:
 
 async def finished(backend: Chats, runtime: Runtime, ask: Callable[[], Awaitable[Reply]], on_growth: Told) -> Reply:
     """Ask, then poll until the reply is finished. Raises what `ask` raises, and FinetunedError of the reply."""
-    from finetuned.runtime import Wake
-
     reply = await _asked(backend, runtime, ask)
     turn, since, pause, wake = reply.turn, runtime.steady(), FIRST_PAUSE, Wake()
     while not (reply.finished or reply.error):
@@ -132,8 +132,6 @@ async def _asked(backend: Chats, runtime: Runtime, ask: Callable[[], Awaitable[R
 
 async def _reply(backend: Chats, runtime: Runtime, session_id: str, turn: str) -> Reply:
     """The reply as it is now, asked for again if that failed for a passing reason: it changes nothing."""
-    from finetuned.runtime import Wake
-
     for _ in range(LOOKS - 1):
         with suppress(Unreachable, ReplyLost):
             return await backend.reply(session_id, turn)
@@ -167,8 +165,6 @@ def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
 
 def _session(ctx: click.Context, word: str) -> str:
     """The session to go on with. Raises UsageError if this cannot be a session's id: it goes into an address."""
-    from finetuned.errors import LedgerMissing
-
     if not wiring.is_session_id(word):
         raise UsageError(f"{harmless(word)!r} is no session's id", remedy="`finetuned chat` says it at its end")
     try:
@@ -203,8 +199,6 @@ def _read() -> str:
 
 def _say_once(talk: Talk, text: str, *, as_json: bool) -> None:
     """One turn, and its answer as data."""
-    import anyio
-
     text = sayable(text)
     if _is_terminal(sys.stdout) and not as_json:
         _answered(talk, text)
@@ -232,8 +226,6 @@ def _converse(talk: Talk) -> None:
 
 def _answered(talk: Talk, text: str) -> None:
     """One turn on a terminal, where the answer's words appear as they come."""
-    import anyio
-
     with Spinner("thinking") as spinner:
         growing = Growing(spinner.stop)
         try:

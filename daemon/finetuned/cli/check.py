@@ -14,17 +14,25 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
+import msgspec
 
 from finetuned.amounts import counted, size, span
 from finetuned.cli import output, wiring
 from finetuned.cli.arguments import typed
-from finetuned.cli.findings import untaken_words
+from finetuned.cli.findings import of_the_configuration, untaken_words
 from finetuned.cli.output import Row, harmless
+from finetuned.errors import FileProblem, FolderError, LedgerError
+from finetuned.folders import drop_folder, explain
+from finetuned.folders.names import suffix_of
+from finetuned.ledger import is_held
+from finetuned.model import WaitingFile
+from finetuned.plan import batches, most_files, with_first
+from finetuned.readymade import is_ready_made
 
 if TYPE_CHECKING:
     from finetuned.backend import Capabilities
     from finetuned.folders import DropFolder
-    from finetuned.model import Content, WaitingFile
+    from finetuned.model import Content
     from finetuned.settings import FolderSettings, Settings
 
 
@@ -64,8 +72,6 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
 
 
 def _tell_configuration(settings: Settings) -> None:
-    from finetuned.plan import most_files
-
     can = wiring.capabilities(settings)
     output.print_line(f"ok: {harmless(settings.source)}")
     for rules in settings.folders:
@@ -79,10 +85,6 @@ def _tell_configuration(settings: Settings) -> None:
 
 def _tell_of_the_daemon(ctx: click.Context, settings: Settings) -> None:
     """A daemon that runs does not read the file again."""
-    from finetuned.cli.findings import of_the_configuration
-    from finetuned.errors import LedgerError
-    from finetuned.ledger import is_held
-
     with suppress(LedgerError):  # `doctor` tells about that
         for need in of_the_configuration(settings, wiring.reader(ctx), runs=is_held(wiring.ledger_path(settings))):
             output.say(f"warning: {need['subject']}: {harmless(need['words'])}; {need['remedy']}")
@@ -127,9 +129,6 @@ def _left_alone(path: str, top: str, settings: Settings) -> _LeftAlone | None:
 
 def judge(path: str, top: str, settings: Settings) -> Verdict:
     """What would become of one file; outside every folder as if `top` were the first folder."""
-    from finetuned.errors import FileProblem, FolderError
-    from finetuned.folders import explain
-
     rules = _rules_for(path, top, settings)
     folder = _folder(rules, settings)
     below = path[len(rules.path.rstrip("/")) + 1 :].split("/")
@@ -143,8 +142,6 @@ def judge(path: str, top: str, settings: Settings) -> Verdict:
 
 
 def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
-    import msgspec
-
     for rules in settings.folders:
         if path.startswith(rules.path.rstrip("/") + "/"):
             return rules
@@ -152,8 +149,6 @@ def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
 
 
 def _folder(rules: FolderSettings, settings: Settings) -> DropFolder:
-    from finetuned.folders import drop_folder
-
     return drop_folder(rules, beside=f"{wiring.ledger_path(settings)}.kept", bad_lines=sys.maxsize)
 
 
@@ -171,15 +166,11 @@ def _row(verdict: Verdict, can: Capabilities) -> Row:
 
 def _chunks(path: str, content: Content, can: Capabilities) -> int:
     """How many chunks the server will make of it; pairs are ready."""
-    from finetuned.readymade import is_ready_made
-
     return 0 if is_ready_made(path) else can.chunks(content.sent_bytes)
 
 
 def _untaken(verdicts: Sequence[Verdict], settings: Settings) -> dict[str, int]:
     """By suffix: the files in drop folders that no rule takes, and none leaves out."""
-    from finetuned.folders.names import suffix_of
-
     folders = wiring.drop_folders(settings)
     left = [v for v in verdicts if v.content is None and v.folder in folders and not v.path.endswith("/")]
     return dict(Counter(suffix_of(v.path) for v in left if folders[v.folder].is_untaken(v.path)))
@@ -187,8 +178,6 @@ def _untaken(verdicts: Sequence[Verdict], settings: Settings) -> dict[str, int]:
 
 def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
     """One line: how many files, jobs and chunks."""
-    from finetuned.plan import batches, with_first
-
     can = wiring.capabilities(settings)
     jobs, packed, chunks = 0, 0, 0
     taken = [verdict for verdict in verdicts if verdict.content]
@@ -211,9 +200,6 @@ def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
 
 
 def _waiting(verdicts: Sequence[Verdict]) -> Iterator[WaitingFile]:
-    from finetuned.model import WaitingFile
-    from finetuned.readymade import is_ready_made
-
     for number, (path, folder, group, content, _) in enumerate(verdicts):
         if content is not None:
             sent, sha256, text = content.sent_bytes, content.sha256, content.text_sha256

@@ -7,16 +7,24 @@
 from __future__ import annotations
 
 import os
+import platform
+import sqlite3
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import click
 
+from finetuned import __version__
 from finetuned.amounts import span
 from finetuned.cli import folder_checks, output, wiring
 from finetuned.cli.findings import of_jobs, of_the_configuration, ok, problem, warning
 from finetuned.cli.outlook import Outlook
 from finetuned.cli.output import Row, harmless
+from finetuned.errors import ConfigurationError, KeyRefused, LedgerError, LedgerMissing, ServerError
+from finetuned.ledger import audit, is_held, unreadable, why_stuck
+from finetuned.plan import wants_in_vain
+from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -64,10 +72,6 @@ def doctor_command(ctx: click.Context, form: str) -> None:
 
 def examined(ctx: click.Context) -> Iterator[Row]:
     """Every finding, in order."""
-    from finetuned.errors import ConfigurationError, LedgerError, LedgerMissing
-    from finetuned.ledger import is_held, why_stuck
-    from finetuned.runtime import SystemRuntime
-
     yield from _versions()
     try:
         settings = wiring.load(ctx)
@@ -105,19 +109,12 @@ def examined(ctx: click.Context) -> Iterator[Row]:
 
 
 def _versions() -> Iterator[Row]:
-    import platform
-    import sqlite3
-
-    from finetuned import __version__
-
     python = platform.python_version()
     yield ok("versions", f"finetuned {__version__}, Python {python}, SQLite {sqlite3.sqlite_version}")
 
 
 def _key(settings: Settings) -> Iterator[Row]:
     """Whether there is a key, and where it comes from; never what it is."""
-    from finetuned.errors import KeyRefused
-
     file = wiring.key_file(settings)
     try:
         wiring.key_of(settings).current()
@@ -130,11 +127,6 @@ def _key(settings: Settings) -> Iterator[Row]:
 
 
 def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
-    import anyio
-
-    from finetuned.errors import ServerError
-    from finetuned.plan import wants_in_vain
-
     url = settings.helix.url
     if not asked:
         yield warning("server", f"{url} was not asked, for want of a key", "see the key first")
@@ -166,10 +158,6 @@ async def _probe(settings: Settings) -> tuple[str, list[str], float]:
 
     Raises ServerError, and TimeoutError for a server that keeps a request longer than the daemon would wait.
     """
-    import anyio
-
-    from finetuned.runtime import SystemRuntime
-
     runtime = SystemRuntime()
     async with wiring.backend(settings, runtime) as backend:
         begun = runtime.steady()
@@ -183,11 +171,6 @@ async def _probe(settings: Settings) -> tuple[str, list[str], float]:
 
 def _ledger(reader: Reader) -> Generator[Row, None, bool]:
     """The audit; tells whether more may be asked of the ledger."""
-    import sqlite3
-
-    from finetuned.ledger import audit, unreadable
-    from finetuned.runtime import SystemRuntime
-
     runtime = SystemRuntime()
     until = runtime.now() + AUDIT_WITHIN
     db = reader.connection
@@ -213,8 +196,6 @@ def _ledger(reader: Reader) -> Generator[Row, None, bool]:
 
 
 def _daemon(reader: Reader | None, runs: bool) -> Row:
-    from finetuned import __version__
-
     started = (reader.daemon() if reader else None) or {}
     if not runs:
         return warning("daemon", "none runs; nothing is learned meanwhile", "start it with `finetuned run`")
@@ -253,7 +234,6 @@ def _watches(reader: Reader | None, runs: bool) -> Iterator[Row]:
 
 def _requests(settings: Settings, runs: bool) -> Iterator[Row]:
     from finetuned.daemon.requests import SUFFIX, requests_folder
-    from finetuned.runtime import SystemRuntime
 
     folder = requests_folder(wiring.ledger_path(settings))
     before = SystemRuntime().now() - REQUEST_AGE

@@ -23,8 +23,14 @@ from finetuned.cli import wiring
 from finetuned.cli.arguments import folder_named, typed
 from finetuned.cli.layout import from_here, quoted, width_of
 from finetuned.cli.output import harmless, print_data, say
+from finetuned.cli.progress import wait_for
 from finetuned.cli.requests import leave, new_request
 from finetuned.errors import FileProblem, FinetunedError, UsageError
+from finetuned.folders import drop_into, explain
+from finetuned.folders.names import Names
+from finetuned.folders.os_errors import problem
+from finetuned.folders.pace import quiet_time
+from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder
@@ -73,9 +79,6 @@ def drop_command(
     The exit code is 0 if all files were put there, else 1. With --wait it is 0 if all files were learned, now or
     before; it is 1 if one was not, or if its pairs wait for a review (`review = true`).
     """
-    from finetuned.cli.progress import wait_for
-    from finetuned.runtime import SystemRuntime
-
     _check_words(files, name)
     settings = wiring.load(ctx)
     target = wiring.drop_folders(settings)[folder_named(settings, folder).name]
@@ -133,8 +136,6 @@ def _spooled(kept: ExitStack, most: int) -> str:
 
 def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]:
     """The files below a directory that the folder takes by their names; of the others it is told how many there are."""
-    from finetuned.folders.names import Names
-
     names = Names(folder.rules)
     watched = {rules.path for rules in settings.folders}
     left_out = 0
@@ -162,8 +163,6 @@ def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]
 
 def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: bool, null: bool) -> str | None:
     """Put one file into the folder and print its path there; None, and why is told, if it is not put there."""
-    from finetuned.folders import drop_into, explain
-
     ledger_path = wiring.ledger_path(settings)
     try:
         _check(folder, source)
@@ -183,8 +182,6 @@ def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: b
 
 def _check(folder: DropFolder, source: Source) -> None:
     """Raise _NotDropped if the folder would never take this, for its name or its kind."""
-    from finetuned.folders.names import Names
-
     label, path, name = source
     try:
         mode = os.stat(path).st_mode
@@ -203,8 +200,6 @@ def _check(folder: DropFolder, source: Source) -> None:
 
 def _content(folder: DropFolder, source: Source) -> Content:
     """What the folder makes of this content. Raises _NotDropped if it would be refused."""
-    from finetuned.folders.os_errors import problem
-
     try:
         fd = os.open(source.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -231,8 +226,6 @@ def _print_path(path: str, *, null: bool) -> None:
 
 def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) -> None:
     """To people: when the files are taken, and how to have them taken now."""
-    from finetuned.folders.pace import quiet_time
-
     if width_of(sys.stderr) is None:
         return
     it = "it" if len(dropped) == 1 else "them"

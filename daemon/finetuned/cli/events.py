@@ -13,9 +13,11 @@ from finetuned.cli import output, wiring
 from finetuned.cli.arguments import job_named
 from finetuned.cli.layout import from_here, shortened, width_of
 from finetuned.cli.output import Row, harmless
+from finetuned.errors import UsageError
+from finetuned.ledger import Reader
+from finetuned.runtime import SystemRuntime, Wake
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
     from finetuned.runtime import Runtime
 
 #: seconds between two looks of `events --follow`
@@ -42,9 +44,6 @@ def events_command(
     newest_first: bool,
 ) -> None:
     """Show what happened, oldest first."""
-    from finetuned.errors import UsageError
-    from finetuned.runtime import SystemRuntime
-
     if follow and form == "json":
         raise UsageError("--follow never ends an array", remedy="use --jsonl")
     if follow and (limit is not None or newest_first):
@@ -65,8 +64,6 @@ def events_command(
 def _follow_until_interrupted(path: str, job_id: str | None, form: str, since: float | None) -> None:
     import anyio
 
-    from finetuned.runtime import SystemRuntime
-
     try:
         anyio.run(follow_events, path, job_id, form, SystemRuntime(), since)
     except KeyboardInterrupt:
@@ -75,9 +72,6 @@ def _follow_until_interrupted(path: str, job_id: str | None, form: str, since: f
 
 async def follow_events(path: str, job_id: str | None, form: str, runtime: Runtime, since: float | None = None) -> None:
     """Print events as they come, for ever; between two looks nothing of the ledger is held open."""
-    from finetuned.ledger import Reader
-    from finetuned.runtime import Wake
-
     told = 0
 
     def new(reader: Reader) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from finetuned.amounts import counted
 from finetuned.cli.outlook import running_with
 from finetuned.cli.output import Row
+from finetuned.model import Job, utf8_text
 
 if TYPE_CHECKING:
     from finetuned.cli.outlook import Outlook
@@ -74,8 +75,6 @@ def of_the_configuration(settings: Settings, reader: Reader, *, runs: bool) -> I
 
 
 def _differs(settings: Settings, with_this: RunsWith) -> str:
-    from finetuned.model import utf8_text
-
     words = f"the daemon runs with another configuration than {settings.source}"
     if with_this.source not in {"", utf8_text(settings.source)}:
         words += f": {with_this.source}"
@@ -90,8 +89,6 @@ def _differs(settings: Settings, with_this: RunsWith) -> str:
 
 def of_jobs(outlook: Outlook | None) -> Iterator[Row]:
     """Jobs that wait for a person, and files that cannot be archived."""
-    from finetuned.model import Job
-
     if outlook is None:
         return
     stuck = outlook.unarchived

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import click
 
 from finetuned.amounts import counted
@@ -19,6 +20,9 @@ from finetuned.cli.arguments import folder_named
 from finetuned.cli.layout import quoted
 from finetuned.cli.output import Row, print_line
 from finetuned.cli.requests import ANSWER_WITHIN, ask_daemon, leave, new_request, outcomes, tell, until
+from finetuned.folders.pace import quiet_time
+from finetuned.ledger import Reader, is_held
+from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.runtime import Runtime
@@ -37,12 +41,6 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
 
     Files that were just dropped are taken too, once they have settled.
     """
-    import anyio
-
-    from finetuned.folders.pace import quiet_time
-    from finetuned.ledger import is_held
-    from finetuned.runtime import SystemRuntime
-
     settings = wiring.load(ctx)
     name = None if folder is None else folder_named(settings, folder).name
     path = wiring.ledger_path(settings)
@@ -54,8 +52,6 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
 
 async def flush(ledger_path: str, folder: str | None, patience: float, runtime: Runtime) -> int:
     """Have what lies in the folder (null: in any) sealed, and tell what became of it; the exit code."""
-    from finetuned.ledger import Reader
-
     with Reader.open(ledger_path) as reader:
         files = [file["id"] for file in reader.unsealed(folder)]
     await _until(ledger_path, files, lambda row: row["state"] != "settling", runtime, patience)
@@ -74,8 +70,6 @@ async def _until(
     ledger_path: str, files: Sequence[int], is_so: Callable[[Row], bool], runtime: Runtime, within: float
 ) -> list[Row]:
     """What became of the files once something is true of all of them, or so many seconds have passed."""
-    from finetuned.ledger import Reader
-
     rows: list[Row] = []
 
     def look() -> bool:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from finetuned.cli.findings import ok, problem, untaken_words, warning
 from finetuned.cli.output import Row
+from finetuned.errors import FinetunedError, Held
+from finetuned.folders import leftovers
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder, Examination
@@ -19,7 +21,6 @@ _RENAME: Final = "write under a name that begins with a dot, and rename it when 
 
 def examined(folder: DropFolder, reader: Reader | None, *, runs: bool, sweep: float) -> Iterator[Row]:
     """Every finding about a folder; `sweep` is how often it is swept at least, in seconds."""
-    from finetuned.errors import FinetunedError
     from finetuned.folders import examine
 
     subject = f"folder {folder.name}"
@@ -102,8 +103,6 @@ def _events(subject: str, found: Examination, sweep: float) -> Row:
 
 
 def _held(subject: str, folder: DropFolder, reader: Reader | None, runs: bool) -> Iterator[Row]:
-    from finetuned.errors import Held
-
     known = (reader.folders() if reader else {}).get(folder.name, {})
     if runs and known.get("state") == "away":
         words = f"it is away for the daemon, which takes nothing there: {known['away_because'] or 'see its log'}"
@@ -122,8 +121,6 @@ def _held(subject: str, folder: DropFolder, reader: Reader | None, runs: bool) -
 
 
 def _orphans(subject: str, folder: DropFolder, reader: Reader | None) -> Iterator[Row]:
-    from finetuned.folders import leftovers
-
     lost = [(job_id, note) for job_id, note in folder.processing() if reader is None or not reader.knows(job_id)]
     if lost:
         named = [

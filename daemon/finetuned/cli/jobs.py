@@ -11,7 +11,9 @@ from finetuned.cli import output, wiring
 from finetuned.cli.arguments import check_folder, job_named
 from finetuned.cli.events import tell_events
 from finetuned.cli.layout import shortened, width_of
+from finetuned.cli.outlook import Outlook, held_back
 from finetuned.cli.output import Row, harmless
+from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -44,8 +46,6 @@ def jobs_command(
     newest_first: bool,
 ) -> None:
     """List jobs, oldest first."""
-    from finetuned.runtime import SystemRuntime
-
     from_then = output.since_of(since, SystemRuntime().now())
     reader = wiring.reader(ctx)
     check_folder(wiring.load(ctx), reader, folder)
@@ -86,8 +86,6 @@ def _waits(settings: Settings, reader: Reader, job: Row) -> str | None:
     """What an unfinished job waits for; None if it is at its end."""
     if job["finished_at"] is not None:
         return None
-    from finetuned.cli.outlook import Outlook, held_back
-    from finetuned.runtime import SystemRuntime
 
     outlook = Outlook.of(settings, reader, SystemRuntime().now())
     return held_back(settings, outlook) or (outlook.of_job(job["id"]) if outlook else None)

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from finetuned.backend import Phase
 from finetuned.cli import output, wiring
 from finetuned.cli.layout import seen
 from finetuned.cli.output import Row
+from finetuned.facts import RunsWith, as_the_ledger_knows
+from finetuned.ledger import SCHEMA_VERSION, Tables, is_held, why_stuck
+from finetuned.lifecycle import JOB_ENDS, JobState
+from finetuned.model import instant, iso
+from finetuned.plan import Awaited, Seal, SkipDuplicate, make_plan
+from finetuned.recovery import outlook
 
 if TYPE_CHECKING:
-    from finetuned.facts import RunsWith
     from finetuned.ledger import Reader
     from finetuned.model import Job, UnarchivedFile
     from finetuned.plan import Facts, Hold, Plan
@@ -45,8 +51,6 @@ NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
 
 def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
     """What everything waits for before its own turn: a daemon, its ledger, its version; None if for nothing of that."""
-    from finetuned.ledger import is_held, why_stuck
-
     path = wiring.ledger_path(settings)
     if not is_held(path):
         return NO_DAEMON
@@ -57,8 +61,6 @@ def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
 
 def running_with(reader: Reader) -> RunsWith | None:
     """The configuration that the daemon was started with, if it told."""
-    from finetuned.facts import RunsWith
-
     return RunsWith.told(reader.daemon())
 
 
@@ -76,10 +78,6 @@ class Outlook:
     @classmethod
     def of(cls, settings: Settings, reader: Reader, now: float) -> Outlook | None:
         """None for a ledger of an older version, which this one's daemon has not opened yet. Raises LedgerError."""
-        from finetuned.facts import RunsWith, as_the_ledger_knows
-        from finetuned.ledger import SCHEMA_VERSION, Tables
-        from finetuned.plan import make_plan
-
         if reader.schema_version() != SCHEMA_VERSION:
             return None
         can = wiring.capabilities(settings, reader.server(settings.service.url)["dialect"])
@@ -94,8 +92,6 @@ class Outlook:
     @property
     def unarchived(self) -> list[tuple[Job | UnarchivedFile, str]]:
         """The ended jobs, and the files without a job, that cannot be archived so far; with the reason of each."""
-        from finetuned.lifecycle import JOB_ENDS
-
         jobs = [job for job in self._facts.jobs if job.state in JOB_ENDS and job.tries]
         told: list[tuple[Job | UnarchivedFile, str]] = [(job, self._reader.held_up(job.id) or "") for job in jobs]
         for file in self._facts.unarchived:
@@ -111,11 +107,6 @@ class Outlook:
         The daemon counts from its own start at the earliest, and anew after a gap: an `until` that is over is unknown.
         A job that cannot be looked at now, or only has its pairs fetched, is none of them.
         """
-        from finetuned.lifecycle import JobState
-        from finetuned.model import instant, iso
-        from finetuned.plan import Awaited
-        from finetuned.recovery import outlook
-
         poll = self._settings.poll
         started = instant((self._reader.daemon() or {}).get("since", iso(0.0)))
         rows = []
@@ -140,8 +131,6 @@ class Outlook:
         return self._of_job(job_id) + still
 
     def _of_job(self, job_id: str) -> str:
-        from finetuned.lifecycle import JobState
-
         job = self._jobs.get(job_id)
         if job is None:  # it has ended while the ledger was read
             return "nothing any more"
@@ -157,8 +146,6 @@ class Outlook:
 
     def of_file(self, file_id: int) -> str:
         """What a waiting file waits for."""
-        from finetuned.plan import Awaited, Seal, SkipDuplicate
-
         hold = self._plan.files.get(file_id)
         if hold is not None:
             return self._twin(file_id, hold) if hold.kind is Awaited.TWIN else self._words(hold, None)
@@ -171,8 +158,6 @@ class Outlook:
         return "its turn: many files of its folder wait before it"
 
     def _words(self, hold: Hold, job: Job | None) -> str:
-        from finetuned.plan import Awaited
-
         server = self._facts.server
         match hold.kind:
             case Awaited.FOLDER:
@@ -186,8 +171,6 @@ class Outlook:
         return _WORDS[hold.kind].format(of=hold.of, until=_when(hold.until), dialect=server.dialect)
 
     def _at_the_server(self, job: Job) -> str:
-        from finetuned.backend import Phase
-
         if job.awaits_review:
             return f"a person: finetuned review {job.id}"
         attempt = job.open
@@ -231,8 +214,6 @@ class Outlook:
 
 
 def _when(at: float | None) -> str:
-    from finetuned.model import iso
-
     return output.when(None if at is None else iso(at))
 
 

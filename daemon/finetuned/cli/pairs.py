@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from textwrap import wrap
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -70,8 +71,6 @@ def tell_pairs(rows: Iterator[Row], versions: Mapping[str, str] = MappingProxyTy
 
 def _wrapped(text: str, label: str, width: int) -> Iterator[str]:
     """A text of several lines, each made harmless and folded, with a letter in front of the first."""
-    from textwrap import wrap
-
     lead = f"  {label}  "
     for line in text.strip().split("\n"):
         for part in wrap(harmless(line), max(20, width - len(lead))) or [""]:

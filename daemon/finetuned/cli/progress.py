@@ -7,16 +7,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
+
 from finetuned.amounts import counted
 from finetuned.cli import wiring
 from finetuned.cli.output import harmless, say
 from finetuned.cli.requests import leave, new_request, until
 from finetuned.cli.spinner import Spinner
 from finetuned.errors import FinetunedError, Held, LedgerError
+from finetuned.ledger import Reader, is_held
+from finetuned.model import iso, utf8_text
+from finetuned.runtime import SystemRuntime, Wake
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder
-    from finetuned.ledger import Reader
     from finetuned.runtime import Runtime
     from finetuned.settings import Settings
 
@@ -40,10 +44,6 @@ def wait_for(
 
     `ids`: by path, the files of the ledger that are meant, where that is known already.
     """
-    import anyio
-
-    from finetuned.runtime import SystemRuntime
-
     try:
         with Spinner("waiting") as spinner:
             waiting = Waiting(wiring.ledger_path(settings), settings.service.url, folder, paths, begun, spinner, ids)
@@ -85,8 +85,6 @@ class Waiting:
 
     async def from_the_start(self, runtime: Runtime) -> bool:
         """Wait for a daemon that is just being started, too: `run &` and `drop --wait` are often typed together."""
-        from finetuned.ledger import is_held
-
         if not is_held(self._ledger_path):
             self._spinner.line(f"no daemon runs; waiting {START_SECONDS:.0f} s for one to start")
         if not await until(lambda: is_held(self._ledger_path), runtime, START_SECONDS, longest=_FIRST_PAUSE):
@@ -101,8 +99,6 @@ class Waiting:
 
         Raises LedgerError, and FinetunedError: no daemon, or one that does not watch the folder.
         """
-        from finetuned.runtime import Wake
-
         wake = Wake()
         pause = _FIRST_PAUSE
         begin = runtime.steady()
@@ -122,9 +118,6 @@ class Waiting:
 
     def _look(self, *, has_begun: bool) -> bool:
         """Read the ledger, tell what changed; whether anything did. `has_begun`: the daemon has had time to begin."""
-        from finetuned.ledger import Reader
-        from finetuned.model import iso
-
         changed = False
         now_at: Counter[str] = Counter()
         with Reader.open(self._ledger_path) as reader:  # opened anew: one that stays open keeps the daemon from closing
@@ -148,8 +141,6 @@ class Waiting:
 
     def _row(self, reader: Reader, path: str, begun: str) -> dict[str, Any] | None:
         """What the ledger knows of this file; none of the files that had this path before, or will have it."""
-        from finetuned.model import utf8_text
-
         known = self._ids.get(path)
         for row in reader.at_place(path):
             if row["id"] == known or (known is None and row["path"] == utf8_text(path) and row["seen_at"] >= begun):
@@ -172,8 +163,6 @@ class Waiting:
             self._server = why
 
     def _check_daemon(self, now: float) -> None:
-        from finetuned.ledger import is_held
-
         if is_held(self._ledger_path):
             self._gone_since = None
         elif self._gone_since is None:
@@ -188,8 +177,6 @@ class Waiting:
 
         The lock is what tells: the ledger remembers folders of former configurations, too.
         """
-        from finetuned.ledger import is_held
-
         if self._is_held or not is_held(self._ledger_path):
             return
         known = reader.folders().get(self._folder.name, {})

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 import click
 
 from finetuned.cli import wiring
 from finetuned.cli.arguments import job_named
 from finetuned.cli.output import harmless, print_line, say
 from finetuned.errors import FinetunedError
+from finetuned.ledger import Reader, is_held, of_the_disk
+from finetuned.model import path_b64, path_of, shown, utf8_text
+from finetuned.runtime import SystemRuntime, Wake
 
 if TYPE_CHECKING:
     from finetuned.daemon.requests import Request
-    from finetuned.ledger import Reader
     from finetuned.runtime import Runtime
 
 ANSWER_WITHIN: Final = 5.0
@@ -53,8 +56,6 @@ def new_request(
 ) -> Request:
     """Make a request with an id of its own, about a job, a path of any bytes, a folder or a content."""
     from finetuned.daemon.requests import Request
-    from finetuned.model import path_b64, utf8_text
-    from finetuned.runtime import SystemRuntime
 
     return Request(
         id=SystemRuntime().fresh_id(ID_LENGTH),
@@ -71,8 +72,6 @@ def new_request(
 def leave(ledger_path: str, requests: Sequence[Request]) -> None:
     """Put requests where the daemon takes them, in this order. Raises FinetunedError."""
     from finetuned.daemon.requests import leave_request, requests_folder
-    from finetuned.ledger import of_the_disk
-    from finetuned.runtime import SystemRuntime
 
     moment = int(SystemRuntime().now() * 1_000_000)
     for number, request in enumerate(requests):
@@ -89,8 +88,6 @@ async def outcomes(
     ledger_path: str, requests: Sequence[Request], runtime: Runtime, within: float
 ) -> dict[str, dict[str, Any]]:
     """By a request's id, the event that answers it: those that come within so many seconds."""
-    from finetuned.ledger import Reader
-
     found: dict[str, dict[str, Any]] = {}
 
     def look() -> bool:
@@ -106,8 +103,6 @@ async def outcomes(
 
 async def until(look: Callable[[], bool], runtime: Runtime, within: float, *, longest: float) -> bool:
     """Poll until `look` is content, for so many seconds; whether it was. Pauses grow to `longest`."""
-    from finetuned.runtime import Wake
-
     wake = Wake()
     end = runtime.steady() + within
     pause = _FIRST_PAUSE
@@ -122,11 +117,6 @@ async def until(look: Callable[[], bool], runtime: Runtime, within: float, *, lo
 
 def ask_daemon(ctx: click.Context, requests: Sequence[Request], *, within: float = ANSWER_WITHIN) -> int:
     """Leave the requests, wait for what becomes of them, tell it; the exit code."""
-    import anyio
-
-    from finetuned.ledger import is_held
-    from finetuned.runtime import SystemRuntime
-
     settings = wiring.load(ctx)
     path = wiring.ledger_path(settings)
     with wiring.open_ledger(settings) as reader:
@@ -145,8 +135,6 @@ def ask_daemon(ctx: click.Context, requests: Sequence[Request], *, within: float
 
 def _unknown(reader: Reader, request: Request) -> str:
     """Why a request will be refused by any daemon: what it names is not in the ledger."""
-    from finetuned.model import path_of, shown
-
     if request.path is not None:
         path = path_of(request.path, request.path_b64)
         if not reader.at_place(path):

@@ -14,6 +14,7 @@ from finetuned.cli import wiring
 from finetuned.cli.arguments import folder_named, job_named, typed
 from finetuned.cli.layout import quoted, width_of
 from finetuned.cli.output import say
+from finetuned.cli.progress import wait_for
 from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.errors import UsageError
 from finetuned.model import instant, path_of
@@ -95,8 +96,6 @@ def _files(requests: Sequence[Request], reader: Reader) -> Iterator[Row]:
 
 def _wait(settings: Settings, files: Sequence[Row]) -> bool:
     """Wait until the files are at their end; whether all of them are learned. Raises FinetunedError."""
-    from finetuned.cli.progress import wait_for
-
     folders = wiring.drop_folders(settings)
     waiting: dict[str, dict[str, int]] = defaultdict(dict)
     for file in files:

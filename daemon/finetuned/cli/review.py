@@ -13,13 +13,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 import click
+import msgspec
 
 from finetuned.amounts import counted
+from finetuned.backend import Status
 from finetuned.cli import output, wiring
 from finetuned.cli.arguments import absolute, job_named
 from finetuned.cli.layout import width_of
@@ -27,6 +32,8 @@ from finetuned.cli.output import Row, harmless, print_line, say
 from finetuned.cli.pairs import tell_pairs
 from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.errors import FinetunedError, UsageError
+from finetuned.marker import attempt_of, marker, renamed
+from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.backend import Observation, Pair, Reviews
@@ -94,8 +101,6 @@ def _may_alter(job: Row) -> None:
 
 def _see(settings: Settings, job: Row, form: str) -> None:
     """Show the pairs, or have them edited, where there is somebody at a terminal who said with what."""
-    import anyio
-
     seen, pairs = anyio.run(_fetch, settings, job)
     rows = rows_of(job, seen, pairs)
     at_terminal = form == "table" and sys.stdin.isatty() and sys.stdout.isatty()
@@ -118,8 +123,6 @@ def _line(row: Row) -> str:
 
 def _edit(settings: Settings, job: Row, before: Sequence[Pair], text: str, editor: str) -> None:
     """Open the pairs in an editor; put what comes back. Raises FinetunedError, and keeps the lines then."""
-    from finetuned.runtime import SystemRuntime
-
     path = _private(job["id"], text)
     failed = ""
     begun = SystemRuntime().steady()
@@ -150,8 +153,6 @@ def _edit(settings: Settings, job: Row, before: Sequence[Pair], text: str, edito
 
 def _private(job_id: str, text: str) -> str:
     """Write the pairs to a file in a directory of its own, which is closed to all others: its path."""
-    import tempfile
-
     path = os.path.join(tempfile.mkdtemp(prefix=f"{job_id}-"), f"{job_id}.jsonl")
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
@@ -176,15 +177,11 @@ def _read_back(path: str) -> str:
 
 def _discard(path: str) -> None:
     """Remove the pairs that were edited, with what the editor left beside them."""
-    import shutil
-
     shutil.rmtree(os.path.dirname(path), ignore_errors=True)
 
 
 def _put(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None = None) -> str:
     """Check the lines, and write them to the server; how many, in words. Raises FinetunedError."""
-    import anyio
-
     now, kept = anyio.run(_write, settings, job, text, before)
     changed = now - kept
     share = "none" if not changed else f"all {now}" if changed == now else str(changed)
@@ -224,8 +221,6 @@ async def rewrite(backend: Reviews, job: Row, text: str, before: Sequence[Pair] 
 
 async def resting(backend: Reviews, job: Row) -> Observation:
     """The job's session, which waits for a review. Raises ServerError, FinetunedError."""
-    from finetuned.backend import Status
-
     seen = await backend.observe(job["session_id"])
     if seen.status is not Status.PAUSED:
         raise FinetunedError(
@@ -260,8 +255,6 @@ def rows_of(job: Row, seen: Observation, pairs: Sequence[Pair]) -> list[Row]:
 
 def _files(job: Row, seen: Observation) -> dict[str, str]:
     """By the path of a file, as it is shown, the server's name of its document."""
-    from finetuned.marker import attempt_of, marker, renamed
-
     name = marker(job["id"], attempt_of(seen, job["id"]) or job["attempt"])
     uploads = {file["path"]: renamed(file["upload_name"], name) for file in job["file_list"] if file["upload_name"]}
     return {path: seen.files[name].document if name in seen.files else "" for path, name in uploads.items()}
@@ -290,8 +283,6 @@ def pairs_of(text: str, job: Row, backend: Reviews, seen: Observation, there: Se
 
 def _told(line: str) -> Row:
     """One line's object: question, answer, and perhaps the file. Raises ValueError."""
-    import msgspec
-
     try:
         line.encode()
         row = msgspec.json.decode(line, type=dict[str, str | int | None])

@@ -6,21 +6,31 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
 import click
 
+from finetuned import __version__, logs
 from finetuned.cli import wiring
 from finetuned.cli.layout import from_here, width_of
 from finetuned.cli.output import harmless, say
+from finetuned.cli.signals import heard, heed
+from finetuned.daemon import Context, Daemon
+from finetuned.daemon.notify import Notifier
+from finetuned.daemon.requests import requests_folder
+from finetuned.errors import Away
+from finetuned.folders import Single, Watched, watch
+from finetuned.ledger import Ledger, is_held
+from finetuned.runtime import SystemRuntime, Wake
 
 if TYPE_CHECKING:
     import socket
 
-    from finetuned.daemon import Context, Outcome
+    from finetuned.daemon import Outcome
     from finetuned.daemon.loop import Watcher
     from finetuned.folders import DropFolder
-    from finetuned.ledger import Ledger
     from finetuned.settings import Settings
 
 
@@ -33,8 +43,6 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
     The exit code is 0; with --until-idle it is 1 if a job failed or a folder was away, and 69 if the server could not
     be used and work is left.
     """
-    from finetuned.cli.signals import heard
-
     settings = wiring.load(ctx)
     configure_logs(settings)
     with heard() as ear:
@@ -63,8 +71,6 @@ def greet(settings: Settings) -> None:
 
 def configure_logs(settings: Settings) -> None:
     """Logs go to standard error, in colour on a terminal."""
-    from finetuned import logs
-
     logs.configure(
         level=settings.log.level,
         format=settings.log.format,
@@ -76,18 +82,11 @@ def configure_logs(settings: Settings) -> None:
 
 def run_daemon(settings: Settings, ear: socket.socket, *, until_idle: bool = False) -> Outcome:
     """Run the daemon until a signal that comes through `ear` stops it. Raises Held, LedgerError."""
-    import anyio
-
     return anyio.run(serve, settings, ear, until_idle)
 
 
 async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False) -> Outcome:
     """The daemon with everything it needs, on whatever loop this runs."""
-    from finetuned import __version__
-    from finetuned.daemon import Context, Daemon
-    from finetuned.daemon.notify import Notifier
-    from finetuned.runtime import SystemRuntime, Wake
-
     runtime = SystemRuntime()
     folders = wiring.drop_folders(settings)
     try:
@@ -114,10 +113,6 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
 
 def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:
     """The ledger, for the one daemon of these folders; who is refused makes nothing. Raises Held, LedgerError."""
-    from finetuned import logs
-    from finetuned.errors import Away
-    from finetuned.ledger import Ledger, is_held
-
     if not is_held(path):  # else the ledger says who is in the way
         for folder in folders.values():
             with suppress(Away):
@@ -130,14 +125,6 @@ def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:
 
 def watchers(context: Context, ear: socket.socket, stop: Callable[[], None]) -> list[Watcher]:
     """What rings the daemon's wake: the folders, the requests of people, and signals, which stop it."""
-    from functools import partial
-
-    from finetuned import logs
-    from finetuned.cli.signals import heed
-    from finetuned.daemon.requests import requests_folder
-    from finetuned.folders import Single, Watched, watch
-    from finetuned.runtime import Wake
-
     pause = partial(context.runtime.wait, Wake())
     requests = requests_folder(context.ledger.path)
     places: list[Watched] = [*context.folders.values(), Single(root=requests)]

@@ -13,6 +13,11 @@ from finetuned.cli.findings import MOST_NAMED, needs, problem, untaken_words
 from finetuned.cli.jobs import JOB_STATES
 from finetuned.cli.outlook import Outlook, running_with, still_words
 from finetuned.cli.output import Row, harmless, placed
+from finetuned.errors import LedgerError, LedgerMissing
+from finetuned.ledger import SERVER_FIELDS, is_held, why_stuck
+from finetuned.model import instant, path_of
+from finetuned.plan import wants_in_vain
+from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -30,9 +35,6 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
     Ends with 3 if no daemon runs; what the ledger knows is printed all the same. Ends with 1 if one runs, but cannot
     use its ledger, so that nothing new is begun.
     """
-    from finetuned.plan import wants_in_vain
-    from finetuned.runtime import SystemRuntime
-
     settings = wiring.load(ctx)
     status = status_of(settings, SystemRuntime().now())
     if as_json:
@@ -53,9 +55,6 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
 
 def status_of(settings: Settings, now: float) -> Row:
     """The object `status` of `docs/interface.md`. Raises LedgerError, but not for a ledger that is not there yet."""
-    from finetuned.errors import LedgerError, LedgerMissing
-    from finetuned.ledger import SERVER_FIELDS, is_held, why_stuck
-
     path = wiring.ledger_path(settings)
     stuck: LedgerError | None = why_stuck(path)
     stray = wiring.stray_daemon(settings)
@@ -108,8 +107,6 @@ def _attention(need: Row) -> Row:
 
 def _folders_status(settings: Settings, reader: Reader, now: float, *, running: bool) -> list[Row]:
     """The folders of the configuration; then others that the daemon watches, or of which files wait."""
-    from finetuned.model import path_of
-
     known = reader.folders()
     with_this = running_with(reader) if running else None
     watched = known if with_this is None else {name: known.get(name, {}) for name in with_this.folders}
@@ -123,8 +120,6 @@ def _folders_status(settings: Settings, reader: Reader, now: float, *, running: 
 
 
 def _folder_status(name: str, path: str, known: Mapping[str, Any], now: float) -> Row:
-    from finetuned.model import instant
-
     oldest = known.get("oldest")
     return {
         "name": name,

@@ -22,6 +22,10 @@ from finetuned.cli.jobs import gone, job_command, progress_of
 from finetuned.cli.layout import quoted, seen
 from finetuned.cli.outlook import NO_DAEMON, Outlook, held_back
 from finetuned.cli.output import Row, harmless, placed
+from finetuned.errors import Away, LedgerMissing
+from finetuned.folders import explain, quiet_time
+from finetuned.model import path_of
+from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -41,8 +45,6 @@ def why_command(ctx: click.Context, path: str, form: str) -> None:
     PATH is where the file was dropped, or where it lies now. For a file outside the drop folders it tells whether the
     same content, or a file of the same name, was dropped. For a job's id, or a part of it, it shows that job.
     """
-    from finetuned.errors import LedgerMissing
-
     settings = wiring.load(ctx)
     reader: Reader | None
     try:
@@ -68,8 +70,6 @@ def why_command(ctx: click.Context, path: str, form: str) -> None:
 
 def _why(file: Row) -> str:
     """The command that tells about a file, by where it was dropped."""
-    from finetuned.model import path_of
-
     return f"finetuned why {quoted(path_of(file['path'], file.get('path_b64')))}"
 
 
@@ -77,8 +77,6 @@ class Story:
     """What is known of one path, from the ledger and from the disk."""
 
     def __init__(self, settings: Settings, reader: Reader | None, path: str) -> None:
-        from finetuned.runtime import SystemRuntime
-
         self._settings = settings
         self._reader = reader
         self._path = path
@@ -218,8 +216,6 @@ class Story:
 
     def _retry(self, file: Row) -> str:
         """The command that tries just this file again, by where it lies: others may have had its path."""
-        from finetuned.model import path_of
-
         location = path_of(file["location"] or file["path"], file.get("location_b64") or file.get("path_b64"))
         return f"finetuned retry {quoted(location)}"
 
@@ -232,8 +228,6 @@ class Story:
         yield f"To try again: finetuned retry {file['job_id']}"
 
     def _where(self, file: Row) -> Iterator[str]:
-        from finetuned.model import path_of
-
         dropped = path_of(file["path"], file.get("path_b64"))
         if file["location"] is None:
             lost = next((event["detail"] for event in reversed(self._history) if event["cause"] == "lost"), None)
@@ -306,7 +300,6 @@ class Story:
         why_not = self._judged()
         if why_not:
             return f"a change: {why_not}"
-        from finetuned.folders import quiet_time
 
         return f"{span(quiet_time(rules))} without a change, and for every program that has it open to close it"
 
@@ -346,14 +339,10 @@ class Story:
 
     def _explained(self, rules: FolderSettings) -> str | None:
         """Why what lies at the path now is not taken, by the folder's rules. Raises Away."""
-        from finetuned.folders import explain
-
         return explain(wiring.drop_folders(self._settings)[rules.name], self._path)
 
     def _why_away(self) -> str | None:
         """The folder in words, and why it is away, as the daemon found it or as it is now; null if it is not."""
-        from finetuned.errors import Away
-
         if self._rules is None or self._path == self._rules.path:
             return None
         known = self._known_of(self._rules.name)

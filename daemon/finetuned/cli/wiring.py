@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.errors import ConfigurationError, ServerError
+from finetuned.errors import ConfigurationError, LedgerError, LedgerMissing, ServerError
 
 if TYPE_CHECKING:
     from finetuned.backend import Capabilities
-    from finetuned.errors import LedgerError
     from finetuned.folders import DropFolder
     from finetuned.helix.client import Key
     from finetuned.helix.sessions import Sessions
@@ -77,7 +76,6 @@ def reader(ctx: click.Context) -> Reader:
 
 def open_ledger(settings: Settings) -> Reader:
     """The ledger, for reading; the caller closes it. Raises LedgerError."""
-    from finetuned.errors import LedgerMissing
     from finetuned.ledger import Reader
 
     try:
@@ -101,7 +99,6 @@ def stray_daemon(settings: Settings) -> tuple[int, LedgerError] | None:
 
     It still holds the drop folders.
     """
-    from finetuned.errors import LedgerMissing
     from finetuned.folders import holder_of
     from finetuned.ledger import PUT_BACK
 
