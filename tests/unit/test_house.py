@@ -37,7 +37,7 @@ EXCHANGED: dict[str, str] = {
     "finetuned.cli.doctor.AUDIT_WITHIN": "a ledger whose audit takes so long takes minutes to make",
     "finetuned.cli.doctor.SLOW": "how long a command waits for a server is real time",
     "finetuned.cli.folder_checks.EVENTS_WITHIN": "how long a command waits for an event is real time",
-    "finetuned.cli.ids.MOST_NAMED": "each id that is named is a job that was learned",
+    "finetuned.cli.arguments.MOST_NAMED": "each id that is named is a job that was learned",
     "finetuned.cli.requests.ANSWER_WITHIN": "how long a command waits for a daemon is real time",
     "finetuned.cli.review.AT_ONCE": "an editor that ends at once, and one that a person uses, differ in real time",
     "finetuned.folders.archive.numbered": "a hundred thousand files of one name take longer than all other tests",
