@@ -29,7 +29,7 @@ def views(draw) -> SessionView:
     turn = Turn(
         **blank, creator="system", mode="finetune", state=draw(STATES), stage=draw(STAGES), error=draw(WORDS),
         progress=draw(st.integers(0, 100)), finished=draw(st.booleans()), lora_dir=draw(st.sampled_from(["", "l"])),
-        chunks=chunks,
+        made=chunks,
     )  # fmt: skip
     turns = (turn,) if draw(st.booleans()) else ()
     return SessionView(id="s", name="", mode=mode, type="text", lora_dir=lora, documents={}, turns=turns)

@@ -55,10 +55,10 @@ def still(seconds: float, **words: object) -> History:
         (seen("editing", "edit_questions"), History(still_for=29, polls=9), Step.NOTHING),
         (seen("editing", "edit_questions"), History(still_for=30, polls=3, review=True), Step.REVIEW),
         (seen("editing", "edit_questions"), History(still_for=30, polls=3), Step.START),
-        (seen("editing", "edit_questions", chunks=FAILED), History(still_for=30, polls=3), Step.RETRY_CHUNKS),
-        (seen("editing", "edit_questions", chunks=FAILED), History(still_for=30, polls=3, kicks=2), Step.RETRY_CHUNKS),
-        (seen("editing", "edit_questions", chunks=FAILED), History(still_for=30, polls=3, kicks=3), Step.START),
-        (seen("editing", "edit_questions", chunks=FAILED), History(still_for=30, polls=3, kicks=6), Step.GIVE_UP),
+        (seen("editing", "edit_questions", made=FAILED), History(still_for=30, polls=3), Step.RETRY_CHUNKS),
+        (seen("editing", "edit_questions", made=FAILED), History(still_for=30, polls=3, kicks=2), Step.RETRY_CHUNKS),
+        (seen("editing", "edit_questions", made=FAILED), History(still_for=30, polls=3, kicks=3), Step.START),
+        (seen("editing", "edit_questions", made=FAILED), History(still_for=30, polls=3, kicks=6), Step.GIVE_UP),
         (seen("complete", "finetune", error="CUDA", finished=True), History(), Step.RETRAIN),
         (seen("complete", "finetune", error="CUDA", finished=True), History(restarts=3), Step.RETRAIN),
         (seen("complete", "finetune", error="CUDA", finished=True), History(restarts=1, retrained=1), Step.FAIL),
@@ -86,7 +86,7 @@ def test_words_tell_what_and_how_often() -> None:
     assert due(seen(), still(600), RULES).words == "restarted 1 of 3: no sign of life for 10 min in generate_questions"
     assert due(seen(), still(42), PollSettings(stalled_after=40)).words.endswith("for 42 s in generate_questions")
     assert "for 6 h in finetune" in due(seen(stage="finetune", progress=9), still(6 * HOUR), RULES).words
-    assert "no answer" in due(seen("editing", "", chunks=FAILED), History(still_for=30, polls=3), RULES).words
+    assert "no answer" in due(seen("editing", "", made=FAILED), History(still_for=30, polls=3), RULES).words
 
 
 def test_time_counts_between_looks_that_are_near() -> None:

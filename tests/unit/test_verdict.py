@@ -198,7 +198,7 @@ MOVES = [
     {"progress": 2},
     {"status": "9 total"},
     {"updated": "2026-11-23T05:23:11Z"},
-    {"chunks": {"a": (Chunk(questions=1, error=""),)}},
+    {"chunks": 1},
 ]
 
 
@@ -266,10 +266,10 @@ def test_the_servers_count_stands_in_where_it_names_no_documents():
     """Without any document its own count of questions decides; with some, only pairs do."""
     chunks = {"m-a.txt": (Chunk(questions=2, error=""), Chunk(questions=3, error=""))}
     files = uploaded("m-a.txt", "m-b.txt")
-    verdict = judge(seen(turn(chunks=chunks)), pairs(None), files)
+    verdict = judge(seen(turn(made=chunks)), pairs(None), files)
     assert outcome(verdict) == {1: ("learned", 5), 2: ("barren", 0)}
     assert verdict.state is JobState.PARTIAL
-    named = judge(seen(turn(chunks=chunks), documents={"m-b.txt": "B"}), pairs("B"), files)
+    named = judge(seen(turn(made=chunks), documents={"m-b.txt": "B"}), pairs("B"), files)
     assert outcome(named) == {1: ("barren", 0), 2: ("learned", 1)}
 
 
@@ -277,7 +277,7 @@ def test_why_a_file_is_barren():
     """The server's errors of its chunks, else the quota, else that there is no reason."""
     broken = [Chunk(questions=0, error=error) for error in ("no model", "a \x1bquote", "no model")]
     chunks = {"m-b.txt": tuple(broken), "m-c.txt": (Chunk(questions=0, error=""),)}
-    tuning = turn(chunks=chunks, limited=True, limit=5, total_chunks=36)
+    tuning = turn(made=chunks, limited=True, limit=5, total_chunks=36)
     files = uploaded("m-a.txt", "m-b.txt", "m-c.txt", "m-d.txt")
     verdict = judge(seen(tuning, documents={"m-a.txt": "A"}), pairs("A"), files)
     assert [v.reason for v in verdict.files] == [
@@ -308,7 +308,7 @@ def test_a_file_whose_pairs_a_person_left_out_is_barren():
 def test_a_failed_chunk_makes_a_job_partial():
     """Every file taught something, and yet something was lost."""
     chunks = {"m-a.txt": (*(Chunk(questions=2, error=""),) * 8, Chunk(questions=0, error="no"))}
-    verdict = judge(seen(turn(chunks=chunks), documents={"m-a.txt": "A"}), pairs("A"), uploaded("m-a.txt"))
+    verdict = judge(seen(turn(made=chunks), documents={"m-a.txt": "A"}), pairs("A"), uploaded("m-a.txt"))
     assert (verdict.state, verdict.reason) == (JobState.PARTIAL, "chunks failed in: a.txt")
     assert verdict.files[0].reason == "1 of 9 chunks failed: no"
     assert verdict.files[0].state is FileState.LEARNED
@@ -416,7 +416,7 @@ def cut(**chunks: int) -> Observation:
     names = [f"j.1-000{number}-{name}" for number, name in enumerate(chunks, 1)]
     told = {name: (Chunk(questions=1, error=""),) * used for name, used in zip(names, chunks.values(), strict=True)}
     documents = {name: f"d{number}" for number, name in enumerate(names)}
-    tuning = turn(lora_dir="l", chunks={name: rows for name, rows in told.items() if rows})
+    tuning = turn(lora_dir="l", made={name: rows for name, rows in told.items() if rows})
     return seen(tuning, mode="inference", documents=documents)
 
 

@@ -286,9 +286,9 @@ def test_chunks_are_counted_by_file():
     told = steps("form/qa-generator-fails-for-one-file")[1]
     tuning = wire.session(json.dumps(told["response"]["body"]).encode()).tuning
     assert tuning is not None
-    made = {name: sum(chunk.questions for chunk in chunks) for name, chunks in tuning.chunks.items()}
+    made = {name: sum(chunk.questions for chunk in chunks) for name, chunks in tuning.made.items()}
     assert made == {"0001-good.txt": 18, "0002-bad.txt": 0}
-    assert not any(chunk.error for chunks in tuning.chunks.values() for chunk in chunks)
+    assert not any(chunk.error for chunks in tuning.made.values() for chunk in chunks)
 
 
 def test_a_drawn_picture_names_its_file():

@@ -113,8 +113,8 @@ def test_chunks_and_files_take_what_they_can():
         finished=True,
     )
     assert turn.files == ("a",)
-    assert [(c.questions, c.error) for c in turn.chunks["a.txt"]] == [(2, "x")]
-    assert list(turn.chunks) == ["a.txt"]
+    assert [(c.questions, c.error) for c in turn.made["a.txt"]] == [(2, "x")]
+    assert list(turn.made) == ["a.txt"]
     assert (turn.limited, turn.limit, turn.total_chunks, turn.finished) == (True, 5, wire.MAX_NUMBER, True)
 
 

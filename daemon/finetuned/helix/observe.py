@@ -14,10 +14,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from finetuned.backend import Capabilities, Interaction, Observation, Phase, Reply, Status, Taught
+from finetuned.backend import Capabilities, Observation, Phase, Reply, Status, Taught
 from finetuned.errors import Quota
 from finetuned.helix import wire
-from finetuned.helix.session import Chunk, SessionView, Turn
+from finetuned.helix.session import Chunk, SessionView
 from finetuned.model import Value, shown
 
 #: the server's own data set, made of ready-made pairs: it appears beside the uploads
@@ -81,8 +81,8 @@ def observe(view: SessionView) -> Observation:
         list_mark=(tuning.updated or None) if tuning and tuning.stage == _TRAINS else None,
         upload_id=view.entity_id,
         unknown_words=_unknown(view),
-        turn=interaction(tuning) if tuning else None,
-        interactions=tuple(interaction(turn) for turn in view.turns),
+        turn=tuning,
+        interactions=view.turns,
         handle=Handle(asked_id=view.asked.id if view.asked else None, tells_pairs=view.tells_pairs, group=view.group),
     )
 
@@ -101,28 +101,6 @@ def reply(view: SessionView, turn: str = "") -> Reply:
         error=(answer.error or answer.status or "it says no more") if failed else "",
         progress=answer.progress,
         files=answer.files,
-    )
-
-
-def interaction(turn: Turn) -> Interaction:
-    """Make a turn into what the ledger keeps of it."""
-    return Interaction(
-        id=turn.id,
-        creator=turn.creator,
-        mode=turn.mode,
-        state=turn.state,
-        stage=turn.stage,
-        message=turn.message,
-        status=turn.status,
-        error=turn.error,
-        progress=turn.progress,
-        finished=turn.finished,
-        lora_dir=turn.lora_dir,
-        created=turn.created,
-        updated=turn.updated,
-        completed=turn.completed,
-        chunks=sum(map(len, turn.chunks.values())),
-        limited=turn.limited,
     )
 
 
@@ -153,13 +131,12 @@ def _signs(view: SessionView) -> tuple[object, ...]:
     tuning = view.tuning
     if tuning is None:
         return (view.mode, view.lora_dir)
-    chunks = sum(map(len, tuning.chunks.values()))
-    return (view.mode, tuning.state, tuning.stage, tuning.progress, tuning.status, tuning.updated, chunks)
+    return (view.mode, tuning.state, tuning.stage, tuning.progress, tuning.status, tuning.updated, tuning.chunks)
 
 
 def _files(view: SessionView) -> dict[str, Taught]:
     """Gather what the server tells of each file that it has."""
-    chunks = view.tuning.chunks if view.tuning else {}
+    chunks = view.tuning.made if view.tuning else {}
     names = dict.fromkeys((*view.uploads, *chunks))
     return {name: _taught(view.documents.get(name, ""), chunks.get(name, ())) for name in names}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from finetuned.backend import Interaction
 from finetuned.model import Value
 
 
@@ -14,26 +15,14 @@ class Chunk(Value, frozen=True):
     error: str
 
 
-class Turn(Value, frozen=True):
-    """One interaction of a session; the fine-tune is the pair of turns whose `mode` is finetune."""
+class Turn(Interaction, frozen=True):
+    """One interaction of a session; the fine-tune is the pair of turns whose `mode` is finetune.
 
-    id: str
-    creator: str
-    mode: str
-    state: str
-    stage: str
-    message: str
-    status: str
-    error: str
-    progress: int
-    finished: bool
-    lora_dir: str
-    created: str
-    updated: str
-    completed: str
+    `made` are the chunks by upload name; a plan's `limit` may be less than the `total_chunks`.
+    """
+
     files: tuple[str, ...] = ()
-    chunks: Mapping[str, tuple[Chunk, ...]] = {}
-    limited: bool = False
+    made: Mapping[str, tuple[Chunk, ...]] = {}
     limit: int = 0
     total_chunks: int = 0
 

@@ -240,7 +240,7 @@ def _documents(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _turn(raw: dict[str, Any]) -> Turn:
-    files = raw.get("files")
+    files, made = raw.get("files"), _chunks(raw.get("data_prep_chunks"))
     return Turn(
         id=_text(raw, "id"),
         creator=_text(raw, "creator"),
@@ -257,7 +257,8 @@ def _turn(raw: dict[str, Any]) -> Turn:
         updated=_text(raw, "updated"),
         completed=_text(raw, "completed"),
         files=tuple(file for file in files if isinstance(file, str)) if isinstance(files, list) else (),
-        chunks=_chunks(raw.get("data_prep_chunks")),
+        made=made,
+        chunks=sum(map(len, made.values())),
         limited=raw.get("data_prep_limited") is True,
         limit=_number(raw, "data_prep_limit"),
         total_chunks=_number(raw, "data_prep_total_chunks"),
