@@ -129,7 +129,6 @@ class File(Value, frozen=True):
     state: FileState
     signature: Signature | None
     version: int
-    group: str = ""
     reason: str | None = None
     content: Content | None = None
     job_id: str | None = None

@@ -131,7 +131,7 @@ class Life:
     def seals(self, *files: File, job_id: str = "notes-1") -> Job:
         """A job of these files."""
         first = files[0]
-        assert self.ledger.commands.seal(job_id, first.folder, first.group, [f.id for f in files], self.now())
+        assert self.ledger.commands.seal(job_id, first.folder, "", [f.id for f in files], self.now())
         return self.job(job_id)
 
     def claims(self, *files: File, job_id: str = "notes-1") -> Job:

@@ -15,16 +15,10 @@ from typing import Final, TypedDict, Unpack
 
 from finetuned.backend import Observation
 from finetuned.ledger.events import tell, tell_of
-from finetuned.ledger.rows import at, text_at, update
+from finetuned.ledger.rows import text_at, update, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, SessionState, check_move
 from finetuned.model import Attempt, Job, iso
-
-ATTEMPT: Final = (
-    *("id", "job_id", "attempt", "state", "url", "version", "session_id", "stage", "progress", "due_at", "tries"),
-    *("moved_at", "missing_since", "misses", "restarts", "retrained", "requeued", "kicks", "read_only"),
-)
-
 
 #: attempts whose answer was lost and that were not found, but may turn up later
 SUSPECT: Final = "state = 'unsent' and due_at is not null"
@@ -90,10 +84,7 @@ class Attempts:
     def uploaded(self, job: Job, entity_id: str) -> None:
         """The files of the job's open attempt are on the server, under this id; nothing learns them yet."""
         with self._store.transaction() as db:
-            db.execute(
-                "update sessions set upload_id = ? where job_id = ? and state = 'intended'",
-                (entity_id, job.id),
-            )
+            db.execute("update sessions set upload_id = ? where job_id = ? and state = 'intended'", (entity_id, job.id))
 
     def upload(self, job: Job) -> str | None:
         """What the job's files became on its server in an earlier try of the same attempt, if that is known."""
@@ -101,15 +92,13 @@ class Attempts:
             "select o.upload_id from sessions o join sessions s using (job_id, attempt, url, dialect) "
             "where s.job_id = ? and s.state = 'intended' and o.upload_id is not null order by o.id desc limit 1"
         )
-        with self._store.reading() as db:
-            row = db.execute(query, (job.id,)).fetchone()
+        row = self._store.ask_one(query, job.id)
         return None if row is None else str(row["upload_id"])
 
     def uploads(self, job_id: str) -> frozenset[str]:
         """Every upload of the job's."""
-        with self._store.reading() as db:
-            rows = db.execute("select upload_id from sessions where job_id = ? and upload_id is not null", (job_id,))
-            return frozenset(row["upload_id"] for row in rows)
+        rows = self._store.ask("select upload_id from sessions where job_id = ? and upload_id is not null", job_id)
+        return frozenset(row["upload_id"] for row in rows)
 
     def duplicate_found(self, job: Job, seen: Observation, *, attempt: int, url: str, dialect: str, now: float) -> None:
         """A second session of the job: recorded once, and removed from the server if it never trained.
@@ -150,8 +139,7 @@ class Attempts:
 
     def suspects(self) -> list[Attempt]:
         """Sessions whose answer was lost and that were not found, but may turn up later."""
-        with self._store.reading() as db:
-            return [attempt_of(row) for row in db.execute(f"select * from sessions where {SUSPECT} order by id")]
+        return [attempt_of(row) for row in self._store.ask(f"select * from sessions where {SUSPECT} order by id")]
 
     def discarded(self, session: Attempt, now: float) -> None:
         """The session is gone from the server, and its model with it; the job it trained for says so from now on."""
@@ -181,14 +169,12 @@ class Attempts:
 
     def to_discard(self) -> list[Attempt]:
         """Sessions that are to go from the server."""
-        with self._store.reading() as db:
-            return [attempt_of(row) for row in db.execute("select * from sessions where discard = 1 order by id")]
+        return [attempt_of(row) for row in self._store.ask("select * from sessions where discard = 1 order by id")]
 
     def known_ids(self) -> frozenset[str]:
         """Every session id the ledger knows."""
-        with self._store.reading() as db:
-            rows = db.execute("select session_id from sessions where session_id is not null")
-            return frozenset(row["session_id"] for row in rows)
+        rows = self._store.ask("select session_id from sessions where session_id is not null")
+        return frozenset(row["session_id"] for row in rows)
 
     def in_flight(self, job: Job) -> int:
         """How many other jobs hold a session on the job's server."""
@@ -196,35 +182,13 @@ class Attempts:
             "select count(*) from sessions s join jobs j on j.id = s.job_id and j.state = 'running' "
             "where s.state = 'live' and s.job_id != ? and s.url is ?"
         )
-        with self._store.reading() as db:
-            number: int = db.execute(query, (job.id, None if job.open is None else job.open.url)).fetchone()[0]
-        return number
+        (number,) = self._store.ask(query, job.id, None if job.open is None else job.open.url)[0]
+        return int(number)
 
 
 def attempt_of(row: sqlite3.Row, prefix: str = "") -> Attempt:
     """A row of `sessions` as a value."""
-    known = {name: row[prefix + name] for name in ATTEMPT}
-    return Attempt(
-        id=known["id"],
-        job_id=known["job_id"],
-        number=known["attempt"],
-        state=SessionState(known["state"]),
-        url=known["url"],
-        version=known["version"],
-        session_id=known["session_id"],
-        stage=known["stage"],
-        progress=known["progress"],
-        due_at=at(known["due_at"]),
-        tries=known["tries"],
-        moved_at=at(known["moved_at"]),
-        missing_since=at(known["missing_since"]),
-        misses=known["misses"],
-        restarts=known["restarts"],
-        retrained=known["retrained"],
-        requeued=known["requeued"],
-        kicks=known["kicks"],
-        read_only=bool(known["read_only"]),
-    )
+    return value_of(Attempt, row, prefix, number=row[f"{prefix}attempt"])
 
 
 def change_attempt(db: sqlite3.Connection, attempt: Attempt, **columns: Unpack[AttemptColumns]) -> Attempt:

@@ -98,8 +98,7 @@ class Commands:
             for leaver in left:
                 _leave(db, leaver, now)
             count, size = db.execute(
-                "select count(*), coalesce(sum(bytes), 0) from files where job_id = ? and state = 'packed'",
-                (job.id,),
+                "select count(*), coalesce(sum(bytes), 0) from files where job_id = ? and state = 'packed'", (job.id,)
             ).fetchone()
             if count:
                 change_job(db, job, claimed_at=iso(now), files=count, bytes=size)
@@ -297,13 +296,7 @@ class Commands:
             db.execute("update jobs set requested = null where id = ? and requested = 'accept'", (job.id,))
 
     def finish(
-        self,
-        job: Job,
-        seen: Observation,
-        pairs: int,
-        files: Sequence[File],
-        verdict: JobVerdict,
-        now: float,
+        self, job: Job, seen: Observation, pairs: int, files: Sequence[File], verdict: JobVerdict, now: float
     ) -> None:
         """The verdict, over `pairs` that are all here: files, session and job in one commit, still to be archived."""
         with self._store.transaction() as db:

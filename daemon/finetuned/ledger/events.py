@@ -53,9 +53,8 @@ class Events:
 
     def is_answered(self, request_id: str) -> bool:
         """Whether a request was answered already (a crash may have left its file)."""
-        with self._store.reading() as db:
-            query = "select 1 from events where subject = 'daemon' and subject_id = ?"
-            return db.execute(query, (request_id,)).fetchone() is not None
+        query = "select 1 from events where subject = 'daemon' and subject_id = ?"
+        return self._store.ask_one(query, request_id) is not None
 
     def halved_in_vain(self) -> int:
         """How many jobs were halved since a server took one the last time."""
@@ -64,15 +63,13 @@ class Events:
             f"select count(*) from events where id > coalesce(({taken}), 0) and +subject = 'job' "
             f"and became = 'cancelled' and cause in ('{Cause.TOO_LARGE}', '{Cause.REFUSED}', '{Cause.IN_VAIN}')"
         )
-        with self._store.reading() as db:
-            number: int = db.execute(query).fetchone()[0]
-        return number
+        (number,) = self._store.ask(query)[0]
+        return int(number)
 
     def last(self) -> int:
         """The number of the newest event."""
-        with self._store.reading() as db:
-            number: int = db.execute("select coalesce(max(id), 0) from events").fetchone()[0]
-        return number
+        (number,) = self._store.ask("select coalesce(max(id), 0) from events")[0]
+        return int(number)
 
     def since(self, number: int, *, most: int = -1) -> list[dict[str, Any]]:
         """The events after `number`, oldest first, each with the path of its file; all if `most` is negative."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, TypedDict, Unpack
 
 from finetuned.ledger.events import tell, tell_of
-from finetuned.ledger.rows import at, place, update
+from finetuned.ledger.rows import at, place, update, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, FileState, check_move
 from finetuned.model import Content, File, Signature, UnarchivedFile, WaitingFile, iso, path_of, utf8_text
@@ -213,9 +213,7 @@ class Files:
     def unarchived(self) -> list[UnarchivedFile]:
         """Files without a job that are still to be archived."""
         query = "select id, folder, due_at from files where archived = 0 and state in ('refused', 'duplicate')"
-        with self._store.reading() as db:
-            rows = db.execute(query).fetchall()
-        return [UnarchivedFile(id=row["id"], folder=row["folder"], due_at=at(row["due_at"])) for row in rows]
+        return [value_of(UnarchivedFile, row) for row in self._store.ask(query)]
 
     def waiting(self, url: str | None = None) -> list[WaitingFile]:
         """The oldest waiting files of each folder, with what the plan must know of their content.
@@ -225,27 +223,14 @@ class Files:
         with self._store.reading() as db:
             folders = [row[0] for row in db.execute("select distinct folder from files where state = 'waiting'")]
             rows = [row for folder in folders for query in _WAITING for row in db.execute(query, (url, folder, WINDOW))]
+        known = ((row, at(row["ready_at"]) or 0.0, is_ready_made(row["path"])) for row in rows)
         return [
-            WaitingFile(
-                id=row["id"],
-                folder=row["folder"],
-                group=row["batch_group"],
-                sha256=row["sha256"],
-                text_sha256=row["text_sha256"],
-                sent_bytes=row["sent_bytes"],
-                ready_at=at(row["ready_at"]) or 0.0,
-                ready_made=is_ready_made(row["path"]),
-                learned_by=row["learned_by"],
-                twin_in=row["twin"],
-                due_at=at(row["due_at"]),
-            )
-            for row in rows
+            value_of(WaitingFile, row, group=row["batch_group"], ready_at=ready_at, ready_made=made)
+            for row, ready_at, made in known
         ]
 
     def _all(self, query: str, *values: object) -> list[File]:
-        with self._store.reading() as db:
-            rows: Sequence[sqlite3.Row] = db.execute(query, values).fetchall()
-        return [file_of(row) for row in rows]
+        return [file_of(row) for row in self._store.ask(query, *values)]
 
 
 #: whether a file holds the same text as w; files that were read before `text_sha256` was known hold `sha256` in it
@@ -262,7 +247,7 @@ select w.id, w.path, w.folder, w.batch_group, w.sha256, w.text_sha256, w.sent_by
         and (s.discard = 1 or s.removed_at is not null or s.url != ?)) limit 1)
   end as learned_by,
   (select p.job_id from files p where p.folder = w.folder and {_SAME.format("p")} and p.state = 'packed' limit 1)
-    as twin
+    as twin_in
 from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null and {held_up}, w.id limit ?
 """
     for held_up in ("w.due_at is null order by w.ready_at", "w.due_at is not null order by w.due_at")
@@ -271,33 +256,14 @@ from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null
 
 def file_of(row: sqlite3.Row) -> File:
     """A row of `files` as a value."""
-    signature = None
-    if row["ctime_ns"] is not None:
-        signature = Signature(size=row["size"], mtime_ns=row["mtime_ns"], ctime_ns=row["ctime_ns"], inode=row["inode"])
-    content = None
-    if row["sha256"] is not None:
-        text = row["text_sha256"]
-        content = Content(sha256=row["sha256"], text_sha256=text, bytes=row["bytes"], sent_bytes=row["sent_bytes"])
-    location = None if row["location"] is None else path_of(row["location"], row["location_b64"])
-    return File(
-        id=row["id"],
-        folder=row["folder"],
+    size = row["bytes"] or row["size"] or 0  # of a file that was refused later only the second is known
+    return value_of(
+        File,
+        row,
         path=path_of(row["path"], row["path_b64"]),
-        location=location,
-        state=FileState(row["state"]),
-        signature=signature,
-        version=row["version"],
-        group=row["batch_group"],
-        reason=row["reason"],
-        content=content,
-        job_id=row["job_id"],
-        upload_name=row["upload_name"],
-        ready_at=at(row["ready_at"]),
-        finished_at=at(row["finished_at"]),
-        due_at=at(row["due_at"]),
-        pairs=row["pairs"],
-        archived=bool(row["archived"]),
-        tries=row["tries"],
+        location=None if row["location"] is None else path_of(row["location"], row["location_b64"]),
+        signature=None if row["ctime_ns"] is None else value_of(Signature, row),
+        content=None if row["sha256"] is None else value_of(Content, row, note=None, bytes=size),
     )
 
 

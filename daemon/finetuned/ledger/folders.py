@@ -6,7 +6,7 @@ import json
 from collections.abc import Container, Mapping
 
 from finetuned.ledger.events import tell
-from finetuned.ledger.rows import at, place
+from finetuned.ledger.rows import place, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
 from finetuned.model import FolderFacts, iso
@@ -31,16 +31,7 @@ class Folders:
                 "state = excluded.state, since = excluded.since",
                 (name, text, b64, state, iso(now)),
             )
-            tell(
-                db,
-                now,
-                "folder",
-                name,
-                state,
-                was=was["state"] if was else None,
-                cause=Cause.FOLDER,
-                detail=detail,
-            )
+            tell(db, now, "folder", name, state, was=was["state"] if was else None, cause=Cause.FOLDER, detail=detail)
 
     def untaken(self, folder: str, counts: Mapping[str, int]) -> None:
         """By suffix, how many files of the folder no rule takes: for who asks for the status; no event."""
@@ -55,18 +46,9 @@ class Folders:
 
     def all(self) -> dict[str, FolderFacts]:
         """The folders by name, as they were found last: also those of former configurations."""
-        query = "select name, state, flush_before, sent_at from folders"
-        with self._store.reading() as db:
-            rows = db.execute(query).fetchall()
-        return {
-            row["name"]: FolderFacts(
-                name=row["name"],
-                usable=row["state"] == "watched",
-                flush_before=at(row["flush_before"]),
-                sent_at=at(row["sent_at"]),
-            )
-            for row in rows
-        }
+        rows = self._store.ask("select name, state, flush_before, sent_at from folders")
+        facts = [value_of(FolderFacts, r, usable=r["state"] == "watched", more_to_come=False) for r in rows]
+        return {one.name: one for one in facts}
 
     def renamed(self, name: str, root: str, configured: Container[str], now: float) -> None:
         """The folder at `root` is called `name` now: what was known of it under another name goes with it."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 
+from msgspec.structs import asdict
+
 from finetuned.backend import Observation
+from finetuned.ledger.rows import insert
 from finetuned.ledger.store import Store
 from finetuned.model import iso
 
@@ -12,30 +15,8 @@ from finetuned.model import iso
 def write_interactions(db: sqlite3.Connection, seen: Observation, now: float) -> None:
     """Every interaction as it was seen now, in place of what was seen before."""
     for ordinal, turn in enumerate(seen.interactions, 1):
-        db.execute(
-            "insert or replace into interactions values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                seen.id,
-                turn.id,
-                ordinal,
-                turn.creator,
-                turn.mode,
-                turn.state,
-                turn.stage,
-                turn.message,
-                turn.status,
-                turn.error,
-                turn.progress,
-                int(turn.finished),
-                turn.lora_dir,
-                turn.created,
-                turn.updated,
-                turn.completed,
-                turn.chunks,
-                int(turn.limited),
-                iso(now),
-            ),
-        )
+        db.execute("delete from interactions where session_id = ? and id = ?", (seen.id, turn.id))
+        insert(db, "interactions", session_id=seen.id, ordinal=ordinal, looked_at=iso(now), **asdict(turn))
 
 
 class Interactions:

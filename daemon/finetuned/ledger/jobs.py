@@ -5,18 +5,20 @@ from __future__ import annotations
 import sqlite3
 from typing import Final, TypedDict, Unpack
 
-from finetuned.ledger.attempts import ATTEMPT, SUSPECT, attempt_of
+from finetuned.ledger.attempts import SUSPECT, attempt_of
 from finetuned.ledger.events import tell
 from finetuned.ledger.files import files_of
-from finetuned.ledger.rows import at, update
+from finetuned.ledger.rows import update, value_of
 from finetuned.ledger.schema import ATTEMPTS
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import JOB_ENDS, Cause, JobState, check_move
-from finetuned.model import PROCESSING, File, Job, instant, iso, path_of
+from finetuned.model import PROCESSING, Attempt, File, Job, iso, path_of
 
+#: the columns of an attempt, which calls its number `attempt`
+_ATTEMPT: Final = (*(field for field in Attempt.__struct_fields__ if field != "number"), "attempt")
 #: how a job is read: with the attempt that counts
 JOB: Final = f"""
-select j.*, {ATTEMPTS} as attempts, {", ".join(f"a.{name} as a_{name}" for name in ATTEMPT)},
+select j.*, {ATTEMPTS} as attempts, {", ".join(f"a.{name} as a_{name}" for name in _ATTEMPT)},
   exists (select 1 from sessions s where s.job_id = j.id and s.read_only) as noted
 from jobs j left join sessions a on a.job_id = j.id and a.current = 1"""
 
@@ -60,14 +62,12 @@ class Jobs:
 
     def successors(self, job: Job) -> list[str]:
         """The jobs that the files of one went on in, which was too much for the server, or not ours."""
-        with self._store.reading() as db:
-            rows = db.execute("select id from jobs where split_of = ? order by rowid", (job.id,))
-            return [row["id"] for row in rows]
+        rows = self._store.ask("select id from jobs where split_of = ? order by rowid", job.id)
+        return [row["id"] for row in rows]
 
     def get(self, job_id: str) -> Job | None:
         """One job by its id."""
-        with self._store.reading() as db:
-            row = db.execute(f"{JOB} where j.id = ?", (job_id,)).fetchone()
+        row = self._store.ask_one(f"{JOB} where j.id = ?", job_id)
         return None if row is None else job_of(row)
 
     def open(self) -> list[Job]:
@@ -102,9 +102,8 @@ class Jobs:
 
     def failed_since(self, moment: float) -> bool:
         """Whether a job failed at or after `moment`."""
-        with self._store.reading() as db:
-            query = "select 1 from jobs where state = 'failed' and finished_at >= ? limit 1"
-            return db.execute(query, (iso(moment),)).fetchone() is not None
+        query = "select 1 from jobs where state = 'failed' and finished_at >= ? limit 1"
+        return self._store.ask_one(query, iso(moment)) is not None
 
     def is_left(self, job: Job) -> bool:
         """Whether every file that went on without the job was taken from its folder."""
@@ -112,33 +111,12 @@ class Jobs:
             "select 1 from files f where (f.state = 'packed' or f.archived = 0) and f.folder = ? "
             "and f.job_id is not ? and instr(f.location, ?) > 0 limit 1"
         )
-        with self._store.reading() as db:
-            return db.execute(query, (job.folder, job.id, f"/{PROCESSING}/{job.id}/")).fetchone() is None
+        return self._store.ask_one(query, job.folder, job.id, f"/{PROCESSING}/{job.id}/") is None
 
 
 def job_of(row: sqlite3.Row) -> Job:
     """A row of `JOB` as a value."""
-    return Job(
-        id=row["id"],
-        folder=row["folder"],
-        state=JobState(row["state"]),
-        files=row["files"],
-        bytes=row["bytes"],
-        created_at=instant(row["created_at"]),
-        version=row["version"],
-        attempt=None if row["a_id"] is None else attempt_of(row, "a_"),
-        attempts=row["attempts"],
-        attempts_before=row["attempts_before"],
-        reason=row["reason"],
-        claimed_at=at(row["claimed_at"]),
-        due_at=at(row["due_at"]),
-        tries=row["tries"],
-        unanswered=row["unanswered"],
-        unheard=row["unheard"],
-        requested=row["requested"],
-        archived=bool(row["archived"]),
-        noted=bool(row["noted"]),
-    )
+    return value_of(Job, row, attempt=None if row["a_id"] is None else attempt_of(row, "a_"))
 
 
 def read_job(db: sqlite3.Connection, job_id: str) -> Job:

@@ -48,8 +48,7 @@ class Pairs:
 
     def here(self, session_id: str) -> int | None:
         """How many pairs of the session are in the ledger; null if not all of them are."""
-        with self._store.reading() as db:
-            row = db.execute("select pairs from sessions where session_id = ?", (session_id,)).fetchone()
+        row = self._store.ask_one("select pairs from sessions where session_id = ?", session_id)
         return None if row is None else row["pairs"]
 
     def take_some_away(self, session_id: str) -> bool:
@@ -69,16 +68,7 @@ class Pairs:
                 "insert into qa_pairs (job_id, session_id, file_id, ordinal, question, answer, raw_question, "
                 "raw_answer) values (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (
-                        job.id,
-                        session_id,
-                        owner(p),
-                        ordinal,
-                        p.question,
-                        p.answer,
-                        p.raw_question,
-                        p.raw_answer,
-                    )
+                    (job.id, session_id, owner(p), ordinal, p.question, p.answer, p.raw_question, p.raw_answer)
                     for ordinal, p in enumerate(pairs, before + 1)
                 ),
             )
@@ -86,9 +76,8 @@ class Pairs:
 
     def of_file(self, file_id: int) -> int:
         """How many pairs the ledger has of a file."""
-        with self._store.reading() as db:
-            number: int = db.execute("select count(*) from qa_pairs where file_id = ?", (file_id,)).fetchone()[0]
-        return number
+        (number,) = self._store.ask("select count(*) from qa_pairs where file_id = ?", file_id)[0]
+        return int(number)
 
 
 def remove_pairs(db: sqlite3.Connection, file_id: int) -> None:

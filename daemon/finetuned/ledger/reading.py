@@ -125,12 +125,7 @@ class Reader:
         }
 
     def files(
-        self,
-        *,
-        state: str | None = None,
-        job: str | None = None,
-        folder: str | None = None,
-        newest_first: bool = False,
+        self, *, state: str | None = None, job: str | None = None, folder: str | None = None, newest_first: bool = False
     ) -> Iterator[Row]:
         """Every file, in the order they were seen."""
         rows = self._rows(

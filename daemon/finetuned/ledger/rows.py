@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from enum import StrEnum
+from functools import cache
+from typing import TypeVar, get_args
+
+import msgspec
 
 from finetuned.errors import Stale
-from finetuned.model import instant, iso, path_b64, utf8_text
+from finetuned.model import Value, instant, iso, path_b64, utf8_text
+
+V = TypeVar("V", bound=Value)
 
 
 def at(text: str | None) -> float | None:
@@ -22,6 +28,28 @@ def text_at(moment: float | None) -> str | None:
 def place(path: str | None) -> tuple[str | None, str | None]:
     """The two columns of a path: its text, and its bytes where the text is not exact."""
     return (None, None) if path is None else (utf8_text(path), path_b64(path))
+
+
+def insert(db: sqlite3.Connection, table: str, **columns: object) -> sqlite3.Row:
+    """Insert a row; the row as it is then."""
+    query = f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))}) returning *"
+    row: sqlite3.Row = db.execute(query, tuple(columns.values())).fetchone()
+    return row
+
+
+@cache
+def _fields(kind: type[Value]) -> tuple[tuple[str, bool], ...]:
+    """The names of a value's fields, and whether each is an instant."""
+    return tuple((f.name, f.type is float or float in get_args(f.type)) for f in msgspec.structs.fields(kind))
+
+
+def value_of(kind: type[V], row: sqlite3.Row, prefix: str = "", **known: object) -> V:
+    """Make a value of a row: what is not `known` is in columns that are called as the fields, behind `prefix`."""
+    for name, is_instant in _fields(kind):
+        if name not in known:
+            column = row[prefix + name]
+            known[name] = instant(column) if is_instant and column is not None else column
+    return msgspec.convert(known, kind, strict=False)  # SQLite has neither booleans nor enumerations
 
 
 def update(db: sqlite3.Connection, table: str, key: object, version: int, **columns: object) -> sqlite3.Row:

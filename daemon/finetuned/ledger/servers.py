@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from finetuned.ledger.events import tell
-from finetuned.ledger.rows import at
+from finetuned.ledger.rows import value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
 from finetuned.model import ServerFacts, iso
@@ -19,21 +19,8 @@ class Servers:
 
     def get(self, url: str) -> ServerFacts:
         """What is known of the server at `url`."""
-        with self._store.reading() as db:
-            row = db.execute("select * from servers where url = ?", (url,)).fetchone()
-        if row is None:
-            return ServerFacts()
-        return ServerFacts(
-            paused_because=row["paused_because"],
-            next_try_at=at(row["next_try_at"]),
-            tries=row["tries"],
-            reachable=None if row["reachable"] is None else bool(row["reachable"]),
-            max_chunks=row["max_chunks"],
-            max_sessions=row["max_sessions"],
-            max_sessions_at=at(row["max_sessions_at"]),
-            max_request=row["max_request"],
-            dialect=row["dialect"],
-        )
+        row = self._store.ask_one("select * from servers where url = ?", url)
+        return ServerFacts() if row is None else value_of(ServerFacts, row)
 
     def paused(self, url: str, because: str, *, next_try_at: float, reachable: bool, now: float) -> None:
         """The server cannot be used: nothing is sent until a try at `next_try_at` goes well.

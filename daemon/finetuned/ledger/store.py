@@ -83,6 +83,15 @@ class Store:
         """A count that grows with what is written."""
         return self._db.total_changes
 
+    def ask(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """The rows of a query. Raises LedgerStuck, LedgerError."""
+        with self.reading() as db:
+            return db.execute(query, values).fetchall()
+
+    def ask_one(self, query: str, *values: object) -> sqlite3.Row | None:
+        """The first row of a query; null if there is none. Raises LedgerStuck, LedgerError."""
+        return next(iter(self.ask(query, *values)), None)
+
     def _roll_back(self) -> None:
         if self._db.in_transaction:
             with suppress(sqlite3.Error):  # on a disk that fails, what led here is the error to tell
