@@ -34,6 +34,8 @@ def answers(ledger: str, printed: Callable[..., Any]) -> dict[str, Any]:
 
 def end(printed: Callable[..., Any], sessions: int) -> dict[str, Any]:
     """What has come of everything, whenever and under whatever new ids; `sessions` are on the server."""
-    files = [[row["path"].rpartition("/")[2], row["state"], row["pairs"]] for row in printed("files", "--json")]
+    rows = printed("files", "--json")
+    states = {row["state"]: row["state"] for row in rows} | {"settling": "waiting"}  # which of both, a moment tells
+    files = [[row["path"].rpartition("/")[2], states[row["state"]], row["pairs"]] for row in rows]
     jobs = [[row[key] for key in ("state", "attempt", "files", "pairs")] for row in printed("jobs", "--json")]
     return {"files": sorted(files, key=str), "jobs": sorted(jobs, key=str), "sessions": sessions}
