@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from msgspec.structs import asdict
-
-from finetuned.backend import Observation
+from finetuned.backend import Interaction, Observation
 from finetuned.ledger.rows import insert
 from finetuned.ledger.store import Store
 from finetuned.model import iso
@@ -15,8 +13,9 @@ from finetuned.model import iso
 def write_interactions(db: sqlite3.Connection, seen: Observation, now: float) -> None:
     """Every interaction as it was seen now, in place of what was seen before."""
     for ordinal, turn in enumerate(seen.interactions, 1):
+        columns = {name: getattr(turn, name) for name in Interaction.__struct_fields__}  # a backend's may know more
         db.execute("delete from interactions where session_id = ? and id = ?", (seen.id, turn.id))
-        insert(db, "interactions", session_id=seen.id, ordinal=ordinal, looked_at=iso(now), **asdict(turn))
+        insert(db, "interactions", session_id=seen.id, ordinal=ordinal, looked_at=iso(now), **columns)
 
 
 class Interactions:
