@@ -13,6 +13,7 @@ from finetuned.folders.text import signature_of
 from finetuned.lifecycle import FileState
 from finetuned.model import File
 from finetuned.settings import FolderSettings
+from support.drops import put
 from support.kernel import renames_by
 
 JOB = "notes-20261123-052311-7fka"
@@ -29,14 +30,6 @@ def make(tmp_path):
         return drop_folder(FolderSettings(**rules), beside=str(tmp_path / "beside"))
 
     return one
-
-
-def put(folder, name, data="words"):
-    path = f"{folder.root}/{name}"
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w") as file:
-        file.write(data)
-    return path
 
 
 def text_of(path):

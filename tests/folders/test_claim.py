@@ -13,6 +13,7 @@ from finetuned.folders import Wanted, drop_folder
 from finetuned.lifecycle import FileState
 from finetuned.model import File
 from finetuned.settings import FolderSettings
+from support.drops import put
 from support.kernel import renames_by, without_renames
 
 JOB = "notes-20261123-052311-7fka"
@@ -35,14 +36,6 @@ def make(tmp_path):
     yield one
     for folder in made:
         folder.close()
-
-
-def put(folder, name, data="words"):
-    path = f"{folder.root}/{name}"
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w") as file:
-        file.write(data)
-    return path
 
 
 def lying(folder):

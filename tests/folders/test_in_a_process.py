@@ -17,6 +17,7 @@ from finetuned.lifecycle import FileState
 from finetuned.model import File
 from finetuned.settings import FolderSettings
 from support import disks
+from support.drops import put
 
 
 @contextmanager
@@ -44,14 +45,6 @@ def far(tmp_path):
     """A held folder on a file system that is a process."""
     with disks.in_a_process(tmp_path / "notes", tmp_path / "behind") as place, held(place) as one:
         yield one
-
-
-def put(folder, name, data="words"):
-    path = f"{folder.root}/{name}"
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w") as file:
-        file.write(data)
-    return path
 
 
 def ready(folder, steady):

@@ -18,6 +18,7 @@ from finetuned.folders.mounts import mount_of
 from finetuned.folders.sweep import ODD_FORGOTTEN
 from finetuned.folders.text import signature_of
 from finetuned.settings import FolderSettings
+from support.drops import put
 from support.kernel import listings_by
 
 
@@ -48,14 +49,6 @@ def unprivileged():
         yield
     finally:
         os.seteuid(was)
-
-
-def put(folder, name, data="words"):
-    path = f"{folder.root}/{name}"
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w") as file:
-        file.write(data)
-    return path
 
 
 def paths(seen):
