@@ -58,12 +58,20 @@ def view(
 
 
 def _turn(ident: str, creator: str, *, state: str, **more: object) -> Turn:
-    chunks = more.pop("chunks", None) or {}
+    made = more.pop("chunks", None) or {}
     known = {
         "stage": "", "message": "", "status": "", "error": "", "progress": 0, "finished": False, "lora_dir": "",
         "created": "", "updated": "", "completed": "",
     }  # fmt: skip
-    return Turn(id=ident, creator=creator, mode="finetune", state=state, chunks=chunks, **(known | more))
+    return Turn(
+        id=ident,
+        creator=creator,
+        mode="finetune",
+        state=state,
+        made=made,
+        chunks=sum(map(len, made.values())),
+        **(known | more),
+    )
 
 
 def pairs_of(files: Sequence[File], each: int = 2) -> list[Pair]:
