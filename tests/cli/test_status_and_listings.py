@@ -18,11 +18,11 @@ import httpx
 import pytest
 
 import finetuned
-from finetuned.cli import events, files, jobs, output, pairs, status
+from finetuned.cli import events, jobs, output, pairs, status
 from finetuned.errors import UsageError
 from finetuned.facts import RunsWith
 from finetuned.ledger.schema import SCHEMA_VERSION
-from finetuned.lifecycle import FileState, JobState
+from finetuned.lifecycle import JobState
 from finetuned.model import instant, iso
 from finetuned.runtime import Wake
 from finetuned.sandbox import Pace
@@ -56,12 +56,6 @@ def learned(make_desk: MakeDesk) -> Desk:
     desk.place.drop("bad.txt", b"\xe9")
     desk.run()
     return desk
-
-
-def test_the_states_that_may_be_chosen_are_the_lifecycles() -> None:
-    """The words written out for the help are the tables' own, in their order."""
-    assert list(jobs.JOB_STATES) == [str(state) for state in JobState]
-    assert list(files.FILE_STATES) == [str(state) for state in FileState]
 
 
 class TestStatus:

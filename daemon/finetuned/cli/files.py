@@ -8,11 +8,9 @@ import click
 
 from finetuned.cli import output, wiring
 from finetuned.cli.arguments import check_folder, job_named
+from finetuned.lifecycle import FileState
 
-#: written out, so that `--help` need not load the tables; a test holds them to `lifecycle`
-FILE_STATES: Final = (
-    "settling", "waiting", "packed", "learned", "barren", "refused", "failed", "duplicate", "vanished",
-)  # fmt: skip
+FILE_STATES: Final = tuple(map(str, FileState))
 FILE_COLUMNS: Final = ("state", "path", "bytes", "pairs", "job_id", "reason")
 
 

@@ -22,6 +22,7 @@ from finetuned.cli.output import Row, print_line
 from finetuned.cli.requests import ANSWER_WITHIN, ask_daemon, leave, new_request, outcomes, tell, until
 from finetuned.folders.pace import quiet_time
 from finetuned.ledger import Reader, is_held
+from finetuned.lifecycle import FileState
 from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 #: how much longer than `settle` files may take to settle, in seconds
 _SLACK: Final = 1.5
 _LOOK_EVERY: Final = 0.1
-_OPEN: Final = frozenset({"settling", "waiting"})
+_OPEN: Final = frozenset({FileState.SETTLING, FileState.WAITING})
 
 
 @click.command("flush")

@@ -13,16 +13,14 @@ from finetuned.cli.events import tell_events
 from finetuned.cli.layout import shortened, width_of
 from finetuned.cli.outlook import Outlook, held_back
 from finetuned.cli.output import Row, harmless
+from finetuned.lifecycle import JobState
 from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
     from finetuned.settings import Settings
 
-#: written out, so that `--help` need not load the tables; a test holds them to `lifecycle`
-JOB_STATES: Final = (
-    "queued", "submitting", "doubtful", "running", "review", "done", "partial", "failed", "cancelled",
-)  # fmt: skip
+JOB_STATES: Final = tuple(map(str, JobState))
 #: how many columns the name of a fact takes, with the gaps around it
 _LABEL: Final = 12
 JOB_COLUMNS: Final = ("id", "state", "files", "pairs", "progress", "created", "reason")

@@ -16,6 +16,7 @@ from finetuned.cli.requests import leave, new_request, until
 from finetuned.cli.spinner import Spinner
 from finetuned.errors import FinetunedError, Held, LedgerError
 from finetuned.ledger import Reader, is_held
+from finetuned.lifecycle import FILE_ENDS, FileState
 from finetuned.model import iso, utf8_text
 from finetuned.runtime import SystemRuntime, Wake
 
@@ -30,8 +31,7 @@ GONE_FOR: Final = 10.0
 START_SECONDS: Final = 4.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 1.0
-_GOOD: Final = frozenset({"learned", "duplicate"})
-_ENDS: Final = _GOOD | {"barren", "refused", "failed", "vanished"}
+_GOOD: Final = frozenset({FileState.LEARNED, FileState.DUPLICATE})
 #: all that machines can do is done
 _REVIEW: Final = "review"
 _NOT_READY: Final = frozenset({"unseen", "settling"})
@@ -109,7 +109,7 @@ class Waiting:
                 if runtime.steady() - begin > GONE_FOR:  # before that, a daemon may just be making it
                     raise
                 changed = False
-            if all(state in _ENDS or state == _REVIEW for state in self._states.values()):
+            if all(state in FILE_ENDS or state == _REVIEW for state in self._states.values()):
                 return all(state in _GOOD for state in self._states.values())
             self._check_daemon(runtime.steady())
             self._flush()
@@ -122,14 +122,14 @@ class Waiting:
         now_at: Counter[str] = Counter()
         with Reader.open(self._ledger_path) as reader:  # opened anew: one that stays open keeps the daemon from closing
             jobs = {job["id"]: job for job in reader.jobs(folder=self._folder.name, since=self._begun)}
-            for path in [path for path, state in self._states.items() if state not in _ENDS]:
+            for path in [path for path, state in self._states.items() if state not in FILE_ENDS]:
                 row = self._row(reader, path, iso(self._begun))
                 if row is None:
                     continue
                 job = jobs.get(row["job_id"])
                 waits = row["state"] == "packed" and job is not None and job["state"] == _REVIEW
                 self._states[path] = _REVIEW if waits else row["state"]
-                stays = waits or row["state"] in _ENDS
+                stays = waits or row["state"] in FILE_ENDS
                 if not stays:
                     now_at[_words(row, job, with_progress=True)] += 1
                 changed |= self._say(path, _words(row, job, with_progress=False), stays=stays)

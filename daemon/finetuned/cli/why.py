@@ -24,6 +24,7 @@ from finetuned.cli.outlook import NO_DAEMON, Outlook, held_back
 from finetuned.cli.output import Row, harmless, placed
 from finetuned.errors import Away, LedgerMissing
 from finetuned.folders import explain, quiet_time
+from finetuned.lifecycle import FILE_ENDS
 from finetuned.model import path_of
 from finetuned.runtime import SystemRuntime
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from finetuned.settings import FolderSettings, Settings
 
 UNKNOWN: Final = "unknown"
-_OPEN: Final = frozenset({"settling", "waiting", "packed"})
 
 
 @click.command("why")
@@ -238,13 +238,13 @@ class Story:
         else:
             location = path_of(file["location"], file.get("location_b64"))
             if not os.path.lexists(location) and self._away:
-                told = file["state"] in _OPEN  # by what it waits for
+                told = file["state"] not in FILE_ENDS  # by what it waits for
                 yield f"It lies at {seen(location)}, in {'that folder' if told else self._away}."
             elif not os.path.lexists(location):
                 yield f"It lay at {seen(location)} and is not there now: somebody moved or removed it."
             elif location != dropped:
                 yield f"It lies at {seen(location)}."
-            if file["state"] not in _OPEN and file["due_at"] is not None:
+            if file["state"] in FILE_ENDS and file["due_at"] is not None:
                 yield f"It cannot be moved where it belongs yet; the next try is {output.when(file['due_at'])}."
         held_up = self._reader.held_up(file["job_id"]) if self._reader and file["job_id"] else None
         if held_up is not None:
@@ -267,7 +267,7 @@ class Story:
         file = self._file
         if file is None:
             return None if self._why_not and not self._away else self._unseen_waits()
-        if file["state"] not in _OPEN:
+        if file["state"] in FILE_ENDS:
             return None
         held = held_back(self._settings, self._outlook)
         return held if held or not self._outlook else self._turn(file, self._outlook)
