@@ -56,24 +56,24 @@ class Attempts:
         self._store = store
 
     def named(self, session_id: str, name: str) -> bool:
-        """The session is to have this name on the server; False if that was so already."""
+        """Note that the session is to have this name on the server; False if that was noted already."""
         with self._store.transaction() as db:
             query = "update sessions set name = :name where session_id = :id and name is not :name"
             return db.execute(query, {"name": name, "id": session_id}).rowcount > 0
 
     def uploading(self, job: Job, percent: int) -> None:
-        """How far an upload is: for those who watch; neither an event nor guarded."""
+        """Note how far an upload is, in percent: for people who watch; neither an event nor guarded."""
         with self._store.transaction() as db:
             query = "update sessions set progress = ? where id = ? and state = 'intended'"
             db.execute(query, (percent, job.under_way.id))
 
     def unmoved(self, job: Job, due_at: float) -> None:
-        """The job's session is what it was: its next poll is due later."""
+        """Put off the next poll of a session that is what it was."""
         with self._store.transaction() as db:
             change_attempt(db, job.under_way, due_at=iso(due_at), tries=0, missing_since=None, misses=0)
 
     def missing(self, job: Job, *, due_at: float, now: float) -> None:
-        """The server did not find the session: it is counted, and looked for again."""
+        """Count that the server did not find the session, which is polled again."""
         with self._store.transaction() as db:
             attempt = job.under_way
             since = iso(attempt.missing_since or now)
@@ -82,12 +82,12 @@ class Attempts:
                 tell_of(db, now, job, Cause.SESSION_MISSING)
 
     def uploaded(self, job: Job, entity_id: str) -> None:
-        """The files of the job's open attempt are on the server, under this id; nothing learns them yet."""
+        """Note the id under which the open attempt's files are on the server; nothing learns them yet."""
         with self._store.transaction() as db:
             db.execute("update sessions set upload_id = ? where job_id = ? and state = 'intended'", (entity_id, job.id))
 
     def upload(self, job: Job) -> str | None:
-        """What the job's files became on its server in an earlier try of the same attempt, if that is known."""
+        """Look up the upload that an earlier try of the same attempt made on the same server; null if none."""
         query = (
             "select o.upload_id from sessions o join sessions s using (job_id, attempt, url, dialect) "
             "where s.job_id = ? and s.state = 'intended' and o.upload_id is not null order by o.id desc limit 1"
@@ -96,12 +96,12 @@ class Attempts:
         return None if row is None else str(row["upload_id"])
 
     def uploads(self, job_id: str) -> frozenset[str]:
-        """Every upload of the job's."""
+        """List every upload of the job."""
         rows = self._store.ask("select upload_id from sessions where job_id = ? and upload_id is not null", job_id)
         return frozenset(row["upload_id"] for row in rows)
 
     def duplicate_found(self, job: Job, seen: Observation, *, attempt: int, url: str, dialect: str, now: float) -> None:
-        """A second session of the job: recorded once, and removed from the server if it never trained.
+        """Record a second session of the job, once; it is removed from the server if it never trained.
 
         One of a job that only a note tells of stays as it is.
         """
@@ -118,7 +118,7 @@ class Attempts:
                 tell(db, now, "session", seen.id, "twin", cause=Cause.FOUND, detail=reason, job_id=job.id)
 
     def kept(self, session: Attempt, lora_dir: str | None, now: float) -> None:
-        """The session was to go, but it has trained: it stays on the server, as a record."""
+        """Keep a session that was to be removed from the server, but has trained."""
         with self._store.transaction() as db:
             db.execute(
                 "update sessions set discard = 0, due_at = null, lora_dir = ?, version = version + 1 "
@@ -129,7 +129,7 @@ class Attempts:
             tell(db, now, "session", name, session.state, was=session.state, cause=Cause.KEPT, job_id=session.job_id)
 
     def rechecked(self, job_id: str, *, due_at: float | None, counts: bool) -> None:
-        """The server was searched again for a job's lost sessions (or could not be): until when they rest now."""
+        """Set when the server is searched next for a job's lost sessions; `counts`: it was searched now."""
         with self._store.transaction() as db:
             db.execute(
                 f"update sessions set due_at = ?, tries = tries + ?, version = version + 1 "
@@ -138,11 +138,11 @@ class Attempts:
             )
 
     def suspects(self) -> list[Attempt]:
-        """Sessions whose answer was lost and that were not found, but may turn up later."""
+        """List the attempts whose answer was lost and that were not found, but may turn up later."""
         return [attempt_of(row) for row in self._store.ask(f"select * from sessions where {SUSPECT} order by id")]
 
     def discarded(self, session: Attempt, now: float) -> None:
-        """The session is gone from the server, and its model with it; the job it trained for says so from now on."""
+        """Note that the session was removed from the server, its model with it; its job's reason says so."""
         with self._store.transaction() as db:
             db.execute(
                 "update sessions set discard = 0, due_at = null, removed_at = ?, version = version + 1 "
@@ -160,7 +160,7 @@ class Attempts:
             tell(db, now, "session", name, "removed", was=session.state, cause=Cause.DISCARD, job_id=session.job_id)
 
     def discard_later(self, session: Attempt, due_at: float) -> None:
-        """The session could not be removed now."""
+        """Put off the removal of a session."""
         with self._store.transaction() as db:
             db.execute(
                 "update sessions set due_at = ?, tries = tries + 1, version = version + 1 where session_id = ?",
@@ -168,16 +168,16 @@ class Attempts:
             )
 
     def to_discard(self) -> list[Attempt]:
-        """Sessions that are to go from the server."""
+        """List the sessions that are to be removed from the server."""
         return [attempt_of(row) for row in self._store.ask("select * from sessions where discard = 1 order by id")]
 
     def known_ids(self) -> frozenset[str]:
-        """Every session id the ledger knows."""
+        """List every session id that the ledger knows."""
         rows = self._store.ask("select session_id from sessions where session_id is not null")
         return frozenset(row["session_id"] for row in rows)
 
     def in_flight(self, job: Job) -> int:
-        """How many other jobs hold a session on the job's server."""
+        """Count the other jobs that have a session on the job's server."""
         query = (
             "select count(*) from sessions s join jobs j on j.id = s.job_id and j.state = 'running' "
             "where s.state = 'live' and s.job_id != ? and s.url is ?"
@@ -187,12 +187,12 @@ class Attempts:
 
 
 def attempt_of(row: sqlite3.Row, prefix: str = "") -> Attempt:
-    """A row of `sessions` as a value."""
+    """Make a value of a row of `sessions`."""
     return value_of(Attempt, row, prefix, number=row[f"{prefix}attempt"])
 
 
 def change_attempt(db: sqlite3.Connection, attempt: Attempt, **columns: Unpack[AttemptColumns]) -> Attempt:
-    """Change an attempt; the attempt as it is then. Raises Stale."""
+    """Change an attempt, and return it as it is then. Raises Stale."""
     return attempt_of(update(db, "sessions", attempt.id, attempt.version, **columns))
 
 
@@ -237,5 +237,5 @@ def end_attempt(
 
 
 def all_here(db: sqlite3.Connection, session_id: str, pairs: int, model: str | None = None) -> None:
-    """All pairs of the session are in the ledger, and `model` was trained with them."""
+    """Note that all pairs of the session are in the ledger, and which `model` was trained with them."""
     db.execute("update sessions set pairs = ?, lora_dir = ? where session_id = ?", (pairs, model, session_id))

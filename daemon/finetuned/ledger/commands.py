@@ -91,7 +91,7 @@ class Commands:
         return True
 
     def claimed(self, job: Job, laid: Iterable[tuple[File, str]], left: Iterable[Left], now: float) -> None:
-        """The claim is over: where each file lies now, and which left the job. An empty job is cancelled."""
+        """Note where each claimed file lies now, and which left the job. An empty job is cancelled."""
         with self._store.transaction() as db:
             for file, location in laid:
                 change_file(db, file, **lies_at(location))
@@ -110,7 +110,7 @@ class Commands:
     def begin_attempt(
         self, job: Job, *, url: str, dialect: str, names: Mapping[int, str], now: float
     ) -> tuple[Job, list[File]]:
-        """The intent to send: attempt and upload names (by file id) are in the ledger before the request."""
+        """Write the intent to send, attempt and upload names (by file id), before the request."""
         with self._store.transaction() as db:
             for file_id, name in names.items():
                 db.execute(
@@ -127,7 +127,7 @@ class Commands:
             return read_job(db, job.id), files_of(db, job.id, "packed")
 
     def adopt(self, job: Job, seen: Observation, *, due_at: float, cause: Cause, now: float) -> None:
-        """The server has it: the session is known, its job runs. One that was found for a noted job is only read."""
+        """Note the session that the server has, and let its job run. One found for a noted job is only read."""
         with self._store.transaction() as db:
             attempt = job.under_way
             check_move(attempt.state, cause, SessionState.LIVE)
@@ -151,7 +151,7 @@ class Commands:
             move_job(db, now, job, JobState.RUNNING, cause=cause, detail=seen.id, **fresh)
 
     def reply_lost(self, job: Job, reason: str, *, answered: bool, due_at: float, now: float) -> None:
-        """The request may have taken effect: the job is doubtful. `answered`: a 5xx, or something odd, came back."""
+        """Make a job doubtful whose request may have taken effect. `answered`: a 5xx, or something odd, came back."""
         with self._store.transaction() as db:
             counted: JobColumns = {"unanswered": job.unanswered + 1} if answered else {"unheard": job.unheard + 1}
             counted |= {"reason": reason, "tries": 0}
@@ -170,7 +170,7 @@ class Commands:
         broke_off: bool = False,
         recheck_at: float | None = None,
     ) -> None:
-        """No session came of the attempt, surely: the job is queued again and the attempt cost nothing.
+        """Queue a job again of whose attempt surely no session came; the attempt cost nothing.
 
         `claim_again`: its files are no longer what they were; the claim finds out which leave the job. `broke_off`: the
         request was on its way, which counts. `recheck_at`: when the server is searched again for a session that it may
@@ -190,7 +190,7 @@ class Commands:
     def failed(
         self, job: Job, reason: str, *, cause: Cause, now: float, recheck_at: float | None = None, discard: bool = False
     ) -> None:
-        """The attempt ended, and no other is allowed: the job failed, its files with it.
+        """Fail a job whose attempt ended and that may have no other; its files fail with it.
 
         `recheck_at`: see `unsent`. `discard`: the session is unfinished, and is to go from the server.
         """
@@ -211,14 +211,14 @@ class Commands:
             end_job(db, now, job, JobState.FAILED, reason, cause=cause)
 
     def next_attempt(self, job: Job, reason: str, *, cause: Cause, discard: bool, now: float) -> None:
-        """The session is given up; the job is queued for another one. `discard`: it is to go from the server."""
+        """Give up the session and queue the job for another. `discard`: it is to be removed from the server."""
         with self._store.transaction() as db:
             state = SessionState.ENDED
             end_attempt(db, now, job, state, cause=cause, reason=reason, counts=False, discard=discard)
             move_job(db, now, job, JobState.QUEUED, cause=cause, detail=reason, reason=reason, due_at=None, tries=0)
 
     def polled(self, job: Job, seen: Observation, *, stage: str, due_at: float, moved: bool, now: float) -> Job:
-        """A look: the interactions are updated in place; progress is no event, a new stage is told."""
+        """Write a poll: interactions are updated in place; progress is no event, a new stage is told."""
         with self._store.transaction() as db:
             write_interactions(db, seen, now)
             attempt = job.under_way
@@ -240,7 +240,7 @@ class Commands:
     def recovering(
         self, job: Job, seen: Observation, counted: Attempt, reason: str, *, cause: Cause, due_at: float, now: float
     ) -> Job:
-        """Something is done on the server about the session, which was like `seen`; `counted`: how often by now."""
+        """Write what is done about the session, which was like `seen`; `counted`: how often by now."""
         with self._store.transaction() as db:
             write_interactions(db, seen, now)
             change_job(db, job, reason=reason)
@@ -261,7 +261,7 @@ class Commands:
             return read_job(db, job.id)
 
     def try_later(self, job: Job, due_at: float, words: str | None, now: float) -> Job:
-        """What was due failed for a passing reason; it is due again later, in the same state.
+        """Put off what was due and failed for a passing reason, in the same state.
 
         A session that was missing before is looked for anew: only polls in a row tell that it is gone.
         """
@@ -276,20 +276,20 @@ class Commands:
             return read_job(db, job.id)
 
     def awaits_review(self, job: Job, due_at: float, now: float) -> None:
-        """The job's pairs are made, and wait for a person."""
+        """Let the job, whose pairs are made, wait for a person."""
         with self._store.transaction() as db:
             move_job(db, now, job, JobState.REVIEW, cause=Cause.PAIRS_MADE)
             change_attempt(db, job.under_way, due_at=iso(due_at), tries=0, missing_since=None, misses=0)
 
     def accepted(self, job: Job, now: float) -> None:
-        """A person wants the training of a reviewed job to begin: now."""
+        """Note that a person wants the training of a reviewed job to begin: now."""
         with self._store.transaction() as db:
             change_job(db, job, requested="accept")
             change_attempt(db, job.under_way, due_at=None, tries=0)
             tell_of(db, now, job, Cause.ACCEPT)
 
     def review_over(self, job: Job, *, cause: Cause, now: float) -> None:
-        """The session does not rest any more: it trains, or is gone."""
+        """End the review of a job: its session trains, or is gone."""
         with self._store.transaction() as db:
             move_job(db, now, job, JobState.RUNNING, cause=cause)
             change_attempt(db, job.under_way, due_at=None, tries=0, moved_at=iso(now))
@@ -298,7 +298,7 @@ class Commands:
     def finish(
         self, job: Job, seen: Observation, pairs: int, files: Sequence[File], verdict: JobVerdict, now: float
     ) -> None:
-        """The verdict, over `pairs` that are all here: files, session and job in one commit, still to be archived."""
+        """Write the verdict over `pairs` that are all here: files, session and job, still to be archived."""
         with self._store.transaction() as db:
             write_interactions(db, seen, now)
             all_here(db, seen.id, pairs, seen.model)
@@ -313,7 +313,7 @@ class Commands:
             end_job(db, now, job, verdict.state, verdict.reason, cause=Cause.TRAINED)
 
     def keep_pairs(self, seen: Observation, pairs: int, now: float) -> None:
-        """The pairs of a session that did not train are all here: the server made them, so they are kept."""
+        """Keep the pairs of a session that did not train: the server made them, and they are all here."""
         with self._store.transaction() as db:
             write_interactions(db, seen, now)
             all_here(db, seen.id, pairs)
@@ -328,7 +328,7 @@ class Commands:
             end_job(db, now, job, JobState.CANCELLED, reason, cause=Cause.CANCEL)
 
     def discard_ended(self, job: Job, now: float) -> bool:
-        """An ended job's session and tuned model are to go from the server; False if there is none."""
+        """Have an ended job's session and tuned model removed from the server; False if there is none."""
         with self._store.transaction() as db:
             done = db.execute(
                 "update sessions set discard = 1, due_at = null, version = version + 1 "
@@ -341,7 +341,7 @@ class Commands:
             return done.rowcount > 0
 
     def queued_again(self, job: Job, now: float) -> None:
-        """A failed or cancelled job is tried again, by a person's wish: its files are claimed anew."""
+        """Queue a failed or cancelled job again, as a person asked: its files are claimed anew."""
         with self._store.transaction() as db:
             for file in files_of(db, job.id, "failed", "barren"):
                 columns: FileColumns = {"reason": None, "finished_at": None, "pairs": None, "archived": 1}
@@ -372,7 +372,7 @@ class Commands:
             )
 
     def laid(self, job: Job, places: Iterable[tuple[File, str | None, str | None]], now: float) -> None:
-        """Where the files of an ended job lie now, or why nowhere; its papers are still to be written."""
+        """Note where the files of an ended job lie now, or why nowhere; its papers are still to be written."""
         with self._store.transaction() as db:
             moved = False
             for file, location, lost in places:
@@ -407,7 +407,7 @@ class Commands:
         return True
 
     def too_big(self, job: Job, file: File, words: str, now: float, *, cause: Cause) -> None:
-        """The only file of a job is more than the server takes: it is refused, and no file is left in the job."""
+        """Refuse the only file of a job, which is more than the server takes; the job is empty then."""
         with self._store.transaction() as db:
             _end_attempt(db, now, job, words, cause)
             ended: FileColumns = {"reason": words, "finished_at": iso(now), "archived": 0}
@@ -437,7 +437,7 @@ class Commands:
                 _pack(db, job, file, now)
 
     def forget(self, file: File, job: Job, now: float) -> None:
-        """Remove a file's pairs for good, by a person's wish; its job's sessions are to go from the server.
+        """Remove a file's pairs for good, as a person asked; its job's sessions are to go from the server.
 
         The job's papers are to be written anew: it counts as not archived.
         """
@@ -462,7 +462,7 @@ class Commands:
 
 
 def fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> None:
-    """Every packed file of the job failed, for this reason; it is still to be archived."""
+    """Fail every packed file of the job, for this reason; it is still to be archived."""
     for file in files_of(db, job.id, "packed"):
         ended: FileColumns = {"reason": reason, "finished_at": iso(now), "archived": 0}
         move_file(db, now, file, FileState.FAILED, cause=Cause.JOB_ENDED, detail=reason, **ended)
@@ -479,13 +479,13 @@ def _leave(db: sqlite3.Connection, leaver: Left, now: float) -> None:
 
 
 def _is_to_go(db: sqlite3.Connection, job_id: str) -> bool:
-    """Whether a person wants the job's session gone, who asked too late to have the job given up."""
+    """Tell whether a person wants the job's session removed, who asked too late to have the job given up."""
     row = db.execute("select requested from jobs where id = ?", (job_id,)).fetchone()
     return row is not None and row["requested"] == "delete"
 
 
 def _seal_part(db: sqlite3.Connection, now: float, job: Job, new: str, files: Sequence[File], words: str) -> None:
-    """One of the jobs that go on in the place of `job`; they go on counting where it stopped."""
+    """Make one of the jobs that go on in the place of `job`; they go on counting where it stopped."""
     size = sum(file.content.bytes for file in files if file.content)
     db.execute(
         "insert into jobs (id, folder, state, batch_group, split_of, files, bytes, created_at, unanswered, unheard) "
@@ -502,7 +502,7 @@ def _seal_part(db: sqlite3.Connection, now: float, job: Job, new: str, files: Se
 def _end_attempt(
     db: sqlite3.Connection, now: float, job: Job, words: str, cause: Cause, recheck_at: float | None = None
 ) -> None:
-    """A session that was made ended with an error, and stays as evidence; one that was refused was never there."""
+    """End the attempt of a job that is split: a session with an error stays as evidence."""
     state = SessionState.UNSENT if job.session_id is None else SessionState.ENDED
     end_attempt(db, now, job, state, cause=cause, reason=words, recheck_at=recheck_at)
 

@@ -15,7 +15,7 @@ class Daemon:
         self._store = store
 
     def started(self, *, pid: int, version: str, now: float, configuration: str | None = None) -> None:
-        """A daemon starts; whether the server can be used is found out anew, at once, by one probe.
+        """Note that a daemon starts; whether the server can be used is found out anew, by one probe.
 
         `configuration` is what it runs with, as JSON, for readers that have the file before them.
 
@@ -35,17 +35,17 @@ class Daemon:
             tell(db, now, "daemon", str(pid), "started", cause=Cause.START, detail=version)
 
     def stopped(self, *, pid: int, now: float) -> None:
-        """A daemon stops, in order."""
+        """Note that a daemon stops, in order."""
         with self._store.transaction() as db:
             tell(db, now, "daemon", str(pid), "stopped", was="started", cause=Cause.STOP)
 
     def watching(self, lacks: str | None, now: float) -> None:
-        """Some folders cannot be watched, and why; null: all are again."""
+        """Note why some folders cannot be watched; null: all are again."""
         became = "watching" if lacks is None else "sweeping"
         with self._store.transaction() as db:
             tell(db, now, "daemon", WATCH, became, cause=Cause.WATCH, detail=lacks)
 
     def usable_again(self, *, pid: int, words: str, now: float) -> None:
-        """The ledger could not be written for a while: this commit proves that it can, and tells of it."""
+        """Tell that the ledger, which could not be written for a while, can be: this commit proves it."""
         with self._store.transaction() as db:
             tell(db, now, "daemon", str(pid), "going_on", was="held_up", cause=Cause.LEDGER, detail=words)

@@ -47,17 +47,17 @@ class Events:
         self._store = store
 
     def answered(self, request_id: str, *, verb: str, done: bool, words: str, now: float) -> None:
-        """A request of a person was carried out or refused; the event is the answer."""
+        """Answer a person's request, carried out or refused: the event is the answer."""
         with self._store.transaction() as db:
             tell(db, now, "daemon", request_id, "done" if done else "refused", cause=verb, detail=words)
 
     def is_answered(self, request_id: str) -> bool:
-        """Whether a request was answered already (a crash may have left its file)."""
+        """Tell whether a request was answered already (a crash may have left its file)."""
         query = "select 1 from events where subject = 'daemon' and subject_id = ?"
         return self._store.ask_one(query, request_id) is not None
 
     def halved_in_vain(self) -> int:
-        """How many jobs were halved since a server took one the last time."""
+        """Count the jobs that were halved since a server took one the last time."""
         taken = "select id from events where +subject = 'session' and became = 'live' order by id desc limit 1"
         query = (
             f"select count(*) from events where id > coalesce(({taken}), 0) and +subject = 'job' "
@@ -67,12 +67,12 @@ class Events:
         return int(number)
 
     def last(self) -> int:
-        """The number of the newest event."""
+        """Tell the number of the newest event."""
         (number,) = self._store.ask("select coalesce(max(id), 0) from events")[0]
         return int(number)
 
     def since(self, number: int, *, most: int = -1) -> list[dict[str, Any]]:
-        """The events after `number`, oldest first, each with the path of its file; all if `most` is negative."""
+        """List the events after `number`, oldest first, with the path of a file; all if `most` is negative."""
         with self._store.reading() as db:
             rows = db.execute(
                 "select e.*, f.path, f.folder from events e "

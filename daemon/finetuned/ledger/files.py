@@ -70,7 +70,7 @@ class Files:
         return [file_of(row) for row in rows]
 
     def settled(self, found: Iterable[tuple[File, Signature, Content]], now: float) -> None:
-        """Files that were read: `settling` becomes `waiting`; the event tells what a person should know of them."""
+        """Let files that were read wait; the event tells what a person should know of them."""
         with self._store.transaction() as db:
             for file, signature, content in found:
                 known = columns_of(signature) | _content(content)
@@ -78,55 +78,55 @@ class Files:
                 move_file(db, now, file, FileState.WAITING, cause=Cause.SETTLED, detail=content.note, **known)
 
     def unreadable(self, file: File, reason: str, due_at: float, now: float) -> None:
-        """A settled file that cannot be read for now: it waits, with the reason, and is tried again."""
+        """Let a settled file wait that cannot be read for now, with the reason; it is tried again."""
         with self._store.transaction() as db:
             later: FileColumns = {"reason": reason, "due_at": iso(due_at), "tries": file.tries + 1}
             later["ready_at"] = iso(now)
             move_file(db, now, file, FileState.WAITING, cause=Cause.UNREADABLE, detail=reason, **later)
 
     def readable(self, file: File, content: Content, now: float) -> None:
-        """A file that could not be read could now."""
+        """Note the content of a file that could not be read before."""
         with self._store.transaction() as db:
             known = _content(content) | {"reason": None, "due_at": None, "tries": 0, "ready_at": iso(now)}
             change_file(db, file, **known)
             tell_of(db, now, file, Cause.READABLE, content.note)
 
     def unfinished(self, file: File, reason: str | None, now: float) -> None:
-        """A settling file waits for a name beside it to go, for this reason; null: not any more."""
+        """Note why a settling file waits for a name beside it to go; null: not any more."""
         with self._store.transaction() as db:
             change_file(db, file, reason=reason)
             cause = Cause.HELD_UP if reason else Cause.FREE
             tell_of(db, now, file, cause, reason)
 
     def unsettled(self, file: File, signature: Signature | None, reason: str, now: float) -> None:
-        """A waiting file changed: it settles again."""
+        """Let a waiting file that changed settle again."""
         with self._store.transaction() as db:
             columns = UNREAD | (columns_of(signature) if signature else {})
             columns |= {"ready_at": None, "reason": reason}
             move_file(db, now, file, FileState.SETTLING, cause=Cause.CHANGED, detail=reason, **columns)
 
     def vanished(self, files: Iterable[tuple[File, str]], now: float) -> None:
-        """Files that are gone before they were taken, each with the reason."""
+        """Note files that are gone before they were taken, each with the reason."""
         with self._store.transaction() as db:
             for file, reason in files:
                 gone = lies_at(None) | {"reason": reason, "finished_at": iso(now)}
                 move_file(db, now, file, FileState.VANISHED, cause=Cause.GONE, **gone)
 
     def refused(self, file: File, reason: str, now: float, *, size: int | None = None) -> None:
-        """A file that can never be sent as it is; it is still to be archived."""
+        """Refuse a file that can never be sent as it is; it is still to be archived."""
         with self._store.transaction() as db:
             ended: FileColumns = {"reason": reason, "finished_at": iso(now), "archived": 0, "bytes": size}
             move_file(db, now, file, FileState.REFUSED, cause=Cause.REFUSED, detail=reason, **ended)
 
     def held_up(self, file: File, reason: str, due_at: float, now: float) -> None:
-        """A file that cannot be read or moved for now: it keeps its state and gets a reason and a time to try again."""
+        """Put off a file that cannot be read or moved for now: it keeps its state, and gets a reason."""
         with self._store.transaction() as db:
             change_file(db, file, reason=reason, due_at=iso(due_at), tries=file.tries + 1)
             if file.reason != reason:
                 tell_of(db, now, file, Cause.HELD_UP, reason)
 
     def archive_later(self, file: File, why: str, due_at: float, now: float) -> None:
-        """A file at its end could not be moved for now; its reason stays what it was."""
+        """Put off the archiving of a file, which could not be moved; its reason stays what it was."""
         with self._store.transaction() as db:
             change_file(db, file, due_at=iso(due_at), tries=file.tries + 1)
             if file.tries == 0:
@@ -134,7 +134,7 @@ class Files:
                 tell_of(db, now, file, Cause.HELD_UP, detail)
 
     def duplicate(self, file_id: int, of: str, now: float) -> None:
-        """A waiting file whose content this folder has learned; it is still to be archived."""
+        """End a waiting file whose content this folder has learned; it is still to be archived."""
         with self._store.transaction() as db:
             reason = f"the same content was learned already, from {of}"
             ended: FileColumns = {"reason": reason, "finished_at": iso(now), "archived": 0}
@@ -142,14 +142,14 @@ class Files:
             move_file(db, now, file, FileState.DUPLICATE, cause=Cause.DUPLICATE, detail=reason, **ended)
 
     def laid(self, file: File, location: str | None, now: float, *, lost: str | None = None) -> None:
-        """A file was archived and lies at `location` now; null: nowhere any more, and `lost` says why."""
+        """Note that a file was archived and lies at `location`; null: nowhere any more, and `lost` says why."""
         lies = lies_at(location)
         with self._store.transaction() as db:
             change_file(db, file, **(lies | {"archived": 1, "due_at": None, "tries": 0}))
             tell_of(db, now, file, Cause.LOST if lost else Cause.PUT_AWAY, lost or lies["location"])
 
     def dropped_again(self, file: File, location: str, now: float) -> None:
-        """A refused or duplicate file that lies in its folder again, by a person's wish: it settles anew."""
+        """Let a refused or duplicate file settle anew that lies in its folder again, as a person asked."""
         with self._store.transaction() as db:
             fresh = lies_at(location) | UNREAD
             fresh |= {"reason": None, "finished_at": None, "ready_at": None, "archived": 1}
@@ -161,23 +161,23 @@ class Files:
             db.execute("insert or ignore into relearn (folder, sha256) values (?, ?)", (folder, sha256))
 
     def waits_again(self, file: File, location: str, now: float) -> None:
-        """A file that failed or taught nothing, and lies at `location`, waits for another job, by a person's wish."""
+        """Let a file at `location` that failed or taught nothing wait for another job, as a person asked."""
         with self._store.transaction() as db:
             fresh = lies_at(location) | {"job_id": None, "pairs": None, "ready_at": iso(now)}
             fresh |= {"reason": None, "finished_at": None, "archived": 1}
             move_file(db, now, file, FileState.WAITING, cause=Cause.RETRY, **fresh)
 
     def get(self, file_id: int) -> File:
-        """One file by its id. Raises LookupError."""
+        """Look up a file by its id. Raises LookupError."""
         with self._store.reading() as db:
             return _get(db, file_id)
 
     def open(self, folder: str) -> list[File]:
-        """Every file of the folder that settles or waits."""
+        """List every file of the folder that settles or waits."""
         return self._all("select * from files where folder = ? and state in ('settling', 'waiting')", folder)
 
     def left_in_place(self, folder: str) -> list[File]:
-        """The newest file of each place where one with an end, or in a job, lies where it was dropped (`keep`)."""
+        """List the newest ended or packed file of each place where it lies where it was dropped (`keep`)."""
         return self._all(
             "select *, max(id) from files where folder = ? and location = path and location_b64 is path_b64 "
             "and state not in ('settling', 'waiting') group by path, path_b64",
@@ -185,7 +185,7 @@ class Files:
         )
 
     def at_place(self, path: str) -> list[File]:
-        """Every file that was dropped at `path`, or lies there now, newest first."""
+        """List every file that was dropped at `path`, or lies there now, newest first."""
         text, b64 = place(path)
         return self._all(
             "select * from files where (path = ? and path_b64 is ?) or (location = ? and location_b64 is ?) "
@@ -197,7 +197,7 @@ class Files:
         )
 
     def open_at(self, folder: str, paths: Iterable[str]) -> dict[str, File]:
-        """By path: the file that settles or waits there."""
+        """Look up by path the file that settles or waits there."""
         query = (
             "select * from files where location = ? and location_b64 is ? and +folder = ? "  # by location
             "and state in ('settling', 'waiting')"
@@ -207,16 +207,16 @@ class Files:
             return {path: file_of(row) for path, row in found if row is not None}
 
     def unread(self) -> list[File]:
-        """Waiting files that could not be read so far."""
+        """List the waiting files that could not be read so far."""
         return self._all("select * from files where state = 'waiting' and sha256 is null order by id")
 
     def unarchived(self) -> list[UnarchivedFile]:
-        """Files without a job that are still to be archived."""
+        """List the files without a job that are still to be archived."""
         query = "select id, folder, due_at from files where archived = 0 and state in ('refused', 'duplicate')"
         return [value_of(UnarchivedFile, row) for row in self._store.ask(query)]
 
     def waiting(self, url: str | None = None) -> list[WaitingFile]:
-        """The oldest waiting files of each folder, with what the plan must know of their content.
+        """List the oldest waiting files of each folder, with what the plan must know of their content.
 
         Learned is what a model on the server at `url` (null: at any) has learned, and that was not removed from it.
         """
@@ -255,7 +255,7 @@ from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null
 
 
 def file_of(row: sqlite3.Row) -> File:
-    """A row of `files` as a value."""
+    """Make a value of a row of `files`."""
     size = row["bytes"] or row["size"] or 0  # of a file that was refused later only the second is known
     return value_of(
         File,
@@ -300,19 +300,19 @@ def move_file(
 
 
 def files_of(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:
-    """A job's files, in the order of the upload; of `states` alone, if any are named."""
+    """List a job's files, in the order of the upload; of `states` alone, if any are named."""
     rows = db.execute("select * from files where job_id = ? order by id", (job_id,)).fetchall()
     return [file_of(row) for row in rows if not states or row["state"] in states]
 
 
 def lies_at(location: str | None) -> FileColumns:
-    """Where a file lies now (null: nowhere any more), as its columns."""
+    """Make columns of where a file lies now (null: nowhere any more)."""
     text, b64 = place(location)
     return {"location": text, "location_b64": b64}
 
 
 def columns_of(signature: Signature) -> FileColumns:
-    """A signature as its columns."""
+    """Make columns of a signature."""
     return {
         "size": signature.size,
         "mtime_ns": signature.mtime_ns,
@@ -322,7 +322,7 @@ def columns_of(signature: Signature) -> FileColumns:
 
 
 def _content(content: Content) -> FileColumns:
-    """A content as its columns."""
+    """Make columns of a content."""
     return {
         "sha256": content.sha256,
         "text_sha256": content.text_sha256 or content.sha256,

@@ -19,7 +19,7 @@ class Folders:
         self._store = store
 
     def found(self, name: str, path: str, state: str, now: float, *, detail: str | None = None) -> None:
-        """The folder is `watched` or `away`; told only when it changes."""
+        """Note that the folder is `watched` or `away`; told only when it changes."""
         text, b64 = place(path)
         with self._store.transaction() as db:
             was = db.execute("select state, path from folders where name = ?", (name,)).fetchone()
@@ -34,24 +34,24 @@ class Folders:
             tell(db, now, "folder", name, state, was=was["state"] if was else None, cause=Cause.FOLDER, detail=detail)
 
     def untaken(self, folder: str, counts: Mapping[str, int]) -> None:
-        """By suffix, how many files of the folder no rule takes: for who asks for the status; no event."""
+        """Note by suffix how many files of the folder no rule takes, for the status; no event."""
         with self._store.transaction() as db:
             db.execute("update folders set untaken = ? where name = ?", (json.dumps(counts), folder))
 
     def flush(self, folder: str | None, now: float) -> None:
-        """What waits in the folder (null: in any) now is sealed without waiting for more."""
+        """Let what waits in the folder (null: in any) now be sealed without waiting for more."""
         with self._store.transaction() as db:
             query = "update folders set flush_before = :now where :name is null or name = :name"
             db.execute(query, {"now": iso(now), "name": folder})
 
     def all(self) -> dict[str, FolderFacts]:
-        """The folders by name, as they were found last: also those of former configurations."""
+        """List the folders by name, as they were found last: also those of former configurations."""
         rows = self._store.ask("select name, state, flush_before, sent_at from folders")
         facts = [value_of(FolderFacts, r, usable=r["state"] == "watched", more_to_come=False) for r in rows]
         return {one.name: one for one in facts}
 
     def renamed(self, name: str, root: str, configured: Container[str], now: float) -> None:
-        """The folder at `root` is called `name` now: what was known of it under another name goes with it."""
+        """Rename the folder at `root` to `name`: what was known of it under another name goes with it."""
         text, b64 = place(root)
         with self._store.transaction() as db:
             rows = db.execute("select name from folders where path = ? and path_b64 is ?", (text, b64)).fetchall()

@@ -11,7 +11,7 @@ from finetuned.model import iso
 
 
 def write_interactions(db: sqlite3.Connection, seen: Observation, now: float) -> None:
-    """Every interaction as it was seen now, in place of what was seen before."""
+    """Write every interaction as it was seen now, in place of what was seen before."""
     for ordinal, turn in enumerate(seen.interactions, 1):
         columns = {name: getattr(turn, name) for name in Interaction.__struct_fields__}  # a backend's may know more
         db.execute("delete from interactions where session_id = ? and id = ?", (seen.id, turn.id))
@@ -25,7 +25,7 @@ class Interactions:
         self._store = store
 
     def is_as_written(self, seen: Observation) -> bool:
-        """Whether the fine-tune of `seen` is, by its own times, what it was at the last look."""
+        """Tell whether the fine-tune of `seen` is, by its own times, what it was at the last poll."""
         turn = seen.turn
         if turn is None:
             return False

@@ -56,22 +56,22 @@ class Jobs:
             tell(db, now, "job", job.id, row["state"], was=row["state"], cause=Cause(action), job_id=job.id)
 
     def archived(self, job: Job) -> None:
-        """All is where it belongs."""
+        """Note that all of the job lies where it belongs."""
         with self._store.transaction() as db:
             change_job(db, job, archived=1, due_at=None, tries=0)
 
     def successors(self, job: Job) -> list[str]:
-        """The jobs that the files of one went on in, which was too much for the server, or not ours."""
+        """List the jobs in which the files of a split job went on."""
         rows = self._store.ask("select id from jobs where split_of = ? order by rowid", job.id)
         return [row["id"] for row in rows]
 
     def get(self, job_id: str) -> Job | None:
-        """One job by its id."""
+        """Look up a job by its id; null if there is none."""
         row = self._store.ask_one(f"{JOB} where j.id = ?", job_id)
         return None if row is None else job_of(row)
 
     def open(self) -> list[Job]:
-        """Every job that is not at its end, and every ended one that is not archived, oldest first."""
+        """List every job that is not at its end, and every ended one that is not archived, oldest first."""
         with self._store.reading() as db:
             rows = db.execute(
                 f"{JOB} where j.finished_at is null or j.archived = 0 order by j.created_at, j.rowid"
@@ -79,17 +79,17 @@ class Jobs:
         return [job_of(row) for row in rows]
 
     def files(self, job_id: str) -> list[File]:
-        """Every file of a job, in the order of the upload."""
+        """List every file of a job, in the order of the upload."""
         with self._store.reading() as db:
             return files_of(db, job_id)
 
     def packed(self, job_id: str) -> list[File]:
-        """Those of a job's files that share its fate, in the order of the upload: none has left it or is at its end."""
+        """List a job's files that have neither left it nor ended, in the order of the upload."""
         with self._store.reading() as db:
             return files_of(db, job_id, "packed")
 
     def claimed_in(self, folder: str, root: str) -> set[str]:
-        """The jobs whose files lie claimed below `root`: under way, or at their end and not archived yet."""
+        """List the jobs whose files lie claimed below `root`: under way, or ended and not archived yet."""
         query = (
             "select distinct j.id, f.location, f.location_b64 from jobs j join files f on f.job_id = j.id "
             "where j.folder = ? and f.location is not null and (f.archived = 0 or "
@@ -101,12 +101,12 @@ class Jobs:
         return {row["id"] for row in rows if path_of(row["location"], row["location_b64"]).startswith(below)}
 
     def failed_since(self, moment: float) -> bool:
-        """Whether a job failed at or after `moment`."""
+        """Tell whether a job failed at or after `moment`."""
         query = "select 1 from jobs where state = 'failed' and finished_at >= ? limit 1"
         return self._store.ask_one(query, iso(moment)) is not None
 
     def is_left(self, job: Job) -> bool:
-        """Whether every file that went on without the job was taken from its folder."""
+        """Tell whether every file that went on without the job was taken from its folder."""
         query = (
             "select 1 from files f where (f.state = 'packed' or f.archived = 0) and f.folder = ? "
             "and f.job_id is not ? and instr(f.location, ?) > 0 limit 1"
@@ -115,12 +115,12 @@ class Jobs:
 
 
 def job_of(row: sqlite3.Row) -> Job:
-    """A row of `JOB` as a value."""
+    """Make a value of a row of `JOB`."""
     return value_of(Job, row, attempt=None if row["a_id"] is None else attempt_of(row, "a_"))
 
 
 def read_job(db: sqlite3.Connection, job_id: str) -> Job:
-    """A job as it is now."""
+    """Read a job as it is now."""
     return job_of(db.execute(f"{JOB} where j.id = ?", (job_id,)).fetchone())
 
 
@@ -158,7 +158,7 @@ def end_job(
     detail: str | None = None,
     empty: bool = False,
 ) -> None:
-    """A job is at its end, and its files are to be archived; the event tells `detail`, or else the reason.
+    """End a job, whose files are to be archived; the event tells `detail`, or else the reason.
 
     `empty`: no file is in it any more.
     """

@@ -86,7 +86,7 @@ update jobs set split_of =
 
 
 def _made_anew(table: str) -> tuple[str, str]:
-    """A table of step 6 beside the former one, and what it takes from that."""
+    """Make the statements for a table of step 6 beside the former one, and for what it takes from that."""
     return TABLES[table].replace(f"create table {table}", f"create table new_{table}", 1), _MOVED[table]
 
 

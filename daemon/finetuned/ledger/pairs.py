@@ -37,7 +37,7 @@ class Pairs:
         self._store = store
 
     def some(self, job_id: str, *, after: int, most: int) -> list[Row]:
-        """Pairs of a job that has trained, as commands show them: the first `most` after the ordinal `after`."""
+        """List pairs of a job that trained, as commands show them: `most` after the ordinal `after`."""
         query = (
             f"select {PAIR} from qa_pairs p join sessions s on s.session_id = p.session_id "
             "left join files f on f.id = p.file_id where p.job_id = ? and p.ordinal > ? "
@@ -47,7 +47,7 @@ class Pairs:
             return [drop_null(dict(row), "file_b64") for row in db.execute(query, (job_id, after, most))]
 
     def here(self, session_id: str) -> int | None:
-        """How many pairs of the session are in the ledger; null if not all of them are."""
+        """Count the pairs of the session in the ledger; null if not all of them are there."""
         row = self._store.ask_one("select pairs from sessions where session_id = ?", session_id)
         return None if row is None else row["pairs"]
 
@@ -60,7 +60,7 @@ class Pairs:
             return db.execute(f"delete from qa_pairs {chosen}", (session_id,)).rowcount > 0
 
     def add(self, job: Job, session_id: str, pairs: Sequence[Pair], owner: Callable[[Pair], int | None]) -> None:
-        """Some more pairs of a session; `owner` tells the id of a pair's file."""
+        """Add some more pairs of a session; `owner` tells the id of a pair's file."""
         with self._store.transaction() as db:
             query = "select coalesce(max(ordinal), 0) from qa_pairs where job_id = ?"
             before: int = db.execute(query, (job.id,)).fetchone()[0]
@@ -75,7 +75,7 @@ class Pairs:
             db.execute(f"{_TO_INDEX} where job_id = ? and ordinal > ?", (job.id, before))
 
     def of_file(self, file_id: int) -> int:
-        """How many pairs the ledger has of a file."""
+        """Count the pairs that the ledger has of a file."""
         (number,) = self._store.ask("select count(*) from qa_pairs where file_id = ?", file_id)[0]
         return int(number)
 

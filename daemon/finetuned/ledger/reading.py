@@ -278,7 +278,7 @@ class Reader:
         return {row["name"]: row | {"untaken": json.loads(row.get("untaken") or "{}")} for row in rows}
 
     def server(self, url: str) -> Row:
-        """What is known of the server at `url`."""
+        """Look up what is known of the server at `url`."""
         # all columns: a ledger of an older version, which no daemon has opened since, may lack one
         row = next(self._rows("select * from servers where url = ?", url), {})
         told = {field: row.get(field) for field in SERVER_FIELDS}

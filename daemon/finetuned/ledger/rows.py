@@ -16,22 +16,22 @@ V = TypeVar("V", bound=Value)
 
 
 def at(text: str | None) -> float | None:
-    """The instant a column holds."""
+    """Read the instant that a column holds."""
     return None if text is None else instant(text)
 
 
 def text_at(moment: float | None) -> str | None:
-    """What a column holds of an instant."""
+    """Write an instant as a column holds it."""
     return None if moment is None else iso(moment)
 
 
 def place(path: str | None) -> tuple[str | None, str | None]:
-    """The two columns of a path: its text, and its bytes where the text is not exact."""
+    """Make the two columns of a path: its text, and its bytes where the text is not exact."""
     return (None, None) if path is None else (utf8_text(path), path_b64(path))
 
 
 def insert(db: sqlite3.Connection, table: str, **columns: object) -> sqlite3.Row:
-    """Insert a row; the row as it is then."""
+    """Insert a row, and return it as it is then."""
     query = f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))}) returning *"
     row: sqlite3.Row = db.execute(query, tuple(columns.values())).fetchone()
     return row
@@ -39,7 +39,7 @@ def insert(db: sqlite3.Connection, table: str, **columns: object) -> sqlite3.Row
 
 @cache
 def _fields(kind: type[Value]) -> tuple[tuple[str, bool], ...]:
-    """The names of a value's fields, and whether each is an instant."""
+    """List the names of a value's fields, and whether each is an instant."""
     return tuple((f.name, f.type is float or float in get_args(f.type)) for f in msgspec.structs.fields(kind))
 
 
@@ -53,7 +53,7 @@ def value_of(kind: type[V], row: sqlite3.Row, prefix: str = "", **known: object)
 
 
 def update(db: sqlite3.Connection, table: str, key: object, version: int, **columns: object) -> sqlite3.Row:
-    """One guarded update, and the row as it is then: Stale if the row moved on since `version` was read."""
+    """Update a row and return it as it is then. Raises Stale if it moved on since `version` was read."""
     names = ", ".join(f"{name} = ?" for name in columns)
     values = [clean(v) if isinstance(v, str) and not isinstance(v, StrEnum) else v for v in columns.values()]
     query = f"update {table} set {names}, version = version + 1 where id = ? and version = ? returning *"

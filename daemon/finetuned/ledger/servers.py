@@ -18,12 +18,12 @@ class Servers:
         self._store = store
 
     def get(self, url: str) -> ServerFacts:
-        """What is known of the server at `url`."""
+        """Look up what is known of the server at `url`."""
         row = self._store.ask_one("select * from servers where url = ?", url)
         return ServerFacts() if row is None else value_of(ServerFacts, row)
 
     def paused(self, url: str, because: str, *, next_try_at: float, reachable: bool, now: float) -> None:
-        """The server cannot be used: nothing is sent until a try at `next_try_at` goes well.
+        """Pause a server that cannot be used: nothing is sent until a try at `next_try_at` goes well.
 
         What was under way when it was paused and fails, too, is no further try.
         """
@@ -41,7 +41,7 @@ class Servers:
                 tell(db, now, "server", url, "paused", was="usable", cause=Cause.SERVER_PAUSED, detail=because)
 
     def usable(self, url: str, dialect: str, now: float) -> None:
-        """The server answered as it should."""
+        """Note that the server answered as it should."""
         with self._store.transaction() as db:
             was = db.execute("select * from servers where url = ?", (url,)).fetchone()
             if was and was["reachable"] and was["paused_because"] is None and was["dialect"] == dialect:
@@ -57,7 +57,7 @@ class Servers:
             tell(db, now, "server", url, "usable", was=was_it, cause=Cause.SERVER_ANSWERED, detail=detail)
 
     def chunks_allowed(self, url: str, most: int | None, now: float) -> None:
-        """How many chunks the server's plan allows in one session; null: more than we thought."""
+        """Note how many chunks the server's plan allows in one session; null: more than thought."""
         with self._store.transaction() as db:
             was = _row(db, url)
             if (was["max_chunks"] if was else None) == most:
@@ -71,7 +71,7 @@ class Servers:
             _told(db, now, url, f"its plan allows {words}")
 
     def sessions_allowed(self, url: str, most: int, now: float) -> None:
-        """How many sessions at a time the server's plan allows us, as far as it is known now."""
+        """Note how many sessions at a time the server's plan allows us, as far as it is known now."""
         with self._store.transaction() as db:
             was = _row(db, url)
             db.execute(
@@ -84,7 +84,7 @@ class Servers:
                 _told(db, now, url, f"its plan allows {most} of our sessions at a time for now")
 
     def request_allowed(self, url: str, most: int, now: float) -> None:
-        """How many bytes a request may have, as far as is known: a proxy in front of the server does not say it."""
+        """Note how many bytes a request may have, as far as is known: a proxy does not say it."""
         with self._store.transaction() as db:
             db.execute(
                 "insert into servers (url, max_request) values (?, ?) "

@@ -84,12 +84,12 @@ class Store:
         return self._db.total_changes
 
     def ask(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """The rows of a query. Raises LedgerStuck, LedgerError."""
+        """Return the rows of a query. Raises LedgerStuck, LedgerError."""
         with self.reading() as db:
             return db.execute(query, values).fetchall()
 
     def ask_one(self, query: str, *values: object) -> sqlite3.Row | None:
-        """The first row of a query; null if there is none. Raises LedgerStuck, LedgerError."""
+        """Return the first row of a query; null if there is none. Raises LedgerStuck, LedgerError."""
         return next(iter(self.ask(query, *values)), None)
 
     def _roll_back(self) -> None:
@@ -125,7 +125,7 @@ def hold(path: str) -> int:
 
 
 def is_held(path: str) -> bool:
-    """Whether a daemon holds the ledger at `path` now."""
+    """Tell whether a daemon holds the ledger at `path` now."""
     try:
         lock = os.open(f"{path}.lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
