@@ -34,7 +34,7 @@ _LIST_JOBS: Final = "`finetuned jobs` lists them"
 
 
 def job_named(reader: Reader, word: str) -> str:
-    """The id of the job that `word` names. Raises UsageError: no job fits it, or several do."""
+    """Find the id of the job that `word` names. Raises UsageError: no job fits it, or several do."""
     word = word.strip().lower()
     found = _one_of(reader.jobs_like(word), word, "jobs", _LIST_JOBS) if word else None
     if found is not None:
@@ -44,7 +44,7 @@ def job_named(reader: Reader, word: str) -> str:
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """A question after the names that a mistyped word is much like; empty if it is like none."""
+    """Return a question after the names that a mistyped word is much like; empty if it is like none."""
     alike = [name for name in known if len(word) > 1 and name.startswith(word)] or get_close_matches(word, known)
     return f"did you mean {' or '.join(dict.fromkeys(alike))}? " if alike else ""
 
@@ -57,7 +57,7 @@ def check_folder(settings: Settings, reader: Reader, name: str | None) -> None:
 
 
 def folder_named(settings: Settings, name: str | None) -> FolderSettings:
-    """The folder of this name; without one, the only folder there is. Raises UsageError."""
+    """Find the folder of this name; without one, the only folder there is. Raises UsageError."""
     names = ", ".join(folder.name for folder in settings.folders)
     if name is None:
         if len(settings.folders) > 1:
@@ -70,7 +70,7 @@ def folder_named(settings: Settings, name: str | None) -> FolderSettings:
 
 
 def session_named(reader: Reader, word: str) -> str:
-    """The id of the session that `word` names; a word that fits none of the ledger's sessions is taken as it is.
+    """Find the id of the session that `word` names; a word that fits none of the ledger's sessions is taken as it is.
 
     Talks are sessions too, and only the server knows them. Raises UsageError if several sessions fit.
     """
@@ -79,7 +79,7 @@ def session_named(reader: Reader, word: str) -> str:
 
 
 def _one_of(ids: Sequence[str], word: str, what: str, remedy: str) -> str | None:
-    """The only one of these ids, or the one that is the word itself; None if there is none.
+    """Find the only one of these ids, or the one that is the word itself; None if there is none.
 
     Raises UsageError, which names them, if there are several.
     """
@@ -94,14 +94,14 @@ def _one_of(ids: Sequence[str], word: str, what: str, remedy: str) -> str | None
 
 
 def absolute(path: str) -> str:
-    """A path that a person typed, made absolute, its links left alone."""
+    """Return a path that a person typed, made absolute, its links left alone."""
     if not path:
         raise UsageError("the path is empty")
     return os.path.abspath(os.path.expanduser(path))
 
 
 def typed(word: str, known: Callable[[str], object]) -> str:
-    """A path that a person typed, or pasted as it was shown, with escapes for what a terminal must not get.
+    """Return a path that a person typed, or pasted as it was shown, with escapes for what a terminal must not get.
 
     What is there, or `known`, under the very name is meant; else what the escapes stand for, or the same in another
     normal form of Unicode, if that is.
@@ -113,7 +113,7 @@ def typed(word: str, known: Callable[[str], object]) -> str:
 
 
 def _forms(path: str) -> Iterator[str]:
-    """The same path as it is written on the disk, as far as it is there, and in either normal form of Unicode."""
+    """Yield the same path as it is written on the disk, as far as it is there, and in either normal form of Unicode."""
     from finetuned.folders.foreign import same
 
     found = "/"
@@ -130,7 +130,7 @@ def _forms(path: str) -> Iterator[str]:
 
 
 def as_configured(path: str, settings: Settings) -> str:
-    """The path as the folders' own paths are written, should it lead into one of them by another way."""
+    """Return the path as the folders' own paths are written, should it lead into one of them by another way."""
     if rules_of(path, settings) is not None:
         return path
     real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
@@ -142,7 +142,7 @@ def as_configured(path: str, settings: Settings) -> str:
 
 
 def rules_of(path: str, settings: Settings) -> FolderSettings | None:
-    """The folder that the path lies in, or is."""
+    """Find the folder that the path lies in, or is."""
     for rules in settings.folders:
         if path == rules.path or path.startswith(rules.path.rstrip("/") + "/"):
             return rules
@@ -150,7 +150,7 @@ def rules_of(path: str, settings: Settings) -> FolderSettings | None:
 
 
 def job_in(path: str) -> str | None:
-    """The job whose own folder the path may lie in: `…/done/<job>/…`."""
+    """Find the job whose own folder the path may lie in: `…/done/<job>/…`."""
     parts = path.split("/")
     return next((after for part, after in pairwise(parts) if part in RESERVED), None)
 
@@ -162,7 +162,7 @@ class Dropped(NamedTuple):
     files: list[Row]
 
     def words(self, show: Callable[[str], str]) -> str:
-        """A sentence that names them; `show` writes a path."""
+        """Return a sentence that names them; `show` writes a path."""
         named = [
             f"{show(file['path'])} ({', job '.join(filter(None, (file['state'], file['job_id'])))})"
             for file in self.files
@@ -171,7 +171,7 @@ class Dropped(NamedTuple):
 
 
 def dropped_as(reader: Reader, settings: Settings, path: str) -> Dropped | None:
-    """The files that were dropped with the content of `path`, else with its name; null: none."""
+    """Find the files that were dropped with the content of `path`, else with its name; null: none."""
     if found := reader.of_content(_contents(settings, path)):
         return Dropped("content", found)
     found = reader.of_name(os.path.basename(path))

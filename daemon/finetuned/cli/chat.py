@@ -3,7 +3,7 @@
 1. On a terminal an answer's words appear as they come: heard from a server that tells them, else seen in the session,
    which is looked at until the answer is finished.
 2. Only looks are tried again: what was said is said once. An answer that broke off is looked for in its session.
-3. A talk is a session; what is remembered of it is its id, by whoever talks.
+3. A talk is a session; only its id is remembered, by the person who talks.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Talk:
 
     async def turn(self, text: str, growing: Growing | None, spinner: Spinner) -> Reply:
         """Say something; the finished answer, which `growing` sees grow. Raises ServerError, FinetunedError."""
-        heard = growing.heard if growing else _nobody
+        heard = growing.heard if growing else _ignore
         async with wiring.server(self._settings) as (backend, runtime), spinner.turning(runtime):
 
             async def ask() -> Reply:
@@ -91,7 +91,7 @@ class Talk:
                 self.session_id, self.has_begun = reply.session_id, True
                 return reply
 
-            reply = await finished(backend, runtime, ask, growing.told if growing else _nobody)
+            reply = await finished(backend, runtime, ask, growing.told if growing else _ignore)
         self.session_id, self.has_begun = reply.session_id, True
         return reply
 
@@ -120,7 +120,7 @@ async def finished(backend: Chats, runtime: Runtime, ask: Callable[[], Awaitable
 
 
 async def _asked(backend: Chats, runtime: Runtime, ask: Callable[[], Awaitable[Reply]]) -> Reply:
-    """What comes of it; if the answer was lost on its way, it may be in the session. Raises ServerError."""
+    """Ask; if the answer was lost on its way, find it in the session. Raises ServerError."""
     try:
         return await ask()
     except CutShort as cut:
@@ -131,7 +131,7 @@ async def _asked(backend: Chats, runtime: Runtime, ask: Callable[[], Awaitable[R
 
 
 async def _reply(backend: Chats, runtime: Runtime, session_id: str, turn: str) -> Reply:
-    """The reply as it is now, asked for again if that failed for a passing reason: it changes nothing."""
+    """Return the reply as it is now, asked for again if that failed for a passing reason: it changes nothing."""
     for _ in range(LOOKS - 1):
         with suppress(Unreachable, ReplyLost):
             return await backend.reply(session_id, turn)
@@ -140,7 +140,7 @@ async def _reply(backend: Chats, runtime: Runtime, session_id: str, turn: str) -
 
 
 def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
-    """The session whose model a job trained. Raises FinetunedError."""
+    """Find the session whose model a job trained. Raises FinetunedError."""
     reader = wiring.reader(ctx)
     job = reader.job(job_named(reader, job_id)) or {}
     session = trained_session(job)
@@ -164,7 +164,7 @@ def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
 
 
 def _session(ctx: click.Context, word: str) -> str:
-    """The session to go on with. Raises UsageError if this cannot be a session's id: it goes into an address."""
+    """Return the session to go on with. Raises UsageError if this cannot be a session's id: it goes into an address."""
     if not wiring.is_session_id(word):
         raise UsageError(f"{harmless(word)!r} is no session's id", remedy="`finetuned chat` says it at its end")
     try:
@@ -174,7 +174,7 @@ def _session(ctx: click.Context, word: str) -> str:
 
 
 def sayable(text: str) -> str:
-    """What can be sent: text, and some. Raises UsageError."""
+    """Return the text if it can be sent. Raises UsageError."""
     if not text.strip():
         raise UsageError("there is nothing to say", remedy="give some words")
     try:
@@ -184,8 +184,8 @@ def sayable(text: str) -> str:
     return text
 
 
-def _nobody(_: object) -> None:
-    """Who only wants the end of an answer."""
+def _ignore(_: object) -> None:
+    """Ignore an answer that is still growing."""
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
@@ -193,12 +193,12 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def _read() -> str:
-    """What standard input says."""
+    """Read standard input."""
     return "" if sys.stdin is None else sys.stdin.read().rstrip("\r\n")
 
 
 def _say_once(talk: Talk, text: str, *, as_json: bool) -> None:
-    """One turn, and its answer as data."""
+    """Take one turn, and print its answer as data."""
     text = sayable(text)
     if _is_terminal(sys.stdout) and not as_json:
         _answered(talk, text)
@@ -212,7 +212,7 @@ def _say_once(talk: Talk, text: str, *, as_json: bool) -> None:
 
 
 def _converse(talk: Talk) -> None:
-    """Turn after turn, until the lines end; an answer that is broken off ends nothing but itself."""
+    """Take turn after turn, until the lines end; an answer that is broken off ends nothing but itself."""
     say("Ctrl-D ends the talk, Ctrl-C an answer")
     for line in _typed():
         if not _is_terminal(sys.stdout):
@@ -225,7 +225,7 @@ def _converse(talk: Talk) -> None:
 
 
 def _answered(talk: Talk, text: str) -> None:
-    """One turn on a terminal, where the answer's words appear as they come."""
+    """Take one turn on a terminal, where the answer's words appear as they come."""
     with Spinner("thinking") as spinner:
         growing = Growing(spinner.stop)
         try:
@@ -253,7 +253,7 @@ def _typed() -> Iterator[str]:
 
 
 def _clean(text: str) -> str:
-    """An answer, safe on a terminal, its lines and tabs kept."""
+    """Return an answer, safe on a terminal, its lines and tabs kept."""
     return "\n".join("\t".join(harmless(part) for part in line.split("\t")) for line in text.split("\n"))
 
 
@@ -279,7 +279,7 @@ class Growing:
         self._print(text[len(self._printed) :])
 
     def end(self) -> None:
-        """The answer is whole, or nothing more of it is waited for."""
+        """End the answer: it is whole, or is not waited for any more."""
         self._begin()
         if self._printed:
             sys.stdout.write("\n")

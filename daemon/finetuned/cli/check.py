@@ -84,14 +84,14 @@ def _tell_configuration(settings: Settings) -> None:
 
 
 def _tell_of_the_daemon(ctx: click.Context, settings: Settings) -> None:
-    """A daemon that runs does not read the file again."""
+    """Warn if a daemon runs with another configuration: it does not read the file again."""
     with suppress(LedgerError):  # `doctor` tells about that
         for need in of_the_configuration(settings, wiring.reader(ctx), runs=is_held(wiring.ledger_path(settings))):
             output.say(f"warning: {need['subject']}: {harmless(need['words'])}; {need['remedy']}")
 
 
 def judged(path: str, settings: Settings) -> Iterator[Verdict]:
-    """What would become of a file, or of every file below a folder."""
+    """Tell what would become of a file, or of every file below a folder."""
     if os.path.isdir(path) and not os.path.islink(path):
         blind: list[OSError] = []
         for way, deeper, names in os.walk(path, onerror=blind.append):
@@ -128,7 +128,7 @@ def _left_alone(path: str, top: str, settings: Settings) -> _LeftAlone | None:
 
 
 def judge(path: str, top: str, settings: Settings) -> Verdict:
-    """What would become of one file; outside every folder as if `top` were the first folder."""
+    """Tell what would become of one file; outside every folder as if `top` were the first folder."""
     rules = _rules_for(path, top, settings)
     folder = _folder(rules, settings)
     below = path[len(rules.path.rstrip("/")) + 1 :].split("/")
@@ -165,19 +165,19 @@ def _row(verdict: Verdict, can: Capabilities) -> Row:
 
 
 def _chunks(path: str, content: Content, can: Capabilities) -> int:
-    """How many chunks the server will make of it; pairs are ready."""
+    """Tell how many chunks the server will make of it; pairs are ready."""
     return 0 if is_ready_made(path) else can.chunks(content.sent_bytes)
 
 
 def _untaken(verdicts: Sequence[Verdict], settings: Settings) -> dict[str, int]:
-    """By suffix: the files in drop folders that no rule takes, and none leaves out."""
+    """Count by suffix the files in drop folders that no rule takes, and none leaves out."""
     folders = wiring.drop_folders(settings)
     left = [v for v in verdicts if v.content is None and v.folder in folders and not v.path.endswith("/")]
     return dict(Counter(suffix_of(v.path) for v in left if folders[v.folder].is_untaken(v.path)))
 
 
 def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
-    """One line: how many files, jobs and chunks."""
+    """Sum up in one line how many files, jobs and chunks."""
     can = wiring.capabilities(settings)
     jobs, packed, chunks = 0, 0, 0
     taken = [verdict for verdict in verdicts if verdict.content]

@@ -71,7 +71,7 @@ def doctor_command(ctx: click.Context, form: str) -> None:
 
 
 def examined(ctx: click.Context) -> Iterator[Row]:
-    """Every finding, in order."""
+    """Yield every finding, in order."""
     yield from _versions()
     try:
         settings = wiring.load(ctx)
@@ -114,7 +114,7 @@ def _versions() -> Iterator[Row]:
 
 
 def _key(settings: Settings) -> Iterator[Row]:
-    """Whether there is a key, and where it comes from; never what it is."""
+    """Tell whether there is a key, and where it comes from; never what it is."""
     file = wiring.key_file(settings)
     try:
         wiring.key_of(settings).current()
@@ -170,7 +170,7 @@ async def _probe(settings: Settings) -> tuple[str, list[str], float]:
 
 
 def _ledger(reader: Reader) -> Generator[Row, None, bool]:
-    """The audit; tells whether more may be asked of the ledger."""
+    """Run the audit; tell whether more may be asked of the ledger."""
     runtime = SystemRuntime()
     until = runtime.now() + AUDIT_WITHIN
     db = reader.connection
@@ -209,7 +209,7 @@ def _daemon(reader: Reader | None, runs: bool) -> Row:
 
 
 def _watches(reader: Reader | None, runs: bool) -> Iterator[Row]:
-    """How many folders the daemon watches, and how near the limit of its user is."""
+    """Tell how many folders the daemon watches, and how near the limit of its user is."""
     from finetuned.folders import watches_in_use
 
     started = reader.daemon() if reader and runs else None

@@ -1,6 +1,6 @@
 """`drop`: files into a folder, each of them whole, and if that is wished, wait until they are learned.
 
-1. A file is copied under a temporary name and renamed: nobody ever takes half of it.
+1. A file is copied under a temporary name and renamed: half of it is never taken.
 2. What the folder would never take, by its name or its content, is not put there; the other files go on.
 3. Waiting only watches: when it is stopped, the files stay and are learned all the same.
 """
@@ -108,7 +108,7 @@ def _check_words(files: Sequence[str], name: str | None) -> None:
 
 
 def _sources(settings: Settings, folder: DropFolder, word: str, name: str | None, kept: ExitStack) -> list[Source]:
-    """The files that a word of the command names; why there are none is told. Raises UsageError."""
+    """Return the files that a word of the command names; why there are none is told. Raises UsageError."""
     if word == STDIN:
         return [Source("standard input", _spooled(kept, folder.rules.max_file_bytes), name or "")]
     path = typed(word, lambda _: False)
@@ -168,7 +168,7 @@ def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: b
         _check(folder, source)
         content = _content(folder, source)
         if again and os.path.exists(ledger_path):  # without a ledger nothing was learned before
-            # before the file can be seen: whoever packs it must have heard of the wish
+            # before the file can be seen: the daemon must know of the wish when it packs it
             leave(ledger_path, [new_request("again", folder=folder.name, sha256=content.sha256)])
         path = drop_into(source.path, folder.root, source.name)
     except (_NotDropped, FileProblem) as error:
@@ -199,7 +199,7 @@ def _check(folder: DropFolder, source: Source) -> None:
 
 
 def _content(folder: DropFolder, source: Source) -> Content:
-    """What the folder makes of this content. Raises _NotDropped if it would be refused."""
+    """Return what the folder makes of this content. Raises _NotDropped if it would be refused."""
     try:
         fd = os.open(source.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -213,7 +213,7 @@ def _content(folder: DropFolder, source: Source) -> Content:
 
 
 def _print_path(path: str, *, null: bool) -> None:
-    """A path: for people as they can read it, for programs byte by byte."""
+    """Print a path: for people as they can read it, for programs byte by byte."""
     if width_of() is not None and not null:
         print_data(harmless(from_here(path)))
         return
@@ -225,7 +225,7 @@ def _print_path(path: str, *, null: bool) -> None:
 
 
 def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) -> None:
-    """To people: when the files are taken, and how to have them taken now."""
+    """Tell people when the files are taken, and how to have them taken now."""
     if width_of(sys.stderr) is None:
         return
     it = "it" if len(dropped) == 1 else "them"

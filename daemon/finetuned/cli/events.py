@@ -99,7 +99,7 @@ def tell_events(events: Iterable[Row], reader: Reader, *, about: str | None = No
 
 
 def event_lines(events: Iterable[Row], reader: Reader, about: str | None = None) -> Iterator[str]:
-    """Events for people, a line each: when, who, what, why."""
+    """Yield events for people, a line each: when, who, what, why."""
     for event in events:
         was, became, detail = event["was"], event["became"], event["detail"]
         moved = was not in {None, became}
@@ -122,6 +122,6 @@ def _who(event: Row, reader: Reader) -> str:
 
 
 def _short(path: str) -> str:
-    """A path in one line beside its time; whole, but on a terminal."""
+    """Return a path in one line beside its time; whole, but on a terminal."""
     width, path = width_of(), harmless(from_here(path))
     return path if width is None else shortened(path, max(_NARROWEST, width - _TIME - len("file  ")))

@@ -46,7 +46,7 @@ def problem(subject: str, words: str, remedy: str) -> Row:
 
 
 def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: bool) -> Iterator[Row]:
-    """Everything that waits for a person, as findings, the heaviest first. Raises LedgerError."""
+    """Yield everything that waits for a person, as findings, the heaviest first. Raises LedgerError."""
     yield from of_the_configuration(settings, reader, runs=runs)
     server = reader.server(settings.service.url)
     if server["paused_because"]:
@@ -60,7 +60,7 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
 
 
 def of_the_configuration(settings: Settings, reader: Reader, *, runs: bool) -> Iterator[Row]:
-    """Whether the daemon runs with another configuration, and what is left of folders that are in none."""
+    """Tell whether the daemon runs with another configuration, and what is left of folders that are in none."""
     with_this = running_with(reader) if runs else None
     if with_this is not None and with_this.fingerprint != settings.fingerprint():
         yield warning("configuration", _differs(settings, with_this), "restart the daemon")
@@ -88,7 +88,7 @@ def _differs(settings: Settings, with_this: RunsWith) -> str:
 
 
 def of_jobs(outlook: Outlook | None) -> Iterator[Row]:
-    """Jobs that wait for a person, and files that cannot be archived."""
+    """Yield jobs that wait for a person, and files that cannot be archived."""
     if outlook is None:
         return
     stuck = outlook.unarchived
@@ -108,7 +108,7 @@ def of_jobs(outlook: Outlook | None) -> Iterator[Row]:
 
 
 def untaken_words(counts: Mapping[str, int]) -> str:
-    """What is to be known of files that no rule takes, by their suffixes: one sentence."""
+    """Tell what is to be known of files that no rule takes, by their suffixes: one sentence."""
     total = sum(counts.values())
     ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
     told = [f"{suffix or 'without a suffix'} {count}" for suffix, count in ordered[:MOST_SUFFIXES]]

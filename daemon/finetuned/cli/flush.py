@@ -70,7 +70,7 @@ async def flush(ledger_path: str, folder: str | None, patience: float, runtime: 
 async def _until(
     ledger_path: str, files: Sequence[int], is_so: Callable[[Row], bool], runtime: Runtime, within: float
 ) -> list[Row]:
-    """What became of the files once something is true of all of them, or so many seconds have passed."""
+    """Tell what became of the files once something is true of all of them, or so many seconds have passed."""
     rows: list[Row] = []
 
     def look() -> bool:

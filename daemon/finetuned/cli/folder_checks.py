@@ -20,7 +20,7 @@ _RENAME: Final = "write under a name that begins with a dot, and rename it when 
 
 
 def examined(folder: DropFolder, reader: Reader | None, *, runs: bool, sweep: float) -> Iterator[Row]:
-    """Every finding about a folder; `sweep` is how often it is swept at least, in seconds."""
+    """Yield every finding about a folder; `sweep` is how often it is swept at least, in seconds."""
     from finetuned.folders import examine
 
     subject = f"folder {folder.name}"
@@ -68,7 +68,7 @@ def examination(subject: str, found: Examination, after: str, sweep: float) -> I
 
 
 def _untaken(subject: str, folder: DropFolder, reader: Reader | None) -> Iterator[Row]:
-    """What the daemon's last sweep met that no rule takes; nothing is wrong with that, but it may not be meant."""
+    """Tell what the daemon's last sweep met that no rule takes; nothing is wrong with that, but it may not be meant."""
     known = reader.folders().get(folder.name, {}) if reader else {}
     if known.get("untaken"):
         yield ok(subject, untaken_words(known["untaken"]))
@@ -79,7 +79,7 @@ def _listed(steps: tuple[str, ...]) -> str:
 
 
 def _leases(subject: str, found: Examination) -> Row:
-    """Whether it is known who still writes; tried with a writer of our own."""
+    """Tell whether it is known who still writes; tried with a writer of our own."""
     if not (found.trial.lease_tells and found.mount and found.mount.tells_writers):
         words = "leases do not tell who still writes there: only the quiet time `settle` does"
         return warning(subject, words, _RENAME)
@@ -90,7 +90,7 @@ def _leases(subject: str, found: Examination) -> Row:
 
 
 def _events(subject: str, found: Examination, sweep: float) -> Row:
-    """Whether events arrive, and of what they tell."""
+    """Tell whether events arrive, and of what they tell."""
     trial = found.trial
     if not trial.is_heard:
         why = f" ({trial.deaf})" if trial.deaf else ""

@@ -65,7 +65,7 @@ def _meant(reader: Reader, settings: Settings, path: str) -> str:
 
 
 def _what_goes(reader: Reader, rows: list[Row]) -> Iterator[str]:
-    """What is removed with the files, and what stays, in sentences."""
+    """Tell what is removed with the files, and what stays, in sentences."""
     for row in rows:
         others = [file for file in reader.files(job=row["job_id"]) if file["path"] != row["path"] and file["pairs"]]
         go = f"{counted(row['pairs'], 'pair')} {'goes' if row['pairs'] == 1 else 'go'}"

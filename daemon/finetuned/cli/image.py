@@ -58,7 +58,7 @@ def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> 
 
 
 async def draw(settings: Settings, prompt: str, spinner: Spinner) -> bytes:
-    """A picture, as the server keeps it. Raises ServerError, FinetunedError."""
+    """Draw a picture, as the server keeps it. Raises ServerError, FinetunedError."""
 
     def told(answer: Reply) -> None:
         if answer.progress:

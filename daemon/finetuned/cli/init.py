@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CONFIGURATION: Final = "finetuned.toml"
 FOLDER: Final = "notes"
-#: beside the configuration: two configurations never share a ledger, and whoever moves the folder moves all of it
+#: beside the configuration: two configurations never share a ledger, and to move the folder is to move all of it
 LEDGER: Final = ".finetuned/ledger.db"
 #: how many files are named that lie in the folder already
 MOST_NAMED: Final = 5
@@ -71,7 +71,7 @@ def _check_folder(folder: str) -> None:
 
 
 def _say_what_lies_there(text: str, home: str) -> None:
-    """Files that lie in the folder already are learned, too: nobody should be surprised by that."""
+    """Tell of files that lie in the folder already: they are learned, too."""
     import tomllib
 
     from finetuned.cli.check import judged
@@ -171,7 +171,7 @@ def sandbox_command(port: int, key: str | None, faults: tuple[str, ...], speed: 
 
 
 def sandbox_room() -> ModuleType:
-    """The stand-in server, which needs more than the daemon does. Raises FinetunedError."""
+    """Return the stand-in server, which needs more than the daemon does. Raises FinetunedError."""
     import importlib
     import logging
 
@@ -209,7 +209,7 @@ def _serve(app: Starlette, port: int, key: str, *, keeps: bool) -> None:
 
 
 async def unless_stopped(work: Coroutine[Any, Any, T]) -> T | None:
-    """What the work returns; None if SIGINT or SIGTERM came before. It is cancelled once, and may end in order."""
+    """Return what the work returns; None if SIGINT or SIGTERM came before. It is cancelled once, and can end well."""
     import asyncio
 
     task = asyncio.ensure_future(work)

@@ -56,7 +56,7 @@ def _job_as_seen(job: Row) -> Row:
 
 
 def progress_of(job: Row) -> str:
-    """How far a job is, in words: `training 40 %`; what waits for a person is where the server left it."""
+    """Tell how far a job is, in words: `training 40 %`; what waits for a person is where the server left it."""
     if job["state"] == "review":
         return "all pairs are made"
     share = "" if job["progress"] is None else f"{job['progress']} %"
@@ -81,7 +81,7 @@ def job_command(ctx: click.Context, job_id: str, form: str) -> None:
 
 
 def _waits(settings: Settings, reader: Reader, job: Row) -> str | None:
-    """What an unfinished job waits for; None if it is at its end."""
+    """Tell what an unfinished job waits for; None if it is at its end."""
     if job["finished_at"] is not None:
         return None
 

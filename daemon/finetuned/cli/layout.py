@@ -26,7 +26,7 @@ _PIECE: Final = re.compile(r" *(?:[^` ]?`[^`]*`[^ ]*|(?<!another )finetuned [^;,
 
 
 def width_of(stream: object = None) -> int | None:
-    """How many columns wide the terminal is that `stream` (else standard output) goes to; None if it is none."""
+    """Tell how many columns wide the terminal is that `stream` (else standard output) goes to; None if it is none."""
     to: Any = stream or sys.stdout
     if to is None or not to.isatty():
         return None
@@ -38,7 +38,7 @@ def width_of(stream: object = None) -> int | None:
 
 
 def length(text: str) -> int:
-    """How many columns a text takes on a terminal, its colours left out."""
+    """Tell how many columns a text takes on a terminal, its colours left out."""
     plain = click.unstyle(text)
     if plain.isascii():
         return len(plain)
@@ -72,7 +72,7 @@ def _folded(line: str, width: int, rest: str) -> Iterator[str]:
 
 
 def _pieces(line: str, most: int) -> Iterator[str]:
-    """Words and commands of at most so many columns, each with the blanks before it."""
+    """Yield words and commands of at most so many columns, each with the blanks before it."""
     for piece in _PIECE.findall(line):
         yield from [piece] if length(piece.strip(" ")) <= most else _WORD.findall(piece)
 
@@ -83,7 +83,7 @@ def _hanging(line: str) -> str:
 
 
 def from_here(path: str, stream: object = None) -> str:
-    """A path for people: on a terminal (`stream`, else standard output) from here, if it lies below."""
+    """Write a path for people: on a terminal (`stream`, else standard output) from here, if it lies below."""
     if width_of(stream) is None:
         return path
     try:
@@ -97,21 +97,21 @@ def from_here(path: str, stream: object = None) -> str:
 
 
 def seen(path: str) -> str:
-    """A path, safe on a terminal, that commands take again as it is shown."""
+    """Write a path, safe on a terminal, that commands take again as it is shown."""
     from finetuned.model import shown
 
     return shown(from_here(path))
 
 
 def quoted(path: str, stream: object = None) -> str:
-    """The same, quoted for a shell: what is shown as a part of a command."""
+    """Write the same, quoted for a shell: what is shown as a part of a command."""
     from finetuned.model import shown
 
     return shlex.quote(shown(from_here(path, stream)))
 
 
 def shortened(text: str, width: int) -> str:
-    """A path in `width` columns: its middle gives way, its name stays as long as it fits."""
+    """Write a path in `width` columns: its middle gives way, its name stays as long as it fits."""
     if length(text) <= width:
         return text
     name = text.rpartition("/")[2]

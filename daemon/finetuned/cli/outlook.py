@@ -60,7 +60,7 @@ def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
 
 
 def running_with(reader: Reader) -> RunsWith | None:
-    """The configuration that the daemon was started with, if it told."""
+    """Find the configuration that the daemon was started with, if it told."""
     return RunsWith.told(reader.daemon())
 
 
@@ -126,7 +126,7 @@ class Outlook:
         return rows
 
     def of_job(self, job_id: str) -> str:
-        """What a job waits for that is unfinished, or not archived."""
+        """Tell what a job waits for that is unfinished, or not archived."""
         still = next((f"; {still_words(row)}" for row in self.still if row["id"] == job_id), "")
         return self._of_job(job_id) + still
 
@@ -145,7 +145,7 @@ class Outlook:
         return "the daemon, which gives it up next" if job.given_up else self._at_the_server(job)
 
     def of_file(self, file_id: int) -> str:
-        """What a waiting file waits for."""
+        """Tell what a waiting file waits for."""
         hold = self._plan.files.get(file_id)
         if hold is not None:
             return self._twin(file_id, hold) if hold.kind is Awaited.TWIN else self._words(hold, None)
@@ -196,12 +196,12 @@ class Outlook:
         return f"its job's turn: {self._plan.in_flight} on the server ({limit}), {hold.ahead} before it in the queue"
 
     def watches(self, name: str) -> bool:
-        """Whether a folder is among those that the daemon was started with, as far as it told."""
+        """Tell whether a folder is among those that the daemon was started with, as far as it told."""
         with_this = running_with(self._reader)
         return with_this is None or name in with_this.folders
 
     def folder(self, name: str) -> str:
-        """What the files of a folder wait for that is not in use."""
+        """Tell what the files of a folder wait for that is not in use."""
         rules = next((rules for rules in self._settings.folders if rules.name == name), None)
         if rules is None and running_with(self._reader) and self.watches(name):
             return f"the daemon, which still watches the folder {name}: it is not in the configuration any more"
@@ -218,6 +218,6 @@ def _when(at: float | None) -> str:
 
 
 def still_words(row: Row) -> str:
-    """What `Outlook.still` tells of a job, for people."""
+    """Tell what `Outlook.still` tells of a job, for people."""
     until = f"until {output.when(row['until'])}" if row["until"] else "soon"
     return f"no sign of life since {output.when(row['since'])}; if there is none {until}, {_STEPS[row['deed']]}"

@@ -74,7 +74,7 @@ def long_listing(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def one_object(command: Callable[P, R]) -> Callable[P, R]:
-    """The same as `listing` for a command that tells of one thing."""
+    """Do the same as `listing` for a command that tells of one thing."""
     return _with_forms(command, "One JSON object.", "The same in one line.")
 
 
@@ -112,12 +112,12 @@ def as_json(value: object, *, indent: int | None = None) -> str:
 
 
 def is_utf8(stream: object) -> bool:
-    """Whether a stream takes every letter; one that does not tell its encoding does."""
+    """Tell whether a stream takes every letter; one that does not tell its encoding does."""
     return (getattr(stream, "encoding", None) or "utf-8").lower() in {"utf-8", "utf8"}
 
 
 def placed(path: str) -> Row:
-    """A path for programs; its exact bytes come with it where it is not UTF-8."""
+    """Return a path for programs; its exact bytes come with it where it is not UTF-8."""
     from finetuned.model import path_b64, utf8_text
 
     b64 = path_b64(path)
@@ -125,24 +125,24 @@ def placed(path: str) -> Row:
 
 
 def print_data(text: str) -> None:
-    """A line for programs on standard output."""
+    """Print a line for programs on standard output."""
     sys.stdout.write(text + "\n")
 
 
 def print_line(words: str, *, rest: str | None = None) -> None:
-    """A line for people on standard output; a terminal gets it folded, `rest` before each further line."""
+    """Print a line for people on standard output; a terminal gets it folded, `rest` before each further line."""
     for line in folded(words, width_of(), rest=rest):
         print_data(line)
 
 
 def say(words: str) -> None:
-    """A line of words on standard error, folded for a terminal."""
+    """Print a line of words on standard error, folded for a terminal."""
     for line in folded(words, width_of(sys.stderr)):
         click.echo(line, err=True)
 
 
 def coloured(stream: Any = None) -> bool:
-    """Whether colour is welcome: on a terminal, without NO_COLOR."""
+    """Tell whether colour is welcome: on a terminal, without NO_COLOR."""
     return bool((stream or sys.stdout).isatty()) and "NO_COLOR" not in os.environ
 
 
@@ -154,25 +154,25 @@ def harmless(text: object) -> str:
 
 
 def paint(word: str) -> str:
-    """A state in its colour, where colour is welcome."""
+    """Return a state in its colour, where colour is welcome."""
     return click.style(word, fg=_COLOURS[word]) if word in _COLOURS and coloured() else word
 
 
 def first_of(names: Sequence[str], most: int) -> str:
-    """Names in a row, `most` of them, and how many more there are: `a, b and 3 more`."""
+    """Return names in a row, `most` of them, and how many more there are: `a, b and 3 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def when(at: str | None) -> str:
-    """An ISO time for people, in UTC as in the log and in job ids: `2026-11-23 05:23:11Z`."""
+    """Write an ISO time for people, in UTC as in the log and in job ids: `2026-11-23 05:23:11Z`."""
     if at is None:
         return ""
     return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def since_of(text: str | None, now: float) -> float | None:
-    """The instant that `--since` names: an ISO time, or an age like `2h`. Raises UsageError."""
+    """Return the instant that `--since` names: an ISO time, or an age like `2h`. Raises UsageError."""
     from finetuned.model import instant
     from finetuned.settings.readers import seconds_of
 

@@ -58,7 +58,7 @@ def help_command(ctx: click.Context, topic: str | None) -> None:
 
 
 def pages() -> dict[str, Traversable]:
-    """The pages that ship with the program, by name."""
+    """Return the pages that ship with the program, by name."""
     docs = resources.files("finetuned") / "docs"
     found = {file.name.removesuffix(_SUFFIX): file for file in docs.iterdir() if file.name.endswith(_SUFFIX)}
     return dict(sorted(found.items()))
@@ -70,7 +70,7 @@ def _commands(ctx: click.Context) -> list[str]:
 
 
 def _of_all(ctx: click.Context) -> str:
-    """The commands and the pages, a line each."""
+    """Return the commands and the pages, a line each."""
     root = ctx.find_root()
     formatter = root.make_formatter()
     root.command.format_help(root, formatter)
@@ -135,6 +135,6 @@ def _laid_out(markdown: str, width: int) -> str:
 
 
 def _way_to(link: re.Match[str]) -> str:
-    """What a link says, and the command that shows its page."""
+    """Tell what a link says, and the command that shows its page."""
     name = link[2].removesuffix(_SUFFIX)
     return f"{link[1]} (`finetuned help {name}`)" if name in pages() else link[1]

@@ -70,7 +70,7 @@ def tell_pairs(rows: Iterator[Row], versions: Mapping[str, str] = MappingProxyTy
 
 
 def _wrapped(text: str, label: str, width: int) -> Iterator[str]:
-    """A text of several lines, each made harmless and folded, with a letter in front of the first."""
+    """Yield a text of several lines, each made harmless and folded, with a letter in front of the first."""
     lead = f"  {label}  "
     for line in text.strip().split("\n"):
         for part in wrap(harmless(line), max(20, width - len(lead))) or [""]:

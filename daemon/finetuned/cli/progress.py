@@ -95,7 +95,7 @@ class Waiting:
         return await self.until_ended(runtime)
 
     async def until_ended(self, runtime: Runtime) -> bool:
-        """Whether all of them were learned, now or before.
+        """Tell whether all of them were learned, now or before.
 
         Raises LedgerError, and FinetunedError: no daemon, or one that does not watch the folder.
         """
@@ -140,7 +140,7 @@ class Waiting:
         return changed
 
     def _row(self, reader: Reader, path: str, begun: str) -> dict[str, Any] | None:
-        """What the ledger knows of this file; none of the files that had this path before, or will have it."""
+        """Tell what the ledger knows of this file; none of the files that had this path before, or will have it."""
         known = self._ids.get(path)
         for row in reader.at_place(path):
             if row["id"] == known or (known is None and row["path"] == utf8_text(path) and row["seen_at"] >= begun):
@@ -205,7 +205,7 @@ class Waiting:
 
 
 def _words(row: dict[str, Any], job: dict[str, Any] | None, *, with_progress: bool) -> str:
-    """Where a file stands, in a few words."""
+    """Tell where a file stands, in a few words."""
     state = str(row["state"])
     reason = f": {harmless(row['reason'])}" if row["reason"] else ""
     if state == "learned":

@@ -87,7 +87,7 @@ def leave(ledger_path: str, requests: Sequence[Request]) -> None:
 async def outcomes(
     ledger_path: str, requests: Sequence[Request], runtime: Runtime, within: float
 ) -> dict[str, dict[str, Any]]:
-    """By a request's id, the event that answers it: those that come within so many seconds."""
+    """Return by a request's id the event that answers it: those that come within so many seconds."""
     found: dict[str, dict[str, Any]] = {}
 
     def look() -> bool:
@@ -134,7 +134,7 @@ def ask_daemon(ctx: click.Context, requests: Sequence[Request], *, within: float
 
 
 def _unknown(reader: Reader, request: Request) -> str:
-    """Why a request will be refused by any daemon: what it names is not in the ledger."""
+    """Tell why a request will be refused by any daemon: what it names is not in the ledger."""
     if request.path is not None:
         path = path_of(request.path, request.path_b64)
         if not reader.at_place(path):

@@ -69,21 +69,21 @@ def retry_command(
 
 
 def _say_how_to_follow(request: Request) -> None:
-    """To people: the command that tells what becomes of the first file or job."""
+    """Tell people the command that shows what becomes of the first file or job."""
     if width_of(sys.stderr) is not None:
         path = None if request.path is None else path_of(request.path, request.path_b64)
         say(f"To follow: finetuned {f'job {request.job}' if path is None else f'why {quoted(path, sys.stderr)}'}")
 
 
 def _about(word: str, reader: Reader) -> Request:
-    """A request to try again what `word` names."""
+    """Return a request to try again what `word` names."""
     if "/" in word or "." in word or os.path.lexists(word):
         return new_request("retry", path=typed(word, reader.at_place))
     return new_request("retry", job=job_named(reader, word))
 
 
 def _files(requests: Sequence[Request], reader: Reader) -> Iterator[Row]:
-    """The files that are tried again, with their `id`s: of a job those that it has lost."""
+    """Yield the files that are tried again, with their `id`s: of a job those that it has lost."""
     for request in requests:
         if request.path is not None:
             yield from reader.at_place(path_of(request.path, request.path_b64))[:1]

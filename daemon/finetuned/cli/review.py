@@ -4,7 +4,7 @@
    written to it. The ledger gets them once they are trained; the daemon alone writes it.
 2. What comes back is checked line by line before anything is sent. A pair keeps its document by the name of its file:
    the server's own words in front of question and answer are put back as they were.
-3. What an editor opens is a file of mode 0600 in a directory that is closed to all others, so nobody reads it, or puts
+3. What an editor opens is a file of mode 0600 in a directory that is closed to all others: no other reads it, or puts
    another in its place. FILE of --from is the caller's own affair: it is read with the caller's rights.
 4. What was edited is not written over what somebody else wrote meanwhile; a file replaces what is there. Neither goes
    into a session that does not rest any more.
@@ -100,7 +100,7 @@ def _may_alter(job: Row) -> None:
 
 
 def _see(settings: Settings, job: Row, form: str) -> None:
-    """Show the pairs, or have them edited, where there is somebody at a terminal who said with what."""
+    """Show the pairs, or have them edited, where a person sits at a terminal and has said with what."""
     seen, pairs = anyio.run(_fetch, settings, job)
     rows = rows_of(job, seen, pairs)
     at_terminal = form == "table" and sys.stdin.isatty() and sys.stdout.isatty()
@@ -220,7 +220,7 @@ async def rewrite(backend: Reviews, job: Row, text: str, before: Sequence[Pair] 
 
 
 async def resting(backend: Reviews, job: Row) -> Observation:
-    """The job's session, which waits for a review. Raises ServerError, FinetunedError."""
+    """Return the job's session, which waits for a review. Raises ServerError, FinetunedError."""
     seen = await backend.observe(job["session_id"])
     if seen.status is not Status.PAUSED:
         raise FinetunedError(
@@ -230,7 +230,7 @@ async def resting(backend: Reviews, job: Row) -> Observation:
 
 
 def rows_of(job: Row, seen: Observation, pairs: Sequence[Pair]) -> list[Row]:
-    """The pairs by file, as `pairs` lists those of jobs that have trained."""
+    """Return the pairs by file, as `pairs` lists those of jobs that have trained."""
     files = _files(job, seen)
     hashes = {row["path"]: row["sha256"] for row in job["file_list"]}
     names = {document: file for file, document in files.items() if document}
@@ -322,7 +322,7 @@ class _Words:
 
 
 def _read(source: str) -> str:
-    """What a file, or standard input, holds. Raises FinetunedError."""
+    """Read what a file, or standard input, holds. Raises FinetunedError."""
     try:
         if source == "-":
             raw = sys.stdin.buffer.read(LARGEST_BYTES + 1)
@@ -337,7 +337,7 @@ def _read(source: str) -> str:
 
 
 def _in_review(ctx: click.Context, settings: Settings, job_id: str) -> dict[str, Any]:
-    """The job, which waits for a review, and whose server is ours. Raises FinetunedError."""
+    """Find the job, which waits for a review, and whose server is ours. Raises FinetunedError."""
     reader = wiring.reader(ctx)
     job = reader.job(job_named(reader, job_id)) or {}
     reader.close()  # the editor may be open for long, and the daemon closes the ledger well meanwhile

@@ -70,7 +70,7 @@ def greet(settings: Settings) -> None:
 
 
 def configure_logs(settings: Settings) -> None:
-    """Logs go to standard error, in colour on a terminal."""
+    """Send the log to standard error, in colour on a terminal."""
     logs.configure(
         level=settings.log.level,
         format=settings.log.format,
@@ -86,7 +86,7 @@ def run_daemon(settings: Settings, ear: socket.socket, *, until_idle: bool = Fal
 
 
 async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False) -> Outcome:
-    """The daemon with everything it needs, on whatever loop this runs."""
+    """Run the daemon with everything it needs, on whatever loop this runs."""
     runtime = SystemRuntime()
     folders = wiring.drop_folders(settings)
     try:
@@ -124,7 +124,7 @@ def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:
 
 
 def watchers(context: Context, ear: socket.socket, stop: Callable[[], None]) -> list[Watcher]:
-    """What rings the daemon's wake: the folders, the requests of people, and signals, which stop it."""
+    """Return what sets the daemon's wake: the folders, the requests of people, and signals, which stop it."""
     pause = partial(context.runtime.wait, Wake())
     requests = requests_folder(context.ledger.path)
     places: list[Watched] = [*context.folders.values(), Single(root=requests)]

@@ -64,7 +64,7 @@ def _heeded() -> list[signal.Signals]:
 
 
 def _noted(*_: object) -> None:
-    """Nothing: the number is in the socket already."""
+    """Do nothing: the number is in the socket already."""
 
 
 def _ignore(numbers: tuple[signal.Signals, ...]) -> None:

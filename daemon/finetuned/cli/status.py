@@ -87,7 +87,7 @@ def status_of(settings: Settings, now: float) -> Row:
 
 
 def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> dict[str, Any]:
-    """What the ledger knows of it."""
+    """Tell what the ledger knows of it."""
     outlook = Outlook.of(settings, reader, now)
     return {
         "daemon": (reader.daemon() or {}) | {"unwatched_because": reader.unwatched()} if running else {},
@@ -106,7 +106,7 @@ def _attention(need: Row) -> Row:
 
 
 def _folders_status(settings: Settings, reader: Reader, now: float, *, running: bool) -> list[Row]:
-    """The folders of the configuration; then others that the daemon watches, or of which files wait."""
+    """Return the folders of the configuration; then others that the daemon watches, or of which files wait."""
     known = reader.folders()
     with_this = running_with(reader) if running else None
     watched = known if with_this is None else {name: known.get(name, {}) for name in with_this.folders}

@@ -69,7 +69,7 @@ def why_command(ctx: click.Context, path: str, form: str) -> None:
 
 
 def _why(file: Row) -> str:
-    """The command that tells about a file, by where it was dropped."""
+    """Return the command that tells about a file, by where it was dropped."""
     return f"finetuned why {quoted(path_of(file['path'], file.get('path_b64')))}"
 
 
@@ -101,7 +101,7 @@ class Story:
         return self._file is None and not os.path.lexists(self._path)
 
     def for_programs(self) -> Row:
-        """The object `why` of `docs/interface.md`."""
+        """Return the object `why` of `docs/interface.md`."""
         file = self._file
         if file is None:
             elsewhere = self._elsewhere.words(str) if self._elsewhere else None
@@ -202,7 +202,7 @@ class Story:
         yield f"See them: finetuned pairs --job {file['job_id']}"
 
     def _gone(self) -> str | None:
-        """Why the model that learned the file is not there any more; null if it is, as far as is known."""
+        """Tell why the model that learned the file is not there any more; null if it is, as far as is known."""
         return gone(self._job, self._settings.service.url)
 
     def _duplicate(self, file: Row) -> Iterator[str]:
@@ -215,7 +215,7 @@ class Story:
         yield f"After a change of the configuration: {self._retry(file)}"
 
     def _retry(self, file: Row) -> str:
-        """The command that tries just this file again, by where it lies: others may have had its path."""
+        """Return the command that tries just this file again, by where it lies: others may have had its path."""
         location = path_of(file["location"] or file["path"], file.get("location_b64") or file.get("path_b64"))
         return f"finetuned retry {quoted(location)}"
 
@@ -263,7 +263,7 @@ class Story:
     # -- what it waits for
 
     def _waits(self) -> str | None:
-        """What keeps it from going on, after "it waits for"; null if nothing ever will."""
+        """Tell what keeps it from going on, after "it waits for"; null if nothing ever will."""
         file = self._file
         if file is None:
             return None if self._why_not and not self._away else self._unseen_waits()
@@ -273,7 +273,7 @@ class Story:
         return held if held or not self._outlook else self._turn(file, self._outlook)
 
     def _unseen_waits(self) -> str:
-        """What keeps a file from being seen."""
+        """Tell what keeps a file from being seen."""
         if not self._runs:
             return NO_DAEMON
         if self._away:
@@ -283,7 +283,7 @@ class Story:
         return "the daemon to see it"
 
     def _turn(self, file: Row, outlook: Outlook) -> str:
-        """What a file waits for, from the outside in."""
+        """Tell what a file waits for, from the outside in."""
         if file["state"] == "packed":
             return outlook.of_job(file["job_id"])
         if self._away:
@@ -306,7 +306,7 @@ class Story:
     # -- files that the ledger does not know
 
     def _unknown(self) -> str | None:
-        """Why the path was never taken; null if it would be."""
+        """Tell why the path was never taken; null if it would be."""
         if self._rules is None:
             roots = ", ".join(rules.path for rules in self._settings.folders)
             if self.is_of_nothing:
@@ -317,7 +317,7 @@ class Story:
         return self._judged()
 
     def _judged(self) -> str | None:
-        """Why what lies at the path now is not taken, in the folder's words; null if it would be."""
+        """Tell why what lies at the path now is not taken, in the folder's words; null if it would be."""
         if self._rules is None:
             return None
         return f"it lies in {self._away}" if self._away else self._explained(self._rules)
@@ -338,11 +338,11 @@ class Story:
             yield f"It lies among the files of job {self._job['id']}, which is {self._job['state']}."
 
     def _explained(self, rules: FolderSettings) -> str | None:
-        """Why what lies at the path now is not taken, by the folder's rules. Raises Away."""
+        """Tell why what lies at the path now is not taken, by the folder's rules. Raises Away."""
         return explain(wiring.drop_folders(self._settings)[rules.name], self._path)
 
     def _why_away(self) -> str | None:
-        """The folder in words, and why it is away, as the daemon found it or as it is now; null if it is not."""
+        """Return the folder in words, and why it is away, as the daemon found it or as it is now; null if it is not."""
         if self._rules is None or self._path == self._rules.path:
             return None
         known = self._known_of(self._rules.name)
@@ -355,5 +355,5 @@ class Story:
         return because and f"the folder {self._rules.path}, which is away: {because}"
 
     def _known_of(self, name: str) -> Row:
-        """What the ledger knows of a folder; empty if nothing."""
+        """Tell what the ledger knows of a folder; empty if nothing."""
         return (self._reader.folders() if self._reader else {}).get(name, {})

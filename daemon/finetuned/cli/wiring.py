@@ -25,7 +25,7 @@ SYSTEM_CONFIG: Final = "/etc/finetuned/finetuned.toml"
 
 
 def config_path(ctx: click.Context) -> str:
-    """The configuration file that counts here. Raises ConfigurationError if there is none."""
+    """Find the configuration file that counts here. Raises ConfigurationError if there is none."""
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     named = ctx.obj["config"] or os.environ.get("FINETUNED_CONFIG")
     usual = ["finetuned.toml", os.path.join(home, "finetuned", "finetuned.toml"), SYSTEM_CONFIG]
@@ -40,7 +40,7 @@ def config_path(ctx: click.Context) -> str:
 
 
 def load(ctx: click.Context) -> Settings:
-    """The configuration. Raises ConfigurationError with every mistake."""
+    """Load the configuration. Raises ConfigurationError with every mistake."""
     import tomllib
 
     from finetuned.settings import parse
@@ -57,7 +57,7 @@ def load(ctx: click.Context) -> Settings:
 
 
 def ledger_path(settings: Settings) -> str:
-    """Where the ledger lies."""
+    """Tell where the ledger lies."""
     if settings.ledger.path:
         return settings.ledger.path
     state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
@@ -68,14 +68,14 @@ def ledger_path(settings: Settings) -> str:
 
 
 def reader(ctx: click.Context) -> Reader:
-    """The ledger, for reading; closed with the command. Raises LedgerError."""
+    """Open the ledger, for reading; closed with the command. Raises LedgerError."""
     opened = open_ledger(load(ctx))
     ctx.call_on_close(opened.close)
     return opened
 
 
 def open_ledger(settings: Settings) -> Reader:
-    """The ledger, for reading; the caller closes it. Raises LedgerError."""
+    """Open the ledger, for reading; the caller closes it. Raises LedgerError."""
     from finetuned.ledger import Reader
 
     try:
@@ -88,7 +88,7 @@ def open_ledger(settings: Settings) -> Reader:
 
 
 def runs(settings: Settings) -> bool:
-    """Whether a daemon runs here."""
+    """Tell whether a daemon runs here."""
     from finetuned.ledger import is_held
 
     return is_held(ledger_path(settings)) or stray_daemon(settings) is not None
@@ -115,27 +115,27 @@ def stray_daemon(settings: Settings) -> tuple[int, LedgerError] | None:
 
 
 def key_file(settings: Settings) -> str:
-    """The file that the API key is in: the configuration's, else systemd's credential; empty: there is none."""
+    """Find the file that the API key is in: the configuration's, else systemd's credential; empty: there is none."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     credential = os.path.join(credentials, "helix-api-key") if credentials else ""
     return settings.helix.api_key_file or (credential if os.path.exists(credential) else "")
 
 
 def key_of(settings: Settings) -> Key:
-    """The API key: from its file, else from the environment."""
+    """Return the API key: from its file, else from the environment."""
     from finetuned.helix.client import Key
 
     return Key(key_file(settings), lambda: os.environ.get("FINETUNED_API_KEY"))
 
 
 def drop_folders(settings: Settings) -> dict[str, DropFolder]:
-    """Every drop folder, not held yet."""
+    """Return every drop folder, not held yet."""
     from finetuned.folders import drop_folder
 
     ledger = ledger_path(settings)
     owner = None
     with suppress(OSError):
-        owner = os.stat(ledger).st_uid  # the daemon's user, whoever asks
+        owner = os.stat(ledger).st_uid  # the daemon's user, not the one who asks
     return {rules.name: drop_folder(rules, beside=f"{ledger}.kept", owner=owner) for rules in settings.folders}
 
 
@@ -148,7 +148,7 @@ async def backend(
     remembered: str | None = None,
     spool: str | None = None,
 ) -> AsyncIterator[Sessions]:
-    """The server, as the daemon and the commands speak to it; `remembered` is the dialect it spoke last.
+    """Yield the server, as the daemon and the commands speak to it; `remembered` is the dialect it spoke last.
 
     Long answers are kept in the folder `spool` while they are read: the daemon's lie beside its ledger.
     """
@@ -173,7 +173,7 @@ async def backend(
 
 
 def is_session_id(word: str) -> bool:
-    """Whether this can be a session's id: it goes into an address."""
+    """Tell whether this can be a session's id: it goes into an address."""
     from finetuned.helix.wire import safe_id
 
     return safe_id(word)
@@ -188,7 +188,7 @@ def capabilities(settings: Settings, dialect: str | None = None) -> Capabilities
 
 @asynccontextmanager
 async def server(settings: Settings) -> AsyncIterator[tuple[Sessions, Runtime]]:
-    """The server, for a command that speaks to it itself."""
+    """Yield the server, for a command that speaks to it itself."""
     from finetuned.helix.outcome import Remedy
     from finetuned.runtime import SystemRuntime
 
