@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from finetuned.errors import Stale
 from finetuned.helix.observe import capabilities
 from finetuned.helix.session import SessionView, Turn
-from finetuned.lifecycle import SessionState
-from finetuned.model import Attempt, instant, iso, path_b64, path_of, shown, utf8_text
+from finetuned.lifecycle import JobState, SessionState
+from finetuned.model import Attempt, Job, instant, iso, path_b64, path_of, shown, utf8_text
 
 PATHS = st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 
@@ -101,6 +103,27 @@ def test_the_marker_names_job_and_attempt():
     """What the server sees of a job."""
     attempt = Attempt(id=1, job_id="notes-20261123-052311-7fka", number=2, state=SessionState.INTENDED, url="")
     assert attempt.marker == "notes-20261123-052311-7fka.2"
+
+
+def test_what_is_due_for_a_job_is_its_open_attempts():
+    """While an attempt is open its polls and searches are due; before and after it the job's own work is."""
+    job = Job(
+        id="j", folder="notes", state=JobState.QUEUED, files=1, bytes=1, created_at=0.0, version=1, due_at=3.0, tries=4
+    )
+    live = Attempt(
+        id=1, job_id="j", number=1, state=SessionState.LIVE, url="", session_id="s", due_at=7.0, tries=8
+    )  # fmt: skip
+    runs = replace(job, state=JobState.RUNNING, attempt=live)
+    over = replace(runs, attempt=replace(live, state=SessionState.ENDED))
+    assert [(one.next_at, one.in_vain, one.session_id) for one in (job, runs, over)] == [
+        (3.0, 4, None),
+        (7.0, 8, "s"),
+        (3.0, 4, "s"),
+    ]
+    assert runs.under_way == live
+    for one in (job, over):
+        with pytest.raises(Stale, match="j has no attempt that is open"):
+            assert one.under_way
 
 
 def turn(name, creator, mode):

@@ -320,6 +320,11 @@ def test_folders_take_turns():
         (job("j", JobState.DONE, due_at=NOW), {"usable": False}, Hold(kind=Awaited.FOLDER, of="notes")),
         (job("j", JobState.QUEUED, claimed_at=None, due_at=NOW + 9), {}, Hold(kind=Awaited.RETRY, until=NOW + 9)),
         (job("j", JobState.QUEUED, due_at=NOW + 9), {}, Hold(kind=Awaited.RETRY, until=NOW + 9)),
+        (
+            job("j", JobState.RUNNING, attempt=live(due_at=NOW + 9), due_at=NOW - 9),
+            {},
+            Hold(kind=Awaited.SESSION, until=NOW + 9),
+        ),
         (job("j", JobState.RUNNING, attempt=live("http://old")), {}, Hold(kind=Awaited.OTHER_SERVER, of="http://old")),
         (job("j", JobState.RUNNING), {"server": DOWN}, Hold(kind=Awaited.SERVER, until=NOW + 5)),
         (job("j", JobState.REVIEW), {"server": DOWN}, Hold(kind=Awaited.PERSON)),
