@@ -154,11 +154,7 @@ def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
             f"the model of {job['id']} is gone: {why}",
             remedy="choose another job, or drop the job's files again: they are learned anew",
         )
-    if why:
-        raise FinetunedError(
-            f"the model of {job['id']} lies on another server: {session['url']}",
-            remedy="name that server in [helix] url",
-        )
+    wiring.check_server(settings, session["url"], f"the model of {job['id']}")
     found: str = session["session_id"]
     return found
 

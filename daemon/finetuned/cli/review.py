@@ -347,9 +347,5 @@ def _in_review(ctx: click.Context, settings: Settings, job_id: str) -> dict[str,
             remedy="`finetuned jobs --state review` lists those that do; see `finetuned pairs`, too",
         )
     url = next(session["url"] for session in reversed(job["sessions"]) if session["session_id"] == job["session_id"])
-    if url != settings.service.url:
-        raise FinetunedError(
-            f"the session of {job['id']} lies on another server: {harmless(url)}",
-            remedy="name that server in [helix] url",
-        )
+    wiring.check_server(settings, url, f"the session of {job['id']}")
     return job

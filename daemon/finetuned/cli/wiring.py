@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.errors import ConfigurationError, LedgerError, LedgerMissing, ServerError
+from finetuned.errors import ConfigurationError, FinetunedError, LedgerError, LedgerMissing, ServerError
 
 if TYPE_CHECKING:
     from finetuned.backend import Capabilities
@@ -170,6 +170,12 @@ async def backend(
             dialect=settings.helix.dialect,
             remembered=remembered,
         )
+
+
+def check_server(settings: Settings, url: str, what: str) -> None:
+    """Raise FinetunedError if `what` is on another server than the configuration's."""
+    if url != settings.service.url:
+        raise FinetunedError(f"{what} lies on another server: {url}", remedy="name that server in [helix] url")
 
 
 def is_session_id(word: str) -> bool:
