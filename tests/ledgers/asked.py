@@ -33,9 +33,12 @@ def answers(ledger: str, printed: Callable[..., Any]) -> dict[str, Any]:
 
 
 def end(printed: Callable[..., Any], sessions: int) -> dict[str, Any]:
-    """What has come of everything, whenever and under whatever new ids; `sessions` are on the server."""
-    rows = printed("files", "--json")
+    """What has come of everything, however the files were put together into jobs; `sessions` are on the server."""
+    rows, jobs = printed("files", "--json"), printed("jobs", "--json")
     states = {row["state"]: row["state"] for row in rows} | {"settling": "waiting"}  # which of both, a moment tells
     files = [[row["path"].rpartition("/")[2], states[row["state"]], row["pairs"]] for row in rows]
-    jobs = [[row[key] for key in ("state", "attempt", "files", "pairs")] for row in printed("jobs", "--json")]
-    return {"files": sorted(files, key=str), "jobs": sorted(jobs, key=str), "sessions": sessions}
+    return {
+        "files": sorted(files, key=str),
+        "jobs": [list(ended) for ended in sorted({(job["state"], job["attempt"]) for job in jobs})],
+        "spare_sessions": sessions - len(jobs),
+    }
