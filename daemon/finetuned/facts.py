@@ -9,7 +9,8 @@ from typing import Any
 from finetuned.backend import Capabilities
 from finetuned.ledger import Tables
 from finetuned.lifecycle import JobState
-from finetuned.model import FolderFacts, Value, utf8_text
+from finetuned.model import FolderFacts, Value
+from finetuned.paths import utf8_text
 from finetuned.plan import Facts
 from finetuned.settings import Settings
 

@@ -26,7 +26,7 @@ from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter
 from structlog.stdlib import BoundLogger, ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from finetuned.model import shown
+from finetuned.paths import escape
 from finetuned.redaction import REDACTED, names_secret, redact
 
 _DEEPEST: Final = 5
@@ -123,7 +123,7 @@ def _harmless(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     head = {name: event.pop(name, "") for name in ("timestamp", "level", "event")}
     plain = _plain_dict({**head, **event}, 0)
     if trace:
-        plain["exception"] = "\n".join(map(shown, redact(_text(trace)).rstrip("\n").split("\n")))
+        plain["exception"] = "\n".join(map(escape, redact(_text(trace)).rstrip("\n").split("\n")))
     return plain | meta
 
 
@@ -165,7 +165,7 @@ def _text(value: object) -> str:
 
 
 def _safe(text: str) -> str:
-    safe = shown(redact(text[: 2 * _LONGEST]))
+    safe = escape(redact(text[: 2 * _LONGEST]))
     return safe if len(safe) <= _LONGEST else f"{safe[:_LONGEST]}... ({len(text)} characters)"
 
 

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import msgspec
 
-from finetuned.model import shown
+from finetuned.paths import escape
 
 SUFFIX: Final = ".jsonl"
 #: names that hold pairs
@@ -368,7 +368,7 @@ def _brief(value: object) -> str:
 
 def named(keys: Iterable[str], most: int = MOST_NAMED) -> str:
     """List names of keys for people: `most` of them, and harmless."""
-    return ", ".join(shown(key)[:40] for key in list(keys)[:most])
+    return ", ".join(escape(key)[:40] for key in list(keys)[:most])
 
 
 def _check_order(speakers: Sequence[str]) -> None:

@@ -18,7 +18,8 @@ from typing import Final
 
 from finetuned.amounts import rough_span
 from finetuned.backend import Capabilities, Observation, Phase, Status
-from finetuned.model import Attempt, Value, shown
+from finetuned.model import Attempt, Value
+from finetuned.paths import escape
 from finetuned.settings import PollSettings
 from finetuned.verdict import errors_of
 
@@ -135,7 +136,7 @@ def _paused(seen: Observation, history: History) -> Recovery:
 def _running(seen: Observation, history: History, rules: PollSettings) -> Recovery:
     if history.still_for < patience(seen.phase, history.requeued, rules):
         return Recovery(step=Step.NOTHING)
-    still = f"no sign of life for {rough_span(history.still_for)} in {shown(seen.stage[:40]) or 'waiting'}"
+    still = f"no sign of life for {rough_span(history.still_for)} in {escape(seen.stage[:40]) or 'waiting'}"
     used = history.restarts - history.retrained
     if seen.phase is Phase.QUEUED:
         return Recovery(step=Step.REQUEUE, words=f"queued for a trainer once more: {still}")

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Sequence
 from finetuned.backend import Capabilities, Entry, Observation, Odd, Pair, Taught
 from finetuned.lifecycle import FileState, JobState
 from finetuned.marker import attempt_of, marker, renamed
-from finetuned.model import File, Value, shown
+from finetuned.model import File, Value
+from finetuned.paths import escape
 from finetuned.readymade import is_ready_made
 
 #: a file of which the backend tells nothing
@@ -206,7 +207,7 @@ def _cuts(seen: Observation, judged: Sequence[_Judged]) -> list[str]:
 
 
 def _names(files: Sequence[File], most: int = 5) -> str:
-    names = [shown(f.path.rsplit("/", 1)[-1]) for f in files[:most]]
+    names = [escape(f.path.rsplit("/", 1)[-1]) for f in files[:most]]
     return ", ".join(names) + (f" and {len(files) - most} more" if len(files) > most else "")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from finetuned import logs
-from finetuned.model import meant, path_of, shown
+from finetuned.paths import escape, path_of, unescape
 from support.cli import Desk, desks
 
 #: what a name may do to a terminal, a form, a log or a path
@@ -92,7 +92,7 @@ def test_a_name_that_was_shown_can_be_pasted_back(desk: Desk, name: str) -> None
     """What `files` prints is taken by `why`, `retry`, `pairs`, even after the file was moved away."""
     desk.place.drop(name, text(1))
     desk.run()
-    pasted = shown(str(desk.place.notes / name))
+    pasted = escape(str(desk.place.notes / name))
     assert pasted in desk("files").out
     assert desk("why", pasted).out.startswith(f"{pasted}: learned")
     assert desk("why", pasted, "--json").json["state"] == "learned"
@@ -100,15 +100,15 @@ def test_a_name_that_was_shown_can_be_pasted_back(desk: Desk, name: str) -> None
     assert desk("pairs", "--file", pasted, "--json").json
     with desk.place.reader() as reader:
         location = next(reader.files())
-    lies = shown(path_of(location["location"], location.get("location_b64")))
+    lies = escape(path_of(location["location"], location.get("location_b64")))
     assert desk("why", lies).out.startswith(f"{lies}: learned")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_shown_can_be_read_back(name: str) -> None:
     """Escapes and their undoing fit each other, but for names that hold a backslash of their own."""
-    assert shown(name).isprintable()
-    assert (meant(shown(name)) == name) == ("\\" not in name)
+    assert escape(name).isprintable()
+    assert (unescape(escape(name)) == name) == ("\\" not in name)
 
 
 def test_the_command_in_a_note_can_be_pasted_into_a_shell(desk: Desk) -> None:

@@ -25,7 +25,7 @@ from finetuned.folders import Examination, Trial, drop_folder
 from finetuned.folders.mounts import Mount
 from finetuned.folders.proc import Watches
 from finetuned.ledger import Ledger
-from finetuned.model import instant
+from finetuned.times import instant
 from support.cli import Answer, Desk, MakeDesk
 from support.kernel import fail
 from support.people import DROPPER, only_root

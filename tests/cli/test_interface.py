@@ -17,8 +17,8 @@ from finetuned.cli.pages import pages
 from finetuned.cli.status import NO_DAEMON
 from finetuned.daemon.requests import Request
 from finetuned.lifecycle import Cause
-from finetuned.model import iso
 from finetuned.sandbox import Pace
+from finetuned.times import iso
 from support.cli import Desk, desks
 from support.public import fits, wrong
 

@@ -23,9 +23,9 @@ from finetuned.errors import UsageError
 from finetuned.facts import RunsWith
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.lifecycle import JobState
-from finetuned.model import instant, iso
 from finetuned.runtime import Wake
 from finetuned.sandbox import Pace
+from finetuned.times import instant, iso
 from support.cli import Desk, MakeDesk, in_virtual_time
 from support.virtual import BEGIN, VirtualRuntime
 

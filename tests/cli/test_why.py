@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from finetuned.ledger import files as files_book
-from finetuned.model import iso
 from finetuned.plan import LONGEST_DISK_WAIT
 from finetuned.runtime import SystemRuntime
 from finetuned.sandbox import Faults, Pace
+from finetuned.times import iso
 from support.cli import Desk, MakeDesk
 
 KEYS = ["path", "state", "reason", "since", "waits_for", "job_id", "location", "history"]

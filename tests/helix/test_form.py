@@ -15,8 +15,8 @@ from finetuned.helix import wire
 from finetuned.helix.client import Key, new_http
 from finetuned.helix.observe import observe
 from finetuned.helix.sessions import Sessions
-from finetuned.model import instant
 from finetuned.settings import HelixSettings
+from finetuned.times import instant
 from support.replies import KEY, PAGE, Replies, a_session, said, service, told
 
 NEW, OLD = "2026-11-23T05:00:00Z", "2026-11-20T05:00:00Z"

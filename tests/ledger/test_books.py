@@ -11,7 +11,8 @@ from finetuned.ledger import Ledger, Left, Reader
 from finetuned.ledger.files import WINDOW
 from finetuned.ledger.rows import place, text_at
 from finetuned.lifecycle import FileState, JobState
-from finetuned.model import File, Job, UnarchivedFile, path_of
+from finetuned.model import File, Job, UnarchivedFile
+from finetuned.paths import path_of
 from support.lives import NOW, URL, Life, asked, audited, content, pairs_of, signature, view
 
 NAMES = [

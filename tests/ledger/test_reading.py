@@ -12,7 +12,8 @@ import pytest
 from finetuned.backend import Pair
 from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger import Ledger, Reader
-from finetuned.model import FolderFacts, ServerFacts, instant, iso
+from finetuned.model import FolderFacts, ServerFacts
+from finetuned.times import instant, iso
 from support.lives import NOW, URL, Life, asked, view
 
 VIEWS = {

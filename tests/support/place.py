@@ -20,7 +20,7 @@ from finetuned.helix.client import Key
 from finetuned.helix.disk import Disk
 from finetuned.helix.sessions import Sessions
 from finetuned.ledger import Ledger, Reader, audit
-from finetuned.model import path_b64, utf8_text
+from finetuned.paths import path_b64, utf8_text
 from finetuned.runtime import Wake
 from finetuned.sandbox import DEFAULT_KEY, CutError, Faults, Pace, Quota, create_app
 from finetuned.settings import Settings, parse

@@ -11,7 +11,9 @@ from finetuned.errors import Stale
 from finetuned.helix.observe import capabilities
 from finetuned.helix.session import SessionView, Turn
 from finetuned.lifecycle import JobState, SessionState
-from finetuned.model import Attempt, Job, instant, iso, path_b64, path_of, shown, utf8_text
+from finetuned.model import Attempt, Job
+from finetuned.paths import escape, path_b64, path_of, utf8_text
+from finetuned.times import instant, iso
 
 PATHS = st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 
@@ -19,13 +21,13 @@ PATHS = st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 @given(PATHS | st.text())
 def test_shown_is_one_harmless_line(path):
     """Whatever a name holds, the screen gets printable text of one line."""
-    assert shown(path).isprintable()
+    assert escape(path).isprintable()
 
 
 @given(st.text().filter(str.isprintable))
 def test_shown_leaves_printable_text_alone(path):
     """What can be read stays as it is."""
-    assert shown(path) == path
+    assert escape(path) == path
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_shown_leaves_printable_text_alone(path):
 )
 def test_shown_escapes_what_can_do_harm(path, text):
     """Newlines, terminal codes, direction marks and raw bytes are visible."""
-    assert shown(path) == text
+    assert escape(path) == text
 
 
 @given(st.binary())

@@ -20,7 +20,8 @@ from unicodedata import normalize
 from finetuned.cli import wiring
 from finetuned.cli.output import Row, first_of, harmless
 from finetuned.errors import FileProblem, UsageError
-from finetuned.model import RESERVED, meant
+from finetuned.model import RESERVED
+from finetuned.paths import unescape
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -107,7 +108,7 @@ def typed(word: str, known: Callable[[str], object]) -> str:
     normal form of Unicode, if that is.
     """
     path = absolute(word)
-    spelt = [path, absolute(meant(word))] if "\\" in word else [path]
+    spelt = [path, absolute(unescape(word))] if "\\" in word else [path]
     others = (form for one in spelt if not one.isascii() for form in _forms(one))
     return next((one for one in (*spelt, *others) if os.path.lexists(one) or known(one)), path)
 

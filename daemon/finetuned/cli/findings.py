@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from finetuned.amounts import counted
 from finetuned.cli.outlook import running_with
 from finetuned.cli.output import Row
-from finetuned.model import Job, utf8_text
+from finetuned.model import Job
+from finetuned.paths import utf8_text
 
 if TYPE_CHECKING:
     from finetuned.cli.outlook import Outlook

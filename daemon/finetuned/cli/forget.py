@@ -18,7 +18,7 @@ from finetuned.cli.layout import seen
 from finetuned.cli.output import Row, say
 from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.errors import UsageError
-from finetuned.model import path_of
+from finetuned.paths import path_of
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader

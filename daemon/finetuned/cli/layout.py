@@ -98,16 +98,16 @@ def from_here(path: str, stream: object = None) -> str:
 
 def seen(path: str) -> str:
     """Write a path, safe on a terminal, that commands take again as it is shown."""
-    from finetuned.model import shown
+    from finetuned.paths import escape
 
-    return shown(from_here(path))
+    return escape(from_here(path))
 
 
 def quoted(path: str, stream: object = None) -> str:
     """Write the same, quoted for a shell: what is shown as a part of a command."""
-    from finetuned.model import shown
+    from finetuned.paths import escape
 
-    return shlex.quote(shown(from_here(path, stream)))
+    return shlex.quote(escape(from_here(path, stream)))
 
 
 def shortened(text: str, width: int) -> str:

@@ -148,18 +148,18 @@ def show(error: click.ClickException) -> None:
 def explain(error: FinetunedError) -> None:
     """Say what went wrong, why, and what to do."""
     from finetuned.cli.output import say
-    from finetuned.model import shown
+    from finetuned.paths import escape
 
-    say(f"finetuned: {shown(str(error))}")
+    say(f"finetuned: {escape(str(error))}")
     if isinstance(error, ConfigurationError):
         for problem in error.problems:
-            say(f"  {shown(problem)}")
+            say(f"  {escape(problem)}")
     said, cause = str(error), error.__cause__
     while cause is not None:
         words = str(cause.strerror if isinstance(cause, OSError) and cause.strerror else cause)
         if words not in said:  # a library's errors often repeat what those say that they were made of
-            say(f"  because: {shown(words)}")
+            say(f"  because: {escape(words)}")
         said += f"\n{words}"
         cause = cause.__cause__
     if error.remedy:
-        say(f"  to do: {shown(error.remedy)}")
+        say(f"  to do: {escape(error.remedy)}")

@@ -15,9 +15,9 @@ from finetuned.cli.output import Row
 from finetuned.facts import RunsWith, as_the_ledger_knows
 from finetuned.ledger import SCHEMA_VERSION, Tables, is_held, why_stuck
 from finetuned.lifecycle import JOB_ENDS, JobState
-from finetuned.model import instant, iso
 from finetuned.plan import Awaited, Seal, SkipDuplicate, make_plan
 from finetuned.recovery import outlook
+from finetuned.times import instant, iso
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader

@@ -118,7 +118,7 @@ def is_utf8(stream: object) -> bool:
 
 def placed(path: str) -> Row:
     """Return a path for programs; its exact bytes come with it where it is not UTF-8."""
-    from finetuned.model import path_b64, utf8_text
+    from finetuned.paths import path_b64, utf8_text
 
     b64 = path_b64(path)
     return {"path": utf8_text(path)} | ({} if b64 is None else {"path_b64": b64})
@@ -148,9 +148,9 @@ def coloured(stream: Any = None) -> bool:
 
 def harmless(text: object) -> str:
     """Text from outside, safe on a terminal: what is not printable appears escaped; line breaks become spaces."""
-    from finetuned.model import shown
+    from finetuned.paths import escape
 
-    return shown(" ".join(str(text).split("\n")))
+    return escape(" ".join(str(text).split("\n")))
 
 
 def paint(word: str) -> str:
@@ -173,8 +173,8 @@ def when(at: str | None) -> str:
 
 def since_of(text: str | None, now: float) -> float | None:
     """Return the instant that `--since` names: an ISO time, or an age like `2h`. Raises UsageError."""
-    from finetuned.model import instant
     from finetuned.settings.readers import seconds_of
+    from finetuned.times import instant
 
     if text is None:
         return None

@@ -17,8 +17,9 @@ from finetuned.cli.spinner import Spinner
 from finetuned.errors import FinetunedError, Held, LedgerError
 from finetuned.ledger import Reader, is_held
 from finetuned.lifecycle import FILE_ENDS, FileState
-from finetuned.model import iso, utf8_text
+from finetuned.paths import utf8_text
 from finetuned.runtime import SystemRuntime, Wake
+from finetuned.times import iso
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder

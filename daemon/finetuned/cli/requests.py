@@ -17,7 +17,7 @@ from finetuned.cli.arguments import job_named
 from finetuned.cli.output import harmless, print_line, say
 from finetuned.errors import FinetunedError
 from finetuned.ledger import Reader, is_held, of_the_disk
-from finetuned.model import path_b64, path_of, shown, utf8_text
+from finetuned.paths import escape, path_b64, path_of, utf8_text
 from finetuned.runtime import SystemRuntime, Wake
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _unknown(reader: Reader, request: Request) -> str:
     if request.path is not None:
         path = path_of(request.path, request.path_b64)
         if not reader.at_place(path):
-            return f"nothing is known of {shown(path)}; see `finetuned why` on it"
+            return f"nothing is known of {escape(path)}; see `finetuned why` on it"
     return ""
 
 

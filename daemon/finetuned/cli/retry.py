@@ -17,7 +17,8 @@ from finetuned.cli.output import say
 from finetuned.cli.progress import wait_for
 from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.errors import UsageError
-from finetuned.model import instant, path_of
+from finetuned.paths import path_of
+from finetuned.times import instant
 
 if TYPE_CHECKING:
     from finetuned.cli.output import Row

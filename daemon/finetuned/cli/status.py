@@ -15,9 +15,10 @@ from finetuned.cli.outlook import Outlook, running_with, still_words
 from finetuned.cli.output import Row, harmless, placed
 from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger import SERVER_FIELDS, is_held, why_stuck
-from finetuned.model import instant, path_of
+from finetuned.paths import path_of
 from finetuned.plan import wants_in_vain
 from finetuned.runtime import SystemRuntime
+from finetuned.times import instant
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader

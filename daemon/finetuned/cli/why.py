@@ -25,7 +25,7 @@ from finetuned.cli.output import Row, harmless, placed
 from finetuned.errors import Away, LedgerMissing
 from finetuned.folders import explain, quiet_time
 from finetuned.lifecycle import FILE_ENDS
-from finetuned.model import path_of
+from finetuned.paths import path_of
 from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from finetuned.errors import Changed, FileProblem, Gone, Stuck
 from finetuned.folders import DropFolder, Wanted
 from finetuned.ledger import Left
 from finetuned.lifecycle import FileState, JobState
-from finetuned.model import File, Job, shown
+from finetuned.model import File, Job
+from finetuned.paths import escape
 from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, Seal
 
 #: how many places are remembered as sound, before that is found out anew
@@ -155,7 +156,7 @@ class Claims:
     async def skip_duplicate(self, file_id: int, of: str) -> None:
         """Call a file a duplicate `of` another one, whose content is known."""
         context = self._context
-        await context.in_thread(context.ledger.files.duplicate, file_id, shown(of), context.runtime.now())
+        await context.in_thread(context.ledger.files.duplicate, file_id, escape(of), context.runtime.now())
 
 
 def new_job_id(context: Context, folder: str, now: float) -> str:

@@ -24,7 +24,7 @@ from finetuned.daemon.context import Context
 from finetuned.daemon.requests import ID, SUFFIX, Denied, Request, requests_folder
 from finetuned.daemon.verbs import Verbs
 from finetuned.errors import FinetunedError, LedgerStuck, Stale
-from finetuned.model import shown
+from finetuned.paths import escape
 
 GROUP_MAY_ASK: Final = 0o770
 #: no request is longer, in bytes
@@ -69,7 +69,7 @@ class Inbox:
         """Log once what the disk refuses here: it keeps people from asking, and nothing else from going on."""
         if path not in self._told:
             self._told.add(path)
-            logs.get().warning("requests_stuck", path=shown(path), why=f"cannot be {done}: {error.strerror}")
+            logs.get().warning("requests_stuck", path=escape(path), why=f"cannot be {done}: {error.strerror}")
 
     async def take(self) -> None:
         """Carry out every request that lies there."""

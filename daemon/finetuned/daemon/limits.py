@@ -16,7 +16,8 @@ from finetuned.daemon.context import Context
 from finetuned.daemon.split import Splits
 from finetuned.errors import Quota, TooLarge
 from finetuned.lifecycle import Cause
-from finetuned.model import File, Job, shown
+from finetuned.model import File, Job
+from finetuned.paths import escape
 
 
 class Limits:
@@ -93,7 +94,7 @@ class Limits:
     def _arithmetic(self, file: File, limit: int | None, words: str) -> str:
         """Say in numbers why a file does not fit."""
         if file.content is None or limit is None:
-            return f"it is more than the server's plan allows in one session: {shown(words)}"
+            return f"it is more than the server's plan allows in one session: {escape(words)}"
         can, size = self._context.backend.capabilities, file.content.sent_bytes
         least = can.chunks(1)
         way_out = (
@@ -112,5 +113,5 @@ def _too_large(file: File, size: int, words: str) -> str:
     of_it = f"{file.content.sent_bytes} bytes" if file.content else "its text"
     return (
         f"its request is too large: {of_it}, {size} with the form around it, and a proxy in front of the server takes "
-        f"less ({shown(words)}); raise client_max_body_size in the proxy, or lower max_bytes and split the file"
+        f"less ({escape(words)}); raise client_max_body_size in the proxy, or lower max_bytes and split the file"
     )

@@ -11,7 +11,9 @@ import msgspec
 from finetuned.folders import LIES_HERE
 from finetuned.ledger import Ledger
 from finetuned.lifecycle import FileState
-from finetuned.model import File, iso, shown
+from finetuned.model import File
+from finetuned.paths import escape
+from finetuned.times import iso
 
 #: how many pairs are read at a time to be written down
 PAIRS_AT_ONCE: Final = 500
@@ -42,7 +44,7 @@ def why_note(file: File) -> str | None:
     """
     if file.state in {FileState.LEARNED, FileState.DUPLICATE}:
         return None
-    name = shown(file.path)
+    name = escape(file.path)
     lines = [
         f"{name} was not learned.",
         "",

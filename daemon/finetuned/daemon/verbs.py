@@ -16,7 +16,8 @@ from finetuned.daemon.requests import Denied, Request
 from finetuned.errors import FileProblem, FolderError, Gone
 from finetuned.folders import DropFolder
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
-from finetuned.model import File, Job, path_of, shown
+from finetuned.model import File, Job
+from finetuned.paths import escape, path_of
 
 _LEFT: Final = "the session of {} is left as it is: only a note in the folder tells that it is ours"
 
@@ -108,14 +109,14 @@ class Verbs:
             raise Denied("the request's path_b64 is no base 64") from error
         files = self._context.ledger.files.at_place(path)
         if not files:
-            raise Denied(f"nothing is known of {shown(path)}", remedy="see `finetuned why` on it")
+            raise Denied(f"nothing is known of {escape(path)}", remedy="see `finetuned why` on it")
         return files
 
     def _forget(self, request: Request) -> str:
         """Forget every version of the file that was learned at this path; none if one cannot be forgotten now."""
         context = self._context
         files = self._files(request)
-        name = shown(files[0].path)
+        name = escape(files[0].path)
         forgotten = pairs = 0
         jobs = []
         for file in files:
@@ -174,7 +175,7 @@ class Verbs:
         return folder
 
     def _retry_file(self, file: File) -> Callable[[], str]:
-        name = shown(file.path)
+        name = escape(file.path)
         if not file.archived:
             raise Denied(f"{name} is still being put away", remedy="try again in a moment")
         if _lost(file):
@@ -189,7 +190,7 @@ class Verbs:
     def _wait_again(self, file: File, location: str) -> str:
         context = self._context
         context.ledger.files.waits_again(file, location, context.runtime.now())
-        return f"{shown(file.path)} waits for a new job"
+        return f"{escape(file.path)} waits for a new job"
 
     def _find(self, file: File) -> str | None:
         """Tell where an archived file lies, also if it was moved within its job's folders."""
@@ -201,7 +202,7 @@ class Verbs:
                 return file.location
             return folder.locate(file.job_id, file.content) if file.job_id and file.content else None
         except (FileProblem, FolderError) as error:
-            raise Denied(f"{shown(file.location)} cannot be looked at: {error}") from error
+            raise Denied(f"{escape(file.location)} cannot be looked at: {error}") from error
 
     def _give_back(self, file: File, location: str) -> str:
         """Move a refused or duplicate file to where it was dropped; return where it lies."""
@@ -213,7 +214,7 @@ class Verbs:
         except Gone:
             raise _not_there(file) from None
         except (FileProblem, FolderError) as error:
-            raise Denied(f"{shown(location)} cannot be moved: {error}") from error
+            raise Denied(f"{escape(location)} cannot be moved: {error}") from error
 
     def _settle_anew(self, file: File, location: str) -> str:
         """Let a file that was given back settle anew: its content or the rules may be others now."""
@@ -224,16 +225,16 @@ class Verbs:
         if file.signature is not None:
             self._folder_named(file.folder).sweeper.remember(location, file.signature, settled=False)
         self.gave_back = True
-        return f"{shown(location)} is looked at anew"
+        return f"{escape(location)} is looked at anew"
 
     def _job(self, job_id: str | None) -> Job:
         job = self._context.ledger.jobs.get(job_id) if job_id else None
         if job is None:
-            raise Denied(f"there is no job {shown(job_id or '')}", remedy="`finetuned jobs` lists them")
+            raise Denied(f"there is no job {escape(job_id or '')}", remedy="`finetuned jobs` lists them")
         return job
 
 
 def _not_there(file: File) -> Denied:
     """Say that an archived file was taken from its place."""
-    where = shown(file.location or file.path)
+    where = escape(file.location or file.path)
     return Denied(f"{where} is not there any more", remedy="put it back there, or drop it again: it is a new file then")

@@ -24,7 +24,8 @@ from finetuned.folders.names import OUR_NAMES, Parts, numbered, why_name
 from finetuned.folders.places import Places
 from finetuned.folders.tree import Tree
 from finetuned.lifecycle import FileState
-from finetuned.model import DONE, FAILED, PROCESSING, Content, File, Signature, shown
+from finetuned.model import DONE, FAILED, PROCESSING, Content, File, Signature
+from finetuned.paths import escape
 
 DUPLICATES: Final = "duplicates"
 REFUSED: Final = "refused"
@@ -68,7 +69,7 @@ def archive(places: Places, file: File, location: str, why: str | None) -> str |
         if old is not None and file.state in _KNOWN and _is_other(places, old, file):
             back = _give_back(places, old, file.path)
             raise Changed(
-                f"another version lay in its place, and is taken as a new file: {shown(places.tree.at(back))}"
+                f"another version lay in its place, and is taken as a new file: {escape(places.tree.at(back))}"
             )
         target = _bring(places, old, wanted, file)
         if old is None and target is not None and (gone := places.tree.below(location)) is not None:
@@ -155,7 +156,7 @@ def write_why(places: Places, tree: Tree, target: Parts, why: str | None, *, lie
     """Write the note beside `target`, unless it is there already; the file itself is at `lies`."""
     if why is None:
         return
-    why = why.replace(LIES_HERE, shlex.quote(shown(lies)))
+    why = why.replace(LIES_HERE, shlex.quote(escape(lies)))
     data = (why.rstrip("\n") + "\n" + SIGNED).encode("utf-8", "backslashreplace")
     readers = places.readers([lies])
     with places.guard("explained"):

@@ -20,7 +20,9 @@ from finetuned.errors import FileProblem
 from finetuned.folders.claims import clear, read_note
 from finetuned.folders.names import JOB_FILE, JOB_ID, Parts
 from finetuned.folders.places import Places
-from finetuned.model import DONE, FAILED, PROCESSING, Content, Signature, Value, instant, path_of
+from finetuned.model import DONE, FAILED, PROCESSING, Content, Signature, Value
+from finetuned.paths import path_of
+from finetuned.times import instant
 
 _Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 _Size = Annotated[int, msgspec.Meta(ge=0, le=2**53)]

@@ -26,7 +26,7 @@ from finetuned.backend import Part
 from finetuned.errors import Changed
 from finetuned.helix.call import Form, ignore
 from finetuned.helix.disk import Disk, Reader
-from finetuned.model import shown
+from finetuned.paths import escape
 
 PIECE_BYTES: Final = 256 * 1024
 
@@ -102,7 +102,7 @@ class Body(httpx.AsyncByteStream):
         self._left -= len(piece)
         if self._left < 0 or (not piece and self._left > 0):
             raise Changed(
-                f"{shown(part.location)} has not the {part.content.sent_bytes} bytes any more that it had",
+                f"{escape(part.location)} has not the {part.content.sent_bytes} bytes any more that it had",
                 remedy="nothing to do: the upload was given up, and the file is looked at again",
             )
         if not piece:

@@ -32,7 +32,7 @@ from finetuned.helix.disk import Disk
 from finetuned.helix.outcome import Remedy
 from finetuned.helix.speech import Speech
 from finetuned.helix.transport import EarlyAnswerTransport
-from finetuned.model import shown
+from finetuned.paths import escape
 from finetuned.pieces import MAX_ANSWER_BYTES, NotThat, Pieces
 from finetuned.settings import HelixSettings
 
@@ -60,7 +60,7 @@ class Key:
         self._value: str | None = None
 
     def __repr__(self) -> str:
-        return f"Key(file={shown(self._file)!r})"
+        return f"Key(file={escape(self._file)!r})"
 
     def current(self) -> str:
         """Return the key as it was read last. Raises KeyRefused if there is none."""
@@ -83,7 +83,7 @@ class Key:
                 raw = file.read(KEY_BYTES)
         except OSError as error:
             raise KeyRefused(
-                f"the API key cannot be read from {shown(self._file)}: {error.strerror}", remedy=Remedy.CHECK_KEY
+                f"the API key cannot be read from {escape(self._file)}: {error.strerror}", remedy=Remedy.CHECK_KEY
             ) from error
         utf16 = raw[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}  # editors of Windows save so, with a mark
         return raw.decode("utf-16" if utf16 else "utf-8-sig", "replace")
@@ -105,7 +105,7 @@ def new_http(settings: HelixSettings) -> httpx.AsyncClient:
 def segment(text: str) -> str:
     """Quote one part of a URL's path. Raises Refused for what would lead elsewhere."""
     if text in {"", ".", ".."} or "\0" in text:
-        raise Refused(f"{shown(text)!r} cannot be part of an address")
+        raise Refused(f"{escape(text)!r} cannot be part of an address")
     return quote(text, safe="", errors="surrogateescape")
 
 

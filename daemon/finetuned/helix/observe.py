@@ -18,7 +18,8 @@ from finetuned.backend import Capabilities, Observation, Phase, Reply, Status, T
 from finetuned.errors import Quota
 from finetuned.helix import wire
 from finetuned.helix.session import Chunk, SessionView
-from finetuned.model import Value, shown
+from finetuned.model import Value
+from finetuned.paths import escape
 
 #: the server's own data set, made of ready-made pairs: it appears beside the uploads
 DATASET: Final = "finetune_dataset.jsonl"
@@ -71,7 +72,7 @@ def observe(view: SessionView) -> Observation:
         label=view.asked.message if view.asked else "",
         uploads=frozenset(view.uploads) - {DATASET},
         files=_files(view),
-        complaint=shown(words[:500]) or "the server gave no reason",
+        complaint=escape(words[:500]) or "the server gave no reason",
         model=_model(view),
         quota=_quota(view),
         cut=tuning is not None and tuning.limited,
@@ -148,7 +149,7 @@ def _taught(document: str, chunks: tuple[Chunk, ...]) -> Taught:
         chunks=len(chunks),
         questions=sum(chunk.questions for chunk in chunks),
         failed=len(errors),
-        errors=tuple(sorted({shown(error[:200]) for error in errors})),
+        errors=tuple(sorted({escape(error[:200]) for error in errors})),
     )
 
 
@@ -168,4 +169,4 @@ def _unknown(view: SessionView) -> tuple[str, ...]:
     if tuning is None:
         return ()
     words = (("state", tuning.state, _STATES), ("stage", tuning.stage, _KNOWN_STAGES))
-    return tuple(f"{what} “{shown(word[:40])}”" for what, word, known in words if word not in known)
+    return tuple(f"{what} “{escape(word[:40])}”" for what, word, known in words if word not in known)

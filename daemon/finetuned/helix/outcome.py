@@ -45,7 +45,7 @@ from finetuned.errors import (
 from finetuned.helix import wire
 from finetuned.helix.answers import Answer
 from finetuned.helix.call import Call, Effect
-from finetuned.model import shown
+from finetuned.paths import escape
 from finetuned.pieces import MAX_ANSWER_BYTES
 
 SAID_CHARS: Final = 300
@@ -136,7 +136,7 @@ def refused(answer: Answer, key: str) -> ServerError:
 def odd(answer: Answer, why: str) -> ServerError:
     """Name the outcome of a 200 that is not the answer that was asked for."""
     what = f"{answer.named}: answers "
-    what += "with a web page" if answer.is_page else f"with something else ({shown(why)[:SAID_CHARS]})"
+    what += "with a web page" if answer.is_page else f"with something else ({escape(why)[:SAID_CHARS]})"
     if answer.call.optional and answer.is_page:
         return NoSuchCall(what, remedy=_NO_SUCH_CALL)
     what += "; is the URL right, is the dialect right?"
@@ -225,7 +225,7 @@ def _of_the_system(error: Exception) -> str | None:
 
 def _words(error: Exception) -> str:
     """Say what went wrong, for people: the library's own words are often empty."""
-    words = shown(next((str(one) for one in _causes(error) if str(one)), ""))[:SAID_CHARS]
+    words = escape(next((str(one) for one in _causes(error) if str(one)), ""))[:SAID_CHARS]
     if _is_tls(error):
         return f"no secure connection: {words}"
     match error:
@@ -253,7 +253,7 @@ def _said(body: bytes, key: str) -> str:
     if text.lstrip()[:1] == "<":
         title = _TITLE.search(text)
         text = title[1] if title else _TAG.sub(" ", text)
-    return shown(" ".join(text[: 2 * SAID_CHARS].split())[:SAID_CHARS])
+    return escape(" ".join(text[: 2 * SAID_CHARS].split())[:SAID_CHARS])
 
 
 def _seconds(headers: Mapping[str, str]) -> float:
@@ -277,4 +277,4 @@ def _date(text: str) -> datetime | None:
 
 def _elsewhere(answer: Answer) -> str:
     # httpx read it before us: what is no URL never comes as far as here
-    return shown(httpx.URL(answer.headers.get("location", "")).host) or "another path"
+    return escape(httpx.URL(answer.headers.get("location", "")).host) or "another path"

@@ -20,8 +20,8 @@ from typing import Any, Final
 from finetuned.errors import Quota, Refusal
 from finetuned.helix.qa import PAIR_KEYS, TURNS_KEY, opened
 from finetuned.helix.session import Chunk, SessionView, Summary, Turn, base_name
-from finetuned.model import instant
 from finetuned.pieces import NotThat, Pieces
+from finetuned.times import instant
 
 #: what a session may tell beside its pairs, in characters: that of a job of 250 MB of text is the half of it
 MOST_KEPT: Final = 8 * 1024 * 1024

@@ -18,7 +18,8 @@ from finetuned.ledger.events import tell, tell_of
 from finetuned.ledger.rows import text_at, update, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, SessionState, check_move
-from finetuned.model import Attempt, Job, iso
+from finetuned.model import Attempt, Job
+from finetuned.times import iso
 
 #: attempts whose answer was lost and that were not found, but may turn up later
 SUSPECT: Final = "state = 'unsent' and due_at is not null"

@@ -25,7 +25,8 @@ from finetuned.ledger.pairs import remove_pairs
 from finetuned.ledger.rows import place, text_at
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, FileState, JobState, SessionState, check_move
-from finetuned.model import Attempt, Content, File, Job, Signature, Value, iso
+from finetuned.model import Attempt, Content, File, Job, Signature, Value
+from finetuned.times import iso
 from finetuned.verdict import JobVerdict
 
 _WORDS = "the ledger did not know it; its files lay claimed, so the server is asked for it first"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from finetuned.ledger.events import WATCH, tell
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
-from finetuned.model import iso
+from finetuned.times import iso
 
 
 class Daemon:

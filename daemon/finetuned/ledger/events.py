@@ -8,7 +8,8 @@ from typing import Any, Final
 from finetuned.ledger.rows import clean
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
-from finetuned.model import File, Job, iso
+from finetuned.model import File, Job
+from finetuned.times import iso
 
 #: the subject of events that tell whether the daemon watches, or sweeps alone
 WATCH: Final = "watch"

@@ -10,9 +10,11 @@ from finetuned.ledger.events import tell, tell_of
 from finetuned.ledger.rows import at, place, update, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, FileState, check_move
-from finetuned.model import Content, File, Signature, UnarchivedFile, WaitingFile, iso, path_of, utf8_text
+from finetuned.model import Content, File, Signature, UnarchivedFile, WaitingFile
+from finetuned.paths import path_of, utf8_text
 from finetuned.readymade import is_ready_made
 from finetuned.settings import MOST_FILES
+from finetuned.times import iso
 
 #: the oldest so many waiting files of a folder are planned at a time: a round must stay short however long its queue
 WINDOW: Final = MOST_FILES

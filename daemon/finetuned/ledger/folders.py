@@ -9,7 +9,8 @@ from finetuned.ledger.events import tell
 from finetuned.ledger.rows import place, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
-from finetuned.model import FolderFacts, iso
+from finetuned.model import FolderFacts
+from finetuned.times import iso
 
 
 class Folders:

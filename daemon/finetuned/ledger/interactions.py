@@ -7,7 +7,7 @@ import sqlite3
 from finetuned.backend import Interaction, Observation
 from finetuned.ledger.rows import insert
 from finetuned.ledger.store import Store
-from finetuned.model import iso
+from finetuned.times import iso
 
 
 def write_interactions(db: sqlite3.Connection, seen: Observation, now: float) -> None:

@@ -12,7 +12,9 @@ from finetuned.ledger.rows import update, value_of
 from finetuned.ledger.schema import ATTEMPTS
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import JOB_ENDS, Cause, JobState, check_move
-from finetuned.model import PROCESSING, Attempt, File, Job, iso, path_of
+from finetuned.model import PROCESSING, Attempt, File, Job
+from finetuned.paths import path_of
+from finetuned.times import iso
 
 #: the columns of an attempt, which calls its number `attempt`
 _ATTEMPT: Final = (*(field for field in Attempt.__struct_fields__ if field != "number"), "attempt")

@@ -19,7 +19,7 @@ from finetuned.ledger.rows import place, text_at
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.trouble import PUT_BACK, problem
 from finetuned.marker import marker
-from finetuned.model import utf8_text
+from finetuned.paths import utf8_text
 
 Row = dict[str, Any]
 

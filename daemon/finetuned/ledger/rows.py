@@ -10,7 +10,9 @@ from typing import TypeVar, get_args
 import msgspec
 
 from finetuned.errors import Stale
-from finetuned.model import Value, instant, iso, path_b64, utf8_text
+from finetuned.model import Value
+from finetuned.paths import path_b64, utf8_text
+from finetuned.times import instant, iso
 
 V = TypeVar("V", bound=Value)
 

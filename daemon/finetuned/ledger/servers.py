@@ -8,7 +8,8 @@ from finetuned.ledger.events import tell
 from finetuned.ledger.rows import value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
-from finetuned.model import ServerFacts, iso
+from finetuned.model import ServerFacts
+from finetuned.times import iso
 
 
 class Servers:

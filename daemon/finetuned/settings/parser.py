@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from finetuned.errors import ConfigurationError
-from finetuned.model import shown
+from finetuned.paths import escape
 from finetuned.redaction import redact
 from finetuned.settings.keys import NOT_YET, TABLES, FolderSettings, Key, PollSettings, Settings, keys
 from finetuned.settings.readers import placed
@@ -37,7 +37,7 @@ def parse(raw: Mapping[str, object], *, base: str, home: str = "", source: str =
     if reading.problems:
         count = len(reading.problems)
         raise ConfigurationError(
-            f"the configuration {shown(source) or 'given'} has {count} mistake{'s' if count > 1 else ''}",
+            f"the configuration {escape(source) or 'given'} has {count} mistake{'s' if count > 1 else ''}",
             problems=tuple(reading.problems),
             remedy="correct what the lines name; `finetuned check` tells when all is well",
         )
@@ -55,7 +55,7 @@ class _Reading:
     def settings(self, raw: Mapping[str, object], source: str) -> Settings:
         for name in raw:
             if name not in _NAMES:
-                self.problems.append(f"{shown(name)}: unknown{_suggestion(name)}")
+                self.problems.append(f"{escape(name)}: unknown{_suggestion(name)}")
         tables = {name: self._table(name, name, raw.get(name, {})) for name in TABLES if name != "folder"}
         for name in NOT_YET:
             self._nothing_yet(name, raw.get(name, []))
@@ -81,7 +81,7 @@ class _Reading:
         for name, value in raw.items():
             key = _KEYS.get((section, name))
             if key is None:
-                self.problems.append(f"{where}.{shown(name)}{label}: unknown{_suggestion(name, section)}")
+                self.problems.append(f"{where}.{escape(name)}{label}: unknown{_suggestion(name, section)}")
                 continue
             try:
                 read[name] = self._read(key, value)
@@ -103,7 +103,7 @@ class _Reading:
             return
         for name, value in raw.items():
             if name not in NOT_YET[section]:
-                self.problems.append(f"{section}.{shown(name)}: unknown{_suggestion(name, section)}")
+                self.problems.append(f"{section}.{escape(name)}: unknown{_suggestion(name, section)}")
             elif value != "":
                 self._say(f"{section}.{name}", value, _NOT_YET)
 
@@ -183,7 +183,7 @@ def _found(value: object) -> str:
             text = f"[{', '.join(map(_found, value[:4]))}{', ...' if len(value) > 4 else ''}]"
         case _:
             text = str(value)
-    text = shown(text)
+    text = escape(text)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from finetuned.errors import ConfigurationError
-from finetuned.model import shown
+from finetuned.paths import escape
 from finetuned.settings.keys import TABLES, HelixSettings, keys
 from finetuned.settings.readers import a_folder_name
 
@@ -38,7 +38,7 @@ def sample(folder_path: str, *, url: str = HelixSettings().url, ledger_path: str
     try:
         a_folder_name.read(name)
     except ValueError as error:
-        raise ConfigurationError(f"{shown(name)} can't be a folder's name; {error}") from error
+        raise ConfigurationError(f"{escape(name)} can't be a folder's name; {error}") from error
     known = {(key.section, key.name): key for key in keys()}
     lines = [
         "# finetuned: what to watch, and which server learns it. Every other key has a default;",
@@ -63,7 +63,7 @@ def _quoted(text: str) -> str:
     """Write `text` as a TOML string."""
     if any("\ud800" <= c <= "\udfff" for c in text):
         raise ConfigurationError(
-            f"the configuration is UTF-8 text, it can't name {shown(text)}",
+            f"the configuration is UTF-8 text, it can't name {escape(text)}",
             remedy="choose a path whose name is UTF-8, or make a link to it that is",
         )
     return '"' + "".join(_escaped(c) for c in text) + '"'
