@@ -53,7 +53,7 @@ class SessionState(StrEnum):
     TRAINED = "trained"
     ENDED = "ended"
     UNSENT = "unsent"
-    TWIN = "twin"
+    DUPLICATE = "twin"
 
 
 class Cause(StrEnum):
@@ -210,7 +210,7 @@ SESSION_WORDS: Final[Mapping[SessionState, str]] = MappingProxyType(
             "The request had no effect, or none that was found. It is searched for some more times: a slow server may "
             "list its session late."
         ),
-        SessionState.TWIN: (
+        SessionState.DUPLICATE: (
             "A second session with the marker of an attempt, found on the server. It is removed there, unless it has "
             "trained."
         ),
@@ -324,7 +324,7 @@ SESSION_MOVES: Final[Moves[SessionState]] = MappingProxyType(
         SessionState.TRAINED: {},
         SessionState.ENDED: {},
         SessionState.UNSENT: {},
-        SessionState.TWIN: {},
+        SessionState.DUPLICATE: {},
     }
 )
 

@@ -197,7 +197,8 @@ class FolderFacts(Value, frozen=True):
 class WaitingFile(Value, frozen=True):
     """A waiting file, as the plan sees it; `ready_made`: it holds pairs.
 
-    `learned_by` names the file that taught this folder the same content; `twin_in` is the job under way that holds it.
+    `learned_by` names the file that taught this folder the same content; `same_content_in` the job under way that
+    holds it.
     """
 
     id: int
@@ -209,7 +210,7 @@ class WaitingFile(Value, frozen=True):
     text_sha256: str = ""
     ready_made: bool = False
     learned_by: str | None = None
-    twin_in: str | None = None
+    same_content_in: str | None = None
     due_at: float | None = None
 
 

@@ -242,8 +242,8 @@ def test_what_the_folder_knows(life: Life):
     life.waits("/srv/notes/b.txt", "x")
     life.waits("/srv/other/b.txt", "x", folder="other")
     told = {f.folder: f for f in life.ledger.files.waiting()}
-    assert (told["notes"].twin_in, told["notes"].learned_by) == (done.id, None)
-    assert told["other"].twin_in is None
+    assert (told["notes"].same_content_in, told["notes"].learned_by) == (done.id, None)
+    assert told["other"].same_content_in is None
     life.trains(done)
     assert {f.folder: f.learned_by for f in life.ledger.files.waiting()} == {"notes": "/srv/notes/a.txt", "other": None}
     life.ledger.files.wanted_again("notes", content("x").sha256)

@@ -64,7 +64,7 @@ def _waiting(number: int) -> st.SearchStrategy[WaitingFile]:
         sent_bytes=SIZES,
         ready_at=(AGES | st.just(-50.0)).map(lambda age: NOW - age),
         learned_by=st.sampled_from([None, None, None, "/srv/known.txt"]),
-        twin_in=st.sampled_from([None, None, None, "job-0"]),
+        same_content_in=st.sampled_from([None, None, None, "job-0"]),
         due_at=st.none() | dues(),
     )
 

@@ -193,7 +193,7 @@ def test_what_is_known_or_not_due_is_not_sealed(told: Facts, allowed: Settings):
         assert folder.usable
         for file in files:
             assert not to_come(file.due_at, LONGEST["hold"])
-            assert own.duplicates == "send" or (file.learned_by is None and file.twin_in is None)
+            assert own.duplicates == "send" or (file.learned_by is None and file.same_content_in is None)
 
 
 @ALL
@@ -222,7 +222,7 @@ def test_nothing_is_forgotten(told: Facts, allowed: Settings):
             continue
         if own.duplicates == "skip":
             assert file.learned_by is None
-            if file.twin_in or any(
+            if file.same_content_in or any(
                 f.sha256 == file.sha256 and f.folder == file.folder and f.id != file.id
                 for f in told.waiting
                 if not to_come(f.due_at, LONGEST["hold"])

@@ -46,7 +46,7 @@ class Little:
             msgspec.structs.replace(
                 f,
                 learned_by="/srv/known.txt" if (f.folder, f.sha256) in self.learned else None,
-                twin_in="job" if (f.folder, f.sha256) in on_way else None,
+                same_content_in="job" if (f.folder, f.sha256) in on_way else None,
             )
             for f in self.waiting.values()
         )

@@ -26,12 +26,14 @@ from finetuned.lifecycle import (
 )
 
 EVERY_STATE = (*FileState, *JobState, *SessionState)
-SESSION_ENDS = frozenset({SessionState.TRAINED, SessionState.ENDED, SessionState.UNSENT, SessionState.TWIN})
+SESSION_ENDS = frozenset({SessionState.TRAINED, SessionState.ENDED, SessionState.UNSENT, SessionState.DUPLICATE})
 MACHINES = [
     pytest.param(FileState, FILE_MOVES, {FileState.SETTLING}, FILE_ENDS, id="file"),
     pytest.param(JobState, JOB_MOVES, {JobState.QUEUED}, JOB_ENDS, id="job"),
     # a twin is a second session of the same marker: it is found, not made
-    pytest.param(SessionState, SESSION_MOVES, {SessionState.INTENDED, SessionState.TWIN}, SESSION_ENDS, id="session"),
+    pytest.param(
+        SessionState, SESSION_MOVES, {SessionState.INTENDED, SessionState.DUPLICATE}, SESSION_ENDS, id="session"
+    ),
 ]
 
 

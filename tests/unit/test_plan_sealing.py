@@ -123,9 +123,9 @@ def test_known_content_is_skipped():
 
 def test_a_twin_waits_for_what_becomes_of_the_first():
     """While its twin is on its way a file rests, without a time: the twin's end rings the wake."""
-    asked = plan(file(1, twin_in="j"))
+    asked = plan(file(1, same_content_in="j"))
     assert (asked.actions, asked.wake_at) == ((), None)
-    assert ids(plan(file(1, twin_in="j"), rules={"duplicates": "send"})) == [(1,)]
+    assert ids(plan(file(1, same_content_in="j"), rules={"duplicates": "send"})) == [(1,)]
 
 
 def test_equals_never_share_a_job():
@@ -201,7 +201,7 @@ def test_what_a_file_waits_for():
         1: plan(file(1, age=1)),
         2: plan(file(2, age=1), folder={"more_to_come": True}),
         3: plan(file(9, same="s"), file(3, same="s", age=1)),
-        4: plan(file(4, twin_in="job-1")),
+        4: plan(file(4, same_content_in="job-1")),
         5: plan(file(5), folder={"usable": False}),
         6: plan(file(6, folder="gone")),
         7: plan(file(7, due_at=NOW + 9)),
@@ -209,8 +209,8 @@ def test_what_a_file_waits_for():
     assert {number: asked.files[number] for number, asked in waits.items()} == {
         1: Hold(kind=Awaited.COMPANY, until=NOW + LINGER - 1),
         2: Hold(kind=Awaited.INTAKE),
-        3: Hold(kind=Awaited.TWIN, of=9),
-        4: Hold(kind=Awaited.TWIN, of="job-1"),
+        3: Hold(kind=Awaited.SAME_CONTENT, of=9),
+        4: Hold(kind=Awaited.SAME_CONTENT, of="job-1"),
         5: Hold(kind=Awaited.FOLDER, of="notes"),
         6: Hold(kind=Awaited.FOLDER, of="gone"),
         7: Hold(kind=Awaited.RETRY, until=NOW + 9),
@@ -223,7 +223,7 @@ def test_a_run_that_is_in_a_hurry_waits_for_files_that_can_go():
         id="j", folder="notes", state=JobState.RUNNING, files=1, bytes=1, created_at=NOW,
         version=1, claimed_at=NOW, due_at=NOW + 9, tries=PATIENT_CALLS,
     )  # fmt: skip
-    twin = plan(file(1, twin_in="j"), jobs=(job,), asked={"j": PATIENT_TRIES}, hurry=True)
+    twin = plan(file(1, same_content_in="j"), jobs=(job,), asked={"j": PATIENT_TRIES}, hurry=True)
     assert (twin.actions, twin.rest) == ((), Rest.WORK)
     for alone in (plan(file(1, due_at=NOW + 9), hurry=True), plan(file(1), hurry=True, folder={"usable": False})):
         assert (alone.actions, alone.rest) == ((), Rest.IDLE)

@@ -192,8 +192,8 @@ def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
     words = []
     if files := len(verdicts) - alone:
         words.append(f"{len(taken)} of {files} files would be taken: {counted(jobs, 'job')}, about {chunks} chunks")
-    if twins := len(taken) - packed:
-        words.append(f"{twins} of them hold what another holds too, and are not sent")
+    if equal := len(taken) - packed:
+        words.append(f"{equal} of them hold what another holds too, and are not sent")
     if alone:
         words.append(f"{counted(alone, 'sub-folder')} {'is' if alone == 1 else 'are'} left alone")
     return "; ".join(words)

@@ -148,7 +148,7 @@ class Outlook:
         """Tell what a waiting file waits for."""
         hold = self._plan.files.get(file_id)
         if hold is not None:
-            return self._twin(file_id, hold) if hold.kind is Awaited.TWIN else self._words(hold, None)
+            return self._twin(file_id, hold) if hold.kind is Awaited.SAME_CONTENT else self._words(hold, None)
         for action in self._plan.actions:
             match action:
                 case SkipDuplicate() if action.file_id == file_id:

@@ -131,13 +131,13 @@ class Polls:
     async def discard(self, session: Attempt) -> None:
         """Remove a session from the server that was given up, after its pairs were collected.
 
-        A twin that has trained meanwhile stays, unless a person wants it gone.
+        A duplicate that has trained meanwhile stays, unless a person wants it gone.
         """
         context = self._context
         if session.session_id is None:
             return
         try:
-            if session.state is SessionState.TWIN:
+            if session.state is SessionState.DUPLICATE:
                 if await self._keeps(session, session.session_id):
                     return
             else:
@@ -299,10 +299,10 @@ class Polls:
         reason = f"session {job.session_id} is gone from the server"
         await self._recoveries.give_up(job, reason, cause=Cause.GONE, discard=False)
 
-    async def _keeps(self, twin: Attempt, session_id: str) -> bool:
+    async def _keeps(self, duplicate: Attempt, session_id: str) -> bool:
         """Tell whether a duplicate session has trained, and is kept; else it goes: ours gave the same pairs."""
         context = self._context
-        job = await context.in_thread(context.ledger.jobs.get, twin.job_id)
+        job = await context.in_thread(context.ledger.jobs.get, duplicate.job_id)
         if job is not None and job.requested == "delete":
             return False
         try:
@@ -310,7 +310,7 @@ class Polls:
         except NotFound:
             return False
         if seen.model is not None:
-            await context.in_thread(context.ledger.attempts.kept, twin, seen.model, context.runtime.now())
+            await context.in_thread(context.ledger.attempts.kept, duplicate, seen.model, context.runtime.now())
         return seen.model is not None
 
     async def _rescue_pairs(self, session: Attempt, session_id: str) -> None:

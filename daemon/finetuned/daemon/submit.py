@@ -3,7 +3,7 @@
 1. The intent is in the ledger before the request, the outcome after it; what lies between is `doubtful` after a crash.
 2. A job that may have been sent already, by another process or in vain, is looked for right before it is sent.
 3. A server may list a session after we gave it up and sent again. What was lost is looked for again, at growing
-   pauses that the ledger keeps, and once more when its job ends: a second session is recorded as a twin, and removed
+   pauses that the ledger keeps, and once more when its job ends: a second session is recorded as a duplicate, and removed
    if it never trained.
 4. A job that only a note tells of takes nothing for its own that was not made of its files, and alters nothing of it:
    the note may be of others, and the session of another daemon's.
@@ -186,7 +186,7 @@ class Submissions:
         )
 
     async def recheck(self, session: Attempt) -> None:
-        """Search the server once more for a session that was lost; one that is there now is a twin."""
+        """Search the server once more for a session that was lost; one that is there now is a duplicate."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, session.job_id)
         if job is None:
@@ -199,7 +199,7 @@ class Submissions:
             if isinstance(error, Unreachable):
                 await context.server_failed(error)
             return
-        await context.in_thread(self._write_twins, job, found)
+        await context.in_thread(self._record_duplicates, job, found)
         pause = recheck_pause(session.tries + 1, context.settings)
         until = None if pause is None else context.runtime.now() + pause
         await context.in_thread(context.ledger.attempts.rechecked, job.id, due_at=until, counts=True)
@@ -277,9 +277,9 @@ class Submissions:
         return Submission(marker=job.under_way.marker, parts=parts, review=rules.review)
 
     async def _adopt_found(self, job: Job, *, cause: Cause) -> bool:
-        """Search the server for the job's sessions; adopt the first, record the others as twins. False: there is none.
+        """Search for the job's sessions; adopt the first, record the others as duplicates. False: there is none.
 
-        That is one commit: nobody looks for twins of a job that was adopted.
+        That is one commit: nobody looks for duplicates of a job that was adopted.
         """
         found = await self._found(job)
         if not found:
@@ -288,13 +288,13 @@ class Submissions:
         if not ours:
             await self._splits.begin_anew(job, f"session {found[0].id} has its name, but {NOT_OURS}")
             return True
-        first, *twins = sorted(ours, key=lambda seen: (_RANK[seen.status], seen.id))
+        first, *duplicates = sorted(ours, key=lambda seen: (_RANK[seen.status], seen.id))
         context = self._context
 
         def take() -> None:
             with context.ledger.together():
                 self._write_adopted(job, first, cause)
-                self._write_twins(job, twins)
+                self._record_duplicates(job, duplicates)
 
         await context.in_thread(take)
         await context.server_usable()
@@ -318,13 +318,13 @@ class Submissions:
         uploads = await context.in_thread(context.ledger.attempts.uploads, job.id)
         return await context.backend.find(job.id, since=job.created_at - SLACK, known=known, uploads=uploads)
 
-    def _write_twins(self, job: Job, twins: Sequence[Observation]) -> None:
+    def _record_duplicates(self, job: Job, duplicates: Sequence[Observation]) -> None:
         context = self._context
-        for twin in twins:
+        for duplicate in duplicates:
             context.ledger.attempts.duplicate_found(
                 job,
-                twin,
-                attempt=attempt_of(twin, job.id) or job.attempts,
+                duplicate,
+                attempt=attempt_of(duplicate, job.id) or job.attempts,
                 url=context.settings.service.url,
                 dialect=context.backend.dialect,
                 now=context.runtime.now(),

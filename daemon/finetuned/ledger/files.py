@@ -249,7 +249,7 @@ select w.id, w.path, w.folder, w.batch_group, w.sha256, w.text_sha256, w.sent_by
         and (s.discard = 1 or s.removed_at is not null or s.url != ?)) limit 1)
   end as learned_by,
   (select p.job_id from files p where p.folder = w.folder and {_SAME.format("p")} and p.state = 'packed' limit 1)
-    as twin_in
+    as same_content_in
 from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null and {held_up}, w.id limit ?
 """
     for held_up in ("w.due_at is null order by w.ready_at", "w.due_at is not null order by w.due_at")

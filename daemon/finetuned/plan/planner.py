@@ -319,7 +319,7 @@ def _sealing(most: int, desk: _Desk) -> Iterator[Action]:
         if first is None:
             firsts.append(file)
         else:
-            desk.files[file.id] = Hold(kind=Awaited.TWIN, of=first)
+            desk.files[file.id] = Hold(kind=Awaited.SAME_CONTENT, of=first)
     firsts.sort(key=lambda file: (desk.folders[file.folder].sent_at or 0.0, file.folder, file.group))
     for (name, group), files in groupby(firsts, key=_place):
         for batch, full in batches(files, settings[name], desk.facts.can):
@@ -340,8 +340,8 @@ def _step_of_a_file(file: WaitingFile, rules: FolderSettings | None, desk: _Desk
         return Hold(kind=Awaited.FOLDER, of=file.folder)
     if rules.duplicates == "skip" and file.learned_by is not None:
         return SkipDuplicate(file_id=file.id, of=file.learned_by)
-    if rules.duplicates == "skip" and file.twin_in is not None:
-        return Hold(kind=Awaited.TWIN, of=file.twin_in)
+    if rules.duplicates == "skip" and file.same_content_in is not None:
+        return Hold(kind=Awaited.SAME_CONTENT, of=file.same_content_in)
     if not desk.due(file.due_at, LONGEST_HOLD):
         return Hold(kind=Awaited.RETRY, until=file.due_at)
     return None

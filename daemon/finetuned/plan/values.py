@@ -107,7 +107,7 @@ class Awaited(StrEnum):
     SESSION = "session"  # the server works on it; the next poll is at `until`
     TURN = "turn"  # a slot on the server; `ahead` go before it
     RETRY = "retry"  # it failed for a passing reason; the next try is at `until`
-    TWIN = "twin"  # the same content goes first: a waiting file (`of` its id), or one in the job `of`
+    SAME_CONTENT = "same_content"  # the same content goes first: a waiting file (`of` its id), or one in the job `of`
     COMPANY = "company"  # more files to share a job with, until `until`
     INTAKE = "intake"  # files are ready that were not read yet
     ROUND = "round"  # there is more to do than one round may take
