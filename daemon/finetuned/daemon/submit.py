@@ -3,8 +3,8 @@
 1. The intent is in the ledger before the request, the outcome after it; what lies between is `doubtful` after a crash.
 2. A job that may have been sent already, by another process or in vain, is looked for right before it is sent.
 3. A server may list a session after we gave it up and sent again. What was lost is looked for again, at growing
-   pauses that the ledger keeps, and once more when its job ends: a second session is recorded as a duplicate, and removed
-   if it never trained.
+   pauses that the ledger keeps, and once more when its job ends: a second session is recorded as a duplicate, and
+   removed if it never trained.
 4. A job that only a note tells of takes nothing for its own that was not made of its files, and alters nothing of it:
    the note may be of others, and the session of another daemon's.
 5. `Unreachable` pauses the server; `ReplyLost` makes the job doubtful; `Refused` is final, unless it says no only for
