@@ -33,17 +33,17 @@ READABLE: Final = {
 
 
 def job_states() -> str:
-    """The chart and the paragraphs of a job's states."""
+    """Write the chart and the paragraphs of a job's states."""
     return _states(JOB_MOVES, JOB_WORDS, JOB_ENDS, first="queued")
 
 
 def file_states() -> str:
-    """The chart and the paragraphs of a file's states."""
+    """Write the chart and the paragraphs of a file's states."""
     return _states(FILE_MOVES, FILE_WORDS, FILE_ENDS, first="settling")
 
 
 def attempt_states() -> str:
-    """The paragraphs of an attempt's states."""
+    """Write the paragraphs of an attempt's states."""
     return _paragraphs(SESSION_WORDS, [state for state, onward in SESSION_MOVES.items() if not onward])
 
 
@@ -63,13 +63,13 @@ def _paragraphs(words: Mapping[S, str], ends: Collection[S]) -> str:
 
 
 def commands() -> str:
-    """Every command in a line."""
+    """Write every command in a line."""
     rows = [f"| `{name}` | {words} |" for name, (_, words) in COMMANDS.items()]
     return "\n".join(["| command | what it does |", "| --- | --- |", *rows])
 
 
 def configuration() -> str:
-    """Every key of the configuration with its default."""
+    """Write every key of the configuration with its default."""
     lines = ["| key | default | meaning |", "| --- | --- | --- |"]
     for key in keys():
         written = "(needed)" if key.default is None else key.default
@@ -79,25 +79,25 @@ def configuration() -> str:
 
 
 def exits() -> str:
-    """Every exit code."""
+    """Write every exit code."""
     rows = [f"| {code} | {words} |" for code, words in sorted(EXITS.items())]
     return "\n".join(["| exit code | meaning |", "| --- | --- |", *rows])
 
 
 def objects() -> str:
-    """Every JSON object with its keys."""
+    """Write every JSON object with its keys."""
     return "\n\n".join(f"### {title}\n\nFrom {where}.\n\n{_keys(keys)}" for title, (where, keys) in OBJECTS.items())
 
 
 def causes() -> str:
-    """Every cause of an event."""
+    """Write every cause of an event."""
     return "\n".join(
         ["| cause | what happened |", "| --- | --- |", *(f"| `{c}` | {words} |" for c, words in CAUSES.items())]
     )
 
 
 def request() -> str:
-    """The keys of a request to the daemon."""
+    """Write the keys of a request to the daemon."""
     return _keys(REQUEST)
 
 
@@ -107,7 +107,7 @@ def _keys(keys: Keys) -> str:
 
 
 def columns() -> str:
-    """The columns of the views and tables that other programs may read, as a new ledger has them."""
+    """Write the columns of the views and tables that other programs may read, as a new ledger has them."""
     query = "select name from pragma_table_info(?)"
     with (
         TemporaryDirectory() as folder,
@@ -120,7 +120,7 @@ def columns() -> str:
 
 
 def faults() -> str:
-    """Every way in which the stand-in server can be made to go wrong."""
+    """Write every way in which the stand-in server can be made to go wrong."""
     from finetuned.sandbox import FAULTS
 
     rows = [f"| `{name}` | {words} |" for name, words in FAULTS.items()]

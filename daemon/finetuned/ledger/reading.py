@@ -88,7 +88,7 @@ class Reader:
         since: float | None = None,
         newest_first: bool = False,
     ) -> Iterator[Row]:
-        """Every job, oldest first."""
+        """List every job, oldest first."""
         way = _WAYS[newest_first]
         return self._rows(
             f"select {_JOB} from all_jobs where (:state is null or state = :state) "
@@ -127,7 +127,7 @@ class Reader:
     def files(
         self, *, state: str | None = None, job: str | None = None, folder: str | None = None, newest_first: bool = False
     ) -> Iterator[Row]:
-        """Every file, in the order they were seen."""
+        """List every file, in the order they were seen."""
         rows = self._rows(
             f"select {_FILE} from files where (:state is null or state = :state) and (:job is null or job_id = :job) "
             f"and (:folder is null or folder = :folder) order by id {_WAYS[newest_first]}",
@@ -138,7 +138,7 @@ class Reader:
         return (_file(row) for row in rows)
 
     def unsealed(self, folder: str | None) -> list[Row]:
-        """The files that settle or wait in the folder (null: in any): `id`, `path`, `state`, in the order seen."""
+        """List the files that settle or wait in the folder (null: in any): `id`, `path`, `state`, in the order seen."""
         query = (
             "select id, path, state from files where state in ('settling', 'waiting') "
             "and (:folder is null or folder = :folder) order by id"
@@ -146,12 +146,12 @@ class Reader:
         return list(self._rows(query, folder=folder))
 
     def become(self, file_ids: Sequence[int]) -> Iterator[Row]:
-        """What became of files, in the order seen: `id`, `path`, `state`, `job_id`."""
+        """Tell what became of files, in the order seen: `id`, `path`, `state`, `job_id`."""
         query = "select id, path, state, job_id from files where id in (select value from json_each(?)) order by id"
         return self._rows(query, json.dumps(list(file_ids)))
 
     def at_place(self, path: str) -> list[Row]:
-        """Every file that was dropped at `path`, or lies there now, newest first; with its `id` and `due_at`."""
+        """List the files that were dropped at `path`, or lie there now, newest first, with `id` and `due_at`."""
         text, b64 = place(path)
         rows = self._rows(
             f"select {_FILE}, due_at from files where (path = :path and path_b64 is :b64) "
@@ -162,17 +162,17 @@ class Reader:
         return [{"id": row["id"], "due_at": row["due_at"]} | _file(row) for row in rows]
 
     def of_content(self, contents: Collection[str]) -> list[Row]:
-        """The files with one of these contents, or with the text of one, newest first."""
+        """List the files with one of these contents, or with the text of one, newest first."""
         query = f"select {_FILE} from files where {self._same} in (select value from json_each(?)) order by id desc"
         return [_file(row) for row in self._rows(query, json.dumps(list(contents)))]
 
     def of_name(self, name: str) -> list[Row]:
-        """The files that were dropped under this name, in whatever folder, newest first."""
+        """List the files that were dropped under this name in any folder, newest first."""
         query = f"select {_FILE} from files where substr(path, -length(:end)) = :end order by id desc"
         return [_file(row) for row in self._rows(query, end=f"/{utf8_text(name)}")]
 
     def pairs(self, *, job: str | None = None, path: str | None = None, words: str | None = None) -> Iterator[Row]:
-        """Every pair, by job and ordinal; of a job that trained, those of the session that did.
+        """List the pairs by job and ordinal; of a job that trained, those of the session that did.
 
         Its `sha256` tells which version of the file it was made of, should several have lain at one path.
         `words` searches questions and answers, best first.
@@ -198,7 +198,7 @@ class Reader:
     def events(
         self, *, job: str | None = None, after: int = 0, since: float | None = None, newest_first: bool = False
     ) -> Iterator[Row]:
-        """What happened, oldest first; `after` an event's id, `since` an instant."""
+        """List what happened, oldest first; `after` an event's id, `since` an instant."""
         return self._rows(
             f"select {_EVENT} from events where id > :after and (:since is null or at >= :since) "
             "and (:job is null or job_id = :job or (subject = 'job' and subject_id = :job)) "
@@ -209,26 +209,26 @@ class Reader:
         )
 
     def history(self, file_id: int) -> list[Row]:
-        """What happened to one file."""
+        """List what happened to one file."""
         query = f"select {_EVENT} from events where subject = 'file' and subject_id = ? order by id"
         return list(self._rows(query, str(file_id)))
 
     def knows(self, job_id: str) -> bool:
-        """Whether there is a job of this id."""
+        """Tell whether there is a job of this id."""
         return next(self._rows("select 1 from jobs where id = ?", job_id), None) is not None
 
     def jobs_like(self, part: str) -> list[str]:
-        """The ids of the jobs that have `part` in them, oldest first; all of them if it is empty."""
+        """List the ids of the jobs that have `part` in them, oldest first; all of them if it is empty."""
         rows = self._rows("select id from jobs where instr(id, ?) order by created_at, rowid", utf8_text(part))
         return [row["id"] for row in rows]
 
     def sessions_like(self, part: str) -> list[str]:
-        """The same of the sessions that the server named."""
+        """List the ids of the sessions that have `part` in them, oldest first."""
         rows = self._rows("select session_id from sessions where instr(session_id, ?) order by id", utf8_text(part))
         return [row["session_id"] for row in rows]
 
     def held_up(self, job_id: str) -> str | None:
-        """What keeps a job, which is at its end, from being archived; null if nothing does."""
+        """Tell what keeps an ended job from being archived; null if nothing does."""
         query = (
             "select e.detail from all_jobs j join events e on e.subject = 'job' and e.subject_id = j.id "
             "and e.cause = 'held_up' and e.at >= j.finished_at where j.id = ? and j.archived = 0 "
@@ -238,21 +238,21 @@ class Reader:
         return None if row is None else row["detail"]
 
     def name_of(self, file_id: str) -> str | None:
-        """Where the file of an event was dropped, for people."""
+        """Tell where the file of an event was dropped, for people."""
         row = next(self._rows("select path from files where id = ?", file_id), None)
         return None if row is None else str(row["path"])
 
     def answer(self, request_id: str) -> Row | None:
-        """The event that answers a request, once there is one."""
+        """Fetch the event that answers a request; null if there is none yet."""
         query = f"select {_EVENT} from events where subject = 'daemon' and subject_id = ?"
         return next(self._rows(query, request_id), None)
 
     def counts(self) -> dict[str, int]:
-        """How many jobs are in each state that has any."""
+        """Count the jobs in each state that has any."""
         return {row["state"]: row["n"] for row in self._rows("select state, count(*) as n from jobs group by state")}
 
     def troubled(self) -> list[Row]:
-        """The unfinished jobs that something was done about, or that wait for a reason: `id`, `state`, `reason`."""
+        """List the unfinished jobs that have a reason: `id`, `state`, `reason`."""
         query = (
             "select id, state, reason from jobs where finished_at is null and reason is not null order by created_at"
         )
@@ -285,11 +285,11 @@ class Reader:
         return told | {"reachable": None if told["reachable"] is None else bool(told["reachable"])}
 
     def daemon(self) -> Row | None:
-        """The daemon that started last."""
+        """Fetch what is known of the daemon that started last."""
         return next(self._rows("select * from daemon"), None)
 
     def unwatched(self) -> str | None:
-        """Why the daemon cannot watch all folders, and sweeps alone find what changes in them; null if it can."""
+        """Tell why the daemon cannot watch all folders, so that sweeps alone find changes; null if it can."""
         query = (
             "select detail from events where subject = 'daemon' and subject_id = ? "
             "and at >= (select since from daemon) order by id desc limit 1"
@@ -297,7 +297,7 @@ class Reader:
         return next(self._rows(query, WATCH), {}).get("detail")
 
     def size(self) -> int:
-        """The bytes on the disk, with the journal, which holds what was written last. Raises LedgerMissing."""
+        """Count the bytes on the disk, with the log, which holds what was written last. Raises LedgerMissing."""
         try:
             size = os.stat(self.path).st_size
             with suppress(FileNotFoundError):  # it comes and goes
@@ -307,7 +307,7 @@ class Reader:
         return size
 
     def schema_version(self) -> int:
-        """The schema's number."""
+        """Read the number of the schema."""
         number: int = self._db.execute("pragma user_version").fetchone()[0]
         return number
 
@@ -325,7 +325,7 @@ def _file(row: Row) -> Row:
 
 
 def drop_null(row: Row, key: str) -> Row:
-    """The exact bytes of a path come only with a path that is not UTF-8."""
+    """Leave the exact bytes of a path out of a row where they are null: the path is UTF-8."""
     if row.get(key) is None:
         row.pop(key, None)
     return row
