@@ -1,16 +1,20 @@
 """Brings a ledger's schema up to date: a step is never edited once it was released; a change is a new one.
 
-A new ledger begins with the tables of step 6 (`schema`), and takes the steps after that.
+A new ledger begins with the tables of step 6 (`schema`), and takes the steps after that. Which steps a ledger has taken
+stands in it, in the table of sqlite-utils' migrations, and its schema's number is SQLite's own `user_version`.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from itertools import chain
+from collections.abc import Callable, Iterable
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from finetuned.ledger.schema import APPLICATION_ID, BASE, INDEXES, SCHEMA_VERSION, STATEMENTS, TABLES, VIEWS
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 #: the attempt that counts for a job: the open one; of an ended job the one whose session it names, or, if it names
 #: none, the last send of its own number; none of a queued job
@@ -142,7 +146,6 @@ STEPS: Final = MappingProxyType(
             *INDEXES,
             *VIEWS.values(),
             _SPLIT,
-            "drop table if exists _sqlite_migrations",  # where releases before this step noted the steps they took
         ),
     }
 )
@@ -153,11 +156,16 @@ def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
 
     Foreign keys must be off: while a table is made anew, nothing may refer to it.
     """
-    steps = (STEPS[number] for number in range((version or BASE) + 1, SCHEMA_VERSION + 1))
-    db.execute("begin immediate")
+    from sqlite_utils import Database, Migrations  # noqa: PLC0415 - 70 ms, and needed once in a ledger's life
+
+    steps = {BASE: STATEMENTS} if version == 0 else {}
+    steps |= {number: taken for number, taken in STEPS.items() if number > (version or BASE)}
+    migrations, database = Migrations("finetuned"), Database(db)
+    for number, statements in steps.items():
+        migrations(name=f"m{number:03d}")(_taking(statements))
+    db.execute("begin immediate")  # a crash between two steps would have the next start keep a copy of half of them
     try:
-        for statement in (*(() if version else STATEMENTS), *chain.from_iterable(steps)):
-            db.execute(statement)
+        migrations.apply(database)
         db.execute(f"pragma application_id = {APPLICATION_ID}")
         db.execute(f"pragma user_version = {SCHEMA_VERSION}")
         db.execute("commit")
@@ -165,3 +173,11 @@ def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
         if db.in_transaction:  # an error of the disk has rolled it back already
             db.execute("rollback")
         raise
+
+
+def _taking(statements: Iterable[str]) -> Callable[[Database], None]:
+    def take(database: Database) -> None:
+        for statement in statements:
+            database.execute(statement)
+
+    return take
