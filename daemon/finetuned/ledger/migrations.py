@@ -49,7 +49,7 @@ insert into new_sessions (id, job_id, attempt, current, state, session_id, url, 
   stage, progress, restarts, retrained, requeued, kicks, pairs, lora_dir, reason, intent_at, known_at, moved_at,
   missing_since, misses, ended_at, removed_at, discard, due_at, tries, version)
 select s.id, s.job_id, s.attempt, s.current, s.state, s.session_id, s.url, s.dialect, s.name, s.entity_id, s.read_only,
-  iif(s.current, j.stage, null), iif(s.current, j.progress, null), iif(s.current, j.restarts, 0),
+  iif(s.open, j.stage, null), iif(s.current, j.progress, null), iif(s.current, j.restarts, 0),
   iif(s.current, j.retrained, 0), iif(s.current, j.requeued, 0), iif(s.current, j.nudges, 0),
   iif(s.current and s.state = 'trained', coalesce(s.pairs, j.pairs), s.pairs), s.lora_dir, s.reason, s.intent_at,
   s.known_at, iif(s.current, j.moved_at, null), iif(s.open, j.missing_since, null),
@@ -140,6 +140,7 @@ STEPS: Final = MappingProxyType(
             *(f"drop view {view}" for view in ("finished_jobs", "open_jobs", "pairs_with_source")),
             *(f"drop index {index}" for index in ("one_ordinal_a_pair", "pairs_by_session", "pairs_by_file")),
             *(f"drop index {index}" for index in ("events_by_subject", "events_by_job")),
+            "create index sessions_of_a_job on sessions (job_id)",  # for this step alone: it goes with the old table
             *(statement for table in _MOVED for statement in _made_anew(table)),
             *(f"drop table {'again' if table == 'relearn' else table}" for table in _MOVED),
             *(f"alter table new_{table} rename to {table}" for table in _MOVED),
@@ -166,6 +167,7 @@ def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
     db.execute("begin immediate")  # a crash between two steps would have the next start keep a copy of half of them
     try:
         migrations.apply(database)
+        _check_references(db)
         db.execute(f"pragma application_id = {APPLICATION_ID}")
         db.execute(f"pragma user_version = {SCHEMA_VERSION}")
         db.execute("commit")
@@ -173,6 +175,13 @@ def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
         if db.in_transaction:  # an error of the disk has rolled it back already
             db.execute("rollback")
         raise
+
+
+def _check_references(db: sqlite3.Connection) -> None:
+    """Raise IntegrityError if a row refers to nothing, as it might after tables were made anew."""
+    broken = db.execute("pragma foreign_key_check").fetchone()
+    if broken is not None:
+        raise sqlite3.IntegrityError(f"a row of {broken[0]} refers to nothing in {broken[2]}")
 
 
 def _taking(statements: Iterable[str]) -> Callable[[Database], None]:
