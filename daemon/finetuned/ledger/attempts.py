@@ -65,7 +65,10 @@ class Attempts:
     def uploading(self, job: Job, percent: int) -> None:
         """Note how far an upload is, in percent: for people who watch; neither an event nor guarded."""
         with self._store.transaction() as db:
-            query = "update sessions set progress = ? where id = ? and state = 'intended'"
+            query = (
+                "update sessions set progress = ? where id = ? and state = 'intended' "
+                "and (select state from jobs where id = job_id) = 'submitting'"
+            )
             db.execute(query, (percent, job.under_way.id))
 
     def unmoved(self, job: Job, due_at: float) -> None:

@@ -226,8 +226,20 @@ class Files:
             folders = [row[0] for row in db.execute("select distinct folder from files where state = 'waiting'")]
             rows = [row for folder in folders for query in _WAITING for row in db.execute(query, (url, folder, WINDOW))]
         known = ((row, at(row["ready_at"]) or 0.0, is_ready_made(row["path"])) for row in rows)
-        return [
-            value_of(WaitingFile, row, group=row["batch_group"], ready_at=ready_at, ready_made=made)
+        return [  # by hand: there may be thousands, in every round
+            WaitingFile(
+                id=row["id"],
+                folder=row["folder"],
+                group=row["batch_group"],
+                sha256=row["sha256"],
+                sent_bytes=row["sent_bytes"],
+                ready_at=ready_at,
+                text_sha256=row["text_sha256"],
+                ready_made=made,
+                learned_by=row["learned_by"],
+                same_content_in=row["same_content_in"],
+                due_at=at(row["due_at"]),
+            )
             for row, ready_at, made in known
         ]
 

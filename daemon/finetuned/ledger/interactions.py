@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 
 from finetuned.backend import Interaction, Observation
-from finetuned.ledger.rows import insert
 from finetuned.ledger.store import Store
 from finetuned.times import iso
 
@@ -14,8 +13,10 @@ def write_interactions(db: sqlite3.Connection, seen: Observation, now: float) ->
     """Write every interaction as it was seen now, in place of what was seen before."""
     for ordinal, turn in enumerate(seen.interactions, 1):
         columns = {name: getattr(turn, name) for name in Interaction.__struct_fields__}  # a backend's may know more
-        db.execute("delete from interactions where session_id = ? and id = ?", (seen.id, turn.id))
-        insert(db, "interactions", session_id=seen.id, ordinal=ordinal, looked_at=iso(now), **columns)
+        columns |= {"session_id": seen.id, "ordinal": ordinal, "looked_at": iso(now)}
+        marks = ", ".join("?" * len(columns))
+        query = f"insert or replace into interactions ({', '.join(columns)}) values ({marks})"
+        db.execute(query, tuple(columns.values()))
 
 
 class Interactions:
