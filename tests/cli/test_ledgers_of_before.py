@@ -89,6 +89,28 @@ def test_a_ledger_that_an_older_daemon_uses(tmp_path: Path) -> None:
     assert told["waits_for"].startswith("a daemon of this version")
 
 
+def test_doctor_tells_an_older_ledger_from_a_broken_one(tmp_path: Path) -> None:
+    """Between the upgrade and the daemon's next start it is sound, and only not up to date."""
+    older = OlderLedger(next(path for path in ARCHIVES if path.name.startswith("done.")), tmp_path)
+    (told,) = [row for row in older.asked("doctor", "--json") if "schema" in row["words"]]
+    assert (told["level"], told["subject"]) == ("warning", "ledger")
+    assert "(schema 5)" in told["words"]
+    assert "keeps a backup" in told["remedy"]
+
+
+def test_what_was_learned_of_a_file_is_forgotten_although_its_session_is_only_read(tmp_path: Path) -> None:
+    """The pairs go; the session stays, which only a note told of."""
+    older = OlderLedger(next(path for path in ARCHIVES if path.name.startswith("adopted-done.")), tmp_path)
+    with Ledger.open(older.path) as ledger:
+        job = next(job for row in older.said["jobs"] if (job := ledger.jobs.get(row["id"])) and job.noted)
+        for file in ledger.jobs.files(job.id):
+            ledger.commands.forget(file, ledger.jobs.get(job.id), 1_795_411_391.0)
+        assert ledger.attempts.to_discard() == []
+    with Reader.open(older.path) as reader:
+        assert audit(reader.connection) == []
+        assert list(reader.pairs(job=job.id)) == []
+
+
 def held(path: str, queries: dict[str, str]) -> dict[str, dict[Any, Any]]:
     """By name, what each query finds: by key the value, if there is any."""
     with closing(sqlite3.connect(path)) as db:

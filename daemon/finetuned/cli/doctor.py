@@ -22,7 +22,7 @@ from finetuned.cli.findings import of_jobs, of_the_configuration, ok, problem, w
 from finetuned.cli.outlook import Outlook
 from finetuned.cli.output import Row, harmless
 from finetuned.errors import ConfigurationError, KeyRefused, LedgerError, LedgerMissing, ServerError
-from finetuned.ledger import audit, is_held, unreadable, why_stuck
+from finetuned.ledger import SCHEMA_VERSION, audit, is_held, unreadable, why_stuck
 from finetuned.plan import wants_in_vain
 from finetuned.runtime import SystemRuntime
 
@@ -171,6 +171,12 @@ async def _probe(settings: Settings) -> tuple[str, list[str], float]:
 
 def _ledger(reader: Reader) -> Generator[Row, None, bool]:
     """Run the audit; tell whether more may be asked of the ledger."""
+    if (schema := reader.schema_version()) != SCHEMA_VERSION:
+        words = (
+            f"{reader.path} is of an older version (schema {schema}); the daemon brings it up to date when it starts"
+        )
+        yield warning("ledger", words, "start the daemon, then ask again: it keeps a backup first")
+        return True
     runtime = SystemRuntime()
     until = runtime.now() + AUDIT_WITHIN
     db = reader.connection

@@ -452,7 +452,7 @@ class Commands:
             )
             db.execute(
                 "update sessions set discard = 1, due_at = null where job_id = ? and session_id is not null "
-                "and removed_at is null",
+                "and removed_at is null and not read_only",
                 (job.id,),
             )
             reason = f"{file.reason}; {words}" if file.reason else words
