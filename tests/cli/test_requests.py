@@ -103,7 +103,7 @@ class TestADaemonRuns:
         seen = wait_for(lambda: accepted(watched(*config, "retry", str(lies))), "answer")
         assert f"To follow: finetuned why {lies}" in " ".join(seen.split())
         assert "To follow" not in watched(*config, "retry", "/no/such.txt")[1]
-        job = home.jobs()[0]["id"]
+        job = wait_for(home.jobs, "job")[0]["id"]
         wait_for(lambda: ask(home, "cancel", job).code == 0, "cancelled job")
         wait_for(lambda: home.jobs()[0]["state"] == "cancelled", "cancelled job")
         assert f"To follow: finetuned job {job}" in " ".join(watched(*config, "retry", job)[1].split())

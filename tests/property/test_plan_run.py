@@ -41,7 +41,7 @@ class Little:
             self.coming.remove(file)
             self.waiting[file.id] = file
         open_jobs = [job for job in self.jobs.values() if not job.archived or job.state not in JOB_ENDS]
-        on_way = {(f.folder, f.sha256) for j in open_jobs if j.finished_at is None for f in self.contents[j.id]}
+        on_way = {(f.folder, f.sha256) for j in open_jobs if j.state not in JOB_ENDS for f in self.contents[j.id]}
         seen = (
             msgspec.structs.replace(
                 f,

@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from typing import Final
 
 import msgspec
@@ -29,6 +30,8 @@ from finetuned.paths import escape
 GROUP_MAY_ASK: Final = 0o770
 #: no request is longer, in bytes
 LONGEST: Final = 64 * 1024
+#: how often a request is tried anew whose files or job move on while it is prepared
+MOVED_ON: Final = 8
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -124,15 +127,17 @@ class Inbox:
     def _carry_out(self, request: Request, unreadable: str) -> None:
         """Do what is asked for, and tell the outcome; what cannot be done changes nothing in the ledger."""
         ledger = self._context.ledger
-        while True:
+        for tries in count(1):
             try:
                 if unreadable:
                     raise Denied(unreadable)
                 change = self._verbs.prepared(request)
                 with ledger.together():
                     self._tell(request, done=True, words=change())
-            except Stale:  # what was looked up has moved on meanwhile
-                continue
+            except Stale as error:  # what was looked up has moved on meanwhile
+                if tries < MOVED_ON:
+                    continue
+                self._tell(request, done=False, words=f"{error}; try again")
             except LedgerStuck:
                 raise
             except FinetunedError as error:

@@ -65,7 +65,10 @@ class Polls:
         """Poll the job's session, and do what follows from it."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, job_id)
-        if job is None or job.state not in _LOOKED_AT or job.open is None or job.session_id is None:
+        if job is None or job.state not in _LOOKED_AT:
+            return
+        if job.open is None or job.session_id is None:  # a damaged ledger: `doctor` tells; the loop must not spin on it
+            await context.poll_later(job_id, "the ledger has no open attempt of it; see `finetuned doctor`")
             return
         try:
             if await self._batch.unmoved(job.session_id) and await self._stands(job, job.session_id):

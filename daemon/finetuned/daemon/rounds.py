@@ -22,6 +22,7 @@ class Rounds:
     def __init__(self, runtime: Runtime, pause: float) -> None:
         self._runtime = runtime
         self._pause = pause
+        self._begun = 0.0
         self._sweep_due = 0.0
         self._send_first = False
         self._sealed_for_a_slot = False
@@ -37,12 +38,13 @@ class Rounds:
         now = self._runtime.steady()
         if now < self._sweep_due or self._send_first:
             return False
+        self._begun = now
         self._sweep_due = now + self._pause
         return True
 
     def sweep_within(self, seconds: float) -> None:
-        """Have the next sweep come after so many seconds, if it would come later."""
-        self._sweep_due = min(self._sweep_due, self._runtime.steady() + seconds)
+        """Have the next sweep come so many seconds after this round began, if it would come later."""
+        self._sweep_due = min(self._sweep_due, self._begun + seconds)
 
     def planned(self) -> None:
         """Note that a plan is made: what ends from now on is not in it."""

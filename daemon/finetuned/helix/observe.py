@@ -125,7 +125,7 @@ def _phase(view: SessionView) -> Phase:
     tuning = view.tuning
     if tuning is None or tuning.finished or tuning.state not in {"", "waiting"} or _model(view):
         return Phase.UNKNOWN
-    return _FORM.phase(tuning.stage, tuning.progress)
+    return _FORM.phase(tuning.stage, tuning.progress) if tuning.stage in _KNOWN_STAGES else Phase.UNKNOWN
 
 
 def _signs(view: SessionView) -> tuple[object, ...]:
