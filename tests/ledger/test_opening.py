@@ -269,6 +269,20 @@ def test_an_older_ledger_is_kept_before_it_is_changed(path: str):
     assert servers(f"{path}.v1.backup") == 1
 
 
+def test_a_ledger_that_was_brought_up_to_date_says_where_its_copy_is(path: str):
+    """The daemon tells it once; a ledger of this version, and a new one, have none."""
+    with older(path):
+        pass
+    with Ledger.open(path) as ledger:
+        assert ledger.kept is not None
+        assert ledger.kept.endswith(".backup")
+        assert os.path.exists(ledger.kept)
+    with Ledger.open(path) as ledger:
+        assert ledger.kept is None
+    with Ledger.open(f"{path}.new") as ledger:
+        assert ledger.kept is None
+
+
 def test_the_copy_of_an_older_ledger_is_whole_after_a_crash(path: str):
     """What was committed before a crash is in the copy, too."""
     with older(path) as db:

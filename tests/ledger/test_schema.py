@@ -37,7 +37,7 @@ PAIR = {
 @pytest.fixture
 def db(tmp_path) -> Iterator[sqlite3.Connection]:
     """A new ledger's own connection, with a job in it."""
-    db = connect(str(tmp_path / "ledger.db"))
+    db, _ = connect(str(tmp_path / "ledger.db"))
     insert(db, "jobs", JOB)
     yield db
     db.close()

@@ -40,7 +40,7 @@ _WORDS: Final = {
     "intake": "the daemon to read what else is ready in its folder",
     "round": "the daemon, which has much to do: its turn is soon",
 }
-#: by `remedy.Deed`: what is done for a job that shows no sign of life
+#: by `recovery.Step`: what is done for a job that shows no sign of life
 _STEPS: Final = {
     "restart": "its session is put to work again",
     "requeue": "it is put into the queue for a trainer once more",
@@ -148,7 +148,7 @@ class Outlook:
         """Tell what a waiting file waits for."""
         hold = self._plan.files.get(file_id)
         if hold is not None:
-            return self._twin(file_id, hold) if hold.kind is Awaited.SAME_CONTENT else self._words(hold, None)
+            return self._same_content(file_id, hold) if hold.kind is Awaited.SAME_CONTENT else self._words(hold, None)
         for action in self._plan.actions:
             match action:
                 case SkipDuplicate() if action.file_id == file_id:
@@ -183,7 +183,7 @@ class Outlook:
             return "the training on the server"
         return "the server to make its pairs, and then for the training"
 
-    def _twin(self, file_id: int, hold: Hold) -> str:
+    def _same_content(self, file_id: int, hold: Hold) -> str:
         if isinstance(hold.of, int):
             return f"its twin {seen(self._reader.name_of(str(hold.of)) or '')}, the same content, which goes first"
         content = next(file.sha256 for file in self._facts.waiting if file.id == file_id)

@@ -120,7 +120,10 @@ def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:
     with suppress(OSError):
         if os.stat(path).st_size == 0:
             logs.get().warning("ledger_empty", path=path, detail="the file holds nothing: a new ledger is begun in it")
-    return Ledger.open(path)
+    ledger = Ledger.open(path)
+    if ledger.kept is not None:
+        logs.get().warning("ledger_upgraded", path=path, backup=ledger.kept)
+    return ledger
 
 
 def watchers(context: Context, ear: socket.socket, stop: Callable[[], None]) -> list[Watcher]:

@@ -1,8 +1,9 @@
-"""Sessions on the server: looked at, collected, started again, discarded.
+"""Sessions on the server: polled, collected, started again, discarded.
 
-1. What a look means is decided in `verdict`; here it is done, and written.
-2. `NotFound` is believed after several looks in a row over the settle time; every other refusal of one
-   session is a matter of that session only.
+1. What a poll shows is an `Observation`; what is due is decided in `recovery`, and over what trained in `verdict`. Here
+   it is done, and written.
+2. `NotFound` is believed after several polls in a row over the settle time; every other refusal of one session is a
+   matter of that session only.
 3. A session that only a note in a folder told of is read, and never altered: neither named, started nor removed.
 4. A word of the server's that we do not know is logged once, however often and in however many sessions it is seen.
 """
@@ -39,13 +40,13 @@ from finetuned.recovery import History, Standstill, after_poll, due, patience
 from finetuned.settings import PollSettings
 from finetuned.verdict import fits, judge
 
-#: looks that did not find a session, before it counts as gone
+#: polls that did not find a session, before it counts as gone
 MISSES: Final = 3
 #: how long a session's new name may keep its job from going on, in seconds
 NAMED_WITHIN: Final = 5.0
 #: words that we do not know, before no more of them are told: a server may make up any number
 MOST_UNKNOWN: Final = 20
-_LOOKED_AT: Final = frozenset({JobState.RUNNING, JobState.REVIEW})
+_POLLED: Final = frozenset({JobState.RUNNING, JobState.REVIEW})
 
 
 class Polls:
@@ -65,7 +66,7 @@ class Polls:
         """Poll the job's session, and do what follows from it."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, job_id)
-        if job is None or job.state not in _LOOKED_AT:
+        if job is None or job.state not in _POLLED:
             return
         if job.open is None or job.session_id is None:  # a damaged ledger: `doctor` tells; the loop must not spin on it
             await context.poll_later(job_id, "the ledger has no open attempt of it; see `finetuned doctor`")
@@ -89,7 +90,7 @@ class Polls:
             await self._name(job, seen)
 
     async def _follow(self, job: Job, seen: Observation) -> None:
-        """Do what follows from a look."""
+        """Do what follows from a poll."""
         match seen.status:
             case status if job.state is JobState.REVIEW:
                 await self._reviewed(job, seen, paused=status is Status.PAUSED)
@@ -165,7 +166,7 @@ class Polls:
             await self._context.server_usable()
 
     async def _goes_on(self, job: Job, seen: Observation) -> None:
-        """It is not trained yet: what helps, should it stand still, is done; else it is only looked at again."""
+        """It is not trained yet: what helps, should it stand still, is done; else it is only polled again."""
         context = self._context
         now = context.runtime.now()
         poll = context.settings.poll
@@ -188,7 +189,7 @@ class Polls:
         )
 
     async def _stands(self, job: Job, session_id: str) -> bool:
-        """A list showed that the session stands still: as good as a look; False if one is needed all the same."""
+        """A list showed that the session stands still: as good as a poll; False if one is needed all the same."""
         context = self._context
         now = context.runtime.now()
         before = self._watches.get(session_id)
@@ -219,7 +220,7 @@ class Polls:
     async def _reviewed(self, job: Job, seen: Observation, *, paused: bool) -> None:
         """A session in review still rests, is to be started, or was started or spoilt by somebody else.
 
-        The start is unguarded: the look right before tells whether an earlier one, whose answer was lost, took effect.
+        The start is unguarded: the poll right before tells whether an earlier one, whose answer was lost, took effect.
         """
         context = self._context
         now = context.runtime.now()
@@ -242,7 +243,7 @@ class Polls:
         )
 
     def _pause(self, still_for: float, *, moved: bool) -> float:
-        """Until the next look: soon while something moves, ever later while nothing does."""
+        """Count the seconds until the next poll: soon while something moves, ever later while nothing does."""
         poll = self._context.settings.poll
         return poll.fastest if moved else min(poll.slowest, max(poll.fastest, still_for / 4))
 
@@ -287,7 +288,7 @@ class Polls:
         await context.in_thread(context.ledger.commands.failed, job, reason, cause=Cause.BROKEN, now=now)
 
     async def _missing(self, job: Job) -> None:
-        """The session was not found: after three looks over the settle time it is gone."""
+        """The session was not found: after three polls over the settle time it is gone."""
         context = self._context
         now = context.runtime.now()
         if job.state is JobState.REVIEW:  # it is looked for like any other

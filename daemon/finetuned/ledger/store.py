@@ -156,8 +156,11 @@ def open_file(path: str) -> int:
     return fd
 
 
-def connect(path: str) -> sqlite3.Connection:
-    """Open the ledger for writing and bring its schema up to date. Raises LedgerNewer, LedgerError."""
+def connect(path: str) -> tuple[sqlite3.Connection, str | None]:
+    """Open the ledger for writing and bring its schema up to date. Raises LedgerNewer, LedgerError.
+
+    With it comes the copy that was kept of an older schema; None if it had this one, or is new.
+    """
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
@@ -173,7 +176,7 @@ def connect(path: str) -> sqlite3.Connection:
             "secure_delete = on",  # what is forgotten is overwritten
         ):
             db.execute(f"pragma {pragma}")
-        _migrate(db, path)
+        kept = _migrate(db, path)
         db.execute("pragma foreign_keys = on")
     except sqlite3.Error as error:
         db.close()
@@ -181,7 +184,7 @@ def connect(path: str) -> sqlite3.Connection:
     except BaseException:
         db.close()
         raise
-    return db
+    return db, kept
 
 
 def _check(db: sqlite3.Connection, path: str) -> None:
@@ -197,13 +200,15 @@ def _check(db: sqlite3.Connection, path: str) -> None:
         raise corrupt(path, "cannot be used", f"its check says: {said}")
 
 
-def _migrate(db: sqlite3.Connection, path: str) -> None:
+def _migrate(db: sqlite3.Connection, path: str) -> str | None:
     version = db.execute("pragma user_version").fetchone()[0]
     if version == SCHEMA_VERSION:
-        return
-    if version > 0:
-        _keep_copy(db, path, f"{path}.v{version}.backup")
+        return None
+    copy = f"{path}.v{version}.backup" if version > 0 else None
+    if copy is not None:
+        _keep_copy(db, path, copy)
     bring_up_to_date(db, version)
+    return copy
 
 
 def _keep_copy(db: sqlite3.Connection, path: str, copy_path: str) -> None:

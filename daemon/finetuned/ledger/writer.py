@@ -59,6 +59,8 @@ class Ledger(Tables):
         self._lock = lock
         self._log = Checkpoint(db, path, file=file, lock=lock)
         self._store = Store(db, path, self._log)
+        #: the copy of an older schema that was made when this one was opened, if there was one
+        self.kept: str | None = None
         super().__init__(self._store)
 
     @classmethod
@@ -78,7 +80,9 @@ class Ledger(Tables):
             file = open_file(path)
             undone.callback(os.close, file)
             forget_log(path, lock)  # what the note says does not hold once the file is opened
-            ledger = cls(path, connect(path), file=file, lock=lock)
+            db, kept = connect(path)
+            ledger = cls(path, db, file=file, lock=lock)
+            ledger.kept = kept
             undone.pop_all()
         ledger.fold()
         return ledger
