@@ -41,6 +41,12 @@ def ask(home: Home, *words: str) -> Answer:
     return call("--config", str(home.config), *words)
 
 
+def job_of(home: Home, name: str) -> str | None:
+    """The job of a file, once it is in one."""
+    rows = ask(home, "files", "--json").json
+    return next((row["job_id"] for row in rows if row["path"].endswith(f"/{name}")), None)
+
+
 def left(ledger_path: object) -> list[dict[str, object]]:
     """The requests that nobody has taken yet, in their order."""
     folder = Path(requests_folder(str(ledger_path)))
@@ -86,9 +92,9 @@ class TestADaemonRuns:
     def test_a_job_is_cancelled_once(self, home: Home) -> None:
         """An ended job is refused, with --delete too if it has no session; retry brings it back."""
         (home.notes / "otter.txt").write_text("The otter is a mammal.")
-        job = wait_for(home.jobs, "job")[0]["id"]
+        job = wait_for(lambda: job_of(home, "otter.txt"), "job")
         assert ask(home, "cancel", job) == Answer(0, f"{job} is being cancelled\n", "")
-        wait_for(lambda: home.jobs()[0]["state"] == "cancelled", "cancelled job")
+        wait_for(lambda: home.states()["otter.txt"] == "failed", "cancelled job")
         refused = ask(home, "cancel", job)
         assert (refused.code, refused.out.startswith(f"{job} is cancelled already")) == (1, True)
         assert ask(home, "cancel", job, "--delete") == Answer(1, f"{job} has no session on the server\n", "")
@@ -97,15 +103,17 @@ class TestADaemonRuns:
 
     def test_a_person_is_told_how_to_follow_what_is_tried_again(self, home: Home) -> None:
         """By the file, or by the job; a script hears nothing, nor does a person of what is refused."""
-        lies = home.notes / "failed" / "refused" / "bad.txt"
+        (home.notes / "worse.txt").write_bytes(b"\xe9")
+        (home.notes / "stone.txt").write_text("The stone is grey.")
+        lies = home.notes / "failed" / "refused" / "worse.txt"
         wait_for(lies.exists, "refused file")
         config = ("--config", str(home.config))
         seen = wait_for(lambda: accepted(watched(*config, "retry", str(lies))), "answer")
         assert f"To follow: finetuned why {lies}" in " ".join(seen.split())
         assert "To follow" not in watched(*config, "retry", "/no/such.txt")[1]
-        job = wait_for(home.jobs, "job")[0]["id"]
+        job = wait_for(lambda: job_of(home, "stone.txt"), "job")
         wait_for(lambda: ask(home, "cancel", job).code == 0, "cancelled job")
-        wait_for(lambda: home.jobs()[0]["state"] == "cancelled", "cancelled job")
+        wait_for(lambda: home.states()["stone.txt"] == "failed", "cancelled job")
         assert f"To follow: finetuned job {job}" in " ".join(watched(*config, "retry", job)[1].split())
 
     def test_each_request_has_its_words_in_order(self, home: Home) -> None:
