@@ -269,15 +269,32 @@ from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null
 
 
 def file_of(row: sqlite3.Row) -> File:
-    """Make a value of a row of `files`."""
-    size = row["bytes"] or row["size"] or 0  # of a file that was refused later only the second is known
-    return value_of(
-        File,
-        row,
+    """Make a value of a row of `files`; by hand, as a round may read thousands."""
+    signature = content = None
+    if row["ctime_ns"] is not None:
+        signature = Signature(size=row["size"], mtime_ns=row["mtime_ns"], ctime_ns=row["ctime_ns"], inode=row["inode"])
+    if (sha256 := row["sha256"]) is not None:
+        size = row["bytes"] or row["size"] or 0  # of a file that was refused later only the second is known
+        text, sent = row["text_sha256"], row["sent_bytes"]
+        content = Content(sha256=sha256, text_sha256=text, bytes=size, sent_bytes=sent)
+    return File(
+        id=row["id"],
+        folder=row["folder"],
         path=path_of(row["path"], row["path_b64"]),
         location=None if row["location"] is None else path_of(row["location"], row["location_b64"]),
-        signature=None if row["ctime_ns"] is None else value_of(Signature, row),
-        content=None if row["sha256"] is None else value_of(Content, row, note=None, bytes=size),
+        state=FileState(row["state"]),
+        signature=signature,
+        version=row["version"],
+        reason=row["reason"],
+        content=content,
+        job_id=row["job_id"],
+        upload_name=row["upload_name"],
+        ready_at=at(row["ready_at"]),
+        finished_at=at(row["finished_at"]),
+        due_at=at(row["due_at"]),
+        pairs=row["pairs"],
+        archived=bool(row["archived"]),
+        tries=row["tries"],
     )
 
 
