@@ -283,6 +283,21 @@ def test_a_ledger_that_was_brought_up_to_date_says_where_its_copy_is(path: str):
         assert ledger.kept is None
 
 
+def test_an_older_ledger_whose_rows_refer_to_nothing_is_left_as_it_was(path: str):
+    """What to do is said, for no daemon of this version opens it."""
+    with older(path) as db:
+        db.execute(
+            "insert into files (folder, path, location, state, sha256, job_id, seen_at) "
+            "values ('notes', '/a', '/a', 'packed', ?, 'no-such-job', '2026-11-23T05:23:11.000Z')",
+            ("0" * 64,),
+        )
+    with pytest.raises(LedgerError, match="a row of files refers to nothing in jobs; it was left as it was") as caught:
+        Ledger.open(path)
+    assert "an earlier copy" in caught.value.remedy
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("pragma user_version").fetchone()[0] == 1
+
+
 def test_the_copy_of_an_older_ledger_is_whole_after_a_crash(path: str):
     """What was committed before a crash is in the copy, too."""
     with older(path) as db:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from finetuned.errors import LedgerError
 from finetuned.ledger.schema import APPLICATION_ID, BASE, INDEXES, SCHEMA_VERSION, STATEMENTS, TABLES, VIEWS
 
 if TYPE_CHECKING:
@@ -178,10 +179,14 @@ def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
 
 
 def _check_references(db: sqlite3.Connection) -> None:
-    """Raise IntegrityError if a row refers to nothing, as it might after tables were made anew."""
+    """Raise LedgerError if a row refers to nothing, as it might after tables were made anew."""
     broken = db.execute("pragma foreign_key_check").fetchone()
     if broken is not None:
-        raise sqlite3.IntegrityError(f"a row of {broken[0]} refers to nothing in {broken[2]}")
+        raise LedgerError(
+            f"the ledger cannot be brought up to date: a row of {broken[0]} refers to nothing in {broken[2]}; "
+            "it was left as it was",
+            remedy="put back an earlier copy of it, or go on with the version that wrote it, and report this",
+        )
 
 
 def _taking(statements: Iterable[str]) -> Callable[[Database], None]:
