@@ -24,10 +24,10 @@ NOBODY = 65534
 NO_SERVER = "http://127.0.0.1:9"
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """A real daemon whose server cannot be reached."""
-    made = Home(tmp_path_factory.mktemp("doing"), NO_SERVER)
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    """A real daemon whose server cannot be reached, one a test: what a test leaves is nobody else's."""
+    made = Home(tmp_path, NO_SERVER)
     made.start()
     wait_for(lambda: is_held(str(made.ledger)), "daemon")
     wait_for(lambda: Path(requests_folder(str(made.ledger))).exists(), "folder for requests")
