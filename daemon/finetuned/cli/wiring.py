@@ -40,12 +40,16 @@ def config_path(ctx: click.Context) -> str:
 
 
 def load(ctx: click.Context) -> Settings:
-    """Load the configuration. Raises ConfigurationError with every mistake."""
+    """Load the configuration that the command is to use. Raises ConfigurationError with every mistake."""
+    return load_file(config_path(ctx))
+
+
+def load_file(path: str) -> Settings:
+    """Load a configuration file. Raises ConfigurationError with every mistake."""
     import tomllib
 
     from finetuned.settings import parse
 
-    path = config_path(ctx)
     try:
         with open(path, "rb") as file:
             raw = tomllib.load(file)
