@@ -17,7 +17,7 @@ import pytest
 
 from finetuned.cli import progress, wiring
 from finetuned.cli.progress import Waiting
-from finetuned.cli.spinner import Spinner
+from finetuned.cli.terminal import Spinner
 from finetuned.daemon.requests import requests_folder
 from finetuned.errors import FinetunedError, LedgerMissing
 from finetuned.folders import drop_folder

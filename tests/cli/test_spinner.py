@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from finetuned import logs
-from finetuned.cli.spinner import Spinner
+from finetuned.cli.terminal import Spinner
 from finetuned.runtime import SystemRuntime, Wake
 from support.cli import Terminal
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from unicodedata import normalize
 
 from finetuned.cli import wiring
-from finetuned.cli.output import Row, first_of, harmless
+from finetuned.cli.output import Row, first_of
+from finetuned.cli.terminal import harmless
 from finetuned.errors import FileProblem, UsageError
 from finetuned.model import RESERVED
 from finetuned.paths import unescape

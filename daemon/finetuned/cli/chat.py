@@ -20,8 +20,8 @@ import click
 from finetuned.cli import wiring
 from finetuned.cli.arguments import job_named, session_named
 from finetuned.cli.jobs import gone, trained_session
-from finetuned.cli.output import harmless, print_data, say, show_one
-from finetuned.cli.spinner import Spinner
+from finetuned.cli.output import show_one
+from finetuned.cli.terminal import Spinner, harmless, print_data, say
 from finetuned.errors import CutShort, FinetunedError, LedgerMissing, ReplyLost, Unreachable, UsageError
 from finetuned.runtime import Wake
 

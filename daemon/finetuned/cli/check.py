@@ -17,10 +17,11 @@ import click
 import msgspec
 
 from finetuned.amounts import counted, size, span
-from finetuned.cli import output, wiring
+from finetuned.cli import output, terminal, wiring
 from finetuned.cli.arguments import typed
 from finetuned.cli.findings import of_the_configuration, untaken_words
-from finetuned.cli.output import Row, harmless
+from finetuned.cli.output import Row
+from finetuned.cli.terminal import harmless
 from finetuned.errors import FileProblem, FolderError, LedgerError
 from finetuned.folders import drop_folder, explain
 from finetuned.folders.names import suffix_of
@@ -64,30 +65,32 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
     rows = [_row(verdict, can) for verdict in verdicts]
     output.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
     if verdicts:
-        output.print_line(_together(verdicts, settings))
+        terminal.print_line(_together(verdicts, settings))
     if untaken := _untaken(verdicts, settings):
-        output.print_line(untaken_words(untaken))
+        terminal.print_line(untaken_words(untaken))
     if any(verdict.content is None for verdict in verdicts):
         ctx.exit(1)
 
 
 def _tell_configuration(settings: Settings) -> None:
     can = wiring.capabilities(settings)
-    output.print_line(f"ok: {harmless(settings.source)}")
+    terminal.print_line(f"ok: {harmless(settings.source)}")
     for rules in settings.folders:
         names = " ".join(rules.include)
         limits = f"up to {most_files(rules, can)} files and {size(rules.max_bytes)} in a job"
         words = f"{names}, settle {span(rules.settle)}, linger {span(rules.linger)}, {limits}"
-        output.print_line(f"  {rules.name}: {harmless(rules.path)} ({harmless(words)}, after = {rules.after})")
+        terminal.print_line(f"  {rules.name}: {harmless(rules.path)} ({harmless(words)}, after = {rules.after})")
         if not os.path.isdir(rules.path):
-            output.say(f"warning: the folder {harmless(rules.path)} is not there yet; make it, or run `finetuned init`")
+            terminal.say(
+                f"warning: the folder {harmless(rules.path)} is not there yet; make it, or run `finetuned init`"
+            )
 
 
 def _tell_of_the_daemon(ctx: click.Context, settings: Settings) -> None:
     """Warn if a daemon runs with another configuration: it does not read the file again."""
     with suppress(LedgerError):  # `doctor` tells about that
         for need in of_the_configuration(settings, wiring.reader(ctx), runs=is_held(wiring.ledger_path(settings))):
-            output.say(f"warning: {need['subject']}: {harmless(need['words'])}; {need['remedy']}")
+            terminal.say(f"warning: {need['subject']}: {harmless(need['words'])}; {need['remedy']}")
 
 
 def judged(path: str, settings: Settings) -> Iterator[Verdict]:

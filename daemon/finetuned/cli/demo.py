@@ -24,8 +24,8 @@ import click
 
 from finetuned.cli import samples, wiring
 from finetuned.cli.arguments import absolute
-from finetuned.cli.output import coloured, harmless, print_line, show
-from finetuned.cli.spinner import Spinner
+from finetuned.cli.output import show
+from finetuned.cli.terminal import Spinner, coloured, harmless, print_line
 from finetuned.errors import FinetunedError
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ import click
 
 from finetuned import __version__
 from finetuned.amounts import span
-from finetuned.cli import folder_checks, output, wiring
+from finetuned.cli import folder_checks, output, terminal, wiring
 from finetuned.cli.findings import of_jobs, of_the_configuration, ok, problem, warning
 from finetuned.cli.outlook import Outlook
-from finetuned.cli.output import Row, harmless
+from finetuned.cli.output import Row
+from finetuned.cli.terminal import harmless
 from finetuned.errors import ConfigurationError, KeyRefused, LedgerError, LedgerMissing, ServerError
 from finetuned.ledger import SCHEMA_VERSION, audit, is_held, unreadable, why_stuck
 from finetuned.plan import wants_in_vain
@@ -59,11 +60,11 @@ def doctor_command(ctx: click.Context, form: str) -> None:
     if form == "table":
         for finding in told():
             gap = " " * (9 - len(finding["level"]))
-            output.print_line(
+            terminal.print_line(
                 f"{output.paint(finding['level'])}{gap}{finding['subject']}: {harmless(finding['words'])}"
             )
             if finding["remedy"]:
-                output.print_line(f"{' ' * 9}to do: {harmless(finding['remedy'])}")
+                terminal.print_line(f"{' ' * 9}to do: {harmless(finding['remedy'])}")
     else:
         output.show(told(), form, (), empty="")
     if any(finding["level"] == "problem" for finding in found):

@@ -21,10 +21,9 @@ import click
 from finetuned.amounts import counted, span
 from finetuned.cli import wiring
 from finetuned.cli.arguments import folder_named, typed
-from finetuned.cli.layout import from_here, quoted, width_of
-from finetuned.cli.output import harmless, print_data, say
 from finetuned.cli.progress import wait_for
 from finetuned.cli.requests import leave, new_request
+from finetuned.cli.terminal import from_here, harmless, print_data, quoted, say, width_of
 from finetuned.errors import FileProblem, FinetunedError, UsageError
 from finetuned.folders import drop_into, explain
 from finetuned.folders.names import Names

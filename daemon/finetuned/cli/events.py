@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.cli import output, wiring
+from finetuned.cli import output, terminal, wiring
 from finetuned.cli.arguments import job_named
-from finetuned.cli.layout import from_here, shortened, width_of
-from finetuned.cli.output import Row, harmless
+from finetuned.cli.output import Row
+from finetuned.cli.terminal import from_here, harmless, shortened, width_of
 from finetuned.errors import UsageError
 from finetuned.ledger import Reader
 from finetuned.runtime import SystemRuntime, Wake
@@ -30,14 +30,14 @@ _NARROWEST: Final = 24
 
 @click.command("events")
 @click.option("--job", "job_id", metavar="ID", help="Only what happened to this job, its files and its sessions.")
-@click.option("--since", metavar="T", help=output.SINCE)
+@output.since
 @click.option("--follow", is_flag=True, help="Then show what happens next, until Ctrl-C.")
 @output.long_listing
 @click.pass_context
 def events_command(
     ctx: click.Context,
     job_id: str | None,
-    since: str | None,
+    since: float | None,
     follow: bool,
     form: str,
     limit: int | None,
@@ -50,15 +50,14 @@ def events_command(
         raise UsageError("--follow has no end: it takes neither --limit nor --reverse", remedy="use --since")
     reader = wiring.reader(ctx)
     job_id = None if job_id is None else job_named(reader, job_id)
-    from_then = output.since_of(since, SystemRuntime().now())
     if follow:
-        _follow_until_interrupted(reader.path, job_id, form, from_then)
+        _follow_until_interrupted(reader.path, job_id, form, since)
         return
-    events = islice(reader.events(job=job_id, since=from_then, newest_first=newest_first), limit)
+    events = islice(reader.events(job=job_id, since=since, newest_first=newest_first), limit)
     if form != "table":
         output.show(events, form, (), empty="")
     elif not tell_events(events, reader):
-        output.say("no events")
+        terminal.say("no events")
 
 
 def _follow_until_interrupted(path: str, job_id: str | None, form: str, since: float | None) -> None:
@@ -94,7 +93,7 @@ def tell_events(events: Iterable[Row], reader: Reader, *, about: str | None = No
     """Print events for people; whether there were any. `about`: the subject that all know is meant (`job ID`)."""
     line = None
     for line in event_lines(events, reader, about):
-        output.print_line(indent + line, rest=indent + " " * _TIME)
+        terminal.print_line(indent + line, rest=indent + " " * _TIME)
     return line is not None
 
 

@@ -17,9 +17,9 @@ import click
 from finetuned.amounts import counted
 from finetuned.cli import wiring
 from finetuned.cli.arguments import folder_named
-from finetuned.cli.layout import quoted
-from finetuned.cli.output import Row, print_line
+from finetuned.cli.output import Row
 from finetuned.cli.requests import ANSWER_WITHIN, ask_daemon, leave, new_request, outcomes, tell, until
+from finetuned.cli.terminal import print_line, quoted
 from finetuned.folders.pace import quiet_time
 from finetuned.ledger import Reader, is_held
 from finetuned.lifecycle import FileState

@@ -14,9 +14,9 @@ import click
 from finetuned.amounts import counted
 from finetuned.cli import wiring
 from finetuned.cli.arguments import dropped_as, typed
-from finetuned.cli.layout import seen
-from finetuned.cli.output import Row, say
+from finetuned.cli.output import Row
 from finetuned.cli.requests import ask_daemon, new_request
+from finetuned.cli.terminal import say, seen
 from finetuned.errors import UsageError
 from finetuned.paths import path_of
 

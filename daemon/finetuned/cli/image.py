@@ -15,8 +15,7 @@ import click
 from finetuned.cli import wiring
 from finetuned.cli.arguments import absolute
 from finetuned.cli.chat import finished, sayable
-from finetuned.cli.output import harmless, print_data
-from finetuned.cli.spinner import Spinner
+from finetuned.cli.terminal import Spinner, harmless, print_data
 from finetuned.errors import FinetunedError, NotTheServer, UsageError
 
 if TYPE_CHECKING:

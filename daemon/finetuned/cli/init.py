@@ -13,7 +13,8 @@ import click
 
 from finetuned.amounts import counted
 from finetuned.cli.arguments import absolute
-from finetuned.cli.output import first_of, harmless, print_data, say
+from finetuned.cli.output import first_of
+from finetuned.cli.terminal import harmless, print_data, say
 from finetuned.errors import FinetunedError, UsageError
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.amounts import size
-from finetuned.cli import output, wiring
+from finetuned.cli import output, terminal, wiring
 from finetuned.cli.arguments import check_folder, job_named
 from finetuned.cli.events import tell_events
-from finetuned.cli.layout import shortened, width_of
 from finetuned.cli.outlook import Outlook, held_back
-from finetuned.cli.output import Row, harmless
+from finetuned.cli.output import Row
+from finetuned.cli.terminal import harmless, shortened, width_of
 from finetuned.lifecycle import JobState
 from finetuned.runtime import SystemRuntime
 
@@ -31,23 +31,22 @@ JOB_COLUMNS: Final = ("id", "state", "files", "pairs", "progress", "created", "r
     "--state", metavar="S", type=click.Choice(JOB_STATES), help=f"Only jobs in this state: {', '.join(JOB_STATES)}."
 )
 @click.option("--folder", metavar="NAME", help="Only jobs of this folder.")
-@click.option("--since", metavar="T", help=output.SINCE)
+@output.since
 @output.long_listing
 @click.pass_context
 def jobs_command(
     ctx: click.Context,
     state: str | None,
     folder: str | None,
-    since: str | None,
+    since: float | None,
     form: str,
     limit: int | None,
     newest_first: bool,
 ) -> None:
     """List jobs, oldest first."""
-    from_then = output.since_of(since, SystemRuntime().now())
     reader = wiring.reader(ctx)
     check_folder(wiring.load(ctx), reader, folder)
-    rows = reader.jobs(state=state, folder=folder, since=from_then, newest_first=newest_first)
+    rows = reader.jobs(state=state, folder=folder, since=since, newest_first=newest_first)
     output.show(rows, form, JOB_COLUMNS, empty="no jobs", as_seen=_job_as_seen, limit=limit)
 
 
@@ -91,7 +90,7 @@ def _waits(settings: Settings, reader: Reader, job: Row) -> str | None:
 
 def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
     width = width_of()
-    output.print_line(f"{job['id']}  {output.paint(job['state'])}")
+    terminal.print_line(f"{job['id']}  {output.paint(job['state'])}")
     facts = {
         "reason": job["reason"],
         "waits for": waits,
@@ -108,11 +107,11 @@ def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
     }
     for name, value in facts.items():
         if value not in {None, ""}:
-            output.print_line(f"  {name:<10}{harmless(value)}", rest=" " * _LABEL)
+            terminal.print_line(f"  {name:<10}{harmless(value)}", rest=" " * _LABEL)
     _part("Files", job["file_list"], ("state", "path", "bytes", "pairs", "reason"))
     _part("Attempts", job["sessions"], ("attempt", "state", "session_id", "intent_at", "ended_at", "reason"))
     _part("Interactions", job["interactions"], ("creator", "mode", "state", "stage", "progress", "status", "error"))
-    output.print_line("\nWhat happened")
+    terminal.print_line("\nWhat happened")
     tell_events(job["events"], reader, about=f"job {job['id']}", indent="  ")
 
 
@@ -135,5 +134,5 @@ def trained_session(job: Row) -> Row | None:
 
 def _part(title: str, rows: list[Row], columns: tuple[str, ...]) -> None:
     if rows:
-        output.print_line(f"\n{title}")
+        terminal.print_line(f"\n{title}")
         output.show(rows, "table", [c for c in columns if any(row[c] not in {None, ""} for row in rows)], empty="")

@@ -61,7 +61,7 @@ class Commands(click.Group):
         """Find the command; a mistyped one is told with what was meant. Raises UsageError."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             from finetuned.cli.arguments import did_you_mean
-            from finetuned.cli.output import harmless
+            from finetuned.cli.terminal import harmless
 
             remedy = f"{did_you_mean(args[0], list(COMMANDS))}`finetuned help` lists the commands"
             raise UsageError(f"there is no command {harmless(args[0])}", remedy=remedy)
@@ -138,7 +138,7 @@ def _open_what_is_closed() -> None:
 
 def show(error: click.ClickException) -> None:
     """Say what click has to say, folded for a terminal."""
-    from finetuned.cli.output import say
+    from finetuned.cli.terminal import say
 
     said = io.StringIO()
     error.show(said)
@@ -147,7 +147,7 @@ def show(error: click.ClickException) -> None:
 
 def explain(error: FinetunedError) -> None:
     """Say what went wrong, why, and what to do."""
-    from finetuned.cli.output import say
+    from finetuned.cli.terminal import say
     from finetuned.paths import escape
 
     say(f"finetuned: {escape(str(error))}")

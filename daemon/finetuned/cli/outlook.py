@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from finetuned.backend import Phase
 from finetuned.cli import output, wiring
-from finetuned.cli.layout import seen
 from finetuned.cli.output import Row
+from finetuned.cli.terminal import seen
 from finetuned.facts import RunsWith, as_the_ledger_knows
 from finetuned.ledger import SCHEMA_VERSION, Tables, is_held, why_stuck
 from finetuned.lifecycle import JOB_ENDS, JobState

@@ -1,11 +1,14 @@
-"""How listings are shown: a table for people, JSON for programs; and numbers, times and paths in words."""
+"""How listings are shown: a table for people, JSON for programs; and times and paths in words.
+
+A row of a table is a line; the columns that can be spared go first where the terminal is narrow. The last column holds
+sentences: what does not fit beside its row stands below it.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import wraps
 from itertools import islice
@@ -14,38 +17,40 @@ from typing import Any, Final, ParamSpec, TypeVar
 import click
 
 from finetuned.amounts import size
-from finetuned.cli.layout import folded, seen, table, width_of
+from finetuned.cli.terminal import (
+    coloured,
+    folded,
+    harmless,
+    is_utf8,
+    length,
+    print_data,
+    say,
+    seen,
+    shortened,
+    width_of,
+)
 from finetuned.errors import UsageError
 
 Row = dict[str, Any]
-#: the help of `--since`
-SINCE: Final = "Only since then: a time (UTC) like 2026-11-23 or 2026-11-23T05:00:00Z, or an age like 2h or 1w."
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _COLOURS: Final = {
-    "done": "green",
-    "learned": "green",
-    "ok": "green",
-    "partial": "yellow",
-    "warning": "yellow",
-    "doubtful": "yellow",
-    "barren": "yellow",
-    "duplicate": "yellow",
-    "failed": "red",
-    "refused": "red",
-    "problem": "red",
-    "cancelled": "red",
-    "running": "cyan",
-    "submitting": "cyan",
+    **dict.fromkeys(("done", "learned", "ok"), "green"),
+    **dict.fromkeys(("partial", "warning", "doubtful", "barren", "duplicate"), "yellow"),
+    **dict.fromkeys(("failed", "refused", "problem", "cancelled"), "red"),
+    **dict.fromkeys(("running", "submitting"), "cyan"),
 }
-
 #: columns that hold paths, which can be typed again as they are shown
 _PATHS: Final = frozenset({"path", "location", "file"})
 #: columns that hold sentences
 _TEXTS: Final = frozenset({"reason", "why", "status", "error"})
 #: columns that a narrow terminal can do without, the last first
 _SPARE: Final = frozenset({"created", "bytes", "session_id", "intent_at", "folder", "mode"})
+#: columns narrower than this are not worth having
+_NARROWEST: Final = 12
+_GAP: Final = " " * 2
+_BELOW: Final = " " * 4
 
 
 def listing(command: Callable[P, R]) -> Callable[P, R]:
@@ -107,13 +112,8 @@ def show_one(value: Row, form: str = "json") -> None:
 
 
 def as_json(value: object, *, indent: int | None = None) -> str:
-    """JSON, in one line unless indented; valid UTF-8 whatever the locale says standard output is."""
+    """Write JSON, in one line unless indented; valid UTF-8 whatever the locale says standard output is."""
     return json.dumps(value, indent=indent, ensure_ascii=not is_utf8(sys.stdout))
-
-
-def is_utf8(stream: object) -> bool:
-    """Tell whether a stream takes every letter; one that does not tell its encoding does."""
-    return (getattr(stream, "encoding", None) or "utf-8").lower() in {"utf-8", "utf8"}
 
 
 def placed(path: str) -> Row:
@@ -122,35 +122,6 @@ def placed(path: str) -> Row:
 
     b64 = path_b64(path)
     return {"path": utf8_text(path)} | ({} if b64 is None else {"path_b64": b64})
-
-
-def print_data(text: str) -> None:
-    """Print a line for programs on standard output."""
-    sys.stdout.write(text + "\n")
-
-
-def print_line(words: str, *, rest: str | None = None) -> None:
-    """Print a line for people on standard output; a terminal gets it folded, `rest` before each further line."""
-    for line in folded(words, width_of(), rest=rest):
-        print_data(line)
-
-
-def say(words: str) -> None:
-    """Print a line of words on standard error, folded for a terminal."""
-    for line in folded(words, width_of(sys.stderr)):
-        click.echo(line, err=True)
-
-
-def coloured(stream: Any = None) -> bool:
-    """Tell whether colour is welcome: on a terminal, without NO_COLOR."""
-    return bool((stream or sys.stdout).isatty()) and "NO_COLOR" not in os.environ
-
-
-def harmless(text: object) -> str:
-    """Text from outside, safe on a terminal: what is not printable appears escaped; line breaks become spaces."""
-    from finetuned.paths import escape
-
-    return escape(" ".join(str(text).split("\n")))
 
 
 def paint(word: str) -> str:
@@ -171,13 +142,23 @@ def when(at: str | None) -> str:
     return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def since_of(text: str | None, now: float) -> float | None:
+def since(command: Callable[P, R]) -> Callable[P, R]:
+    """Give a command `--since`, handed to it as an instant (null: not given)."""
+
+    def instant_of(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+        from finetuned.runtime import SystemRuntime
+
+        return None if text is None else since_of(text, SystemRuntime().now())
+
+    words = "Only since then: a time (UTC) like 2026-11-23 or 2026-11-23T05:00:00Z, or an age like 2h or 1w."
+    return click.option("--since", metavar="T", callback=instant_of, help=words)(command)
+
+
+def since_of(text: str, now: float) -> float:
     """Return the instant that `--since` names: an ISO time, or an age like `2h`. Raises UsageError."""
     from finetuned.settings.readers import seconds_of
     from finetuned.times import instant
 
-    if text is None:
-        return None
     age = seconds_of(text)
     if age is not None:
         return now - age
@@ -212,7 +193,7 @@ def _print_table(rows: Iterable[Row], columns: Sequence[str], empty: str) -> Non
         return
     widths = [max(len(c), *(len(r[i]) for r in cells)) for i, c in enumerate(columns)]
     for row in [list(columns), *cells]:
-        print_data("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        print_data(_GAP.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _cell(column: str, value: object) -> str:
@@ -223,3 +204,55 @@ def _cell(column: str, value: object) -> str:
     if column == "bytes" and isinstance(value, int):
         return size(value)
     return seen(str(value)) if column in _PATHS else harmless(value)
+
+
+def table(
+    rows: Sequence[Sequence[str]],
+    columns: Sequence[str],
+    width: int,
+    *,
+    paths: Collection[str] = (),
+    texts: Collection[str] = (),
+    spare: Collection[str] = (),
+) -> Iterator[str]:
+    """Yield a table in lines of `width` columns.
+
+    `paths` may be shortened, `texts` stand last and may stand below their rows. `spare` are left out, the last
+    first, where the others need their room.
+    """
+    natural = {
+        i: max(length(name), *(length(row[i]) for row in rows)) for i, name in enumerate(columns) if name not in texts
+    }
+    least = {i: min(n, max(2 * _NARROWEST, n // 2)) if columns[i] in paths else n for i, n in natural.items()}
+    for i in reversed([i for i in natural if columns[i] in spare]):
+        if _together(least) > width:
+            del natural[i], least[i]
+    for i, wide in natural.items():
+        if columns[i] in paths:
+            natural[i] = max(min(_NARROWEST, wide), wide - max(0, _together(natural) - width))
+    yield from _lines(rows, columns, width, natural, [i for i, name in enumerate(columns) if name in texts])
+
+
+def _together(widths: Mapping[int, int]) -> int:
+    return sum(widths.values()) + len(_GAP) * (len(widths) - 1)
+
+
+def _lines(
+    rows: Sequence[Sequence[str]], columns: Sequence[str], width: int, widths: Mapping[int, int], texts: Sequence[int]
+) -> Iterator[str]:
+    used = _together(widths) + len(_GAP)
+    said = ["; ".join(row[i] for i in texts if row[i]) for row in rows]
+    beside = [bool(words) and used + length(words) <= width for words in said]
+    head = _padded([columns[i] for i in widths], list(widths.values()))
+    if any(beside):
+        head += _GAP + "/".join(columns[i] for i in texts)
+    yield click.style(head.rstrip(), bold=True)
+    for row, words, fits in zip(rows, said, beside, strict=True):
+        line = _padded([shortened(row[i], widths[i]) for i in widths], list(widths.values()))
+        yield (line + _GAP + words if fits else line).rstrip()
+        if words and not fits:
+            yield from folded(_BELOW + words, width, rest=_BELOW)
+
+
+def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(cell + " " * max(0, width - length(cell)) for cell, width in zip(cells, widths, strict=True))

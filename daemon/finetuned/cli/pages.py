@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import click
 
 from finetuned.cli.arguments import did_you_mean
-from finetuned.cli.layout import width_of
-from finetuned.cli.output import coloured, harmless, print_data
+from finetuned.cli.terminal import coloured, harmless, print_data, width_of
 from finetuned.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finetuned.cli import output, wiring
+from finetuned.cli import output, terminal, wiring
 from finetuned.cli.arguments import job_named, typed
-from finetuned.cli.layout import from_here
-from finetuned.cli.output import Row, harmless
+from finetuned.cli.output import Row
+from finetuned.cli.terminal import from_here, harmless
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -60,13 +60,13 @@ def tell_pairs(rows: Iterator[Row], versions: Mapping[str, str] = MappingProxyTy
     for pair in rows:
         source = "" if pair["file"] is None else f"  {harmless(from_here(pair['file']))}"
         version = versions.get(pair.get("sha256") or "", "")
-        output.print_line(f"{pair['job_id']} #{pair['ordinal']}{source}{version}", rest="    ")
+        terminal.print_line(f"{pair['job_id']} #{pair['ordinal']}{source}{version}", rest="    ")
         for label, text in (("Q", pair["question"]), ("A", pair["answer"])):
             for line in _wrapped(text, label, width):
-                output.print_data(line)
-        output.print_line("")
+                terminal.print_data(line)
+        terminal.print_line("")
     if pair is None:
-        output.say("no pairs")
+        terminal.say("no pairs")
 
 
 def _wrapped(text: str, label: str, width: int) -> Iterator[str]:

@@ -11,9 +11,8 @@ import anyio
 
 from finetuned.amounts import counted
 from finetuned.cli import wiring
-from finetuned.cli.output import harmless, say
 from finetuned.cli.requests import leave, new_request, until
-from finetuned.cli.spinner import Spinner
+from finetuned.cli.terminal import Spinner, harmless, say
 from finetuned.errors import FinetunedError, Held, LedgerError
 from finetuned.ledger import Reader, is_held
 from finetuned.lifecycle import FILE_ENDS, FileState

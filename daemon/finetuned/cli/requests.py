@@ -14,7 +14,7 @@ import click
 
 from finetuned.cli import wiring
 from finetuned.cli.arguments import job_named
-from finetuned.cli.output import harmless, print_line, say
+from finetuned.cli.terminal import harmless, print_line, say
 from finetuned.errors import FinetunedError
 from finetuned.ledger import Reader, is_held, of_the_disk
 from finetuned.paths import escape, path_b64, path_of, utf8_text

@@ -12,10 +12,9 @@ import click
 
 from finetuned.cli import wiring
 from finetuned.cli.arguments import folder_named, job_named, typed
-from finetuned.cli.layout import quoted, width_of
-from finetuned.cli.output import say
 from finetuned.cli.progress import wait_for
 from finetuned.cli.requests import ask_daemon, new_request
+from finetuned.cli.terminal import quoted, say, width_of
 from finetuned.errors import UsageError
 from finetuned.paths import path_of
 from finetuned.times import instant

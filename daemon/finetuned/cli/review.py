@@ -27,10 +27,10 @@ from finetuned.amounts import counted
 from finetuned.backend import Status
 from finetuned.cli import output, wiring
 from finetuned.cli.arguments import absolute, job_named
-from finetuned.cli.layout import width_of
-from finetuned.cli.output import Row, harmless, print_line, say
+from finetuned.cli.output import Row
 from finetuned.cli.pairs import tell_pairs
 from finetuned.cli.requests import ask_daemon, new_request
+from finetuned.cli.terminal import harmless, print_line, say, width_of
 from finetuned.errors import FinetunedError, UsageError
 from finetuned.marker import attempt_of, marker, renamed
 from finetuned.runtime import SystemRuntime

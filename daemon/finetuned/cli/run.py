@@ -14,9 +14,8 @@ import click
 
 from finetuned import __version__, logs
 from finetuned.cli import wiring
-from finetuned.cli.layout import from_here, width_of
-from finetuned.cli.output import harmless, say
 from finetuned.cli.signals import heard, heed
+from finetuned.cli.terminal import from_here, harmless, say, width_of
 from finetuned.daemon import Context, Daemon
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.requests import requests_folder

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from finetuned.amounts import size, span
-from finetuned.cli import output, wiring
+from finetuned.cli import output, terminal, wiring
 from finetuned.cli.findings import MOST_NAMED, needs, problem, untaken_words
 from finetuned.cli.jobs import JOB_STATES
 from finetuned.cli.outlook import Outlook, running_with, still_words
-from finetuned.cli.output import Row, harmless, placed
+from finetuned.cli.output import Row, placed
+from finetuned.cli.terminal import harmless
 from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger import SERVER_FIELDS, is_held, why_stuck
 from finetuned.paths import path_of
@@ -46,9 +47,9 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
         for rules in settings.folders:
             if wants_in_vain(settings, rules.name, can):
                 words = "its jobs stay queued: it wants a review, and this server trains unreviewed"
-                output.print_line(f"         {rules.name}: {words}")
+                terminal.print_line(f"         {rules.name}: {words}")
     if not status["daemon"]["running"]:
-        output.say("no daemon runs; start it with `finetuned run`")
+        terminal.say("no daemon runs; start it with `finetuned run`")
         ctx.exit(NO_DAEMON)
     if status["ledger"]["stuck_because"]:  # it runs, and does nothing: no health check may take that for well
         ctx.exit(1)
@@ -140,65 +141,65 @@ def _folder_status(name: str, path: str, known: Mapping[str, Any], now: float) -
 def _tell_status(status: Row) -> None:
     helix, ledger = status["helix"], status["ledger"]
     for need in status["attention"]:
-        output.print_line(f"attention  {harmless(need['subject'])}: {harmless(need['words'])}")
+        terminal.print_line(f"attention  {harmless(need['subject'])}: {harmless(need['words'])}")
         if need["remedy"]:
-            output.print_line(f"           to do: {harmless(need['remedy'])}")
+            terminal.print_line(f"           to do: {harmless(need['remedy'])}")
     _tell_daemon(status["daemon"])
     for folder in status["folders"]:
         _tell_folder(folder, running=status["daemon"]["running"])
     _tell_jobs(status)
-    output.print_line(f"server   {harmless(helix['url'])}: {server_words(helix)}")
+    terminal.print_line(f"server   {harmless(helix['url'])}: {server_words(helix)}")
     if helix["last_error"] and not helix["paused_because"]:
         at = f" ({output.when(helix['last_error_at'])})" if helix["last_error_at"] else ""
         over = ", over since it answers again" if helix["reachable"] else ""
-        output.print_line(f"         last error{at}{over}: {harmless(helix['last_error'])}")
+        terminal.print_line(f"         last error{at}{over}: {harmless(helix['last_error'])}")
     for field, what in (("max_chunks", "chunks in a session"), ("max_sessions", "of our sessions at a time")):
         if helix[field] is not None:
-            output.print_line(f"         its plan was found to allow {helix[field]} {what}")
+            terminal.print_line(f"         its plan was found to allow {helix[field]} {what}")
     if helix["max_request"] is not None:
         most = size(helix["max_request"])
-        output.print_line(f"         a proxy in front of it limits requests: up to {most} are tried")
+        terminal.print_line(f"         a proxy in front of it limits requests: up to {most} are tried")
     nowhere = "not there" if status["daemon"]["running"] else "not there yet"
     is_big = nowhere if ledger["bytes"] is None else size(ledger["bytes"])
-    output.print_line(f"ledger   {harmless(ledger['path'])} ({is_big})")
+    terminal.print_line(f"ledger   {harmless(ledger['path'])} ({is_big})")
 
 
 def _tell_jobs(status: Row) -> None:
     jobs = [f"{count} {output.paint(state)}" for state, count in status["jobs"].items() if count]
-    output.print_line(f"jobs     {', '.join(jobs) or 'none yet'}")
+    terminal.print_line(f"jobs     {', '.join(jobs) or 'none yet'}")
     for job in status["troubled"][:MOST_NAMED]:
-        output.print_line(f"         {job['id']}: {harmless(job['reason'])}")
+        terminal.print_line(f"         {job['id']}: {harmless(job['reason'])}")
     for job in status["still"][:MOST_NAMED]:
-        output.print_line(f"         {job['id']}: {still_words(job)}")
+        terminal.print_line(f"         {job['id']}: {still_words(job)}")
     more = sum(max(0, len(status[kind]) - MOST_NAMED) for kind in ("troubled", "still"))
     if more:
-        output.print_line(f"         and {more} more: finetuned jobs")
+        terminal.print_line(f"         and {more} more: finetuned jobs")
 
 
 def _tell_daemon(daemon: Row) -> None:
     running = "runs"
     if daemon["since"] is not None:
         running += f" since {output.when(daemon['since'])} (pid {daemon['pid']}, version {daemon['version']})"
-    output.print_line(f"daemon   {running if daemon['running'] else 'does not run'}")
+    terminal.print_line(f"daemon   {running if daemon['running'] else 'does not run'}")
     if daemon["unwatched_because"]:
-        output.print_line(f"         {harmless(daemon['unwatched_because'])}; sweeps find what changes there")
+        terminal.print_line(f"         {harmless(daemon['unwatched_because'])}; sweeps find what changes there")
 
 
 def _tell_folder(folder: Row, *, running: bool) -> None:
     state = folder["state"] or ("not watched by the daemon that runs" if running else "not watched yet")
     if not folder["configured"]:
         state += ", not in the configuration"
-    output.print_line(f"folder   {folder['name']}: {state} ({harmless(folder['path'])})")
+    terminal.print_line(f"folder   {folder['name']}: {state} ({harmless(folder['path'])})")
     words = f"{folder['settling']} settling, {folder['waiting']} waiting"
     if folder["oldest_wait_s"] is not None:
         words += f", the oldest for {span(folder['oldest_wait_s'])}; `finetuned flush` makes a job of them now"
-    output.print_line(f"         {words}")
+    terminal.print_line(f"         {words}")
     if folder["unfinished"]:
         count = folder["unfinished"]
         words = f"{count} {'is' if count == 1 else 'are'} unfinished: {harmless(folder['unfinished_because'])}"
-        output.print_line(f"         {words}{' (and so on: finetuned files --state settling)' if count > 1 else ''}")
+        terminal.print_line(f"         {words}{' (and so on: finetuned files --state settling)' if count > 1 else ''}")
     if folder["untaken"]:
-        output.print_line(f"         {harmless(untaken_words(folder['untaken']))}")
+        terminal.print_line(f"         {harmless(untaken_words(folder['untaken']))}")
 
 
 def server_words(helix: Row) -> str:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.amounts import counted, span
-from finetuned.cli import output, wiring
+from finetuned.cli import output, terminal, wiring
 from finetuned.cli.arguments import as_configured, dropped_as, job_in, job_named, rules_of, typed
 from finetuned.cli.events import tell_events
 from finetuned.cli.jobs import gone, job_command, progress_of
-from finetuned.cli.layout import quoted, seen
 from finetuned.cli.outlook import NO_DAEMON, Outlook, held_back
-from finetuned.cli.output import Row, harmless, placed
+from finetuned.cli.output import Row, placed
+from finetuned.cli.terminal import harmless, quoted, seen
 from finetuned.errors import Away, LedgerMissing
 from finetuned.folders import explain, quiet_time
 from finetuned.lifecycle import FILE_ENDS
@@ -123,12 +123,12 @@ class Story:
     def tell(self) -> None:
         """Print it for people."""
         state = self._file["state"] if self._file else UNKNOWN
-        output.print_line(f"{seen(self._path)}: {output.paint(state)}")
+        terminal.print_line(f"{seen(self._path)}: {output.paint(state)}")
         for sentence in self._sentences():
-            output.print_line(f"  {harmless(sentence)}")
+            terminal.print_line(f"  {harmless(sentence)}")
         if self._file is None or self._reader is None:
             return
-        output.print_line("\nWhat happened")
+        terminal.print_line("\nWhat happened")
         tell_events(self._history, self._reader, about=f"file {self._file['id']}", indent="  ")
 
     # -- files that the ledger knows

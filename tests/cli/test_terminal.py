@@ -15,9 +15,10 @@ from pathlib import Path
 import click
 import pytest
 
-from finetuned.cli import layout
-from finetuned.cli.layout import folded, shortened, table
+from finetuned.cli import terminal
 from finetuned.cli.main import main
+from finetuned.cli.output import table
+from finetuned.cli.terminal import folded, shortened
 from support.cli import Desk, Terminal, desks
 
 LONG = "a-report-with-a-long-name-of-its-own-from-the-second-quarter.txt"
@@ -179,20 +180,20 @@ def test_what_the_words_of_a_command_lack_is_folded_too(width: int) -> None:
 def test_only_a_terminal_has_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pipe has none; each stream has that of its own terminal, and one that does not tell has eighty columns."""
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert layout.width_of(io.StringIO()) is None
-    assert layout.width_of(Terminal()) == 80
+    assert terminal.width_of(io.StringIO()) is None
+    assert terminal.width_of(Terminal()) == 80
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 57, 0, 0))
         with open(theirs, "w", closefd=False) as stream:
-            assert layout.width_of(stream) == 57
+            assert terminal.width_of(stream) == 57
             fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 0, 0, 0, 0))
-            assert layout.width_of(stream) == 80
+            assert terminal.width_of(stream) == 80
     finally:
         os.close(ours)
         os.close(theirs)
     monkeypatch.setenv("COLUMNS", "wide")
-    assert layout.width_of(Terminal()) == 80
+    assert terminal.width_of(Terminal()) == 80
 
 
 def test_a_current_directory_that_is_gone(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
