@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
-import anyio
 import click
 
 from finetuned.cli import wiring
@@ -23,7 +22,6 @@ from finetuned.cli.jobs import gone, trained_session
 from finetuned.cli.output import show_one
 from finetuned.cli.terminal import Spinner, harmless, print_data, say
 from finetuned.errors import CutShort, FinetunedError, LedgerMissing, ReplyLost, Unreachable, UsageError
-from finetuned.runtime import Wake
 
 if TYPE_CHECKING:
     from finetuned.backend import Chats, Reply
@@ -98,6 +96,8 @@ class Talk:
 
 async def finished(backend: Chats, runtime: Runtime, ask: Callable[[], Awaitable[Reply]], on_growth: Told) -> Reply:
     """Ask, then poll until the reply is finished. Raises what `ask` raises, and FinetunedError of the reply."""
+    from finetuned.runtime import Wake
+
     reply = await _asked(backend, runtime, ask)
     turn, since, pause, wake = reply.turn, runtime.steady(), FIRST_PAUSE, Wake()
     while not (reply.finished or reply.error):
@@ -132,6 +132,8 @@ async def _asked(backend: Chats, runtime: Runtime, ask: Callable[[], Awaitable[R
 
 async def _reply(backend: Chats, runtime: Runtime, session_id: str, turn: str) -> Reply:
     """Return the reply as it is now, asked for again if that failed for a passing reason: it changes nothing."""
+    from finetuned.runtime import Wake
+
     for _ in range(LOOKS - 1):
         with suppress(Unreachable, ReplyLost):
             return await backend.reply(session_id, turn)
@@ -195,6 +197,8 @@ def _read() -> str:
 
 def _say_once(talk: Talk, text: str, *, as_json: bool) -> None:
     """Take one turn, and print its answer as data."""
+    import anyio
+
     text = sayable(text)
     if _is_terminal(sys.stdout) and not as_json:
         _answered(talk, text)
@@ -222,6 +226,8 @@ def _converse(talk: Talk) -> None:
 
 def _answered(talk: Talk, text: str) -> None:
     """Take one turn on a terminal, where the answer's words appear as they come."""
+    import anyio
+
     with Spinner("thinking") as spinner:
         growing = Growing(spinner.stop)
         try:

@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
-import msgspec
 
 from finetuned.amounts import counted, size, span
 from finetuned.cli import output, terminal, wiring
@@ -23,11 +22,7 @@ from finetuned.cli.findings import of_the_configuration, untaken_words
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import harmless
 from finetuned.errors import FileProblem, FolderError, LedgerError
-from finetuned.folders import drop_folder, explain
-from finetuned.folders.names import suffix_of
-from finetuned.ledger import is_held
 from finetuned.model import WaitingFile
-from finetuned.plan import batches, most_files, with_first
 from finetuned.readymade import is_ready_made
 
 if TYPE_CHECKING:
@@ -73,6 +68,8 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
 
 
 def _tell_configuration(settings: Settings) -> None:
+    from finetuned.plan import most_files
+
     can = wiring.capabilities(settings)
     terminal.print_line(f"ok: {harmless(settings.source)}")
     for rules in settings.folders:
@@ -88,6 +85,8 @@ def _tell_configuration(settings: Settings) -> None:
 
 def _tell_of_the_daemon(ctx: click.Context, settings: Settings) -> None:
     """Warn if a daemon runs with another configuration: it does not read the file again."""
+    from finetuned.ledger import is_held
+
     with suppress(LedgerError):  # `doctor` tells about that
         for need in of_the_configuration(settings, wiring.reader(ctx), runs=is_held(wiring.ledger_path(settings))):
             terminal.say(f"warning: {need['subject']}: {harmless(need['words'])}; {need['remedy']}")
@@ -132,6 +131,8 @@ def _left_alone(path: str, top: str, settings: Settings) -> _LeftAlone | None:
 
 def judge(path: str, top: str, settings: Settings) -> Verdict:
     """Tell what would become of one file; outside every folder as if `top` were the first folder."""
+    from finetuned.folders import explain
+
     rules = _rules_for(path, top, settings)
     folder = _folder(rules, settings)
     below = path[len(rules.path.rstrip("/")) + 1 :].split("/")
@@ -145,6 +146,8 @@ def judge(path: str, top: str, settings: Settings) -> Verdict:
 
 
 def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
+    import msgspec
+
     for rules in settings.folders:
         if path.startswith(rules.path.rstrip("/") + "/"):
             return rules
@@ -152,6 +155,8 @@ def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
 
 
 def _folder(rules: FolderSettings, settings: Settings) -> DropFolder:
+    from finetuned.folders import drop_folder
+
     return drop_folder(rules, beside=f"{wiring.ledger_path(settings)}.kept", bad_lines=sys.maxsize)
 
 
@@ -174,6 +179,8 @@ def _chunks(path: str, content: Content, can: Capabilities) -> int:
 
 def _untaken(verdicts: Sequence[Verdict], settings: Settings) -> dict[str, int]:
     """Count by suffix the files in drop folders that no rule takes, and none leaves out."""
+    from finetuned.folders.names import suffix_of
+
     folders = wiring.drop_folders(settings)
     left = [v for v in verdicts if v.content is None and v.folder in folders and not v.path.endswith("/")]
     return dict(Counter(suffix_of(v.path) for v in left if folders[v.folder].is_untaken(v.path)))
@@ -181,6 +188,8 @@ def _untaken(verdicts: Sequence[Verdict], settings: Settings) -> dict[str, int]:
 
 def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
     """Sum up in one line how many files, jobs and chunks."""
+    from finetuned.plan import batches, with_first
+
     can = wiring.capabilities(settings)
     jobs, packed, chunks = 0, 0, 0
     taken = [verdict for verdict in verdicts if verdict.content]

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 import shutil
@@ -29,6 +28,8 @@ from finetuned.cli.terminal import Spinner, coloured, harmless, print_line
 from finetuned.errors import FinetunedError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from finetuned.backend import Capabilities
     from finetuned.ledger import Reader
     from finetuned.settings import Settings
@@ -86,6 +87,8 @@ def demo_command(keep: str | None) -> None:
 
 
 def _show_the_way(home: str) -> None:
+    import asyncio
+
     from finetuned.cli.init import unless_stopped
 
     print_line("A server, a daemon and six files. The server is simulated: nothing is trained.\n")
@@ -125,6 +128,8 @@ async def _live(home: str, story: _Story) -> str:
 
 async def _run_daemon(home: str) -> None:
     """`finetuned run --until-idle`, as a process of its own; it is stopped in order if this is cancelled."""
+    import asyncio
+
     words = ("--config", os.path.join(home, CONFIGURATION), "run", "--until-idle")
     with _log(home) as log:
         process = await asyncio.create_subprocess_exec(
@@ -141,6 +146,8 @@ async def _run_daemon(home: str) -> None:
 @asynccontextmanager
 async def _sandbox(data: str) -> AsyncIterator[tuple[int, str]]:
     """The stand-in server: its port and its key."""
+    import asyncio
+
     from finetuned.sandbox import DEFAULT_KEY, create_app, serve
 
     app = create_app(keys=frozenset({DEFAULT_KEY}), data=data)
@@ -159,6 +166,8 @@ async def _sandbox(data: str) -> AsyncIterator[tuple[int, str]]:
 @asynccontextmanager
 async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
     """Work beside what is done within; cancelled once, at the end: the server's own end must not be cut short."""
+    import asyncio
+
     task = asyncio.ensure_future(work)
     try:
         yield task

@@ -8,24 +8,18 @@ from __future__ import annotations
 
 import os
 import platform
-import sqlite3
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Final
 
-import anyio
 import click
 
 from finetuned import __version__
 from finetuned.amounts import span
-from finetuned.cli import folder_checks, output, terminal, wiring
+from finetuned.cli import output, terminal, wiring
 from finetuned.cli.findings import of_jobs, of_the_configuration, ok, problem, warning
-from finetuned.cli.outlook import Outlook
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import harmless
 from finetuned.errors import ConfigurationError, KeyRefused, LedgerError, LedgerMissing, ServerError
-from finetuned.ledger import SCHEMA_VERSION, audit, is_held, unreadable, why_stuck
-from finetuned.plan import wants_in_vain
-from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -73,6 +67,10 @@ def doctor_command(ctx: click.Context, form: str) -> None:
 
 def examined(ctx: click.Context) -> Iterator[Row]:
     """Yield every finding, in order."""
+    from finetuned.cli import folder_checks
+    from finetuned.cli.outlook import Outlook
+    from finetuned.ledger import is_held, why_stuck
+
     yield from _versions()
     try:
         settings = wiring.load(ctx)
@@ -102,7 +100,7 @@ def examined(ctx: click.Context) -> Iterator[Row]:
     yield _daemon(reader, runs)
     if reader is not None:
         yield from of_the_configuration(settings, reader, runs=runs)
-        yield from of_jobs(Outlook.of(settings, reader, SystemRuntime().now()))
+        yield from of_jobs(Outlook.of(settings, reader))
     yield from _watches(reader, runs)
     yield from _requests(settings, runs)
     for folder in wiring.drop_folders(settings).values():
@@ -110,6 +108,8 @@ def examined(ctx: click.Context) -> Iterator[Row]:
 
 
 def _versions() -> Iterator[Row]:
+    import sqlite3
+
     python = platform.python_version()
     yield ok("versions", f"finetuned {__version__}, Python {python}, SQLite {sqlite3.sqlite_version}")
 
@@ -128,6 +128,10 @@ def _key(settings: Settings) -> Iterator[Row]:
 
 
 def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
+    import anyio
+
+    from finetuned.plan import wants_in_vain
+
     url = settings.helix.url
     if not asked:
         yield warning("server", f"{url} was not asked, for want of a key", "see the key first")
@@ -159,6 +163,10 @@ async def _probe(settings: Settings) -> tuple[str, list[str], float]:
 
     Raises ServerError, and TimeoutError for a server that keeps a request longer than the daemon would wait.
     """
+    import anyio
+
+    from finetuned.runtime import SystemRuntime
+
     runtime = SystemRuntime()
     async with wiring.backend(settings, runtime) as backend:
         begun = runtime.steady()
@@ -172,6 +180,11 @@ async def _probe(settings: Settings) -> tuple[str, list[str], float]:
 
 def _ledger(reader: Reader) -> Generator[Row, None, bool]:
     """Run the audit; tell whether more may be asked of the ledger."""
+    import sqlite3
+
+    from finetuned.ledger import SCHEMA_VERSION, audit, unreadable
+    from finetuned.runtime import SystemRuntime
+
     if (schema := reader.schema_version()) != SCHEMA_VERSION:
         words = (
             f"{reader.path} is of an older version (schema {schema}); the daemon brings it up to date when it starts"
@@ -241,6 +254,7 @@ def _watches(reader: Reader | None, runs: bool) -> Iterator[Row]:
 
 def _requests(settings: Settings, runs: bool) -> Iterator[Row]:
     from finetuned.daemon.requests import SUFFIX, requests_folder
+    from finetuned.runtime import SystemRuntime
 
     folder = requests_folder(wiring.ledger_path(settings))
     before = SystemRuntime().now() - REQUEST_AGE

@@ -21,15 +21,8 @@ import click
 from finetuned.amounts import counted, span
 from finetuned.cli import wiring
 from finetuned.cli.arguments import folder_named, typed
-from finetuned.cli.progress import wait_for
-from finetuned.cli.requests import leave, new_request
 from finetuned.cli.terminal import from_here, harmless, print_data, quoted, say, width_of
 from finetuned.errors import FileProblem, FinetunedError, UsageError
-from finetuned.folders import drop_into, explain
-from finetuned.folders.names import Names
-from finetuned.folders.os_errors import problem
-from finetuned.folders.pace import quiet_time
-from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder
@@ -78,6 +71,8 @@ def drop_command(
     The exit code is 0 if all files were put there, else 1. With --wait it is 0 if all files were learned, now or
     before; it is 1 if one was not, or if its pairs wait for a review (`review = true`).
     """
+    from finetuned.runtime import SystemRuntime
+
     _check_words(files, name)
     settings = wiring.load(ctx)
     target = wiring.drop_folders(settings)[folder_named(settings, folder).name]
@@ -91,6 +86,8 @@ def drop_command(
             all_went &= len(went) == max(1, len(sources))
             dropped += went
     if wait and dropped:
+        from finetuned.cli.progress import wait_for
+
         all_went &= wait_for(settings, target, dropped, begun)
     elif dropped:
         _say_when(settings, target, dropped)
@@ -135,6 +132,8 @@ def _spooled(kept: ExitStack, most: int) -> str:
 
 def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]:
     """The files below a directory that the folder takes by their names; of the others it is told how many there are."""
+    from finetuned.folders.names import Names
+
     names = Names(folder.rules)
     watched = {rules.path for rules in settings.folders}
     left_out = 0
@@ -162,6 +161,9 @@ def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]
 
 def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: bool, null: bool) -> str | None:
     """Put one file into the folder and print its path there; None, and why is told, if it is not put there."""
+    from finetuned.cli.requests import leave, new_request
+    from finetuned.folders import drop_into, explain
+
     ledger_path = wiring.ledger_path(settings)
     try:
         _check(folder, source)
@@ -181,6 +183,8 @@ def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: b
 
 def _check(folder: DropFolder, source: Source) -> None:
     """Raise _NotDropped if the folder would never take this, for its name or its kind."""
+    from finetuned.folders.names import Names
+
     label, path, name = source
     try:
         mode = os.stat(path).st_mode
@@ -199,6 +203,8 @@ def _check(folder: DropFolder, source: Source) -> None:
 
 def _content(folder: DropFolder, source: Source) -> Content:
     """Return what the folder makes of this content. Raises _NotDropped if it would be refused."""
+    from finetuned.folders.os_errors import problem
+
     try:
         fd = os.open(source.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -225,6 +231,8 @@ def _print_path(path: str, *, null: bool) -> None:
 
 def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) -> None:
     """Tell people when the files are taken, and how to have them taken now."""
+    from finetuned.folders import quiet_time
+
     if width_of(sys.stderr) is None:
         return
     it = "it" if len(dropped) == 1 else "them"

@@ -14,10 +14,9 @@ from finetuned.cli.arguments import job_named
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import from_here, harmless, shortened, width_of
 from finetuned.errors import UsageError
-from finetuned.ledger import Reader
-from finetuned.runtime import SystemRuntime, Wake
 
 if TYPE_CHECKING:
+    from finetuned.ledger import Reader
     from finetuned.runtime import Runtime
 
 #: seconds between two looks of `events --follow`
@@ -63,6 +62,8 @@ def events_command(
 def _follow_until_interrupted(path: str, job_id: str | None, form: str, since: float | None) -> None:
     import anyio
 
+    from finetuned.runtime import SystemRuntime
+
     try:
         anyio.run(follow_events, path, job_id, form, SystemRuntime(), since)
     except KeyboardInterrupt:
@@ -71,6 +72,9 @@ def _follow_until_interrupted(path: str, job_id: str | None, form: str, since: f
 
 async def follow_events(path: str, job_id: str | None, form: str, runtime: Runtime, since: float | None = None) -> None:
     """Print events as they come, for ever; between two looks nothing of the ledger is held open."""
+    from finetuned.ledger import Reader
+    from finetuned.runtime import Wake
+
     told = 0
 
     def new(reader: Reader) -> Iterator[Row]:

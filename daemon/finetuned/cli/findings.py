@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from finetuned.amounts import counted
-from finetuned.cli.outlook import running_with
 from finetuned.cli.output import Row
 from finetuned.model import Job
 from finetuned.paths import utf8_text
@@ -62,6 +61,8 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
 
 def of_the_configuration(settings: Settings, reader: Reader, *, runs: bool) -> Iterator[Row]:
     """Tell whether the daemon runs with another configuration, and what is left of folders that are in none."""
+    from finetuned.cli.outlook import running_with
+
     with_this = running_with(reader) if runs else None
     if with_this is not None and with_this.fingerprint != settings.fingerprint():
         yield warning("configuration", _differs(settings, with_this), "restart the daemon")

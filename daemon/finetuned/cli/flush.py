@@ -11,19 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-import anyio
 import click
 
 from finetuned.amounts import counted
 from finetuned.cli import wiring
 from finetuned.cli.arguments import folder_named
 from finetuned.cli.output import Row
-from finetuned.cli.requests import ANSWER_WITHIN, ask_daemon, leave, new_request, outcomes, tell, until
 from finetuned.cli.terminal import print_line, quoted
-from finetuned.folders.pace import quiet_time
-from finetuned.ledger import Reader, is_held
 from finetuned.lifecycle import FileState
-from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.runtime import Runtime
@@ -42,6 +37,13 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
 
     Files that were just dropped are taken too, once they have settled.
     """
+    import anyio
+
+    from finetuned.cli.requests import ask_daemon, new_request
+    from finetuned.folders import quiet_time
+    from finetuned.ledger import is_held
+    from finetuned.runtime import SystemRuntime
+
     settings = wiring.load(ctx)
     name = None if folder is None else folder_named(settings, folder).name
     path = wiring.ledger_path(settings)
@@ -53,6 +55,9 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
 
 async def flush(ledger_path: str, folder: str | None, patience: float, runtime: Runtime) -> int:
     """Have what lies in the folder (null: in any) sealed, and tell what became of it; the exit code."""
+    from finetuned.cli.requests import ANSWER_WITHIN, leave, new_request, outcomes, tell
+    from finetuned.ledger import Reader
+
     with Reader.open(ledger_path) as reader:
         files = [file["id"] for file in reader.unsealed(folder)]
     await _until(ledger_path, files, lambda row: row["state"] != "settling", runtime, patience)
@@ -71,6 +76,9 @@ async def _until(
     ledger_path: str, files: Sequence[int], is_so: Callable[[Row], bool], runtime: Runtime, within: float
 ) -> list[Row]:
     """Tell what became of the files once something is true of all of them, or so many seconds have passed."""
+    from finetuned.cli.requests import until
+    from finetuned.ledger import Reader
+
     rows: list[Row] = []
 
     def look() -> bool:

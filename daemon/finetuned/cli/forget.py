@@ -15,7 +15,6 @@ from finetuned.amounts import counted
 from finetuned.cli import wiring
 from finetuned.cli.arguments import dropped_as, typed
 from finetuned.cli.output import Row
-from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.cli.terminal import say, seen
 from finetuned.errors import UsageError
 from finetuned.paths import path_of
@@ -35,6 +34,8 @@ def forget_command(ctx: click.Context, path: str, yes: bool) -> None:
     PATH is where the file was dropped, where it lies now, or a file with the same content. The file itself stays.
     This cannot be undone.
     """
+    from finetuned.cli.requests import ask_daemon, new_request
+
     settings = wiring.load(ctx)
     with wiring.open_ledger(settings) as reader:
         named = _meant(reader, settings, typed(path, reader.at_place))

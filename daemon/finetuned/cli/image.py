@@ -9,7 +9,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-import anyio
 import click
 
 from finetuned.cli import wiring
@@ -41,6 +40,8 @@ _KINDS: Final = {
 @click.pass_context
 def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> None:
     """Make a picture of PROMPT, and print where it was written."""
+    import anyio
+
     path = "" if target == STDOUT else absolute(target)
     if path:
         _check_target(path, force=force)

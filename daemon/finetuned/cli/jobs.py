@@ -10,11 +10,9 @@ from finetuned.amounts import size
 from finetuned.cli import output, terminal, wiring
 from finetuned.cli.arguments import check_folder, job_named
 from finetuned.cli.events import tell_events
-from finetuned.cli.outlook import Outlook, held_back
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import harmless, shortened, width_of
 from finetuned.lifecycle import JobState
-from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.ledger import Reader
@@ -83,8 +81,9 @@ def _waits(settings: Settings, reader: Reader, job: Row) -> str | None:
     """Tell what an unfinished job waits for; None if it is at its end."""
     if job["finished_at"] is not None:
         return None
+    from finetuned.cli.outlook import Outlook, held_back
 
-    outlook = Outlook.of(settings, reader, SystemRuntime().now())
+    outlook = Outlook.of(settings, reader)
     return held_back(settings, outlook) or (outlook.of_job(job["id"]) if outlook else None)
 
 

@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "events": ("events", "Show what happened."),
     "retry": ("retry", "Try failed jobs or files again."),
     "forget": ("forget", "Remove what was learned of a file: its pairs, its session and model."),
-    "cancel": ("requests", "Give up jobs."),
+    "cancel": ("cancel", "Give up jobs."),
     "flush": ("flush", "Make jobs of the files that wait, without waiting for more."),
     "review": ("review", "Show, change and accept the pairs of a job that waits for a review."),
     "drop": ("drop", "Put files into a drop folder."),

@@ -17,6 +17,7 @@ from finetuned.ledger import SCHEMA_VERSION, Tables, is_held, why_stuck
 from finetuned.lifecycle import JOB_ENDS, JobState
 from finetuned.plan import Awaited, Seal, SkipDuplicate, make_plan
 from finetuned.recovery import outlook
+from finetuned.runtime import SystemRuntime
 from finetuned.times import instant, iso
 
 if TYPE_CHECKING:
@@ -46,14 +47,13 @@ _STEPS: Final = {
     "requeue": "it is put into the queue for a trainer once more",
     "give_up": "it is given up and sent anew, or has failed if its attempts are used up",
 }
-NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
 
 
 def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
     """What everything waits for before its own turn: a daemon, its ledger, its version; None if for nothing of that."""
     path = wiring.ledger_path(settings)
     if not is_held(path):
-        return NO_DAEMON
+        return wiring.NO_DAEMON
     if (stuck := why_stuck(path)) is not None:
         return f"the daemon, which begins nothing new: {stuck.with_remedy()}"
     return None if outlook else "a daemon of this version: the one that runs is older, restart it"
@@ -76,10 +76,11 @@ class Outlook:
         self._jobs = {job.id: job for job in facts.jobs}
 
     @classmethod
-    def of(cls, settings: Settings, reader: Reader, now: float) -> Outlook | None:
-        """None for a ledger of an older version, which this one's daemon has not opened yet. Raises LedgerError."""
+    def of(cls, settings: Settings, reader: Reader) -> Outlook | None:
+        """Plan for now; None for a ledger of an older version, which no daemon has upgraded yet. Raises LedgerError."""
         if reader.schema_version() != SCHEMA_VERSION:
             return None
+        now = SystemRuntime().now()
         can = wiring.capabilities(settings, reader.server(settings.service.url)["dialect"])
         facts = as_the_ledger_knows(Tables.of(reader), settings, RunsWith.told(reader.daemon()), can)
         return cls(settings, reader, facts, make_plan(facts, now, settings), now)

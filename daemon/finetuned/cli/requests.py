@@ -1,4 +1,4 @@
-"""`cancel`, and how every command asks something of the daemon, and tells what it says to that.
+"""How a command asks something of the daemon, and tells what it says to that.
 
 1. A request is left beside the ledger; the daemon carries it out, now or at its next start.
 2. The command waits a few seconds for the outcome: its words go to standard output, a line for each request.
@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import click
 
 from finetuned.cli import wiring
-from finetuned.cli.arguments import job_named
 from finetuned.cli.terminal import harmless, print_line, say
 from finetuned.errors import FinetunedError
 from finetuned.ledger import Reader, is_held, of_the_disk
@@ -21,6 +19,8 @@ from finetuned.paths import escape, path_b64, path_of, utf8_text
 from finetuned.runtime import SystemRuntime, Wake
 
 if TYPE_CHECKING:
+    import click
+
     from finetuned.daemon.requests import Request
     from finetuned.runtime import Runtime
 
@@ -29,20 +29,6 @@ ID_LENGTH: Final = 12
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
 _JOIN: Final = "join the group finetuned (`sudo usermod -aG finetuned $USER`, log in anew), or ask as the daemon's user"
-
-
-@click.command("cancel")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@click.option("--delete", is_flag=True, help="Also remove the job's session and model from the server.")
-@click.pass_context
-def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> None:
-    """Give up jobs. ID is a job's id or any unique part of it.
-
-    With --delete an ended job may be named, too: its session is removed from the server, and its state stays.
-    """
-    with wiring.open_ledger(wiring.load(ctx)) as reader:
-        jobs = [job_named(reader, word) for word in ids]
-    ctx.exit(ask_daemon(ctx, [new_request("cancel", job=job, delete=delete) for job in jobs]))
 
 
 def new_request(

@@ -12,8 +12,6 @@ import click
 
 from finetuned.cli import wiring
 from finetuned.cli.arguments import folder_named, job_named, typed
-from finetuned.cli.progress import wait_for
-from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.cli.terminal import quoted, say, width_of
 from finetuned.errors import UsageError
 from finetuned.paths import path_of
@@ -44,6 +42,8 @@ def retry_command(
     ID is a job's id or any unique part of it. A word with a / or a dot in it, or that names a file here, is a path:
     where the file was dropped, or where it lies now.
     """
+    from finetuned.cli.requests import ask_daemon, new_request
+
     if bool(words) == (state is not None):
         raise UsageError(
             "name jobs or files, or --state", remedy="`finetuned retry --state failed` takes every such job"
@@ -77,6 +77,8 @@ def _say_how_to_follow(request: Request) -> None:
 
 def _about(word: str, reader: Reader) -> Request:
     """Return a request to try again what `word` names."""
+    from finetuned.cli.requests import new_request
+
     if "/" in word or "." in word or os.path.lexists(word):
         return new_request("retry", path=typed(word, reader.at_place))
     return new_request("retry", job=job_named(reader, word))
@@ -96,6 +98,8 @@ def _files(requests: Sequence[Request], reader: Reader) -> Iterator[Row]:
 
 def _wait(settings: Settings, files: Sequence[Row]) -> bool:
     """Wait until the files are at their end; whether all of them are learned. Raises FinetunedError."""
+    from finetuned.cli.progress import wait_for
+
     folders = wiring.drop_folders(settings)
     waiting: dict[str, dict[str, int]] = defaultdict(dict)
     for file in files:

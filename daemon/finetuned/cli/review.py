@@ -19,21 +19,15 @@ import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
 import click
-import msgspec
 
 from finetuned.amounts import counted
-from finetuned.backend import Status
 from finetuned.cli import output, wiring
 from finetuned.cli.arguments import absolute, job_named
 from finetuned.cli.output import Row
 from finetuned.cli.pairs import tell_pairs
-from finetuned.cli.requests import ask_daemon, new_request
 from finetuned.cli.terminal import harmless, print_line, say, width_of
 from finetuned.errors import FinetunedError, UsageError
-from finetuned.marker import attempt_of, marker, renamed
-from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.backend import Observation, Pair, Reviews
@@ -79,6 +73,8 @@ def review_command(ctx: click.Context, job_id: str, accept: bool, source: str | 
 
     On a terminal the pairs open in $VISUAL or $EDITOR, one JSON object a line; otherwise they are printed.
     """
+    from finetuned.cli.requests import ask_daemon, new_request
+
     settings = wiring.load(ctx)
     job = _in_review(ctx, settings, job_id)
     if source is not None:
@@ -101,6 +97,8 @@ def _may_alter(job: Row) -> None:
 
 def _see(settings: Settings, job: Row, form: str) -> None:
     """Show the pairs, or have them edited, where a person sits at a terminal and has said with what."""
+    import anyio
+
     seen, pairs = anyio.run(_fetch, settings, job)
     rows = rows_of(job, seen, pairs)
     at_terminal = form == "table" and sys.stdin.isatty() and sys.stdout.isatty()
@@ -123,6 +121,8 @@ def _line(row: Row) -> str:
 
 def _edit(settings: Settings, job: Row, before: Sequence[Pair], text: str, editor: str) -> None:
     """Open the pairs in an editor; put what comes back. Raises FinetunedError, and keeps the lines then."""
+    from finetuned.runtime import SystemRuntime
+
     path = _private(job["id"], text)
     failed = ""
     begun = SystemRuntime().steady()
@@ -182,6 +182,8 @@ def _discard(path: str) -> None:
 
 def _put(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None = None) -> str:
     """Check the lines, and write them to the server; how many, in words. Raises FinetunedError."""
+    import anyio
+
     now, kept = anyio.run(_write, settings, job, text, before)
     changed = now - kept
     share = "none" if not changed else f"all {now}" if changed == now else str(changed)
@@ -221,6 +223,8 @@ async def rewrite(backend: Reviews, job: Row, text: str, before: Sequence[Pair] 
 
 async def resting(backend: Reviews, job: Row) -> Observation:
     """Return the job's session, which waits for a review. Raises ServerError, FinetunedError."""
+    from finetuned.backend import Status
+
     seen = await backend.observe(job["session_id"])
     if seen.status is not Status.PAUSED:
         raise FinetunedError(
@@ -255,6 +259,8 @@ def rows_of(job: Row, seen: Observation, pairs: Sequence[Pair]) -> list[Row]:
 
 def _files(job: Row, seen: Observation) -> dict[str, str]:
     """By the path of a file, as it is shown, the server's name of its document."""
+    from finetuned.marker import attempt_of, marker, renamed
+
     name = marker(job["id"], attempt_of(seen, job["id"]) or job["attempt"])
     uploads = {file["path"]: renamed(file["upload_name"], name) for file in job["file_list"] if file["upload_name"]}
     return {path: seen.files[name].document if name in seen.files else "" for path, name in uploads.items()}
@@ -283,6 +289,8 @@ def pairs_of(text: str, job: Row, backend: Reviews, seen: Observation, there: Se
 
 def _told(line: str) -> Row:
     """One line's object: question, answer, and perhaps the file. Raises ValueError."""
+    import msgspec
+
     try:
         line.encode()
         row = msgspec.json.decode(line, type=dict[str, str | int | None])

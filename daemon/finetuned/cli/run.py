@@ -9,27 +9,20 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-import anyio
 import click
 
-from finetuned import __version__, logs
+from finetuned import __version__
 from finetuned.cli import wiring
-from finetuned.cli.signals import heard, heed
 from finetuned.cli.terminal import from_here, harmless, say, width_of
-from finetuned.daemon import Context, Daemon
-from finetuned.daemon.notify import Notifier
-from finetuned.daemon.requests import requests_folder
 from finetuned.errors import Away
-from finetuned.folders import Single, Watched, watch
-from finetuned.ledger import Ledger, is_held
-from finetuned.runtime import SystemRuntime, Wake
 
 if TYPE_CHECKING:
     import socket
 
-    from finetuned.daemon import Outcome
+    from finetuned.daemon import Context, Outcome
     from finetuned.daemon.loop import Watcher
-    from finetuned.folders import DropFolder
+    from finetuned.folders import DropFolder, Watched
+    from finetuned.ledger import Ledger
     from finetuned.settings import Settings
 
 
@@ -42,6 +35,8 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
     The exit code is 0; with --until-idle it is 1 if a job failed or a folder was away, and 69 if the server could not
     be used and work is left.
     """
+    from finetuned.cli.signals import heard
+
     settings = wiring.load(ctx)
     configure_logs(settings)
     with heard() as ear:
@@ -70,6 +65,8 @@ def greet(settings: Settings) -> None:
 
 def configure_logs(settings: Settings) -> None:
     """Send the log to standard error, in colour on a terminal."""
+    from finetuned import logs
+
     logs.configure(
         level=settings.log.level,
         format=settings.log.format,
@@ -81,11 +78,17 @@ def configure_logs(settings: Settings) -> None:
 
 def run_daemon(settings: Settings, ear: socket.socket, *, until_idle: bool = False) -> Outcome:
     """Run the daemon until a signal that comes through `ear` stops it. Raises Held, LedgerError."""
+    import anyio
+
     return anyio.run(serve, settings, ear, until_idle)
 
 
 async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False) -> Outcome:
     """Run the daemon with everything it needs, on whatever loop this runs."""
+    from finetuned.daemon import Context, Daemon
+    from finetuned.daemon.notify import Notifier
+    from finetuned.runtime import SystemRuntime, Wake
+
     runtime = SystemRuntime()
     folders = wiring.drop_folders(settings)
     try:
@@ -111,7 +114,10 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
 
 
 def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:
-    """The ledger, for the one daemon of these folders; who is refused makes nothing. Raises Held, LedgerError."""
+    """Open the ledger, for the one daemon of these folders. Raises Held, LedgerError, and has made nothing then."""
+    from finetuned import logs
+    from finetuned.ledger import Ledger, is_held
+
     if not is_held(path):  # else the ledger says who is in the way
         for folder in folders.values():
             with suppress(Away):
@@ -127,6 +133,12 @@ def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:
 
 def watchers(context: Context, ear: socket.socket, stop: Callable[[], None]) -> list[Watcher]:
     """Return what sets the daemon's wake: the folders, the requests of people, and signals, which stop it."""
+    from finetuned import logs
+    from finetuned.cli.signals import heed
+    from finetuned.daemon.requests import requests_folder
+    from finetuned.folders import Single, watch
+    from finetuned.runtime import Wake
+
     pause = partial(context.runtime.wait, Wake())
     requests = requests_folder(context.ledger.path)
     places: list[Watched] = [*context.folders.values(), Single(root=requests)]

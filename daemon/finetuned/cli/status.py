@@ -11,14 +11,10 @@ from finetuned.amounts import size, span
 from finetuned.cli import output, terminal, wiring
 from finetuned.cli.findings import MOST_NAMED, needs, problem, untaken_words
 from finetuned.cli.jobs import JOB_STATES
-from finetuned.cli.outlook import Outlook, running_with, still_words
 from finetuned.cli.output import Row, placed
 from finetuned.cli.terminal import harmless
 from finetuned.errors import LedgerError, LedgerMissing
-from finetuned.ledger import SERVER_FIELDS, is_held, why_stuck
 from finetuned.paths import path_of
-from finetuned.plan import wants_in_vain
-from finetuned.runtime import SystemRuntime
 from finetuned.times import instant
 
 if TYPE_CHECKING:
@@ -37,6 +33,9 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
     Ends with 3 if no daemon runs; what the ledger knows is printed all the same. Ends with 1 if one runs, but cannot
     use its ledger, so that nothing new is begun.
     """
+    from finetuned.plan import wants_in_vain
+    from finetuned.runtime import SystemRuntime
+
     settings = wiring.load(ctx)
     status = status_of(settings, SystemRuntime().now())
     if as_json:
@@ -57,6 +56,8 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
 
 def status_of(settings: Settings, now: float) -> Row:
     """The object `status` of `docs/interface.md`. Raises LedgerError, but not for a ledger that is not there yet."""
+    from finetuned.ledger import SERVER_FIELDS, is_held, why_stuck
+
     path = wiring.ledger_path(settings)
     stuck: LedgerError | None = why_stuck(path)
     stray = wiring.stray_daemon(settings)
@@ -90,7 +91,9 @@ def status_of(settings: Settings, now: float) -> Row:
 
 def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> dict[str, Any]:
     """Tell what the ledger knows of it."""
-    outlook = Outlook.of(settings, reader, now)
+    from finetuned.cli.outlook import Outlook
+
+    outlook = Outlook.of(settings, reader)
     return {
         "daemon": (reader.daemon() or {}) | {"unwatched_because": reader.unwatched()} if running else {},
         "folders": _folders_status(settings, reader, now, running=running),
@@ -109,6 +112,8 @@ def _attention(need: Row) -> Row:
 
 def _folders_status(settings: Settings, reader: Reader, now: float, *, running: bool) -> list[Row]:
     """Return the folders of the configuration; then others that the daemon watches, or of which files wait."""
+    from finetuned.cli.outlook import running_with
+
     known = reader.folders()
     with_this = running_with(reader) if running else None
     watched = known if with_this is None else {name: known.get(name, {}) for name in with_this.folders}
@@ -165,6 +170,8 @@ def _tell_status(status: Row) -> None:
 
 
 def _tell_jobs(status: Row) -> None:
+    from finetuned.cli.outlook import still_words
+
     jobs = [f"{count} {output.paint(state)}" for state, count in status["jobs"].items() if count]
     terminal.print_line(f"jobs     {', '.join(jobs) or 'none yet'}")
     for job in status["troubled"][:MOST_NAMED]:

@@ -19,16 +19,14 @@ from finetuned.cli import output, terminal, wiring
 from finetuned.cli.arguments import as_configured, dropped_as, job_in, job_named, rules_of, typed
 from finetuned.cli.events import tell_events
 from finetuned.cli.jobs import gone, job_command, progress_of
-from finetuned.cli.outlook import NO_DAEMON, Outlook, held_back
 from finetuned.cli.output import Row, placed
 from finetuned.cli.terminal import harmless, quoted, seen
 from finetuned.errors import Away, LedgerMissing
-from finetuned.folders import explain, quiet_time
 from finetuned.lifecycle import FILE_ENDS
 from finetuned.paths import path_of
-from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
+    from finetuned.cli.outlook import Outlook
     from finetuned.ledger import Reader
     from finetuned.settings import FolderSettings, Settings
 
@@ -77,6 +75,8 @@ class Story:
     """What is known of one path, from the ledger and from the disk."""
 
     def __init__(self, settings: Settings, reader: Reader | None, path: str) -> None:
+        from finetuned.cli.outlook import Outlook
+
         self._settings = settings
         self._reader = reader
         self._path = path
@@ -90,7 +90,7 @@ class Story:
         name = self._file["folder"] if self._file else None
         of_name = next((rules for rules in settings.folders if rules.name == name), None)
         self._rules = of_name or (None if name else rules_of(path, settings))
-        self._outlook = Outlook.of(settings, reader, SystemRuntime().now()) if reader else None
+        self._outlook = Outlook.of(settings, reader) if reader else None
         self._away = self._why_away()
         self._why_not = None if self._file else self._unknown()
         self._elsewhere = dropped_as(reader, settings, path) if reader and self._why_not and not self._away else None
@@ -264,6 +264,8 @@ class Story:
 
     def _waits(self) -> str | None:
         """Tell what keeps it from going on, after "it waits for"; null if nothing ever will."""
+        from finetuned.cli.outlook import held_back
+
         file = self._file
         if file is None:
             return None if self._why_not and not self._away else self._unseen_waits()
@@ -275,7 +277,7 @@ class Story:
     def _unseen_waits(self) -> str:
         """Tell what keeps a file from being seen."""
         if not self._runs:
-            return NO_DAEMON
+            return wiring.NO_DAEMON
         if self._away:
             return self._away
         if self._outlook and self._rules and not self._outlook.watches(self._rules.name):
@@ -297,6 +299,8 @@ class Story:
         return outlook.of_file(file["id"])
 
     def _settle_waits(self, rules: FolderSettings) -> str:
+        from finetuned.folders import quiet_time
+
         why_not = self._judged()
         if why_not:
             return f"a change: {why_not}"
@@ -326,7 +330,7 @@ class Story:
         if self._away:
             yield f"It was not taken so far: it lies in {self._away}."
             if not self._runs:
-                yield f"It waits for {NO_DAEMON}."
+                yield f"It waits for {wiring.NO_DAEMON}."
         elif self._why_not:
             if self._elsewhere:
                 words = self._elsewhere.words(seen)
@@ -339,6 +343,8 @@ class Story:
 
     def _explained(self, rules: FolderSettings) -> str | None:
         """Tell why what lies at the path now is not taken, by the folder's rules. Raises Away."""
+        from finetuned.folders import explain
+
         return explain(wiring.drop_folders(self._settings)[rules.name], self._path)
 
     def _why_away(self) -> str | None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from finetuned.settings import Settings
 
 SYSTEM_CONFIG: Final = "/etc/finetuned/finetuned.toml"
+#: what everything waits for without one
+NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
 
 
 def config_path(ctx: click.Context) -> str:

@@ -1,0 +1,24 @@
+"""`cancel`: give up jobs."""
+
+from __future__ import annotations
+
+import click
+
+from finetuned.cli import wiring
+from finetuned.cli.arguments import job_named
+
+
+@click.command("cancel")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--delete", is_flag=True, help="Also remove the job's session and model from the server.")
+@click.pass_context
+def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> None:
+    """Give up jobs. ID is a job's id or any unique part of it.
+
+    With --delete an ended job may be named, too: its session is removed from the server, and its state stays.
+    """
+    from finetuned.cli.requests import ask_daemon, new_request
+
+    with wiring.open_ledger(wiring.load(ctx)) as reader:
+        jobs = [job_named(reader, word) for word in ids]
+    ctx.exit(ask_daemon(ctx, [new_request("cancel", job=job, delete=delete) for job in jobs]))
