@@ -215,7 +215,7 @@ class WaitingFile(Value, frozen=True):
 
 
 class UnarchivedFile(Value, frozen=True):
-    """A file that never was in a job and is to be archived, as the plan sees it."""
+    """A file in no job that is to be archived, or given back as it is retried, as the plan sees it."""
 
     id: int
     folder: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -258,6 +259,41 @@ async def test_a_refused_file_that_was_mended_is_taken_after_retry(a_place: APla
 
     await place.run(until_idle=False, script=script)
     assert list((place.notes / "failed").rglob("*.txt")) == []
+
+
+@pytest.mark.parametrize(("taken", "became"), [(False, "learned"), (True, "vanished")])
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_retried_file_that_cannot_be_moved_back_for_now(
+    a_place: APlace, monkeypatch: pytest.MonkeyPatch, restarted: bool, taken: bool, became: str
+) -> None:
+    """It is moved once the disk lets it be, by this daemon or the next; one that was taken away has vanished."""
+    place = a_place(folder=[{"linger": "0s"}])
+    path = place.drop("a.txt", b"caf\xe9")
+    await place.run()
+    refused = place.notes / "failed" / "refused" / "a.txt"
+    refused.write_text(GREY)
+    tried = []
+
+    def move_back(rename: Callable[[], None], old: str, new: str) -> None:
+        if new == str(path):
+            tried.append(old)
+            if len(tried) == 1:
+                raise PermissionError(errno.EPERM, "")
+        rename()
+
+    renames_by(monkeypatch, move_back)
+
+    async def script() -> None:
+        assert (await place.ask("retry", **named(path)))[0] == "done"
+        await place.until(lambda: tried)
+        if taken:
+            refused.unlink()
+        if not restarted:
+            await place.until(lambda: place.states() == {"a.txt": became})
+
+    await place.run(until_idle=False, script=script)
+    await place.run()
+    assert place.states() == {"a.txt": became}
 
 
 @pytest.mark.parametrize("refused", [True, False])

@@ -174,9 +174,15 @@ class Books(RuleBasedStateMachine):
             self.ledger.files.archive_later(file, "the disk is full", self.life.now() + 9, self.life.now())
 
     @of_a_file(lambda f: f.archived and f.state in {FileState.REFUSED, FileState.DUPLICATE})
-    def is_dropped_again(self, n: int, file: File) -> None:
-        place = self.free_place(n)
-        self.ledger.files.dropped_again(file, place, self.life.now())
+    def is_retried(self, n: int, file: File) -> None:
+        self.ledger.files.retried(file, file.location or self.free_place(n), self.life.now())
+
+    @of_a_file(lambda f: not f.archived and f.state is FileState.SETTLING)
+    def is_given_back(self, n: int, file: File) -> None:
+        if n % 3:
+            self.ledger.files.given_back(file, self.free_place(n))
+        else:
+            self.ledger.files.archive_later(file, "the disk is full", self.life.now() + 9, self.life.now())
 
     @of_a_file(lambda f: f.state in LOST and f.archived)
     def waits_again(self, n: int, file: File) -> None:

@@ -25,6 +25,7 @@ LEARNED = (
     "join all_jobs j on j.id = p.job_id and j.session_id = p.session_id where f.state = 'learned'"
 )
 RESTARTS = "select count(*) from events where subject = 'job' and cause in ('restart', 'requeue')"
+ARCHIVED = "select location from files where archived = 1 and finished_at is not null and location is not null"
 DOUBLED = "select question from qa_pairs group by session_id, file_id, question, answer having count(*) > 1"
 
 
@@ -65,12 +66,14 @@ def _plain(path: str, scenario: Scenario) -> str:
 
 
 def at_death(place: Place, scenario: Scenario) -> list[str]:
-    """What is wrong already: a ledger that is not whole, a file that is lost, one put away before its verdict."""
+    """What is wrong already: a ledger that is not whole, a file that is lost, or was moved before that was written."""
     wrong = [f"the content of {name} is lost" for name in _lost(place, scenario)]
     with suppress(LedgerMissing):
         with place.reader() as reader:
             wrong += [f"at the death: {finding.sentence}: {finding.rows}" for finding in audit(reader.connection)]
         known = {(path.rsplit("/", 1)[-1]): state for path, state in rows(place, "select path, state from files")}
+        moved = [lies for (lies,) in rows(place, ARCHIVED) if not os.path.exists(lies)]
+        wrong += [f"{lies} was moved before the intent was committed" for lies in moved]
         done = place.notes / "done"
         for path in done.rglob("*.txt"):
             if known.get(path.name) not in {"learned", "duplicate"}:

@@ -71,7 +71,7 @@ class Archives:
             folder.write_job_files(job.id, area="done", files=papers, locations=locations)
 
     async def archive_file(self, file_id: int) -> None:
-        """Move a refused or duplicate file to where it belongs."""
+        """Move a file in no job to where it belongs: to its end, or, as it is retried, to where it was dropped."""
         context = self._context
         file = await context.in_thread(context.ledger.files.get, file_id)
         folder = context.folders.get(file.folder)
@@ -79,6 +79,10 @@ class Archives:
             return
         now = context.runtime.now()
         try:
+            if file.state is FileState.SETTLING:
+                await context.in_thread(give_back, context, folder, file)
+                self._sweep_soon()
+                return
             location, lost = await context.in_thread(self._lay, folder, file)
         except (FileProblem, FolderError) as error:
             due_at = now + context.back_off(file.tries + 1, LONGEST_DISK_WAIT)
@@ -94,3 +98,17 @@ class Archives:
             return folder.archive(file, why_note(file)), None
         except (Gone, Changed) as error:
             return None, self._context.came_back(folder, file.path).told(str(error))
+
+
+def give_back(context: Context, folder: DropFolder, file: File) -> None:
+    """Move a retried file back to where it was dropped, and tell the sweeps. Repeatable. Raises Stuck, Away."""
+    location = file.location or file.path
+    try:
+        if location != file.path:
+            location = folder.give_back(location, file.path, file.signature)
+    except Gone as error:
+        context.ledger.files.vanished([(file, str(error))], context.runtime.now())
+        return
+    context.ledger.files.given_back(file, location)
+    if file.signature is not None:
+        folder.sweeper.remember(location, file.signature, settled=False)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from typing import Final
@@ -38,10 +38,9 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Inbox:
     """Takes requests, and answers them."""
 
-    def __init__(self, context: Context, sweep_soon: Callable[[], None]) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
         self._verbs = Verbs(context)
-        self._sweep_soon = sweep_soon
         self._told: set[str] = set()
         self._folder = requests_folder(context.ledger.path)
 
@@ -78,9 +77,6 @@ class Inbox:
         """Carry out every request that lies there."""
         for name in await self._context.in_thread(self._names):
             await self._context.in_thread(self._take, name)
-        if self._verbs.gave_back:
-            self._verbs.gave_back = False
-            self._sweep_soon()
 
     def _names(self) -> list[str]:
         try:

@@ -10,11 +10,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from msgspec.structs import replace
 
 from finetuned import logs
+from finetuned.daemon.archive import give_back
 from finetuned.daemon.context import Context
 from finetuned.daemon.reconcile import reconcile
 from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Held, Unusable
@@ -87,7 +89,10 @@ class Intake:
             return False
         left = await context.in_thread(context.ledger.files.left_in_place, folder.name)
         for file in [*left, *await context.in_thread(context.ledger.files.open, folder.name)]:
-            if file.signature is not None and file.location is not None and _is_swept(folder, file.location):
+            if file.state is FileState.SETTLING and not file.archived:  # if it lies there already, it is no new file
+                with suppress(FileProblem, FolderError):  # the plan tries again
+                    await context.in_thread(give_back, context, folder, file)
+            elif file.signature is not None and file.location is not None and _is_swept(folder, file.location):
                 folder.sweeper.remember(file.location, file.signature, settled=file.state is not FileState.SETTLING)
         await context.in_thread(
             context.ledger.folders.found, folder.name, folder.root, "watched", context.runtime.now()

@@ -92,7 +92,7 @@ class Daemon:
         self._archives = Archives(context, self.sweep_soon)
         self._submissions = Submissions(context)
         self._polls = Polls(context)
-        self._inbox = Inbox(context, self.sweep_soon)
+        self._inbox = Inbox(context)
         self._event_log = EventLog(context)
         self._checkpoints = Checkpoints(context)
         self._breaker = Breaker(context, self._notifier, pid=pid, patient=not until_idle)

@@ -1,8 +1,7 @@
 """What a request does, by its verb.
 
-1. What it is about is looked up, found and moved first; then the ledger is changed, in one transaction.
-2. A file is given back before that is written down: the request lies there until it is, and gives back again, after a
-   crash, what it finds given back.
+1. What it is about is looked up and found first; then the ledger is changed, in one transaction.
+2. Nothing is moved here: that a file is to be given back is written down, and the plan sees to it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Final
 
 from finetuned.daemon.context import Context
 from finetuned.daemon.requests import Denied, Request
-from finetuned.errors import FileProblem, FolderError, Gone
+from finetuned.errors import FileProblem, FolderError
 from finetuned.folders import DropFolder
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
 from finetuned.model import File, Job
@@ -32,8 +31,6 @@ class Verbs:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        #: whether a file lies where it was dropped once more
-        self.gave_back = False
 
     def prepared(self, request: Request) -> Callable[[], str]:
         """Look up and find what is asked for; return what is left to do in one transaction, which says it in words.
@@ -178,14 +175,12 @@ class Verbs:
         name = escape(file.path)
         if not file.archived:
             raise Denied(f"{name} is still being put away", remedy="try again in a moment")
-        if _lost(file):
-            location = self._find(file)
-            if location is None:
-                raise _not_there(file)
-            return partial(self._wait_again, file, location)
-        if file.state in {FileState.REFUSED, FileState.DUPLICATE} and file.location is not None:
-            return partial(self._settle_anew, file, self._give_back(file, file.location))
-        raise Denied(f"{name} is {file.state}: there is nothing to try again")
+        if not _lost(file) and (file.state not in {FileState.REFUSED, FileState.DUPLICATE} or file.location is None):
+            raise Denied(f"{name} is {file.state}: there is nothing to try again")
+        location = self._find(file)
+        if location is None:
+            raise _not_there(file)
+        return partial(self._wait_again if _lost(file) else self._settle_anew, file, location)
 
     def _wait_again(self, file: File, location: str) -> str:
         context = self._context
@@ -204,28 +199,13 @@ class Verbs:
         except (FileProblem, FolderError) as error:
             raise Denied(f"{escape(file.location)} cannot be looked at: {error}") from error
 
-    def _give_back(self, file: File, location: str) -> str:
-        """Move a refused or duplicate file to where it was dropped; return where it lies."""
-        folder = self._folder_named(file.folder)
-        if location == file.path:
-            return location
-        try:
-            return folder.give_back(location, file.path, file.signature)
-        except Gone:
-            raise _not_there(file) from None
-        except (FileProblem, FolderError) as error:
-            raise Denied(f"{escape(location)} cannot be moved: {error}") from error
-
     def _settle_anew(self, file: File, location: str) -> str:
-        """Let a file that was given back settle anew: its content or the rules may be others now."""
+        """Let a file be given back and settle anew: its content or the rules may be others now."""
         files = self._context.ledger.files
         if file.state is FileState.DUPLICATE and file.content:
             files.wanted_again(file.folder, file.content.sha256)
-        files.dropped_again(file, location, self._context.runtime.now())
-        if file.signature is not None:
-            self._folder_named(file.folder).sweeper.remember(location, file.signature, settled=False)
-        self.gave_back = True
-        return f"{escape(location)} is looked at anew"
+        files.retried(file, location, self._context.runtime.now())
+        return f"{escape(file.path)} is looked at anew"
 
     def _job(self, job_id: str | None) -> Job:
         job = self._context.ledger.jobs.get(job_id) if job_id else None

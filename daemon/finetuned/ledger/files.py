@@ -111,7 +111,7 @@ class Files:
         """Note files that are gone before they were taken, each with the reason."""
         with self._store.transaction() as db:
             for file, reason in files:
-                gone = lies_at(None) | {"reason": reason, "finished_at": iso(now)}
+                gone = lies_at(None) | {"reason": reason, "finished_at": iso(now), "archived": 1}
                 move_file(db, now, file, FileState.VANISHED, cause=Cause.GONE, **gone)
 
     def refused(self, file: File, reason: str, now: float, *, size: int | None = None) -> None:
@@ -150,12 +150,17 @@ class Files:
             change_file(db, file, **(lies | {"archived": 1, "due_at": None, "tries": 0}))
             tell_of(db, now, file, Cause.LOST if lost else Cause.PUT_AWAY, lost or lies["location"])
 
-    def dropped_again(self, file: File, location: str, now: float) -> None:
-        """Let a refused or duplicate file settle anew that lies in its folder again, as a person asked."""
+    def retried(self, file: File, location: str, now: float) -> None:
+        """Let a refused or duplicate file at `location` settle anew, as a person asked; it is to be given back."""
         with self._store.transaction() as db:
             fresh = lies_at(location) | UNREAD
-            fresh |= {"reason": None, "finished_at": None, "ready_at": None, "archived": 1}
+            fresh |= {"reason": None, "finished_at": None, "ready_at": None, "due_at": None, "tries": 0, "archived": 0}
             move_file(db, now, file, FileState.SETTLING, cause=Cause.RETRY, **fresh)
+
+    def given_back(self, file: File, location: str) -> None:
+        """Note that a retried file lies in its folder again, at `location`."""
+        with self._store.transaction() as db:
+            change_file(db, file, **(lies_at(location) | {"archived": 1, "due_at": None, "tries": 0}))
 
     def wanted_again(self, folder: str, sha256: str) -> None:
         """Let this content be learned once more, although the folder knows it."""
@@ -213,8 +218,10 @@ class Files:
         return self._all("select * from files where state = 'waiting' and sha256 is null order by id")
 
     def unarchived(self) -> list[UnarchivedFile]:
-        """List the files without a job that are still to be archived."""
-        query = "select id, folder, due_at from files where archived = 0 and state in ('refused', 'duplicate')"
+        """List the files without a job that are still to be archived, or given back."""
+        query = (
+            "select id, folder, due_at from files where archived = 0 and state in ('refused', 'duplicate', 'settling')"
+        )
         return [value_of(UnarchivedFile, row) for row in self._store.ask(query)]
 
     def waiting(self, url: str | None = None) -> list[WaitingFile]:

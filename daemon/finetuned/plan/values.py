@@ -38,7 +38,7 @@ class Archive(Value, frozen=True, tag=True):
 
 
 class ArchiveFile(Value, frozen=True, tag=True):
-    """Move a file that never was in a job to where it belongs."""
+    """Move a file in no job to where it belongs: to its end, or, as it is retried, back to where it was dropped."""
 
     file_id: int
 
@@ -134,10 +134,10 @@ class Facts(Value, frozen=True):
     """All that a plan rests on.
 
     `waiting` is ordered by `ready_at`; `jobs` holds every unfinished job and every ended one that is not archived;
-    `unarchived` are refused and duplicate files that lie where they were dropped; `suspects` are sessions that were
-    lost and may turn up late; `can` is what the backend can do; `busy` names the jobs and sessions with a request under
-    way; `asked` counts by job the requests since the daemon started; `settling`: something in the folders is not ready
-    yet; `hurry` does not wait out `linger`.
+    `unarchived` are refused and duplicate files that lie where they were dropped, and retried ones that do not yet;
+    `suspects` are sessions that were lost and may turn up late; `can` is what the backend can do; `busy` names the jobs
+    and sessions with a request under way; `asked` counts by job the requests since the daemon started; `settling`:
+    something in the folders is not ready yet; `hurry` does not wait out `linger`.
     """
 
     waiting: tuple[WaitingFile, ...] = ()
