@@ -296,6 +296,34 @@ async def test_a_retried_file_that_cannot_be_moved_back_for_now(
     assert place.states() == {"a.txt": became}
 
 
+async def test_a_file_that_was_moved_back_although_the_disk_denies_it(
+    a_place: APlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep takes it for a new file before it is known whose it is: the old one is over."""
+    place = a_place(folder=[{"linger": "0s", "settle": "30s"}])
+    path = place.drop("a.txt", b"caf\xe9")
+    await place.run()
+    denied = []
+
+    def move_back(rename: Callable[[], None], old: str, new: str) -> None:
+        rename()
+        if new == str(path) and not denied:
+            denied.append(old)
+            raise OSError(errno.EIO, "")
+
+    renames_by(monkeypatch, move_back)
+
+    def states() -> list[str]:
+        with place.reader() as reader:
+            return sorted(row["state"] for row in reader.files())
+
+    async def script() -> None:
+        assert (await place.ask("retry", **named(path)))[0] == "done"
+        await place.until(lambda: states() == ["settling", "vanished"])
+
+    await place.run(until_idle=False, script=script)
+
+
 @pytest.mark.parametrize("refused", [True, False])
 async def test_the_ledger_is_free_while_the_disk_is_at_work(
     a_place: APlace, monkeypatch: pytest.MonkeyPatch, refused: bool

@@ -102,13 +102,17 @@ class Archives:
 
 def give_back(context: Context, folder: DropFolder, file: File) -> None:
     """Move a retried file back to where it was dropped, and tell the sweeps. Repeatable. Raises Stuck, Away."""
+    files, now = context.ledger.files, context.runtime.now()
     location = file.location or file.path
-    try:
-        if location != file.path:
+    if location != file.path:
+        try:
             location = folder.give_back(location, file.path, file.signature)
-    except Gone as error:
-        context.ledger.files.vanished([(file, str(error))], context.runtime.now())
-        return
-    context.ledger.files.given_back(file, location)
+        except Gone as error:
+            files.vanished([(file, str(error))], now)
+            return
+        if files.open_at(folder.name, [location]):  # moved by a try that the disk called vain, and swept since
+            files.vanished([(file, "it was moved back, and is taken as a new file")], now)
+            return
+    files.given_back(file, location)
     if file.signature is not None:
         folder.sweeper.remember(location, file.signature, settled=False)
