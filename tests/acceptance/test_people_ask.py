@@ -319,6 +319,8 @@ async def test_a_file_that_was_moved_back_although_the_disk_denies_it(
 
     async def script() -> None:
         assert (await place.ask("retry", **named(path)))[0] == "done"
+        assert place.daemon is not None
+        place.daemon.sweep_soon()
         await place.until(lambda: states() == ["settling", "vanished"])
 
     await place.run(until_idle=False, script=script)
