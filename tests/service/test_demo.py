@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.cli import samples
+from finetuned.cli.demo import REFUSED
+from finetuned.sandbox import SAMPLES
 from support.cli import call
 from support.process import environment, wait_for
 
@@ -114,21 +115,26 @@ def test_a_place_that_cannot_be_used(tmp_path: Path) -> None:
     assert (answer.code, "cannot be used" in answer.err) == (1, True)
 
 
-def test_a_demo_that_goes_wrong_says_so(start: Start) -> None:
-    """A daemon that ended too early is not told as a success."""
+@pytest.mark.parametrize(("word", "what"), [("six files are dropped", "no job was made"), ("sealed", "letters-")])
+def test_a_demo_that_goes_wrong_says_so(start: Start, word: str, what: str) -> None:
+    """A daemon that ended too early is not told as a success: what died, and where its log is."""
     process = start()
-    wait_for_word(process, "sealed")
-    daemon = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    os.kill(int(daemon), signal.SIGKILL)
+    wait_for_word(process, word)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_for(lambda: children.read_text() != "", "daemon", within=10)
+    os.kill(int(children.read_text()), signal.SIGKILL)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "the demo went wrong: letters-" in err
+    assert f"the demo went wrong: {what}" in err
+    assert "its daemon ended by signal 9" in err
     assert "daemon.log" in err
+    assert "finetuned run" not in err
 
 
 def test_the_samples_are_short_and_one_is_not_utf8() -> None:
     """Six texts; whoever reads them all needs a minute."""
-    assert len(samples.SAMPLES) == 6
-    assert all(len(content) < 600 for content in samples.SAMPLES.values())
-    bad = [name for name, content in samples.SAMPLES.items() if content.decode("utf-8", "replace").count("\ufffd")]
-    assert bad == [samples.REFUSED]
+    texts = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in SAMPLES.glob("*/*")}
+    assert len(texts) == 6
+    assert all(len(content) < 600 for content in texts.values())
+    bad = [name for name, content in texts.items() if content.decode("utf-8", "replace").count("\ufffd")]
+    assert bad == [REFUSED]

@@ -10,32 +10,34 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, chdir, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from finetuned.cli import samples, wiring
+from finetuned.cli import wiring
 from finetuned.cli.arguments import absolute
 from finetuned.cli.output import show
 from finetuned.cli.terminal import Spinner, coloured, harmless, print_line
-from finetuned.errors import FinetunedError
+from finetuned.errors import FinetunedError, LedgerError
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from finetuned.backend import Capabilities
     from finetuned.ledger import Reader
     from finetuned.settings import Settings
 
 CONFIGURATION: Final = "finetuned.toml"
+LEDGER: Final = "ledger.db"
 LOG: Final = "daemon.log"
+LETTERS: Final = "letters"
+#: the sample that cannot be sent
+REFUSED: Final = "recipes/creme-brulee.txt"
+#: what the model of the letters is asked
+QUESTION: Final = "How many steps does the lighthouse have?"
 #: by what a session does
 _PHASES: Final = {
     "preparing": "the server makes questions and answers of it",
@@ -78,171 +80,117 @@ def demo_command(keep: str | None) -> None:
 
     Nothing is trained. Your own configuration, ledger and key are not used.
     """
-    from finetuned.cli.init import sandbox_room
+    import asyncio
 
-    sandbox_room()
-    with _ended_by_sigterm(), _home(keep) as home:
-        _show_the_way(home)
+    from finetuned.cli.sandbox import sandbox_room
+
+    sandbox = sandbox_room()
+    with _ended_by_sigterm(), _home(keep) as home, open(os.path.join(home, LOG), "wb") as log:
+        print_line("A server, a daemon and six files. The server is simulated: nothing is trained.\n")
+        answer = asyncio.run(sandbox.unless_stopped(_live(home, log)))
+        _sigterm_is_sigint()  # asyncio left it as it is at first
+        if answer is None:
+            raise click.Abort
+        _show_what_came_of_it(home, answer)
         _say_what_next(home if keep else None)
 
 
-def _show_the_way(home: str) -> None:
-    import asyncio
-
-    from finetuned.cli.init import unless_stopped
-
-    print_line("A server, a daemon and six files. The server is simulated: nothing is trained.\n")
-    story = _Story(home)
-    answer = asyncio.run(unless_stopped(_live(home, story)))
-    _sigterm_is_sigint()  # asyncio left it as it is at first
-    if answer is None:
-        raise click.Abort
-    path = os.path.join(home, CONFIGURATION)
-    with story.reader() as reader:
-        _title("The jobs")
-        show(reader.jobs(), "table", ("id", "state", "files", "pairs", "session_id"), empty="none")
-        _title("A few of their pairs")
-        for job in reader.jobs():
-            for pair in sorted(reader.pairs(job=job["id"]), key=lambda pair: len(pair["question"]))[:2]:
-                print_line(f"  Q  {harmless(pair['question'])}\n  A  {harmless(pair['answer'])}")
-    _title(f"Why {samples.REFUSED} was not learned (`finetuned why`)")
-    with chdir(home):  # so that its paths are short
-        _finetuned("--config", path, "why", os.path.join(home, samples.REFUSED))
-    _title(f"The model that the letters tuned, asked: {samples.QUESTION} (`finetuned chat --job`)")
-    print_line(f"  {harmless(answer)}")
-
-
-async def _live(home: str, story: _Story) -> str:
-    """Server, daemon and the story of what they do; then what the tuned model says."""
+async def _live(home: str, log: IO[bytes]) -> str:
+    """Run server and daemon, and tell what they do; return what the tuned model says then."""
     from finetuned.cli.chat import Talk
+    from finetuned.sandbox import DEFAULT_KEY, create_app, serving
 
-    async with _sandbox(os.path.join(home, "sandbox")) as (port, key):
-        settings = _furnish(home, port, key)
-        story.begin(settings)
-        async with _beside(story.follow()):
-            await _run_daemon(home)
-        story.tell()
-        answer = await Talk(settings, story.letters()["session_id"]).turn(samples.QUESTION, None, Spinner())
-    return answer.text
-
-
-async def _run_daemon(home: str) -> None:
-    """`finetuned run --until-idle`, as a process of its own; it is stopped in order if this is cancelled."""
-    import asyncio
-
-    words = ("--config", os.path.join(home, CONFIGURATION), "run", "--until-idle")
-    with _log(home) as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "finetuned", *words, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
-        )
+    app = create_app(keys=frozenset({DEFAULT_KEY}), data=os.path.join(home, "sandbox"))
     try:
-        await process.wait()
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-
-
-@asynccontextmanager
-async def _sandbox(data: str) -> AsyncIterator[tuple[int, str]]:
-    """The stand-in server: its port and its key."""
-    import asyncio
-
-    from finetuned.sandbox import DEFAULT_KEY, create_app, serve
-
-    app = create_app(keys=frozenset({DEFAULT_KEY}), data=data)
-    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    try:
-        async with _beside(serve(app, port=0, ready=listening.set_result)) as serving:
-            either: list[asyncio.Future[Any]] = [serving, listening]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
-                serving.result()
-            yield listening.result(), DEFAULT_KEY
+        async with serving(app) as port:
+            settings = _furnish(home, port, DEFAULT_KEY)
+            ended = await _run_daemon(home, log, _Story(home, settings).tell)
+            session_id = _letters(home, ended)["session_id"]
+            return (await Talk(settings, session_id).turn(QUESTION, None, Spinner())).text
     finally:
         app.state.store.close()
 
 
-@asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Work beside what is done within; cancelled once, at the end: the server's own end must not be cut short."""
+async def _run_daemon(home: str, log: IO[bytes], tell: Callable[[], None]) -> int:
+    """Do `finetuned run --until-idle` in a process of its own, and tell meanwhile; return what it ended with.
+
+    It is stopped in order if this is cancelled.
+    """
     import asyncio
 
-    task = asyncio.ensure_future(work)
+    from finetuned.runtime import SystemRuntime, Wake
+
+    words = ("--config", os.path.join(home, CONFIGURATION), "run", "--until-idle")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "finetuned", *words, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
+    )
     try:
-        yield task
+        while process.returncode is None:
+            tell()
+            await SystemRuntime().wait(Wake(), 0.1)
     finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.result()
+        if process.returncode is None:
+            process.terminate()
+        ended = await process.wait()
+    tell()
+    return ended
+
+
+def _letters(home: str, ended: int) -> dict[str, Any]:
+    """Find the job of the letters. Raises FinetunedError if it is not done; `ended`: what the daemon ended with."""
+    job = None
+    with suppress(LedgerError), _ledger(home) as reader:
+        job = next(reader.jobs(folder=LETTERS), None)
+    if job is None or job["state"] != "done":
+        what = "no job was made" if job is None else f"{job['id']} is {job['state']}"
+        how = f"by signal {-ended}" if ended < 0 else f"with exit code {ended}"
+        raise FinetunedError(
+            f"the demo went wrong: {what}, and its daemon ended {how}",
+            remedy=f"look at it with --keep DIR; the daemon's log is DIR/{LOG}",
+        )
+    return job
+
+
+def _ledger(home: str) -> Reader:
+    from finetuned.ledger import Reader
+
+    return Reader.open(os.path.join(home, LEDGER))
 
 
 class _Story:
     """Tells what happens, a line for each noteworthy thing, from the ledger's events."""
 
-    def __init__(self, home: str) -> None:
+    def __init__(self, home: str, settings: Settings) -> None:
         from finetuned.runtime import SystemRuntime
 
         self._home = home
+        self._can = wiring.capabilities(settings)
         self._runtime = SystemRuntime()
         self._begun = self._runtime.now()
         self._told = 0
-        self._names: dict[str, str] = {}
         self._stages: dict[str, str] = {}
-        self._can: Capabilities
-
-    def reader(self) -> Reader:
-        """The ledger, for reading."""
-        from finetuned.ledger import Reader
-
-        return Reader.open(os.path.join(self._home, "ledger.db"))
-
-    def begin(self, settings: Settings) -> None:
-        """Tell that the files are dropped."""
-        self._can = wiring.capabilities(settings)
-        self._line(f"six files are dropped into {samples.LETTERS}/ and {samples.RECIPES}/; the daemon starts")
-
-    async def follow(self) -> None:
-        """Tell until cancelled."""
-        from finetuned.runtime import Wake
-
-        while True:
-            self.tell()
-            await self._runtime.wait(Wake(), 0.1)
+        self._line("six files are dropped into letters/ and recipes/; the daemon starts")
 
     def tell(self) -> None:
         """Tell what is new."""
-        from finetuned.errors import LedgerError
-
-        with suppress(LedgerError), self.reader() as reader:  # at first there is none, or half of one
+        with suppress(LedgerError), _ledger(self._home) as reader:  # at first there is none, or half of one
             for event in reader.events(after=self._told):
                 self._told = event["id"]
                 self._event(reader, event)
-            for job in reader.jobs():
+            for job in reader.jobs(state="running"):
                 self._stage(job)
 
-    def letters(self) -> dict[str, Any]:
-        """The job of the letters. Raises FinetunedError if it is not done."""
-        with self.reader() as reader:
-            job = next(reader.jobs(folder=samples.LETTERS), None)
-        if job is None or job["state"] != "done":
-            what = "the daemon ended before its work" if job is None else f"{job['id']} is {job['state']}"
-            raise FinetunedError(
-                f"the demo went wrong: {what}", remedy=f"look at it with --keep DIR; the daemon's log is DIR/{LOG}"
-            )
-        return job
-
     def _event(self, reader: Reader, event: dict[str, Any]) -> None:
-        name = self._name(reader, event["subject_id"]) if event["subject"] == "file" else event["subject_id"]
+        name = event["subject_id"]
+        if event["subject"] == "file":
+            name = os.path.relpath(reader.name_of(name) or name, self._home)
         match event:
             case {"subject": "file", "became": "waiting"}:
                 self._line(f"{name} is whole, nobody writes to it any more")
             case {"subject": "file", "became": "refused", "was": "settling"}:
                 self._line(f"{name} is refused, the others go on: {harmless(event['detail'])}")
             case {"subject": "job", "cause": "sealed"}:
-                files = len(list(reader.files(job=name)))
-                self._line(f"{name} is sealed: a job of {files} files, one fine-tune")
+                self._line(f"{name} is sealed: a job of {len(list(reader.files(job=name)))} files, one fine-tune")
             case {"subject": "job", "became": "running", "was": "submitting"}:
                 self._line(f"{name} is on the server")
             case {"subject": "job", "became": "done", "was": "running"}:
@@ -252,17 +200,9 @@ class _Story:
     def _stage(self, job: dict[str, Any]) -> None:
         phase = self._can.phase(job["stage"] or "", job["progress"] or 0)
         words = "trained; its pairs are fetched" if job["stage"] == "collecting" else _PHASES.get(phase)
-        if words and self._stages.get(job["id"]) != words and job["state"] == "running":
+        if words and self._stages.get(job["id"]) != words:
             self._stages[job["id"]] = words
             self._line(f"{job['id']}: {words}")
-
-    def _name(self, reader: Reader, file_id: str) -> str:
-        """A sample by the number that the ledger gave its file."""
-        if file_id not in self._names:
-            for name in samples.SAMPLES:
-                for row in reader.at_place(os.path.join(self._home, name)):
-                    self._names[str(row["id"])] = name
-        return self._names.get(file_id, f"file {file_id}")
 
     def _line(self, words: str) -> None:
         click.echo(f"{self._runtime.now() - self._begun:5.1f} s  {words}")  # flushed: it is told live
@@ -270,13 +210,10 @@ class _Story:
 
 @contextmanager
 def _home(keep: str | None) -> Iterator[str]:
-    """Where everything lies. Raises FinetunedError."""
+    """Make the folder in which everything lies. Raises FinetunedError."""
     if keep is None:
-        home = tempfile.mkdtemp(prefix="finetuned-demo-")
-        try:
+        with tempfile.TemporaryDirectory(prefix="finetuned-demo-") as home:
             yield home
-        finally:
-            shutil.rmtree(home)
         return
     home = absolute(keep)
     try:
@@ -291,7 +228,7 @@ def _home(keep: str | None) -> Iterator[str]:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the demo as SIGINT does, so that it tidies up."""
+    """Let SIGTERM end the demo as SIGINT does, so that it tidies up."""
     before = _sigterm_is_sigint()
     try:
         yield
@@ -303,38 +240,39 @@ def _sigterm_is_sigint() -> Any:
     return signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _log(home: str) -> BinaryIO:
-    return open(os.path.join(home, LOG), "wb")
-
-
 def _furnish(home: str, port: int, key: str) -> Settings:
     """Write the configuration, drop the samples."""
-    import tomllib
-
     from finetuned.folders import drop_into
-    from finetuned.settings import parse
+    from finetuned.sandbox import SAMPLES
 
-    text = _TOML.format(port=port)
-    for name, content in ((CONFIGURATION, text.encode()), ("key", key.encode())):
-        with open(os.path.join(home, name), "xb") as file:
+    path = os.path.join(home, CONFIGURATION)
+    for name, content in ((CONFIGURATION, _TOML.format(port=port)), ("key", key)):
+        with open(os.path.join(home, name), "x", encoding="utf-8") as file:
             file.write(content)
-    for folder in (samples.LETTERS, samples.RECIPES):
-        os.mkdir(os.path.join(home, folder))
-    outside = os.path.join(home, "sample")
-    for name, content in samples.SAMPLES.items():
-        with open(outside, "wb") as file:
-            file.write(content)
-        folder, base = name.split("/")
-        drop_into(outside, os.path.join(home, folder), base)
-    os.unlink(outside)
-    return parse(tomllib.loads(text), base=home, source=os.path.join(home, CONFIGURATION))
+    settings = wiring.load_file(path)
+    for rules in settings.folders:
+        os.mkdir(rules.path)
+        for sample in (SAMPLES / rules.name).iterdir():
+            drop_into(str(sample), rules.path, sample.name)
+    return settings
 
 
-def _finetuned(*words: str) -> None:
-    """What the command line says to these words."""
+def _show_what_came_of_it(home: str, answer: str) -> None:
     from finetuned.cli.main import cli
 
-    cli.main(args=list(words), prog_name="finetuned", standalone_mode=False)
+    with _ledger(home) as reader:
+        _title("The jobs")
+        show(reader.jobs(), "table", ("id", "state", "files", "pairs", "session_id"), empty="none")
+        _title("A few of their pairs")
+        for job in reader.jobs():
+            for pair in sorted(reader.pairs(job=job["id"]), key=lambda pair: len(pair["question"]))[:2]:
+                print_line(f"  Q  {harmless(pair['question'])}\n  A  {harmless(pair['answer'])}")
+    _title(f"Why {REFUSED} was not learned (`finetuned why`)")
+    with chdir(home):  # so that its paths are short
+        words = ["--config", os.path.join(home, CONFIGURATION), "why", os.path.join(home, REFUSED)]
+        cli.main(args=words, prog_name="finetuned", standalone_mode=False)
+    _title(f"The model that the letters tuned, asked: {QUESTION} (`finetuned chat --job`)")
+    print_line(f"  {harmless(answer)}")
 
 
 def _title(words: str) -> None:
@@ -342,30 +280,22 @@ def _title(words: str) -> None:
 
 
 def _say_what_next(kept: str | None) -> None:
-    """The commands to go on with."""
+    """Name the commands to go on with; if everything is kept, first those that look at it."""
     _title("Go on")
     if kept is None:
         print_line("  finetuned demo --keep DIR   the same, and everything stays to be looked at")
     else:
-        _say_what_is_kept(kept)
+        path = os.path.join(kept, CONFIGURATION)
+        port = wiring.load_file(path).helix.url.rpartition(":")[2]
+        print_line(
+            f"  export FINETUNED_CONFIG={harmless(shlex.quote(path))}\n"
+            "  finetuned jobs              and `pairs`, `files`, `events`, `job ID`, `why PATH`\n"
+            f"  finetuned sandbox --port {port} --data {harmless(shlex.quote(os.path.join(kept, 'sandbox')))}\n"
+            "                              its server again, for `run` and `chat`"
+        )
     print_line(
         "  finetuned init DIR          a configuration of your own\n"
         "  finetuned sandbox           a simulated server for it; or use your own Helix\n"
         "  finetuned run               the daemon; then `finetuned drop --wait FILE`\n"
         "All training was simulated."
-    )
-
-
-def _say_what_is_kept(home: str) -> None:
-    """How to look at what lies there, and how to bring its server back."""
-    import tomllib
-
-    path = os.path.join(home, CONFIGURATION)
-    with open(path, "rb") as file:
-        port = tomllib.load(file)["helix"]["url"].rpartition(":")[2]
-    print_line(
-        f"  export FINETUNED_CONFIG={harmless(shlex.quote(path))}\n"
-        "  finetuned jobs              and `pairs`, `files`, `events`, `job ID`, `why PATH`\n"
-        f"  finetuned sandbox --port {port} --data {harmless(shlex.quote(os.path.join(home, 'sandbox')))}\n"
-        "                              its server again, for `run` and `chat`"
     )

@@ -35,7 +35,7 @@ COMMANDS: Final = {
     "drop": ("drop", "Put files into a drop folder."),
     "chat": ("chat", "Talk to the server's model, or to the model that a job tuned."),
     "image": ("image", "Make a picture."),
-    "sandbox": ("init", "Run a simulated Helix server."),
+    "sandbox": ("sandbox", "Run a simulated Helix server."),
     "demo": ("demo", "Show the whole way in under a minute, with a simulated server."),
     "help": ("pages", "Show the help of a command, or a page of the manual."),
     "version": ("pages", "Print the version."),

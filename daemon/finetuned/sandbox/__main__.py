@@ -5,13 +5,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
 
-from finetuned.sandbox import DEFAULT_KEY, FAULTS, PLANS, CrashedError, Dialect, Faults, Pace, create_app, serve
+from finetuned.sandbox import (
+    DEFAULT_KEY,
+    FAULTS,
+    PLANS,
+    CrashedError,
+    Dialect,
+    Faults,
+    Pace,
+    create_app,
+    serve,
+    unless_stopped,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,12 +63,7 @@ async def _run(app: Starlette, host: str, port: int) -> None:
         sys.stdout.write(f"sandbox ready on http://{host}:{actual} (simulated: nothing is trained here)\n")
         sys.stdout.flush()
 
-    task = asyncio.ensure_future(serve(app, host=host, port=port, ready=ready))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    await asyncio.wait([task])
-    if not task.cancelled():
-        task.result()
+    await unless_stopped(serve(app, host=host, port=port, ready=ready))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Final, cast
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, TypeVar, cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,6 +23,7 @@ GRACE: Final = 2  # seconds for answers that are on their way when the server is
 
 
 Peer = tuple[str, int]
+T = TypeVar("T")
 
 
 class CrashedError(Exception):
@@ -122,3 +124,30 @@ async def serve(
         listener.close()
     if server.crashed:
         raise CrashedError("the sandbox went down, as the fault crash wants it: what it had in its memory is forgotten")
+
+
+@asynccontextmanager
+async def serving(app: Starlette) -> AsyncIterator[int]:
+    """Serve on any free port of this machine while something is done; yield the port. Raises what `serve` raises."""
+    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(serve(app, port=0, ready=listening.set_result))
+    either: list[asyncio.Future[Any]] = [task, listening]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+        yield listening.result()
+    finally:
+        task.cancel()  # once: the server's own end must not be cut short
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+
+async def unless_stopped(work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what the work returns; None if SIGINT or SIGTERM came before. It is cancelled once, and can end well."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await asyncio.wait([task])
+    return None if task.cancelled() else task.result()
