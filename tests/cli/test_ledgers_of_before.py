@@ -104,7 +104,7 @@ def test_what_was_learned_of_a_file_is_forgotten_although_its_session_is_only_re
     with Ledger.open(older.path) as ledger:
         job = next(job for row in older.said["jobs"] if (job := ledger.jobs.get(row["id"])) and job.noted)
         for file in ledger.jobs.files(job.id):
-            ledger.commands.forget(file, ledger.jobs.get(job.id), 1_795_411_391.0)
+            ledger.requests.forget(file, ledger.jobs.get(job.id), 1_795_411_391.0)
         assert ledger.attempts.to_discard() == []
     with Reader.open(older.path) as reader:
         assert audit(reader.connection) == []

@@ -140,9 +140,9 @@ def test_a_retry_of_a_barren_job_that_trains_is_whole(tmp_path):
         job = life.trains(life.runs(life.claims(life.waits("/srv/notes/a.txt")), "ses-1"), each=0)
         assert job.state == "failed"
         life.archive(job)
-        ledger.commands.queued_again(life.job(job.id), life.now())
+        ledger.requests.queued_again(life.job(job.id), life.now())
         (file,) = life.packed(job)
         again = life.job(job.id)
-        ledger.commands.claimed(again, [(file, "/srv/notes/.processing/a")], [], life.now())
+        ledger.batches.claimed(again, [(file, "/srv/notes/.processing/a")], [], life.now())
         assert life.trains(life.runs(life.job(job.id), "ses-2")).state == "done"
         assert audited(ledger) == []

@@ -78,7 +78,7 @@ BREAKS: list[Callable[[Life], object]] = [
     lambda life: life.ledger.files.appeared(
         "notes", [("/srv/notes/new.txt", signature(), ""), ("/srv/notes/a.txt", signature(), "")], life.now()
     ),
-    lambda life: life.ledger.commands.seal("new", "notes", "", [1, 2, 1000, 3], life.now()),
+    lambda life: life.ledger.batches.seal("new", "notes", "", [1, 2, 1000, 3], life.now()),
     lambda life: life.ledger.attempts.duplicate_found(
         life.job("runs"), view(ident="ses-t"), attempt=1, url=None, dialect="form", now=1e20  # type: ignore[arg-type]
     ),
@@ -113,14 +113,14 @@ def test_a_row_that_moved_on_is_not_written(life: Life):
     file = life.waits("/srv/notes/a.txt")
     life.ledger.files.held_up(file, "no right", life.now(), life.now())
     job = life.seals(life.waits("/srv/notes/b.txt"))
-    life.ledger.commands.try_later(job, life.now(), None, life.now())
+    life.ledger.runs.try_later(job, life.now(), None, life.now())
     before = events(life)
     with pytest.raises(Stale):
         life.ledger.files.refused(file, "no", life.now())
     with pytest.raises(Stale):
-        life.ledger.commands.cancelled(job, "no", life.now())
+        life.ledger.ends.cancelled(job, "no", life.now())
     with pytest.raises(Stale):
-        life.ledger.commands.begin_attempt(job, url=URL, dialect="form", names={}, now=life.now())
+        life.ledger.sends.begin_attempt(job, url=URL, dialect="form", names={}, now=life.now())
     assert events(life) == before
 
 
@@ -131,7 +131,7 @@ def test_a_way_that_no_table_knows_is_not_gone(life: Life):
     with pytest.raises(FinetunedError, match="never goes from settling to duplicate"):
         life.ledger.files.duplicate(file.id, "x", life.now())
     with pytest.raises(FinetunedError, match="never goes from queued to doubtful"):
-        life.ledger.commands.reply_lost(job, "no", answered=False, due_at=0.0, now=life.now())
+        life.ledger.sends.reply_lost(job, "no", answered=False, due_at=0.0, now=life.now())
 
 
 def test_a_life_is_told_in_full(life: Life):
@@ -158,8 +158,8 @@ def test_a_wish_tells_the_state_that_the_job_has(life: Life):
     """A wish needs no version; what it tells is true all the same."""
     early = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
     seen = view(life.packed(early), marker=early.under_way.marker)
-    life.ledger.commands.adopt(early, seen, due_at=life.now(), cause="submitted", now=life.now())
-    life.ledger.jobs.request(early, "cancel", life.now())
+    life.ledger.sends.adopt(early, seen, due_at=life.now(), cause="submitted", now=life.now())
+    life.ledger.requests.give_up(early, "cancel", life.now())
     assert life.job(early.id).requested == "cancel"
     assert audited(life.ledger) == []
 
@@ -167,8 +167,8 @@ def test_a_wish_tells_the_state_that_the_job_has(life: Life):
 def test_an_id_that_is_taken(life: Life):
     """The caller draws another one; nothing was written."""
     first, second = life.waits("/srv/notes/a.txt"), life.waits("/srv/notes/b.txt")
-    assert life.ledger.commands.seal("j", "notes", "", [first.id], life.now())
-    assert not life.ledger.commands.seal("j", "notes", "", [second.id], life.now())
+    assert life.ledger.batches.seal("j", "notes", "", [first.id], life.now())
+    assert not life.ledger.batches.seal("j", "notes", "", [second.id], life.now())
     assert life.file(second).state is FileState.WAITING
 
 
@@ -182,7 +182,7 @@ def test_who_leaves_a_job_and_who_stays(life: Life):
         Left(file=changed, became=FileState.SETTLING, reason="changed", location="/srv/notes/2.2.txt"),
         Left(file=stuck, became=FileState.WAITING, reason="no right", location=stuck.path, due_at=life.now()),
     ]
-    life.ledger.commands.claimed(job, [(stays, "/srv/notes/.processing/0.txt")], left, life.now())
+    life.ledger.batches.claimed(job, [(stays, "/srv/notes/.processing/0.txt")], left, life.now())
     job = life.job(job.id)
     assert (job.state, job.files, job.claimed_at is not None) == (JobState.QUEUED, 1, True)
     assert [life.file(f).state for f in (stays, gone, changed, stuck)] == ["packed", "vanished", "settling", "waiting"]
@@ -190,7 +190,7 @@ def test_who_leaves_a_job_and_who_stays(life: Life):
     assert [life.file(f).reason for f in (gone, changed, stuck)] == ["gone", "changed", "no right"]
     other = life.seals(life.waits("/srv/notes/9.txt"), job_id="other")
     everybody = [Left(file=f, became=FileState.VANISHED, reason="gone", location=None) for f in life.packed(other)]
-    life.ledger.commands.claimed(other, [], everybody, life.now())
+    life.ledger.batches.claimed(other, [], everybody, life.now())
     assert (life.job("other").state, life.job("other").reason) == (JobState.CANCELLED, "no file was left in it")
 
 
@@ -259,12 +259,12 @@ def test_pairs_are_written_once(life: Life):
     assert life.ledger.pairs.here(seen.id) is None
     for _ in range(2):
         life.collects(job, seen, pairs_of(files, 3), files)
-        life.ledger.commands.keep_pairs(seen, 3, life.now())
+        life.ledger.ends.keep_pairs(seen, 3, life.now())
         assert life.ledger.pairs.here(seen.id) == 3
     twin = view(files, ident="ses-2", marker=job.under_way.marker)
     life.ledger.attempts.duplicate_found(job, twin, attempt=1, url=URL, dialect="form", now=life.now())
     life.collects(job, twin, pairs_of(files, 1), files)
-    life.ledger.commands.keep_pairs(twin, 1, life.now())
+    life.ledger.ends.keep_pairs(twin, 1, life.now())
     assert [tuple(row) for row in asked(life.ledger, "select count(*) from qa_pairs_fts_docsize")] == [(4,)]
     asked(life.ledger, "insert into qa_pairs_fts (qa_pairs_fts) values ('integrity-check')")
     rows = asked(life.ledger, "select session_id, ordinal, file_id from qa_pairs order by ordinal")
@@ -302,7 +302,7 @@ def test_an_attempt_that_had_no_effect_costs_nothing(life: Life):
     job = life.claims(life.waits("/srv/notes/a.txt"))
     for again in (False, True):
         sent = life.begins(life.job(job.id))
-        life.ledger.commands.unsent(sent, "cut", cause="cut", due_at=NOW, now=life.now(), claim_again=again)
+        life.ledger.sends.unsent(sent, "cut", cause="cut", due_at=NOW, now=life.now(), claim_again=again)
         queued = life.job(job.id)
         assert (queued.state, queued.attempts, queued.due_at) == (JobState.QUEUED, 0, NOW)
         assert (queued.claimed_at is None) is again
@@ -313,7 +313,7 @@ def test_a_file_without_a_content_can_be_in_no_job(life: Life):
     file = life.settles("/srv/notes/a.txt")
     life.ledger.files.unreadable(file, "no right", life.now(), life.now())
     with pytest.raises(LedgerError):
-        life.ledger.commands.seal("j", "notes", "", [file.id], life.now())
+        life.ledger.batches.seal("j", "notes", "", [file.id], life.now())
     assert life.ledger.jobs.get("j") is None
 
 
@@ -324,7 +324,7 @@ def test_an_upload_in_progress(life: Life):
     life.ledger.attempts.uploading(job, 42)
     now = life.job(job.id)
     assert (now.under_way.progress, now.under_way.version, now.version) == (42, job.under_way.version, job.version)
-    life.ledger.commands.failed(job, "refused", cause="refused", now=life.now())
+    life.ledger.ends.failed(job, "refused", cause="refused", now=life.now())
     life.ledger.attempts.uploading(job, 99)
     assert asked(life.ledger, "select progress from all_jobs")[0][0] == 42
     assert events(life)[: len(before)] == before
@@ -344,7 +344,7 @@ def test_what_is_not_there(life: Life):
 def test_a_wish_that_came_too_late_to_give_the_job_up(life: Life, wish: str):
     """Of a job that trained meanwhile the session stays, unless it was to be deleted."""
     job = life.runs(life.claims(life.waits("/srv/notes/a.txt")))
-    life.ledger.jobs.request(job, wish, life.now())
+    life.ledger.requests.give_up(job, wish, life.now())
     life.trains(job)
     assert [one.session_id for one in life.ledger.attempts.to_discard()] == (["ses-1"] if wish == "delete" else [])
 
@@ -352,10 +352,9 @@ def test_a_wish_that_came_too_late_to_give_the_job_up(life: Life, wish: str):
 def test_a_job_that_was_emptied_owes_nothing_to_its_sending(life: Life):
     """The pause that its last try had asked for does not keep it from being put away."""
     job = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
-    commands = life.ledger.commands
-    commands.unsent(job, "cut", cause="cut", due_at=life.now() + 60, now=life.now(), claim_again=True)
+    life.ledger.sends.unsent(job, "cut", cause="cut", due_at=life.now() + 60, now=life.now(), claim_again=True)
     gone = Left(file=life.packed(job)[0], became=FileState.VANISHED, reason="gone", location=None)
-    commands.claimed(life.job(job.id), [], [gone], life.now())
+    life.ledger.batches.claimed(life.job(job.id), [], [gone], life.now())
     assert (life.job(job.id).due_at, life.job(job.id).tries) == (None, 0)
 
 
@@ -365,7 +364,7 @@ def test_what_is_written_together_is_one_commit(life: Life):
 
     def seal(job_id: str, file: File, *, fails: bool) -> None:
         with ledger.together():
-            ledger.commands.seal(job_id, "notes", "", [file.id], life.now())
+            ledger.batches.seal(job_id, "notes", "", [file.id], life.now())
             if fails:
                 ledger.files.get(1_000_000)
 
@@ -390,16 +389,14 @@ class TestUploads:
 
     def again(self, life: Life, job: Job, *, claim_again: bool = False, **server: str) -> Job:
         """Nothing came of the attempt, and it is made again."""
-        life.ledger.commands.unsent(
-            job, "not now", cause="not_now", due_at=None, now=life.now(), claim_again=claim_again
-        )
+        life.ledger.sends.unsent(job, "not now", cause="not_now", due_at=None, now=life.now(), claim_again=claim_again)
         job = life.job(job.id)
         if claim_again:
             laid = [(f, f.location or "") for f in life.ledger.jobs.files(job.id)]
-            life.ledger.commands.claimed(job, laid, [], life.now())
+            life.ledger.batches.claimed(job, laid, [], life.now())
             job = life.job(job.id)
         where = {"url": URL, "dialect": "form"} | server
-        return life.ledger.commands.begin_attempt(job, names={}, now=life.now(), **where)[0]
+        return life.ledger.sends.begin_attempt(job, names={}, now=life.now(), **where)[0]
 
     def test_an_upload_serves_the_next_try(self, life: Life):
         """The same files under the same names need not go there twice; the newest upload counts."""
@@ -434,8 +431,8 @@ class TestUploads:
         job = self.job(life)
         life.ledger.attempts.uploaded(job, "e-1")
         seen = view(life.packed(job), ident="ses-1", marker=job.under_way.marker)
-        life.ledger.commands.adopt(job, seen, due_at=1.0, cause="found", now=life.now())
-        life.ledger.commands.next_attempt(life.job(job.id), "gone", cause="gone", discard=False, now=life.now())
+        life.ledger.sends.adopt(job, seen, due_at=1.0, cause="found", now=life.now())
+        life.ledger.ends.next_attempt(life.job(job.id), "gone", cause="gone", discard=False, now=life.now())
         job = life.begins(life.job(job.id))
         assert life.ledger.attempts.upload(job) is None
         assert life.ledger.attempts.uploads(job.id) == {"e-1"}

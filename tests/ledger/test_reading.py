@@ -309,7 +309,7 @@ def test_what_failed_since(life: Life):
     """A run that saw a job fail ends with 1, one that did not with 0."""
     assert not life.ledger.jobs.failed_since(NOW)
     job = life.begins(life.claims(life.waits("/srv/notes/f.txt"), job_id="f"))
-    life.ledger.commands.failed(job, "no", cause="refused", now=NOW + 500)
+    life.ledger.ends.failed(job, "no", cause="refused", now=NOW + 500)
     assert life.ledger.jobs.failed_since(NOW)
     assert not life.ledger.jobs.failed_since(NOW + 501)
     assert life.ledger.attempts.known_ids() == {"ses-1"}

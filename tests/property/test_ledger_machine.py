@@ -201,8 +201,8 @@ class Books(RuleBasedStateMachine):
         if not ids:
             return
         self.jobs_made += 1
-        assert self.ledger.commands.seal(f"job-{self.jobs_made}", folder, "", ids, self.life.now())
-        assert not self.ledger.commands.seal(f"job-{self.jobs_made}", folder, "", ids, self.life.now())
+        assert self.ledger.batches.seal(f"job-{self.jobs_made}", folder, "", ids, self.life.now())
+        assert not self.ledger.batches.seal(f"job-{self.jobs_made}", folder, "", ids, self.life.now())
 
     @of_a_job(JobState.QUEUED, fits=lambda self, j: j.claimed_at is None)
     def is_claimed(self, n: int, job: Job) -> None:
@@ -221,12 +221,12 @@ class Books(RuleBasedStateMachine):
                     left.append(Left(file=file, became=FileState.WAITING, reason="no", location=place, due_at=due))
                 case _:
                     laid.append((file, f"/srv/notes/.processing/{job.id}/{file.id}"))
-        self.ledger.commands.claimed(job, laid, left, self.life.now())
+        self.ledger.batches.claimed(job, laid, left, self.life.now())
         assert self.life.job(job.id).state is (JobState.QUEUED if laid else JobState.CANCELLED)
 
     @of_a_job(*(set(JobState) - JOB_ENDS))
     def is_wished_away(self, n: int, job: Job) -> None:
-        self.ledger.jobs.request(job, "delete" if n % 2 else "cancel", self.life.now())
+        self.ledger.requests.give_up(job, "delete" if n % 2 else "cancel", self.life.now())
 
     @of_a_job(JobState.RUNNING)
     def stands_still(self, n: int, job: Job) -> None:
@@ -241,39 +241,39 @@ class Books(RuleBasedStateMachine):
 
     @of_a_job(JobState.RUNNING)
     def rests_for_a_review(self, n: int, job: Job) -> None:
-        self.ledger.commands.awaits_review(job, self.life.now() + 60, self.life.now())
+        self.ledger.runs.awaits_review(job, self.life.now() + 60, self.life.now())
         assert self.life.job(job.id).awaits_review is (job.requested is None)
 
     @of_a_job(JobState.REVIEW, fits=lambda self, j: not j.given_up)
     def is_accepted(self, n: int, job: Job) -> None:
-        self.ledger.commands.accepted(job, self.life.now())
+        self.ledger.requests.accepted(job, self.life.now())
         assert not self.life.job(job.id).awaits_review
 
     @of_a_job(JobState.REVIEW)
     def is_reviewed(self, n: int, job: Job) -> None:
-        self.ledger.commands.review_over(job, cause="accept", now=self.life.now())
+        self.ledger.runs.review_over(job, cause="accept", now=self.life.now())
         assert self.life.job(job.id).requested == (job.requested if job.given_up else None)
 
     @of_a_job(
         JobState.QUEUED, JobState.RUNNING, JobState.DOUBTFUL, JobState.REVIEW, fits=lambda self, j: bool(j.given_up)
     )
     def is_cancelled(self, n: int, job: Job) -> None:
-        self.ledger.commands.cancelled(job, "cancelled by a person", self.life.now())
+        self.ledger.ends.cancelled(job, "cancelled by a person", self.life.now())
 
     @of_a_job(JobState.FAILED, JobState.CANCELLED, fits=lambda self, j: j.archived and bool(self.lost_of(j)))
     def is_queued_again(self, n: int, job: Job) -> None:
-        self.ledger.commands.queued_again(job, self.life.now())
+        self.ledger.requests.queued_again(job, self.life.now())
 
     @of_a_job(*JOB_ENDS, fits=lambda self, j: not j.archived)
     def is_archived(self, n: int, job: Job) -> None:
         if n % 4:
             self.life.archive(job)
         else:
-            self.ledger.commands.try_later(job, self.life.now() + 9, "the disk is full", self.life.now())
+            self.ledger.runs.try_later(job, self.life.now() + 9, "the disk is full", self.life.now())
 
     @of_a_job(*JOB_ENDS)
     def is_to_be_deleted(self, n: int, job: Job) -> None:
-        self.ledger.commands.discard_ended(job, self.life.now())
+        self.ledger.requests.discard_ended(job, self.life.now())
 
     # ---- sessions
 
@@ -285,12 +285,12 @@ class Books(RuleBasedStateMachine):
     def is_adopted(self, n: int, job: Job) -> None:
         self.sessions_made += 1
         seen = view(self.life.packed(job), ident=f"ses-{self.sessions_made}", marker=job.under_way.marker)
-        self.ledger.commands.adopt(job, seen, due_at=self.life.now(), cause="found", now=self.life.now())
+        self.ledger.sends.adopt(job, seen, due_at=self.life.now(), cause="found", now=self.life.now())
 
     @of_a_job(JobState.SUBMITTING)
     def loses_its_reply(self, n: int, job: Job) -> None:
         due = self.life.now() + 120
-        self.ledger.commands.reply_lost(job, "cut", answered=n % 2 == 0, due_at=due, now=self.life.now())
+        self.ledger.sends.reply_lost(job, "cut", answered=n % 2 == 0, due_at=due, now=self.life.now())
 
     @of_a_job(JobState.SUBMITTING, JobState.DOUBTFUL)
     def is_unsent(self, n: int, job: Job) -> None:
@@ -298,7 +298,7 @@ class Books(RuleBasedStateMachine):
         again = n % 3 == 0
         late = self.life.now() if n % 5 == 0 else None
         cause = Cause.NOT_THERE if job.state is JobState.DOUBTFUL else Cause.CUT
-        self.ledger.commands.unsent(
+        self.ledger.sends.unsent(
             job, "no", cause=cause, due_at=due, now=self.life.now(), claim_again=again, recheck_at=late
         )
 
@@ -323,7 +323,7 @@ class Books(RuleBasedStateMachine):
         seen = view(self.life.packed(job), ident=job.session_id or "", marker=job.under_way.marker, progress=n % 100)
         due = self.life.now() + 2
         stage = "finetune" if n % 2 else "collecting"
-        self.ledger.commands.polled(job, seen, stage=stage, due_at=due, moved=n % 3 == 0, now=self.life.now())
+        self.ledger.runs.polled(job, seen, stage=stage, due_at=due, moved=n % 3 == 0, now=self.life.now())
 
     @of_a_job(JobState.RUNNING)
     def is_missing(self, n: int, job: Job) -> None:
@@ -335,7 +335,7 @@ class Books(RuleBasedStateMachine):
         seen = view(self.life.packed(job), ident=job.session_id or "", marker=name, error="CUDA out of memory")
         known = {"cause": "restart", "due_at": self.life.now(), "now": self.life.now()}
         counted = msgspec.structs.replace(job.under_way, restarts=job.under_way.restarts + 1)
-        self.ledger.commands.recovering(job, seen, counted, "it broke", **known)
+        self.ledger.runs.recovering(job, seen, counted, "it broke", **known)
         assert self.ledger.interactions.is_as_written(seen)
 
     @of_a_job(JobState.RUNNING)
@@ -348,18 +348,18 @@ class Books(RuleBasedStateMachine):
         files = self.life.packed(job)
         seen = view(files, ident=job.session_id or "", marker=job.under_way.marker, error="CUDA out of memory")
         self.life.collects(job, seen, pairs_of(files), files)
-        self.ledger.commands.keep_pairs(seen, len(pairs_of(files)), self.life.now())
+        self.ledger.ends.keep_pairs(seen, len(pairs_of(files)), self.life.now())
         job = self.life.job(job.id)
-        self.ledger.commands.failed(job, "CUDA out of memory", cause="broken", now=self.life.now())
+        self.ledger.ends.failed(job, "CUDA out of memory", cause="broken", now=self.life.now())
 
     @of_a_job(JobState.SUBMITTING, JobState.DOUBTFUL, JobState.RUNNING)
     def fails(self, n: int, job: Job) -> None:
         causes = {JobState.SUBMITTING: Cause.REFUSED, JobState.DOUBTFUL: Cause.IN_VAIN, JobState.RUNNING: Cause.STALLED}
-        self.ledger.commands.failed(job, "no", cause=causes[job.state], now=self.life.now())
+        self.ledger.ends.failed(job, "no", cause=causes[job.state], now=self.life.now())
 
     @of_a_job(JobState.RUNNING)
     def gets_another_attempt(self, n: int, job: Job) -> None:
-        self.ledger.commands.next_attempt(job, "gone", cause="gone", discard=n % 2 == 0, now=self.life.now())
+        self.ledger.ends.next_attempt(job, "gone", cause="gone", discard=n % 2 == 0, now=self.life.now())
 
     @of_a_job(JobState.RUNNING)
     def has_a_twin(self, n: int, job: Job) -> None:
@@ -400,7 +400,7 @@ class Books(RuleBasedStateMachine):
         for job in self.stale_jobs.values():
             if self.life.job(job.id).version != job.version:
                 with pytest.raises(Stale):
-                    self.ledger.commands.try_later(job, self.life.now(), "no", self.life.now())
+                    self.ledger.runs.try_later(job, self.life.now(), "no", self.life.now())
         for file in self.stale_files.values():
             if self.life.file(file).version != file.version:
                 with pytest.raises(Stale):
@@ -438,7 +438,7 @@ TestBooks = Books.TestCase
 def test_the_machine_knows_every_command():
     """A command of the ledger that no rule drives is a hole in this test."""
     text = Path(__file__).read_text() + Path(lives.__file__).read_text()
-    tables = ("files", "jobs", "attempts", "commands")
+    tables = ("files", "jobs", "attempts", "batches", "sends", "runs", "ends", "requests")
     asked = {
         "get",
         "open",

@@ -14,7 +14,7 @@ from finetuned.daemon.collect import Collecting
 from finetuned.daemon.poll import Polls
 from finetuned.daemon.submit import Submissions
 from finetuned.folders import tree
-from finetuned.ledger.commands import Commands
+from finetuned.ledger.batches import Batches
 from finetuned.lifecycle import FileState, SessionState
 from finetuned.marker import upload_name
 from finetuned.model import Attempt, Job
@@ -55,10 +55,10 @@ def no_lookup() -> None:
 
 def claimed_before_synced() -> None:
     """The claim is written down, and only then its files are brought to disk."""
-    claimed, sync_all = Commands.claimed, tree.sync_all
+    claimed, sync_all = Batches.claimed, tree.sync_all
     later: list[int] = []
 
-    def claimed_too_early(self: Commands, *args: Any) -> Any:
+    def claimed_too_early(self: Batches, *args: Any) -> Any:
         done = claimed(self, *args)
         sync_all(later)
         later.clear()
@@ -71,7 +71,7 @@ def claimed_before_synced() -> None:
             sync_all(fds)
 
     tree.sync_all = in_a_claim  # type: ignore[attr-defined]
-    Commands.claimed = claimed_too_early  # type: ignore[method-assign]
+    Batches.claimed = claimed_too_early  # type: ignore[method-assign]
 
 
 def pairs_after_verdict() -> None:

@@ -139,27 +139,27 @@ class Life:
     def seals(self, *files: File, job_id: str = "notes-1") -> Job:
         """A job of these files."""
         first = files[0]
-        assert self.ledger.commands.seal(job_id, first.folder, "", [f.id for f in files], self.now())
+        assert self.ledger.batches.seal(job_id, first.folder, "", [f.id for f in files], self.now())
         return self.job(job_id)
 
     def claims(self, *files: File, job_id: str = "notes-1") -> Job:
         """A sealed job whose files lie in its own folder."""
         job = self.seals(*files, job_id=job_id)
         laid = [(f, f"/srv/notes/.processing/{job_id}/{f.id}") for f in self.ledger.jobs.files(job_id)]
-        self.ledger.commands.claimed(job, laid, [], self.now())
+        self.ledger.batches.claimed(job, laid, [], self.now())
         return self.job(job_id)
 
     def begins(self, job: Job) -> Job:
         """The intent to send it is written."""
         marker = f"{job.id}.{job.attempts + 1}"
         names = {f.id: f"{marker}-{n:04d}-a.txt" for n, f in enumerate(self.packed(job), 1)}
-        return self.ledger.commands.begin_attempt(job, url=URL, dialect="form", names=names, now=self.now())[0]
+        return self.ledger.sends.begin_attempt(job, url=URL, dialect="form", names=names, now=self.now())[0]
 
     def runs(self, job: Job, ident: str = "ses-1") -> Job:
         """The server has it."""
         job = self.begins(job)
         seen = view(self.packed(job), ident=ident, marker=job.under_way.marker)
-        self.ledger.commands.adopt(job, seen, due_at=self.now(), cause="submitted", now=self.now())
+        self.ledger.sends.adopt(job, seen, due_at=self.now(), cause="submitted", now=self.now())
         return self.job(job.id)
 
     def trains(self, job: Job, *, each: int = 2, taught: Sequence[File] | None = None) -> Job:
@@ -181,12 +181,12 @@ class Life:
         """The session's pairs are in the ledger, and then the verdict over them."""
         self.collects(job, seen, pairs, files)
         verdict = judge(seen, tally(seen, pairs), files, capabilities(None))
-        self.ledger.commands.finish(job, seen, len(pairs), files, verdict, self.now())
+        self.ledger.ends.finish(job, seen, len(pairs), files, verdict, self.now())
 
     def archive(self, job: Job) -> Job:
         """All of an ended job is where it belongs."""
         left = [f for f in self.ledger.jobs.files(job.id) if not f.archived]
-        self.ledger.commands.laid(job, [(f, f"/srv/notes/done/{job.id}/{f.id}", None) for f in left], self.now())
+        self.ledger.batches.laid(job, [(f, f"/srv/notes/done/{job.id}/{f.id}", None) for f in left], self.now())
         self.ledger.jobs.archived(job)
         return self.job(job.id)
 

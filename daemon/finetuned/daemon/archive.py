@@ -51,7 +51,7 @@ class Archives:
         files = context.ledger.jobs.files(job.id)
         with folder.together():
             ends = [(file, *self._lay(folder, file)) for file in files if not file.archived]
-        context.ledger.commands.laid(job, ends, context.runtime.now())
+        context.ledger.batches.laid(job, ends, context.runtime.now())
         with folder.together():
             self._write_papers(folder, job, files)
             folder.clear_processing(job.id)

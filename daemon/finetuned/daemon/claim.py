@@ -46,7 +46,7 @@ class Claims:
             return
         while True:
             job_id = new_job_id(context, order.folder, now)
-            if await context.in_thread(context.ledger.commands.seal, job_id, order.folder, order.group, file_ids, now):
+            if await context.in_thread(context.ledger.batches.seal, job_id, order.folder, order.group, file_ids, now):
                 break
         context.own.add(job_id)
         await self.claim(job_id)
@@ -96,7 +96,7 @@ class Claims:
         except FileProblem as error:
             await context.disk_later(job, str(error))
             return
-        await context.in_thread(context.ledger.commands.claimed, job, laid, left, context.runtime.now())
+        await context.in_thread(context.ledger.batches.claimed, job, laid, left, context.runtime.now())
         folder = context.folders[job.folder]
         if laid and left:  # the note names just those that are sent, in their order
             with suppress(FileProblem):
@@ -151,7 +151,7 @@ class Claims:
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is not None and job.given_up:
-            await context.in_thread(context.ledger.commands.cancelled, job, BY_A_PERSON, context.runtime.now())
+            await context.in_thread(context.ledger.ends.cancelled, job, BY_A_PERSON, context.runtime.now())
 
     async def skip_duplicate(self, file_id: int, of: str) -> None:
         """Call a file a duplicate `of` another one, whose content is known."""

@@ -88,13 +88,13 @@ class Context:
             slowest = self.settings.poll.slowest
             now = self.runtime.now()
             due_at = now + (self.back_off(job.in_vain + 1, slowest) if words is None else slowest)
-            await self.in_thread(self.ledger.commands.try_later, job, due_at, words, now)
+            await self.in_thread(self.ledger.runs.try_later, job, due_at, words, now)
 
     async def disk_later(self, job: Job, why: str) -> None:
         """Try again later what cannot be done for the job on the disk now."""
         now = self.runtime.now()
         due_at = now + self.back_off(job.tries + 1, LONGEST_DISK_WAIT)
-        await self.in_thread(self.ledger.commands.try_later, job, due_at, why, now)
+        await self.in_thread(self.ledger.runs.try_later, job, due_at, why, now)
 
     async def unreachable(self, job_id: str, error: ServerError) -> None:
         """The server pauses, and the job steps back: if only its own session is ill, others go first."""

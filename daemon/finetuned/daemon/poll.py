@@ -185,7 +185,7 @@ class Polls:
         trains = self._batch.note(seen, enough_until=watch.since + patience(seen.phase, job.under_way.requeued, poll))
         due_at = _together(now, pause, poll) if trains else now + pause
         await context.in_thread(
-            context.ledger.commands.polled, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now
+            context.ledger.runs.polled, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now
         )
 
     async def _stands(self, job: Job, session_id: str) -> bool:
@@ -227,7 +227,7 @@ class Polls:
         if paused and (job.requested is None or job.under_way.read_only):
             later = now + context.settings.poll.slowest
             await context.in_thread(
-                context.ledger.commands.polled,
+                context.ledger.runs.polled,
                 job,
                 seen,
                 stage=job.under_way.stage or "",
@@ -239,7 +239,7 @@ class Polls:
         if paused:
             await context.backend.push(seen.id, Push.START)
         await context.in_thread(
-            context.ledger.commands.review_over, job, cause=Cause.ACCEPT if paused else Cause.REVIEW_OVER, now=now
+            context.ledger.runs.review_over, job, cause=Cause.ACCEPT if paused else Cause.REVIEW_OVER, now=now
         )
 
     def _pause(self, still_for: float, *, moved: bool) -> float:
@@ -253,17 +253,17 @@ class Polls:
         if job.under_way.stage != "collecting":
             due_at = now + context.settings.poll.fastest
             job = await context.in_thread(
-                context.ledger.commands.polled, job, seen, stage="collecting", due_at=due_at, moved=True, now=now
+                context.ledger.runs.polled, job, seen, stage="collecting", due_at=due_at, moved=True, now=now
             )
         else:  # it was tried in vain: a disk without room for so many pairs must not be hammered
             due_at = now + context.back_off(job.in_vain + 1, context.settings.poll.slowest)
-            job = await context.in_thread(context.ledger.commands.try_later, job, due_at, None, now)
+            job = await context.in_thread(context.ledger.runs.try_later, job, due_at, None, now)
         files = await self._packed(job, seen)
         counted = await self._collecting.collect(job, seen, files)
         verdict = judge(seen, counted, files, context.backend.capabilities)
         await self._limits.trained(seen)
         await context.in_thread(
-            context.ledger.commands.finish, job, seen, counted.pairs, files, verdict, context.runtime.now()
+            context.ledger.ends.finish, job, seen, counted.pairs, files, verdict, context.runtime.now()
         )
 
     async def _failed(self, job: Job, seen: Observation) -> None:
@@ -280,19 +280,19 @@ class Polls:
             job = left
         files = await self._packed(job, seen)
         counted = await self._collecting.collect(job, seen, files)
-        await context.in_thread(context.ledger.commands.keep_pairs, seen, counted.pairs, now)
+        await context.in_thread(context.ledger.ends.keep_pairs, seen, counted.pairs, now)
         if seen.quota is not None:
             await self._limits.too_much(job, seen.quota, seen.complaint)
             return
         reason = f"the server's training failed: {seen.complaint}"
-        await context.in_thread(context.ledger.commands.failed, job, reason, cause=Cause.BROKEN, now=now)
+        await context.in_thread(context.ledger.ends.failed, job, reason, cause=Cause.BROKEN, now=now)
 
     async def _missing(self, job: Job) -> None:
         """The session was not found: after three polls over the settle time it is gone."""
         context = self._context
         now = context.runtime.now()
         if job.state is JobState.REVIEW:  # it is looked for like any other
-            await context.in_thread(context.ledger.commands.review_over, job, cause=Cause.SESSION_MISSING, now=now)
+            await context.in_thread(context.ledger.runs.review_over, job, cause=Cause.SESSION_MISSING, now=now)
             return
         settle = context.settings.submit.lost_answer_settle
         since, misses = job.under_way.missing_since, job.under_way.misses
@@ -333,7 +333,7 @@ class Polls:
         ]
         if await context.in_thread(context.ledger.pairs.here, session_id) is None:
             counted = await self._collecting.collect(job, seen, files)
-            await context.in_thread(context.ledger.commands.keep_pairs, seen, counted.pairs, context.runtime.now())
+            await context.in_thread(context.ledger.ends.keep_pairs, seen, counted.pairs, context.runtime.now())
 
     async def _packed(self, job: Job, seen: Observation) -> list[File]:
         """The files of the job, under the names they had in this session: it may be an earlier attempt's."""

@@ -50,7 +50,7 @@ def _take_up(context: Context, folder: DropFolder, job_id: str, note: bytes | No
         return
     job = _as_sent(found, folder.name)
     url, dialect = context.settings.service.url, context.backend.dialect
-    context.ledger.commands.take_up(job, url=url, dialect=dialect, now=context.runtime.now())
+    context.ledger.batches.take_up(job, url=url, dialect=dialect, now=context.runtime.now())
 
 
 def _as_sent(found: ClaimedJob, folder: str) -> FoundJob:
@@ -73,7 +73,7 @@ def _go_on(context: Context, folder: DropFolder, job: Job, note: bytes | None) -
     """Queue a job again that is over by the ledger, if it was tried again since; else give its files back."""
     lost = {f.content.sha256 for f in context.ledger.jobs.files(job.id) if f.state in _LOST and f.content}
     if note is not None and job.state in _AGAIN and leftovers.holds_any(folder, job.id, frozenset(lost)):
-        context.ledger.commands.queued_again(job, context.runtime.now())
+        context.ledger.requests.queued_again(job, context.runtime.now())
     else:
         _let_go(folder, job.id, f"its job is {job.state}")
 

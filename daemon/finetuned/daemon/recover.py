@@ -43,7 +43,7 @@ class Recoveries:
             case Step.REVIEW:
                 now = self._context.runtime.now()
                 await self._context.in_thread(
-                    self._context.ledger.commands.awaits_review, job, now + self._context.settings.poll.slowest, now
+                    self._context.ledger.runs.awaits_review, job, now + self._context.settings.poll.slowest, now
                 )
             case Step.GIVE_UP:
                 await self.give_up(job, due.words)
@@ -60,10 +60,10 @@ class Recoveries:
         if used < allowed:
             reason = f"{reason}; attempt {used + 1} of {allowed} follows"
             await context.in_thread(
-                context.ledger.commands.next_attempt, job, reason, cause=cause, discard=discard, now=now
+                context.ledger.ends.next_attempt, job, reason, cause=cause, discard=discard, now=now
             )
         else:
-            await context.in_thread(context.ledger.commands.failed, job, reason, cause=cause, discard=discard, now=now)
+            await context.in_thread(context.ledger.ends.failed, job, reason, cause=cause, discard=discard, now=now)
 
     async def _restart(self, job: Job, seen: Observation, due: Recovery, history: History) -> Job | None:
         context = self._context
@@ -134,7 +134,7 @@ class Recoveries:
         now = context.runtime.now()
         due_at = now + (context.settings.poll.fastest if pause is None else pause)
         return await context.in_thread(
-            context.ledger.commands.recovering,
+            context.ledger.runs.recovering,
             job,
             seen,
             counted or job.under_way,

@@ -52,26 +52,26 @@ class Splits:
         self, job: Job, words: str, cause: Cause, refusal: Refusal | None, recheck_at: float | None, now: float
     ) -> Sequence[str]:
         """Split a job; return the ids of those that go on in its place, none if nothing does."""
-        context, commands = self._context, self._context.ledger.commands
-        asked = context.ledger.jobs.get(job.id)
+        context, ledger = self._context, self._context.ledger
+        asked = ledger.jobs.get(job.id)
         if asked is not None and asked.given_up:
-            commands.cancelled(job, BY_A_PERSON, now)
+            ledger.ends.cancelled(job, BY_A_PERSON, now)
             return ()
-        packed = context.ledger.jobs.packed(job.id)
+        packed = ledger.jobs.packed(job.id)
         if len(packed) == 1 and refusal is not None:
-            commands.too_big(job, packed[0], refusal(packed[0]), now, cause=cause)
+            ledger.batches.too_big(job, packed[0], refusal(packed[0]), now, cause=cause)
             return ()
-        in_vain = 0 if cause in {Cause.QUOTA, Cause.FITTED} else context.ledger.events.halved_in_vain()
+        in_vain = 0 if cause in {Cause.QUOTA, Cause.FITTED} else ledger.events.halved_in_vain()
         if len(packed) == 1 or in_vain >= HALVED_IN_VAIN:
             if len(packed) > 1:
                 words = f"{words}; its files were not tried one by one: the server took none of the last {in_vain} jobs"
-            commands.failed(job, words, cause=cause, now=now, recheck_at=recheck_at)
+            ledger.ends.failed(job, words, cause=cause, now=now, recheck_at=recheck_at)
             return ()
         first, second = halves(packed, context.backend.capabilities)
         while True:
             one, other = (new_job_id(context, job.folder, now) for _ in range(2))
             parts = {one: first, other: second}
-            if one != other and commands.split(job, parts, words, now, cause=cause, recheck_at=recheck_at):
+            if one != other and ledger.batches.split(job, parts, words, now, cause=cause, recheck_at=recheck_at):
                 return one, other
 
     async def begin_anew(self, job: Job, words: str) -> None:
@@ -83,7 +83,7 @@ class Splits:
             files = context.ledger.jobs.packed(job.id)
             while True:
                 new = new_job_id(context, job.folder, now)
-                if context.ledger.commands.split(job, {new: files}, words, now, cause=Cause.NOT_OURS):
+                if context.ledger.batches.split(job, {new: files}, words, now, cause=Cause.NOT_OURS):
                     return new
 
         context.own.add(await context.in_thread(work))

@@ -152,7 +152,7 @@ class Submissions:
             # a little more: the ledger keeps milliseconds, and what is due must be due; never more than the whole,
             # which the plan would take for a clock that jumped back
             later = context.runtime.now() + min(settle, settle - waited + 0.01)
-            await context.in_thread(context.ledger.commands.try_later, job, later, None, context.runtime.now())
+            await context.in_thread(context.ledger.runs.try_later, job, later, None, context.runtime.now())
             return
         try:
             found = await self._adopt_found(job, cause=Cause.FOUND)
@@ -176,7 +176,7 @@ class Submissions:
         due_at = now + context.back_off(job.unanswered + job.unheard, context.settings.service.longest_pause)
         reason = "the server has no session of it; it is sent again"
         await context.in_thread(
-            context.ledger.commands.unsent,
+            context.ledger.sends.unsent,
             job,
             reason,
             cause=Cause.NOT_THERE,
@@ -229,7 +229,7 @@ class Submissions:
             return
         context = self._context
         await context.in_thread(
-            context.ledger.commands.failed, job, str(error), cause=Cause.REFUSED, now=context.runtime.now()
+            context.ledger.ends.failed, job, str(error), cause=Cause.REFUSED, now=context.runtime.now()
         )
 
     async def _broke_off(self, job: Job, words: str, *, cause: Cause, counts: bool) -> None:
@@ -252,7 +252,7 @@ class Submissions:
             file.id: upload_name(marker(job.id, job.attempts + 1), n, file.path) for n, file in enumerate(packed, 1)
         }
         intent: Intent = await context.in_thread(
-            context.ledger.commands.begin_attempt,
+            context.ledger.sends.begin_attempt,
             job,
             url=context.settings.service.url,
             dialect=context.backend.dialect,
@@ -338,7 +338,7 @@ class Submissions:
         context = self._context
         now = context.runtime.now()
         due_at = now + context.settings.poll.fastest
-        context.ledger.commands.adopt(job, seen, due_at=due_at, cause=cause, now=now)
+        context.ledger.sends.adopt(job, seen, due_at=due_at, cause=cause, now=now)
 
     async def _lost(self, job: Job, error: ReplyLost) -> None:
         context = self._context
@@ -347,7 +347,7 @@ class Submissions:
         now = context.runtime.now()
         due_at = now + context.settings.submit.lost_answer_settle
         await context.in_thread(
-            context.ledger.commands.reply_lost, job, str(error), answered=error.answered, due_at=due_at, now=now
+            context.ledger.sends.reply_lost, job, str(error), answered=error.answered, due_at=due_at, now=now
         )
 
     async def _unsent(
@@ -364,7 +364,7 @@ class Submissions:
         now = context.runtime.now()
         due_at = now + context.back_off(job.tries + 1, context.settings.service.longest_pause) if wait else None
         await context.in_thread(
-            context.ledger.commands.unsent,
+            context.ledger.sends.unsent,
             job,
             reason,
             cause=cause,

@@ -69,11 +69,11 @@ class Verbs:
         job = self._job(request.job)
         now = context.runtime.now()
         if job.state not in JOB_ENDS:
-            context.ledger.jobs.request(job, "delete" if request.delete else "cancel", now)
+            context.ledger.requests.give_up(job, "delete" if request.delete else "cancel", now)
             return f"{job.id} is being cancelled"
         if not request.delete:
             raise Denied(f"{job.id} is {job.state} already", remedy="--delete removes its session from the server")
-        if not context.ledger.commands.discard_ended(job, now):
+        if not context.ledger.requests.discard_ended(job, now):
             raise Denied(_LEFT.format(job.id) if job.noted else f"{job.id} has no session on the server")
         return f"the session of {job.id} is being removed from the server"
 
@@ -88,7 +88,7 @@ class Verbs:
                 _LEFT.format(job.id),
                 remedy="start its training on the server's page, or cancel and retry the job: its files are sent anew",
             )
-        self._context.ledger.commands.accepted(job, self._context.runtime.now())
+        self._context.ledger.requests.accepted(job, self._context.runtime.now())
         return f"the training of {job.id} begins"
 
     def _retry(self, request: Request) -> Callable[[], str]:
@@ -125,7 +125,7 @@ class Verbs:
             job = self._job(file.job_id)
             if job.id not in jobs:
                 self._check_archived(job)
-            context.ledger.commands.forget(file, job, context.runtime.now())
+            context.ledger.requests.forget(file, job, context.runtime.now())
             jobs.append(job.id)
             forgotten, pairs = forgotten + 1, pairs + mine
         if not forgotten:
@@ -155,7 +155,7 @@ class Verbs:
                 context.ledger.files.waits_again(file, location, now)
             context.ledger.folders.flush(job.folder, now)
             return f"{len(found)} files of {job.id} go into a new job"
-        context.ledger.commands.queued_again(job, now)
+        context.ledger.requests.queued_again(job, now)
         return f"{job.id} is queued again"
 
     def _check_archived(self, job: Job) -> None:

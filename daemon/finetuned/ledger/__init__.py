@@ -8,7 +8,7 @@
 """
 
 from finetuned.ledger.audit import Finding, audit
-from finetuned.ledger.commands import FoundFile, FoundJob, Left
+from finetuned.ledger.batches import FoundFile, FoundJob, Left
 from finetuned.ledger.reading import SERVER_FIELDS, Reader
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.store import is_held

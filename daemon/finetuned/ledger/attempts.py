@@ -15,7 +15,7 @@ from typing import Final, TypedDict, Unpack
 
 from finetuned.backend import Observation
 from finetuned.ledger.events import tell, tell_of
-from finetuned.ledger.rows import text_at, update, value_of
+from finetuned.ledger.rows import insert, text_at, update, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, SessionState, check_move
 from finetuned.model import Attempt, Job
@@ -195,6 +195,12 @@ def attempt_of(row: sqlite3.Row, prefix: str = "") -> Attempt:
     return value_of(Attempt, row, prefix, number=row[f"{prefix}attempt"])
 
 
+def intend(db: sqlite3.Connection, now: float, job_id: str, number: int, **columns: object) -> None:
+    """Write the intent to send a job, as the attempt that counts."""
+    known = {"job_id": job_id, "attempt": number, "current": 1, "state": SessionState.INTENDED, "intent_at": iso(now)}
+    insert(db, "sessions", **known, **columns)
+
+
 def change_attempt(db: sqlite3.Connection, attempt: Attempt, **columns: Unpack[AttemptColumns]) -> Attempt:
     """Change an attempt, and return it as it is then. Raises Stale."""
     return attempt_of(update(db, "sessions", attempt.id, attempt.version, **columns))
@@ -204,9 +210,9 @@ def end_attempt(
     db: sqlite3.Connection,
     now: float,
     job: Job,
-    became: SessionState,
     *,
     cause: Cause,
+    became: SessionState | None = None,
     reason: str | None = None,
     counts: bool = True,
     discard: bool = False,
@@ -215,12 +221,13 @@ def end_attempt(
 ) -> None:
     """End the job's open attempt, if it has one, and tell. It still `counts` for the job unless another one follows.
 
-    `discard`: its session is to go from the server. `progress_stays`: it is shown how far it came. `recheck_at`: it may
-    turn up on the server all the same.
+    `became`: not named, it is `ended` if it has a session, else `unsent`. `discard`: its session is to go from the
+    server. `progress_stays`: it is shown how far it came. `recheck_at`: it may turn up on the server all the same.
     """
     attempt = job.open
     if attempt is None:
         return
+    became = became or (SessionState.ENDED if attempt.session_id else SessionState.UNSENT)
     check_move(attempt.state, cause, became)
     if not progress_stays:
         attempt = change_attempt(db, attempt, progress=None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final, TypedDict, Unpack
 
 from finetuned.ledger.events import tell, tell_of
-from finetuned.ledger.rows import at, place, update, value_of
+from finetuned.ledger.rows import at, insert, place, update, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, FileState, check_move
 from finetuned.model import Content, File, Signature, UnarchivedFile, WaitingFile
@@ -26,6 +26,7 @@ class FileColumns(TypedDict, total=False):
     location: str | None
     location_b64: str | None
     reason: str | None
+    batch_group: str
     size: int
     mtime_ns: int
     ctime_ns: int
@@ -57,25 +58,19 @@ class Files:
 
     def appeared(self, folder: str, seen: Iterable[tuple[str, Signature, str]], now: float) -> list[File]:
         """Record paths that were never seen (path, signature, group) as `settling`."""
-        rows = []
+        files = []
         with self._store.transaction() as db:
             for path, signature, group in seen:
-                text, b64 = place(path)
-                row = db.execute(
-                    "insert into files (folder, path, path_b64, location, location_b64, state, "
-                    "batch_group, size, mtime_ns, ctime_ns, inode, seen_at) "
-                    "values (?, ?, ?, ?, ?, 'settling', ?, ?, ?, ?, ?, ?) returning *",
-                    (folder, text, b64, text, b64, utf8_text(group), *columns_of(signature).values(), iso(now)),
-                ).fetchone()
-                tell(db, now, "file", str(row["id"]), FileState.SETTLING, cause=Cause.APPEARED)
-                rows.append(row)
-        return [file_of(row) for row in rows]
+                columns = lies_at(path) | signed(signature) | {"batch_group": utf8_text(group)}
+                file = add_file(db, now, folder, path, FileState.SETTLING, cause=Cause.APPEARED, seen_at=now, **columns)
+                files.append(file)
+        return files
 
     def settled(self, found: Iterable[tuple[File, Signature, Content]], now: float) -> None:
         """Let files that were read wait; the event tells what a person should know of them."""
         with self._store.transaction() as db:
             for file, signature, content in found:
-                known = columns_of(signature) | _content(content)
+                known = signed(signature) | columns_of(content)
                 known |= {"ready_at": iso(now), "reason": None}
                 move_file(db, now, file, FileState.WAITING, cause=Cause.SETTLED, detail=content.note, **known)
 
@@ -89,7 +84,7 @@ class Files:
     def readable(self, file: File, content: Content, now: float) -> None:
         """Note the content of a file that could not be read before."""
         with self._store.transaction() as db:
-            known = _content(content) | {"reason": None, "due_at": None, "tries": 0, "ready_at": iso(now)}
+            known = columns_of(content) | {"reason": None, "due_at": None, "tries": 0, "ready_at": iso(now)}
             change_file(db, file, **known)
             tell_of(db, now, file, Cause.READABLE, content.note)
 
@@ -103,7 +98,7 @@ class Files:
     def unsettled(self, file: File, signature: Signature | None, reason: str, now: float) -> None:
         """Let a waiting file that changed settle again."""
         with self._store.transaction() as db:
-            columns = UNREAD | (columns_of(signature) if signature else {})
+            columns = UNREAD | (signed(signature) if signature else {})
             columns |= {"ready_at": None, "reason": reason}
             move_file(db, now, file, FileState.SETTLING, cause=Cause.CHANGED, detail=reason, **columns)
 
@@ -117,8 +112,7 @@ class Files:
     def refused(self, file: File, reason: str, now: float, *, size: int | None = None) -> None:
         """Refuse a file that can never be sent as it is; it is still to be archived."""
         with self._store.transaction() as db:
-            ended: FileColumns = {"reason": reason, "finished_at": iso(now), "archived": 0, "bytes": size}
-            move_file(db, now, file, FileState.REFUSED, cause=Cause.REFUSED, detail=reason, **ended)
+            end_file(db, now, file, FileState.REFUSED, reason, cause=Cause.REFUSED, bytes=size)
 
     def held_up(self, file: File, reason: str, due_at: float, now: float) -> None:
         """Put off a file that cannot be read or moved for now: it keeps its state, and gets a reason."""
@@ -139,9 +133,7 @@ class Files:
         """End a waiting file whose content this folder has learned; it is still to be archived."""
         with self._store.transaction() as db:
             reason = f"the same content was learned already, from {of}"
-            ended: FileColumns = {"reason": reason, "finished_at": iso(now), "archived": 0}
-            file = _get(db, file_id)
-            move_file(db, now, file, FileState.DUPLICATE, cause=Cause.DUPLICATE, detail=reason, **ended)
+            end_file(db, now, _get(db, file_id), FileState.DUPLICATE, reason, cause=Cause.DUPLICATE)
 
     def laid(self, file: File, location: str | None, now: float, *, lost: str | None = None) -> None:
         """Note that a file was archived and lies at `location`; null: nowhere any more, and `lost` says why."""
@@ -305,6 +297,25 @@ def file_of(row: sqlite3.Row) -> File:
     )
 
 
+def add_file(
+    db: sqlite3.Connection,
+    now: float,
+    folder: str,
+    path: str,
+    state: FileState,
+    *,
+    cause: Cause,
+    seen_at: float,
+    **columns: Unpack[FileColumns],
+) -> File:
+    """Record a file that was dropped at `path`, and tell."""
+    text, b64 = place(path)
+    known = {"folder": folder, "path": text, "path_b64": b64, "state": state, "seen_at": iso(seen_at)}
+    file = file_of(insert(db, "files", **known, **columns))
+    tell(db, now, "file", str(file.id), state, cause=cause, job_id=file.job_id)
+    return file
+
+
 def change_file(db: sqlite3.Connection, file: File, **columns: Unpack[FileColumns]) -> None:
     """Change a file in its state. Raises Stale."""
     update(db, "files", file.id, file.version, **columns)
@@ -337,6 +348,21 @@ def move_file(
     )
 
 
+def end_file(
+    db: sqlite3.Connection,
+    now: float,
+    file: File,
+    became: FileState,
+    why: str | None,
+    *,
+    cause: Cause,
+    **columns: Unpack[FileColumns],
+) -> None:
+    """End a file that is still to be archived; the event tells the reason."""
+    columns |= {"reason": why, "finished_at": iso(now), "archived": 0}
+    move_file(db, now, file, became, cause=cause, detail=why, **columns)
+
+
 def files_of(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:
     """List a job's files, in the order of the upload; of `states` alone, if any are named."""
     rows = db.execute("select * from files where job_id = ? order by id", (job_id,)).fetchall()
@@ -349,7 +375,7 @@ def lies_at(location: str | None) -> FileColumns:
     return {"location": text, "location_b64": b64}
 
 
-def columns_of(signature: Signature) -> FileColumns:
+def signed(signature: Signature) -> FileColumns:
     """Make columns of a signature."""
     return {
         "size": signature.size,
@@ -359,7 +385,7 @@ def columns_of(signature: Signature) -> FileColumns:
     }
 
 
-def _content(content: Content) -> FileColumns:
+def columns_of(content: Content) -> FileColumns:
     """Make columns of a content."""
     return {
         "sha256": content.sha256,

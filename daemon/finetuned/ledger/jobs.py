@@ -48,15 +48,6 @@ class Jobs:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def request(self, job: Job, action: str, now: float) -> None:
-        """Remember that a person wants the job given up (`cancel`), and its session gone too (`delete`).
-
-        That is no change of state: it neither needs nor moves the version, so that no request under way gets lost.
-        """
-        with self._store.transaction() as db:
-            row = db.execute("update jobs set requested = ? where id = ? returning state", (action, job.id)).fetchone()
-            tell(db, now, "job", job.id, row["state"], was=row["state"], cause=Cause(action), job_id=job.id)
-
     def archived(self, job: Job) -> None:
         """Note that all of the job lies where it belongs."""
         with self._store.transaction() as db:

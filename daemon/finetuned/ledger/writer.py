@@ -13,9 +13,10 @@ from typing import Self
 
 from finetuned.errors import LedgerError
 from finetuned.ledger.attempts import Attempts
+from finetuned.ledger.batches import Batches
 from finetuned.ledger.checkpoint import Checkpoint, check_log, forget_log
-from finetuned.ledger.commands import Commands
 from finetuned.ledger.daemon import Daemon
+from finetuned.ledger.ends import Ends
 from finetuned.ledger.events import Events
 from finetuned.ledger.files import Files
 from finetuned.ledger.folders import Folders
@@ -23,6 +24,9 @@ from finetuned.ledger.interactions import Interactions
 from finetuned.ledger.jobs import Jobs
 from finetuned.ledger.pairs import Pairs
 from finetuned.ledger.reading import Reader
+from finetuned.ledger.requests import Requests
+from finetuned.ledger.runs import Runs
+from finetuned.ledger.sends import Sends
 from finetuned.ledger.servers import Servers
 from finetuned.ledger.store import Store, connect, hold, open_file
 from finetuned.ledger.trouble import of_the_disk
@@ -41,7 +45,12 @@ class Tables:
         self.folders = Folders(store)
         self.events = Events(store)
         self.daemon = Daemon(store)
-        self.commands = Commands(store)
+        # what changes several of them at once
+        self.batches = Batches(store)
+        self.sends = Sends(store)
+        self.runs = Runs(store)
+        self.ends = Ends(store)
+        self.requests = Requests(store)
 
     @staticmethod
     def of(reader: Reader) -> Tables:

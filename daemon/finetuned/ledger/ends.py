@@ -1,0 +1,85 @@
+"""How attempts end, and with them their jobs and files; each command is one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from finetuned.backend import Observation
+from finetuned.ledger.attempts import all_here, end_attempt
+from finetuned.ledger.files import FileColumns, end_file, files_of
+from finetuned.ledger.interactions import write_interactions
+from finetuned.ledger.jobs import end_job, move_job
+from finetuned.ledger.store import Store
+from finetuned.lifecycle import Cause, FileState, JobState, SessionState
+from finetuned.model import File, Job
+from finetuned.verdict import JobVerdict
+
+
+class Ends:
+    """Commands about jobs that have an end, or are to have another attempt."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def finish(
+        self, job: Job, seen: Observation, pairs: int, files: Sequence[File], verdict: JobVerdict, now: float
+    ) -> None:
+        """Write the verdict over `pairs` that are all here: files, session and job, still to be archived."""
+        with self._store.transaction() as db:
+            write_interactions(db, seen, now)
+            all_here(db, seen.id, pairs, seen.model)
+            by_id = {file.id: file for file in files}
+            for said in verdict.files:
+                file, taught = by_id[said.file_id], FileColumns(pairs=said.pairs, document_id=said.document)
+                end_file(db, now, file, said.state, said.reason, cause=Cause.JOB_ENDED, **taught)
+            gone = _is_to_go(db, job.id)
+            end_attempt(db, now, job, cause=Cause.TRAINED, became=SessionState.TRAINED, discard=gone)
+            end_job(db, now, job, verdict.state, verdict.reason, cause=Cause.TRAINED)
+
+    def keep_pairs(self, seen: Observation, pairs: int, now: float) -> None:
+        """Keep the pairs of a session that did not train: the server made them, and they are all here."""
+        with self._store.transaction() as db:
+            write_interactions(db, seen, now)
+            all_here(db, seen.id, pairs)
+
+    def failed(
+        self, job: Job, reason: str, *, cause: Cause, now: float, recheck_at: float | None = None, discard: bool = False
+    ) -> None:
+        """Fail a job whose attempt ended and that may have no other; its files fail with it.
+
+        `recheck_at`: see `unsent`. `discard`: the session is unfinished, and is to go from the server.
+        """
+        with self._store.transaction() as db:
+            discard = discard or _is_to_go(db, job.id)
+            end_attempt(
+                db, now, job, cause=cause, reason=reason, discard=discard, progress_stays=True, recheck_at=recheck_at
+            )
+            _fail_files(db, now, job, f"its job failed: {reason}")
+            end_job(db, now, job, JobState.FAILED, reason, cause=cause)
+
+    def cancelled(self, job: Job, reason: str, now: float) -> None:
+        """Give the job up: its files failed, its session is to be removed from the server."""
+        with self._store.transaction() as db:
+            end = SessionState.ENDED  # also of one that was never seen
+            end_attempt(db, now, job, cause=Cause.CANCEL, became=end, reason=reason, discard=True, progress_stays=True)
+            _fail_files(db, now, job, f"its job was cancelled: {reason}")
+            end_job(db, now, job, JobState.CANCELLED, reason, cause=Cause.CANCEL)
+
+    def next_attempt(self, job: Job, reason: str, *, cause: Cause, discard: bool, now: float) -> None:
+        """Give up the session and queue the job for another. `discard`: it is to be removed from the server."""
+        with self._store.transaction() as db:
+            end_attempt(db, now, job, cause=cause, reason=reason, counts=False, discard=discard)
+            move_job(db, now, job, JobState.QUEUED, cause=cause, detail=reason, reason=reason, due_at=None, tries=0)
+
+
+def _fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> None:
+    """Fail every packed file of the job, for this reason; it is still to be archived."""
+    for file in files_of(db, job.id, "packed"):
+        end_file(db, now, file, FileState.FAILED, reason, cause=Cause.JOB_ENDED)
+
+
+def _is_to_go(db: sqlite3.Connection, job_id: str) -> bool:
+    """Tell whether a person wants the job's session removed, who asked too late to have the job given up."""
+    row = db.execute("select requested from jobs where id = ?", (job_id,)).fetchone()
+    return row is not None and row["requested"] == "delete"

@@ -1,0 +1,103 @@
+"""What people ask of jobs; each command is one transaction."""
+
+from __future__ import annotations
+
+from finetuned.ledger.attempts import change_attempt
+from finetuned.ledger.events import tell, tell_of
+from finetuned.ledger.files import FileColumns, change_file, files_of, lies_at, move_file
+from finetuned.ledger.jobs import change_job, move_job
+from finetuned.ledger.pairs import remove_pairs
+from finetuned.ledger.store import Store
+from finetuned.lifecycle import Cause, FileState, JobState
+from finetuned.model import File, Job
+
+
+class Requests:
+    """Commands that a person asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def give_up(self, job: Job, action: str, now: float) -> None:
+        """Remember that a person wants the job given up (`cancel`), and its session gone too (`delete`).
+
+        That is no change of state: it neither needs nor moves the version, so that no request under way gets lost.
+        """
+        with self._store.transaction() as db:
+            row = db.execute("update jobs set requested = ? where id = ? returning state", (action, job.id)).fetchone()
+            tell(db, now, "job", job.id, row["state"], was=row["state"], cause=Cause(action), job_id=job.id)
+
+    def accepted(self, job: Job, now: float) -> None:
+        """Note that a person wants the training of a reviewed job to begin: now."""
+        with self._store.transaction() as db:
+            change_job(db, job, requested="accept")
+            change_attempt(db, job.under_way, due_at=None, tries=0)
+            tell_of(db, now, job, Cause.ACCEPT)
+
+    def queued_again(self, job: Job, now: float) -> None:
+        """Queue a failed or cancelled job again, as a person asked: its files are claimed anew."""
+        with self._store.transaction() as db:
+            for file in files_of(db, job.id, "failed", "barren"):
+                columns: FileColumns = {"reason": None, "finished_at": None, "pairs": None, "archived": 1}
+                if file.location is None:  # the claim finds out whether it lies anywhere again
+                    columns |= lies_at(file.path)
+                move_file(db, now, file, FileState.PACKED, cause=Cause.RETRY, **columns)
+            count = db.execute(
+                "select count(*) from files where job_id = ? and state = 'packed'", (job.id,)
+            ).fetchone()[0]
+            db.execute("update sessions set current = 0 where job_id = ?", (job.id,))
+            move_job(
+                db,
+                now,
+                job,
+                JobState.QUEUED,
+                cause=Cause.RETRY,
+                reason=None,
+                finished_at=None,
+                claimed_at=None,
+                due_at=None,
+                tries=0,
+                unanswered=0,
+                unheard=0,
+                requested=None,
+                archived=1,
+                files=count,
+                attempts_before=job.attempts,
+            )
+
+    def discard_ended(self, job: Job, now: float) -> bool:
+        """Have an ended job's session and tuned model removed from the server; False if there is none."""
+        with self._store.transaction() as db:
+            done = db.execute(
+                "update sessions set discard = 1, due_at = null, version = version + 1 "
+                "where job_id = ? and session_id is not null and not read_only",
+                (job.id,),
+            )
+            if done.rowcount:
+                db.execute("update jobs set requested = 'delete' where id = ?", (job.id,))
+                tell_of(db, now, job, Cause.DELETE)
+            return done.rowcount > 0
+
+    def forget(self, file: File, job: Job, now: float) -> None:
+        """Remove a file's pairs for good, as a person asked; its job's sessions are to go from the server.
+
+        The job's papers are to be written anew: it counts as not archived.
+        """
+        words = "what was learned of it was removed by `finetuned forget`"
+        with self._store.transaction() as db:
+            remove_pairs(db, file.id)
+            db.execute(
+                "update sessions set version = version + 1, pairs = case when pairs is null then null else "
+                "(select count(*) from qa_pairs p where p.session_id = sessions.session_id) end where job_id = ?",
+                (job.id,),
+            )
+            db.execute(
+                "update sessions set discard = 1, due_at = null where job_id = ? and session_id is not null "
+                "and removed_at is null and not read_only",
+                (job.id,),
+            )
+            reason = f"{file.reason}; {words}" if file.reason else words
+            change_file(db, file, pairs=None, reason=reason)
+            tell_of(db, now, file, Cause.FORGOTTEN, words)
+            change_job(db, job, requested="delete", archived=0, due_at=None)
+            tell_of(db, now, job, Cause.FORGOTTEN)
