@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetuned.folders import drop_folder
 from finetuned.folders.foreign import CONTROL, unfinished_by
-from finetuned.folders.names import Choice, Names, fitted, numbered, why_name
+from finetuned.folders.names import Choice, fitted, numbered, why_name
 from finetuned.settings import FolderSettings
 
 
 def names(**rules):
-    return Names(FolderSettings(name="notes", path="/nowhere", **rules))
+    return drop_folder(FolderSettings(name="notes", path="/nowhere", **rules), beside="/nowhere/else").names
 
 
 def taken(rules, path):

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.folders.pace import EDITED, EMPTY_WAIT, HAIR, PAUSE, WRITER_WAIT, Pace, quiet_time
+from finetuned.folders import drop_folder
+from finetuned.folders.pace import EDITED, EMPTY_WAIT, HAIR, PAUSE, WRITER_WAIT, Pace
 from finetuned.model import Signature
 from finetuned.settings import FolderSettings
 
 
-def rules(**words):
-    return FolderSettings(name="notes", path="/nowhere", **words)
+def quiet_time(**rules):
+    return drop_folder(FolderSettings(name="notes", path="/nowhere", **rules), beside="/nowhere/else").quiet_time
 
 
 def version(number, size=1):
@@ -30,11 +31,11 @@ def test_who_keeps_a_rhythm_is_never_taken_for_done(factors, first):
     for number, factor in enumerate(factors, 1):
         pause = min(PAUSE - HAIR, max(factor * longest, first) if longest else first - HAIR)
         steady += pause
-        assert pace.left(steady, rules()) > 0
+        assert pace.left(steady, 2.0, 2.0) > 0
         pace.look(version(number), steady, nobody)
         longest = max(longest, pause)
-    assert pace.left(steady, rules()) == pytest.approx(max(2.0, 3 * longest))
-    assert pace.left(steady + max(2.0, 3 * longest), rules()) <= HAIR
+    assert pace.left(steady, 2.0, 2.0) == pytest.approx(max(2.0, 3 * longest))
+    assert pace.left(steady + max(2.0, 3 * longest), 2.0, 2.0) <= HAIR
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30))
@@ -45,23 +46,23 @@ def test_quiet_begins_after_the_last_sight_of_a_writer(sights):
     for grows in sights:
         end += 100.0
         pace.look(version(int(end) * grows), end, lambda: True)
-        assert pace.left(end, rules()) >= WRITER_WAIT
-        assert pace.left(end + 99.0, rules()) >= WRITER_WAIT
+        assert pace.left(end, 2.0, 2.0) >= WRITER_WAIT
+        assert pace.left(end + 99.0, 2.0, 2.0) >= WRITER_WAIT
     pace.look(pace.signature, end + 1, nobody)
-    assert pace.left(end + 1, rules()) == 2.0
+    assert pace.left(end + 1, 2.0, 2.0) == 2.0
     pace.look(pace.signature, end + 2, lambda: pytest.fail("a quiet file is not asked again"))
-    assert pace.left(end + 3, rules()) == 0.0
+    assert pace.left(end + 3, 2.0, 2.0) == 0.0
 
 
 def test_a_file_that_is_open_for_days_is_looked_at_ever_more_seldom():
     """Soon after it came, then at most once in `settle`."""
     pace = Pace.new(version(0), 0.0, lambda: True)
-    assert [pace.left(at, rules(settle=60.0)) for at in (0.0, 4.0, 40.0, 1e6)] == [WRITER_WAIT, 1.0, 10.0, 60.0]
+    assert [pace.left(at, 60.0, 60.0) for at in (0.0, 4.0, 40.0, 1e6)] == [WRITER_WAIT, 1.0, 10.0, 60.0]
 
 
 def test_the_least_quiet_time():
     """A kept file is edited in its place; an empty one may be a beginning."""
-    assert quiet_time(rules(settle=1.0)) == 1.0
-    assert quiet_time(rules(settle=1.0, after="keep")) == EDITED
-    assert quiet_time(rules(settle=60.0, after="keep")) == 60.0
-    assert Pace.new(version(0, size=0), 0.0, nobody).left(0.0, rules()) == EMPTY_WAIT
+    assert quiet_time(settle=1.0) == 1.0
+    assert quiet_time(settle=1.0, after="keep") == EDITED
+    assert quiet_time(settle=60.0, after="keep") == 60.0
+    assert Pace.new(version(0, size=0), 0.0, nobody).left(0.0, 2.0, 2.0) == EMPTY_WAIT

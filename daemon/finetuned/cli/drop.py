@@ -132,9 +132,7 @@ def _spooled(kept: ExitStack, most: int) -> str:
 
 def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]:
     """The files below a directory that the folder takes by their names; of the others it is told how many there are."""
-    from finetuned.folders.names import Names
-
-    names = Names(folder.rules)
+    names = folder.names
     watched = {rules.path for rules in settings.folders}
     left_out = 0
     blind: list[OSError] = []
@@ -183,8 +181,6 @@ def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: b
 
 def _check(folder: DropFolder, source: Source) -> None:
     """Raise _NotDropped if the folder would never take this, for its name or its kind."""
-    from finetuned.folders.names import Names
-
     label, path, name = source
     try:
         mode = os.stat(path).st_mode
@@ -195,7 +191,7 @@ def _check(folder: DropFolder, source: Source) -> None:
     root = os.path.realpath(folder.root)
     if os.path.commonpath((root, os.path.realpath(os.path.dirname(path)))) == root:
         raise _NotDropped(f"{label} lies in the folder {folder.name} already")
-    names, parts = Names(folder.rules), tuple(name.split("/"))
+    names, parts = folder.names, tuple(name.split("/"))
     why = "this name belongs to finetuned itself" if names.is_ours(parts) else names.why_not(parts)
     if why:
         raise _NotDropped(f"{label} would never be taken: {why}", remedy="it was not put there")
@@ -231,8 +227,6 @@ def _print_path(path: str, *, null: bool) -> None:
 
 def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) -> None:
     """Tell people when the files are taken, and how to have them taken now."""
-    from finetuned.folders import quiet_time
-
     if width_of(sys.stderr) is None:
         return
     it = "it" if len(dropped) == 1 else "them"
@@ -240,7 +234,7 @@ def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) ->
         say(f"no daemon runs; start it with `finetuned run`, and it takes {it}")
         return
     rules = folder.rules
-    settle, linger = quiet_time(rules), rules.linger
+    settle, linger = folder.quiet_time, rules.linger
     say(
         f"The daemon takes {it} in about {span(settle + linger)} (settle {span(settle)}, linger {span(linger)}); "
         f"`finetuned flush` takes {it} now.\n"

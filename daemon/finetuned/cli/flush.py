@@ -40,7 +40,6 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
     import anyio
 
     from finetuned.cli.requests import ask_daemon, new_request
-    from finetuned.folders import quiet_time
     from finetuned.ledger import is_held
     from finetuned.runtime import SystemRuntime
 
@@ -49,7 +48,9 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
     path = wiring.ledger_path(settings)
     if not is_held(path):
         ctx.exit(ask_daemon(ctx, [new_request("flush", folder=name)]))
-    patience = _SLACK + max(quiet_time(rules) for rules in settings.folders if name in {None, rules.name})
+    patience = _SLACK + max(
+        one.quiet_time for one in wiring.drop_folders(settings).values() if name in {None, one.name}
+    )
     ctx.exit(anyio.run(flush, path, name, patience, SystemRuntime()))
 
 

@@ -27,6 +27,7 @@ from finetuned.paths import path_of
 
 if TYPE_CHECKING:
     from finetuned.cli.outlook import Outlook
+    from finetuned.folders import DropFolder
     from finetuned.ledger import Reader
     from finetuned.settings import FolderSettings, Settings
 
@@ -299,13 +300,11 @@ class Story:
         return outlook.of_file(file["id"])
 
     def _settle_waits(self, rules: FolderSettings) -> str:
-        from finetuned.folders import quiet_time
-
         why_not = self._judged()
         if why_not:
             return f"a change: {why_not}"
-
-        return f"{span(quiet_time(rules))} without a change, and for every program that has it open to close it"
+        quiet = span(self._folder(rules).quiet_time)
+        return f"{quiet} without a change, and for every program that has it open to close it"
 
     # -- files that the ledger does not know
 
@@ -345,7 +344,10 @@ class Story:
         """Tell why what lies at the path now is not taken, by the folder's rules. Raises Away."""
         from finetuned.folders import explain
 
-        return explain(wiring.drop_folders(self._settings)[rules.name], self._path)
+        return explain(self._folder(rules), self._path)
+
+    def _folder(self, rules: FolderSettings) -> DropFolder:
+        return wiring.drop_folders(self._settings)[rules.name]
 
     def _why_away(self) -> str | None:
         """Return the folder in words, and why it is away, as the daemon found it or as it is now; null if it is not."""

@@ -13,7 +13,7 @@ from finetuned.folders.drop import drop_into
 from finetuned.folders.explanation import explain
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.kept import drop_folder
-from finetuned.folders.pace import WRITER_WAIT, quiet_time
+from finetuned.folders.pace import WRITER_WAIT
 from finetuned.folders.proc import holder_of, watches_in_use
 from finetuned.folders.sweep import Seen, Sweep
 from finetuned.folders.trials import Examination, Trial, examine
@@ -35,7 +35,6 @@ __all__ = [
     "examine",
     "explain",
     "holder_of",
-    "quiet_time",
     "watch",
     "watches_in_use",
 ]

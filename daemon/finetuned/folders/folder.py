@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from os.path import lexists
-from typing import ClassVar, Literal
+from typing import Literal
 
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders import archive, claims, leftovers
@@ -32,9 +32,6 @@ class DropFolder(Places):
     needs `hold` first.
     """
 
-    #: whether files are moved at all
-    moves: ClassVar[bool] = True
-
     def __init__(
         self,
         rules: FolderSettings,
@@ -46,7 +43,7 @@ class DropFolder(Places):
     ) -> None:
         super().__init__(rules, beside, leases=leases, bad_lines=bad_lines, owner=owner)
         self.name = rules.name
-        self.sweeper = Sweeper(rules, self.names, self.tree, self.has_writer)
+        self.sweeper = Sweeper(self)
 
     @property
     def root(self) -> str:

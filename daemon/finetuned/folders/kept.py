@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 
 from finetuned.errors import Changed, FileProblem, Gone, Stuck, Unusable
@@ -15,11 +16,12 @@ from finetuned.folders import archive, claims, leftovers
 from finetuned.folders.claims import CHANGED, CLAIM_FILE, SNAPSHOTS, Wanted
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.leftovers import ClaimedJob
-from finetuned.folders.names import Parts, fitted
+from finetuned.folders.names import JOB_ID, Parts, fitted
+from finetuned.folders.pace import EDITED
 from finetuned.folders.recoders import BAD_LINES
 from finetuned.folders.text import is_same
 from finetuned.folders.tree import Tree
-from finetuned.model import File
+from finetuned.model import DONE, FAILED, File
 from finetuned.readymade import SUFFIX, is_ready_made
 from finetuned.settings import FolderSettings
 
@@ -28,6 +30,15 @@ class KeptFolder(DropFolder):
     """One folder whose files are never moved."""
 
     moves = False
+
+    @property
+    def quiet_time(self) -> float:
+        return max(self.rules.settle, EDITED)
+
+    def _is_ours(self, parts: Parts) -> bool:
+        if parts[0] in {DONE, FAILED}:  # folders like others, but for jobs' from a time when the rules were others
+            return len(parts) > 1 and re.fullmatch(JOB_ID, parts[1]) is not None
+        return super()._is_ours(parts)
 
     def _stays(self, location: str) -> bool:
         """Tell whether a file lies where it was dropped, and in none of our own folders."""

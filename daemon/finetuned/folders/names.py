@@ -6,10 +6,8 @@
    nobody means a folder `a.txt` and all in it. Both Unicode forms of a name are equal, and so is its case.
 3. A name that a program made by itself is taken if a pattern of `include` says just what makes it special: `*.part`,
    `*conflict*`.
-4. With after = "keep" `done` and `failed` are folders like others, but for those in them that bear a job's id: they are
-   ours, from a time when the rules were others.
-5. A name is at most 255 bytes; one that grows past that loses part of its stem, never its suffix.
-6. `job.json` and `pairs.jsonl` at the top of a job's folder are ours: a file so named is numbered.
+4. A name is at most 255 bytes; one that grows past that loses part of its stem, never its suffix.
+5. `job.json` and `pairs.jsonl` at the top of a job's folder are ours: a file so named is numbered.
 """
 
 from __future__ import annotations
@@ -23,7 +21,6 @@ from enum import Enum, auto
 from typing import Final
 
 from finetuned.folders.foreign import CONTROL, conflict_mark, same, thrown_away, unfinished_by, unfinished_mark
-from finetuned.model import DONE, FAILED, RESERVED
 from finetuned.settings import FolderSettings
 
 #: a path below a folder, as the names that lead there
@@ -147,8 +144,10 @@ def suffix_of(name: str) -> str:
 class Names:
     """The rules of one folder about names; paths are `Parts`, below the folder."""
 
-    def __init__(self, rules: FolderSettings) -> None:
+    def __init__(self, rules: FolderSettings, is_ours: Callable[[Parts], bool]) -> None:
         self._rules = rules
+        #: tells whether what lies at a path is finetuned's own: the work under way, or what became of it
+        self.is_ours = is_ours
         self._include = _Patterns(rules.include, rules.path, including=True)
         self._exclude = _Patterns(rules.exclude, rules.path, including=False)
         self._each = {last: _any_of([last]).match for last in map(_last, map(same, rules.include))}
@@ -241,12 +240,6 @@ class Names:
         """Say why a file there is never taken, by all names that lead to it; None if it is."""
         ways = (parts[:depth] for depth in range(1, len(parts)))
         return next((why for why in map(self.why_not_into, ways) if why), None) or self.why_not(parts)
-
-    def is_ours(self, parts: Parts) -> bool:
-        """Tell whether what lies there is finetuned's own: the work under way, or what became of it."""
-        if parts[0] in {DONE, FAILED} and self._rules.after == "keep":
-            return len(parts) > 1 and re.fullmatch(JOB_ID, parts[1]) is not None
-        return parts[0] in RESERVED
 
     def marker(self, name: str) -> str | None:
         """Return the file that must lie beside `name` before it is ready; None if none is asked for."""

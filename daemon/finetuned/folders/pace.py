@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from finetuned.model import Signature
-from finetuned.settings import FolderSettings
 
 #: programs touch first and write later
 EMPTY_WAIT: Final = 60.0
@@ -35,11 +34,6 @@ EDITED: Final = 5.0
 WRITER_WAIT: Final = 0.5
 #: what is quiet all but this long is quiet: sums of floats miss their mark by a hair, and would be waited for in vain
 HAIR: Final = 0.001
-
-
-def quiet_time(rules: FolderSettings) -> float:
-    """Tell for how many seconds a file of no rhythm must be quiet."""
-    return max(rules.settle, EDITED) if rules.after == "keep" else rules.settle
 
 
 @dataclass(slots=True)
@@ -65,11 +59,14 @@ class Pace:
         if changed or self.written:
             self.signature, self.since, self.written = signature, steady, has_writer()
 
-    def left(self, steady: float, rules: FolderSettings) -> float:
-        """Return the seconds until it is quiet, or to be looked at again; nothing, or less, if it is quiet."""
+    def left(self, steady: float, settle: float, quiet_time: float) -> float:
+        """Return the seconds until it is quiet, or to be looked at again; nothing, or less, if it is quiet.
+
+        A file of no rhythm must be quiet for `quiet_time`.
+        """
         if self.written:  # ever more seldom: a file may be open for days
-            return max(WRITER_WAIT, min(rules.settle, (steady - self.begun) / 4))
-        least = max(quiet_time(rules), PAUSES * self.pause)
+            return max(WRITER_WAIT, min(settle, (steady - self.begun) / 4))
+        least = max(quiet_time, PAUSES * self.pause)
         wanted = least if self.signature.size else max(least, EMPTY_WAIT)
         return wanted - (steady - self.since)
 

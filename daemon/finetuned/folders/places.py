@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import reduce
 from operator import and_
+from typing import ClassVar
 
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders.mounts import is_written
@@ -21,7 +22,7 @@ from finetuned.folders.recoders import BAD_LINES, recoder
 from finetuned.folders.rights import readers
 from finetuned.folders.text import Recoder, content_of, is_same
 from finetuned.folders.tree import Tree
-from finetuned.model import Content, Signature
+from finetuned.model import RESERVED, Content, Signature
 from finetuned.readymade import SUFFIX, is_ready_made
 from finetuned.settings import FolderSettings
 
@@ -43,6 +44,9 @@ def _readers(tree: Tree, parts: Parts, gid: int) -> int | None:
 class Places:
     """One folder's rules and its two trees."""
 
+    #: whether files are moved at all
+    moves: ClassVar[bool] = True
+
     def __init__(
         self,
         rules: FolderSettings,
@@ -55,9 +59,17 @@ class Places:
         self.rules = rules
         self._bad_lines = bad_lines
         self._leases = leases
-        self.names = Names(rules)
+        self.names = Names(rules, self._is_ours)
         self.tree = Tree(rules.path, owner=owner)
         self.beside = Tree(beside, ours=True, owner=owner)
+
+    @property
+    def quiet_time(self) -> float:
+        """Seconds for which a file of no rhythm must be quiet."""
+        return self.rules.settle
+
+    def _is_ours(self, parts: Parts) -> bool:
+        return parts[0] in RESERVED
 
     @contextmanager
     def guard(self, done: str) -> Iterator[None]:

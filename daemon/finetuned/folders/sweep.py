@@ -27,12 +27,12 @@ from typing import Final
 from msgspec.structs import replace
 
 from finetuned.folders.foreign import is_unfinished, same
-from finetuned.folders.names import Choice, Names, Parts, suffix_of
+from finetuned.folders.names import Choice, Parts, suffix_of
 from finetuned.folders.os_errors import words
 from finetuned.folders.pace import HAIR, Pace
-from finetuned.folders.tree import READ, Tree, listed
+from finetuned.folders.places import Places
+from finetuned.folders.tree import READ, listed
 from finetuned.model import Signature, Value
-from finetuned.settings import FolderSettings
 
 #: longer than any clock tick of a file system
 MARGIN: Final = 2.5
@@ -144,11 +144,10 @@ def _oddity(entry: os.DirEntry[str]) -> str:
 class Sweeper:
     """What is known of one folder's files, and the look that finds what is not."""
 
-    def __init__(self, rules: FolderSettings, names: Names, tree: Tree, has_writer: Callable[[int], bool]) -> None:
-        self._rules = rules
-        self._names = names
-        self._tree = tree
-        self._has_writer = has_writer
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._names = places.names
+        self._tree = places.tree
         self._settled: dict[str, Signature] = {}
         self._fresh: dict[str, bool] = {}  # what settles: whether it is recorded
         self._paces: dict[str, Pace] = {}
@@ -306,10 +305,10 @@ class Sweeper:
             listing.unfinished[lower] = name
 
     def _judge(self, fd: int, parts: Parts, listing: _Listing, found: _Found) -> None:
-        keep, settled, paces = self._rules.after == "keep", self._settled, self._paces
+        moves, settled, paces = self._places.moves, self._settled, self._paces
         cut = len(self._tree.at((*parts, "")))
-        group = parts[0] if parts and self._rules.group_by == "subfolder" else ""
-        for path in listing.files if keep else [p for p in listing.files if p not in settled or p in paces]:
+        group = parts[0] if parts and self._places.rules.group_by == "subfolder" else ""
+        for path in [p for p in listing.files if not moves or p not in settled or p in paces]:
             name = path[cut:]
             try:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -342,7 +341,7 @@ class Sweeper:
         except OSError:  # gone, or closed to us: who reads it finds out
             return False
         try:
-            return self._has_writer(fd)
+            return self._places.has_writer(fd)
         finally:
             os.close(fd)
 
@@ -353,7 +352,7 @@ class Sweeper:
             return
         if not self._fresh.setdefault(seen.path, False):
             found.appeared.append(seen)
-        left = max(pace.left(found.steady, self._rules), left_alone)
+        left = max(pace.left(found.steady, self._places.rules.settle, self._places.quiet_time), left_alone)
         if left > HAIR:
             found.wake(left)
             return
