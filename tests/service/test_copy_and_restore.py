@@ -35,18 +35,41 @@ def test_every_line_of_the_page(a_home: Callable[..., Home]) -> None:
     wait_for(home.is_watched, "daemon at work")
     home.drop("stone.txt", "The stone is grey. It came from a river.")
     home.ended()
-    for line in lines("Copy it"):
+    for line in lines("Copy it by hand"):
         subprocess.run(["/bin/sh", "-c", line], cwd=home.root, check=True)
     copies = [home.root / name for name in ("copy.db", "compact.db", "same.db")]
     assert [states_in(copy) for copy in copies] == [["done"]] * 3
     home.drop("otter.txt", "The otter swims. It eats nine fish a day.")
     home.ended(2)
     home.kill()
-    for line in lines("Restore it"):
+    for line in lines("Restore it by hand"):
         subprocess.run(["/bin/sh", "-c", line], cwd=home.root, check=True)
     home.start("--until-idle")
     assert home.wait() == 0
     assert home.states() == {"stone.txt": "learned"}
+    home.audit()
+
+
+def test_a_backup_while_it_runs_and_the_way_back(a_home: Callable[..., Home], tmp_path: Path) -> None:
+    """The real daemon at work, killed; restored it goes on, and what it learned since is not sent again."""
+    home = a_home()
+    home.start()
+    wait_for(home.is_watched, "daemon at work")
+    home.drop("stone.txt", "The stone is grey. It came from a river.")
+    home.ended()
+    backup = tmp_path / "backup.db"
+    assert home.finetuned("backup", str(backup)).returncode == 0
+    assert states_in(backup) == ["done"]
+    home.drop("otter.txt", "The otter swims. It eats nine fish a day.")
+    home.ended(2)
+    refused = home.finetuned("restore", str(backup))
+    assert (refused.returncode, refused.stdout) == (75, "")
+    home.kill()
+    assert home.finetuned("restore", str(backup)).returncode == 0
+    home.start("--until-idle")
+    assert home.wait() == 0
+    assert home.states() == {"stone.txt": "learned"}
+    assert home.sessions_on_server() == 2
     home.audit()
 
 

@@ -67,9 +67,9 @@ def doctor_command(ctx: click.Context, form: str) -> None:
 
 def examined(ctx: click.Context) -> Iterator[Row]:
     """Yield every finding, in order."""
-    from finetuned.cli import folder_checks
+    from finetuned.cli import folder_checks, machine_checks
     from finetuned.cli.outlook import Outlook
-    from finetuned.ledger import is_held, why_stuck
+    from finetuned.ledger import is_held
 
     yield from _versions()
     try:
@@ -82,9 +82,7 @@ def examined(ctx: click.Context) -> Iterator[Row]:
     key = list(_key(settings))
     yield from key
     yield from _server(settings, asked=key[-1]["level"] != "problem")
-    stuck = why_stuck(wiring.ledger_path(settings))
-    if stuck is not None:
-        yield problem("ledger", str(stuck), stuck.remedy)
+    yield from machine_checks.of_the_ledgers_place(wiring.ledger_path(settings))
     held = is_held(wiring.ledger_path(settings))
     runs = held or wiring.runs(settings)
     reader: Reader | None = None

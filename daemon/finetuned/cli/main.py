@@ -33,6 +33,8 @@ COMMANDS: Final = {
     "flush": ("flush", "Make jobs of the files that wait, without waiting for more."),
     "review": ("review", "Show, change and accept the pairs of a job that waits for a review."),
     "drop": ("drop", "Put files into a drop folder."),
+    "backup": ("backup", "Copy the ledger into a file, while the daemon runs or not."),
+    "restore": ("backup", "Lay a backup in the ledger's place."),
     "chat": ("chat", "Talk to the server's model, or to the model that a job tuned."),
     "image": ("image", "Make a picture."),
     "sandbox": ("sandbox", "Run a simulated Helix server."),

@@ -195,6 +195,18 @@ LEDGER: Final[Keys] = {
     "stuck_because": Key("text?", "why it cannot be used now: nothing new is begun"),
     "path_b64": Key("text*", _PATH_BYTES),
 }
+COPY: Final[Keys] = {
+    "path": Key("path", "the file that was made, or the ledger that was restored"),
+    "bytes": Key("number", "its size"),
+    "schema_version": Key("number", "the number of its schema"),
+    "jobs": Key("number", "how many jobs it knows"),
+    "files": Key("number", "how many files it knows"),
+    "pairs": Key("number", "how many pairs it holds"),
+    "broken": Key("list", "what should hold in a ledger, and does not in this one, in sentences"),
+    "kept": Key("path?", "where the ledger lies that was there before; null: there was none, or this is a backup"),
+    "path_b64": Key("text*", _PATH_BYTES),
+    "kept_b64": Key("text*", _PATH_BYTES),
+}
 ANSWER: Final[Keys] = {
     "session_id": Key("text", "the conversation: `chat --session ID` continues it"),
     "answer": Key("text", "what the model said"),
@@ -303,6 +315,7 @@ OBJECTS: Final[Mapping[str, tuple[str, Keys]]] = {
     "status: helix": ("`helix` of the status", HELIX),
     "status: ledger": ("`ledger` of the status", LEDGER),
     "answer": ("`chat TEXT --json`", ANSWER),
+    "copy": ("`backup FILE`, `restore FILE`", COPY),
 }
 
 EXITS: Final[Mapping[int, str]] = {

@@ -115,6 +115,16 @@ def forget_log(path: str, lock: int) -> None:
         raise of_the_disk(error, f"the lock of the ledger {path} cannot be written") from error
 
 
+def accuse_log(path: str, lock: int, inode: int) -> None:
+    """Note that the log beside the ledger, if one lies there, is that of the file `inode` and of no other.
+
+    Raises OSError.
+    """
+    with suppress(FileNotFoundError):
+        note = Note(inode=inode, log=os.stat(f"{path}-wal").st_ino)
+        _write_note(lock, msgspec.json.encode(note))
+
+
 def check_log(path: str) -> None:
     """Raise LedgerError if the log beside the ledger is surely that of another file; nobody may have it open.
 

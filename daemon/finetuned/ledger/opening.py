@@ -38,7 +38,7 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         if not is_held(path):  # a daemon that is at work may just fold it in
             raise
     try:
-        db = _connect(path)
+        db = connect_to_read(path)
         version = db.execute("pragma user_version").fetchone()[0]
         application = db.execute("pragma application_id").fetchone()[0]
         tables = {row[0] for row in db.execute("select name from sqlite_master where type = 'table'")}
@@ -55,7 +55,8 @@ def open_for_reading(path: str) -> sqlite3.Connection:
     return db
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def connect_to_read(path: str) -> sqlite3.Connection:
+    """Open whatever database lies at `path`, for reading alone. Raises sqlite3.Error."""
     address = f"file:{quote(os.fsencode(path))}?mode=ro"
     try:
         db = _opened(address)

@@ -77,9 +77,9 @@ def why_stuck(path: str) -> LedgerStuck | None:
 
 def problem(error: sqlite3.Error, path: str, done: str) -> LedgerError:
     """What SQLite's error means for the ledger at `path`, which was to be `done`, as in `could not be read`."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # errors of Python's own module carry none
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+    if is_corrupt(error):
         return corrupt(path, done, str(error))
+    code = _code(error)
     what = f"the ledger {path} {done}: {error}"
     if code in _PASSING:
         stuck = why_stuck(path) if code == sqlite3.SQLITE_IOERR else None  # so fails what SQLite maps, on a full disk
@@ -87,9 +87,18 @@ def problem(error: sqlite3.Error, path: str, done: str) -> LedgerError:
     return LedgerError(what, remedy="see `finetuned doctor`")
 
 
+def is_corrupt(error: sqlite3.Error) -> bool:
+    """Tell whether SQLite says that the file is broken, or none of its own."""
+    return _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _code(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # errors of Python's own module carry none
+
+
 def unreadable(error: sqlite3.Error, path: str) -> LedgerError:
     """What SQLite's error means for one who may only read."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+    if _code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
         return LedgerError(f"the ledger {path} cannot be read by you: {error}", remedy=ASK_AS)
     return problem(error, path, "cannot be read")
 
