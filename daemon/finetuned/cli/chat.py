@@ -96,23 +96,22 @@ class Talk:
 
 async def finished(backend: Chats, runtime: Runtime, ask: Callable[[], Awaitable[Reply]], on_growth: Told) -> Reply:
     """Ask, then poll until the reply is finished. Raises what `ask` raises, and FinetunedError of the reply."""
-    from finetuned.runtime import Wake
+    from finetuned.cli.poller import Poller
 
     reply = await _asked(backend, runtime, ask)
-    turn, since, pause, wake = reply.turn, runtime.steady(), FIRST_PAUSE, Wake()
+    turn, poller = reply.turn, Poller(runtime, first=FIRST_PAUSE, longest=LONGEST_PAUSE, within=PATIENCE)
     while not (reply.finished or reply.error):
-        if runtime.steady() - since > PATIENCE:
+        if not await poller.pause():
             raise ReplyLost(
                 f"session {reply.session_id}: the answer stands still for ten minutes",
                 remedy="look at the server, or ask again",
             )
-        await runtime.wait(wake, pause)
         seen = await _reply(backend, runtime, reply.session_id, turn)
         if seen != reply:
-            reply, since, pause = seen, runtime.steady(), FIRST_PAUSE
+            reply = seen
+            poller.moved()
             if reply.turn:
                 on_growth(reply)
-        pause = min(pause * 1.3, LONGEST_PAUSE)
     if reply.error:
         raise FinetunedError(f"the server's answer is an error: {harmless(reply.error)}")
     on_growth(reply)

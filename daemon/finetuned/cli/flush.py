@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 #: how much longer than `settle` files may take to settle, in seconds
 _SLACK: Final = 1.5
-_LOOK_EVERY: Final = 0.1
 _OPEN: Final = frozenset({FileState.SETTLING, FileState.WAITING})
 
 
@@ -77,7 +76,7 @@ async def _until(
     ledger_path: str, files: Sequence[int], is_so: Callable[[Row], bool], runtime: Runtime, within: float
 ) -> list[Row]:
     """Tell what became of the files once something is true of all of them, or so many seconds have passed."""
-    from finetuned.cli.requests import until
+    from finetuned.cli.poller import until
     from finetuned.ledger import Reader
 
     rows: list[Row] = []
@@ -87,7 +86,7 @@ async def _until(
             rows[:] = reader.become(files)
         return all(map(is_so, rows))
 
-    await until(look, runtime, within, longest=_LOOK_EVERY)
+    await until(look, runtime, within)
     return rows
 
 

@@ -11,13 +11,14 @@ import anyio
 
 from finetuned.amounts import counted
 from finetuned.cli import wiring
-from finetuned.cli.requests import leave, new_request, until
+from finetuned.cli.poller import Poller, until
+from finetuned.cli.requests import leave, new_request
 from finetuned.cli.terminal import Spinner, harmless, say
 from finetuned.errors import FinetunedError, Held, LedgerError
 from finetuned.ledger import Reader, is_held
 from finetuned.lifecycle import FILE_ENDS, FileState
 from finetuned.paths import utf8_text
-from finetuned.runtime import SystemRuntime, Wake
+from finetuned.runtime import SystemRuntime
 from finetuned.times import iso
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 GONE_FOR: Final = 10.0
 #: how long one is waited for that has just been started, in seconds
 START_SECONDS: Final = 4.0
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 1.0
 _GOOD: Final = frozenset({FileState.LEARNED, FileState.DUPLICATE})
 #: all that machines can do is done
 _REVIEW: Final = "review"
@@ -87,7 +86,7 @@ class Waiting:
         """Wait for a daemon that is just being started, too: `run &` and `drop --wait` are often typed together."""
         if not is_held(self._ledger_path):
             self._spinner.line(f"no daemon runs; waiting {START_SECONDS:.0f} s for one to start")
-        if not await until(lambda: is_held(self._ledger_path), runtime, START_SECONDS, longest=_FIRST_PAUSE):
+        if not await until(lambda: is_held(self._ledger_path), runtime, START_SECONDS):
             raise FinetunedError(
                 "no daemon runs, so nothing is learned now; the files stay in the folder",
                 remedy="start it with `finetuned run`",
@@ -99,9 +98,7 @@ class Waiting:
 
         Raises LedgerError, and FinetunedError: no daemon, or one that does not watch the folder.
         """
-        wake = Wake()
-        pause = _FIRST_PAUSE
-        begin = runtime.steady()
+        poller, begin = Poller(runtime), runtime.steady()
         while True:
             try:
                 changed = self._look(has_begun=runtime.steady() - begin >= START_SECONDS)
@@ -113,8 +110,9 @@ class Waiting:
                 return all(state in _GOOD for state in self._states.values())
             self._check_daemon(runtime.steady())
             self._flush()
-            pause = _FIRST_PAUSE if changed else min(pause * 1.3, _LONGEST_PAUSE)
-            await runtime.wait(wake, pause)
+            if changed:
+                poller.moved()
+            await poller.pause()
 
     def _look(self, *, has_begun: bool) -> bool:
         """Read the ledger, tell what changed; whether anything did. `has_begun`: the daemon has had time to begin."""

@@ -6,17 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from finetuned.cli import wiring
+from finetuned.cli.poller import until
 from finetuned.cli.terminal import harmless, print_line, say
 from finetuned.errors import FinetunedError
 from finetuned.ledger import Reader, is_held, of_the_disk
 from finetuned.paths import escape, path_b64, path_of, utf8_text
-from finetuned.runtime import SystemRuntime, Wake
+from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     import click
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 ANSWER_WITHIN: Final = 5.0
 ID_LENGTH: Final = 12
-_FIRST_PAUSE: Final = 0.02
-_LONGEST_PAUSE: Final = 0.5
 _JOIN: Final = "join the group finetuned (`sudo usermod -aG finetuned $USER`, log in anew), or ask as the daemon's user"
 
 
@@ -83,22 +82,8 @@ async def outcomes(
                     found[request.id] = event
         return len(found) == len(requests)
 
-    await until(look, runtime, within, longest=_LONGEST_PAUSE)
+    await until(look, runtime, within)
     return found
-
-
-async def until(look: Callable[[], bool], runtime: Runtime, within: float, *, longest: float) -> bool:
-    """Poll until `look` is content, for so many seconds; whether it was. Pauses grow to `longest`."""
-    wake = Wake()
-    end = runtime.steady() + within
-    pause = _FIRST_PAUSE
-    while not look():
-        left = end - runtime.steady()
-        if left <= 0:
-            return False
-        await runtime.wait(wake, min(pause, left))
-        pause = min(pause * 1.5, longest)
-    return True
 
 
 def ask_daemon(ctx: click.Context, requests: Sequence[Request], *, within: float = ANSWER_WITHIN) -> int:
