@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import anyio
 import httpx
 import pytest
 from msgspec.structs import replace
@@ -55,6 +56,18 @@ async def test_pairs_wait_for_a_person_and_what_was_accepted_is_learned(a_place:
         pairs = list(reader.pairs())
     assert [(p["answer"], p["file"] is not None) for p in pairs][1:] == [("This.", True)]
     assert (place.jobs()[0]["pairs"], place.states(), starts(place)) == (2, {"a.txt": "learned"}, 1)
+
+
+@pytest.mark.parametrize(("speaks", "unusable", "state"), [("form", False, "review"), ("learn", True, "queued")])
+async def test_a_run_ends_when_all_is_left_to_people(a_place: APlace, speaks: str, unusable: bool, state: str) -> None:
+    """A job waits for a person, or for a server with reviews, and a file of the same content waits behind it."""
+    place = a_place(speaks=speaks, folder=[{**RULES}])
+    place.drop("a.txt", GREY)
+    place.drop("b.txt", GREY)
+    with anyio.fail_after(3600):
+        outcome = await place.run()
+    assert (outcome.unusable, outcome.for_people) == (unusable, 1)
+    assert (place.state(), sorted(place.states().values())) == (state, ["packed", "waiting"])
 
 
 def documents(view: Observation) -> dict[str, str]:

@@ -243,6 +243,8 @@ def test_who_trains_unreviewed_is_named(tmp_path: Path, monkeypatch: pytest.Monk
             assert "unreviewed" in said.stdout, words
         assert [job["state"] for job in home.jobs()] == ["queued"]
         home.stop()
+        said = home.finetuned("run", "--until-idle")
+        assert (said.returncode, "1 job left that a person must see to" in said.stderr) == (69, True)
     finally:
         home.close()
         server.close()

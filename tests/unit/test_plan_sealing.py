@@ -218,13 +218,15 @@ def test_what_a_file_waits_for():
 
 
 def test_a_run_that_is_in_a_hurry_waits_for_files_that_can_go():
-    """A twin, and what is more than a round seals, is work; what cannot be read or lies elsewhere is not."""
+    """A twin, and what is more than a round seals, is work; behind a person, or unreadable or elsewhere, it is not."""
     job = Job(
         id="j", folder="notes", state=JobState.RUNNING, files=1, bytes=1, created_at=NOW,
         version=1, claimed_at=NOW, due_at=NOW + 9, tries=PATIENT_CALLS,
     )  # fmt: skip
     twin = plan(file(1, same_content_in="j"), jobs=(job,), asked={"j": PATIENT_TRIES}, hurry=True)
     assert (twin.actions, twin.rest) == ((), Rest.WORK)
+    behind = plan(file(1, same_content_in="j"), jobs=(replace(job, state=JobState.REVIEW),), hurry=True)
+    assert (behind.actions, behind.rest) == ((), Rest.IDLE)
     for alone in (plan(file(1, due_at=NOW + 9), hurry=True), plan(file(1), hurry=True, folder={"usable": False})):
         assert (alone.actions, alone.rest) == ((), Rest.IDLE)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from finetuned import __version__
+from finetuned.amounts import counted
 from finetuned.cli import wiring
 from finetuned.cli.terminal import from_here, harmless, say, width_of
 from finetuned.errors import Away
@@ -41,6 +42,9 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
     configure_logs(settings)
     with heard() as ear:
         outcome = run_daemon(settings, ear, until_idle=until_idle)
+    if until_idle and outcome.for_people:
+        jobs = counted(outcome.for_people, "job")
+        click.echo(f"finetuned: {jobs} left that a person must see to; `finetuned status` tells more", err=True)
     if until_idle and outcome.unusable:
         click.echo("finetuned: work is left, but the server cannot be used; `finetuned status` tells why", err=True)
         ctx.exit(69)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec.structs import replace
 
 from finetuned import logs
 from finetuned.daemon.archive import Archives
@@ -31,6 +32,7 @@ from finetuned.plan import (
     Action,
     Archive,
     ArchiveFile,
+    Awaited,
     Cancel,
     Claim,
     Discard,
@@ -51,6 +53,7 @@ from finetuned.plan import (
 
 #: how long an upload under way may go on after the daemon was told to stop, in seconds
 GRACE: Final = 8.0
+_FOR_PEOPLE: Final = frozenset({Awaited.PERSON, Awaited.REVIEWS})
 
 Task = Callable[[], Coroutine[Any, Any, None]]
 Watcher = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
@@ -59,12 +62,13 @@ Watcher = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
 class Outcome(Value, frozen=True):
     """How a run ended: whether a job failed on the way, whether the server could not be used and work is left.
 
-    `away` names the folders that could not be looked at.
+    `away` names the folders that could not be looked at; so many jobs are left `for_people`.
     """
 
     failed: bool = False
     unusable: bool = False
     away: tuple[str, ...] = ()
+    for_people: int = 0
 
 
 class Daemon:
@@ -100,7 +104,7 @@ class Daemon:
         self._asked: Counter[str] = Counter()
         self._stopping = False
         self._rounds = Rounds(context.runtime, context.settings.watch.sweep)
-        self._away: tuple[str, ...] = ()
+        self._left = Outcome()
         self._tasks: TaskGroup | None = None
 
     def sweep_soon(self) -> None:
@@ -131,7 +135,7 @@ class Daemon:
         await self._intake.open()
         await self._finish_claims()
         self._notifier.ready()
-        rest = await self._with_tasks(watchers)
+        await self._with_tasks(watchers)
         try:
             await context.in_thread(context.ledger.daemon.stopped, pid=self._pid, now=context.runtime.now())
             await context.in_thread(self._event_log.tell)
@@ -139,26 +143,24 @@ class Daemon:
         except LedgerStuck as error:  # told to stop while it waits for space: that is in order, too
             self._breaker.open(error)
             failed = False
-        return Outcome(failed=failed, unusable=rest is Rest.SERVER, away=self._away)
+        return replace(self._left, failed=failed)
 
-    async def _with_tasks(self, watchers: Sequence[Watcher]) -> Rest:
-        """The loop, and every task there is, in one group; what was left to do at its end."""
-        rest = Rest.WORK
+    async def _with_tasks(self, watchers: Sequence[Watcher]) -> None:
+        """Run the loop, and every task there is, in one group."""
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 for watcher in watchers:
                     tasks.start_soon(watcher, self.sweep_soon)
-                rest = await self._until_stopped()
+                await self._until_stopped()
                 self._notifier.stopping()
                 await self._let_uploads_end()
                 tasks.cancel_scope.cancel()
         except* FinetunedError as group:
             raise _first(group) from None
-        return rest
 
-    async def _until_stopped(self) -> Rest:
-        """Round after round; tells what was left to do when it ended."""
+    async def _until_stopped(self) -> None:
+        """Go round after round; note what is left to do when idle."""
         context = self._context
         while not self._stopping:
             context.wake.clear()
@@ -176,10 +178,13 @@ class Daemon:
             self._breaker.all_is_well()
             self._notifier.status(self._event_log.summary(facts))
             if self._until_idle and plan.rest is not Rest.WORK:
-                self._away = tuple(folder.name for folder in facts.folders if not folder.usable)
-                return plan.rest
+                self._left = Outcome(
+                    unusable=plan.rest is Rest.SERVER,
+                    away=tuple(folder.name for folder in facts.folders if not folder.usable),
+                    for_people=sum(hold.kind in _FOR_PEOPLE for hold in plan.jobs.values()),
+                )
+                return
             await context.runtime.wait(context.wake, wait)
-        return Rest.WORK
 
     async def _round(self) -> tuple[Facts, Plan, float]:
         context, rounds = self._context, self._rounds

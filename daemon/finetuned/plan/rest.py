@@ -30,8 +30,10 @@ def rest(
     """Tell whether anything is left to do, or only what the server prevents; `jobs` and `files` are a plan's."""
     if actions or facts.busy or facts.settling:
         return Rest.WORK
-    unfinished = [job for job in facts.jobs if job.state not in JOB_ENDS and jobs[job.id].kind not in _NOT_OURS]
-    waiting = any(files[file.id].kind not in {Awaited.FOLDER, Awaited.RETRY} for file in facts.waiting)
+    held = {job_id for job_id, hold in jobs.items() if hold.kind in _NOT_OURS}
+    unfinished = [job for job in facts.jobs if job.state not in JOB_ENDS and job.id not in held]
+    holds = [files[file.id] for file in facts.waiting]
+    waiting = any(hold.kind not in {Awaited.FOLDER, Awaited.RETRY} and hold.of not in held for hold in holds)
     discards = any(s.tries < PATIENT_TRIES and s.url == rules.service.url for s in facts.discards)
     if not (unfinished or waiting or discards):
         held_back = any(hold.kind is Awaited.REVIEWS for hold in jobs.values())
