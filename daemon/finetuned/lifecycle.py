@@ -56,6 +56,14 @@ class SessionState(StrEnum):
     DUPLICATE = "twin"
 
 
+class Requested(StrEnum):
+    """What a person wants done with a job: given up, given up and its session removed, or its training begun."""
+
+    CANCEL = "cancel"
+    DELETE = "delete"
+    ACCEPT = "accept"
+
+
 class Cause(StrEnum):
     """Why something changed, in one word, as events tell it."""
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from finetuned.errors import Stale
-from finetuned.lifecycle import SESSION_OPEN, FileState, JobState, SessionState
+from finetuned.lifecycle import SESSION_OPEN, FileState, JobState, Requested, SessionState
 
 #: folders at the top of a drop folder that are ours
 DONE: Final = "done"
@@ -138,7 +138,7 @@ class Job(Value, frozen=True):
     tries: int = 0
     unanswered: int = 0
     unheard: int = 0
-    requested: str | None = None
+    requested: Requested | None = None
     archived: bool = True
     noted: bool = False
 
@@ -177,7 +177,7 @@ class Job(Value, frozen=True):
     @property
     def given_up(self) -> bool:
         """Whether a person wants it given up."""
-        return self.requested in {"cancel", "delete"}
+        return self.requested in {Requested.CANCEL, Requested.DELETE}
 
 
 class FolderFacts(Value, frozen=True):

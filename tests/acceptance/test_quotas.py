@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from finetuned.daemon.requests import Request, leave_request
+from finetuned.lifecycle import Requested
 from finetuned.sandbox import PLANS, Faults, Pace
 from support.kernel import renames_by
 from support.place import Place, is_send, text
@@ -242,7 +243,7 @@ async def test_a_person_who_cancels_while_the_plan_refuses_is_heard(a_place: APl
         if is_send(request):
             job = place.here.ledger.jobs.get(place.jobs()[0]["id"])
             assert job is not None
-            place.here.ledger.requests.give_up(job, "cancel", place.runtime.now())
+            place.here.ledger.requests.give_up(job, Requested.CANCEL, place.runtime.now())
             words = "too much data to process (resulted in 18 chunks while the limit is 5)"
             return httpx.Response(500, text=words, request=request)
         return response

@@ -10,7 +10,7 @@ from finetuned.errors import FinetunedError, LedgerError, LedgerStuck, Stale
 from finetuned.ledger import Ledger, Left, Reader
 from finetuned.ledger.files import WINDOW
 from finetuned.ledger.rows import place, text_at
-from finetuned.lifecycle import FileState, JobState
+from finetuned.lifecycle import Cause, FileState, JobState, Requested
 from finetuned.model import File, Job, UnarchivedFile
 from finetuned.paths import path_of
 from support.lives import NOW, URL, Life, asked, audited, content, pairs_of, signature, view
@@ -158,8 +158,8 @@ def test_a_wish_tells_the_state_that_the_job_has(life: Life):
     """A wish needs no version; what it tells is true all the same."""
     early = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
     seen = view(life.packed(early), marker=early.under_way.marker)
-    life.ledger.sends.adopt(early, seen, due_at=life.now(), cause="submitted", now=life.now())
-    life.ledger.requests.give_up(early, "cancel", life.now())
+    life.ledger.sends.adopt(early, seen, due_at=life.now(), cause=Cause.SUBMITTED, now=life.now())
+    life.ledger.requests.give_up(early, Requested.CANCEL, life.now())
     assert life.job(early.id).requested == "cancel"
     assert audited(life.ledger) == []
 
@@ -302,7 +302,7 @@ def test_an_attempt_that_had_no_effect_costs_nothing(life: Life):
     job = life.claims(life.waits("/srv/notes/a.txt"))
     for again in (False, True):
         sent = life.begins(life.job(job.id))
-        life.ledger.sends.unsent(sent, "cut", cause="cut", due_at=NOW, now=life.now(), claim_again=again)
+        life.ledger.sends.unsent(sent, "cut", cause=Cause.CUT, due_at=NOW, now=life.now(), claim_again=again)
         queued = life.job(job.id)
         assert (queued.state, queued.attempts, queued.due_at) == (JobState.QUEUED, 0, NOW)
         assert (queued.claimed_at is None) is again
@@ -324,7 +324,7 @@ def test_an_upload_in_progress(life: Life):
     life.ledger.attempts.uploading(job, 42)
     now = life.job(job.id)
     assert (now.under_way.progress, now.under_way.version, now.version) == (42, job.under_way.version, job.version)
-    life.ledger.ends.failed(job, "refused", cause="refused", now=life.now())
+    life.ledger.ends.failed(job, "refused", cause=Cause.REFUSED, now=life.now())
     life.ledger.attempts.uploading(job, 99)
     assert asked(life.ledger, "select progress from all_jobs")[0][0] == 42
     assert events(life)[: len(before)] == before
@@ -340,19 +340,21 @@ def test_what_is_not_there(life: Life):
         asked(life.ledger, "insert into daemon (id, pid, since, version) values (3, 1, 'x', '1')")
 
 
-@pytest.mark.parametrize("wish", ["cancel", "delete"])
+@pytest.mark.parametrize("wish", [Requested.CANCEL, Requested.DELETE])
 def test_a_wish_that_came_too_late_to_give_the_job_up(life: Life, wish: str):
     """Of a job that trained meanwhile the session stays, unless it was to be deleted."""
     job = life.runs(life.claims(life.waits("/srv/notes/a.txt")))
     life.ledger.requests.give_up(job, wish, life.now())
     life.trains(job)
-    assert [one.session_id for one in life.ledger.attempts.to_discard()] == (["ses-1"] if wish == "delete" else [])
+    assert [one.session_id for one in life.ledger.attempts.to_discard()] == (
+        ["ses-1"] if wish is Requested.DELETE else []
+    )
 
 
 def test_a_job_that_was_emptied_owes_nothing_to_its_sending(life: Life):
     """The pause that its last try had asked for does not keep it from being put away."""
     job = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
-    life.ledger.sends.unsent(job, "cut", cause="cut", due_at=life.now() + 60, now=life.now(), claim_again=True)
+    life.ledger.sends.unsent(job, "cut", cause=Cause.CUT, due_at=life.now() + 60, now=life.now(), claim_again=True)
     gone = Left(file=life.packed(job)[0], became=FileState.VANISHED, reason="gone", location=None)
     life.ledger.batches.claimed(life.job(job.id), [], [gone], life.now())
     assert (life.job(job.id).due_at, life.job(job.id).tries) == (None, 0)
@@ -389,7 +391,9 @@ class TestUploads:
 
     def again(self, life: Life, job: Job, *, claim_again: bool = False, **server: str) -> Job:
         """Nothing came of the attempt, and it is made again."""
-        life.ledger.sends.unsent(job, "not now", cause="not_now", due_at=None, now=life.now(), claim_again=claim_again)
+        life.ledger.sends.unsent(
+            job, "not now", cause=Cause.NOT_NOW, due_at=None, now=life.now(), claim_again=claim_again
+        )
         job = life.job(job.id)
         if claim_again:
             laid = [(f, f.location or "") for f in life.ledger.jobs.files(job.id)]
@@ -431,8 +435,8 @@ class TestUploads:
         job = self.job(life)
         life.ledger.attempts.uploaded(job, "e-1")
         seen = view(life.packed(job), ident="ses-1", marker=job.under_way.marker)
-        life.ledger.sends.adopt(job, seen, due_at=1.0, cause="found", now=life.now())
-        life.ledger.ends.next_attempt(life.job(job.id), "gone", cause="gone", discard=False, now=life.now())
+        life.ledger.sends.adopt(job, seen, due_at=1.0, cause=Cause.FOUND, now=life.now())
+        life.ledger.ends.next_attempt(life.job(job.id), "gone", cause=Cause.GONE, discard=False, now=life.now())
         job = life.begins(life.job(job.id))
         assert life.ledger.attempts.upload(job) is None
         assert life.ledger.attempts.uploads(job.id) == {"e-1"}

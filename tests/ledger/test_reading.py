@@ -12,6 +12,7 @@ import pytest
 from finetuned.backend import Pair
 from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger import Ledger, Reader
+from finetuned.lifecycle import Cause
 from finetuned.model import FolderFacts, ServerFacts
 from finetuned.times import instant, iso
 from support.lives import NOW, URL, Life, asked, view
@@ -309,7 +310,7 @@ def test_what_failed_since(life: Life):
     """A run that saw a job fail ends with 1, one that did not with 0."""
     assert not life.ledger.jobs.failed_since(NOW)
     job = life.begins(life.claims(life.waits("/srv/notes/f.txt"), job_id="f"))
-    life.ledger.ends.failed(job, "no", cause="refused", now=NOW + 500)
+    life.ledger.ends.failed(job, "no", cause=Cause.REFUSED, now=NOW + 500)
     assert life.ledger.jobs.failed_since(NOW)
     assert not life.ledger.jobs.failed_since(NOW + 501)
     assert life.ledger.attempts.known_ids() == {"ses-1"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import strategies as st
 
 from finetuned.backend import Capabilities
-from finetuned.lifecycle import JOB_ENDS, JobState, SessionState
+from finetuned.lifecycle import JOB_ENDS, JobState, Requested, SessionState
 from finetuned.model import Attempt, FolderFacts, Job, ServerFacts, UnarchivedFile, WaitingFile
 from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, PROBE, Facts, session_key
 from finetuned.settings import FolderSettings, HelixSettings, PollSettings, Settings, SubmitSettings
@@ -76,7 +76,7 @@ def waiting(most: int = 10) -> st.SearchStrategy[tuple[WaitingFile, ...]]:
 
 
 def _job(number: int, states: Sequence[JobState]) -> st.SearchStrategy[Job]:
-    def build(state: JobState, folder: str, due_at: float | None, claimed: bool, wish: str | None) -> Job:
+    def build(state: JobState, folder: str, due_at: float | None, claimed: bool, wish: Requested | None) -> Job:
         ended = state in JOB_ENDS
         return Job(
             id=f"job-{number}",
@@ -88,11 +88,11 @@ def _job(number: int, states: Sequence[JobState]) -> st.SearchStrategy[Job]:
             version=1,
             claimed_at=NOW - 50 if claimed or state is not JobState.QUEUED else None,
             due_at=due_at,
-            requested=None if ended or (wish == "accept" and state is not JobState.REVIEW) else wish,
+            requested=None if ended or (wish is Requested.ACCEPT and state is not JobState.REVIEW) else wish,
             archived=not ended,
         )
 
-    wishes = st.sampled_from([None, None, None, "cancel", "delete", "accept"])
+    wishes = st.sampled_from([None, None, None, *Requested])
     return st.builds(build, st.sampled_from(states), st.sampled_from(NAMES), dues(), st.booleans(), wishes)
 
 

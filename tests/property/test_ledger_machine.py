@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from finetuned.errors import Stale
 from finetuned.ledger import Ledger, Left
-from finetuned.lifecycle import JOB_ENDS, Cause, FileState, JobState
+from finetuned.lifecycle import JOB_ENDS, Cause, FileState, JobState, Requested
 from finetuned.model import File, Job
 from support import lives
 from support.lives import URL, Life, asked, audited, content, dies, pairs_of, signature, view
@@ -226,7 +226,7 @@ class Books(RuleBasedStateMachine):
 
     @of_a_job(*(set(JobState) - JOB_ENDS))
     def is_wished_away(self, n: int, job: Job) -> None:
-        self.ledger.requests.give_up(job, "delete" if n % 2 else "cancel", self.life.now())
+        self.ledger.requests.give_up(job, Requested.DELETE if n % 2 else Requested.CANCEL, self.life.now())
 
     @of_a_job(JobState.RUNNING)
     def stands_still(self, n: int, job: Job) -> None:
@@ -251,7 +251,7 @@ class Books(RuleBasedStateMachine):
 
     @of_a_job(JobState.REVIEW)
     def is_reviewed(self, n: int, job: Job) -> None:
-        self.ledger.runs.review_over(job, cause="accept", now=self.life.now())
+        self.ledger.runs.review_over(job, cause=Cause.ACCEPT, now=self.life.now())
         assert self.life.job(job.id).requested == (job.requested if job.given_up else None)
 
     @of_a_job(
@@ -285,7 +285,7 @@ class Books(RuleBasedStateMachine):
     def is_adopted(self, n: int, job: Job) -> None:
         self.sessions_made += 1
         seen = view(self.life.packed(job), ident=f"ses-{self.sessions_made}", marker=job.under_way.marker)
-        self.ledger.sends.adopt(job, seen, due_at=self.life.now(), cause="found", now=self.life.now())
+        self.ledger.sends.adopt(job, seen, due_at=self.life.now(), cause=Cause.FOUND, now=self.life.now())
 
     @of_a_job(JobState.SUBMITTING)
     def loses_its_reply(self, n: int, job: Job) -> None:
@@ -333,7 +333,7 @@ class Books(RuleBasedStateMachine):
     def is_restarted(self, n: int, job: Job) -> None:
         name = job.under_way.marker
         seen = view(self.life.packed(job), ident=job.session_id or "", marker=name, error="CUDA out of memory")
-        known = {"cause": "restart", "due_at": self.life.now(), "now": self.life.now()}
+        known = {"cause": Cause.RESTART, "due_at": self.life.now(), "now": self.life.now()}
         counted = msgspec.structs.replace(job.under_way, restarts=job.under_way.restarts + 1)
         self.ledger.runs.recovering(job, seen, counted, "it broke", **known)
         assert self.ledger.interactions.is_as_written(seen)
@@ -350,7 +350,7 @@ class Books(RuleBasedStateMachine):
         self.life.collects(job, seen, pairs_of(files), files)
         self.ledger.ends.keep_pairs(seen, len(pairs_of(files)), self.life.now())
         job = self.life.job(job.id)
-        self.ledger.ends.failed(job, "CUDA out of memory", cause="broken", now=self.life.now())
+        self.ledger.ends.failed(job, "CUDA out of memory", cause=Cause.BROKEN, now=self.life.now())
 
     @of_a_job(JobState.SUBMITTING, JobState.DOUBTFUL, JobState.RUNNING)
     def fails(self, n: int, job: Job) -> None:
@@ -359,7 +359,7 @@ class Books(RuleBasedStateMachine):
 
     @of_a_job(JobState.RUNNING)
     def gets_another_attempt(self, n: int, job: Job) -> None:
-        self.ledger.ends.next_attempt(job, "gone", cause="gone", discard=n % 2 == 0, now=self.life.now())
+        self.ledger.ends.next_attempt(job, "gone", cause=Cause.GONE, discard=n % 2 == 0, now=self.life.now())
 
     @of_a_job(JobState.RUNNING)
     def has_a_twin(self, n: int, job: Job) -> None:

@@ -15,7 +15,7 @@ from finetuned.daemon.poll import Polls
 from finetuned.daemon.submit import Submissions
 from finetuned.folders import tree
 from finetuned.ledger.batches import Batches
-from finetuned.lifecycle import FileState, SessionState
+from finetuned.lifecycle import Cause, FileState, SessionState
 from finetuned.marker import upload_name
 from finetuned.model import Attempt, Job
 
@@ -38,7 +38,7 @@ def request_before_intent() -> None:
     async def submit(self: Submissions, intent: Any) -> None:
         job, _ = intent
         if job.id in self._context.own or await self._surely_unsent(job):
-            await self._adopt(job, answers.pop(job.id), cause="submitted")
+            await self._adopt(job, answers.pop(job.id), cause=Cause.SUBMITTED)
 
     Submissions._intend = send_and_intend  # type: ignore[method-assign]
     Submissions.submit = submit  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ from finetuned.backend import Observation, Pair
 from finetuned.helix.observe import capabilities, observe
 from finetuned.helix.session import Chunk, SessionView, Turn
 from finetuned.ledger import Finding, Ledger, audit
-from finetuned.lifecycle import FileState
+from finetuned.lifecycle import Cause, FileState
 from finetuned.model import Content, File, Job, Signature
 from finetuned.verdict import judge, owner, tally
 
@@ -159,7 +159,7 @@ class Life:
         """The server has it."""
         job = self.begins(job)
         seen = view(self.packed(job), ident=ident, marker=job.under_way.marker)
-        self.ledger.sends.adopt(job, seen, due_at=self.now(), cause="submitted", now=self.now())
+        self.ledger.sends.adopt(job, seen, due_at=self.now(), cause=Cause.SUBMITTED, now=self.now())
         return self.job(job.id)
 
     def trains(self, job: Job, *, each: int = 2, taught: Sequence[File] | None = None) -> Job:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from finetuned.backend import Capabilities
-from finetuned.lifecycle import JobState, SessionState
+from finetuned.lifecycle import JobState, Requested, SessionState
 from finetuned.model import Attempt, FolderFacts, Job, ServerFacts, UnarchivedFile
 from finetuned.plan import (
     DISK_ACTIONS_A_ROUND,
@@ -93,7 +93,7 @@ def test_the_order_of_a_round():
         job("sealed", JobState.QUEUED, claimed_at=None),
         job("running", JobState.RUNNING),
         job("lost", JobState.SUBMITTING),
-        job("wished", JobState.REVIEW, requested="cancel"),
+        job("wished", JobState.REVIEW, requested=Requested.CANCEL),
         discards=(session("s"),),
         unarchived=(unarchived(7),),
     )
@@ -119,7 +119,7 @@ def test_a_submission_that_nobody_makes_is_doubtful():
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.REVIEW])
 def test_a_wish_is_carried_out(state: JobState):
     """A job that a person gave up is cancelled instead of sent or looked at, whatever the server does."""
-    wished = job("j", state, requested="delete")
+    wished = job("j", state, requested=Requested.DELETE)
     assert plan(wished).actions == (Cancel(job_id="j"),)
     assert plan(wished, server=DOWN).actions == (Cancel(job_id="j"),)
     assert plan(wished, busy=frozenset({"j"})).actions == ()
@@ -127,8 +127,8 @@ def test_a_wish_is_carried_out(state: JobState):
 
 def test_a_wish_waits_until_doubt_is_over():
     """While it is not known whether the server has it, a job is looked for first."""
-    assert plan(job("j", JobState.DOUBTFUL, requested="cancel")).actions == (Search(job_id="j"),)
-    assert plan(job("j", JobState.SUBMITTING, requested="cancel")).actions == (Doubt(job_id="j"),)
+    assert plan(job("j", JobState.DOUBTFUL, requested=Requested.CANCEL)).actions == (Search(job_id="j"),)
+    assert plan(job("j", JobState.SUBMITTING, requested=Requested.CANCEL)).actions == (Doubt(job_id="j"),)
 
 
 def test_a_review_waits_for_a_person():
@@ -141,8 +141,10 @@ def test_a_review_waits_for_a_person():
     assert plan(job("r", JobState.REVIEW, due_at=NOW)).actions == (Poll(job_id="r"),)
 
 
-@pytest.mark.parametrize(("wish", "action"), [("accept", Poll), ("cancel", Cancel), ("delete", Cancel)])
-def test_what_a_person_says_to_a_review_is_done(wish: str, action: type):
+@pytest.mark.parametrize(
+    ("wish", "action"), [(Requested.ACCEPT, Poll), (Requested.CANCEL, Cancel), (Requested.DELETE, Cancel)]
+)
+def test_what_a_person_says_to_a_review_is_done(wish: Requested, action: type):
     """Accepted, its session is looked at and started; rejected, it is given up."""
     assert plan(job("r", JobState.REVIEW, requested=wish)).actions == (action(job_id="r"),)
 
@@ -329,7 +331,11 @@ def test_folders_take_turns():
         (job("j", JobState.RUNNING), {"server": DOWN}, Hold(kind=Awaited.SERVER, until=NOW + 5)),
         (job("j", JobState.REVIEW), {"server": DOWN}, Hold(kind=Awaited.PERSON)),
         (job("j", JobState.REVIEW, due_at=NOW + 9), {}, Hold(kind=Awaited.PERSON, until=NOW + 9)),
-        (job("j", JobState.REVIEW, requested="accept", due_at=NOW + 9), {}, Hold(kind=Awaited.SESSION, until=NOW + 9)),
+        (
+            job("j", JobState.REVIEW, requested=Requested.ACCEPT, due_at=NOW + 9),
+            {},
+            Hold(kind=Awaited.SESSION, until=NOW + 9),
+        ),
         (job("j", JobState.RUNNING, due_at=NOW + 9), {}, Hold(kind=Awaited.SESSION, until=NOW + 9)),
         (job("j", JobState.DOUBTFUL, due_at=NOW + 9), {}, Hold(kind=Awaited.SEARCH, until=NOW + 9)),
     ],

@@ -33,7 +33,7 @@ from finetuned.errors import (
     ServerError,
     Unreachable,
 )
-from finetuned.lifecycle import Cause, JobState, SessionState
+from finetuned.lifecycle import Cause, JobState, Requested, SessionState
 from finetuned.marker import attempt_of, marker, renamed
 from finetuned.model import Attempt, File, Job
 from finetuned.recovery import History, Standstill, after_poll, due, patience
@@ -307,7 +307,7 @@ class Polls:
         """Tell whether a duplicate session has trained, and is kept; else it goes: ours gave the same pairs."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, duplicate.job_id)
-        if job is not None and job.requested == "delete":
+        if job is not None and job.requested is Requested.DELETE:
             return False
         try:
             seen = await context.backend.observe(session_id)

@@ -14,7 +14,7 @@ from finetuned.daemon.context import Context
 from finetuned.daemon.requests import Denied, Request
 from finetuned.errors import FileProblem, FolderError
 from finetuned.folders import DropFolder
-from finetuned.lifecycle import JOB_ENDS, FileState, JobState
+from finetuned.lifecycle import JOB_ENDS, FileState, JobState, Requested
 from finetuned.model import File, Job
 from finetuned.paths import escape, path_of
 
@@ -69,7 +69,7 @@ class Verbs:
         job = self._job(request.job)
         now = context.runtime.now()
         if job.state not in JOB_ENDS:
-            context.ledger.requests.give_up(job, "delete" if request.delete else "cancel", now)
+            context.ledger.requests.give_up(job, Requested.DELETE if request.delete else Requested.CANCEL, now)
             return f"{job.id} is being cancelled"
         if not request.delete:
             raise Denied(f"{job.id} is {job.state} already", remedy="--delete removes its session from the server")

@@ -17,7 +17,7 @@ from finetuned.backend import Observation
 from finetuned.ledger.events import tell, tell_of
 from finetuned.ledger.rows import insert, text_at, update, value_of
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import Cause, SessionState, check_move
+from finetuned.lifecycle import Cause, Requested, SessionState, check_move
 from finetuned.model import Attempt, Job
 from finetuned.times import iso
 
@@ -157,7 +157,7 @@ class Attempts:
                 words = f"its session and its model were removed from the server ({iso(now)})"
                 db.execute(
                     "update jobs set reason = coalesce(reason || '; ', '') || ? || "
-                    "case when requested = 'delete' then ', as a person asked' else '' end where id = ?",
+                    f"case when requested = '{Requested.DELETE}' then ', as a person asked' else '' end where id = ?",
                     (words, session.job_id),
                 )
             name = session.session_id or session.marker

@@ -11,7 +11,7 @@ from finetuned.ledger.files import FileColumns, end_file, files_of
 from finetuned.ledger.interactions import write_interactions
 from finetuned.ledger.jobs import end_job, move_job
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import Cause, FileState, JobState, SessionState
+from finetuned.lifecycle import Cause, FileState, JobState, Requested, SessionState
 from finetuned.model import File, Job
 from finetuned.verdict import JobVerdict
 
@@ -82,4 +82,4 @@ def _fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> No
 def _is_to_go(db: sqlite3.Connection, job_id: str) -> bool:
     """Tell whether a person wants the job's session removed, who asked too late to have the job given up."""
     row = db.execute("select requested from jobs where id = ?", (job_id,)).fetchone()
-    return row is not None and row["requested"] == "delete"
+    return row is not None and row["requested"] == Requested.DELETE

@@ -11,7 +11,7 @@ from finetuned.ledger.files import files_of
 from finetuned.ledger.rows import update, value_of
 from finetuned.ledger.schema import ATTEMPTS
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import JOB_ENDS, Cause, JobState, check_move
+from finetuned.lifecycle import JOB_ENDS, Cause, JobState, Requested, check_move
 from finetuned.model import PROCESSING, Attempt, File, Job
 from finetuned.paths import path_of
 from finetuned.times import iso
@@ -34,7 +34,7 @@ class JobColumns(TypedDict, total=False):
     attempts_before: int
     unanswered: int
     unheard: int
-    requested: str | None
+    requested: Requested | None
     claimed_at: str | None
     finished_at: str | None
     due_at: str | None

@@ -8,7 +8,7 @@ from finetuned.ledger.files import FileColumns, change_file, files_of, lies_at, 
 from finetuned.ledger.jobs import change_job, move_job
 from finetuned.ledger.pairs import remove_pairs
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import Cause, FileState, JobState
+from finetuned.lifecycle import Cause, FileState, JobState, Requested
 from finetuned.model import File, Job
 
 
@@ -18,8 +18,8 @@ class Requests:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def give_up(self, job: Job, action: str, now: float) -> None:
-        """Remember that a person wants the job given up (`cancel`), and its session gone too (`delete`).
+    def give_up(self, job: Job, action: Requested, now: float) -> None:
+        """Remember that a person wants the job given up, its session gone too, or not.
 
         That is no change of state: it neither needs nor moves the version, so that no request under way gets lost.
         """
@@ -30,7 +30,7 @@ class Requests:
     def accepted(self, job: Job, now: float) -> None:
         """Note that a person wants the training of a reviewed job to begin: now."""
         with self._store.transaction() as db:
-            change_job(db, job, requested="accept")
+            change_job(db, job, requested=Requested.ACCEPT)
             change_attempt(db, job.under_way, due_at=None, tries=0)
             tell_of(db, now, job, Cause.ACCEPT)
 
@@ -74,7 +74,7 @@ class Requests:
                 (job.id,),
             )
             if done.rowcount:
-                db.execute("update jobs set requested = 'delete' where id = ?", (job.id,))
+                db.execute("update jobs set requested = ? where id = ?", (Requested.DELETE, job.id))
                 tell_of(db, now, job, Cause.DELETE)
             return done.rowcount > 0
 
@@ -99,5 +99,5 @@ class Requests:
             reason = f"{file.reason}; {words}" if file.reason else words
             change_file(db, file, pairs=None, reason=reason)
             tell_of(db, now, file, Cause.FORGOTTEN, words)
-            change_job(db, job, requested="delete", archived=0, due_at=None)
+            change_job(db, job, requested=Requested.DELETE, archived=0, due_at=None)
             tell_of(db, now, job, Cause.FORGOTTEN)

@@ -11,7 +11,7 @@ from finetuned.ledger.interactions import write_interactions
 from finetuned.ledger.jobs import change_job, move_job, read_job
 from finetuned.ledger.rows import text_at
 from finetuned.ledger.store import Store
-from finetuned.lifecycle import Cause, JobState
+from finetuned.lifecycle import Cause, JobState, Requested
 from finetuned.model import Attempt, Job
 from finetuned.times import iso
 
@@ -91,4 +91,4 @@ class Runs:
         with self._store.transaction() as db:
             move_job(db, now, job, JobState.RUNNING, cause=cause)
             change_attempt(db, job.under_way, due_at=None, tries=0, moved_at=iso(now))
-            db.execute("update jobs set requested = null where id = ? and requested = 'accept'", (job.id,))
+            db.execute("update jobs set requested = null where id = ? and requested = ?", (job.id, Requested.ACCEPT))

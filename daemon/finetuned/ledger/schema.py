@@ -15,7 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, SessionState
+from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, Requested, SessionState
 
 APPLICATION_ID: Final = 0x66_74_6E_64  # "ftnd"
 SCHEMA_VERSION: Final = 6
@@ -41,7 +41,7 @@ create table jobs (
   attempts_before integer not null default 0 check (attempts_before >= 0),
   unanswered integer not null default 0,
   unheard integer not null default 0,
-  requested text check (requested in ('cancel', 'delete', 'accept')),
+  requested text check (requested in {_of(Requested)}),
   split_of text references jobs (id),
   created_at text not null,
   claimed_at text,

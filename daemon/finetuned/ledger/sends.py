@@ -49,7 +49,7 @@ class Sends:
                 state=str(SessionState.LIVE),
                 session_id=seen.id,
                 name=seen.name,
-                read_only=int(job.noted and cause == "found"),
+                read_only=int(job.noted and cause is Cause.FOUND),
                 stage=seen.stage,
                 progress=0,
                 known_at=iso(now),
