@@ -445,6 +445,7 @@ class TestDoctor:
     def test_a_daemon_of_another_version(self, make_desk: MakeDesk, examine: Any) -> None:
         """After an update the old one may still run; it does not hold a folder that came since."""
         desk = make_desk()
+        desk.place.version = "test"
         desk.run()
         with desk.daemon():
             _, rows = examine(desk)

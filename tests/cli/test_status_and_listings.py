@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 import finetuned
+from finetuned import __version__
 from finetuned.cli import events, jobs, output, pairs, status
 from finetuned.errors import UsageError
 from finetuned.facts import RunsWith
@@ -185,7 +186,7 @@ class TestStatus:
         status = answer.json
         since = status["daemon"]["since"]
         assert status["daemon"] == {
-            "running": True, "pid": 1, "since": since, "version": "test", "unwatched_because": None,
+            "running": True, "pid": 1, "since": since, "version": __version__, "unwatched_because": None,
         }  # fmt: skip
         (folder,) = status["folders"]
         assert (folder["state"], folder["settling"], folder["waiting"]) == ("watched", 0, 1)
@@ -257,6 +258,34 @@ class TestStatus:
         (desk.place.notes / "failed").unlink()
         desk.run_until(lambda: desk("status", "--json").json["attention"] == [])
 
+    def test_files_that_cannot_be_taken_need_a_person(self, make_desk: MakeDesk) -> None:
+        """Something came in the place of `.processing`: status and doctor say what `why` says of the file."""
+        desk = make_desk(folder=[{"linger": "0s"}])
+        (desk.place.notes / ".processing").write_text("in the way")
+        desk.place.drop("otter.txt")
+        path = str(desk.place.notes / "otter.txt")
+        desk.run_until(lambda: desk.place.files().get("otter.txt", {}).get("reason") is not None)
+        (need,) = desk("status", "--json").json["attention"]
+        reason = desk("why", path, "--json").json["reason"]
+        assert (need["subject"], need["words"]) == ("folder notes", f"{path} cannot be taken: {reason}")
+        assert need["remedy"] == f"see to that (finetuned why {path}); it is tried again by itself"
+        assert any(row["words"] == need["words"] for row in desk("doctor", "--json").json)
+        (desk.place.notes / ".processing").unlink()
+        desk.run_until(lambda: desk("status", "--json").json["attention"] == [])
+
+    def test_a_daemon_of_another_version_needs_a_person(self, make_desk: MakeDesk) -> None:
+        """After an update the old one may still run: its ledger, and its words, are not this version's."""
+        desk = make_desk()
+        desk.place.version = "0.1.0"
+        desk.run()
+        with desk.daemon():
+            (need,) = desk("status", "--json").json["attention"]
+        assert (need["subject"], need["words"]) == (
+            "daemon",
+            f"it runs in version 0.1.0, and {__version__} is installed",
+        )
+        assert desk("status", "--json").json["attention"] == []
+
     def test_a_file_without_a_job_that_cannot_be_archived(self, make_desk: MakeDesk) -> None:
         """A refused file is told of by itself."""
         desk = make_desk()
@@ -273,6 +302,13 @@ class TestStatus:
         for dialect, told in (("learn", True), ("form", False), ("auto", False)):
             desk = make_desk(folder=[{"review": True}], helix={"dialect": dialect})
             assert (words in desk("status").out) is told
+
+    def test_a_review_that_cannot_be_names_the_dialect_that_the_server_speaks(self, make_desk: MakeDesk) -> None:
+        """It is what the server's line, and the page about servers, call it by."""
+        desk = make_desk(folder=[{"review": True}])
+        with desk.ledger() as ledger:
+            ledger.servers.usable(desk.place.settings.helix.url, "learn", BEGIN)
+        assert "this server trains unreviewed (dialect learn)\n" in desk("status").out
 
     def test_reviews_need_a_person(self, make_desk: MakeDesk) -> None:
         """Each with its command; many are counted."""

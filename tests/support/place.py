@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import httpx
 
+from finetuned import __version__
 from finetuned.backend import Backend
 from finetuned.daemon import Context, Daemon, Outcome
 from finetuned.daemon.notify import Notifier
@@ -129,6 +130,7 @@ class Place:
             dialect=speaks,
             quota=quota,
         )
+        self.version = __version__
         self.network = Network(self.app, self.runtime)
         folders = tables.pop("folder", [{}])
         for number, table in enumerate(folders):
@@ -195,7 +197,7 @@ class Place:
     async def run(self, *, until_idle: bool = True, script: Callable[[], Any] | None = None) -> Outcome:
         """Run the daemon until it is idle, or until `script` (run beside it) ends."""
         async with self.context() as context:
-            self.daemon = Daemon(context, pid=1, version="test", until_idle=until_idle, notifier=self.notifier)
+            self.daemon = Daemon(context, pid=1, version=self.version, until_idle=until_idle, notifier=self.notifier)
             outcome = Outcome()
 
             async def run_it() -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from finetuned.settings import FolderSettings, Settings
 
 
-class Verdict(NamedTuple):
+class Forecast(NamedTuple):
     """What would become of one file; `content` is null if it would not be taken, and `why` says why."""
 
     path: str
@@ -55,15 +55,15 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
         _tell_configuration(settings)
         _tell_of_the_daemon(ctx, settings)
         return
-    verdicts = [verdict for path in paths for verdict in judged(typed(path, lambda _: False), settings)]
+    forecasts = [forecast for path in paths for forecast in judged(typed(path, lambda _: False), settings)]
     can = wiring.capabilities(settings)
-    rows = [_row(verdict, can) for verdict in verdicts]
+    rows = [_row(forecast, can) for forecast in forecasts]
     output.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
-    if verdicts:
-        terminal.print_line(_together(verdicts, settings))
-    if untaken := _untaken(verdicts, settings):
+    if forecasts:
+        terminal.print_line(_together(forecasts, settings))
+    if untaken := _untaken(forecasts, settings):
         terminal.print_line(untaken_words(untaken))
-    if any(verdict.content is None for verdict in verdicts):
+    if any(forecast.content is None for forecast in forecasts):
         ctx.exit(1)
 
 
@@ -92,7 +92,7 @@ def _tell_of_the_daemon(ctx: click.Context, settings: Settings) -> None:
             terminal.say(f"warning: {need['subject']}: {harmless(need['words'])}; {need['remedy']}")
 
 
-def judged(path: str, settings: Settings) -> Iterator[Verdict]:
+def judged(path: str, settings: Settings) -> Iterator[Forecast]:
     """Tell what would become of a file, or of every file below a folder."""
     if os.path.isdir(path) and not os.path.islink(path):
         blind: list[OSError] = []
@@ -106,9 +106,9 @@ def judged(path: str, settings: Settings) -> Iterator[Verdict]:
                 yield judge(os.path.join(way, name), path, settings)
             for name, why in left.items():
                 if not (name.startswith(".") or why.is_ours):
-                    yield Verdict(os.path.join(way, name, ""), why.folder, "", None, why.words)
+                    yield Forecast(os.path.join(way, name, ""), why.folder, "", None, why.words)
         for error in blind:
-            yield Verdict(str(error.filename), "", "", None, f"the folder cannot be looked into: {error.strerror}")
+            yield Forecast(str(error.filename), "", "", None, f"the folder cannot be looked into: {error.strerror}")
     else:
         yield judge(path, os.path.dirname(path), settings)
 
@@ -129,7 +129,7 @@ def _left_alone(path: str, top: str, settings: Settings) -> _LeftAlone | None:
     return None if why is None else _LeftAlone(rules.name, why, folder.is_ours(path))
 
 
-def judge(path: str, top: str, settings: Settings) -> Verdict:
+def judge(path: str, top: str, settings: Settings) -> Forecast:
     """Tell what would become of one file; outside every folder as if `top` were the first folder."""
     from finetuned.folders import explain
 
@@ -142,7 +142,7 @@ def judge(path: str, top: str, settings: Settings) -> Verdict:
         content = folder.read(path) if why is None else None
     except (FileProblem, FolderError) as error:
         why, content = str(error), None
-    return Verdict(path, rules.name, group, content, why)
+    return Forecast(path, rules.name, group, content, why)
 
 
 def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
@@ -160,15 +160,15 @@ def _folder(rules: FolderSettings, settings: Settings) -> DropFolder:
     return drop_folder(rules, beside=f"{wiring.ledger_path(settings)}.kept", bad_lines=sys.maxsize)
 
 
-def _row(verdict: Verdict, can: Capabilities) -> Row:
-    content = verdict.content
+def _row(forecast: Forecast, can: Capabilities) -> Row:
+    content = forecast.content
     return {
         "taken": "yes" if content else "no",
-        "path": verdict.path,
-        "folder": verdict.folder,
+        "path": forecast.path,
+        "folder": forecast.folder,
         "bytes": content.bytes if content else None,
-        "chunks": _chunks(verdict.path, content, can) if content else None,
-        "why": f"warning: {content.note}" if content and content.note else verdict.why,
+        "chunks": _chunks(forecast.path, content, can) if content else None,
+        "why": f"warning: {content.note}" if content and content.note else forecast.why,
     }
 
 
@@ -177,32 +177,32 @@ def _chunks(path: str, content: Content, can: Capabilities) -> int:
     return 0 if is_ready_made(path) else can.chunks(content.sent_bytes)
 
 
-def _untaken(verdicts: Sequence[Verdict], settings: Settings) -> dict[str, int]:
+def _untaken(forecasts: Sequence[Forecast], settings: Settings) -> dict[str, int]:
     """Count by suffix the files in drop folders that no rule takes, and none leaves out."""
     from finetuned.folders.names import suffix_of
 
     folders = wiring.drop_folders(settings)
-    left = [v for v in verdicts if v.content is None and v.folder in folders and not v.path.endswith("/")]
+    left = [v for v in forecasts if v.content is None and v.folder in folders and not v.path.endswith("/")]
     return dict(Counter(suffix_of(v.path) for v in left if folders[v.folder].is_untaken(v.path)))
 
 
-def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
+def _together(forecasts: Sequence[Forecast], settings: Settings) -> str:
     """Sum up in one line how many files, jobs and chunks."""
     from finetuned.plan import batches, with_first
 
     can = wiring.capabilities(settings)
     jobs, packed, chunks = 0, 0, 0
-    taken = [verdict for verdict in verdicts if verdict.content]
+    taken = [forecast for forecast in forecasts if forecast.content]
     for rules in settings.folders:
-        there = _waiting([verdict for verdict in taken if verdict.folder == rules.name])
+        there = _waiting([forecast for forecast in taken if forecast.folder == rules.name])
         mine = [file for file, first in with_first(there, {rules.name: rules}) if first is None]
         for group in sorted({file.group for file in mine}):
             for batch, _ in batches([file for file in mine if file.group == group], rules, can):
                 jobs, packed = jobs + 1, packed + len(batch)
                 chunks += sum(can.chunks(file.sent_bytes) for file in batch if not file.ready_made)
-    alone = sum(verdict.path.endswith("/") for verdict in verdicts)
+    alone = sum(forecast.path.endswith("/") for forecast in forecasts)
     words = []
-    if files := len(verdicts) - alone:
+    if files := len(forecasts) - alone:
         words.append(f"{len(taken)} of {files} files would be taken: {counted(jobs, 'job')}, about {chunks} chunks")
     if equal := len(taken) - packed:
         words.append(f"{equal} of them hold what another holds too, and are not sent")
@@ -211,8 +211,8 @@ def _together(verdicts: Sequence[Verdict], settings: Settings) -> str:
     return "; ".join(words)
 
 
-def _waiting(verdicts: Sequence[Verdict]) -> Iterator[WaitingFile]:
-    for number, (path, folder, group, content, _) in enumerate(verdicts):
+def _waiting(forecasts: Sequence[Forecast]) -> Iterator[WaitingFile]:
+    for number, (path, folder, group, content, _) in enumerate(forecasts):
         if content is not None:
             sent, sha256, text = content.sent_bytes, content.sha256, content.text_sha256
             yield WaitingFile(

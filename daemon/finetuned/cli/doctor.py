@@ -16,7 +16,7 @@ import click
 from finetuned import __version__
 from finetuned.amounts import span
 from finetuned.cli import output, terminal, wiring
-from finetuned.cli.findings import of_jobs, of_the_configuration, ok, problem, warning
+from finetuned.cli.findings import of_files, of_jobs, of_the_configuration, of_the_version, ok, problem, warning
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import harmless
 from finetuned.errors import ConfigurationError, KeyRefused, LedgerError, LedgerMissing, ServerError
@@ -97,7 +97,9 @@ def examined(ctx: click.Context) -> Iterator[Row]:
         reader = reader if usable else None
     yield _daemon(reader, runs)
     if reader is not None:
+        yield from of_the_version(reader, runs=runs)
         yield from of_the_configuration(settings, reader, runs=runs)
+        yield from of_files(reader)
         yield from of_jobs(Outlook.of(settings, reader))
     yield from _watches(reader, runs)
     yield from _requests(settings, runs)
@@ -173,7 +175,7 @@ async def _probe(settings: Settings) -> tuple[str, list[str], float]:
         took = runtime.steady() - begun
         with anyio.fail_after(REQUESTS * settings.helix.timeout):
             await backend.probe()
-            return backend.dialect, sorted(await backend.dialects()), took
+            return backend.dialect, await wiring.dialects(backend), took
 
 
 def _ledger(reader: Reader) -> Generator[Row, None, bool]:
@@ -219,11 +221,7 @@ def _daemon(reader: Reader | None, runs: bool) -> Row:
         return warning("daemon", "none runs; nothing is learned meanwhile", "start it with `finetuned run`")
     if not started:
         return ok("daemon", "runs")
-    words = f"runs since {output.when(started.get('since'))} (pid {started.get('pid')})"
-    if started.get("version") not in {None, __version__}:
-        remedy = "restart it to have the version that is installed"
-        return warning("daemon", f"{words}, in version {started['version']}", remedy)
-    return ok("daemon", words)
+    return ok("daemon", f"runs since {output.when(started.get('since'))} (pid {started.get('pid')})")
 
 
 def _watches(reader: Reader | None, runs: bool) -> Iterator[Row]:

@@ -6,10 +6,13 @@ What needs a person is told first by `status`, and by `doctor` among its finding
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from finetuned import __version__
 from finetuned.amounts import counted
 from finetuned.cli.output import Row
+from finetuned.cli.terminal import quoted, seen
 from finetuned.model import Job
 from finetuned.paths import utf8_text
 
@@ -47,6 +50,7 @@ def problem(subject: str, words: str, remedy: str) -> Row:
 
 def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: bool) -> Iterator[Row]:
     """Yield everything that waits for a person, as findings, the heaviest first. Raises LedgerError."""
+    yield from of_the_version(reader, runs=runs)
     yield from of_the_configuration(settings, reader, runs=runs)
     server = reader.server(settings.service.url)
     if server["paused_because"]:
@@ -56,7 +60,26 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
         if name in named and known["state"] == "away":
             because = known["away_because"] or "it is away"
             yield problem(f"folder {name}", f"nothing is taken there: {because}", "finetuned doctor")
+    yield from of_files(reader)
     yield from of_jobs(outlook)
+
+
+def of_the_version(reader: Reader, *, runs: bool) -> Iterator[Row]:
+    """Tell if the daemon that runs is not of the version that is installed."""
+    version = (reader.daemon() or {}).get("version") if runs else None
+    if version not in {None, __version__}:
+        words = f"it runs in version {version}, and {__version__} is installed"
+        yield warning("daemon", words, "restart it to have the version that is installed")
+
+
+def of_files(reader: Reader) -> Iterator[Row]:
+    """Yield the folders of which files cannot be taken, each with its first file."""
+    for folder, group in groupby(reader.kept_back(), lambda file: str(file["folder"])):
+        first, *others = group
+        more = f" (and {len(others)} more)" if others else ""
+        words = f"{seen(first['path'])} cannot be taken{more}: {first['reason']}"
+        remedy = f"see to that (finetuned why {quoted(first['path'])}); it is tried again by itself"
+        yield problem(f"folder {folder}", words, remedy)
 
 
 def of_the_configuration(settings: Settings, reader: Reader, *, runs: bool) -> Iterator[Row]:

@@ -73,7 +73,7 @@ def _say_what_lies_there(text: str, home: str) -> None:
 
     settings = parse(tomllib.loads(text), base=home)
     folder = settings.folders[0].path
-    taken = [verdict.path for verdict in judged(folder, settings) if verdict.content]
+    taken = [forecast.path for forecast in judged(folder, settings) if forecast.content]
     if taken:
         named = first_of([harmless(os.path.relpath(path, folder)) for path in taken], MOST_NAMED)
         say(f"{counted(len(taken), 'file')} in {FOLDER}/ will be learned when the daemon runs: {named}")

@@ -13,213 +13,221 @@ from finetuned.cli.status import NO_DAEMON
 from finetuned.errors import ConfigurationError, FinetunedError, Held, KeyRefused, Unreachable, UsageError
 
 
-class Key(NamedTuple):
-    """One key of a JSON object: the kind of its value, and what it means."""
+class Field(NamedTuple):
+    """One field of a JSON object: the kind of its value, and what it means."""
 
     kind: str
     words: str
 
 
-Keys = Mapping[str, Key]
+Fields = Mapping[str, Field]
 
 _PATH_BYTES: Final = "the exact bytes, in base 64; only there if the path is not UTF-8"
 
-JOB: Final[Keys] = {
-    "id": Key("text", "unique and sortable: folder, time (UTC), four characters: `notes-20261123-052311-7fka`"),
-    "folder": Key("text", "the name of its drop folder"),
-    "state": Key("text", "see the page `states`"),
-    "files": Key("number", "how many files it has"),
-    "bytes": Key("number", "their bytes"),
-    "pairs": Key("number?", "how many pairs were made; null until all of them are here"),
-    "session_id": Key("text?", "the server's id of the newest session"),
-    "stage": Key("text?", "what the server does, in its own word; `collecting`: trained, its pairs are being fetched"),
-    "progress": Key("number?", "percent of that stage"),
-    "attempt": Key("number", "attempts so far; 0 before the first"),
-    "restarts": Key("number", "how often this attempt was put to work again"),
-    "created_at": Key("time", "when it was sealed"),
-    "submitted_at": Key("time?", "when the newest attempt was sent"),
-    "finished_at": Key("time?", "when it reached its end"),
-    "reason": Key("text?", "why it is partial, failed or cancelled; of an unfinished job, what it is troubled by"),
-    "lora_dir": Key("text?", "the server's name of the model that was trained"),
+JOB: Final[Fields] = {
+    "id": Field("text", "unique and sortable: folder, time (UTC), four characters: `notes-20261123-052311-7fka`"),
+    "folder": Field("text", "the name of its drop folder"),
+    "state": Field("text", "see the page `states`"),
+    "files": Field("number", "how many files it has"),
+    "bytes": Field("number", "their bytes"),
+    "pairs": Field("number?", "how many pairs were made; null until all of them are here"),
+    "session_id": Field("text?", "the server's id of the newest session"),
+    "stage": Field(
+        "text?", "what the server does, in its own word; `collecting`: trained, its pairs are being fetched"
+    ),
+    "progress": Field("number?", "percent of that stage"),
+    "attempt": Field("number", "attempts so far; 0 before the first"),
+    "restarts": Field("number", "how often this attempt was put to work again"),
+    "created_at": Field("time", "when it was sealed"),
+    "submitted_at": Field("time?", "when the newest attempt was sent"),
+    "finished_at": Field("time?", "when it reached its end"),
+    "reason": Field("text?", "why it is partial, failed or cancelled; of an unfinished job, what it is troubled by"),
+    "lora_dir": Field("text?", "the server's name of the model that was trained"),
 }
-FILE: Final[Keys] = {
-    "path": Key("path", "where it was dropped"),
-    "location": Key("path?", "where it lies now; null: nowhere any more"),
-    "folder": Key("text", "the name of its drop folder"),
-    "state": Key("text", "see the page `states`"),
-    "job_id": Key("text?", "its newest job"),
-    "sha256": Key("text?", "of its text as it is sent; null until it was read"),
-    "bytes": Key("number?", "its bytes on the disk"),
-    "pairs": Key("number?", "how many pairs it taught"),
-    "reason": Key("text?", "set if it is refused, failed, barren or a duplicate; else what keeps it, or what was lost"),
-    "seen_at": Key("time", "when it was first seen"),
-    "ready_at": Key("time?", "when it became ready"),
-    "finished_at": Key("time?", "when it reached its end"),
-    "upload_name": Key("text?", "what the server calls it"),
-    "path_b64": Key("text*", _PATH_BYTES),
-    "location_b64": Key("text*", _PATH_BYTES),
+FILE: Final[Fields] = {
+    "path": Field("path", "where it was dropped"),
+    "location": Field("path?", "where it lies now; null: nowhere any more"),
+    "folder": Field("text", "the name of its drop folder"),
+    "state": Field("text", "see the page `states`"),
+    "job_id": Field("text?", "its newest job"),
+    "sha256": Field("text?", "of its text as it is sent; null until it was read"),
+    "bytes": Field("number?", "its bytes on the disk"),
+    "pairs": Field("number?", "how many pairs it taught"),
+    "reason": Field(
+        "text?", "set if it is refused, failed, barren or a duplicate; else what keeps it, or what was lost"
+    ),
+    "seen_at": Field("time", "when it was first seen"),
+    "ready_at": Field("time?", "when it became ready"),
+    "finished_at": Field("time?", "when it reached its end"),
+    "upload_name": Field("text?", "what the server calls it"),
+    "path_b64": Field("text*", _PATH_BYTES),
+    "location_b64": Field("text*", _PATH_BYTES),
 }
-PAIR: Final[Keys] = {
-    "job_id": Key("text", "the job that made it"),
-    "session_id": Key("text", "the session that made it"),
-    "file": Key("path?", "where its file was dropped; null if the server names none"),
-    "ordinal": Key("number", "from 1 in its job, in the server's order"),
-    "question": Key("text", "without the words by which the server names the document"),
-    "answer": Key("text", "the same"),
-    "raw_question": Key("text", "exactly as the server gave it"),
-    "raw_answer": Key("text", "the same"),
-    "sha256": Key("text?", "of the file's text then; null if its file is not known"),
-    "file_b64": Key("text*", _PATH_BYTES),
+PAIR: Final[Fields] = {
+    "job_id": Field("text", "the job that made it"),
+    "session_id": Field("text", "the session that made it"),
+    "file": Field("path?", "where its file was dropped; null if the server names none"),
+    "ordinal": Field("number", "from 1 in its job, in the server's order"),
+    "question": Field("text", "without the words by which the server names the document"),
+    "answer": Field("text", "the same"),
+    "raw_question": Field("text", "exactly as the server gave it"),
+    "raw_answer": Field("text", "the same"),
+    "sha256": Field("text?", "of the file's text then; null if its file is not known"),
+    "file_b64": Field("text*", _PATH_BYTES),
 }
-EVENT: Final[Keys] = {
-    "id": Key("number", "grows with time"),
-    "at": Key("time", "when it was committed"),
-    "subject": Key("text", "`file`, `job`, `session`, `folder`, `server` or `daemon`"),
-    "subject_id": Key(
+EVENT: Final[Fields] = {
+    "id": Field("number", "grows with time"),
+    "at": Field("time", "when it was committed"),
+    "subject": Field("text", "`file`, `job`, `session`, `folder`, `server` or `daemon`"),
+    "subject_id": Field(
         "text", "a job's or session's id, a file's number, a folder's name, a server's URL, a request's id"
     ),
-    "was": Key("text?", "the state before"),
-    "became": Key("text", "the state after; the same as `was` if only something was noted"),
-    "cause": Key("text?", "why, in one word: see below"),
-    "detail": Key("text?", "why, in a sentence"),
+    "was": Field("text?", "the state before"),
+    "became": Field("text", "the state after; the same as `was` if only something was noted"),
+    "cause": Field("text?", "why, in one word: see below"),
+    "detail": Field("text?", "why, in a sentence"),
 }
-ATTEMPT: Final[Keys] = {
-    "attempt": Key("number", "from 1 in its job"),
-    "marker": Key("text", "`<job>.<attempt>`: how the server's session is known to be ours"),
-    "state": Key("text", "`intended`, `live`, `trained`, `ended`, `unsent`, `twin` (a second session of this attempt)"),
-    "session_id": Key("text?", "the server's id; null until it is known"),
-    "url": Key("text", "the server"),
-    "dialect": Key("text", "how it was sent: `form` or `learn`"),
-    "name": Key("text?", "what the server shows to people"),
-    "lora_dir": Key("text?", "the server's name of the model that was trained"),
-    "reason": Key("text?", "why it ended without a model"),
-    "intent_at": Key("time", "when the intent to send it was committed"),
-    "known_at": Key("time?", "when its session was known"),
-    "ended_at": Key("time?", "when it ended, trained or not"),
-    "removed_at": Key("time?", "when its session was removed from the server"),
-    "read_only": Key("flag", "only a note in the folder told that the session is ours: it is read, and never altered"),
+ATTEMPT: Final[Fields] = {
+    "attempt": Field("number", "from 1 in its job"),
+    "marker": Field("text", "`<job>.<attempt>`: how the server's session is known to be ours"),
+    "state": Field(
+        "text", "`intended`, `live`, `trained`, `ended`, `unsent`, `twin` (a second session of this attempt)"
+    ),
+    "session_id": Field("text?", "the server's id; null until it is known"),
+    "url": Field("text", "the server"),
+    "dialect": Field("text", "how it was sent: `form` or `learn`"),
+    "name": Field("text?", "what the server shows to people"),
+    "lora_dir": Field("text?", "the server's name of the model that was trained"),
+    "reason": Field("text?", "why it ended without a model"),
+    "intent_at": Field("time", "when the intent to send it was committed"),
+    "known_at": Field("time?", "when its session was known"),
+    "ended_at": Field("time?", "when it ended, trained or not"),
+    "removed_at": Field("time?", "when its session was removed from the server"),
+    "read_only": Field(
+        "flag", "only a note in the folder told that the session is ours: it is read, and never altered"
+    ),
 }
-INTERACTION: Final[Keys] = {
-    "session_id": Key("text", "its session"),
-    "id": Key("text", "the server's id of the turn"),
-    **{name: Key("text", "the server's own word") for name in ("creator", "mode", "state", "stage", "message")},
-    "status": Key("text", "the server's own word"),
-    "error": Key("text", "the server's own words; empty: none"),
-    "progress": Key("number", "percent"),
-    "finished": Key("flag", "whether the server calls it finished"),
-    "lora_dir": Key("text", "the model; empty: none"),
-    **{name: Key("text", "the server's own time") for name in ("created", "updated", "completed")},
-    "looked_at": Key("time", "when it was polled last"),
+INTERACTION: Final[Fields] = {
+    "session_id": Field("text", "its session"),
+    "id": Field("text", "the server's id of the turn"),
+    **{name: Field("text", "the server's own word") for name in ("creator", "mode", "state", "stage", "message")},
+    "status": Field("text", "the server's own word"),
+    "error": Field("text", "the server's own words; empty: none"),
+    "progress": Field("number", "percent"),
+    "finished": Field("flag", "whether the server calls it finished"),
+    "lora_dir": Field("text", "the model; empty: none"),
+    **{name: Field("text", "the server's own time") for name in ("created", "updated", "completed")},
+    "looked_at": Field("time", "when it was polled last"),
 }
-WHOLE_JOB: Final[Keys] = {
-    "file_list": Key("list", "its files"),
-    "sessions": Key("list", "its attempts, the oldest first"),
-    "interactions": Key("list", "the turns of its sessions, in the server's words"),
-    "events": Key("list", "what happened to it, its files and its sessions"),
+WHOLE_JOB: Final[Fields] = {
+    "file_list": Field("list", "its files"),
+    "sessions": Field("list", "its attempts, the oldest first"),
+    "interactions": Field("list", "the turns of its sessions, in the server's words"),
+    "events": Field("list", "what happened to it, its files and its sessions"),
 }
-WHY: Final[Keys] = {
-    "path": Key("path", "where it was dropped; of a path that was never taken, that path"),
-    "state": Key("text", "the file's; `unknown` for a path that was never taken"),
-    "reason": Key("text?", "why it is in that state"),
-    "since": Key("time?", "since when it is"),
-    "waits_for": Key("text?", "what has to happen before it goes on; null at its end"),
-    "job_id": Key("text?", "its newest job"),
-    "location": Key("path?", "where it lies now"),
-    "history": Key("list", "its events, the oldest first"),
-    "path_b64": Key("text*", _PATH_BYTES),
-    "location_b64": Key("text*", _PATH_BYTES),
+WHY: Final[Fields] = {
+    "path": Field("path", "where it was dropped; of a path that was never taken, that path"),
+    "state": Field("text", "the file's; `unknown` for a path that was never taken"),
+    "reason": Field("text?", "why it is in that state"),
+    "since": Field("time?", "since when it is"),
+    "waits_for": Field("text?", "what has to happen before it goes on; null at its end"),
+    "job_id": Field("text?", "its newest job"),
+    "location": Field("path?", "where it lies now"),
+    "history": Field("list", "its events, the oldest first"),
+    "path_b64": Field("text*", _PATH_BYTES),
+    "location_b64": Field("text*", _PATH_BYTES),
 }
-FINDING: Final[Keys] = {
-    "subject": Key("text", "what was examined"),
-    "level": Key("text", "`ok`, `warning` or `problem`"),
-    "words": Key("text", "what was found"),
-    "remedy": Key("text?", "what to do about it"),
+FINDING: Final[Fields] = {
+    "subject": Field("text", "what was examined"),
+    "level": Field("text", "`ok`, `warning` or `problem`"),
+    "words": Field("text", "what was found"),
+    "remedy": Field("text?", "what to do about it"),
 }
-STATUS: Final[Keys] = {
-    "daemon": Key("object", "the daemon that runs"),
-    "folders": Key("list", "the drop folders"),
-    "jobs": Key("object", "by state, how many jobs there are"),
-    "attention": Key("list", "what needs a person, the most urgent first"),
-    "still": Key("list", "the jobs without a sign of life"),
-    "troubled": Key("list", "the unfinished jobs with a reason: `id`, `state`, `reason`"),
-    "helix": Key("object", "the server"),
-    "ledger": Key("object", "the ledger"),
+STATUS: Final[Fields] = {
+    "daemon": Field("object", "the daemon that runs"),
+    "folders": Field("list", "the drop folders"),
+    "jobs": Field("object", "by state, how many jobs there are"),
+    "attention": Field("list", "what needs a person, the most urgent first"),
+    "still": Field("list", "the jobs without a sign of life"),
+    "troubled": Field("list", "the unfinished jobs with a reason: `id`, `state`, `reason`"),
+    "helix": Field("object", "the server"),
+    "ledger": Field("object", "the ledger"),
 }
-DAEMON: Final[Keys] = {
-    "running": Key("flag", "whether one runs"),
-    "pid": Key("number?", "its process; null, as the next two, if none runs"),
-    "since": Key("time?", "when it started"),
-    "version": Key("text?", "its version"),
-    "unwatched_because": Key("text?", "why changes are found by sweeps alone"),
+DAEMON: Final[Fields] = {
+    "running": Field("flag", "whether one runs"),
+    "pid": Field("number?", "its process; null, as the next two, if none runs"),
+    "since": Field("time?", "when it started"),
+    "version": Field("text?", "its version"),
+    "unwatched_because": Field("text?", "why changes are found by sweeps alone"),
 }
-FOLDER: Final[Keys] = {
-    "name": Key("text", "its name in the configuration"),
-    "path": Key("path", "where it lies"),
-    "state": Key("text?", "`watched` or `away` (`paused` is not used yet); null: the daemon does not know it"),
-    "configured": Key("flag", "whether the configuration names it"),
-    "away_because": Key("text?", "why it is away"),
-    "settling": Key("number", "files that may still be written"),
-    "unfinished": Key("number", "of those, files with an unfinished name beside them"),
-    "unfinished_because": Key("text?", "the oldest of them, and that name"),
-    "waiting": Key("number", "files that are ready"),
-    "untaken": Key("object", "by suffix, how many files match no pattern of `include` and none of `exclude`"),
-    "oldest_wait_s": Key("number?", "how many seconds the oldest ready file has waited"),
-    "path_b64": Key("text*", _PATH_BYTES),
+FOLDER: Final[Fields] = {
+    "name": Field("text", "its name in the configuration"),
+    "path": Field("path", "where it lies"),
+    "state": Field("text?", "`watched` or `away` (`paused` is not used yet); null: the daemon does not know it"),
+    "configured": Field("flag", "whether the configuration names it"),
+    "away_because": Field("text?", "why it is away"),
+    "settling": Field("number", "files that may still be written"),
+    "unfinished": Field("number", "of those, files with an unfinished name beside them"),
+    "unfinished_because": Field("text?", "the oldest of them, and that name"),
+    "waiting": Field("number", "files that are ready"),
+    "untaken": Field("object", "by suffix, how many files match no pattern of `include` and none of `exclude`"),
+    "oldest_wait_s": Field("number?", "how many seconds the oldest ready file has waited"),
+    "path_b64": Field("text*", _PATH_BYTES),
 }
-ATTENTION: Final[Keys] = {
-    "subject": Key("text", "what it is about"),
-    "words": Key("text", "what is the matter"),
-    "remedy": Key("text?", "what to do, often a command"),
+ATTENTION: Final[Fields] = {
+    "subject": Field("text", "what it is about"),
+    "words": Field("text", "what is the matter"),
+    "remedy": Field("text?", "what to do, often a command"),
 }
-STILL: Final[Keys] = {
-    "id": Key("text", "the job"),
-    "since": Key("time", "the last sign of life"),
-    "until": Key("time?", "how long the daemon waits for the next one; null: about now"),
-    "deed": Key("text", "what it does then: `restart`, `requeue` or `give_up`"),
+STILL: Final[Fields] = {
+    "id": Field("text", "the job"),
+    "since": Field("time", "the last sign of life"),
+    "until": Field("time?", "how long the daemon waits for the next one; null: about now"),
+    "deed": Field("text", "what it does then: `restart`, `requeue` or `give_up`"),
 }
-HELIX: Final[Keys] = {
-    "url": Key("text", "as configured"),
-    "dialect": Key("text?", "the one in use; null until it is known"),
-    "reachable": Key("flag?", "whether the last try reached it"),
-    "paused_because": Key("text?", "why nothing is sent; null when sends flow"),
-    "last_error": Key("text?", "what went wrong last"),
-    "last_error_at": Key("time?", "when"),
-    "max_chunks": Key("number?", "the chunks that its plan was found to allow in a session"),
-    "max_sessions": Key("number?", "the sessions that its plan was found to allow at a time"),
-    "max_request": Key("number?", "the largest request that a proxy before it was found to take, in bytes"),
+HELIX: Final[Fields] = {
+    "url": Field("text", "as configured"),
+    "dialect": Field("text?", "the one in use; null until it is known"),
+    "reachable": Field("flag?", "whether the last try reached it"),
+    "paused_because": Field("text?", "why nothing is sent; null when sends flow"),
+    "last_error": Field("text?", "what went wrong last"),
+    "last_error_at": Field("time?", "when"),
+    "max_chunks": Field("number?", "the chunks that its plan was found to allow in a session"),
+    "max_sessions": Field("number?", "the sessions that its plan was found to allow at a time"),
+    "max_request": Field("number?", "the largest request that a proxy before it was found to take, in bytes"),
 }
-LEDGER: Final[Keys] = {
-    "path": Key("path", "where it lies"),
-    "bytes": Key("number?", "its size with its log; null: not there"),
-    "schema_version": Key("number?", "the number of its schema"),
-    "stuck_because": Key("text?", "why it cannot be used now: nothing new is begun"),
-    "path_b64": Key("text*", _PATH_BYTES),
+LEDGER: Final[Fields] = {
+    "path": Field("path", "where it lies"),
+    "bytes": Field("number?", "its size with its log; null: not there"),
+    "schema_version": Field("number?", "the number of its schema"),
+    "stuck_because": Field("text?", "why it cannot be used now: nothing new is begun"),
+    "path_b64": Field("text*", _PATH_BYTES),
 }
-COPY: Final[Keys] = {
-    "path": Key("path", "the file that was made, or the ledger that was restored"),
-    "bytes": Key("number", "its size"),
-    "schema_version": Key("number", "the number of its schema"),
-    "jobs": Key("number", "how many jobs it knows"),
-    "files": Key("number", "how many files it knows"),
-    "pairs": Key("number", "how many pairs it holds"),
-    "broken": Key("list", "what should hold in a ledger, and does not in this one, in sentences"),
-    "kept": Key("path?", "where the ledger lies that was there before; null: there was none, or this is a backup"),
-    "path_b64": Key("text*", _PATH_BYTES),
-    "kept_b64": Key("text*", _PATH_BYTES),
+COPY: Final[Fields] = {
+    "path": Field("path", "the file that was made, or the ledger that was restored"),
+    "bytes": Field("number", "its size"),
+    "schema_version": Field("number", "the number of its schema"),
+    "jobs": Field("number", "how many jobs it knows"),
+    "files": Field("number", "how many files it knows"),
+    "pairs": Field("number", "how many pairs it holds"),
+    "broken": Field("list", "what should hold in a ledger, and does not in this one, in sentences"),
+    "kept": Field("path?", "where the ledger lies that was there before; null: there was none, or this is a backup"),
+    "path_b64": Field("text*", _PATH_BYTES),
+    "kept_b64": Field("text*", _PATH_BYTES),
 }
-ANSWER: Final[Keys] = {
-    "session_id": Key("text", "the conversation: `chat --session ID` continues it"),
-    "answer": Key("text", "what the model said"),
+ANSWER: Final[Fields] = {
+    "session_id": Field("text", "the conversation: `chat --session ID` continues it"),
+    "answer": Field("text", "what the model said"),
 }
-REQUEST: Final[Keys] = {
-    "id": Key("text", "chosen by the asker: letters, digits, `.`, `_`, `-`, at most 64"),
-    "verb": Key("text", "`retry`, `cancel`, `accept`, `flush`, `again` or `forget`"),
-    "job": Key("text?", "a job's id: `retry`, `cancel`, `accept`"),
-    "path": Key("path?", "a file: `retry`, `forget`"),
-    "path_b64": Key("text?", "the exact bytes of a path that is not UTF-8, in base 64"),
-    "folder": Key("text?", "a folder's name: `flush` (null: all), `again`"),
-    "sha256": Key("text?", "the content that may be learned once more: `again`"),
-    "delete": Key("flag", "`cancel`: also remove session and model from the server"),
+REQUEST: Final[Fields] = {
+    "id": Field("text", "chosen by the asker: letters, digits, `.`, `_`, `-`, at most 64"),
+    "verb": Field("text", "`retry`, `cancel`, `accept`, `flush`, `again` or `forget`"),
+    "job": Field("text?", "a job's id: `retry`, `cancel`, `accept`"),
+    "path": Field("path?", "a file: `retry`, `forget`"),
+    "path_b64": Field("text?", "the exact bytes of a path that is not UTF-8, in base 64"),
+    "folder": Field("text?", "a folder's name: `flush` (null: all), `again`"),
+    "sha256": Field("text?", "the content that may be learned once more: `again`"),
+    "delete": Field("flag", "`cancel`: also remove session and model from the server"),
 }
 
 CAUSES: Final[Mapping[str, str]] = {
@@ -297,7 +305,7 @@ CAUSES: Final[Mapping[str, str]] = {
 }
 
 #: title -> what prints it, and its keys; in the page's order
-OBJECTS: Final[Mapping[str, tuple[str, Keys]]] = {
+OBJECTS: Final[Mapping[str, tuple[str, Fields]]] = {
     "job": ("`jobs`; `job ID` adds the keys of the next table, and `job.json` holds the same", JOB),
     "whole job": ("`job ID`, `job.json`", WHOLE_JOB),
     "attempt": ("`sessions` of a whole job", ATTEMPT),

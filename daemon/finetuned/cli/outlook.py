@@ -50,7 +50,7 @@ _STEPS: Final = {
 
 
 def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
-    """What everything waits for before its own turn: a daemon, its ledger, its version; None if for nothing of that."""
+    """Tell, after "it waits for", what keeps all from its turn: no daemon, its ledger, its version; None if nothing."""
     path = wiring.ledger_path(settings)
     if not is_held(path):
         return wiring.NO_DAEMON

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
 from finetuned.cli.main import COMMANDS
-from finetuned.cli.objects import CAUSES, EXITS, OBJECTS, REQUEST, Keys
+from finetuned.cli.objects import CAUSES, EXITS, OBJECTS, REQUEST, Fields
 from finetuned.ledger import Ledger
 from finetuned.lifecycle import (
     FILE_ENDS,
@@ -101,8 +101,8 @@ def request() -> str:
     return _keys(REQUEST)
 
 
-def _keys(keys: Keys) -> str:
-    rows = [f"| `{name}` | {key.kind} | {key.words} |" for name, key in keys.items()]
+def _keys(fields: Fields) -> str:
+    rows = [f"| `{name}` | {field.kind} | {field.words} |" for name, field in fields.items()]
     return "\n".join(["| key | kind | meaning |", "| --- | --- | --- |", *rows])
 
 

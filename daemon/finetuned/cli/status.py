@@ -42,10 +42,11 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
         output.show_one(status)
     else:
         _tell_status(status)
-        can = wiring.capabilities(settings, status["helix"]["dialect"])
+        dialect = status["helix"]["dialect"]
+        spoken = f" (dialect {dialect})" if dialect else ""
         for rules in settings.folders:
-            if wants_in_vain(settings, rules.name, can):
-                words = "its jobs stay queued: it wants a review, and this server trains unreviewed"
+            if wants_in_vain(settings, rules.name, wiring.capabilities(settings, dialect)):
+                words = f"its jobs stay queued: it wants a review, and this server trains unreviewed{spoken}"
                 terminal.print_line(f"         {rules.name}: {words}")
     if not status["daemon"]["running"]:
         terminal.say("no daemon runs; start it with `finetuned run`")

@@ -178,6 +178,11 @@ async def backend(
         )
 
 
+async def dialects(backend: Sessions) -> list[str]:
+    """List the dialects that the server speaks, which not every backend can tell. Raises ServerError."""
+    return sorted(await backend.dialects())
+
+
 def check_server(settings: Settings, url: str, what: str) -> None:
     """Raise FinetunedError if `what` is on another server than the configuration's."""
     if url != settings.service.url:

@@ -258,6 +258,11 @@ class Reader:
         )
         return list(self._rows(query))
 
+    def kept_back(self) -> list[Row]:
+        """List the waiting files that cannot be read or moved for now: `folder`, `path`, `reason`."""
+        kept = "state = 'waiting' and due_at is not null and reason is not null"
+        return list(self._rows(f"select folder, path, reason from files where {kept} order by folder, due_at, id"))
+
     def folders(self) -> dict[str, Row]:
         """By folder: its state, why it is away if it is, and how many files settle and wait, since when.
 

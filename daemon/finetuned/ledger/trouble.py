@@ -63,7 +63,7 @@ def check_file(path: str, mode: int) -> None:
 
 
 def why_stuck(path: str) -> LedgerStuck | None:
-    """Why a daemon cannot write the ledger at `path` now, as far as somebody else can know; None: nothing is seen."""
+    """Tell why a daemon cannot write the ledger at `path` now, as far as others can know; None: nothing is seen."""
     try:
         disk = os.statvfs(os.path.dirname(path) or ".")
     except OSError:
@@ -76,7 +76,10 @@ def why_stuck(path: str) -> LedgerStuck | None:
 
 
 def problem(error: sqlite3.Error, path: str, done: str) -> LedgerError:
-    """What SQLite's error means for the ledger at `path`, which was to be `done`, as in `could not be read`."""
+    """Make a LedgerError of what SQLite says of the ledger at `path`; `done` is what failed, as in `cannot be read`.
+
+    It is a LedgerStuck if the trouble may pass by itself. Raises nothing.
+    """
     if is_corrupt(error):
         return corrupt(path, done, str(error))
     code = _code(error)
@@ -97,7 +100,7 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def unreadable(error: sqlite3.Error, path: str) -> LedgerError:
-    """What SQLite's error means for one who may only read."""
+    """Make a LedgerError of what SQLite says, for one who may only read. Raises nothing."""
     if _code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
         return LedgerError(f"the ledger {path} cannot be read by you: {error}", remedy=ASK_AS)
     return problem(error, path, "cannot be read")
@@ -117,7 +120,7 @@ def newer(path: str) -> LedgerNewer:
 
 
 def corrupt(path: str, done: str, why: str) -> LedgerError:
-    """What is said of a ledger that cannot be read any more, by everybody."""
+    """Make the LedgerError of a ledger that nobody can read any more; `done` is what failed, `why` what SQLite says."""
     return LedgerError(
         f"the ledger {path} {done}, it is corrupt: {why}",
         remedy=f"keep the file; move it aside with its log ({_aside(path, 'broken')}) "
@@ -132,6 +135,6 @@ def _aside(path: str, name: str) -> str:
 
 
 def of_the_disk(error: OSError, what: str) -> LedgerError:
-    """What the system's error means; `what` begins the sentence."""
+    """Make a LedgerError of a system's error; `what` begins the sentence."""
     words = os.strerror(error.errno) if error.errno else str(error)
     return LedgerError(f"{what}: {words}", remedy=_OF_THE_SYSTEM.get(error.errno or 0, "see `finetuned doctor`"))
