@@ -12,9 +12,7 @@ from finetuned.cli import output, wiring
 from finetuned.cli.output import Row, placed
 from finetuned.cli.terminal import harmless, print_line, say, seen
 from finetuned.errors import Held
-from finetuned.ledger import SCHEMA_VERSION
 from finetuned.paths import path_b64, utf8_text
-from finetuned.runtime import SystemRuntime
 
 if TYPE_CHECKING:
     from finetuned.ledger.copies import Contents
@@ -50,7 +48,9 @@ def restore_command(ctx: click.Context, file: str, form: str) -> None:
 
     Stop the daemon first: while one holds the ledger nothing is done, and the exit code is 75. FILE stays as it is.
     """
+    from finetuned.ledger import SCHEMA_VERSION
     from finetuned.ledger.restore import restore
+    from finetuned.runtime import SystemRuntime
 
     settings = wiring.load(ctx)
     path = wiring.ledger_path(settings)

@@ -14,19 +14,14 @@ the first try; the wall that it would bring is held by the import contracts alre
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
-
 from finetuned.sandbox.app import DEFAULT_KEY, create_app
 from finetuned.sandbox.faults import FAULTS, Faults
 from finetuned.sandbox.life import Pace, look
 from finetuned.sandbox.quota import PLANS, Quota
 from finetuned.sandbox.records import Dialect
+from finetuned.sandbox.samples import SAMPLES
 from finetuned.sandbox.serving import CrashedError, serve, serving, unless_stopped
 from finetuned.sandbox.trouble import CutError
-
-#: six short texts to try it with, in two folders; one is in Latin-1, and can be sent by nobody
-SAMPLES: Final = Path(__file__).with_name("samples")
 
 __all__ = [
     "DEFAULT_KEY",
