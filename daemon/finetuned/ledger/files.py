@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final, TypedDict, Unpack
 
 from finetuned.ledger.events import tell, tell_of
-from finetuned.ledger.rows import at, insert, place, update, value_of
+from finetuned.ledger.rows import AT_PLACE, at, insert, place, update, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, FileState, check_move
 from finetuned.model import Content, File, Signature, UnarchivedFile, WaitingFile
@@ -186,14 +186,9 @@ class Files:
     def at_place(self, path: str) -> list[File]:
         """List every file that was dropped at `path`, or lies there now, newest first."""
         text, b64 = place(path)
-        return self._all(
-            "select * from files where (path = ? and path_b64 is ?) or (location = ? and location_b64 is ?) "
-            "order by id desc",
-            text,
-            b64,
-            text,
-            b64,
-        )
+        with self._store.reading() as db:
+            rows = db.execute(f"select * from files where {AT_PLACE} order by id desc", {"path": text, "b64": b64})
+            return [file_of(row) for row in rows]
 
     def open_at(self, folder: str, paths: Iterable[str]) -> dict[str, File]:
         """Look up by path the file that settles or waits there."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from finetuned.errors import LedgerMissing
 from finetuned.ledger.events import WATCH
 from finetuned.ledger.opening import open_for_reading
-from finetuned.ledger.rows import place, text_at
+from finetuned.ledger.rows import AT_PLACE, place, text_at
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.trouble import PUT_BACK, problem
 from finetuned.marker import marker
@@ -153,12 +153,8 @@ class Reader:
     def at_place(self, path: str) -> list[Row]:
         """List the files that were dropped at `path`, or lie there now, newest first, with `id` and `due_at`."""
         text, b64 = place(path)
-        rows = self._rows(
-            f"select {_FILE}, due_at from files where (path = :path and path_b64 is :b64) "
-            "or (location = :path and location_b64 is :b64) order by id desc",
-            path=text,
-            b64=b64,
-        )
+        query = f"select {_FILE}, due_at from files where {AT_PLACE} order by id desc"
+        rows = self._rows(query, path=text, b64=b64)
         return [{"id": row["id"], "due_at": row["due_at"]} | _file(row) for row in rows]
 
     def of_content(self, contents: Collection[str]) -> list[Row]:
@@ -179,8 +175,7 @@ class Reader:
         """
         text, b64 = place(path)
         where = (
-            "(:job is null or p.job_id = :job) and (:path is null or (f.path = :path and f.path_b64 is :b64) "
-            "or (f.location = :path and f.location_b64 is :b64)) "
+            f"(:job is null or p.job_id = :job) and (:path is null or {AT_PLACE}) "
             "and (j.state not in ('done', 'partial') or p.session_id = j.session_id)"
         )
         tables = "from qa_pairs p left join files f on f.id = p.file_id join all_jobs j on j.id = p.job_id"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from enum import StrEnum
 from functools import cache
-from typing import TypeVar, get_args
+from typing import Final, TypeVar, get_args
 
 import msgspec
 
@@ -30,6 +30,10 @@ def text_at(moment: float | None) -> str | None:
 def place(path: str | None) -> tuple[str | None, str | None]:
     """Make the two columns of a path: its text, and its bytes where the text is not exact."""
     return (None, None) if path is None else (utf8_text(path), path_b64(path))
+
+
+#: that a file was dropped at a place (`:path`, `:b64`), or lies there now
+AT_PLACE: Final = "((path = :path and path_b64 is :b64) or (location = :path and location_b64 is :b64))"
 
 
 def insert(db: sqlite3.Connection, table: str, **columns: object) -> sqlite3.Row:
