@@ -35,7 +35,7 @@ from finetuned.errors import (
 )
 from finetuned.lifecycle import Cause, JobState, Requested, SessionState
 from finetuned.marker import attempt_of, marker, renamed
-from finetuned.model import Attempt, File, Job
+from finetuned.model import Attempt, File, Job, Value
 from finetuned.recovery import History, Standstill, after_poll, due, patience
 from finetuned.settings import PollSettings
 from finetuned.verdict import fits, judge
@@ -49,6 +49,14 @@ MOST_UNKNOWN: Final = 20
 _POLLED: Final = frozenset({JobState.RUNNING, JobState.REVIEW})
 
 
+class Watch(Value, frozen=True):
+    """What was seen of a session: how it stood still, and until when an unchanged list mark is as good as a poll."""
+
+    still: Standstill
+    mark: str | None = None
+    enough_until: float = 0.0
+
+
 class Polls:
     """Follows sessions to their end."""
 
@@ -59,7 +67,7 @@ class Polls:
         self._collecting = Collecting(context)
         self._splits = Splits(context)
         self._batch = BatchPoll(context)
-        self._watches: dict[str, Standstill] = {}  # by session; after our own restart stalled time begins anew anyway
+        self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
         self._unknown: set[str] = set()
 
     async def poll(self, job_id: str) -> None:
@@ -72,7 +80,7 @@ class Polls:
             await context.poll_later(job_id, "the ledger has no open attempt of it; see `finetuned doctor`")
             return
         try:
-            if await self._batch.unmoved(job.session_id) and await self._stands(job, job.session_id):
+            if await self._stands(job, job.session_id):
                 return
             seen = await context.backend.observe(job.session_id)
             self._log_unknown(seen)
@@ -166,45 +174,47 @@ class Polls:
             await self._context.server_usable()
 
     async def _goes_on(self, job: Job, seen: Observation) -> None:
-        """It is not trained yet: what helps, should it stand still, is done; else it is only polled again."""
+        """Do what helps a session that is not trained, should it stand still; else have it polled again."""
         context = self._context
         now = context.runtime.now()
         poll = context.settings.poll
-        before = self._watches.get(seen.id)
-        watch = after_poll(before, seen.signs, now, poll)
-        self._watches.pop(seen.id, None)  # whatever keeps us from what is due now, the clock begins anew
-        history = self._history(job, watch)
+        before = self._watches.pop(seen.id, None)  # whatever keeps us from what is due now, the clock begins anew
+        still = after_poll(before.still if before else None, seen.signs, now, poll)
+        history = self._history(job, still)
         if await self._recoveries.do(job, seen, due(seen, history, poll), history) is None:
             # what was done is no sign of life, but from now on there may be one
-            self._watches[seen.id] = Standstill(signs=watch.signs, since=now, at=now)
-            self._batch.forget(seen.id)
+            self._watches[seen.id] = Watch(still=Standstill(signs=still.signs, since=now, at=now))
             return
-        self._watches[seen.id] = watch
-        moved = before is not None and before.signs != watch.signs
+        enough_until = still.since + patience(seen.phase, job.under_way.requeued, poll)
+        self._watches[seen.id] = Watch(still=still, mark=seen.list_mark, enough_until=enough_until)
+        moved = before is not None and before.still.signs != still.signs
         pause = self._pause(now - (job.under_way.moved_at or now), moved=moved or before is None)
-        trains = self._batch.note(seen, enough_until=watch.since + patience(seen.phase, job.under_way.requeued, poll))
-        due_at = _together(now, pause, poll) if trains else now + pause
+        due_at = now + pause if seen.list_mark is None else _together(now, pause, poll)
         await context.in_thread(
             context.ledger.runs.polled, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now
         )
 
     async def _stands(self, job: Job, session_id: str) -> bool:
-        """A list showed that the session stands still: as good as a poll; False if one is needed all the same."""
+        """Tell whether a list shows that the session stands still, and note that as a poll. Raises ServerError."""
         context = self._context
-        now = context.runtime.now()
-        before = self._watches.get(session_id)
-        if before is None:
+        watch = self._watches.get(session_id)
+        if watch is None or watch.mark is None or context.runtime.now() >= watch.enough_until:
             return False
-        self._watches[session_id] = after_poll(before, before.signs, now, context.settings.poll)
+        marked = sum(one.mark is not None for one in self._watches.values())
+        if (await self._batch.marks(marked)).get(session_id) != watch.mark:
+            return False
+        now = context.runtime.now()
+        still = after_poll(watch.still, watch.still.signs, now, context.settings.poll)
+        self._watches[session_id] = replace(watch, still=still)
         pause = self._pause(now - (job.under_way.moved_at or now), moved=False)
         await context.in_thread(context.ledger.attempts.unmoved, job, _together(now, pause, context.settings.poll))
         return True
 
-    def _history(self, job: Job, watch: Standstill) -> History:
+    def _history(self, job: Job, still: Standstill) -> History:
         """Gather what was seen and done of the job's attempt until now."""
         return History(
-            still_for=watch.still_for,
-            polls=watch.polls,
+            still_for=still.still_for,
+            polls=still.polls,
             restarts=job.under_way.restarts,
             retrained=job.under_way.retrained,
             requeued=job.under_way.requeued,
@@ -215,7 +225,6 @@ class Polls:
     def keep(self, session_ids: Container[str | None]) -> None:
         """Forget what is remembered of sessions that are not followed any more."""
         self._watches = {session_id: watch for session_id, watch in self._watches.items() if session_id in session_ids}
-        self._batch.keep(session_ids)
 
     async def _reviewed(self, job: Job, seen: Observation, *, paused: bool) -> None:
         """A session in review still rests, is to be started, or was started or spoilt by somebody else.
