@@ -32,7 +32,7 @@ def test_who_keeps_a_rhythm_is_never_taken_for_done(factors, first):
         pause = min(PAUSE - HAIR, max(factor * longest, first) if longest else first - HAIR)
         steady += pause
         assert pace.left(steady, 2.0, 2.0) > 0
-        pace.look(version(number), steady, nobody)
+        pace.check(version(number), steady, nobody)
         longest = max(longest, pause)
     assert pace.left(steady, 2.0, 2.0) == pytest.approx(max(2.0, 3 * longest))
     assert pace.left(steady + max(2.0, 3 * longest), 2.0, 2.0) <= HAIR
@@ -45,12 +45,12 @@ def test_quiet_begins_after_the_last_sight_of_a_writer(sights):
     end = 0.0
     for grows in sights:
         end += 100.0
-        pace.look(version(int(end) * grows), end, lambda: True)
+        pace.check(version(int(end) * grows), end, lambda: True)
         assert pace.left(end, 2.0, 2.0) >= WRITER_WAIT
         assert pace.left(end + 99.0, 2.0, 2.0) >= WRITER_WAIT
-    pace.look(pace.signature, end + 1, nobody)
+    pace.check(pace.signature, end + 1, nobody)
     assert pace.left(end + 1, 2.0, 2.0) == 2.0
-    pace.look(pace.signature, end + 2, lambda: pytest.fail("a quiet file is not asked again"))
+    pace.check(pace.signature, end + 2, lambda: pytest.fail("a quiet file is not asked again"))
     assert pace.left(end + 3, 2.0, 2.0) == 0.0
 
 

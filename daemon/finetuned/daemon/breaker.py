@@ -25,7 +25,7 @@ PATIENT_TRIES: Final = 5
 
 
 class Breaker:
-    """Opened by whoever could not write; the loop waits here until it is closed."""
+    """Opened when something could not be written; the loop waits here until it is closed."""
 
     def __init__(self, context: Context, notifier: Notifier, *, pid: int, patient: bool) -> None:
         self._context = context

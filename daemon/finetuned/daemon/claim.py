@@ -147,7 +147,7 @@ class Claims:
         return Left(file=file, became=FileState.WAITING, reason=reason, location=file.location, due_at=due_at)
 
     async def cancel(self, job_id: str) -> None:
-        """Give the job up, as a person wished."""
+        """Give the job up, as a person requested."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is not None and job.given_up:

@@ -1,4 +1,4 @@
-"""The loop: look, plan, act, wait."""
+"""The loop: sweep, plan, act, wait."""
 
 from __future__ import annotations
 

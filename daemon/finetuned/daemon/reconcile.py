@@ -7,7 +7,7 @@ restored from an older copy, takes up again what is there.
 2. A job that failed, or was cancelled, as far as the ledger knows, and has files and a note of ours in `.processing`,
    was tried again since: it is queued again, and looked for before it is sent.
 3. Anything else there is given back to the folder, where it is a new file. What the ledger knows as under way needs
-   nothing: its next look, search or claim finds what is true.
+   nothing: its next poll, search or claim finds what is true.
 """
 
 from __future__ import annotations

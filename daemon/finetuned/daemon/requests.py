@@ -21,7 +21,7 @@ _Path = Annotated[str, msgspec.Meta(max_length=4 * 4096)]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One wish: the verb, and what it is about."""
+    """A request: the verb, and what it is about."""
 
     id: Annotated[str, msgspec.Meta(pattern=f"^{ID}$")]
     verb: _Name

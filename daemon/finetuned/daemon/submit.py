@@ -134,7 +134,7 @@ class Submissions:
         return True
 
     async def doubt(self, job_id: str) -> None:
-        """Nobody sends this job any more: whether the server has it is to be found out."""
+        """Make a job doubtful that nothing sends any more: whether the server has it is to be found out."""
         context = self._context
         job = await context.in_thread(context.ledger.jobs.get, job_id)
         if job is not None and job.state is JobState.SUBMITTING:
@@ -279,7 +279,7 @@ class Submissions:
     async def _adopt_found(self, job: Job, *, cause: Cause) -> bool:
         """Search for the job's sessions; adopt the first, record the others as duplicates. False: there is none.
 
-        That is one commit: nobody looks for duplicates of a job that was adopted.
+        That is one commit: duplicates of a job that was adopted are not searched for.
         """
         found = await self._found(job)
         if not found:

@@ -7,7 +7,7 @@
    It is believed only if neither it nor the folder it lies in can have been written to by anybody else.
 4. The sub-folders that files were taken from stay, though they may be empty from then on: who has just made one is
    about to write into it, and other programs (a share, a synchronizer) make theirs once and count on them. An empty
-   folder costs a sweep one look; it may be removed at any time.
+   folder costs a sweep one call; it may be removed at any time.
 """
 
 from __future__ import annotations

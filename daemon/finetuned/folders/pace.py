@@ -1,8 +1,8 @@
 """How long a file must be quiet before it is whole, and from when that is counted.
 
 1. Quiet time begins with the last change, or with the last sight of a writer, whichever is later: who stalled and broke
-   off has `settle` to come back, counted from the first look that finds no writer. It is asked for a writer whenever a
-   look finds the file new or changed, and while it had one: 10 µs for a file that was just copied.
+   off has `settle` to come back, counted from the first check that finds no writer. It is asked for a writer whenever a
+   check finds the file new or changed, and while it had one: 10 µs for a file that was just copied.
 2. Programs that open, write and close for each line, wget between two tries and editors at each save leave no sign
    but their rhythm. Who went on after a pause is waited for PAUSES times the longest one: wget's pauses grow by a
    second each, people's vary. A pause is one of PAUSE seconds at most, wget's longest; what comes later is new.
@@ -30,7 +30,7 @@ PAUSE: Final = 10.0
 PAUSES: Final = 3.0
 #: the least quiet time of a file that stays where it is edited, in seconds
 EDITED: Final = 5.0
-#: how soon a file with a writer is looked at again, at least, in seconds
+#: how soon a file with a writer is checked again, at least, in seconds
 WRITER_WAIT: Final = 0.5
 #: what is quiet all but this long is quiet: sums of floats miss their mark by a hair, and would be waited for in vain
 HAIR: Final = 0.001
@@ -51,7 +51,7 @@ class Pace:
         """Make the pace of a file that is seen for the first time."""
         return cls(signature, steady, steady, has_writer())
 
-    def look(self, signature: Signature, steady: float, has_writer: Callable[[], bool]) -> None:
+    def check(self, signature: Signature, steady: float, has_writer: Callable[[], bool]) -> None:
         """See what became of the file."""
         changed = signature != self.signature
         if changed and not self.written and steady - self.since <= PAUSE:
@@ -60,7 +60,7 @@ class Pace:
             self.signature, self.since, self.written = signature, steady, has_writer()
 
     def left(self, steady: float, settle: float, quiet_time: float) -> float:
-        """Return the seconds until it is quiet, or to be looked at again; nothing, or less, if it is quiet.
+        """Return the seconds until it is quiet, or to be checked again; nothing, or less, if it is quiet.
 
         A file of no rhythm must be quiet for `quiet_time`.
         """

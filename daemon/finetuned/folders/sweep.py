@@ -1,9 +1,9 @@
-"""One look at a whole folder: what is new, what is ready, what is gone.
+"""One pass over a whole folder: what is new, what is ready, what is gone.
 
 1. A sweep tells what is true now; it tells it again until `remember` or `forget` says that it was recorded. So a
    lost answer costs nothing.
 2. Only names are read, but for files that are unknown or unsettled, or that may go on in their rhythm; with
-   after = "keep" all known ones are looked at too, for they may be edited in place.
+   after = "keep" all known ones are checked too, for they may be edited in place.
 3. A sub-folder is not listed again while its times stand still, on file systems where that is proof: its times must
    have been seen MARGIN seconds before a listing of it began.
 4. What cannot be listed is not gone: nothing below it vanishes. What is missing from a listing is looked up by name
@@ -112,7 +112,7 @@ class _Found:
     wake_in: float | None = None
 
     def wake(self, seconds: float) -> None:
-        """Look again in `seconds` at the latest."""
+        """Sweep again in `seconds` at the latest."""
         self.wake_in = seconds if self.wake_in is None else min(self.wake_in, seconds)
 
 
@@ -142,7 +142,7 @@ def _oddity(entry: os.DirEntry[str]) -> str:
 
 
 class Sweeper:
-    """What is known of one folder's files, and the look that finds what is not."""
+    """What is known of one folder's files, and the sweep that finds what is not."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
@@ -186,7 +186,7 @@ class Sweeper:
             self._paces[path].since, self._paces[path].written = steady, True
 
     def sweep(self, steady: float) -> Sweep:
-        """Look at everything. Raises Away."""
+        """Check everything. Raises Away."""
         self._tree.check()
         self._left_alone = {path: until for path, until in self._left_alone.items() if steady < until}
         found = _Found(steady)
@@ -331,7 +331,7 @@ class Sweeper:
         if pace is None:
             pace = self._paces[seen.path] = Pace.new(seen.signature, steady, has_writer)
         else:
-            pace.look(seen.signature, steady, has_writer)
+            pace.check(seen.signature, steady, has_writer)
         return pace
 
     def _is_written(self, folder: int, name: str) -> bool:

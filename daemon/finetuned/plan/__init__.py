@@ -1,7 +1,7 @@
 """What to do next, and why not: a pure function of what is known, what time it is, and the rules.
 
 1. `make_plan` never remembers; asked twice, it answers the same.
-2. Every job and every file that waits is either in an action, or has a `Hold` that says what it waits for. Whoever
+2. Every job and every file that waits is either in an action, or has a `Hold` that says what it waits for. What
    tells people about that (`why`, `status`, `doctor`, the end of `run --until-idle`) reads it there.
 3. What is under way (`Facts.busy`) is left alone; what is not due yet sets `wake_at`.
 4. While the server cannot be used, or it is not known yet whether it can, nothing is sent, asked or removed there but

@@ -62,7 +62,7 @@ class Doubt(Value, frozen=True, tag=True):
 
 
 class Search(Value, frozen=True, tag=True):
-    """Look for a doubtful job's session on the server."""
+    """Search for a doubtful job's session on the server."""
 
     job_id: str
 
@@ -80,7 +80,7 @@ class Discard(Value, frozen=True, tag=True):
 
 
 class Recheck(Value, frozen=True, tag=True):
-    """Look once more for a session that was lost, not found, and sent again: a slow server may list it late."""
+    """Search once more for a session that was lost, not found, and sent again: a slow server may list it late."""
 
     session: Attempt
 
