@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from support.box import Box
 from support.fault_proxy import on_the_way
+from support.installed import Service, install
 from support.process import Home, Sandbox, wait_for
 
 
@@ -70,3 +72,28 @@ def at_work(tmp_path: Path) -> Iterator[Callable[..., Home]]:
         for home in homes:
             assert home.stop() == 0
             home.audit()
+
+
+@pytest.fixture(scope="session")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """A machine of its own with systemd, on which finetuned is installed and not started."""
+    running = Box(tmp_path_factory.mktemp("box") / "box")
+    try:
+        install(running)
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def a_service(box: Box, sandbox: Sandbox) -> Iterator[Callable[..., Service]]:
+    """Makes services of the box, for one test; at the end all stop in order, and ledgers are whole."""
+    services: list[Service] = []
+
+    def make(url: str = "", **words: Any) -> Service:
+        services.append(Service(box, url or sandbox.url, **words))
+        return services[-1]
+
+    yield make
+    for service in reversed(services):
+        service.close()

@@ -73,7 +73,7 @@ class OlderLedger:
         try:
             self._config.write_text(text.replace('lost_answer_settle = "1h"', 'lost_answer_settle = "300ms"'), "utf-8")
             for former, now in zip(FORMERLY, (str(self._root), server.url), strict=True):
-                self._move(former, now)
+                self.move(former, now)
             home.start("--until-idle")
             home.wait()
             home.audit()
@@ -82,7 +82,7 @@ class OlderLedger:
             home.close()
             server.close()
 
-    def _move(self, former: str, now: str) -> None:
+    def move(self, former: str, now: str) -> None:
         """Have the ledger, the configuration and the notes in the folders speak of another place."""
         with closing(sqlite3.connect(self.path)) as db, db:
             for table, column in (where.split(".") for where in _MOVED):

@@ -26,6 +26,8 @@ SKIPS: dict[str, str] = {
     "tests/service/test_as_the_unit_runs_it.py::test_the_groups_rights_do_not_need_a_set_group_id_bit": (
         "the filter of system calls that stands in for systemd's is written for x86-64"
     ),
+    "tests/support/box.py::__init__": "a systemd of one's own needs root, systemd and namespaces",
+    "tests/support/box.py::little_memory": "the kernel's limit of memory is set by control groups of version 1 here",
     "tests/support/disks.py::_own_mounts": "a disk that fills up, or loses its power, can be made by root alone",
     "tests/support/people.py::only_root": "several users share a folder: only root can act for more than one",
     "tests/support/disks.py::limited": "limits of one's own need a user namespace, which some containers forbid",

@@ -1,0 +1,94 @@
+"""A service's life under a real systemd: its start, what it says of itself, its work, what keeps it from starting."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from finetuned.sandbox import DEFAULT_KEY
+from support.installed import STRANGER, Service
+from support.process import Sandbox, wait_for
+
+AService = Callable[..., Service]
+OTTER = "The otter is a mammal. It eats nine fish a day."
+STONE = "The stone is grey. It came from a river."
+
+
+def test_what_a_person_drops_is_learned(a_service: AService) -> None:
+    """The start waits for readiness; a member of the group drops, and finds pairs that she may read."""
+    service = a_service()
+    service.systemctl("start")
+    assert service.finetuned("status").startswith("daemon   runs")
+    with service.reader() as reader:
+        (folder,) = reader.connection.execute("select name, state from folders")
+    assert tuple(folder) == ("notes", "watched")
+    service.drop("otter.txt", OTTER)
+    service.learns(["otter.txt"])
+    service.comes_to(StatusText="idle")
+    assert "otter" in service.finetuned("pairs", "--search", "otter")
+    assert service.finetuned("drop", "--wait", "/opt/source/README.md").endswith("README.md\n")
+    service.systemctl("stop")
+    assert (service.show("Result"), service.show("ExecMainStatus")) == ("success", "0")
+
+
+def test_who_is_not_of_the_group_has_no_part_in_it(a_service: AService) -> None:
+    """Another user of the machine neither drops nor reads."""
+    service = a_service()
+    service.systemctl("start")
+    for place in (service.notes, service.state, service.key_file):
+        assert "Permission denied" in service.box.run("cat", f"{place}/", place, user=STRANGER, check=False)
+    assert "Permission denied" in service.box.run("touch", f"{service.notes}/a.txt", user=STRANGER, check=False)
+
+
+def test_a_wrong_configuration_is_told_once(a_service: AService) -> None:
+    """It ends with 78 and is not started again; the journal has the line with the key that is wrong."""
+    service = a_service(folder='linger = "soon"')
+    assert "failed" in service.systemctl("start", check=False)
+    service.comes_to(ActiveState="failed", SubState="failed")
+    assert (service.show("ExecMainStatus"), service.show("NRestarts")) == ("78", "0")
+    assert "linger" in service.said()
+    service.write(service.config, service.inside(service.config).read_text("utf-8").replace("soon", "1s"))
+    service.systemctl("start")
+
+
+def test_it_is_ready_only_once_all_is_sound(a_service: AService) -> None:
+    """With a broken ledger it never says that it is ready, tries again and again, and goes on once it can."""
+    service = a_service()
+    ledger = f"{service.state}/ledger.db"
+    service.box.run("install", "-D", "-o", "finetuned", "-g", "finetuned", "/opt/source/README.md", ledger)
+    service.systemctl("start", "--no-block")
+    wait_for(lambda: int(service.show("NRestarts")) > 1, "another try")
+    assert service.show("ActiveEnterTimestamp") == ""
+    assert "it is corrupt" in service.said()
+    service.box.run("rm", ledger)
+    service.comes_to(ActiveState="active", StatusText="idle")
+
+
+def test_status_is_one_line_of_what_it_does(a_service: AService, sandbox: Sandbox) -> None:
+    """At work, idle, and while the server does not answer."""
+    service = a_service()
+    service.systemctl("start")
+    wait_for(lambda: "server_usable" in service.said(), "server that was asked")
+    sandbox.signal(signal.SIGSTOP)
+    service.drop("otter.txt", OTTER)
+    wait_for(lambda: "1 submitting" in service.show("StatusText"), "status of work")
+    sandbox.signal(signal.SIGCONT)
+    service.learns(["otter.txt"])
+    service.comes_to(StatusText="idle")
+    sandbox.close()
+    service.drop("stone.txt", STONE)
+    wait_for(lambda: "server paused: " in service.show("StatusText"), "status of a pause")
+
+
+def test_the_journal_has_no_key(a_service: AService) -> None:
+    """Neither in the log at its most talkative nor in what systemd says."""
+    service = a_service()
+    service.systemctl("start")
+    service.systemctl("kill", "--kill-whom=main", "--signal=USR1")
+    wait_for(lambda: "the debug log is on" in service.said(), "debug log")
+    service.drop("otter.txt", OTTER)
+    service.learns(["otter.txt"])
+    service.systemctl("stop")
+    told = service.box.run("journalctl", "--output=export", "--all")
+    assert "otter.txt" in told
+    assert DEFAULT_KEY not in told

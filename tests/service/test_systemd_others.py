@@ -1,0 +1,119 @@
+"""More than one service at a machine: instances, a person's own, and the one of an older release."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from finetuned.ledger.schema import SCHEMA_VERSION
+from finetuned.sandbox import DEFAULT_KEY
+from support.box import Box
+from support.installed import MEMBER, PROGRAM, Service
+from support.older import ARCHIVES, FORMERLY, OlderLedger
+from support.process import Sandbox, wait_for
+
+AService = Callable[..., Service]
+OTTER = "The otter is a mammal. It eats nine fish a day."
+STONE = "The stone is grey. It came from a river."
+
+
+def test_two_instances_know_nothing_of_each_other(a_service: AService) -> None:
+    """Each has its configuration, key, folder and ledger; one that is stopped leaves the other at work."""
+    single, work = a_service(), a_service(name="work")
+    for service in (single, work):
+        service.systemctl("start")
+    work.drop("otter.txt", OTTER)
+    work.learns(["otter.txt"])
+    assert single.states() == {}
+    single.systemctl("stop")
+    work.drop("stone.txt", STONE)
+    work.learns(["otter.txt", "stone.txt"])
+    assert "otter.txt" in work.finetuned("files")
+
+
+def test_an_instance_with_the_folders_of_another_is_refused(a_service: AService) -> None:
+    """Two ledgers never share a folder: the second tries in vain, and says who is in the way."""
+    single, work = a_service(), a_service(name="work")
+    single.systemctl("start")
+    work.write(work.config, work.inside(work.config).read_text("utf-8").replace(work.notes, single.notes))
+    work.systemctl("start", check=False)
+    wait_for(lambda: "another finetuned" in work.said(), "words about the other")
+    assert work.show("ExecMainStatus") == "75"
+
+
+def test_a_person_runs_it_without_root(box: Box, sandbox: Sandbox) -> None:
+    """With `systemctl --user` and a session that lingers: her folder, her key, her ledger in her home."""
+    box.run("systemctl", "start", "dbus.socket")
+    box.run("loginctl", "enable-linger", MEMBER)
+    number = box.run("id", "-u", MEMBER).strip()
+    box.run("systemctl", "start", f"user@{number}.service")
+
+    def hers(*words: str) -> str:
+        return box.run(*words, user=MEMBER, HOME=f"/home/{MEMBER}", XDG_RUNTIME_DIR=f"/run/user/{number}")
+
+    try:
+        hers("mkdir", "-p", f"/home/{MEMBER}/.local/bin")
+        hers("ln", "-sf", PROGRAM, f"/home/{MEMBER}/.local/bin/finetuned")
+        hers(PROGRAM, "init", f"/home/{MEMBER}/.config/finetuned")
+        own = f"/home/{MEMBER}/.config/finetuned"
+        hers("sed", "-i", f's|^url = .*|url = "{sandbox.url}"|', f"{own}/finetuned.toml")
+        hers("sh", "-c", f"umask 077; printf {DEFAULT_KEY} > {own}/helix-api-key")
+        hers("systemctl", "--user", "enable", "--now", "finetuned")
+        hers("sh", "-c", f"echo '{OTTER}' > /home/{MEMBER}/otter.txt")
+        assert "learned" in hers(PROGRAM, "drop", "--wait", f"/home/{MEMBER}/otter.txt")
+        hers("systemctl", "--user", "stop", "finetuned")
+        assert hers("systemctl", "--user", "show", "--value", "--property=Result", "finetuned") == "success\n"
+    finally:
+        box.run("loginctl", "disable-linger", MEMBER)
+        box.run("systemctl", "stop", f"user@{number}.service")
+
+
+@pytest.fixture
+def older(a_service: AService, box: Box, tmp_path: Path) -> tuple[Service, OlderLedger]:
+    """A service whose ledger and folder are those of 0.1.0, killed while a job ran; the server has its session."""
+    archive = next(path for path in ARCHIVES if path.name.startswith("running."))
+    left = OlderLedger(archive, tmp_path / "left")
+    server = Sandbox(tmp_path / "left")
+    service = a_service(server.url)
+    left.move(FORMERLY[1], server.url)
+    left.move(FORMERLY[0], "/srv/finetuned")
+    shutil.copytree(tmp_path / "left/notes", service.inside(service.notes), dirs_exist_ok=True)
+    shutil.copytree(tmp_path / "left/state", box.state, dirs_exist_ok=True)
+    box.run("chown", "-R", "finetuned:finetuned", service.notes, service.state)
+    yield service, left
+    server.close()
+
+
+def test_an_upgrade_in_place(older: tuple[Service, OlderLedger]) -> None:
+    """The new version starts, keeps a copy of the ledger as it was, brings it up to date, and ends what was begun."""
+    service, left = older
+    sessions = service.sessions_on_server()
+    service.systemctl("start")
+    service.learns(name for name, *_ in left.end["files"])
+    assert service.sessions_on_server() == sessions
+    (told,) = [json.loads(line) for line in service.said().splitlines() if "ledger_upgraded" in line]
+    backup = service.box.state / Path(told["backup"]).name
+    with closing(sqlite3.connect(f"file:{backup}?immutable=1", uri=True)) as copy:
+        assert copy.execute("pragma user_version").fetchone()[0] == 5
+        assert copy.execute("select state from jobs").fetchone()[0] == "running"
+
+
+def test_the_way_back_is_refused_with_words(a_service: AService) -> None:
+    """A ledger that a newer version wrote is left as it is, and the journal says what to do."""
+    service = a_service()
+    service.systemctl("start")
+    service.systemctl("stop")
+    with closing(sqlite3.connect(service.box.state / "ledger.db")) as newer:
+        newer.execute(f"pragma user_version = {SCHEMA_VERSION + 1}")
+    service.systemctl("start", check=False)
+    assert "newer" in service.said()
+    service.systemctl("stop")
+    with closing(sqlite3.connect(service.box.state / "ledger.db")) as newer:
+        assert newer.execute("pragma user_version").fetchone()[0] == SCHEMA_VERSION + 1
+        newer.execute(f"pragma user_version = {SCHEMA_VERSION}")

@@ -1,0 +1,139 @@
+"""A machine of its own for tests: `box.sh` starts systemd in new namespaces, on an overlay of the root.
+
+1. What is written in it lands in memory: files, control groups and journal of this machine are not touched. Only
+   `/var/lib/finetuned` is a folder of the tests, as SQLite opens nothing through `/proc/PID/root`.
+2. The network is this machine's, so a stand-in server on the loopback serves both.
+3. It ends with whoever holds it, also when that is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from support.process import wait_for
+
+#: where systemd says what it is
+SYSTEMD: Final = Path("/lib/systemd/systemd")
+CHECKOUT: Final = Path(__file__).parents[2]
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def _groups(kind: str = "cgroup2", option: str = "") -> Path | None:
+    """Where control groups are mounted, if they are: those of version 2, or of a controller of version 1."""
+    mounts = (line.split() for line in Path("/proc/self/mounts").read_text("utf-8").splitlines())
+    return next((Path(row[1]) for row in mounts if row[2] == kind and option in ["", *row[3].split(",")]), None)
+
+
+def _why_not() -> str:
+    """What this machine lacks for a box; empty if nothing."""
+    if os.geteuid() != 0:
+        return "only root can start a systemd of its own"
+    if not SYSTEMD.exists():
+        return "systemd is not installed"
+    if _groups() is None:
+        return "there are no control groups of version 2"
+    words = ["unshare", "--mount", "--pid", "--cgroup", "--fork", "mount", "-t", "tmpfs", "box", "/mnt"]
+    tried = subprocess.run(words, check=False)
+    return "namespaces cannot be made here" if tried.returncode else ""
+
+
+class Box:
+    """A running systemd, and the means to work in it."""
+
+    def __init__(self, base: Path) -> None:
+        why_not = _why_not()
+        if why_not:
+            pytest.skip(why_not)
+        groups = _groups()
+        assert groups is not None
+        self.groups = groups / f"finetuned-box-{os.getpid()}"
+        packages = sysconfig.get_path("purelib")
+        #: `/var/lib/finetuned`, as this process sees it
+        self.state = base.with_suffix(".state")
+        self.state.mkdir()
+        self.log = base.with_suffix(".log")
+        words = ["sh", Path(__file__).with_suffix(".sh"), self.groups, base]
+        words += [sys.base_prefix, packages, CHECKOUT, self.state]
+        with self.log.open("wb") as log:
+            self._holder = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+            )
+        self.pid = wait_for(self._first, "systemd in the box")
+        #: the root of the box, as this process sees it
+        self.root = Path(f"/proc/{self.pid}/root")
+        wait_for(lambda: self.run("systemctl", "is-system-running", "--wait", check=False) == "running\n", "boot")
+        self._install()
+
+    def _first(self) -> int | None:
+        """The number of the box's first process, by which this machine knows it."""
+        assert self._holder.poll() is None, self.log.read_text("utf-8")
+        with suppress(OSError):  # the group is not made yet, or a process in it came and went
+            for pid in (self.groups / "init.scope/cgroup.procs").read_text("ascii").split():
+                if re.search(r"^NSpid:.*\t1$", Path(f"/proc/{pid}/status").read_text("utf-8"), re.MULTILINE):
+                    return int(pid)
+        return None
+
+    def _install(self) -> None:
+        """Lay the program where the units look for it, with the interpreter of these tests, which may lie in a home."""
+        place = self.root / "opt/finetuned"
+        libraries = place / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+        libraries.mkdir(parents=True)
+        (libraries / "box.pth").write_text("/opt/source/daemon\n/opt/packages\n")
+        (place / "pyvenv.cfg").write_text("home = /opt/python/bin\n")
+        (place / "bin").mkdir()
+        (place / "bin/python").symlink_to(f"/opt/python/bin/{Path(sys.executable).resolve().name}")
+        program = place / "bin/finetuned"
+        program.write_text("#!/opt/finetuned/bin/python\nfrom finetuned.cli.main import main\nmain()\n")
+        program.chmod(0o755)
+        (self.root / "etc/ld.so.conf.d/box.conf").write_text("/opt/python/lib\n")
+        self.run("ldconfig")
+
+    def run(self, *words: str, user: str = "", check: bool = True, **more: str) -> str:
+        """Run a command in the box; what it printed. As root, or as `user`."""
+        who = ["runuser", "-u", user, "--"] if user else []
+        done = subprocess.run(
+            ["nsenter", "--all", "--target", str(self.pid), *who, *words],
+            env={"PATH": _PATH, "NO_COLOR": "1", "LANG": "C.UTF-8"} | more,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{' '.join(words)}: {done.stdout}"
+        return done.stdout
+
+    @contextmanager
+    def little_memory(self, unit: str) -> Iterator[None]:
+        """Let the processes of a unit have next to no more memory: the kernel kills the one that asks for it."""
+        groups = _groups("cgroup", "memory")
+        if groups is None:
+            pytest.skip("no memory controller of version 1")
+        group = groups / self.groups.name
+        group.mkdir()
+        try:
+            (group / "memory.limit_in_bytes").write_text("1M")
+            for pid in (self.groups / "system.slice" / unit / "cgroup.procs").read_text().split():
+                (group / "cgroup.procs").write_text(pid)
+            yield
+            wait_for(lambda: not (group / "cgroup.procs").read_text(), "end of the unit")
+        finally:
+            group.rmdir()
+
+    def close(self) -> None:
+        """End all that runs in it; nothing of it is left."""
+        assert self._holder.stdin is not None
+        self._holder.stdin.close()
+        assert self._holder.wait(60) == 0, self.log.read_text("utf-8")
+        assert not self.groups.exists()
