@@ -117,7 +117,7 @@ def test_the_daemon_takes_requests_as_the_page_says() -> None:
     fields = msgspec.structs.fields(Request)
     assert [field.name for field in fields] == list(REQUEST)
     assert [field.name for field in fields if field.required] == ["id", "verb"]
-    assert [name for name, key in REQUEST.items() if key.kind.endswith("?")] == [
+    assert [name for name, (kind, _) in REQUEST.items() if kind.endswith("?")] == [
         field.name for field in fields if field.default is None
     ]
 

@@ -15,8 +15,8 @@ TYPES: Final = {"number": (int, float), "flag": bool, "list": list, "object": di
 def wrong(found: Mapping[str, Any], title: str) -> dict[str, object]:
     """What an object has that the page does not list, what it lacks, and what is of another kind."""
     keys = OBJECTS[title][1] if title != "whole job" else JOB | OBJECTS[title][1]
-    odd = {name: value for name, value in found.items() if name not in keys or not fits(value, keys[name].kind)}
-    return odd | {name: "missing" for name, key in keys.items() if name not in found and not key.kind.endswith("*")}
+    odd = {name: value for name, value in found.items() if name not in keys or not fits(value, keys[name][0])}
+    return odd | {name: "missing" for name, (kind, _) in keys.items() if name not in found and not kind.endswith("*")}
 
 
 def fits(value: object, kind: str) -> bool:

@@ -17,7 +17,7 @@ import click
 
 from finetuned.amounts import counted, size, span
 from finetuned.cli import output, terminal, wiring
-from finetuned.cli.arguments import typed
+from finetuned.cli.arguments import rules_of, typed
 from finetuned.cli.findings import of_the_configuration, untaken_words
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import harmless
@@ -148,10 +148,7 @@ def judge(path: str, top: str, settings: Settings) -> Forecast:
 def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
     import msgspec
 
-    for rules in settings.folders:
-        if path.startswith(rules.path.rstrip("/") + "/"):
-            return rules
-    return msgspec.structs.replace(settings.folders[0], path=top)
+    return rules_of(path, settings) or msgspec.structs.replace(settings.folders[0], path=top)
 
 
 def _folder(rules: FolderSettings, settings: Settings) -> DropFolder:

@@ -15,10 +15,19 @@ import click
 
 from finetuned import __version__
 from finetuned.amounts import span
-from finetuned.cli import output, terminal, wiring
-from finetuned.cli.findings import of_files, of_jobs, of_the_configuration, of_the_version, ok, problem, warning
+from finetuned.cli import output, wiring
+from finetuned.cli.findings import (
+    of_files,
+    of_jobs,
+    of_the_configuration,
+    of_the_version,
+    ok,
+    problem,
+    tell,
+    unreviewed,
+    warning,
+)
 from finetuned.cli.output import Row
-from finetuned.cli.terminal import harmless
 from finetuned.errors import ConfigurationError, KeyRefused, LedgerError, LedgerMissing, ServerError
 
 if TYPE_CHECKING:
@@ -53,12 +62,7 @@ def doctor_command(ctx: click.Context, form: str) -> None:
 
     if form == "table":
         for finding in told():
-            gap = " " * (9 - len(finding["level"]))
-            terminal.print_line(
-                f"{output.paint(finding['level'])}{gap}{finding['subject']}: {harmless(finding['words'])}"
-            )
-            if finding["remedy"]:
-                terminal.print_line(f"{' ' * 9}to do: {harmless(finding['remedy'])}")
+            tell(finding, finding["level"], 9)
     else:
         output.show(told(), form, (), empty="")
     if any(finding["level"] == "problem" for finding in found):
@@ -130,8 +134,6 @@ def _key(settings: Settings) -> Iterator[Row]:
 def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
     import anyio
 
-    from finetuned.plan import wants_in_vain
-
     url = settings.helix.url
     if not asked:
         yield warning("server", f"{url} was not asked, for want of a key", "see the key first")
@@ -150,12 +152,9 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
         if took > SLOW:
             words = f"it took {span(took)} to answer one request; each is waited for up to {span(bound)}"
             yield warning("server", words, "look whether it is overloaded, or raise [helix] timeout")
-        for rules in settings.folders:
-            if wants_in_vain(settings, rules.name, wiring.capabilities(settings, dialect)):
-                words = (
-                    f"the folder {rules.name} wants a review, and this server trains unreviewed: its jobs stay queued"
-                )
-                yield warning("server", words, "set review = false there, or name a server that has reviews")
+        for name in unreviewed(settings, dialect):
+            words = f"the folder {name} wants a review, and this server trains unreviewed: its jobs stay queued"
+            yield warning("server", words, "set review = false there, or name a server that has reviews")
 
 
 async def _probe(settings: Settings) -> tuple[str, list[str], float]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from finetuned import __version__
 from finetuned.amounts import counted
-from finetuned.cli.output import Row
-from finetuned.cli.terminal import quoted, seen
+from finetuned.cli import wiring
+from finetuned.cli.output import Row, paint
+from finetuned.cli.terminal import harmless, print_line, quoted, seen
 from finetuned.model import Job
 from finetuned.paths import utf8_text
 
@@ -70,6 +71,22 @@ def of_the_version(reader: Reader, *, runs: bool) -> Iterator[Row]:
     if version not in {None, __version__}:
         words = f"it runs in version {version}, and {__version__} is installed"
         yield warning("daemon", words, "restart it to have the version that is installed")
+
+
+def unreviewed(settings: Settings, dialect: str | None) -> list[str]:
+    """Name the folders that want a review, and would get none from a server that speaks this (null: not known yet)."""
+    from finetuned.plan import wants_in_vain
+
+    can = wiring.capabilities(settings, dialect)
+    return [rules.name for rules in settings.folders if wants_in_vain(settings, rules.name, can)]
+
+
+def tell(finding: Row, label: str, indent: int) -> None:
+    """Print a finding for people: a label, what was found, and below it what is to be done."""
+    gap = " " * (indent - len(label))
+    print_line(f"{paint(label)}{gap}{harmless(finding['subject'])}: {harmless(finding['words'])}")
+    if finding["remedy"]:
+        print_line(f"{' ' * indent}to do: {harmless(finding['remedy'])}")
 
 
 def of_files(reader: Reader) -> Iterator[Row]:

@@ -102,7 +102,7 @@ def request() -> str:
 
 
 def _keys(fields: Fields) -> str:
-    rows = [f"| `{name}` | {field.kind} | {field.words} |" for name, field in fields.items()]
+    rows = [f"| `{name}` | {kind} | {words} |" for name, (kind, words) in fields.items()]
     return "\n".join(["| key | kind | meaning |", "| --- | --- | --- |", *rows])
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from finetuned.amounts import counted
-from finetuned.cli import output, wiring
+from finetuned.cli import objects, output, wiring
 from finetuned.cli.arguments import absolute, job_named
 from finetuned.cli.output import Row
 from finetuned.cli.pairs import tell_pairs
@@ -34,20 +34,7 @@ if TYPE_CHECKING:
     from finetuned.settings import Settings
 
 #: what a line may hold; all but question and answer only tells what they were
-KNOWN: Final = frozenset(
-    {
-        "file",
-        "file_b64",
-        "question",
-        "answer",
-        "ordinal",
-        "job_id",
-        "session_id",
-        "raw_question",
-        "raw_answer",
-        "sha256",
-    }
-)
+KNOWN: Final = objects.PAIR.keys()
 MOST_ERRORS: Final = 10
 LARGEST_BYTES: Final = 64 * 1024 * 1024
 #: nobody looks at pairs and closes an editor in less, but a window may take so long to open, in seconds
@@ -97,9 +84,7 @@ def _may_alter(job: Row) -> None:
 
 def _see(settings: Settings, job: Row, form: str) -> None:
     """Show the pairs, or have them edited, where a person sits at a terminal and has said with what."""
-    import anyio
-
-    seen, pairs = anyio.run(_fetch, settings, job)
+    seen, pairs = wiring.ask_server(settings, lambda backend: _fetch(backend, job))
     rows = rows_of(job, seen, pairs)
     at_terminal = form == "table" and sys.stdin.isatty() and sys.stdout.isatty()
     if at_terminal:
@@ -182,9 +167,7 @@ def _discard(path: str) -> None:
 
 def _put(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None = None) -> str:
     """Check the lines, and write them to the server; how many, in words. Raises FinetunedError."""
-    import anyio
-
-    now, kept = anyio.run(_write, settings, job, text, before)
+    now, kept = wiring.ask_server(settings, lambda backend: rewrite(backend, job, text, before))
     changed = now - kept
     share = "none" if not changed else f"all {now}" if changed == now else str(changed)
     return f"{counted(now, 'pair')} saved, {share} changed."
@@ -194,15 +177,9 @@ def _to_train(job: Row) -> str:
     return f" To train: finetuned review {job['id']} --accept"
 
 
-async def _fetch(settings: Settings, job: Row) -> tuple[Observation, Sequence[Pair]]:
-    async with wiring.server(settings) as (backend, _):
-        seen = await resting(backend, job)
-        return seen, await backend.pairs(seen)
-
-
-async def _write(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None) -> tuple[int, int]:
-    async with wiring.server(settings) as (backend, _):
-        return await rewrite(backend, job, text, before)
+async def _fetch(backend: Reviews, job: Row) -> tuple[Observation, Sequence[Pair]]:
+    seen = await resting(backend, job)
+    return seen, await backend.pairs(seen)
 
 
 async def rewrite(backend: Reviews, job: Row, text: str, before: Sequence[Pair] | None = None) -> tuple[int, int]:

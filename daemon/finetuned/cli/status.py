@@ -9,7 +9,7 @@ import click
 
 from finetuned.amounts import size, span
 from finetuned.cli import output, terminal, wiring
-from finetuned.cli.findings import MOST_NAMED, needs, problem, untaken_words
+from finetuned.cli.findings import MOST_NAMED, needs, problem, tell, unreviewed, untaken_words
 from finetuned.cli.jobs import JOB_STATES
 from finetuned.cli.output import Row, placed
 from finetuned.cli.terminal import harmless
@@ -33,7 +33,6 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
     Ends with 3 if no daemon runs; what the ledger knows is printed all the same. Ends with 1 if one runs, but cannot
     use its ledger, so that nothing new is begun.
     """
-    from finetuned.plan import wants_in_vain
     from finetuned.runtime import SystemRuntime
 
     settings = wiring.load(ctx)
@@ -44,10 +43,9 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
         _tell_status(status)
         dialect = status["helix"]["dialect"]
         spoken = f" (dialect {dialect})" if dialect else ""
-        for rules in settings.folders:
-            if wants_in_vain(settings, rules.name, wiring.capabilities(settings, dialect)):
-                words = f"its jobs stay queued: it wants a review, and this server trains unreviewed{spoken}"
-                terminal.print_line(f"         {rules.name}: {words}")
+        for name in unreviewed(settings, dialect):
+            words = f"its jobs stay queued: it wants a review, and this server trains unreviewed{spoken}"
+            terminal.print_line(f"         {name}: {words}")
     if not status["daemon"]["running"]:
         terminal.say("no daemon runs; start it with `finetuned run`")
         ctx.exit(NO_DAEMON)
@@ -147,9 +145,7 @@ def _folder_status(name: str, path: str, known: Mapping[str, Any], now: float) -
 def _tell_status(status: Row) -> None:
     helix, ledger = status["helix"], status["ledger"]
     for need in status["attention"]:
-        terminal.print_line(f"attention  {harmless(need['subject'])}: {harmless(need['words'])}")
-        if need["remedy"]:
-            terminal.print_line(f"           to do: {harmless(need['remedy'])}")
+        tell(need, "attention", 11)
     _tell_daemon(status["daemon"])
     for folder in status["folders"]:
         _tell_folder(folder, running=status["daemon"]["running"])

@@ -103,13 +103,14 @@ class Story:
 
     def for_programs(self) -> Row:
         """Return the object `why` of `docs/interface.md`."""
-        file = self._file
-        if file is None:
-            elsewhere = self._elsewhere.words(str) if self._elsewhere else None
-            reason = "; ".join(filter(None, (self._why_not, elsewhere))) or None
-            known = {"state": UNKNOWN, "reason": reason, "since": None, "waits_for": self._waits()}
-            return placed(self._path) | known | {"job_id": self._job.get("id"), "location": None, "history": []}
-        odd = {key: file[key] for key in ("path_b64", "location_b64") if key in file}
+        elsewhere = self._elsewhere.words(str) if self._elsewhere else None
+        unknown = placed(self._path) | {
+            "state": UNKNOWN,
+            "reason": "; ".join(filter(None, (self._why_not, elsewhere))) or None,
+            "job_id": self._job.get("id"),
+            "location": None,
+        }
+        file = self._file or unknown
         return {
             "path": file["path"],
             "state": file["state"],
@@ -119,7 +120,7 @@ class Story:
             "job_id": file["job_id"],
             "location": file["location"],
             "history": self._history,
-        } | odd
+        } | {key: file[key] for key in ("path_b64", "location_b64") if key in file}
 
     def tell(self) -> None:
         """Print it for people."""
@@ -353,7 +354,7 @@ class Story:
         """Return the folder in words, and why it is away, as the daemon found it or as it is now; null if it is not."""
         if self._rules is None or self._path == self._rules.path:
             return None
-        known = self._known_of(self._rules.name)
+        known = (self._reader.folders() if self._reader else {}).get(self._rules.name, {})
         because = (known["away_because"] or "unmounted, or missing") if known.get("state") == "away" else None
         if because is None:
             try:
@@ -361,7 +362,3 @@ class Story:
             except Away as error:
                 because = error.with_remedy()
         return because and f"the folder {self._rules.path}, which is away: {because}"
-
-    def _known_of(self, name: str) -> Row:
-        """Tell what the ledger knows of a folder; empty if nothing."""
-        return (self._reader.folders() if self._reader else {}).get(name, {})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from finetuned.runtime import Runtime
     from finetuned.settings import Settings
 
+T = TypeVar("T")
 SYSTEM_CONFIG: Final = "/etc/finetuned/finetuned.toml"
 #: what everything waits for without one
 NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
@@ -201,6 +202,17 @@ def capabilities(settings: Settings, dialect: str | None = None) -> Capabilities
     from finetuned.helix import observe
 
     return observe.capabilities(dialect or settings.helix.dialect)
+
+
+def ask_server(settings: Settings, work: Callable[[Sessions], Awaitable[T]]) -> T:
+    """Do something with the server, in a loop of its own; return what came of it. Raises ServerError."""
+    import anyio
+
+    async def asked() -> T:
+        async with server(settings) as (backend, _):
+            return await work(backend)
+
+    return anyio.run(asked)
 
 
 @asynccontextmanager
