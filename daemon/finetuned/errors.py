@@ -13,6 +13,7 @@
     |   +-- Stale                 a row moved on since it was read; read again
     +-- FolderError               a drop folder cannot be used                  exit 1
     |   +-- Away                  ... it is missing, or another one lies there
+    +-- HookFailed                a hook did not take a message, and is tried again
     +-- FileProblem               one file cannot be taken or sent
     |   +-- Changed               ... it is not what it was a moment ago
     |   +-- Gone                  ... it is not there any more
@@ -104,6 +105,10 @@ class FolderError(FinetunedError):
 
 class Away(FolderError):
     """The folder is missing, or another one lies in its place; nothing in it has vanished."""
+
+
+class HookFailed(FinetunedError):
+    """A hook did not take a message; it is tried again."""
 
 
 class FileProblem(FinetunedError):

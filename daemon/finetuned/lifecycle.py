@@ -134,6 +134,7 @@ class Cause(StrEnum):
     STOP = "stop"
     WATCH = "watch"
     LEDGER = "ledger"
+    HOOK = "hook"
 
 
 FILE_WORDS: Final[Mapping[FileState, str]] = MappingProxyType(

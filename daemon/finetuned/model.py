@@ -239,3 +239,20 @@ class ServerFacts(Value, frozen=True):
     max_sessions_at: float | None = None
     max_request: int | None = None
     dialect: str | None = None
+
+
+class HookFacts(Value, frozen=True):
+    """How far a hook has heard the events (`event_id`), since when, and what keeps it from the next one.
+
+    `tries` in vain are those since `failing_since`, all of one event or of those after it; `given_up` counts the events
+    that it was never told.
+    """
+
+    event_id: int
+    since: float
+    told_at: float | None = None
+    failing_since: float | None = None
+    error: str | None = None
+    tries: int = 0
+    due_at: float | None = None
+    given_up: int = 0

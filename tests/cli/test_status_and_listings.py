@@ -88,6 +88,7 @@ class TestStatus:
             "attention": [],
             "still": [],
             "troubled": [],
+            "hooks": [],
             "helix": {
                 "url": "http://helix.test",
                 "dialect": None,

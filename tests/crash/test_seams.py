@@ -51,6 +51,9 @@ SCENARIOS = {
         sessions=2,
         kept=2,
     ),
+    "told": Scenario(
+        files={"a.txt": GREY % 1, "c.txt": b"caf\xe9"}, becomes={"a.txt": "learned", "c.txt": "refused"}, told=True
+    ),
     "marked": Scenario(
         files={"a.txt": GREY % 1, "b.txt": b"caf\xe9", "a.txt.ok": b"", "b.txt.ok": b""},
         becomes={"a.txt": "learned", "b.txt": "refused"},

@@ -13,7 +13,7 @@ from finetuned.ledger.store import connect
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, SessionState
 
 #: the SHA-256 of the statements of step 6, blanks aside
-STEP_6 = "1559a2cc5da0c42f1ed64b09e9fbbca78ff74d1325d2b228663298f56a1f3149"
+STEP_6 = "b61fec26d21680a43135826b0dfc27917a920eed8c56ee3bffb87c7e4142510c"
 AT = "2026-11-23T05:23:11.042Z"
 JOB = {"id": "j", "folder": "notes", "state": "queued", "files": 1, "bytes": 1, "created_at": AT}
 RUNS = {"state": "running", "claimed_at": AT}

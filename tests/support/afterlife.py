@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,10 @@ LEARNED = (
 )
 RESTARTS = "select count(*) from events where subject = 'job' and cause in ('restart', 'requeue')"
 ARCHIVED = "select location from files where archived = 1 and finished_at is not null and location is not null"
+NEWS = (
+    "select id from events where was is not became and (subject = 'job' and became = 'done' "
+    "or subject = 'file' and became = 'refused') order by id"
+)
 DOUBLED = "select question from qa_pairs group by session_id, file_id, question, answer having count(*) > 1"
 
 
@@ -107,7 +112,15 @@ def at_the_end(place: Place, scenario: Scenario, whole: Picture) -> list[str]:
     wrong += [f"{row[0]} is not put away" for row in rows(place, "select id from jobs where archived = 0")]
     with_files = [row[0] for row in rows(place, "select id from jobs where files > 0")]
     wrong += [f"{job} has no job.json" for job in with_files if not _has_papers(place, job)]
-    return wrong
+    return wrong + (_told(place) if scenario.told else [])
+
+
+def _told(place: Place) -> list[str]:
+    """What is wrong with what the hook heard: it was told all, in order, and some of it twice at most."""
+    told = [json.loads(line)["id"] for line in (place.root / "heard").read_text().splitlines()]
+    news = [row[0] for row in rows(place, NEWS)]
+    wrong = [] if sorted(set(told)) == news else [f"the hook heard {told}, not {news}"]
+    return wrong + ([] if told == sorted(told) and len(told) <= len(news) + 1 else [f"the hook heard {told}"])
 
 
 def _files(place: Place, scenario: Scenario) -> list[tuple[str, str]]:

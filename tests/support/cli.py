@@ -19,7 +19,7 @@ from finetuned.cli.main import main
 from finetuned.ledger import Ledger
 from finetuned.ledger.store import hold
 from finetuned.runtime import SystemRuntime
-from finetuned.settings import FolderSettings, HelixSettings
+from finetuned.settings import FolderSettings, HelixSettings, HookSettings
 from support.place import Place
 from support.virtual import BEGIN
 
@@ -86,6 +86,8 @@ class Desk:
         settings = self.place.settings
         lines = ["[ledger]", f"path = {json.dumps(self.place.ledger_path)}", "[helix]"]
         lines += _lines(settings.helix, HelixSettings(), helix)
+        for hook in settings.hooks:
+            lines += ["[[hook]]", *_lines(hook, HookSettings(), {})]
         for rules in settings.folders:
             lines += ["[[folder]]", *_lines(rules, FolderSettings(name="", path=""), {})]
         self.config.write_text("\n".join(lines) + "\n", "utf-8")

@@ -35,14 +35,15 @@ WISH = "wish"
 class Scenario:
     """What is dropped, what goes wrong on the server, what a person asks meanwhile, and what must come of it.
 
-    `wish` is asked once, of the job (or null, and the path) that the query `when` finds. Of each job the server makes
-    `sessions` in all, and has `kept` of them in the end.
+    With `told` a hook hears of it. `wish` is asked once, of the job (or null, and the path) that the query `when`
+    finds. Of each job the server makes `sessions` in all, and has `kept` of them in the end.
     """
 
     files: Mapping[str, bytes]
     becomes: Mapping[str, str]
     rules: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
+    told: bool = False
     wish: str = ""
     when: str = ""
     sessions: int = 1
@@ -182,7 +183,8 @@ def a_place(root: Path, scenario: Scenario, seed: int) -> Place:
     linger = {"linger": "0s"} if scenario.wish else {}
     rules = [{**linger, **scenario.rules}]
     settle = {"lost_answer_settle": "5s"}
-    return Place(root, faults=Faults.parse(scenario.faults), luck=seed, folder=rules, submit=settle)
+    hooks = [{"command": ["sh", "-c", f"cat >> '{root}/heard'"]}] if scenario.told else []
+    return Place(root, faults=Faults.parse(scenario.faults), luck=seed, folder=rules, submit=settle, hook=hooks)
 
 
 def forked(work: Callable[[Callable[[Any], None]], Any]) -> Any:

@@ -1,8 +1,9 @@
 """Seams: the points at which what we do begins to show outside this process, found by standing at its border.
 
 1. Whatever of ours reaches the disk or the wire goes through one of the doors that `watch` stands at: the calls of `os`
-   that change a folder or bring it to disk, renameat2, syncfs, SQLite's connection. A request is two seams, for the
-   server acts between them. `tests/crash/test_no_other_seam.py` lets strace tell whether a door was overlooked.
+   that change a folder or bring it to disk, renameat2, syncfs, SQLite's connection, the start of a program. A request
+   is two seams, for the server acts between them. `tests/crash/test_no_other_seam.py` lets strace tell whether a door
+   was overlooked.
 2. A seam is met before its deed; to die there is to die after the deed before. After the last one nothing is left.
 3. `watch` puts its doors in for good: call it in a process of its own.
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -61,6 +63,7 @@ def watch(watcher: Watcher) -> None:
         setattr(os, name, _watched(watcher, name, getattr(os, name), places))
     _watch_libc(watcher)
     _watch_sqlite(watcher)
+    subprocess.Popen = partial(_start, watcher, subprocess.Popen)  # type: ignore[assignment,misc]
 
 
 def _watched(watcher: Watcher, kind: str, real: Callable[..., Any], places: int) -> Callable[..., Any]:
@@ -85,6 +88,11 @@ def _rename_new(watcher: Watcher, real: Callable[..., int], *args: Any) -> int:
     old_dir, old, new_dir, new, _ = args
     with watcher.at("rename", f"{_place(old, old_dir)} → {_place(new, new_dir)}"):
         return real(*args)
+
+
+def _start(watcher: Watcher, real: Callable[..., Any], command: Sequence[str], **words: Any) -> Any:
+    with watcher.at("program", command[0]):
+        return real(command, **words)
 
 
 def _watch_libc(watcher: Watcher) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def test_the_reference_file_holds_the_defaults():
 
 def test_the_reference_file_has_every_key_in_order():
     """Read by itself: each key once, under its words, and none that could not be set."""
-    lines = settings.reference().splitlines()
+    lines = [re.sub(r"^#(?=\S)", "", line) for line in settings.reference().splitlines()]  # a hook is only shown
     tables = tomllib.loads("\n".join(lines))
     found = [
         (section, name)
@@ -227,7 +228,21 @@ MISTAKES = [
     ("[retention]\ndone = '1d'", 'retention.done: found "1d"; not in this version; remove it'),
     ("[metrics]\nlisen = ''", "metrics.lisen: unknown; did you mean listen?"),
     ("metrics = 3", "metrics: found 3; not in this version; remove it"),
-    ("[[hook]]\nurl = 'x'", "hook: found a list of tables; not in this version; remove it"),
+    ("hook = 'x'", 'hook: found "x"; allowed: [[hook]], with two brackets on each side'),
+    ("hook = [3]", "hook[1]: found 3; allowed: a table, [hook]"),
+    ("[[hook]]\non = ['job_done']", "hook[1]: found no command and url; allowed: one of the two"),
+    ("[[hook]]\nurl = 'a://b'\ncommand = ['c']", "hook[1]: found both command and url; allowed: one of the two"),
+    ("[[hook]]\nurl = 'secret'", 'hook[1].url: found ...; allowed: "", or an address of Apprise, such as "ntfys://'),
+    ("[[hook]]\ncommand = 'ls'", 'hook[1].command: found "ls"; allowed: a list, the program and its words, such as'),
+    ("[[hook]]\ncommand = ['']", 'hook[1].command: found [""]; allowed: a list'),
+    ("[[hook]]\ncommand = ['~you/x']", 'hook[1].command: found "~you/x"; allowed: a path that is absolute'),
+    ("[[hook]]\ncommand = ['ls']\non = []", 'hook[1].on: found []; allowed: a list of one or more of "job_done", '),
+    ("[[hook]]\ncommand = ['ls']\non = ['job']", 'hook[1].on: found ["job"]; allowed: a list of one or more of'),
+    ("[[hook]]\ncommand = ['ls']\nname = 'x'", "hook[1].name: unknown; did you mean name in [folder]?"),
+    (
+        "[[hook]]\ncommand = ['ls']\n[[hook]]\ncommand = ['ls']",
+        "hook[2].command: found one that an earlier hook has; allowed: one hook with all of `on`",
+    ),
 ]
 FOLDER_MISTAKES = [
     ("exclude = ['~/drafts']", "exclude", 'found ["~/drafts"]; allowed: a list of any number of'),
@@ -363,3 +378,14 @@ def test_whatever_is_written_there_is_an_answer(raw):
     except ConfigurationError as error:
         lines = error.problems or ("",)
     assert all(line and line.isprintable() for line in lines)
+
+
+def test_a_hook_has_a_name_without_a_secret_and_is_known_by_what_it_is():
+    """A program by its file's name, an address by its kind; what it listens for may change, its place too."""
+    address = "[[hook]]\nurl = 'ntfys://secret@host/topic'\n"
+    read = parsed(f"[[hook]]\ncommand = ['bin/tell', '--token', 'x']\n{address}on = ['job_done']\n{FOLDER}")
+    assert list(read.named_hooks) == ["hook 1 (tell)", "hook 2 (ntfys://)"]
+    assert [hook.command for hook in read.hooks] == [("/etc/finetuned/bin/tell", "--token", "x"), ()]
+    other = parsed(f"{address}{FOLDER}")
+    assert other.hooks[0].key == read.hooks[1].key != read.hooks[0].key
+    assert other.fingerprint() != read.fingerprint()

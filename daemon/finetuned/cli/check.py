@@ -50,8 +50,11 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
 
     The exit code is 78 if the configuration has mistakes, and 1 if one of the files would not be taken.
     """
+    from finetuned.cli.hook_checks import check_hooks
+
     settings = wiring.load(ctx)
     if not paths:
+        check_hooks(settings, whole=True)
         _tell_configuration(settings)
         _tell_of_the_daemon(ctx, settings)
         return

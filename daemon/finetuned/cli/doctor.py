@@ -49,14 +49,15 @@ REQUEST_AGE: Final = 10.0
 
 
 @click.command("doctor")
+@click.option("--hooks", is_flag=True, help="Also send a test message to each hook.")
 @output.listing
 @click.pass_context
-def doctor_command(ctx: click.Context, form: str) -> None:
+def doctor_command(ctx: click.Context, hooks: bool, form: str) -> None:
     """Examine configuration, key, server, folders and ledger; ends with 1 if there is a problem."""
     found: list[Row] = []
 
     def told() -> Iterator[Row]:
-        for finding in examined(ctx):
+        for finding in examined(ctx, hooks=hooks):
             found.append(finding)
             yield finding
 
@@ -69,10 +70,9 @@ def doctor_command(ctx: click.Context, form: str) -> None:
         ctx.exit(1)
 
 
-def examined(ctx: click.Context) -> Iterator[Row]:
-    """Yield every finding, in order."""
-    from finetuned.cli import folder_checks, machine_checks
-    from finetuned.cli.outlook import Outlook
+def examined(ctx: click.Context, *, hooks: bool = False) -> Iterator[Row]:
+    """Yield every finding, in order; `hooks`: after each hook was sent a test message."""
+    from finetuned.cli import folder_checks, hook_checks, machine_checks
     from finetuned.ledger import is_held
 
     yield from _versions()
@@ -101,14 +101,22 @@ def examined(ctx: click.Context) -> Iterator[Row]:
         reader = reader if usable else None
     yield _daemon(reader, runs)
     if reader is not None:
-        yield from of_the_version(reader, runs=runs)
-        yield from of_the_configuration(settings, reader, runs=runs)
-        yield from of_files(reader)
-        yield from of_jobs(Outlook.of(settings, reader))
+        yield from _work(settings, reader, runs=runs)
+    yield from hook_checks.examined(settings, reader, runs=held, test=hooks)
     yield from _watches(reader, runs)
     yield from _requests(settings, runs)
     for folder in wiring.drop_folders(settings).values():
         yield from folder_checks.examined(folder, reader, runs=held, sweep=settings.watch.sweep)
+
+
+def _work(settings: Settings, reader: Reader, *, runs: bool) -> Iterator[Row]:
+    """Tell what keeps the work from going on, as the ledger knows it."""
+    from finetuned.cli.outlook import Outlook
+
+    yield from of_the_version(reader, runs=runs)
+    yield from of_the_configuration(settings, reader, runs=runs)
+    yield from of_files(reader)
+    yield from of_jobs(Outlook.of(settings, reader))
 
 
 def _versions() -> Iterator[Row]:

@@ -62,6 +62,10 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
             because = known["away_because"] or "it is away"
             yield problem(f"folder {name}", f"nothing is taken there: {because}", "finetuned doctor")
     yield from of_files(reader)
+    if settings.hooks:
+        from finetuned.cli import hook_checks
+
+        yield from hook_checks.failing(settings, reader)
     yield from of_jobs(outlook)
 
 

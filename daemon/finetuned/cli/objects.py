@@ -74,6 +74,14 @@ EVENT: Final[Fields] = {
     "cause": ("text?", "why, in one word: see below"),
     "detail": ("text?", "why, in a sentence"),
 }
+TOLD: Final[Fields] = {
+    **EVENT,
+    "on": ("text", "the word of the hook's `on` that stands for it; `hook_test` for a test message"),
+    "title": ("text", "one line for people"),
+    "text": ("text", "some lines for people: what it is about, why, and which command helps"),
+    "job": ("object?", "the job that it is about, as it is when this is told; null: none"),
+    "file_list": ("list", "the file that it is about; of a job the first hundred of its files"),
+}
 ATTEMPT: Final[Fields] = {
     "attempt": ("number", "from 1 in its job"),
     "marker": ("text", "`<job>.<attempt>`: how the server's session is known to be ours"),
@@ -133,6 +141,7 @@ STATUS: Final[Fields] = {
     "attention": ("list", "what needs a person, the most urgent first"),
     "still": ("list", "the jobs without a sign of life"),
     "troubled": ("list", "the unfinished jobs with a reason: `id`, `state`, `reason`"),
+    "hooks": ("list", "the hooks of the configuration, in its order"),
     "helix": ("object", "the server"),
     "ledger": ("object", "the ledger"),
 }
@@ -156,6 +165,15 @@ FOLDER: Final[Fields] = {
     "untaken": ("object", "by suffix, how many files match no pattern of `include` and none of `exclude`"),
     "oldest_wait_s": ("number?", "how many seconds the oldest ready file has waited"),
     "path_b64": ("text*", _PATH_BYTES),
+}
+HOOK: Final[Fields] = {
+    "name": ("text", "its number in the configuration, and its program or the kind of its address"),
+    "state": ("text?", "`working` or `failing`; null: no daemon has used it yet"),
+    "told_at": ("time?", "when it took a message last"),
+    "failing_since": ("time?", "since when it takes none; null: it works"),
+    "error": ("text?", "why not"),
+    "waiting": ("number", "messages that it is still to be told"),
+    "given_up": ("number", "messages that it will never be told, since it has failed for so long"),
 }
 ATTENTION: Final[Fields] = {
     "subject": ("text", "what it is about"),
@@ -204,7 +222,7 @@ ANSWER: Final[Fields] = {
 }
 REQUEST: Final[Fields] = {
     "id": ("text", "chosen by the asker: letters, digits, `.`, `_`, `-`, at most 64"),
-    "verb": ("text", "`retry`, `cancel`, `accept`, `flush`, `again` or `forget`"),
+    "verb": ("text", "`retry`, `cancel`, `accept`, `flush`, `again`, `forget` or `test_hooks`"),
     "job": ("text?", "a job's id: `retry`, `cancel`, `accept`"),
     "path": ("path?", "a file: `retry`, `forget`"),
     "path_b64": ("text?", "the exact bytes of a path that is not UTF-8, in base 64"),
@@ -276,6 +294,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "flush": "a person has jobs made now",
     "again": "a person has a content learned once more",
     "forget": "a person has a file forgotten",
+    "test_hooks": "a person has each hook told a test message",
     "unknown": "a request that cannot be read",
     # the rest
     "folder": "a folder is in use, or away: `detail` says why",
@@ -285,6 +304,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "stop": "the daemon stopped in order",
     "watch": "changes in folders are found by sweeps alone, or by events again",
     "ledger": "the ledger can be used again",
+    "hook": "a hook fails, works again, or was never told something; or every hook is told a test message",
 }
 
 #: title -> what prints it, and its keys; in the page's order
@@ -296,11 +316,13 @@ OBJECTS: Final[Mapping[str, tuple[str, Fields]]] = {
     "file": ("`files`; `file_list` of a whole job", FILE),
     "pair": ("`pairs`, `review ID`; the lines of `pairs.jsonl`", PAIR),
     "event": ("`events`; `events` of a whole job, `history` of `why`", EVENT),
+    "message": ("what a `[[hook]]` reads from its standard input", TOLD),
     "why": ("`why PATH`", WHY),
     "finding": ("`doctor`", FINDING),
     "status": ("`status`", STATUS),
     "status: daemon": ("`daemon` of the status", DAEMON),
     "status: folder": ("`folders` of the status", FOLDER),
+    "status: hook": ("`hooks` of the status", HOOK),
     "status: attention": ("`attention` of the status", ATTENTION),
     "status: still": ("`still` of the status", STILL),
     "status: helix": ("`helix` of the status", HELIX),

@@ -36,9 +36,11 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
     The exit code is 0; with --until-idle it is 1 if a job failed or a folder was away, and 69 if the server could not
     be used and work is left.
     """
+    from finetuned.cli.hook_checks import check_hooks
     from finetuned.cli.signals import heard
 
     settings = wiring.load(ctx)
+    check_hooks(settings, whole=False)
     configure_logs(settings)
     with heard() as ear:
         outcome = run_daemon(settings, ear, until_idle=until_idle)
@@ -91,6 +93,7 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
     """Run the daemon with everything it needs, on whatever loop this runs."""
     from finetuned.daemon import Context, Daemon
     from finetuned.daemon.notify import Notifier
+    from finetuned.hooks import environment
     from finetuned.runtime import SystemRuntime, Wake
 
     runtime = SystemRuntime()
@@ -102,7 +105,13 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
             beside = os.path.dirname(ledger.path) or "."
             async with wiring.backend(settings, runtime, folders, remembered=remembered, spool=beside) as backend:
                 context = Context(
-                    settings=settings, ledger=ledger, folders=folders, backend=backend, runtime=runtime, wake=Wake()
+                    settings=settings,
+                    ledger=ledger,
+                    folders=folders,
+                    backend=backend,
+                    runtime=runtime,
+                    wake=Wake(),
+                    environment=environment(os.environ),
                 )
                 daemon = Daemon(
                     context,

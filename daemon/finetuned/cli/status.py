@@ -61,7 +61,10 @@ def status_of(settings: Settings, now: float) -> Row:
     stuck: LedgerError | None = why_stuck(path)
     stray = wiring.stray_daemon(settings)
     running = is_held(path) or stray is not None
-    known: dict[str, Any] = {"folders": [_folder_status(rules.name, rules.path, {}, now) for rules in settings.folders]}
+    known: dict[str, Any] = {
+        "folders": [_folder_status(rules.name, rules.path, {}, now) for rules in settings.folders],
+        "hooks": _hooks_status(settings, None),
+    }
     if stray:
         known["daemon"] = {"pid": stray[0] or None}
     try:
@@ -83,6 +86,7 @@ def status_of(settings: Settings, now: float) -> Row:
         "attention": attention,
         "still": known.get("still", []),
         "troubled": known.get("troubled", []),
+        "hooks": known["hooks"],
         "helix": {"url": settings.service.url} | helix,
         "ledger": placed(path) | ledger | {"stuck_because": stuck and stuck.with_remedy()},
     }
@@ -100,9 +104,18 @@ def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> 
         "attention": [_attention(need) for need in needs(settings, reader, outlook, runs=running)],
         "still": outlook.still if outlook and running else [],
         "troubled": reader.troubled(),
+        "hooks": _hooks_status(settings, reader),
         "helix": reader.server(settings.service.url),
         "ledger": {"bytes": reader.size(), "schema_version": reader.schema_version()},
     }
+
+
+def _hooks_status(settings: Settings, reader: Reader | None) -> list[Row]:
+    if not settings.hooks:
+        return []
+    from finetuned.cli import hook_checks
+
+    return hook_checks.known(settings, reader)
 
 
 def _attention(need: Row) -> Row:
@@ -161,6 +174,11 @@ def _tell_status(status: Row) -> None:
     if helix["max_request"] is not None:
         most = size(helix["max_request"])
         terminal.print_line(f"         a proxy in front of it limits requests: up to {most} are tried")
+    if status["hooks"]:
+        from finetuned.cli import hook_checks
+
+        for hook in status["hooks"]:
+            terminal.print_line(f"{harmless(hook['name'])}: {harmless(hook_checks.words_of(hook))}")
     nowhere = "not there" if status["daemon"]["running"] else "not there yet"
     is_big = nowhere if ledger["bytes"] is None else size(ledger["bytes"])
     terminal.print_line(f"ledger   {harmless(ledger['path'])} ({is_big})")

@@ -24,7 +24,8 @@ T = TypeVar("T")
 class Context:
     """The daemon's collaborators.
 
-    `own` holds the jobs that surely were never sent by anybody else; `unwatched` says why not all folders are watched.
+    `own` holds the jobs that surely were never sent by anybody else; `unwatched` says why not all folders are watched;
+    `environment` is what programs of hooks are given.
     """
 
     settings: Settings
@@ -35,6 +36,7 @@ class Context:
     wake: Wake
     own: set[str] = field(default_factory=set)
     unwatched: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     pauses: Pauses = field(init=False)
 
     def __post_init__(self) -> None:

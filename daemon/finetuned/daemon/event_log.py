@@ -11,6 +11,7 @@ from typing import Any, Final
 from finetuned import logs
 from finetuned.daemon.context import Context
 from finetuned.lifecycle import JOB_ENDS
+from finetuned.notices import word_of
 from finetuned.plan import Facts
 
 _WARNINGS: Final = {
@@ -24,6 +25,8 @@ _WARNINGS: Final = {
     "vanished",
     "twin",
     "sweeping",
+    "failing",
+    "gave_up",
 }
 #: what became of a person's request
 _ANSWERS: Final = {"done", "refused"}
@@ -40,6 +43,7 @@ class EventLog:
         self._log = logs.get()
         self._told = context.ledger.events.last()
         self._unwatched: str | None = None
+        self._news: set[str] = set()
 
     def tell(self) -> None:
         """Write a line for each event since the last time, and before that an event for what only the watch knows."""
@@ -50,7 +54,14 @@ class EventLog:
         while events := self._context.ledger.events.since(self._told, most=SLICE):
             for event in events:
                 self._told = event["id"]
+                if word := word_of(event):
+                    self._news.add(word)
                 self._line(event)
+
+    def news(self) -> set[str]:
+        """Hand over the words of hooks that stand for what was told since this was asked last."""
+        news, self._news = self._news, set()
+        return news
 
     def _line(self, event: dict[str, Any]) -> None:
         moved = event["was"] != event["became"]

@@ -17,6 +17,7 @@ from finetuned.daemon.checkpoints import Checkpoints
 from finetuned.daemon.claim import Claims
 from finetuned.daemon.context import Context
 from finetuned.daemon.event_log import EventLog
+from finetuned.daemon.hooks import Hooks
 from finetuned.daemon.inbox import Inbox
 from finetuned.daemon.intake import Intake
 from finetuned.daemon.notify import Notifier
@@ -98,6 +99,7 @@ class Daemon:
         self._polls = Polls(context)
         self._inbox = Inbox(context)
         self._event_log = EventLog(context)
+        self._hooks = Hooks(context, on_rest=context.wake.set if until_idle else lambda: None)
         self._checkpoints = Checkpoints(context)
         self._breaker = Breaker(context, self._notifier, pid=pid, patient=not until_idle)
         self._busy: set[str] = set()
@@ -131,6 +133,7 @@ class Daemon:
             now=started_at,
             configuration=RunsWith.of(context.settings).as_text(),
         )
+        await context.in_thread(self._hooks.begin)
         await context.in_thread(self._inbox.open)
         await self._intake.open()
         await self._finish_claims()
@@ -152,12 +155,19 @@ class Daemon:
                 self._tasks = tasks
                 for watcher in watchers:
                     tasks.start_soon(watcher, self.sweep_soon)
-                await self._until_stopped()
+                for follow in self._hooks.tasks():
+                    tasks.start_soon(follow)
+                try:
+                    await self._until_stopped()
+                finally:  # whatever ends the loop: a program must not hold it up
+                    self._hooks.stop()
                 self._notifier.stopping()
                 await self._let_uploads_end()
                 tasks.cancel_scope.cancel()
         except* FinetunedError as group:
             raise _first(group) from None
+        finally:
+            self._hooks.close()
 
     async def _until_stopped(self) -> None:
         """Go round after round; note what is left to do when idle."""
@@ -167,6 +177,7 @@ class Daemon:
             try:
                 facts, plan, wait = await self._round()
                 await context.in_thread(self._event_log.tell)
+                self._hooks.hear(self._event_log.news())
                 wait = min(wait, await self._checkpoints.run())
             except LedgerStuck as error:
                 self._breaker.open(error)
@@ -177,7 +188,7 @@ class Daemon:
                 continue
             self._breaker.all_is_well()
             self._notifier.status(self._event_log.summary(facts))
-            if self._until_idle and plan.rest is not Rest.WORK:
+            if self._until_idle and plan.rest is not Rest.WORK and self._hooks.rest:
                 self._left = Outcome(
                     unusable=plan.rest is Rest.SERVER,
                     away=tuple(folder.name for folder in facts.folders if not folder.usable),

@@ -45,6 +45,7 @@ class Verbs:
             "flush": self._flush,
             "again": self._again,
             "forget": self._forget,
+            "test_hooks": self._test_hooks,
         }
         if request.verb not in verbs:
             raise Denied(f"this daemon knows no request {request.verb!r}")
@@ -57,6 +58,12 @@ class Verbs:
             )
         self._context.ledger.folders.flush(request.folder, self._context.runtime.now())
         return f"the files that wait in {request.folder or 'every folder'} go into jobs now"
+
+    def _test_hooks(self, _: Request) -> str:
+        if not self._context.settings.hooks:
+            raise Denied("the daemon that runs has no hooks", remedy="restart the daemon")
+        self._context.ledger.hooks.test(self._context.runtime.now())
+        return "each hook is told a test message"
 
     def _again(self, request: Request) -> str:
         if request.folder is None or request.sha256 is None:

@@ -136,7 +136,8 @@ STEPS: Final = MappingProxyType(
               check (read_only in (0, 1) and (read_only = 0 or discard = 0))
             """,
         ),
-        # what belongs to an attempt is in its row of `sessions`, and columns are called what they are called elsewhere
+        # what belongs to an attempt is in its row of `sessions`, columns are called what they are called elsewhere, and
+        # hooks have a table
         6: (
             *(f"drop view {view}" for view in ("finished_jobs", "open_jobs", "pairs_with_source")),
             *(f"drop index {index}" for index in ("one_ordinal_a_pair", "pairs_by_session", "pairs_by_file")),
@@ -148,6 +149,7 @@ STEPS: Final = MappingProxyType(
             *INDEXES,
             *VIEWS.values(),
             _SPLIT,
+            TABLES["hooks"],
         ),
     }
 )

@@ -99,9 +99,13 @@ class Reader:
             since=text_at(since),
         )
 
+    def brief(self, job_id: str) -> Row | None:
+        """One job as `jobs` lists it; null if there is none."""
+        return next(self._rows(f"select {_JOB} from all_jobs where id = ?", job_id), None)
+
     def job(self, job_id: str) -> Row | None:
         """One job with everything about it; null if there is none."""
-        job = next(self._rows(f"select {_JOB} from all_jobs where id = ?", job_id), None)
+        job = self.brief(job_id)
         if job is None:
             return None
         # all columns, here and below: a ledger of an older version, which no daemon has opened since, may lack one
@@ -136,6 +140,10 @@ class Reader:
             folder=folder,
         )
         return (_file(row) for row in rows)
+
+    def file(self, file_id: str) -> Row | None:
+        """One file as `files` lists it; null if there is none."""
+        return next((_file(row) for row in self._rows(f"select {_FILE} from files where id = ?", file_id)), None)
 
     def unsealed(self, folder: str | None) -> list[Row]:
         """List the files that settle or wait in the folder (null: in any): `id`, `path`, `state`, in the order seen."""

@@ -225,6 +225,21 @@ create table daemon (
   configuration text
 ) strict
 """,
+        "hooks": """
+create table hooks (
+  key text primary key,
+  event_id integer not null,
+  since text not null,
+  told_at text,
+  failing_since text,
+  error text,
+  tries integer not null default 0,
+  due_at text,
+  given_up integer not null default 0,
+  check ((failing_since is null) = (tries = 0) and (failing_since is null) = (error is null)),
+  check ((failing_since is null) = (due_at is null))
+) strict
+""",
         "relearn": """
 create table relearn (folder text not null, sha256 text not null, primary key (folder, sha256)) strict
 """,

@@ -20,6 +20,7 @@ from finetuned.ledger.ends import Ends
 from finetuned.ledger.events import Events
 from finetuned.ledger.files import Files
 from finetuned.ledger.folders import Folders
+from finetuned.ledger.hooks import Hooks
 from finetuned.ledger.interactions import Interactions
 from finetuned.ledger.jobs import Jobs
 from finetuned.ledger.pairs import Pairs
@@ -44,6 +45,7 @@ class Tables:
         self.servers = Servers(store)
         self.folders = Folders(store)
         self.events = Events(store)
+        self.hooks = Hooks(store)
         self.daemon = Daemon(store)
         # what changes several of them at once
         self.batches = Batches(store)

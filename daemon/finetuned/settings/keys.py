@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Final, Protocol
@@ -16,9 +17,11 @@ from msgspec.structs import fields, replace
 
 from finetuned.kinds import KINDS, REFUSED
 from finetuned.model import Value
+from finetuned.notices import NOTICES
 from finetuned.settings.readers import (
     Reader,
     a_choice,
+    a_command,
     a_flag,
     a_folder_name,
     a_key_file,
@@ -28,6 +31,7 @@ from finetuned.settings.readers import (
     a_size,
     a_time,
     a_url,
+    an_address,
     an_encoding,
     patterns,
     some_of,
@@ -39,7 +43,6 @@ MOST_FILES: Final = 2000
 NOT_YET: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "metrics": ("listen",),
-        "hook": ("on", "command", "url", "timeout"),
         "retention": ("done", "failed", "events"),
     }
 )
@@ -133,6 +136,35 @@ class LogSettings(Value, frozen=True):
     ] = "auto"
 
 
+class HookSettings(Value, frozen=True):
+    """A program or an address that is told what happens; any number, each with a command or a url."""
+
+    on: Annotated[tuple[str, ...], some_of(*NOTICES, least=1), f"What it is told: any of {', '.join(NOTICES)}."] = (
+        tuple(NOTICES)
+    )
+    command: Annotated[
+        tuple[str, ...],
+        a_command,
+        "A program and its words, run without a shell; it reads the event as JSON from its standard input.",
+    ] = ()
+    url: Annotated[
+        str,
+        an_address,
+        "Or an address of Apprise for mail, ntfy, Slack and many others; it needs finetuned[apprise].",
+    ] = ""
+    timeout: Annotated[float, a_time("100ms", "1h"), "After this long it is ended, and tried again later."] = 30.0
+
+    @property
+    def key(self) -> str:
+        """What the ledger knows it by: it is the same hook as long as its command, or its url, is the same."""
+        return hashlib.sha256(repr((self.command, self.url)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        """Its name for people, in which no secret can be."""
+        return posixpath.basename(self.command[0]) if self.command else f"{self.url.partition('://')[0]}://"
+
+
 class FolderSettings(Value, frozen=True):
     """A drop folder; one or more."""
 
@@ -213,7 +245,13 @@ class Settings(Value, frozen=True):
     submit: SubmitSettings = SubmitSettings()
     poll: PollSettings = PollSettings()
     log: LogSettings = LogSettings()
+    hooks: tuple[HookSettings, ...] = ()
     source: str = ""
+
+    @property
+    def named_hooks(self) -> dict[str, HookSettings]:
+        """The hooks by their names for people, in the order of the file."""
+        return {f"hook {number} ({hook.label})": hook for number, hook in enumerate(self.hooks, 1)}
 
     @property
     def service(self) -> ServiceSettings:
@@ -248,9 +286,12 @@ class Key(Value, frozen=True):
 TABLES: Final[Mapping[str, type[Value]]] = MappingProxyType(
     {
         **{field.name: type(field.default) for field in fields(Settings) if isinstance(field.default, Value)},
+        "hook": HookSettings,
         "folder": FolderSettings,
     }
 )
+#: the tables of which there may be several
+LISTS: Final = frozenset({"hook", "folder"})
 
 
 def _keys_of(section: str, table: type[Value]) -> Iterator[Key]:

@@ -13,7 +13,17 @@ from typing import Any, Final
 from finetuned.errors import ConfigurationError
 from finetuned.paths import escape
 from finetuned.redaction import redact
-from finetuned.settings.keys import NOT_YET, TABLES, FolderSettings, Key, PollSettings, Settings, keys
+from finetuned.settings.keys import (
+    LISTS,
+    NOT_YET,
+    TABLES,
+    FolderSettings,
+    HookSettings,
+    Key,
+    PollSettings,
+    Settings,
+    keys,
+)
 from finetuned.settings.readers import placed
 
 _KEYS: Final[Mapping[tuple[str, str], Key]] = {(key.section, key.name): key for key in keys()}
@@ -56,21 +66,23 @@ class _Reading:
         for name in raw:
             if name not in _NAMES:
                 self.problems.append(f"{escape(name)}: unknown{_suggestion(name)}")
-        tables = {name: self._table(name, name, raw.get(name, {})) for name in TABLES if name != "folder"}
+        tables = {name: self._table(name, name, raw.get(name, {})) for name in TABLES if name not in LISTS}
         for name in NOT_YET:
             self._nothing_yet(name, raw.get(name, []))
         self._in_order(raw.get("poll"), tables["poll"])
+        hooks = self._hooks(raw.get("hook", []))
         folders = self._folders(raw.get("folder", []))
         self._outside_folders(tables, folders)
         read: dict[str, Any] = {name: TABLES[name](**found) for name, found in tables.items()}
         return Settings(
             folders=tuple(FolderSettings(**f) for f in folders if {"name", "path"} <= f.keys()),
+            hooks=tuple(HookSettings(**hook) for hook in hooks),
             source=source,
             **read,
         )
 
-    def _say(self, where: str, value: object, words: str) -> None:
-        self.problems.append(f"{where}: found {_found(value)}; {words}")
+    def _say(self, where: str, value: object, words: str, *, secret: bool = False) -> None:
+        self.problems.append(f"{where}: found {'...' if secret else _found(value)}; {words}")
 
     def _table(self, section: str, where: str, raw: object, label: str = "") -> dict[str, Any]:
         """Read the keys of one table that are right by themselves."""
@@ -86,7 +98,7 @@ class _Reading:
             try:
                 read[name] = self._read(key, value)
             except ValueError as error:
-                self._say(f"{where}.{name}{label}", value, str(error))
+                self._say(f"{where}.{name}{label}", value, str(error), secret=key.reader.is_secret)
         return read
 
     def _read(self, key: Key, value: object) -> object:
@@ -118,13 +130,48 @@ class _Reading:
                 f"allowed: no more than poll.slowest, which is {asked.slowest:g}s",
             )
 
+    def _list(self, section: str, raw: object) -> Sequence[object]:
+        """Return the tables of which there may be several."""
+        if isinstance(raw, Sequence) and not isinstance(raw, str):
+            return raw
+        self._say(section, raw, f"allowed: [[{section}]], with two brackets on each side")
+        return ()
+
+    def _hooks(self, raw: object) -> list[dict[str, Any]]:
+        """Read what is right by itself of each hook."""
+        hooks: list[dict[str, Any]] = []
+        for number, table in enumerate(self._list("hook", raw), 1):
+            where = f"hook[{number}]"
+            read = self._table("hook", where, table)
+            given = [name for name in ("command", "url") if isinstance(table, Mapping) and table.get(name)]
+            if isinstance(table, Mapping) and len(given) != 1:
+                self.problems.append(
+                    f"{where}: found {'both' if given else 'no'} command and url; allowed: one of the two"
+                )
+            if read.get("command"):
+                read["command"] = self._program(where, read["command"])
+            if any(read.get(name) and read[name] == other.get(name) for name in given for other in hooks):
+                self.problems.append(
+                    f"{where}.{given[0]}: found one that an earlier hook has; allowed: one hook with all of `on`"
+                )
+            hooks.append(read)
+        return hooks
+
+    def _program(self, where: str, command: tuple[str, ...]) -> tuple[str, ...]:
+        """Place a program that is named by a path; a bare name is searched for when it is run."""
+        if "/" not in command[0]:
+            return command
+        try:
+            return placed(command[0], base=self._base, home=self._home), *command[1:]
+        except ValueError as error:
+            self._say(f"{where}.command", command[0], str(error))
+            return command
+
     def _folders(self, raw: object) -> list[dict[str, Any]]:
         """Read what is right by itself of each folder."""
-        if not isinstance(raw, Sequence) or isinstance(raw, str):
-            self._say("folder", raw, "allowed: [[folder]], with two brackets on each side")
-            return []
         if not raw:
             self.problems.append(_NO_FOLDER)
+        raw = self._list("folder", raw)
         folders = [self._folder(f"folder[{number}]", table) for number, table in enumerate(raw, 1)]
         for index, folder in enumerate(folders):
             self._apart(f"folder[{index + 1}]", folder, folders[:index])

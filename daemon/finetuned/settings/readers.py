@@ -21,6 +21,7 @@ _TIME: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d|w)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(|b|kb|mb|gb|tb|kib|mib|gib|tib)", re.IGNORECASE)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_ADDRESS: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S+")
 _FOLDER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -35,6 +36,7 @@ class Reader(msgspec.Struct, frozen=True):
     write: Callable[[Any], str] = json.dumps
     example: str = ""
     is_path: bool = False
+    is_secret: bool = False
 
 
 def seconds_of(text: str) -> float | None:
@@ -103,11 +105,15 @@ def a_choice(*words: str) -> Reader:
     return _as_it_stands(lambda value: isinstance(value, str) and value in words, _quoted(words))
 
 
-def some_of(*words: str) -> Reader:
-    """Read any number of a few words."""
+def some_of(*words: str, least: int = 0) -> Reader:
+    """Read any number of a few words, `least` of them at least."""
     return _as_it_stands(
-        lambda value: isinstance(value, list) and all(isinstance(word, str) and word in words for word in value),
-        f"a list of any of {_quoted(words)}",
+        lambda value: (
+            isinstance(value, list)
+            and len(value) >= least
+            and all(isinstance(word, str) and word in words for word in value)
+        ),
+        f"a list of {'one or more' if least else 'any'} of {_quoted(words)}",
     )
 
 
@@ -139,6 +145,13 @@ def _read_ready_file(value: object) -> str:
         raise ValueError('allowed: "", or a file name with {name} in it, such as "{name}.done"')
     if value == "{name}":
         raise ValueError('each file would be its own marker; allowed: "", or a name such as "{name}.done"')
+    return value
+
+
+def _read_address(value: object) -> str:
+    """Take an address of Apprise; whether Apprise understands it is for `check` to find out."""
+    if not isinstance(value, str) or (value and not _ADDRESS.fullmatch(value)):
+        raise ValueError('allowed: "", or an address of Apprise, such as "ntfys://ntfy.example.org/topic"')
     return value
 
 
@@ -240,3 +253,14 @@ a_key_file: Final = Reader(_read_key_file, is_path=True)
 a_ready_file: Final = Reader(_read_ready_file)
 #: where the server answers: without `/api/v1`, without a slash at the end
 a_url: Final = Reader(_read_url)
+#: a program and its words, as they were written
+a_command: Final = _as_it_stands(
+    lambda value: (
+        isinstance(value, list)
+        and all(isinstance(word, str) and "\0" not in word for word in value)
+        and (not value or bool(value[0].strip()))
+    ),
+    'a list, the program and its words, such as ["/usr/local/bin/tell-us", "--loud"]',
+)
+#: where Apprise sends a message; it may hold a password
+an_address: Final = Reader(_read_address, is_secret=True)

@@ -6,7 +6,7 @@ from typing import Final
 
 from finetuned.errors import ConfigurationError
 from finetuned.paths import escape
-from finetuned.settings.keys import TABLES, HelixSettings, keys
+from finetuned.settings.keys import LISTS, TABLES, HelixSettings, keys
 from finetuned.settings.readers import a_folder_name
 
 _HEAD: Final = """\
@@ -23,10 +23,12 @@ def reference() -> str:
 
 
 def _table(section: str) -> str:
-    lines = [f"# {TABLES[section].__doc__}", "[[folder]]" if section == "folder" else f"[{section}]"]
+    lines = [f"# {TABLES[section].__doc__}", f"[[{section}]]" if section in LISTS else f"[{section}]"]
     for key in keys():
         if key.section == section:
             lines += [f"# {key.words}", f"{key.name} = {key.written}"]
+    if section == "hook":  # none is the default, and one of its keys must be given
+        lines = [line if line.startswith("#") else f"#{line}" for line in lines]
     return "\n".join(lines) + "\n"
 
 
