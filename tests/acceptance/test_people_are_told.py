@@ -109,6 +109,7 @@ async def test_what_a_dead_hook_never_took_is_given_up_after_a_day(a_place: APla
     place = a_place(
         folder=[{"linger": "0s", "max_files": 1}],
         hook=[{"command": listener(tmp_path, first=f"[ -e {tmp_path}/open ] || exit 1")}],
+        watch={"sweep": "10m"},
     )
 
     async def script() -> None:
