@@ -78,14 +78,16 @@ def test_once_it_is_opened_it_says_the_same(archive: Path, tmp_path: Path) -> No
 
 
 def test_a_ledger_that_an_older_daemon_uses(tmp_path: Path) -> None:
-    """What its files wait for is not told by rules that it does not know."""
+    """What its files wait for is not told by rules that it does not know; that it is older needs a person."""
     older = OlderLedger(next(path for path in ARCHIVES if path.name.startswith("running.")), tmp_path)
     lock = os.open(f"{older.path}.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         told = older.asked("why", older.said["files"][0]["path"], "--json")
+        needs = older.asked("status", "--json")["attention"]
     finally:
         os.close(lock)
+    assert [need["remedy"] for need in needs] == ["restart it to have the version that is installed"]
     assert told["waits_for"].startswith("a daemon of this version")
 
 

@@ -97,39 +97,31 @@ def _tell_of_the_daemon(ctx: click.Context, settings: Settings) -> None:
 
 def judged(path: str, settings: Settings) -> Iterator[Forecast]:
     """Tell what would become of a file, or of every file below a folder."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        blind: list[OSError] = []
-        for way, deeper, names in os.walk(path, onerror=blind.append):
-            left = {
-                name: why for name in sorted(deeper) if (why := _left_alone(os.path.join(way, name), path, settings))
-            }
-            deeper[:] = sorted(set(deeper) - set(left))
-            links = [name for name in deeper if os.path.islink(os.path.join(way, name))]
-            for name in sorted([*names, *links]):
-                yield judge(os.path.join(way, name), path, settings)
-            for name, why in left.items():
-                if not (name.startswith(".") or why.is_ours):
-                    yield Forecast(os.path.join(way, name, ""), why.folder, "", None, why.words)
-        for error in blind:
-            yield Forecast(str(error.filename), "", "", None, f"the folder cannot be looked into: {error.strerror}")
-    else:
+    if not os.path.isdir(path) or os.path.islink(path):
         yield judge(path, os.path.dirname(path), settings)
+        return
+    blind: list[OSError] = []
+    for way, deeper, names in os.walk(path, onerror=blind.append):
+        below = {name: _left_alone(os.path.join(way, name), path, settings) for name in sorted(deeper)}
+        deeper[:] = [name for name, alone in below.items() if alone is None]
+        links = [name for name in deeper if os.path.islink(os.path.join(way, name))]
+        for name in sorted([*names, *links]):
+            yield judge(os.path.join(way, name), path, settings)
+        yield from (alone for alone in below.values() if alone is not None and alone.why)
+    for error in blind:
+        yield Forecast(str(error.filename), "", "", None, f"the folder cannot be looked into: {error.strerror}")
 
 
-class _LeftAlone(NamedTuple):
-    """Why a sub-folder is not looked into."""
-
-    folder: str
-    words: str
-    is_ours: bool
-
-
-def _left_alone(path: str, top: str, settings: Settings) -> _LeftAlone | None:
+def _left_alone(path: str, top: str, settings: Settings) -> Forecast | None:
+    """Tell that a sub-folder is not looked into, and why, unless that goes without saying; null if it is."""
     rules = _rules_for(path, top, settings)
     folder = _folder(rules, settings)
     parts = folder.tree.below(path)
     why = None if parts is None else folder.names.why_not_into(parts)
-    return None if why is None else _LeftAlone(rules.name, why, folder.is_ours(path))
+    if why is None:
+        return None
+    is_plain = os.path.basename(path).startswith(".") or folder.is_ours(path)
+    return Forecast(os.path.join(path, ""), rules.name, "", None, None if is_plain else why)
 
 
 def judge(path: str, top: str, settings: Settings) -> Forecast:

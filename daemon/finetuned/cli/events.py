@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -50,24 +51,18 @@ def events_command(
     reader = wiring.reader(ctx)
     job_id = None if job_id is None else job_named(reader, job_id)
     if follow:
-        _follow_until_interrupted(reader.path, job_id, form, since)
+        import anyio
+
+        from finetuned.runtime import SystemRuntime
+
+        with suppress(KeyboardInterrupt):
+            anyio.run(follow_events, reader.path, job_id, form, SystemRuntime(), since)
         return
     events = islice(reader.events(job=job_id, since=since, newest_first=newest_first), limit)
     if form != "table":
         output.show(events, form, (), empty="")
     elif not tell_events(events, reader):
         terminal.say("no events")
-
-
-def _follow_until_interrupted(path: str, job_id: str | None, form: str, since: float | None) -> None:
-    import anyio
-
-    from finetuned.runtime import SystemRuntime
-
-    try:
-        anyio.run(follow_events, path, job_id, form, SystemRuntime(), since)
-    except KeyboardInterrupt:
-        return
 
 
 async def follow_events(path: str, job_id: str | None, form: str, runtime: Runtime, since: float | None = None) -> None:

@@ -5,6 +5,7 @@ What needs a person is told first by `status`, and by `doctor` among its finding
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,7 @@ from finetuned import __version__
 from finetuned.amounts import counted
 from finetuned.cli import wiring
 from finetuned.cli.output import Row, paint
-from finetuned.cli.terminal import harmless, print_line, quoted, seen
+from finetuned.cli.terminal import harmless, print_line
 from finetuned.model import Job
 from finetuned.paths import utf8_text
 
@@ -98,8 +99,8 @@ def of_files(reader: Reader) -> Iterator[Row]:
     for folder, group in groupby(reader.kept_back(), lambda file: str(file["folder"])):
         first, *others = group
         more = f" (and {len(others)} more)" if others else ""
-        words = f"{seen(first['path'])} cannot be taken{more}: {first['reason']}"
-        remedy = f"see to that (finetuned why {quoted(first['path'])}); it is tried again by itself"
+        words = f"{first['path']} cannot be taken{more}: {first['reason']}"
+        remedy = f"see to that (finetuned why {shlex.quote(first['path'])}); it is tried again by itself"
         yield problem(f"folder {folder}", words, remedy)
 
 

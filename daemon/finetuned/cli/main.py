@@ -44,7 +44,7 @@ COMMANDS: Final = {
 }
 
 
-class Commands(click.Group):
+class LazyGroup(click.Group):
     """Loads a command's module when it is called, not to list it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -75,7 +75,7 @@ class Commands(click.Group):
 
 
 @click.group(
-    cls=Commands,
+    cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="To begin: finetuned demo, then finetuned init. The manual: finetuned help.",
 )
