@@ -126,6 +126,8 @@ class Cause(StrEnum):
     CANCEL = "cancel"
     DELETE = "delete"
     ACCEPT = "accept"
+    PAUSE = "pause"
+    RESUME = "resume"
     # the rest
     FOLDER = "folder"
     RENAMED = "renamed"

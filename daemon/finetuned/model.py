@@ -183,12 +183,14 @@ class Job(Value, frozen=True):
 class FolderFacts(Value, frozen=True):
     """A drop folder, as the plan sees it.
 
-    `more_to_come`: files are ready that the ledger does not know yet; `flush_before`: what was ready by then goes now;
+    `paused_at`: when a person paused it (null: it is not paused); `more_to_come`: files are ready that the ledger does
+    not know yet; `flush_before`: what was ready by then goes now;
     `sent_at`: when a job of it was sent the last time (null: never).
     """
 
     name: str
     usable: bool = True
+    paused_at: float | None = None
     more_to_come: bool = False
     flush_before: float | None = None
     sent_at: float | None = None

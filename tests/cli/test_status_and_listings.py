@@ -76,6 +76,7 @@ class TestStatus:
                     "state": None,
                     "configured": True,
                     "away_because": None,
+                    "paused_since": None,
                     "settling": 0,
                     "unfinished": 0,
                     "unfinished_because": None,

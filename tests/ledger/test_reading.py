@@ -250,7 +250,9 @@ def test_the_folders_standing(life: Life, reader: Reader):
     ledger = life.ledger
     for state in ("watched", "watched", "away", "watched"):
         ledger.folders.found("notes", "/srv/notes", state, life.now(), detail="x")
-    ledger.folders.found("odd", "/srv/\udcff", "paused", life.now())
+    ledger.folders.found("odd", "/srv/\udcff", "watched", life.now())
+    assert ledger.folders.pause("odd", NOW)
+    assert not ledger.folders.pause("odd", NOW + 1)
     life.waits("/srv/notes/w.txt")
     folders = reader.folders()
     assert {name: row["state"] for name, row in folders.items()} == {"notes": "watched", "odd": "paused"}
@@ -262,7 +264,17 @@ def test_the_folders_standing(life: Life, reader: Reader):
     ledger.folders.flush("notes", NOW)
     assert ledger.folders.all()["notes"].flush_before == NOW
     ledger.folders.flush(None, NOW + 1)
-    assert ledger.folders.all()["odd"] == FolderFacts(name="odd", usable=False, flush_before=NOW + 1)
+    assert ledger.folders.all()["odd"] == FolderFacts(name="odd", paused_at=NOW, flush_before=NOW + 1)
+    ledger.folders.found("odd", "/srv/\udcff", "away", life.now())
+    assert (reader.folders()["odd"]["state"], reader.folders()["odd"]["paused_since"]) == ("away", iso(NOW))
+    ledger.folders.found("odd", "/srv/\udcff", "watched", life.now())
+    assert reader.folders()["odd"]["state"] == "paused"
+    ledger.folders.renamed("even", "/srv/\udcff", ["notes", "even"], life.now())
+    assert reader.folders()["even"]["state"] == "paused"
+    assert [ledger.folders.resume("even", NOW) for _ in range(2)] == [True, False]
+    assert reader.folders()["even"]["state"] == "watched"
+    told = [(e["was"], e["became"]) for e in ledger.events.since(0) if e["cause"] in {"pause", "resume"}]
+    assert told == [("watched", "paused"), ("paused", "watched")]
 
 
 def test_when_each_folder_sent_last(life: Life):

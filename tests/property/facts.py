@@ -154,6 +154,7 @@ def facts(draw: st.DrawFn, *, states: Sequence[JobState] = tuple(JobState), read
         FolderFacts(
             name=name,
             usable=ready or draw(st.integers(0, 3)) > 0,
+            paused_at=None if ready or draw(st.integers(0, 3)) else NOW - 9.0,
             more_to_come=not ready and draw(st.integers(0, 3)) == 0,
             flush_before=draw(st.none() | AGES.map(lambda age: NOW - age)),
             sent_at=draw(st.none() | AGES.map(lambda age: NOW - age)),

@@ -380,6 +380,23 @@ class Books(RuleBasedStateMachine):
         else:
             self.ledger.attempts.discard_later(some[n % len(some)], self.life.now() + 9)
 
+    # ---- folders
+
+    @rule(state=st.sampled_from(["watched", "away"]), name=st.sampled_from(["notes", "other"]))
+    def is_found(self, state: str, name: str) -> None:
+        self.ledger.folders.found(name, f"/srv/{name}", state, self.life.now())
+
+    @rule(folder=st.sampled_from(["notes", "other"]))
+    def is_paused(self, folder: str) -> None:
+        """Of a folder that is known, once; whether it is away or not."""
+        known = self.ledger.folders.all().get(folder)
+        assert self.ledger.folders.pause(folder, self.life.now()) is bool(known and known.paused_at is None)
+
+    @rule(folder=st.sampled_from(["notes", "other"]))
+    def is_resumed(self, folder: str) -> None:
+        known = self.ledger.folders.all().get(folder)
+        assert self.ledger.folders.resume(folder, self.life.now()) is bool(known and known.paused_at is not None)
+
     # ---- crashes, and people who read too early
 
     @rule()
@@ -422,6 +439,10 @@ class Books(RuleBasedStateMachine):
         assert {j.id for j in self.ledger.jobs.open()} == {
             j.id for j in self.jobs() if j.state not in JOB_ENDS or not j.archived
         }
+        told = "select became from events where subject = 'folder' and subject_id = ? and cause in ('pause', 'resume')"
+        for folder in self.ledger.folders.all().values():
+            became = [row[0] for row in asked(self.ledger, f"{told.replace('?', repr(folder.name))} order by id")]
+            assert (folder.paused_at is not None) is (became[-1:] == ["paused"])
         for job in self.jobs():
             assert (job.open is not None) is (job.state in {"submitting", "doubtful", "running", "review"})
 

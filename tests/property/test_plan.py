@@ -191,9 +191,25 @@ def test_what_is_known_or_not_due_is_not_sealed(told: Facts, allowed: Settings):
     for seal, files in sealed(told, planned(told, allowed)):
         folder, own = folder_of(told, allowed, seal.folder)
         assert folder.usable
+        assert folder.paused_at is None
         for file in files:
             assert not to_come(file.due_at, LONGEST["hold"])
             assert own.duplicates == "send" or (file.learned_by is None and file.same_content_in is None)
+
+
+@ALL
+def test_of_a_paused_folder_nothing_new_goes_out(told: Facts, allowed: Settings):
+    """Nothing is sealed, skipped or sent of it; all else is done as if its folder were not paused."""
+    plan = planned(told, allowed)
+    replace = msgspec.structs.replace
+    going = planned(replace(told, folders=tuple(replace(f, paused_at=None) for f in told.folders)), allowed)
+    paused = {f.name for f in told.folders if f.paused_at is not None}
+    folders = {job.id: job.folder for job in told.jobs} | {file.id: file.folder for file in told.waiting}
+    assert not paused & {seal.folder for seal in of_kind(plan, Seal)}
+    assert not paused & {folders[action.job_id] for action in of_kind(plan, Submit)}
+    assert not paused & {folders[action.file_id] for action in of_kind(plan, SkipDuplicate)}
+    others = (Claim, Archive, ArchiveFile, Cancel, Doubt, Search, Poll, Discard, Recheck, Probe)
+    assert [named(a) for a in of_kind(plan, *others)] == [named(a) for a in of_kind(going, *others)]
 
 
 @ALL
@@ -218,7 +234,7 @@ def test_nothing_is_forgotten(told: Facts, allowed: Settings):
     taken |= {action.file_id for action in of_kind(plan, SkipDuplicate)}
     for file in told.waiting:
         folder, own = folder_of(told, allowed, file.folder)
-        if file.id in taken or not folder.usable or plan.wake_at == NOW:
+        if file.id in taken or not folder.usable or folder.paused_at is not None or plan.wake_at == NOW:
             continue
         if own.duplicates == "skip":
             assert file.learned_by is None
@@ -314,7 +330,7 @@ def test_a_run_ends_only_when_nothing_is_to_be_done(told: Facts, allowed: Settin
     if plan.rest is Rest.IDLE:
         behind = {hold.kind for hold in plan.files.values() if hold.of not in plan.jobs}
         kinds = {hold.kind for hold in plan.jobs.values()} | behind
-        people = {Awaited.FOLDER, Awaited.OTHER_SERVER, Awaited.PERSON}
+        people = {Awaited.FOLDER, Awaited.OTHER_SERVER, Awaited.PERSON, Awaited.RESUME}
         assert kinds <= people | {Awaited.RETRY}
 
 

@@ -81,6 +81,34 @@ def plan(*jobs: Job, usable: bool = True, rules: Settings = RULES, **words: obje
     return make_plan(facts, NOW, rules)
 
 
+def test_a_paused_folder_is_sent_nothing_new():
+    """What is on the server, or may be, goes on, and so does work on the disk; the rest waits, and takes no slot."""
+    paused = (FolderFacts(name="notes", paused_at=NOW - 9),)
+    told = Facts(
+        jobs=(
+            job("new", JobState.QUEUED),
+            job("unclaimed", JobState.QUEUED, claimed_at=None),
+            job("given-up", JobState.QUEUED, requested="cancel"),
+            job("doubtful", JobState.DOUBTFUL),
+            job("runs", JobState.RUNNING, attempt=live()),
+            job("ended", JobState.DONE, archived=False),
+        ),
+        folders=paused,
+        server=HERE,
+    )
+    asked = make_plan(told, NOW, RULES)
+    assert set(asked.actions) == {
+        Claim(job_id="unclaimed"),
+        Cancel(job_id="given-up"),
+        Search(job_id="doubtful"),
+        Poll(job_id="runs"),
+        Archive(job_id="ended"),
+    }
+    assert asked.jobs == {"new": Hold(kind=Awaited.RESUME, of="notes")}
+    alone = make_plan(Facts(jobs=told.jobs[:1], folders=paused, server=HERE), NOW, RULES)
+    assert (alone.rest, alone.slot_waits, alone.wake_at) == (Rest.IDLE, True, None)
+
+
 def test_nothing_to_do():
     """An empty ledger waits until the loop is woken."""
     assert (plan().actions, plan().wake_at) == ((), None)

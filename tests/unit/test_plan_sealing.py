@@ -92,6 +92,15 @@ def test_until_idle_waits_for_no_more():
     assert (more.actions, more.wake_at) == ((), None)
 
 
+def test_a_paused_folder_keeps_its_files():
+    """Nothing is sealed, and nothing skipped, whatever is ready or flushed; a run until idle does not wait for it."""
+    files = [file(1, age=99), file(2, age=99, learned_by="/srv/known.txt")]
+    asked = plan(*files, hurry=True, folder={"paused_at": NOW - 9, "flush_before": NOW})
+    assert (asked.actions, asked.wake_at, asked.rest) == ((), None, Rest.IDLE)
+    assert asked.files == dict.fromkeys((1, 2), Hold(kind=Awaited.RESUME, of="notes"))
+    assert ids(plan(*files[:1], folder={"paused_at": None})) == [(1,)]
+
+
 def test_a_flush_covers_what_was_ready_by_then():
     """What came later lingers as ever, unless it shares the job."""
     assert ids(plan(file(1, age=5), file(2, age=1), folder={"flush_before": NOW - 5})) == [(1, 2)]

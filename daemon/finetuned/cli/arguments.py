@@ -47,7 +47,8 @@ def job_named(reader: Reader, word: str) -> str:
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return a question after the names that a mistyped word is much like; empty if it is like none."""
-    alike = [name for name in known if len(word) > 1 and name.startswith(word)] or get_close_matches(word, known)
+    begun = [name for name in known if len(word) > 1 and name.startswith(word)]
+    alike = begun or get_close_matches(word, known, cutoff=0.65)
     return f"did you mean {' or '.join(dict.fromkeys(alike))}? " if alike else ""
 
 

@@ -8,6 +8,7 @@ import click
 
 from finetuned.cli import output, wiring
 from finetuned.cli.arguments import check_folder, job_named
+from finetuned.cli.terminal import say
 from finetuned.lifecycle import FileState
 
 FILE_STATES: Final = tuple(map(str, FileState))
@@ -37,3 +38,6 @@ def files_command(
     job_id = None if job_id is None else job_named(reader, job_id)
     rows = reader.files(state=state, job=job_id, folder=folder, newest_first=newest_first)
     output.show(rows, form, FILE_COLUMNS, empty="no files", limit=limit)
+    for name, known in reader.folders().items():
+        if form == "table" and known["paused_since"] and known["waiting"] and folder in {None, name}:
+            say(f"the folder {name} is paused, its files wait: finetuned resume {name}")

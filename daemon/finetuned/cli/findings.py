@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from finetuned import __version__
 from finetuned.amounts import counted
 from finetuned.cli import wiring
-from finetuned.cli.output import Row, paint
+from finetuned.cli.output import Row, paint, when
 from finetuned.cli.terminal import harmless, print_line
 from finetuned.model import Job
 from finetuned.paths import utf8_text
@@ -62,6 +62,9 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
         if name in named and known["state"] == "away":
             because = known["away_because"] or "it is away"
             yield problem(f"folder {name}", f"nothing is taken there: {because}", "finetuned doctor")
+        if name in named and known["paused_since"] is not None:
+            words = f"it is paused since {when(known['paused_since'])}: nothing new is made or sent of it"
+            yield warning(f"folder {name}", words, f"finetuned resume {name}")
     yield from of_files(reader)
     if settings.hooks:
         from finetuned.cli import hook_checks

@@ -31,6 +31,8 @@ COMMANDS: Final = {
     "forget": ("forget", "Remove what was learned of a file: its pairs, its session and model."),
     "cancel": ("cancel", "Give up jobs."),
     "flush": ("flush", "Make jobs of the files that wait, without waiting for more."),
+    "pause": ("pause", "Let nothing new be made or sent of a folder."),
+    "resume": ("pause", "Let a paused folder go on."),
     "review": ("review", "Show, change and accept the pairs of a job that waits for a review."),
     "drop": ("drop", "Put files into a drop folder."),
     "backup": ("backup", "Copy the ledger into a file, while the daemon runs or not."),

@@ -155,9 +155,10 @@ DAEMON: Final[Fields] = {
 FOLDER: Final[Fields] = {
     "name": ("text", "its name in the configuration"),
     "path": ("path", "where it lies"),
-    "state": ("text?", "`watched` or `away` (`paused` is not used yet); null: the daemon does not know it"),
+    "state": ("text?", "`watched`, `paused` or `away` (paused, too, perhaps); null: the daemon does not know it"),
     "configured": ("flag", "whether the configuration names it"),
     "away_because": ("text?", "why it is away"),
+    "paused_since": ("time?", "since when a person has it paused; null: it is not paused"),
     "settling": ("number", "files that may still be written"),
     "unfinished": ("number", "of those, files with an unfinished name beside them"),
     "unfinished_because": ("text?", "the oldest of them, and that name"),
@@ -222,11 +223,11 @@ ANSWER: Final[Fields] = {
 }
 REQUEST: Final[Fields] = {
     "id": ("text", "chosen by the asker: letters, digits, `.`, `_`, `-`, at most 64"),
-    "verb": ("text", "`retry`, `cancel`, `accept`, `flush`, `again`, `forget` or `test_hooks`"),
+    "verb": ("text", "`retry`, `cancel`, `accept`, `flush`, `pause`, `resume`, `again`, `forget` or `test_hooks`"),
     "job": ("text?", "a job's id: `retry`, `cancel`, `accept`"),
     "path": ("path?", "a file: `retry`, `forget`"),
     "path_b64": ("text?", "the exact bytes of a path that is not UTF-8, in base 64"),
-    "folder": ("text?", "a folder's name: `flush` (null: all), `again`"),
+    "folder": ("text?", "a folder's name: `flush`, `pause`, `resume` (null: all), `again`"),
     "sha256": ("text?", "the content that may be learned once more: `again`"),
     "delete": ("flag", "`cancel`: also remove session and model from the server"),
 }
@@ -292,6 +293,8 @@ CAUSES: Final[Mapping[str, str]] = {
     "delete": "a person has a session removed from the server",
     "accept": "a person accepted the pairs",
     "flush": "a person has jobs made now",
+    "pause": "a person paused a folder",
+    "resume": "a person let a folder go on",
     "again": "a person has a content learned once more",
     "forget": "a person has a file forgotten",
     "test_hooks": "a person has each hook told a test message",

@@ -33,6 +33,7 @@ _WORDS: Final = {
     "server": "the server's first answer",
     "other_server": "the server {of}, where its session is: the configuration names another one now",
     "reviews": "a server that has reviews: this one would train it unreviewed (dialect {dialect})",
+    "resume": "the folder {of}, which is paused: `finetuned resume {of}`",
     "answer": "the server's answer: it is being sent",
     "search": _SEARCH + "; the next search is {until}",
     "retry": "the next try, {until}",

@@ -79,6 +79,7 @@ class Waiting:
         self._flushed: set[str] = set()
         self._may_flush = True
         self._server = ""
+        self._is_paused = False
         self._gone_since: float | None = None
         self._is_held = False
 
@@ -134,6 +135,8 @@ class Waiting:
             if has_begun and set(self._states.values()) == {"unseen"}:
                 self._check_folder(reader)
             self._say_of_server(reader.server(self._url)["paused_because"] or "")
+            if "waiting" in self._states.values():
+                self._say_of_folder(reader.folders()[self._folder.name]["paused_since"] is not None)
         self._spinner.show(" · ".join(f"{count} × {words}" for words, count in now_at.items()) or "waiting")
         return changed
 
@@ -159,6 +162,12 @@ class Waiting:
             words = f"the server cannot be used: {harmless(why)}" if why else "the server can be used again"
             self._spinner.line(words)
             self._server = why
+
+    def _say_of_folder(self, is_paused: bool) -> None:
+        name = self._folder.name
+        if is_paused and not self._is_paused:
+            self._spinner.line(f"the folder {name} is paused, its files wait: finetuned resume {name}")
+        self._is_paused = is_paused
 
     def _check_daemon(self, now: float) -> None:
         if is_held(self._ledger_path):

@@ -146,6 +146,7 @@ def _folder_status(name: str, path: str, known: Mapping[str, Any], now: float) -
         "state": known.get("state"),
         "configured": True,
         "away_because": known.get("away_because"),
+        "paused_since": known.get("paused_since"),
         "settling": known.get("settling", 0),
         "unfinished": known.get("unfinished", 0),
         "unfinished_because": known.get("unfinished_because"),
@@ -209,12 +210,15 @@ def _tell_daemon(daemon: Row) -> None:
 
 def _tell_folder(folder: Row, *, running: bool) -> None:
     state = folder["state"] or ("not watched by the daemon that runs" if running else "not watched yet")
+    if folder["paused_since"]:
+        state += f" since {output.when(folder['paused_since'])}" if state == "paused" else ", and paused"
     if not folder["configured"]:
         state += ", not in the configuration"
     terminal.print_line(f"folder   {folder['name']}: {state} ({harmless(folder['path'])})")
     words = f"{folder['settling']} settling, {folder['waiting']} waiting"
     if folder["oldest_wait_s"] is not None:
-        words += f", the oldest for {span(folder['oldest_wait_s'])}; `finetuned flush` makes a job of them now"
+        words += f", the oldest for {span(folder['oldest_wait_s'])}; "
+        words += _onward(folder)
     terminal.print_line(f"         {words}")
     if folder["unfinished"]:
         count = folder["unfinished"]
@@ -222,6 +226,12 @@ def _tell_folder(folder: Row, *, running: bool) -> None:
         terminal.print_line(f"         {words}{' (and so on: finetuned files --state settling)' if count > 1 else ''}")
     if folder["untaken"]:
         terminal.print_line(f"         {harmless(untaken_words(folder['untaken']))}")
+
+
+def _onward(folder: Row) -> str:
+    if folder["paused_since"]:
+        return f"`finetuned resume {folder['name']}` lets them go on"
+    return "`finetuned flush` makes a job of them now"
 
 
 def server_words(helix: Row) -> str:

@@ -43,6 +43,8 @@ class Verbs:
             "cancel": self._cancel,
             "accept": self._accept,
             "flush": self._flush,
+            "pause": self._pause,
+            "resume": self._resume,
             "again": self._again,
             "forget": self._forget,
             "test_hooks": self._test_hooks,
@@ -52,12 +54,35 @@ class Verbs:
         return partial(verbs[request.verb], request)
 
     def _flush(self, request: Request) -> str:
-        if request.folder is not None and request.folder not in self._context.folders:
-            raise Denied(
-                f"there is no folder {request.folder}", remedy=f"there are: {', '.join(self._context.folders)}"
-            )
-        self._context.ledger.folders.flush(request.folder, self._context.runtime.now())
-        return f"the files that wait in {request.folder or 'every folder'} go into jobs now"
+        names = self._named(request)
+        folders = self._context.ledger.folders
+        folders.flush(request.folder, self._context.runtime.now())
+        paused = [name for name in names if folders.all()[name].paused_at is not None]
+        later = f"; those of {', '.join(paused)} once it is resumed" if paused else ""
+        return f"the files that wait in {request.folder or 'every folder'} go into jobs now{later}"
+
+    def _pause(self, request: Request) -> str:
+        now = self._context.runtime.now()
+        names = self._named(request)
+        if not [name for name in names if self._context.ledger.folders.pause(name, now)]:
+            return f"{', '.join(names)}: paused already"
+        return f"{', '.join(names)}: paused; what is on the server goes on, and nothing new is made or sent"
+
+    def _resume(self, request: Request) -> str:
+        now = self._context.runtime.now()
+        names = self._named(request)
+        if not [name for name in names if self._context.ledger.folders.resume(name, now)]:
+            return f"{', '.join(names)}: not paused"
+        return f"{', '.join(names)}: resumed"
+
+    def _named(self, request: Request) -> list[str]:
+        """List the folders that a request is about: the one it names, else all. Raises Denied."""
+        names = list(self._context.folders)
+        if request.folder is None:
+            return names
+        if request.folder not in names:
+            raise Denied(f"there is no folder {request.folder}", remedy=f"there are: {', '.join(names)}")
+        return [request.folder]
 
     def _test_hooks(self, _: Request) -> str:
         if not self._context.settings.hooks:

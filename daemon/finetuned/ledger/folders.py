@@ -45,9 +45,27 @@ class Folders:
             query = "update folders set flush_before = :now where :name is null or name = :name"
             db.execute(query, {"now": iso(now), "name": folder})
 
+    def pause(self, folder: str, now: float) -> bool:
+        """Let nothing new be sealed or sent of the folder; whether it was not paused already."""
+        with self._store.transaction() as db:
+            query = "update folders set paused_at = ? where name = ? and paused_at is null"
+            if not db.execute(query, (iso(now), folder)).rowcount:
+                return False
+            tell(db, now, "folder", folder, "paused", was="watched", cause=Cause.PAUSE)
+        return True
+
+    def resume(self, folder: str, now: float) -> bool:
+        """Let the folder's files and jobs go on; whether it was paused."""
+        with self._store.transaction() as db:
+            query = "update folders set paused_at = null where name = ? and paused_at is not null"
+            if not db.execute(query, (folder,)).rowcount:
+                return False
+            tell(db, now, "folder", folder, "watched", was="paused", cause=Cause.RESUME)
+        return True
+
     def all(self) -> dict[str, FolderFacts]:
         """List the folders by name, as they were found last: also those of former configurations."""
-        rows = self._store.ask("select name, state, flush_before, sent_at from folders")
+        rows = self._store.ask("select name, state, paused_at, flush_before, sent_at from folders")
         facts = [value_of(FolderFacts, r, usable=r["state"] == "watched", more_to_come=False) for r in rows]
         return {one.name: one for one in facts}
 
@@ -61,5 +79,6 @@ class Folders:
                     db.execute(f"update {table} set folder = ?, version = version + 1 where folder = ?", (name, old))
                 db.execute("update or ignore relearn set folder = ? where folder = ?", (name, old))
                 db.execute("delete from relearn where folder = ?", (old,))
+                db.execute("update or ignore folders set name = ? where name = ?", (name, old))
                 db.execute("delete from folders where name = ?", (old,))
                 tell(db, now, "folder", name, "watched", cause=Cause.RENAMED, detail=f"it was called {old} before")

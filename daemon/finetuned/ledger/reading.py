@@ -267,7 +267,9 @@ class Reader:
         return list(self._rows(f"select folder, path, reason from files where {kept} order by folder, due_at, id"))
 
     def folders(self) -> dict[str, Row]:
-        """By folder: its state, why it is away if it is, and how many files settle and wait, since when.
+        """By folder: its state (`watched`, `paused`, `away`), since when it is paused, why it is away if it is.
+
+        With it come how many files settle and wait, and since when the oldest does.
 
         `unfinished`: how many of those that settle are kept by a name beside them, `unfinished_because` the oldest's.
         `untaken`: by suffix, how many files no rule takes, and none leaves out.
@@ -283,7 +285,7 @@ class Reader:
             "(select count(*) from files f where f.folder = name and f.state = 'waiting') as waiting, "
             "(select min(ready_at) from files f where f.folder = name and f.state = 'waiting') as oldest from folders"
         )
-        return {row["name"]: row | {"untaken": json.loads(row.get("untaken") or "{}")} for row in rows}
+        return {row["name"]: row | _of_folder(row) for row in rows}
 
     def server(self, url: str) -> Row:
         """Look up what is known of the server at `url`."""
@@ -330,6 +332,13 @@ class Reader:
 def _file(row: Row) -> Row:
     row = {key: value for key, value in row.items() if key not in {"id", "due_at"}}
     return drop_null(drop_null(row, "path_b64"), "location_b64")
+
+
+def _of_folder(row: Row) -> Row:
+    """Make what is not in a folder's columns as it is told; a ledger of an older version lacks some of them."""
+    paused = row.get("paused_at")
+    state = "paused" if paused is not None and row["state"] == "watched" else row["state"]
+    return {"state": state, "paused_since": paused, "untaken": json.loads(row.get("untaken") or "{}")}
 
 
 def drop_null(row: Row, key: str) -> Row:

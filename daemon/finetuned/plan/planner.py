@@ -78,6 +78,10 @@ class _Desk:
         """Whether the server is known to be there, and not paused."""
         return self.facts.server.paused_because is None and bool(self.facts.server.reachable)
 
+    def is_paused(self, folder: str) -> bool:
+        """Tell whether a person paused the folder."""
+        return folder in self.folders and self.folders[folder].paused_at is not None
+
     def due(self, at: float | None, longest: float) -> bool:
         """Tell whether something is due at `at` (null: yes); if not, the next round is no later than that."""
         if at is None or at <= self.now or at > self.now + longest:
@@ -94,7 +98,7 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     """Decide what to do at `now`, when to plan again, and what all the rest waits for."""
     desk = _Desk(facts, now, rules)
     queued = (j for j in facts.jobs if j.state is JobState.QUEUED and not wants_in_vain(rules, j.folder, facts.can))
-    unsent = sum(1 for j in queued if j.id not in facts.busy)
+    unsent = sum(1 for j in queued if j.id not in facts.busy and not desk.is_paused(j.folder))
     ours = [j for j in facts.jobs if j.state is not JobState.REVIEW]
     in_flight = sum(1 for j in ours if (j.state in JOB_IN_FLIGHT and is_here(j, rules)) or j.id in facts.busy)
     sent = sum(1 for j in facts.jobs if j.state is JobState.SUBMITTING)
@@ -200,6 +204,8 @@ def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
         return Hold(kind=Awaited.OTHER_SERVER, of=None if job.open is None else job.open.url)
     if job.state is JobState.QUEUED and job.folder not in desk.folders:
         return Hold(kind=Awaited.FOLDER, of=job.folder)
+    if job.state is JobState.QUEUED and desk.is_paused(job.folder):
+        return Hold(kind=Awaited.RESUME, of=job.folder)
     if job.state is JobState.QUEUED and wants_in_vain(rules, job.folder, desk.facts.can):
         return Hold(kind=Awaited.REVIEWS)
     if not desk.can_ask:
@@ -338,6 +344,8 @@ def _step_of_a_file(file: WaitingFile, rules: FolderSettings | None, desk: _Desk
     """Decide what to do with a waiting file by itself, or what it waits for; null: it may go into a job."""
     if rules is None:
         return Hold(kind=Awaited.FOLDER, of=file.folder)
+    if desk.is_paused(file.folder):
+        return Hold(kind=Awaited.RESUME, of=file.folder)
     if rules.duplicates == "skip" and file.learned_by is not None:
         return SkipDuplicate(file_id=file.id, of=file.learned_by)
     if rules.duplicates == "skip" and file.same_content_in is not None:

@@ -15,7 +15,7 @@ PATIENT_TRIES: Final = 3
 #: how often in a row something is tried in vain for a job, before it is not waited for any more
 PATIENT_CALLS: Final = 8
 #: what no run can bring about
-_NOT_OURS: Final = frozenset({Awaited.FOLDER, Awaited.OTHER_SERVER, Awaited.PERSON, Awaited.REVIEWS})
+_NOT_OURS: Final = frozenset({Awaited.FOLDER, Awaited.OTHER_SERVER, Awaited.PERSON, Awaited.RESUME, Awaited.REVIEWS})
 
 
 def rest(
@@ -33,7 +33,9 @@ def rest(
     held = {job_id for job_id, hold in jobs.items() if hold.kind in _NOT_OURS}
     unfinished = [job for job in facts.jobs if job.state not in JOB_ENDS and job.id not in held]
     holds = [files[file.id] for file in facts.waiting]
-    waiting = any(hold.kind not in {Awaited.FOLDER, Awaited.RETRY} and hold.of not in held for hold in holds)
+    waiting = any(
+        hold.kind not in {Awaited.FOLDER, Awaited.RESUME, Awaited.RETRY} and hold.of not in held for hold in holds
+    )
     discards = any(s.tries < PATIENT_TRIES and s.url == rules.service.url for s in facts.discards)
     if not (unfinished or waiting or discards):
         held_back = any(hold.kind is Awaited.REVIEWS for hold in jobs.values())

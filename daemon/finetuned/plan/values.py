@@ -98,6 +98,7 @@ class Awaited(StrEnum):
     """What something waits for."""
 
     FOLDER = "folder"  # its folder is away, not watched, or not in the configuration
+    RESUME = "resume"  # a person paused its folder, and will let it go on
     SERVER = "server"  # the server cannot be used now
     OTHER_SERVER = "other_server"  # its session is on another server than the one that is configured
     REVIEWS = "reviews"  # its folder wants a review, and this server would train without one
@@ -126,7 +127,7 @@ class Rest(StrEnum):
     """Whether anything is left to do, for a run that ends when nothing is."""
 
     WORK = "work"
-    IDLE = "idle"  # nothing is left, or it waits for people, for a folder that is away, or for another server
+    IDLE = "idle"  # nothing is left, or it waits for people, for a folder that is away or paused, or for another server
     SERVER = "server"  # something is left, and the server cannot be used for it
 
 
