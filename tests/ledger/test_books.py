@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from finetuned.errors import FinetunedError, LedgerError, LedgerStuck, Stale
 from finetuned.ledger import Ledger, Left, Reader
@@ -234,6 +235,19 @@ def test_what_is_held_up_hides_nothing_that_may_go(life: Life):
             life.ledger.files.held_up(file, "another disk", NOW + later, life.now())
     free = life.waits("/srv/notes/free.txt")
     assert [f.id for f in life.ledger.files.waiting()] == [free.id, *(f.id for f in stuck[:0:-1])]
+
+
+def test_a_renamed_folder_keeps_its_place_in_the_order(life: Life):
+    """When it was sent from last, and what was asked of it, goes along to the new name."""
+    life.ledger.folders.found("notes", "/srv/notes", "watched", life.now())
+    life.begins(life.claims(life.waits("/srv/notes/a.txt")))
+    life.ledger.folders.flush("notes", life.now())
+    before = life.ledger.folders.all()["notes"]
+    assert None not in {before.sent_at, before.flush_before}
+    life.ledger.folders.renamed("texts", "/srv/notes", {"texts"}, life.now())
+    life.ledger.folders.found("texts", "/srv/notes", "watched", life.now())
+    assert life.ledger.folders.all() == {"texts": replace(before, name="texts")}
+    assert events(life)[-1] == ("folder", "texts", None, "watched", "renamed")
 
 
 def test_what_the_folder_knows(life: Life):
