@@ -3,7 +3,7 @@
 1. A backend makes a `Submission` into a session, and shows it as an `Observation` whenever it is asked. All that it
    says in words or numbers of its own is turned into these facts behind the wall; nothing in front of it branches by a
    backend's own words, which are only shown to people (`stage`, `complaint`, interactions).
-2. What a backend can do is a `Capabilities` value: nothing asks which backend, or which of its dialects, it is.
+2. What a backend can do is a `Capabilities` value: nothing asks which backend, or which of its variants, it is.
 3. The daemon needs a `Backend`. Commands need the other, smaller protocols: `Reviews` to change pairs before their
    training, `Chats` to talk to a model, and for pictures.
 4. A call ends in a value or in one of three outcomes: `Refused` (it said no), `Unreachable` (it certainly never took
@@ -239,7 +239,7 @@ class Backend(Protocol):
     """A service that learns, as the daemon asks it."""
 
     @property
-    def dialect(self) -> str:
+    def variant(self) -> str:
         """Which of its ways to be asked is in use, for people and for the ledger."""
         ...
 

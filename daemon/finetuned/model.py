@@ -240,7 +240,7 @@ class ServerFacts(Value, frozen=True):
     max_sessions: int | None = None
     max_sessions_at: float | None = None
     max_request: int | None = None
-    dialect: str | None = None
+    variant: str | None = None
 
 
 class HookFacts(Value, frozen=True):

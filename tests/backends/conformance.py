@@ -168,7 +168,7 @@ class Conformance:
     async def test_it_says_who_is_there(self, bench: Bench):
         """A probe goes well, begins nothing, and there is a word for how it is asked."""
         await bench.backend.probe()
-        assert bench.backend.dialect
+        assert bench.backend.variant
         assert await bench.count() == 0
 
     async def test_a_fine_tune_from_end_to_end(self, bench: Bench):

@@ -29,7 +29,7 @@ class Harvest(list[Pair]):
 class Toy:
     """Learns by rote; `fails`, if it is not empty, are the words with which each training ends."""
 
-    dialect = "toy"
+    variant = "toy"
     capabilities = Capabilities(reviews=False, stages={PAIRS: Phase.PREPARING, TRAINING: Phase.TRAINING})
 
     def __init__(self, clock, open_part, *, fails=""):

@@ -78,7 +78,7 @@ async def test_a_probe_finds_out(dialects: tuple[str, ...], dialect: str, sends:
     server = Server(*dialects)
     helix = auto(server)
     await helix.probe()
-    assert helix.dialect == dialect
+    assert helix.variant == dialect
     assert server.sends == []
     if sends:
         assert await learned(helix) == "s-1"
@@ -89,9 +89,9 @@ async def test_a_probe_finds_out(dialects: tuple[str, ...], dialect: str, sends:
 async def test_what_is_remembered_is_asked_again(remembered: str | None):
     """It is spoken until the server was asked, and not a request longer."""
     helix = auto(Server("learn"), remembered)
-    assert helix.dialect == (remembered or "form")
+    assert helix.variant == (remembered or "form")
     assert await learned(helix) == "s-1"
-    assert helix.dialect == "learn"
+    assert helix.variant == "learn"
 
 
 @pytest.mark.parametrize("remembered", ["form", "learn"])
@@ -102,7 +102,7 @@ async def test_an_answer_that_tells_nothing_changes_nothing(remembered: str, sta
     server.instead["POST /sessions/learn"] = said(status, "no")
     helix = auto(server, remembered)
     await helix.probe()
-    assert helix.dialect == remembered
+    assert helix.variant == remembered
 
 
 async def test_an_outage_during_a_probe_is_one():
@@ -119,10 +119,10 @@ async def test_a_question_without_an_answer_is_asked_again():
     server.instead["POST /sessions/learn"] = httpx.ReadTimeout("")
     helix = auto(server)
     await helix.probe()
-    assert helix.dialect == "form"
+    assert helix.variant == "form"
     del server.instead["POST /sessions/learn"]
     assert await learned(helix) == "s-1"
-    assert helix.dialect == "learn"
+    assert helix.variant == "learn"
 
 
 async def test_an_upgrade_is_noticed_at_the_next_send():
@@ -133,7 +133,7 @@ async def test_an_upgrade_is_noticed_at_the_next_send():
     server.dialects = {"learn"}
     with pytest.raises(ReplyLost):
         await learned(helix)
-    assert helix.dialect == "learn"
+    assert helix.variant == "learn"
     assert server.sends == ["POST /sessions"]
     assert await learned(helix) == "s-1"
     assert server.sends == ["POST /data_entities", "POST /sessions/learn"]
@@ -148,7 +148,7 @@ async def test_a_step_back_is_noticed_by_the_probe():
     with pytest.raises(NotTheServer):
         await learned(helix)
     await helix.probe()
-    assert helix.dialect == "form"
+    assert helix.variant == "form"
     assert await learned(helix) == "s-1"
 
 
@@ -160,7 +160,7 @@ async def test_an_order_keeps_its_dialect():
     order = await helix.upload(ORDER, on_progress=lambda _: None)
     del server.instead["POST /sessions/learn"]
     await helix.probe()
-    assert helix.dialect == "form"
+    assert helix.variant == "form"
     assert server.sends == ["POST /data_entities"]
     await helix.submit(order, on_progress=lambda _: None)
     assert server.sends == ["POST /sessions/learn"]
@@ -201,5 +201,5 @@ async def test_the_configured_dialect_is_spoken(dialect: str):
     server = Server("form", "learn")
     helix = service(server, Bytes(b"alpha"), dialect=dialect)
     await helix.probe()
-    assert helix.dialect == ("learn" if dialect == "learn" else "form")
+    assert helix.variant == ("learn" if dialect == "learn" else "form")
     assert await learned(helix) == "s-1"

@@ -49,7 +49,7 @@ async def test_it_says_who_is_there(bench: HelixBench, kind: tuple[str, str]):
     """A probe goes well, and names the dialect; both questions about it begin nothing."""
     await bench.backend.probe()
     dialect, server = kind
-    assert bench.backend.dialect == (dialect if dialect != "auto" else {"both": "form"}.get(server, server))
+    assert bench.backend.variant == (dialect if dialect != "auto" else {"both": "form"}.get(server, server))
     assert await bench.backend.dialects() == ({"form", "learn"} if server == "both" else {server})
     assert await bench.count() == 0
 
@@ -57,7 +57,7 @@ async def test_it_says_who_is_there(bench: HelixBench, kind: tuple[str, str]):
 async def test_a_lost_upload_began_nothing(bench: HelixBench):
     """The answer to an upload is lost: it is simply sent again. The form has no such step."""
     await bench.backend.probe()
-    if bench.backend.dialect == "learn":
+    if bench.backend.variant == "learn":
         with bench.losing_replies({"/api/v1/data_entities"}), pytest.raises(Unreachable):
             await bench.submit()
         assert await bench.count() == 0
@@ -83,8 +83,8 @@ async def test_a_talk_is_heard_or_seen_to_grow(bench: HelixBench):
     chat = await bench.backend.chat("good day", session_id=None, on_text=heard.append)
     bench.pass_time(60)
     answer = (await bench.backend.reply(chat.session_id)).text
-    assert "".join(heard) == (answer if bench.backend.dialect == "learn" else "")
-    assert (len(heard) > 3) == (bench.backend.dialect == "learn")
+    assert "".join(heard) == (answer if bench.backend.variant == "learn" else "")
+    assert (len(heard) > 3) == (bench.backend.variant == "learn")
 
 
 async def test_pairs_are_told_without_the_servers_prefixes(bench: HelixBench):

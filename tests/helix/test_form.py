@@ -53,7 +53,7 @@ class Listed(Replies):
 async def test_it_is_a_service():
     """The dialect keeps the protocol's promise of shape."""
     helix: Sessions = service(Replies(told({"sessions": None})))
-    assert helix.dialect == "form"
+    assert helix.variant == "form"
 
 
 async def test_probe_asks_for_one_row_with_the_key():

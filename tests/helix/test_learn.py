@@ -250,6 +250,6 @@ async def test_it_is_a_service():
     """The dialect keeps the protocol's promise of shape, and asks with our key."""
     server = Replies(told({"counter": {"count": 0}, "sessions": []}), NO_UPLOAD, PAGE)
     helix: Sessions = learn(server)
-    assert helix.dialect == "learn"
+    assert helix.variant == "learn"
     await helix.probe()
     assert {asked.headers["authorization"] for asked in server.asked} == {f"Bearer {KEY}"}

@@ -81,7 +81,7 @@ BREAKS: list[Callable[[Life], object]] = [
     ),
     lambda life: life.ledger.batches.seal("new", "notes", "", [1, 2, 1000, 3], life.now()),
     lambda life: life.ledger.attempts.duplicate_found(
-        life.job("runs"), view(ident="ses-t"), attempt=1, url=None, dialect="form", now=1e20  # type: ignore[arg-type]
+        life.job("runs"), view(ident="ses-t"), attempt=1, url=None, variant="form", now=1e20  # type: ignore[arg-type]
     ),
 ]  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_a_row_that_moved_on_is_not_written(life: Life):
     with pytest.raises(Stale):
         life.ledger.ends.cancelled(job, "no", life.now())
     with pytest.raises(Stale):
-        life.ledger.sends.begin_attempt(job, url=URL, dialect="form", names={}, now=life.now())
+        life.ledger.sends.begin_attempt(job, url=URL, variant="form", names={}, now=life.now())
     assert events(life) == before
 
 
@@ -276,7 +276,7 @@ def test_pairs_are_written_once(life: Life):
         life.ledger.ends.keep_pairs(seen, 3, life.now())
         assert life.ledger.pairs.here(seen.id) == 3
     twin = view(files, ident="ses-2", marker=job.under_way.marker)
-    life.ledger.attempts.duplicate_found(job, twin, attempt=1, url=URL, dialect="form", now=life.now())
+    life.ledger.attempts.duplicate_found(job, twin, attempt=1, url=URL, variant="form", now=life.now())
     life.collects(job, twin, pairs_of(files, 1), files)
     life.ledger.ends.keep_pairs(twin, 1, life.now())
     assert [tuple(row) for row in asked(life.ledger, "select count(*) from qa_pairs_fts_docsize")] == [(4,)]
@@ -413,7 +413,7 @@ class TestUploads:
             laid = [(f, f.location or "") for f in life.ledger.jobs.files(job.id)]
             life.ledger.batches.claimed(job, laid, [], life.now())
             job = life.job(job.id)
-        where = {"url": URL, "dialect": "form"} | server
+        where = {"url": URL, "variant": "form"} | server
         return life.ledger.sends.begin_attempt(job, names={}, now=life.now(), **where)[0]
 
     def test_an_upload_serves_the_next_try(self, life: Life):
@@ -431,7 +431,7 @@ class TestUploads:
         assert life.ledger.attempts.uploads("other") == frozenset()
         assert audited(life.ledger) == []
 
-    @pytest.mark.parametrize("server", [{"url": "http://other.test"}, {"dialect": "learn"}])
+    @pytest.mark.parametrize("server", [{"url": "http://other.test"}, {"variant": "learn"}])
     def test_another_server_knows_nothing_of_it(self, life: Life, server: dict[str, str]):
         """An upload is one server's, and one dialect's."""
         job = self.job(life)

@@ -313,7 +313,7 @@ class Books(RuleBasedStateMachine):
             seen = view(ident=f"ses-{self.sessions_made}", marker=one.marker, trained=n % 4 == 1)
             job = self.life.job(one.job_id)
             self.ledger.attempts.duplicate_found(
-                job, seen, attempt=one.number, url=URL, dialect="form", now=self.life.now()
+                job, seen, attempt=one.number, url=URL, variant="form", now=self.life.now()
             )
         self.ledger.attempts.rechecked(one.job_id, due_at=self.life.now() if n % 3 else None, counts=True)
         self.forget()
@@ -367,7 +367,7 @@ class Books(RuleBasedStateMachine):
         seen = view(ident=f"ses-{self.sessions_made}", marker=job.under_way.marker, trained=n % 2 == 0)
         for _ in range(2):  # found twice, it is one
             self.ledger.attempts.duplicate_found(
-                job, seen, attempt=job.attempts, url=URL, dialect="form", now=self.life.now()
+                job, seen, attempt=job.attempts, url=URL, variant="form", now=self.life.now()
             )
 
     @precondition(lambda self: self.ledger.attempts.to_discard())

@@ -153,7 +153,7 @@ class Life:
         """The intent to send it is written."""
         marker = f"{job.id}.{job.attempts + 1}"
         names = {f.id: f"{marker}-{n:04d}-a.txt" for n, f in enumerate(self.packed(job), 1)}
-        return self.ledger.sends.begin_attempt(job, url=URL, dialect="form", names=names, now=self.now())[0]
+        return self.ledger.sends.begin_attempt(job, url=URL, variant="form", names=names, now=self.now())[0]
 
     def runs(self, job: Job, ident: str = "ses-1") -> Job:
         """The server has it."""

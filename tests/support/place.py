@@ -191,7 +191,7 @@ class Place:
                     spool=os.path.dirname(self.ledger_path),
                 ),
                 dialect=self.settings.helix.dialect,
-                remembered=ledger.servers.get(URL).dialect,
+                remembered=ledger.servers.get(URL).variant,
             )
 
     async def run(self, *, until_idle: bool = True, script: Callable[[], Any] | None = None) -> Outcome:

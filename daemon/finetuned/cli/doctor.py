@@ -182,7 +182,7 @@ async def _probe(settings: Settings) -> tuple[str, list[str], float]:
         took = runtime.steady() - begun
         with anyio.fail_after(REQUESTS * settings.helix.timeout):
             await backend.probe()
-            return backend.dialect, await wiring.dialects(backend), took
+            return backend.variant, await wiring.dialects(backend), took
 
 
 def _ledger(reader: Reader) -> Generator[Row, None, bool]:

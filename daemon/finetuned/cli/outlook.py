@@ -170,7 +170,7 @@ class Outlook:
                 return self._turn(hold)
             case Awaited.PERSON | Awaited.SESSION if job is not None:
                 return self._at_the_server(job)
-        return _WORDS[hold.kind].format(of=hold.of, until=_when(hold.until), dialect=server.dialect)
+        return _WORDS[hold.kind].format(of=hold.of, until=_when(hold.until), dialect=server.variant)
 
     def _at_the_server(self, job: Job) -> str:
         if job.awaits_review:

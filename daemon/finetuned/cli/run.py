@@ -101,7 +101,7 @@ async def serve(settings: Settings, ear: socket.socket, until_idle: bool = False
     try:
         with _open_ledger(wiring.ledger_path(settings), folders) as ledger:
             greet(settings)
-            remembered = ledger.servers.get(settings.service.url).dialect
+            remembered = ledger.servers.get(settings.service.url).variant
             beside = os.path.dirname(ledger.path) or "."
             async with wiring.backend(settings, runtime, folders, remembered=remembered, spool=beside) as backend:
                 context = Context(

@@ -81,7 +81,7 @@ class Context:
     async def server_usable(self) -> None:
         """The server answered as it should."""
         url = self.settings.service.url
-        await self.in_thread(self.ledger.servers.usable, url, self.backend.dialect, self.runtime.now())
+        await self.in_thread(self.ledger.servers.usable, url, self.backend.variant, self.runtime.now())
 
     async def poll_later(self, job_id: str, words: str | None) -> None:
         """Poll the job later, as what was due could not be done: `words` say why if it is the job's own matter."""

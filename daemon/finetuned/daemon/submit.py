@@ -217,7 +217,7 @@ class Submissions:
             return
         if isinstance(error, KnownRefusal) and error.kind is Refusal.TOO_MANY:
             await self._limits.too_many(job)
-        if isinstance(error, NoReviews):  # it has another dialect than was known: the plan is to know that, too
+        if isinstance(error, NoReviews):  # it is another variant than was known: the plan is to know that, too
             await self._unsent(job, str(error), cause=Cause.NO_REVIEWS, wait=True)
             await self._context.server_usable()
             return
@@ -255,7 +255,7 @@ class Submissions:
             context.ledger.sends.begin_attempt,
             job,
             url=context.settings.service.url,
-            dialect=context.backend.dialect,
+            variant=context.backend.variant,
             names=names,
             now=context.runtime.now(),
         )
@@ -326,7 +326,7 @@ class Submissions:
                 duplicate,
                 attempt=attempt_of(duplicate, job.id) or job.attempts,
                 url=context.settings.service.url,
-                dialect=context.backend.dialect,
+                variant=context.backend.variant,
                 now=context.runtime.now(),
             )
 

@@ -79,14 +79,14 @@ class Sessions:
             self._spoken = self._learn
 
     @property
-    def dialect(self) -> str:
+    def variant(self) -> str:
         """The one that is spoken now."""
         return self._spoken.name
 
     @property
     def capabilities(self) -> Capabilities:
         """What the dialect that is spoken now can do; none that is not known yet is promised to do less."""
-        return capabilities(self.dialect)
+        return capabilities(self.variant)
 
     async def probe(self) -> None:
         """Return if the list of sessions has its shape (the key is needed for it), and a dialect of ours is spoken."""
@@ -94,9 +94,9 @@ class Sessions:
         spoken = await self.dialects()
         if spoken and self._finds_out:
             self._choose(spoken)
-        elif spoken and self.dialect not in spoken:
+        elif spoken and self.variant not in spoken:
             raise NotTheServer(
-                f"the server speaks the {' and '.join(spoken)} dialect, but not the {self.dialect} dialect",
+                f"the server speaks the {' and '.join(spoken)} dialect, but not the {self.variant} dialect",
                 remedy='set helix.dialect = "auto"',
             )
 

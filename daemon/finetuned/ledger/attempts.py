@@ -104,14 +104,14 @@ class Attempts:
         rows = self._store.ask("select upload_id from sessions where job_id = ? and upload_id is not null", job_id)
         return frozenset(row["upload_id"] for row in rows)
 
-    def duplicate_found(self, job: Job, seen: Observation, *, attempt: int, url: str, dialect: str, now: float) -> None:
+    def duplicate_found(self, job: Job, seen: Observation, *, attempt: int, url: str, variant: str, now: float) -> None:
         """Record a second session of the job, once; it is removed from the server if it never trained.
 
         One of a job that only a note tells of stays as it is.
         """
         with self._store.transaction() as db:
             reason = "a second session of the same job turned up"
-            columns = (job.id, attempt, seen.id, url, dialect, seen.name, seen.model, reason)
+            columns = (job.id, attempt, seen.id, url, variant, seen.name, seen.model, reason)
             done = db.execute(
                 "insert into sessions (job_id, attempt, current, state, session_id, url, dialect, name, lora_dir, "
                 "reason, intent_at, known_at, ended_at, discard, read_only) "

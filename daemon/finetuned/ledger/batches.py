@@ -152,14 +152,14 @@ class Batches:
             reason = f"no file was left in it: {words}"
             end_job(db, now, job, JobState.CANCELLED, reason, cause=cause, detail=words, empty=True)
 
-    def take_up(self, job: FoundJob, *, url: str, dialect: str, now: float) -> None:
+    def take_up(self, job: FoundJob, *, url: str, variant: str, now: float) -> None:
         """Record a job that the ledger does not know, as doubtful."""
         size = sum(file.content.bytes for file in job.files)
         with self._store.transaction() as db:
             known = {"files": len(job.files), "bytes": size, "attempts_before": job.attempt - 1, "reason": _WORDS}
             known |= {"created_at": iso(job.created_at), "claimed_at": iso(now)}
             insert(db, "jobs", id=job.id, folder=job.folder, state=JobState.DOUBTFUL, **known)
-            intend(db, now, job.id, job.attempt, url=url, dialect=dialect, due_at=iso(now), read_only=1)
+            intend(db, now, job.id, job.attempt, url=url, dialect=variant, due_at=iso(now), read_only=1)
             tell(db, now, "job", job.id, JobState.DOUBTFUL, cause=Cause.ADOPTED, detail=_WORDS, job_id=job.id)
             for file in job.files:
                 _pack(db, job, file, now)

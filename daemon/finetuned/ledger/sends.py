@@ -24,7 +24,7 @@ class Sends:
         self._store = store
 
     def begin_attempt(
-        self, job: Job, *, url: str, dialect: str, names: Mapping[int, str], now: float
+        self, job: Job, *, url: str, variant: str, names: Mapping[int, str], now: float
     ) -> tuple[Job, list[File]]:
         """Write the intent to send, attempt and upload names (by file id), before the request."""
         with self._store.transaction() as db:
@@ -33,7 +33,7 @@ class Sends:
                     "update files set upload_name = ?, version = version + 1 where id = ? and job_id = ?",
                     (name, file_id, job.id),
                 )
-            intend(db, now, job.id, job.attempts + 1, url=url, dialect=dialect, stage="uploading", progress=0)
+            intend(db, now, job.id, job.attempts + 1, url=url, dialect=variant, stage="uploading", progress=0)
             db.execute("update folders set sent_at = ? where name = ?", (iso(now), job.folder))
             move_job(db, now, job, JobState.SUBMITTING, cause=Cause.INTENT, reason=None, due_at=None)
             return read_job(db, job.id), files_of(db, job.id, "packed")

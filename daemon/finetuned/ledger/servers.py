@@ -21,7 +21,7 @@ class Servers:
     def get(self, url: str) -> ServerFacts:
         """Look up what is known of the server at `url`."""
         row = self._store.ask_one("select * from servers where url = ?", url)
-        return ServerFacts() if row is None else value_of(ServerFacts, row)
+        return ServerFacts() if row is None else value_of(ServerFacts, row, variant=row["dialect"])
 
     def paused(self, url: str, because: str, *, next_try_at: float, reachable: bool, now: float) -> None:
         """Pause a server that cannot be used: nothing is sent until a try at `next_try_at` goes well.
@@ -41,20 +41,20 @@ class Servers:
             if was is None or was["paused_because"] is None:
                 tell(db, now, "server", url, "paused", was="usable", cause=Cause.SERVER_PAUSED, detail=because)
 
-    def usable(self, url: str, dialect: str, now: float) -> None:
+    def usable(self, url: str, variant: str, now: float) -> None:
         """Note that the server answered as it should."""
         with self._store.transaction() as db:
             was = db.execute("select * from servers where url = ?", (url,)).fetchone()
-            if was and was["reachable"] and was["paused_because"] is None and was["dialect"] == dialect:
+            if was and was["reachable"] and was["paused_because"] is None and was["dialect"] == variant:
                 return
             db.execute(
                 "insert into servers (url, dialect, reachable) values (?, ?, 1) on conflict (url) do update set "
                 "dialect = excluded.dialect, reachable = 1, paused_because = null, tries = 0, next_try_at = null",
-                (url, dialect),
+                (url, variant),
             )
             paused = was is not None and was["paused_because"] is not None
             was_it = "paused" if paused else None
-            detail = f"it speaks the {dialect} dialect"
+            detail = f"it speaks the {variant} dialect"
             tell(db, now, "server", url, "usable", was=was_it, cause=Cause.SERVER_ANSWERED, detail=detail)
 
     def chunks_allowed(self, url: str, most: int | None, now: float) -> None:
