@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.ledger.schema import SCHEMA_VERSION
+from finetuned.ledger import SCHEMA_VERSION, Reader, audit
 from finetuned.sandbox import DEFAULT_KEY
 from support.box import Box
-from support.installed import MEMBER, PROGRAM, Service
+from support.installed import MEMBER, PROGRAM, STRANGER, UNITS, Service
 from support.older import ARCHIVES, FORMERLY, OlderLedger
 from support.process import Sandbox, wait_for
 
@@ -117,3 +117,45 @@ def test_the_way_back_is_refused_with_words(a_service: AService) -> None:
     with closing(sqlite3.connect(service.box.state / "ledger.db")) as newer:
         assert newer.execute("pragma user_version").fetchone()[0] == SCHEMA_VERSION + 1
         newer.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+
+def test_the_timer_copies_the_ledger_while_the_daemon_works(a_service: AService) -> None:
+    """The copy is whole, for the group to read, and has what was learned; the service itself may do nothing else."""
+    service = a_service()
+    service.systemctl("start")
+    service.drop("otter.txt", OTTER)
+    service.learns(["otter.txt"])
+    at_once = "[Timer]\nOnCalendar=\nRandomizedDelaySec=0\nOnActiveSec=0\n"
+    service.write(f"{UNITS}/finetuned-backup.timer.d/now.conf", at_once)
+    service.box.run("systemctl", "daemon-reload")
+    service.box.run("systemctl", "start", "finetuned-backup.timer")
+    backups = service.box.state / "backups"
+    (copy,) = wait_for(lambda: backups.exists() and list(backups.glob("ledger-*.db")), "copy")
+    service.box.run("systemctl", "stop", "finetuned-backup.timer")
+    service.box.run("rm", "-r", f"{UNITS}/finetuned-backup.timer.d")
+    with Reader.open(str(copy)) as reader:
+        assert audit(reader.connection) == []
+        assert [row["state"] for row in reader.files()] == ["learned"]
+    service.box.run("test", "-r", f"{service.state}/backups/{copy.name}", user=MEMBER)
+    assert "Permission denied" in service.box.run("ls", f"{service.state}/backups", user=STRANGER, check=False)
+    wait_for(
+        lambda: service.box.run("systemctl", "is-active", "finetuned-backup", check=False) == "inactive\n", "its end"
+    )
+    assert service.box.run("systemctl", "show", "-P", "Result", "finetuned-backup") == "success\n"
+
+
+def test_root_lays_a_copy_in_the_ledgers_place(a_service: AService) -> None:
+    """The daemon, another user, goes on with it."""
+    service = a_service()
+    service.systemctl("start")
+    service.drop("otter.txt", OTTER)
+    service.learns(["otter.txt"])
+    copy = f"{service.state}/copy.db"
+    service.finetuned("backup", copy, user="finetuned")
+    service.drop("stone.txt", STONE)
+    service.learns(["otter.txt", "stone.txt"])
+    assert "holds" in service.finetuned("restore", copy, user="root", check=False)
+    service.systemctl("stop")
+    service.finetuned("restore", copy, user="root")
+    service.systemctl("start")
+    wait_for(lambda: list(service.states()) == ["otter.txt"], "restored ledger")
