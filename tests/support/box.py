@@ -71,12 +71,14 @@ class Box:
         self.pid = wait_for(self._first, "systemd in the box")
         #: the root of the box, as this process sees it
         self.root = Path(f"/proc/{self.pid}/root")
-        wait_for(lambda: self.run("systemctl", "is-system-running", "--wait", check=False) == "running\n", "boot")
+        booted = {"running\n", "degraded\n"}
+        wait_for(lambda: self.run("systemctl", "is-system-running", "--wait", check=False) in booted, "boot")
+        assert "0 loaded units" in (failed := self.run("systemctl", "--failed")), failed
         self._install()
 
     def _first(self) -> int | None:
         """The number of the box's first process, by which this machine knows it."""
-        assert self._holder.poll() is None, self.log.read_text("utf-8")
+        assert "the box has ended" not in (told := self.log.read_text("utf-8")), told
         with suppress(OSError):  # the group is not made yet, or a process in it came and went
             for pid in (self.groups / "init.scope/cgroup.procs").read_text("ascii").split():
                 if re.search(r"^NSpid:.*\t1$", Path(f"/proc/{pid}/status").read_text("utf-8"), re.MULTILINE):

@@ -56,8 +56,11 @@ if [ "$1" = inside ]; then
 fi
 export CGROUP=$1 BASE=$2 PYTHON=$3 PACKAGES=$4 SOURCE=$5 STATE=$6
 mkdir "$CGROUP" "$BASE"
-unshare --mount --pid --uts --ipc --fork --kill-child \
-  sh -c 'echo 0 > "$CGROUP/cgroup.procs"; exec unshare --cgroup sh "$0" inside' "$0" < /dev/null &
+{
+  unshare --mount --pid --uts --ipc --fork --kill-child \
+    sh -c 'echo 0 > "$CGROUP/cgroup.procs"; exec unshare --cgroup sh "$0" inside' "$0" < /dev/null || true
+  echo "the box has ended"
+} &
 cat > /dev/null
 echo 1 > "$CGROUP/cgroup.kill"
 wait
