@@ -50,7 +50,7 @@ class Breaker:
         return self._trouble is not None
 
     def all_is_well(self) -> None:
-        """A round went through."""
+        """Note that a round went through: the next trouble counts from its first try."""
         self._tries = 0
 
     async def closed(self, stopping: Callable[[], bool]) -> None:

@@ -47,7 +47,7 @@ class Context:
         self.unwatched = why
 
     def rules(self, folder: str) -> FolderSettings:
-        """The rules of a folder."""
+        """Look up the rules of a folder."""
         return next(f for f in self.settings.folders if f.name == folder)
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
@@ -55,7 +55,7 @@ class Context:
         return await self.runtime.in_thread(work, *args, **words)
 
     def came_back(self, folder: DropFolder, path: str) -> Pause:
-        """A file came back to the folder the way it did before: it is left alone for longer each time."""
+        """Count that a file came back to the folder as before: it is left alone for longer each time."""
         pause = self.pauses.came_back(path)
         if pause.seconds:
             folder.sweeper.leave_alone(path, self.runtime.steady() + pause.seconds)
@@ -67,7 +67,7 @@ class Context:
         return max(min(0.5, bound), self.runtime.chance() * bound)
 
     async def server_failed(self, error: ServerError) -> None:
-        """The server cannot be used: pause everything that needs it, and set the time of the next try."""
+        """Pause everything that needs the server, which cannot be used, and set the time of the next try."""
         url = self.settings.service.url
         now = self.runtime.now()
         facts = await self.in_thread(self.ledger.servers.get, url)
@@ -79,7 +79,7 @@ class Context:
         )
 
     async def server_usable(self) -> None:
-        """The server answered as it should."""
+        """Note that the server answered as it should."""
         url = self.settings.service.url
         await self.in_thread(self.ledger.servers.usable, url, self.backend.variant, self.runtime.now())
 
@@ -99,6 +99,6 @@ class Context:
         await self.in_thread(self.ledger.runs.try_later, job, due_at, why, now)
 
     async def unreachable(self, job_id: str, error: ServerError) -> None:
-        """The server pauses, and the job steps back: if only its own session is ill, others go first."""
+        """Pause the server, and put the job off: if only its own session is ill, others go first."""
         await self.poll_later(job_id, None)
         await self.server_failed(error)

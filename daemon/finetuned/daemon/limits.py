@@ -28,7 +28,7 @@ class Limits:
         self._splits = Splits(context)
 
     async def too_much(self, job: Job, told: Quota | None, words: str) -> None:
-        """The job has more chunks than the plan allows in one session: halve it, or refuse its only file."""
+        """Halve a job that has more chunks than the plan allows in one session, or refuse its only file."""
         context = self._context
         now = context.runtime.now()
         limit = told.limit if told else None
@@ -39,7 +39,7 @@ class Limits:
         )
 
     async def too_large(self, job: Job, error: TooLarge) -> None:
-        """A proxy in front of the server takes no request so large: halve the job, or refuse its only file."""
+        """Halve a job whose request is too large for a proxy in front of the server, or refuse its only file."""
         context = self._context
         url = context.settings.service.url
         known = (await context.in_thread(context.ledger.servers.get, url)).max_request
@@ -63,7 +63,7 @@ class Limits:
         return False
 
     async def went_through(self, order: Submission) -> None:
-        """A request got through: one that is larger than we thought possible tells a larger limit."""
+        """Note that a request got through: one larger than was thought possible tells a larger limit."""
         context = self._context
         url = context.settings.service.url
         size = order.bytes

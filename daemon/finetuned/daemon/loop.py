@@ -274,7 +274,7 @@ class Daemon:
             self._rounds.sweep_now()  # the sweep finds out, and the plan waits until the folder is back
 
     async def _submit(self, job_id: str) -> None:
-        """The intent is written before anything else is done on the disk: nothing stands between it and the request."""
+        """Write the intent, then begin the request: nothing else is done on the disk in between."""
         try:
             intent = await self._submissions.intend(job_id)
         except Stale as error:
@@ -323,6 +323,6 @@ class Daemon:
 
 
 def _first(group: BaseExceptionGroup[FinetunedError]) -> FinetunedError:
-    """The first error of a group: what stopped the daemon."""
+    """Find the first error of a group: what stopped the daemon."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -18,7 +18,7 @@ class Notifier:
         self._send("READY=1")
 
     def stopping(self) -> None:
-        """The end has begun."""
+        """Tell the service manager that the daemon has begun to end."""
         self._send("STOPPING=1")
 
     def status(self, words: str) -> None:

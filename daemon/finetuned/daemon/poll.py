@@ -227,7 +227,7 @@ class Polls:
         self._watches = {session_id: watch for session_id, watch in self._watches.items() if session_id in session_ids}
 
     async def _reviewed(self, job: Job, seen: Observation, *, paused: bool) -> None:
-        """A session in review still rests, is to be started, or was started or spoilt by somebody else.
+        """Do what follows for a session in review: it rests, is to be started, or was started or spoilt by others.
 
         The start is unguarded: the poll right before tells whether an earlier one, whose answer was lost, took effect.
         """
@@ -276,7 +276,7 @@ class Polls:
         )
 
     async def _failed(self, job: Job, seen: Observation) -> None:
-        """The server gave up: one more training in place where that can help, else the job failed."""
+        """Train once more in place what the server gave up, where that can help; else the job failed."""
         context = self._context
         now = context.runtime.now()
         untouched = await context.in_thread(context.ledger.interactions.is_as_written, seen)
@@ -297,7 +297,7 @@ class Polls:
         await context.in_thread(context.ledger.ends.failed, job, reason, cause=Cause.BROKEN, now=now)
 
     async def _missing(self, job: Job) -> None:
-        """The session was not found: after three polls over the settle time it is gone."""
+        """Count that the session was not found: after three polls over the settle time it is gone."""
         context = self._context
         now = context.runtime.now()
         if job.state is JobState.REVIEW:  # it is looked for like any other
@@ -345,7 +345,7 @@ class Polls:
             await context.in_thread(context.ledger.ends.keep_pairs, seen, counted.pairs, context.runtime.now())
 
     async def _packed(self, job: Job, seen: Observation) -> list[File]:
-        """The files of the job, under the names they had in this session: it may be an earlier attempt's."""
+        """List the job's files under the names they had in this session, which may be an earlier attempt's."""
         number = attempt_of(seen, job.id)
         name = marker(job.id, job.attempts if number is None else number)
         packed = await self._context.in_thread(self._context.ledger.jobs.packed, job.id)
@@ -353,7 +353,7 @@ class Polls:
 
 
 def _together(now: float, pause: float, poll: PollSettings) -> float:
-    """A due time within `pause` that other sessions have, too, so that one list serves them all.
+    """Choose a due time within `pause` that other sessions have, too, so that one list serves them all.
 
     Pauses are rounded down to `fastest` times a power of two: what is due at a multiple of one is due at multiples of
     the shorter ones.

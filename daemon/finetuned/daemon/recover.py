@@ -52,7 +52,7 @@ class Recoveries:
         return None
 
     async def give_up(self, job: Job, words: str, *, cause: Cause = Cause.STALLED, discard: bool = True) -> None:
-        """The attempt is over: another one, if a job may cost one more, else the job failed."""
+        """End the attempt: another one begins, if a job may cost one more, else the job failed."""
         context = self._context
         now = context.runtime.now()
         used, allowed = job.attempts - job.attempts_before, context.settings.submit.attempts
@@ -88,7 +88,7 @@ class Recoveries:
         return None
 
     async def _will_not(self, job: Job, seen: Observation, due: Recovery, history: History, words: str) -> Job | None:
-        """The session is not put to work again: the server refuses to, or it may not be ours."""
+        """Do without putting the session to work again: the server refuses to, or it may not be ours."""
         poll = self._context.settings.poll
         if due.step is Step.RETRAIN:
             return job

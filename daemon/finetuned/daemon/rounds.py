@@ -62,7 +62,7 @@ class Rounds:
         return self._request_ended and not is_request(done)
 
     def wait(self, plan: Plan) -> float:
-        """The seconds until the next round."""
+        """Count the seconds until the next round."""
         if any(not is_request(action) for action in plan.actions):
             return 0.0
         wait = self._sweep_due - self._runtime.steady()

@@ -23,7 +23,7 @@ HALVED_IN_VAIN: Final = 16
 #: why a session with a job's marker is not taken for the job's
 NOT_OURS: Final = "it was made of other files than lie here"
 #: the words with which a file is refused that is too much by itself
-Refusal = Callable[[File], str]
+Reasons = Callable[[File], str]
 
 
 class Splits:
@@ -33,7 +33,7 @@ class Splits:
         self._context = context
 
     async def halve(
-        self, job: Job, words: str, *, cause: Cause, refusal: Refusal | None = None, recheck_at: float | None = None
+        self, job: Job, words: str, *, cause: Cause, refusal: Reasons | None = None, recheck_at: float | None = None
     ) -> None:
         """Let the job's files go on in two jobs. A single file is refused with `refusal`, or has failed for `words`.
 
@@ -49,7 +49,7 @@ class Splits:
         context.own.update(await context.in_thread(work))
 
     def _halve(
-        self, job: Job, words: str, cause: Cause, refusal: Refusal | None, recheck_at: float | None, now: float
+        self, job: Job, words: str, cause: Cause, refusal: Reasons | None, recheck_at: float | None, now: float
     ) -> Sequence[str]:
         """Split a job; return the ids of those that go on in its place, none if nothing does."""
         context, ledger = self._context, self._context.ledger

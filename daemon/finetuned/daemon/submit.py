@@ -167,7 +167,7 @@ class Submissions:
             await self._not_there(job)
 
     async def _not_there(self, job: Job) -> None:
-        """The server surely has no session of a doubtful job: it is sent again, if it was not in vain too often."""
+        """Send a doubtful job again that surely has no session, if it was not in vain too often."""
         context = self._context
         now = context.runtime.now()
         if job.unanswered >= UNANSWERED or job.unheard >= UNHEARD:
@@ -205,7 +205,7 @@ class Submissions:
         await context.in_thread(context.ledger.attempts.rechecked, job.id, due_at=until, counts=True)
 
     async def _refused(self, job: Job, error: Refused) -> None:
-        """The server said no: for now (too busy, a form that arrived in part), to so much at once, or for good.
+        """Do what follows from a no: for now (too busy, a form that arrived in part), to so much at once, or for good.
 
         What it said in words that we do not know may be said of one of the files.
         """
@@ -312,7 +312,7 @@ class Submissions:
         return ours
 
     async def _found(self, job: Job) -> Sequence[Observation]:
-        """The job's sessions on the server that the ledger does not know."""
+        """List the job's sessions on the server that the ledger does not know."""
         context = self._context
         known = await context.in_thread(context.ledger.attempts.known_ids)
         uploads = await context.in_thread(context.ledger.attempts.uploads, job.id)
