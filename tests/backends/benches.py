@@ -11,7 +11,7 @@ import httpx
 from backends.conformance import Bench, Fault
 from backends.toy import Toy
 from finetuned.errors import ReplyLost
-from finetuned.helix.client import Key
+from finetuned.helix.client import ApiKey
 from finetuned.helix.disk import Disk
 from finetuned.helix.sessions import Sessions
 from finetuned.sandbox import Faults, Pace, create_app
@@ -62,7 +62,7 @@ class HelixBench(Bench):
         return Sessions(
             httpx.AsyncClient(transport=self.line),
             url="http://sandbox.test",
-            key=Key("", lambda: key),
+            key=ApiKey("", lambda: key),
             disk=Disk(in_thread=inline, open_part=self.open_part),
             dialect=self.dialect,
         )

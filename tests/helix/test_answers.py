@@ -16,7 +16,7 @@ from finetuned.backend import Observation, Odd, Pair, Submission
 from finetuned.errors import NotTheServer, Refused, ReplyLost, ServerError, Unreachable
 from finetuned.helix import client, wire
 from finetuned.helix.answers import IN_MEMORY_BYTES
-from finetuned.helix.client import Key
+from finetuned.helix.client import ApiKey
 from finetuned.helix.observe import Handle, observe
 from finetuned.helix.sessions import Sessions
 from finetuned.pieces import MAX_ANSWER_BYTES
@@ -64,7 +64,7 @@ def service(*bodies: Stream, spool: Path | str | None = None) -> Sessions:
     return Sessions(
         httpx.AsyncClient(transport=Server(*bodies)),
         url=URL,
-        key=Key("", lambda: KEY),
+        key=ApiKey("", lambda: KEY),
         disk=disk(Bytes(b"x"), spool=None if spool is None else str(spool)),
         dialect="form",
     )

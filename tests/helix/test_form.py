@@ -12,7 +12,7 @@ import pytest
 from finetuned.backend import Push
 from finetuned.errors import KeyRefused, KnownRefusal, NotTheServer, Refused, Unreachable
 from finetuned.helix import wire
-from finetuned.helix.client import Key, new_http
+from finetuned.helix.client import ApiKey, new_http
 from finetuned.helix.observe import observe
 from finetuned.helix.sessions import Sessions
 from finetuned.settings import HelixSettings
@@ -87,7 +87,7 @@ async def test_a_changed_key_is_tried_once_more():
     """After a 401 the key is read again; a new one is used at once, the old one is not tried twice."""
     keys = iter(["old", "old", "new"])
     server = Replies(said(401, "no"), said(401, "no"), told({"sessions": []}))
-    helix = service(server, key=Key("", lambda: next(keys)))
+    helix = service(server, key=ApiKey("", lambda: next(keys)))
     with pytest.raises(KeyRefused):
         await helix.probe()
     assert len(server.asked) == 1
@@ -99,7 +99,7 @@ def test_a_key_shows_nowhere(tmp_path):
     """A key comes from its file without the line's end, and never appears in a text about it."""
     file = tmp_path / "key"
     file.write_text("hl-from-file\n")
-    key = Key(str(file), lambda: "hl-other")
+    key = ApiKey(str(file), lambda: "hl-other")
     assert key.read() == key.current() == "hl-from-file"
     assert "hl-" not in repr(key)
     assert "hl-" not in str(key)
@@ -109,14 +109,14 @@ def test_a_key_shows_nowhere(tmp_path):
 def test_a_key_that_cannot_be_sent_is_refused(text: str):
     """No key, or one that no header could carry, is said before anything is sent."""
     with pytest.raises(KeyRefused) as caught:
-        Key("", lambda: text).current()
+        ApiKey("", lambda: text).current()
     assert "two" not in str(caught.value)
 
 
 def test_a_missing_key_file_is_named(tmp_path):
     """A key file that cannot be read is named, and no other key is used in its place."""
     with pytest.raises(KeyRefused, match="nowhere"):
-        Key(str(tmp_path / "nowhere"), lambda: "hl-other").read()
+        ApiKey(str(tmp_path / "nowhere"), lambda: "hl-other").read()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -124,7 +124,7 @@ def test_the_mark_that_an_editor_put_before_the_key_is_left_out(tmp_path, encodi
     """Notepad saves a file so; the key is what follows."""
     file = tmp_path / "key"
     file.write_bytes(f"{KEY}\r\n".encode(encoding))
-    assert Key(str(file), lambda: None).read() == KEY
+    assert ApiKey(str(file), lambda: None).read() == KEY
 
 
 async def test_find_opens_what_may_be_ours():

@@ -17,7 +17,7 @@ from finetuned.backend import Observation, Pair, Submission
 from finetuned.errors import KnownRefusal, ServerError
 from finetuned.helix import wire
 from finetuned.helix.call import Call, get
-from finetuned.helix.client import Key, Wire
+from finetuned.helix.client import ApiKey, Wire
 from finetuned.helix.observe import capabilities, observe
 from finetuned.helix.sessions import Sessions
 from finetuned.lifecycle import FileState
@@ -120,7 +120,7 @@ def names(request: dict[str, Any]) -> list[str]:
 
 def wire_to(step: dict[str, Any]) -> Wire:
     """The client's requests without a dialect, for what no dialect asks."""
-    return Wire(httpx.AsyncClient(transport=Recorded(step)), url=URL, key=Key("", lambda: KEY), disk=disk())
+    return Wire(httpx.AsyncClient(transport=Recorded(step)), url=URL, key=ApiKey("", lambda: KEY), disk=disk())
 
 
 def call_of(request: dict[str, Any]) -> Call:

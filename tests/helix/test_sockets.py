@@ -16,7 +16,7 @@ import pytest
 from finetuned.backend import Submission
 from finetuned.errors import Changed, KeyRefused, NotTheServer, ReplyLost, ServerError, Unreachable
 from finetuned.helix import client
-from finetuned.helix.client import CONNECTIONS, Key, new_http
+from finetuned.helix.client import CONNECTIONS, ApiKey, new_http
 from finetuned.helix.sessions import Sessions
 from finetuned.plan import SENDS
 from finetuned.settings import HelixSettings
@@ -50,7 +50,7 @@ async def served(
         yield Sessions(
             http,
             url=f"{scheme}://127.0.0.1:{port}",
-            key=Key("", lambda: KEY),
+            key=ApiKey("", lambda: KEY),
             disk=disk(*files, in_thread=in_thread),
             dialect="form",
         )
@@ -290,7 +290,7 @@ async def test_nobody_listens():
         helix = Sessions(
             http,
             url=f"http://127.0.0.1:{port}",
-            key=Key("", lambda: KEY),
+            key=ApiKey("", lambda: KEY),
             disk=disk(Bytes(SMALL), in_thread=in_thread),
             dialect="form",
         )

@@ -15,7 +15,7 @@ from anyio.streams.tls import TLSListener
 
 from finetuned.backend import Submission
 from finetuned.errors import TooLarge, Unreachable
-from finetuned.helix.client import Key, new_http
+from finetuned.helix.client import ApiKey, new_http
 from finetuned.helix.sessions import Sessions
 from finetuned.settings import HelixSettings
 from support.fault_proxy import SELF_SIGNED
@@ -43,7 +43,7 @@ async def server(handle, *, tls: bool = False) -> AsyncIterator[int]:
 async def upload(http: httpx.AsyncClient, url: str, size: int):
     """Send a file of this size."""
     content = b"x" * size
-    helix = Sessions(http, url=url, key=Key("", lambda: KEY), disk=disk(Bytes(content)), dialect="form")
+    helix = Sessions(http, url=url, key=ApiKey("", lambda: KEY), disk=disk(Bytes(content)), dialect="form")
     order = Submission(marker="job.1", parts=(part("job.1-0001-a.txt", content),))
     return await helix.submit(order, on_progress=lambda _: None)
 

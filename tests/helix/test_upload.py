@@ -16,7 +16,7 @@ from finetuned.backend import Part, Submission
 from finetuned.errors import Changed, Gone
 from finetuned.helix.body import PIECE_BYTES, Body
 from finetuned.helix.call import Form
-from finetuned.helix.client import Key
+from finetuned.helix.client import ApiKey
 from finetuned.marker import upload_name
 from finetuned.model import Content
 from finetuned.settings import FolderSettings
@@ -132,7 +132,7 @@ async def test_a_new_key_gets_a_fresh_upload():
     keys = iter(["old", "new"])
     files = [Bytes(b"alpha"), Bytes(b"alpha")]
     server = Replies(httpx.Response(401, content=b"no"), told(a_session()))
-    helix = service(server, *files, key=Key("", lambda: next(keys)))
+    helix = service(server, *files, key=ApiKey("", lambda: next(keys)))
     await helix.submit(Submission(marker="job.1", parts=(part("a.txt", b"alpha"),)), on_progress=lambda _: None)
     assert server.bodies[0] == server.bodies[1]
     assert all(file.closed for file in files)

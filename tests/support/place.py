@@ -17,7 +17,7 @@ from finetuned.daemon import Context, Daemon, Outcome
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.folders import DropFolder, drop_folder
-from finetuned.helix.client import Key
+from finetuned.helix.client import ApiKey
 from finetuned.helix.disk import Disk
 from finetuned.helix.sessions import Sessions
 from finetuned.ledger import Ledger, Reader, audit
@@ -184,7 +184,7 @@ class Place:
             yield Sessions(
                 http,
                 url=URL,
-                key=Key("", lambda: self.key),
+                key=ApiKey("", lambda: self.key),
                 disk=Disk(
                     in_thread=self.runtime.in_thread,
                     open_part=lambda p: folders[p.folder].open_text(p.location, p.content),

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from finetuned.backend import Part
-from finetuned.helix.client import Key
+from finetuned.helix.client import ApiKey
 from finetuned.helix.disk import Disk
 from finetuned.helix.sessions import Sessions
 from finetuned.model import Content
@@ -112,12 +112,12 @@ def disk(*files: Bytes, in_thread: Any = inline, spool: str | None = None) -> Di
 def service(
     transport: httpx.AsyncBaseTransport,
     *files: Bytes,
-    key: Key | None = None,
+    key: ApiKey | None = None,
     url: str = URL,
     dialect: str = "form",
     remembered: str | None = None,
 ) -> Sessions:
     """A service that talks to `transport` in a dialect and opens `files` in order."""
     http = httpx.AsyncClient(transport=transport)
-    key = key or Key("", lambda: KEY)
+    key = key or ApiKey("", lambda: KEY)
     return Sessions(http, url=url, key=key, disk=disk(*files), dialect=dialect, remembered=remembered)

@@ -15,7 +15,7 @@ from finetuned.errors import ConfigurationError, FinetunedError, LedgerError, Le
 if TYPE_CHECKING:
     from finetuned.backend import Capabilities
     from finetuned.folders import DropFolder
-    from finetuned.helix.client import Key
+    from finetuned.helix.client import ApiKey
     from finetuned.helix.sessions import Sessions
     from finetuned.ledger import Reader
     from finetuned.runtime import Runtime
@@ -128,11 +128,11 @@ def key_file(settings: Settings) -> str:
     return settings.helix.api_key_file or (credential if os.path.exists(credential) else "")
 
 
-def key_of(settings: Settings) -> Key:
+def key_of(settings: Settings) -> ApiKey:
     """Return the API key: from its file, else from the environment."""
-    from finetuned.helix.client import Key
+    from finetuned.helix.client import ApiKey
 
-    return Key(key_file(settings), lambda: os.environ.get("FINETUNED_API_KEY"))
+    return ApiKey(key_file(settings), lambda: os.environ.get("FINETUNED_API_KEY"))
 
 
 def drop_folders(settings: Settings) -> dict[str, DropFolder]:
@@ -162,7 +162,7 @@ async def backend(
     from finetuned.backend import Part
     from finetuned.helix.client import new_http
     from finetuned.helix.disk import Disk
-    from finetuned.helix.disk import Reader as PartReader
+    from finetuned.helix.disk import PartReader
     from finetuned.helix.sessions import Sessions
 
     def open_part(part: Part) -> PartReader:

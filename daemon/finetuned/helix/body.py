@@ -25,7 +25,7 @@ import msgspec
 from finetuned.backend import Part
 from finetuned.errors import Changed
 from finetuned.helix.call import Form, ignore
-from finetuned.helix.disk import Disk, Reader
+from finetuned.helix.disk import Disk, PartReader
 from finetuned.paths import escape
 
 PIECE_BYTES: Final = 256 * 1024
@@ -42,7 +42,7 @@ class Body(httpx.AsyncByteStream):
         self._disk = disk
         self._on_progress: Callable[[int], None] = ignore
         self._handed = 0
-        self._part: tuple[Part, Reader] | None = None
+        self._part: tuple[Part, PartReader] | None = None
         self._left = 0
         pieces: list[bytes | Part]
         if isinstance(content, Form):
@@ -96,7 +96,7 @@ class Body(httpx.AsyncByteStream):
             self._pieces.popleft()
         return bytes(gathered)
 
-    def _read_on(self, part: Part, reader: Reader, most: int) -> bytes:
+    def _read_on(self, part: Part, reader: PartReader, most: int) -> bytes:
         """Read the file that is open; close it at its end."""
         piece = reader.read(most)
         self._left -= len(piece)

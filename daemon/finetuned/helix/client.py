@@ -49,7 +49,7 @@ KEY_BYTES: Final = 8 * 1024
 _BROKEN: Final = (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError)
 
 
-class Key:
+class ApiKey:
     """The API key: from `file`, or from `fallback()` where no file is named. Its text shows nowhere."""
 
     __slots__ = ("_fallback", "_file", "_value")
@@ -60,7 +60,7 @@ class Key:
         self._value: str | None = None
 
     def __repr__(self) -> str:
-        return f"Key(file={escape(self._file)!r})"
+        return f"ApiKey(file={escape(self._file)!r})"
 
     def current(self) -> str:
         """Return the key as it was read last. Raises KeyRefused if there is none."""
@@ -112,7 +112,7 @@ def segment(text: str) -> str:
 class Wire:
     """Calls to one server; see the top for what comes of them."""
 
-    def __init__(self, http: httpx.AsyncClient, *, url: str, key: Key, disk: Disk) -> None:
+    def __init__(self, http: httpx.AsyncClient, *, url: str, key: ApiKey, disk: Disk) -> None:
         base = httpx.URL(url)
         # no user, no password: they would show in messages, and httpx would send them in the key's place
         origin = f"{base.scheme}://{base.netloc.decode('ascii')}"

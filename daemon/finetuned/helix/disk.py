@@ -12,7 +12,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Reader(Protocol):
+class PartReader(Protocol):
     """A file that is open for reading; it may raise `Changed` before its last bytes."""
 
     def read(self, size: int, /) -> bytes:
@@ -38,5 +38,5 @@ class Disk(Value, frozen=True):
     """
 
     in_thread: InThread
-    open_part: Callable[[Part], Reader]
+    open_part: Callable[[Part], PartReader]
     spool: str | None = None

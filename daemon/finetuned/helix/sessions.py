@@ -25,7 +25,7 @@ from finetuned.errors import KnownRefusal, NotFound, NotTheServer, Refusal, Refu
 from finetuned.helix import outcome, qa, wire
 from finetuned.helix.answers import Harvest
 from finetuned.helix.call import Call, get, ignore
-from finetuned.helix.client import Key, Wire, segment
+from finetuned.helix.client import ApiKey, Wire, segment
 from finetuned.helix.dialects import Dialect, page, show, spoken_by
 from finetuned.helix.disk import Disk
 from finetuned.helix.form import FormDialect
@@ -65,7 +65,7 @@ class Sessions:
         http: httpx.AsyncClient,
         *,
         url: str,
-        key: Key,
+        key: ApiKey,
         disk: Disk,
         dialect: str = AUTO,
         remembered: str | None = None,
