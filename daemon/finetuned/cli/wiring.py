@@ -161,8 +161,7 @@ async def backend(
     """
     from finetuned.backend import Part
     from finetuned.helix.client import new_http
-    from finetuned.helix.disk import Disk
-    from finetuned.helix.disk import PartReader
+    from finetuned.helix.disk import Disk, PartReader
     from finetuned.helix.sessions import Sessions
 
     def open_part(part: Part) -> PartReader:
