@@ -18,6 +18,7 @@ from typing import Final
 
 from finetuned.errors import Held, LedgerError
 from finetuned.ledger.checkpoint import Checkpoint
+from finetuned.ledger.copies import remove_part, sync_folder
 from finetuned.ledger.migrations import bring_up_to_date
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.trouble import check_file, corrupt, newer, of_the_disk, problem
@@ -212,15 +213,21 @@ def _migrate(db: sqlite3.Connection, path: str) -> str | None:
 
 
 def _keep_copy(db: sqlite3.Connection, path: str, copy_path: str) -> None:
-    """Copy the ledger with what a crash left in its log; the same people may read it. Raises LedgerError."""
-    mode = stat.S_IMODE(os.stat(path).st_mode)
+    """Copy the ledger with what a crash left in its log, whole or not at all; the same people may read it.
+
+    Raises LedgerError, sqlite3.Error.
+    """
+    part = f"{copy_path}.part"
     try:
-        fd = os.open(copy_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-        try:
-            os.fchmod(fd, mode)
-        finally:
-            os.close(fd)
+        remove_part(part)  # a kill may have left it
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+        os.chmod(part, mode)  # whatever the umask is
+        with closing(sqlite3.connect(part)) as copy:
+            db.backup(copy)
+        os.rename(part, copy_path)
+        sync_folder(copy_path)
     except OSError as error:
         raise of_the_disk(error, f"the ledger {path} cannot be copied to {copy_path} before it is changed") from error
-    with closing(sqlite3.connect(copy_path)) as copy:
-        db.backup(copy)
+    finally:
+        remove_part(part)
