@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from finetuned.errors import Stale
-from finetuned.ledger import Ledger, Left
+from finetuned.ledger import FoundFile, FoundJob, Ledger, Left
 from finetuned.lifecycle import JOB_ENDS, Cause, FileState, JobState, Requested
 from finetuned.model import File, Job
 from support import lives
@@ -25,6 +25,8 @@ PLACES = [f"/srv/notes/{name}" for name in ("a.txt", "b.txt", "c.txt", "sub/d.tx
 WORDS = ("one", "two", "three")
 NUMBERS = st.integers(0, 1 << 16)
 LOST = {FileState.FAILED, FileState.BARREN}
+#: by state, why a job is not sent again as it is
+TOO_MUCH = {JobState.SUBMITTING: Cause.TOO_LARGE, JobState.DOUBTFUL: Cause.IN_VAIN, JobState.RUNNING: Cause.QUOTA}
 
 
 Chosen = Callable[..., None]
@@ -275,6 +277,75 @@ class Books(RuleBasedStateMachine):
     def is_to_be_deleted(self, n: int, job: Job) -> None:
         self.ledger.requests.discard_ended(job, self.life.now())
 
+    @of_a_job(JobState.QUEUED, *TOO_MUCH, fits=lambda self, j: j.claimed_at is not None and bool(self.life.packed(j)))
+    def is_split(self, n: int, job: Job) -> None:
+        """In two, or in one that has another name, after a send or more; those go on counting where it stopped."""
+        if job.state is JobState.QUEUED:
+            job = self.life.begins(job)
+        if job.state is JobState.SUBMITTING and n % 5:
+            self.ledger.sends.reply_lost(job, "cut", answered=n % 5 > 2, due_at=1.0, now=self.life.now())
+            job = self.life.job(job.id)
+        files = self.life.packed(job)
+        cut = n % len(files)
+        parts = [part for part in (files[:cut], files[cut:]) if part]
+        ids = [f"job-{self.jobs_made + number}" for number, _ in enumerate(parts, 1)]
+        self.jobs_made += len(parts)
+        cause = TOO_MUCH[job.state] if len(parts) > 1 else Cause.NOT_OURS
+        late = self.life.now() if n % 3 == 0 else None
+        for new in ({job.id: files}, dict(zip(ids, parts, strict=True))):  # a name that is taken makes nothing
+            done = self.ledger.batches.split(job, new, "too large", self.life.now(), cause=cause, recheck_at=late)
+            assert done is (job.id not in new)
+        assert self.ledger.jobs.successors(job) == ids
+        for ident, part in zip(ids, parts, strict=True):
+            new = self.life.job(ident)
+            assert (new.state, new.files, new.claimed_at) == (JobState.QUEUED, len(part), None)
+            assert (new.unanswered, new.unheard) == (max(0, job.unanswered - 1), max(0, job.unheard - 1))
+            assert [f.id for f in self.life.packed(new)] == [f.id for f in part]
+
+    @of_a_job(*TOO_MUCH, fits=lambda self, j: len(self.life.packed(j)) == 1)
+    def is_too_big(self, n: int, job: Job) -> None:
+        (file,) = self.life.packed(job)
+        self.ledger.batches.too_big(job, file, "too large", self.life.now(), cause=TOO_MUCH[job.state])
+        assert (self.life.file(file).state, self.life.file(file).job_id) == (FileState.REFUSED, None)
+        assert self.life.job(job.id).state is JobState.CANCELLED
+
+    @rule(n=NUMBERS, known=st.booleans())
+    def is_taken_up(self, n: int, *, known: bool) -> None:
+        """Of a file that waits, or of one that nobody knows."""
+        self.jobs_made += 1
+        name = f"job-{self.jobs_made}"
+        place, word = self.free_place(n), WORDS[n % 3]
+        waits = self.life.waits(place, word) if known else None
+        file = FoundFile(
+            path=place,
+            location=f"/srv/notes/.processing/{name}/a",
+            content=content(word),
+            signature=signature(n) if n % 2 else None,
+            upload_name=f"{name}.1-0001-a.txt",
+        )
+        found = FoundJob(id=name, folder="notes", created_at=self.life.now(), attempt=1 + n % 3, files=[file])
+        self.ledger.batches.take_up(found, url=URL, dialect="form", now=self.life.now())
+        job = self.life.job(name)
+        assert (job.state, job.noted, job.under_way.read_only, job.attempts) == ("doubtful", True, True, found.attempt)
+        (packed,) = self.life.packed(job)
+        assert (packed.path, packed.location, packed.upload_name) == (file.path, file.location, file.upload_name)
+        assert packed.content is not None
+        assert packed.content.sha256 == file.content.sha256
+        assert waits is None or packed.id == waits.id
+
+    @of_a_file(lambda f: f.pairs is not None and f.job_id is not None)
+    def is_forgotten(self, n: int, file: File) -> None:
+        """Its pairs are gone, and what learned them is to go from the server, if it is ours to alter."""
+        job = self.life.job(file.job_id or "")
+        self.ledger.requests.forget(file, job, self.life.now())
+        assert self.ledger.pairs.of_file(file.id) == 0
+        stays = (
+            "select job_id from sessions where session_id is not null and removed_at is null and not discard "
+            "and not read_only"
+        )
+        assert job.id not in {row["job_id"] for row in asked(self.ledger, stays)}
+        assert not self.life.job(job.id).archived
+
     # ---- sessions
 
     @of_a_job(JobState.QUEUED, fits=lambda self, j: j.claimed_at is not None)
@@ -380,6 +451,15 @@ class Books(RuleBasedStateMachine):
         else:
             self.ledger.attempts.discard_later(some[n % len(some)], self.life.now() + 9)
 
+    @precondition(lambda self: self.ledger.attempts.to_discard())
+    @rule(n=NUMBERS)
+    def is_kept(self, n: int) -> None:
+        """It was to go, and has trained: it stays."""
+        some = self.ledger.attempts.to_discard()
+        one = some[n % len(some)]
+        self.ledger.attempts.kept(one, "dev/lora", self.life.now())
+        assert [s.id for s in self.ledger.attempts.to_discard()] == [s.id for s in some if s.id != one.id]
+
     # ---- folders
 
     @rule(state=st.sampled_from(["watched", "away"]), name=st.sampled_from(["notes", "other"]))
@@ -479,7 +559,6 @@ def test_the_machine_knows_every_command():
         "uploads",
     }
     asked |= {"uploading", "uploaded"}  # neither guarded nor told
-    asked |= {"split", "too_big", "take_up", "forget", "kept"}  # driven by the daemon's tests alone
     for table in tables:
         kind = getattr(__import__(f"finetuned.ledger.{table}", fromlist=["x"]), table.capitalize())
         commands = {c for c in vars(kind) if not c.startswith("_")} - asked
