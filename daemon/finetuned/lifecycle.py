@@ -134,6 +134,7 @@ class Cause(StrEnum):
     SERVER_PAUSED = "server_paused"
     SERVER_ANSWERED = "server_answered"
     STOP = "stop"
+    RELOAD = "reload"
     WATCH = "watch"
     LEDGER = "ledger"
     HOOK = "hook"

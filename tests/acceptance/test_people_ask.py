@@ -319,8 +319,7 @@ async def test_a_file_that_was_moved_back_although_the_disk_denies_it(
 
     async def script() -> None:
         assert (await place.ask("retry", **named(path)))[0] == "done"
-        assert place.daemon is not None
-        place.daemon.sweep_soon()
+        place.sweep_soon()
         await place.until(lambda: states() == ["settling", "vanished"])
 
     await place.run(until_idle=False, script=script)
@@ -438,8 +437,7 @@ async def test_whoever_asks_for_what_cannot_be_gets_words(a_place: APlace) -> No
             assert (became, expected in detail) == ("refused", True), (verb, words, detail)
         broken = os.path.join(requests_folder(place.ledger_path), "0-garbage.json")
         Path(broken).write_text("{")
-        assert place.daemon is not None
-        place.daemon.sweep_soon()
+        place.sweep_soon()
         await place.until(lambda: not os.path.exists(broken))
 
     await place.run(until_idle=False, script=script)

@@ -123,6 +123,7 @@ async def test_ready_made_pairs_tell_nothing_of_what_a_plan_allows(a_place: APla
     place = a_place(folder=[{"linger": "0s", "include": ["*.txt", "*.jsonl"]}])
 
     async def script() -> None:
+        await place.pass_time(0.1)
         place.here.ledger.servers.chunks_allowed("http://helix.test", 5, place.runtime.now())
         place.drop("c.jsonl", "\n".join(f'{{"instruction": "{n}?", "output": "{n}."}}' for n in range(999)))
         await place.until(lambda: place.states().get("c.jsonl") == "learned")

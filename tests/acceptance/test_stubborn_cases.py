@@ -57,8 +57,7 @@ async def test_a_file_given_back_under_a_number_is_still_known_after_a_restart(a
 
     async def script() -> None:
         leave_request(place.ledger_path, Request(id="r", verb="retry", path=str(refused)), "1")
-        assert place.daemon is not None
-        place.daemon.sweep_soon()
+        place.sweep_soon()
         await place.until((place.notes / "a.2.txt").exists)
         await place.pass_time(6)
 

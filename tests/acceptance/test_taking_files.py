@@ -327,11 +327,10 @@ async def test_a_vault_keeps_its_own_done(a_place: APlace) -> None:
 
 async def append_lines(place: Place, name: str, pauses: list[float]) -> None:
     """Open, write and close once for each line, with these pauses between; the watch rings."""
-    assert place.daemon is not None
     for n, pause in enumerate([*pauses, 0.0]):
         with (place.notes / name).open("a") as file:
             file.write(f"{text(n)}\n")
-        place.daemon.sweep_soon()
+        place.sweep_soon()
         await place.pass_time(pause)
 
 
@@ -520,8 +519,7 @@ async def test_what_is_changed_on_its_way_out_is_no_work_without_end(a_place: AP
         path = place.drop("b.txt", text(1))
         await place.until(lambda: place.states().get("b.txt") == "duplicate")
         path.write_text(text(2))
-        assert place.daemon is not None
-        place.daemon.sweep_soon()
+        place.sweep_soon()
         await place.pass_time(30.0)
         obstacle.unlink()
         await place.until(lambda: place.states().get("b.txt") == "learned")

@@ -211,7 +211,7 @@ def test_another_folder_in_its_place(a_desk: ADesk) -> None:
         place.drop("a.txt", GREY)
         await place.until(lambda: place.states() == {"a.txt": "packed"} and bool(place.network.sent()))
         place.notes.rename(away)
-        place.daemon.sweep_soon()
+        place.sweep_soon()
         await place.until(lambda: states(desk)[-1] == "away")
         assert place.states() == {"a.txt": "packed"}
         await place.until(lambda: place.states() == {"a.txt": "learned"})

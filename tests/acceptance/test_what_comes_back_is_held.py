@@ -137,9 +137,7 @@ def test_a_file_that_is_exchanged_with_a_link(
             else:
                 path.unlink(missing_ok=True)
                 path.write_text(TEXT) if second % 2 else path.symlink_to("/etc/passwd")
-            place.here.wake.set()
-            assert place.daemon is not None
-            place.daemon.sweep_soon()
+            place.sweep_soon()
             await place.pass_time(1.0)
         assert rows(place) < 20
         assert len(place.jobs()) < 20

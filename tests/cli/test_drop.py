@@ -395,8 +395,7 @@ class TestWaiting:
         async def script() -> None:
             begun = place.runtime.now()
             paths = [str(place.drop(f"{name}.txt", text)) for name, text in texts.items()]
-            assert place.daemon is not None
-            place.daemon.sweep_soon()
+            place.sweep_soon()
             good = await waiting_for(desk, [*paths, *names], begun, seen).until_ended(place.runtime)
             found.append((good, place.runtime.now() - begun))
 

@@ -20,8 +20,7 @@ def flushed(desk: Desk, *, until: str, folder: str | None = None, **files: str |
     async def script() -> None:
         for name, text in files.items():
             place.drop(f"{name}.txt", text)
-        assert place.daemon is not None
-        place.daemon.sweep_soon()
+        place.sweep_soon()
         await place.until(lambda: list(place.states().values()) == [until] * len(files))
         begin = place.runtime.steady()
         with redirect_stdout(out):
@@ -68,8 +67,7 @@ def test_a_file_that_somebody_writes_is_not_waited_for(make_desk: MakeDesk) -> N
     async def script() -> None:
         path = place.drop("slow.txt", TEXTS["fox"])
         with open(path, "a"):
-            assert place.daemon is not None
-            place.daemon.sweep_soon()
+            place.sweep_soon()
             await place.until(lambda: place.states().get("slow.txt") == "settling")
             with redirect_stdout(out):
                 assert await flush(place.ledger_path, None, 3.5, place.runtime) == 0

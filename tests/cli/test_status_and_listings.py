@@ -45,6 +45,7 @@ PAIR = keys("job_id session_id file ordinal question answer raw_question raw_ans
 EVENT = keys("id at subject subject_id was became cause detail")
 HOSTILE = "line\nbreak \x1b[31mred.txt"
 ODD = os.fsdecode(b"caf\xe9.txt")
+RELOAD = "reload the daemon: systemctl reload finetuned, or kill -HUP 1"
 
 
 @pytest.fixture
@@ -68,7 +69,14 @@ class TestStatus:
         answer = desk("status", "--json")
         assert answer.code == 3
         assert answer.json == {
-            "daemon": {"running": False, "pid": None, "since": None, "version": None, "unwatched_because": None},
+            "daemon": {
+                "running": False,
+                "pid": None,
+                "since": None,
+                "version": None,
+                "unwatched_because": None,
+                "reload_refused_because": None,
+            },
             "folders": [
                 {
                     "name": "notes",
@@ -189,6 +197,7 @@ class TestStatus:
         since = status["daemon"]["since"]
         assert status["daemon"] == {
             "running": True, "pid": 1, "since": since, "version": __version__, "unwatched_because": None,
+            "reload_refused_because": None,
         }  # fmt: skip
         (folder,) = status["folders"]
         assert (folder["state"], folder["settling"], folder["waiting"]) == ("watched", 0, 1)
@@ -385,8 +394,8 @@ class TestAnotherConfiguration:
             asked, new = desk("why", str(path)).out, desk("why", str(other / "fox.txt"), "--json").json
             found, checked = desk("doctor", "--json").json, desk("check")
         differs = f"the daemon runs with another configuration than {desk.config}; "
-        differs += "not watched until it is restarted: other; watched until then: notes"
-        assert told["attention"] == [{"subject": "configuration", "words": differs, "remedy": "restart the daemon"}]
+        differs += "not watched until it is reloaded: other; watched until then: notes"
+        assert told["attention"] == [{"subject": "configuration", "words": differs, "remedy": RELOAD}]
         assert [(f["name"], f["state"], f["waiting"], f["configured"]) for f in told["folders"]] == [
             ("other", None, 0, True),
             ("notes", "watched", 1, False),
@@ -395,10 +404,10 @@ class TestAnotherConfiguration:
         assert "folder   other: not watched by the daemon that runs" in words
         assert "folder   notes: watched, not in the configuration" in words
         assert "the daemon, which still watches the folder notes: it is not in the configuration any more" in asked
-        assert new["waits_for"] == "a restart of the daemon, which does not watch the folder other yet"
+        assert new["waits_for"] == "a reload of the daemon, which does not watch the folder other yet"
         assert any(row["words"] == differs for row in found)
         assert checked.code == 0
-        assert f"warning: configuration: {differs}; restart the daemon" in checked.err
+        assert f"warning: configuration: {differs}; {RELOAD}" in checked.err
 
     def test_the_same_configuration_in_other_words(self, make_desk: MakeDesk) -> None:
         """A comment, or a default that is written out, makes no difference; another limit does."""

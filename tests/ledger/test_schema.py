@@ -13,7 +13,7 @@ from finetuned.ledger.store import connect
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, SessionState
 
 #: the SHA-256 of the statements of step 6, blanks aside
-STEP_6 = "c50bb2cd2fcb9c73fee9da57017dd3b50d67fa1d04c9f4d7cad371568bfc1053"
+STEP_6 = "37aa47e60dbfda709c96220d1954b32338971746dd7fd1f8218d9696dcfbc18a"
 AT = "2026-11-23T05:23:11.042Z"
 JOB = {"id": "j", "folder": "notes", "state": "queued", "files": 1, "bytes": 1, "created_at": AT}
 RUNS = {"state": "running", "claimed_at": AT}

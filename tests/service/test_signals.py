@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -10,10 +11,11 @@ from collections.abc import Callable
 
 import pytest
 
+from finetuned.ledger import is_held
 from support.process import Home, environment, wait_for
 
 AHome = Callable[..., Home]
-STOPPING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+STOPPING = [signal.SIGTERM, signal.SIGINT]
 
 
 def at_work(home: Home, **more: str) -> Home:
@@ -51,6 +53,51 @@ def test_asked_again_and_again_it_ends_as_if_asked_once(a_home: AHome, number: s
     wait_for(ended, "end")
     assert home.wait() == 0
     assert "daemon_stopped" in log_of(home)
+
+
+def test_a_hangup_reloads_where_there_is_no_terminal(a_home: AHome) -> None:
+    """As under systemd: the process goes on with what its configuration says by now."""
+    home = at_work(a_home())
+    other = home.root / "other"
+    other.mkdir()
+    with home.config.open("a") as config:
+        config.write(f'[[folder]]\nname = "other"\npath = "{other}"\nsettle = "100ms"\nlinger = "0s"\n')
+    home.signal(signal.SIGHUP)
+    wait_for(lambda: home.ask("select count(*) from folders where state = 'watched'") == 2, "other folder")
+    (other / "stone.txt").write_text("The stone is grey. It came from a river.")
+    wait_for(lambda: home.states() == {"stone.txt": "learned"}, "learned file")
+    home.config.write_text("[[folder]]\nname = ")
+    home.signal(signal.SIGHUP)
+    wait_for(lambda: "daemon_reload_refused" in log_of(home), "refusal")
+    assert home.stop() == 0
+    assert [event["became"] for event in home.rows_of_events("daemon")] == [
+        "started", "reloaded", "reload_refused", "stopped",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["it leads the session", "under a shell", "the shell is killed"])
+def test_a_terminal_that_goes_stops_it(a_home: AHome, how: str) -> None:
+    """The process at a terminal ends in order when that goes; a person who sends the signal before reloads it."""
+    home = a_home()
+    words = [sys.executable, "-m", "finetuned", "--config", str(home.config), "run"]
+    if how != "it leads the session":
+        words = ["/bin/sh", "-c", '"$@"; exit 0', "sh", *words]
+    leader, terminal = pty.fork()
+    if leader == 0:
+        os.execvpe(words[0], words, environment())  # noqa: S606 - the child is the daemon, or its shell, from here on
+    try:
+        wait_for(home.is_watched, "daemon at work")
+        os.kill(home.ask("select pid from daemon"), signal.SIGHUP)
+        wait_for(lambda: home.ask("select count(*) from events where became = 'reloaded'") == 1, "reload")
+        if how == "the shell is killed":
+            os.kill(leader, signal.SIGKILL)
+            wait_for(lambda: home.ask("select count(*) from events where became = 'stopped'") == 1, "end in order")
+    finally:
+        os.close(terminal)
+    wait_for(lambda: home.ask("select count(*) from events where became = 'stopped'") == 1, "end in order")
+    wait_for(lambda: not is_held(str(home.ledger)), "end of the process")
+    ended = {"it leads the session": 0, "under a shell": -signal.SIGHUP, "the shell is killed": -signal.SIGKILL}
+    assert os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1]) == ended[how]
 
 
 def test_a_signal_switches_the_debug_log(a_home: AHome) -> None:

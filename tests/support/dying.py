@@ -167,8 +167,7 @@ async def _person(place: Place, scenario: Scenario) -> None:
             await until(lambda: rows(place, scenario.when))
             words = dict(zip(("job", "path"), rows(place, scenario.when)[0], strict=False))
             leave_request(place.ledger_path, Request(id=WISH, verb=scenario.wish, **words), "1")
-        assert place.daemon is not None
-        place.daemon.sweep_soon()
+        place.sweep_soon()
         await until(answered)
 
 

@@ -13,7 +13,8 @@ import httpx
 
 from finetuned import __version__
 from finetuned.backend import Backend
-from finetuned.daemon import Context, Daemon, Outcome
+from finetuned.daemon import Context, Outcome, Service, Wiring
+from finetuned.daemon.loop import Watcher
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.folders import DropFolder, drop_folder
@@ -138,11 +139,13 @@ class Place:
             table.setdefault("path", str(root / table["name"]))
             os.makedirs(table["path"], exist_ok=True)
         raw = {"helix": {"url": URL} | tables.pop("helix", {}), "folder": folders, **tables}
+        self._raw = raw
         self.settings: Settings = parse(raw, base=str(root))
         self.ledger_path = str(root / "state" / "ledger.db")
-        self.daemon: Daemon | None = None
-        self.notifier: Notifier | None = None
+        self.notifier = Notifier(None)
+        self.service: Service
         self.here: Context
+        self._on_change: Callable[[], None] = lambda: None
 
     @property
     def notes(self) -> Path:
@@ -159,7 +162,7 @@ class Place:
     @asynccontextmanager
     async def context(self) -> AsyncIterator[Context]:
         """The rooms wired together, and closed again."""
-        folders = {rules.name: drop_folder(rules, beside=f"{self.ledger_path}.kept") for rules in self.settings.folders}
+        folders = self.drop_folders(self.settings)
         ledger = Ledger.open(self.ledger_path)
         try:
             async with self.backend(folders, ledger) as backend:
@@ -196,21 +199,74 @@ class Place:
 
     async def run(self, *, until_idle: bool = True, script: Callable[[], Any] | None = None) -> Outcome:
         """Run the daemon until it is idle, or until `script` (run beside it) ends."""
-        async with self.context() as context:
-            self.daemon = Daemon(context, pid=1, version=self.version, until_idle=until_idle, notifier=self.notifier)
+        with Ledger.open(self.ledger_path) as ledger:
+            wiring = Wiring(
+                load=self.load,
+                ledger_path=lambda settings: settings.ledger.path or self.ledger_path,
+                folders=self.drop_folders,
+                backend=lambda _, folders: self.backend(folders, ledger),
+                watchers=self._watchers,
+                in_use=lambda _: None,
+            )
+            self.service = Service(
+                self.settings,
+                self.drop_folders(self.settings),
+                wiring=wiring,
+                ledger=ledger,
+                runtime=self.runtime,
+                notifier=self.notifier,
+                pid=1,
+                version=self.version,
+                until_idle=until_idle,
+            )
             outcome = Outcome()
 
             async def run_it() -> None:
                 nonlocal outcome
-                assert self.daemon is not None
-                outcome = await self.daemon.run()
+                outcome = await self.service.run()
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(run_it)
                 if script is not None:
                     await script()
-                    self.daemon.stop()
+                    self.service.stop()
             return outcome
+
+    def sweep_soon(self) -> None:
+        """Tell the daemon that something may have changed in a folder."""
+        self._on_change()
+
+    def drop_folders(self, settings: Settings) -> dict[str, DropFolder]:
+        """The folders of a configuration."""
+        return {rules.name: drop_folder(rules, beside=f"{self.ledger_path}.kept") for rules in settings.folders}
+
+    def _watchers(self, context: Context) -> list[Watcher]:
+        self.here = context
+
+        async def hears(on_change: Callable[[], None]) -> None:
+            self._on_change = on_change
+            await anyio.sleep_forever()
+
+        return [hears]
+
+    def load(self) -> Settings:
+        """The configuration, as its file is now."""
+        self.settings = parse(self._raw, base=str(self.root))
+        return self.settings
+
+    def configure(self, **tables: Any) -> None:
+        """Write other tables into the configuration's file; the daemon goes on with what it has read."""
+        for table in tables.get("folder", []):
+            os.makedirs(table["path"], exist_ok=True)
+        self._raw = self._raw | tables
+
+    async def reload(self, **tables: Any) -> None:
+        """Have the daemon go on with another configuration, and wait until it does, or has refused it."""
+        self.configure(**tables)
+        told = ("reloaded", "reload_refused")
+        before = len([event for event in self.events() if event["became"] in told])
+        self.service.reload()
+        await self.until(lambda: len([event for event in self.events() if event["became"] in told]) > before)
 
     async def until(self, condition: Callable[[], bool], *, within: float = 3600.0) -> float:
         """Wait (in virtual time) until `condition` holds; how long it took."""
@@ -268,8 +324,7 @@ class Place:
     async def ask(self, verb: str, **words: Any) -> tuple[str, str]:
         """Leave a request, ring, and wait for its answer: `done` or `refused`, and the words."""
         request = self.leave(verb, **words)
-        assert self.daemon is not None
-        self.daemon.sweep_soon()
+        self.sweep_soon()
 
         def answer() -> Any:
             with self.reader() as reader:

@@ -255,6 +255,11 @@ linger = "{linger}"
         with Reader.open(str(self.ledger)) as reader:
             return [event["cause"] for event in reader.events() if event["subject"] == "job"]
 
+    def rows_of_events(self, subject: str) -> list[dict[str, Any]]:
+        """The events of this subject, in order, for a configuration that may be wrong."""
+        with Reader.open(str(self.ledger)) as reader:
+            return [event for event in reader.events() if event["subject"] == subject]
+
     def says(self, *words: str) -> str:
         """What a command tells people, whatever it thinks of it."""
         return self.finetuned(*words).stdout

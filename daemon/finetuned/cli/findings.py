@@ -112,8 +112,13 @@ def of_the_configuration(settings: Settings, reader: Reader, *, runs: bool) -> I
     from finetuned.cli.outlook import running_with
 
     with_this = running_with(reader) if runs else None
-    if with_this is not None and with_this.fingerprint != settings.fingerprint():
-        yield warning("configuration", _differs(settings, with_this), "restart the daemon")
+    started = (runs and reader.daemon()) or {}
+    reload = f"reload the daemon: systemctl reload finetuned, or kill -HUP {started.get('pid')}"
+    if refused := started.get("reload_refused_because"):
+        words = f"the daemon goes on with the one that it had, as it could not take the new one: {refused}"
+        yield problem("configuration", words, f"correct it, then {reload}")
+    elif with_this is not None and with_this.fingerprint != settings.fingerprint():
+        yield warning("configuration", _differs(settings, with_this), reload)
     named = {rules.name for rules in settings.folders}
     for name, known in reader.folders().items():
         files = known["settling"] + known["waiting"]
@@ -131,7 +136,7 @@ def _differs(settings: Settings, with_this: RunsWith) -> str:
     new = [rules.name for rules in settings.folders if rules.name not in with_this.folders]
     gone = sorted(set(with_this.folders) - {rules.name for rules in settings.folders})
     if new:
-        words += f"; not watched until it is restarted: {', '.join(new)}"
+        words += f"; not watched until it is reloaded: {', '.join(new)}"
     if gone:
         words += f"; watched until then: {', '.join(gone)}"
     return words

@@ -116,7 +116,7 @@ def _held(subject: str, folder: DropFolder, reader: Reader | None, runs: bool) -
         folder.close()
         if runs:
             yield warning(
-                subject, "the daemon does not watch it yet", "restart the daemon, if the configuration changed"
+                subject, "the daemon does not watch it yet", "reload the daemon, if the configuration changed"
             )
 
 

@@ -211,7 +211,7 @@ class Outlook:
             return f"the folder {name}, which is not in the configuration any more"
         known = self._reader.folders().get(name)
         if known is None or not self.watches(name):
-            return f"a restart of the daemon, which does not watch the folder {name} yet"
+            return f"a reload of the daemon, which does not watch the folder {name} yet"
         return f"the folder {rules.path}, which is away: {known['away_because'] or 'unmounted, or missing'}"
 
 

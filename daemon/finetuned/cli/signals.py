@@ -1,17 +1,21 @@
 """What signals mean to the daemon.
 
-1. SIGTERM, SIGINT (Ctrl-C) and SIGHUP (its terminal closes, or `kill -HUP`) stop it in order. A second one changes
-   nothing: signals are heard from before the loop begins until the process is gone, so the exit code stays the same.
-2. SIGUSR1 switches the debug log on and off. SIGUSR2 does nothing.
-3. Who starts it with SIGHUP ignored (`nohup`) wants it to outlive the terminal.
+1. SIGTERM and SIGINT (Ctrl-C) stop it in order. A second one changes nothing: signals are heard from before the loop
+   begins until the process is gone, so the exit code stays the same.
+2. SIGHUP has it read its configuration again; but if it had a terminal that is gone, the signal tells of that, and it
+   stops in order. A terminal goes for good: the kernel takes it from all its processes. When a shell that leads the
+   session ends, the signal comes a moment earlier: so where there is a terminal, it is looked for after a pause.
+3. SIGUSR1 switches the debug log on and off. SIGUSR2 does nothing.
+4. Who starts it with SIGHUP ignored (`nohup`) wants it to outlive the terminal.
 """
 
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -19,13 +23,29 @@ import anyio
 
 from finetuned import logs
 
-_STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_OTHERS: Final = (signal.SIGUSR1, signal.SIGUSR2)
+_STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+_OTHERS: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+#: how long after a SIGHUP the terminal is looked for, in seconds
+_TERMINAL_GOES: Final = 0.2
+
+
+class Ear:
+    """Where signals are heard: each one is a byte, its number, in `socket`."""
+
+    def __init__(self, heard_from: socket.socket) -> None:
+        self.socket = heard_from
+        self._had_terminal = _has_terminal()
+
+    async def heeds_hangup(self, pause: Callable[[float], Awaitable[None]]) -> bool:
+        """Tell whether a SIGHUP says that the terminal is gone, which there was at the start."""
+        if self._had_terminal:
+            await pause(_TERMINAL_GOES)
+        return self._had_terminal and not _has_terminal()
 
 
 @contextmanager
-def heard() -> Iterator[socket.socket]:
-    """Hear signals in the main thread; each one is a byte, its number, to be read from the socket."""
+def heard() -> Iterator[Ear]:
+    """Hear signals in the main thread, to be heeded."""
     ear, mouth = socket.socketpair()
     with ear, mouth:
         ear.setblocking(False)
@@ -33,7 +53,7 @@ def heard() -> Iterator[socket.socket]:
         signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
         before = {number: signal.signal(number, _noted) for number in _heeded()}
         try:
-            yield ear
+            yield Ear(ear)
         except BaseException:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -43,12 +63,17 @@ def heard() -> Iterator[socket.socket]:
     atexit.register(_ignore, tuple(before))  # Python gives up its handlers a moment before the process is gone
 
 
-async def heed(ear: socket.socket, stop: Callable[[], None]) -> None:
-    """Do what each signal asks for, until cancelled."""
+async def heed(
+    ear: Ear, *, stop: Callable[[], None], reload: Callable[[], None], pause: Callable[[float], Awaitable[None]]
+) -> None:
+    """Do what each signal asks for, until cancelled; `pause` waits so many seconds."""
     while True:
-        await anyio.wait_readable(ear)
-        for number in map(signal.Signals, ear.recv(64)):
-            if number in _STOPPING:
+        await anyio.wait_readable(ear.socket)
+        for number in map(signal.Signals, ear.socket.recv(64)):
+            if number is signal.SIGHUP and not await ear.heeds_hangup(pause):
+                words = "it reads its configuration again"
+                reload()
+            elif number in {*_STOPPING, signal.SIGHUP}:
                 words = "it stops"
                 stop()
             elif number is signal.SIGUSR1:
@@ -56,6 +81,15 @@ async def heed(ear: socket.socket, stop: Callable[[], None]) -> None:
             else:
                 words = "it does nothing"
             logs.get().info("signal_received", signal=number.name, detail=words)
+
+
+def _has_terminal() -> bool:
+    """Tell whether the process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _heeded() -> list[signal.Signals]:

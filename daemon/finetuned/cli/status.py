@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from finetuned.settings import Settings
 
 NO_DAEMON: Final = 3
+_DAEMON: Final = ("pid", "since", "version", "unwatched_because", "reload_refused_because")
 
 
 @click.command("status")
@@ -79,8 +80,7 @@ def status_of(settings: Settings, now: float) -> Row:
     helix = known.get("helix", dict.fromkeys(SERVER_FIELDS))
     ledger = known.get("ledger", {"bytes": None, "schema_version": None})
     return {
-        "daemon": {"running": running}
-        | {key: started.get(key) for key in ("pid", "since", "version", "unwatched_because")},
+        "daemon": {"running": running} | {key: started.get(key) for key in _DAEMON},
         "folders": known["folders"],
         "jobs": {state: counts.get(state, 0) for state in JOB_STATES},
         "attention": attention,

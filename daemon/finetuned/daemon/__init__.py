@@ -26,5 +26,6 @@
 
 from finetuned.daemon.context import Context
 from finetuned.daemon.loop import Daemon, Outcome
+from finetuned.daemon.service import Service, Wiring
 
-__all__ = ["Context", "Daemon", "Outcome"]
+__all__ = ["Context", "Daemon", "Outcome", "Service", "Wiring"]

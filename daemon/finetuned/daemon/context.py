@@ -24,8 +24,9 @@ T = TypeVar("T")
 class Context:
     """The daemon's collaborators.
 
-    `own` holds the jobs that surely were never sent by anybody else; `unwatched` says why not all folders are watched;
-    `environment` is what programs of hooks are given.
+    `own` holds the jobs that surely were never sent by anybody else; `unwatched` says why not all folders are watched,
+    `reload_refused` why a configuration that was to take the place of `settings` did not; `environment` is what
+    programs of hooks are given.
     """
 
     settings: Settings
@@ -36,6 +37,7 @@ class Context:
     wake: Wake
     own: set[str] = field(default_factory=set)
     unwatched: str | None = None
+    reload_refused: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     pauses: Pauses = field(init=False)
 

@@ -27,6 +27,7 @@ _WARNINGS: Final = {
     "sweeping",
     "failing",
     "gave_up",
+    "reload_refused",
 }
 #: what became of a person's request
 _ANSWERS: Final = {"done", "refused"}
@@ -42,7 +43,7 @@ class EventLog:
         self._context = context
         self._log = logs.get()
         self._told = context.ledger.events.last()
-        self._unwatched: str | None = None
+        self._unwatched = context.unwatched
         self._news: set[str] = set()
 
     def tell(self) -> None:
@@ -101,4 +102,6 @@ class EventLog:
             parts.append(f"away: {', '.join(away)}")
         if facts.server.paused_because:
             parts.append(f"server paused: {facts.server.paused_because}")
+        if self._context.reload_refused:
+            parts.append(f"the reload was refused: {self._context.reload_refused}")
         return "; ".join(parts) or "idle"

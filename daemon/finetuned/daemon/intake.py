@@ -48,9 +48,12 @@ class Intake:
         self.wake_in: float | None = None
 
     async def open(self) -> None:
-        """Hold every folder that is there. Raises Held."""
+        """Hold every folder that is there."""
         for folder in self._context.folders.values():
-            await self._hold(folder)
+            try:
+                await self._hold(folder)
+            except Held as error:
+                await self._is_away(folder, error.with_remedy())
 
     def start_over(self) -> None:
         """Hold every folder anew, and read from the ledger what is known: it may lack what was found."""

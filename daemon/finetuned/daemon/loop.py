@@ -75,7 +75,8 @@ class Outcome(Value, frozen=True):
 class Daemon:
     """One run of the daemon.
 
-    `until_idle` ends it when nothing is left to do, and does not wait out `linger`.
+    `until_idle` ends it when nothing is left to do, and does not wait out `linger`; `reloaded`: it goes on where
+    another one of this process, with another configuration, handed over.
     """
 
     def __init__(
@@ -86,12 +87,14 @@ class Daemon:
         version: str,
         notifier: Notifier | None = None,
         until_idle: bool = False,
+        reloaded: bool = False,
     ) -> None:
         self._context = context
         self._pid = pid
         self._version = version
         self._notifier = notifier or Notifier(None)
         self._until_idle = until_idle
+        self._reloaded = reloaded
         self._intake = Intake(context)
         self._claims = Claims(context, self.sweep_soon)
         self._archives = Archives(context, self.sweep_soon)
@@ -105,6 +108,7 @@ class Daemon:
         self._busy: set[str] = set()
         self._asked: Counter[str] = Counter()
         self._stopping = False
+        self._handing_over = False
         self._rounds = Rounds(context.runtime, context.settings.watch.sweep)
         self._left = Outcome()
         self._tasks: TaskGroup | None = None
@@ -119,6 +123,11 @@ class Daemon:
         self._stopping = True
         self._context.wake.set()
 
+    def hand_over(self) -> None:
+        """Begin no more uploads, and end when those under way have ended: another daemon goes on in this process."""
+        self._handing_over = True
+        self._context.wake.set()
+
     async def run(self, watchers: Sequence[Watcher] = ()) -> Outcome:
         """Run until stopped, or idle if that was asked for. Raises Held and LedgerError.
 
@@ -126,27 +135,51 @@ class Daemon:
         """
         context = self._context
         started_at = context.runtime.now()
-        await context.in_thread(
-            context.ledger.daemon.started,
-            pid=self._pid,
-            version=self._version,
-            now=started_at,
-            configuration=RunsWith.of(context.settings).as_text(),
-        )
-        await context.in_thread(self._hooks.begin)
-        await context.in_thread(self._inbox.open)
-        await self._intake.open()
-        await self._finish_claims()
+        await self._begin_well()
         self._notifier.ready()
         await self._with_tasks(watchers)
         try:
-            await context.in_thread(context.ledger.daemon.stopped, pid=self._pid, now=context.runtime.now())
+            if self._ends:
+                await context.in_thread(context.ledger.daemon.stopped, pid=self._pid, now=context.runtime.now())
             await context.in_thread(self._event_log.tell)
             failed = await context.in_thread(context.ledger.jobs.failed_since, started_at)
         except LedgerStuck as error:  # told to stop while it waits for space: that is in order, too
             self._breaker.open(error)
             failed = False
         return replace(self._left, failed=failed)
+
+    async def _begin_well(self) -> None:
+        """Write down that it begins, and hold every folder. Raises Held, LedgerStuck: but after a reload it waits."""
+        while not (self._reloaded and self._stopping):
+            try:
+                await self._open()
+            except LedgerStuck as error:
+                if not self._reloaded:
+                    raise
+                self._breaker.open(error)
+                await self._breaker.closed(lambda: self._stopping)
+            else:
+                return
+
+    async def _open(self) -> None:
+        context = self._context
+        runs_with = RunsWith.of(context.settings).as_text()
+        now = context.runtime.now()
+        if self._reloaded:
+            await context.in_thread(context.ledger.daemon.reloaded, pid=self._pid, now=now, configuration=runs_with)
+        else:
+            await context.in_thread(
+                context.ledger.daemon.started, pid=self._pid, version=self._version, now=now, configuration=runs_with
+            )
+        await context.in_thread(self._hooks.begin)
+        await context.in_thread(self._inbox.open)
+        await self._intake.open()
+        await self._finish_claims()
+
+    @property
+    def _ends(self) -> bool:
+        """Whether no other daemon of this process goes on."""
+        return self._stopping or not self._handing_over
 
     async def _with_tasks(self, watchers: Sequence[Watcher]) -> None:
         """Run the loop, and every task there is, in one group."""
@@ -161,18 +194,19 @@ class Daemon:
                     await self._until_stopped()
                 finally:  # whatever ends the loop: a program must not hold it up
                     self._hooks.stop()
-                self._notifier.stopping()
-                await self._let_uploads_end()
+                if self._ends:
+                    self._notifier.stopping()
+                    await self._let_uploads_end()
                 tasks.cancel_scope.cancel()
         except* FinetunedError as group:
-            raise _first(group) from None
+            raise first_of(group) from None
         finally:
             self._hooks.close()
 
     async def _until_stopped(self) -> None:
         """Go round after round; note what is left to do when idle."""
         context = self._context
-        while not self._stopping:
+        while not (self._stopping or (self._handing_over and not await self._is_uploading())):
             context.wake.clear()
             try:
                 facts, plan, wait = await self._round()
@@ -237,7 +271,8 @@ class Daemon:
     async def _act(self, action: Action) -> None:
         match action:
             case Submit(job_id=job_id):
-                await self._submit(job_id)
+                if not self._handing_over:
+                    await self._submit(job_id)
             case Search(job_id=job_id):
                 self._begin(job_id, lambda: self._submissions.search(job_id))
             case Poll(job_id=job_id):
@@ -310,19 +345,19 @@ class Daemon:
     async def _let_uploads_end(self) -> None:
         with anyio.move_on_after(GRACE):
             self._context.wake.clear()
-            while any(key in self._busy for key in await self._submitting()):
+            while await self._is_uploading():
                 await self._context.wake.wait()
                 self._context.wake.clear()
 
-    async def _submitting(self) -> list[str]:
+    async def _is_uploading(self) -> bool:
         try:
             jobs = await self._context.in_thread(self._context.ledger.jobs.open)
         except LedgerStuck:  # then nobody could write what became of them
-            return []
-        return [job.id for job in jobs if job.state is JobState.SUBMITTING]
+            return False
+        return any(job.state is JobState.SUBMITTING and job.id in self._busy for job in jobs)
 
 
-def _first(group: BaseExceptionGroup[FinetunedError]) -> FinetunedError:
+def first_of(group: BaseExceptionGroup[FinetunedError]) -> FinetunedError:
     """Find the first error of a group: what stopped the daemon."""
     error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return first_of(error) if isinstance(error, BaseExceptionGroup) else error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 
+from finetuned.paths import escape
+
 
 class Notifier:
     """Sends datagrams to `$NOTIFY_SOCKET`; does nothing without one."""
@@ -12,6 +14,10 @@ class Notifier:
     def __init__(self, address: str | None) -> None:
         self._address = address and ("\0" + address[1:] if address.startswith("@") else address)
         self._status = ""
+
+    def reloading(self, steady: float) -> None:
+        """A reload has begun, at that time by the steady clock; it is over with the next `ready`."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(steady * 1_000_000)}")
 
     def ready(self) -> None:
         """Ledger, folders and configuration are sound."""
@@ -23,9 +29,10 @@ class Notifier:
 
     def status(self, words: str) -> None:
         """One line of what the daemon does; sent only when it differs."""
-        if words != self._status:
-            self._status = words
-            self._send(f"STATUS={words}")
+        line = escape(words)  # what a server says may hold a line of its own
+        if line != self._status:
+            self._status = line
+            self._send(f"STATUS={line}")
 
     def _send(self, message: str) -> None:
         if not self._address:

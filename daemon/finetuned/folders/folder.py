@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from os.path import lexists
@@ -62,6 +63,13 @@ class DropFolder(Places):
     def check(self) -> None:
         """Raise Away if the folder is missing, or another one lies at its path; `hold` may be tried again then."""
         self.tree.check()
+
+    def identity(self) -> tuple[int, int] | None:
+        """Tell which folder lies at its path, by device and inode; None if there is none."""
+        with suppress(OSError):
+            found = os.stat(self.root)
+            return found.st_dev, found.st_ino
+        return None
 
     def close(self) -> None:
         """Let go of the folder and its lock."""

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from finetuned.ledger.events import WATCH, tell
+from finetuned.ledger.rows import clean
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
 from finetuned.times import iso
+
+#: whether a server can be used is found out anew, by one probe
+_TRY_SERVERS: Final = """
+update servers set next_try_at = null, reachable = iif(paused_because is null, null, reachable)
+"""
 
 
 class Daemon:
@@ -28,11 +36,21 @@ class Daemon:
                 "insert or replace into daemon (id, pid, since, version, configuration) values (1, ?, ?, ?, ?)",
                 (pid, iso(now), version, configuration),
             )
-            db.execute(
-                "update servers set next_try_at = null, reachable = case when paused_because is null then null "
-                "else reachable end"
-            )
+            db.execute(_TRY_SERVERS)
             tell(db, now, "daemon", str(pid), "started", cause=Cause.START, detail=version)
+
+    def reloaded(self, *, pid: int, now: float, configuration: str) -> None:
+        """Note that the daemon goes on with another configuration; servers are tried as after a start."""
+        with self._store.transaction() as db:
+            db.execute("update daemon set configuration = ?, reload_refused_because = null", (configuration,))
+            db.execute(_TRY_SERVERS)
+            tell(db, now, "daemon", str(pid), "reloaded", was="started", cause=Cause.RELOAD)
+
+    def reload_refused(self, *, pid: int, words: str, now: float) -> None:
+        """Note why the daemon goes on with the configuration that it had; until a reload works."""
+        with self._store.transaction() as db:
+            db.execute("update daemon set reload_refused_because = ?", (clean(words),))
+            tell(db, now, "daemon", str(pid), "reload_refused", was="started", cause=Cause.RELOAD, detail=words)
 
     def stopped(self, *, pid: int, now: float) -> None:
         """Note that a daemon stops, in order."""

@@ -209,7 +209,8 @@ create table folders (
   name text primary key,
   path text not null,
   path_b64 text,
-  state text not null check (state in ('watched', 'away')),
+  state text not null check (state in ('watched', 'away', 'retired')),
+  rules text,
   paused_at text,
   flush_before text,
   sent_at text,
@@ -223,7 +224,8 @@ create table daemon (
   pid integer not null,
   since text not null,
   version text not null,
-  configuration text
+  configuration text,
+  reload_refused_because text
 ) strict
 """,
         "hooks": """

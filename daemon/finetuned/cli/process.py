@@ -1,0 +1,136 @@
+"""The daemon's process: the service wired to the real runtime, the system's signals and the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
+
+from finetuned import __version__, logs
+from finetuned.backend import Backend
+from finetuned.cli import wiring
+from finetuned.cli.hook_checks import check_hooks
+from finetuned.cli.signals import Ear, heed
+from finetuned.cli.terminal import from_here, harmless, say, width_of
+from finetuned.daemon import Context, Outcome, Service, Wiring
+from finetuned.daemon.loop import Watcher
+from finetuned.daemon.notify import Notifier
+from finetuned.daemon.requests import requests_folder
+from finetuned.errors import Away
+from finetuned.folders import DropFolder, Single, Watched, watch
+from finetuned.hooks import environment
+from finetuned.ledger import Ledger, is_held
+from finetuned.runtime import SystemRuntime, Wake
+from finetuned.settings import Settings
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send the log to standard error, in colour on a terminal."""
+    logs.configure(
+        level=settings.log.level,
+        format=settings.log.format,
+        terminal=sys.stderr.isatty(),
+        stream=sys.stderr,
+        no_color="NO_COLOR" in os.environ,
+    )
+
+
+async def serve(settings: Settings, ear: Ear, until_idle: bool = False) -> Outcome:
+    """Run the daemon until a signal that comes through `ear` stops it. Raises Held, LedgerError."""
+    runtime = SystemRuntime()
+    folders = wiring.drop_folders(settings)
+    try:
+        ledger = _open_ledger(wiring.ledger_path(settings), folders)
+    except BaseException:
+        for folder in folders.values():
+            folder.close()
+        raise
+    with ledger:
+        service = Service(
+            settings,
+            folders,
+            wiring=_wiring(settings.source, ledger, runtime),
+            ledger=ledger,
+            runtime=runtime,
+            notifier=Notifier(os.environ.get("NOTIFY_SOCKET")),
+            pid=os.getpid(),
+            version=__version__,
+            until_idle=until_idle,
+        )
+        pause = partial(runtime.wait, Wake())
+        return await service.run([partial(heed, ear, stop=service.stop, reload=service.reload, pause=pause)])
+
+
+def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:
+    """The ledger, for the one daemon of these folders; who is refused makes nothing. Raises Held, LedgerError."""
+    if not is_held(path):  # else the ledger says who is in the way
+        for folder in folders.values():
+            with suppress(Away):
+                folder.hold()
+    with suppress(OSError):
+        if os.stat(path).st_size == 0:
+            logs.get().warning("ledger_empty", path=path, detail="the file holds nothing: a new ledger is begun in it")
+    ledger = Ledger.open(path)
+    if ledger.kept is not None:
+        logs.get().warning("ledger_upgraded", path=path, backup=ledger.kept)
+    return ledger
+
+
+def _wiring(source: str, ledger: Ledger, runtime: SystemRuntime) -> Wiring:
+    """Say how each daemon is made of the configuration in the file `source`."""
+
+    def backend(settings: Settings, folders: Mapping[str, DropFolder]) -> AbstractAsyncContextManager[Backend]:
+        remembered = ledger.servers.get(settings.service.url).variant
+        beside = os.path.dirname(ledger.path) or "."
+        return wiring.backend(settings, runtime, folders, remembered=remembered, spool=beside)
+
+    def load() -> Settings:
+        settings = wiring.load_file(source)
+        check_hooks(settings, whole=False)
+        return settings
+
+    def in_use(settings: Settings) -> None:
+        configure_logs(settings)
+        _greet(settings)
+
+    return Wiring(
+        load=load,
+        ledger_path=wiring.ledger_path,
+        folders=wiring.drop_folders,
+        backend=backend,
+        watchers=_watchers,
+        in_use=in_use,
+        environment=environment(os.environ),
+    )
+
+
+def _greet(settings: Settings) -> None:
+    """Tell a person at a terminal what is watched, where to drop files, and how to stop."""
+    if width_of(sys.stderr) is None:
+        return
+    for rules in settings.folders:
+        where, names = harmless(from_here(rules.path, sys.stderr)), harmless(" ".join(rules.include))
+        say(f"Watching the folder {rules.name}: {where} ({names})")
+    folder = "" if len(settings.folders) == 1 else f" --folder {settings.folders[0].name}"
+    say(f"To drop a file: copy it there, or in another terminal: finetuned drop --wait{folder} FILE")
+    say(f"The server is {harmless(settings.service.url)}. To stop: Ctrl-C, or kill {os.getpid()}")
+
+
+def _watchers(context: Context) -> list[Watcher]:
+    """Return what sets the daemon's wake: the folders, and the requests of people."""
+    pause = partial(context.runtime.wait, Wake())
+    requests = requests_folder(context.ledger.path)
+    places: list[Watched] = [*context.folders.values(), Single(root=requests)]
+
+    async def watch_all(on_change: Callable[[], None]) -> None:
+        await watch(
+            places,
+            lambda root: context.wake.set() if root == requests else on_change(),
+            pause=pause,
+            trouble=lambda why: logs.get().debug("watch_broke", why=why),
+            lacks=context.watch_lacks,
+        )
+
+    return [watch_all]

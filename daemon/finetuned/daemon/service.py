@@ -1,0 +1,206 @@
+"""One daemon after another in one process: a reload has the next one go on with another configuration.
+
+1. A new configuration is checked as a start would check it. If it is sound, the daemon that runs begins no more uploads
+   and ends once those under way have ended, and the next one is built of the new configuration, over the same ledger:
+   what is only in memory is found anew, as after a start.
+2. A configuration that cannot be used changes nothing. An event says why, and `status` until a reload works.
+3. The folders that only the new configuration has are held before the old daemon ends: another finetuned cannot take
+   them in between.
+4. Whoever asks for a reload while one is under way gets another one after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from msgspec.structs import replace
+
+from finetuned import logs
+from finetuned.backend import Backend
+from finetuned.daemon.context import Context
+from finetuned.daemon.loop import Daemon, Outcome, Watcher, first_of
+from finetuned.daemon.notify import Notifier
+from finetuned.errors import Away, ConfigurationError, FinetunedError, Held, LedgerStuck
+from finetuned.folders import DropFolder
+from finetuned.ledger import Ledger
+from finetuned.runtime import Runtime, Wake
+from finetuned.settings import Settings
+
+Folders = Mapping[str, DropFolder]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """What a service is made of, as the door has it: each is asked anew for each configuration.
+
+    `load` reads the configuration (raises ConfigurationError, also for one that a start would refuse for another
+    reason); `ledger_path` tells where its ledger lies; `watchers` are tasks beside the daemon's loop; `in_use` hears
+    of a configuration that is in use from now on; `environment` is what programs of hooks are given.
+    """
+
+    load: Callable[[], Settings]
+    ledger_path: Callable[[Settings], str]
+    folders: Callable[[Settings], Folders]
+    backend: Callable[[Settings, Folders], AbstractAsyncContextManager[Backend]]
+    watchers: Callable[[Context], Sequence[Watcher]]
+    in_use: Callable[[Settings], None]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Service:
+    """The daemons of one process, and what they have in common: the ledger, and what systemd is told."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        folders: Folders,
+        *,
+        wiring: Wiring,
+        ledger: Ledger,
+        runtime: Runtime,
+        notifier: Notifier,
+        pid: int,
+        version: str,
+        until_idle: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._folders = folders
+        self._wiring = wiring
+        self._ledger = ledger
+        self._runtime = runtime
+        self._notifier = notifier
+        self._pid = pid
+        self._version = version
+        self._until_idle = until_idle
+        self._next: tuple[Settings, Folders] | None = None
+        self._wanted = Wake()
+        self._stopping = False
+        self._daemon: Daemon | None = None
+        self._context: Context | None = None
+
+    def stop(self) -> None:
+        """Begin nothing more, and end."""
+        self._stopping = True
+        if self._daemon is not None:
+            self._daemon.stop()
+
+    def reload(self) -> None:
+        """Read the configuration again, and go on with it if it can be used."""
+        self._wanted.set()
+
+    async def run(self, beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()) -> Outcome:
+        """Run until stopped, or idle if that was asked for; the tasks `beside` run as long. Raises Held, LedgerError.
+
+        The folders are let go of at the end.
+        """
+        outcome = Outcome()
+        try:
+            async with anyio.create_task_group() as tasks:
+                for task in (self._reloads, *beside):
+                    tasks.start_soon(task)
+                outcome = await self._daemons()
+                tasks.cancel_scope.cancel()
+        except* FinetunedError as group:
+            raise first_of(group) from None
+        finally:
+            _let_go(self._folders)
+            _let_go({} if self._next is None else self._next[1])
+        return outcome
+
+    async def _daemons(self) -> Outcome:
+        failed, unwatched = False, None
+        while True:
+            reloaded = self._context is not None
+            self._wiring.in_use(self._settings)
+            async with self._wiring.backend(self._settings, self._folders) as backend:
+                context = self._context = Context(
+                    settings=self._settings,
+                    ledger=self._ledger,
+                    folders=self._folders,
+                    backend=backend,
+                    runtime=self._runtime,
+                    wake=Wake(),
+                    unwatched=unwatched,
+                    environment=self._wiring.environment,
+                )
+                self._daemon = Daemon(
+                    context,
+                    pid=self._pid,
+                    version=self._version,
+                    notifier=self._notifier,
+                    until_idle=self._until_idle,
+                    reloaded=reloaded,
+                )
+                self._go_on()
+                outcome = await self._daemon.run(self._wiring.watchers(context))
+            failed, unwatched = failed or outcome.failed, context.unwatched
+            if self._next is None or self._stopping:
+                return replace(outcome, failed=failed)
+            _let_go(self._folders)
+            (self._settings, self._folders), self._next = self._next, None
+
+    def _go_on(self) -> None:
+        """Tell the daemon what was asked for while there was none."""
+        if self._daemon is not None and self._stopping:
+            self._daemon.stop()
+        elif self._daemon is not None and self._next is not None:
+            self._daemon.hand_over()
+
+    async def _reloads(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            self._notifier.reloading(self._runtime.steady())
+            try:
+                found = await self._runtime.in_thread(self._checked)
+            except FinetunedError as error:
+                await self._refuse(error)
+                self._notifier.ready()
+            else:
+                if self._next is not None:
+                    _let_go(self._next[1])
+                self._next = found
+                self._go_on()
+
+    def _checked(self) -> tuple[Settings, Folders]:
+        """Read the configuration, and hold the folders that only it has. Raises ConfigurationError, Held."""
+        settings = self._wiring.load()
+        path = self._wiring.ledger_path(settings)
+        if path != self._ledger.path:
+            raise ConfigurationError(
+                f"[ledger] path names another ledger, {path}, than the one in use, {self._ledger.path}",
+                remedy="restart the daemon, which cannot change it while it runs, or put the path back",
+            )
+        folders = self._wiring.folders(settings)
+        in_use = {folder.identity() for folder in self._folders.values()}
+        try:
+            for folder in folders.values():
+                if folder.identity() not in in_use:
+                    with suppress(Away):
+                        folder.hold()
+        except Held:
+            _let_go(folders)
+            raise
+        return settings, folders
+
+    async def _refuse(self, error: FinetunedError) -> None:
+        """Go on with the configuration that is in use, and say so."""
+        words = "; ".join((error.with_remedy(), *getattr(error, "problems", ())))
+        try:
+            await self._runtime.in_thread(
+                self._ledger.daemon.reload_refused, pid=self._pid, words=words, now=self._runtime.now()
+            )
+        except LedgerStuck as trouble:
+            logs.get().warning("daemon_reload_refused", detail=words, not_noted=str(trouble))
+        if self._context is not None:
+            self._context.reload_refused = words
+            self._context.wake.set()  # its log line is made of the event
+
+
+def _let_go(folders: Folders) -> None:
+    for folder in folders.values():
+        folder.close()
