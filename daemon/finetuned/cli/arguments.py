@@ -182,7 +182,7 @@ def dropped_as(reader: Reader, settings: Settings, path: str) -> Dropped | None:
 
 
 def _contents(settings: Settings, path: str) -> set[str]:
-    """By each folder's rules what the ledger would know this content by; empty if it can be read by none."""
+    """Find what the ledger would know this content by, by each folder's rules; empty if none can read it."""
     found = set()
     if os.path.isfile(path):
         for folder in wiring.drop_folders(settings).values():

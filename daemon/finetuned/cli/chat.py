@@ -236,7 +236,7 @@ def _answered(talk: Talk, text: str) -> None:
 
 
 def _typed() -> Iterator[str]:
-    """The lines that a person types, with what editing and history the machine offers; empty ones are no lines."""
+    """Yield the lines that a person types, with what editing and history the machine offers; no empty ones."""
     with suppress(ImportError):
         import readline  # noqa: F401 - `input` uses it once it is there
     while True:

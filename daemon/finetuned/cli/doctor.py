@@ -166,7 +166,7 @@ def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
 
 
 async def _probe(settings: Settings) -> tuple[str, list[str], float]:
-    """The dialect that is used, those that the server speaks, and how long it took to answer one request (seconds).
+    """Return the dialect that is used, those that the server speaks, and the seconds that one request took.
 
     Raises ServerError, and TimeoutError for a server that keeps a request longer than the daemon would wait.
     """

@@ -120,7 +120,7 @@ def _sources(settings: Settings, folder: DropFolder, word: str, name: str | None
 
 
 def _spooled(kept: ExitStack, most: int) -> str:
-    """Standard input as a file, for as long as `kept` is open; of one that is too big no more than shows that."""
+    """Write standard input to a file that is there while `kept` is open; return its path. Too big a text is cut."""
     if sys.stdin.isatty():
         say("type the text; Ctrl-D on a line of its own ends it")
     path = os.path.join(kept.enter_context(tempfile.TemporaryDirectory(prefix="finetuned-")), "stdin")
@@ -131,7 +131,7 @@ def _spooled(kept: ExitStack, most: int) -> str:
 
 
 def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]:
-    """The files below a directory that the folder takes by their names; of the others it is told how many there are."""
+    """Yield the files below a directory that the folder takes by their names; tell how many others there are."""
     names = folder.names
     watched = {rules.path for rules in settings.folders}
     left_out = 0

@@ -110,7 +110,7 @@ def event_lines(events: Iterable[Row], reader: Reader, about: str | None = None)
 
 
 def _who(event: Row, reader: Reader) -> str:
-    """Whom an event is about."""
+    """Tell whom an event is about."""
     subject, named = event["subject"], event["subject_id"]
     if subject == "daemon" and event["became"] in {"done", "refused"}:
         subject = "request"

@@ -91,7 +91,7 @@ async def _until(
 
 
 def _become(rows: Sequence[Row]) -> list[str]:
-    """In words: how many files were sealed into how many jobs, and what became of the others."""
+    """Tell how many files were sealed into how many jobs, and what became of the others, a line each."""
     if not rows:
         return ["Nothing is waiting."]
     said = []

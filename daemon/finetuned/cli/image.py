@@ -87,7 +87,7 @@ def check_picture(name: str, picture: bytes) -> None:
 
 
 def _check_target(path: str, *, force: bool) -> None:
-    """Before anything is asked of the server. Raises FinetunedError."""
+    """Raise FinetunedError if the picture cannot go there: before anything is asked of the server."""
     if os.path.isdir(path):
         raise FinetunedError(f"{harmless(path)} is a folder", remedy="name a file in it")
     if not os.path.isdir(os.path.dirname(path)):
@@ -97,7 +97,7 @@ def _check_target(path: str, *, force: bool) -> None:
 
 
 def _write(path: str, picture: bytes, *, force: bool) -> None:
-    """The picture in its place, whole. Raises FinetunedError."""
+    """Put the picture in its place, whole. Raises FinetunedError."""
     folder, name = os.path.split(path)
     try:
         temporary = os.path.join(folder, f".picture-{os.urandom(4).hex()}.part")

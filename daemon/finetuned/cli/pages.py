@@ -80,7 +80,7 @@ def _of_all(ctx: click.Context) -> str:
 
 
 def _of_command(ctx: click.Context, name: str) -> str:
-    """What a command's own `--help` says; empty if there is no such command."""
+    """Return what a command's own `--help` says; empty if there is no such command."""
     root = ctx.find_root()
     group = root.command
     command = group.get_command(root, name) if isinstance(group, click.Group) else None

@@ -46,7 +46,7 @@ def pairs_command(
 
 
 def _versions(reader: Reader, path: str) -> dict[str, str]:
-    """By its sha256: which text of those that were learned from this path; nothing if there was but one."""
+    """Tell by the sha256 of each text that was learned from this path which version it was; nothing of a single one."""
     learned = dict.fromkeys(row["sha256"] for row in reversed(reader.at_place(path)) if row["pairs"])
     most = len(learned)
     told = {sha256: f"  version {number} of {most}" for number, sha256 in enumerate(learned, 1)}

@@ -145,7 +145,7 @@ def _private(job_id: str, text: str) -> str:
 
 
 def _read_back(path: str) -> str:
-    """What an editor left at `path`, made ours alone again: many write another file and rename it. No link is followed.
+    """Return what an editor left, made ours alone again: many write another file and rename it. No link is followed.
 
     Raises FinetunedError.
     """
@@ -235,7 +235,7 @@ def rows_of(job: Row, seen: Observation, pairs: Sequence[Pair]) -> list[Row]:
 
 
 def _files(job: Row, seen: Observation) -> dict[str, str]:
-    """By the path of a file, as it is shown, the server's name of its document."""
+    """Return the server's name of each file's document, by the file's path as it is shown."""
     from finetuned.marker import attempt_of, marker, renamed
 
     name = marker(job["id"], attempt_of(seen, job["id"]) or job["attempt"])
@@ -244,7 +244,7 @@ def _files(job: Row, seen: Observation) -> dict[str, str]:
 
 
 def pairs_of(text: str, job: Row, backend: Reviews, seen: Observation, there: Sequence[Pair]) -> list[Pair]:
-    """The pairs that these lines tell, in the server's own words. Raises FinetunedError with what is wrong, by line."""
+    """Make the pairs that these lines tell, in the server's own words. Raises FinetunedError, by line."""
     errors: list[str] = []
     pairs: list[Pair] = []
     rows = rows_of(job, seen, there)
@@ -265,7 +265,7 @@ def pairs_of(text: str, job: Row, backend: Reviews, seen: Observation, there: Se
 
 
 def _told(line: str) -> Row:
-    """One line's object: question, answer, and perhaps the file. Raises ValueError."""
+    """Read one line's object: question, answer, and perhaps the file. Raises ValueError."""
     import msgspec
 
     try:
@@ -294,7 +294,7 @@ class _Words:
         self._bare = {row["file"] for row in rows if row["raw_question"] == row["question"]}
 
     def pair(self, row: Row) -> Pair:
-        """The pair that a line tells: as it was, if it was there. Raises ValueError if the job has no such file."""
+        """Make the pair that a line tells, as it was if it was there. Raises ValueError: the job has no such file."""
         file, question, answer = row.get("file"), row["question"], row["answer"]
         if file is None and len(self._files) == 1:
             file = next(iter(self._files))

@@ -55,7 +55,7 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
 
 
 def status_of(settings: Settings, now: float) -> Row:
-    """The object `status` of `docs/interface.md`. Raises LedgerError, but not for a ledger that is not there yet."""
+    """Make the object `status` of `docs/interface.md`. Raises LedgerError, but not for a ledger that is not there."""
     from finetuned.ledger import SERVER_FIELDS, is_held, why_stuck
 
     path = wiring.ledger_path(settings)

@@ -102,7 +102,7 @@ def runs(settings: Settings) -> bool:
 
 
 def stray_daemon(settings: Settings) -> tuple[int, LedgerError] | None:
-    """A daemon whose ledger was moved away with its folder, lock and all: its pid (0: not known), and what is wrong.
+    """Find a daemon whose ledger was moved away, lock and all: its pid (0: not known), and what is wrong.
 
     It still holds the drop folders.
     """
