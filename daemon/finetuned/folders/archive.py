@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
@@ -27,8 +27,6 @@ from finetuned.lifecycle import FileState
 from finetuned.model import DONE, FAILED, PROCESSING, Content, File, Signature
 from finetuned.paths import escape
 
-DUPLICATES: Final = "duplicates"
-REFUSED: Final = "refused"
 #: stands in a note for the path at which its file comes to lie, quoted for a shell; no name has this byte
 LIES_HERE: Final = "\0"
 #: ends every note of ours, so that none but ours is ever removed
@@ -36,26 +34,17 @@ SIGNED: Final = "\n(written by finetuned; goes when the file is tried again)\n"
 #: what the end of a file rests on: its content, so that another content must not take its place
 _KNOWN: Final = frozenset({FileState.LEARNED, FileState.DUPLICATE})
 BY_HAND: Final = "it was moved or removed by hand before it was put away"
-_AREAS: Final[Mapping[FileState, str]] = MappingProxyType(
-    {
-        FileState.LEARNED: DONE,
-        FileState.BARREN: FAILED,
-        FileState.FAILED: FAILED,
-        FileState.REFUSED: FAILED,
-        FileState.DUPLICATE: DONE,
-    }
-)
-_SHARED: Final[Mapping[FileState, str]] = MappingProxyType(
-    {FileState.REFUSED: REFUSED, FileState.DUPLICATE: DUPLICATES}
-)
+_OF_JOBS: Final = MappingProxyType({FileState.LEARNED: DONE, FileState.BARREN: FAILED, FileState.FAILED: FAILED})
+_SHARED: Final = MappingProxyType({FileState.REFUSED: (FAILED, "refused"), FileState.DUPLICATE: (DONE, "duplicates")})
 
 
 def area_of(file: File) -> Parts:
     """Tell the folder that a file at its end belongs into. Raises ValueError if it is at none."""
-    name = _SHARED.get(file.state) or file.job_id
-    if name is None or file.state not in _AREAS:
+    if file.state in _SHARED:
+        return _SHARED[file.state]
+    if file.job_id is None or file.state not in _OF_JOBS:
         raise ValueError(f"no file is archived as {file.state!s} (job {file.job_id})")
-    return _AREAS[file.state], name
+    return _OF_JOBS[file.state], file.job_id
 
 
 def archive(places: Places, file: File, location: str, why: str | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from os.path import lexists
 from typing import Literal
 
@@ -15,13 +16,11 @@ from finetuned.folders.leftovers import ClaimedJob
 from finetuned.folders.names import JOB_FILE, Choice, Parts
 from finetuned.folders.places import Places
 from finetuned.folders.probes import is_probe
-from finetuned.folders.recoders import BAD_LINES
 from finetuned.folders.sweep import Sweeper
 from finetuned.folders.text import TextReader
 from finetuned.folders.tree import Tree
 from finetuned.folders.watches import Identities
 from finetuned.model import PROCESSING, Content, File, Signature
-from finetuned.settings import FolderSettings
 
 
 class DropFolder(Places):
@@ -33,18 +32,10 @@ class DropFolder(Places):
     needs `hold` first.
     """
 
-    def __init__(
-        self,
-        rules: FolderSettings,
-        *,
-        beside: str,
-        leases: bool | None = None,
-        bad_lines: int = BAD_LINES,
-        owner: int | None = None,
-    ) -> None:
-        super().__init__(rules, beside, leases=leases, bad_lines=bad_lines, owner=owner)
-        self.name = rules.name
-        self.sweeper = Sweeper(self)
+    @cached_property
+    def sweeper(self) -> Sweeper:
+        """What is known of the folder's files."""
+        return Sweeper(self)
 
     @property
     def root(self) -> str:

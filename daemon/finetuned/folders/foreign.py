@@ -123,7 +123,8 @@ _CONFLICT: Final = re.compile(
     re.VERBOSE,
 )
 _CONFLICT_NEEDS: Final = re.compile(r"[ck]onfl|conf\(|\.\.path|clash|競合|冲突|конфл")
-#: sub-folders that hold what was deleted, earlier states, or what only the file system's owner needs
+#: sub-folders (some only in the folder of their program) that hold what was deleted, earlier states, or what only the
+#: file system's owner needs
 _THROWN_AWAY: Final[Mapping[str, str]] = MappingProxyType(
     {
         "#recycle": "what was deleted on a Synology or TerraMaster NAS",
@@ -149,13 +150,8 @@ _THROWN_AWAY: Final[Mapping[str, str]] = MappingProxyType(
         "__macosx": "a Mac's own data in an archive",
         "files_trashbin": "what was deleted in Nextcloud",
         "files_versions": "earlier states in Nextcloud",
-    }
-)
-#: the same of a name that tells it only in the folder of a program: the name of both
-_THROWN_AWAY_IN: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
-    {
-        ("logseq", "bak"): "earlier states in Logseq",
-        ("logseq", "version-files"): "earlier states in Logseq",
+        "logseq/bak": "earlier states in Logseq",
+        "logseq/version-files": "earlier states in Logseq",
     }
 )
 _THROWN_AWAY_SO: Final = (
@@ -195,7 +191,7 @@ def conflict_mark(name: str) -> str | None:
 
 def thrown_away(folder: str, above: str = "") -> str | None:
     """Tell what a sub-folder of this name, in one called `above`, holds that nobody dropped; None: nothing such."""
-    known = _THROWN_AWAY.get(folder) or _THROWN_AWAY_IN.get((above, folder))
+    known = _THROWN_AWAY.get(folder) or _THROWN_AWAY.get(f"{above}/{folder}")
     if known is not None:
         return known
     mark = unfinished_mark(folder)

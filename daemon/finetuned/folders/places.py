@@ -57,6 +57,7 @@ class Places:
         owner: int | None = None,
     ) -> None:
         self.rules = rules
+        self.name = rules.name
         self._bad_lines = bad_lines
         self._leases = leases
         self.names = Names(rules, self._is_ours)

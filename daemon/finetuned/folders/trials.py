@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from finetuned.errors import FileProblem
@@ -144,17 +145,11 @@ def _attempt(tree: Tree, mount: Mount | None, *, moving: bool, within: float) ->
             break
         done.append(name)
     if failed:
-        _clean_up(probe)
+        with suppress(OSError, FileProblem, _Missing):  # what failed is told; the remains do no harm
+            probe.remove()
     return Trial(
         done=tuple(done), failed=failed, why=why, is_heard=probe.heard, deaf=probe.deaf, lease_tells=probe.lease_tells
     )
-
-
-def _clean_up(probe: _Probe) -> None:
-    try:
-        probe.remove()
-    except (OSError, FileProblem, _Missing):  # what failed was told; the remains do no harm
-        return
 
 
 def examine(folder: DropFolder, within: float) -> Examination:
