@@ -324,7 +324,7 @@ class Books(RuleBasedStateMachine):
             upload_name=f"{name}.1-0001-a.txt",
         )
         found = FoundJob(id=name, folder="notes", created_at=self.life.now(), attempt=1 + n % 3, files=[file])
-        self.ledger.batches.take_up(found, url=URL, dialect="form", now=self.life.now())
+        self.ledger.batches.take_up(found, url=URL, variant="form", now=self.life.now())
         job = self.life.job(name)
         assert (job.state, job.noted, job.under_way.read_only, job.attempts) == ("doubtful", True, True, found.attempt)
         (packed,) = self.life.packed(job)
