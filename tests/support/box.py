@@ -15,6 +15,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from support.process import wait_for
 #: where systemd says what it is
 SYSTEMD: Final = Path("/lib/systemd/systemd")
 CHECKOUT: Final = Path(__file__).parents[2]
+_number = count(1)
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -56,7 +58,8 @@ class Box:
             pytest.skip(why_not)
         groups = _groups()
         assert groups is not None
-        self.groups = groups / f"finetuned-box-{os.getpid()}"
+        #: those of the box, by which this machine knows them
+        self.groups = groups / f"finetuned-box-{os.getpid()}-{next(_number)}"
         packages = sysconfig.get_path("purelib")
         #: `/var/lib/finetuned`, as this process sees it
         self.state = base.with_suffix(".state")
