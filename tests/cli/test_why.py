@@ -347,6 +347,20 @@ class TestOpen:
         assert told["waits_for"].startswith("the next try")
         assert "It cannot be taken for now: cannot be moved" in words
 
+    def test_retried_and_not_moved_back_yet(self, make_desk: MakeDesk) -> None:
+        """It settles only where it was dropped: until then the next try to move it is told."""
+        desk = make_desk()
+        path = desk.place.drop("bad.txt", b"one\n\xe9")
+        desk.run()
+        with desk.ledger() as ledger:
+            now = SystemRuntime().now()
+            refused = ledger.files.at_place(str(path))[0]
+            ledger.files.retried(refused, str(refused.location), now)
+            file = ledger.files.get(refused.id)
+            ledger.files.archive_later(file, "the file system is read-only", now + LONGEST_DISK_WAIT, now)
+        with desk.daemon():
+            assert why(desk, path)[0]["waits_for"].startswith("the next try")
+
     def test_packed_while_the_server_cannot_be_used(self, make_desk: MakeDesk) -> None:
         """Why the server cannot be used is told with each file that waits for it."""
         desk = make_desk()

@@ -146,6 +146,10 @@ class Outlook:
                 return "its job to be sent, which is next" if job.claimed_at else "its job's files to be claimed"
         return "the daemon, which gives it up next" if job.given_up else self._at_the_server(job)
 
+    def holds(self, file_id: int) -> bool:
+        """Tell whether the plan knows what a file waits for: one that waits, or is to be moved."""
+        return file_id in self._plan.files
+
     def of_file(self, file_id: int) -> str:
         """Tell what a waiting file waits for."""
         hold = self._plan.files.get(file_id)

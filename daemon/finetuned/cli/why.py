@@ -294,9 +294,9 @@ class Story:
             return self._away
         if self._rules is None:
             return outlook.folder(file["folder"])
-        if file["state"] == "settling":
+        if file["state"] == "settling" and not outlook.holds(file["id"]):
             return self._settle_waits(self._rules)
-        if file["sha256"] is None:  # it could not be read
+        if file["state"] == "waiting" and file["sha256"] is None:  # it could not be read
             return f"the next try, {output.when(file['due_at'])}"
         return outlook.of_file(file["id"])
 
