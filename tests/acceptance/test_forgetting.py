@@ -123,6 +123,33 @@ async def test_what_is_under_way_or_was_never_learned_is_not_forgotten(a_place: 
     await place.run(until_idle=False, script=script)
 
 
+async def test_what_is_not_archived_yet_is_forgotten_at_the_next_start(a_place: APlace) -> None:
+    """The request was left while no daemon ran; no paper ever tells what was learned of the file."""
+    place = a_place(folder=[{"linger": "3s"}])
+    in_the_way = place.notes / "done"
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        place.drop("b.txt", OTTER)
+        await place.until(lambda: place.state() == "running")
+        in_the_way.write_text("no folder")
+        await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+    in_the_way.unlink()
+    request = place.leave("forget", **named(place.notes / "a.txt"))
+    await place.run()
+    with place.reader() as reader:
+        answer = reader.answer(request.id)
+    assert answer is not None
+    assert answer["became"] == "done"
+    assert on_paper(place) == ["b.txt"]
+    assert pairs_of(place, "a.txt") == []
+    assert {path.name for path in place.notes.glob("done/*/*.txt")} == {"a.txt", "b.txt"}
+    assert place.sessions_on_server() == 0
+    place.audit()
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """A desk whose daemon has learned two files in one job."""

@@ -155,8 +155,7 @@ class Verbs:
             if file.job_id is None or not (mine or file.pairs):
                 continue
             job = self._job(file.job_id)
-            if job.id not in jobs:
-                self._check_archived(job)
+            self._folder_named(job.folder)  # there its papers are written anew
             context.ledger.requests.forget(file, job, context.runtime.now())
             jobs.append(job.id)
             forgotten, pairs = forgotten + 1, pairs + mine
@@ -171,7 +170,8 @@ class Verbs:
             raise Denied(f"{job.id} is {job.state}: it is not at its end yet")
         if self._context.ledger.jobs.successors(job):
             raise Denied(f"{job.id} was {job.reason}", remedy="its files went on in those; try them again")
-        self._check_archived(job)
+        if not job.archived:
+            raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
         if not lost:
             raise Denied(f"{job.id} is {job.state} and lost no file: there is nothing to try again")
         found = [(file, location) for file in lost if (location := self._find(file)) is not None]
@@ -189,12 +189,6 @@ class Verbs:
             return f"{len(found)} files of {job.id} go into a new job"
         context.ledger.requests.queued_again(job, now)
         return f"{job.id} is queued again"
-
-    def _check_archived(self, job: Job) -> None:
-        """Raise Denied if the files of an ended job are on their way still, or in a folder that is not configured."""
-        if not job.archived:
-            raise Denied(f"{job.id} is still being put away", remedy="try again in a moment")
-        self._folder_named(job.folder)
 
     def _folder_named(self, name: str) -> DropFolder:
         """Raise Denied if the folder is not in the configuration any more."""
