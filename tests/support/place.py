@@ -143,6 +143,7 @@ class Place:
         self.settings: Settings = parse(raw, base=str(root))
         self.ledger_path = str(root / "state" / "ledger.db")
         self.notifier = Notifier(None)
+        self.watchdog: float | None = None
         self.service: Service
         self.here: Context
         self._on_change: Callable[[], None] = lambda: None
@@ -218,6 +219,7 @@ class Place:
                 pid=1,
                 version=self.version,
                 until_idle=until_idle,
+                watchdog=self.watchdog,
             )
             outcome = Outcome()
 

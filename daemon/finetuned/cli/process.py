@@ -58,9 +58,17 @@ async def serve(settings: Settings, ear: Ear, until_idle: bool = False) -> Outco
             pid=os.getpid(),
             version=__version__,
             until_idle=until_idle,
+            watchdog=_watchdog(os.environ),
         )
         pause = partial(runtime.wait, Wake())
         return await service.run([partial(heed, ear, stop=service.stop, reload=service.reload, pause=pause)])
+
+
+def _watchdog(environ: Mapping[str, str]) -> float | None:
+    """Tell within how many seconds systemd's watchdog waits for this process; None if it does not."""
+    allowed, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID")
+    ours = pid in {None, "", str(os.getpid())} and allowed.isdecimal() and int(allowed) > 0
+    return int(allowed) / 1_000_000 if ours else None
 
 
 def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:

@@ -59,6 +59,7 @@ class Breaker:
         begun = context.runtime.steady()
         while self._trouble is not None and not stopping():
             self._tries += 1
+            context.turned()
             if not self._patient and self._tries > PATIENT_TRIES:
                 raise self._trouble
             await self._pause(context.back_off(self._tries, LONGEST_WAIT), stopping)

@@ -26,7 +26,7 @@ class Context:
 
     `own` holds the jobs that surely were never sent by anybody else; `unwatched` says why not all folders are watched,
     `reload_refused` why a configuration that was to take the place of `settings` did not; `environment` is what
-    programs of hooks are given.
+    programs of hooks are given; `turned_at` tells by the steady clock when the loop took a step last.
     """
 
     settings: Settings
@@ -40,9 +40,15 @@ class Context:
     reload_refused: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     pauses: Pauses = field(init=False)
+    turned_at: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.pauses = Pauses(self.runtime.steady)
+        self.turned()
+
+    def turned(self) -> None:
+        """Note that the loop took a step: it does not hang."""
+        self.turned_at = self.runtime.steady()
 
     def watch_lacks(self, why: str | None) -> None:
         """Hear why not all folders are watched; None: all are."""

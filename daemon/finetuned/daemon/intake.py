@@ -63,7 +63,10 @@ class Intake:
 
     async def sweep(self) -> None:
         """List every folder and tell the ledger what is new."""
-        waits = [await self._sweep(folder) for folder in self._context.folders.values()]
+        waits = []
+        for folder in self._context.folders.values():
+            waits.append(await self._sweep(folder))
+            self._context.turned()
         waits.append(await self._read_the_unread())
         self.wake_in = min((wait for wait in waits if wait is not None), default=None)
 

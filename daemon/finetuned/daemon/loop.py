@@ -54,6 +54,8 @@ from finetuned.plan import (
 
 #: how long an upload under way may go on after the daemon was told to stop, in seconds
 GRACE: Final = 8.0
+#: how long the loop waits at most, in seconds: one that takes no step for longer looks as if it hung
+LONGEST_WAIT: Final = 300.0
 _FOR_PEOPLE: Final = frozenset({Awaited.PERSON, Awaited.REVIEWS})
 
 Task = Callable[[], Coroutine[Any, Any, None]]
@@ -208,6 +210,7 @@ class Daemon:
         context = self._context
         while not (self._stopping or (self._handing_over and not await self._is_uploading())):
             context.wake.clear()
+            context.turned()
             try:
                 facts, plan, wait = await self._round()
                 await context.in_thread(self._event_log.tell)
@@ -229,7 +232,7 @@ class Daemon:
                     for_people=sum(hold.kind in _FOR_PEOPLE for hold in plan.jobs.values()),
                 )
                 return
-            await context.runtime.wait(context.wake, wait)
+            await context.runtime.wait(context.wake, min(wait, LONGEST_WAIT))
 
     async def _round(self) -> tuple[Facts, Plan, float]:
         context, rounds = self._context, self._rounds
@@ -243,6 +246,7 @@ class Daemon:
         plan = make_plan(facts, context.runtime.now(), context.settings)
         for action in plan.actions:
             await self._act(action)
+            context.turned()
             if self._stopping or rounds.makes_way(action, plan):
                 break
         return facts, plan, rounds.wait(plan)

@@ -23,6 +23,10 @@ class Notifier:
         """Ledger, folders and configuration are sound."""
         self._send("READY=1")
 
+    def alive(self) -> None:
+        """The watchdog may wait anew."""
+        self._send("WATCHDOG=1")
+
     def stopping(self) -> None:
         """Tell the service manager that the daemon has begun to end."""
         self._send("STOPPING=1")

@@ -6,7 +6,10 @@
 2. A configuration that cannot be used changes nothing. An event says why, and `status` until a reload works.
 3. The folders that only the new configuration has are held before the old daemon ends: another finetuned cannot take
    them in between.
-4. Whoever asks for a reload while one is under way gets another one after it.
+4. systemd's watchdog is told that the daemon lives by a task beside the loop, whatever time it allows: one step of the
+   loop may be a sweep of a slow network disk. But only while the last step is younger than `PATIENCE`, so that a loop
+   that hangs is not taken for one that works.
+5. Whoever asks for a reload while one is under way gets another one after it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import anyio
 from msgspec.structs import replace
@@ -29,6 +32,11 @@ from finetuned.folders import DropFolder
 from finetuned.ledger import Ledger
 from finetuned.runtime import Runtime, Wake
 from finetuned.settings import Settings
+
+#: how long one step of the loop may take, in seconds
+PATIENCE: Final = 900.0
+#: … and how often the watchdog is told at most
+OFTEN: Final = 0.01
 
 Folders = Mapping[str, DropFolder]
 
@@ -52,7 +60,10 @@ class Wiring:
 
 
 class Service:
-    """The daemons of one process, and what they have in common: the ledger, and what systemd is told."""
+    """The daemons of one process, and what they have in common: the ledger, and what systemd is told.
+
+    `watchdog`: within so many seconds it has to hear that the daemon lives, if it listens.
+    """
 
     def __init__(
         self,
@@ -66,6 +77,7 @@ class Service:
         pid: int,
         version: str,
         until_idle: bool = False,
+        watchdog: float | None = None,
     ) -> None:
         self._settings = settings
         self._folders = folders
@@ -76,6 +88,7 @@ class Service:
         self._pid = pid
         self._version = version
         self._until_idle = until_idle
+        self._watchdog = watchdog
         self._next: tuple[Settings, Folders] | None = None
         self._wanted = Wake()
         self._stopping = False
@@ -100,7 +113,7 @@ class Service:
         outcome = Outcome()
         try:
             async with anyio.create_task_group() as tasks:
-                for task in (self._reloads, *beside):
+                for task in (self._reloads, self._shows_life, *beside):
                     tasks.start_soon(task)
                 outcome = await self._daemons()
                 tasks.cancel_scope.cancel()
@@ -149,6 +162,14 @@ class Service:
             self._daemon.stop()
         elif self._daemon is not None and self._next is not None:
             self._daemon.hand_over()
+
+    async def _shows_life(self) -> None:
+        if self._watchdog is None:
+            return
+        while True:
+            if self._context is None or self._runtime.steady() - self._context.turned_at < PATIENCE:
+                self._notifier.alive()
+            await self._runtime.wait(Wake(), max(OFTEN, self._watchdog / 2))
 
     async def _reloads(self) -> None:
         while True:
