@@ -21,15 +21,6 @@ def comes_back(service: Service, former: int) -> None:
     service.comes_to(ActiveState="active", SubState="running")
 
 
-def waits_for_its_answer(service: Service, sandbox: Sandbox) -> None:
-    """Have a service send a file to a server that stands still."""
-    service.systemctl("start")
-    wait_for(lambda: "server_usable" in service.said(), "server that was asked")
-    sandbox.signal(signal.SIGSTOP)
-    service.drop("otter.txt", OTTER)
-    wait_for(lambda: "1 submitting" in service.show("StatusText"), "upload")
-
-
 def sent_once(service: Service) -> None:
     """The file is learned, by the one session that the server has."""
     service.learns(["otter.txt"])
@@ -68,7 +59,7 @@ def test_a_signal_before_it_listens(a_service: AService, number: str) -> None:
 def test_a_kill_during_an_upload(a_service: AService, sandbox: Sandbox) -> None:
     """The intent was committed: after the restart the session is found, and no second one is paid for."""
     service = a_service()
-    waits_for_its_answer(service, sandbox)
+    service.uploads(sandbox, "otter.txt", OTTER)
     former = service.pid()
     service.kill("KILL")
     comes_back(service, former)
@@ -79,7 +70,7 @@ def test_a_kill_during_an_upload(a_service: AService, sandbox: Sandbox) -> None:
 def test_a_stop_during_an_upload(a_service: AService, sandbox: Sandbox) -> None:
     """It waits a while for the answer, ends in order and in time, and goes on from there."""
     service = a_service()
-    waits_for_its_answer(service, sandbox)
+    service.uploads(sandbox, "otter.txt", OTTER)
     service.systemctl("stop", "--no-block")
     service.comes_to(ActiveState="deactivating")
     sandbox.signal(signal.SIGCONT)
@@ -91,7 +82,7 @@ def test_a_stop_during_an_upload(a_service: AService, sandbox: Sandbox) -> None:
 def test_a_stop_while_the_server_never_answers(a_service: AService, sandbox: Sandbox) -> None:
     """It does not wait for ever: it ends by itself, before systemd would kill it."""
     service = a_service()
-    waits_for_its_answer(service, sandbox)
+    service.uploads(sandbox, "otter.txt", OTTER)
     service.systemctl("stop")
     assert (service.show("Result"), service.show("ExecMainStatus")) == ("success", "0")
     sandbox.signal(signal.SIGCONT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from finetuned.errors import LedgerMissing
 from finetuned.ledger import Reader, audit
 from finetuned.sandbox import DEFAULT_KEY
 from support.box import Box
-from support.process import wait_for
+from support.process import Sandbox, wait_for
 
 PROGRAM: Final = "/opt/finetuned/bin/finetuned"
 UNITS: Final = "/etc/systemd/system"
@@ -134,11 +135,18 @@ settle = "100ms"
         """Run a command as a person of the group."""
         return self.box.run(PROGRAM, "--config", self.config, *words, user=user, check=check)
 
-    def drop(self, name: str, text: str, user: str = MEMBER) -> None:
-        """Have a person write a file into the folder, whole."""
-        self.box.run(
-            "sh", "-c", 'printf %s "$1" > "$2/.part" && mv "$2/.part" "$2/$0"', name, text, self.notes, user=user
-        )
+    def drop(self, name: str, text: str, folder: str = "") -> None:
+        """Have a member of the group write a file into a folder, the first if none is named, whole."""
+        lines = 'printf %s "$1" > "$2/.part" && mv "$2/.part" "$2/$0"'
+        self.box.run("sh", "-c", lines, name, text, folder or self.notes, user=MEMBER)
+
+    def uploads(self, sandbox: Sandbox, name: str, text: str) -> None:
+        """Start, and send a file to the server, which stands still from now on."""
+        self.systemctl("start")
+        wait_for(lambda: "server_usable" in self.said(), "server that was asked")
+        sandbox.signal(signal.SIGSTOP)
+        self.drop(name, text)
+        wait_for(lambda: "1 submitting" in self.show("StatusText"), "upload")
 
     def pid(self) -> int:
         """The number of the main process, in the box."""
