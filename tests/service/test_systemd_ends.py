@@ -101,3 +101,19 @@ def test_memory_that_runs_out(a_service: AService) -> None:
         comes_back(service, former)
     service.learns(["otter.txt", "stone.txt"])
     assert "status=9/KILL" in service.said()
+
+
+def test_a_daemon_that_hangs(a_service: AService, sandbox: Sandbox) -> None:
+    """The watchdog kills it, the journal says where it hung, and the next one finds what was sent meanwhile."""
+    service = a_service()
+    service.drop_in("watchdog", "[Service]\nWatchdogSec=3\n")
+    service.uploads(sandbox, "otter.txt", OTTER)
+    begun = int(service.show("ActiveEnterTimestampMonotonic"))
+    wait_for(lambda: int(service.show("WatchdogTimestampMonotonic")) > begun, "word that it lives")
+    former = service.pid()
+    service.kill("STOP")
+    sandbox.signal(signal.SIGCONT)
+    comes_back(service, former)
+    sent_once(service)
+    assert "Watchdog timeout" in service.said()
+    assert "most recent call first" in service.said()
