@@ -23,9 +23,11 @@ MOST_NAMED: Final = 5
 
 
 @click.command("init")
-@click.argument("directory", metavar="[DIR]", default=".")
+@click.argument("directory", metavar="[DIR]", required=False)
+@click.option("--system", is_flag=True, help="Make it a systemd service of this machine instead; may be run again.")
+@click.option("--dry-run", is_flag=True, help="With --system: list the steps, and do none.")
 @click.pass_context
-def init_command(ctx: click.Context, directory: str) -> None:
+def init_command(ctx: click.Context, directory: str | None, system: bool, dry_run: bool) -> None:
     """Write a starting configuration into DIR (default: here), and make its drop folder.
 
     The ledger goes to DIR/.finetuned/, so each such configuration has its own. Nothing is overwritten.
@@ -34,7 +36,16 @@ def init_command(ctx: click.Context, directory: str) -> None:
 
     if ctx.obj["config"]:
         raise UsageError("`init` reads no configuration", remedy="name the folder to begin in: finetuned init DIR")
-    home = absolute(directory)
+    if system:
+        from finetuned.cli.system import set_up
+
+        if directory is not None:
+            raise UsageError("with --system there is one place: /etc/finetuned", remedy="leave DIR out")
+        set_up(dry_run=dry_run)
+        return
+    if dry_run:
+        raise UsageError("--dry-run goes with --system")
+    home = absolute(directory or ".")
     path = os.path.join(home, CONFIGURATION)
     _check_folder(os.path.join(home, FOLDER))
     text = sample(FOLDER, ledger_path=LEDGER)

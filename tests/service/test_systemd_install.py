@@ -1,0 +1,144 @@
+"""The page `service`, line by line, as an operator follows it on a new machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from support.box import CHECKOUT, Box
+from support.process import Sandbox, wait_for
+
+PAGE: Final = CHECKOUT / "daemon/finetuned/docs/service.md"
+CONFIG: Final = "/etc/finetuned/finetuned.toml"
+PROGRAM: Final = "/opt/finetuned/bin/finetuned"
+NOTES: Final = "/srv/finetuned/notes"
+INIT: Final = (PROGRAM, "init", "--system")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Box]:
+    """A machine with the program, which nobody has made a service yet, and with two people."""
+    fresh = Box(tmp_path / "box")
+    try:
+        for person in ("ann", "bob"):
+            fresh.run("useradd", "-m", person)
+        yield fresh
+    finally:
+        fresh.close()
+
+
+def blocks() -> dict[str, list[str]]:
+    """By heading, the commands of the page."""
+    found: dict[str, list[str]] = {}
+    for heading, text in re.findall(r"^## (.*?)$(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        found[heading] = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return found
+
+
+def follow(machine: Box, block: str, user: str = "") -> str:
+    """Run the lines of a block in a shell that ends at the first that fails."""
+    place = "/opt/source" if not user else f"/home/{user}"
+    return machine.run("bash", "-ec", f"cd {place}\n{block}", user=user, YOUR_KEY="hl-sandbox", HOME=place)
+
+
+def learned(machine: Box, path: str, user: str = "ann") -> None:
+    """Wait until a command of this person says that the file is learned."""
+    wait_for(lambda: "learned" in machine.run(PROGRAM, "why", path, user=user, check=False), f"learned {path}")
+
+
+def test_the_page_line_by_line(machine: Box, sandbox: Sandbox) -> None:
+    """Install it, drop a file as another user, see it learned; add folders, encrypt the key, upgrade."""
+    page = blocks()
+    install, name_server, join, use = page["Install"]
+    machine.run("rm", "-r", "/opt/finetuned")
+    told = follow(machine, install)
+    assert f"write {CONFIG}\n" in told
+    assert "the server's key" in told
+    name_server = name_server.replace("http://127.0.0.1:8585", sandbox.url)
+    follow(machine, "sed -i 's|^#linger = .*|linger = \"0s\"|' " + CONFIG)
+    follow(machine, name_server)
+    follow(machine, join)
+    machine.run("sh", "-c", "echo 'The otter is a mammal. It eats fish.' > ~/text.txt", user="ann", HOME="/home/ann")
+    assert "does not run" not in follow(machine, use, user="ann")
+    learned(machine, f"{NOTES}/text.txt")
+
+    (change,) = page["Another configuration"]
+    follow(machine, f"sed -i 's|^linger = .*|linger = \"100ms\"|' {CONFIG}\n{change}")
+    assert "100ms" in machine.run(PROGRAM, "check", user="ann")
+
+    (elsewhere,) = page["A folder elsewhere"]
+    folders = ('/home/bob/my: 100% "notes"', "/srv/elsewhere")
+    added = "".join(f"[[folder]]\nname = 'more{n}'\npath = '{path}'\nlinger = '0s'\n" for n, path in enumerate(folders))
+    with (machine.root / CONFIG.lstrip("/")).open("a", encoding="utf-8") as config:
+        config.write(added)
+    follow(machine, elsewhere)
+    for n, folder in enumerate(folders):
+        machine.run("sh", "-c", f'echo "The stone {n} is grey. It came from a river." > "$0/a.txt"', folder)
+        learned(machine, f"{folder}/a.txt")
+
+    (encrypt,) = page["The key, encrypted"]
+    follow(machine, encrypt)
+    machine.run("sh", "-c", f"echo 'The heron is a bird. It eats frogs.' > {NOTES}/more.txt", user="ann")
+    learned(machine, f"{NOTES}/more.txt")
+
+    (upgrade,) = page["Upgrade, and the way back"]
+    before = machine.run("systemctl", "show", "--value", "--property=MainPID", "finetuned")
+    told = follow(machine, upgrade)
+    assert f"keep  {CONFIG}\n" in told
+    assert "write /" not in told
+    assert machine.run("systemctl", "show", "--value", "--property=MainPID", "finetuned") != before
+
+
+class TestInitSystem:
+    """`init --system`."""
+
+    def test_a_dry_run_changes_nothing(self, machine: Box) -> None:
+        """It needs no root, and tells every step."""
+        told = machine.run(*INIT, "--dry-run", user="bob")
+        assert f"write {CONFIG}\n" in told
+        assert "run   systemctl enable --now finetuned.service\n" in told
+        assert "Nothing was changed" in told
+        assert not (machine.root / CONFIG.lstrip("/")).exists()
+        assert machine.run("systemctl", "is-active", "finetuned", check=False) == "inactive\n"
+
+    def test_somebody_who_may_not(self, machine: Box) -> None:
+        """Nothing is begun that cannot be ended."""
+        told = machine.run(*INIT, user="bob", check=False)
+        assert "only root can make a system service" in told
+        assert f"sudo {PROGRAM} init --system" in told
+
+    def test_it_may_be_run_again(self, machine: Box) -> None:
+        """A unit that somebody changed is the shipped one again, and theirs lies beside it; the rest is kept."""
+        machine.run(*INIT)
+        unit = machine.root / "etc/systemd/system/finetuned.service"
+        shipped = unit.read_text("utf-8")
+        unit.write_text(f"{shipped}# mine\n", "utf-8")
+        told = machine.run(*INIT)
+        assert [line for line in told.splitlines() if line.startswith("write")] == [
+            "write /etc/systemd/system/finetuned.service"
+        ]
+        assert unit.read_text("utf-8") == shipped
+        assert Path(f"{unit}.old").read_text("utf-8").endswith("# mine\n")
+
+    def test_what_fails_is_told_with_the_way_on(self, machine: Box) -> None:
+        """A wrong configuration before systemd is asked for anything; a step that fails in its own words."""
+        config = machine.root / CONFIG.lstrip("/")
+        config.parent.mkdir()
+        config.write_text("[helix]\nurk = 1\n", "utf-8")
+        told = machine.run(*INIT, check=False)
+        assert "helix.urk" in told
+        assert "systemctl" not in told
+        config.unlink()
+        failing = machine.root / "etc/systemd/system/finetuned.service.d/failing.conf"
+        failing.parent.mkdir()
+        failing.write_text("[Service]\nExecStartPre=/bin/false\n", "utf-8")
+        told = machine.run(*INIT, check=False)
+        assert "`systemctl enable --now finetuned.service` failed: " in told
+        assert "run `finetuned init --system` again" in told
+        failing.unlink()
+        machine.run(*INIT)
+        assert machine.run("systemctl", "is-active", "finetuned") == "active\n"
