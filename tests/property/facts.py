@@ -76,7 +76,7 @@ def waiting(most: int = 10) -> st.SearchStrategy[tuple[WaitingFile, ...]]:
 
 
 def _job(number: int, states: Sequence[JobState]) -> st.SearchStrategy[Job]:
-    def build(state: JobState, folder: str, due_at: float | None, claimed: bool, wish: Requested | None) -> Job:
+    def build(state: JobState, folder: str, due_at: float | None, claimed: bool, requested: Requested | None) -> Job:
         ended = state in JOB_ENDS
         return Job(
             id=f"job-{number}",
@@ -88,12 +88,12 @@ def _job(number: int, states: Sequence[JobState]) -> st.SearchStrategy[Job]:
             version=1,
             claimed_at=NOW - 50 if claimed or state is not JobState.QUEUED else None,
             due_at=due_at,
-            requested=None if ended or (wish is Requested.ACCEPT and state is not JobState.REVIEW) else wish,
+            requested=None if ended or (requested is Requested.ACCEPT and state is not JobState.REVIEW) else requested,
             archived=not ended,
         )
 
-    wishes = st.sampled_from([None, None, None, *Requested])
-    return st.builds(build, st.sampled_from(states), st.sampled_from(NAMES), dues(), st.booleans(), wishes)
+    requests = st.sampled_from([None, None, None, *Requested])
+    return st.builds(build, st.sampled_from(states), st.sampled_from(NAMES), dues(), st.booleans(), requests)
 
 
 def jobs(states: Sequence[JobState], most: int = 6) -> st.SearchStrategy[tuple[Job, ...]]:

@@ -32,10 +32,10 @@ TOO_MUCH = {JobState.SUBMITTING: Cause.TOO_LARGE, JobState.DOUBTFUL: Cause.IN_VA
 Chosen = Callable[..., None]
 
 
-def _rule(step: Chosen, some: Callable[[Books], list]) -> Chosen:
+def _rule(step: Chosen, some: Callable[[LedgerMachine], list]) -> Chosen:
     """A rule for one of the things that fit; it is only taken while there are any."""
 
-    def run(self: Books, n: int) -> None:
+    def run(self: LedgerMachine, n: int) -> None:
         fitting = some(self)
         one = fitting[n % len(fitting)]
         self.read_once(one)
@@ -50,17 +50,19 @@ def of_a_file(fits: Callable[[File], bool]) -> Callable[[Chosen], Chosen]:
     return lambda step: _rule(step, lambda self: [file for file in self.files() if fits(file)])
 
 
-def of_a_job(*states: JobState, fits: Callable[[Books, Job], bool] = lambda *_: True) -> Callable[[Chosen], Chosen]:
+def of_a_job(
+    *states: JobState, fits: Callable[[LedgerMachine, Job], bool] = lambda *_: True
+) -> Callable[[Chosen], Chosen]:
     """A rule for a job in one of these states that fits."""
     return lambda step: _rule(step, lambda self: [j for j in self.jobs() if j.state in states and fits(self, j)])
 
 
-class Books(RuleBasedStateMachine):
+class LedgerMachine(RuleBasedStateMachine):
     """One ledger; each rule picks something that may go that way, whatever the states of all the rest."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.mkdtemp(prefix="books-")
+        self.folder = tempfile.mkdtemp(prefix="ledger-")
         self.sessions_made = 0
         self.jobs_made = 0
         self.known_files: list[File] | None = None
@@ -227,7 +229,7 @@ class Books(RuleBasedStateMachine):
         assert self.life.job(job.id).state is (JobState.QUEUED if laid else JobState.CANCELLED)
 
     @of_a_job(*(set(JobState) - JOB_ENDS))
-    def is_wished_away(self, n: int, job: Job) -> None:
+    def is_to_be_given_up(self, n: int, job: Job) -> None:
         self.ledger.requests.give_up(job, Requested.DELETE if n % 2 else Requested.CANCEL, self.life.now())
 
     @of_a_job(JobState.RUNNING)
@@ -527,13 +529,13 @@ class Books(RuleBasedStateMachine):
             assert (job.open is not None) is (job.state in {"submitting", "doubtful", "running", "review"})
 
 
-Books.TestCase.settings = settings(
+LedgerMachine.TestCase.settings = settings(
     max_examples=60,
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestBooks = Books.TestCase
+TestLedgerMachine = LedgerMachine.TestCase
 
 
 def test_the_machine_knows_every_command():

@@ -1,4 +1,4 @@
-"""The pairs' book: what sessions taught, written in batches, so that a million of them hold up nobody.
+"""The table of pairs: what sessions taught, written in batches, so that a million of them hold up nobody.
 
 1. A session's `pairs` says how many it has here; null, not all of them are here yet. That is written with the last of
    what follows from them, so that a crash in between leaves no doubt.

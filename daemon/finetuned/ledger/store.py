@@ -40,7 +40,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: committed at the end, rolled back on any error. Raises LedgerStuck, LedgerError.
+        """Begin a transaction; it is committed at the end, rolled back on any error. Raises LedgerStuck, LedgerError.
 
         Within another one of the same thread it is a part of that: committed with it, rolled back alone.
         """
@@ -100,7 +100,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection for a query; no transaction of its own. Raises LedgerStuck, LedgerError."""
+        """Yield the connection for a query, with no transaction of its own. Raises LedgerStuck, LedgerError."""
         with self._one_at_a_time:
             try:
                 yield self._db
@@ -109,7 +109,7 @@ class Store:
 
 
 def hold(path: str) -> int:
-    """Take the lock beside the ledger; its descriptor. Raises Held, LedgerError."""
+    """Take the lock beside the ledger, and return its descriptor. Raises Held, LedgerError."""
     try:
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, READABLE_BY_GROUP)
     except OSError as error:

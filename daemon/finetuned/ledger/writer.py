@@ -56,7 +56,7 @@ class Tables:
 
     @staticmethod
     def of(reader: Reader) -> Tables:
-        """The tables as a reader sees them; its schema must be this version's."""
+        """Make the tables as a reader sees them; its schema must be this version's."""
         return Tables(Store(reader.connection, reader.path))
 
 
@@ -109,12 +109,12 @@ class Ledger(Tables):
             self._log.fold()
 
     def together(self) -> AbstractContextManager[object]:
-        """What is written within is one commit, or nothing of it is written."""
+        """Make one commit of all that is written within: a kill or an error in between leaves nothing of it."""
         return self._store.transaction()
 
     @contextmanager
     def reading(self) -> Iterator[Reader]:
-        """The reader's side over this connection, for as long as nobody else writes."""
+        """Yield the reader's side over this connection; no other thread writes meanwhile."""
         with self._store.reading() as db:
             yield Reader(db, self.path)
 

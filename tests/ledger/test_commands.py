@@ -156,7 +156,7 @@ def test_a_life_is_told_in_full(life: Life):
 
 
 def test_a_wish_tells_the_state_that_the_job_has(life: Life):
-    """A wish needs no version; what it tells is true all the same."""
+    """A request needs no version; what it tells is true all the same."""
     early = life.begins(life.claims(life.waits("/srv/notes/a.txt")))
     seen = view(life.packed(early), marker=early.under_way.marker)
     life.ledger.sends.adopt(early, seen, due_at=life.now(), cause=Cause.SUBMITTED, now=life.now())
@@ -354,14 +354,14 @@ def test_what_is_not_there(life: Life):
         asked(life.ledger, "insert into daemon (id, pid, since, version) values (3, 1, 'x', '1')")
 
 
-@pytest.mark.parametrize("wish", [Requested.CANCEL, Requested.DELETE])
-def test_a_wish_that_came_too_late_to_give_the_job_up(life: Life, wish: str):
+@pytest.mark.parametrize("action", [Requested.CANCEL, Requested.DELETE])
+def test_a_request_that_came_too_late_to_give_the_job_up(life: Life, action: Requested):
     """Of a job that trained meanwhile the session stays, unless it was to be deleted."""
     job = life.runs(life.claims(life.waits("/srv/notes/a.txt")))
-    life.ledger.requests.give_up(job, wish, life.now())
+    life.ledger.requests.give_up(job, action, life.now())
     life.trains(job)
     assert [one.session_id for one in life.ledger.attempts.to_discard()] == (
-        ["ses-1"] if wish is Requested.DELETE else []
+        ["ses-1"] if action is Requested.DELETE else []
     )
 
 
