@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "check": ("check", "Check the configuration, or tell what would become of files."),
     "doctor": ("doctor", "Examine configuration, key, server, folders and ledger."),
     "status": ("status", "Show what the daemon does now."),
+    "top": ("top", "Show on a live screen what the daemon does."),
     "jobs": ("jobs", "List jobs."),
     "job": ("jobs", "Show everything about one job."),
     "files": ("files", "List files."),

@@ -103,6 +103,10 @@ class Reader:
         """One job as `jobs` lists it; null if there is none."""
         return next(self._rows(f"select {_JOB} from all_jobs where id = ?", job_id), None)
 
+    def unfinished(self) -> Iterator[Row]:
+        """List the jobs that are not at their end, oldest first."""
+        return self._rows(f"select {_JOB} from all_jobs where finished_at is null order by created_at, ordinal")
+
     def job(self, job_id: str) -> Row | None:
         """One job with everything about it; null if there is none."""
         job = self.brief(job_id)
