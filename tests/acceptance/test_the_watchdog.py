@@ -42,7 +42,8 @@ class SlowDisk(VirtualRuntime):
 
     async def in_thread(self, work: Any, *args: Any, **words: Any) -> Any:
         if self.takes and getattr(work, "__name__", "") == "sweep":
-            await anyio.sleep(self.takes)  # noqa: TID251 - virtual time
+            with anyio.move_on_after(self.takes):
+                await anyio.Event().wait()
         return await super().in_thread(work, *args, **words)
 
 
