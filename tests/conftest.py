@@ -72,7 +72,7 @@ def _the_power_stays_on(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 def _the_log_as_it_was() -> Iterator[None]:
     """Leave the log, the root logger and the warnings as they were."""
     ours, root = logging.getLogger("finetuned"), logging.getLogger()
-    handler = next(handler for handler in ours.handlers if type(handler).__module__ == "finetuned.logs")
+    handler = next(handler for handler in ours.handlers if type(handler).__module__ == "finetuned.logs.pipeline")
     levels, as_it_was = (ours.level, root.level), dict(vars(handler))
     yield
     logging.captureWarnings(capture=False)

@@ -13,6 +13,7 @@ import pytest
 
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.service import PATIENCE
+from finetuned.runtime import Wake
 from support.place import Place
 from support.virtual import VirtualRuntime
 
@@ -42,8 +43,7 @@ class SlowDisk(VirtualRuntime):
 
     async def in_thread(self, work: Any, *args: Any, **words: Any) -> Any:
         if self.takes and getattr(work, "__name__", "") == "sweep":
-            with anyio.move_on_after(self.takes):
-                await anyio.Event().wait()
+            await self.wait(Wake(), self.takes)
         return await super().in_thread(work, *args, **words)
 
 

@@ -121,3 +121,23 @@ def test_idle_it_stops_within_two_seconds(a_home: AHome) -> None:
     assert home.stop() == 0
     assert CLOCK.steady() - begun < 2
     assert not os.path.exists(f"{home.ledger}-wal")
+
+
+def test_each_line_has_its_priority_where_the_journal_reads_it(a_home: AHome) -> None:
+    """Of the log, if the journal's socket does not answer, and of the words with which a start is refused."""
+    home = a_home()
+    home.log.touch()
+    stream = f"{home.log.stat().st_dev}:{home.log.stat().st_ino}"
+    home.start(JOURNAL_STREAM=stream)
+    home.drop("bad.txt", b"caf\xe9")
+    wait_for(lambda: "<4>file_refused file=" in home.log.read_text(), "warning")
+    assert "<6>daemon_started daemon=" in home.log.read_text()
+    assert " folder=notes " in home.log.read_text()
+    assert home.stop() == 0
+    home.log.write_text("")
+    home.config.write_text("[[folder]]\nname =")
+    home.start(JOURNAL_STREAM=stream)
+    assert home.wait() == 78
+    lines = home.log.read_text().splitlines()
+    assert lines
+    assert all(line.startswith("<3>") for line in lines)

@@ -151,20 +151,27 @@ def show(error: click.ClickException) -> None:
 
 
 def explain(error: FinetunedError) -> None:
-    """Say what went wrong, why, and what to do."""
+    """Say what went wrong, why, and what to do; for systemd's journal as an error."""
     from finetuned.cli.terminal import say
     from finetuned.paths import escape
 
-    say(f"finetuned: {escape(str(error))}")
+    mark = "<3>" if "JOURNAL_STREAM" in os.environ and _is_read_by_the_journal() else ""
+    say(f"{mark}finetuned: {escape(str(error))}")
     if isinstance(error, ConfigurationError):
         for problem in error.problems:
-            say(f"  {escape(problem)}")
+            say(f"{mark}  {escape(problem)}")
     said, cause = str(error), error.__cause__
     while cause is not None:
         words = str(cause.strerror if isinstance(cause, OSError) and cause.strerror else cause)
         if words not in said:  # a library's errors often repeat what those say that they were made of
-            say(f"  because: {escape(words)}")
+            say(f"{mark}  because: {escape(words)}")
         said += f"\n{words}"
         cause = cause.__cause__
     if error.remedy:
-        say(f"  to do: {escape(error.remedy)}")
+        say(f"{mark}  to do: {escape(error.remedy)}")
+
+
+def _is_read_by_the_journal() -> bool:
+    from finetuned.logs import leads_to_journal
+
+    return leads_to_journal(sys.stderr, os.environ["JOURNAL_STREAM"])

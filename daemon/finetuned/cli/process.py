@@ -34,6 +34,7 @@ def configure_logs(settings: Settings) -> None:
         terminal=sys.stderr.isatty(),
         stream=sys.stderr,
         no_color="NO_COLOR" in os.environ,
+        journal=logs.SOCKET if logs.leads_to_journal(sys.stderr, os.environ.get("JOURNAL_STREAM")) else None,
     )
 
 

@@ -76,6 +76,8 @@ class EventLog:
         ids = {event["subject"]: event["path"] or event["subject_id"]}
         if event["job_id"] and event["subject"] != "job":
             ids["job"] = event["job_id"]
+        if event["folder"]:
+            ids["folder"] = event["folder"]
         words = {key: event[key] for key in ("cause", "detail") if event[key] and event[key] != event["became"]}
         if not moved:
             words.pop("cause", None)

@@ -73,11 +73,12 @@ class Events:
         return int(number)
 
     def since(self, number: int, *, most: int = -1) -> list[dict[str, Any]]:
-        """List the events after `number`, oldest first, with the path of a file; all if `most` is negative."""
+        """List the events after `number`, oldest first, with path and folder of what they tell of; all if negative."""
         with self._store.reading() as db:
             rows = db.execute(
-                "select e.*, f.path, f.folder from events e "
+                "select e.*, f.path, coalesce(f.folder, j.folder) as folder from events e "
                 "left join files f on e.subject = 'file' and f.id = cast(e.subject_id as integer) "
+                "left join jobs j on j.id = e.job_id "
                 "where e.id > ? order by e.id limit ?",
                 (number, most),
             ).fetchall()

@@ -1,4 +1,4 @@
-"""The log, set up once: a console for people, JSON lines for machines, and no secrets in either.
+"""The pipeline of the log, set up once: what becomes of an event on its way to a line, or to an entry of the journal.
 
 1. Nothing that is logged can break the program: every value becomes plain, short, harmless text before it is
    written, and a stream that is full or closed loses lines, not the daemon.
@@ -26,6 +26,7 @@ from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter
 from structlog.stdlib import BoundLogger, ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from finetuned.logs.journal import Journal
 from finetuned.paths import escape
 from finetuned.redaction import REDACTED, names_secret, redact
 
@@ -38,15 +39,30 @@ _RESET: Final = "\x1b[0m"
 _BROKEN: Final = "log_record_broken"
 
 
-def configure(*, level: str, format: str, terminal: bool, stream: TextIO, no_color: bool = False) -> None:  # noqa: A002 - as in `[log] format`
+def configure(
+    *,
+    level: str,
+    format: str,  # noqa: A002 - as in `[log] format`
+    terminal: bool,
+    stream: TextIO,
+    no_color: bool = False,
+    journal: str | None = None,
+) -> None:
     """Set what is logged (`level`: debug, info, warning, error), how (`format`: auto, console, json) and where.
 
     `terminal` tells that `stream` is one: `auto` is a console there, JSON lines elsewhere. Only a terminal gets
-    colours, and not if `no_color` (the caller read NO_COLOR).
+    colours, and not if `no_color` (the caller read NO_COLOR). `journal` is the socket of systemd's journal, if `stream`
+    leads there: `auto` is a console for it, too.
     """
-    console = terminal if format == "auto" else format == "console"
-    if not console:
-        _handler.setFormatter(_formatter(structlog.processors.JSONRenderer()))
+    console = terminal or journal is not None if format == "auto" else format == "console"
+    if _handler.journal is not None:
+        _handler.journal.close()
+    _handler.journal, _handler.terminator = None, "\n"
+    if journal is not None:
+        _handler.journal, _handler.terminator = Journal(journal, _bare if console else _json), ""
+        _handler.setFormatter(_formatter(_handler.journal.render))
+    elif not console:
+        _handler.setFormatter(_formatter(_json))
     elif not terminal:
         _handler.setFormatter(_formatter(_console))
     else:
@@ -85,6 +101,7 @@ class _Handler(logging.StreamHandler[TextIO]):
     def __init__(self) -> None:
         logging.Handler.__init__(self)  # its parent's would keep what standard error is now
         self._stream: TextIO | None = None
+        self.journal: Journal | None = None
         #: the level that was set, while debug is switched on
         self.chosen = logging.WARNING
 
@@ -98,9 +115,12 @@ class _Handler(logging.StreamHandler[TextIO]):
         self._stream = stream
 
     def format(self, record: logging.LogRecord) -> str:
-        """Escape what the stream's encoding does not have: a terminal may know ASCII only."""
+        """Send it to the journal, if there is one. Escape what the stream's encoding does not have: it may be ASCII."""
+        text = super().format(record)
+        if self.journal is not None:
+            text = self.journal.send(text)
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
-        return super().format(record).encode(encoding, "backslashreplace").decode(encoding)
+        return text.encode(encoding, "backslashreplace").decode(encoding)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
         """Name a record that can't be formatted; a stream that is full or closed takes neither line."""
@@ -189,6 +209,11 @@ def _colored(logger: WrappedLogger, method: str, event: EventDict) -> str:
     return f"{color}{line}{_RESET}" if color else line
 
 
+def _bare(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    """Render an event without its time and its level."""
+    return _named(logger, method, {key: value for key, value in event.items() if key not in {"timestamp", "level"}})
+
+
 def _worded(value: object) -> str:
     """Write a value beside its key: quoted if it could be taken for more than one."""
     if isinstance(value, str):
@@ -210,6 +235,7 @@ _PREPARED: Final[tuple[Processor, ...]] = (
     structlog.processors.format_exc_info,
     _harmless,
 )
+_json: Final = structlog.processors.JSONRenderer()
 #: one line: time, level, name, then what is known; a traceback below it
 _console: Final = ConsoleRenderer(
     columns=[
@@ -219,6 +245,10 @@ _console: Final = ConsoleRenderer(
         Column("", KeyValueColumnFormatter("", "", "", _worded)),
     ],
     sort_keys=False,
+)
+#: … and the same without time and level
+_named: Final = ConsoleRenderer(
+    columns=[_column("event", 0), Column("", KeyValueColumnFormatter("", "", "", _worded))], sort_keys=False
 )
 _root: Final = logging.getLogger()
 _ours: Final = logging.getLogger("finetuned")
