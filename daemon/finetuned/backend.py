@@ -232,6 +232,26 @@ class Push(StrEnum):
     START = "start"  # begin the training of a paused session
 
 
+class CallEnd(StrEnum):
+    """How a request ended, for those who count them."""
+
+    ANSWERED = "answered"  # as it should
+    REFUSED = "refused"  # it said no
+    KEY_REFUSED = "key_refused"
+    BUSY = "busy"  # it asked to come back later
+    UNREACHABLE = "unreachable"  # it certainly never took effect
+    REPLY_LOST = "reply_lost"  # it may have taken effect
+    STOPPED = "stopped"  # by ourselves
+
+
+#: hears of each request: its method, how it ended, and after how many seconds
+OnEnd = Callable[[str, CallEnd, float], None]
+
+
+def not_counted(*_: object) -> None:
+    """Take no notice of a request's end."""
+
+
 # -- who is asked
 
 

@@ -136,6 +136,7 @@ class Cause(StrEnum):
     STOP = "stop"
     RELOAD = "reload"
     WATCH = "watch"
+    METRICS = "metrics"
     LEDGER = "ledger"
     HOOK = "hook"
 

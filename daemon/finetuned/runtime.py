@@ -6,11 +6,13 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,3 +85,20 @@ class SystemRuntime:
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
         return await anyio.to_thread.run_sync(partial(work, *args, **words))
+
+
+def own_loop() -> AbstractContextManager[BlockingPortal]:
+    """Run another loop in a thread of its own: what is started there goes on while the caller's loop stands still."""
+    return start_blocking_portal("asyncio")
+
+
+class Aside:
+    """Blocking work that may hang, one piece after the other, in a thread beside the loop that asks."""
+
+    def __init__(self) -> None:
+        self._one = anyio.CapacityLimiter(1)
+
+    async def run(self, work: Callable[[], T], *, within: float) -> T:
+        """Run `work`, and wait for it for so many seconds; what takes longer holds up the next. Raises TimeoutError."""
+        with anyio.fail_after(within):
+            return await anyio.to_thread.run_sync(work, limiter=self._one, abandon_on_cancel=True)

@@ -75,6 +75,7 @@ class TestStatus:
                 "since": None,
                 "version": None,
                 "unwatched_because": None,
+                "unserved_because": None,
                 "reload_refused_because": None,
             },
             "folders": [
@@ -197,7 +198,7 @@ class TestStatus:
         since = status["daemon"]["since"]
         assert status["daemon"] == {
             "running": True, "pid": 1, "since": since, "version": __version__, "unwatched_because": None,
-            "reload_refused_because": None,
+            "unserved_because": None, "reload_refused_because": None,
         }  # fmt: skip
         (folder,) = status["folders"]
         assert (folder["state"], folder["settling"], folder["waiting"]) == ("watched", 0, 1)

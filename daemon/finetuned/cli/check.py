@@ -18,7 +18,7 @@ import click
 from finetuned.amounts import counted, size, span
 from finetuned.cli import output, terminal, wiring
 from finetuned.cli.arguments import rules_of, typed
-from finetuned.cli.findings import of_the_configuration, untaken_words
+from finetuned.cli.findings import of_the_configuration, of_the_metrics, untaken_words
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import harmless
 from finetuned.errors import FileProblem, FolderError, LedgerError
@@ -50,11 +50,13 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
 
     The exit code is 78 if the configuration has mistakes, and 1 if one of the files would not be taken.
     """
+    from finetuned import metrics
     from finetuned.cli.hook_checks import check_hooks
 
     settings = wiring.load(ctx)
     if not paths:
         check_hooks(settings, whole=True)
+        metrics.check_installed(settings)
         _tell_configuration(settings)
         _tell_of_the_daemon(ctx, settings)
         return
@@ -84,6 +86,8 @@ def _tell_configuration(settings: Settings) -> None:
             terminal.say(
                 f"warning: the folder {harmless(rules.path)} is not there yet; make it, or run `finetuned init`"
             )
+    for found in of_the_metrics(settings):
+        terminal.say(f"warning: {found['subject']}: {harmless(found['words'])}; {found['remedy']}")
 
 
 def _tell_of_the_daemon(ctx: click.Context, settings: Settings) -> None:

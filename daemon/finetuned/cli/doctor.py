@@ -72,7 +72,7 @@ def doctor_command(ctx: click.Context, hooks: bool, form: str) -> None:
 
 def examined(ctx: click.Context, *, hooks: bool = False) -> Iterator[Row]:
     """Yield every finding, in order; `hooks`: after each hook was sent a test message."""
-    from finetuned.cli import folder_checks, hook_checks, machine_checks
+    from finetuned.cli import folder_checks, hook_checks, machine_checks, metrics_checks
     from finetuned.ledger import is_held
 
     yield from _versions()
@@ -103,6 +103,7 @@ def examined(ctx: click.Context, *, hooks: bool = False) -> Iterator[Row]:
     if reader is not None:
         yield from _work(settings, reader, runs=runs)
     yield from hook_checks.examined(settings, reader, runs=held, test=hooks)
+    yield from metrics_checks.examined(settings, reader, runs=runs)
     yield from _watches(reader, runs)
     yield from _requests(settings, runs)
     for folder in wiring.drop_folders(settings).values():

@@ -129,6 +129,13 @@ def of_the_configuration(settings: Settings, reader: Reader, *, runs: bool) -> I
             yield warning(f"folder {name}", words, remedy)
 
 
+def of_the_metrics(settings: Settings) -> Iterator[Row]:
+    """Tell who else can read the figures that are served."""
+    if settings.metrics.is_open:
+        words = f"whoever reaches {settings.metrics.listen} can read names of folders, and how much they learn"
+        yield warning("metrics", words, 'name "127.0.0.1" in [metrics] listen, or let a firewall guard the port')
+
+
 def _differs(settings: Settings, with_this: RunsWith) -> str:
     words = f"the daemon runs with another configuration than {settings.source}"
     if with_this.source not in {"", utf8_text(settings.source)}:

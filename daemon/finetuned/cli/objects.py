@@ -151,6 +151,7 @@ DAEMON: Final[Fields] = {
     "since": ("time?", "when it started"),
     "version": ("text?", "its version"),
     "unwatched_because": ("text?", "why changes are found by sweeps alone"),
+    "unserved_because": ("text?", "why no metrics are served, though `[metrics] listen` is set"),
     "reload_refused_because": ("text?", "why it goes on with the configuration that it had; until a reload works"),
 }
 FOLDER: Final[Fields] = {
@@ -306,6 +307,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "server_paused": "the server cannot be used: nothing is sent",
     "server_answered": "it can be used again, or was asked for the first time",
     "stop": "the daemon stopped in order",
+    "metrics": "no metrics are served, though they are to be, or they are again",
     "reload": "the daemon goes on with another configuration, or with the one that it had: `detail` says why",
     "watch": "changes in folders are found by sweeps alone, or by events again",
     "ledger": "the ledger can be used again",

@@ -22,6 +22,7 @@ from finetuned.errors import Away
 from finetuned.folders import DropFolder, Single, Watched, watch
 from finetuned.hooks import environment
 from finetuned.ledger import Ledger, is_held
+from finetuned.metrics import Measured, check_installed
 from finetuned.runtime import SystemRuntime, Wake
 from finetuned.settings import Settings
 
@@ -90,14 +91,23 @@ def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:
 def _wiring(source: str, ledger: Ledger, runtime: SystemRuntime) -> Wiring:
     """Say how each daemon is made of the configuration in the file `source`."""
 
+    measured = Measured()
+
     def backend(settings: Settings, folders: Mapping[str, DropFolder]) -> AbstractAsyncContextManager[Backend]:
         remembered = ledger.servers.get(settings.service.url).variant
         beside = os.path.dirname(ledger.path) or "."
-        return wiring.backend(settings, runtime, folders, remembered=remembered, spool=beside)
+        metrics = measured.wanted(settings)
+        on_end = metrics.on_end if metrics else None
+        return wiring.backend(settings, runtime, folders, remembered=remembered, spool=beside, on_end=on_end)
+
+    def watchers(context: Context) -> list[Watcher]:
+        metrics = measured.wanted(context.settings)
+        return _watchers(context) + ([partial(metrics.serve, context)] if metrics else [])
 
     def load() -> Settings:
         settings = wiring.load_file(source)
         check_hooks(settings, whole=False)
+        check_installed(settings)
         return settings
 
     def in_use(settings: Settings) -> None:
@@ -109,7 +119,7 @@ def _wiring(source: str, ledger: Ledger, runtime: SystemRuntime) -> Wiring:
         ledger_path=wiring.ledger_path,
         folders=wiring.drop_folders,
         backend=backend,
-        watchers=_watchers,
+        watchers=watchers,
         in_use=in_use,
         environment=environment(os.environ),
     )

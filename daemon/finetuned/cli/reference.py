@@ -22,6 +22,7 @@ from finetuned.lifecycle import (
     SESSION_WORDS,
     Moves,
 )
+from finetuned.metrics.catalogue import CATALOGUE
 from finetuned.settings import NOT_YET, keys
 
 S = TypeVar("S", bound=StrEnum)
@@ -87,6 +88,15 @@ def exits() -> str:
 def objects() -> str:
     """Write every JSON object with its keys."""
     return "\n\n".join(f"### {title}\n\nFrom {where}.\n\n{_keys(keys)}" for title, (where, keys) in OBJECTS.items())
+
+
+def metrics() -> str:
+    """Write every metric of our own."""
+    rows = [
+        f"| `{one.name}` | {one.kind} | {' '.join(f'`{label}`' for label in one.labels)} | {one.words} |"
+        for one in CATALOGUE
+    ]
+    return "\n".join(["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |", *rows])
 
 
 def causes() -> str:

@@ -22,9 +22,11 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
     from finetuned.cli.hook_checks import check_hooks
     from finetuned.cli.process import configure_logs, serve
     from finetuned.cli.signals import heard
+    from finetuned.metrics import check_installed
 
     settings = wiring.load(ctx)
     check_hooks(settings, whole=False)
+    check_installed(settings)
     configure_logs(settings)
     with heard() as ear:
         outcome = anyio.run(serve, settings, ear, until_idle)

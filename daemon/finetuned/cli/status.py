@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from finetuned.settings import Settings
 
 NO_DAEMON: Final = 3
-_DAEMON: Final = ("pid", "since", "version", "unwatched_because", "reload_refused_because")
+#: what is told of the daemon as the ledger has it, and what is read beside it
+_DAEMON: Final = ("pid", "since", "version", "unwatched_because", "unserved_because", "reload_refused_because")
 
 
 @click.command("status")
@@ -98,7 +99,10 @@ def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> 
 
     outlook = Outlook.of(settings, reader)
     return {
-        "daemon": (reader.daemon() or {}) | {"unwatched_because": reader.unwatched()} if running else {},
+        "daemon": (reader.daemon() or {})
+        | {"unwatched_because": reader.unwatched(), "unserved_because": reader.unserved()}
+        if running
+        else {},
         "folders": _folders_status(settings, reader, now, running=running),
         "jobs": reader.counts(),
         "attention": [_attention(need) for need in needs(settings, reader, outlook, runs=running)],
@@ -206,6 +210,10 @@ def _tell_daemon(daemon: Row) -> None:
     terminal.print_line(f"daemon   {running if daemon['running'] else 'does not run'}")
     if daemon["unwatched_because"]:
         terminal.print_line(f"         {harmless(daemon['unwatched_because'])}; sweeps find what changes there")
+    if daemon["unserved_because"]:
+        terminal.print_line(
+            f"         no metrics are served: {harmless(daemon['unserved_because'])}; it is tried again"
+        )
 
 
 def _tell_folder(folder: Row, *, running: bool) -> None:

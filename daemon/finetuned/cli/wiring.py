@@ -13,7 +13,7 @@ import click
 from finetuned.errors import ConfigurationError, FinetunedError, LedgerError, LedgerMissing, ServerError
 
 if TYPE_CHECKING:
-    from finetuned.backend import Capabilities
+    from finetuned.backend import Capabilities, OnEnd
     from finetuned.folders import DropFolder
     from finetuned.helix.client import ApiKey
     from finetuned.helix.sessions import Sessions
@@ -154,12 +154,14 @@ async def backend(
     *,
     remembered: str | None = None,
     spool: str | None = None,
+    on_end: OnEnd | None = None,
 ) -> AsyncIterator[Sessions]:
     """Yield the server, as the daemon and the commands speak to it; `remembered` is the dialect it spoke last.
 
-    Long answers are kept in the folder `spool` while they are read: the daemon's lie beside its ledger.
+    Long answers are kept in the folder `spool` while they are read: the daemon's lie beside its ledger. `on_end` hears
+    of each request.
     """
-    from finetuned.backend import Part
+    from finetuned.backend import Part, not_counted
     from finetuned.helix.client import new_http
     from finetuned.helix.disk import Disk, PartReader
     from finetuned.helix.sessions import Sessions
@@ -175,6 +177,7 @@ async def backend(
             disk=Disk(in_thread=runtime.in_thread, open_part=open_part, spool=spool),
             dialect=settings.helix.dialect,
             remembered=remembered,
+            on_end=on_end or not_counted,
         )
 
 

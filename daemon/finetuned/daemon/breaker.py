@@ -42,6 +42,7 @@ class Breaker:
             "ledger_stuck", why=str(trouble), remedy=trouble.remedy
         )
         self._trouble = trouble
+        self._context.stuck = trouble.with_remedy()
         self._notifier.status(f"nothing new is begun: {trouble.with_remedy()}")
 
     @property
@@ -72,7 +73,7 @@ class Breaker:
             except LedgerStuck as trouble:
                 self.open(trouble)
             else:
-                self._trouble = None
+                self._trouble = context.stuck = None
 
     async def _pause(self, seconds: float, stopping: Callable[[], bool]) -> None:
         """Wait; what rings meanwhile can do nothing for us, but to stop."""

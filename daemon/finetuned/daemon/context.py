@@ -25,8 +25,10 @@ class Context:
     """The daemon's collaborators.
 
     `own` holds the jobs that surely were never sent by anybody else; `unwatched` says why not all folders are watched,
-    `reload_refused` why a configuration that was to take the place of `settings` did not; `environment` is what
-    programs of hooks are given; `turned_at` tells by the steady clock when the loop took a step last.
+    `stuck` why nothing can be written to the ledger, `unserved` why no metrics are served, `reload_refused` why a
+    configuration that was to take the place of `settings` did not: null while all is well. `environment` is what
+    programs of hooks are given; `turned_at` tells by the steady clock when the loop took a step last, `due_at` when it
+    takes the next one at the latest, but for the time that this one takes.
     """
 
     settings: Settings
@@ -37,18 +39,22 @@ class Context:
     wake: Wake
     own: set[str] = field(default_factory=set)
     unwatched: str | None = None
+    stuck: str | None = None
+    unserved: str | None = None
     reload_refused: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     pauses: Pauses = field(init=False)
     turned_at: float = field(init=False)
+    due_at: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.pauses = Pauses(self.runtime.steady)
         self.turned()
 
-    def turned(self) -> None:
-        """Note that the loop took a step: it does not hang."""
+    def turned(self, next_within: float = 0.0) -> None:
+        """Note that the loop took a step: it does not hang. It begins the next one within so many seconds."""
         self.turned_at = self.runtime.steady()
+        self.due_at = self.turned_at + max(0.0, next_within)
 
     def watch_lacks(self, why: str | None) -> None:
         """Hear why not all folders are watched; None: all are."""

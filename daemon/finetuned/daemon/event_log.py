@@ -28,6 +28,7 @@ _WARNINGS: Final = {
     "failing",
     "gave_up",
     "reload_refused",
+    "unserved",
 }
 #: what became of a person's request
 _ANSWERS: Final = {"done", "refused"}
@@ -44,14 +45,18 @@ class EventLog:
         self._log = logs.get()
         self._told = context.ledger.events.last()
         self._unwatched = context.unwatched
+        self._unserved: str | None = None
         self._news: set[str] = set()
 
     def tell(self) -> None:
-        """Write a line for each event since the last time, and before that an event for what only the watch knows."""
-        unwatched = self._context.unwatched
-        if unwatched != self._unwatched:
-            self._context.ledger.daemon.watching(unwatched, self._context.runtime.now())
+        """Write a line for each event since the last time; before that an event for what only other tasks know."""
+        context, now = self._context, self._context.runtime.now()
+        if (unwatched := context.unwatched) != self._unwatched:
+            context.ledger.daemon.watching(unwatched, now)
             self._unwatched = unwatched
+        if (unserved := context.unserved) != self._unserved:
+            context.ledger.daemon.serving(unserved, now)
+            self._unserved = unserved
         while events := self._context.ledger.events.since(self._told, most=SLICE):
             for event in events:
                 self._told = event["id"]

@@ -232,7 +232,9 @@ class Daemon:
                     for_people=sum(hold.kind in _FOR_PEOPLE for hold in plan.jobs.values()),
                 )
                 return
-            await context.runtime.wait(context.wake, min(wait, LONGEST_WAIT))
+            wait = min(wait, LONGEST_WAIT)
+            context.turned(wait)
+            await context.runtime.wait(context.wake, wait)
 
     async def _round(self) -> tuple[Facts, Plan, float]:
         context, rounds = self._context, self._rounds

@@ -23,7 +23,8 @@ import httpx
 from msgspec.structs import replace
 
 from finetuned import __version__
-from finetuned.errors import KeyRefused, Refused
+from finetuned.backend import CallEnd, OnEnd, not_counted
+from finetuned.errors import KeyRefused, Refused, ServerError
 from finetuned.helix import outcome
 from finetuned.helix.answers import Answer, Keeper, NoRoom
 from finetuned.helix.body import Body
@@ -112,13 +113,16 @@ def segment(text: str) -> str:
 class Wire:
     """Calls to one server; see the top for what comes of them."""
 
-    def __init__(self, http: httpx.AsyncClient, *, url: str, key: ApiKey, disk: Disk) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, *, url: str, key: ApiKey, disk: Disk, on_end: OnEnd = not_counted
+    ) -> None:
         base = httpx.URL(url)
         # no user, no password: they would show in messages, and httpx would send them in the key's place
         origin = f"{base.scheme}://{base.netloc.decode('ascii')}"
         self._base = origin + base.path.rstrip("/").removesuffix("/api/v1") + "/api/v1"
         self._http = http
         self._key = key
+        self._on_end = on_end
         self._one_long = anyio.Lock()
         self.disk: Final = disk
 
@@ -153,6 +157,18 @@ class Wire:
 
     async def ask(self, call: Call) -> Answer:
         """Return an answer of the 200s, to be closed; everything else is raised as ServerError."""
+        begun, end = anyio.current_time(), CallEnd.STOPPED
+        try:
+            answer = await self._ask(call)
+            end = CallEnd.ANSWERED
+        except ServerError as error:
+            end = outcome.end_of(error)
+            raise
+        finally:
+            self._on_end(call.method, end, anyio.current_time() - begun)
+        return answer
+
+    async def _ask(self, call: Call) -> Answer:
         key = await self.disk.in_thread(self._key.current)
         answer = await self._once(call, key)
         if answer.status == 401:

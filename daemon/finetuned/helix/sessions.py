@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 import httpx
 import msgspec
 
-from finetuned.backend import Capabilities, Observation, Pair, Push, Reply, Submission
+from finetuned.backend import Capabilities, Observation, OnEnd, Pair, Push, Reply, Submission, not_counted
 from finetuned.errors import KnownRefusal, NotFound, NotTheServer, Refusal, Refused, ReplyLost, ServerError, Unreachable
 from finetuned.helix import outcome, qa, wire
 from finetuned.helix.answers import Harvest
@@ -57,7 +57,7 @@ _UNREADABLE: Final = "delete it on the server if nobody needs it; the job is loo
 class Sessions:
     """The sessions of the server at `url`; see `backend` for what each method promises.
 
-    `dialect` is form, learn, or auto, which begins with the one that is `remembered`.
+    `dialect` is form, learn, or auto, which begins with the one that is `remembered`. `on_end` hears of each request.
     """
 
     def __init__(
@@ -69,8 +69,9 @@ class Sessions:
         disk: Disk,
         dialect: str = AUTO,
         remembered: str | None = None,
+        on_end: OnEnd = not_counted,
     ) -> None:
-        self._wire = Wire(http, url=url, key=key, disk=disk)
+        self._wire = Wire(http, url=url, key=key, disk=disk, on_end=on_end)
         self._form, self._learn = FormDialect(self._wire), LearnDialect(self._wire)
         self._finds_out = dialect == AUTO
         self._knows = not self._finds_out

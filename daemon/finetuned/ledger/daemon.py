@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from finetuned.ledger.events import WATCH, tell
+from finetuned.ledger.events import METRICS, WATCH, tell
 from finetuned.ledger.rows import clean
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
@@ -62,6 +62,12 @@ class Daemon:
         became = "watching" if lacks is None else "sweeping"
         with self._store.transaction() as db:
             tell(db, now, "daemon", WATCH, became, cause=Cause.WATCH, detail=lacks)
+
+    def serving(self, lacks: str | None, now: float) -> None:
+        """Note why no metrics are served; null: they are."""
+        became = "served" if lacks is None else "unserved"
+        with self._store.transaction() as db:
+            tell(db, now, "daemon", METRICS, became, cause=Cause.METRICS, detail=lacks)
 
     def usable_again(self, *, pid: int, words: str, now: float) -> None:
         """Tell that the ledger, which could not be written for a while, can be: this commit proves it."""

@@ -13,6 +13,8 @@ from finetuned.times import iso
 
 #: the subject of events that tell whether the daemon watches, or sweeps alone
 WATCH: Final = "watch"
+#: the subject of events that tell whether metrics are served
+METRICS: Final = "metrics"
 
 
 def tell(

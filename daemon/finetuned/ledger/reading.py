@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, Final, Self
 
 from finetuned.errors import LedgerMissing
-from finetuned.ledger.events import WATCH
+from finetuned.ledger.events import METRICS, WATCH
 from finetuned.ledger.opening import open_for_reading
 from finetuned.ledger.rows import AT_PLACE, place, text_at
 from finetuned.ledger.schema import SCHEMA_VERSION
@@ -304,11 +304,18 @@ class Reader:
 
     def unwatched(self) -> str | None:
         """Tell why the daemon cannot watch all folders, so that sweeps alone find changes; null if it can."""
+        return self._trouble_with(WATCH)
+
+    def unserved(self) -> str | None:
+        """Tell why the daemon serves no metrics that it is to serve; null if it does."""
+        return self._trouble_with(METRICS)
+
+    def _trouble_with(self, what: str) -> str | None:
         query = (
             "select detail from events where subject = 'daemon' and subject_id = ? "
             "and at >= (select since from daemon) order by id desc limit 1"
         )
-        return next(self._rows(query, WATCH), {}).get("detail")
+        return next(self._rows(query, what), {}).get("detail")
 
     def size(self) -> int:
         """Count the bytes on the disk, with the log, which holds what was written last. Raises LedgerMissing."""

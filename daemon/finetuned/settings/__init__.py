@@ -24,6 +24,7 @@ from finetuned.settings.keys import (
     keys,
 )
 from finetuned.settings.parser import parse
+from finetuned.settings.readers import host_and_port
 from finetuned.settings.toml import reference, sample
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "PollSettings",
     "Settings",
     "SubmitSettings",
+    "host_and_port",
     "keys",
     "parse",
     "reference",

@@ -25,6 +25,7 @@ from finetuned.settings.readers import (
     a_flag,
     a_folder_name,
     a_key_file,
+    a_listen_address,
     a_number,
     a_path,
     a_ready_file,
@@ -33,6 +34,8 @@ from finetuned.settings.readers import (
     a_url,
     an_address,
     an_encoding,
+    host_and_port,
+    is_loopback,
     patterns,
     some_of,
 )
@@ -42,7 +45,6 @@ MOST_FILES: Final = 2000
 #: tables and keys whose capability is not built yet: they may be named, but not set
 NOT_YET: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "metrics": ("listen",),
         "retention": ("done", "failed", "events"),
     }
 )
@@ -134,6 +136,19 @@ class LogSettings(Value, frozen=True):
     format: Annotated[
         str, a_choice("auto", "console", "json"), "console, json, or auto: console on a terminal, json otherwise."
     ] = "auto"
+
+
+class MetricsSettings(Value, frozen=True):
+    """Figures for Prometheus, and whether all is well, over HTTP (`finetuned help metrics`)."""
+
+    listen: Annotated[
+        str, a_listen_address, 'Where /metrics and /healthz are served, such as "127.0.0.1:9464"; "": nowhere.'
+    ] = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether other machines may be able to read what is served."""
+        return bool(self.listen) and not is_loopback(host_and_port(self.listen)[0])
 
 
 class HookSettings(Value, frozen=True):
@@ -245,6 +260,7 @@ class Settings(Value, frozen=True):
     submit: SubmitSettings = SubmitSettings()
     poll: PollSettings = PollSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     hooks: tuple[HookSettings, ...] = ()
     source: str = ""
 
