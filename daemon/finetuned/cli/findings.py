@@ -117,7 +117,8 @@ def of_the_configuration(settings: Settings, reader: Reader, *, runs: bool) -> I
     if refused := started.get("reload_refused_because"):
         words = f"the daemon goes on with the one that it had, as it could not take the new one: {refused}"
         yield problem("configuration", words, f"correct it, then {reload}")
-    elif with_this is not None and with_this.fingerprint != settings.fingerprint():
+    elif with_this and started.get("version") == __version__ and with_this.fingerprint != settings.fingerprint():
+        # one of another version is to be restarted, not reloaded: that would end the oldest
         yield warning("configuration", _differs(settings, with_this), reload)
     named = {rules.name for rules in settings.folders}
     for name, known in reader.folders().items():
