@@ -83,6 +83,7 @@ class Cause(StrEnum):
     PUT_AWAY = "put_away"
     LOST = "lost"
     FORGOTTEN = "forgotten"
+    EXPIRED = "expired"
     # jobs
     SEALED = "sealed"
     CLAIMED = "claimed"

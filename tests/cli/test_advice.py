@@ -11,7 +11,7 @@ import click
 import pytest
 
 from finetuned.cli.main import COMMANDS, cli
-from finetuned.settings import NOT_YET, keys
+from finetuned.settings import keys
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "daemon/finetuned").rglob("*.py"))
@@ -23,7 +23,7 @@ ADVISED = re.compile(r"(?:`|^ *|: |\$ |\(|; )finetuned (?:--config \S+ )?([a-z-]
 #: what finetuned does, in a sentence that begins with its name
 PROSE = {"alone", "makes", "overwrites", "reads", "refused", "sends", "tells"}
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-SECTIONS = sorted({*(key.section for key in keys()), *NOT_YET})
+SECTIONS = sorted({key.section for key in keys()})
 TABLED = re.compile(rf"\[({'|'.join(SECTIONS)})\] ([a-z_]+)\b")
 SET = re.compile(r"(?<![\w.\-])((?:[a-z]+\.)?[a-z_]+) = (?:\"|true|false|[0-9])")
 KNOWN = {(key.section, key.name) for key in keys()}

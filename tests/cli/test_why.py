@@ -749,3 +749,17 @@ class TestNeverTaken:
     def test_an_empty_path_is_a_usage_error(self, make_desk: MakeDesk) -> None:
         """There is nothing to tell about nothing."""
         assert make_desk()("why", "").code == 2
+
+
+def test_what_was_removed_after_a_time_says_so(make_desk: MakeDesk) -> None:
+    """When, and which line of the configuration says it; what it taught is there still."""
+    desk = make_desk(retention={"done": "30d"})
+    path = desk.place.drop("a.txt", "The stone is grey. It came from a river.")
+    desk.run()
+    desk.place.runtime.jump(31 * 86_400.0)
+    desk.run()
+    assert not list(desk.place.notes.rglob("*.txt"))
+    told = desk("why", str(path)).out
+    assert "It was removed from done/, as [retention] done says (" in told
+    assert "See them: finetuned pairs --job" in told
+    assert desk("pairs", "--json").json

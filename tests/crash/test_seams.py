@@ -51,8 +51,11 @@ SCENARIOS = {
         sessions=2,
         kept=2,
     ),
-    "told": Scenario(
-        files={"a.txt": GREY % 1, "c.txt": b"caf\xe9"}, becomes={"a.txt": "learned", "c.txt": "refused"}, told=True
+    "told, and removed": Scenario(
+        files={"sub/a.txt": GREY % 1, "c.txt": b"caf\xe9"},
+        becomes={"a.txt": "learned", "c.txt": "refused"},
+        told=True,
+        expires=True,
     ),
     "marked": Scenario(
         files={"a.txt": GREY % 1, "b.txt": b"caf\xe9", "a.txt.ok": b"", "b.txt.ok": b""},

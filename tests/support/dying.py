@@ -35,8 +35,9 @@ WISH = "wish"
 class Scenario:
     """What is dropped, what goes wrong on the server, what a person asks meanwhile, and what must come of it.
 
-    With `told` a hook hears of it. `wish` is asked once, of the job (or null, and the path) that the query `when`
-    finds. Of each job the server makes `sessions` in all, and has `kept` of them in the end.
+    With `told` a hook hears of it. If it `expires`, 100 days pass at the end, of which 30 are kept. `wish` is asked
+    once, of the job (or null, and the path) that the query `when` finds. Of each job the server makes `sessions` in
+    all, and has `kept` of them in the end.
     """
 
     files: Mapping[str, bytes]
@@ -44,6 +45,7 @@ class Scenario:
     rules: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     told: bool = False
+    expires: bool = False
     wish: str = ""
     when: str = ""
     sessions: int = 1
@@ -139,6 +141,9 @@ def live(
         if scenario.wish:
             await place.run(until_idle=False, script=lambda: _person(place, scenario))
         await place.run()
+        if scenario.expires:
+            place.runtime.jump(100 * 86_400.0)
+            await place.run()
         ended_at = place.runtime.steady()
 
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]  # noqa: SLF001 - trio has no other door
@@ -183,7 +188,9 @@ def a_place(root: Path, scenario: Scenario, seed: int) -> Place:
     rules = [{**linger, **scenario.rules}]
     settle = {"lost_answer_settle": "5s"}
     hooks = [{"command": ["sh", "-c", f"cat >> '{root}/heard'"]}] if scenario.told else []
-    return Place(root, faults=Faults.parse(scenario.faults), luck=seed, folder=rules, submit=settle, hook=hooks)
+    ages = {"done": "30d", "failed": "30d", "events": "30d"} if scenario.expires else {}
+    faults = Faults.parse(scenario.faults)
+    return Place(root, faults=faults, luck=seed, folder=rules, submit=settle, hook=hooks, retention=ages)
 
 
 def forked(work: Callable[[Callable[[Any], None]], Any]) -> Any:

@@ -172,12 +172,6 @@ def test_every_dialect_may_be_named(dialect: str):
     assert parsed(f'[helix]\ndialect = "{dialect}"\n{FOLDER}').helix.dialect == dialect
 
 
-def test_defaults_of_what_is_not_there_yet_are_taken():
-    """A key that is not in this version may be named, as long as it says nothing new."""
-    text = '[metrics]\nlisten = ""\n[retention]\ndone = ""\nfailed = ""\nevents = ""\n'
-    assert parsed(f"hook = []\n{text}{FOLDER}") == Settings(folders=(NOTES,))
-
-
 MISTAKES = [
     # what is written in front of, or into, the one folder; and the line
     ("[helxi]", "helxi: unknown; did you mean helix?"),
@@ -228,7 +222,8 @@ MISTAKES = [
     ("[metrics]\nlisten = 9464", 'metrics.listen: found 9464; allowed: "", or an address and a port, such as'),
     ("[metrics]\nlisten = '::1:x'", "the port must be a number from 1 to 65535 and an IPv6 address stands in brackets"),
     ('[metrics]\nlisten = "h\\n:1"', 'allowed: "", or an address and a port'),
-    ("[retention]\ndone = '1d'", 'retention.done: found "1d"; not in this version; remove it'),
+    ("[retention]\ndone = '1m'", 'retention.done: found "1m"; allowed: "", or a time from "1h" to "520w", with'),
+    ("[retention]\nevents = 7", 'retention.events: found 7; allowed: "", or a time from "1h"'),
     ("[metrics]\nlisen = ''", "metrics.lisen: unknown; did you mean listen?"),
     ("metrics = 3", "metrics: found 3; allowed: a table, [metrics]"),
     ("hook = 'x'", 'hook: found "x"; allowed: [[hook]], with two brackets on each side'),
@@ -364,7 +359,7 @@ def test_one_mistake_is_told_as_one():
         parsed("")
 
 
-WORDS = st.sampled_from([*settings.TABLES, *settings.NOT_YET, *(key.name for key in ROWS)]) | st.text(max_size=5)
+WORDS = st.sampled_from([*settings.TABLES, *(key.name for key in ROWS)]) | st.text(max_size=5)
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
@@ -392,3 +387,10 @@ def test_a_hook_has_a_name_without_a_secret_and_is_known_by_what_it_is():
     other = parsed(f"{address}{FOLDER}")
     assert other.hooks[0].key == read.hooks[1].key != read.hooks[0].key
     assert other.fingerprint() != read.fingerprint()
+
+
+def test_an_age_is_a_time_or_for_ever():
+    """Empty is the default, and stands for no bound."""
+    read = parsed(f'[retention]\ndone = "90d"\nfailed = ""\n{FOLDER}\nprune_empty = true')
+    assert (read.retention.done, read.retention.failed, read.retention.events) == (90 * 86400.0, 0.0, 0.0)
+    assert read.folders[0].prune_empty

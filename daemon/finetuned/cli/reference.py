@@ -23,7 +23,7 @@ from finetuned.lifecycle import (
     Moves,
 )
 from finetuned.metrics.catalogue import CATALOGUE
-from finetuned.settings import NOT_YET, keys
+from finetuned.settings import keys
 
 S = TypeVar("S", bound=StrEnum)
 #: what other programs may read in the ledger
@@ -75,8 +75,7 @@ def configuration() -> str:
     for key in keys():
         written = "(needed)" if key.default is None else key.default
         lines.append(f"| `{key.section}.{key.name}` | `{written}` | {key.words} |")
-    later = " and ".join(f"`[{section}]`" for section in NOT_YET)
-    return "\n".join([*lines, "", f"{later} are not in this version: their keys are refused."])
+    return "\n".join(lines)
 
 
 def exits() -> str:

@@ -232,11 +232,7 @@ class Story:
     def _where(self, file: Row) -> Iterator[str]:
         dropped = path_of(file["path"], file.get("path_b64"))
         if file["location"] is None:
-            lost = next((event["detail"] for event in reversed(self._history) if event["cause"] == "lost"), None)
-            if lost:
-                yield f"It is nowhere now: {lost}."
-            elif file["state"] == "learned":
-                yield 'It was removed, as after = "delete" says.'
+            yield from self._nowhere(file)
         else:
             location = path_of(file["location"], file.get("location_b64"))
             if not os.path.lexists(location) and self._away:
@@ -256,6 +252,15 @@ class Story:
             yield f"What lies at {seen(dropped)} now is another file: " + (
                 f"it is not taken, {why_not}." if why_not else "it was not seen yet."
             )
+
+    def _nowhere(self, file: Row) -> Iterator[str]:
+        gone = next((one for one in reversed(self._history) if one["cause"] in {"lost", "expired"}), None)
+        if gone and gone["cause"] == "expired":
+            yield f"It was {gone['detail']} ({output.when(gone['at'])})."
+        elif gone:
+            yield f"It is nowhere now: {gone['detail']}."
+        elif file["state"] == "learned":
+            yield 'It was removed, as after = "delete" says.'
 
     def _before(self) -> Iterator[str]:
         for row in self._earlier:

@@ -18,6 +18,7 @@ from finetuned.daemon.claim import Claims
 from finetuned.daemon.context import Context
 from finetuned.daemon.event_log import EventLog
 from finetuned.daemon.hooks import Hooks
+from finetuned.daemon.housekeeping import Housekeeping
 from finetuned.daemon.inbox import Inbox
 from finetuned.daemon.intake import Intake
 from finetuned.daemon.notify import Notifier
@@ -105,6 +106,7 @@ class Daemon:
         self._inbox = Inbox(context)
         self._event_log = EventLog(context)
         self._hooks = Hooks(context, on_rest=context.wake.set if until_idle else lambda: None)
+        self._housekeeping = Housekeeping(context)
         self._checkpoints = Checkpoints(context)
         self._breaker = Breaker(context, self._notifier, pid=pid, patient=not until_idle)
         self._busy: set[str] = set()
@@ -215,6 +217,8 @@ class Daemon:
                 facts, plan, wait = await self._round()
                 await context.in_thread(self._event_log.tell)
                 self._hooks.hear(self._event_log.news())
+                if not plan.actions:
+                    wait = min(wait, await self._housekeeping.run())
                 wait = min(wait, await self._checkpoints.run())
             except LedgerStuck as error:
                 self._breaker.open(error)
@@ -225,7 +229,7 @@ class Daemon:
                 continue
             self._breaker.all_is_well()
             self._notifier.status(self._event_log.summary(facts))
-            if self._until_idle and plan.rest is not Rest.WORK and self._hooks.rest:
+            if self._until_idle and plan.rest is not Rest.WORK and self._hooks.rest and self._housekeeping.rests:
                 self._left = Outcome(
                     unusable=plan.rest is Rest.SERVER,
                     away=tuple(folder.name for folder in facts.folders if not folder.usable),

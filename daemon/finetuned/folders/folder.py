@@ -10,7 +10,7 @@ from os.path import lexists
 from typing import Literal
 
 from finetuned.errors import Changed, FileProblem, Gone
-from finetuned.folders import archive, claims, leftovers
+from finetuned.folders import archive, claims, leftovers, retention
 from finetuned.folders.claims import Wanted
 from finetuned.folders.leftovers import ClaimedJob
 from finetuned.folders.names import JOB_FILE, Choice, Parts
@@ -229,3 +229,32 @@ class DropFolder(Places):
         parts = self.tree.below(location)
         with self.guard("looked for"):
             return parts is not None and self.tree.is_file(parts)
+
+    # -- what is removed after a time
+
+    def jobs_in(self, area: str) -> list[str]:
+        """List the names of folders in `done` or `failed` that may be of jobs, sorted. Raises Stuck, Away."""
+        return retention.jobs_in(self, area)
+
+    def lies_in(self, file: File, area: str) -> bool:
+        """Tell whether a file lies in the folder of its job, or of files of no job, in this area."""
+        return retention.lies_in(self, file, area)
+
+    def has_papers(self, job_id: str, area: str) -> bool:
+        """Tell whether something that we wrote lies in a job's folder. Raises Stuck, Away."""
+        return bool(retention.papers(self, job_id, area))
+
+    def remove(self, file: File) -> bool:
+        """Remove an archived file, with its note and marker; false if another lies in its place. Raises Stuck, Away."""
+        return retention.remove(self, file)
+
+    def remove_job(self, job_id: str, area: str) -> None:
+        """Remove what we wrote into a job's folder, and the folder if it is empty then. Raises Stuck, Away."""
+        retention.remove_job(self, job_id, area)
+
+    def prune(self, sources: Iterable[str], *, before: float) -> bool:
+        """Remove the empty folders that files were taken from, if they were not changed since `before`.
+
+        Tell whether one may go later. Raises Stuck, Away.
+        """
+        return retention.prune(self, sources, before=before)

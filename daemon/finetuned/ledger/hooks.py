@@ -57,6 +57,11 @@ class Hooks:
         query, values = _heard(words)
         return int(self._store.ask(f"select count(*) from events where id > ? and ({query})", after, *values)[0][0])
 
+    def first_unheard(self, words: Mapping[str, Sequence[str]]) -> int | None:
+        """Find the first event that one of these hooks (by key, the words of `on`) has still to hear; null: none."""
+        found = (self.next(facts.event_id, words[key]) for key, facts in self.all().items() if key in words)
+        return min((event["id"] for event in found if event is not None), default=None)
+
     def took(self, key: str, name: str, event_id: int, now: float) -> None:
         """Note that the hook has heard this event, and all before it."""
         with self._store.transaction() as db:

@@ -26,6 +26,7 @@ from finetuned.ledger.jobs import Jobs
 from finetuned.ledger.pairs import Pairs
 from finetuned.ledger.reading import Reader
 from finetuned.ledger.requests import Requests
+from finetuned.ledger.retention import Retention
 from finetuned.ledger.runs import Runs
 from finetuned.ledger.sends import Sends
 from finetuned.ledger.servers import Servers
@@ -46,6 +47,7 @@ class Tables:
         self.folders = Folders(store)
         self.events = Events(store)
         self.hooks = Hooks(store)
+        self.retention = Retention(store)
         self.daemon = Daemon(store)
         # what changes several of them at once
         self.batches = Batches(store)

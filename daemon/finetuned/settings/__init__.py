@@ -4,16 +4,13 @@
 2. All mistakes are told at once, one line each: the key, what was found, what is allowed.
 3. A key is one field of a struct in `keys`: its type, how it is read, its help and its default. The parser,
    `config/finetuned.toml` and the page on the configuration are derived from these, so that the words exist once.
-4. A key whose capability is not built yet may be named, but not set ("not in this version"): nothing is accepted that
-   would then silently not happen.
-5. Times are seconds, sizes are bytes, paths are absolute and normal once they are parsed.
+4. Times are seconds, sizes are bytes, paths are absolute and normal once they are parsed.
 """
 
 from __future__ import annotations
 
 from finetuned.settings.keys import (
     MOST_FILES,
-    NOT_YET,
     TABLES,
     FolderSettings,
     HelixSettings,
@@ -29,7 +26,6 @@ from finetuned.settings.toml import reference, sample
 
 __all__ = [
     "MOST_FILES",
-    "NOT_YET",
     "TABLES",
     "FolderSettings",
     "HelixSettings",

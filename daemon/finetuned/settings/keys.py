@@ -33,6 +33,7 @@ from finetuned.settings.readers import (
     a_time,
     a_url,
     an_address,
+    an_age,
     an_encoding,
     host_and_port,
     is_loopback,
@@ -42,12 +43,6 @@ from finetuned.settings.readers import (
 
 #: how many files a job can have: no more of a folder are planned at a time, so that a round stays short
 MOST_FILES: Final = 2000
-#: tables and keys whose capability is not built yet: they may be named, but not set
-NOT_YET: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "retention": ("done", "failed", "events"),
-    }
-)
 
 
 class ServiceSettings(Protocol):
@@ -151,6 +146,16 @@ class MetricsSettings(Value, frozen=True):
         return bool(self.listen) and not is_loopback(host_and_port(self.listen)[0])
 
 
+class RetentionSettings(Value, frozen=True):
+    """How long things are kept that nobody needs any more; "": for ever."""
+
+    done: Annotated[float, an_age("1h", "520w"), "What lies in done/: it is removed when it is as old as this."] = 0.0
+    failed: Annotated[float, an_age("1h", "520w"), "The same for failed/."] = 0.0
+    events: Annotated[
+        float, an_age("1h", "520w"), "What happened; the newest event of each job and file is always kept."
+    ] = 0.0
+
+
 class HookSettings(Value, frozen=True):
     """A program or an address that is told what happens; any number, each with a command or a url."""
 
@@ -247,6 +252,9 @@ class FolderSettings(Value, frozen=True):
         a_choice("move", "keep", "delete"),
         "What happens to a learned file: move it to done/, keep it where it is, or delete it.",
     ] = "move"
+    prune_empty: Annotated[
+        bool, a_flag, "Whether empty sub-folders are removed that files were taken from, once a minute has passed."
+    ] = False
     write_pairs: Annotated[bool, a_flag, "Whether pairs.jsonl is written beside a job's files."] = True
 
 
@@ -261,6 +269,7 @@ class Settings(Value, frozen=True):
     poll: PollSettings = PollSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    retention: RetentionSettings = RetentionSettings()
     hooks: tuple[HookSettings, ...] = ()
     source: str = ""
 

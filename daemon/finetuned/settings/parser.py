@@ -15,7 +15,6 @@ from finetuned.paths import escape
 from finetuned.redaction import redact
 from finetuned.settings.keys import (
     LISTS,
-    NOT_YET,
     TABLES,
     FolderSettings,
     HookSettings,
@@ -28,11 +27,9 @@ from finetuned.settings.readers import placed
 
 _KEYS: Final[Mapping[tuple[str, str], Key]] = {(key.section, key.name): key for key in keys()}
 _NAMES: Final[Mapping[str, Sequence[str]]] = {
-    **{section: [key.name for key in keys() if key.section == section] for section in TABLES},
-    **NOT_YET,
+    section: [key.name for key in keys() if key.section == section] for section in TABLES
 }
 _LONGEST: Final = 60
-_NOT_YET: Final = "not in this version; remove it"
 _NO_FOLDER: Final = "folder: found none; allowed: one [[folder]] or more, each with a name and a path"
 
 
@@ -67,8 +64,6 @@ class _Reading:
             if name not in _NAMES:
                 self.problems.append(f"{escape(name)}: unknown{_suggestion(name)}")
         tables = {name: self._table(name, name, raw.get(name, {})) for name in TABLES if name not in LISTS}
-        for name in NOT_YET:
-            self._nothing_yet(name, raw.get(name, []))
         self._in_order(raw.get("poll"), tables["poll"])
         hooks = self._hooks(raw.get("hook", []))
         folders = self._folders(raw.get("folder", []))
@@ -106,18 +101,6 @@ class _Reading:
         if key.reader.is_path and found:
             return placed(found, base=self._base, home=self._home)
         return found
-
-    def _nothing_yet(self, section: str, raw: object) -> None:
-        """Take a table whose capability is not built yet, if it says nothing."""
-        if not isinstance(raw, Mapping):
-            if raw != []:
-                self._say(section, raw, _NOT_YET)
-            return
-        for name, value in raw.items():
-            if name not in NOT_YET[section]:
-                self.problems.append(f"{section}.{escape(name)}: unknown{_suggestion(name, section)}")
-            elif value != "":
-                self._say(f"{section}.{name}", value, _NOT_YET)
 
     def _in_order(self, raw: object, poll: Mapping[str, Any]) -> None:
         if not isinstance(raw, Mapping) or any(k in raw and k not in poll for k in ("fastest", "slowest")):

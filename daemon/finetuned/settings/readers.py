@@ -72,6 +72,21 @@ def a_time(least: str, most: str) -> Reader:
     return Reader(read, _time_as_toml)
 
 
+def an_age(least: str, most: str) -> Reader:
+    """Read a time between two times, as seconds; empty: 0, which stands for no bound."""
+    bound = a_time(least, most)
+
+    def read(value: object) -> float:
+        if value == "":
+            return 0.0
+        try:
+            return float(bound.read(value))
+        except ValueError as error:
+            raise ValueError(str(error).replace("allowed: ", 'allowed: "", or ', 1)) from error
+
+    return Reader(read, lambda seconds: bound.write(seconds) if seconds else '""')
+
+
 def a_size(most: str) -> Reader:
     """Read a size of one byte or more, as bytes."""
     high = bytes_of(most) or 0

@@ -1,0 +1,98 @@
+"""What the ledger keeps for a configured time only: where archived files lie, and events.
+
+1. An event tells that a file, or what lies of a job, is about to be removed; once it is, the file lies nowhere. Both
+   may be said again after a crash, and are told once.
+2. The newest event of each job, file, session, folder and server stays, since what is so now is told by it; and so does
+   the newest event of all, whose number must not be given again, and what a hook has still to hear.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from finetuned.ledger.events import tell_of
+from finetuned.ledger.files import change_file, file_of, lies_at
+from finetuned.ledger.store import Store
+from finetuned.lifecycle import JOB_ENDS, Cause, FileState
+from finetuned.model import File, Job
+from finetuned.paths import path_of
+from finetuned.times import iso
+
+#: so many numbers of events are looked through at a time
+WINDOW: Final = 1000
+_NEWEST: Final = "select cause, detail from events where subject = ? and subject_id = ? order by id desc limit 1"
+#: of the events that are old enough, those that nothing rests on
+_USELESS: Final = """
+delete from events where id > ? and id <= ? and at < ? and id < ? and (
+  (subject = 'daemon' and became in ('done', 'refused')) or exists (
+    select 1 from events n where n.subject = events.subject and n.subject_id = events.subject_id and n.id > events.id))
+  and id is not (select max(id) from events where subject = 'session' and became = 'live')
+"""
+
+
+class Retention:
+    """Commands and questions about what is removed after a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def ended(self, folder: str, job_ids: Sequence[str], before: float) -> list[str]:
+        """List those of these jobs of a folder that were at their end, and archived, before an instant."""
+        query = (
+            "select id from jobs where id in (select value from json_each(?)) and folder = ? and archived = 1 "
+            f"and finished_at < ? and state in ({', '.join('?' * len(JOB_ENDS))}) order by id"
+        )
+        rows = self._store.ask(query, json.dumps(list(job_ids)), folder, iso(before), *map(str, sorted(JOB_ENDS)))
+        return [row["id"] for row in rows]
+
+    def jobless(self, folder: str, state: FileState, before: float, after: int, most: int) -> list[File]:
+        """List files of no job, from the number `after` on, that ended so before an instant, and lie somewhere."""
+        rows = self._store.ask(
+            "select * from files where folder = ? and state = ? and archived = 1 and finished_at < ? "
+            "and location is not null and id > ? order by id limit ?",
+            folder,
+            str(state),
+            iso(before),
+            after,
+            most,
+        )
+        return [file_of(row) for row in rows]
+
+    def expiring(self, files: Iterable[File], words: str, now: float, *, job: Job | None = None) -> None:
+        """Tell that these files are about to be removed, and of the job if all that lies of it is."""
+        with self._store.transaction() as db:
+            ones: list[File | Job] = [*files] if job is None else [*files, job]
+            for one in ones:
+                subject = "job" if isinstance(one, Job) else "file"
+                newest = db.execute(_NEWEST, (subject, str(one.id))).fetchone()
+                if newest is None or tuple(newest) != (Cause.EXPIRED, words):
+                    tell_of(db, now, one, Cause.EXPIRED, words)
+
+    def removed(self, files: Iterable[tuple[File, bool]], now: float) -> None:
+        """Note that files lie nowhere any more: removed, or (false) another one lies in their place."""
+        with self._store.transaction() as db:
+            for file, ours in files:
+                change_file(db, file, **lies_at(None))
+                if not ours:
+                    tell_of(db, now, file, Cause.LOST, "another file lies in its place, and stays")
+
+    def forget_events(self, after: int, before: float, most: int | None) -> int | None:
+        """Remove what is useless of the next WINDOW events after the number `after`, if they are from `before`.
+
+        `most`: the first event that a hook has still to hear. Return the number to go on after; null at the end.
+        """
+        last = int(self._store.ask("select coalesce(max(id), 0) from events")[0][0])
+        until = min(after + WINDOW, last)
+        first = self._store.ask_one("select at from events where id > ? order by id limit 1", after)
+        if first is None or first["at"] >= iso(before) or (most is not None and after >= most):
+            return None
+        with self._store.transaction() as db:
+            db.execute(_USELESS, (after, until, iso(before), min(last, last if most is None else most)))
+        return until
+
+    def sources(self, folder: str, most: int) -> list[str]:
+        """List where the files that were taken from a folder last were dropped."""
+        query = "select path, path_b64 from files where folder = ? and job_id is not null order by id desc limit ?"
+        return [path_of(row["path"], row["path_b64"]) for row in self._store.ask(query, folder, most)]
