@@ -54,6 +54,7 @@ def test_the_page_line_by_line(machine: Box, sandbox: Sandbox) -> None:
     """Install it, drop a file as another user, see it learned; add folders, encrypt the key, upgrade."""
     page = blocks()
     install, name_server, join, use = page["Install"]
+    assert install in (CHECKOUT / "README.md").read_text("utf-8")
     machine.run("rm", "-r", "/opt/finetuned")
     told = follow(machine, install)
     assert f"write {CONFIG}\n" in told
