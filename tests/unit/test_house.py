@@ -29,6 +29,7 @@ SKIPS: dict[str, str] = {
     "tests/support/box.py::__init__": "a systemd of one's own needs root, systemd and namespaces",
     "tests/support/box.py::little_memory": "the kernel's limit of memory is set by control groups of version 1 here",
     "tests/support/disks.py::_own_mounts": "a disk that fills up, or loses its power, can be made by root alone",
+    "tests/support/prometheus.py::program": "Prometheus is a program of its own, and `.ci/run` brings it",
     "tests/support/people.py::only_root": "several users share a folder: only root can act for more than one",
     "tests/support/disks.py::limited": "limits of one's own need a user namespace, which some containers forbid",
     "tests/support/disks.py::in_a_process": "a file system in a process is bindfs, and `.ci/run` installs it",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
+from types import MappingProxyType
 from typing import Final
 
 from finetuned.errors import LedgerMissing
+from finetuned.ledger.hooks import Hooks
 from finetuned.ledger.opening import open_for_reading
+from finetuned.ledger.store import Store
 from finetuned.ledger.trouble import PUT_BACK, problem
 from finetuned.lifecycle import JOB_ENDS, Cause
 from finetuned.model import Value
@@ -35,13 +39,21 @@ _ENDED: Final = (
 _CAUSES: Final = frozenset(Cause)
 
 
+class HookMeasures(Value, frozen=True):
+    """How many messages a hook is still to be told, and will never be; whether it failed the last time."""
+
+    waiting: int
+    given_up: int
+    failing: bool
+
+
 class Measures(Value, frozen=True):
     """What the ledger holds, by folder and state where a key is a pair.
 
     `oldest` is when the oldest file that waits became ready, by folder (seconds since 1970). `events` counts what
     happened by subject and cause, `ended` the jobs that came to an end by folder and state; both since the event
     `since`, up to the event `last`. `folders` tells the state of each; `reachable` is null while the server was
-    not asked.
+    not asked. `hooks` has those that were asked for, by name.
     """
 
     files: dict[tuple[str, str], int]
@@ -54,18 +66,26 @@ class Measures(Value, frozen=True):
     paused: bool
     reachable: bool | None
     max_sessions: int | None
+    hooks: dict[str, HookMeasures]
     last: int
 
 
-def measure(path: str, url: str, *, since: int | None = None) -> Measures:
+def measure(
+    path: str,
+    url: str,
+    *,
+    hooks: Mapping[str, tuple[str, Sequence[str]]] = MappingProxyType({}),
+    since: int | None = None,
+) -> Measures:
     """Measure the ledger at `path`, and what it knows of the server at `url`. Raises LedgerError.
 
-    Without `since` what happened is counted from the last start of a daemon.
+    `hooks` are keys of hooks and the words that each listens for, by its name. Without `since` what happened is counted
+    from the last start of a daemon.
     """
     with closing(open_for_reading(path)) as db:
         try:
             db.execute("begin")
-            return _measured(db, url, since)
+            return _measured(db, url, since, _of_hooks(Hooks(Store(db, path)), hooks))
         except sqlite3.Error as error:
             raise problem(error, path, "cannot be read") from error
 
@@ -82,7 +102,18 @@ def sizes(path: str) -> tuple[int, int]:
     return file, log
 
 
-def _measured(db: sqlite3.Connection, url: str, since: int | None) -> Measures:
+def _of_hooks(known: Hooks, asked: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, HookMeasures]:
+    facts = known.all() if asked else {}
+    return {
+        name: HookMeasures(
+            waiting=known.waiting(fact.event_id, on), given_up=fact.given_up, failing=fact.failing_since is not None
+        )
+        for name, (key, on) in asked.items()
+        if (fact := facts.get(key)) is not None
+    }
+
+
+def _measured(db: sqlite3.Connection, url: str, since: int | None, hooks: dict[str, HookMeasures]) -> Measures:
     begin = db.execute(_START).fetchone()[0] if since is None else since
     last = db.execute(_LAST).fetchone()[0]
     files = db.execute(_FILES).fetchall()
@@ -101,5 +132,6 @@ def _measured(db: sqlite3.Connection, url: str, since: int | None) -> Measures:
         paused=paused is not None,
         reachable=None if reachable is None else bool(reachable),
         max_sessions=most,
+        hooks=hooks,
         last=last,
     )

@@ -63,6 +63,9 @@ PAUSED: Final = _gauge("server_paused", "1 while nothing is sent, as the server 
 REACHABLE: Final = _gauge(
     "server_reachable", "1 if the server answered last, 0 if it did not; absent before it was asked."
 )
+HOOK_WAITING: Final = _gauge("hook_waiting_messages", "What a hook is still to be told.", "hook")
+HOOK_FAILING: Final = _gauge("hook_failing", "1 while a hook takes nothing.", "hook")
+HOOK_GIVEN_UP: Final = _counter("hook_given_up_messages", "What a hook will never be told, over all starts.", "hook")
 READABLE: Final = _gauge("ledger_readable", "1 if the ledger answered; if not, what it would tell is absent.")
 STUCK: Final = _gauge("ledger_stuck", "1 while nothing can be written to the ledger.")
 LEDGER: Final = _gauge("ledger_bytes", "Bytes of the ledger's file.")
@@ -91,4 +94,7 @@ CATALOGUE: Final = (
     PAUSED_FOLDER,
     PAUSED,
     REACHABLE,
+    HOOK_WAITING,
+    HOOK_FAILING,
+    HOOK_GIVEN_UP,
 )

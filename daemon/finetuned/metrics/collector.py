@@ -63,7 +63,9 @@ class Figures(Collector):
         changes = self._context.ledger.changes  # first: what is written meanwhile is read the next time
         if self._measures is None or changes != self._changes:
             since = None if self._measures is None else self._measures.last
-            known = measure(path, self._context.settings.service.url, since=since)
+            settings = self._context.settings
+            hooks = {name: (hook.key, hook.on) for name, hook in settings.named_hooks.items()}
+            known = measure(path, settings.service.url, hooks=hooks, since=since)
             self._events.update(known.events)
             self._ended.update(known.ended)
             self._measures, self._changes = known, changes
@@ -81,10 +83,10 @@ class Figures(Collector):
         folders = self._folders()
         now = self._context.runtime.now()
         yield _many(c.FILES, _zeros(folders, FileState) | known.files)
-        yield _by_folder(
+        yield _by_label(
             c.OLDEST, dict.fromkeys(folders, 0.0) | {name: max(0.0, now - at) for name, at in known.oldest.items()}
         )
-        yield _by_folder(c.PAIRS, dict.fromkeys(folders, 0) | known.pairs)
+        yield _by_label(c.PAIRS, dict.fromkeys(folders, 0) | known.pairs)
 
     def _of_jobs(self, known: Measures) -> Iterator[Family]:
         folders = self._folders()
@@ -98,11 +100,14 @@ class Figures(Collector):
 
     def _of_doors(self, known: Measures) -> Iterator[Family]:
         watched = {name: known.folders.get(name) for name in self._folders()}
-        yield _by_folder(c.AWAY, {name: state == "away" for name, state in watched.items()})
-        yield _by_folder(c.PAUSED_FOLDER, {name: state == "paused" for name, state in watched.items()})
+        yield _by_label(c.AWAY, {name: state == "away" for name, state in watched.items()})
+        yield _by_label(c.PAUSED_FOLDER, {name: state == "paused" for name, state in watched.items()})
         yield _one(c.PAUSED, known.paused)
         if known.reachable is not None:
             yield _one(c.REACHABLE, known.reachable)
+        yield _by_label(c.HOOK_WAITING, {name: hook.waiting for name, hook in known.hooks.items()})
+        yield _by_label(c.HOOK_FAILING, {name: hook.failing for name, hook in known.hooks.items()})
+        yield _by_label(c.HOOK_GIVEN_UP, {name: hook.given_up for name, hook in known.hooks.items()})
 
     def _folders(self) -> list[str]:
         return [rules.name for rules in self._context.settings.folders]
@@ -116,7 +121,7 @@ def _one(metric: Metric, value: float) -> Family:
     return _many(metric, {(): value})
 
 
-def _by_folder(metric: Metric, values: Mapping[str, float]) -> Family:
+def _by_label(metric: Metric, values: Mapping[str, float]) -> Family:
     return _many(metric, {(name,): value for name, value in values.items()})
 
 
