@@ -130,3 +130,17 @@ async def test_telling_begins_with_what_is_new(a_place: APlace) -> None:
         telling.tell()
         assert telling.summary(Facts()) == "idle"
     assert stream.getvalue() == ""
+
+
+async def test_a_canary_is_told_once(a_place: APlace) -> None:
+    """Also by a daemon that finds one again when it starts; it is no file, and nothing is sent."""
+    place = a_place()
+    (place.notes / ".finetuned-canary-0123456789ab").touch()
+    for _ in range(2):
+        await place.run()
+    with place.reader() as reader:
+        told = [event for event in reader.events() if event["cause"] == "canary"]
+    assert [(e["subject_id"], e["detail"]) for e in told] == [
+        ("finetuned-canary-0123456789ab", "a canary was seen in notes")
+    ]
+    assert (place.states(), place.network.sent()) == ({}, [])

@@ -293,7 +293,7 @@ class TestDoctor:
         held.close()
         assert code == 0
         assert {row["level"] for row in rows} == {"ok"}
-        subjects = ["versions", "configuration", "key", "server", "ledger", "daemon", "watch", "folder notes"]
+        subjects = ["versions", "configuration", "key", "server", "ledger", "daemon", "watch", "disk", "folder notes"]
         assert list(dict.fromkeys(row["subject"] for row in rows)) == subjects
         assert "events arrive" in by(rows, "folder notes")["ok"]
         assert "the daemon holds it" in by(rows, "folder notes")["ok"]

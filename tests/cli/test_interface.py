@@ -23,7 +23,7 @@ from support.cli import Desk, desks
 from support.public import fits, wrong
 
 #: what people ask for, and events have for a cause of the answer alone
-ANSWERED = {"flush", "again", "forget", "test_hooks", "unknown"}
+ANSWERED = {"flush", "again", "forget", "canary", "test_hooks", "unknown"}
 ODD = os.fsdecode(b"caf\xe9.txt")
 FOXES = "Foxes are red. They run."
 

@@ -9,13 +9,14 @@ import shutil
 import socket
 import tempfile
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
 from finetuned.errors import Away, Changed, Stuck
 from finetuned.folders import Sweep, drop_folder, explain, mounts
 from finetuned.folders.mounts import mount_of
-from finetuned.folders.sweep import ODD_FORGOTTEN
+from finetuned.folders.sweep import MOST_CANARIES, ODD_FORGOTTEN
 from finetuned.folders.text import signature_of
 from finetuned.settings import FolderSettings
 from support.drops import put
@@ -575,3 +576,32 @@ def test_quiet_time_ends_in_spite_of_rounding(make, begin):
     put(folder, "a.txt")
     wake_in = recorded(folder, begin).wake_in
     assert folder.sweeper.sweep(begin + wake_in).ready
+
+
+def test_a_canary_is_told_once_and_is_no_file(make):
+    """At the top, by its id; again once it came back; a name that is only like one, or lies deeper, says nothing."""
+    folder = make()
+    root = Path(folder.root)
+    (root / "sub").mkdir()
+    name = ".finetuned-canary-0123456789ab"
+    for other in (".finetuned-canary-0123456789AB", ".finetuned-canary-0123456789abc", f"{name}.txt", f"sub/{name}"):
+        (root / other).touch()
+    assert folder.sweeper.sweep(1.0).canaries == ()
+    (root / name).touch()
+    found = folder.sweeper.sweep(2.0)
+    assert (found.canaries, found.appeared) == ((name[1:],), ())
+    assert folder.sweeper.sweep(3.0).canaries == ()
+    (root / name).unlink()
+    assert folder.sweeper.sweep(4.0).canaries == ()
+    (root / name).touch()
+    assert folder.sweeper.sweep(5.0).canaries == (name[1:],)
+
+
+def test_a_flood_of_canaries_is_not_told_of_one_by_one(make):
+    """Each is a row of the ledger, and whoever may drop files could drop them."""
+    folder = make()
+    root = Path(folder.root)
+    for number in range(100):
+        (root / f".finetuned-canary-{number:012x}").touch()
+    assert len(folder.sweeper.sweep(1.0).canaries) == MOST_CANARIES
+    assert folder.sweeper.sweep(2.0).canaries == ()

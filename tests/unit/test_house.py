@@ -36,6 +36,8 @@ SKIPS: dict[str, str] = {
 }
 #: what tests may exchange of ours: the attribute, or a file of tests -> the reason
 EXCHANGED: dict[str, str] = {
+    "finetuned.cli.canary.SLACK": "how long a command waits for a daemon is real time",
+    "finetuned.cli.machine_checks.LONG_LOG": "a log so long takes long to write",
     "finetuned.cli.doctor.AUDIT_LOOKS_EVERY": "a ledger whose audit takes so long takes minutes to make",
     "finetuned.cli.doctor.AUDIT_WITHIN": "a ledger whose audit takes so long takes minutes to make",
     "finetuned.cli.doctor.SLOW": "how long a command waits for a server is real time",

@@ -49,15 +49,22 @@ REQUEST_AGE: Final = 10.0
 
 
 @click.command("doctor")
+@click.option(
+    "--canary", is_flag=True, help="Also drop a file that the daemon only tells of: do events arrive? It costs nothing."
+)
 @click.option("--hooks", is_flag=True, help="Also send a test message to each hook.")
 @output.listing
 @click.pass_context
-def doctor_command(ctx: click.Context, hooks: bool, form: str) -> None:
-    """Examine configuration, key, server, folders and ledger; ends with 1 if there is a problem."""
+def doctor_command(ctx: click.Context, hooks: bool, canary: bool, form: str) -> None:
+    """Examine configuration, key, server, folders and ledger; ends with 1 if there is a problem.
+
+    With --canary it drops a hidden file into each folder, by whose name a daemon notes that it saw it, and how soon.
+    That file is never read or sent: it costs nothing at the server.
+    """
     found: list[Row] = []
 
     def told() -> Iterator[Row]:
-        for finding in examined(ctx, hooks=hooks):
+        for finding in examined(ctx, hooks=hooks, canary=canary):
             found.append(finding)
             yield finding
 
@@ -70,9 +77,9 @@ def doctor_command(ctx: click.Context, hooks: bool, form: str) -> None:
         ctx.exit(1)
 
 
-def examined(ctx: click.Context, *, hooks: bool = False) -> Iterator[Row]:
-    """Yield every finding, in order; `hooks`: after each hook was sent a test message."""
-    from finetuned.cli import folder_checks, hook_checks, machine_checks, metrics_checks
+def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -> Iterator[Row]:
+    """Yield every finding, in order; `hooks`: each is sent a test message; `canary`: one is dropped in each folder."""
+    from finetuned.cli import hook_checks, machine_checks, metrics_checks
     from finetuned.ledger import is_held
 
     yield from _versions()
@@ -86,8 +93,9 @@ def examined(ctx: click.Context, *, hooks: bool = False) -> Iterator[Row]:
     key = list(_key(settings))
     yield from key
     yield from _server(settings, asked=key[-1]["level"] != "problem")
-    yield from machine_checks.of_the_ledgers_place(wiring.ledger_path(settings))
-    held = is_held(wiring.ledger_path(settings))
+    path = wiring.ledger_path(settings)
+    yield from machine_checks.of_the_ledgers_place(path)
+    held = is_held(path)
     runs = held or wiring.runs(settings)
     reader: Reader | None = None
     try:
@@ -106,8 +114,15 @@ def examined(ctx: click.Context, *, hooks: bool = False) -> Iterator[Row]:
     yield from metrics_checks.examined(settings, reader, runs=runs)
     yield from _watches(reader, runs)
     yield from _requests(settings, runs)
+    yield from machine_checks.examined(path, [rules.path for rules in settings.folders], reader)
+    yield from _folders(settings, reader, runs=held, canary=path if canary else None)
+
+
+def _folders(settings: Settings, reader: Reader | None, *, runs: bool, canary: str | None) -> Iterator[Row]:
+    from finetuned.cli import folder_checks
+
     for folder in wiring.drop_folders(settings).values():
-        yield from folder_checks.examined(folder, reader, runs=held, sweep=settings.watch.sweep)
+        yield from folder_checks.examined(folder, reader, runs=runs, sweep=settings.watch.sweep, canary=canary)
 
 
 def _work(settings: Settings, reader: Reader, *, runs: bool) -> Iterator[Row]:

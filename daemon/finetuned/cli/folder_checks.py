@@ -19,14 +19,20 @@ EVENTS_WITHIN: Final = 2.0
 _RENAME: Final = "write under a name that begins with a dot, and rename it when it is complete"
 
 
-def examined(folder: DropFolder, reader: Reader | None, *, runs: bool, sweep: float) -> Iterator[Row]:
-    """Yield every finding about a folder; `sweep` is how often it is swept at least, in seconds."""
+def examined(
+    folder: DropFolder, reader: Reader | None, *, runs: bool, sweep: float, canary: str | None = None
+) -> Iterator[Row]:
+    """Yield every finding about a folder; `sweep` is how often it is swept at least, in seconds.
+
+    With the ledger's path as `canary`, a canary is dropped for the daemon to see.
+    """
     from finetuned.folders import examine
 
     subject = f"folder {folder.name}"
     steps: tuple[Callable[[], Iterator[Row]], ...] = (
         lambda: examination(subject, examine(folder, EVENTS_WITHIN), folder.rules.after, sweep),
         lambda: _held(subject, folder, reader, runs),
+        lambda: _canary(folder, canary, runs, sweep),
         lambda: _orphans(subject, folder, reader),
         lambda: _untaken(subject, folder, reader),
     )
@@ -118,6 +124,13 @@ def _held(subject: str, folder: DropFolder, reader: Reader | None, runs: bool) -
             yield warning(
                 subject, "the daemon does not watch it yet", "reload the daemon, if the configuration changed"
             )
+
+
+def _canary(folder: DropFolder, ledger_path: str | None, runs: bool, sweep: float) -> Iterator[Row]:
+    if ledger_path is not None:
+        from finetuned.cli import canary
+
+        yield from canary.examined(folder, ledger_path, runs=runs, sweep=sweep)
 
 
 def _orphans(subject: str, folder: DropFolder, reader: Reader | None) -> Iterator[Row]:

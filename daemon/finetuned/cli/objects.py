@@ -301,6 +301,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "again": "a person has a content learned once more",
     "forget": "a person has a file forgotten",
     "test_hooks": "a person has each hook told a test message",
+    "canary": "a canary of `doctor --canary` was seen in a folder",
     "unknown": "a request that cannot be read",
     # the rest
     "folder": "a folder is in use, or away: `detail` says why",

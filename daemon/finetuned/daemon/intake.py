@@ -154,6 +154,8 @@ class Intake:
             await self._vanished(folder, seen.vanished)
         if seen.unfinished:
             await self._unfinished(folder, seen.unfinished)
+        for canary in seen.canaries:
+            await context.in_thread(self._tell_of_canary, folder, canary)
         self._backlog[folder.name] = list(reversed(seen.ready))
         return await self._drain(folder, 0.0 if seen.changed else seen.wake_in)  # they settle since then
 
@@ -216,6 +218,12 @@ class Intake:
             file = files.get(path)
             if file is not None and file.state is FileState.SETTLING and file.reason != why:
                 await context.in_thread(context.ledger.files.unfinished, file, why, context.runtime.now())
+
+    def _tell_of_canary(self, folder: DropFolder, canary: str) -> None:
+        events, now = self._context.ledger.events, self._context.runtime.now()
+        if not events.is_answered(canary):
+            words = f"a canary was seen in {folder.name}"
+            events.answered(canary, verb="canary", done=True, words=words, now=now)
 
     async def _vanished(self, folder: DropFolder, paths: Sequence[str]) -> None:
         context = self._context

@@ -8,6 +8,7 @@
 """
 
 from finetuned.folders.archive import LIES_HERE
+from finetuned.folders.canaries import dropped_canary
 from finetuned.folders.claims import Wanted
 from finetuned.folders.drop import drop_into
 from finetuned.folders.explanation import explain
@@ -32,6 +33,7 @@ __all__ = [
     "Watched",
     "drop_folder",
     "drop_into",
+    "dropped_canary",
     "examine",
     "explain",
     "holder_of",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Final
 
 #: how the names of probes begin
 _PROBE: Final = ".finetuned-probe"
 #: the one probe of the daemon: should a kill leave it behind, the next one takes it away
 OWN: Final = f"{_PROBE}.part"
+#: a name that a daemon tells of when it sees it
+_CANARY: Final = re.compile(r"finetuned-canary-[0-9a-f]{12}")
 
 
 def is_probe(path: str) -> bool:
@@ -19,6 +22,16 @@ def is_probe(path: str) -> bool:
 def fresh_probe() -> str:
     """Name a probe that disturbs no other, nor the daemon's."""
     return f"{_PROBE}-{os.urandom(6).hex()}.part"
+
+
+def fresh_canary() -> str:
+    """Make the id of a canary; behind a dot it is its name."""
+    return f"finetuned-canary-{os.urandom(6).hex()}"
+
+
+def canary_of(name: str) -> str | None:
+    """Return the id of a canary by its name; None if it is none."""
+    return name[1:] if name.startswith(".finetuned-canary-") and _CANARY.fullmatch(name[1:]) else None
 
 
 def make_probe(name: str, folder: int) -> int:

@@ -31,6 +31,7 @@ from finetuned.folders.names import Choice, Parts, suffix_of
 from finetuned.folders.os_errors import words
 from finetuned.folders.pace import HAIR, Pace
 from finetuned.folders.places import Places
+from finetuned.folders.probes import canary_of
 from finetuned.folders.tree import READ, listed
 from finetuned.model import Signature, Value
 
@@ -42,6 +43,8 @@ ODD_FORGOTTEN: Final = 3600.0
 MOST_SUFFIXES: Final = 30
 #: how many suffixes are told of the files that no rule takes
 MOST_UNTAKEN: Final = 100
+#: how many canaries one sweep tells of: whoever may drop files may drop those, too
+MOST_CANARIES: Final = 8
 
 
 class Seen(Value, frozen=True):
@@ -66,7 +69,7 @@ class Sweep(Value, frozen=True):
     `wake_in` is the time in seconds until a file may become ready; None: nothing settles. `odd` tells what matches the
     rules and can never be taken, or cannot be looked into: once for each reason, and again when there is twice as much
     of it. `unfinished` names the quiet files that an unfinished name beside them keeps, with the reason; once, with
-    None, those that it keeps no more.
+    None, those that it keeps no more. `canaries` are the ids of those that lie at the top, each told once.
     """
 
     appeared: tuple[Seen, ...] = ()
@@ -76,6 +79,7 @@ class Sweep(Value, frozen=True):
     wake_in: float | None = None
     odd: tuple[Odd, ...] = ()
     unfinished: tuple[tuple[str, str | None], ...] = ()
+    canaries: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ class _Listing:
     markers: set[str] = field(default_factory=set)
     unfinished: dict[str, str] = field(default_factory=dict)
     untaken: Counter[str] = field(default_factory=Counter)
+    canaries: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -154,6 +159,7 @@ class Sweeper:
         self._left_alone: dict[str, float] = {}
         self._odd_told: dict[str, tuple[int, float]] = {}
         self._unfinished: set[str] = set()
+        self._canaries: set[str] = set()
         self._listings: dict[Parts, _Listing] = {}
         self._shape: dict[Parts, tuple[int, ...]] = {}
         #: the folders that the last sweep walked to, by absolute path, with device and inode; replaced, never changed
@@ -207,6 +213,8 @@ class Sweeper:
                 untaken.update(one.untaken)
         self.untaken = dict(untaken.most_common(MOST_UNTAKEN))
         self._tell_shape()
+        canaries = listings[()].canaries if () in listings else set()
+        new, self._canaries = canaries - self._canaries, canaries
         free = dict.fromkeys(self._unfinished - found.unfinished.keys())
         self._unfinished = set(found.unfinished)
         over = [path for path, pace in self._paces.items() if path not in self._fresh and pace.is_over(steady)]
@@ -220,6 +228,7 @@ class Sweeper:
             wake_in=found.wake_in,
             odd=tuple(self._to_be_told(found)),
             unfinished=(*free.items(), *found.unfinished.items()),
+            canaries=tuple(sorted(new)[:MOST_CANARIES]),
         )
 
     def _to_be_told(self, found: _Found) -> Iterator[Odd]:
@@ -298,11 +307,13 @@ class Sweeper:
                 _count(listing.odd, Odd(why=_oddity(entry), path=path, count=1))
 
     def _note(self, name: str, listing: _Listing) -> None:
-        """Remember a name that is not taken, if another file may wait for it to come or to go."""
+        """Remember a name that is not taken, if another file may wait for it to come or to go, and a canary's."""
         if self._names.is_marker(same(name)):
             listing.markers.add(same(name))
         if is_unfinished(lower := same(name).lower()):
             listing.unfinished[lower] = name
+        if (canary := canary_of(name)) is not None:
+            listing.canaries.add(canary)
 
     def _judge(self, fd: int, parts: Parts, listing: _Listing, found: _Found) -> None:
         moves, settled, paces = self._places.moves, self._settled, self._paces

@@ -1,0 +1,73 @@
+"""`doctor --canary`: a file is dropped that only says that it was seen, and how soon it was is told.
+
+Two are dropped, one after the other. The first may be met by any sweep. The next sweep comes in its full time after
+that, so if the second is seen clearly sooner an event has told of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from finetuned.amounts import span
+from finetuned.cli.findings import ok, problem, warning
+from finetuned.cli.output import Row
+from finetuned.cli.poller import until
+from finetuned.ledger import Reader
+from finetuned.runtime import SystemRuntime
+from finetuned.times import instant
+
+if TYPE_CHECKING:
+    from finetuned.folders import DropFolder
+
+#: how long a canary may take beyond two sweeps, in seconds
+SLACK: Final = 5.0
+#: what share of the time between two sweeps is clearly less than that
+_SOONER: Final = 0.8
+_FREE: Final = "nothing was sent to the server"
+
+
+def examined(folder: DropFolder, ledger_path: str, *, runs: bool, sweep: float) -> Iterator[Row]:
+    """Tell whether the daemon, if one runs, sees what is dropped, and by what; it is swept every `sweep` seconds.
+
+    Raises LedgerError, Away, OSError.
+    """
+    subject = f"folder {folder.name}"
+    if not runs:
+        yield warning(subject, "no canary was dropped: no daemon runs that could see it", "finetuned run")
+        return
+    within = 2 * sweep + SLACK
+    for number in (1, 2):
+        took = anyio.run(_seen_after, folder, ledger_path, within)
+        if took is None:
+            words = f"the daemon did not see a canary that was dropped there within {span(within)}; {_FREE}"
+            yield problem(subject, words, "look at finetuned status, and at the daemon's log")
+            return
+        if number == 2 and took < _SOONER * sweep:
+            yield ok(subject, f"the daemon saw a canary {span(took)} after it was dropped, by an event; {_FREE}")
+        elif number == 2:
+            words = f"the daemon saw a canary {span(took)} after it was dropped, by a sweep: no event told it; {_FREE}"
+            yield warning(
+                subject, words, "nothing is lost, but it takes up to [watch] sweep; finetuned status may say why"
+            )
+
+
+async def _seen_after(folder: DropFolder, ledger_path: str, within: float) -> float | None:
+    """Drop a canary; the seconds until the daemon wrote down that it saw it, or None."""
+    from finetuned.folders import dropped_canary
+
+    runtime = SystemRuntime()
+    seen: list[float] = []
+
+    def is_seen() -> bool:
+        with Reader.open(ledger_path) as reader:
+            event = reader.answer(canary)
+        seen.extend([] if event is None else [instant(event["at"])])
+        return bool(seen)
+
+    with dropped_canary(folder) as canary:
+        begun = runtime.now()
+        await until(is_seen, runtime, within)
+    return max(0.0, seen[0] - begun) if seen else None
