@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from finetuned.cli import hook_checks, wiring
 from finetuned.cli.output import Row
-from support.cli import Answer, MakeDesk, call
+from support.cli import Answer, Desk, MakeDesk
 from support.public import wrong
 
 GREY = "The stone is grey. It came from a river."
@@ -150,11 +150,13 @@ def test_there_may_be_none_to_try(make_desk: MakeDesk) -> None:
     assert (found["level"], found["remedy"]) == ("warning", "add a [[hook]]: finetuned help hooks")
 
 
-def tries(desk: Any) -> list[Row]:
-    """Have a daemon that runs try its hooks, as `doctor --hooks` does."""
+def tries(desk: Desk, *, first: Callable[[], object] = lambda: None) -> list[Row]:
+    """Have a daemon that runs try its hooks, as `doctor --hooks` does; `first` is done just before."""
     found: list[Row] = []
 
     async def script() -> None:
+        await desk.place.pass_time(100)
+        first()
         settings = wiring.load_file(str(desk.config))
         found.extend(await hook_checks.tried_by_the_daemon(settings, desk.place.runtime))
 
@@ -171,4 +173,28 @@ def test_a_daemon_tries_its_hooks_itself(make_desk: MakeDesk, tmp_path: Path) ->
     assert bad["level"] == "problem"
     assert bad["words"].startswith("false ended with exit code 1")
     assert json.loads((tmp_path / "heard").read_text())["on"] == "hook_test"
-    assert call("--config", str(desk.config), "events", "--json").json[-1]["became"] != "hook_test"
+
+
+def test_one_that_was_mended_is_tried_at_once(make_desk: MakeDesk, tmp_path: Path) -> None:
+    """However long its pause would have been: what it has still to hear comes first, and why it failed is no news."""
+    tell = program(tmp_path, f"[ -e {tmp_path}/open ] || exit 1; cat >> {tmp_path}/heard")
+    desk = make_desk(hook=[{"command": [tell]}])
+    desk.place.drop("bad.txt", b"\xff")
+    desk.run()
+    (found,) = tries(desk, first=(tmp_path / "open").touch)
+    assert (found["level"], found["words"]) == ("ok", "took a test message")
+    heard = [json.loads(line)["on"] for line in (tmp_path / "heard").read_text().splitlines()]
+    assert heard == ["file_refused", "hook_test"]
+
+
+def test_a_daemon_without_these_hooks_says_so(make_desk: MakeDesk) -> None:
+    """It runs with another configuration."""
+    desk, other = make_desk(), make_desk(hook=[{"command": ["true"]}])
+    desk.config.write_text(other.config.read_text().replace(other.place.ledger_path, desk.place.ledger_path))
+    (found,) = tries(desk)
+    assert (found["words"], found["level"]) == ("the daemon that runs has no hooks", "problem")
+    assert found["remedy"].startswith("reload the daemon")
+    third = make_desk(hook=[{"command": ["echo"]}])
+    third.config.write_text(other.config.read_text().replace(other.place.ledger_path, third.place.ledger_path))
+    (found,) = tries(third)
+    assert (found["words"], found["remedy"]) == ("the daemon that runs does not know it", "reload the daemon")

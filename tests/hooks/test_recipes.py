@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tomllib
@@ -37,7 +38,8 @@ def recipes(title: str) -> list[HookSettings]:
 
 def sends(hook: HookSettings, told: dict[str, Any] = MESSAGE) -> None:
     """Send the message."""
-    around = environment({"PATH": "/usr/local/bin:/usr/bin:/bin"})
+    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    around = environment({"PATH": "/usr/local/bin:/usr/bin:/bin"}) | measured
     send(hook, told, environment=around, steady=SystemRuntime().steady)
 
 

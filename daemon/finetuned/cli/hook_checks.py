@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from finetuned.amounts import counted, span
@@ -12,7 +12,7 @@ from finetuned.cli.findings import ok, problem, warning
 from finetuned.cli.output import Row
 from finetuned.errors import ConfigurationError, HookFailed
 from finetuned.ledger import SCHEMA_VERSION, Reader, Tables
-from finetuned.notices import TEST, test_event, told
+from finetuned.notices import test_event, told
 from finetuned.times import iso
 
 if TYPE_CHECKING:
@@ -156,17 +156,20 @@ async def tried_by_the_daemon(settings: Settings, runtime: Runtime) -> list[Row]
     from finetuned.cli.requests import leave, new_request, outcomes
 
     path = wiring.ledger_path(settings)
+    with Reader.open(path) as reader:
+        before = Tables.of(reader).hooks.all()
     request = new_request("test_hooks")
     leave(path, [request])
-    answers = await outcomes(path, [request], runtime, BEFORE)
-    if request.id not in answers:
+    answer = (await outcomes(path, [request], runtime, BEFORE)).get(request.id)
+    if answer is None:
         return [warning("hooks", "the daemon has not taken the request for a test yet", "try again")]
-    number = answers[request.id]["id"]
+    if answer["became"] == "refused":
+        return [problem("hooks", answer["detail"], "reload the daemon, so that it knows the hooks")]
     found: dict[str, Row] = {}
 
     def all_are_told() -> bool:
         with Reader.open(path) as reader:
-            found.update(_how_it_went(settings, reader, number))
+            found.update(_how_it_went(settings, reader, answer["id"], before))
         return len(found) == len(settings.hooks)
 
     longest = max(hook.timeout for hook in settings.hooks)
@@ -175,15 +178,19 @@ async def tried_by_the_daemon(settings: Settings, runtime: Runtime) -> list[Row]
     return [found.get(name) or late | {"subject": name} for name in settings.named_hooks]
 
 
-def _how_it_went(settings: Settings, reader: Reader, number: int) -> Iterator[tuple[str, Row]]:
-    """Yield for each hook that was told the test message, which was written just before the event `number`, how."""
-    (event,) = (event for event in reader.events(after=number - 2) if event["became"] == TEST and event["id"] < number)
+def _how_it_went(
+    settings: Settings, reader: Reader, number: int, before: Mapping[str, HookFacts]
+) -> Iterator[tuple[str, Row]]:
+    """Yield how it went, by name, for each hook that was told something since it was as `before`.
+
+    The test message is the event just before the one of this `number`.
+    """
     facts = Tables.of(reader).hooks.all()
     for name, hook in settings.named_hooks.items():
         its = facts.get(hook.key)
-        if its is None:
-            yield name, problem(name, "the daemon that runs does not know it", "restart the daemon")
-        elif its.event_id >= event["id"]:
+        if its is None or hook.key not in before:
+            yield name, problem(name, "the daemon that runs does not know it", "reload the daemon")
+        elif its.event_id >= number - 1:
             yield name, ok(name, "took a test message")
-        elif its.error is not None:
+        elif its.error is not None and its.tries > before[hook.key].tries:
             yield name, problem(name, its.error, "it is tried again by itself")

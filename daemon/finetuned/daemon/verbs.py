@@ -86,7 +86,7 @@ class Verbs:
 
     def _test_hooks(self, _: Request) -> str:
         if not self._context.settings.hooks:
-            raise Denied("the daemon that runs has no hooks", remedy="restart the daemon")
+            raise Denied("the daemon that runs has no hooks")
         self._context.ledger.hooks.test(self._context.runtime.now())
         return "each hook is told a test message"
 
