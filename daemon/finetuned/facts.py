@@ -72,11 +72,14 @@ def as_the_ledger_knows(tables: Tables, settings: Settings, runs_with: RunsWith 
 
     Only the daemon knows which polls and searches are under way, and which files it has seen and not read yet: here a
     job is busy only while it is being sent. A folder counts as watched if the daemon, which `runs_with` that
-    configuration, found it so last.
+    configuration, found it so last. A folder that was removed from it is held until its jobs have ended.
     """
     known = tables.folders.all()
+    configured = {rules.name for rules in settings.folders}
+    retired = [facts for name, facts in known.items() if facts.retired and name not in configured]
     if runs_with is not None:
         known = {name: facts for name, facts in known.items() if name in runs_with.folders}
     folders = [known.get(rules.name, FolderFacts(name=rules.name, usable=False)) for rules in settings.folders]
+    folders += retired
     sending = frozenset(job.id for job in tables.jobs.open() if job.state is JobState.SUBMITTING)
     return gathered(tables, settings, folders=folders, can=can, busy=sending)

@@ -184,8 +184,8 @@ class FolderFacts(Value, frozen=True):
     """A drop folder, as the plan sees it.
 
     `paused_at`: when a person paused it (null: it is not paused); `more_to_come`: files are ready that the ledger does
-    not know yet; `flush_before`: what was ready by then goes now;
-    `sent_at`: when a job of it was sent the last time (null: never).
+    not know yet; `flush_before`: what was ready by then goes now; `sent_at`: when a job of it was sent the last time
+    (null: never); `retired`: it is in no configuration any more, and held until its jobs have ended.
     """
 
     name: str
@@ -194,6 +194,7 @@ class FolderFacts(Value, frozen=True):
     more_to_come: bool = False
     flush_before: float | None = None
     sent_at: float | None = None
+    retired: bool = False
 
 
 class WaitingFile(Value, frozen=True):

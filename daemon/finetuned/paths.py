@@ -42,6 +42,11 @@ def _unescaped(found: re.Match[str]) -> str:
     return {"n": "\n", "r": "\r", "t": "\t"}[letter] if letter else chr(int(points[0] or points[1], 16))
 
 
+def are_nested(path: str, other: str) -> bool:
+    """Tell whether two absolute paths are the same, or one lies below the other."""
+    return path == other or f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/")
+
+
 def utf8_text(path: str) -> str:
     r"""Write `path` as text that any database takes: bytes that are not UTF-8 appear as `\xNN`, all else is exact."""
     if path.isascii():

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
+from finetuned.folders import drop_folder
+from finetuned.settings import parse
+from support.lives import asked
 from support.place import Place, is_send
 
 APlace = Callable[..., Place]
@@ -129,3 +134,138 @@ async def test_what_cannot_be_used_changes_nothing(a_place: APlace, tables: dict
 
     await place.run(until_idle=False, script=script)
     assert of_daemon(place) == ["started", "reload_refused", "reloaded", "stopped"]
+
+
+@pytest.mark.parametrize("how", ["reload", "restart"])
+@pytest.mark.parametrize("rules", [{}, {"after": "keep"}, {"write_pairs": False}], ids=str)
+async def test_the_jobs_of_a_removed_folder_end_properly(a_place: APlace, how: str, rules: dict[str, Any]) -> None:
+    """They are followed to their end, as the rules were then; nothing new is taken, and the folder is let go of."""
+    place = a_place(folder=[{"linger": "0s", "max_files": 1, "settle": "5s", **rules}], helix={"max_in_flight": 1})
+    other = [a_folder(place, "other")]
+
+    async def until_sent() -> None:
+        place.drop("a.txt", "The stone is grey.")
+        place.drop("b.txt", "The otter is a mammal.")
+        await place.until(lambda: sorted(job["state"] for job in place.jobs()) == ["queued", "running"])
+
+    async def removed() -> None:
+        (place.root / "notes" / "c.txt").write_text("The sea is wide.")
+        await place.until(lambda: {job["state"] for job in place.jobs()} == {"done"})
+        await place.until(lambda: told()[-1] == "released")
+
+    def told() -> list[str]:
+        return [event["became"] for event in place.events() if event["subject_id"] == "notes"]
+
+    async def script() -> None:
+        await until_sent()
+        await place.reload(folder=other)
+        await removed()
+        another = drop_folder(first, beside=str(place.root / "beside"))
+        another.hold()
+        another.close()
+
+    first = place.settings.folders[0]
+    if how == "reload":
+        await place.run(until_idle=False, script=script)
+    else:
+        await place.run(until_idle=False, script=until_sent)
+        place.configure(folder=other)
+        place.load()
+        await place.run(until_idle=False, script=removed)
+    assert place.states() == {"a.txt": "learned", "b.txt": "learned"}
+    assert len(place.network.sent()) == 2
+    assert told() == ["watched", "retired", "released"]
+    assert (place.root / "notes" / "c.txt").exists()
+    kept = rules.get("after") == "keep"
+    assert (place.root / "notes" / "a.txt").exists() is kept
+    papers = {path.name for path in (place.root / "notes" / "done").rglob("*.json*")}
+    assert papers == (set() if kept else {"job.json", "pairs.jsonl"} if rules == {} else {"job.json"})
+
+
+async def test_a_removed_folder_that_comes_back_takes_what_came_meanwhile(a_place: APlace) -> None:
+    """Before its last job has ended, or after."""
+    place = a_place(folder=[{"linger": "0s"}])
+    both = [a_folder(place, "notes"), a_folder(place, "other")]
+
+    async def script() -> None:
+        place.drop("a.txt", "The stone is grey.")
+        await place.until(lambda: place.state() == "running")
+        await place.reload(folder=both[1:])
+        (place.root / "notes" / "b.txt").write_text("The otter is a mammal.")
+        await place.reload(folder=both)
+        await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"})
+        await place.reload(folder=both[1:])
+        (place.root / "notes" / "c.txt").write_text("The sea is wide.")
+        await place.pass_time(60)
+        assert "c.txt" not in place.states()
+        await place.reload(folder=both)
+        await place.until(lambda: place.states().get("c.txt") == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert len(place.network.sent()) == 3
+
+
+async def test_a_name_does_not_move_to_another_folder_before_its_jobs_have_ended(a_place: APlace) -> None:
+    """The reload is refused with the way out, which works; a folder that was moved as a whole keeps its name."""
+    place = a_place(folder=[{"linger": "0s"}])
+    elsewhere = a_folder(place, "notes") | {"path": str(place.root / "elsewhere")}
+
+    async def script() -> None:
+        place.drop("a.txt", "The stone is grey.")
+        await place.until(lambda: place.state() == "running")
+        await place.reload(folder=[elsewhere])
+        assert "give the new folder another name" in place.events()[-1]["detail"]
+        await place.reload(folder=[elsewhere | {"name": "new"}])
+        (place.root / "elsewhere" / "b.txt").write_text("The otter is a mammal.")
+        await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"})
+        (place.root / "elsewhere" / "c.txt").write_text("The sea is wide.")
+        await place.until(lambda: place.states().get("c.txt") == "packed")
+        (place.root / "elsewhere").rename(place.root / "moved")
+        await place.reload(folder=[a_folder(place, "new") | {"path": str(place.root / "moved")}])
+        await place.until(lambda: place.states()["c.txt"] == "learned")
+
+    await place.run(until_idle=False, script=script)
+    assert of_daemon(place) == ["started", "reload_refused", "reloaded", "reloaded", "stopped"]
+    assert len(place.network.sent()) == 3
+
+
+async def test_a_folder_that_another_finetuned_holds_is_not_taken(a_place: APlace) -> None:
+    """The reload is refused, and nothing is held for it."""
+    place = a_place(folder=[{"linger": "0s"}])
+    both = [a_folder(place, "notes"), a_folder(place, "other")]
+    (place.root / "other").mkdir()
+    rules = parse({"folder": both[1:]}, base=str(place.root)).folders[0]
+    another = drop_folder(rules, beside=str(place.root / "beside"))
+    another.hold()
+
+    async def script() -> None:
+        await place.reload(folder=both)
+        assert "another finetuned" in place.events()[-1]["detail"]
+        place.drop("a.txt")
+        await place.until(lambda: place.states() == {"a.txt": "learned"})
+        another.close()
+        await place.reload(folder=both)
+
+    await place.run(until_idle=False, script=script)
+    assert of_daemon(place) == ["started", "reload_refused", "reloaded", "stopped"]
+
+
+async def test_a_reload_waits_while_the_ledger_is_stuck(a_place: APlace) -> None:
+    """Another program holds it for an hour: the reload comes then, and nothing was lost."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        place.drop("a.txt", "The stone is grey.")
+        await place.until(lambda: place.states() == {"a.txt": "learned"})
+        asked(place.here.ledger, "pragma busy_timeout = 0")
+        with closing(sqlite3.connect(place.ledger_path, isolation_level=None)) as db:
+            db.execute("begin immediate")
+            place.configure(folder=[a_folder(place, "notes"), a_folder(place, "other")])
+            place.service.reload()
+            await place.pass_time(3600)
+            assert of_daemon(place) == ["started"]
+        (place.root / "other" / "b.txt").write_text("The otter is a mammal.")
+        await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+    assert [one for one in of_daemon(place) if one != "going_on"] == ["started", "reloaded", "stopped"]

@@ -157,7 +157,10 @@ DAEMON: Final[Fields] = {
 FOLDER: Final[Fields] = {
     "name": ("text", "its name in the configuration"),
     "path": ("path", "where it lies"),
-    "state": ("text?", "`watched`, `paused` or `away` (paused, too, perhaps); null: the daemon does not know it"),
+    "state": (
+        "text?",
+        "`watched`, `paused`, `away` (perhaps paused, too), `retired` (not configured any more); null: not known",
+    ),
     "configured": ("flag", "whether the configuration names it"),
     "away_because": ("text?", "why it is away"),
     "paused_since": ("time?", "since when a person has it paused; null: it is not paused"),

@@ -141,7 +141,8 @@ def _watchers(context: Context) -> list[Watcher]:
     """Return what sets the daemon's wake: the folders, and the requests of people."""
     pause = partial(context.runtime.wait, Wake())
     requests = requests_folder(context.ledger.path)
-    places: list[Watched] = [*context.folders.values(), Single(root=requests)]
+    folders = [folder for name, folder in context.folders.items() if not context.is_retired(name)]
+    places: list[Watched] = [*folders, Single(root=requests)]
 
     async def watch_all(on_change: Callable[[], None]) -> None:
         await watch(

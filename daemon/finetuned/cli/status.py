@@ -136,7 +136,8 @@ def _folders_status(settings: Settings, reader: Reader, now: float, *, running: 
     rows = [_folder_status(rules.name, rules.path, watched.get(rules.name, {}), now) for rules in settings.folders]
     named = {row["name"] for row in rows}
     for name, row in known.items():
-        if name not in named and ((with_this and name in watched) or row["settling"] + row["waiting"]):
+        in_use = (with_this and name in watched) or (running and row["state"] == "retired")
+        if name not in named and (in_use or row["settling"] + row["waiting"]):
             path = path_of(row["path"], row["path_b64"])
             rows.append(_folder_status(name, path, row, now) | {"configured": False})
     return rows

@@ -62,7 +62,11 @@ class Context:
 
     def rules(self, folder: str) -> FolderSettings:
         """Look up the rules of a folder."""
-        return next(f for f in self.settings.folders if f.name == folder)
+        return self.folders[folder].rules
+
+    def is_retired(self, folder: str) -> bool:
+        """Tell whether a folder is in no configuration any more: its jobs go on to their end, and nothing is taken."""
+        return all(rules.name != folder for rules in self.settings.folders)
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
         """Run a command of the ledger, or work on the disk, beside the loop."""

@@ -4,7 +4,8 @@
 2. A file is read once it has settled, at most `BATCH` in a round: a burst must not keep what is ready from being sent.
    What a sweep found ready is read to its end before the next sweep; who changed in between settles again.
 3. A folder that is away has lost nothing: nothing in it is touched until it is back.
-4. What can never be taken (a link, a pipe, a folder that is closed to us) is no file of the ledger: the log tells it.
+4. A folder that was removed from the configuration is held until its last job has ended, and nothing of it is taken.
+5. What can never be taken (a link, a pipe, a folder that is closed to us) is no file of the ledger: the log tells it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Intake:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._held: set[str] = set()
+        self._released: set[str] = set()
         self._left_alone: dict[str, float] = {}
         self._untaken: dict[str, dict[str, int]] = {}
         self._backlog: dict[str, list[Seen]] = {}
@@ -100,9 +102,8 @@ class Intake:
                     await context.in_thread(give_back, context, folder, file)
             elif file.signature is not None and file.location is not None and _is_swept(folder, file.location):
                 folder.sweeper.remember(file.location, file.signature, settled=file.state is not FileState.SETTLING)
-        await context.in_thread(
-            context.ledger.folders.found, folder.name, folder.root, "watched", context.runtime.now()
-        )
+        state = "retired" if context.is_retired(folder.name) else "watched"
+        await context.in_thread(context.ledger.folders.found, folder.name, folder.root, state, context.runtime.now())
         self._held.add(folder.name)
         return True
 
@@ -123,6 +124,8 @@ class Intake:
     async def _sweep(self, folder: DropFolder) -> float | None:
         context = self._context
         try:
+            if folder.name in self._released:
+                return None
             if folder.name not in self._held:
                 wait = self._left_alone.get(folder.name, 0.0) - context.runtime.steady()
                 if wait > 0:
@@ -130,10 +133,22 @@ class Intake:
                 if not await self._hold(folder):
                     return None
             await context.in_thread(folder.check)
+            if context.is_retired(folder.name):
+                await self._release(folder)
+                return None
             return await self._take_in(folder)
         except (Away, Held) as error:  # held by another finetuned: not ours to touch, as if it were away
             await self._is_away(folder, error.with_remedy())
             return None
+
+    async def _release(self, folder: DropFolder) -> None:
+        """Let go of a retired folder once nothing of it is left to do: another finetuned may want it."""
+        context = self._context
+        if not await context.in_thread(context.ledger.folders.has_work, folder.name):
+            await context.in_thread(context.ledger.folders.released, folder.name, context.runtime.now())
+            folder.close()
+            self._held.discard(folder.name)
+            self._released.add(folder.name)
 
     async def _take_in(self, folder: DropFolder) -> float | None:
         context = self._context
@@ -268,7 +283,7 @@ class Intake:
         now = context.runtime.now()
         waits = []
         for file in await context.in_thread(context.ledger.files.unread):
-            if file.folder not in self._held or file.location is None:
+            if file.folder not in self._held or context.is_retired(file.folder) or file.location is None:
                 continue
             if file.due_at is not None and now < file.due_at <= now + LONGEST_DISK_WAIT:
                 waits.append(file.due_at - now)

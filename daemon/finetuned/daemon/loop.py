@@ -178,6 +178,7 @@ class Daemon:
         await context.in_thread(self._hooks.begin)
         await context.in_thread(self._inbox.open)
         await self._intake.open()
+        await context.in_thread(context.ledger.folders.ruled, context.settings.folders)
         await self._finish_claims()
 
     @property

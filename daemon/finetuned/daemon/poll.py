@@ -219,7 +219,7 @@ class Polls:
             retrained=job.under_way.retrained,
             requeued=job.under_way.requeued,
             kicks=job.under_way.kicks,
-            review=any(rules.name == job.folder and rules.review for rules in self._context.settings.folders),
+            review=job.folder in self._context.folders and self._context.rules(job.folder).review,
         )
 
     def keep(self, session_ids: Container[str | None]) -> None:

@@ -28,8 +28,9 @@ _LOST = {FileState.FAILED, FileState.BARREN}
 
 async def reconcile(context: Context, folder: DropFolder) -> None:
     """Bring ledger and folder together, before the folder's first sweep. Raises Away."""
-    configured = [rules.name for rules in context.settings.folders]
-    await context.in_thread(context.ledger.folders.renamed, folder.name, folder.root, configured, context.runtime.now())
+    await context.in_thread(
+        context.ledger.folders.renamed, folder.name, folder.root, context.folders, context.runtime.now()
+    )
     for job_id, note in await context.in_thread(folder.processing):
         job = await context.in_thread(context.ledger.jobs.get, job_id)
         try:

@@ -129,6 +129,7 @@ class Service:
         while True:
             reloaded = self._context is not None
             self._wiring.in_use(self._settings)
+            self._folders = {**self._folders, **await self._runtime.in_thread(self._retired)}
             async with self._wiring.backend(self._settings, self._folders) as backend:
                 context = self._context = Context(
                     settings=self._settings,
@@ -155,6 +156,11 @@ class Service:
                 return replace(outcome, failed=failed)
             _let_go(self._folders)
             (self._settings, self._folders), self._next = self._next, None
+
+    def _retired(self) -> Folders:
+        """Make the folders that were removed from the configuration, and whose jobs have not all ended."""
+        rules = self._ledger.folders.retired(self._settings.folders)
+        return self._wiring.folders(replace(self._settings, folders=tuple(rules)))
 
     def _go_on(self) -> None:
         """Tell the daemon what was asked for while there was none."""
@@ -197,6 +203,7 @@ class Service:
                 remedy="restart the daemon, which cannot change it while it runs, or put the path back",
             )
         folders = self._wiring.folders(settings)
+        self._check_moves(folders)
         in_use = {folder.identity() for folder in self._folders.values()}
         try:
             for folder in folders.values():
@@ -207,6 +214,18 @@ class Service:
             _let_go(folders)
             raise
         return settings, folders
+
+    def _check_moves(self, folders: Folders) -> None:
+        """Raise ConfigurationError if a name stands for another folder now, and jobs of the old one have not ended."""
+        for name, folder in folders.items():
+            before = self._folders.get(name)
+            here = None if before is None else before.identity()
+            if before is None or here in {None, folder.identity()} or not self._ledger.folders.has_work(name):
+                continue
+            raise ConfigurationError(
+                f"the folder {name} is another one now, {folder.root}, and jobs of {before.root} have not ended",
+                remedy="give the new folder another name: the old one's jobs are followed to their end then",
+            )
 
     async def _refuse(self, error: FinetunedError) -> None:
         """Go on with the configuration that is in use, and say so."""

@@ -193,7 +193,7 @@ class Verbs:
     def _folder_named(self, name: str) -> DropFolder:
         """Raise Denied if the folder is not in the configuration any more."""
         folder = self._context.folders.get(name)
-        if folder is None:
+        if folder is None or self._context.is_retired(name):
             raise Denied(f"the folder {name} is not in the configuration any more", remedy="put it back there")
         return folder
 

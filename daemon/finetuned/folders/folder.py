@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -56,11 +55,8 @@ class DropFolder(Places):
         self.tree.check()
 
     def identity(self) -> tuple[int, int] | None:
-        """Tell which folder lies at its path, by device and inode; None if there is none."""
-        with suppress(OSError):
-            found = os.stat(self.root)
-            return found.st_dev, found.st_ino
-        return None
+        """Tell which folder is held, or lies at its path, by device and inode; None if there is none."""
+        return self.tree.identity()
 
     def close(self) -> None:
         """Let go of the folder and its lock."""

@@ -134,6 +134,13 @@ class Tree:
         if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
             raise Away(f"another folder lies at {self.path} than the one that was watched")
 
+    def identity(self) -> tuple[int, int] | None:
+        """Tell which folder is held, or else lies at the path, by device and inode; None if there is none."""
+        with suppress(OSError), self._swapping:
+            found = os.stat(self.path if self._fd is None else self._fd)
+            return found.st_dev, found.st_ino
+        return None
+
     def close(self) -> None:
         """Let go; the lock goes too."""
         self._swap(None)

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from finetuned.ledger.events import tell
 from finetuned.ledger.rows import place, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
 from finetuned.model import FolderFacts
+from finetuned.paths import are_nested, path_of
+from finetuned.settings import FolderSettings
 from finetuned.times import iso
+
+#: states of a folder that is held
+_USABLE: Final = frozenset({"watched", "retired"})
+#: whether a folder `f` has a job that has not ended, or something to archive
+_WORK: Final = """(
+  exists (select 1 from jobs j where j.folder = f.name and (j.finished_at is null or j.archived = 0)) or
+  exists (select 1 from files l where l.folder = f.name and l.archived = 0 and l.state in ('refused', 'duplicate')))
+"""
+_WAITING: Final = "select 1 from files where folder = folders.name and state in ('settling', 'waiting')"
 
 
 class Folders:
@@ -20,7 +35,7 @@ class Folders:
         self._store = store
 
     def found(self, name: str, path: str, state: str, now: float, *, detail: str | None = None) -> None:
-        """Note that the folder is `watched` or `away`; told only when it changes."""
+        """Note that the folder is `watched`, `away` or `retired`; told only when it changes."""
         text, b64 = place(path)
         with self._store.transaction() as db:
             was = db.execute("select state, path from folders where name = ?", (name,)).fetchone()
@@ -33,6 +48,37 @@ class Folders:
                 (name, text, b64, state, iso(now)),
             )
             tell(db, now, "folder", name, state, was=was["state"] if was else None, cause=Cause.FOLDER, detail=detail)
+
+    def ruled(self, rules: Sequence[FolderSettings]) -> None:
+        """Remember the rules of folders, should they be removed from the configuration before their jobs have ended."""
+        with self._store.transaction() as db:
+            for each in rules:
+                text = msgspec.json.encode(replace(each, path="")).decode()
+                query = "update folders set rules = :rules where name = :name and rules is not :rules"
+                db.execute(query, {"rules": text, "name": each.name})
+
+    def retired(self, configured: Sequence[FolderSettings]) -> list[FolderSettings]:
+        """Return the rules of the folders that are not `configured` any more, and whose jobs have not all ended.
+
+        A folder that lies in, around or at the place of one that is configured is none of them.
+        """
+        rows = self._store.ask(f"select name, path, path_b64, rules from folders f where rules is not null and {_WORK}")
+        found = []
+        for row in rows:
+            path = path_of(row["path"], row["path_b64"])
+            if not any(row["name"] == each.name or are_nested(path, each.path) for each in configured):
+                found.append(replace(msgspec.json.decode(row["rules"], type=FolderSettings), path=path))
+        return found
+
+    def has_work(self, name: str) -> bool:
+        """Tell whether a job of the folder has not ended, or something of it is to be archived."""
+        return self._store.ask_one(f"select 1 from folders f where name = ? and {_WORK}", name) is not None
+
+    def released(self, name: str, now: float) -> None:
+        """Note that the last job of a retired folder has ended; while files wait there it is told of still."""
+        with self._store.transaction() as db:
+            tell(db, now, "folder", name, "released", was="retired", cause=Cause.FOLDER)
+            db.execute(f"delete from folders where name = ? and not exists ({_WAITING})", (name,))
 
     def untaken(self, folder: str, counts: Mapping[str, int]) -> None:
         """Note by suffix how many files of the folder no rule takes, for the status; no event."""
@@ -66,7 +112,10 @@ class Folders:
     def all(self) -> dict[str, FolderFacts]:
         """List the folders by name, as they were found last: also those of former configurations."""
         rows = self._store.ask("select name, state, paused_at, flush_before, sent_at from folders")
-        facts = [value_of(FolderFacts, r, usable=r["state"] == "watched", more_to_come=False) for r in rows]
+        facts = [
+            value_of(FolderFacts, r, usable=r["state"] in _USABLE, retired=r["state"] == "retired", more_to_come=False)
+            for r in rows
+        ]
         return {one.name: one for one in facts}
 
     def renamed(self, name: str, root: str, configured: Container[str], now: float) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from finetuned.errors import ConfigurationError
-from finetuned.paths import escape
+from finetuned.paths import are_nested, escape
 from finetuned.redaction import redact
 from finetuned.settings.keys import (
     LISTS,
@@ -178,7 +178,7 @@ class _Reading:
             self._say(f"{where}.name", name, "allowed: a name that no other folder has")
         for number, other in enumerate(others, 1):
             theirs = other.get("path")
-            if path and theirs and (_inside(path, theirs) or _inside(theirs, path)):
+            if path and theirs and are_nested(path, theirs):
                 words = "allowed: neither another folder nor one inside or around it"
                 self._say(f"{where}.path", path, f"{words}; folder[{number}] is {_found(theirs)}")
                 return
