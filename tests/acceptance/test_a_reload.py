@@ -149,7 +149,7 @@ async def test_the_jobs_of_a_removed_folder_end_properly(a_place: APlace, how: s
         await place.until(lambda: sorted(job["state"] for job in place.jobs()) == ["queued", "running"])
 
     async def removed() -> None:
-        (place.root / "notes" / "c.txt").write_text("The sea is wide.")
+        place.drop("c.txt", "The sea is wide.")
         await place.until(lambda: {job["state"] for job in place.jobs()} == {"done"})
         await place.until(lambda: told()[-1] == "released")
 
@@ -191,11 +191,11 @@ async def test_a_removed_folder_that_comes_back_takes_what_came_meanwhile(a_plac
         place.drop("a.txt", "The stone is grey.")
         await place.until(lambda: place.state() == "running")
         await place.reload(folder=both[1:])
-        (place.root / "notes" / "b.txt").write_text("The otter is a mammal.")
+        place.drop("b.txt", "The otter is a mammal.")
         await place.reload(folder=both)
         await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"})
         await place.reload(folder=both[1:])
-        (place.root / "notes" / "c.txt").write_text("The sea is wide.")
+        place.drop("c.txt", "The sea is wide.")
         await place.pass_time(60)
         assert "c.txt" not in place.states()
         await place.reload(folder=both)

@@ -12,7 +12,7 @@ import pytest
 
 from support.afterlife import at_the_end, out_of_order
 from support.defects import DEFECTS
-from support.dying import Scenario, a_place
+from support.dying import LEAVES, Scenario, a_place
 from support.ring import deaths_of, every_death, whole_life
 
 ONLY = os.environ.get("SEAM", "")
@@ -81,6 +81,7 @@ SCENARIOS = {
     "forgotten": Scenario(files=ONE, becomes=dict.fromkeys(ONE, "learned"), faults=("forget-work:1",)),
     "split": Scenario(files=TWO, becomes=dict.fromkeys(TWO, "learned"), faults=("too-much:1",)),
     "too-big": Scenario(files=ONE, becomes=dict.fromkeys(ONE, "refused"), faults=("too-much",)),
+    "left": Scenario(files=ONE, becomes=dict.fromkeys(ONE, "learned"), wish=LEAVES, when=RUNNING),
     "cancelled": Scenario(files=ONE, becomes=dict.fromkeys(ONE, "failed"), wish="cancel", when=RUNNING, kept=0),
 }
 

@@ -29,6 +29,8 @@ from support.place import Network, Place
 from support.virtual import VirtualRuntime
 
 WISH = "wish"
+#: the wish that the folder leaves the configuration, of which another folder is left
+LEAVES = "leaves"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +140,9 @@ def live(
 
     async def whole_life() -> None:
         nonlocal ended_at
-        if scenario.wish:
+        if scenario.wish == LEAVES:
+            await _without_the_folder(place, scenario)
+        elif scenario.wish:
             await place.run(until_idle=False, script=lambda: _person(place, scenario))
         await place.run()
         if scenario.expires:
@@ -153,6 +157,25 @@ def live(
     seams.watch(mortal)
     anyio.run(whole_life, backend="trio", backend_options={"clock": clock})
     return Life(met=tuple(mortal.met), died=False, at=ended_at)
+
+
+async def _without_the_folder(place: Place, scenario: Scenario) -> None:
+    """Reload once the folder is not in the configuration any more, or start so if that was written before a death."""
+    written = place.root / LEAVES
+    left = [{"name": "other", "path": str(place.root / "other")}]
+
+    async def script() -> None:
+        with seams.others():
+            while not rows(place, scenario.when):
+                await place.pass_time(0.5)
+            written.touch()
+            await place.reload(folder=left)
+
+    if written.exists():
+        place.configure(folder=left)
+        place.load()
+    else:
+        await place.run(until_idle=False, script=script)
 
 
 async def _person(place: Place, scenario: Scenario) -> None:

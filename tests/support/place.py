@@ -140,6 +140,8 @@ class Place:
             os.makedirs(table["path"], exist_ok=True)
         raw = {"helix": {"url": URL} | tables.pop("helix", {}), "folder": folders, **tables}
         self._raw = raw
+        #: the first folder
+        self.notes = Path(folders[0]["path"])
         self.settings: Settings = parse(raw, base=str(root))
         self.ledger_path = str(root / "state" / "ledger.db")
         self.notifier = Notifier(None)
@@ -147,11 +149,6 @@ class Place:
         self.service: Service
         self.here: Context
         self._on_change: Callable[[], None] = lambda: None
-
-    @property
-    def notes(self) -> Path:
-        """The first folder."""
-        return Path(self.settings.folders[0].path)
 
     def drop(self, name: str, text: str | bytes = "The otter is a mammal. It lives in rivers.") -> Path:
         """Put a file into the first folder."""
