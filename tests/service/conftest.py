@@ -85,13 +85,21 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         running.close()
 
 
+@pytest.fixture(scope="session")
+def server_of_the_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A stand-in server for tests that do nothing to it."""
+    running = Sandbox(tmp_path_factory.mktemp("server"))
+    yield running
+    running.close()
+
+
 @pytest.fixture
-def a_service(box: Box, sandbox: Sandbox) -> Iterator[Callable[..., Service]]:
+def a_service(box: Box, server_of_the_box: Sandbox) -> Iterator[Callable[..., Service]]:
     """Makes services of the box, for one test; at the end all stop in order, and ledgers are whole."""
     services: list[Service] = []
 
-    def make(url: str = "", **words: Any) -> Service:
-        services.append(Service(box, url or sandbox.url, **words))
+    def make(server: Sandbox = server_of_the_box, **words: Any) -> Service:
+        services.append(Service(box, server.url, **words))
         return services[-1]
 
     yield make

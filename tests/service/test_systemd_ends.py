@@ -58,7 +58,7 @@ def test_a_signal_before_it_listens(a_service: AService, number: str) -> None:
 
 def test_a_kill_during_an_upload(a_service: AService, sandbox: Sandbox) -> None:
     """The intent was committed: after the restart the session is found, and no second one is paid for."""
-    service = a_service()
+    service = a_service(sandbox)
     service.uploads(sandbox, "otter.txt", OTTER)
     former = service.pid()
     service.kill("KILL")
@@ -69,7 +69,7 @@ def test_a_kill_during_an_upload(a_service: AService, sandbox: Sandbox) -> None:
 
 def test_a_stop_during_an_upload(a_service: AService, sandbox: Sandbox) -> None:
     """It waits a while for the answer, ends in order and in time, and goes on from there."""
-    service = a_service()
+    service = a_service(sandbox)
     service.uploads(sandbox, "otter.txt", OTTER)
     service.systemctl("stop", "--no-block")
     service.comes_to(ActiveState="deactivating")
@@ -81,7 +81,7 @@ def test_a_stop_during_an_upload(a_service: AService, sandbox: Sandbox) -> None:
 
 def test_a_stop_while_the_server_never_answers(a_service: AService, sandbox: Sandbox) -> None:
     """It does not wait for ever: it ends by itself, before systemd would kill it."""
-    service = a_service()
+    service = a_service(sandbox)
     service.uploads(sandbox, "otter.txt", OTTER)
     service.systemctl("stop")
     assert (service.show("Result"), service.show("ExecMainStatus")) == ("success", "0")
@@ -105,7 +105,7 @@ def test_memory_that_runs_out(a_service: AService) -> None:
 
 def test_a_daemon_that_hangs(a_service: AService, sandbox: Sandbox) -> None:
     """The watchdog kills it, the journal says where it hung, and the next one finds what was sent meanwhile."""
-    service = a_service()
+    service = a_service(sandbox)
     service.drop_in("watchdog", "[Service]\nWatchdogSec=3\n")
     service.uploads(sandbox, "otter.txt", OTTER)
     begun = int(service.show("ActiveEnterTimestampMonotonic"))

@@ -46,7 +46,7 @@ def test_a_wrong_configuration_is_told_once(a_service: AService) -> None:
     assert "failed" in service.systemctl("start", check=False)
     service.comes_to(ActiveState="failed", SubState="failed")
     assert (service.show("ExecMainStatus"), service.show("NRestarts")) == ("78", "0")
-    assert "linger" in service.said()
+    assert "linger" in "".join(line["MESSAGE"] for line in service.journal("--priority=err"))
     service.write(service.config, service.inside(service.config).read_text("utf-8").replace("soon", "1s"))
     service.systemctl("start")
 
@@ -66,7 +66,7 @@ def test_it_is_ready_only_once_all_is_sound(a_service: AService) -> None:
 
 def test_status_is_one_line_of_what_it_does(a_service: AService, sandbox: Sandbox) -> None:
     """At work, idle, and while the server does not answer."""
-    service = a_service()
+    service = a_service(sandbox)
     service.systemctl("start")
     wait_for(lambda: "server_usable" in service.said(), "server that was asked")
     sandbox.signal(signal.SIGSTOP)
@@ -78,6 +78,25 @@ def test_status_is_one_line_of_what_it_does(a_service: AService, sandbox: Sandbo
     sandbox.close()
     service.drop("stone.txt", STONE)
     wait_for(lambda: "server paused: " in service.show("StatusText"), "status of a pause")
+
+
+def test_the_journal_is_asked_by_file_job_and_folder(a_service: AService) -> None:
+    """Each entry has its fields, and its priority."""
+    service = a_service()
+    service.systemctl("start")
+    service.drop("otter.txt", OTTER)
+    service.learns(["otter.txt"])
+    with service.reader() as reader:
+        (job,) = reader.jobs()
+    wait_for(lambda: service.journal("FINETUNED_EVENT=job_put_away"), "last entry")
+    for field, events in {
+        f"FILE={service.notes}/otter.txt": {"file_learned"},
+        f"JOB={job['id']}": {"job_queued", "job_done", "file_learned"},
+        "FOLDER=notes": {"folder_watched", "job_queued", "job_done", "file_learned"},
+    }.items():
+        told = service.journal(f"FINETUNED_{field}")
+        assert events <= {line["FINETUNED_EVENT"] for line in told}, field
+        assert {line["PRIORITY"] for line in told} == {"6"}
 
 
 def test_the_journal_has_no_key(a_service: AService) -> None:

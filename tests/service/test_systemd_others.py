@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -47,7 +46,7 @@ def test_an_instance_with_the_folders_of_another_is_refused(a_service: AService)
     assert work.show("ExecMainStatus") == "75"
 
 
-def test_a_person_runs_it_without_root(box: Box, sandbox: Sandbox) -> None:
+def test_a_person_runs_it_without_root(box: Box, server_of_the_box: Sandbox) -> None:
     """With `systemctl --user` and a session that lingers: her folder, her key, her ledger in her home."""
     box.run("systemctl", "start", "dbus.socket")
     box.run("loginctl", "enable-linger", MEMBER)
@@ -62,7 +61,7 @@ def test_a_person_runs_it_without_root(box: Box, sandbox: Sandbox) -> None:
         hers("ln", "-sf", PROGRAM, f"/home/{MEMBER}/.local/bin/finetuned")
         hers(PROGRAM, "init", f"/home/{MEMBER}/.config/finetuned")
         own = f"/home/{MEMBER}/.config/finetuned"
-        hers("sed", "-i", f's|^url = .*|url = "{sandbox.url}"|', f"{own}/finetuned.toml")
+        hers("sed", "-i", f's|^url = .*|url = "{server_of_the_box.url}"|', f"{own}/finetuned.toml")
         hers("sh", "-c", f"umask 077; printf {DEFAULT_KEY} > {own}/helix-api-key")
         hers("systemctl", "--user", "enable", "--now", "finetuned")
         hers("sh", "-c", f"echo '{OTTER}' > /home/{MEMBER}/otter.txt")
@@ -80,7 +79,7 @@ def older(a_service: AService, box: Box, tmp_path: Path) -> tuple[Service, Older
     archive = next(path for path in ARCHIVES if path.name.startswith("running."))
     left = OlderLedger(archive, tmp_path / "left")
     server = Sandbox(tmp_path / "left")
-    service = a_service(server.url)
+    service = a_service(server)
     left.move(FORMERLY[1], server.url)
     left.move(FORMERLY[0], "/srv/finetuned")
     shutil.copytree(tmp_path / "left/notes", service.inside(service.notes), dirs_exist_ok=True)
@@ -97,8 +96,8 @@ def test_an_upgrade_in_place(older: tuple[Service, OlderLedger]) -> None:
     service.systemctl("start")
     service.learns(name for name, *_ in left.end["files"])
     assert service.sessions_on_server() == sessions
-    (told,) = [json.loads(line) for line in service.said().splitlines() if "ledger_upgraded" in line]
-    backup = service.box.state / Path(told["backup"]).name
+    (told,) = service.journal("FINETUNED_EVENT=ledger_upgraded")
+    backup = service.box.state / Path(told["FINETUNED_BACKUP"]).name
     with closing(sqlite3.connect(f"file:{backup}?immutable=1", uri=True)) as copy:
         assert copy.execute("pragma user_version").fetchone()[0] == 5
         assert copy.execute("select state from jobs").fetchone()[0] == "running"

@@ -46,7 +46,7 @@ def test_a_new_folder_is_watched_by_the_same_process(a_service: AService, how: s
 
 def test_a_reload_during_an_upload_sends_nothing_twice(a_service: AService, sandbox: Sandbox) -> None:
     """systemd sees it reload until the upload has ended."""
-    service = a_service()
+    service = a_service(sandbox)
     service.uploads(sandbox, "otter.txt", OTTER)
     add_folder(service)
     service.systemctl("reload", "--no-block")

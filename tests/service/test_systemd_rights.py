@@ -95,7 +95,8 @@ def test_a_folder_elsewhere(a_service: AService) -> None:
     service.notes = place
     service.systemctl("start")
     service.drop("otter.txt", OTTER)
-    wait_for(lambda: "read-only" in service.finetuned("why", f"{place}/otter.txt").lower(), "words of what is wrong")
+    wait_for(lambda: "the file system is read-only" in service.said(), "word of what is wrong")
+    assert "read-only" in service.finetuned("why", f"{place}/otter.txt")
     service.drop_in("folders", f"[Service]\nReadWritePaths={place}\n")
     service.systemctl("restart")
     service.learns(["otter.txt"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -63,7 +64,10 @@ class Service:
         self.key_file = f"/etc/finetuned/{name}.helix-api-key" if name else "/etc/finetuned/helix-api-key"
         box.run("systemd-tmpfiles", "--create", "finetuned.conf")
         box.run("install", "-d", "-m", "3770", "-o", "finetuned", "-g", "finetuned", self.notes)
-        self._cursor = box.run("journalctl", "--quiet", "--lines=0", "--show-cursor").partition("cursor: ")[2].strip()
+        told = box.run("journalctl", "--quiet", "--lines=0", "--show-cursor")
+        before = int(re.findall(";t=([0-9a-f]+)", told)[0], base=16)
+        #: the first microsecond that belongs to this object, as journalctl reads it
+        self._since = f"--since=@{(before + 1) / 1e6:.6f}"
         self.write(
             self.config,
             f"""
@@ -122,9 +126,7 @@ settle = "100ms"
 
     def journal(self, *fields: str) -> list[dict[str, Any]]:
         """What the journal has of the service since this object was made, systemd's own lines too."""
-        lines = self.box.run(
-            "journalctl", "--output=json", f"--after-cursor={self._cursor}", f"--unit={self.unit}", *fields
-        )
+        lines = self.box.run("journalctl", "--output=json", self._since, f"--unit={self.unit}", *fields)
         return [json.loads(line) for line in lines.splitlines()]
 
     def said(self) -> str:
