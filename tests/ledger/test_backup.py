@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_nothing(path: str, tmp_path: Path, left: int) -> Non
         (disk / "ballast").write_bytes(bytes(left))
         with full(disk):
             (disk / "ballast").unlink()
-            with pytest.raises(LedgerError, match="cannot be written") as caught:
+            with pytest.raises(LedgerError, match=f"the backup {disk}/copy.db cannot be written: ") as caught:
                 make_backup(path, str(disk / "copy.db"))
             assert caught.value.remedy == "free some space on its disk"
             assert os.listdir(disk) == [".filler"]

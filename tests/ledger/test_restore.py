@@ -235,7 +235,7 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, backup: str, left: int) -> 
         (disk / "ballast").write_bytes(bytes(left))
         with full(disk):
             (disk / "ballast").unlink()
-            with pytest.raises(LedgerError, match="cannot be written") as caught:
+            with pytest.raises(LedgerError, match="cannot be replaced") as caught:
                 restore(path, backup, NOW)
             assert caught.value.remedy == "free some space on its disk"
         assert names(path) == {"", ".lock"}

@@ -12,11 +12,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from finetuned.errors import LedgerError
 from finetuned.ledger.copies import SIDES, Contents, copy_whole, remove_part, sync_folder
 from finetuned.ledger.reading import Reader
 from finetuned.ledger.trouble import of_the_disk
+
+_FAILED: Final = "the backup {} cannot be written"
 
 
 def make_backup(path: str, target: str) -> Contents:
@@ -24,7 +27,7 @@ def make_backup(path: str, target: str) -> Contents:
     with Reader.open(path) as reader:
         _check_target(path, target)
         with _part_of(target, stat.S_IMODE(os.stat(path).st_mode)) as (part, fd):
-            contents = copy_whole(reader.connection, path, part, fd)
+            contents = copy_whole(reader.connection, path, part, fd, failed=_FAILED.format(target))
             try:
                 _name(part, target)
                 sync_folder(target)
@@ -51,7 +54,7 @@ def _exists(target: str) -> LedgerError:
 
 
 def _not_written(target: str, error: OSError) -> LedgerError:
-    told = of_the_disk(error, f"the backup {target} cannot be written")
+    told = of_the_disk(error, _FAILED.format(target))
     folder = os.path.dirname(target) or "."
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         told.remedy = f"make the folder {folder} first"

@@ -31,10 +31,10 @@ class Contents(Value, frozen=True):
     broken: tuple[str, ...] = ()
 
 
-def copy_whole(source: sqlite3.Connection, path: str, target: str, fd: int) -> Contents:
+def copy_whole(source: sqlite3.Connection, path: str, target: str, fd: int, *, failed: str) -> Contents:
     """Copy the ledger at `path`, open as `source`, into the empty file `target`, open as `fd`; tell what is in it.
 
-    Raises LedgerError: the ledger is corrupt, or the copy cannot be written.
+    Raises LedgerError: the ledger is corrupt, or the copy cannot be written, which is what `failed` says.
     """
     try:
         with closing(sqlite3.connect(target, isolation_level=None)) as copy:
@@ -48,9 +48,9 @@ def copy_whole(source: sqlite3.Connection, path: str, target: str, fd: int) -> C
         told = problem(error, path, "cannot be copied")
         if is_corrupt(error):
             raise told from error
-        raise LedgerError(f"{target} cannot be written: {error}", remedy=told.remedy) from error
+        raise LedgerError(f"{failed}: {error}", remedy=told.remedy) from error
     except OSError as error:
-        raise of_the_disk(error, f"{target} cannot be written") from error
+        raise of_the_disk(error, failed) from error
     if said != "ok":
         raise corrupt(path, "cannot be copied", f"its check says: {said}")
     return contents

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from glob import escape, glob
+from typing import Final
 
 from finetuned.errors import LedgerError
 from finetuned.ledger.checkpoint import accuse_log, check_log, forget_log
@@ -32,9 +33,10 @@ from finetuned.ledger.trouble import is_corrupt, newer, of_the_disk
 from finetuned.model import Value
 
 #: what the copy that is not yet in its place is called, behind the ledger's name
-UNFINISHED = ".restored"
-_BEFORE = ".before-"
-_ANOTHER = "name a file that `finetuned backup` made"
+UNFINISHED: Final = ".restored"
+_BEFORE: Final = ".before-"
+_FAILED: Final = "the ledger {} cannot be replaced"
+_ANOTHER: Final = "name a file that `finetuned backup` made"
 
 
 class Restored(Value, frozen=True):
@@ -59,7 +61,7 @@ def restore(path: str, backup: str, now: float) -> Restored:
             _belongs_like(lock, folder)
             return _laid(source, path, backup, lock, now)
         except OSError as error:
-            raise of_the_disk(error, f"the ledger {path} cannot be replaced") from error
+            raise of_the_disk(error, _FAILED.format(path)) from error
         finally:
             os.close(lock)
 
@@ -130,7 +132,7 @@ def _copied(source: sqlite3.Connection, path: str, backup: str, part: str) -> Co
         there = os.path.exists(path)
         _belongs_like(fd, path if there else os.path.dirname(path) or ".")
         os.fchmod(fd, stat.S_IMODE(os.stat(path).st_mode) if there else READABLE_BY_GROUP)
-        return copy_whole(source, backup, part, fd)
+        return copy_whole(source, backup, part, fd, failed=_FAILED.format(path))
     finally:
         os.close(fd)
 
