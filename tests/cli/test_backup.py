@@ -126,3 +126,18 @@ def test_a_restore_that_was_broken_off_is_named(desk: Desk) -> None:
     assert [(row["level"], row["remedy"]) for row in found] == [
         ("warning", f"finetuned restore FILE once more; or go on with the old one: rm {part}")
     ]
+
+
+def test_of_files_that_stay_it_is_said_what_happens(make_desk: MakeDesk, tmp_path: Path) -> None:
+    """Nothing on the disk tells that they were learned: whoever wants to look first pauses the folder, as is said."""
+    desk = make_desk(folder=[{"linger": "0s", "after": "keep"}])
+    desk.run()
+    assert desk("backup", str(tmp_path / "copy.db")).code == 0
+    desk.place.drop("otter.txt", TEXT)
+    desk.run()
+    answer = desk("restore", str(tmp_path / "copy.db"))
+    assert "mind the folder notes: what was learned since the backup still lies there (after = keep)" in answer.err
+    assert desk("pause").code == 0
+    desk.run()
+    assert desk.place.states() == {"otter.txt": "waiting"}
+    assert len(desk.place.network.sent()) == 1

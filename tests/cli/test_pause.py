@@ -49,7 +49,9 @@ def test_without_a_daemon_it_is_done_at_its_next_start(make_desk: MakeDesk) -> N
 def test_a_folder_that_is_not_configured_is_named(make_desk: MakeDesk) -> None:
     """Nothing is asked of a daemon."""
     for verb in ("pause", "resume"):
-        answer = make_desk()(verb, "nowhere")
+        desk = make_desk()
+        desk.run()
+        answer = desk(verb, "nowhere")
         assert answer.code == 2
         assert "nowhere" in answer.err
 

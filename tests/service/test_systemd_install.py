@@ -86,6 +86,10 @@ def test_the_page_line_by_line(machine: Box, sandbox: Sandbox) -> None:
     machine.run("sh", "-c", f"echo 'The heron is a bird. It eats frogs.' > {NOTES}/more.txt", user="ann")
     learned(machine, f"{NOTES}/more.txt")
 
+    follow(machine, "".join(page["Back it up"]))
+    learned(machine, f"{NOTES}/more.txt")
+    assert machine.run("systemctl", "is-active", "finetuned-backup.timer") == "active\n"
+
     (upgrade,) = page["Upgrade, and the way back"]
     before = machine.run("systemctl", "show", "--value", "--property=MainPID", "finetuned")
     told = follow(machine, upgrade)

@@ -67,6 +67,10 @@ def restore_command(ctx: click.Context, file: str, form: str) -> None:
     _mind(done.contents)
     if done.contents.schema_version < SCHEMA_VERSION:
         say("it is of an older version; the daemon brings it up to date when it starts")
+    stay = [rules.name for rules in settings.folders if rules.after == "keep"]
+    if stay:
+        words = "what was learned since the backup still lies there (after = keep), and would be learned again"
+        say(f"mind the folder {', '.join(stay)}: {words}; to look at it first: finetuned pause")
     say("start the daemon: finetuned run, or systemctl start finetuned")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from finetuned.cli import wiring
-from finetuned.cli.arguments import folder_named
+from finetuned.cli.arguments import check_folder
 
 
 @click.command("pause")
@@ -31,5 +31,6 @@ def resume_command(ctx: click.Context, folder: str | None) -> None:
 def _ask(ctx: click.Context, verb: str, folder: str | None) -> None:
     from finetuned.cli.requests import ask_daemon, new_request
 
-    name = None if folder is None else folder_named(wiring.load(ctx), folder).name
-    ctx.exit(ask_daemon(ctx, [new_request(verb, folder=name)]))
+    with wiring.open_ledger(settings := wiring.load(ctx)) as reader:
+        check_folder(settings, reader, folder)
+    ctx.exit(ask_daemon(ctx, [new_request(verb, folder=folder)]))
