@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -108,19 +107,6 @@ def test_who_is_not_asked_shows_no_sign_of_life(a_home: AHome, manager: Manager,
     wait_for(manager.heard, "readiness")
     assert home.stop() == 0
     assert manager.heard(life=True) == []
-
-
-def test_idle_it_stops_within_two_seconds(a_home: AHome) -> None:
-    """From the signal to the end of the process."""
-    home = a_home()
-    home.start()
-    wait_for(home.is_watched, "daemon at work")
-    home.drop("stone.txt", "The stone is grey. It came from a river.")
-    wait_for(lambda: home.states() == {"stone.txt": "learned"}, "learned file")
-    begun = CLOCK.steady()
-    assert home.stop() == 0
-    assert CLOCK.steady() - begun < 2
-    assert not os.path.exists(f"{home.ledger}-wal")
 
 
 def test_each_line_has_its_priority_where_the_journal_reads_it(a_home: AHome) -> None:

@@ -53,7 +53,8 @@ from finetuned.plan import (
     session_key,
 )
 
-#: how long an upload under way may go on after the daemon was told to stop, in seconds
+#: how long an upload under way may go on after the daemon was told to stop, in seconds: with what other programs, which
+#: write to the ledger, can hold up, it ends within the 15 that the unit allows
 GRACE: Final = 8.0
 #: how long the loop waits at most, in seconds: one that takes no step for longer looks as if it hung
 LONGEST_WAIT: Final = 300.0
@@ -112,6 +113,7 @@ class Daemon:
         self._busy: set[str] = set()
         self._asked: Counter[str] = Counter()
         self._stopping = False
+        self._stopped_at = 0.0
         self._handing_over = False
         self._rounds = Rounds(context.runtime, context.settings.watch.sweep)
         self._left = Outcome()
@@ -125,6 +127,7 @@ class Daemon:
     def stop(self) -> None:
         """Begin nothing more, and end."""
         self._stopping = True
+        self._stopped_at = self._context.runtime.steady()
         self._context.wake.set()
 
     def hand_over(self) -> None:
@@ -354,7 +357,9 @@ class Daemon:
                 await self._act_here(Claim(job_id=job.id))
 
     async def _let_uploads_end(self) -> None:
-        with anyio.move_on_after(GRACE):
+        context = self._context
+        await context.in_thread(context.ledger.hurry)
+        with anyio.move_on_after(self._stopped_at + GRACE - context.runtime.steady()):
             self._context.wake.clear()
             while await self._is_uploading():
                 await self._context.wake.wait()

@@ -24,6 +24,8 @@ from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.trouble import check_file, corrupt, newer, of_the_disk, problem
 
 BUSY_MS: Final = 5000
+#: … and how long for one that is told to stop
+HURRY_MS: Final = 500
 READABLE_BY_GROUP: Final = 0o640
 LOCK_TRIES: Final = 10
 LOCK_PAUSE: Final = 0.05

@@ -30,7 +30,7 @@ from finetuned.ledger.retention import Retention
 from finetuned.ledger.runs import Runs
 from finetuned.ledger.sends import Sends
 from finetuned.ledger.servers import Servers
-from finetuned.ledger.store import Store, connect, hold, open_file
+from finetuned.ledger.store import HURRY_MS, Store, connect, hold, open_file
 from finetuned.ledger.trouble import of_the_disk
 
 
@@ -109,6 +109,12 @@ class Ledger(Tables):
         """Fold the log into the file, so that a plain copy of it holds everything."""
         with self._store.reading():
             self._log.fold()
+
+    def hurry(self) -> None:
+        """Wait a moment at most for other programs that write: the end is near."""
+        with self._store.reading() as db:
+            (patience,) = db.execute("pragma busy_timeout").fetchone()
+            db.execute(f"pragma busy_timeout = {min(patience, HURRY_MS)}")
 
     def together(self) -> AbstractContextManager[object]:
         """Make one commit of all that is written within: a kill or an error in between leaves nothing of it."""
