@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from support.box import CHECKOUT, Box
+from support.installed import MEMBER
 from support.process import Sandbox, wait_for
 
 PAGE: Final = CHECKOUT / "daemon/finetuned/docs/service.md"
@@ -96,6 +97,48 @@ def test_the_page_line_by_line(machine: Box, sandbox: Sandbox) -> None:
     assert f"keep  {CONFIG}\n" in told
     assert "write /" not in told
     assert machine.run("systemctl", "show", "--value", "--property=MainPID", "finetuned") != before
+
+
+def test_another_one_beside_it(box: Box, server_of_the_box: Sandbox) -> None:
+    """An instance, as the page tells, has what it needs; the folder is for the group, as the first one is."""
+    box.run("install", "-D", "-m", "644", "/opt/source/systemd/finetuned.tmpfiles", "/etc/tmpfiles.d/finetuned.conf")
+    box.run("install", "-D", "-m", "644", "/opt/source/systemd/finetuned.toml", CONFIG)
+    box.run("sed", "-i", f's|^url = .*|url = "{server_of_the_box.url}"|', CONFIG)
+    (block,) = blocks()["Several on one machine"]
+    try:
+        assert "/srv/finetuned/work" in follow(box, block)
+        text = box.root / "tmp/text.txt"
+        text.write_text("The otter is a mammal. It eats fish.", "utf-8")
+        work = ("--config", "/etc/finetuned/work.toml")
+        assert "learned" in box.run(PROGRAM, *work, "drop", "--wait", "/tmp/text.txt", user=MEMBER)
+    finally:
+        box.run("systemctl", "disable", "--now", "finetuned@work")
+        box.run("sh", "-c", "rm -r /etc/finetuned /var/lib/finetuned/* /srv/finetuned /etc/tmpfiles.d/finetuned*")
+
+
+def test_a_person_without_root(box: Box, server_of_the_box: Sandbox) -> None:
+    """As the page tells, with `systemctl --user` and a session that lingers: all is in the home of that person."""
+    own, lingers = blocks()["For yourself, without root"]
+    box.run("systemctl", "start", "dbus.socket")
+    follow(box, lingers.replace("ann", MEMBER))
+    number = box.run("id", "-u", MEMBER).strip()
+    box.run("systemctl", "start", f"user@{number}.service")
+    shell = f"export XDG_RUNTIME_DIR=/run/user/{number}\n"
+    config = f"/home/{MEMBER}/.config/finetuned/finetuned.toml"
+    init, rest = own.split("\n", 1)
+    try:
+        follow(box, f"mkdir -p ~/.local/bin\nln -s {PROGRAM} ~/.local/bin/finetuned\n{init}", user=MEMBER)
+        box.run("sed", "-i", f's|^url = .*|url = "{server_of_the_box.url}"|', config)
+        follow(box, f"{shell}cd /opt/source\n{rest}", user=MEMBER)
+        text = "The otter is a mammal. It eats fish."
+        told = follow(box, f"echo '{text}' > text.txt\n{PROGRAM} --config {config} drop --wait text.txt", user=MEMBER)
+        assert "learned" in told
+        unit = follow(box, f"{shell}systemctl --user stop finetuned\nsystemctl --user show finetuned", user=MEMBER)
+        assert "\nResult=success\n" in unit
+        assert (box.root / config.lstrip("/")).stat().st_uid == int(number)
+    finally:
+        box.run("loginctl", "disable-linger", MEMBER)
+        box.run("systemctl", "stop", f"user@{number}.service")
 
 
 class TestInitSystem:

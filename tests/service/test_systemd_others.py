@@ -1,4 +1,4 @@
-"""More than one service at a machine: instances, a person's own, and the one of an older release."""
+"""More than one service at a machine, the ledger of an older release, and copies of a ledger."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from finetuned.ledger import SCHEMA_VERSION, Reader, audit
-from finetuned.sandbox import DEFAULT_KEY
 from support.box import Box
-from support.installed import MEMBER, PROGRAM, STRANGER, UNITS, Service
+from support.installed import MEMBER, STRANGER, UNITS, Service
 from support.older import ARCHIVES, FORMERLY, OlderLedger
 from support.process import Sandbox, wait_for
 
@@ -44,33 +43,6 @@ def test_an_instance_with_the_folders_of_another_is_refused(a_service: AService)
     work.systemctl("start", check=False)
     wait_for(lambda: "another finetuned" in work.said(), "words about the other")
     assert work.show("ExecMainStatus") == "75"
-
-
-def test_a_person_runs_it_without_root(box: Box, server_of_the_box: Sandbox) -> None:
-    """With `systemctl --user` and a session that lingers: her folder, her key, her ledger in her home."""
-    box.run("systemctl", "start", "dbus.socket")
-    box.run("loginctl", "enable-linger", MEMBER)
-    number = box.run("id", "-u", MEMBER).strip()
-    box.run("systemctl", "start", f"user@{number}.service")
-
-    def hers(*words: str) -> str:
-        return box.run(*words, user=MEMBER, HOME=f"/home/{MEMBER}", XDG_RUNTIME_DIR=f"/run/user/{number}")
-
-    try:
-        hers("mkdir", "-p", f"/home/{MEMBER}/.local/bin")
-        hers("ln", "-sf", PROGRAM, f"/home/{MEMBER}/.local/bin/finetuned")
-        hers(PROGRAM, "init", f"/home/{MEMBER}/.config/finetuned")
-        own = f"/home/{MEMBER}/.config/finetuned"
-        hers("sed", "-i", f's|^url = .*|url = "{server_of_the_box.url}"|', f"{own}/finetuned.toml")
-        hers("sh", "-c", f"umask 077; printf {DEFAULT_KEY} > {own}/helix-api-key")
-        hers("systemctl", "--user", "enable", "--now", "finetuned")
-        hers("sh", "-c", f"echo '{OTTER}' > /home/{MEMBER}/otter.txt")
-        assert "learned" in hers(PROGRAM, "drop", "--wait", f"/home/{MEMBER}/otter.txt")
-        hers("systemctl", "--user", "stop", "finetuned")
-        assert hers("systemctl", "--user", "show", "--value", "--property=Result", "finetuned") == "success\n"
-    finally:
-        box.run("loginctl", "disable-linger", MEMBER)
-        box.run("systemctl", "stop", f"user@{number}.service")
 
 
 @pytest.fixture
