@@ -365,6 +365,25 @@ class TestDoctor:
         file.unlink()
         assert "cannot be read from" in by(desk("doctor", "--json").json, "key")["problem"]
 
+    def test_the_daemon_alone_has_a_key(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As in a system service, whose key only root can read: the daemon's own word on the server counts."""
+        monkeypatch.delenv("FINETUNED_API_KEY", raising=False)
+        desk = make_desk()
+        desk.run()
+        assert "there is no API key" in by(desk("doctor", "--json").json, "key")["problem"]
+        with desk.daemon():
+            rows = desk("doctor", "--json").json
+            assert by(rows, "key") == {"ok": "you have none here; the daemon has its own"}
+            assert "answers the daemon and takes its key (dialect form)" in by(rows, "server")["ok"]
+            desk.write("update servers set paused_because = 'there is no API key'")
+            rows = desk("doctor", "--json").json
+            assert by(rows, "server") == {"problem": "the daemon cannot use it: there is no API key"}
+            (remedy,) = (row["remedy"] for row in rows if row["subject"] == "server")
+            assert "/etc/finetuned/helix-api-key, and restart the daemon" in remedy
+            desk.write("update servers set paused_because = 'no connection', reachable = 0")
+            (remedy,) = (row["remedy"] for row in desk("doctor", "--json").json if row["subject"] == "server")
+            assert "check that the server runs" in remedy
+
     def test_a_server_that_refuses_the_key(self, make_desk: MakeDesk, examine: Any) -> None:
         """The words are the server room's own."""
         desk = make_desk()

@@ -145,3 +145,15 @@ def test_without_a_key_it_says_so_and_goes_on_once_there_is_one(a_service: AServ
     service.write(service.key_file, DEFAULT_KEY, mode=0o600)
     service.systemctl("restart")
     service.learns(["otter.txt"])
+
+
+def test_the_doctor_of_those_who_cannot_read_the_key(a_service: AService) -> None:
+    """A member of the group hears how the daemon's own key does; somebody else is not told that no daemon runs."""
+    service = a_service()
+    service.systemctl("start")
+    wait_for(lambda: "server_usable" in service.said(), "server that was asked")
+    assert "key: you have none here; the daemon has its own" in service.finetuned("doctor")
+    told = service.finetuned("doctor", user=STRANGER, check=False)
+    assert "daemon: you may not see whether one runs" in told
+    assert "permission denied" in told
+    assert "make the folder" not in told

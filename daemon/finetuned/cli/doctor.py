@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -90,13 +91,11 @@ def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -
             yield problem("configuration", words, error.remedy)
         return
     yield ok("configuration", settings.source)
-    key = list(_key(settings))
-    yield from key
-    yield from _server(settings, asked=key[-1]["level"] != "problem")
     path = wiring.ledger_path(settings)
-    yield from machine_checks.of_the_ledgers_place(path)
     held = is_held(path)
     runs = held or wiring.runs(settings)
+    yield from _key_and_server(settings, runs=held)
+    yield from machine_checks.of_the_ledgers_place(path)
     reader: Reader | None = None
     try:
         reader = wiring.reader(ctx)
@@ -107,7 +106,7 @@ def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -
     else:
         usable = yield from _ledger(reader)
         reader = reader if usable else None
-    yield _daemon(reader, runs)
+    yield _daemon(reader, runs, path)
     if reader is not None:
         yield from _work(settings, reader, runs=runs)
     yield from hook_checks.examined(settings, reader, runs=held, test=hooks)
@@ -142,26 +141,50 @@ def _versions() -> Iterator[Row]:
     yield ok("versions", f"finetuned {__version__}, Python {python}, SQLite {sqlite3.sqlite_version}")
 
 
-def _key(settings: Settings) -> Iterator[Row]:
-    """Tell whether there is a key, and where it comes from; never what it is."""
+def _key_and_server(settings: Settings, *, runs: bool) -> Iterator[Row]:
+    """Tell whether there is a key, and where it comes from, never what it is; then whether the server takes it.
+
+    The daemon's key may be for its eyes only: then its own word on the server counts.
+    """
     file = wiring.key_file(settings)
     try:
         wiring.key_of(settings).current()
     except KeyRefused as error:
-        yield problem("key", str(error), error.remedy)
+        told = _told_by_the_daemon(settings) if runs else {}
+        if told.get("reachable") is None and not told.get("paused_because"):
+            yield problem("key", str(error), error.remedy)
+            words = f"{settings.helix.url} was not asked, for want of a key"
+            yield warning("server", words, "see the key first")
+        else:
+            yield from _as_the_daemon_tells(settings, told, f"if it is the key, {error.remedy}")
         return
     if file and os.stat(file).st_mode & 0o007:
         yield warning("key", f"{file} can be read by everybody", f"chmod o= {file}")
     yield ok("key", f"there is one, from {file or '$FINETUNED_API_KEY'}")
+    yield from _server(settings)
 
 
-def _server(settings: Settings, *, asked: bool) -> Iterator[Row]:
+def _told_by_the_daemon(settings: Settings) -> Row:
+    """Fetch what the daemon knows of the server; empty if the ledger cannot be read."""
+    with suppress(LedgerError), wiring.open_ledger(settings) as reader:
+        return reader.server(settings.service.url)
+    return {}
+
+
+def _as_the_daemon_tells(settings: Settings, told: Row, key_remedy: str) -> Iterator[Row]:
+    if told["paused_because"]:
+        remedy = "check that the server runs and that helix.url is right; it is tried again by itself"
+        words = f"the daemon cannot use it: {told['paused_because']}"
+        yield problem("server", words, key_remedy if told["reachable"] else remedy)
+    else:
+        yield ok("key", "you have none here; the daemon has its own")
+        yield ok("server", f"{settings.helix.url} answers the daemon and takes its key (dialect {told['dialect']})")
+
+
+def _server(settings: Settings) -> Iterator[Row]:
     import anyio
 
     url = settings.helix.url
-    if not asked:
-        yield warning("server", f"{url} was not asked, for want of a key", "see the key first")
-        return
     bound = settings.helix.timeout
     try:
         dialect, spoken, took = anyio.run(_probe, settings)
@@ -238,13 +261,24 @@ def _ledger(reader: Reader) -> Generator[Row, None, bool]:
     return True
 
 
-def _daemon(reader: Reader | None, runs: bool) -> Row:
+def _daemon(reader: Reader | None, runs: bool, path: str) -> Row:
     started = (reader.daemon() if reader else None) or {}
+    if not runs and reader is None and _is_hidden(f"{path}.lock"):
+        return warning("daemon", "you may not see whether one runs", "ask with the right to read the ledger")
     if not runs:
         return warning("daemon", "none runs; nothing is learned meanwhile", "start it with `finetuned run`")
     if not started:
         return ok("daemon", "runs")
     return ok("daemon", f"runs since {output.when(started.get('since'))} (pid {started.get('pid')})")
+
+
+def _is_hidden(path: str) -> bool:
+    """Tell whether one who asks has no right to open what may lie there."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
 
 
 def _watches(reader: Reader | None, runs: bool) -> Iterator[Row]:

@@ -166,7 +166,8 @@ class Tree:
             raise self._away(error) from error
 
     def _away(self, error: OSError) -> Away:
-        return Away(f"{self.path} cannot be opened: {words(error)}", remedy="make the folder, or mount it again")
+        remedy = "" if isinstance(error, PermissionError) else "make the folder, or mount it again"
+        return Away(f"{self.path} cannot be opened: {words(error)}", remedy=remedy)
 
     def _lock(self, fd: int) -> None:
         try:

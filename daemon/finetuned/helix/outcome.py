@@ -77,7 +77,10 @@ class Remedy(StrEnum):
     by_hand: str
 
     CHECK_KEY = (
-        "put a valid key into helix.api_key_file or FINETUNED_API_KEY; it is read again by itself",
+        (
+            "put a valid key into the file that helix.api_key_file names: it is read again by itself; or into "
+            "FINETUNED_API_KEY, or for a system service into /etc/finetuned/helix-api-key, and restart the daemon"
+        ),
         "put a valid key into helix.api_key_file or FINETUNED_API_KEY",
     )
     CHECK_SERVER = (
