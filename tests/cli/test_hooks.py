@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def test_an_address_needs_apprise(make_desk: MakeDesk, command: str) -> None:
     answer = desk(command)
     assert (answer.code, answer.out) == (78, "")
     assert "hook 2 (ntfys://): its url needs Apprise, which is not installed" in answer.err
-    assert "to do: install it: pip install 'finetuned[apprise]'" in answer.err
+    assert f"to do: install it: {sys.prefix}/bin/pip install 'finetuned[apprise]'" in answer.err
     assert "hidden" not in answer.err
     assert desk("status").code == 3
 
@@ -88,6 +89,8 @@ def test_status_and_doctor_tell_of_a_hook_that_fails(make_desk: MakeDesk, tmp_pa
     desk = make_desk(hook=[{"command": [tell]}, {"command": ["true"]}])
     assert [row["state"] for row in desk("status", "--json").json["hooks"]] == [None, None]
     assert "hook 1 (tell): not used by a daemon yet" in desk("status").out
+    desk.run()
+    assert "hook 1 (tell): was not told anything yet; try it: finetuned doctor --hooks" in desk("status").out
     desk.place.drop("a.txt", GREY)
     desk.place.drop("bad.txt", b"\xff")
     desk.run()

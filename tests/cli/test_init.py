@@ -248,4 +248,4 @@ class TestSandbox:
         monkeypatch.setitem(sys.modules, "finetuned.sandbox", None)
         answer = call(command)
         assert answer.code == 1
-        assert 'pip install "finetuned[sandbox]"' in answer.err
+        assert f"{sys.prefix}/bin/pip install 'finetuned[sandbox]'" in answer.err

@@ -71,7 +71,7 @@ def test_without_the_extra_nothing_starts(make_desk: MakeDesk, monkeypatch: pyte
         assert answer.code == 78
         assert answer.err.splitlines() == [
             'finetuned: [metrics] listen is "127.0.0.1:9464", but the extra "metrics" is not installed',
-            "  to do: pip install 'finetuned[metrics]', or remove the key",
+            f"  to do: {sys.prefix}/bin/pip install 'finetuned[metrics]', or remove the key",
         ]
     assert not Path(desk.place.ledger_path).exists()
     assert ("problem", '[metrics] listen is "127.0.0.1:9464", but the extra "metrics" is not installed') in (

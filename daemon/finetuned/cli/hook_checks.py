@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 #: how long the daemon may take to tell a hook what it has to hear before the test message, in seconds
 BEFORE: Final = 10.0
-_INSTALL: Final = "install it: pip install 'finetuned[apprise]'"
+_INSTALL: Final = f"install it: {sys.prefix}/bin/pip install 'finetuned[apprise]'"
 
 
 def check_hooks(settings: Settings, *, whole: bool) -> None:
@@ -106,8 +107,10 @@ def words_of(row: Row) -> str:
     if row["state"] is None:
         return "not used by a daemon yet"
     waits = f"; {counted(row['waiting'], 'message')} to tell" if row["waiting"] else ""
+    if row["state"] == "working" and row["told_at"] is None:
+        return f"was not told anything yet{waits}; try it: finetuned doctor --hooks"
     if row["state"] == "working":
-        return f"works{waits}" if row["told_at"] is None else f"works, told last {output.when(row['told_at'])}{waits}"
+        return f"works, told last {output.when(row['told_at'])}{waits}"
     gave_up = f"; {counted(row['given_up'], 'message')} given up" if row["given_up"] else ""
     return f"has failed since {output.when(row['failing_since'])}{waits}{gave_up}: {row['error']}"
 

@@ -88,12 +88,14 @@ def sandbox_room() -> ModuleType:
     """Return the stand-in server, which needs more than the daemon does. Raises FinetunedError."""
     import importlib
     import logging
+    import sys
 
     try:
         sandbox = importlib.import_module("finetuned.sandbox")
     except ImportError as error:
         raise FinetunedError(
-            "the simulated server needs packages that are not installed", remedy='pip install "finetuned[sandbox]"'
+            "the simulated server needs packages that are not installed",
+            remedy=f"{sys.prefix}/bin/pip install 'finetuned[sandbox]'",
         ) from error
     # a form that is cut is an everyday matter here, not worth a line each
     logging.getLogger("python_multipart").setLevel(logging.ERROR)

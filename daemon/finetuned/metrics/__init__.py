@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def check_installed(settings: Settings) -> None:
     if settings.metrics.listen and not all(map(find_spec, ("prometheus_client", "h11"))):
         raise ConfigurationError(
             f'[metrics] listen is "{settings.metrics.listen}", but the extra "metrics" is not installed',
-            remedy="pip install 'finetuned[metrics]', or remove the key",
+            remedy=f"{sys.prefix}/bin/pip install 'finetuned[metrics]', or remove the key",
         )
 
 
