@@ -17,6 +17,7 @@ from finetuned.ledger import Ledger
 from finetuned.ledger.backup import make_backup
 from finetuned.ledger.schema import SCHEMA_VERSION
 from support.disks import full, small_disk
+from support.kernel import fail
 from support.lives import Life, dies
 from support.older import of_schema
 from support.people import DAEMON, DROPPER, GROUP, acting_as, shared_place
@@ -212,3 +213,26 @@ def test_a_member_of_the_group_may_make_one(tmp_path: Path) -> None:
             assert caught.value.remedy == "name a file in a folder in which you may write"
         ledger.close()
         assert paths_in(home / "copy.db") == [A, B]
+
+
+def test_a_ledger_that_fails_its_check_makes_no_backup(path: str, target: Path) -> None:
+    """It can be read, and holds what it must not."""
+    in_use(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("pragma ignore_check_constraints = on")
+        db.execute("update files set archived = 7")
+        db.commit()
+    with pytest.raises(LedgerError, match="its check says: CHECK constraint failed in files"):
+        make_backup(path, str(target))
+    assert os.listdir(target.parent) == []
+
+
+@pytest.mark.parametrize("door", ["fsync", "link"])
+def test_a_disk_that_fails_leaves_nothing(path: str, target: Path, monkeypatch: pytest.MonkeyPatch, door: str) -> None:
+    """As it is brought to disk, or gets its name; the words are the system's."""
+    with in_use(path):
+        monkeypatch.setattr(os, door, fail(errno.EIO))
+        with pytest.raises(LedgerError, match=f"the backup {target} cannot be written: Input/output error"):
+            make_backup(path, str(target))
+        monkeypatch.undo()
+    assert os.listdir(target.parent) == []

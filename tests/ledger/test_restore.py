@@ -20,6 +20,7 @@ from finetuned.ledger.restore import restore
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from support.disks import full, small_disk
 from support.dying import forked
+from support.kernel import fail
 from support.lives import NOW, Life, audited
 from support.older import of_schema
 from support.people import DAEMON, DROPPER, GROUP, acting_as, shared_place
@@ -261,3 +262,34 @@ def test_root_restores_it_for_the_daemons_user(tmp_path: Path, backup: str) -> N
         os.chmod(mine, 0o644)
         with acting_as(DROPPER), pytest.raises(LedgerError, match="may not be replaced by you"):
             restore(path, mine, NOW)
+
+
+@pytest.mark.parametrize("door", ["link", "rename"])
+def test_a_disk_that_fails_leaves_the_old_one_in_use(
+    path: str, backup: str, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    """Whatever it was that failed; the second try does it."""
+    monkeypatch.setattr(os, door, fail(errno.EIO))
+    with pytest.raises(LedgerError, match="cannot be replaced: Input/output error"):
+        restore(path, backup, NOW)
+    monkeypatch.undo()
+    assert not {name for name in names(path) if name.startswith(".restored")}
+    assert paths_in(path) == [A, B]
+    assert restore(path, backup, NOW).kept == path + KEPT
+    assert paths_in(path + KEPT) == [A, B]
+
+
+def test_a_place_where_no_folder_can_be_is_told(backup: str, tmp_path: Path) -> None:
+    """A file lies where the ledger's folder should be."""
+    (tmp_path / "taken").touch()
+    with pytest.raises(LedgerError, match=r"the folder of the ledger .* cannot be made"):
+        restore(str(tmp_path / "taken" / "ledger.db"), backup, NOW)
+
+
+def test_a_backup_that_another_program_writes_to_is_not_read_half(path: str, backup: str) -> None:
+    """It says that it is locked; nothing is replaced."""
+    with closing(sqlite3.connect(backup, isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(LedgerError, match="cannot be read: database is locked"):
+            restore(path, backup, NOW)
+    assert paths_in(path) == [A, B]

@@ -15,7 +15,7 @@ from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger.checkpoint import check_log
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.store import BUSY_MS, is_held
-from finetuned.ledger.trouble import ASK_AS, PUT_BACK, check_file, newer, unreadable
+from finetuned.ledger.trouble import ASK_AS, PUT_BACK, check_file, is_busy, newer, unreadable
 
 
 def open_for_reading(path: str) -> sqlite3.Connection:
@@ -60,8 +60,8 @@ def connect_to_read(path: str) -> sqlite3.Connection:
     address = f"file:{quote(os.fsencode(path))}?mode=ro"
     try:
         db = _opened(address)
-    except sqlite3.OperationalError:
-        if os.path.exists(f"{path}-wal"):
+    except sqlite3.OperationalError as error:
+        if os.path.exists(f"{path}-wal") or is_busy(error):  # somebody writes to it
             raise
         db = _opened(f"{address}&immutable=1")
     db.row_factory = sqlite3.Row
