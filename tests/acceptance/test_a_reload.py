@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ from finetuned.folders import drop_folder
 from finetuned.settings import parse
 from support.lives import asked
 from support.place import Place, is_send
+from support.virtual import VirtualRuntime
 
 APlace = Callable[..., Place]
 
@@ -75,6 +77,90 @@ async def test_an_upload_ends_before_the_next_daemon_begins(a_place: APlace) -> 
     await place.run(until_idle=False, script=script)
     assert of_daemon(place) == ["started", "reloaded", "stopped"]
     assert place.sessions_on_server() == len(place.network.sent()) == 2
+
+
+async def test_of_two_reloads_in_a_row_the_last_one_counts(a_place: APlace) -> None:
+    """While an upload holds up the first one, a second one has the same new folder, and other rules for it."""
+    place = a_place(folder=[{"linger": "0s"}])
+    held, goes_on = anyio.Event(), anyio.Event()
+    passed = place.network.handle_async_request
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        if is_send(request) and not held.is_set():
+            held.set()
+            await goes_on.wait()
+        return await passed(request)
+
+    place.network.handle_async_request = slow  # type: ignore[method-assign]
+
+    async def script() -> None:
+        place.drop("a.txt", "The stone is grey.")
+        await held.wait()
+        for linger in ("1d", "0s"):
+            place.configure(folder=[a_folder(place, "notes"), a_folder(place, "other", linger=linger)])
+            place.service.reload()
+            await place.pass_time(10)
+        goes_on.set()
+        (place.root / "other" / "b.txt").write_text("The otter is a mammal.")
+        await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+    assert of_daemon(place) == ["started", "reloaded", "stopped"]
+
+
+FOLDERS = ("notes", "notes1", "more")
+
+
+class Life:
+    """Six configurations, drawn from a seed, one after the other, and what is dropped meanwhile."""
+
+    def __init__(self, place: Place, seed: int) -> None:
+        self._place = place
+        self._dice = VirtualRuntime(seed)
+        (place.root / "more").mkdir()
+
+    def _drawn(self, *choices: Any) -> Any:
+        return choices[int(self._dice.chance() * len(choices))]
+
+    async def _drops(self, number: int) -> None:
+        for folder in FOLDERS:
+            if self._drawn(True, False):
+                (self._place.root / folder / f"{folder}{number}.txt").write_text(f"Stone {number} of {folder} is grey.")
+        await self._place.pass_time(self._drawn(0.5, 3, 8, 60))
+
+    def _tables(self, number: int) -> list[dict[str, Any]]:
+        """The last one has every folder, the others have some."""
+        kept = [name for name in FOLDERS if number == 5 or name == self._drawn(*FOLDERS)] or FOLDERS[:1]
+        rules = {"max_files": self._drawn(1, 2, 3), "after": self._drawn("move", "keep"), "linger": "5s"}
+        return [a_folder(self._place, name) | rules | {"write_pairs": self._drawn(True, False)} for name in kept]
+
+    async def reloads(self) -> None:
+        async def script() -> None:
+            for number in range(6):
+                await self._drops(number)
+                await self._place.reload(folder=self._tables(number))
+
+        await self._place.run(until_idle=False, script=script)
+
+    async def restarts(self) -> None:
+        for number in range(6):
+            await self._place.run(until_idle=False, script=partial(self._drops, number))
+            self._place.configure(folder=self._tables(number))
+            self._place.load()
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_any_configurations_lead_where_restarts_lead(a_place: APlace, seed: int) -> None:
+    """Whatever they are, and whenever they come: in the end the same files are learned, and nothing is sent twice."""
+    ends = []
+    for live in (Life.reloads, Life.restarts):
+        place = a_place(folder=[{"linger": "0s"}, {"linger": "0s"}])
+        await live(Life(place, seed))
+        await place.run()
+        assert place.sessions_on_server() == len(place.network.sent()) == len(place.jobs())
+        ends.append(place.states())
+    assert ends[0] == ends[1]
+    assert set(ends[0].values()) == {"learned"}
 
 
 async def test_a_stop_does_not_wait_for_a_reload(a_place: APlace) -> None:

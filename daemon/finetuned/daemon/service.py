@@ -204,7 +204,8 @@ class Service:
             )
         folders = self._wiring.folders(settings)
         self._check_moves(folders)
-        in_use = {folder.identity() for folder in self._folders.values()}
+        held = (self._folders, {} if self._next is None else self._next[1])
+        in_use = {folder.identity() for folders in held for folder in folders.values()}
         try:
             for folder in folders.values():
                 if folder.identity() not in in_use:
