@@ -20,8 +20,10 @@ import pytest
 import finetuned
 from finetuned import __version__
 from finetuned.cli import events, jobs, output, pairs, status
+from finetuned.cli.wiring import load_file
 from finetuned.errors import UsageError
 from finetuned.facts import RunsWith
+from finetuned.ledger import Ledger
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.lifecycle import JobState
 from finetuned.runtime import Wake
@@ -184,6 +186,46 @@ class TestStatus:
         words = desk("status").out
         assert words.count("restarted 1 of 3") == 5
         assert "and 2 more: finetuned jobs" in words
+
+    def starts(self, desk: Desk, ledger: Ledger) -> str:
+        """A daemon starts with the desk's configuration, which it notes."""
+        runs_with = RunsWith.of(load_file(str(desk.config))).as_text()
+        ledger.daemon.started(pid=1, version=__version__, now=BEGIN, configuration=runs_with)
+        return runs_with
+
+    @pytest.mark.parametrize("wrong", ['linger = "soon"\n', "linger = \n", "[[folder]]\n"])
+    def test_a_configuration_that_was_spoilt_is_told_with_the_daemon_that_goes_on(
+        self, make_desk: MakeDesk, wrong: str
+    ) -> None:
+        """A daemon that runs has what the file said before; without one there is nothing to say of it."""
+        desk = make_desk(folder=[{"linger": "1h"}])
+        with Ledger.open(desk.place.ledger_path) as ledger:
+            self.starts(desk, ledger)
+            good = desk.config.read_text()
+            desk.config.write_text(good + wrong)
+            status, doctor = desk("status"), desk("doctor")
+        without = desk("status")
+        assert (status.code, doctor.code, without.code) == (78, 1, 78)
+        words = "the daemon (pid 1) goes on with the configuration that it had"
+        assert words in status.err
+        assert "then reload the daemon" in status.err
+        assert f"daemon: {words}" in doctor.out
+        assert "goes on" not in without.err
+
+    def test_a_reload_that_was_refused_is_told_first(self, make_desk: MakeDesk) -> None:
+        """By `status` and `doctor`, with the words of the refusal, until one works."""
+        desk = make_desk()
+        with Ledger.open(desk.place.ledger_path) as ledger:
+            runs_with = self.starts(desk, ledger)
+            ledger.daemon.reload_refused(pid=1, words="poll.fastest: found 9", now=BEGIN)
+            status, doctor = desk("status", "--json").json, desk("doctor")
+            assert status["daemon"]["reload_refused_because"] == "poll.fastest: found 9"
+            (need,) = status["attention"]
+            assert "goes on with the one that it had" in need["words"]
+            assert "kill -HUP 1" in need["remedy"]
+            assert "poll.fastest: found 9" in doctor.out
+            ledger.daemon.reloaded(pid=1, now=BEGIN, configuration=runs_with)
+            assert desk("status", "--json").json["daemon"]["reload_refused_because"] is None
 
     def test_beside_a_daemon_it_tells_what_is_under_way(self, make_desk: MakeDesk) -> None:
         """While a daemon runs its process, what waits and how long are told, and the exit code is 0."""

@@ -81,6 +81,7 @@ def doctor_command(ctx: click.Context, hooks: bool, canary: bool, form: str) -> 
 def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -> Iterator[Row]:
     """Yield every finding, in order; `hooks`: each is sent a test message; `canary`: one is dropped in each folder."""
     from finetuned.cli import hook_checks, machine_checks, metrics_checks
+    from finetuned.cli.unusable import goes_on
     from finetuned.ledger import is_held
 
     yield from _versions()
@@ -89,6 +90,9 @@ def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -
     except ConfigurationError as error:
         for words in error.problems or (str(error),):
             yield problem("configuration", words, error.remedy)
+        with suppress(ConfigurationError):
+            if still := goes_on(wiring.config_path(ctx)):
+                yield warning("daemon", still, "reload it once the configuration is correct")
         return
     yield ok("configuration", settings.source)
     path = wiring.ledger_path(settings)

@@ -44,7 +44,13 @@ def config_path(ctx: click.Context) -> str:
 
 def load(ctx: click.Context) -> Settings:
     """Load the configuration that the command is to use. Raises ConfigurationError with every mistake."""
-    return load_file(config_path(ctx))
+    path = config_path(ctx)
+    try:
+        return load_file(path)
+    except ConfigurationError as error:
+        from finetuned.cli.unusable import told
+
+        raise told(error, path) from error.__cause__
 
 
 def load_file(path: str) -> Settings:
@@ -65,8 +71,11 @@ def load_file(path: str) -> Settings:
 
 def ledger_path(settings: Settings) -> str:
     """Tell where the ledger lies."""
-    if settings.ledger.path:
-        return settings.ledger.path
+    return settings.ledger.path or usual_ledger_path()
+
+
+def usual_ledger_path() -> str:
+    """Tell where the ledger lies that no configuration names."""
     state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     if state:
         return os.path.join(state, "ledger.db")

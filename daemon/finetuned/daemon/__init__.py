@@ -21,6 +21,7 @@
 | requests under way, how many a job had | `Daemon` | the ledger | what is doubtful is searched for |
 | what the next round does first | `Rounds` | | one round in another order |
 | when the loop turned, why no metrics are served | `Context` | the next round, the next try | nothing |
+| a configuration that is to be used next | `Service` | its file | a reload has to be asked for again |
 | the ledger's own trouble | `Breaker` | the next write | a pause begins anew |
 | what was logged once | `Inbox`, `Polls`, `EventLog` | | a line of the log once more |
 """
