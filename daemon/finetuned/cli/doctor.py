@@ -81,18 +81,13 @@ def doctor_command(ctx: click.Context, hooks: bool, canary: bool, form: str) -> 
 def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -> Iterator[Row]:
     """Yield every finding, in order; `hooks`: each is sent a test message; `canary`: one is dropped in each folder."""
     from finetuned.cli import hook_checks, machine_checks, metrics_checks
-    from finetuned.cli.unusable import goes_on
     from finetuned.ledger import is_held
 
     yield from _versions()
     try:
         settings = wiring.load(ctx)
     except ConfigurationError as error:
-        for words in error.problems or (str(error),):
-            yield problem("configuration", words, error.remedy)
-        with suppress(ConfigurationError):
-            if still := goes_on(wiring.config_path(ctx)):
-                yield warning("daemon", still, "reload it once the configuration is correct")
+        yield from _unusable(ctx, error)
         return
     yield ok("configuration", settings.source)
     path = wiring.ledger_path(settings)
@@ -119,6 +114,17 @@ def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -
     yield from _requests(settings, runs)
     yield from machine_checks.examined(path, [rules.path for rules in settings.folders], reader)
     yield from _folders(settings, reader, runs=held, canary=path if canary else None)
+
+
+def _unusable(ctx: click.Context, error: ConfigurationError) -> Iterator[Row]:
+    """Tell every mistake of the configuration, and whether a daemon goes on with what it had."""
+    from finetuned.cli.unusable import goes_on
+
+    for words in error.problems or (str(error),):
+        yield problem("configuration", words, error.remedy)
+    with suppress(ConfigurationError):
+        if still := goes_on(wiring.config_path(ctx)):
+            yield warning("daemon", still, "reload it once the configuration is correct")
 
 
 def _folders(settings: Settings, reader: Reader | None, *, runs: bool, canary: str | None) -> Iterator[Row]:
