@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from finetuned.sandbox import DEFAULT_KEY
@@ -157,3 +159,20 @@ def test_the_doctor_of_those_who_cannot_read_the_key(a_service: AService) -> Non
     assert "daemon: you may not see whether one runs" in told
     assert "permission denied" in told
     assert "make the folder" not in told
+
+
+def test_hooks_and_figures_work_under_the_unit(a_service: AService) -> None:
+    """What it may do suffices for them: a program is started and writes beside the ledger, a port is listened to."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    hook = """command = ["/bin/sh", "-c", 'cat >> "$HOME/heard"']"""
+    service = a_service(folder=f'linger = "0s"\n[metrics]\nlisten = "{address}"\n[[hook]]\n{hook}\n')
+    service.systemctl("start")
+    service.drop("otter.txt", OTTER)
+    service.learns(["otter.txt"])
+    heard = service.box.state / "heard"
+    wait_for(lambda: heard.exists() and heard.read_text("utf-8").endswith("}\n"), "word to the hook")
+    assert "job_done" in heard.read_text("utf-8")
+    with httpx.Client(base_url=f"http://{address}") as http:
+        assert http.get("/healthz").status_code == 200
+        assert "finetuned_" in http.get("/metrics").text
