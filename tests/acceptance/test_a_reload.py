@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from finetuned.folders import drop_folder
-from finetuned.settings import parse
+from finetuned.settings import Settings, parse
 from support.lives import asked
 from support.place import Place, is_send
 from support.virtual import VirtualRuntime
@@ -355,3 +355,58 @@ async def test_a_reload_waits_while_the_ledger_is_stuck(a_place: APlace) -> None
 
     await place.run(until_idle=False, script=script)
     assert [one for one in of_daemon(place) if one != "going_on"] == ["started", "reloaded", "stopped"]
+
+
+@pytest.mark.parametrize("well", [True, False], ids=["sound", "spoilt"])
+async def test_a_ledger_that_gets_stuck_in_a_reload_is_waited_for(a_place: APlace, well: bool) -> None:
+    """Another program locks it just then: the new daemon begins once it can, a refusal is told by the log alone."""
+    place = a_place(folder=[{"linger": "0s"}])
+    load = place.load
+
+    async def script() -> None:
+        place.drop("a.txt", "The stone is grey.")
+        await place.until(lambda: place.states() == {"a.txt": "learned"})
+        asked(place.here.ledger, "pragma busy_timeout = 0")
+        with closing(sqlite3.connect(place.ledger_path, isolation_level=None)) as db:
+
+            def load_and_lock() -> Settings:
+                db.execute("begin immediate")
+                return load()
+
+            place.load = load_and_lock  # type: ignore[method-assign]
+            place.configure(folder=[a_folder(place, "notes")] if well else [])
+            place.service.reload()
+            await place.pass_time(600)
+            assert of_daemon(place) == ["started"]
+        place.drop("b.txt", "The otter is a mammal.")
+        await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+    assert [one for one in of_daemon(place) if one != "going_on"] == ["started", *["reloaded"] * well, "stopped"]
+
+
+async def test_a_stop_does_not_wait_for_a_daemon_that_waits_for_the_ledger(a_place: APlace) -> None:
+    """Told to stop while the next daemon cannot begin, it ends at once; the next start has everything."""
+    place = a_place(folder=[{"linger": "0s"}])
+    load, stopped_at = place.load, 0.0
+    await place.run()
+    with closing(sqlite3.connect(place.ledger_path, isolation_level=None)) as db:
+
+        def load_and_lock() -> Settings:
+            db.execute("begin immediate")
+            return load()
+
+        async def script() -> None:
+            nonlocal stopped_at
+            await place.pass_time(10)
+            asked(place.here.ledger, "pragma busy_timeout = 0")
+            place.load = load_and_lock  # type: ignore[method-assign]
+            place.service.reload()
+            await place.pass_time(60)
+            stopped_at = place.runtime.steady()
+
+        await place.run(until_idle=False, script=script)
+        assert place.runtime.steady() - stopped_at < 1
+    place.drop("a.txt")
+    await place.run()
+    assert place.states() == {"a.txt": "learned"}
