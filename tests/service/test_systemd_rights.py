@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 
@@ -86,6 +87,22 @@ def test_it_has_one_right_more_than_its_user(a_service: AService) -> None:
         assert service.states()["stone.txt"] == "settling"
         stone.write("It came from a river.")
     service.learns(["otter.txt", "stone.txt"])
+
+
+def test_the_group_of_a_folder_can_mend_what_failed(a_service: AService) -> None:
+    """The unit lets no set-group-id bit be set; what it comes with is given all the same, also for requests."""
+    service = a_service()
+    os.removexattr(service.inside(service.notes), "system.posix_acl_default")  # which would do it all
+    service.systemctl("start")
+    service.drop("otter.txt", OTTER)
+    service.drop("bad.txt", "caf\udce9")
+    wait_for(lambda: service.states() == {"otter.txt": "learned", "bad.txt": "refused"}, "both files at their ends")
+    wait_for(service.inside(f"{service.notes}/failed/refused/bad.txt").exists, "refused file")
+    made = [f"{service.notes}/{name}" for name in ("failed", "failed/refused", "done")]
+    for place in (*made, f"{service.state}/ledger.db.requests"):
+        group, mode = service.box.run("stat", "--format=%G %a", place).split()
+        assert (group, int(mode, base=8) & 0o070) == ("finetuned", 0o070), place
+    service.box.run("rm", f"{service.notes}/failed/refused/bad.txt", user=MEMBER)
 
 
 def test_a_folder_elsewhere(a_service: AService) -> None:

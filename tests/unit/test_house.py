@@ -23,9 +23,6 @@ FORBIDDEN_ROOMS = {"utils", "util", "common", "helpers", "helper", "base", "misc
 REAL_TIME = {"bench", "crash", "transports"}
 #: tests that may be skipped: `tests/RING/FILE.py::name` -> the reason; reviewed, and empty if all goes well
 SKIPS: dict[str, str] = {
-    "tests/service/test_as_the_unit_runs_it.py::test_the_groups_rights_do_not_need_a_set_group_id_bit": (
-        "the filter of system calls that stands in for systemd's is written for x86-64"
-    ),
     "tests/support/box.py::__init__": "a systemd of one's own needs root, systemd and namespaces",
     "tests/support/box.py::little_memory": "the kernel's limit of memory is set by control groups of version 1 here",
     "tests/support/disks.py::_own_mounts": "a disk that fills up, or loses its power, can be made by root alone",
