@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
+from finetuned.daemon.notify import Notifier
 from finetuned.folders import drop_folder
 from finetuned.settings import Settings, parse
 from support.lives import asked
@@ -47,9 +50,28 @@ async def test_another_configuration_is_in_use_at_once(a_place: APlace) -> None:
     assert len(place.network.sent()) == 2
 
 
-async def test_an_upload_ends_before_the_next_daemon_begins(a_place: APlace) -> None:
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """Whoever listens at the notify socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        door.bind(str(tmp_path / "notify"))
+        door.setblocking(False)
+        yield door
+
+
+def statuses(manager: socket.socket) -> list[str]:
+    """What the daemon said that it does, since the last time."""
+    told = []
+    with suppress(BlockingIOError):
+        while True:
+            told.append(manager.recv(4096).decode())
+    return [words.removeprefix("STATUS=") for words in told if words.startswith("STATUS=")]
+
+
+async def test_an_upload_ends_before_the_next_daemon_begins(a_place: APlace, manager: socket.socket) -> None:
     """While it lasts nothing else is sent, but the folders are watched; then all goes on, and nothing is sent twice."""
     place = a_place(folder=[{"linger": "0s", "max_files": 1}], helix={"max_in_flight": 1})
+    place.notifier = Notifier(manager.getsockname())
     held, goes_on = anyio.Event(), anyio.Event()
     passed = place.network.handle_async_request
 
@@ -71,6 +93,7 @@ async def test_an_upload_ends_before_the_next_daemon_begins(a_place: APlace) -> 
         await place.pass_time(600)
         assert of_daemon(place) == ["started"]
         assert len(place.network.sent()) == 0
+        assert statuses(manager)[-1].startswith("a reload waits for uploads to end; 1 queued; 1 submitting")
         goes_on.set()
         await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"})
 
@@ -203,13 +226,18 @@ async def test_a_stop_does_not_wait_for_a_reload(a_place: APlace) -> None:
         ({"ledger": {"path": "/elsewhere/ledger.db"}}, "restart the daemon"),
     ],
 )
-async def test_what_cannot_be_used_changes_nothing(a_place: APlace, tables: dict[str, Any], words: str) -> None:
+async def test_what_cannot_be_used_changes_nothing(
+    a_place: APlace, manager: socket.socket, tables: dict[str, Any], words: str
+) -> None:
     """The old configuration stays in use, an event says why, and the next reload that works is in force."""
     place = a_place(folder=[{"linger": "0s"}])
+    place.notifier = Notifier(manager.getsockname())
 
     async def script() -> None:
         await place.reload(**tables)
         assert words in place.events()[-1]["detail"]
+        await place.pass_time(10)
+        assert "the reload was refused: " in statuses(manager)[-1]
         with place.reader() as reader:
             assert words in (reader.daemon() or {})["reload_refused_because"]
         place.drop("a.txt")

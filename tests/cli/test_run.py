@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 
 import pytest
 
-from finetuned.cli.run import greet
+from finetuned.cli.process import greet
+from finetuned.cli.wiring import load_file
+from finetuned.errors import ConfigurationError
 from support.cli import MakeDesk, Terminal
 
 
@@ -31,3 +33,15 @@ def test_a_log_gets_no_words(make_desk: MakeDesk, capsys: pytest.CaptureFixture[
     """Where nobody sits, there is the log alone."""
     greet(make_desk().place.settings)
     assert capsys.readouterr().err == ""
+
+
+def test_a_file_that_is_half_written_is_refused_or_understood(make_desk: MakeDesk) -> None:
+    """Cut off anywhere, it is a mistake with its line, or a configuration of what is there: a reload may meet it."""
+    desk = make_desk(folder=[{"linger": "1h"}, {"include": ["*.rst"]}], helix={"max_in_flight": 7})
+    whole = desk.config.read_bytes()
+    understood = set()
+    for end in range(len(whole) + 1):
+        desk.config.write_bytes(whole[:end])
+        with suppress(ConfigurationError):
+            understood.add(len(load_file(str(desk.config)).folders))
+    assert understood == {1, 2}

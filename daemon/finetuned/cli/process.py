@@ -112,7 +112,7 @@ def _wiring(source: str, ledger: Ledger, runtime: SystemRuntime) -> Wiring:
 
     def in_use(settings: Settings) -> None:
         configure_logs(settings)
-        _greet(settings)
+        greet(settings)
 
     return Wiring(
         load=load,
@@ -125,7 +125,7 @@ def _wiring(source: str, ledger: Ledger, runtime: SystemRuntime) -> Wiring:
     )
 
 
-def _greet(settings: Settings) -> None:
+def greet(settings: Settings) -> None:
     """Tell a person at a terminal what is watched, where to drop files, and how to stop."""
     if width_of(sys.stderr) is None:
         return

@@ -232,7 +232,8 @@ class Daemon:
                 self._rounds.sweep_now()
                 continue
             self._breaker.all_is_well()
-            self._notifier.status(self._event_log.summary(facts))
+            later = "a reload waits for uploads to end; " if self._handing_over else ""
+            self._notifier.status(later + self._event_log.summary(facts))
             if self._until_idle and plan.rest is not Rest.WORK and self._hooks.rest and self._housekeeping.rests:
                 self._left = Outcome(
                     unusable=plan.rest is Rest.SERVER,
