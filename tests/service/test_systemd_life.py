@@ -111,3 +111,14 @@ def test_the_journal_has_no_key(a_service: AService) -> None:
     told = service.box.run("journalctl", "--output=export", "--all")
     assert "otter.txt" in told
     assert DEFAULT_KEY not in told
+
+
+def test_a_service_that_is_stopped_is_to_be_started_by_systemd(a_service: AService) -> None:
+    """Nobody is told to run the daemon by hand, which would be with other rights than the service has."""
+    service = a_service()
+    service.systemctl("start")
+    service.systemctl("stop")
+    for words in (["status"], ["doctor"]):
+        told = service.finetuned(*words, check=False)
+        assert "start it with `systemctl start finetuned`" in told, told
+        assert "finetuned run" not in told

@@ -105,7 +105,7 @@ def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -
     else:
         usable = yield from _ledger(reader)
         reader = reader if usable else None
-    yield _daemon(reader, runs, path)
+    yield _daemon(reader, runs, path, wiring.how_to_start(settings))
     if reader is not None:
         yield from _work(settings, reader, runs=runs)
     yield from hook_checks.examined(settings, reader, runs=held, test=hooks)
@@ -271,12 +271,12 @@ def _ledger(reader: Reader) -> Generator[Row, None, bool]:
     return True
 
 
-def _daemon(reader: Reader | None, runs: bool, path: str) -> Row:
+def _daemon(reader: Reader | None, runs: bool, path: str, start: str) -> Row:
     started = (reader.daemon() if reader else None) or {}
     if not runs and reader is None and _is_hidden(f"{path}.lock"):
         return warning("daemon", "you may not see whether one runs", "ask with the right to read the ledger")
     if not runs:
-        return warning("daemon", "none runs; nothing is learned meanwhile", "start it with `finetuned run`")
+        return warning("daemon", "none runs; nothing is learned meanwhile", f"start it with `{start}`")
     if not started:
         return ok("daemon", "runs")
     return ok("daemon", f"runs since {output.when(started.get('since'))} (pid {started.get('pid')})")
@@ -330,5 +330,9 @@ def _requests(settings: Settings, runs: bool) -> Iterator[Row]:
         yield warning("requests", f"{folder} cannot be read: {error.strerror}", "join the group of the ledger")
         return
     if old:
-        remedy = "look at the daemon's log" if runs else "start the daemon with `finetuned run`; it takes them"
+        remedy = (
+            "look at the daemon's log"
+            if runs
+            else f"start the daemon with `{wiring.how_to_start(settings)}`; it takes them"
+        )
         yield warning("requests", f"{len(old)} in {folder} were not taken", remedy)

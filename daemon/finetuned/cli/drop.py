@@ -231,7 +231,7 @@ def _say_when(settings: Settings, folder: DropFolder, dropped: Sequence[str]) ->
         return
     it = "it" if len(dropped) == 1 else "them"
     if not wiring.runs(settings):
-        say(f"no daemon runs; start it with `finetuned run`, and it takes {it}")
+        say(f"no daemon runs; start it with `{wiring.how_to_start(settings)}`, and it takes {it}")
         return
     rules = folder.rules
     settle, linger = folder.quiet_time, rules.linger

@@ -54,7 +54,7 @@ def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
     """Tell, after "it waits for", what keeps all from its turn: no daemon, its ledger, its version; None if nothing."""
     path = wiring.ledger_path(settings)
     if not is_held(path):
-        return wiring.NO_DAEMON
+        return wiring.no_daemon(settings)
     if (stuck := why_stuck(path)) is not None:
         return f"the daemon, which begins nothing new: {stuck.with_remedy()}"
     return None if outlook else "a daemon of this version: the one that runs is older, restart it"

@@ -39,25 +39,33 @@ _JOB: Final = ("job", "state", "stage", "progress", "age", "files", "why")
 
 
 class View(Value, frozen=True):
-    """What is known at one moment; `trouble` says why nothing is (empty: all is well)."""
+    """What is known at one moment; `trouble` says why nothing is (empty: all is well), `start` how to have a daemon."""
 
     now: float
     status: Mapping[str, Any] | None = None
     jobs: tuple[Row, ...] = ()
     events: tuple[str, ...] = ()
     trouble: str = ""
+    start: str = ""
 
 
 def view_of(settings: Settings, now: float) -> View:
     """Look at the ledger."""
+    start = wiring.how_to_start(settings)
     try:
         status = status_of(settings, now)
         with wiring.open_ledger(settings) as reader:
             jobs = tuple(job for job, _ in zip(reader.unfinished(), range(_JOBS), strict=False))
             newest = [event for event, _ in zip(reader.events(newest_first=True), range(_EVENTS), strict=False)]
-            return View(now=now, status=status, jobs=jobs, events=tuple(event_lines(newest, reader)))
+            return View(
+                now=now,
+                start=start,
+                status=status,
+                jobs=jobs,
+                events=tuple(event_lines(newest, reader)),
+            )
     except LedgerMissing:  # none yet, or it was taken away: the status says which
-        return View(now=now, status=status)
+        return View(now=now, start=start, status=status)
     except FinetunedError as error:
         return View(now=now, trouble=error.with_remedy())
 
@@ -102,7 +110,7 @@ def _title(view: View) -> str:
     if view.status is None:
         words = ""
     elif not daemon["running"]:
-        words = click.style("no daemon runs: start it with `finetuned run`", fg="red", bold=True)
+        words = click.style(f"no daemon runs: start it with `{view.start}`", fg="red", bold=True)
     else:
         since = daemon["since"]
         words = "daemon runs" + (f" for {span(max(0.0, view.now - instant(since)))}" if since else "")

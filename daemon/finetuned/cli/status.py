@@ -49,7 +49,7 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
             words = f"its jobs stay queued: it wants a review, and this server trains unreviewed{spoken}"
             terminal.print_line(f"         {name}: {words}")
     if not status["daemon"]["running"]:
-        terminal.say("no daemon runs; start it with `finetuned run`")
+        terminal.say(f"no daemon runs; start it with `{wiring.how_to_start(settings)}`")
         ctx.exit(NO_DAEMON)
     if status["ledger"]["stuck_because"]:  # it runs, and does nothing: no health check may take that for well
         ctx.exit(1)

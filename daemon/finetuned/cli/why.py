@@ -284,7 +284,7 @@ class Story:
     def _unseen_waits(self) -> str:
         """Tell what keeps a file from being seen."""
         if not self._runs:
-            return wiring.NO_DAEMON
+            return wiring.no_daemon(self._settings)
         if self._away:
             return self._away
         if self._outlook and self._rules and not self._outlook.watches(self._rules.name):
@@ -335,7 +335,7 @@ class Story:
         if self._away:
             yield f"It was not taken so far: it lies in {self._away}."
             if not self._runs:
-                yield f"It waits for {wiring.NO_DAEMON}."
+                yield f"It waits for {wiring.no_daemon(self._settings)}."
         elif self._why_not:
             if self._elsewhere:
                 words = self._elsewhere.words(seen)

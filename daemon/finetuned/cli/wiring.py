@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SYSTEM_CONFIG: Final = "/etc/finetuned/finetuned.toml"
-#: what everything waits for without one
-NO_DAEMON: Final = "a daemon: none runs, start it with `finetuned run`"
 
 
 def config_path(ctx: click.Context) -> str:
@@ -108,6 +106,16 @@ def runs(settings: Settings) -> bool:
     from finetuned.ledger import is_held
 
     return is_held(ledger_path(settings)) or stray_daemon(settings) is not None
+
+
+def how_to_start(settings: Settings) -> str:
+    """Tell how to start the daemon: that of the machine is not to be run by hand, with another user's rights."""
+    return "systemctl start finetuned" if settings.source == SYSTEM_CONFIG else "finetuned run"
+
+
+def no_daemon(settings: Settings) -> str:
+    """Tell what everything waits for while no daemon runs."""
+    return f"a daemon: none runs, start it with `{how_to_start(settings)}`"
 
 
 def stray_daemon(settings: Settings) -> tuple[int, LedgerError] | None:
