@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -215,6 +215,29 @@ async def test_a_stop_does_not_wait_for_a_reload(a_place: APlace) -> None:
 
     await place.run(until_idle=False, script=timed)
     assert place.runtime.steady() - begun < 10
+    assert of_daemon(place) == ["started", "stopped"]
+
+
+async def test_a_stop_between_two_daemons_is_in_order(tmp_path: Path) -> None:
+    """The one has ended and the other has not begun: it stops, and the ledger says so."""
+
+    class Between(Place):
+        @asynccontextmanager
+        async def backend(self, *args: Any) -> AsyncIterator[Any]:
+            async with super().backend(*args) as backend:
+                yield backend
+            self.service.stop()
+
+    place = Between(tmp_path / "between")
+
+    async def script() -> None:
+        await place.pass_time(10)
+        place.service.reload()
+        await place.until(lambda: of_daemon(place)[-1] == "stopped")
+
+    await place.run(until_idle=False, script=script)
+    place.app.state.store.close()
+    place.audit()
     assert of_daemon(place) == ["started", "stopped"]
 
 

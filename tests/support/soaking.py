@@ -36,7 +36,7 @@ NURSERY.set_forkserver_preload(
     [
         "anyio._backends._asyncio",
         "finetuned.cli.main",
-        "finetuned.cli.run",
+        "finetuned.cli.process",
         "finetuned.daemon",
         "finetuned.helix.sessions",
         "finetuned.sandbox",

@@ -115,6 +115,8 @@ class Daemon:
         self._stopping = False
         self._stopped_at = 0.0
         self._handing_over = False
+        #: whether it ended so that the next daemon of this process can begin
+        self.handed_over = False
         self._rounds = Rounds(context.runtime, context.settings.watch.sweep)
         self._left = Outcome()
         self._tasks: TaskGroup | None = None
@@ -146,6 +148,7 @@ class Daemon:
         self._notifier.ready()
         await self._with_tasks(watchers)
         try:
+            self.handed_over = not self._ends
             if self._ends:
                 await context.in_thread(context.ledger.daemon.stopped, pid=self._pid, now=context.runtime.now())
             await context.in_thread(self._event_log.tell)

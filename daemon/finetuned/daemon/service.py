@@ -152,7 +152,7 @@ class Service:
                 self._go_on()
                 outcome = await self._daemon.run(self._wiring.watchers(context))
             failed, unwatched = failed or outcome.failed, context.unwatched
-            if self._next is None or self._stopping:
+            if self._next is None or not self._daemon.handed_over:
                 return replace(outcome, failed=failed)
             _let_go(self._folders)
             (self._settings, self._folders), self._next = self._next, None
@@ -230,7 +230,8 @@ class Service:
 
     async def _refuse(self, error: FinetunedError) -> None:
         """Go on with the configuration that is in use, and say so."""
-        words = "; ".join((error.with_remedy(), *getattr(error, "problems", ())))
+        problems = error.problems if isinstance(error, ConfigurationError) else ()
+        words = "; ".join(part for part in (str(error), *problems, error.remedy) if part)
         try:
             await self._runtime.in_thread(
                 self._ledger.daemon.reload_refused, pid=self._pid, words=words, now=self._runtime.now()
