@@ -21,6 +21,8 @@ import soak
 import upload
 from workshop import HEADER, Options, say
 
+import hooks
+
 BENCHMARKS = {
     "dispatch": dispatch.measure,
     "idle": idle.measure,
@@ -29,6 +31,7 @@ BENCHMARKS = {
     "burst": burst.measure,
     "answers": answers.measure,
     "flood": flood.measure,
+    "hooks": hooks.measure,
     "polling": polling.measure,
     "soak": soak.measure,
 }
