@@ -133,8 +133,10 @@ class Housekeeping:
         while True:
             after = ledger.retention.forget_events(self._events_after, now() - age, unheard)
             if after is None:
-                return
+                break
             self._events_after = after
+            yield
+        while ledger.retention.shrink():
             yield
 
     def _prune(self) -> Iterator[None]:

@@ -2,7 +2,8 @@
 
 1. An event tells that a file, or what lies of a job, is about to be removed; once it is, the file lies nowhere. Both
    may be said again after a crash, and are told once.
-2. The newest event of each job, file, session, folder and server stays, since what is so now is told by it; and so does
+2. What is removed leaves free pages, which are used again, or given back to the disk.
+3. The newest event of each job, file, session, folder and server stays, since what is so now is told by it; and so does
    the newest event of all, whose number must not be given again, and what a hook has still to hear.
 """
 
@@ -22,6 +23,10 @@ from finetuned.times import iso
 
 #: so many numbers of events are looked through at a time
 WINDOW: Final = 1000
+#: so many pages are given back at a time, and so many stay free
+SHRUNK: Final = 200
+RESERVE: Final = 500
+_INCREMENTAL: Final = 2
 _NEWEST: Final = "select cause, detail from events where subject = ? and subject_id = ? order by id desc limit 1"
 #: of the events that are old enough, those that nothing rests on
 _USELESS: Final = """
@@ -91,6 +96,20 @@ class Retention:
         with self._store.transaction() as db:
             db.execute(_USELESS, (after, until, iso(before), min(last, last if most is None else most)))
         return until
+
+    def shrink(self) -> bool:
+        """Give free pages back to the disk, SHRUNK of them; tell whether there are many more.
+
+        A ledger that was begun before schema 6 keeps its size, and uses its free pages again. Some are left for what is
+        written next: to give a page back and to get one costs more than to use it again.
+        """
+        with self._store.transaction() as db:
+            mode, free = (db.execute(f"pragma {name}").fetchone()[0] for name in ("auto_vacuum", "freelist_count"))
+            if mode != _INCREMENTAL or free < RESERVE + SHRUNK:
+                return False
+            for _ in range(SHRUNK):
+                db.execute("pragma incremental_vacuum(1)")  # a step of Python's frees a page, whatever it asks for
+        return True
 
     def sources(self, folder: str, most: int) -> list[str]:
         """List where the files that were taken from a folder last were dropped."""

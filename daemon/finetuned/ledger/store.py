@@ -172,6 +172,7 @@ def connect(path: str) -> tuple[sqlite3.Connection, str | None]:
         db.row_factory = sqlite3.Row
         _check(db, path)
         for pragma in (
+            "auto_vacuum = incremental",  # of a new file alone: see `Retention.shrink`
             "journal_mode = wal",
             "wal_autocheckpoint = 0",  # see `checkpoint`
             "synchronous = full",
