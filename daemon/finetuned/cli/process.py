@@ -42,6 +42,8 @@ def configure_logs(settings: Settings) -> None:
 async def serve(settings: Settings, ear: Ear, until_idle: bool = False) -> Outcome:
     """Run the daemon until a signal that comes through `ear` stops it. Raises Held, LedgerError."""
     runtime = SystemRuntime()
+    notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
+    notifier.status("opens its ledger")
     folders = wiring.drop_folders(settings)
     try:
         ledger = _open_ledger(wiring.ledger_path(settings), folders)
@@ -56,7 +58,7 @@ async def serve(settings: Settings, ear: Ear, until_idle: bool = False) -> Outco
             wiring=_wiring(settings.source, ledger, runtime),
             ledger=ledger,
             runtime=runtime,
-            notifier=Notifier(os.environ.get("NOTIFY_SOCKET")),
+            notifier=notifier,
             pid=os.getpid(),
             version=__version__,
             until_idle=until_idle,
@@ -74,7 +76,7 @@ def _watchdog(environ: Mapping[str, str]) -> float | None:
 
 
 def _open_ledger(path: str, folders: Mapping[str, DropFolder]) -> Ledger:
-    """The ledger, for the one daemon of these folders; who is refused makes nothing. Raises Held, LedgerError."""
+    """Open the ledger, for the one daemon of these folders. Raises Held, LedgerError, and has made nothing then."""
     if not is_held(path):  # else the ledger says who is in the way
         for folder in folders.values():
             with suppress(Away):
