@@ -14,6 +14,7 @@ from finetuned.ledger.rows import place, text_at
 from finetuned.lifecycle import Cause, FileState, JobState, Requested
 from finetuned.model import File, Job, UnarchivedFile
 from finetuned.paths import path_of
+from finetuned.settings import FolderSettings
 from support.lives import NOW, URL, Life, asked, audited, content, pairs_of, signature, view
 
 NAMES = [
@@ -248,6 +249,63 @@ def test_a_renamed_folder_keeps_its_place_in_the_order(life: Life):
     life.ledger.folders.found("texts", "/srv/notes", "watched", life.now())
     assert life.ledger.folders.all() == {"texts": replace(before, name="texts")}
     assert events(life)[-1] == ("folder", "texts", None, "watched", "renamed")
+
+
+def rules_of(path: str, name: str = "notes") -> FolderSettings:
+    """The rules of a folder, unlike any default."""
+    return FolderSettings(name=name, path=path, include=("*.rst",), after="keep", linger=7.5)
+
+
+@pytest.mark.parametrize("path", ["/srv/notes", "/srv/\udcff"])
+def test_a_folder_that_left_the_configuration_is_remembered_while_it_has_work(life: Life, path: str):
+    """With the rules that it had, until its last job has ended and is put away."""
+    folders, rules = life.ledger.folders, rules_of(path)
+    folders.found("notes", path, "watched", life.now())
+    folders.ruled([rules])
+    assert folders.retired([]) == []
+    job = life.runs(life.claims(life.waits(f"{path}/a.txt")))
+    assert folders.retired([]) == [rules]
+    assert folders.retired([rules]) == []
+    job = life.trains(job)
+    assert folders.retired([]) == [rules]
+    life.archive(job)
+    assert (folders.retired([]), folders.has_work("notes")) == ([], False)
+
+
+@pytest.mark.parametrize("other", ["/srv/notes", "/srv", "/srv/notes/below"])
+def test_a_folder_at_around_or_in_one_that_left_keeps_it_out(life: Life, other: str):
+    """What one of them sweeps must not lie claimed by the other."""
+    folders = life.ledger.folders
+    folders.found("notes", "/srv/notes", "watched", life.now())
+    folders.ruled([rules_of("/srv/notes")])
+    life.claims(life.waits("/srv/notes/a.txt"))
+    assert folders.retired([rules_of(other, "other")]) == []
+    assert len(folders.retired([rules_of("/srv/notes2", "other")])) == 1
+
+
+def test_rules_that_another_version_wrote_are_no_folders(life: Life):
+    """A key that is new to us is left out; a value that we cannot read leaves its folder where it is."""
+    folders = life.ledger.folders
+    folders.found("notes", "/srv/notes", "watched", life.now())
+    life.claims(life.waits("/srv/notes/a.txt"))
+    asked(life.ledger, """update folders set rules = '{"name": "notes", "path": "", "colour": "grey"}'""")
+    assert folders.retired([]) == [FolderSettings(name="notes", path="/srv/notes")]
+    asked(life.ledger, """update folders set rules = '{"name": "notes", "path": "", "linger": "soon"}'""")
+    assert folders.retired([]) == []
+
+
+def test_a_retired_folder_is_let_go_of_and_told_of_while_files_wait(life: Life):
+    """Without them nothing is left of it; with them people are to see where they lie."""
+    folders = life.ledger.folders
+    for name in ("notes", "other"):
+        folders.found(name, f"/srv/{name}", "retired", life.now())
+        assert folders.all()[name].retired
+    life.waits("/srv/other/a.txt", folder="other")
+    for name in ("notes", "other"):
+        folders.released(name, life.now())
+    assert list(folders.all()) == ["other"]
+    told = [event for event in events(life) if event[3] == "released"]
+    assert told == [("folder", name, "retired", "released", "folder") for name in ("notes", "other")]
 
 
 def test_what_the_folder_knows(life: Life):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -60,14 +61,19 @@ class Folders:
     def retired(self, configured: Sequence[FolderSettings]) -> list[FolderSettings]:
         """Return the rules of the folders that are not `configured` any more, and whose jobs have not all ended.
 
-        A folder that lies in, around or at the place of one that is configured is none of them.
+        A folder that lies in, around or at the place of one that is configured is none of them; nor is one whose rules
+        another version wrote so that this one cannot read them.
         """
-        rows = self._store.ask(f"select name, path, path_b64, rules from folders f where rules is not null and {_WORK}")
+        names = {each.name for each in configured}
         found = []
-        for row in rows:
+        for row in self._store.ask("select name, path, path_b64, rules from folders where rules is not null"):
             path = path_of(row["path"], row["path_b64"])
-            if not any(row["name"] == each.name or are_nested(path, each.path) for each in configured):
-                found.append(replace(msgspec.json.decode(row["rules"], type=FolderSettings), path=path))
+            if row["name"] in names or any(are_nested(path, each.path) for each in configured):
+                continue
+            with suppress(msgspec.MsgspecError):
+                rules = msgspec.json.decode(row["rules"], type=FolderSettings)
+                if self.has_work(row["name"]):
+                    found.append(replace(rules, path=path))
         return found
 
     def has_work(self, name: str) -> bool:
