@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -113,6 +114,23 @@ async def test_one_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
         script(text, timeout=0.3)
     assert SYSTEM.steady() - begun < 5
     await within(lambda: not lives(tmp_path / "child"))
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_one_that_cannot_be_killed_holds_up_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one of another user, by sudo: it is told as one that hangs, and left to itself."""
+    begun = SYSTEM.steady()
+
+    def refuses(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", refuses)
+        with suppress(HookFailed):
+            script(f"echo $$ > {tmp_path}/pid; exec sleep 600", timeout=0.2)
+            pytest.fail("it hangs")
+    assert SYSTEM.steady() - begun < 10
+    os.kill(int((tmp_path / "pid").read_text()), 9)
 
 
 async def test_what_one_leaves_behind_is_ended(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from finetuned.redaction import redact
 MOST_OUTPUT: Final = 1024 * 1024
 #: so much of the end of its output is told, in characters
 TOLD: Final = 500
+#: how long one that was killed is waited for, in seconds
+DYING: Final = 2.0
 _CHUNK: Final = 64 * 1024
 _BY_HAND: Final = "try it by hand: finetuned doctor --hooks"
 
@@ -62,15 +64,12 @@ def run(
     """
     name = escape(os.path.basename(command[0]))
     process = _started(command, environment)
-    with process:
-        talk = _Talk(process, given, steady, stopper)
-        try:
-            why = talk.until_end(timeout)
-        finally:
-            with suppress(ProcessLookupError):  # it is not waited for yet, so that the number is still its own
-                os.killpg(process.pid, signal.SIGKILL)
-        code = process.wait()
-    if why is not None:
+    talk = _Talk(process, given, steady, stopper)
+    try:
+        why = talk.until_end(timeout)
+    finally:
+        code = _ended(process)
+    if why is not None or code is None:
         raise HookFailed(f"{name} {why}", remedy=f"see what it waits for; {_BY_HAND}")
     if code != 0:
         ended = f"exit code {code}" if code > 0 else f"signal {-code}"
@@ -91,6 +90,18 @@ def _started(command: Sequence[str], environment: Mapping[str, str]) -> subproce
         )
     except OSError as error:
         raise _not_started(command[0], error, environment) from error
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int | None:
+    """Kill what is left of a program's group; its exit code, or null if it cannot be killed: another user's, say."""
+    with suppress(ProcessLookupError, PermissionError):  # it is not waited for yet: the number is still its own
+        os.killpg(process.pid, signal.SIGKILL)
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(DYING)
+    return None
 
 
 class _Talk:
