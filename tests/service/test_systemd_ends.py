@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-import pytest
-
 from support.installed import Service
 from support.process import Sandbox, wait_for
 
@@ -27,13 +25,12 @@ def sent_once(service: Service) -> None:
     assert service.sessions_on_server() == 1
 
 
-@pytest.mark.parametrize("number", ["TERM", "QUIT"])
-def test_a_signal_of_somebody_else_never_leaves_it_dead(a_service: AService, number: str) -> None:
-    """Whatever systemd thinks of an end by it: only `systemctl stop` keeps it stopped."""
+def test_a_stop_of_somebody_else_never_leaves_it_dead(a_service: AService) -> None:
+    """It ends in order, and comes back all the same: only `systemctl stop` keeps it stopped."""
     service = a_service()
     service.systemctl("start")
     former = service.pid()
-    service.kill(number)
+    service.kill("TERM")
     comes_back(service, former)
     service.drop("otter.txt", OTTER)
     service.learns(["otter.txt"])
@@ -41,8 +38,7 @@ def test_a_signal_of_somebody_else_never_leaves_it_dead(a_service: AService, num
     assert service.show("ActiveState") == "inactive"
 
 
-@pytest.mark.parametrize("number", ["HUP", "TERM"])
-def test_a_signal_before_it_listens(a_service: AService, number: str) -> None:
+def test_a_signal_before_it_listens(a_service: AService) -> None:
     """It ends as the signal's default has it, which systemd calls a clean end, and is started again all the same."""
     service = a_service()
     service.drop_in(
@@ -52,7 +48,7 @@ def test_a_signal_before_it_listens(a_service: AService, number: str) -> None:
     )
     service.systemctl("start", "--no-block")
     wait_for(lambda: service.box.run("ls", service.state) == "once\n", "process that does not listen")
-    service.kill(number)
+    service.kill("HUP")
     service.comes_to(ActiveState="active", StatusText="idle")
 
 
@@ -81,7 +77,7 @@ def test_a_stop_during_an_upload(a_service: AService, sandbox: Sandbox) -> None:
 
 def test_a_stop_while_the_server_never_answers(a_service: AService, sandbox: Sandbox) -> None:
     """It does not wait for ever: it ends by itself, before systemd would kill it."""
-    service = a_service(sandbox)
+    service = a_service(sandbox, timeout="1s")
     service.uploads(sandbox, "otter.txt", OTTER)
     service.systemctl("stop")
     assert (service.show("Result"), service.show("ExecMainStatus")) == ("success", "0")
@@ -106,7 +102,7 @@ def test_memory_that_runs_out(a_service: AService) -> None:
 def test_a_daemon_that_hangs(a_service: AService, sandbox: Sandbox) -> None:
     """The watchdog kills it, the journal says where it hung, and the next one finds what was sent meanwhile."""
     service = a_service(sandbox)
-    service.drop_in("watchdog", "[Service]\nWatchdogSec=3\n")
+    service.drop_in("watchdog", "[Service]\nWatchdogSec=2\n")
     service.uploads(sandbox, "otter.txt", OTTER)
     begun = int(service.show("ActiveEnterTimestampMonotonic"))
     wait_for(lambda: int(service.show("WatchdogTimestampMonotonic")) > begun, "word that it lives")

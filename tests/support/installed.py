@@ -51,7 +51,14 @@ class Service:
     """
 
     def __init__(
-        self, box: Box, url: str, *, name: str = "", key: str | None = DEFAULT_KEY, folder: str = 'linger = "0s"'
+        self,
+        box: Box,
+        url: str,
+        *,
+        name: str = "",
+        key: str | None = DEFAULT_KEY,
+        folder: str = 'linger = "0s"',
+        timeout: str = "5s",
     ) -> None:
         self.box = box
         self.url = url
@@ -73,7 +80,7 @@ class Service:
             f"""
 [helix]
 url = "{url}"
-timeout = "5s"
+timeout = "{timeout}"
 longest_pause = "300ms"
 [ledger]
 path = "{self.state}/ledger.db"
