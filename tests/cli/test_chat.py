@@ -20,7 +20,7 @@ import pytest
 from finetuned.backend import Reply
 from finetuned.cli import chat, image
 from finetuned.errors import CutShort, FinetunedError, ReplyLost, Unreachable
-from finetuned.helix.client import Key
+from finetuned.helix.client import ApiKey
 from finetuned.helix.disk import Disk
 from finetuned.helix.session import SessionView
 from finetuned.helix.sessions import Sessions
@@ -257,7 +257,7 @@ class TestFinished:
                 service = Sessions(
                     http,
                     url="http://helix.test",
-                    key=Key("", lambda: "k"),
+                    key=ApiKey("", lambda: "k"),
                     disk=Disk(in_thread=runtime.in_thread, open_part=_none),
                     dialect="form",
                 )
