@@ -193,3 +193,16 @@ def test_hooks_and_figures_work_under_the_unit(a_service: AService) -> None:
     with httpx.Client(base_url=f"http://{address}") as http:
         assert http.get("/healthz").status_code == 200
         assert "finetuned_" in http.get("/metrics").text
+
+
+def test_a_disk_that_comes_and_goes(a_service: AService) -> None:
+    """The service sees what is mounted on its folder after the start, does not take it for the folder, and goes on."""
+    service = a_service()
+    service.systemctl("start")
+    wait_for(lambda: "folder_watched" in service.said(), "watched folder")
+    service.box.run("mount", "-t", "tmpfs", "-o", "mode=3777", "disk", service.notes)
+    wait_for(lambda: "away: notes" in service.show("StatusText"), "word of the other disk")
+    service.drop("stone.txt", "The stone is grey. It came from a river.")
+    service.box.run("umount", service.notes)
+    service.drop("otter.txt", OTTER)
+    service.learns(["otter.txt"])
