@@ -241,6 +241,34 @@ async def test_a_folder_that_does_not_let_us_is_passed_over(a_place: APlace, mon
     assert below(place.notes) == ["done"]
 
 
+async def test_what_cannot_be_removed_holds_up_nothing_else(a_place: APlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the jobs after it nor the files of no job; one line names the first, and tells how many there are."""
+    stream = io.StringIO()
+    place = a_place(retention={"done": "30d", "failed": "30d"})
+    for name in ("a.txt", "b.txt"):
+        place.drop(name, f"{GREY} {name}")
+        await place.run()
+    for name in ("bad1.txt", "bad2.txt", "bad3.txt"):
+        place.drop(name, b"\xff" + name.encode())
+    await place.run()
+    logs.configure(level="warning", format="json", terminal=False, stream=stream)
+    unlink = os.unlink
+
+    def fails(name: Any, *, dir_fd: int | None = None) -> None:
+        if name in {"a.txt", "bad1.txt", "bad2.txt"}:
+            raise PermissionError(1, "Operation not permitted")
+        unlink(name, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", fails)
+        await after(place, 31)
+    left = [Path(way).name for way in below(place.notes) if way.endswith(".txt") and ".why" not in way]
+    assert left == ["a.txt", "bad1.txt", "bad2.txt"]
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    lines = [line for line in told if line["event"] == "housekeeping_waits"]
+    assert [(Path(line["path"]).name, line["more"]) for line in lines] == [("a.txt", 0), ("bad1.txt", 1)]
+
+
 async def test_folders_that_a_claim_left_empty_are_removed_if_that_is_asked_for(a_place: APlace) -> None:
     """And those above them; not those that were always empty, that hold something, or that are new."""
     place = a_place(folder=[{"prune_empty": True, "linger": "0s"}])

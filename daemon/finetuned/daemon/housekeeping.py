@@ -2,7 +2,7 @@
 
 1. A chore is done in bounded pieces, one a round, in rounds in which the plan wants nothing; then it rests.
 2. What is to be removed is told first, in one commit, and noted afterwards: see `ledger.retention`.
-3. A folder that is away, or does not let us, is passed over until the next time; the log says so.
+3. What cannot be removed, and a folder that is away, is passed over until the next time; the log says so.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class Housekeeping:
         self._context = context
         self._events_after = 0
         self._changes = -1
+        self._refused: list[tuple[str, str]] = []
         settings, self._chores = context.settings, list[Chore]()
         retention = settings.retention
         if retention.done or retention.failed or retention.events:
@@ -91,9 +92,13 @@ class Housekeeping:
         retention = self._context.settings.retention
         for area, age in ((DONE, retention.done), (FAILED, retention.failed)):
             for folder in self._context.folders.values() if age else ():
+                self._refused = []
                 with _passed_over(folder):
                     yield from self._jobs(folder, area, age)
                     yield from self._jobless(folder, area, age)
+                if self._refused:
+                    (where, why), more = self._refused[0], len(self._refused) - 1
+                    logs.get().warning("housekeeping_waits", folder=folder.name, path=where, why=why, more=more)
         if retention.events:
             yield from self._events(retention.events)
 
@@ -104,10 +109,10 @@ class Housekeeping:
             if job is None or not ledger.retention.ended(folder.name, [job_id], now() - age):  # it was tried again
                 continue
             files = [file for file in ledger.jobs.files(job_id) if folder.lies_in(file, area)]
-            if files or folder.has_papers(job_id, area):
-                self._remove(folder, area, files, job)
-            with folder.together():
-                folder.remove_job(job_id, area)
+            nothing = not files and not folder.has_papers(job_id, area)
+            if nothing or self._remove(folder, area, files, job):
+                with self._refusals(f"{area}/{job_id}"), folder.together():
+                    folder.remove_job(job_id, area)
             yield
 
     def _jobless(self, folder: DropFolder, area: str, age: float) -> Iterator[None]:
@@ -119,13 +124,26 @@ class Housekeeping:
             self._remove(folder, area, [file for file in files if folder.lies_in(file, area)], None)
             yield
 
-    def _remove(self, folder: DropFolder, area: str, files: Sequence[File], job: Job | None) -> None:
+    def _remove(self, folder: DropFolder, area: str, files: Sequence[File], job: Job | None) -> bool:
+        """Tell of it, remove these files, and note it; false if not all of them could be removed."""
         retention, now = self._context.ledger.retention, self._context.runtime.now
         words = f"removed from {area}/, as [retention] {area} says"
         retention.expiring(files, words, now(), job=job)
+        removed = []
         with folder.together():
-            removed = [(file, folder.remove(file)) for file in files]
+            for file in files:
+                with self._refusals(file.location or ""):
+                    removed.append((file, folder.remove(file)))
         retention.removed(removed, now())
+        return len(removed) == len(files)
+
+    @contextmanager
+    def _refusals(self, where: str) -> Iterator[None]:
+        """Note what cannot be removed at `where`, and go on with the rest."""
+        try:
+            yield
+        except FileProblem as error:
+            self._refused.append((where, str(error)))
 
     def _events(self, age: float) -> Iterator[None]:
         ledger, now = self._context.ledger, self._context.runtime.now
