@@ -4,7 +4,7 @@
    is written elsewhere, without the time and the level, which the journal has.
 2. What the socket of the journal does not take goes to standard error, which leads to the journal, too: line by line,
    each with its priority in front.
-3. While the journal stands still entries are lost, not the daemon.
+3. While the journal stands still entries are lost, not the daemon: the first one waits for it, those after that do not.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+import select
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+if TYPE_CHECKING:
+    from logging_journald import JournaldTransport
+
 #: where the journal listens
 SOCKET: Final = "/run/systemd/journal/socket"
-#: how long an entry may wait for a journal that stands still, in seconds
+#: how long an entry waits for a journal that took the one before, in seconds
 _PATIENCE: Final = 1.0
 #: by level, the journal's priority
 _PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -46,10 +50,11 @@ class Journal:
         self._render = render
         self._fields: list[tuple[str, str]] = []
         self._priority = _PRIORITIES["info"]
+        self._took = True  # the entry before
         self._transport: JournaldTransport | None = None
         with suppress(OSError):  # a service that may not open such sockets
             self._transport = JournaldTransport(address, connected=False)
-            self._transport.socket.settimeout(_PATIENCE)
+            self._transport.socket.setblocking(False)
 
     def render(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
         """Render the event, and keep its fields until it is sent: under the lock of the handler."""
@@ -63,13 +68,23 @@ class Journal:
         entry = [("MESSAGE", message), ("PRIORITY", str(self._priority)), ("SYSLOG_IDENTIFIER", "finetuned")]
         try:
             if self._transport is not None:
-                self._transport.send([*entry, *self._fields])
+                self._offer(self._transport, [*entry, *self._fields])
                 return ""
-        except TimeoutError:
-            return ""
         except OSError:
             pass
         return "".join(f"<{self._priority}>{line}\n" for line in message.split("\n"))
+
+    def _offer(self, transport: JournaldTransport, fields: Sequence[tuple[str, str]]) -> None:
+        """Send an entry; while the journal takes none, lose it. Raises OSError if it does not listen."""
+        for wait in (_PATIENCE if self._took else 0.0, 0.0):
+            try:
+                transport.send(fields)
+            except BlockingIOError:
+                self._took = False
+                select.select([], [transport.socket], [], wait)
+            else:
+                self._took = True
+                return
 
     def close(self) -> None:
         """Let go of the socket."""
