@@ -12,7 +12,7 @@ import pytest
 
 from finetuned.cli import hook_checks, wiring
 from finetuned.cli.output import Row
-from support.cli import Answer, Desk, MakeDesk
+from support.cli import Answer, Desk, MakeDesk, in_virtual_time
 from support.public import wrong
 
 GREY = "The stone is grey. It came from a river."
@@ -201,3 +201,16 @@ def test_a_daemon_without_these_hooks_says_so(make_desk: MakeDesk) -> None:
     third.config.write_text(other.config.read_text().replace(other.place.ledger_path, third.place.ledger_path))
     (found,) = tries(third)
     assert (found["words"], found["remedy"]) == ("the daemon that runs does not know it", "reload the daemon")
+
+
+def test_a_daemon_that_is_busy_is_not_waited_for(make_desk: MakeDesk) -> None:
+    """The request lies there still; nothing is known of the hooks."""
+    desk = make_desk(hook=[{"command": ["true"]}])
+    desk.run()
+    settings = wiring.load_file(str(desk.config))
+
+    async def asks() -> list[Row]:
+        return await hook_checks.tried_by_the_daemon(settings, desk.place.runtime)
+
+    (found,) = in_virtual_time(asks)
+    assert (found["level"], found["remedy"]) == ("warning", "try again")

@@ -208,6 +208,8 @@ def _migrate(db: sqlite3.Connection, path: str) -> str | None:
     version = db.execute("pragma user_version").fetchone()[0]
     if version == SCHEMA_VERSION:
         return None
+    if version == 0:
+        db.execute("pragma temp_store = memory")  # to make tables where pages can be given back takes a temporary file
     copy = f"{path}.v{version}.backup" if version > 0 else None
     if copy is not None:
         _keep_copy(db, path, copy)
