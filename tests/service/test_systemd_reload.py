@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-import pytest
-
 from support.installed import Service
 from support.process import Sandbox, wait_for
 
@@ -25,18 +23,14 @@ def add_folder(service: Service) -> None:
     service.write(service.config, before + table)
 
 
-@pytest.mark.parametrize("how", ["systemctl reload", "a signal by hand"])
-def test_a_new_folder_is_watched_by_the_same_process(a_service: AService, how: str) -> None:
-    """Work in the folder that was there goes on."""
+def test_a_signal_by_hand_is_a_reload(a_service: AService) -> None:
+    """The same process watches the new folder, and goes on with its work in the one that was there."""
     service = a_service()
     service.systemctl("start")
     pid = service.pid()
     service.drop("otter.txt", OTTER)
     add_folder(service)
-    if how == "systemctl reload":
-        service.systemctl("reload")
-    else:
-        service.kill("HUP")
+    service.kill("HUP")
     service.drop("stone.txt", STONE, folder=MORE)
     service.drop("heron.txt", HERON)
     service.learns(["heron.txt", "otter.txt", "stone.txt"])
