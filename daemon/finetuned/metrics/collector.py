@@ -40,6 +40,10 @@ class Figures(Collector):
         self._events: Counter[tuple[str, str]] = Counter()
         self._ended: Counter[tuple[str, str]] = Counter()
 
+    def follow(self, context: Context) -> None:
+        """Go on with the next daemon of the process, after a reload: its counters go on, too."""
+        self._context, self._changes = context, -1
+
     def collect(self) -> Iterator[Family]:
         """Yield each family but those whose figures are not known."""
         yield from self._of_the_daemon()

@@ -43,18 +43,15 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
+        self._figures: Figures | None = None
         self.on_end: OnEnd = Requests(self._registry).ended
 
     async def serve(self, context: Context, _: Callable[[], None]) -> None:
         """Serve the figures of one daemon until cancelled."""
-        figures = Figures(context)
-        self._registry.register(figures)
-        try:
-            await self._serve(context)
-        finally:
-            self._registry.unregister(figures)
-
-    async def _serve(self, context: Context) -> None:
+        if self._figures is None:
+            self._figures = Figures(context)
+            self._registry.register(self._figures)
+        self._figures.follow(context)
         listen = context.settings.metrics.listen
         pages = _Pages(context, self._registry)
         endpoint = Endpoint({"/metrics": pages.metrics, "/healthz": pages.health})
