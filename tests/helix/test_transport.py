@@ -90,7 +90,7 @@ async def test_an_upload_over_tls_is_whole(size: int, monkeypatch: pytest.Monkey
             reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(answer)
             await stream.send(reply + answer)
 
-    async with server(takes, tls=True) as port, new_http(HelixSettings()) as http:
+    async with server(takes, tls=True) as port, new_http(HelixSettings(url="https://127.0.0.1")) as http:
         view = await upload(http, f"https://127.0.0.1:{port}", size)
     assert view.id
     assert got > size

@@ -16,6 +16,7 @@ from finetuned.cli.signals import Ear, heed
 from finetuned.cli.terminal import from_here, harmless, say, width_of
 from finetuned.daemon import Context, Outcome, Service, Wiring
 from finetuned.daemon.loop import Watcher
+from finetuned.daemon.memory import share_one_heap
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.requests import requests_folder
 from finetuned.errors import Away
@@ -41,6 +42,7 @@ def configure_logs(settings: Settings) -> None:
 
 async def serve(settings: Settings, ear: Ear, until_idle: bool = False) -> Outcome:
     """Run the daemon until a signal that comes through `ear` stops it. Raises Held, LedgerError."""
+    share_one_heap()
     runtime = SystemRuntime()
     notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
     notifier.status("opens its ledger")

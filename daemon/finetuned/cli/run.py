@@ -19,10 +19,16 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
     """
     import anyio
 
-    from finetuned.cli.hook_checks import check_hooks
-    from finetuned.cli.process import configure_logs, serve
-    from finetuned.cli.signals import heard
+    from finetuned.cli.imports import without
     from finetuned.metrics import check_installed
+
+    # structlog and httpx would load these, for tracebacks and a command of their own: 6 MB that a daemon never uses
+    with without("rich", "pygments"):
+        import httpx  # noqa: F401 - the server's adapter does so later
+
+        from finetuned.cli.hook_checks import check_hooks
+        from finetuned.cli.process import configure_logs, serve
+        from finetuned.cli.signals import heard
 
     settings = wiring.load(ctx)
     check_hooks(settings, whole=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from finetuned.daemon.context import Context
+from finetuned.daemon.memory import give_back
 
 #: seconds after the last write, and after the first one that was not folded in yet
 QUIET: Final = 3.0
@@ -38,4 +39,6 @@ class Checkpoints:
             return self._due_at - now
         self._due_at = None
         await context.in_thread(context.ledger.fold)
+        await context.in_thread(context.ledger.give_back)
+        await context.in_thread(give_back)
         return float("inf")

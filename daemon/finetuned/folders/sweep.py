@@ -327,7 +327,7 @@ class Sweeper:
                 continue
             if not stat.S_ISREG(status.st_mode):
                 continue
-            seen = Seen(path=path, signature=self._tree.signature(status), group=group)
+            seen = Seen(path=path, signature=self._known(path, self._tree.signature(status)), group=group)
             is_settled = path in settled
             if is_settled and settled[path] == seen.signature:
                 continue
@@ -336,6 +336,11 @@ class Sweeper:
                 found.changed.append(seen)
             else:
                 self._settle(seen, name, pace, listing, found)
+
+    def _known(self, path: str, signature: Signature) -> Signature:
+        """Return the signature that is kept already, if it is the same: there may be ten thousand."""
+        pace = self._paces.get(path)
+        return pace.signature if pace is not None and pace.signature == signature else signature
 
     def _pace(self, seen: Seen, has_writer: Callable[[], bool], steady: float) -> Pace:
         pace = self._paces.get(seen.path)

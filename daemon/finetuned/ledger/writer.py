@@ -116,6 +116,11 @@ class Ledger(Tables):
             (patience,) = db.execute("pragma busy_timeout").fetchone()
             db.execute(f"pragma busy_timeout = {min(patience, HURRY_MS)}")
 
+    def give_back(self) -> None:
+        """Give back the memory that holds pages of the file."""
+        with self._store.reading() as db:
+            db.execute("pragma shrink_memory")
+
     def together(self) -> AbstractContextManager[object]:
         """Make one commit of all that is written within: a kill or an error in between leaves nothing of it."""
         return self._store.transaction()
