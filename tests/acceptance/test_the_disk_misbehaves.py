@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import httpx
+import pytest
 
 from support.mortal import mortal
 from support.place import Place
@@ -148,8 +151,9 @@ async def test_a_folder_that_is_away_at_the_start_is_waited_for(a_place: APlace)
     await place.run(until_idle=False, script=script)
 
 
-async def test_work_of_a_folder_that_left_the_configuration_waits_for_it(a_place: APlace) -> None:
-    """Nothing crashes, nothing is lost, a run until idle ends; put back, it goes on."""
+@pytest.mark.parametrize("its_rules", ["known", "unknown"])
+async def test_work_of_a_folder_that_left_the_configuration(a_place: APlace, its_rules: str) -> None:
+    """It is done; if an older version noted no rules it waits, a run until idle ends, and put back it goes on."""
     place = a_place(folder=[{"linger": "0s"}, {"linger": "0s"}], helix={"max_in_flight": 1})
 
     def nobody(request: httpx.Request) -> None:
@@ -159,12 +163,15 @@ async def test_work_of_a_folder_that_left_the_configuration_waits_for_it(a_place
     (place.root / "notes1" / "b.txt").write_text(GREY)
     await place.run()
     assert place.states() == {"b.txt": "packed"}
+    if its_rules == "unknown":
+        with closing(sqlite3.connect(place.ledger_path)) as db, db:
+            db.execute("update folders set rules = null")
     place.network.before = lambda _: None
     both = place.settings
     place.settings = type(both)(folders=both.folders[:1], helix=both.helix)
     place.drop("a.txt", GREY)
     await place.run()
-    assert place.states() == {"a.txt": "learned", "b.txt": "packed"}
+    assert place.states() == {"a.txt": "learned", "b.txt": "learned" if its_rules == "known" else "packed"}
     place.settings = both
     await place.run()
     assert place.states() == {"a.txt": "learned", "b.txt": "learned"}

@@ -75,6 +75,23 @@ def test_a_hangup_reloads_where_there_is_no_terminal(a_home: AHome) -> None:
     ]  # fmt: skip
 
 
+def test_reload_upon_reload_loses_nothing(a_home: AHome) -> None:
+    """Signals that come faster than reloads end are some reloads fewer; each file is sent once."""
+    home = at_work(a_home())
+    names = [f"stone{number}.txt" for number in range(3)]
+
+    def reloaded() -> bool:
+        home.signal(signal.SIGHUP)
+        return home.ask("select count(*) from events where became = 'reloaded'") >= 10
+
+    for name in names:
+        home.drop(name, f"The stone {name} is grey. It came from a river.")
+    wait_for(reloaded, "reloads")
+    wait_for(lambda: home.states() == dict.fromkeys(names, "learned"), "learned files")
+    assert home.sessions_on_server() == len(home.jobs())
+    assert home.stop() == 0
+
+
 @pytest.mark.parametrize("how", ["it leads the session", "under a shell", "the shell is killed"])
 def test_a_terminal_that_goes_stops_it(a_home: AHome, how: str) -> None:
     """The process at a terminal ends in order when that goes; a person who sends the signal before reloads it."""
