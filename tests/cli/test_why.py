@@ -194,6 +194,18 @@ class TestEnds:
             ledger.files.archive_later(file, "the disk is full", 1795411400.0, 1795411395.0)
         assert "It cannot be moved where it belongs yet" in why(desk, path)[1]
 
+    def test_a_file_that_could_not_be_taken_at_first(self, make_desk: MakeDesk) -> None:
+        """Once it is learned no try is due any more."""
+        desk = make_desk(folder=[{"linger": "1m"}])
+        path = desk.place.drop("otter.txt")
+        desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
+        with desk.ledger() as ledger:
+            file = ledger.files.at_place(str(path))[0]
+            ledger.files.held_up(file, "the disk is full", 1795411400.0, 1795411395.0)
+        desk.run_until(lambda: desk.place.states() == {"otter.txt": "learned"})
+        told, words = why(desk, path)
+        assert (told["state"], "the next try is" in words) == ("learned", False)
+
 
 class TestOpen:
     """Files that are on their way."""

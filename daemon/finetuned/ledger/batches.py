@@ -19,6 +19,7 @@ from finetuned.ledger.attempts import end_attempt, intend
 from finetuned.ledger.events import tell, tell_of
 from finetuned.ledger.files import (
     UNREAD,
+    FileColumns,
     add_file,
     change_file,
     columns_of,
@@ -87,7 +88,8 @@ class Batches:
             insert(db, "jobs", id=job_id, folder=folder, state=JobState.QUEUED, **known)
             tell(db, now, "job", job_id, JobState.QUEUED, cause=Cause.SEALED, job_id=job_id)
             for file in files:
-                move_file(db, now, file, FileState.PACKED, cause=Cause.SEALED, job_id=job_id, reason=None)
+                fresh: FileColumns = {"job_id": job_id, "reason": None, "due_at": None, "tries": 0}
+                move_file(db, now, file, FileState.PACKED, cause=Cause.SEALED, **fresh)
             db.execute(
                 "delete from relearn where folder = ? and sha256 in (select sha256 from files where job_id = ?)",
                 (folder, job_id),
