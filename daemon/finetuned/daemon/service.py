@@ -231,7 +231,7 @@ class Service:
     async def _refuse(self, error: FinetunedError) -> None:
         """Go on with the configuration that is in use, and say so."""
         problems = error.problems if isinstance(error, ConfigurationError) else ()
-        words = "; ".join(part for part in (str(error), *problems, error.remedy) if part)
+        words = "; ".join((str(error), *problems)) if problems else error.with_remedy()
         try:
             await self._runtime.in_thread(
                 self._ledger.daemon.reload_refused, pid=self._pid, words=words, now=self._runtime.now()
