@@ -366,6 +366,23 @@ async def test_a_name_does_not_move_to_another_folder_before_its_jobs_have_ended
     assert len(place.network.sent()) == 3
 
 
+async def test_a_folder_may_be_called_otherwise_while_its_job_runs(a_place: APlace) -> None:
+    """It is the same one at its place: its job goes along to the new name, and it is watched all the while."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        place.drop("a.txt", "The stone is grey.")
+        await place.until(lambda: place.state() == "running")
+        await place.reload(folder=[a_folder(place, "texts") | {"path": str(place.notes)}])
+        place.drop("b.txt", "The otter is a mammal.")
+        await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+    assert {job["folder"] for job in place.jobs()} == {"texts"}
+    assert "retired" not in {event["became"] for event in place.events()}
+    assert len(place.network.sent()) == 2
+
+
 async def test_a_folder_that_another_finetuned_holds_is_not_taken(a_place: APlace) -> None:
     """The reload is refused, and nothing is held for it."""
     place = a_place(folder=[{"linger": "0s"}])
