@@ -24,7 +24,7 @@ from finetuned.cli import wiring
 from finetuned.cli.screen import View, screen, view_of
 from finetuned.runtime import SystemRuntime
 from support.cli import Desk, MakeDesk
-from support.process import PATIENCE, environment
+from support.process import PATIENCE, environment, wait_for
 
 TEXT = "The {} is a mammal. It lives outside."
 SIZES = [(80, 24), (200, 50), (60, 14), (40, 8), (20, 3)]
@@ -159,10 +159,16 @@ class Screen:
     def until(self, words: str) -> str:
         """Read what is drawn until these words are; all that was drawn so far."""
         begin = len(self._read)
-        while words not in self._read[begin:]:
-            ready, _, _ = select.select([self._mine], [], [], PATIENCE)
-            assert ready, f"{words!r} is not drawn, but {self._read[begin:]!r}"
-            self._read += os.read(self._mine, 65536).decode()
+
+        def drawn() -> bool:
+            if select.select([self._mine], [], [], 0)[0]:
+                self._read += os.read(self._mine, 65536).decode()
+            return words in self._read[begin:]
+
+        try:
+            wait_for(drawn, words)
+        except AssertionError as error:
+            raise AssertionError(f"{words!r} is not drawn, but {self._read[begin:]!r}") from error
         return self._read
 
     def type(self, keys: bytes) -> None:
