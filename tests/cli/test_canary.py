@@ -94,7 +94,7 @@ class TestCanary:
         desk = make_desk()
         desk.run()
         (found,) = canaries(told(desk, "folder notes", "--canary"))
-        assert (found["level"], found["remedy"]) == ("warning", "finetuned run")
+        assert (found["level"], found["remedy"]) == ("warning", "start the daemon first")
         assert canaries(told(desk, "folder notes")) == []
 
 

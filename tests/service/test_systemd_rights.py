@@ -114,7 +114,7 @@ def test_a_folder_elsewhere(a_service: AService) -> None:
     service.systemctl("start")
     service.drop("otter.txt", OTTER)
     wait_for(lambda: "the file system is read-only" in service.said(), "word of what is wrong")
-    assert "read-only" in service.finetuned("why", f"{place}/otter.txt")
+    assert "`finetuned init --system` and a restart" in service.finetuned("why", f"{place}/otter.txt")
     service.drop_in("folders", f"[Service]\nReadWritePaths={place}\n")
     service.systemctl("restart")
     service.learns(["otter.txt"])

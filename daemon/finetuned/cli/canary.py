@@ -36,7 +36,7 @@ def examined(folder: DropFolder, ledger_path: str, *, runs: bool, sweep: float) 
     """
     subject = f"folder {folder.name}"
     if not runs:
-        yield warning(subject, "no canary was dropped: no daemon runs that could see it", "finetuned run")
+        yield warning(subject, "no canary was dropped: no daemon runs that could see it", "start the daemon first")
         return
     within = 2 * sweep + SLACK
     for number in (1, 2):

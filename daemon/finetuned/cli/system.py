@@ -65,7 +65,7 @@ def set_up(*, dry_run: bool) -> None:
             print_data(f"{step.verb:5} {harmless(line)}")
         if step.act is not None and not dry_run:
             step.act()
-    _say_what_next(dry_run=dry_run)
+    _say_what_next(program, dry_run=dry_run)
 
 
 def _steps(program: str) -> Iterator[Step]:
@@ -207,20 +207,20 @@ def _program() -> str:
     return program
 
 
-def _say_what_next(*, dry_run: bool) -> None:
+def _say_what_next(program: str, *, dry_run: bool) -> None:
     if dry_run:
         say("Nothing was changed. Without --dry-run, and as root, this is done.")
         return
     with open(KEY, "rb") as file:
         keyless = not file.read(1)
-    key = f"  install -m 600 /dev/stdin {KEY} <<< hl-…   the server's key (it has none yet)\n" if keyless else ""
+    key = f"  install -m 600 /dev/stdin {KEY} <<< hl-…   the server's key (that file is empty)\n" if keyless else ""
     say(
         "Next:\n"
         f"{key}"
         f"  editor {CONFIGURATION}              the server's address, the folders\n"
-        "  systemctl restart finetuned                      after a new key, or an upgrade\n"
+        "  systemctl restart finetuned                      after a new key or folder, or an upgrade\n"
         "  usermod -aG finetuned NAME                       NAME may drop files, and ask\n"
-        "  finetuned status                                 what it does"
+        f"  {f'{program} status':<47}  what it does"
     )
 
 

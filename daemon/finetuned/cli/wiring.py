@@ -134,7 +134,8 @@ def stray_daemon(settings: Settings) -> tuple[int, LedgerError] | None:
         if pid is not None:
             who = f"a daemon (pid {pid})" if pid else "a daemon"
             words = f"the ledger {path} is not there, but {who} holds the folder {rules.name}: was it moved away?"
-            return pid, LedgerMissing(words, remedy=PUT_BACK)
+            remedy = f"{PUT_BACK}; if that daemon has another configuration, give each its own folders"
+            return pid, LedgerMissing(words, remedy=remedy)
     return None
 
 

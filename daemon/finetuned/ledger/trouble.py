@@ -20,7 +20,10 @@ from finetuned.ledger.schema import SCHEMA_VERSION
 SPACE: Final = "free some space on its disk"
 _LOG: Final = "look at the system's log; the disk may be failing"
 _RIGHTS: Final = "give the user that finetuned runs as the right to write it and its folder"
-_WRITABLE: Final = "mount its disk writable, or name another place in [ledger] path"
+_WRITABLE: Final = (
+    "mount its disk writable, or name another place in [ledger] path; "
+    "`finetuned init --system` and a restart let a system service write there"
+)
 _LOCKED: Final = "end the program that writes to it; finetuned alone may"
 #: for a ledger that is not where the daemon that uses it opened it
 PUT_BACK: Final = "put the very file back; else stop finetuned, put the right one there, and start it"
