@@ -18,6 +18,7 @@ import idle
 import intake
 import polling
 import soak
+import startstop
 import upload
 from workshop import HEADER, Options, say
 
@@ -26,6 +27,7 @@ import hooks
 BENCHMARKS = {
     "dispatch": dispatch.measure,
     "idle": idle.measure,
+    "startstop": startstop.measure,
     "upload": upload.measure,
     "intake": intake.measure,
     "burst": burst.measure,
@@ -42,7 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The figures that finetuned promises, measured.")
     parser.add_argument("name", nargs="*", help=f"any of {', '.join(BENCHMARKS)}")
     parser.add_argument("--runs", type=int, default=10, help="how often what is short is measured")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long `idle` watches an idle daemon")
+    parser.add_argument("--seconds", type=float, default=300.0, help="how long `idle` watches an idle daemon")
     parser.add_argument("--files", type=int, default=10_000, help="how many files `idle`, `intake`, `answers` use")
     parser.add_argument("--kills", type=int, default=1000, help="how many daemons `soak` kills")
     parser.add_argument("--directory", help="where the files are made (default: the temporary directory)")

@@ -32,7 +32,7 @@ class Options:
     """How much is measured, and where the files lie."""
 
     runs: int = 10
-    seconds: float = 60.0
+    seconds: float = 300.0
     files: int = 10_000
     kills: int = 1000
     directory: str | None = None
