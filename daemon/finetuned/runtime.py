@@ -18,6 +18,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 #: the alphabet of ids: easy to read aloud, lower case only
 ID_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
+#: how often is looked whether a thread is free, in seconds
+_PAUSE: Final = 0.01
 
 
 class Wake:
@@ -96,9 +98,18 @@ class Aside:
     """Blocking work that may hang, one piece after the other, in a thread beside the loop that asks."""
 
     def __init__(self) -> None:
-        self._one = anyio.CapacityLimiter(1)
+        self._is_busy = False  # a limiter of the library's lets go of a thread that is not waited for any more
 
     async def run(self, work: Callable[[], T], *, within: float) -> T:
         """Run `work`, and wait for it for so many seconds; what takes longer holds up the next. Raises TimeoutError."""
         with anyio.fail_after(within):
-            return await anyio.to_thread.run_sync(work, limiter=self._one, abandon_on_cancel=True)
+            while self._is_busy:
+                await SystemRuntime().wait(Wake(), _PAUSE)
+            self._is_busy = True
+            return await anyio.to_thread.run_sync(self._done, work, abandon_on_cancel=True)
+
+    def _done(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        finally:
+            self._is_busy = False

@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from finetuned.runtime import ID_LETTERS, SystemRuntime, Wake
+from finetuned.runtime import ID_LETTERS, Aside, SystemRuntime, Wake
 
 #: long enough that a test which waits for it would be noticed
 LONG = 600.0
@@ -153,3 +153,14 @@ async def test_the_loop_goes_on_while_work_is_done():
             await anyio.lowlevel.checkpoint()
             news.set()
     assert news.is_set()
+
+
+async def test_work_that_hangs_is_not_waited_for():
+    """Nor is what comes after it, until it is over."""
+    aside, over = Aside(), threading.Event()
+    with pytest.raises(TimeoutError):
+        await aside.run(over.wait, within=0.05)
+    with pytest.raises(TimeoutError):
+        await aside.run(lambda: 1, within=0.05)
+    over.set()
+    assert await aside.run(lambda: 2, within=10) == 2
