@@ -146,4 +146,7 @@ def test_the_unit_starts_what_the_package_installs() -> None:
     assert service["LoadCredential"].startswith("helix-api-key:")
     assert service["RestartPreventExitStatus"] == "78"
     assert service["TimeoutStopSec"] == "15"
-    assert service["Restart"] == "always"  # an end by SIGHUP is in order, and not meant to last
+    assert service["Restart"] == "on-failure"
+    in_order = {"0", "SIGHUP", "SIGINT", "SIGTERM"}  # an end by a signal of somebody else is not meant to last
+    assert in_order <= set(service["RestartForceExitStatus"].split())
+    assert service["ExecReload"].endswith("-HUP $MAINPID")
