@@ -16,7 +16,7 @@ from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger import Ledger
 from finetuned.ledger.backup import make_backup
 from finetuned.ledger.schema import SCHEMA_VERSION
-from support.disks import full, small_disk
+from support.disks import full, read_only, small_disk
 from support.kernel import fail
 from support.lives import Life, dies
 from support.older import of_schema
@@ -178,6 +178,14 @@ def test_a_corrupt_ledger_makes_no_backup(path: str, target: Path) -> None:
     with pytest.raises(LedgerError, match="corrupt"):
         make_backup(path, str(target))
     assert os.listdir(target.parent) == []
+
+
+def test_onto_a_disk_that_is_read_only(path: str, tmp_path: Path) -> None:
+    """Another place is to be named for the backup, not for the ledger."""
+    with closing(in_use(path)), small_disk(tmp_path / "disk", "1m") as disk, read_only(disk):
+        with pytest.raises(LedgerError, match="Read-only file system") as caught:
+            make_backup(path, str(disk / "copy.db"))
+        assert caught.value.remedy == "name a file in a folder in which you may write"
 
 
 @pytest.mark.parametrize("left", [0, 64 << 10, 160 << 10])

@@ -58,7 +58,7 @@ def _not_written(target: str, error: OSError) -> LedgerError:
     folder = os.path.dirname(target) or "."
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         told.remedy = f"make the folder {folder} first"
-    elif error.errno in {errno.EACCES, errno.EPERM}:
+    elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         told.remedy = "name a file in a folder in which you may write"
     return told
 
