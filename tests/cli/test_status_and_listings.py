@@ -419,6 +419,38 @@ class TestStatus:
             assert desk("status", "--json").json["still"] == []
 
 
+class TestAFolderThatLeft:
+    """A folder is in no configuration any more, and its jobs have not ended."""
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (
+                "update folders set state = 'away' where name = 'notes'",
+                "it has work left, and cannot be used: it is away",
+            ),
+            (
+                "update folders set paused_at = '2026-11-23T05:00:00Z' where name = 'notes'",
+                "it is paused since 2026",
+            ),
+        ],
+    )
+    def test_what_keeps_its_jobs_from_going_on_is_told(self, make_desk: MakeDesk, change: str, words: str) -> None:
+        """Until they have ended; of a folder without work nobody needs to hear."""
+        desk = make_desk(folder=[{"linger": "0s"}, {}], pace=Pace(queue=3600.0))
+        desk.place.drop("otter.txt")
+        desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"])
+        desk.write(change)
+        before, _, second = desk.config.read_text("utf-8").split("[[folder]]")
+        desk.config.write_text(f"{before}[[folder]]{second}", "utf-8")
+        with desk.daemon():
+            told = {need["subject"]: need["words"] for need in desk("status", "--json").json["attention"]}
+            assert told["folder notes"].startswith(words)
+            desk.write("update jobs set state = 'done', archived = 1, finished_at = created_at")
+            told = {need["subject"]: need["words"] for need in desk("status", "--json").json["attention"]}
+            assert "folder notes" not in told
+
+
 class TestAnotherConfiguration:
     """A daemon runs with the configuration it was started with, and everybody says so when the file is another."""
 

@@ -57,20 +57,30 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
     server = reader.server(settings.service.url)
     if server["paused_because"]:
         yield problem("server", f"nothing is sent now: {server['paused_because']}", "finetuned doctor")
-    named = {rules.name for rules in settings.folders}
-    for name, known in reader.folders().items():
-        if name in named and known["state"] == "away":
-            because = known["away_because"] or "it is away"
-            yield problem(f"folder {name}", f"nothing is taken there: {because}", "finetuned doctor")
-        if name in named and known["paused_since"] is not None:
-            words = f"it is paused since {when(known['paused_since'])}: nothing new is made or sent of it"
-            yield warning(f"folder {name}", words, f"finetuned resume {name}")
+    yield from _of_folders(settings, reader, outlook)
     yield from of_files(reader)
     if settings.hooks:
         from finetuned.cli import hook_checks
 
         yield from hook_checks.failing(settings, reader)
     yield from of_jobs(outlook)
+
+
+def _of_folders(settings: Settings, reader: Reader, outlook: Outlook | None) -> Iterator[Row]:
+    """Tell of folders that are away or paused: those of the configuration, and others that have work left."""
+    from finetuned.ledger import Tables
+
+    named = {rules.name for rules in settings.folders}
+    for name, known in reader.folders().items():
+        if name not in named and (outlook is None or not Tables.of(reader).folders.has_work(name)):
+            continue
+        if known["state"] == "away":
+            because = known["away_because"] or "it is away"
+            what = "nothing is taken there" if name in named else "it has work left, and cannot be used"
+            yield problem(f"folder {name}", f"{what}: {because}", "finetuned doctor" if name in named else "")
+        if known["paused_since"] is not None:
+            words = f"it is paused since {when(known['paused_since'])}: nothing new is made or sent of it"
+            yield warning(f"folder {name}", words, f"finetuned resume {name}")
 
 
 def of_the_version(reader: Reader, *, runs: bool) -> Iterator[Row]:
