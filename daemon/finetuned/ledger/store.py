@@ -173,6 +173,7 @@ def connect(path: str) -> tuple[sqlite3.Connection, str | None]:
         _check(db, path)
         for pragma in (
             "auto_vacuum = incremental",  # of a new file alone: see `Retention.shrink`
+            "temp_store = memory",  # what SQLite keeps for a statement is no file: nothing of ours lies elsewhere
             "journal_mode = wal",
             "wal_autocheckpoint = 0",  # see `checkpoint`
             "synchronous = full",
