@@ -58,3 +58,13 @@ def test_of_several_files_with_the_content_one_must_be_named(make_desk: MakeDesk
     assert answer.code == 2
     assert f"{dropped}" in answer.err
     assert "b.txt" in answer.err
+
+
+def test_of_a_file_that_is_gone_nobody_is_told_that_it_stays(make_desk: MakeDesk) -> None:
+    """It was removed once it was learned, as the configuration says."""
+    for after, stays in (("delete", False), ("move", True)):
+        desk = make_desk(folder=[{"after": after}])
+        dropped = desk.place.drop("otter.txt", ONE)
+        desk.run()
+        said = " ".join(desk("forget", str(dropped), "--yes").err.split())
+        assert ("The file itself stays" in said) is stays

@@ -78,6 +78,7 @@ def _what_goes(reader: Reader, rows: list[Row]) -> Iterator[str]:
                 f"That model learned from {len(others)} more: {names}. Their pairs stay, but no model has them any "
                 "more; drop them again to train them anew."
             )
-        yield f"The file itself stays: {seen(row['location'] or row['path'])}."
+        if row["location"] is not None:
+            yield f"The file itself stays: {seen(row['location'])}."
     if rows:
         yield "None of this can be undone. Copies of the ledger, and what was exported, are yours to look after."
