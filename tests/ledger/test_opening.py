@@ -563,3 +563,46 @@ def test_a_ledger_of_the_third_version_is_read_as_it_is(path: str):
         (session,) = (reader.job("j") or {})["sessions"]
         assert (session["marker"], session["removed_at"]) == ("j.1", None)
         assert reader.of_content({"a" * 64}) == []
+
+
+def damaged(path: str, *, times: bool) -> None:
+    """Tear a page of the ledger as a failing disk does; its times tell nothing of it if `times` are put back."""
+    before = os.stat(path)
+    with open(path, "r+b") as file:
+        file.seek(4096 * 5)
+        file.write(b"\xa5" * 4096 * 3)
+    if times:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def aged(path: str) -> None:
+    """Make as if the ledger had been stopped in order ten seconds ago."""
+    Ledger.open(path).close()
+    left = os.stat(path).st_mtime_ns
+    ago = left - 10_000_000_000
+    os.utime(path, ns=(ago, ago))
+    lock = Path(f"{path}.lock")
+    lock.write_text(lock.read_text().replace(str(left), str(ago)))
+
+
+def test_a_ledger_that_lies_as_it_was_left_is_not_read_through_again(path: str) -> None:
+    """A start takes no longer for a large one; what it reads is checked all the same."""
+    aged(path)
+    damaged(path, times=True)
+    Ledger.open(path).close()
+
+
+@pytest.mark.parametrize("how", ["changed", "killed", "copied", "just now"])
+def test_a_ledger_that_may_have_changed_is_read_through(path: str, how: str) -> None:
+    """Its times differ, the daemon was killed, it is another file, or it was left in this very moment."""
+    aged(path)
+    if how == "killed":
+        dies(Ledger.open(path))
+    if how == "copied":
+        shutil.copy2(path, f"{path}.copy")
+        os.replace(f"{path}.copy", path)
+    if how == "just now":
+        Ledger.open(path).close()
+    damaged(path, times=how != "changed")
+    with pytest.raises(LedgerError, match="it is corrupt"):
+        Ledger.open(path)

@@ -159,9 +159,10 @@ def open_file(path: str) -> int:
     return fd
 
 
-def connect(path: str) -> tuple[sqlite3.Connection, str | None]:
+def connect(path: str, *, is_sound: bool = False) -> tuple[sqlite3.Connection, str | None]:
     """Open the ledger for writing and bring its schema up to date. Raises LedgerNewer, LedgerError.
 
+    What `is_sound` for sure is not checked page by page.
     With it comes the copy that was kept of an older schema; None if it had this one, or is new.
     """
     try:
@@ -170,7 +171,7 @@ def connect(path: str) -> tuple[sqlite3.Connection, str | None]:
         raise problem(error, path, "cannot be opened") from error
     try:
         db.row_factory = sqlite3.Row
-        _check(db, path)
+        _check(db, path, is_sound=is_sound)
         for pragma in (
             "auto_vacuum = incremental",  # of a new file alone: see `Retention.shrink`
             "temp_store = memory",  # what SQLite keeps for a statement is no file: nothing of ours lies elsewhere
@@ -192,7 +193,7 @@ def connect(path: str) -> tuple[sqlite3.Connection, str | None]:
     return db, kept
 
 
-def _check(db: sqlite3.Connection, path: str) -> None:
+def _check(db: sqlite3.Connection, path: str, *, is_sound: bool) -> None:
     db.execute(f"pragma busy_timeout = {BUSY_MS}")
     if db.execute("pragma user_version").fetchone()[0] > SCHEMA_VERSION:
         raise newer(path)
@@ -200,7 +201,7 @@ def _check(db: sqlite3.Connection, path: str) -> None:
     named = {row[0] for row in db.execute("select name from sqlite_master where type = 'table'")}
     if ours not in (0, APPLICATION_ID) or (ours == 0 and named):
         raise LedgerError(f"{path} is the database of another program", remedy="name another file in [ledger] path")
-    said = db.execute("pragma quick_check(1)").fetchone()[0]
+    said = "ok" if is_sound else db.execute("pragma quick_check(1)").fetchone()[0]
     if said != "ok":
         raise corrupt(path, "cannot be used", f"its check says: {said}")
 

@@ -14,7 +14,7 @@ from typing import Self
 from finetuned.errors import LedgerError
 from finetuned.ledger.attempts import Attempts
 from finetuned.ledger.batches import Batches
-from finetuned.ledger.checkpoint import Checkpoint, check_log, forget_log
+from finetuned.ledger.checkpoint import Checkpoint, check_log, forget_log, left_by, lies_as_left, note_closed
 from finetuned.ledger.daemon import Daemon
 from finetuned.ledger.ends import Ends
 from finetuned.ledger.events import Events
@@ -92,8 +92,9 @@ class Ledger(Tables):
             check_log(path)
             file = open_file(path)
             undone.callback(os.close, file)
+            note = left_by(lock)
             forget_log(path, lock)  # what the note says does not hold once the file is opened
-            db, kept = connect(path)
+            db, kept = connect(path, is_sound=lies_as_left(note, path, file=file, lock=lock))
             ledger = cls(path, db, file=file, lock=lock)
             ledger.kept = kept
             undone.pop_all()
@@ -133,13 +134,16 @@ class Ledger(Tables):
 
     def close(self) -> None:
         """Let go of the ledger; its journal is folded in, so that the file stands alone."""
+        mode = ""
         try:
             forget_log(self.path, self._lock)
-            self._db.execute("pragma journal_mode = delete")
+            (mode,) = self._db.execute("pragma journal_mode = delete").fetchone()
         except (sqlite3.Error, LedgerError):  # a reader is at it: the -wal file stays, which is sound too
             pass
         finally:
             self._db.close()
+            if mode == "delete":
+                note_closed(self._file, self._lock)
             os.close(self._file)
             os.close(self._lock)
 
