@@ -51,6 +51,15 @@ def test_a_wrong_configuration_is_told_once(a_service: AService) -> None:
     service.systemctl("start")
 
 
+def test_a_traceback_is_an_error(a_service: AService) -> None:
+    """What is no line of the log has no priority of its own, and is found among the errors."""
+    service = a_service()
+    words = "/opt/finetuned/bin/python -c 'raise ValueError(\"a fault of ours\")'"
+    service.drop_in("crash", f"[Service]\nExecStart=\nExecStart={words}\n")
+    service.systemctl("start", check=False)
+    assert "a fault of ours" in "".join(line["MESSAGE"] for line in service.journal("--priority=err"))
+
+
 def test_it_is_ready_only_once_all_is_sound(a_service: AService) -> None:
     """With a broken ledger it never says that it is ready, tries again and again, and goes on once it can."""
     service = a_service()
