@@ -171,6 +171,10 @@ class TestInitSystem:
         ]
         assert unit.read_text("utf-8") == shipped
         assert Path(f"{unit}.old").read_text("utf-8").endswith("# mine\n")
+        unit.write_text(f"{shipped}# mine, too\n", "utf-8")
+        machine.run(*INIT)
+        assert Path(f"{unit}.old").read_text("utf-8").endswith("# mine, too\n")
+        assert Path(f"{unit}.old.~1~").read_text("utf-8").endswith("# mine\n")
 
     def test_what_fails_is_told_with_the_way_on(self, machine: Box) -> None:
         """A wrong configuration before systemd is asked for anything; a step that fails in its own words."""

@@ -1,7 +1,7 @@
 """`init --system`: make finetuned a systemd service of this machine, step by step.
 
 1. What is so already is left alone, so it may be run again: after a new folder in the configuration, after an upgrade.
-2. A file of ours that somebody changed is kept beside the new one (`.old`); the configuration is never written over.
+2. A file of ours that somebody changed is kept beside the new one (`.old`, an earlier one `.old.~1~`); the configuration is never written over.
 3. `--dry-run` lists the same steps and does none of them, whoever asks.
 """
 
@@ -104,7 +104,7 @@ def _written(path: str, text: str) -> Iterator[Step]:
         yield Step(verb="keep", what=path)
         return
     if there is not None:
-        yield _run("mv", path, f"{path}.old")
+        yield _run("mv", "--backup=numbered", path, f"{path}.old")
 
     def write() -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
