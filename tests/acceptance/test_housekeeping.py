@@ -174,6 +174,22 @@ async def test_old_events_go_but_for_the_newest_of_each_thing(a_place: APlace) -
     assert place.states()["new.txt"] == "learned"
 
 
+async def test_a_daemon_that_runs_on_forgets_events_as_they_grow_old(a_place: APlace) -> None:
+    """Not only those that were old at its start: each goes at its own age."""
+    place = a_place(retention={"events": "1h"}, watch={"sweep": "10m"})
+
+    async def script() -> None:
+        for number in range(6):
+            place.drop(f"{number}.txt", f"{GREY} {number}")
+            await place.until(lambda n=number: place.states().get(f"{n}.txt") == "learned")
+            await place.pass_time(1800)
+        assert [event for event in place.events() if event["became"] == "settling"]
+        await place.pass_time(4 * 3600)
+        assert not [event for event in place.events() if event["became"] == "settling"]
+
+    await place.run(until_idle=False, script=script)
+
+
 async def test_an_event_that_a_hook_has_still_to_hear_stays(a_place: APlace, tmp_path: Path) -> None:
     """And all after it, however old."""
     program = tmp_path / "tell"

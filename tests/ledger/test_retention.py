@@ -45,12 +45,25 @@ def test_events_go_in_pieces_of_bounded_size(path: str) -> None:
     with Ledger.open(path) as ledger:
         fill(ledger, 3 * WINDOW)
         assert ledger.retention.forget_events(0, NOW - DAY, None) is None
-        assert ledger.retention.forget_events(0, NOW + DAY, 1) == WINDOW
+        assert ledger.retention.forget_events(0, NOW + DAY, 1) is None
         assert len(ledger.events.since(0)) == 3 * WINDOW
         assert forget_all(ledger) == 3
         (left,) = ledger.events.since(0)
         assert left["id"] == 3 * WINDOW
         assert ledger.retention.forget_events(left["id"], NOW + DAY, None) is None
+
+
+def test_events_go_when_they_are_old_enough_however_few_are_at_a_time(path: str) -> None:
+    """What is too young today, or still to be heard, goes on another day, of a daemon that runs on."""
+    with Ledger.open(path) as ledger:
+        for day in range(10):
+            ledger.events.answered(f"r{day}", verb="flush", done=True, words="x", now=NOW + day * DAY)
+        after = ledger.retention.forget_events(0, NOW + 4.5 * DAY, 4)
+        assert [event["id"] for event in ledger.events.since(0)] == [4, 5, 6, 7, 8, 9, 10]
+        after = ledger.retention.forget_events(after or 0, NOW + 4.5 * DAY, None)
+        assert [event["id"] for event in ledger.events.since(0)] == [6, 7, 8, 9, 10]
+        ledger.retention.forget_events(after or 0, NOW + 20 * DAY, None)
+        assert [event["id"] for event in ledger.events.since(0)] == [10]
 
 
 def test_the_file_becomes_smaller_but_for_a_reserve(path: str) -> None:

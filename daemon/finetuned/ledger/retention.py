@@ -30,7 +30,7 @@ _INCREMENTAL: Final = 2
 _NEWEST: Final = "select cause, detail from events where subject = ? and subject_id = ? order by id desc limit 1"
 #: of the events that are old enough, those that nothing rests on
 _USELESS: Final = """
-delete from events where id > ? and id <= ? and at < ? and id < ? and (
+delete from events where id > ? and id <= ? and at < ? and (
   (subject = 'daemon' and became in ('done', 'refused')) or exists (
     select 1 from events n where n.subject = events.subject and n.subject_id = events.subject_id and n.id > events.id))
   and id is not (select max(id) from events where subject = 'session' and became = 'live')
@@ -86,15 +86,17 @@ class Retention:
     def forget_events(self, after: int, before: float, most: int | None) -> int | None:
         """Remove what is useless of the next WINDOW events after the number `after`, if they are from `before`.
 
-        `most`: the first event that a hook has still to hear. Return the number to go on after; null at the end.
+        `most`: the first event that a hook has still to hear. Return the number to go on after: what is too young, or
+        still to be heard, comes behind it. Null at the end.
         """
-        last = int(self._store.ask("select coalesce(max(id), 0) from events")[0][0])
-        until = min(after + WINDOW, last)
-        first = self._store.ask_one("select at from events where id > ? order by id limit 1", after)
-        if first is None or first["at"] >= iso(before) or (most is not None and after >= most):
-            return None
-        with self._store.transaction() as db:
-            db.execute(_USELESS, (after, until, iso(before), min(last, last if most is None else most)))
+        query = (
+            "select max(id) from (select id, at from events where id > ? and id < "
+            "coalesce(?, (select max(id) from events)) order by id limit ?) where at < ?"
+        )
+        until: int | None = self._store.ask(query, after, most, WINDOW, iso(before))[0][0]
+        if until is not None:
+            with self._store.transaction() as db:
+                db.execute(_USELESS, (after, until, iso(before)))
         return until
 
     def shrink(self) -> bool:
