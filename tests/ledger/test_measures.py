@@ -62,7 +62,7 @@ def test_what_somebody_wrote_into_a_request_is_no_label(life: Life) -> None:
 
 
 def test_the_server_and_the_folders_are_told(life: Life) -> None:
-    """Not asked yet, paused and not reached, usable; away."""
+    """Not asked yet, paused and not reached, usable; away, paused by a person."""
     url = "http://other"
     found = measure(life.ledger.path, url)
     assert (found.paused, found.reachable, found.max_sessions) == (False, None, None)
@@ -72,6 +72,9 @@ def test_the_server_and_the_folders_are_told(life: Life) -> None:
     found = measure(life.ledger.path, url)
     assert (found.paused, found.reachable, found.max_sessions) == (True, False, 2)
     assert found.folders == {"notes": "away"}
+    life.ledger.folders.found("notes", "/srv/notes", "watched", life.now())
+    life.ledger.folders.pause("notes", life.now())
+    assert measure(life.ledger.path, url).folders == {"notes": "paused"}
 
 
 def test_hooks_are_told_by_name(life: Life) -> None:

@@ -25,6 +25,7 @@ _PAIRS: Final = (
     "select j.folder, sum(s.pairs) from sessions s join jobs j on j.id = s.job_id "
     "where s.current = 1 and s.state = 'trained' group by j.folder"
 )
+_FOLDERS: Final = "select name, iif(paused_at is not null and state = 'watched', 'paused', state) from folders"
 _START: Final = "select coalesce(max(id), 0) from events where subject = 'daemon' and became = 'started'"
 _LAST: Final = "select coalesce(max(id), 0) from events"
 _EVENTS: Final = (
@@ -128,7 +129,7 @@ def _measured(db: sqlite3.Connection, url: str, since: int | None, hooks: dict[s
             (subject, cause): count for subject, cause, count in db.execute(_EVENTS, (begin, last)) if cause in _CAUSES
         },
         ended={(folder, state): count for folder, state, count in db.execute(_ENDED, (begin, last))},
-        folders=dict(db.execute("select name, state from folders").fetchall()),
+        folders=dict(db.execute(_FOLDERS).fetchall()),
         paused=paused is not None,
         reachable=None if reachable is None else bool(reachable),
         max_sessions=most,
