@@ -1,7 +1,8 @@
 """`init --system`: make finetuned a systemd service of this machine, step by step.
 
 1. What is so already is left alone, so it may be run again: after a new folder in the configuration, after an upgrade.
-2. A file of ours that somebody changed is kept beside the new one (`.old`, an earlier one `.old.~1~`); the configuration is never written over.
+2. A file of ours that somebody changed is kept beside the new one (`.old`, an earlier one `.old.~1~`); the
+   configuration is never written over.
 3. `--dry-run` lists the same steps and does none of them, whoever asks.
 """
 
