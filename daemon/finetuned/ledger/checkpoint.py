@@ -113,8 +113,10 @@ def _write_note(lock: int, note: bytes) -> None:
     os.fsync(lock)
 
 
-def note_closed(file: int, lock: int) -> None:
-    """Note how the file was left by a clean stop; nothing may write to it any more."""
+def note_closed(path: str, *, file: int, lock: int) -> None:
+    """Note how the file was left by a clean stop, if its log is gone; nothing may write to it any more."""
+    if os.path.exists(f"{path}-wal"):
+        return
     with suppress(OSError):
         os.fsync(file)
         found = os.fstat(file)

@@ -134,16 +134,14 @@ class Ledger(Tables):
 
     def close(self) -> None:
         """Let go of the ledger; its journal is folded in, so that the file stands alone."""
-        mode = ""
         try:
             forget_log(self.path, self._lock)
-            (mode,) = self._db.execute("pragma journal_mode = delete").fetchone()
+            self._db.execute("pragma journal_mode = delete")
         except (sqlite3.Error, LedgerError):  # a reader is at it: the -wal file stays, which is sound too
             pass
         finally:
             self._db.close()
-            if mode == "delete":
-                note_closed(self._file, self._lock)
+            note_closed(self.path, file=self._file, lock=self._lock)
             os.close(self._file)
             os.close(self._lock)
 
