@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ import pytest
 from finetuned.errors import HookFailed
 from finetuned.hooks import Stopper, environment, run
 from finetuned.runtime import SystemRuntime, Wake
+from support.kernel import fail
 
 SYSTEM = SystemRuntime()
 AROUND = {"PATH": "/usr/bin:/bin"}
@@ -148,6 +150,14 @@ def test_one_that_floods_its_output_is_ended() -> None:
         tell("yes", timeout=60)
     assert SYSTEM.steady() - begun < 10
     assert len(str(failed.value)) < 600
+
+
+def test_one_that_cannot_be_watched_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptor is left for its end: it has failed as any other does, and nothing of it goes on."""
+    monkeypatch.setattr(os, "pidfd_open", fail(errno.EMFILE))
+    with pytest.raises(HookFailed, match=r"^sh was ended: Too many open files"):
+        script(f"echo $$ > {tmp_path}/pid; exec sleep 600")
+    assert not lives(tmp_path / "pid")
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ def run(
     talk = _Talk(process, given, steady, stopper)
     try:
         why = talk.until_end(timeout)
+    except OSError as error:  # no descriptor is left to watch it by
+        why = f"was ended: {error.strerror}"
     finally:
         code = _ended(process)
     if why is not None or code is None:
