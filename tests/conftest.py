@@ -18,6 +18,8 @@ from finetuned import logs  # noqa: F401 - sets the log up
 #: a shell's background job is deaf to Ctrl-C, and so would be the programs that tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+#: … and what `nohup` starts is deaf to the end of its terminal
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile(
     "gate", deadline=None, max_examples=60, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
