@@ -88,8 +88,12 @@ class Batches:
             insert(db, "jobs", id=job_id, folder=folder, state=JobState.QUEUED, **known)
             tell(db, now, "job", job_id, JobState.QUEUED, cause=Cause.SEALED, job_id=job_id)
             for file in files:
-                fresh: FileColumns = {"job_id": job_id, "reason": None, "due_at": None, "tries": 0}
-                move_file(db, now, file, FileState.PACKED, cause=Cause.SEALED, **fresh)
+                packed: FileColumns = {
+                    "job_id": job_id,
+                    "reason": None,
+                    "due_at": None,
+                }  # `tries` go on: it may come back
+                move_file(db, now, file, FileState.PACKED, cause=Cause.SEALED, **packed)
             db.execute(
                 "delete from relearn where folder = ? and sha256 in (select sha256 from files where job_id = ?)",
                 (folder, job_id),
