@@ -218,7 +218,7 @@ def test_a_key_ends_it_and_the_terminal_is_as_before(desk: Desk, keys: bytes) ->
 def test_it_outlives_the_daemon_and_the_ledger_and_follows_the_terminals_size(desk: Desk) -> None:
     """What stops or goes away is shown, what comes back too; a closed terminal ends it."""
     state = Path(desk.place.ledger_path).parent
-    with on_a_terminal(desk) as top:
+    with on_a_terminal(desk, COLUMNS="80", LINES="24") as top:
         with desk.daemon():
             top.until("daemon runs")
         top.until("no daemon runs")

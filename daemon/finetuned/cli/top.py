@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -103,6 +103,10 @@ class Top:
         from finetuned.amounts import span
         from finetuned.cli.screen import screen
 
+        with suppress(OSError):  # the terminal is gone: its end is heard in a moment
+            of_terminal = os.get_terminal_size(self._console.file.fileno())
+            if all(of_terminal):
+                self._console.size = of_terminal  # rich would go by $COLUMNS, which a new size does not change
         width, height = self._console.size
         lines = []
         for line in screen(self._look(), width, height, span(self._interval)):
