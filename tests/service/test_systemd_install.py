@@ -106,13 +106,13 @@ def test_another_one_beside_it(box: Box, server_of_the_box: Sandbox) -> None:
     box.run("sed", "-i", f's|^url = .*|url = "{server_of_the_box.url}"|', CONFIG)
     (block,) = blocks()["Several on one machine"]
     try:
-        assert "/srv/finetuned/work" in follow(box, block)
+        assert "/srv/finetuned/letters" in follow(box, block)
         text = box.root / "tmp/text.txt"
         text.write_text("The otter is a mammal. It eats fish.", "utf-8")
-        work = ("--config", "/etc/finetuned/work.toml")
-        assert "learned" in box.run(PROGRAM, *work, "drop", "--wait", "/tmp/text.txt", user=MEMBER)
+        letters = ("--config", "/etc/finetuned/letters.toml")
+        assert "learned" in box.run(PROGRAM, *letters, "drop", "--wait", "/tmp/text.txt", user=MEMBER)
     finally:
-        box.run("systemctl", "disable", "--now", "finetuned@work")
+        box.run("systemctl", "disable", "--now", "finetuned@letters")
         box.run("sh", "-c", "rm -r /etc/finetuned /var/lib/finetuned/* /srv/finetuned /etc/tmpfiles.d/finetuned*")
 
 
