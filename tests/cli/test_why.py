@@ -775,3 +775,50 @@ def test_what_was_removed_after_a_time_says_so(make_desk: MakeDesk) -> None:
     assert "It was removed from done/, as [retention] done says (" in told
     assert "See them: finetuned pairs --job" in told
     assert desk("pairs", "--json").json
+
+
+class TestByContent:
+    """`why --content FILE`: what became of what a file holds, whatever it was called when it was dropped."""
+
+    def test_it_is_found_by_what_it_holds(self, make_desk: MakeDesk) -> None:
+        """A file anywhere names the newest that was dropped with its content, and the others."""
+        desk = make_desk()
+        first = desk.place.drop("otter.txt", "Otters are brown.\nThey swim.\n")
+        desk.run()
+        again = desk.place.drop("lutra.txt", "Otters are brown.\nThey swim.\n")
+        desk.run()
+        outside = desk.place.root / "mine.txt"
+        outside.write_bytes(b"Otters are brown.\r\nThey swim.\r\n")
+        answer, words = desk("why", "--content", str(outside), "--json"), desk("why", str(outside), "--content")
+        assert (answer.code, words.code) == (0, 0), answer.err + words.err
+        assert (answer.json["path"], answer.json["state"]) == (str(again), "duplicate")
+        assert f"{again}: duplicate\n" in words.out
+        assert f"The same was dropped at {first}, seen" in words.out
+        assert ": learned in job notes-" in words.out
+
+    def test_one_that_lies_in_a_folder_tells_of_its_like(self, make_desk: MakeDesk) -> None:
+        """A path of a folder is read, too, instead of looked up."""
+        desk = make_desk()
+        path = desk.place.drop("otter.txt")
+        desk.run()
+        (lies,) = (desk.place.notes / "done").rglob("otter.txt")
+        assert desk("why", "--content", str(lies), "--json").json["path"] == str(path)
+
+    def test_one_that_nobody_dropped(self, make_desk: MakeDesk) -> None:
+        """It is unknown, and no mistake."""
+        desk = make_desk()
+        desk.place.drop("otter.txt")
+        desk.run()
+        outside = desk.place.root / "otter.txt"
+        outside.write_text("Badgers dig.")
+        answer, words = desk("why", "--content", str(outside), "--json"), desk("why", "--content", str(outside))
+        assert (answer.code, answer.json["state"]) == (0, "unknown")
+        assert answer.json["reason"] == "no file with this content was dropped"
+        assert "It was never taken: no file with this content was dropped." in words.out
+
+    def test_one_that_cannot_be_read(self, make_desk: MakeDesk) -> None:
+        """What is not there has no content; one line says so."""
+        desk = make_desk()
+        answer = desk("why", "--content", str(desk.place.root / "gone.txt"))
+        assert (answer.code, answer.out) == (2, "")
+        assert "gone.txt cannot be read: No such file or directory" in answer.err

@@ -13,7 +13,7 @@ from finetuned.ledger.store import connect
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, SessionState
 
 #: the SHA-256 of the statements of step 6, blanks aside
-STEP_6 = "37aa47e60dbfda709c96220d1954b32338971746dd7fd1f8218d9696dcfbc18a"
+STEP_6 = "2bc8c80131f233c675bac14a7df4ec83ee9800c714fe65b5fa3d1c1738bf23f9"
 AT = "2026-11-23T05:23:11.042Z"
 JOB = {"id": "j", "folder": "notes", "state": "queued", "files": 1, "bytes": 1, "created_at": AT}
 RUNS = {"state": "running", "claimed_at": AT}

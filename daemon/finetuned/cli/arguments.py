@@ -175,22 +175,27 @@ class Dropped(NamedTuple):
 
 def dropped_as(reader: Reader, settings: Settings, path: str) -> Dropped | None:
     """Find the files that were dropped with the content of `path`, else with its name; null: none."""
-    if found := reader.of_content(_contents(settings, path)):
-        return Dropped("content", found)
+    if os.path.isfile(path) and os.access(path, os.R_OK):
+        found = reader.of_content(contents_of(settings, path))
+        if found:
+            return Dropped("content", found)
     found = reader.of_name(os.path.basename(path))
     return Dropped("name", found) if found else None
 
 
-def _contents(settings: Settings, path: str) -> set[str]:
-    """Find what the ledger would know this content by, by each folder's rules; empty if none can read it."""
+def contents_of(settings: Settings, path: str) -> set[str]:
+    """Find what the ledger would know the content of `path` by, by each folder's rules; empty if none can read it.
+
+    Raises UsageError: there is no such file, or it may not be read.
+    """
     found = set()
-    if os.path.isfile(path):
-        for folder in wiring.drop_folders(settings).values():
-            with suppress(OSError, FileProblem):
-                fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-                try:
-                    content = folder.content(fd, path)
-                    found |= {content.sha256, content.text_sha256}
-                finally:
-                    os.close(fd)
+    for folder in wiring.drop_folders(settings).values():
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise UsageError(f"{harmless(path)} cannot be read: {error.strerror}") from error
+        with suppress(OSError, FileProblem):
+            content = folder.content(fd, path)
+            found |= {content.sha256, content.text_sha256}
+        os.close(fd)
     return found

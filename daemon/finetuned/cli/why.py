@@ -9,14 +9,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from finetuned.amounts import counted, span
 from finetuned.cli import output, terminal, wiring
-from finetuned.cli.arguments import as_configured, dropped_as, job_in, job_named, rules_of, typed
+from finetuned.cli.arguments import as_configured, contents_of, dropped_as, job_in, job_named, rules_of, typed
 from finetuned.cli.events import tell_events
 from finetuned.cli.jobs import gone, job_command, progress_of
 from finetuned.cli.output import Row, placed
@@ -36,9 +36,12 @@ UNKNOWN: Final = "unknown"
 
 @click.command("why")
 @click.argument("path", metavar="PATH|ID")
+@click.option(
+    "--content", "by_content", is_flag=True, help="Tell of the file that was dropped with the content of PATH."
+)
 @output.one_object
 @click.pass_context
-def why_command(ctx: click.Context, path: str, form: str) -> None:
+def why_command(ctx: click.Context, path: str, by_content: bool, form: str) -> None:
     """Tell everything that is known about one file, in sentences.
 
     PATH is where the file was dropped, or where it lies now. For a file outside the drop folders it tells whether the
@@ -53,8 +56,14 @@ def why_command(ctx: click.Context, path: str, form: str) -> None:
             raise
         reader = None
     asked = as_configured(typed(path, reader.at_place if reader else lambda _: False), settings)
-    story = Story(settings, reader, asked)
-    is_job = reader is not None and "/" not in path and story.is_of_nothing and reader.jobs_like(path.strip().lower())
+    story = Story(settings, reader, asked, contents_of(settings, asked) if by_content else None)
+    is_job = (
+        reader is not None
+        and not by_content
+        and "/" not in path
+        and story.is_of_nothing
+        and reader.jobs_like(path.strip().lower())
+    )
     job_id = job_named(reader, path) if reader and is_job else None
     if job_id is None and form == "table":
         story.tell()
@@ -75,16 +84,21 @@ def _why(file: Row) -> str:
 class Story:
     """What is known of one path, from the ledger and from the disk."""
 
-    def __init__(self, settings: Settings, reader: Reader | None, path: str) -> None:
+    def __init__(
+        self, settings: Settings, reader: Reader | None, path: str, contents: Collection[str] | None = None
+    ) -> None:
+        """Find the file at `path`; with `contents`, the newest that was dropped with one of these instead."""
         from finetuned.cli.outlook import Outlook
 
         self._settings = settings
         self._reader = reader
         self._path = path
         self._runs = wiring.runs(settings)
-        rows = reader.at_place(path) if reader else []
-        self._file = rows[0] if rows else None
-        self._earlier = rows[1:]
+        self._by_content = contents is not None
+        rows = [] if reader is None else reader.at_place(path) if contents is None else reader.of_content(contents)
+        self._file, self._others = (rows[0] if rows else None), rows[1:]
+        if self._file and self._by_content:
+            self._path = path = path_of(self._file["path"], self._file.get("path_b64"))
         self._history = reader.history(self._file["id"]) if reader and self._file else []
         job_id = self._file["job_id"] if self._file else job_in(path)
         self._job = (reader.job(job_id) if reader and job_id else None) or {}
@@ -94,7 +108,9 @@ class Story:
         self._outlook = Outlook.of(settings, reader) if reader else None
         self._away = self._why_away()
         self._why_not = None if self._file else self._unknown()
-        self._elsewhere = dropped_as(reader, settings, path) if reader and self._why_not and not self._away else None
+        self._elsewhere = None
+        if reader and self._why_not and not self._away and not self._by_content:
+            self._elsewhere = dropped_as(reader, settings, path)
 
     @property
     def is_of_nothing(self) -> bool:
@@ -263,9 +279,10 @@ class Story:
             yield 'It was removed, as after = "delete" says.'
 
     def _before(self) -> Iterator[str]:
-        for row in self._earlier:
+        for row in self._others:
             in_job = f" in job {row['job_id']}" if row["job_id"] else ""
-            yield f"An earlier file was here, seen {output.when(row['seen_at'])}: {row['state']}{in_job}."
+            what = f"The same was dropped at {seen(row['path'])}" if self._by_content else "An earlier file was here"
+            yield f"{what}, seen {output.when(row['seen_at'])}: {row['state']}{in_job}."
 
     # -- what it waits for
 
@@ -316,6 +333,8 @@ class Story:
 
     def _unknown(self) -> str | None:
         """Tell why the path was never taken; null if it would be."""
+        if self._by_content:
+            return "no file with this content was dropped"
         if self._rules is None:
             roots = ", ".join(rules.path for rules in self._settings.folders)
             if self.is_of_nothing:

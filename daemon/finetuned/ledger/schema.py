@@ -271,7 +271,7 @@ INDEXES: Final = (
     "create index waiting_by_age on files (folder, ready_at, id) where state = 'waiting' and due_at is null",
     "create index held_up_by_time on files (folder, due_at, id) where state = 'waiting' and due_at is not null",
     "create index files_to_archive on files (id) where archived = 0",
-    "create index contents on files (folder, text_sha256, state)",
+    "create index contents on files (text_sha256, folder, state)",
     "create index open_jobs_first on jobs (created_at) where finished_at is null or archived = 0",
     "create index jobs_by_age on jobs (created_at)",
     "create index successors on jobs (split_of) where split_of is not null",
