@@ -9,7 +9,8 @@
 
 from finetuned.ledger.audit import Finding, audit
 from finetuned.ledger.batches import FoundFile, FoundJob, Left
-from finetuned.ledger.reading import SERVER_FIELDS, Reader
+from finetuned.ledger.queries import Reader
+from finetuned.ledger.queries.status import SERVER_FIELDS
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.store import is_held
 from finetuned.ledger.trouble import PUT_BACK, of_the_disk, unreadable, why_stuck

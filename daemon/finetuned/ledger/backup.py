@@ -16,7 +16,7 @@ from typing import Final
 
 from finetuned.errors import LedgerError
 from finetuned.ledger.copies import SIDES, Contents, copy_whole, remove_part, sync_folder
-from finetuned.ledger.reading import Reader
+from finetuned.ledger.queries import Reader
 from finetuned.ledger.trouble import of_the_disk
 
 _FAILED: Final = "the backup {} cannot be written"

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from finetuned.backend import Pair
-from finetuned.ledger.reading import PAIR, Row, drop_null
+from finetuned.ledger.queries.connection import Row, drop_null
+from finetuned.ledger.queries.pairs import PAIR
 from finetuned.ledger.store import Store
 from finetuned.model import Job
 

@@ -24,7 +24,7 @@ from finetuned.ledger.hooks import Hooks
 from finetuned.ledger.interactions import Interactions
 from finetuned.ledger.jobs import Jobs
 from finetuned.ledger.pairs import Pairs
-from finetuned.ledger.reading import Reader
+from finetuned.ledger.queries import Reader
 from finetuned.ledger.requests import Requests
 from finetuned.ledger.retention import Retention
 from finetuned.ledger.runs import Runs

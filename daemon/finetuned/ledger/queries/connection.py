@@ -1,0 +1,70 @@
+"""A connection that reads the ledger, and the rows of a query over it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any, Final, Self
+
+from finetuned.ledger.opening import open_for_reading
+from finetuned.ledger.schema import SCHEMA_VERSION
+from finetuned.ledger.trouble import problem
+
+Row = dict[str, Any]
+
+#: the jobs of a schema before the sixth, as `all_jobs` shows them
+_AS_IT_WAS: Final = "create temp view all_jobs as select *, put_away as archived, rowid as ordinal from jobs"
+
+#: by whether the newest come first
+WAYS: Final = ("asc", "desc")
+
+
+class Connection:
+    """A connection to the ledger at `path` that only reads; safe beside a running daemon."""
+
+    def __init__(self, db: sqlite3.Connection, path: str) -> None:
+        self._db = db
+        self.path = path
+        self._same = "text_sha256" if self.schema_version() > 3 else "sha256"  # what is equal for equal texts
+        if self.schema_version() < SCHEMA_VERSION:  # no daemon of this version has opened it yet
+            db.execute(_AS_IT_WAS)
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Open the ledger at `path` for reading. Raises LedgerMissing, LedgerNewer, LedgerError."""
+        return cls(open_for_reading(path), path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for the audit."""
+        return self._db
+
+    def schema_version(self) -> int:
+        """Read the number of the schema."""
+        number: int = self._db.execute("pragma user_version").fetchone()[0]
+        return number
+
+    def rows(self, query: str, *values: object, **named: object) -> Iterator[Row]:
+        """Yield the rows of a query as they are read. Raises LedgerStuck, LedgerError."""
+        try:
+            for row in self._db.execute(query, named or values):
+                yield dict(row)
+        except sqlite3.Error as error:
+            raise problem(error, self.path, "cannot be read") from error
+
+
+def drop_null(row: Row, key: str) -> Row:
+    """Leave the exact bytes of a path out of a row where they are null: the path is UTF-8."""
+    if row.get(key) is None:
+        row.pop(key, None)
+    return row

@@ -1,0 +1,82 @@
+"""Queries of the files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from finetuned.ledger.queries.connection import WAYS, Connection, Row, drop_null
+from finetuned.ledger.rows import AT_PLACE, place
+from finetuned.paths import utf8_text
+
+_FILE: Final = (
+    "id, path, path_b64, location, location_b64, folder, state, job_id, sha256, coalesce(bytes, size) as bytes, pairs, "
+    "reason, seen_at, ready_at, finished_at, upload_name"
+)
+
+
+class FileQueries(Connection):
+    """What is asked of files."""
+
+    def files(
+        self, *, state: str | None = None, job: str | None = None, folder: str | None = None, newest_first: bool = False
+    ) -> Iterator[Row]:
+        """List every file, in the order they were seen."""
+        rows = self.rows(
+            f"select {_FILE} from files where (:state is null or state = :state) and (:job is null or job_id = :job) "
+            f"and (:folder is null or folder = :folder) order by id {WAYS[newest_first]}",
+            state=state,
+            job=job,
+            folder=folder,
+        )
+        return (_file(row) for row in rows)
+
+    def file(self, file_id: str) -> Row | None:
+        """One file as `files` lists it; null if there is none."""
+        return next((_file(row) for row in self.rows(f"select {_FILE} from files where id = ?", file_id)), None)
+
+    def unsealed(self, folder: str | None) -> list[Row]:
+        """List the files that settle or wait in the folder (null: in any): `id`, `path`, `state`, in the order seen."""
+        query = (
+            "select id, path, state from files where state in ('settling', 'waiting') "
+            "and (:folder is null or folder = :folder) order by id"
+        )
+        return list(self.rows(query, folder=folder))
+
+    def become(self, file_ids: Sequence[int]) -> Iterator[Row]:
+        """Tell what became of files, in the order seen: `id`, `path`, `state`, `job_id`."""
+        query = "select id, path, state, job_id from files where id in (select value from json_each(?)) order by id"
+        return self.rows(query, json.dumps(list(file_ids)))
+
+    def at_place(self, path: str) -> list[Row]:
+        """List the files that were dropped at `path`, or lie there now, newest first, with `id` and `due_at`."""
+        text, b64 = place(path)
+        query = f"select {_FILE}, due_at from files where {AT_PLACE} order by id desc"
+        rows = self.rows(query, path=text, b64=b64)
+        return [{"id": row["id"], "due_at": row["due_at"]} | _file(row) for row in rows]
+
+    def of_content(self, contents: Collection[str]) -> list[Row]:
+        """List the files with one of these contents, or with the text of one, newest first."""
+        query = f"select {_FILE} from files where {self._same} in (select value from json_each(?)) order by id desc"
+        return [_file(row) for row in self.rows(query, json.dumps(list(contents)))]
+
+    def of_name(self, name: str) -> list[Row]:
+        """List the files that were dropped under this name in any folder, newest first."""
+        query = f"select {_FILE} from files where substr(path, -length(:end)) = :end order by id desc"
+        return [_file(row) for row in self.rows(query, end=f"/{utf8_text(name)}")]
+
+    def name_of(self, file_id: str) -> str | None:
+        """Tell where the file of an event was dropped, for people."""
+        row = next(self.rows("select path from files where id = ?", file_id), None)
+        return None if row is None else str(row["path"])
+
+    def kept_back(self) -> list[Row]:
+        """List the waiting files that cannot be read or moved for now: `folder`, `path`, `reason`."""
+        kept = "state = 'waiting' and due_at is not null and reason is not null"
+        return list(self.rows(f"select folder, path, reason from files where {kept} order by folder, due_at, id"))
+
+
+def _file(row: Row) -> Row:
+    row = {key: value for key, value in row.items() if key not in {"id", "due_at"}}
+    return drop_null(drop_null(row, "path_b64"), "location_b64")

@@ -1,0 +1,81 @@
+"""Queries of the jobs and their sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from finetuned.ledger.queries.connection import WAYS, Connection, Row
+from finetuned.ledger.rows import text_at
+from finetuned.paths import utf8_text
+
+_JOB: Final = (
+    "id, folder, state, files, bytes, pairs, session_id, stage, progress, attempt, restarts, "
+    "created_at, submitted_at, finished_at, reason, lora_dir"
+)
+
+
+class JobQueries(Connection):
+    """What is asked of jobs."""
+
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        folder: str | None = None,
+        since: float | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[Row]:
+        """List every job, oldest first."""
+        way = WAYS[newest_first]
+        return self.rows(
+            f"select {_JOB} from all_jobs where (:state is null or state = :state) "
+            "and (:folder is null or folder = :folder) and (:since is null or created_at >= :since) "
+            f"order by created_at {way}, ordinal {way}",
+            state=state,
+            folder=folder,
+            since=text_at(since),
+        )
+
+    def brief(self, job_id: str) -> Row | None:
+        """One job as `jobs` lists it; null if there is none."""
+        return next(self.rows(f"select {_JOB} from all_jobs where id = ?", job_id), None)
+
+    def unfinished(self) -> Iterator[Row]:
+        """List the jobs that are not at their end, oldest first."""
+        return self.rows(f"select {_JOB} from all_jobs where finished_at is null order by created_at, ordinal")
+
+    def knows(self, job_id: str) -> bool:
+        """Tell whether there is a job of this id."""
+        return next(self.rows("select 1 from jobs where id = ?", job_id), None) is not None
+
+    def jobs_like(self, part: str) -> list[str]:
+        """List the ids of the jobs that have `part` in them, oldest first; all of them if it is empty."""
+        rows = self.rows("select id from jobs where instr(id, ?) order by created_at, rowid", utf8_text(part))
+        return [row["id"] for row in rows]
+
+    def sessions_like(self, part: str) -> list[str]:
+        """List the ids of the sessions that have `part` in them, oldest first."""
+        rows = self.rows("select session_id from sessions where instr(session_id, ?) order by id", utf8_text(part))
+        return [row["session_id"] for row in rows]
+
+    def held_up(self, job_id: str) -> str | None:
+        """Tell what keeps an ended job from being archived; null if nothing does."""
+        query = (
+            "select e.detail from all_jobs j join events e on e.subject = 'job' and e.subject_id = j.id "
+            "and e.cause = 'held_up' and e.at >= j.finished_at where j.id = ? and j.archived = 0 "
+            "order by e.id desc limit 1"
+        )
+        row = next(self.rows(query, job_id), None)
+        return None if row is None else row["detail"]
+
+    def counts(self) -> dict[str, int]:
+        """Count the jobs in each state that has any."""
+        return {row["state"]: row["n"] for row in self.rows("select state, count(*) as n from jobs group by state")}
+
+    def troubled(self) -> list[Row]:
+        """List the unfinished jobs that have a reason: `id`, `state`, `reason`."""
+        query = (
+            "select id, state, reason from jobs where finished_at is null and reason is not null order by created_at"
+        )
+        return list(self.rows(query))

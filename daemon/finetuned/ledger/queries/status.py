@@ -1,0 +1,87 @@
+"""Queries of the folders, the server, the daemon, and the ledger's own file."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import Final
+
+from finetuned.errors import LedgerMissing
+from finetuned.ledger.events import METRICS, WATCH
+from finetuned.ledger.queries.connection import Connection, Row
+from finetuned.ledger.trouble import PUT_BACK
+
+#: what readers are told of the server
+SERVER_FIELDS: Final = (
+    *("dialect", "reachable", "paused_because", "last_error", "last_error_at"),
+    *("max_chunks", "max_sessions", "max_request"),
+)
+
+
+class StatusQueries(Connection):
+    """What is asked of the state of everything around the jobs."""
+
+    def folders(self) -> dict[str, Row]:
+        """By folder: its state (`watched`, `paused`, `away`), since when it is paused, why it is away if it is.
+
+        With it come how many files settle and wait, and since when the oldest does.
+
+        `unfinished`: how many of those that settle are kept by a name beside them, `unfinished_because` the oldest's.
+        `untaken`: by suffix, how many files no rule takes, and none leaves out.
+        """
+        unfinished = "from files f where f.folder = name and f.state = 'settling' and f.reason is not null"
+        rows = self.rows(
+            "select folders.*, case when state = 'away' then (select e.detail from events e where "
+            "e.subject = 'folder' and e.subject_id = name and e.became = 'away' order by e.id desc limit 1) end "
+            "as away_because, "
+            "(select count(*) from files f where f.folder = name and f.state = 'settling') as settling, "
+            f"(select count(*) {unfinished}) as unfinished, "
+            f"(select f.path || ': ' || f.reason {unfinished} order by f.id limit 1) as unfinished_because, "
+            "(select count(*) from files f where f.folder = name and f.state = 'waiting') as waiting, "
+            "(select min(ready_at) from files f where f.folder = name and f.state = 'waiting') as oldest from folders"
+        )
+        return {row["name"]: row | _of_folder(row) for row in rows}
+
+    def server(self, url: str) -> Row:
+        """Look up what is known of the server at `url`."""
+        # all columns: a ledger of an older version, which no daemon has opened since, may lack one
+        row = next(self.rows("select * from servers where url = ?", url), {})
+        told = {field: row.get(field) for field in SERVER_FIELDS}
+        return told | {"reachable": None if told["reachable"] is None else bool(told["reachable"])}
+
+    def daemon(self) -> Row | None:
+        """Fetch what is known of the daemon that started last."""
+        return next(self.rows("select * from daemon"), None)
+
+    def unwatched(self) -> str | None:
+        """Tell why the daemon cannot watch all folders, so that sweeps alone find changes; null if it can."""
+        return self._trouble_with(WATCH)
+
+    def unserved(self) -> str | None:
+        """Tell why the daemon serves no metrics that it is to serve; null if it does."""
+        return self._trouble_with(METRICS)
+
+    def _trouble_with(self, what: str) -> str | None:
+        query = (
+            "select detail from events where subject = 'daemon' and subject_id = ? "
+            "and at >= (select since from daemon) order by id desc limit 1"
+        )
+        return next(self.rows(query, what), {}).get("detail")
+
+    def size(self) -> int:
+        """Count the bytes on the disk, with the log, which holds what was written last. Raises LedgerMissing."""
+        try:
+            size = os.stat(self.path).st_size
+            with suppress(FileNotFoundError):  # it comes and goes
+                size += os.stat(f"{self.path}-wal").st_size
+        except OSError as error:
+            raise LedgerMissing(f"the ledger {self.path} went away while it was read", remedy=PUT_BACK) from error
+        return size
+
+
+def _of_folder(row: Row) -> Row:
+    """Make what is not in a folder's columns as it is told; a ledger of an older version lacks some of them."""
+    paused = row.get("paused_at")
+    state = "paused" if paused is not None and row["state"] == "watched" else row["state"]
+    return {"state": state, "paused_since": paused, "untaken": json.loads(row.get("untaken") or "{}")}
