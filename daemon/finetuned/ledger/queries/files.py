@@ -52,14 +52,16 @@ class FileQueries(Connection):
     def at_place(self, path: str) -> list[Row]:
         """List the files that were dropped at `path`, or lie there now, newest first, with `id` and `due_at`."""
         text, b64 = place(path)
-        query = f"select {_FILE}, due_at from files where {AT_PLACE} order by id desc"
-        rows = self.rows(query, path=text, b64=b64)
-        return [{"id": row["id"], "due_at": row["due_at"]} | _file(row) for row in rows]
+        return self._whole(f"where {AT_PLACE} order by id desc", path=text, b64=b64)
 
     def of_content(self, contents: Collection[str]) -> list[Row]:
-        """List the files with one of these contents, or with the text of one, newest first."""
-        query = f"select {_FILE} from files where {self._same} in (select value from json_each(?)) order by id desc"
-        return [_file(row) for row in self.rows(query, json.dumps(list(contents)))]
+        """List the files with one of these contents, or with the text of one, newest first, with `id` and `due_at`."""
+        wanted = f"{self._same} in (select value from json_each(?))"
+        return self._whole(f"where {wanted} order by id desc", json.dumps(list(contents)))
+
+    def _whole(self, which: str, *values: object, **named: object) -> list[Row]:
+        rows = self.rows(f"select {_FILE}, due_at from files {which}", *values, **named)
+        return [{"id": row["id"], "due_at": row["due_at"]} | _file(row) for row in rows]
 
     def of_name(self, name: str) -> list[Row]:
         """List the files that were dropped under this name in any folder, newest first."""
