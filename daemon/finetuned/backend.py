@@ -158,7 +158,9 @@ class Observation(Value, frozen=True):
 class Pair(Value, frozen=True):
     """One question and its answer, as the backend gave them (`raw_`) and without what names their document.
 
-    `document` is the backend's id of the document they were made of; null if they name none.
+    `document` is the backend's id of the document they were made of; null if they name none. `talk` numbers the talks
+    that the session was told, from 1, and the pair is its `turn`, from 1; null if it is not told what belongs together.
+    `system`: what the system says before the first turn of its talk.
     """
 
     raw_question: str
@@ -166,6 +168,9 @@ class Pair(Value, frozen=True):
     question: str
     answer: str
     document: str | None = None
+    talk: int | None = None
+    turn: int | None = None
+    system: str | None = None
 
 
 class Odd(StrEnum):

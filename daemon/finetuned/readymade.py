@@ -13,6 +13,8 @@
    left out, and its names are told (`left_out`).
 4. The server gets sharegpt, whatever the shape was. It trains on the one file that has the name of its own data set,
    and on no other `.jsonl` (from its public source; observed up to the training queue only).
+5. A line is a whole talk, but for our own pairs (`pairs.jsonl`): each turn of theirs has a line, with the number of its
+   talk and its own, and `Talks` makes one talk of them. A turn that does not follow the one before it is no pair.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -45,6 +47,9 @@ _ANSWERS: Final = ("output", "completion", "response", "answer", "generation")
 _SYSTEM: Final = ("system", "system_prompt", "system_message")
 _LINE_KEYS: Final = frozenset((*_TALKS, *_QUESTIONS, *_MATERIAL, *_ANSWERS, *_SYSTEM, "history"))
 _TURN_KEYS: Final = frozenset((*_SPEAKER_KEYS, *_WORD_KEYS))
+#: which talk a line of our own pairs is a turn of, and which turn
+_OUR_TALK: Final = ("job_id", "session_id", "talk")
+_OUR_TURN: Final = "turn"
 
 _EXCLUDED: Final = "an answer that is not to be trained, or only in part, would be trained whole"
 _PREFERENCE: Final = "a preference is no pair, and the worse answer would be trained"
@@ -115,6 +120,46 @@ def sharegpt(line: bytes, left_out: set[str] | None = None) -> bytes:
 
     The names of what is not sent, and changes nothing, are added to `left_out`.
     """
+    return _written(_read(line, left_out).turns)
+
+
+class _Line(NamedTuple):
+    """What a line says: who says what, and (of our own pairs) which turn of which talk that is."""
+
+    turns: list[tuple[str, str]]
+    talk: tuple[object, ...] | None
+    turn: int
+
+
+class Talks:
+    """Turns lines into talks, as the server expects them; one that has several lines has `most` characters."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: _Line | None = None
+        self._length = 0
+
+    def add(self, line: bytes, left_out: set[str] | None = None) -> bytes | None:
+        """Take the next line; return the talk before it, which is whole now. Raises NoPair, as `sharegpt` does."""
+        read, before = _read(line, left_out), self._open
+        if read.turn == 1:
+            self._open, self._length = read, 0
+            return None if before is None else _written(before.turns)
+        if before is None or (before.talk, before.turn + 1) != (read.talk, read.turn):
+            raise NoPair(f"turn {read.turn} of a talk, and the turn before it is not in the line before")
+        self._length += sum(len(words) for _, words in read.turns)
+        if self._length > self._most:
+            raise NoPair(f"its talk is longer than {self._most} characters; split it")
+        self._open = read._replace(turns=before.turns + read.turns)
+        return None
+
+    def end(self) -> bytes | None:
+        """Return the last talk; null: there is none."""
+        before, self._open = self._open, None
+        return None if before is None else _written(before.turns)
+
+
+def _read(line: bytes, left_out: set[str] | None) -> _Line:
     rest = set() if left_out is None else left_out
     try:
         said = _object(line)
@@ -122,8 +167,16 @@ def sharegpt(line: bytes, left_out: set[str] | None = None) -> bytes:
         turns = list(_with_system(said, _turns(said, rest)))
     except RecursionError as error:
         raise NoPair("not JSON that can be read: it is nested too deeply") from error
-    rest.update(key for key, value in said.items() if key not in _LINE_KEYS and not _is_blank(value))
+    turn = said.get(_OUR_TURN)
+    known, read = _LINE_KEYS, _Line(turns, None, 1)
+    if isinstance(turn, int) and turn > 0 and all(said.get(key) is not None for key in _OUR_TALK):
+        known, read = known | {_OUR_TALK[-1], _OUR_TURN}, _Line(turns, tuple(said[key] for key in _OUR_TALK), turn)
+    rest.update(key for key, value in said.items() if key not in known and not _is_blank(value))
     _check_order([speaker for speaker, _ in turns])
+    return read
+
+
+def _written(turns: Iterable[tuple[str, str]]) -> bytes:
     return msgspec.json.encode({"conversations": [{"from": speaker, "value": words} for speaker, words in turns]})
 
 

@@ -224,3 +224,50 @@ async def test_our_own_pairs_are_taken(a_place: APlace) -> None:
         ("again.jsonl", "When?", "At dawn."),
         ("again.jsonl", "Why?", "Fish."),
     ]
+
+
+TALKS = [
+    {"system": "Be brief.", "history": [["Who?", "Otters."]], "instruction": "And why?", "output": "Fish."},
+    {"instruction": "Where?", "output": "In rivers."},
+    {"messages": [{"role": role, "content": f"{role} {n}"} for n in range(3) for role in ("user", "assistant")]},
+]
+TURNS = [
+    (1, 1, "Be brief.", "Who?"),
+    (1, 2, None, "And why?"),
+    (2, 1, None, "Where?"),
+    *((3, n + 1, None, f"user {n}") for n in range(3)),
+]
+
+
+def turns_of(place: Place, name: str) -> list[tuple[int, int, str | None, str]]:
+    """What the ledger knows of the pairs of a file: talk, turn, the system's words, question."""
+    with place.reader() as reader:
+        return [
+            (pair["talk"], pair["turn"], pair.get("system"), pair["question"])
+            for pair in reader.pairs()
+            if pair["file"].endswith(f"/{name}")
+        ]
+
+
+@SPOKEN
+async def test_a_talk_stays_a_talk(a_place: APlace, dialect: str) -> None:
+    """Its turns, and the system's words; and what a job leaves in done/ is the same talks when it is dropped again."""
+    place = a_place(folder=[{"include": INCLUDE, "duplicates": "send"}], speaks=dialect)
+    place.drop("talks.jsonl", lines(*TALKS))
+    await place.run()
+    assert turns_of(place, "talks.jsonl") == TURNS
+    (own,) = place.notes.glob("done/*/pairs.jsonl")
+    place.drop("again.jsonl", own.read_bytes())
+    await place.run()
+    assert turns_of(place, "again.jsonl") == TURNS
+    (once, again) = (file["sha256"] for file in place.files().values())
+    assert once == again
+
+
+async def test_pairs_of_a_text_are_talks_of_one_turn(a_place: APlace) -> None:
+    """Each is known to stand by itself."""
+    place = a_place()
+    place.drop("otter.txt", "The otter is a mammal. It lives in rivers.")
+    await place.run()
+    turns = turns_of(place, "otter.txt")
+    assert [(talk, turn) for talk, turn, _, _ in turns] == [(number, 1) for number in range(1, len(turns) + 1)]

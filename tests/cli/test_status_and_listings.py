@@ -43,7 +43,7 @@ JOB = keys(
     "finished_at reason lora_dir"
 )
 FILE = keys("path location folder state job_id sha256 bytes pairs reason seen_at ready_at finished_at upload_name")
-PAIR = keys("job_id session_id file ordinal question answer raw_question raw_answer sha256")
+PAIR = keys("job_id session_id file ordinal question answer raw_question raw_answer sha256 talk turn")
 EVENT = keys("id at subject subject_id was became cause detail")
 HOSTILE = "line\nbreak \x1b[31mred.txt"
 ODD = os.fsdecode(b"caf\xe9.txt")

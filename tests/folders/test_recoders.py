@@ -147,3 +147,53 @@ def test_who_asks_for_all_bad_lines_gets_them() -> None:
         recoded(b"7\n" * 18, bad_lines=1000)
     assert "line 18: " in str(found.value)
     assert "more" not in str(found.value)
+
+
+def ours(talk: int, turn: int, question: str, **words: object) -> bytes:
+    """A line of our own `pairs.jsonl`."""
+    place = {"job_id": "j", "session_id": "s", "file": "/a", "ordinal": turn, "talk": talk, "turn": turn}
+    return line({"question": question, "answer": f"To {question}", **place, **words})
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_the_turns_of_a_talk_of_ours_are_sent_as_one_talk(size: int) -> None:
+    """Each has a line in `pairs.jsonl`, and means nothing without those before it."""
+    lines = [ours(1, 1, "Who?", system="Be brief."), ours(1, 2, "And why?"), ours(2, 1, "When?"), line(TALK)]
+    sent = [json.loads(one)["conversations"] for one in in_blocks(b"\n".join(lines), size).split(b"\n")]
+    assert [[turn["value"] for turn in talk] for talk in sent] == [
+        ["Be brief.", "Who?", "To Who?", "And why?", "To And why?"],
+        ["When?", "To When?"],
+        ["What is an otter?", "A mammal."],
+    ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [ours(1, 2, "And why?")],
+        [line(TALK), ours(1, 2, "And why?")],
+        [ours(1, 1, "Who?"), ours(2, 2, "And why?")],
+        [ours(1, 1, "Who?"), ours(1, 3, "And why?")],
+        [ours(1, 1, "Who?"), ours(1, 2, "And why?", session_id="t")],
+    ],
+)
+def test_a_turn_without_the_one_before_it_is_no_pair(lines: list[bytes]) -> None:
+    """A line that was taken out, or lines in another order, must not teach half a talk."""
+    with pytest.raises(Unusable, match=rf"line {len(lines)}: turn [23] of a talk, and the turn before it is not"):
+        in_blocks(b"\n".join(lines), 100)
+
+
+def test_a_talk_of_ours_is_as_long_as_any() -> None:
+    """Its lines are bounded together, as a single one is."""
+    lines = [ours(1, turn, "Who?", answer="x" * (LONGEST_LINE // 2)) for turn in (1, 2, 3, 4)]
+    with pytest.raises(Unusable, match=r"its talk is longer than 1048576 characters"):
+        in_blocks(b"\n".join(lines), 1 << 20)
+
+
+@pytest.mark.parametrize("words", [{"turn": 2}, {"turn": 2, "talk": 1, "job_id": "j"}, {"turn": "2", "talk": 1}])
+def test_a_turn_in_the_lines_of_others_is_about_the_line(words: dict[str, object]) -> None:
+    """Who else writes `turn` may mean anything by it."""
+    pairs = PairRecoder("utf-8")
+    sent = pairs.feed(line({"question": "Who?", "answer": "Otters.", **words}), final=True)
+    assert json.loads(sent)["conversations"][0]["value"] == "Who?"
+    assert "turn" in (pairs.note or "")

@@ -13,7 +13,7 @@ from finetuned.ledger.store import connect
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, SessionState
 
 #: the SHA-256 of the statements of step 6, blanks aside
-STEP_6 = "2bc8c80131f233c675bac14a7df4ec83ee9800c714fe65b5fa3d1c1738bf23f9"
+STEP_6 = "9070e7e10e46c2f9ffaf83f46e98e3a9433e50e91c56199161366b446052f00f"
 AT = "2026-11-23T05:23:11.042Z"
 JOB = {"id": "j", "folder": "notes", "state": "queued", "files": 1, "bytes": 1, "created_at": AT}
 RUNS = {"state": "running", "claimed_at": AT}
@@ -64,6 +64,8 @@ FITS = [
     pytest.param("sessions", SESSION | LIVE, id="a-live-session"),
     pytest.param("sessions", SESSION | {"state": "unsent", "ended_at": AT}, id="an-unsent-session"),
     pytest.param("qa_pairs", PAIR, id="a-pair"),
+    pytest.param("qa_pairs", PAIR | {"talk": 1, "turn": 1, "system": "s"}, id="the-first-turn-of-a-talk"),
+    pytest.param("qa_pairs", PAIR | {"talk": 1, "turn": 2}, id="a-further-turn-of-a-talk"),
 ]
 
 
@@ -147,6 +149,10 @@ BROKEN = {
     "a pair of a job that is not there": ("qa_pairs", PAIR | {"job_id": "nobody"}),
     "a pair of a file that is not there": ("qa_pairs", PAIR | {"file_id": 99}),
     "a pair before the first": ("qa_pairs", PAIR | {"ordinal": 0}),
+    "a turn before the first": ("qa_pairs", PAIR | {"talk": 1, "turn": 0}),
+    "a turn of no talk": ("qa_pairs", PAIR | {"turn": 1}),
+    "a talk without a turn": ("qa_pairs", PAIR | {"talk": 1}),
+    "a system that speaks in the middle": ("qa_pairs", PAIR | {"talk": 1, "turn": 2, "system": "s"}),
     "an event about nothing": ("events", {"at": AT, "subject": "moon", "subject_id": "1", "became": "full"}),
     "a folder in no state": ("folders", {"name": "n", "path": "/", "state": "lost", "since": AT}),
     "a second daemon": ("daemon", {"id": 2, "pid": 1, "since": AT, "version": "1"}),

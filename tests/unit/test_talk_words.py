@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from finetuned.backend import Reply
 from finetuned.helix import qa, wire
@@ -57,4 +58,4 @@ def test_a_pair_in_the_servers_words_is_read_as_it_was():
     assert "6e66e3ca37" in pair.raw_answer
     plain = qa.pair("Why?", "Because.")
     written = json.dumps(qa.as_conversations((pair, plain))).encode()
-    assert qa.conversations(written) == (pair, plain)
+    assert qa.conversations(written) == (replace(pair, talk=1, turn=1), replace(plain, talk=2, turn=1))

@@ -166,6 +166,34 @@ def test_pairs_are_found_in_every_known_shape(raw: Any, expected: list[str]):
     assert [turn.id for turn in wire.session(session).turns] == ["t"]
 
 
+S = {"from": "system", "value": "s"}
+TOOL = {"from": "tool", "value": "t"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "places"),
+    [
+        ([{"conversations": [Q, A]}, {"conversations": [Q, A]}], [(1, 1, None), (2, 1, None)]),
+        ([{"conversations": [S, Q, A, Q, A]}, {"conversations": [Q, A]}], [(1, 1, "s"), (1, 2, None), (2, 1, None)]),
+        ([{"conversations": [{**S, "value": ""}, Q, A]}], [(1, 1, None)]),
+        ([{"question": "q", "answer": "a"}, {"conversations": [Q, A]}], [(1, 1, None), (2, 1, None)]),
+        # what was lost of a talk counts as a turn: a question, an answer, a system's words in the middle, a tool's
+        ([{"conversations": [Q, Q, A]}], [(1, 2, None)]),
+        ([{"conversations": [A, Q, A]}], [(1, 2, None)]),
+        ([{"conversations": [Q, A, S, Q, A]}], [(1, 1, None), (1, 3, None)]),
+        ([{"conversations": [TOOL, Q, A]}], [(1, 2, None)]),
+        # single turns: what belongs together is not told
+        ([Q, A, Q, A], [(None, None, None)] * 2),
+    ],
+)
+def test_a_pair_tells_which_turn_of_which_talk_it_is(raw: Any, places: list[tuple[int | None, int | None, str | None]]):
+    """So that a talk can be told again as it was, and half of one is known to be that."""
+    assert [(pair.talk, pair.turn, pair.system) for pair in qa.conversations(as_json(raw))] == places
+    session = Pieces.of(as_json(BARE | {"qa_pairs": [{"conversations": [Q, A]}], "conversations": raw}))
+    inside = [pair for pair in qa.in_session(session) if isinstance(pair, Pair)]
+    assert [pair.talk for pair in inside] == [1, *(talk and talk + 1 for talk, _, _ in places)]
+
+
 NO_PAIR, TOO_LONG = Odd.NO_PAIR, Odd.TOO_LONG
 LONG = "x" * (LONGEST_TEXT + 1)
 

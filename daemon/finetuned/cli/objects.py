@@ -63,6 +63,9 @@ PAIR: Final[Fields] = {
     "raw_answer": ("text", "the same"),
     "sha256": ("text?", "of the file's text then; null if its file is not known"),
     "file_b64": ("text*", _PATH_BYTES),
+    "talk": ("number*", "which talk of its session it is a turn of; only there if that is known, as the next"),
+    "turn": ("number*", "from 1 in its talk"),
+    "system": ("text*", "what the system says before the talk's first turn; only there, and if it says something"),
 }
 EVENT: Final[Fields] = {
     "id": ("number", "grows with time"),

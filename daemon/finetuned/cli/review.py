@@ -194,8 +194,8 @@ async def rewrite(backend: Reviews, job: Row, text: str, before: Sequence[Pair] 
     pairs = pairs_of(text, job, backend, seen, there)
     await backend.write_pairs(seen, pairs)
     await resting(backend, job)
-    known = set(there)
-    return len(pairs), sum(pair in known for pair in pairs)
+    known = {(pair.raw_question, pair.raw_answer) for pair in there}
+    return len(pairs), sum((pair.raw_question, pair.raw_answer) in known for pair in pairs)
 
 
 async def resting(backend: Reviews, job: Row) -> Observation:

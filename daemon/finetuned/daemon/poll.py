@@ -25,6 +25,7 @@ from finetuned.daemon.collect import Collecting
 from finetuned.daemon.context import Context
 from finetuned.daemon.limits import Limits
 from finetuned.daemon.recover import Recoveries
+from finetuned.daemon.sketches import sketches
 from finetuned.daemon.split import NOT_OURS, Splits
 from finetuned.errors import (
     NotFound,
@@ -271,8 +272,9 @@ class Polls:
         counted = await self._collecting.collect(job, seen, files)
         verdict = judge(seen, counted, files, context.backend.capabilities)
         await self._limits.trained(seen)
+        known = await sketches(context, job, files)
         await context.in_thread(
-            context.ledger.ends.finish, job, seen, counted.pairs, files, verdict, context.runtime.now()
+            context.ledger.ends.finish, job, seen, counted.pairs, files, verdict, context.runtime.now(), known
         )
 
     async def _failed(self, job: Job, seen: Observation) -> None:

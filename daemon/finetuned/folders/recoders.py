@@ -8,7 +8,7 @@ from typing import Final
 from finetuned import amounts
 from finetuned.errors import Unusable
 from finetuned.folders.text import Recoder
-from finetuned.readymade import SHAPES, NoPair, is_ready_made, lines_of, named, sharegpt
+from finetuned.readymade import SHAPES, NoPair, Talks, is_ready_made, lines_of, named
 from finetuned.settings import FolderSettings
 
 #: a longer line is no pair
@@ -46,6 +46,8 @@ class PairRecoder(Recoder):
         super().__init__(encoding)
         self._rest = b""
         self._number = 0
+        self._talks = Talks(LONGEST_LINE)
+        self._has_sent = False
         self._pairs = 0
         self._bad = 0
         self._most = bad_lines
@@ -73,6 +75,7 @@ class PairRecoder(Recoder):
         sent = b"".join(self._line(line) for line in lines)
         if final:
             self._check()
+            sent += self._sent(self._talks.end())
         return sent
 
     def _line(self, line: bytes) -> bytes:
@@ -83,14 +86,21 @@ class PairRecoder(Recoder):
         if not self._pairs and not self._bad:
             self._way_out = lines_of(line)
         try:
-            pair = sharegpt(line, self._left_out if len(self._left_out) < MOST_NAMES else None)
+            talk = self._talks.add(line, self._left_out if len(self._left_out) < MOST_NAMES else None)
         except NoPair as error:
             self._bad += 1
             if self._bad <= self._most:
                 self._told.append(f"line {self._number}: {error}")
             return b""
         self._pairs += 1
-        return pair if self._pairs == 1 else b"\n" + pair
+        return self._sent(talk)
+
+    def _sent(self, talk: bytes | None) -> bytes:
+        if talk is None:
+            return b""
+        begin = b"\n" if self._has_sent else b""
+        self._has_sent = True
+        return begin + talk
 
     def _check(self) -> None:
         if self._bad:

@@ -5,12 +5,16 @@
 2. What stands among pairs and is none is not passed over in silence: an `Odd` is told in its place, so that somebody
    counts it. So is a pair whose question or answer is longer than `LONGEST_TEXT`: everything that shows pairs would
    have to hold it.
+3. A conversation is a talk, of as many turns as it has questions with answers, and ready-made ones may have several,
+   after a system's words. What is lost of a talk (an odd entry, words of a speaker that we do not know) counts as a
+   turn, so that what follows it is not taken for the beginning.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from typing import Any, Final
 
 from finetuned.backend import LONGEST_TEXT, Entry, Odd, Pair
@@ -23,6 +27,7 @@ _QUESTION_PREFIX: Final = re.compile(r"In document ([^\s()]+) \(document group [
 _ANSWER_PREFIX: Final = re.compile(r"\[DOC_ID:([^\s\[\]]+)\] \[DOC_GROUP:[^\s\[\]]+\]\n\n")
 _ASKS: Final = frozenset({"human", "user"})
 _ANSWERS: Final = frozenset({"gpt", "assistant"})
+_SYSTEM: Final = "system"
 
 
 def conversations(body: bytes | Pieces) -> tuple[Pair, ...]:
@@ -33,7 +38,7 @@ def conversations(body: bytes | Pieces) -> tuple[Pair, ...]:
 def in_conversations(answer: Pieces) -> Iterator[Entry]:
     """Read what the conversations call tells, null when there are no pairs. Raises NotThat."""
     if answer.begins() == "[":
-        yield from _entries(answer.items(lenient=True))
+        yield from _entries(answer.items(lenient=True), count(1))
     elif answer.value() is not None:
         raise NotThat("pairs come as a list")
     answer.end()
@@ -41,6 +46,7 @@ def in_conversations(answer: Pieces) -> Iterator[Entry]:
 
 def in_session(answer: Pieces) -> Iterator[Entry]:
     """Read the pairs that a session tells itself, if any. Raises NotThat."""
+    talks = count(1)
     for key in answer.members():
         if key == TURNS_KEY and answer.begins() == "[":
             for _ in answer.elements():
@@ -48,16 +54,16 @@ def in_session(answer: Pieces) -> Iterator[Entry]:
                     answer.value()
                     continue
                 for inner in answer.members():
-                    yield from _under(inner, answer)
+                    yield from _under(inner, answer, talks)
         else:
-            yield from _under(key, answer)
+            yield from _under(key, answer, talks)
     answer.end()
 
 
-def _under(key: str, answer: Pieces) -> Iterator[Entry]:
+def _under(key: str, answer: Pieces, talks: Iterator[int]) -> Iterator[Entry]:
     """Read what a member of a session tells; pass it over if it tells no pairs."""
     if key in PAIR_KEYS and answer.begins() == "[":
-        yield from _entries(answer.items(lenient=True))
+        yield from _entries(answer.items(lenient=True), talks)
     else:
         answer.value()
 
@@ -67,7 +73,9 @@ def opened(body: bytes | Pieces) -> Pieces:
     return body if isinstance(body, Pieces) else Pieces.of(body)
 
 
-def pair(raw_question: str, raw_answer: str) -> Pair:
+def pair(
+    raw_question: str, raw_answer: str, *, talk: int | None = None, turn: int | None = None, system: str | None = None
+) -> Pair:
     """Make a pair, without the prefixes that name its document; words without a prefix stay untouched."""
     asked = _QUESTION_PREFIX.match(raw_question)
     answered = _ANSWER_PREFIX.match(raw_answer)
@@ -78,6 +86,9 @@ def pair(raw_question: str, raw_answer: str) -> Pair:
         question=raw_question[asked.end() :] if asked else raw_question,
         answer=raw_answer[answered.end() :] if answered else raw_answer,
         document=named[1] if named else None,
+        talk=talk,
+        turn=turn,
+        system=system,
     )
 
 
@@ -97,8 +108,11 @@ def as_conversations(pairs: Iterable[Pair]) -> list[dict[str, Any]]:
     ]
 
 
-def _entries(rows: Iterable[Any]) -> Iterator[Entry]:
-    """Read a list of conversations, of plain questions with answers, or of single turns."""
+def _entries(rows: Iterable[Any], talks: Iterator[int]) -> Iterator[Entry]:
+    """Read a list of conversations, of plain questions with answers, or of single turns, of whichever talk.
+
+    `talks` numbers the conversations.
+    """
     turns = _Turns()
     for row in rows:
         if row is TOO_LONG:
@@ -106,9 +120,9 @@ def _entries(rows: Iterable[Any]) -> Iterator[Entry]:
         elif not isinstance(row, dict):
             yield Odd.NO_PAIR
         elif isinstance(row.get("conversations"), list):
-            yield from _conversation(row["conversations"])
+            yield from _conversation(row["conversations"], next(talks))
         elif isinstance(row.get("question"), str) and isinstance(row.get("answer"), str):
-            yield _pair(row["question"], row["answer"])
+            yield _pair(row["question"], row["answer"], talk=next(talks), turn=1)
         elif _is_turn(row):
             yield from turns.next(row)
         else:
@@ -116,12 +130,17 @@ def _entries(rows: Iterable[Any]) -> Iterator[Entry]:
     yield from turns.end()
 
 
-def _conversation(rows: Iterable[Any]) -> Iterator[Entry]:
+def _conversation(rows: Iterable[Any], talk: int) -> Iterator[Entry]:
     """Pair each question with the answer that follows it; where there is none at all, that is odd."""
-    turns = _Turns()
+    turns = _Turns(talk)
     told = False
-    for row in rows:
-        for one in turns.next(row) if isinstance(row, dict) and _is_turn(row) else ():
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict) or not isinstance(row.get("value"), str):
+            continue
+        if not _is_turn(row):
+            turns.hear(row["value"], is_system=number == 0 and row.get("from") == _SYSTEM)
+            continue
+        for one in turns.next(row):
             told = True
             yield one
     for one in turns.end():
@@ -136,20 +155,38 @@ def _is_turn(row: dict[str, Any]) -> bool:
 
 
 class _Turns:
-    """Makes pairs of turns; a question without an answer is odd, and so is an answer without a question."""
+    """Makes pairs of turns; a question without an answer is odd, and so is an answer without a question.
 
-    def __init__(self) -> None:
+    They are of the `talk` of this number; null: it is not told what belongs together.
+    """
+
+    def __init__(self, talk: int | None = None) -> None:
         self._asked: str | None = None
+        self._talk = talk
+        self._turn = 0
+        self._system: str | None = None
+
+    def hear(self, words: str, *, is_system: bool) -> None:
+        """Take what is neither asked nor answered: the system's words before the talk, or what is lost of it."""
+        if is_system:
+            self._system = words or None
+        else:
+            self._turn += 1
 
     def next(self, turn: dict[str, Any]) -> Iterator[Entry]:
         """Take one more turn; tell what it makes whole."""
         asked, self._asked = self._asked, None
         if turn["from"] in _ASKS:
             self._asked = turn["value"]
-            if asked is not None:
-                yield Odd.NO_PAIR
-        else:
-            yield Odd.NO_PAIR if asked is None else _pair(asked, turn["value"])
+            if asked is None:
+                return
+        self._turn += 1
+        if turn["from"] in _ASKS or asked is None:
+            yield Odd.NO_PAIR
+            return
+        number = None if self._talk is None else self._turn
+        system = self._system if number == 1 else None
+        yield _pair(asked, turn["value"], talk=self._talk, turn=number, system=system)
 
     def end(self) -> Iterator[Entry]:
         """Tell what is left over."""
@@ -157,8 +194,10 @@ class _Turns:
             yield Odd.NO_PAIR
 
 
-def _pair(question: str, answer: str) -> Entry:
-    return Odd.TOO_LONG if max(len(question), len(answer)) > LONGEST_TEXT else pair(question, answer)
+def _pair(question: str, answer: str, *, talk: int | None, turn: int | None, system: str | None = None) -> Entry:
+    if max(len(question), len(answer), len(system or "")) > LONGEST_TEXT:
+        return Odd.TOO_LONG
+    return pair(question, answer, talk=talk, turn=turn, system=system)
 
 
 #: how the pairs of an answer are read

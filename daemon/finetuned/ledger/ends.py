@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from finetuned.backend import Observation
 from finetuned.ledger.attempts import all_here, end_attempt
@@ -23,15 +24,26 @@ class Ends:
         self._store = store
 
     def finish(
-        self, job: Job, seen: Observation, pairs: int, files: Sequence[File], verdict: JobVerdict, now: float
+        self,
+        job: Job,
+        seen: Observation,
+        pairs: int,
+        files: Sequence[File],
+        verdict: JobVerdict,
+        now: float,
+        sketches: Mapping[int, bytes] = MappingProxyType({}),
     ) -> None:
-        """Write the verdict over `pairs` that are all here: files, session and job, still to be archived."""
+        """Write the verdict over `pairs` that are all here: files, session and job, still to be archived.
+
+        `sketches` of their texts are by the files' ids, as far as they are known.
+        """
         with self._store.transaction() as db:
             write_interactions(db, seen, now)
             all_here(db, seen.id, pairs, seen.model)
             by_id = {file.id: file for file in files}
             for said in verdict.files:
-                file, taught = by_id[said.file_id], FileColumns(pairs=said.pairs, document_id=said.document)
+                file = by_id[said.file_id]
+                taught = FileColumns(pairs=said.pairs, document_id=said.document, sketch=sketches.get(file.id))
                 end_file(db, now, file, said.state, said.reason, cause=Cause.JOB_ENDED, **taught)
             gone = _is_to_go(db, job.id)
             end_attempt(db, now, job, cause=Cause.TRAINED, became=SessionState.TRAINED, discard=gone)

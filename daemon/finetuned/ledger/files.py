@@ -38,6 +38,7 @@ class FileColumns(TypedDict, total=False):
     job_id: str | None
     upload_name: str | None
     document_id: str | None
+    sketch: bytes | None
     pairs: int | None
     ready_at: str | None
     finished_at: str | None

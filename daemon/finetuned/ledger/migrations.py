@@ -136,8 +136,8 @@ STEPS: Final = MappingProxyType(
               check (read_only in (0, 1) and (read_only = 0 or discard = 0))
             """,
         ),
-        # what belongs to an attempt is in its row of `sessions`, columns are called what they are called elsewhere, and
-        # hooks have a table
+        # what belongs to an attempt is in its row of `sessions`, columns are called what they are called elsewhere,
+        # hooks have a table, and a pair tells which turn of which talk it is
         6: (
             *(f"drop view {view}" for view in ("finished_jobs", "open_jobs", "pairs_with_source")),
             *(f"drop index {index}" for index in ("one_ordinal_a_pair", "pairs_by_session", "pairs_by_file")),
@@ -150,6 +150,12 @@ STEPS: Final = MappingProxyType(
             *VIEWS.values(),
             _SPLIT,
             TABLES["hooks"],
+            "alter table qa_pairs add column talk integer",
+            """
+            alter table qa_pairs add column turn integer
+              check ((talk is null) = (turn is null) and (turn is null or turn > 0))
+            """,
+            "alter table qa_pairs add column system text check (system is null or turn = 1)",
         ),
     }
 )

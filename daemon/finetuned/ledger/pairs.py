@@ -14,7 +14,7 @@ from typing import Final
 
 from finetuned.backend import Pair
 from finetuned.ledger.queries.connection import Row, drop_null
-from finetuned.ledger.queries.pairs import PAIR
+from finetuned.ledger.queries.pairs import PAIR, SPARE
 from finetuned.ledger.store import Store
 from finetuned.model import Job
 
@@ -45,7 +45,7 @@ class Pairs:
             "and s.current = 1 order by p.ordinal limit ?"
         )
         with self._store.reading() as db:
-            return [drop_null(dict(row), "file_b64") for row in db.execute(query, (job_id, after, most))]
+            return [drop_null(dict(row), *SPARE) for row in db.execute(query, (job_id, after, most))]
 
     def here(self, session_id: str) -> int | None:
         """Count the pairs of the session in the ledger; null if not all of them are there."""
@@ -67,9 +67,9 @@ class Pairs:
             before: int = db.execute(query, (job.id,)).fetchone()[0]
             db.executemany(
                 "insert into qa_pairs (job_id, session_id, file_id, ordinal, question, answer, raw_question, "
-                "raw_answer) values (?, ?, ?, ?, ?, ?, ?, ?)",
+                "raw_answer, talk, turn, system) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (job.id, session_id, owner(p), ordinal, p.question, p.answer, p.raw_question, p.raw_answer)
+                    (job.id, session_id, owner(p), ordinal, *_texts(p), p.talk, p.turn, p.system)
                     for ordinal, p in enumerate(pairs, before + 1)
                 ),
             )
@@ -79,6 +79,10 @@ class Pairs:
         """Count the pairs that the ledger has of a file."""
         (number,) = self._store.ask("select count(*) from qa_pairs where file_id = ?", file_id)[0]
         return int(number)
+
+
+def _texts(pair: Pair) -> tuple[str, str, str, str]:
+    return pair.question, pair.answer, pair.raw_question, pair.raw_answer
 
 
 def remove_pairs(db: sqlite3.Connection, file_id: int) -> None:

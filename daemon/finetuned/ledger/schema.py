@@ -5,7 +5,9 @@
    `current` marks the one that counts for the job, and the view `all_jobs` shows a job with what is known of it.
 3. Of a number whose send surely had no effect there are several rows: it is used again, until a session came of it.
 4. The full-text index is kept by hand (`pairs`), as a trigger would need a trusted schema.
-5. A path is stored as text for people (`path`) and, only where that text is not exact, as its bytes (`path_b64`).
+5. A pair is a `turn` of a `talk`, both numbered from 1, the talks in the order of their session; null: it is not known,
+   as a release before this step wrote it. The `system`'s words are in the row of a talk's first turn.
+6. A path is stored as text for people (`path`) and, only where that text is not exact, as its bytes (`path_b64`).
 """
 
 from __future__ import annotations
@@ -78,6 +80,7 @@ create table files (
   job_id text references jobs (id),
   upload_name text,
   document_id text,
+  sketch blob,
   pairs integer,
   seen_at text not null,
   ready_at text,
@@ -171,7 +174,10 @@ create table qa_pairs (
   question text not null,
   answer text not null,
   raw_question text not null,
-  raw_answer text not null
+  raw_answer text not null,
+  talk integer,
+  turn integer check ((talk is null) = (turn is null) and (turn is null or turn > 0)),
+  system text check (system is null or turn = 1)
 ) strict
 """,
         "events": """

@@ -12,8 +12,11 @@ from finetuned.ledger.trouble import problem
 
 Row = dict[str, Any]
 
-#: the jobs of a schema before the sixth, as `all_jobs` shows them
-_AS_IT_WAS: Final = "create temp view all_jobs as select *, put_away as archived, rowid as ordinal from jobs"
+#: the jobs of a schema before the sixth, as `all_jobs` shows them, and its pairs, of which no talk is known
+_AS_IT_WAS: Final = (
+    "create temp view all_jobs as select *, put_away as archived, rowid as ordinal from jobs",
+    "create temp view qa_pairs as select *, null as talk, null as turn, null as system from main.qa_pairs",
+)
 
 #: by whether the newest come first
 WAYS: Final = ("asc", "desc")
@@ -27,7 +30,8 @@ class Connection:
         self.path = path
         self._same = "text_sha256" if self.schema_version() > 3 else "sha256"  # what is equal for equal texts
         if self.schema_version() < SCHEMA_VERSION:  # no daemon of this version has opened it yet
-            db.execute(_AS_IT_WAS)
+            for view in _AS_IT_WAS:
+                db.execute(view)
 
     @classmethod
     def open(cls, path: str) -> Self:
@@ -63,8 +67,9 @@ class Connection:
             raise problem(error, self.path, "cannot be read") from error
 
 
-def drop_null(row: Row, key: str) -> Row:
-    """Leave the exact bytes of a path out of a row where they are null: the path is UTF-8."""
-    if row.get(key) is None:
-        row.pop(key, None)
+def drop_null(row: Row, *keys: str) -> Row:
+    """Leave out of a row what is null: the exact bytes of a path that is UTF-8, what is not known of a pair."""
+    for key in keys:
+        if row.get(key) is None:
+            row.pop(key, None)
     return row

@@ -81,4 +81,4 @@ class FileQueries(Connection):
 
 def _file(row: Row) -> Row:
     row = {key: value for key, value in row.items() if key not in {"id", "due_at"}}
-    return drop_null(drop_null(row, "path_b64"), "location_b64")
+    return drop_null(row, "path_b64", "location_b64")

@@ -10,8 +10,10 @@ from finetuned.ledger.rows import AT_PLACE, place
 
 PAIR: Final = (
     "p.job_id, p.session_id, f.path as file, f.path_b64 as file_b64, p.ordinal, p.question, p.answer, "
-    "p.raw_question, p.raw_answer, f.sha256"
+    "p.raw_question, p.raw_answer, f.sha256, p.talk, p.turn, p.system"
 )
+#: what a pair is told without where it is null
+SPARE: Final = ("file_b64", "talk", "turn", "system")
 
 
 class PairQueries(Connection):
@@ -38,7 +40,7 @@ class PairQueries(Connection):
                 f"where {where} and qa_pairs_fts match :words order by qa_pairs_fts.rank, p.id"
             )
             rows = self.rows(query, job=job, path=text, b64=b64, words=_terms(words))
-        return (drop_null(row, "file_b64") for row in rows)
+        return (drop_null(row, *SPARE) for row in rows)
 
 
 def _terms(words: str) -> str:
