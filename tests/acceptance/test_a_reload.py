@@ -427,7 +427,7 @@ async def test_a_reload_waits_while_the_ledger_is_stuck(a_place: APlace) -> None
 
 @pytest.mark.parametrize("well", [True, False], ids=["sound", "spoilt"])
 async def test_a_ledger_that_gets_stuck_in_a_reload_is_waited_for(a_place: APlace, well: bool) -> None:
-    """Another program locks it just then: the new daemon begins once it can, a refusal is told by the log alone."""
+    """Another program locks it just then: the new daemon begins once it can, and a refusal is written down then."""
     place = a_place(folder=[{"linger": "0s"}])
     load = place.load
 
@@ -446,11 +446,17 @@ async def test_a_ledger_that_gets_stuck_in_a_reload_is_waited_for(a_place: APlac
             place.service.reload()
             await place.pass_time(600)
             assert of_daemon(place) == ["started"]
+            with place.reader() as reader:
+                known = reader.daemon()
+            assert known is not None
+            assert ("found none" in (known["reload_refused_because"] or "")) == (not well)
         place.drop("b.txt", "The otter is a mammal.")
         await place.until(lambda: place.states() == {"a.txt": "learned", "b.txt": "learned"})
 
     await place.run(until_idle=False, script=script)
-    assert [one for one in of_daemon(place) if one != "going_on"] == ["started", *["reloaded"] * well, "stopped"]
+    assert [one for one in of_daemon(place) if one != "going_on"] == [
+        "started", "reloaded" if well else "reload_refused", "stopped",
+    ]  # fmt: skip
 
 
 async def test_a_stop_does_not_wait_for_a_daemon_that_waits_for_the_ledger(a_place: APlace) -> None:

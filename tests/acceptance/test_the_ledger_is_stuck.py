@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,6 +21,7 @@ import trio
 from finetuned.daemon.breaker import LONGEST_WAIT, Breaker
 from finetuned.daemon.notify import Notifier
 from finetuned.errors import LedgerStuck
+from finetuned.ledger import Ledger, why_stuck
 from support.lives import asked
 from support.place import Place, is_send
 
@@ -115,6 +120,71 @@ async def test_a_lock_at_any_moment_costs_time_only(
     assert [job["attempt"] for job in place.jobs()] == [1, 1]
     going_on = next(event for event in of_daemon(place) if event["became"] == "going_on")
     assert "database is locked" in going_on["detail"]
+
+
+#: another program's hold on a ledger, for as long as its standard input is open
+HOLDS = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("begin immediate")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_program(path: str) -> Iterator[int]:
+    """A process that has the ledger locked; its pid."""
+    words = [sys.executable, "-c", HOLDS, path]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        yield program.pid
+        program.communicate()
+
+
+async def test_who_only_reads_is_told_who_has_it_locked(a_place: APlace) -> None:
+    """By name and pid, with what else cannot be written down meanwhile; and nothing of it once it is over."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        await place.until(lambda: bool(of_daemon(place)))
+        asked(place.here.ledger, "pragma busy_timeout = 0")
+        with another_program(place.ledger_path) as pid:
+            place.drop("a.txt", GREY)
+            place.here.unserved = "its port is taken"
+            await place.until(lambda: why_stuck(place.ledger_path) is not None)
+            stuck = why_stuck(place.ledger_path)
+            assert stuck is not None
+            assert re.search(rf"database is locked \(by [^ ]+, pid {pid}\)$", str(stuck))
+            assert "end the program" in stuck.remedy
+            with place.reader() as reader:
+                assert (reader.unserved(), reader.unwatched()) == ("its port is taken", None)
+        await place.until(lambda: place.states() == {"a.txt": "learned"}, within=400)
+        assert why_stuck(place.ledger_path) is None
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_what_a_killed_daemon_told_is_told_no_more(a_place: APlace, locks: Callable[[Place], Lock]) -> None:
+    """Neither while none runs, nor by the next one."""
+    place = a_place()
+    lock = locks(place)
+    told: list[bytes] = []
+
+    async def script() -> None:
+        await place.until(lambda: bool(of_daemon(place)))
+        lock.take()
+        place.drop("a.txt", GREY)
+        await place.until(lambda: why_stuck(place.ledger_path) is not None)
+        told.append(Path(f"{place.ledger_path}.lock").read_bytes())
+
+    await place.run(until_idle=False, script=script)
+    lock.let_go()
+    Path(f"{place.ledger_path}.lock").write_bytes(told[0])
+    assert why_stuck(place.ledger_path) is None
+    with Ledger.open(place.ledger_path):
+        assert why_stuck(place.ledger_path) is None
 
 
 async def test_a_full_disk_is_waited_for(a_place: APlace) -> None:

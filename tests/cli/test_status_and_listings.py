@@ -23,7 +23,7 @@ from finetuned.cli import events, jobs, output, pairs, status
 from finetuned.cli.wiring import load_file
 from finetuned.errors import UsageError
 from finetuned.facts import RunsWith
-from finetuned.ledger import Ledger
+from finetuned.ledger import Ledger, Trouble
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.lifecycle import JobState
 from finetuned.runtime import Wake
@@ -143,6 +143,31 @@ class TestStatus:
         assert "(not there)" in words.out
         assert listed.code == 1
         assert "to do: put the very file back" in listed.err
+
+    def test_a_ledger_that_the_daemon_cannot_write(self, make_desk: MakeDesk) -> None:
+        """What it tells of that by its lock is told by every command, with what the ledger should tell and does not."""
+        desk = make_desk()
+        desk.place.drop("a.txt")
+        desk.run_until(lambda: desk.place.states() == {"a.txt": "waiting"})
+        trouble = Trouble(
+            stuck="the ledger is locked", remedy="end that", unserved="no port", reload_refused="no folder"
+        )
+        with desk.ledger() as ledger:
+            ledger.note_trouble(trouble)
+            told, words = desk("status", "--json"), desk("status")
+            doctor, why, asked = desk("doctor"), desk("why", str(desk.place.notes / "a.txt")), desk("pause")
+            ledger.note_trouble(None)
+            assert desk("status").code == 0
+        assert (told.code, told.json["ledger"]["stuck_because"]) == (1, "the ledger is locked; end that")
+        assert told.json["daemon"]["unserved_because"] == "no port"
+        assert told.json["daemon"]["reload_refused_because"] == "no folder"
+        needs = {need["subject"]: need["words"] for need in told.json["attention"]}
+        assert needs["ledger"] == "nothing new is begun: the ledger is locked"
+        assert "no folder" in needs["configuration"]
+        assert words.out.startswith("attention  ledger: nothing new is begun: the ledger is locked\n")
+        assert "problem  ledger: the ledger is locked\n" in doctor.out
+        assert "It waits for the daemon, which begins nothing new: the ledger is locked; end that." in why.out
+        assert "the daemon begins nothing new: the ledger is locked; end that: 1 request is not answered" in asked.err
 
     def test_the_ledgers_bytes_are_those_of_its_journal_too(self, make_desk: MakeDesk) -> None:
         """What a running daemon has written last lies in the journal alone."""

@@ -17,7 +17,7 @@ import trio.testing
 
 from finetuned.cli.main import main
 from finetuned.ledger import Ledger
-from finetuned.ledger.store import hold
+from finetuned.ledger.lock import hold
 from finetuned.runtime import SystemRuntime
 from finetuned.settings import FolderSettings, HelixSettings, HookSettings
 from support.place import Place

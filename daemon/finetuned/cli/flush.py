@@ -65,7 +65,7 @@ async def flush(ledger_path: str, folder: str | None, patience: float, runtime: 
     leave(ledger_path, [request])
     answers = await outcomes(ledger_path, [request], runtime, ANSWER_WITHIN)
     if answers.get(request.id, {}).get("became") != "done":
-        return tell([request], answers)
+        return tell(ledger_path, [request], answers)
     rows = await _until(ledger_path, files, lambda row: row["state"] not in _OPEN, runtime, ANSWER_WITHIN)
     for words in _become(rows):
         print_line(words)

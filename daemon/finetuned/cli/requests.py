@@ -15,7 +15,7 @@ from finetuned.cli import wiring
 from finetuned.cli.poller import until
 from finetuned.cli.terminal import harmless, print_line, say
 from finetuned.errors import FinetunedError
-from finetuned.ledger import Reader, is_held, of_the_disk
+from finetuned.ledger import Reader, is_held, of_the_disk, why_stuck
 from finetuned.paths import escape, path_b64, path_of, utf8_text
 from finetuned.runtime import SystemRuntime
 
@@ -101,7 +101,7 @@ def ask_daemon(ctx: click.Context, requests: Sequence[Request], *, within: float
     if not running:
         say("no daemon runs: this will be done at its next start")
         return 0
-    return tell(requests, anyio.run(outcomes, path, requests, SystemRuntime(), within))
+    return tell(path, requests, anyio.run(outcomes, path, requests, SystemRuntime(), within))
 
 
 def _unknown(reader: Reader, request: Request) -> str:
@@ -113,7 +113,7 @@ def _unknown(reader: Reader, request: Request) -> str:
     return ""
 
 
-def tell(requests: Sequence[Request], answers: dict[str, dict[str, Any]]) -> int:
+def tell(ledger_path: str, requests: Sequence[Request], answers: dict[str, dict[str, Any]]) -> int:
     """Print what the daemon said, in the order of the requests; the exit code."""
     for request in requests:
         if request.id in answers:
@@ -121,5 +121,7 @@ def tell(requests: Sequence[Request], answers: dict[str, dict[str, Any]]) -> int
     silent = len(requests) - len(answers)
     if silent:
         noun = "1 request is" if silent == 1 else f"{silent} requests are"
-        say(f"the daemon is busy: {noun} not answered yet, and will be carried out; see `finetuned events`")
+        stuck = why_stuck(ledger_path)
+        why = "is busy" if stuck is None else f"begins nothing new: {harmless(stuck.with_remedy())}"
+        say(f"the daemon {why}: {noun} not answered yet, and will be carried out; see `finetuned events`")
     return 1 if any(answer["became"] == "refused" for answer in answers.values()) else 0

@@ -5,7 +5,9 @@
    so it is doubtful and looked for on the server. Nothing is kept in memory.
 3. The try is a commit of its own, which tells of the time that was lost. It is not believed before a round went well:
    a disk with room for one page must not be hammered.
-4. A run until idle is waited for by somebody: it gives up after a few tries.
+4. Whoever reads the ledger is told of its trouble by a note beside it, with what else cannot be written down; what
+   would be lost with the trouble, since nobody finds it again, is written then.
+5. A run until idle is waited for by somebody: it gives up after a few tries.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from finetuned import logs
 from finetuned.daemon.context import Context
 from finetuned.daemon.notify import Notifier
 from finetuned.errors import LedgerStuck
+from finetuned.ledger import Trouble
 
 #: the longest wait between two tries, in seconds
 LONGEST_WAIT: Final = 15.0
@@ -61,19 +64,40 @@ class Breaker:
         while self._trouble is not None and not stopping():
             self._tries += 1
             context.turned()
+            await context.in_thread(context.ledger.note_trouble, self._told(self._trouble))
             if not self._patient and self._tries > PATIENT_TRIES:
                 raise self._trouble
             await self._pause(context.back_off(self._tries, LONGEST_WAIT), stopping)
             lost = context.runtime.steady() - begun
-            words = f"{self._trouble}; it can again, after {lost:.0f} seconds"
+            tried, unnoted = self._trouble, context.unnoted
             try:
-                await context.in_thread(
-                    context.ledger.daemon.usable_again, pid=self._pid, words=words, now=context.runtime.now()
-                )
+                await context.in_thread(self._goes_on, f"{tried}; it can again, after {lost:.0f} seconds", unnoted)
             except LedgerStuck as trouble:
                 self.open(trouble)
-            else:
+                continue
+            if context.unnoted == unnoted:
+                context.unnoted = None
+            if self._trouble is tried:  # else a task has met some more meanwhile
                 self._trouble = context.stuck = None
+
+    def _told(self, trouble: LedgerStuck) -> Trouble:
+        context = self._context
+        return Trouble(
+            stuck=str(trouble),
+            remedy=trouble.remedy,
+            unwatched=context.unwatched,
+            unserved=context.unserved,
+            reload_refused=context.reload_refused,
+        )
+
+    def _goes_on(self, words: str, unnoted: str | None) -> None:
+        """Write that the ledger can be written, and why a reload was refused meanwhile. Raises LedgerStuck."""
+        ledger, now = self._context.ledger, self._context.runtime.now()
+        with ledger.together():
+            ledger.daemon.usable_again(pid=self._pid, words=words, now=now)
+            if unnoted is not None:
+                ledger.daemon.reload_refused(pid=self._pid, words=unnoted, now=now)
+        ledger.note_trouble(None)
 
     async def _pause(self, seconds: float, stopping: Callable[[], bool]) -> None:
         """Wait; what rings meanwhile can do nothing for us, but to stop."""

@@ -26,7 +26,8 @@ class Context:
 
     `own` holds the jobs that surely were never sent by anybody else; `unwatched` says why not all folders are watched,
     `stuck` why nothing can be written to the ledger, `unserved` why no metrics are served, `reload_refused` why a
-    configuration that was to take the place of `settings` did not: null while all is well. `environment` is what
+    configuration that was to take the place of `settings` did not, and `unnoted` the same if the ledger could not be
+    told: null while all is well. `environment` is what
     programs of hooks are given; `turned_at` tells by the steady clock when the loop took a step last, `due_at` when it
     takes the next one at the latest, but for the time that this one takes.
     """
@@ -42,6 +43,7 @@ class Context:
     stuck: str | None = None
     unserved: str | None = None
     reload_refused: str | None = None
+    unnoted: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     pauses: Pauses = field(init=False)
     turned_at: float = field(init=False)

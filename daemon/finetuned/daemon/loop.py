@@ -137,6 +137,11 @@ class Daemon:
         self._handing_over = True
         self._context.wake.set()
 
+    def is_stuck(self, trouble: LedgerStuck) -> None:
+        """Hear that something could not be written to the ledger."""
+        self._breaker.open(trouble)
+        self._context.wake.set()
+
     async def run(self, watchers: Sequence[Watcher] = ()) -> Outcome:
         """Run until stopped, or idle if that was asked for. Raises Held and LedgerError.
 

@@ -232,15 +232,20 @@ class Service:
         """Go on with the configuration that is in use, and say so."""
         problems = error.problems if isinstance(error, ConfigurationError) else ()
         words = "; ".join((str(error), *problems)) if problems else error.with_remedy()
+        unnoted: LedgerStuck | None = None
         try:
             await self._runtime.in_thread(
                 self._ledger.daemon.reload_refused, pid=self._pid, words=words, now=self._runtime.now()
             )
         except LedgerStuck as trouble:
             logs.get().warning("daemon_reload_refused", detail=words, not_noted=str(trouble))
+            unnoted = trouble
         if self._context is not None:
             self._context.reload_refused = words
             self._context.wake.set()  # its log line is made of the event
+            if unnoted is not None and self._daemon is not None:
+                self._context.unnoted = words
+                self._daemon.is_stuck(unnoted)
 
 
 def _let_go(folders: Folders) -> None:

@@ -9,11 +9,11 @@
 
 from finetuned.ledger.audit import Finding, audit
 from finetuned.ledger.batches import FoundFile, FoundJob, Left
+from finetuned.ledger.lock import Trouble, is_held, why_stuck
 from finetuned.ledger.queries import Reader
 from finetuned.ledger.queries.status import SERVER_FIELDS
 from finetuned.ledger.schema import SCHEMA_VERSION
-from finetuned.ledger.store import is_held
-from finetuned.ledger.trouble import PUT_BACK, of_the_disk, unreadable, why_stuck
+from finetuned.ledger.trouble import PUT_BACK, of_the_disk, unreadable
 from finetuned.ledger.writer import Ledger, Tables
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Left",
     "Reader",
     "Tables",
+    "Trouble",
     "audit",
     "is_held",
     "of_the_disk",

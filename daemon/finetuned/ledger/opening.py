@@ -13,8 +13,9 @@ from urllib.parse import quote
 
 from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger.checkpoint import check_log
+from finetuned.ledger.lock import is_held
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.store import BUSY_MS, is_held
+from finetuned.ledger.store import BUSY_MS
 from finetuned.ledger.trouble import ASK_AS, PUT_BACK, check_file, is_busy, newer, unreadable
 
 

@@ -26,9 +26,9 @@ from typing import Final
 from finetuned.errors import LedgerError
 from finetuned.ledger.checkpoint import accuse_log, check_log, forget_log
 from finetuned.ledger.copies import SIDES, Contents, copy_whole, remove_part, sync_folder
+from finetuned.ledger.lock import READABLE_BY_GROUP, hold
 from finetuned.ledger.opening import connect_to_read
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.store import READABLE_BY_GROUP, hold
 from finetuned.ledger.trouble import is_corrupt, newer, of_the_disk
 from finetuned.model import Value
 

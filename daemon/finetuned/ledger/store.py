@@ -1,13 +1,11 @@
-"""The file itself: opened, locked, migrated; and its transactions.
+"""The file itself: opened, migrated; and its transactions.
 
-1. The lock is on a file of its own, `<ledger>.lock`, and outlives no process. It holds a note, too (`checkpoint`).
-2. A ledger that fails its check, or that a newer finetuned wrote, is left as it is and named.
-3. What passes (`ledger.trouble`) is LedgerStuck, and its transaction rolled back; all else is no ledger to go on with.
+1. A ledger that fails its check, or that a newer finetuned wrote, is left as it is and named.
+2. What passes (`ledger.trouble`) is LedgerStuck, and its transaction rolled back; all else is no ledger to go on with.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import stat
@@ -16,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Final
 
-from finetuned.errors import Held, LedgerError
+from finetuned.errors import LedgerError
 from finetuned.ledger.checkpoint import Checkpoint
 from finetuned.ledger.copies import remove_part, sync_folder
+from finetuned.ledger.lock import READABLE_BY_GROUP
 from finetuned.ledger.migrations import bring_up_to_date
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.trouble import check_file, corrupt, newer, of_the_disk, problem
@@ -26,9 +25,6 @@ from finetuned.ledger.trouble import check_file, corrupt, newer, of_the_disk, pr
 BUSY_MS: Final = 5000
 #: … and how long for one that is told to stop
 HURRY_MS: Final = 500
-READABLE_BY_GROUP: Final = 0o640
-LOCK_TRIES: Final = 10
-LOCK_PAUSE: Final = 0.05
 
 
 class Store:
@@ -108,38 +104,6 @@ class Store:
                 yield self._db
             except sqlite3.Error as error:
                 raise problem(error, self._path, "could not be read") from error
-
-
-def hold(path: str) -> int:
-    """Take the lock beside the ledger, and return its descriptor. Raises Held, LedgerError."""
-    try:
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, READABLE_BY_GROUP)
-    except OSError as error:
-        raise of_the_disk(error, f"the ledger {path} cannot be locked") from error
-    for _ in range(LOCK_TRIES):  # a command that asks `is_held` has it for a moment
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            threading.Event().wait(LOCK_PAUSE)
-        else:
-            return lock
-    os.close(lock)
-    raise Held(f"another finetuned holds the ledger {path}", remedy="stop it first, or name another ledger")
-
-
-def is_held(path: str) -> bool:
-    """Tell whether a daemon holds the ledger at `path` now."""
-    try:
-        lock = os.open(f"{path}.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 def open_file(path: str) -> int:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from finetuned.errors import LedgerError, LedgerNewer, LedgerStuck
+from finetuned.ledger.lockers import locker
 from finetuned.ledger.schema import SCHEMA_VERSION
 
 SPACE: Final = "free some space on its disk"
@@ -65,8 +66,8 @@ def check_file(path: str, mode: int) -> None:
         raise LedgerError(f"the ledger {path} is no file, but {what}", remedy="name a file in [ledger] path")
 
 
-def why_stuck(path: str) -> LedgerStuck | None:
-    """Tell why a daemon cannot write the ledger at `path` now, as far as others can know; None: nothing is seen."""
+def trouble_of_its_disk(path: str) -> LedgerStuck | None:
+    """Tell why the disk lets nobody write the ledger at `path`, as far as everybody can see; None: nothing is seen."""
     try:
         disk = os.statvfs(os.path.dirname(path) or ".")
     except OSError:
@@ -87,8 +88,12 @@ def problem(error: sqlite3.Error, path: str, done: str) -> LedgerError:
         return corrupt(path, done, str(error))
     code = _code(error)
     what = f"the ledger {path} {done}: {error}"
+    if code == sqlite3.SQLITE_BUSY and (program := locker(path)) is not None:
+        what += f" (by {program})"
     if code in _PASSING:
-        stuck = why_stuck(path) if code == sqlite3.SQLITE_IOERR else None  # so fails what SQLite maps, on a full disk
+        stuck = (
+            trouble_of_its_disk(path) if code == sqlite3.SQLITE_IOERR else None
+        )  # so fails what SQLite maps, on a full disk
         return LedgerStuck(what, remedy=stuck.remedy if stuck else _PASSING[code])
     return LedgerError(what, remedy="see `finetuned doctor`")
 

@@ -23,6 +23,7 @@ from finetuned.ledger.folders import Folders
 from finetuned.ledger.hooks import Hooks
 from finetuned.ledger.interactions import Interactions
 from finetuned.ledger.jobs import Jobs
+from finetuned.ledger.lock import Trouble, hold, note_trouble
 from finetuned.ledger.pairs import Pairs
 from finetuned.ledger.queries import Reader
 from finetuned.ledger.requests import Requests
@@ -30,7 +31,7 @@ from finetuned.ledger.retention import Retention
 from finetuned.ledger.runs import Runs
 from finetuned.ledger.sends import Sends
 from finetuned.ledger.servers import Servers
-from finetuned.ledger.store import HURRY_MS, Store, connect, hold, open_file
+from finetuned.ledger.store import HURRY_MS, Store, connect, open_file
 from finetuned.ledger.trouble import of_the_disk
 
 
@@ -116,6 +117,10 @@ class Ledger(Tables):
         with self._store.reading() as db:
             (patience,) = db.execute("pragma busy_timeout").fetchone()
             db.execute(f"pragma busy_timeout = {min(patience, HURRY_MS)}")
+
+    def note_trouble(self, trouble: Trouble | None) -> None:
+        """Tell others, beside the file, why it cannot be written; null: it can."""
+        note_trouble(self._lock, trouble)
 
     def give_back(self) -> None:
         """Give back the memory that holds pages of the file."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from finetuned.errors import LedgerMissing
 from finetuned.ledger.events import METRICS, WATCH
+from finetuned.ledger.lock import trouble_of
 from finetuned.ledger.queries.connection import Connection, Row
 from finetuned.ledger.trouble import PUT_BACK
 
@@ -52,15 +53,21 @@ class StatusQueries(Connection):
 
     def daemon(self) -> Row | None:
         """Fetch what is known of the daemon that started last."""
-        return next(self.rows("select * from daemon"), None)
+        row = next(self.rows("select * from daemon"), None)
+        trouble = trouble_of(self.path)
+        if row is not None and trouble is not None and trouble.reload_refused is not None:
+            row["reload_refused_because"] = trouble.reload_refused
+        return row
 
     def unwatched(self) -> str | None:
         """Tell why the daemon cannot watch all folders, so that sweeps alone find changes; null if it can."""
-        return self._trouble_with(WATCH)
+        trouble = trouble_of(self.path)
+        return trouble.unwatched if trouble else self._trouble_with(WATCH)
 
     def unserved(self) -> str | None:
         """Tell why the daemon serves no metrics that it is to serve; null if it does."""
-        return self._trouble_with(METRICS)
+        trouble = trouble_of(self.path)
+        return trouble.unserved if trouble else self._trouble_with(METRICS)
 
     def _trouble_with(self, what: str) -> str | None:
         query = (
