@@ -118,6 +118,33 @@ def test_status_and_doctor_tell_of_a_hook_that_fails(make_desk: MakeDesk, tmp_pa
     assert "hook 1 (tell): works, told last " in desk("status").out
 
 
+def test_what_a_hook_says_does_not_fill_the_status(make_desk: MakeDesk, tmp_path: Path) -> None:
+    """It is told once, in one line that is cut; `doctor` tells all that is kept of it."""
+    desk = make_desk(hook=[{"command": [program(tmp_path, "yes 'no route' | head -c 100000; exit 1")]}])
+    desk.run()
+    desk.place.drop("a.txt", GREY)
+    desk.run()
+    told = desk("status")
+    lines = [line for line in told.out.splitlines() if "hook 1" in line]
+    assert len(lines) == 2
+    assert lines[0].startswith("attention  hook 1 (tell): has failed since ")
+    assert lines[0].endswith(" …")
+    assert len(lines[0]) < 300
+    assert ("no route" in lines[0], "no route" in lines[1]) == (True, False)
+    assert desk("doctor").out.count("no route") > 20
+
+
+def test_check_warns_of_programs_that_cannot_be_run(make_desk: MakeDesk, tmp_path: Path) -> None:
+    """As `doctor` finds them; the configuration is right all the same."""
+    closed = program(tmp_path, "true", mode=0o644)
+    desk = make_desk(hook=[{"command": ["no-such-program"]}, {"command": [closed]}, {"command": ["true"]}])
+    answer = desk("check")
+    assert answer.code == 0
+    first, second = (line for line in answer.err.splitlines() if "hook" in line)
+    assert first.startswith("warning: hook 1 (no-such-program): there is no no-such-program; install it, or ")
+    assert second == f"warning: hook 2 (tell): {closed} cannot be executed; chmod a+rx {closed}"
+
+
 def test_without_a_daemon_a_hook_is_tried_from_here(make_desk: MakeDesk, tmp_path: Path) -> None:
     """With a message that says that it is a test, and has the keys of any other."""
     tell = program(tmp_path, f"cat >> {tmp_path}/heard")

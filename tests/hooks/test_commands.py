@@ -190,7 +190,7 @@ def test_one_that_is_not_there_is_told_with_the_remedy() -> None:
 
 async def test_one_that_runs_when_the_daemon_stops_has_a_short_grace() -> None:
     """It may end well; if it does not, it is killed long before its own time is up."""
-    stopper = Stopper()
+    stopper = Stopper(SYSTEM.steady)
     begun = SYSTEM.steady()
     ended: list[str] = []
 
@@ -209,3 +209,19 @@ async def test_one_that_runs_when_the_daemon_stops_has_a_short_grace() -> None:
     stopper.close()
     assert sorted(ended) == ["sh did not end within 1s and was killed", "well"]
     assert SYSTEM.steady() - begun < 10
+
+
+def test_one_that_begins_after_the_stop_has_what_is_left_of_its_grace() -> None:
+    """The grace is counted from the stop: what begins when it is over ends at once."""
+    stopper = Stopper(lambda: 100.0)
+    stopper.stop(5.0)
+    with pytest.raises(HookFailed, match="was killed"):
+        run(
+            ("sh", "-c", "sleep 600"),
+            b"",
+            timeout=600,
+            environment=environment(os.environ),
+            steady=lambda: 105.0,
+            stopper=stopper,
+        )
+    stopper.close()

@@ -35,7 +35,7 @@ def lives(pid: str) -> bool:
 
 
 def test_more_hooks_that_hang_than_are_told_at_a_time_hold_up_nothing(a_home: AHome, tmp_path: Path) -> None:
-    """The job is learned meanwhile, and the daemon stops in time and in order, with nothing of theirs left."""
+    """The job is learned meanwhile, and the daemon stops in time and in order: none begins then, and none is left."""
     pids = tmp_path / "pids"
     home = a_home(top=hooks(*(f"echo $$ >> {pids}; sleep 60{number}" for number in range(10))))
     home.drop("bad.txt", b"\xff")
@@ -47,6 +47,7 @@ def test_more_hooks_that_hang_than_are_told_at_a_time_hold_up_nothing(a_home: AH
     begun = SystemRuntime().steady()
     assert home.stop() == 0
     assert SystemRuntime().steady() - begun < 12
+    assert len(lines(pids)) == 8
     wait_for(lambda: not any(map(lives, lines(pids))), "end of what hung")
     home.audit()
 

@@ -73,6 +73,7 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
 
 
 def _tell_configuration(settings: Settings) -> None:
+    from finetuned.cli.hook_checks import of_programs
     from finetuned.plan import most_files
 
     can = wiring.capabilities(settings)
@@ -86,7 +87,7 @@ def _tell_configuration(settings: Settings) -> None:
             terminal.say(
                 f"warning: the folder {harmless(rules.path)} is not there yet; make it, or run `finetuned init`"
             )
-    for found in of_the_metrics(settings):
+    for found in (*of_the_metrics(settings), *of_programs(settings)):
         terminal.say(f"warning: {found['subject']}: {harmless(found['words'])}; {found['remedy']}")
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: how many of a kind are named
 MOST_NAMED: Final = 5
+#: so much of what a hook said is told among what needs a person, in characters
+MOST_WORDS: Final = 120
 #: so many suffixes are told
 MOST_SUFFIXES: Final = 4
 #: what texts are called; of others nobody should be told to take them
@@ -62,7 +64,7 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
     if settings.hooks:
         from finetuned.cli import hook_checks
 
-        yield from hook_checks.failing(settings, reader)
+        yield from hook_checks.failing(settings, reader, most=MOST_WORDS)
     yield from of_jobs(outlook)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from textwrap import shorten
 from typing import TYPE_CHECKING, Final
 
 from finetuned.amounts import counted, span
@@ -63,6 +64,12 @@ def _of_url(name: str, hook: HookSettings, *, whole: bool) -> Row:
     return ok(name, "Apprise understands its url")
 
 
+def of_programs(settings: Settings) -> Iterator[Row]:
+    """Yield the hooks whose program cannot be run from here."""
+    found = (_of_command(name, hook) for name, hook in settings.named_hooks.items() if hook.command)
+    yield from (wrong for wrong in found if wrong["level"] == "problem")
+
+
 def _of_command(name: str, hook: HookSettings) -> Row:
     import shutil
 
@@ -103,7 +110,7 @@ def _row(name: str, facts: HookFacts | None, waiting: int) -> Row:
 
 
 def words_of(row: Row) -> str:
-    """Say in words how a hook does."""
+    """Say in words how a hook does, but for what it said itself."""
     if row["state"] is None:
         return "not used by a daemon yet"
     waits = f"; {counted(row['waiting'], 'message')} to tell" if row["waiting"] else ""
@@ -112,14 +119,15 @@ def words_of(row: Row) -> str:
     if row["state"] == "working":
         return f"works, told last {output.when(row['told_at'])}{waits}"
     gave_up = f"; {counted(row['given_up'], 'message')} given up" if row["given_up"] else ""
-    return f"has failed since {output.when(row['failing_since'])}{waits}{gave_up}: {row['error']}"
+    return f"has failed since {output.when(row['failing_since'])}{waits}{gave_up}"
 
 
-def failing(settings: Settings, reader: Reader) -> Iterator[Row]:
-    """Yield a finding for each hook that fails."""
+def failing(settings: Settings, reader: Reader, *, most: int | None = None) -> Iterator[Row]:
+    """Yield a finding for each hook that fails, with its error: so many characters of it, where it is one of many."""
     for row in known(settings, reader):
         if row["state"] == "failing":
-            yield problem(row["name"], words_of(row), "finetuned doctor --hooks")
+            error = row["error"] if most is None else shorten(row["error"], most, placeholder=" …")
+            yield problem(row["name"], f"{words_of(row)}: {error}", "finetuned doctor --hooks")
 
 
 def _tried(settings: Settings, *, runs: bool) -> Iterator[Row]:

@@ -6,7 +6,8 @@
    could not be noted, since the ledger is stuck, is noted later, and not sent again by this daemon.
 3. A hook that fails is tried again with pauses that grow to LONGEST_PAUSE. Once it has failed for GIVE_UP_AFTER, what
    is as old as that is given up, in one event; what is younger waits on.
-4. A daemon that stops lets a message under way end for a short grace; one that was cut is sent again at the next start.
+4. A daemon that stops begins no message, and lets those under way end for a short grace; one that was cut is sent
+   again at the next start.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Hooks:
 
     def __init__(self, context: Context, *, on_rest: Callable[[], None]) -> None:
         self._context = context
-        self._stopper = Stopper()
+        self._stopper = Stopper(context.runtime.steady)
         slots = anyio.Semaphore(AT_ONCE)
         self._followers = [
             _Follower(context, name, hook, self._stopper, slots, on_rest)
@@ -129,6 +130,8 @@ class _Follower:
 
     def _step(self) -> float:
         """Tell it the next event, if that is due; the seconds to wait before the one after it."""
+        if self._stopping:  # while it waited for its turn
+            return LEDGER_PAUSE
         try:
             self._note()
             facts = self._context.ledger.hooks.all()[self._hook.key]

@@ -29,17 +29,18 @@ _BY_HAND: Final = "try it by hand: finetuned doctor --hooks"
 class Stopper:
     """Tells every program that runs, from any thread, that it has only so many seconds left."""
 
-    def __init__(self) -> None:
+    def __init__(self, steady: Callable[[], float]) -> None:
         self._source, self._drain = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.grace: float | None = None
+        self._steady = steady
+        self.grace = self.ends_at = float("inf")
 
     def fileno(self) -> int:
         """What can be read from once it was told; nobody ever reads it."""
         return self._source
 
     def stop(self, grace: float) -> None:
-        """Have what runs end within `grace` seconds."""
-        self.grace = grace
+        """Have what runs, and what may still begin, end within `grace` seconds from now."""
+        self.grace, self.ends_at = grace, self._steady() + grace
         os.write(self._drain, b".")
 
     def close(self) -> None:
@@ -148,8 +149,8 @@ class _Talk:
                         return None
                     if self._stopper in ready and self._stopper is not None:
                         selector.unregister(self._stopper)
-                        timeout = min(left, self._stopper.grace or 0.0)
-                        deadline = self._steady() + timeout
+                        timeout = min(left, self._stopper.grace)
+                        deadline = min(deadline, self._stopper.ends_at)
         finally:
             os.close(ends)
         return f"did not end within {span(timeout)} and was killed{self.told()}"
