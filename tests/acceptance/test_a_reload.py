@@ -15,10 +15,12 @@ import httpx
 import pytest
 
 from finetuned.daemon.notify import Notifier
+from finetuned.errors import Held
 from finetuned.folders import drop_folder
+from finetuned.runtime import Wake
 from finetuned.settings import Settings, parse
 from support.lives import asked
-from support.place import Place, is_send
+from support.place import Place, is_send, no_connection
 from support.virtual import VirtualRuntime
 
 APlace = Callable[..., Place]
@@ -239,6 +241,69 @@ async def test_a_stop_between_two_daemons_is_in_order(tmp_path: Path) -> None:
     place.app.state.store.close()
     place.audit()
     assert of_daemon(place) == ["started", "stopped"]
+
+
+async def test_no_other_finetuned_can_take_a_folder_in_between(tmp_path: Path) -> None:
+    """Neither one that stays, nor a new one, nor one that is retired: each is held by the one or the other daemon."""
+    held: list[bool] = []
+
+    class Between(Place):
+        @asynccontextmanager
+        async def backend(self, *args: Any) -> AsyncIterator[Any]:
+            if of_daemon(self):  # the first one has ended, and the next one has not begun
+                for rules in [*self.settings.folders, *before.folders]:
+                    with pytest.raises(Held):
+                        drop_folder(rules, beside=str(tmp_path / "beside")).hold()
+                    held.append(True)
+            async with super().backend(*args) as backend:
+                yield backend
+
+    place = Between(tmp_path / "between", folder=[{"linger": "0s"}, {"linger": "0s"}])
+    before = place.settings
+
+    async def script() -> None:
+        place.network.before = no_connection
+        (place.root / "notes1" / "b.txt").write_text("The otter is a mammal.")
+        await place.until(lambda: place.states() == {"b.txt": "packed"})
+        await place.reload(folder=[a_folder(place, "notes"), a_folder(place, "more")])
+        place.network.before = lambda _: None
+        await place.until(lambda: place.states() == {"b.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+    place.app.state.store.close()
+    assert (of_daemon(place), len(held)) == (["started", "reloaded", "stopped"], 4)
+
+
+class SlowThreads(VirtualRuntime):
+    """One in which threads take half a minute to begin what has this name."""
+
+    slow = ""
+
+    async def in_thread(self, work: Any, *args: Any, **words: Any) -> Any:
+        if getattr(work, "__name__", "") == self.slow:
+            await self.wait(Wake(), 30.0)
+        return await super().in_thread(work, *args, **words)
+
+
+@pytest.mark.parametrize("slow", ["_retired", "_checked"])
+async def test_a_reload_at_the_hand_over_of_another_one_is_taken(a_place: APlace, slow: str) -> None:
+    """It finds what that one has held to be its own, and the last configuration is in use at the end."""
+    place = a_place(folder=[{"linger": "0s"}])
+    place.runtime = SlowThreads()
+
+    async def script() -> None:
+        await place.pass_time(10)
+        place.runtime.slow = slow
+        for names in (["notes", "other"], ["notes", "other", "third"]):
+            place.configure(folder=[a_folder(place, name) for name in names])
+            place.service.reload()
+            await place.pass_time(5 if slow == "_retired" else 28)
+        for name in ("other", "third"):
+            (place.root / name / f"{name}.txt").write_text(f"The {name} is a mammal.")
+        await place.until(lambda: place.states() == {"other.txt": "learned", "third.txt": "learned"})
+
+    await place.run(until_idle=False, script=script)
+    assert "reload_refused" not in of_daemon(place)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@
    and ends once those under way have ended, and the next one is built of the new configuration, over the same ledger:
    what is only in memory is found anew, as after a start.
 2. A configuration that cannot be used changes nothing. An event says why, and `status` until a reload works.
-3. The folders that only the new configuration has are held before the old daemon ends: another finetuned cannot take
-   them in between.
+3. The folders that only the new configuration has are held before the old daemon ends, and those that stay are passed
+   on: another finetuned cannot take them in between.
 4. systemd's watchdog is told that the daemon lives by a task beside the loop, whatever time it allows: one step of the
    loop may be a sweep of a slow network disk. But only while the last step is younger than `PATIENCE`, so that a loop
    that hangs is not taken for one that works.
@@ -126,10 +126,10 @@ class Service:
 
     async def _daemons(self) -> Outcome:
         failed, unwatched = False, None
+        self._folders = {**self._folders, **await self._runtime.in_thread(self._retired, self._settings)}
         while True:
             reloaded = self._context is not None
             self._wiring.in_use(self._settings)
-            self._folders = {**self._folders, **await self._runtime.in_thread(self._retired)}
             async with self._wiring.backend(self._settings, self._folders) as backend:
                 context = self._context = Context(
                     settings=self._settings,
@@ -154,13 +154,22 @@ class Service:
             failed, unwatched = failed or outcome.failed, context.unwatched
             if self._next is None or not self._daemon.handed_over:
                 return replace(outcome, failed=failed)
-            _let_go(self._folders)
-            (self._settings, self._folders), self._next = self._next, None
+            await self._take_next(self._next)
 
-    def _retired(self) -> Folders:
-        """Make the folders that were removed from the configuration, and whose jobs have not all ended."""
-        rules = self._ledger.folders.retired(self._settings.folders)
-        return self._wiring.folders(replace(self._settings, folders=tuple(rules)))
+    async def _take_next(self, wanted: tuple[Settings, Folders]) -> None:
+        """Take up the configuration that is `wanted` next, or what a reload puts in its place meanwhile."""
+        retired = await self._runtime.in_thread(self._retired, wanted[0])
+        if self._next is not None and self._next is not wanted:
+            await self._take_next(self._next)
+            return
+        former, self._settings, self._folders = self._folders, wanted[0], {**wanted[1], **retired}
+        self._next = None
+        _pass_on(former, self._folders)
+
+    def _retired(self, settings: Settings) -> Folders:
+        """Make the folders that are not in the configuration any more, and whose jobs have not all ended."""
+        rules = self._ledger.folders.retired(settings.folders)
+        return self._wiring.folders(replace(settings, folders=tuple(rules)))
 
     def _go_on(self) -> None:
         """Tell the daemon what was asked for while there was none."""
@@ -183,18 +192,22 @@ class Service:
             self._wanted.clear()
             self._notifier.reloading(self._runtime.steady())
             try:
-                found = await self._runtime.in_thread(self._checked)
+                found = await self._runtime.in_thread(self._checked, self._folders, self._next)
             except FinetunedError as error:
                 await self._refuse(error)
                 self._notifier.ready()
             else:
                 if self._next is not None:
-                    _let_go(self._next[1])
+                    _pass_on(self._next[1], found[1])
                 self._next = found
                 self._go_on()
 
-    def _checked(self) -> tuple[Settings, Folders]:
-        """Read the configuration, and hold the folders that only it has. Raises ConfigurationError, Held."""
+    def _checked(self, in_use: Folders, waits: tuple[Settings, Folders] | None) -> tuple[Settings, Folders]:
+        """Read the configuration, and hold the folders that only it has. Raises ConfigurationError, Held.
+
+        Given as they are now, since the next daemon may take over meanwhile: the folders that are `in_use`, and the
+        configuration that `waits` for that.
+        """
         settings = self._wiring.load()
         path = self._wiring.ledger_path(settings)
         if path != self._ledger.path:
@@ -203,12 +216,11 @@ class Service:
                 remedy="restart the daemon, which cannot change it while it runs, or put the path back",
             )
         folders = self._wiring.folders(settings)
-        self._check_moves(folders)
-        held = (self._folders, {} if self._next is None else self._next[1])
-        in_use = {folder.identity() for folders in held for folder in folders.values()}
+        self._check_moves(in_use, folders)
+        ours = {folder.identity() for folder in (*in_use.values(), *(waits[1] if waits else {}).values())}
         try:
             for folder in folders.values():
-                if folder.identity() not in in_use:
+                if folder.identity() not in ours:
                     with suppress(Away):
                         folder.hold()
         except Held:
@@ -216,10 +228,10 @@ class Service:
             raise
         return settings, folders
 
-    def _check_moves(self, folders: Folders) -> None:
+    def _check_moves(self, in_use: Folders, folders: Folders) -> None:
         """Raise ConfigurationError if a name stands for another folder now, and jobs of the old one have not ended."""
         for name, folder in folders.items():
-            before = self._folders.get(name)
+            before = in_use.get(name)
             here = None if before is None else before.identity()
             if before is None or here in {None, folder.identity()} or not self._ledger.folders.has_work(name):
                 continue
@@ -246,6 +258,16 @@ class Service:
             if unnoted is not None and self._daemon is not None:
                 self._context.unnoted = words
                 self._daemon.is_stuck(unnoted)
+
+
+def _pass_on(former: Folders, folders: Folders) -> None:
+    """Let go of the `former` folders, but for those that are among the others: these hold them without a gap."""
+    held = {folder.identity(): folder for folder in former.values() if folder.tree.held}
+    for folder in folders.values():
+        before = held.pop(folder.identity(), None)
+        if before is not None:
+            folder.take_over(before)
+    _let_go(former)
 
 
 def _let_go(folders: Folders) -> None:

@@ -58,6 +58,10 @@ class DropFolder(Places):
         """Tell which folder is held, or lies at its path, by device and inode; None if there is none."""
         return self.tree.identity()
 
+    def take_over(self, other: DropFolder) -> None:
+        """Hold the folder that `other` holds, the very same one by its identity, without a gap."""
+        self.tree.take_over(other.tree)
+
     def close(self) -> None:
         """Let go of the folder and its lock."""
         self.tree.close()

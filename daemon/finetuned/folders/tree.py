@@ -141,6 +141,13 @@ class Tree:
             return found.st_dev, found.st_ino
         return None
 
+    def take_over(self, other: Tree) -> None:
+        """Hold, without a gap, the folder that `other` holds, which lets go of it; it must be the one at our path."""
+        with other._swapping:
+            fd, other._fd = other._fd, None
+        self._lies_on = other._lies_on
+        self._swap(fd)
+
     def close(self) -> None:
         """Let go; the lock goes too."""
         self._swap(None)
