@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+from typing import Final
 
+from finetuned import logs
 from finetuned.paths import escape
+
+#: how long somebody who listens may take to make room for a message, in seconds; the loop waits meanwhile
+PATIENCE: Final = 0.5
 
 
 class Notifier:
-    """Sends datagrams to `$NOTIFY_SOCKET`; does nothing without one."""
+    """Sends datagrams to `$NOTIFY_SOCKET`; does nothing without one.
+
+    Who listens there and takes nothing is waited for once, until a message is taken again; the others are dropped.
+    """
 
     def __init__(self, address: str | None) -> None:
         self._address = address and ("\0" + address[1:] if address.startswith("@") else address)
         self._status = ""
+        self._hangs = False
 
     def reloading(self, steady: float) -> None:
         """A reload has begun, at that time by the steady clock; it is over with the next `ready`."""
@@ -35,11 +43,20 @@ class Notifier:
         """One line of what the daemon does; sent only when it differs."""
         line = escape(words)  # what a server says may hold a line of its own
         if line != self._status:
-            self._status = line
-            self._send(f"STATUS={line}")
+            self._status = line if self._send(f"STATUS={line}") else ""
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str) -> bool:
+        """Send it, and tell whether it was taken."""
         if not self._address:
-            return
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as door:
-            door.sendto(message.encode(), self._address)
+            return True
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as door:
+                door.settimeout(0.0 if self._hangs else PATIENCE)
+                door.sendto(message.encode(), self._address)
+        except OSError as error:
+            if not self._hangs:
+                logs.get().debug("service_manager_not_told", message=message, why=str(error))
+            self._hangs = True
+            return False
+        self._hangs = False
+        return True

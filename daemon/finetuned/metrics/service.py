@@ -44,6 +44,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._figures: Figures | None = None
+        self._aside = Aside()  # a page that hangs may outlive the daemon that it was asked of
         self.on_end: OnEnd = Requests(self._registry).ended
 
     async def serve(self, context: Context, _: Callable[[], None]) -> None:
@@ -53,7 +54,7 @@ class Metrics:
             self._registry.register(self._figures)
         self._figures.follow(context)
         listen = context.settings.metrics.listen
-        pages = _Pages(context, self._registry)
+        pages = _Pages(context, self._registry, self._aside)
         endpoint = Endpoint({"/metrics": pages.metrics, "/healthz": pages.health})
         tries = 0
         with own_loop() as portal:
@@ -82,10 +83,10 @@ def _unserved(context: Context, why: str | None) -> None:
 class _Pages:
     """Makes the pages, on the loop that serves them; a thread beside it reads the ledger, one page at a time."""
 
-    def __init__(self, context: Context, registry: CollectorRegistry) -> None:
+    def __init__(self, context: Context, registry: CollectorRegistry, aside: Aside) -> None:
         self._context = context
         self._registry = registry
-        self._aside = Aside()
+        self._aside = aside
 
     async def metrics(self, accepts: str) -> Page:
         encode, content_type = choose_encoder(accepts)
