@@ -99,6 +99,17 @@ def test_the_status_is_as_the_page_says(desk: Desk) -> None:
         assert [odd for title, part in parts if (odd := wrong(part, f"status: {title}"))] == []
 
 
+def test_the_stats_are_as_the_page_says(desk: Desk) -> None:
+    """The whole, each folder, each week, and each reason."""
+    stats = desk("stats", "--json").json
+    groups = [stats["total"], *stats["folders"], *stats["weeks"]]
+    figures = [{key: value for key, value in group.items() if key not in {"folder", "week"}} for group in groups]
+    assert (len(groups), len(stats["failures"])) == (3, 1)
+    assert wrong(stats, "stats") == {}
+    assert [odd for one in figures if (odd := wrong(one, "figures"))] == []
+    assert [odd for one in stats["failures"] if (odd := wrong(one, "failure"))] == []
+
+
 def test_an_odd_path_comes_with_its_bytes(desk: Desk) -> None:
     """The keys that the page marks as left out are there where they say something."""
     rows = [row for row in desk("files", "--json").json if "caf" in row["path"]]

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "why": ("why", "Tell everything that is known about one file."),
     "pairs": ("pairs", "List or search question-answer pairs."),
     "events": ("events", "Show what happened."),
+    "stats": ("stats", "Show figures: pairs, times, failures, by folder and week."),
     "retry": ("retry", "Try failed jobs or files again."),
     "forget": ("forget", "Remove what was learned of a file: its pairs, its session and model."),
     "cancel": ("cancel", "Give up jobs."),

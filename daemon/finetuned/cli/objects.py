@@ -11,6 +11,7 @@ from typing import Final
 
 from finetuned.cli.status import NO_DAEMON
 from finetuned.errors import ConfigurationError, FinetunedError, Held, KeyRefused, Unreachable, UsageError
+from finetuned.lifecycle import FILE_ENDS
 
 #: by the name of a field of a JSON object: the kind of its value, and what it means
 Fields = Mapping[str, tuple[str, str]]
@@ -322,6 +323,36 @@ CAUSES: Final[Mapping[str, str]] = {
     "hook": "a hook fails, works again, or was never told something; or every hook is told a test message",
 }
 
+STATS: Final[Fields] = {
+    "since": ("time?", "from when on files are counted; null: all"),
+    "total": ("object", "figures of all files that came to an end"),
+    "folders": ("list", "the same by drop folder"),
+    "weeks": ("list", "the same by the week in which they came to an end (UTC)"),
+    "failures": ("list", "why files were not learned, the most frequent first"),
+}
+FIGURES: Final[Fields] = {
+    "files": ("number", "files that came to an end"),
+    **dict.fromkeys(sorted(FILE_ENDS), ("number", "those in this state")),
+    "bytes": ("number", "bytes of the learned ones, on the disk"),
+    "pairs": ("number", "pairs that they taught"),
+    "pairs_per_file": ("number?", "the mean of a learned file"),
+    **{
+        f"{name}_{share}_s": ("number?", f"seconds that {words} took at most, for {of} of the learned files")
+        for name, words in {
+            "learned": "the whole way, from first seen to learned,",
+            "waiting": "the wait until it was sent",
+            "server": "the server, from then to the job's end,",
+        }.items()
+        for share, of in {"p50": "half", "p95": "95 %"}.items()
+    },
+}
+FAILURE: Final[Fields] = {
+    "state": ("text", "`refused`, `barren` or `failed`"),
+    "reason": ("text", "why; `…` stands where reasons that say the same differ"),
+    "files": ("number", "how many files"),
+    "last_at": ("time", "when the last of them came to its end"),
+}
+
 #: title -> what prints it, and its keys; in the page's order
 OBJECTS: Final[Mapping[str, tuple[str, Fields]]] = {
     "job": ("`jobs`; `job ID` adds the keys of the next table, and `job.json` holds the same", JOB),
@@ -343,6 +374,12 @@ OBJECTS: Final[Mapping[str, tuple[str, Fields]]] = {
     "status: helix": ("`helix` of the status", HELIX),
     "status: ledger": ("`ledger` of the status", LEDGER),
     "answer": ("`chat TEXT --json`", ANSWER),
+    "stats": ("`stats`", STATS),
+    "figures": (
+        "`total`, and each of `folders` (with `folder`) and `weeks` (with `week`, its Monday) of the stats",
+        FIGURES,
+    ),
+    "failure": ("`failures` of the stats", FAILURE),
     "copy": ("`backup FILE`, `restore FILE`", COPY),
 }
 

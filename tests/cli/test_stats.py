@@ -1,0 +1,53 @@
+"""`stats`, as a person reads it."""
+
+from __future__ import annotations
+
+import pytest
+
+from finetuned.cli.stats import sparkline
+from support.cli import MakeDesk
+
+
+def test_each_folder_and_week_has_its_line(make_desk: MakeDesk) -> None:
+    """How many files, what became of them, what they taught, how long it took, and what was not learned."""
+    desk = make_desk()
+    desk.place.drop("otter.txt", "Otters are brown. They swim.")
+    desk.place.drop("bad.txt", b"one\n\xe9")
+    desk.run()
+    desk.place.drop("same.txt", "Otters are brown. They swim.")
+    desk.run()
+    desk.write("update files set finished_at = '2026-11-02T00:00:00.000Z' where state = 'refused'")
+    answer = desk("stats")
+    assert answer.code == 0, answer.err
+    lines = [" ".join(line.split()) for line in answer.out.splitlines()]
+    assert lines[0].startswith("3 files came to an end, in the weeks of 2026-11-02 to 20")
+    assert "folder files learned failed other bytes pairs pairs/file" in lines
+    assert "notes 3 1 1 1 28 B 18 18.0" in lines
+    assert "2026-11-02 1 0 1 0 0 B 0" in lines
+    assert "from drop to learned half within" in answer.out.replace("  ", " ")
+    assert "pairs a week" in answer.out
+    assert lines[-1].startswith("1 refused: not UTF-8: byte 0xe9")
+
+
+def test_of_no_file_there_are_no_figures(make_desk: MakeDesk) -> None:
+    """One sentence, on standard error: there is no data; JSON has its keys all the same."""
+    desk = make_desk()
+    desk.run()
+    assert (desk("stats").out, desk("stats").err) == ("", "no file came to its end yet\n")
+    assert desk("stats", "--since", "1h").err == "no file came to its end since then\n"
+    assert desk("stats", "--json").json["total"]["pairs_per_file"] is None
+
+
+def test_a_folder_that_is_not_there_is_a_mistake(make_desk: MakeDesk) -> None:
+    """No figures of nothing."""
+    desk = make_desk()
+    desk.run()
+    answer = desk("stats", "--folder", "nots")
+    assert (answer.code, answer.out) == (2, "")
+    assert "there are: notes" in answer.err
+
+
+@pytest.mark.parametrize(("values", "drawn"), [([0, 1, 4, 8], "▁▂▅█"), ([0, 0], "▁▁"), ([7], "█"), ([], "")])
+def test_a_sparkline_reaches_from_none_to_the_most(values: list[int], drawn: str) -> None:
+    """Eight heights, the greatest value at the top."""
+    assert sparkline(values) == drawn
