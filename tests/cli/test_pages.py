@@ -20,7 +20,13 @@ DOCS = Path(finetuned.__file__).parent / "docs"
 
 @pytest.mark.parametrize(
     ("typed", "command"),
-    [("staus", "status or stats"), ("stat", "status or stats"), ("doktor", "doctor"), ("event", "events"), ("chek", "check")],
+    [
+        ("staus", "status or stats"),
+        ("stat", "status or stats"),
+        ("doktor", "doctor"),
+        ("event", "events"),
+        ("chek", "check"),
+    ],
 )
 def test_a_mistyped_command_is_told_with_what_was_meant(typed: str, command: str) -> None:
     """As a mistyped key of the configuration is; it is a mistake of usage."""
