@@ -52,6 +52,17 @@ def test_a_reload_during_an_upload_sends_nothing_twice(a_service: AService, sand
     assert service.sessions_on_server() == 2
 
 
+def test_a_stop_in_the_instant_of_a_reload_is_no_failure(a_service: AService) -> None:
+    """The command that asks for the reload ends by the stop's signal, before or after it has asked."""
+    service = a_service()
+    service.drop_in("slow", "[Service]\nExecReload=/bin/sleep infinity\n")
+    service.systemctl("start")
+    service.systemctl("reload", "--no-block")
+    service.comes_to(ActiveState="reloading")
+    service.systemctl("stop")
+    assert (service.show("ActiveState"), service.show("Result")) == ("inactive", "success")
+
+
 def test_a_wrong_configuration_is_refused_and_the_old_one_stays(a_service: AService) -> None:
     """The service stays up and at work; its status, and `finetuned status`, say what is wrong until it is mended."""
     service = a_service()
