@@ -70,10 +70,8 @@ def statuses(manager: socket.socket) -> list[str]:
     return [words.removeprefix("STATUS=") for words in told if words.startswith("STATUS=")]
 
 
-async def test_an_upload_ends_before_the_next_daemon_begins(a_place: APlace, manager: socket.socket) -> None:
-    """While it lasts nothing else is sent, but the folders are watched; then all goes on, and nothing is sent twice."""
-    place = a_place(folder=[{"linger": "0s", "max_files": 1}], helix={"max_in_flight": 1})
-    place.notifier = Notifier(manager.getsockname())
+def hold_first_upload(place: Place) -> tuple[anyio.Event, anyio.Event]:
+    """Have the first upload stand still: what is set once it has begun, and what lets it go on."""
     held, goes_on = anyio.Event(), anyio.Event()
     passed = place.network.handle_async_request
 
@@ -84,6 +82,14 @@ async def test_an_upload_ends_before_the_next_daemon_begins(a_place: APlace, man
         return await passed(request)
 
     place.network.handle_async_request = slow  # type: ignore[method-assign]
+    return held, goes_on
+
+
+async def test_an_upload_ends_before_the_next_daemon_begins(a_place: APlace, manager: socket.socket) -> None:
+    """While it lasts nothing else is sent, but the folders are watched; then all goes on, and nothing is sent twice."""
+    place = a_place(folder=[{"linger": "0s", "max_files": 1}], helix={"max_in_flight": 1})
+    place.notifier = Notifier(manager.getsockname())
+    held, goes_on = hold_first_upload(place)
 
     async def script() -> None:
         place.drop("a.txt", "The stone is grey.")
@@ -107,16 +113,7 @@ async def test_an_upload_ends_before_the_next_daemon_begins(a_place: APlace, man
 async def test_of_two_reloads_in_a_row_the_last_one_counts(a_place: APlace) -> None:
     """While an upload holds up the first one, a second one has the same new folder, and other rules for it."""
     place = a_place(folder=[{"linger": "0s"}])
-    held, goes_on = anyio.Event(), anyio.Event()
-    passed = place.network.handle_async_request
-
-    async def slow(request: httpx.Request) -> httpx.Response:
-        if is_send(request) and not held.is_set():
-            held.set()
-            await goes_on.wait()
-        return await passed(request)
-
-    place.network.handle_async_request = slow  # type: ignore[method-assign]
+    held, goes_on = hold_first_upload(place)
 
     async def script() -> None:
         place.drop("a.txt", "The stone is grey.")
