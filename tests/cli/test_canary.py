@@ -62,7 +62,7 @@ class TestCanary:
     def test_only_sweeps_see_it(self, a_home: Callable[..., Home]) -> None:
         """Where no event tells (here: the user has no watches left) it is seen, and said to be by a sweep."""
         home = a_home()
-        home.config.write_text(home.config.read_text().replace('sweep = "500ms"', 'sweep = "2s"'))
+        home.config.write_text(home.config.read_text().replace('sweep = "500ms"', 'sweep = "3s"'))
         _, within = disks.limited("max_inotify_instances", 0)
         command = [*within, sys.executable, "-m", "finetuned", "--config", str(home.config), "run"]
         daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
