@@ -39,7 +39,7 @@ class Breaker:
         self._tries = 0
 
     def open(self, trouble: LedgerStuck) -> None:
-        """Something could not be written: the loop is to wait before it begins anything more."""
+        """Have the loop wait before it begins anything more: something could not be written."""
         log = logs.get()
         (log.debug if self._trouble or self._tries else log.warning)(
             "ledger_stuck", why=str(trouble), remedy=trouble.remedy

@@ -58,7 +58,7 @@ class Hooks:
         context.ledger.hooks.begin(words, context.runtime.now())
 
     def tasks(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-        """The task of each hook, which ends once it was told to."""
+        """Return the task of each hook, which ends once it was told to."""
         return [follower.follow for follower in self._followers]
 
     def hear(self, news: set[str]) -> None:
@@ -183,7 +183,7 @@ class _Follower:
         return pause
 
     def _message(self, event: dict[str, Any]) -> dict[str, Any]:
-        """What it is told of an event, as the ledger knows it now."""
+        """Say what happened, for the hook, as the ledger knows it now."""
         with self._context.ledger.reading() as reader:
             job, files = None, []
             if event["subject"] == "job":

@@ -122,7 +122,7 @@ class Daemon:
         self._tasks: TaskGroup | None = None
 
     def sweep_soon(self) -> None:
-        """Something may have changed in a folder: sweep, and soon."""
+        """Have the folders swept soon: something may have changed in one."""
         self._rounds.sweep_now()
         self._context.wake.set()
 

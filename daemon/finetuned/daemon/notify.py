@@ -24,15 +24,15 @@ class Notifier:
         self._hangs = False
 
     def reloading(self, steady: float) -> None:
-        """A reload has begun, at that time by the steady clock; it is over with the next `ready`."""
+        """Tell that a reload has begun, at that time by the steady clock; it is over with the next `ready`."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={int(steady * 1_000_000)}")
 
     def ready(self) -> None:
-        """Ledger, folders and configuration are sound."""
+        """Tell that ledger, folders and configuration are sound."""
         self._send("READY=1")
 
     def alive(self) -> None:
-        """The watchdog may wait anew."""
+        """Have the watchdog wait anew."""
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
@@ -40,7 +40,7 @@ class Notifier:
         self._send("STOPPING=1")
 
     def status(self, words: str) -> None:
-        """One line of what the daemon does; sent only when it differs."""
+        """Tell in one line what the daemon does, if that differs from what was told last."""
         line = escape(words)  # what a server says may hold a line of its own
         if line != self._status:
             self._status = line if self._send(f"STATUS={line}") else ""

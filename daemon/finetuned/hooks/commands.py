@@ -35,7 +35,7 @@ class Stopper:
         self.grace = self.ends_at = float("inf")
 
     def fileno(self) -> int:
-        """What can be read from once it was told; nobody ever reads it."""
+        """Return what can be read from once it was told; nobody ever reads it."""
         return self._source
 
     def stop(self, grace: float) -> None:
@@ -96,7 +96,7 @@ def _started(command: Sequence[str], environment: Mapping[str, str]) -> subproce
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int | None:
-    """Kill what is left of a program's group; its exit code, or null if it cannot be killed: another user's, say."""
+    """Kill what is left of a program's group; return its exit code, or None if it cannot be killed: another user's."""
     with suppress(ProcessLookupError, PermissionError):  # it is not waited for yet: the number is still its own
         os.killpg(process.pid, signal.SIGKILL)
     for pipe in (process.stdin, process.stdout):
@@ -122,12 +122,12 @@ class _Talk:
         self._written = 0
 
     def told(self) -> str:
-        """The end of its output as one line, with what stands before it."""
+        """Give the end of its output as one line, with what stands before it."""
         words = " ".join(redact(self._tail.decode("utf-8", "replace")).split())
         return f": {escape(words[-TOLD:].lstrip())}" if words else ""
 
     def until_end(self, timeout: float) -> str | None:
-        """Talk until the program ends; why it has to be ended instead, if it has to be."""
+        """Talk until the program ends; say why it has to be ended instead, if it has to be."""
         deadline = self._steady() + timeout
         ends = os.pidfd_open(self._process.pid)
         for pipe in (self._stdin, self._stdout):
