@@ -15,8 +15,9 @@ _WORDS: Final = MappingProxyType(
     {
         errno.EACCES: _NO_RIGHT,
         errno.EPERM: _NO_RIGHT,
-        errno.EROFS: "the file system is read-only; if finetuned is a system service, `finetuned init --system` and a "
-        'restart let it write here; else mount it writable, or set after = "keep" for this folder',
+        errno.EROFS: "the file system is read-only; a system service may write where its unit says: `finetuned init "
+        "--system` and a restart let it write here (an instance: ReadWritePaths= by `systemctl edit`); without systemd "
+        'mount it writable; or set after = "keep" for this folder',
         errno.EXDEV: "it lies on another file system than the folder's top, and files are only moved by rename; "
         "drop it where no other file system is mounted",
         errno.ENOSPC: "no space is left on the device; free some",

@@ -22,8 +22,8 @@ SPACE: Final = "free some space on its disk"
 _LOG: Final = "look at the system's log; the disk may be failing"
 _RIGHTS: Final = "give the user that finetuned runs as the right to write it and its folder"
 _WRITABLE: Final = (
-    "mount its disk writable, or name another place in [ledger] path; "
-    "`finetuned init --system` and a restart let a system service write there"
+    "mount its disk writable, or name another place in [ledger] path; a system service may write where its unit says: "
+    "`finetuned init --system` and a restart let it write there (an instance: ReadWritePaths= by `systemctl edit`)"
 )
 _LOCKED: Final = "end the program that writes to it; finetuned alone may"
 #: for a ledger that is not where the daemon that uses it opened it
