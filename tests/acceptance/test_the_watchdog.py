@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -10,10 +11,12 @@ from typing import Any
 
 import anyio
 import pytest
+import trio
 
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.service import PATIENCE
 from finetuned.runtime import Wake
+from support.kernel import renames_by
 from support.place import Place
 from support.virtual import VirtualRuntime
 
@@ -99,11 +102,53 @@ async def test_a_loop_that_hangs_is_silent(a_place: APlace, listener: Listener) 
     """Once a step takes longer than any does, it hears nothing more."""
     place = a_place()
     runtime = watched(place, listener, 10.0)
+    signs: list[float] = []
 
     async def script() -> None:
         await place.pass_time(100)
         runtime.takes = 10_000.0
         await place.pass_time(9_000)
+        signs.extend(listener.signs)  # once the step ends after all, it may be heard again
 
     await heard(place, listener, script)
-    assert 100 + PATIENCE - 20 < listener.signs[-1] - listener.signs[0] < 100 + PATIENCE + 20
+    assert 100 + PATIENCE - 20 < signs[-1] - signs[0] < 100 + PATIENCE + 20
+
+
+@pytest.mark.parametrize("what", ["listings", "renames"])
+async def test_what_is_slow_and_moves_on_does_not_look_hung(
+    a_place: APlace, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A sweep of thirty folders, or a claim of thirty files, takes most of an hour: each of them is a sign of life."""
+    place = a_place(folder=[{"linger": "5s", "max_files": 30}])
+    stood: list[float] = []
+
+    def slow() -> None:
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.testing.MockClock)
+        clock.jump(100.0)
+        stood.append(place.runtime.steady() - place.here.turned_at)
+
+    def renamed(rename: Callable[[], None], *_: str) -> None:
+        slow()
+        rename()
+
+    scan = os.scandir
+
+    def listed(path: Any) -> Any:
+        slow()
+        return scan(path)
+
+    async def script() -> None:
+        await place.pass_time(5)
+        for number in range(30):
+            place.drop(f"folder{number}/a.txt", f"Otter number {number} is a mammal. It lives in rivers.")
+        if what == "listings":
+            monkeypatch.setattr(os, "scandir", listed)
+        else:
+            renames_by(monkeypatch, renamed)
+        await place.until(lambda: list(place.states().values()) == ["learned"], within=10**6)
+        monkeypatch.undo()
+
+    await place.run(until_idle=False, script=script)
+    assert sum(stood) > 2 * PATIENCE
+    assert max(stood) < PATIENCE / 2

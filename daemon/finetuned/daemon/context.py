@@ -27,9 +27,9 @@ class Context:
     `own` holds the jobs that surely were never sent by anybody else; `unwatched` says why not all folders are watched,
     `stuck` why nothing can be written to the ledger, `unserved` why no metrics are served, `reload_refused` why a
     configuration that was to take the place of `settings` did not, and `unnoted` the same if the ledger could not be
-    told: null while all is well. `environment` is what
-    programs of hooks are given; `turned_at` tells by the steady clock when the loop took a step last, `due_at` when it
-    takes the next one at the latest, but for the time that this one takes.
+    told: null while all is well. `environment` is what programs of hooks are given; `turned_at` tells by the steady
+    clock when the loop took a step last, or moved on in it, `due_at` when it takes the next one at the latest, but for
+    the time that this one takes.
     """
 
     settings: Settings
@@ -52,11 +52,17 @@ class Context:
     def __post_init__(self) -> None:
         self.pauses = Pauses(self.runtime.steady)
         self.turned()
+        for folder in self.folders.values():
+            folder.tell_progress(self.moves_on)
 
     def turned(self, next_within: float = 0.0) -> None:
         """Note that the loop took a step: it does not hang. It begins the next one within so many seconds."""
         self.turned_at = self.runtime.steady()
         self.due_at = self.turned_at + max(0.0, next_within)
+
+    def moves_on(self) -> None:
+        """Note, in any thread, that a step which takes long does not hang: it has listed, moved or read something."""
+        self.turned_at = self.runtime.steady()
 
     def watch_lacks(self, why: str | None) -> None:
         """Hear why not all folders are watched; None: all are."""

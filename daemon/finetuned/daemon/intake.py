@@ -203,6 +203,7 @@ class Intake:
         for begin in range(0, len(seen), SLICE):
             rows = [(s.path, s.signature, s.group) for s in seen[begin : begin + SLICE]]
             await context.in_thread(context.ledger.files.appeared, folder.name, rows, context.runtime.now())
+            context.moves_on()
         for one in seen:
             folder.sweeper.remember(one.path, one.signature, settled=False)
 

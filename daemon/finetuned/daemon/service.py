@@ -7,8 +7,8 @@
 3. The folders that only the new configuration has are held before the old daemon ends, and those that stay are passed
    on: another finetuned cannot take them in between.
 4. systemd's watchdog is told that the daemon lives by a task beside the loop, whatever time it allows: one step of the
-   loop may be a sweep of a slow network disk. But only while the last step is younger than `PATIENCE`, so that a loop
-   that hangs is not taken for one that works.
+   loop may be a sweep of a slow network disk. But only while it has listed, moved or read something within `PATIENCE`,
+   so that a loop that hangs is not taken for one that works.
 5. Whoever asks for a reload while one is under way gets another one after it.
 """
 
@@ -33,7 +33,7 @@ from finetuned.ledger import Ledger
 from finetuned.runtime import Runtime, Wake
 from finetuned.settings import Settings
 
-#: how long one step of the loop may take, in seconds
+#: how long one step of the loop may stand still, in seconds
 PATIENCE: Final = 900.0
 #: … and how often the watchdog is told at most
 OFTEN: Final = 0.01

@@ -64,6 +64,10 @@ class Places:
         self.tree = Tree(rules.path, owner=owner)
         self.beside = Tree(beside, ours=True, owner=owner)
 
+    def tell_progress(self, on_progress: Callable[[], object]) -> None:
+        """Have `on_progress` called at each step of what takes long: a listing, a file that is moved or read."""
+        self.tree.on_progress = self.beside.on_progress = on_progress
+
     @property
     def quiet_time(self) -> float:
         """Seconds for which a file of no rhythm must be quiet."""
@@ -172,7 +176,13 @@ class Places:
     def content(self, fd: int, path: str, out: Callable[[bytes], object] | None = None) -> Content:
         """Read what an open file that was dropped at `path` holds by the rules; its bytes go to `out`, too."""
         most, signed = self.rules.max_file_bytes, self.tree.signature
-        return content_of(fd, recoder=self.recoder(path), most=most, out=out, signed=signed)
+
+        def take(piece: bytes) -> None:
+            self.tree.on_progress()
+            if out is not None:
+                out(piece)
+
+        return content_of(fd, recoder=self.recoder(path), most=most, out=take, signed=signed)
 
     def recoder(self, path: str) -> Recoder:
         """Make what turns a file that was dropped at `path` into what is sent. Raises Unusable."""

@@ -321,6 +321,7 @@ class Sweeper:
         group = parts[0] if parts and self._places.rules.group_by == "subfolder" else ""
         for path in [p for p in listing.files if not moves or p not in settled or p in paces]:
             name = path[cut:]
+            self._tree.on_progress()
             try:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except OSError:  # gone since it was listed, or for a moment: the next sweep tells

@@ -16,7 +16,7 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -83,6 +83,8 @@ class Tree:
         self._swapping = threading.Lock()  # a descriptor that is copied in one thread is not closed in another
         self._lies_on: Mount | int | None = None
         self._batches = _Batches()
+        #: is called at each step into the folder, in any thread: what takes long moves on
+        self.on_progress: Callable[[], object] = lambda: None
 
     @property
     def held(self) -> bool:
@@ -201,6 +203,7 @@ class Tree:
     @contextmanager
     def folder(self, parts: Parts = (), *, make: bool = False) -> Iterator[int]:
         """Open a sub-folder, made on the way if need be."""
+        self.on_progress()
         batch = self._batches.now
         fd = batch.folders.get(parts) if batch else None
         if fd is not None:
