@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from support.cli import Desk, desks
+from support.lives import searched
 from support.place import Place, named
 
 APlace = Callable[..., Place]
@@ -54,8 +55,8 @@ async def test_what_was_learned_of_a_file_is_gone_everywhere(a_place: APlace) ->
         assert pairs_of(place, "a.txt") == []
         assert pairs_of(place, "b.txt") == others
         with place.reader() as reader:
-            assert list(reader.pairs(words="stone")) == []
-            assert list(reader.pairs(words="otter"))
+            assert searched(reader, "stone") == []
+            assert searched(reader, "otter")
         (after,) = place.jobs()
         assert (after["state"], after["pairs"]) == ("done", len(others))
         assert (place.notes / "done" / job / "a.txt").exists()

@@ -15,7 +15,7 @@ from finetuned.ledger import Ledger, Reader
 from finetuned.lifecycle import Cause
 from finetuned.model import FolderFacts, ServerFacts
 from finetuned.times import instant, iso
-from support.lives import NOW, URL, Life, asked, view
+from support.lives import NOW, URL, Life, asked, searched, view
 
 VIEWS = {
     "finished_jobs": "job_id folder state session_id lora_dir files pairs created_at submitted_at finished_at reason",
@@ -163,7 +163,7 @@ def test_one_place(reader: Reader):
         ('"fish"', {1}),
         ('fi"sh', set()),
         ("NOT land", {2}),
-        ("otters OR river", set()),
+        ("otters OR river", {1, 2, 3}),
         ("otters NEAR fish", set()),
         ("river*", {3}),
         ("question:otters", set()),
@@ -183,15 +183,15 @@ def test_one_place(reader: Reader):
     ],
 )
 def test_words_are_only_words(reader: Reader, words: str, found: set[int]):
-    """Each word that people type is wanted as it is: no quote, no operator of the index means anything."""
-    assert {row["ordinal"] for row in reader.pairs(words=words)} == found
+    """Each word that people type is wanted as it is: no sign, no operator of the index means anything."""
+    assert {row["ordinal"] for row in searched(reader, words)} == found
 
 
 def test_pairs_by_job_and_file(reader: Reader):
     """The pairs of a job, of a path where it was dropped, and of where it lies now."""
     for chosen in ({"job": "done"}, {"path": "/srv/notes/otters.txt"}, {"path": "/srv/notes/.processing/done/1"}):
         assert [row["ordinal"] for row in reader.pairs(**chosen)] == [1, 2, 3]
-        assert len(list(reader.pairs(**chosen, words="otters"))) == 2
+        assert len(searched(reader, "otters", **chosen)) == 2
     assert list(reader.pairs(job="queued")) == []
     assert list(reader.pairs(path="/srv/notes/else.txt")) == []
 

@@ -8,6 +8,8 @@ from contextlib import closing
 from typing import Any, Final
 
 VIEWS: Final = ("finished_jobs", "open_jobs", "pairs_with_source")
+#: keys that rows have got since
+_NEW: Final = {"snippet"}
 #: of `status`, what neither a clock nor the disk changes
 _STATUS: Final = ("jobs", "troubled", "helix")
 _FOLDER: Final = ("name", "path", "state", "settling", "unfinished", "unfinished_because", "waiting", "untaken")
@@ -20,7 +22,8 @@ def answers(ledger: str, printed: Callable[..., Any]) -> dict[str, Any]:
         for view in VIEWS:
             told[view] = [list(row) for row in db.execute(f"select * from {view} order by 1, 3")]  # noqa: S608
     for words in (["jobs"], ["files"], ["pairs"], ["pairs", "--search", "stone"], ["events"]):
-        told[" ".join(words)] = printed(*words, "--json")
+        rows = printed(*words, "--json")
+        told[" ".join(words)] = [{key: value for key, value in row.items() if key not in _NEW} for row in rows]
     for job in told["jobs"]:
         told[f"job {job['id']}"] = printed("job", job["id"], "--json")
     for path in dict.fromkeys(row["path"] for row in told["files"]):

@@ -7,11 +7,13 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Any
 
 from finetuned.backend import Observation, Pair
 from finetuned.helix.observe import capabilities, observe
 from finetuned.helix.session import Chunk, SessionView, Turn
-from finetuned.ledger import Finding, Ledger, audit
+from finetuned.ledger import Finding, Ledger, Reader, Search, audit
 from finetuned.lifecycle import Cause, FileState
 from finetuned.model import Content, File, Job, Signature
 from finetuned.verdict import judge, owner, tally
@@ -99,6 +101,12 @@ def audited(ledger: Ledger) -> list[Finding]:
     """What the audit finds."""
     with ledger.reading() as reader:
         return audit(reader.connection)
+
+
+def searched(reader: Reader, words: str, **chosen: str) -> list[dict[str, Any]]:
+    """The pairs that a search finds, in its order."""
+    with closing(Search(words)) as search:
+        return list(reader.pairs(**chosen, search=search))
 
 
 def dies(ledger: Ledger) -> None:

@@ -67,6 +67,7 @@ PAIR: Final[Fields] = {
     "talk": ("number*", "which talk of its session it is a turn of; only there if that is known, as the next"),
     "turn": ("number*", "from 1 in its talk"),
     "system": ("text*", "what the system says before the talk's first turn; only there, and if it says something"),
+    "snippet": ("text*", "only with `--search`: the passage with the most hits, each between `**`"),
 }
 EVENT: Final[Fields] = {
     "id": ("number", "grows with time"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from textwrap import wrap
 from types import MappingProxyType
@@ -14,16 +14,22 @@ import click
 from finetuned.cli import output, terminal, wiring
 from finetuned.cli.arguments import job_named, typed
 from finetuned.cli.output import Row
-from finetuned.cli.terminal import from_here, harmless
+from finetuned.cli.terminal import coloured, from_here, harmless
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
+    from finetuned.ledger import Reader, Search
+
+#: around a hit while lines are folded; no harmless text has them
+_BEGIN, _END = "\ue000", "\ue001"
+_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
+#: how much of a text is shown where words are searched, in characters
+_PASSAGE = 240
 
 
 @click.command("pairs")
 @click.option("--job", "job_id", metavar="ID", help="Only pairs of this job.")
 @click.option("--file", "path", metavar="PATH", help="Only pairs of this file: where it was dropped, or lies now.")
-@click.option("--search", "words", metavar="WORDS", help="Only pairs with all these words, the best first.")
+@click.option("--search", "words", metavar="WORDS", help="Only pairs with these words, the best first.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N pairs.")
 @output.listing
 @click.pass_context
@@ -33,16 +39,29 @@ def pairs_command(
     """List or search question-answer pairs.
 
     With --file those of every text that was learned from this path; the version, or the sha256 of --json, tells which.
+
+    --search 'foo "exact phrase" pref* -without this OR that': all of it must be there, in the question or the answer.
+    A word without quotes is found in its English forms too (otter: otters), a phrase as it is written, pref* whatever
+    goes on so. Case, accents of Latin letters and signs do not count. A part of a text without spaces (猫) is a word.
     """
     reader = wiring.reader(ctx)
     if job_id is not None:
         job_id = job_named(reader, job_id)
     asked = None if path is None else typed(path, reader.at_place)
-    rows = reader.pairs(job=job_id, path=asked, words=words)
+    search = None if words is None else _search(ctx, words)
+    rows = reader.pairs(job=job_id, path=asked, search=search)
     if form == "table":
-        tell_pairs(islice(rows, limit), {} if asked is None else _versions(reader, asked))
+        tell_pairs(islice(rows, limit), {} if asked is None else _versions(reader, asked), search)
     else:
         output.show(rows, form, (), empty="", limit=limit)
+
+
+def _search(ctx: click.Context, words: str) -> Search:
+    from finetuned.ledger import Search
+
+    search = Search(words)
+    ctx.call_on_close(search.close)
+    return search
 
 
 def _versions(reader: Reader, path: str) -> dict[str, str]:
@@ -53,8 +72,13 @@ def _versions(reader: Reader, path: str) -> dict[str, str]:
     return {sha256: words + ", the newest" * (sha256 == [*learned][-1]) for sha256, words in told.items() if most > 1}
 
 
-def tell_pairs(rows: Iterator[Row], versions: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Print pairs for people, folded to the terminal; `versions` tells of a text's sha256 which version it was."""
+def tell_pairs(
+    rows: Iterator[Row], versions: Mapping[str, str] = MappingProxyType({}), search: Search | None = None
+) -> None:
+    """Print pairs for people, folded to the terminal; `versions` tells of a text's sha256 which version it was.
+
+    Of what a search found the passages are shown, with the hits in bold on a terminal.
+    """
     width = min(shutil.get_terminal_size().columns, 120)
     pair = None
     for pair in rows:
@@ -62,17 +86,35 @@ def tell_pairs(rows: Iterator[Row], versions: Mapping[str, str] = MappingProxyTy
         version = versions.get(pair.get("sha256") or "", "")
         terminal.print_line(f"{pair['job_id']} #{pair['ordinal']}{source}{version}", rest="    ")
         for label, text in (("Q", pair["question"]), ("A", pair["answer"])):
-            for line in _wrapped(text, label, width):
+            lines = map(harmless, text.strip().split("\n")) if search is None else [_highlighted(text.strip(), search)]
+            for line in _wrapped(lines, label, width):
                 terminal.print_data(line)
         terminal.print_line("")
     if pair is None:
         terminal.say("no pairs")
 
 
-def _wrapped(text: str, label: str, width: int) -> Iterator[str]:
-    """Yield a text of several lines, each made harmless and folded, with a letter in front of the first."""
-    lead = f"  {label}  "
-    for line in text.strip().split("\n"):
-        for part in wrap(harmless(line), max(20, width - len(lead))) or [""]:
-            yield f"{lead}{part}".rstrip()
+def _highlighted(text: str, search: Search) -> str:
+    """Return the passage of a text that has hits, harmless, in one line, with signs around them on a terminal."""
+    from finetuned.ledger import passage
+
+    found, hits = passage(text, search.hits(text), _PASSAGE)
+    begin, end = (_BEGIN, _END) if coloured() else ("", "")
+    shown, done = "", 0
+    for at, to in hits:
+        shown += f"{harmless(found[done:at])}{begin}{harmless(found[at:to])}{end}"
+        done = to
+    return shown + harmless(found[done:])
+
+
+def _wrapped(lines: Iterable[str], label: str, width: int) -> Iterator[str]:
+    """Yield lines folded, with a letter in front of the first; what stands between the signs of a hit is bold."""
+    lead, style = f"  {label}  ", ""
+    for line in lines:
+        for part in wrap(line, max(20, width - len(lead))) or [""]:
+            begun = style
+            if _BEGIN in part or _END in part:
+                style = _BOLD if part.rfind(_BEGIN) > part.rfind(_END) else ""
+            painted = part.replace(_BEGIN, _BOLD).replace(_END, _PLAIN)
+            yield f"{lead}{begun}{painted}{_PLAIN if style else ''}".rstrip()
             lead = " " * len(lead)

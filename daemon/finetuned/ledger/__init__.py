@@ -13,6 +13,7 @@ from finetuned.ledger.lock import Trouble, is_held, why_stuck
 from finetuned.ledger.queries import Reader
 from finetuned.ledger.queries.status import SERVER_FIELDS
 from finetuned.ledger.schema import SCHEMA_VERSION
+from finetuned.ledger.search import Search, passage
 from finetuned.ledger.trouble import PUT_BACK, of_the_disk, unreadable
 from finetuned.ledger.writer import Ledger, Tables
 
@@ -26,11 +27,13 @@ __all__ = [
     "Ledger",
     "Left",
     "Reader",
+    "Search",
     "Tables",
     "Trouble",
     "audit",
     "is_held",
     "of_the_disk",
+    "passage",
     "unreadable",
     "why_stuck",
 ]

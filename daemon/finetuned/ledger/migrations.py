@@ -12,7 +12,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from finetuned.errors import LedgerError
-from finetuned.ledger.schema import APPLICATION_ID, BASE, INDEXES, SCHEMA_VERSION, STATEMENTS, TABLES, VIEWS
+from finetuned.ledger.schema import (
+    APPLICATION_ID,
+    BASE,
+    INDEXES,
+    SCHEMA_VERSION,
+    SEARCH,
+    STATEMENTS,
+    TABLES,
+    TO_INDEX,
+    VIEWS,
+)
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -137,7 +147,8 @@ STEPS: Final = MappingProxyType(
             """,
         ),
         # what belongs to an attempt is in its row of `sessions`, columns are called what they are called elsewhere,
-        # hooks have a table, and a pair tells which turn of which talk it is
+        # hooks have a table, a pair tells which turn of which talk it is, and the full-text index knows words of
+        # languages that write no spaces
         6: (
             *(f"drop view {view}" for view in ("finished_jobs", "open_jobs", "pairs_with_source")),
             *(f"drop index {index}" for index in ("one_ordinal_a_pair", "pairs_by_session", "pairs_by_file")),
@@ -156,6 +167,9 @@ STEPS: Final = MappingProxyType(
               check ((talk is null) = (turn is null) and (turn is null or turn > 0))
             """,
             "alter table qa_pairs add column system text check (system is null or turn = 1)",
+            "drop table qa_pairs_fts",
+            SEARCH,
+            TO_INDEX,
         ),
     }
 )

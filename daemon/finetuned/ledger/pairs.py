@@ -15,19 +15,16 @@ from typing import Final
 from finetuned.backend import Pair
 from finetuned.ledger.queries.connection import Row, drop_null
 from finetuned.ledger.queries.pairs import PAIR, SPARE
+from finetuned.ledger.schema import TO_INDEX
 from finetuned.ledger.store import Store
 from finetuned.model import Job
 
 #: pairs that one commit takes away
 _AT_ONCE: Final = 1000
 
-
-_TO_INDEX: Final = "insert into qa_pairs_fts (rowid, question, answer) select id, question, answer from qa_pairs"
-
-
 _FROM_INDEX: Final = (
     "insert into qa_pairs_fts (qa_pairs_fts, rowid, question, answer) "
-    "select 'delete', id, question, answer from qa_pairs"
+    "select 'delete', id, searchable(question), searchable(answer) from qa_pairs"
 )
 
 
@@ -73,7 +70,7 @@ class Pairs:
                     for ordinal, p in enumerate(pairs, before + 1)
                 ),
             )
-            db.execute(f"{_TO_INDEX} where job_id = ? and ordinal > ?", (job.id, before))
+            db.execute(f"{TO_INDEX} where job_id = ? and ordinal > ?", (job.id, before))
 
     def of_file(self, file_id: int) -> int:
         """Count the pairs that the ledger has of a file."""

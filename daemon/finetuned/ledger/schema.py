@@ -17,6 +17,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from finetuned.ledger.words import STEMMING
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, Requested, SessionState
 
 APPLICATION_ID: Final = 0x66_74_6E_64  # "ftnd"
@@ -255,8 +256,12 @@ create table relearn (folder text not null, sha256 text not null, primary key (f
     }
 )
 
-SEARCH: Final = """
-create virtual table qa_pairs_fts using fts5 (question, answer, tokenize = 'porter unicode61', content = 'qa_pairs')
+SEARCH: Final = f"""
+create virtual table qa_pairs_fts using fts5 (question, answer, tokenize = "{STEMMING}", content = 'qa_pairs')
+"""
+#: what the index is given of a pair; `searchable` is a function of a writer's connection
+TO_INDEX: Final = """
+insert into qa_pairs_fts (rowid, question, answer) select id, searchable(question), searchable(answer) from qa_pairs
 """
 
 INDEXES: Final = (

@@ -21,6 +21,7 @@ from finetuned.ledger.lock import READABLE_BY_GROUP
 from finetuned.ledger.migrations import bring_up_to_date
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.trouble import check_file, corrupt, newer, of_the_disk, problem
+from finetuned.ledger.words import searchable
 
 BUSY_MS: Final = 5000
 #: … and how long for one that is told to stop
@@ -135,6 +136,7 @@ def connect(path: str, *, is_sound: bool = False) -> tuple[sqlite3.Connection, s
         raise problem(error, path, "cannot be opened") from error
     try:
         db.row_factory = sqlite3.Row
+        db.create_function("searchable", 1, searchable, deterministic=True)
         _check(db, path, is_sound=is_sound)
         for pragma in (
             "auto_vacuum = incremental",  # of a new file alone: see `Retention.shrink`

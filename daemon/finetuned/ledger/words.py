@@ -1,0 +1,118 @@
+"""What a word is: for the full-text index, for what people search, and for the passages that are shown.
+
+1. A word is a run of letters, digits and marks, as the index's tokenizer sees it. In scripts that write no spaces each
+   letter is a word, with the marks that belong to it: such texts are indexed with spaces around each, so that a text is
+   found by any part of it.
+2. Case does not count, nor do accents of Latin letters, nor the points of Hebrew and Arabic, nor the normal form, nor
+   the width of a letter. Of an English word the index knows the stem.
+3. SQLite itself tells what a word is to the index, so that nothing here can differ from it.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+from unicodedata import category, normalize
+
+#: how the index folds words, and what it holds of them
+FOLDING: Final = "unicode61 remove_diacritics 2 categories 'L* N* Co M*'"
+STEMMING: Final = f"porter {FOLDING}"
+
+#: scripts that write no spaces between words
+_NO_SPACES: Final = re.compile(
+    "["
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Burmese
+    "\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\uaa80-\uaadf"  # Khmer, Tai
+    "\u1b00-\u1b7f\ua980-\ua9df"  # Balinese, Javanese
+    "\u3005-\u3007\u3021-\u3029\u3038-\u303c\u3041-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff"  # Kana, Bopomofo
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+    "\uff66-\uff9f"  # Kana of half the width
+    "]"
+)
+#: the points of Hebrew and Arabic, which few people write
+_POINTS: Final = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670]")
+#: marks that are letters to Unicode
+_WIDE_MARKS: Final = "\uff9e\uff9f"
+#: in a text's shape: a letter with its marks, if its script writes no spaces, or a run of others
+_WORD: Final = re.compile("xm*|[am]+")
+
+
+class _Shape(dict[int, str]):
+    """By code point what it is in a word: `a` a letter or digit, `x` a word of its own, `m` a mark, else a blank."""
+
+    def __missing__(self, code: int) -> str:
+        letter = chr(code)
+        kind = category(letter)
+        if kind[0] == "M" or letter in _WIDE_MARKS:
+            shape = "m"
+        elif kind[0] in "LN":
+            shape = "x" if kind in ("Lo", "Lm", "Nl") and _NO_SPACES.match(letter) else "a"
+        else:
+            shape = "a" if kind == "Co" else " "
+        return self.setdefault(code, shape)
+
+
+_SHAPE: Final = _Shape()
+
+
+class Word(NamedTuple):
+    """A word as it stands in a text, from `start` to before `end`."""
+
+    text: str
+    start: int
+    end: int
+
+
+def words_of(text: str) -> list[Word]:
+    """List the words of a text, in its order."""
+    spans = (found.span() for found in _WORD.finditer(text.translate(_SHAPE)))
+    return [Word(text[start:end], start, end) for start, end in spans]
+
+
+def searchable(text: str) -> str:
+    """Write a text as the index is given it; of most texts that is the text itself.
+
+    What was indexed is taken out of the index by the same words: a change of this needs another step of the schema.
+    """
+    if text.isascii():
+        return text
+    plain = _POINTS.sub("", normalize("NFKC", text))
+    if _NO_SPACES.search(plain) is None:
+        return plain
+    return " ".join(word.text for word in words_of(plain))
+
+
+class Lexicon:
+    """What words are to the index: folded, and its stem; each is asked of SQLite once."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect(":memory:", isolation_level=None)
+        for name, tokenizer in (("folded", FOLDING), ("stems", STEMMING)):
+            self._db.execute(f'create virtual table {name} using fts5 (word, tokenize = "{tokenizer}", content = "")')
+            self._db.execute(f"create virtual table {name}_terms using fts5vocab ({name}, instance)")
+        self._known: dict[str, tuple[str, str]] = {}
+
+    def close(self) -> None:
+        """Forget all of it."""
+        self._db.close()
+
+    def look_up(self, words: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Tell of each word how the index folds it, and its stem."""
+        wanted = set(words)
+        new = list(wanted - self._known.keys())
+        found = [self._terms(name, new) for name in ("folded", "stems")] if new else ({}, {})
+        for number, word in enumerate(new):
+            self._known[word] = (found[0].get(number, ""), found[1].get(number, ""))
+        return {word: self._known[word] for word in wanted}
+
+    def _terms(self, name: str, words: list[str]) -> dict[int, str]:
+        rows = ((number, searchable(word)) for number, word in enumerate(words))
+        self._db.executemany(f"insert into {name} (rowid, word) values (?, ?)", rows)
+        terms: dict[int, str] = {}
+        for number, term in self._db.execute(f"select doc, term from {name}_terms order by doc, offset"):
+            terms[number] = f"{terms[number]} {term}" if number in terms else term
+        self._db.execute(f"insert into {name} ({name}) values ('delete-all')")
+        return terms
