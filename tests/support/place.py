@@ -333,6 +333,8 @@ class Place:
         return answer()["became"], answer()["detail"]
 
     def audit(self) -> None:
-        """The ledger is whole."""
+        """The ledger is whole, and its events are in order of time."""
         with self.reader() as reader:
             assert audit(reader.connection) == []
+            times = [event["at"] for event in reader.events()]
+            assert times == sorted(times)

@@ -286,9 +286,11 @@ linger = "{linger}"
             return http.request(method, f"{self.url}/api/v1{path}").raise_for_status().json()
 
     def audit(self) -> None:
-        """The ledger is whole."""
+        """The ledger is whole, and its events are in order of time."""
         with Reader.open(str(self.ledger)) as reader:
             assert audit(reader.connection) == []
+            times = [event["at"] for event in reader.events()]
+            assert times == sorted(times)
 
 
 def home_that_learned(root: Path, url: str) -> Home:

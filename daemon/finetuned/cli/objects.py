@@ -71,7 +71,7 @@ PAIR: Final[Fields] = {
 }
 EVENT: Final[Fields] = {
     "id": ("number", "grows with time"),
-    "at": ("time", "when it was committed"),
+    "at": ("time", "when it happened; never before that of the event before it"),
     "subject": ("text", "`file`, `job`, `session`, `folder`, `server` or `daemon`"),
     "subject_id": ("text", "a job's or session's id, a file's number, a folder's name, a server's URL, a request's id"),
     "was": ("text?", "the state before"),

@@ -29,10 +29,14 @@ def tell(
     detail: str | None = None,
     job_id: str | None = None,
 ) -> None:
-    """Write one event, in the transaction of the change it tells."""
+    """Write one event, in the transaction of the change it tells.
+
+    It is never told as earlier than the one before it: `now` was read before the transaction had its turn, and a clock
+    may be set back.
+    """
     db.execute(
         "insert into events (at, subject, subject_id, was, became, cause, detail, job_id) "
-        "values (?, ?, ?, ?, ?, ?, ?, ?)",
+        "values (max(?, coalesce((select at from events order by id desc limit 1), '')), ?, ?, ?, ?, ?, ?, ?)",
         (iso(now), subject, subject_id, was, became, cause, clean(detail), job_id),
     )
 
