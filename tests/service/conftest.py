@@ -85,6 +85,18 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         running.close()
 
 
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Box]:
+    """A machine with the program, which nobody has made a service yet, and with two people."""
+    fresh = Box(tmp_path / "box")
+    try:
+        for person in ("ann", "bob"):
+            fresh.run("useradd", "-m", person)
+        yield fresh
+    finally:
+        fresh.close()
+
+
 @pytest.fixture(scope="session")
 def server_of_the_box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """A stand-in server for tests that do nothing to it."""

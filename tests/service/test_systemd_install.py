@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import pytest
-
+from finetuned.sandbox import DEFAULT_KEY
 from support.box import CHECKOUT, Box
-from support.installed import MEMBER
+from support.installed import CONFIG, MEMBER, PROGRAM, blocks, follow
 from support.process import Sandbox, wait_for
 
-PAGE: Final = CHECKOUT / "daemon/finetuned/docs/service.md"
-CONFIG: Final = "/etc/finetuned/finetuned.toml"
-PROGRAM: Final = "/opt/finetuned/bin/finetuned"
 NOTES: Final = "/srv/finetuned/notes"
 INIT: Final = (PROGRAM, "init", "--system")
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Box]:
-    """A machine with the program, which nobody has made a service yet, and with two people."""
-    fresh = Box(tmp_path / "box")
-    try:
-        for person in ("ann", "bob"):
-            fresh.run("useradd", "-m", person)
-        yield fresh
-    finally:
-        fresh.close()
-
-
-def blocks() -> dict[str, list[str]]:
-    """By heading, the commands of the page."""
-    found: dict[str, list[str]] = {}
-    for heading, text in re.findall(r"^## (.*?)$(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL):
-        found[heading] = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return found
-
-
-def follow(machine: Box, block: str, user: str = "") -> str:
-    """Run the lines of a block in a shell that ends at the first that fails."""
-    place = "/opt/source" if not user else f"/home/{user}"
-    return machine.run("bash", "-ec", f"cd {place}\n{block}", user=user, YOUR_KEY="hl-sandbox", HOME=place)
+DROP_IN: Final = "/etc/systemd/system/finetuned.service.d/folders.conf"
 
 
 def learned(machine: Box, path: str, user: str = "ann") -> None:
@@ -91,7 +60,7 @@ def test_the_page_line_by_line(machine: Box, sandbox: Sandbox) -> None:
     learned(machine, f"{NOTES}/more.txt")
     assert machine.run("systemctl", "is-active", "finetuned-backup.timer") == "active\n"
 
-    (upgrade,) = page["Upgrade, and the way back"]
+    upgrade, _ = page["Upgrade, and the way back"]
     before = machine.run("systemctl", "show", "--value", "--property=MainPID", "finetuned")
     told = follow(machine, upgrade)
     assert f"keep  {CONFIG}\n" in told
@@ -175,6 +144,32 @@ class TestInitSystem:
         machine.run(*INIT)
         assert Path(f"{unit}.old").read_text("utf-8").endswith("# mine, too\n")
         assert Path(f"{unit}.old.~1~").read_text("utf-8").endswith("# mine\n")
+
+    def test_a_folder_that_left_is_written_to_until_its_last_job_has_ended(
+        self, machine: Box, sandbox: Sandbox
+    ) -> None:
+        """The right goes with the work; what another one wrote into a file of that name stays."""
+        drop_in, config, key = (
+            machine.root / path.lstrip("/") for path in (DROP_IN, CONFIG, "/etc/finetuned/helix-api-key")
+        )
+        drop_in.parent.mkdir(parents=True)
+        drop_in.write_text("[Service]\nReadWritePaths=/mnt\n", "utf-8")
+        machine.run(*INIT)
+        assert drop_in.exists()
+        without = config.read_text("utf-8").replace("http://127.0.0.1:8585", sandbox.url)
+        config.write_text(f'{without}\n[[folder]]\nname = "else"\npath = "/srv/elsewhere"\nlinger = "0s"\n', "utf-8")
+        machine.run(*INIT)
+        machine.run("systemctl", "restart", "finetuned")
+        machine.run("sh", "-c", "echo 'The stone is grey. It came from a river.' > /srv/elsewhere/a.txt")
+        wait_for(lambda: "queued" in machine.run(PROGRAM, "jobs"), "job that waits for a key")
+        config.write_text(without, "utf-8")
+        machine.run(*INIT)
+        assert "/srv/elsewhere" in drop_in.read_text("utf-8")
+        key.write_text(DEFAULT_KEY, "utf-8")
+        machine.run("systemctl", "restart", "finetuned")
+        wait_for(lambda: "released" in machine.run(PROGRAM, "events"), "end of the folder's last job")
+        assert f"run   rm {DROP_IN}\n" in machine.run(*INIT)
+        assert not drop_in.exists()
 
     def test_what_fails_is_told_with_the_way_on(self, machine: Box) -> None:
         """A wrong configuration before systemd is asked for anything; a step that fails in its own words."""

@@ -9,11 +9,13 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+import termios
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -27,7 +29,11 @@ from support.process import wait_for
 SYSTEMD: Final = Path("/lib/systemd/systemd")
 CHECKOUT: Final = Path(__file__).parents[2]
 _number = count(1)
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENVIRONMENT: Final = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "NO_COLOR": "1",
+    "LANG": "C.UTF-8",
+}
 
 
 def _groups(kind: str = "cgroup2", option: str = "") -> Path | None:
@@ -105,10 +111,9 @@ class Box:
 
     def run(self, *words: str, user: str = "", check: bool = True, **more: str) -> str:
         """Run a command in the box; what it printed. As root, or as `user`."""
-        who = ["runuser", "-u", user, "--"] if user else []
         done = subprocess.run(
-            ["nsenter", "--all", "--target", str(self.pid), *who, *words],
-            env={"PATH": _PATH, "NO_COLOR": "1", "LANG": "C.UTF-8"} | more,
+            self._inside(words, user),
+            env=_ENVIRONMENT | more,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -118,6 +123,41 @@ class Box:
         )
         assert not check or done.returncode == 0, f"{' '.join(words)}: {done.stdout}"
         return done.stdout
+
+    def at_terminal(self, lines: str, *, asked: str, typed: str, user: str = "", **more: str) -> str:
+        """Run lines of sh at a terminal, where somebody types a secret once that is `asked`; what was to be seen."""
+        screen, terminal = pty.openpty()
+        os.set_blocking(screen, False)
+        words = self._inside(["setsid", "--ctty", "--wait", "sh", "-ec", lines], user)
+        shell = subprocess.Popen(words, env=_ENVIRONMENT | more, stdin=terminal, stdout=terminal, stderr=terminal)
+        os.close(terminal)
+        seen = b""
+
+        def ended() -> bool:
+            nonlocal seen
+            try:
+                seen += os.read(screen, 65536)
+            except BlockingIOError:
+                return False
+            except OSError:  # nobody has the terminal any more
+                return True
+            return False
+
+        def is_asked() -> bool:
+            hidden = not termios.tcgetattr(screen)[3] & termios.ECHO
+            return ended() or (hidden and asked.encode() in seen)
+
+        wait_for(is_asked, asked)
+        os.write(screen, f"{typed}\n".encode())
+        wait_for(ended, "end of what runs at the terminal")
+        os.close(screen)
+        assert shell.wait(60) == 0, seen
+        assert typed.encode() not in seen
+        return seen.decode()
+
+    def _inside(self, words: Sequence[str], user: str) -> list[str]:
+        """The command that runs another one in the box."""
+        return ["nsenter", "--all", "--target", str(self.pid), *(["runuser", "-u", user, "--"] if user else []), *words]
 
     @contextmanager
     def little_memory(self, unit: str) -> Iterator[None]:

@@ -15,10 +15,11 @@ import httpx
 from finetuned.errors import LedgerMissing
 from finetuned.ledger import Reader, audit
 from finetuned.sandbox import DEFAULT_KEY
-from support.box import Box
+from support.box import CHECKOUT, Box
 from support.process import Sandbox, wait_for
 
 PROGRAM: Final = "/opt/finetuned/bin/finetuned"
+CONFIG: Final = "/etc/finetuned/finetuned.toml"
 UNITS: Final = "/etc/systemd/system"
 #: somebody of the group that may drop files, and somebody else
 MEMBER: Final = "alice"
@@ -42,6 +43,24 @@ def install(box: Box) -> None:
     box.run("systemd-sysusers")
     box.run("useradd", "-m", "-G", "finetuned", MEMBER)
     box.run("useradd", "-m", STRANGER)
+
+
+def blocks() -> dict[str, list[str]]:
+    """By heading, the commands of the page `service`."""
+    page = (CHECKOUT / "daemon/finetuned/docs/service.md").read_text("utf-8")
+    return {
+        heading: re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        for heading, text in re.findall(r"^## (.*?)$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    }
+
+
+def follow(box: Box, block: str, user: str = "", place: str = "/opt/source") -> str:
+    """Run the lines of a block in a shell, up to the first that fails; the key is typed once it is asked for."""
+    place = f"/home/{user}" if user else place
+    lines = f"cd {place}\n{block}"
+    if "systemd-ask-password" in block:
+        return box.at_terminal(lines, asked="Key:", typed=DEFAULT_KEY, user=user, HOME=place)
+    return box.run("sh", "-ec", lines, user=user, HOME=place)
 
 
 class Service:

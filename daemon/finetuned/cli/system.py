@@ -4,6 +4,7 @@
 2. A file of ours that somebody changed is kept beside the new one (`.old`, an earlier one `.old.~1~`); the
    configuration is never written over.
 3. `--dry-run` lists the same steps and does none of them, whoever asks.
+4. The unit may write to the folders of the configuration, and to one that left it until its last job has ended.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Final
 
 from finetuned.cli import wiring
 from finetuned.cli.terminal import harmless, print_data, say
-from finetuned.errors import FinetunedError
+from finetuned.errors import FinetunedError, LedgerError
 from finetuned.model import Value
 from finetuned.settings import Settings
 
 CONFIGURATION: Final = "/etc/finetuned/finetuned.toml"
 KEY: Final = "/etc/finetuned/helix-api-key"
+#: … where the unit has it if the configuration names no other place
+LEDGER: Final = "/var/lib/finetuned/ledger.db"
 UNITS: Final = "/etc/systemd/system"
 USERS: Final = "/etc/sysusers.d/finetuned.conf"
 PLACES: Final = "/etc/tmpfiles.d/finetuned.conf"
@@ -34,6 +37,7 @@ FIRST: Final = "/srv/finetuned/notes"
 #: what the shipped unit may write; other folders need a line of their own in this file
 WRITABLE: Final = ("/srv/finetuned", "/var/lib/finetuned")
 DROP_IN: Final = f"{UNITS}/finetuned.service.d/folders.conf"
+_OURS: Final = "# Written by `finetuned init --system`"
 SERVICE: Final = "finetuned.service"
 #: where the units think that the program is
 SHIPPED_PROGRAM: Final = "/opt/finetuned/bin/finetuned"
@@ -70,7 +74,7 @@ def set_up(*, dry_run: bool) -> None:
 
 
 def _steps(program: str) -> Iterator[Step]:
-    """Each step is looked at when the ones before it are done."""
+    """Give each step once the ones before it are done."""
     yield from _written(USERS, _shipped("finetuned.sysusers").read_text())
     yield _run("systemd-sysusers", USERS)
     yield from _written(PLACES, _shipped("finetuned.tmpfiles").read_text())
@@ -83,24 +87,22 @@ def _steps(program: str) -> Iterator[Step]:
         if unit.name.endswith((".service", ".timer")):
             yield from _written(f"{UNITS}/{unit.name}", unit.read_text().replace(SHIPPED_PROGRAM, program))
     settings = _settings()
-    elsewhere = [rules.path for rules in settings.folders if not _within(rules.path, WRITABLE)]
-    for path in elsewhere:
+    folders = [rules.path for rules in settings.folders]
+    for path in _elsewhere(folders):
         yield from _folder(path)
-    if settings.ledger.path and not _within(settings.ledger.path, WRITABLE):
-        elsewhere.append(os.path.dirname(settings.ledger.path))
+    ledger = settings.ledger.path or LEDGER
+    elsewhere = _elsewhere([*folders, *_busy_in(ledger), os.path.dirname(ledger)])
     if elsewhere:
         yield from _written(DROP_IN, _drop_in(elsewhere))
+    elif (_read(DROP_IN) or "").startswith(_OURS):
+        yield _run("rm", DROP_IN)
     yield _run("systemctl", "daemon-reload")
     yield _run("systemctl", "enable", "--now", SERVICE)
 
 
 def _written(path: str, text: str) -> Iterator[Step]:
-    """A file of ours with this text; one of another text is kept beside it."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            there = file.read()
-    except FileNotFoundError:
-        there = None
+    """Lay a file of ours with this text; one of another text is kept beside it."""
+    there = _read(path)
     if there == text:
         yield Step(verb="keep", what=path)
         return
@@ -112,13 +114,27 @@ def _written(path: str, text: str) -> Iterator[Step]:
         with open(f"{path}.new", "w", encoding="utf-8") as file:
             file.write(text)
             os.fchmod(file.fileno(), 0o644)
+            file.flush()
+            os.fsync(file.fileno())
         os.rename(f"{path}.new", path)
+        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
+        os.fsync(folder)
+        os.close(folder)
 
     yield Step(verb="write", what=path, act=write)
 
 
+def _read(path: str) -> str | None:
+    """Read a file, if it is there."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
 def _folder(path: str) -> Iterator[Step]:
-    """A drop folder for the group, as the first one is. One that is there already is somebody's, and stays so.
+    """Make a drop folder for the group, as the first one is. One that is there already is somebody's, and stays so.
 
     In a place that is a person's it is that person's too, as tmpfiles.d wants it, and so without the sticky bit, by
     which only they could move what is theirs.
@@ -141,10 +157,26 @@ def _lines_of_the_first_folder() -> list[str]:
     return [line for line in text.splitlines(keepends=True) if f" {FIRST} " in line]
 
 
+def _elsewhere(paths: Iterable[str]) -> list[str]:
+    """Choose the paths that the shipped unit may not write, each once."""
+    return [path for path in dict.fromkeys(paths) if not _within(path, WRITABLE)]
+
+
+def _busy_in(path: str) -> list[str]:
+    """List the folders of which the ledger at `path` has work left; none where there is none that can be read."""
+    from finetuned.ledger import Reader
+
+    try:
+        with Reader.open(path) as reader:
+            return reader.busy_folders()
+    except LedgerError:
+        return []
+
+
 def _drop_in(paths: Sequence[str]) -> str:
-    """What lets the unit write to places elsewhere, if they are there. Of the homes it sees those places alone."""
+    """Let the unit write to places elsewhere, if they are there. Of the homes it sees those places alone."""
     at_home = [path for path in paths if _within(path, HOMES)]
-    lines = ["# Written by `finetuned init --system` for the folders of the configuration.", "[Service]"]
+    lines = [f"{_OURS}, which removes it, too: folders outside of /srv/finetuned.", "[Service]"]
     lines += [f"ReadWritePaths={_quoted(f'-{path}')}" for path in paths if path not in at_home]
     if at_home:
         lines += ["ProtectHome=tmpfs", *(f"BindPaths={_quoted(f'-{path}')}" for path in at_home)]
@@ -152,13 +184,13 @@ def _drop_in(paths: Sequence[str]) -> str:
 
 
 def _quoted(path: str) -> str:
-    """A path as a word of a unit or of tmpfiles.d. Source: systemd.syntax(7)."""
+    """Write a path as a word of a unit or of tmpfiles.d. Source: systemd.syntax(7)."""
     text = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{text}"'
 
 
 def _run(*words: str, given: str | None = None) -> Step:
-    """A command, with a text on its standard input if one is given."""
+    """Run a command, with a text on its standard input if one is given."""
     shown = shlex.join(words)
     if given is not None:
         shown += f" <<'END'\n{given}END"
@@ -176,7 +208,7 @@ def _run(*words: str, given: str | None = None) -> Step:
 
 
 def _settings() -> Settings:
-    """The configuration of the service, checked before anything starts with it. Raises ConfigurationError."""
+    """Read the configuration of the service before anything starts with it. Raises ConfigurationError."""
     import tomllib
 
     from finetuned.settings import parse
@@ -187,7 +219,7 @@ def _settings() -> Settings:
 
 
 def _shipped(name: str = "") -> Traversable:
-    """A file of `systemd/`: it ships with the package; in a checkout it lies at the top."""
+    """Find a file of `systemd/`: it ships with the package; in a checkout it lies at the top."""
     package = resources.files("finetuned")
     folder = package / "systemd"
     if not folder.is_dir():
@@ -196,7 +228,7 @@ def _shipped(name: str = "") -> Traversable:
 
 
 def _program() -> str:
-    """Where this program lies, which a service must be able to reach. Raises FinetunedError."""
+    """Find where this program lies, which a service must be able to reach. Raises FinetunedError."""
     program = os.path.join(sys.prefix, "bin", "finetuned")
     for path in (program, os.path.realpath(sys.executable)):
         if _within(path, HIDDEN):
@@ -214,7 +246,8 @@ def _say_what_next(program: str, *, dry_run: bool) -> None:
         return
     with open(KEY, "rb") as file:
         keyless = not file.read(1)
-    key = f"  install -m 600 /dev/stdin {KEY} <<< hl-…   the server's key (that file is empty)\n" if keyless else ""
+    ask = f"  systemd-ask-password Key: > {KEY}"
+    key = f"{ask}   the server's key (that file is empty)\n" if keyless else ""
     say(
         "Next:\n"
         f"{key}"

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from finetuned.ledger.events import tell
-from finetuned.ledger.rows import place, value_of
+from finetuned.ledger.rows import WORK, place, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
 from finetuned.model import FolderFacts
@@ -21,11 +21,6 @@ from finetuned.times import iso
 
 #: states of a folder that is held
 _USABLE: Final = frozenset({"watched", "retired"})
-#: whether a folder `f` has a job that has not ended, or something to archive
-_WORK: Final = """(
-  exists (select 1 from jobs j where j.folder = f.name and (j.finished_at is null or j.archived = 0)) or
-  exists (select 1 from files l where l.folder = f.name and l.archived = 0 and l.state in ('refused', 'duplicate')))
-"""
 _WAITING: Final = "select 1 from files where folder = folders.name and state in ('settling', 'waiting')"
 
 
@@ -78,7 +73,7 @@ class Folders:
 
     def has_work(self, name: str) -> bool:
         """Tell whether a job of the folder has not ended, or something of it is to be archived."""
-        return self._store.ask_one(f"select 1 from folders f where name = ? and {_WORK}", name) is not None
+        return self._store.ask_one(f"select 1 from folders f where name = ? and {WORK}", name) is not None
 
     def released(self, name: str, now: float) -> None:
         """Note that the last job of a retired folder has ended; while files wait there it is told of still."""

@@ -34,6 +34,11 @@ def place(path: str | None) -> tuple[str | None, str | None]:
 
 #: that a file was dropped at a place (`:path`, `:b64`), or lies there now
 AT_PLACE: Final = "((path = :path and path_b64 is :b64) or (location = :path and location_b64 is :b64))"
+#: whether a folder `f` has a job that has not ended, or something to archive
+WORK: Final = """(
+  exists (select 1 from jobs j where j.folder = f.name and (j.finished_at is null or j.archived = 0)) or
+  exists (select 1 from files l where l.folder = f.name and l.archived = 0 and l.state in ('refused', 'duplicate')))
+"""
 
 
 def insert(db: sqlite3.Connection, table: str, **columns: object) -> sqlite3.Row:

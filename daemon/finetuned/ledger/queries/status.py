@@ -11,7 +11,9 @@ from finetuned.errors import LedgerMissing
 from finetuned.ledger.events import METRICS, WATCH
 from finetuned.ledger.lock import trouble_of
 from finetuned.ledger.queries.connection import Connection, Row
+from finetuned.ledger.rows import WORK
 from finetuned.ledger.trouble import PUT_BACK
+from finetuned.paths import path_of
 
 #: what readers are told of the server
 SERVER_FIELDS: Final = (
@@ -43,6 +45,11 @@ class StatusQueries(Connection):
             "(select min(ready_at) from files f where f.folder = name and f.state = 'waiting') as oldest from folders"
         )
         return {row["name"]: row | _of_folder(row) for row in rows}
+
+    def busy_folders(self) -> list[str]:
+        """List the paths of the folders of which a job has not ended, or something is to be archived."""
+        rows = self.rows(f"select path, path_b64 from folders f where {WORK}")
+        return [path_of(row["path"], row["path_b64"]) for row in rows]
 
     def server(self, url: str) -> Row:
         """Look up what is known of the server at `url`."""
