@@ -25,6 +25,7 @@ REAL_TIME = {"bench", "crash", "transports"}
 SKIPS: dict[str, str] = {
     "tests/support/box.py::__init__": "a systemd of one's own needs root, systemd and namespaces",
     "tests/support/box.py::little_memory": "the kernel's limit of memory is set by control groups of version 1 here",
+    "tests/service/test_systemd_upgrade.py::install_release": "a shallow clone lacks the release in its history",
     "tests/support/disks.py::_own_mounts": "a disk that fills up, or loses its power, can be made by root alone",
     "tests/support/prometheus.py::program": "Prometheus is a program of its own, and `.ci/run` brings it",
     "tests/support/people.py::only_root": "several users share a folder: only root can act for more than one",
