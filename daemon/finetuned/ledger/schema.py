@@ -17,7 +17,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from finetuned.ledger.words import STEMMING
+from finetuned.ledger.lexicon import STEMMING
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, Requested, SessionState
 
 APPLICATION_ID: Final = 0x66_74_6E_64  # "ftnd"

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from finetuned.errors import UsageError
-from finetuned.ledger.words import Lexicon, searchable, words_of
+from finetuned.ledger.lexicon import Lexicon
 from finetuned.paths import utf8_text
+from finetuned.words import searchable, words_of
 
 #: the ids of the pairs that the index finds, the best first; a hit in the question counts twice
 RANKED: Final = (

@@ -21,7 +21,7 @@ from finetuned.ledger.lock import READABLE_BY_GROUP
 from finetuned.ledger.migrations import bring_up_to_date
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.trouble import check_file, corrupt, newer, of_the_disk, problem
-from finetuned.ledger.words import searchable
+from finetuned.words import searchable
 
 BUSY_MS: Final = 5000
 #: … and how long for one that is told to stop

@@ -1,24 +1,16 @@
-"""What a word is: for the full-text index, for what people search, and for the passages that are shown.
+"""What a word is: for the full-text index, for what people search, for the passages that are shown, for measures.
 
 1. A word is a run of letters, digits and marks, as the index's tokenizer sees it. In scripts that write no spaces each
    letter is a word, with the marks that belong to it: such texts are indexed with spaces around each, so that a text is
    found by any part of it.
-2. Case does not count, nor do accents of Latin letters, nor the points of Hebrew and Arabic, nor the normal form, nor
-   the width of a letter. Of an English word the index knows the stem.
-3. SQLite itself tells what a word is to the index, so that nothing here can differ from it.
+2. The points of Hebrew and Arabic do not count, nor does the normal form, nor the width of a letter.
 """
 
 from __future__ import annotations
 
 import re
-import sqlite3
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 from unicodedata import category, normalize
-
-#: how the index folds words, and what it holds of them
-FOLDING: Final = "unicode61 remove_diacritics 2 categories 'L* N* Co M*'"
-STEMMING: Final = f"porter {FOLDING}"
 
 #: scripts that write no spaces between words
 _NO_SPACES: Final = re.compile(
@@ -83,36 +75,3 @@ def searchable(text: str) -> str:
     if _NO_SPACES.search(plain) is None:
         return plain
     return " ".join(word.text for word in words_of(plain))
-
-
-class Lexicon:
-    """What words are to the index: folded, and its stem; each is asked of SQLite once."""
-
-    def __init__(self) -> None:
-        self._db = sqlite3.connect(":memory:", isolation_level=None)
-        for name, tokenizer in (("folded", FOLDING), ("stems", STEMMING)):
-            self._db.execute(f'create virtual table {name} using fts5 (word, tokenize = "{tokenizer}", content = "")')
-            self._db.execute(f"create virtual table {name}_terms using fts5vocab ({name}, instance)")
-        self._known: dict[str, tuple[str, str]] = {}
-
-    def close(self) -> None:
-        """Forget all of it."""
-        self._db.close()
-
-    def look_up(self, words: Iterable[str]) -> dict[str, tuple[str, str]]:
-        """Tell of each word how the index folds it, and its stem."""
-        wanted = set(words)
-        new = list(wanted - self._known.keys())
-        found = [self._terms(name, new) for name in ("folded", "stems")] if new else ({}, {})
-        for number, word in enumerate(new):
-            self._known[word] = (found[0].get(number, ""), found[1].get(number, ""))
-        return {word: self._known[word] for word in wanted}
-
-    def _terms(self, name: str, words: list[str]) -> dict[int, str]:
-        rows = ((number, searchable(word)) for number, word in enumerate(words))
-        self._db.executemany(f"insert into {name} (rowid, word) values (?, ?)", rows)
-        terms: dict[int, str] = {}
-        for number, term in self._db.execute(f"select doc, term from {name}_terms order by doc, offset"):
-            terms[number] = f"{terms[number]} {term}" if number in terms else term
-        self._db.execute(f"insert into {name} ({name}) values ('delete-all')")
-        return terms
