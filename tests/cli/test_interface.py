@@ -99,6 +99,15 @@ def test_the_status_is_as_the_page_says(desk: Desk) -> None:
         assert [odd for title, part in parts if (odd := wrong(part, f"status: {title}"))] == []
 
 
+def test_measures_of_pairs_are_as_the_page_says(desk: Desk) -> None:
+    """They come beside all that a pair has."""
+    rows = desk("pairs", "--quality", "--json").json
+    parts = [{key: row.pop(key) for key in ("quality", "doubts")} for row in rows]
+    assert parts
+    assert [odd for part in parts if (odd := wrong(part, "measures"))] == []
+    assert [odd for row in rows if (odd := wrong(row, "pair"))] == []
+
+
 def test_the_stats_are_as_the_page_says(desk: Desk) -> None:
     """The whole, each folder, each week, and each reason."""
     stats = desk("stats", "--json").json

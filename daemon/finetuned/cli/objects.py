@@ -12,6 +12,7 @@ from typing import Final
 from finetuned.cli.status import NO_DAEMON
 from finetuned.errors import ConfigurationError, FinetunedError, Held, KeyRefused, Unreachable, UsageError
 from finetuned.lifecycle import FILE_ENDS
+from finetuned.quality import DOUBTS
 
 #: by the name of a field of a JSON object: the kind of its value, and what it means
 Fields = Mapping[str, tuple[str, str]]
@@ -68,6 +69,10 @@ PAIR: Final[Fields] = {
     "turn": ("number*", "from 1 in its talk"),
     "system": ("text*", "what the system says before the talk's first turn; only there, and if it says something"),
     "snippet": ("text*", "only with `--search`: the passage with the most hits, each between `**`"),
+}
+MEASURES: Final[Fields] = {
+    "quality": ("number?", "which share of the answer's words (0 to 1) its file has, too; null: that cannot be read"),
+    "doubts": ("list", "what looks odd: " + "; ".join(f"`{word}` ({told})" for word, told in DOUBTS.items())),
 }
 EVENT: Final[Fields] = {
     "id": ("number", "grows with time"),
@@ -362,6 +367,7 @@ OBJECTS: Final[Mapping[str, tuple[str, Fields]]] = {
     "interaction": ("`interactions` of a whole job", INTERACTION),
     "file": ("`files`; `file_list` of a whole job", FILE),
     "pair": ("`pairs`, `review ID`; the lines of `pairs.jsonl`", PAIR),
+    "measures": ("`pairs --quality`, beside the keys of a pair", MEASURES),
     "event": ("`events`; `events` of a whole job, `history` of `why`", EVENT),
     "message": ("what a `[[hook]]` reads from its standard input", TOLD),
     "why": ("`why PATH`", WHY),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from heapq import nsmallest
 from itertools import islice
 from textwrap import wrap
 from types import MappingProxyType
@@ -31,10 +32,19 @@ _PASSAGE = 240
 @click.option("--file", "path", metavar="PATH", help="Only pairs of this file: where it was dropped, or lies now.")
 @click.option("--search", "words", metavar="WORDS", help="Only pairs with these words, the best first.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N pairs.")
+@click.option("--quality", is_flag=True, help="Measure how much of each answer is in its file; tell what looks odd.")
+@click.option("--worst", type=click.IntRange(1), metavar="N", help="The N pairs that --quality finds worst.")
 @output.listing
 @click.pass_context
 def pairs_command(
-    ctx: click.Context, job_id: str | None, path: str | None, words: str | None, limit: int | None, form: str
+    ctx: click.Context,
+    job_id: str | None,
+    path: str | None,
+    words: str | None,
+    limit: int | None,
+    quality: bool,
+    worst: int | None,
+    form: str,
 ) -> None:
     """List or search question-answer pairs.
 
@@ -43,6 +53,10 @@ def pairs_command(
     --search 'foo "exact phrase" pref* -without this OR that': all of it must be there, in the question or the answer.
     A word without quotes is found in its English forms too (otter: otters), a phrase as it is written, pref* whatever
     goes on so. Case, accents of Latin letters and signs do not count. A part of a text without spaces (猫) is a word.
+
+    --quality is a cheap measure of words, no judge of truth: the share of the answer's words that are in its file's
+    text, too. An answer in words of its own has a low one. Odd is a pair without words, an answer of a word or two, a
+    long one that ends within a sentence, and a question that has another answer elsewhere in the ledger.
     """
     reader = wiring.reader(ctx)
     if job_id is not None:
@@ -50,10 +64,25 @@ def pairs_command(
     asked = None if path is None else typed(path, reader.at_place)
     search = None if words is None else _search(ctx, words)
     rows = reader.pairs(job=job_id, path=asked, search=search)
+    if quality or worst:
+        rows = _measured(ctx, reader, rows, worst)
     if form == "table":
         tell_pairs(islice(rows, limit), {} if asked is None else _versions(reader, asked), search)
     else:
         output.show(rows, form, (), empty="", limit=limit)
+
+
+def _measured(ctx: click.Context, reader: Reader, rows: Iterator[Row], worst: int | None) -> Iterator[Row]:
+    """Yield the pairs with their measures, of the worst the worst first, and say what could not be measured."""
+    from finetuned.cli.measures import Sources, contradicted, measured
+
+    found = measured(rows, Sources(wiring.load(ctx), reader), contradicted(reader.questions()))
+    return found if worst is None else iter(nsmallest(worst, found, key=_goodness))
+
+
+def _goodness(pair: Row) -> tuple[bool, float]:
+    """Order pairs: what is odd before what is not, and then by the measure, what has none last."""
+    return not pair["doubts"], 1.0 if pair["quality"] is None else pair["quality"]
 
 
 def _search(ctx: click.Context, words: str) -> Search:
@@ -84,7 +113,7 @@ def tell_pairs(
     for pair in rows:
         source = "" if pair["file"] is None else f"  {harmless(from_here(pair['file']))}"
         version = versions.get(pair.get("sha256") or "", "")
-        terminal.print_line(f"{pair['job_id']} #{pair['ordinal']}{source}{version}", rest="    ")
+        terminal.print_line(f"{pair['job_id']} #{pair['ordinal']}{source}{version}{_quality(pair)}", rest="    ")
         for label, text in (("Q", pair["question"]), ("A", pair["answer"])):
             lines = map(harmless, text.strip().split("\n")) if search is None else [_highlighted(text.strip(), search)]
             for line in _wrapped(lines, label, width):
@@ -92,6 +121,15 @@ def tell_pairs(
         terminal.print_line("")
     if pair is None:
         terminal.say("no pairs")
+
+
+def _quality(pair: Row) -> str:
+    """Tell what was measured of a pair, if it was."""
+    if "quality" not in pair:
+        return ""
+    share = pair["quality"]
+    told = "its file cannot be read" if share is None else f"{share:.0%} in its file"
+    return f"  {', '.join([told, *pair['doubts']])}"
 
 
 def _highlighted(text: str, search: Search) -> str:

@@ -41,3 +41,8 @@ class PairQueries(Connection):
             query = f"select {PAIR} from {RANKED} hit cross join qa_pairs p on p.id = hit.id {tables} where {where}"
             rows = search.among(self.rows(query, job=job, path=text, b64=b64, words=search.expression))
         return (drop_null(row, *SPARE) for row in rows)
+
+    def questions(self) -> Iterator[tuple[str, str]]:
+        """List each question with its answer, of the sessions that count."""
+        query = "select p.question, p.answer from qa_pairs p join sessions s on s.session_id = p.session_id "
+        return ((row["question"], row["answer"]) for row in self.rows(f"{query} where s.current = 1"))

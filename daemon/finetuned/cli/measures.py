@@ -1,0 +1,87 @@
+"""What is told of pairs by measure: how much of each answer is in its file's text, and what looks odd.
+
+1. The text is the one that was sent: it is found by where its file lies now, and proved by its hash.
+2. Where it cannot be read any more (removed, changed, in a folder that is not configured), that is said, and nothing is
+   measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing, suppress
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Final
+
+from finetuned.cli import wiring
+from finetuned.cli.output import Row
+from finetuned.errors import FinetunedError
+from finetuned.model import Content
+from finetuned.paths import path_of
+from finetuned.quality import Doubt, doubts, same_question, share_in, vocabulary
+
+if TYPE_CHECKING:
+    from finetuned.folders.text import TextReader
+    from finetuned.ledger import Reader
+    from finetuned.settings import Settings
+
+#: pairs of one file mostly follow each other
+_TEXTS: Final = 64
+_BLOCK: Final = 64 * 1024
+
+
+class Sources:
+    """The texts that pairs were made of, as far as they can still be read."""
+
+    def __init__(self, settings: Settings, reader: Reader) -> None:
+        self._folders = wiring.drop_folders(settings)
+        self._reader = reader
+        self.vocabulary = lru_cache(maxsize=_TEXTS)(self._vocabulary)
+
+    def share(self, pair: Row) -> float | None:
+        """Tell which share of the answer's words is in its file's text; null: that cannot be read, or there are none."""
+        if pair["file"] is None or pair["sha256"] is None:
+            return None
+        words = self.vocabulary(path_of(pair["file"], pair.get("file_b64")), pair["sha256"])
+        return None if words is None else share_in(words, pair["answer"])
+
+    def _vocabulary(self, path: str, sha256: str) -> frozenset[str] | None:
+        for row in self._reader.at_place(path):
+            folder = self._folders.get(row["folder"])
+            if row["sha256"] == sha256 and row["location"] is not None and folder is not None:
+                sent = self._reader.sent_bytes(row["id"])
+                content = Content(sha256=sha256, bytes=row["bytes"], sent_bytes=sent)
+                with suppress(FinetunedError, OSError):
+                    text = folder.open_text(path_of(row["location"], row.get("location_b64")), content)
+                    return vocabulary(_whole(text))
+        return None
+
+
+def _whole(text: TextReader) -> str:
+    with closing(text):
+        return b"".join(iter(partial(text.read, _BLOCK), b"")).decode()
+
+
+def contradicted(pairs: Iterable[tuple[str, str]]) -> set[int]:
+    """Find the questions (by `hash_of`) that have several answers among these pairs; marks and case do not count."""
+    answers: dict[int, int] = {}
+    found = set()
+    for question, answer in pairs:
+        asked, said = hash_of(question), hash_of(answer)
+        if answers.setdefault(asked, said) != said:
+            found.add(asked)
+    return found
+
+
+def hash_of(text: str) -> int:
+    """Return what a text is known by; the same in one process alone."""
+    return hash(same_question(text))
+
+
+def measured(pairs: Iterable[Row], sources: Sources, odd: Collection[int]) -> Iterator[Row]:
+    """Yield pairs with `quality`, the share, and `doubts`, in words."""
+    for pair in pairs:
+        found = doubts(pair["question"], pair["answer"])
+        if hash_of(pair["question"]) in odd and Doubt.EMPTY not in found:
+            found.append(Doubt.CONTRADICTED)
+        share = sources.share(pair)
+        yield pair | {"quality": None if share is None else round(share, 3), "doubts": list(map(str, found))}

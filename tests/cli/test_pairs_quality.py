@@ -1,0 +1,71 @@
+"""`pairs --quality`: how much of each answer is in its file, and what looks odd."""
+
+from __future__ import annotations
+
+import json
+
+from support.cli import Desk, MakeDesk
+
+OTTERS = "Otters are brown. They swim in rivers and eat fish."
+
+
+def taught(make_desk: MakeDesk, *pairs: tuple[str, str]) -> Desk:
+    """A desk that learned a text; the server's first answers are then changed into these."""
+    desk = make_desk()
+    desk.place.drop("otter.txt", OTTERS)
+    desk.run()
+    for ordinal, (question, answer) in enumerate(pairs, 1):
+        desk.write("update qa_pairs set question = ?, answer = ? where ordinal = ?", question, answer, ordinal)
+    desk.write("delete from qa_pairs where ordinal > ?", len(pairs))
+    return desk
+
+
+def measures(desk: Desk, *words: str) -> list[tuple[float | None, list[str]]]:
+    """What is told to programs of each pair."""
+    answer = desk("pairs", *words, "--json")
+    assert answer.code == 0, answer.err
+    return [(row["quality"], row["doubts"]) for row in answer.json]
+
+
+def test_each_answer_is_held_against_the_text_of_its_file(make_desk: MakeDesk) -> None:
+    """The share of its words; what looks odd has its word; without the option nothing is measured."""
+    desk = taught(
+        make_desk,
+        ("What do they eat?", "They eat fish."),
+        ("What colour are they?", "Badgers are grey."),
+        ("Where?", "rivers"),
+        ("what DO they eat", "They eat frogs, too."),
+    )
+    assert measures(desk, "--quality") == [
+        (1.0, ["contradicted"]),
+        (0.333, []),
+        (1.0, ["short"]),
+        (0.5, ["contradicted"]),
+    ]
+    assert "quality" not in desk("pairs", "--json").json[0]
+    assert "otter.txt  100% in its file, contradicted\n" in desk("pairs", "--quality").out
+
+
+def test_the_worst_come_first(make_desk: MakeDesk) -> None:
+    """What is odd, and then what has the least of its file."""
+    desk = taught(make_desk, ("What?", "They eat fish."), ("How?", "By diving deep."), ("Where?", "rivers"))
+    assert measures(desk, "--worst", "2") == [(1.0, ["short"]), (0.0, [])]
+
+
+def test_a_text_that_is_not_there_any_more_is_not_guessed(make_desk: MakeDesk) -> None:
+    """Neither is one that was changed: nothing is measured, and that is said."""
+    desk = taught(make_desk, ("What do they eat?", "They eat fish."))
+    (lies,) = (desk.place.notes / "done").rglob("otter.txt")
+    lies.write_text(OTTERS.upper())
+    assert measures(desk, "--quality") == [(None, [])]
+    lies.unlink()
+    assert measures(desk, "--quality") == [(None, [])]
+    assert "its file cannot be read" in desk("pairs", "--quality").out
+
+
+def test_of_ready_made_pairs_the_lines_are_the_text(make_desk: MakeDesk) -> None:
+    """They say what their author wrote, so all of it is in there."""
+    desk = make_desk(folder=[{"include": ["*.jsonl"]}])
+    desk.place.drop("talks.jsonl", json.dumps({"instruction": "Who?", "output": "Otters and badgers do."}))
+    desk.run()
+    assert measures(desk, "--quality") == [(1.0, [])]
