@@ -38,7 +38,7 @@ class Sources:
         self.vocabulary = lru_cache(maxsize=_TEXTS)(self._vocabulary)
 
     def share(self, pair: Row) -> float | None:
-        """Tell which share of the answer's words is in its file's text; null: that cannot be read, or there are none."""
+        """Tell which share of the answer's words its file's text has; null: that cannot be read, or there are none."""
         if pair["file"] is None or pair["sha256"] is None:
             return None
         words = self.vocabulary(path_of(pair["file"], pair.get("file_b64")), pair["sha256"])
