@@ -93,6 +93,7 @@ class TestStatus:
                     "unfinished_because": None,
                     "waiting": 0,
                     "untaken": {},
+                    "closed": {},
                     "oldest_wait_s": None,
                 }
             ],

@@ -13,7 +13,7 @@ from finetuned.ledger.store import connect
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, SessionState
 
 #: the SHA-256 of the statements of step 6, blanks aside
-STEP_6 = "e79c9a346556b57cd96d85e2de18cbd2341f4928b531402a0a0820bbff674480"
+STEP_6 = "a06d22b8b38e3d429c7e87ba997ea04be81b29338fce8b61f7575e2ba8aed0d9"
 AT = "2026-11-23T05:23:11.042Z"
 JOB = {"id": "j", "folder": "notes", "state": "queued", "files": 1, "bytes": 1, "created_at": AT}
 RUNS = {"state": "running", "claimed_at": AT}

@@ -80,9 +80,18 @@ def _of_folders(settings: Settings, reader: Reader, outlook: Outlook | None) -> 
             because = known["away_because"] or "it is away"
             what = "nothing is taken there" if name in named else "it has work left, and cannot be used"
             yield problem(f"folder {name}", f"{what}: {because}", "finetuned doctor" if name in named else "")
+        elif known["closed"]:
+            yield of_closed(name, known["closed"])
         if known["paused_since"] is not None:
             words = f"it is paused since {when(known['paused_since'])}: nothing new is made or sent of it"
             yield warning(f"folder {name}", words, f"finetuned resume {name}")
+
+
+def of_closed(name: str, closed: Mapping[str, str]) -> Row:
+    """Tell of sub-folders of a folder that could not be looked into: by path, why not."""
+    (path, why), more = next(iter(closed.items())), len(closed) - 1
+    words = f"{path} could not be looked into{f' (and {more} more)' if more else ''}: {why}"
+    return problem(f"folder {name}", words, "see to that; what lies in there is taken by itself then")
 
 
 def of_the_version(reader: Reader, *, runs: bool) -> Iterator[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from finetuned.cli.findings import ok, problem, untaken_words, warning
+from finetuned.cli.findings import of_closed, ok, problem, untaken_words, warning
 from finetuned.cli.output import Row
 from finetuned.errors import FinetunedError, Held
 from finetuned.folders import leftovers
@@ -34,7 +34,7 @@ def examined(
         lambda: _held(subject, folder, reader, runs),
         lambda: _canary(folder, canary, runs, sweep),
         lambda: _orphans(subject, folder, reader),
-        lambda: _untaken(subject, folder, reader),
+        lambda: _swept(subject, folder, reader),
     )
     for step in steps:
         try:
@@ -73,9 +73,11 @@ def examination(subject: str, found: Examination, after: str, sweep: float) -> I
         yield _events(subject, found, sweep)
 
 
-def _untaken(subject: str, folder: DropFolder, reader: Reader | None) -> Iterator[Row]:
-    """Tell what the daemon's last sweep met that no rule takes; nothing is wrong with that, but it may not be meant."""
+def _swept(subject: str, folder: DropFolder, reader: Reader | None) -> Iterator[Row]:
+    """Tell what the daemon's last sweep could not look into; and what no rule takes, which may not be meant."""
     known = reader.folders().get(folder.name, {}) if reader else {}
+    if known.get("closed"):
+        yield of_closed(folder.name, known["closed"])
     if known.get("untaken"):
         yield ok(subject, untaken_words(known["untaken"]))
 

@@ -179,6 +179,7 @@ FOLDER: Final[Fields] = {
     "unfinished_because": ("text?", "the oldest of them, and that name"),
     "waiting": ("number", "files that are ready"),
     "untaken": ("object", "by suffix, how many files match no pattern of `include` and none of `exclude`"),
+    "closed": ("object", "by path, why a sub-folder could not be looked into at the last sweep"),
     "oldest_wait_s": ("number?", "how many seconds the oldest ready file has waited"),
     "path_b64": ("text*", _PATH_BYTES),
 }

@@ -157,6 +157,7 @@ def _folder_status(name: str, path: str, known: Mapping[str, Any], now: float) -
         "unfinished_because": known.get("unfinished_because"),
         "waiting": known.get("waiting", 0),
         "untaken": known.get("untaken", {}),
+        "closed": {placed(path)["path"]: why for path, why in known.get("closed", {}).items()},
         "oldest_wait_s": None if oldest is None else round(max(0.0, now - instant(str(oldest))), 3),
     }
 

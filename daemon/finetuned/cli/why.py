@@ -348,7 +348,16 @@ class Story:
         """Tell why what lies at the path now is not taken, in the folder's words; null if it would be."""
         if self._rules is None:
             return None
-        return f"it lies in {self._away}" if self._away else self._explained(self._rules)
+        return f"it lies in {self._away}" if self._away else self._closed() or self._explained(self._rules)
+
+    def _closed(self) -> str | None:
+        """Tell which folder on the way the daemon could not look into at its last sweep, and why; null if none."""
+        folders = self._reader.folders() if self._reader else {}
+        known = folders.get(self._rules.name, {}) if self._rules else {}
+        for folder, why in known.get("closed", {}).items():
+            if self._path == folder or self._path.startswith(f"{folder}/"):
+                return f"the daemon could not look into the folder {folder}: {why}"
+        return None
 
     def _sentences_of_unknown(self) -> Iterator[str]:
         if self._away:

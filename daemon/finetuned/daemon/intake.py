@@ -5,7 +5,8 @@
    What a sweep found ready is read to its end before the next sweep; who changed in between settles again.
 3. A folder that is away has lost nothing: nothing in it is touched until it is back.
 4. A folder that was removed from the configuration is held until its last job has ended, and nothing of it is taken.
-5. What can never be taken (a link, a pipe, a folder that is closed to us) is no file of the ledger: the log tells it.
+5. What can never be taken (a link, a pipe) is no file of the ledger: the log tells it, and `why` looks at it. Of a
+   sub-folder that cannot be looked into, the folder's row in the ledger tells.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Intake:
         self._held: set[str] = set()
         self._released: set[str] = set()
         self._left_alone: dict[str, float] = {}
-        self._untaken: dict[str, dict[str, int]] = {}
+        self._noted: dict[str, tuple[dict[str, int], dict[str, str]]] = {}
         self._backlog: dict[str, list[Seen]] = {}
         self._log = logs.get()
         self.wake_in: float | None = None
@@ -60,7 +61,7 @@ class Intake:
     def start_over(self) -> None:
         """Hold every folder anew, and read from the ledger what is known: it may lack what was found."""
         self._held.clear()
-        self._untaken.clear()
+        self._noted.clear()
         self._backlog.clear()
 
     async def sweep(self) -> None:
@@ -158,9 +159,7 @@ class Intake:
         for odd in seen.odd:
             count = {} if odd.count == 1 else {"count": odd.count}
             self._log.warning("cannot_be_taken", folder=folder.name, path=odd.path, why=odd.why, **count)
-        if folder.sweeper.untaken != self._untaken.get(folder.name):
-            self._untaken[folder.name] = folder.sweeper.untaken
-            await context.in_thread(context.ledger.folders.untaken, folder.name, folder.sweeper.untaken)
+        await self._note(folder)
         if seen.appeared:
             await self._appeared(folder, seen.appeared)
         if seen.changed:
@@ -173,6 +172,13 @@ class Intake:
             await context.in_thread(self._tell_of_canary, folder, canary)
         self._backlog[folder.name] = list(reversed(seen.ready))
         return await self._drain(folder, 0.0 if seen.changed else seen.wake_in)  # they settle since then
+
+    async def _note(self, folder: DropFolder) -> None:
+        """Write down what the last sweep met and cannot take, if it is something else than before."""
+        noted = folder.sweeper.untaken, folder.sweeper.closed
+        if noted != self._noted.get(folder.name):
+            self._noted[folder.name] = noted
+            await self._context.in_thread(self._context.ledger.folders.swept, folder.name, *noted)
 
     async def _drain(self, folder: DropFolder, wake_in: float | None) -> float | None:
         """Read the next of what the last sweep found ready; seconds until there is more to do."""

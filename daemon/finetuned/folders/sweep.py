@@ -43,6 +43,8 @@ ODD_FORGOTTEN: Final = 3600.0
 MOST_SUFFIXES: Final = 30
 #: how many suffixes are told of the files that no rule takes
 MOST_UNTAKEN: Final = 100
+#: how many sub-folders are told of that cannot be looked into
+MOST_CLOSED: Final = 1000
 #: how many canaries one sweep tells of: whoever may drop files may drop those, too
 MOST_CANARIES: Final = 8
 
@@ -113,7 +115,7 @@ class _Found:
     changed: list[Seen] = field(default_factory=list)
     odd: dict[str, Odd] = field(default_factory=dict)
     unfinished: dict[str, str | None] = field(default_factory=dict)
-    blind: list[str] = field(default_factory=list)
+    closed: dict[str, str] = field(default_factory=dict)
     wake_in: float | None = None
 
     def wake(self, seconds: float) -> None:
@@ -166,6 +168,8 @@ class Sweeper:
         self.subfolders: Mapping[str, tuple[int, int]] = MappingProxyType({})
         #: by suffix, commonest first: how many files the last sweep met that no rule takes, and none leaves out
         self.untaken: dict[str, int] = {}
+        #: the sub-folders that the last sweep could not look into, by absolute path, each with the reason
+        self.closed: dict[str, str] = {}
 
     def remember(self, path: str, signature: Signature, *, settled: bool) -> None:
         """Note that the ledger knows this file: as settling, or as something later (`settled`)."""
@@ -212,6 +216,7 @@ class Sweeper:
             if one.untaken:
                 untaken.update(one.untaken)
         self.untaken = dict(untaken.most_common(MOST_UNTAKEN))
+        self.closed = {path: found.closed[path] for path in sorted(found.closed)[:MOST_CLOSED]}
         self._tell_shape()
         canaries = listings[()].canaries if () in listings else set()
         new, self._canaries = canaries - self._canaries, canaries
@@ -264,11 +269,15 @@ class Sweeper:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            path = self._tree.at(parts)
-            found.blind.append(path + "/")
-            why = f"the folder cannot be looked into: {words(error)}"
-            _count(found.odd, Odd(why=why, path=path, count=1))
+            self._is_closed(parts, error, found)
             return None
+
+    def _is_closed(self, parts: Parts, error: OSError, found: _Found) -> None:
+        """Note that a sub-folder cannot be looked into, or what lies in it cannot."""
+        path = self._tree.at(parts)
+        if path not in found.closed:
+            found.closed[path] = words(error)
+            _count(found.odd, Odd(why=f"the folder cannot be looked into: {words(error)}", path=path, count=1))
 
     def _list(self, fd: int, parts: Parts, steady: float) -> _Listing:
         status = os.fstat(fd)
@@ -324,7 +333,10 @@ class Sweeper:
             self._tree.on_progress()
             try:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except OSError:  # gone since it was listed, or for a moment: the next sweep tells
+            except FileNotFoundError:  # since it was listed: the next sweep tells
+                continue
+            except OSError as error:  # its name may be read, and nothing else
+                self._is_closed(parts, error, found)
                 continue
             if not stat.S_ISREG(status.st_mode):
                 continue
@@ -381,18 +393,19 @@ class Sweeper:
             found.ready.append(seen)
 
     def _vanished(self, found: _Found) -> tuple[str, ...]:
-        vanished = [path for path in self._settled.keys() - found.seen if self._is_gone(path, found.blind)]
+        closed = tuple(f"{path}/" for path in found.closed)
+        vanished = [path for path in self._settled.keys() - found.seen if self._is_gone(path, closed)]
         for path in [*(self._fresh.keys() - found.seen)]:
-            if self._is_gone(path, found.blind):
+            if self._is_gone(path, closed):
                 if self._fresh[path]:
                     vanished.append(path)
                 else:
                     del self._fresh[path]
         return tuple(sorted(vanished))
 
-    def _is_gone(self, path: str, blind: list[str]) -> bool:
+    def _is_gone(self, path: str, closed: tuple[str, ...]) -> bool:
         """Tell whether no regular file lies there: a rule or a folder that changed has taken nothing away."""
-        if blind and path.startswith(tuple(blind)):
+        if path.startswith(closed):
             return False
         parts = self._tree.below(path)
         try:

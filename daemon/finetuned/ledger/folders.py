@@ -81,10 +81,14 @@ class Folders:
             tell(db, now, "folder", name, "released", was="retired", cause=Cause.FOLDER)
             db.execute(f"delete from folders where name = ? and not exists ({_WAITING})", (name,))
 
-    def untaken(self, folder: str, counts: Mapping[str, int]) -> None:
-        """Note by suffix how many files of the folder no rule takes, for the status; no event."""
+    def swept(self, folder: str, untaken: Mapping[str, int], closed: Mapping[str, str]) -> None:
+        """Note what a sweep met and cannot take; no event.
+
+        `untaken`: by suffix, how many files no rule takes; `closed`: by path, why a sub-folder cannot be looked into.
+        """
         with self._store.transaction() as db:
-            db.execute("update folders set untaken = ? where name = ?", (json.dumps(counts), folder))
+            query = "update folders set untaken = ?, closed = ? where name = ?"
+            db.execute(query, (json.dumps(untaken), json.dumps(closed), folder))
 
     def flush(self, folder: str | None, now: float) -> None:
         """Let what waits in the folder (null: in any) now be sealed without waiting for more."""

@@ -222,6 +222,7 @@ create table folders (
   flush_before text,
   sent_at text,
   untaken text,
+  closed text,
   since text not null
 ) strict
 """,

@@ -31,7 +31,8 @@ class StatusQueries(Connection):
         With it come how many files settle and wait, and since when the oldest does.
 
         `unfinished`: how many of those that settle are kept by a name beside them, `unfinished_because` the oldest's.
-        `untaken`: by suffix, how many files no rule takes, and none leaves out.
+        `untaken`: by suffix, how many files no rule takes, and none leaves out. `closed`: by path, why a sub-folder
+        cannot be looked into.
         """
         unfinished = "from files f where f.folder = name and f.state = 'settling' and f.reason is not null"
         rows = self.rows(
@@ -98,4 +99,6 @@ def _of_folder(row: Row) -> Row:
     """Make what is not in a folder's columns as it is told; a ledger of an older version lacks some of them."""
     paused = row.get("paused_at")
     state = "paused" if paused is not None and row["state"] == "watched" else row["state"]
-    return {"state": state, "paused_since": paused, "untaken": json.loads(row.get("untaken") or "{}")}
+    return {"state": state, "paused_since": paused} | {
+        key: json.loads(row.get(key) or "{}") for key in ("untaken", "closed")
+    }
