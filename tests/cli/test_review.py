@@ -70,6 +70,19 @@ def test_pairs_are_seen_by_file(ask: Ask, home: Home) -> None:
     assert (len(table.out.splitlines()), "--accept" in table.err) == (len(rows) + 1, True)
 
 
+def test_what_looks_odd_is_marked(ask: Ask, tmp_path: Path) -> None:
+    """How much of each answer its file has, and how many have a doubt; programs get the pairs as they are."""
+    rows = ask("--jsonl").lines
+    twice = [rows[0] | {"answer": "Nine."}, rows[0] | {"answer": "Nobody knows what otters dream of."}]
+    (tmp_path / "new.jsonl").write_text(text_of([*twice, *rows[1:]]))
+    assert ask("--from", str(tmp_path / "new.jsonl")).code == 0
+    seen = ask(terminal=True)
+    assert "some look odd: 2 contradicted, 1 short; see" in seen.err
+    assert " in its file, short, contradicted" in seen.out
+    assert "some look odd" in ask().err
+    assert (ask("--json").err, [odd for row in ask("--json").json if (odd := wrong(row, "pair"))]) == ("", [])
+
+
 def test_what_is_written_and_accepted_is_learned(ask: Ask, home: Home, tmp_path: Path) -> None:
     """One pair changed, one new, the others of that file out; each keeps its document."""
     rows = ask("--jsonl").lines

@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,7 +69,7 @@ def review_command(ctx: click.Context, job_id: str, accept: bool, source: str | 
         _may_alter(job)
         print_line(_put(settings, job, _read(source)) + ("" if accept else _to_train(job)))
     elif not accept:
-        _see(settings, job, form)
+        _see(ctx, job, form)
     if accept:
         ctx.exit(ask_daemon(ctx, [new_request("accept", job=job["id"])]))
 
@@ -82,22 +83,38 @@ def _may_alter(job: Row) -> None:
         )
 
 
-def _see(settings: Settings, job: Row, form: str) -> None:
+def _see(ctx: click.Context, job: Row, form: str) -> None:
     """Show the pairs, or have them edited, where a person sits at a terminal and has said with what."""
+    settings = wiring.load(ctx)
     seen, pairs = wiring.ask_server(settings, lambda backend: _fetch(backend, job))
     rows = rows_of(job, seen, pairs)
     at_terminal = form == "table" and sys.stdin.isatty() and sys.stdout.isatty()
     if at_terminal:
         _may_alter(job)
+    marked = _marked(settings, rows) if form == "table" else rows
     if at_terminal and (editor := os.environ.get("VISUAL") or os.environ.get("EDITOR")):
         _edit(settings, job, pairs, "".join(f"{_line(row)}\n" for row in rows), editor)
         return
     if form == "table" and width_of() is not None:
-        tell_pairs(iter(rows))
+        tell_pairs(iter(marked))
     else:
-        output.show(rows, form, ("ordinal", "file", "question", "answer"), empty="no pair was made")
+        output.show(marked, form, ("ordinal", "file", "question", "answer"), empty="no pair was made")
     if form == "table":
         say(f"To change them: set $EDITOR, or --from FILE.{_to_train(job)}")
+
+
+def _marked(settings: Settings, rows: Sequence[Row]) -> Sequence[Row]:
+    """Measure the pairs against their files, and say how many look odd."""
+    from finetuned.cli.measures import Sources, contradicted, measured
+
+    with wiring.open_ledger(settings) as reader:
+        odd = contradicted((row["question"], row["answer"]) for row in rows)
+        marked = list(measured(rows, Sources(settings, reader), odd))
+    found = Counter(doubt for row in marked for doubt in row["doubts"])
+    if found:
+        kinds = ", ".join(f"{number} {doubt}" for doubt, number in found.most_common())
+        say(f"Of {counted(len(rows), 'pair')} some look odd: {kinds}; see `finetuned help interface`.")
+    return marked
 
 
 def _line(row: Row) -> str:
