@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -56,11 +57,12 @@ class Scenario:
 
 @dataclass(frozen=True, kw_only=True)
 class Seam:
-    """One seam of a life."""
+    """One seam of a life; `left` tells apart what a death there would leave."""
 
     number: int
     kind: str
     what: str
+    left: str = ""
 
     def __str__(self) -> str:
         return f"seam {self.number} ({self.kind} {self.what})"
@@ -81,17 +83,18 @@ class Life:
 
 
 class Mortal:
-    """Meets seams, and dies at the one of number `die_at`."""
+    """Meets seams, and dies at the one of number `die_at`; `left` tells what a death now would leave."""
 
-    def __init__(self, die_at: int, die: Callable[[Seam], None]) -> None:
+    def __init__(self, die_at: int, die: Callable[[Seam], None], left: Callable[[], str] = str) -> None:
         self.met: list[Seam] = []
         self._die_at = die_at
         self._die = die
+        self._left = left
 
     @contextmanager
     def at(self, kind: str, what: str) -> Iterator[None]:
         """A seam."""
-        self.met.append(Seam(number=len(self.met) + 1, kind=kind, what=what))
+        self.met.append(Seam(number=len(self.met) + 1, kind=kind, what=what, left=self._left()))
         if len(self.met) == self._die_at:
             self._die(self.met[-1])
         yield
@@ -127,14 +130,26 @@ class Border(Network):
 
 
 def live(
-    place: Place, scenario: Scenario, *, begin: float = 0.0, die_at: int = 0, hand_over: Callable[[Any], None]
+    place: Place,
+    scenario: Scenario,
+    *,
+    begin: float = 0.0,
+    die_at: int = 0,
+    digest: bool = False,
+    hand_over: Callable[[Any], None],
 ) -> Life:
-    """Run a daemon in this place until nothing is left to do, or until it dies. For a process of its own."""
+    """Run a daemon in this place until nothing is left to do, or until it dies. For a process of its own.
+
+    With `digest` each seam says what a death there would leave.
+    """
 
     def die(seam: Seam) -> None:
         hand_over(asdict(Life(met=(seam,), died=True, at=place.runtime.steady())))
 
-    mortal = Mortal(die_at, die)
+    def left() -> str:
+        return f"{left_behind(place.root)} {place.runtime.steady()}"
+
+    mortal = Mortal(die_at, die, left if digest else str)
     place.network = Border(place.app, place.runtime, mortal, place.root / "created")
     ended_at = 0.0
 
@@ -157,6 +172,30 @@ def live(
     seams.watch(mortal)
     anyio.run(whole_life, backend="trio", backend_options={"clock": clock})
     return Life(met=tuple(mortal.met), died=False, at=ended_at)
+
+
+def left_behind(root: Path) -> str:
+    """The digest of all that lies below `root`, as this process would leave it if it died now.
+
+    The part of a ledger that lies in memory (-shm) is made anew after a death.
+    """
+    found = hashlib.sha256()
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        found.update(os.fsencode(f"{folder}/\n"))
+        for path in (os.path.join(folder, name) for name in sorted(files) if not name.endswith("-shm")):
+            is_now = os.lstat(path)
+            found.update(os.fsencode(f"{path} {is_now.st_ino} {is_now.st_mode} {is_now.st_mtime_ns}\n"))
+            found.update(Path(path).read_bytes())
+    return found.hexdigest()
+
+
+def deaths_of(met: Sequence[Seam]) -> list[int]:
+    """The numbers of the seams at which there is a death of its own to die: no earlier one leaves the same."""
+    first: dict[str, int] = {}
+    for seam in met:
+        first.setdefault(seam.left, seam.number)
+    return list(first.values())
 
 
 async def _without_the_folder(place: Place, scenario: Scenario) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 import tarfile
 from contextlib import closing, suppress
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -103,10 +103,18 @@ def content(path: str) -> list[str]:
 
     A copy is asked, in which SQLite does what a daemon would do with what a kill left: the ledger stays as it is.
     """
+    found = []
+    for side in ("", "-wal", "-journal"):
+        with suppress(FileNotFoundError):
+            found.append((side, Path(path + side).read_bytes()))
+    return _content(*found)
+
+
+@lru_cache(maxsize=4)
+def _content(*found: tuple[str, bytes]) -> list[str]:
     with TemporaryDirectory() as folder:
-        for side in ("", "-wal", "-journal"):
-            with suppress(FileNotFoundError):
-                shutil.copy(path + side, f"{folder}/copy{side}")
+        for side, raw in found:
+            Path(f"{folder}/copy{side}").write_bytes(raw)
         with closing(sqlite3.connect(f"{folder}/copy")) as db:
             version = db.execute("pragma user_version").fetchone()[0]
             return [str(version), *(line for line in db.iterdump() if '"_sqlite_migrations" VALUES' not in line)]

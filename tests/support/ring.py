@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import multiprocessing
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -15,23 +12,17 @@ from typing import Any
 
 from support.afterlife import Picture, at_death, at_the_end, picture
 from support.dying import Life, Scenario, a_place, forked, live
+from support.nursery import NURSERY, uncounted
 
 AT_ONCE = 2
 Defect = Callable[[], None]
-#: deeds that leave nothing else behind when the process dies, but not the machine: to die before one is to die after it
-SYNCS = frozenset({"fsync", "syncfs", "sync"})
-
-
-def deaths_of(life: Life) -> list[int]:
-    """The numbers of the seams at which there is a death of its own to die."""
-    return [seam.number for seam in life.met if seam.number == 1 or life.met[seam.number - 2].kind not in SYNCS]
 
 
 def whole_life(root: Path, scenario: Scenario, defect: Defect | None = None) -> tuple[Life, Picture]:
     """A life without a death, and what it led to. `defect` breaks the product in that process."""
 
     def work(hand_over: Callable[[Any], None]) -> Any:
-        life = _life(root, scenario, hand_over, defect=defect)
+        life = _life(root, scenario, hand_over, digest=True, defect=defect)
         return asdict(life)
 
     life = Life.of(forked(work))
@@ -88,7 +79,7 @@ def every_death(
     root: Path, scenario: Scenario, numbers: Iterable[int], whole: Picture, defect: Defect | None = None
 ) -> Iterator[tuple[int, list[str]]]:
     """Of each death its seam's number and what was wrong, in the order of the numbers."""
-    pool = ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("fork"), initializer=_unwatched)
+    pool = ProcessPoolExecutor(AT_ONCE, NURSERY, initializer=uncounted)
     with pool:
         try:
             deaths = [(n, pool.submit(die_and_go_on, root / str(n), scenario, n, whole, defect)) for n in numbers]
@@ -96,10 +87,3 @@ def every_death(
                 yield number, death.result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _unwatched() -> None:
-    """What these processes run is run to die: nothing of it is counted for coverage, and little is copied in a fork."""
-    sys.settrace(None)
-    gc.collect()
-    gc.freeze()

@@ -1,7 +1,6 @@
 """Kills without end: the real daemon and the real server, killed at random moments while files keep coming.
 
-1. Both are processes of their own, on sockets and real files. They are forked from a process that has read the code
-   already, so that most of a short life is work.
+1. Both are processes of their own, on sockets and real files.
 2. What is random comes from the seed; what the machine makes of it does not.
 3. After each death the ledger is audited; at the end every file was learned once, or has its reason beside it, and the
    server was asked for just one session a job.
@@ -10,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -29,23 +27,9 @@ from finetuned.cli.main import main as finetuned
 from finetuned.ledger import Reader, audit
 from finetuned.sandbox.__main__ import main as sandbox
 from support.afterlife import DOUBLED
+from support.nursery import NURSERY, uncounted
 from support.process import Home, wait_for
 
-NURSERY = multiprocessing.get_context("forkserver")
-NURSERY.set_forkserver_preload(
-    [
-        "anyio._backends._asyncio",
-        "finetuned.cli.main",
-        "finetuned.cli.process",
-        "finetuned.daemon",
-        "finetuned.helix.sessions",
-        "finetuned.sandbox",
-        "httpx",
-        "support.soaking",
-        "uvicorn",
-        "watchfiles",
-    ]
-)
 #: of a daemon's life, in seconds
 SHORTEST, LONGEST = 0.03, 0.5
 #: one in so many lives the server is killed, too
@@ -67,6 +51,7 @@ class Tally:
 
 def _born(log: str, words: list[str], program: Callable[[list[str]], Any]) -> None:
     """A program in a process of its own, its words in a log."""
+    uncounted()
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(out, 1)
     os.dup2(out, 2)
