@@ -154,6 +154,20 @@ class TestMachine:
         (found,) = told(desk, "backups")
         assert found["level"] == "ok"
 
+    def test_what_a_killed_backup_left_beside_the_others(self, make_desk: MakeDesk) -> None:
+        """It is named with the command that removes it."""
+        desk = make_desk()
+        desk.run()
+        folder = Path(desk.place.ledger_path).parent / "backups"
+        folder.mkdir()
+        assert desk("backup", str(folder / "ledger-1.db")).code == 0
+        part = folder / ".ledger-0.db.0123456789ab.part"
+        part.touch()
+        broken, newest = told(desk, "backups")
+        assert (broken["level"], newest["level"]) == ("warning", "ok")
+        assert "1 backup" in broken["words"]
+        assert broken["remedy"] == f"rm {part}*"
+
     def test_a_log_that_is_not_folded_in_is_told(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
         """Somebody reads for long."""
         monkeypatch.setattr("finetuned.cli.machine_checks.LONG_LOG", 1000)

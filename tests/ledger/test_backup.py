@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 
 from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger import Ledger
-from finetuned.ledger.backup import make_backup
+from finetuned.ledger.backup import make_backup, parts_left
 from finetuned.ledger.schema import SCHEMA_VERSION
 from support.disks import full, read_only, small_disk
 from support.kernel import fail
@@ -114,6 +117,48 @@ def test_what_lies_there_is_not_replaced(path: str, target: Path, make: Callable
     with in_use(path), pytest.raises(LedgerError, match=words):
         make_backup(path, str(target))
     assert os.listdir(target.parent) == [target.name]
+
+
+#: a backup whose process dies when all but its name is there
+KILLED = """
+import os, sys
+from finetuned.ledger.backup import make_backup
+os.link = lambda *_, **__: os.kill(os.getpid(), 9)
+make_backup(*sys.argv[1:])
+"""
+
+
+def test_what_a_killed_backup_left_is_removed_by_the_next_one(path: str, target: Path) -> None:
+    """By one of that name; what another one left is its own."""
+    with in_use(path):
+        for name in (target.name, "other.db"):
+            words = [sys.executable, "-c", KILLED, path, str(target.parent / name)]
+            assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+        left = [os.path.basename(part)[:-17] for part in parts_left(str(target.parent))]
+        assert left == [f".{target.name}.", ".other.db."]
+        make_backup(path, str(target))
+    (other,) = parts_left(str(target.parent))
+    assert sorted(os.listdir(target.parent)) == sorted([target.name, os.path.basename(other)])
+    assert paths_in(target) == [A, B]
+
+
+def test_a_backup_at_work_loses_nothing_to_another_one(
+    path: str, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has written so far is not taken for what a killed one left."""
+    link, parts = os.link, []
+
+    def late(*places: str, **words: object) -> None:
+        monkeypatch.setattr(os, "link", link)
+        parts.extend(parts_left(str(target.parent)))
+        make_backup(path, str(target))
+        assert os.path.exists(places[0])
+        link(*places, **words)
+
+    monkeypatch.setattr(os, "link", late)
+    with in_use(path), pytest.raises(LedgerError, match="is there already"):
+        make_backup(path, str(target))
+    assert (parts, os.listdir(target.parent)) == ([], [target.name])
 
 
 def test_what_comes_there_meanwhile_is_not_replaced(path: str, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:

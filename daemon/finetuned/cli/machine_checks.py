@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from finetuned.amounts import size, span
-from finetuned.cli.findings import ok, problem, warning
+from finetuned.amounts import counted, size, span
+from finetuned.cli.findings import MOST_NAMED, ok, problem, warning
 from finetuned.cli.output import Row, when
 from finetuned.ledger import why_stuck
+from finetuned.ledger.backup import parts_left
 from finetuned.runtime import SystemRuntime
 from finetuned.times import instant
 
@@ -93,12 +94,19 @@ def _log(path: str) -> Iterator[Row]:
 
 
 def _backups(folder: str, now: float) -> Iterator[Row]:
-    """Tell how old the newest copy is where the nightly timer puts them; nothing where there is no such place."""
+    """Tell how old the newest copy is where the nightly timer puts them; nothing where there is no such place.
+
+    What killed backups have left there is named, too.
+    """
     try:
         with os.scandir(folder) as entries:
             ages = {entry.name: now - entry.stat().st_mtime for entry in entries if entry.name.endswith(".db")}
     except OSError:
         return
+    if left := parts_left(folder):
+        words = f"{counted(len(left), 'backup')} in {folder} {'was' if len(left) == 1 else 'were'} broken off"
+        remedy = " ".join(["rm", *(f"{shlex.quote(part)}*" for part in left[:MOST_NAMED])])
+        yield warning("backups", f"{words}: what is left of them is of no use", remedy)
     remedy = "systemctl status finetuned-backup.timer finetuned-backup.service"
     newest = min(ages, key=lambda name: ages[name], default=None)
     if newest is None:
