@@ -132,18 +132,44 @@ def test_a_signal_switches_the_debug_log(a_home: AHome) -> None:
 
 
 def test_who_wants_it_to_outlive_the_terminal_is_heeded(a_home: AHome) -> None:
-    """With SIGHUP ignored at the start, as by nohup, it is ignored."""
+    """With SIGHUP ignored at the start, as by nohup, it reloads at the signal, whether the terminal is gone or not."""
     home = a_home()
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    words = ["nohup", sys.executable, "-m", "finetuned", "--config", str(home.config), "run"]
+    daemon, terminal = pty.fork()
+    if daemon == 0:
+        os.chdir(home.root)  # where nohup may write what it says
+        os.execvpe(words[0], words, environment())  # noqa: S606 - the child is the daemon from here on
     try:
-        at_work(home)
+        wait_for(home.is_watched, "daemon at work")
+        os.kill(daemon, signal.SIGHUP)
+        wait_for(lambda: home.ask("select count(*) from events where became = 'reloaded'") == 1, "reload")
     finally:
-        signal.signal(signal.SIGHUP, before)
-    home.signal(signal.SIGHUP)
-    home.signal(signal.SIGUSR1)  # answered after what came before it
-    wait_for(lambda: "the debug log is on" in log_of(home), "an answer")
-    assert "SIGHUP" not in log_of(home)
-    assert home.stop() == 0
+        os.close(terminal)  # the kernel sends the signal once more
+    wait_for(lambda: home.ask("select count(*) from events where became = 'reloaded'") == 2, "another reload")
+    home.drop("stone.txt", "The stone is grey. It came from a river.")
+    wait_for(lambda: home.states() == {"stone.txt": "learned"}, "learned file")
+    os.kill(daemon, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(daemon, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("gone", ["the terminal", "the reader"])
+def test_what_cannot_be_said_does_not_change_how_it_ends(a_home: AHome, gone: str) -> None:
+    """Nobody reads what it writes: a mistake of the configuration is 78 all the same, and an end in order 0."""
+    home = a_home()
+    reads, writes = pty.openpty() if gone == "the terminal" else os.pipe()
+    words = [sys.executable, "-m", "finetuned", "--config", str(home.config), "run"]
+    with subprocess.Popen(words, env=environment(), stdout=writes, stderr=writes) as daemon:
+        try:
+            wait_for(home.is_watched, "daemon at work")
+            os.close(reads)
+            home.drop("stone.txt", "The stone is grey. It came from a river.")
+            wait_for(lambda: home.states() == {"stone.txt": "learned"}, "learned file")
+        finally:
+            daemon.terminate()
+        assert daemon.wait() == 0
+    home.config.write_text("[[folder]]\nname = ")
+    assert subprocess.run(words, env=environment(), stdout=writes, stderr=writes, check=False).returncode == 78
+    os.close(writes)
 
 
 def test_without_standard_streams_it_works(a_home: AHome) -> None:

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any, Final
 
 import click
@@ -109,23 +110,34 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Abort:
         code = 128 + signal.SIGINT
     except click.ClickException as error:
-        show(error)
         code = 2
+        with suppress(OSError):
+            show(error)
     except FinetunedError as error:
         if "--debug" in words:
             raise
-        explain(error)
         code = error.exit_code
+        with suppress(OSError):
+            explain(error)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
     except OSError as error:
         if "--debug" in words:
             raise
-        explain(FinetunedError(f"{error.filename or 'the output'}: {error.strerror}"))
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+        with suppress(OSError):
+            explain(FinetunedError(f"{error.filename or 'the output'}: {error.strerror}"))
+    _leave_unsaid()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave_unsaid() -> None:
+    """Let go of what standard streams do not take: Python would try once more, and end with another exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # the terminal is gone, or the reader
+            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
 
 
 def _open_what_is_closed() -> None:

@@ -6,7 +6,8 @@
    stops in order. A terminal goes for good: the kernel takes it from all its processes. When a shell that leads the
    session ends, the signal comes a moment earlier: so where there is a terminal, it is looked for after a pause.
 3. SIGUSR1 switches the debug log on and off. SIGUSR2 does nothing.
-4. Who starts it with SIGHUP ignored (`nohup`) wants it to outlive the terminal.
+4. Who starts it with SIGHUP ignored (`nohup`) wants it to outlive the terminal: the signal has it reload then, too,
+   also when it tells that the terminal is gone.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ class Ear:
 
     def __init__(self, heard_from: socket.socket) -> None:
         self.socket = heard_from
-        self._had_terminal = _has_terminal()
+        self._ends_with_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
 
     async def heeds_hangup(self, pause: Callable[[float], Awaitable[None]]) -> bool:
-        """Tell whether a SIGHUP says that the terminal is gone, which there was at the start."""
-        if self._had_terminal:
+        """Tell whether a SIGHUP says that the terminal is gone with which it ends, as there was one at the start."""
+        if self._ends_with_terminal:
             await pause(_TERMINAL_GOES)
-        return self._had_terminal and not _has_terminal()
+        return self._ends_with_terminal and not _has_terminal()
 
 
 @contextmanager
@@ -51,9 +52,10 @@ def heard() -> Iterator[Ear]:
         ear.setblocking(False)
         mouth.setblocking(False)
         signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
-        before = {number: signal.signal(number, _noted) for number in _heeded()}
+        heeded = Ear(ear)
+        before = {number: signal.signal(number, _noted) for number in (*_STOPPING, *_OTHERS)}
         try:
-            yield Ear(ear)
+            yield heeded
         except BaseException:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -90,11 +92,6 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def _heeded() -> list[signal.Signals]:
-    kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return [number for number in (*_STOPPING, *_OTHERS) if not (kept and number is signal.SIGHUP)]
 
 
 def _noted(*_: object) -> None:
