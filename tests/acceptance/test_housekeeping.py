@@ -285,6 +285,41 @@ async def test_what_cannot_be_removed_holds_up_nothing_else(a_place: APlace, mon
     assert [(Path(line["path"]).name, line["more"]) for line in lines] == [("a.txt", 0), ("bad1.txt", 1)]
 
 
+async def test_what_could_not_be_removed_is_told_once_until_it_is(
+    a_place: APlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the file's story and the folder's row; the job's own end is told when all its files are gone."""
+    place = a_place(retention={"done": "30d"})
+    for name in ("a.txt", "b.txt"):
+        place.drop(name, f"{GREY} {name}")
+    await place.run()
+    unlink = os.unlink
+
+    def fails(name: Any, *, dir_fd: int | None = None) -> None:
+        if name == "a.txt":
+            raise PermissionError(1, "Operation not permitted")
+        unlink(name, dir_fd=dir_fd)
+
+    def told(subject: str) -> list[str]:
+        causes = ("expired", "held_up")
+        return [event["cause"] for event in place.events() if event["subject"] == subject and event["cause"] in causes]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", fails)
+        await after(place, 31)
+        await after(place, 1)
+    location = place.files()["a.txt"]["location"]
+    assert (told("file"), told("job")) == (["expired", "expired", "held_up"], [])
+    with place.reader() as reader:
+        (path, why, count) = reader.folders()["notes"]["unremoved"]
+    assert (path, why.partition(";")[0], count) == (location, "cannot be removed: permission denied", 1)
+    await after(place, 1)
+    assert (told("file"), told("job")) == (["expired", "expired", "held_up", "expired"], ["expired"])
+    with place.reader() as reader:
+        assert not reader.folders()["notes"]["unremoved"]
+    assert place.files()["a.txt"]["location"] is None
+
+
 async def test_folders_that_a_claim_left_empty_are_removed_if_that_is_asked_for(a_place: APlace) -> None:
     """And those above them; not those that were always empty, that hold something, or that are new."""
     place = a_place(folder=[{"prune_empty": True, "linger": "0s"}])

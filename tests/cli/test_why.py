@@ -777,6 +777,35 @@ def test_what_was_removed_after_a_time_says_so(make_desk: MakeDesk) -> None:
     assert desk("pairs", "--json").json
 
 
+def test_what_cannot_be_removed_is_told_at_every_door(make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it lies there nothing says that it was removed; once it is, nothing is told of it any more."""
+    desk = make_desk(retention={"done": "30d"})
+    path = desk.place.drop("a.txt", "The stone is grey. It came from a river.")
+    desk.run()
+    without = desk.config.read_text()
+    desk.config.write_text(f'{without}[retention]\ndone = "30d"\n')
+    desk.place.runtime.jump(31 * 86_400.0)
+    unlink = os.unlink
+
+    def fails(name: Any, *, dir_fd: int | None = None) -> None:
+        if name == "a.txt":
+            raise OSError(5, "Input/output error")
+        unlink(name, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", fails)
+        desk.run()
+    words = "and cannot be removed: the device answers with an input/output error"
+    told = desk("why", str(path)).out
+    assert f"It is to be removed, as [retention] says, {words}" in told
+    assert "It was removed" not in told
+    assert all(words in " ".join(desk(command).out.split()) for command in ("status", "doctor"))
+    desk.place.runtime.jump(3600.0)
+    desk.run()
+    assert not any("to be removed" in desk(*command).out for command in (("status",), ("doctor",), ("why", str(path))))
+    assert "It was removed from done/" in desk("why", str(path)).out
+
+
 class TestByContent:
     """`why --content FILE`: what became of what a file holds, whatever it was called when it was dropped."""
 

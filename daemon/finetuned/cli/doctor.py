@@ -22,6 +22,7 @@ from finetuned.cli.findings import (
     of_jobs,
     of_the_configuration,
     of_the_version,
+    of_unremoved,
     ok,
     problem,
     tell,
@@ -141,6 +142,7 @@ def _work(settings: Settings, reader: Reader, *, runs: bool) -> Iterator[Row]:
     yield from of_the_version(reader, runs=runs)
     yield from of_the_configuration(settings, reader, runs=runs)
     yield from of_files(reader)
+    yield from of_unremoved(settings, reader)
     yield from of_jobs(Outlook.of(settings, reader))
 
 

@@ -61,6 +61,7 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
         yield problem("server", f"nothing is sent now: {server['paused_because']}", "finetuned doctor")
     yield from _of_folders(settings, reader, outlook)
     yield from of_files(reader)
+    yield from of_unremoved(settings, reader)
     if settings.hooks:
         from finetuned.cli import hook_checks
 
@@ -92,6 +93,18 @@ def of_closed(name: str, closed: Mapping[str, str]) -> Row:
     (path, why), more = next(iter(closed.items())), len(closed) - 1
     words = f"{path} could not be looked into{f' (and {more} more)' if more else ''}: {why}"
     return problem(f"folder {name}", words, "see to that; what lies in there is taken by itself then")
+
+
+def of_unremoved(settings: Settings, reader: Reader) -> Iterator[Row]:
+    """Yield the folders of which `[retention]` could not remove everything, each with the first path."""
+    if not (settings.retention.done or settings.retention.failed):
+        return
+    for name, known in reader.folders().items():
+        if known["unremoved"]:
+            path, why, count = known["unremoved"]
+            more = f" (and {count - 1} more)" if count > 1 else ""
+            words = f"{path} is to be removed, as [retention] says, and {why}{more}"
+            yield problem(f"folder {name}", words, "see to that; it is tried again every hour")
 
 
 def of_the_version(reader: Reader, *, runs: bool) -> Iterator[Row]:

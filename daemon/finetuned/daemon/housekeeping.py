@@ -2,7 +2,8 @@
 
 1. A chore is done in bounded pieces, one a round, in rounds in which the plan wants nothing; then it rests.
 2. What is to be removed is told first, in one commit, and noted afterwards: see `ledger.retention`.
-3. What cannot be removed, and a folder that is away, is passed over until the next time; the log says so.
+3. What cannot be removed, and a folder that is away, is passed over until the next time; the folder's row in the ledger
+   tells of the former, and the log of both.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from finetuned.daemon.context import Context
 from finetuned.errors import FileProblem, FolderError
 from finetuned.folders import DropFolder
 from finetuned.lifecycle import FileState
-from finetuned.model import DONE, FAILED, File, Job
+from finetuned.model import DONE, FAILED, File
 
 #: seconds between two times
 RETENTION_EVERY: Final = 3600.0
@@ -90,15 +91,19 @@ class Housekeeping:
 
     def _remove_old(self) -> Iterator[None]:
         retention = self._context.settings.retention
-        for area, age in ((DONE, retention.done), (FAILED, retention.failed)):
-            for folder in self._context.folders.values() if age else ():
+        for folder in self._context.folders.values():
+            refused = []
+            for area, age in ((DONE, retention.done), (FAILED, retention.failed)):
                 self._refused = []
                 with _passed_over(folder):
-                    yield from self._jobs(folder, area, age)
-                    yield from self._jobless(folder, area, age)
+                    if age:
+                        yield from self._jobs(folder, area, age)
+                        yield from self._jobless(folder, area, age)
                 if self._refused:
                     (where, why), more = self._refused[0], len(self._refused) - 1
                     logs.get().warning("housekeeping_waits", folder=folder.name, path=where, why=why, more=more)
+                refused += self._refused
+            self._context.ledger.folders.unremoved(folder.name, refused)
         if retention.events:
             yield from self._events(retention.events)
 
@@ -109,9 +114,11 @@ class Housekeeping:
             if job is None or not ledger.retention.ended(folder.name, [job_id], now() - age):  # it was tried again
                 continue
             files = [file for file in ledger.jobs.files(job_id) if folder.lies_in(file, area)]
-            nothing = not files and not folder.has_papers(job_id, area)
-            if nothing or self._remove(folder, area, files, job):
-                with self._refusals(f"{area}/{job_id}"), folder.together():
+            has_any = bool(files) or folder.has_papers(job_id, area)
+            if self._remove(folder, area, files):
+                if has_any:
+                    ledger.retention.expiring([job], _words(area), now())
+                with self._refusals(f"{folder.root}/{area}/{job_id}"), folder.together():
                     folder.remove_job(job_id, area)
             yield
 
@@ -121,21 +128,27 @@ class Housekeeping:
         after = 0
         while files := retention.jobless(folder.name, _JOBLESS[area], now() - age, after, PIECE):
             after = files[-1].id
-            self._remove(folder, area, [file for file in files if folder.lies_in(file, area)], None)
+            self._remove(folder, area, [file for file in files if folder.lies_in(file, area)])
             yield
 
-    def _remove(self, folder: DropFolder, area: str, files: Sequence[File], job: Job | None) -> bool:
+    def _remove(self, folder: DropFolder, area: str, files: Sequence[File]) -> bool:
         """Tell of it, remove these files, and note it; false if not all of them could be removed."""
         retention, now = self._context.ledger.retention, self._context.runtime.now
-        words = f"removed from {area}/, as [retention] {area} says"
-        retention.expiring(files, words, now(), job=job)
-        removed = []
+        if not files:
+            return True
+        retention.expiring(files, _words(area), now())
+        removed, stay = [], []
         with folder.together():
             for file in files:
-                with self._refusals(file.location or ""):
+                try:
                     removed.append((file, folder.remove(file)))
-        retention.removed(removed, now())
-        return len(removed) == len(files)
+                except FileProblem as error:
+                    stay.append((file, str(error)))
+        retention.removed(removed, _words(area), now())
+        if stay:
+            retention.stay(stay, now())
+            self._refused += [(file.location or "", why) for file, why in stay]
+        return not stay
 
     @contextmanager
     def _refusals(self, where: str) -> Iterator[None]:
@@ -171,6 +184,10 @@ class Housekeeping:
                 yield
         if not fresh:
             self._changes = changes
+
+
+def _words(area: str) -> str:
+    return f"removed from {area}/, as [retention] {area} says"
 
 
 @contextmanager

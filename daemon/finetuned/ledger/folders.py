@@ -90,6 +90,13 @@ class Folders:
             query = "update folders set untaken = ?, closed = ? where name = ?"
             db.execute(query, (json.dumps(untaken), json.dumps(closed), folder))
 
+    def unremoved(self, folder: str, refused: Sequence[tuple[str, str]]) -> None:
+        """Note what is old and could not be removed, each path with the reason: the first, and how many; no event."""
+        text = json.dumps([*refused[0], len(refused)]) if refused else None
+        with self._store.transaction() as db:
+            query = "update folders set unremoved = :text where name = :name and unremoved is not :text"
+            db.execute(query, {"text": text, "name": folder})
+
     def flush(self, folder: str | None, now: float) -> None:
         """Let what waits in the folder (null: in any) now be sealed without waiting for more."""
         with self._store.transaction() as db:

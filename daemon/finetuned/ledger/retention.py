@@ -1,7 +1,7 @@
 """What the ledger keeps for a configured time only: where archived files lie, and events.
 
 1. An event tells that a file, or what lies of a job, is about to be removed; once it is, the file lies nowhere. Both
-   may be said again after a crash, and are told once.
+   may be said again after a crash, and are told once. One that could not be removed has another event that says why.
 2. What is removed leaves free pages, which are used again, or given back to the disk.
 3. The newest event of each job, file, session, folder and server stays, since what is so now is told by it; and so does
    the newest event of all, whose number must not be given again, and what a hook has still to hear.
@@ -28,6 +28,8 @@ SHRUNK: Final = 200
 RESERVE: Final = 500
 _INCREMENTAL: Final = 2
 _NEWEST: Final = "select cause, detail from events where subject = ? and subject_id = ? order by id desc limit 1"
+#: the newest event but for those that tell that it could not be done
+_INTENT: Final = _NEWEST.replace(" order by", f" and cause != '{Cause.HELD_UP}' order by")
 #: of the events that are old enough, those that nothing rests on
 _USELESS: Final = """
 delete from events where id > ? and id <= ? and at < ? and (
@@ -65,23 +67,32 @@ class Retention:
         )
         return [file_of(row) for row in rows]
 
-    def expiring(self, files: Iterable[File], words: str, now: float, *, job: Job | None = None) -> None:
-        """Tell that these files are about to be removed, and of the job if all that lies of it is."""
+    def expiring(self, ones: Iterable[File | Job], words: str, now: float) -> None:
+        """Tell that these files, or what lies of these jobs, are about to be removed."""
         with self._store.transaction() as db:
-            ones: list[File | Job] = [*files] if job is None else [*files, job]
             for one in ones:
                 subject = "job" if isinstance(one, Job) else "file"
-                newest = db.execute(_NEWEST, (subject, str(one.id))).fetchone()
+                newest = db.execute(_INTENT, (subject, str(one.id))).fetchone()
                 if newest is None or tuple(newest) != (Cause.EXPIRED, words):
                     tell_of(db, now, one, Cause.EXPIRED, words)
 
-    def removed(self, files: Iterable[tuple[File, bool]], now: float) -> None:
+    def removed(self, files: Iterable[tuple[File, bool]], words: str, now: float) -> None:
         """Note that files lie nowhere any more: removed, or (false) another one lies in their place."""
         with self._store.transaction() as db:
             for file, ours in files:
                 change_file(db, file, **lies_at(None))
                 if not ours:
                     tell_of(db, now, file, Cause.LOST, "another file lies in its place, and stays")
+                elif db.execute(_NEWEST, ("file", str(file.id))).fetchone()["cause"] == Cause.HELD_UP:
+                    tell_of(db, now, file, Cause.EXPIRED, words)
+
+    def stay(self, files: Iterable[tuple[File, str]], now: float) -> None:
+        """Tell, once for each reason, of files that could not be removed, each with the reason."""
+        with self._store.transaction() as db:
+            for file, why in files:
+                newest = db.execute(_NEWEST, ("file", str(file.id))).fetchone()
+                if tuple(newest) != (Cause.HELD_UP, why):
+                    tell_of(db, now, file, Cause.HELD_UP, why)
 
     def forget_events(self, after: int, before: float, most: int | None) -> int | None:
         """Remove what is useless of the next WINDOW events after the number `after`, if they are from `before`.

@@ -223,6 +223,7 @@ create table folders (
   sent_at text,
   untaken text,
   closed text,
+  unremoved text,
   since text not null
 ) strict
 """,

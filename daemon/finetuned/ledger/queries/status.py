@@ -32,7 +32,7 @@ class StatusQueries(Connection):
 
         `unfinished`: how many of those that settle are kept by a name beside them, `unfinished_because` the oldest's.
         `untaken`: by suffix, how many files no rule takes, and none leaves out. `closed`: by path, why a sub-folder
-        cannot be looked into.
+        cannot be looked into. `unremoved`: what is old and could not be removed: a path, the reason, and how many.
         """
         unfinished = "from files f where f.folder = name and f.state = 'settling' and f.reason is not null"
         rows = self.rows(
@@ -100,5 +100,5 @@ def _of_folder(row: Row) -> Row:
     paused = row.get("paused_at")
     state = "paused" if paused is not None and row["state"] == "watched" else row["state"]
     return {"state": state, "paused_since": paused} | {
-        key: json.loads(row.get(key) or "{}") for key in ("untaken", "closed")
+        key: json.loads(row.get(key) or "{}") for key in ("untaken", "closed", "unremoved")
     }
