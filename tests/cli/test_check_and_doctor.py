@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import socket
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from finetuned.folders import Examination, Trial, drop_folder
 from finetuned.folders.mounts import Mount
 from finetuned.folders.proc import Watches
 from finetuned.ledger import Ledger
+from finetuned.runtime import SystemRuntime
 from finetuned.times import instant
 from support.cli import Answer, Desk, MakeDesk
 from support.kernel import fail
@@ -279,6 +282,33 @@ class TestDoctor:
             return answer.code, answer.json
 
         return run
+
+    @pytest.mark.parametrize(
+        ("ahead", "cached", "words"),
+        [
+            (600, False, "ahead of"),
+            (-600, False, "behind"),
+            (60, False, ""),
+            (600, True, ""),
+        ],
+    )
+    def test_a_clock_that_is_far_off_the_servers_is_told(
+        self, make_desk: MakeDesk, examine: Any, ahead: float, cached: bool, words: str
+    ) -> None:
+        """Forward or back, with the remedy; what a cache answers tells no time."""
+        desk = make_desk()
+
+        def dated(_: httpx.Request, response: httpx.Response) -> httpx.Response:
+            response.headers["date"] = formatdate(SystemRuntime().now() - ahead, usegmt=True)
+            if cached:
+                response.headers["age"] = "600"
+            return response
+
+        desk.place.network.after = dated
+        _, rows = examine(desk)
+        told = [row for row in rows if row["subject"] == "clock"]
+        assert [(row["level"], "timedatectl" in row["remedy"]) for row in told] == [("warning", True)] * bool(words)
+        assert all(re.search(f"here is (9m 5|10m 0).s {words} the server's$", row["words"]) for row in told)
 
     def test_all_is_well(self, make_desk: MakeDesk, examine: Any) -> None:
         """With a daemon, a server and a ledger there is nothing but ok."""

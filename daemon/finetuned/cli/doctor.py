@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: an answer that takes longer is told as slow, in seconds
 SLOW: Final = 2.0
+#: clocks that differ by more are told, in seconds
+CLOCKS_DIFFER: Final = 120.0
 #: how many requests tell which dialects a server speaks, at most
 REQUESTS: Final = 5
 #: how long the audit may take, in seconds
@@ -199,7 +201,7 @@ def _server(settings: Settings) -> Iterator[Row]:
     url = settings.helix.url
     bound = settings.helix.timeout
     try:
-        dialect, spoken, took = anyio.run(_probe, settings)
+        dialect, spoken, took, ahead = anyio.run(_probe, settings)
     except ServerError as error:
         yield problem("server", str(error), error.remedy)
     except TimeoutError:
@@ -211,13 +213,24 @@ def _server(settings: Settings) -> Iterator[Row]:
         if took > SLOW:
             words = f"it took {span(took)} to answer one request; each is waited for up to {span(bound)}"
             yield warning("server", words, "look whether it is overloaded, or raise [helix] timeout")
+        yield from _clocks(ahead)
         for name in unreviewed(settings, dialect):
             words = f"the folder {name} wants a review, and this server trains unreviewed: its jobs stay queued"
             yield warning("server", words, "set review = false there, or name a server that has reviews")
 
 
-async def _probe(settings: Settings) -> tuple[str, list[str], float]:
+def _clocks(ahead: float) -> Iterator[Row]:
+    """Tell that our clock is far `ahead` of the server's, or behind it: one of the two is wrong."""
+    if abs(ahead) > CLOCKS_DIFFER:
+        how = "ahead of" if ahead > 0 else "behind"
+        words = f"the clock here is {span(abs(ahead))} {how} the server's"
+        yield warning("clock", words, "set the one that is wrong; here: timedatectl set-ntp true")
+
+
+async def _probe(settings: Settings) -> tuple[str, list[str], float, float]:
     """Return the dialect that is used, those that the server speaks, and the seconds that one request took.
+
+    At last come the seconds by which our clock is ahead of the server's; 0 if it does not tell its time.
 
     Raises ServerError, and TimeoutError for a server that keeps a request longer than the daemon would wait.
     """
@@ -231,9 +244,11 @@ async def _probe(settings: Settings) -> tuple[str, list[str], float]:
         with anyio.fail_after(settings.helix.timeout):
             await backend.list_marks(1)
         took = runtime.steady() - begun
+        now = runtime.now()
+        ahead = now - (wiring.server_time(backend) or now)
         with anyio.fail_after(REQUESTS * settings.helix.timeout):
             await backend.probe()
-            return backend.variant, await wiring.dialects(backend), took
+            return backend.variant, await wiring.dialects(backend), took, ahead
 
 
 def _ledger(reader: Reader) -> Generator[Row, None, bool]:

@@ -204,6 +204,11 @@ async def dialects(backend: Sessions) -> list[str]:
     return sorted(await backend.dialects())
 
 
+def server_time(backend: Sessions) -> float | None:
+    """Tell the server's time when it answered last, in seconds since 1970, which not every backend can tell."""
+    return backend.server_time
+
+
 def check_server(settings: Settings, url: str, what: str) -> None:
     """Raise FinetunedError if `what` is on another server than the configuration's."""
     if url != settings.service.url:

@@ -127,7 +127,14 @@ class Wire:
         self._key = key
         self._on_end = on_end
         self._one_long = anyio.Lock()
+        self._date = ""
         self.disk: Final = disk
+
+    @property
+    def server_time(self) -> float | None:
+        """The server's time when it answered last, in seconds since 1970; null if it did not tell."""
+        date = outcome.date_of(self._date)
+        return None if date is None else date.timestamp()
 
     async def read(self, call: Call, parse: Callable[[Pieces], T]) -> T:
         """Ask, and return what `parse` makes of the answer. Raises ServerError."""
@@ -202,6 +209,7 @@ class Wire:
 
     async def _exchange(self, call: Call, request: httpx.Request, body: Body, deadline: anyio.CancelScope) -> Answer:
         response = await self._http.send(request, stream=True)
+        self._date = "" if "age" in response.headers else response.headers.get("date", "")  # a cache's is older
         if body.whole:
             _limit(deadline, ANSWER_WITHIN_SECONDS)
         url, good = str(request.url), response.is_success

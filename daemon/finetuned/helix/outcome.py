@@ -280,12 +280,13 @@ def _seconds(headers: Mapping[str, str]) -> float:
     if raw.isascii() and raw.isdigit():
         wanted = float(raw[:9])
     else:
-        at, now = _date(raw), _date(headers.get("date", ""))
+        at, now = date_of(raw), date_of(headers.get("date", ""))
         wanted = (at - now).total_seconds() if at and now else BUSY_SECONDS
     return min(max(wanted, 1.0), LONGEST_BUSY_SECONDS)
 
 
-def _date(text: str) -> datetime | None:
+def date_of(text: str) -> datetime | None:
+    """Read a date of a header; null if it is none."""
     try:
         at = parsedate_to_datetime(text)
     except ValueError:

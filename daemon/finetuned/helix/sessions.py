@@ -89,6 +89,11 @@ class Sessions:
         """What the dialect that is spoken now can do; none that is not known yet is promised to do less."""
         return capabilities(self.variant)
 
+    @property
+    def server_time(self) -> float | None:
+        """The server's time when it answered last, in seconds since 1970; null if it did not tell."""
+        return self._wire.server_time
+
     async def probe(self) -> None:
         """Return if the list of sessions has its shape (the key is needed for it), and a dialect of ours is spoken."""
         await self.list(offset=0, limit=1)
