@@ -23,6 +23,7 @@
 | when the loop turned, why no metrics are served | `Context` | the next round, the next try | nothing |
 | a configuration that is to be used next | `Service` | its file | a reload has to be asked for again |
 | the ledger's own trouble | `Breaker` | the next write | a pause begins anew |
+| a refused reload that could not be noted | `Context` | | the log alone has told it |
 | what was logged once | `Inbox`, `Polls`, `EventLog` | | a line of the log once more |
 """
 
