@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from finetuned.sandbox import Faults
+from finetuned.times import iso
 from support.place import Place, no_connection
 
 APlace = Callable[..., Place]
@@ -65,6 +68,32 @@ async def test_a_refused_file_a_paused_server_and_a_failed_job_are_told_in_order
     assert told[1]["job"] is None
     assert "finetuned doctor" in told[1]["text"]
     assert sorted(message["id"] for message in told) == [message["id"] for message in told]
+
+
+async def test_events_that_a_hook_does_not_hear_are_not_read_each_time(a_place: APlace, tmp_path: Path) -> None:
+    """Its cursor moves past them, while the daemon runs; what comes then is told."""
+    place = a_place(hook=[{"command": listener(tmp_path), "on": ["file_refused"]}])
+    many = (
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) insert into events "
+        "(at, subject, subject_id, became, cause) select ?, 'daemon', '1', 'x', 'stop' from n"
+    )
+
+    def unread() -> int:
+        with place.reader() as reader:
+            query = "select (select max(id) from events) - event_id as left from hooks"
+            return int(reader.connection.execute(query).fetchone()["left"])
+
+    async def script() -> None:
+        await place.pass_time(5.0)
+        with closing(sqlite3.connect(place.ledger_path)) as db, db:
+            db.execute(many, (iso(place.runtime.now()),))
+        assert unread() > 20_000
+        await place.until(lambda: unread() < 100, within=900.0)
+        place.drop("bad.txt", b"\xff")
+        await place.until(lambda: bool(heard(tmp_path)))
+
+    await place.run(until_idle=False, script=script)
+    assert [told["on"] for told in heard(tmp_path)] == ["file_refused"]
 
 
 async def test_a_new_hook_begins_at_the_present(a_place: APlace, tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ GIVE_UP_AFTER: Final = 86_400.0
 #: how long a message may still take once the daemon was told to stop, and the wait while the ledger is stuck
 GRACE: Final = 5.0
 LEDGER_PAUSE: Final = 10.0
+#: a hook that hears nothing notes how far it has looked, at so many events, and looks after so many seconds
+PASSED: Final = 1000
+PASS_EVERY: Final = 600.0
 #: so many files of a job are listed in a message
 MOST_FILES: Final = 100
 
@@ -147,7 +150,9 @@ class _Follower:
         event = ledger.hooks.next(max(self._heard, facts.event_id), hook.on)
         if event is None:
             self._heard = last
-            return float("inf")
+            if last - facts.event_id >= PASSED:
+                ledger.hooks.passed(hook.key, last)
+            return PASS_EVERY
         try:
             send(
                 hook,

@@ -1,7 +1,8 @@
 """The table of hooks: how far each has heard the events, and what keeps it from the next one.
 
 1. A row is a cursor over `events`, in which nothing has to be written for each hook and event. It moves once a message
-   was taken, so that a message is sent again after a crash, and none is lost; and one at a time, in order.
+   was taken, so that a message is sent again after a crash, and none is lost; and one at a time, in order. It moves
+   past many events that the hook does not hear, too, so that they are not read each time.
 2. A hook that is new begins at the present; one that is in no configuration any more is forgotten.
 3. What it has still to hear is found by the words of its `on`, as they are now.
 """
@@ -73,6 +74,13 @@ class Hooks:
             )
             if was is not None and was["failing_since"] is not None:
                 _tell(db, now, name, "working", "failing")
+
+    def passed(self, key: str, event_id: int) -> None:
+        """Note that up to this event there is nothing that the hook has still to hear."""
+        with self._store.transaction() as db:
+            db.execute(
+                "update hooks set event_id = :id where key = :key and event_id < :id", {"id": event_id, "key": key}
+            )
 
     def failed(self, key: str, name: str, why: str, *, due_at: float, now: float) -> None:
         """Note that the hook did not take its next event, and is told again at `due_at`; news is the first time."""
