@@ -28,6 +28,7 @@ SKIPS: dict[str, str] = {
     "tests/service/test_systemd_upgrade.py::install_release": "a shallow clone lacks the release in its history",
     "tests/support/disks.py::_own_mounts": "a disk that fills up, or loses its power, can be made by root alone",
     "tests/support/prometheus.py::program": "Prometheus is a program of its own, and `.ci/run` brings it",
+    "tests/support/chromium.py::browser": "Chromium is not on every machine; the pages' HTML is tested without it",
     "tests/support/people.py::only_root": "several users share a folder: only root can act for more than one",
     "tests/support/disks.py::limited": "limits of one's own need a user namespace, which some containers forbid",
     "tests/support/disks.py::in_a_process": "a file system in a process is bindfs, and `.ci/run` installs it",

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "pairs": ("pairs", "List or search question-answer pairs."),
     "events": ("events", "Show what happened."),
     "stats": ("stats", "Show figures: pairs, times, failures, by folder and week."),
+    "browse": ("browse", "Show the ledger in a browser."),
     "retry": ("retry", "Try failed jobs or files again."),
     "forget": ("forget", "Remove what was learned of a file: its pairs, its session and model."),
     "cancel": ("cancel", "Give up jobs."),

@@ -10,8 +10,10 @@
 from finetuned.ledger.audit import Finding, audit
 from finetuned.ledger.batches import FoundFile, FoundJob, Left
 from finetuned.ledger.lock import Trouble, is_held, why_stuck
+from finetuned.ledger.opening import connect_to_read
 from finetuned.ledger.queries import Reader
 from finetuned.ledger.queries.status import SERVER_FIELDS
+from finetuned.ledger.questions import QUESTIONS, Question, Searches, count_up_to
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.search import Search, passage
 from finetuned.ledger.trouble import PUT_BACK, of_the_disk, unreadable
@@ -19,6 +21,7 @@ from finetuned.ledger.writer import Ledger, Tables
 
 __all__ = [
     "PUT_BACK",
+    "QUESTIONS",
     "SCHEMA_VERSION",
     "SERVER_FIELDS",
     "Finding",
@@ -26,11 +29,15 @@ __all__ = [
     "FoundJob",
     "Ledger",
     "Left",
+    "Question",
     "Reader",
     "Search",
+    "Searches",
     "Tables",
     "Trouble",
     "audit",
+    "connect_to_read",
+    "count_up_to",
     "is_held",
     "of_the_disk",
     "passage",

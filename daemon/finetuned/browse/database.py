@@ -1,0 +1,60 @@
+"""The ledger as Datasette reads it: a connection for each query, opened as every reader of ours opens it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, Final, TypeVar
+
+from datasette.database import Database
+from datasette.views.base import DatasetteError
+
+from finetuned.ledger import Searches, connect_to_read, count_up_to, unreadable
+
+T = TypeVar("T")
+
+#: the rows of a table with more than this are many
+MOST_COUNTED: Final = 10_000
+
+
+class LedgerDatabase(Database):
+    """The ledger at a path; read only, and not counted to the end."""
+
+    async def execute_fn(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function on a connection of its own, in a thread. Raises DatasetteError: there is no ledger now."""
+        return await asyncio.get_running_loop().run_in_executor(self.ds.executor, self._run, fn)
+
+    async def execute(self, *args: Any, **how: Any) -> Any:
+        """Run a query; a mistake in it is told on the page, not on the terminal."""
+        return await super().execute(*args, **{**how, "log_sql_errors": False})
+
+    async def execute_write_fn(self, fn: Callable[[sqlite3.Connection], T], block: bool = True) -> T:  # noqa: ARG002
+        """Refuse to write. Raises DatasetteError."""
+        raise DatasetteError("the ledger is only read here", status=403)
+
+    async def table_counts(self, limit: int = 10) -> dict[str, int | None]:  # noqa: ARG002 - Datasette's signature
+        """Count the rows of each table as far as MOST_COUNTED; null if there are more."""
+        counts: dict[str, int | None] = {}
+        for table in await self.table_names():
+            rows = await self.execute(count_up_to(table, MOST_COUNTED + 1))
+            counts[table] = None if rows.first()[0] > MOST_COUNTED else rows.first()[0]
+        return counts
+
+    def _run(self, fn: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            db = connect_to_read(self.path)
+        except sqlite3.Error as error:
+            raise DatasetteError(
+                unreadable(error, self.path).with_remedy(), status=503, title="The ledger cannot be read"
+            ) from error
+        with closing(db), Searches() as searches:
+            db.text_factory = _text
+            for name, words, function in searches.functions:
+                db.create_function(name, words, function, deterministic=True)
+            return fn(db)
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "replace")

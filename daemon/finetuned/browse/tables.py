@@ -1,0 +1,160 @@
+"""What Datasette is told of the ledger's tables and views: what they hold, what their columns mean, what to search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from finetuned.ledger import QUESTIONS
+
+#: the name of the database, a part of each address
+NAME: Final = "ledger"
+
+_JOB: Final = MappingProxyType(
+    {
+        "folder": "The drop folder that its files came from.",
+        "state": "Where it is: finetuned help states.",
+        "reason": "Why it has failed, or is held up; empty if all is well.",
+        "files": "How many files it has.",
+        "pairs": "How many question-answer pairs came of it.",
+        "bytes": "The size of its files, in bytes.",
+        "session_id": "The session on the server that learned it.",
+        "stage": "What the server does with it now.",
+        "progress": "How far that is, in percent.",
+        "attempt": "How many sessions it has cost.",
+        "restarts": "How often its session was started anew.",
+        "lora_dir": "Where the tuned model lies on the server.",
+        "created_at": "When it was made of its files (UTC).",
+        "submitted_at": "When it was sent last (UTC).",
+        "finished_at": "When it came to its end (UTC).",
+        "due_at": "When it is looked at next (UTC).",
+    }
+)
+
+
+def _without(names: str) -> dict[str, str]:
+    return {name: words for name, words in _JOB.items() if name not in names.split()}
+
+
+_PAIR: Final = MappingProxyType(
+    {
+        "job_id": "The job that it came of.",
+        "ordinal": "Its number in the job, from 1, in the server's order.",
+        "question": "The question, without the server's document prefix.",
+        "answer": "The answer, without the server's document prefix.",
+    }
+)
+_TABLES: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
+    {
+        "finished_jobs": {
+            "description": "Every job at its end: done, partial, failed or cancelled.",
+            "columns": {"job_id": "The job.", **_without("bytes stage progress attempt restarts due_at")},
+            "facets": ["state", "folder"],
+            "sort_desc": "finished_at",
+        },
+        "open_jobs": {
+            "description": "Every job that is not at its end yet.",
+            "columns": {"job_id": "The job.", **_without("bytes pairs restarts finished_at lora_dir")},
+            "facets": ["state", "folder"],
+        },
+        "pairs_with_source": {
+            "description": "Every question-answer pair with the file that it was made of.",
+            "columns": {"path": "Where the file was dropped.", **_PAIR},
+        },
+        "all_jobs": {
+            "description": "Every job, with what is known of the attempt that counts.",
+            "columns": {"id": "The job.", **_JOB},
+            "facets": ["state", "folder"],
+            "sort_desc": "created_at",
+        },
+        "files": {
+            "description": "Every file that was seen. The same path dropped again is another row.",
+            "label_column": "path",
+            "columns": {
+                "path": "Where it was dropped.",
+                "location": "Where it lies now.",
+                "state": "Where it is on its way: finetuned help states.",
+                "reason": "Why it was not learned, or what it waits for.",
+                "size": "Its size on the disk, in bytes.",
+                "bytes": "Its size as text, in bytes.",
+                "sent_bytes": "How many bytes of it were sent.",
+                "pairs": "How many question-answer pairs came of it.",
+                "seen_at": "When it was seen first (UTC).",
+                "ready_at": "When it was found unchanged for long enough (UTC).",
+                "finished_at": "When it came to its end (UTC).",
+                "tries": "How often in a row it could not be read or moved.",
+            },
+            "facets": ["folder", "state"],
+            "sort_desc": "id",
+        },
+        "jobs": {
+            "description": "The daemon's own book of jobs; the view all_jobs tells more.",
+            "label_column": "id",
+            "columns": _without("pairs session_id stage progress attempt restarts lora_dir submitted_at"),
+            "facets": ["state", "folder"],
+            "sort_desc": "created_at",
+        },
+        "qa_pairs": {
+            "description": "Every question-answer pair, as it is and as the server gave it.",
+            "columns": {
+                **_PAIR,
+                "file_id": "The file that it was made of.",
+                "raw_question": "The question as the server gave it.",
+                "raw_answer": "The answer as the server gave it.",
+            },
+            "fts_table": "qa_pairs_fts",
+            "fts_pk": "id",
+            "size": 50,
+        },
+        "sessions": {
+            "description": "Every attempt at a job: a session on the server.",
+            "columns": {
+                "attempt": "Its number, from 1.",
+                "current": "1 if it is the one that counts for its job.",
+                "intent_at": "When it was about to be sent (UTC).",
+                "ended_at": "When it came to its end (UTC).",
+                "pairs": "How many question-answer pairs came of it.",
+            },
+            "facets": ["state"],
+            "sort_desc": "id",
+        },
+        "interactions": {"description": "What the server said in each session, as it was seen last."},
+        "events": {
+            "description": "Every change of a state, and what happened besides.",
+            "columns": {
+                "at": "When it happened (UTC).",
+                "subject": "What it happened to: a file, job, session, folder, the server or the daemon.",
+                "subject_id": "Which one of them.",
+                "was": "The state before.",
+                "became": "The state after, or what happened.",
+                "cause": "Why: finetuned help interface.",
+                "detail": "More about it, in words.",
+            },
+            "facets": ["subject"],
+            "sort_desc": "id",
+        },
+        "folders": {"description": "The drop folders, as they were found last.", "label_column": "name"},
+        "servers": {"description": "The servers that were asked, and how that went last."},
+        **{name: {"hidden": True} for name in ("daemon", "hooks", "relearn", "_sqlite_migrations")},
+    }
+)
+
+
+def metadata() -> dict[str, Any]:
+    """Return what Datasette calls metadata: of the whole, of the tables and views, and the questions."""
+    queries = {
+        name: {"title": question.title, "description": question.description, "sql": question.sql, "hide_sql": True}
+        for name, question in QUESTIONS.items()
+    }
+    about = {"title": "finetuned: the ledger", "description": "Tables, views and queries; times are UTC."}
+    return {
+        "title": "finetuned",
+        "extra_css_urls": ["/finetuned/finetuned.css"],
+        "databases": {NAME: {**about, "tables": dict(_TABLES), "queries": queries}},
+    }
+
+
+def description(table: str) -> str:
+    """Tell what a table or view holds."""
+    return str(_TABLES[table]["description"])

@@ -1,0 +1,170 @@
+"""Questions to the ledger that people ask in a browser, as plain SQL that they can see, change and keep.
+
+1. Each is one statement that SQLite alone can run, but for the functions of `Searches`.
+2. What is left empty restricts nothing. Times are ISO 8601 in UTC, of which any beginning will do: `2026-11-23`.
+3. None reads all pairs or events: figures come from the rows of jobs and files, or from an index.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final, Self
+
+from finetuned.errors import UsageError
+from finetuned.ledger.search import RANKED, Search
+from finetuned.model import Value
+
+#: a reason up to its first colon: what follows are names and figures, which differ in each
+_KIND: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
+
+
+#: a full-text query that finds nothing
+_NOWHERE: Final = '""'
+
+
+class Question(Value, frozen=True):
+    """A question, in words and in SQL; `:name` in it is asked for."""
+
+    title: str
+    description: str
+    sql: str
+
+
+#: by name, which is a part of its address
+QUESTIONS: Final = MappingProxyType(
+    {
+        "jobs_by_state": Question(
+            title="Jobs by state",
+            description="How many jobs are in each state, and how many files they have.",
+            sql="""select state, count(*) as jobs, sum(files) as files
+from jobs group by state order by jobs desc, state""",
+        ),
+        "pairs_a_day": Question(
+            title="Pairs a day",
+            description="Pairs that jobs brought, by the day (UTC) of their end; days: how far back (empty: 30).",
+            sql="""select substr(j.finished_at, 1, 10) as day, count(*) as jobs, sum(s.pairs) as pairs
+from jobs j join sessions s on s.job_id = j.id and s.current = 1
+where s.state = 'trained'
+  and j.finished_at >= date('now', '-' || (coalesce(nullif(:days, ''), 30) - 1) || ' days')
+group by day order by day""",
+        ),
+        "slowest_jobs": Question(
+            title="Slowest jobs",
+            description="Jobs that took longest from their making to their end; days: how far back (empty: 30).",
+            sql="""select id as job_id, folder, state, files, pairs,
+  round((julianday(finished_at) - julianday(created_at)) * 24 * 60, 1) as minutes,
+  round((julianday(finished_at) - julianday(submitted_at)) * 24 * 60, 1) as minutes_since_sent,
+  attempt as attempts, created_at, finished_at
+from all_jobs where id in (
+  select id from jobs where finished_at >= date('now', '-' || (coalesce(nullif(:days, ''), 30) - 1) || ' days')
+  order by julianday(finished_at) - julianday(created_at) desc limit 50)
+order by minutes desc""",
+        ),
+        "failures_by_reason": Question(
+            title="Failures by reason",
+            description=(
+                "Jobs that failed, or learned a part, and files that were refused or taught nothing, by the beginning "
+                "of the reason; since: a time (empty: ever)."
+            ),
+            sql=f"""select what, {_KIND} as reason, count(*) as times, max(at) as last_at
+from (
+  select 'job ' || state as what, reason, finished_at as at from jobs where state in ('failed', 'partial')
+  union all
+  select 'file ' || state, reason, finished_at from files where state in ('refused', 'barren'))
+where at >= :since
+group by 1, 2 order by times desc, last_at desc""",
+        ),
+        "oldest_waiting_files": Question(
+            title="Oldest waiting files",
+            description="Files that wait for a job, those that were ready first on top.",
+            sql="""select id as file_id, path, folder, ready_at,
+  round((julianday('now') - julianday(ready_at)) * 24 * 60, 1) as minutes, size as bytes, reason
+from files where id in (
+  select f.id from folders d cross join files f on f.folder = d.name and f.state = 'waiting'
+  order by f.ready_at limit 100)
+order by ready_at""",
+        ),
+        "jobs_of_a_folder": Question(
+            title="Jobs of a folder",
+            description="The jobs of a folder, the newest first; state: only those in it (empty: in any).",
+            sql="""select id as job_id, state, files, pairs, bytes, created_at, finished_at, reason
+from all_jobs where (:folder = '' or folder = :folder) and (:state = '' or state = :state)
+order by created_at desc limit 1000""",
+        ),
+        "pairs_of_a_file": Question(
+            title="Pairs of a file",
+            description="What was learned of the file that was dropped at this path, or lies there now.",
+            sql="""select p.job_id, f.path, p.ordinal, p.question, p.answer
+from files f join qa_pairs p on p.file_id = f.id
+where f.path = :path or f.location = :path
+order by f.id, p.ordinal""",
+        ),
+        "failures_since": Question(
+            title="Failures since",
+            description=(
+                "Jobs that failed, or learned a part, and files that were refused or taught nothing, the newest "
+                "first; since: a time (empty: ever)."
+            ),
+            sql="""select finished_at, 'job' as what, state, folder, id as job_id, null as path, reason
+from jobs where state in ('failed', 'partial') and finished_at >= :since
+union all
+select finished_at, 'file', state, folder, job_id, path, reason
+from files where state in ('refused', 'barren') and finished_at >= :since
+order by finished_at desc limit 1000""",
+        ),
+        "search_pairs": Question(
+            title="Search pairs",
+            description=(
+                'Pairs with these words, the best first: foo "exact phrase" pref* -without this OR that. All of it '
+                "must be in the question or the answer."
+            ),
+            sql=f"""select p.job_id, f.path, passage_of(:words, p.question, p.answer) as passage, p.question, p.answer
+from {RANKED.replace(":words", "escape_fts(:words)")} hit
+cross join qa_pairs p on p.id = hit.id left join files f on f.id = p.file_id
+where is_meant(:words, p.question, p.answer) limit 200""",
+        ),
+    }
+)
+
+
+class Searches:
+    """What a connection needs for a search in SQL, as functions; used by one thread, and closed with the connection."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Search] = {}
+        #: as name, number of arguments, function
+        self.functions = (
+            ("escape_fts", 1, self._expression),
+            ("is_meant", 3, self._is_meant),
+            ("passage_of", 3, self._passage),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for search in self._made.values():
+            search.close()
+
+    def _expression(self, words: str) -> str:
+        """Return what the index is asked for words that were typed; of those that ask for nothing, what is nowhere."""
+        try:
+            return self._search(words).expression or _NOWHERE
+        except UsageError:
+            return _NOWHERE
+
+    def _is_meant(self, words: str, question: str, answer: str) -> bool:
+        return self._search(words).accepts(question, answer)
+
+    def _passage(self, words: str, question: str, answer: str) -> str:
+        return self._search(words).snippet(question, answer)
+
+    def _search(self, words: str) -> Search:
+        if words not in self._made:
+            self._made[words] = Search(words)
+        return self._made[words]
+
+
+def count_up_to(table: str, most: int) -> str:
+    """Return a query that counts the rows of a table, and stops at `most`."""
+    return f"select count(*) from (select 1 from [{table}] limit {most})"

@@ -1,0 +1,129 @@
+"""`browse`, as a person types it: a process on a socket of this machine."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from support.browsing import browsing
+from support.cli import Desk, MakeDesk
+from support.ports import free_port
+from support.process import wait_for
+
+
+def fetch(address: str, path: str = "/", **headers: str) -> http.client.HTTPResponse:
+    """What is answered there."""
+    with closing(http.client.HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=20)) as asked:
+        asked.request("GET", path, headers=headers)
+        return asked.getresponse()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_stopped_and_ends_quietly(learned: Desk, number: signal.Signals) -> None:
+    """Its address stands alone on standard output; Ctrl-C is no error."""
+    with browsing(learned, "--port", "0", "--no-open") as (process, address):
+        assert address.startswith("http://127.0.0.1:")
+        assert fetch(address).status == 200
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "")
+    assert err == "every user of this machine can read it there; Ctrl-C ends it\n"
+
+
+def test_pages_are_for_this_machine_by_its_own_name(learned: Desk) -> None:
+    """A site whose name is made to lead here gets nothing; a port that is forwarded has another number."""
+    with browsing(learned, "--port", "0", "--no-open") as (_, address):
+        answers = {
+            host: fetch(address, Host=host).status
+            for host in (
+                "127.0.0.1",
+                "localhost",
+                "localhost:9",
+                "evil.example",
+                "localhost.evil.example:80",
+                "[::1]",
+                "",
+            )
+        }
+        headers = fetch(address).headers
+    assert answers == {
+        "127.0.0.1": 200,
+        "localhost": 200,
+        "localhost:9": 200,
+        "evil.example": 421,
+        "localhost.evil.example:80": 421,
+        "[::1]": 421,
+        "": 421,
+    }
+    assert headers["content-security-policy"].startswith("default-src 'none';")
+    assert "http" not in headers["content-security-policy"]
+    assert "access-control-allow-origin" not in headers
+
+
+def test_it_listens_on_loopback_alone(learned: Desk) -> None:
+    """No other address of the machine answers."""
+    with browsing(learned, "--port", "0", "--no-open") as (_, address):
+        port = int(address.rstrip("/").rpartition(":")[2])
+        with closing(socket.socket()) as one:
+            assert one.connect_ex(("127.0.0.2", port)) != 0
+
+
+def test_a_port_that_is_taken_is_told_in_a_line(learned: Desk) -> None:
+    """With the way out."""
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        answer = learned("browse", "--port", str(port), "--no-open")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.splitlines() == [
+        f"finetuned: nothing can listen on 127.0.0.1:{port}: Address already in use",
+        "  to do: choose another; --port 0 is any",
+    ]
+
+
+@pytest.mark.parametrize("package", ["datasette", "uvicorn"])
+def test_without_the_extra_the_remedy_is_told(
+    make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    """Before the ledger is looked for."""
+    monkeypatch.setitem(sys.modules, package, None)
+    answer = make_desk()("browse")
+    assert answer.code == 1
+    assert answer.err.splitlines() == [
+        'finetuned: the extra "browse" is not installed',
+        f"  to do: {sys.prefix}/bin/pip install 'finetuned[browse]'",
+    ]
+
+
+def test_a_ledger_that_is_missing_is_told(make_desk: MakeDesk) -> None:
+    """As every command tells it."""
+    answer = make_desk()("browse", "--no-open")
+    assert answer.code == 1
+    assert "there is no ledger at " in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "display", "opens"), [((), ":7", True), (("--no-open",), ":7", False), ((), "", False)]
+)
+def test_a_browser_is_opened_where_there_is_a_display(
+    learned: Desk, tmp_path: Path, words: tuple[str, ...], display: str, opens: bool
+) -> None:
+    """The person's own, once, with the address."""
+    program, note = tmp_path / "browser", tmp_path / "opened"
+    program.write_text(f'#!/bin/sh\necho "$1" >> {note}\n')
+    program.chmod(0o755)
+    with browsing(learned, "--port", "0", *words, BROWSER=str(program), DISPLAY=display) as (process, address):
+        if opens:
+            wait_for(note.exists, "browser")
+            wait_for(note.read_text, "address")
+        assert fetch(address).status == 200
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+    assert (note.read_text() if note.exists() else "") == (f"{address}\n" if opens else "")
+    assert os.path.exists(program)

@@ -1,0 +1,47 @@
+"""What people ask in a browser: how SQLite goes about it."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from finetuned.ledger import QUESTIONS, Ledger, Searches, connect_to_read
+from finetuned.ledger.questions import count_up_to
+
+
+def plan(db: sqlite3.Connection, sql: str) -> list[str]:
+    """The steps of a query, in SQLite's words."""
+    names = dict.fromkeys(re.findall(r":([a-z]+)", sql), "")
+    return [row[3] for row in db.execute(f"explain query plan {sql}", names)]
+
+
+@pytest.mark.parametrize("name", list(QUESTIONS))
+def test_no_question_reads_all_pairs_events_or_attempts_of_a_job(path: str, name: str) -> None:
+    """Of a million rows only those are read that an index leads to."""
+    Ledger.open(path).close()
+    with closing(connect_to_read(path)) as db, Searches() as searches:
+        for function, words, work in searches.functions:
+            db.create_function(function, words, work)
+        steps = plan(db, QUESTIONS[name].sql)
+    assert not [step for step in steps if re.match(r"SCAN (p|e|qa_pairs|events|all_jobs)\b(?! VIRTUAL)", step)]
+    assert [step for step in steps if step.startswith(("SEARCH", "SCAN"))]
+
+
+def test_the_oldest_waiting_files_are_found_by_an_index(path: str) -> None:
+    """A hundred thousand files are no reason to wait."""
+    Ledger.open(path).close()
+    with closing(connect_to_read(path)) as db:
+        steps = plan(db, QUESTIONS["oldest_waiting_files"].sql)
+    assert "SEARCH f USING COVERING INDEX files_by_state (folder=? AND state=?)" in steps
+
+
+def test_counting_stops(path: str) -> None:
+    """As soon as there are as many as were asked for."""
+    Ledger.open(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("insert into relearn values ('a', '1'), ('a', '2'), ('a', '3')")
+        assert db.execute(count_up_to("relearn", 2)).fetchone() == (2,)
+        assert db.execute(count_up_to("relearn", 9)).fetchone() == (3,)
