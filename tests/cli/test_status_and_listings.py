@@ -157,6 +157,7 @@ class TestStatus:
             ledger.note_trouble(trouble)
             told, words = desk("status", "--json"), desk("status")
             doctor, why, asked = desk("doctor"), desk("why", str(desk.place.notes / "a.txt")), desk("pause")
+            unseen = desk("why", str(desk.place.drop("b.txt")))
             ledger.note_trouble(None)
             assert desk("status").code == 0
         assert (told.code, told.json["ledger"]["stuck_because"]) == (1, "the ledger is locked; end that")
@@ -168,6 +169,7 @@ class TestStatus:
         assert words.out.startswith("attention  ledger: nothing new is begun: the ledger is locked\n")
         assert "problem  ledger: the ledger is locked\n" in doctor.out
         assert "It waits for the daemon, which begins nothing new: the ledger is locked; end that." in why.out
+        assert "it waits for the daemon, which begins nothing new: the ledger is locked; end that." in unseen.out
         assert "the daemon begins nothing new: the ledger is locked; end that: 1 request is not answered" in asked.err
 
     def test_the_ledgers_bytes_are_those_of_its_journal_too(self, make_desk: MakeDesk) -> None:

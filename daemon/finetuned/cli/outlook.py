@@ -55,9 +55,15 @@ def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
     path = wiring.ledger_path(settings)
     if not is_held(path):
         return wiring.no_daemon(settings)
-    if (stuck := why_stuck(path)) is not None:
-        return f"the daemon, which begins nothing new: {stuck.with_remedy()}"
+    if (stuck := kept_by_the_ledger(settings)) is not None:
+        return stuck
     return None if outlook else "a daemon of this version: the one that runs is older, restart it"
+
+
+def kept_by_the_ledger(settings: Settings) -> str | None:
+    """Tell, after "it waits for", that the daemon cannot write its ledger; None if it can, as far as is known."""
+    stuck = why_stuck(wiring.ledger_path(settings))
+    return None if stuck is None else f"the daemon, which begins nothing new: {stuck.with_remedy()}"
 
 
 def running_with(reader: Reader) -> RunsWith | None:

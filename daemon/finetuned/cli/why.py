@@ -304,8 +304,12 @@ class Story:
 
     def _unseen_waits(self) -> str:
         """Tell what keeps a file from being seen."""
+        from finetuned.cli.outlook import kept_by_the_ledger
+
         if not self._runs:
             return wiring.no_daemon(self._settings)
+        if (stuck := kept_by_the_ledger(self._settings)) is not None:
+            return stuck
         if self._away:
             return self._away
         if self._outlook and self._rules and not self._outlook.watches(self._rules.name):
