@@ -101,7 +101,7 @@ def _steps(program: str) -> Iterator[Step]:
 
 
 def _written(path: str, text: str) -> Iterator[Step]:
-    """Lay a file of ours with this text; one of another text is kept beside it."""
+    """Plan a file of ours with this text; one of another text is kept beside it."""
     there = _read(path)
     if there == text:
         yield Step(verb="keep", what=path)
@@ -134,7 +134,7 @@ def _read(path: str) -> str | None:
 
 
 def _folder(path: str) -> Iterator[Step]:
-    """Make a drop folder for the group, as the first one is. One that is there already is somebody's, and stays so.
+    """Plan a drop folder for the group, as the first one is. One that is there already is somebody's, and stays so.
 
     In a place that is a person's it is that person's too, as tmpfiles.d wants it, and so without the sticky bit, by
     which only they could move what is theirs.
@@ -174,7 +174,7 @@ def _busy_in(path: str) -> list[str]:
 
 
 def _drop_in(paths: Sequence[str]) -> str:
-    """Let the unit write to places elsewhere, if they are there. Of the homes it sees those places alone."""
+    """Write what lets the unit write to places elsewhere, if they are there. Of homes it sees those places alone."""
     at_home = [path for path in paths if _within(path, HOMES)]
     lines = [f"{_OURS}, which removes it, too: folders outside of /srv/finetuned.", "[Service]"]
     lines += [f"ReadWritePaths={_quoted(f'-{path}')}" for path in paths if path not in at_home]
@@ -190,7 +190,7 @@ def _quoted(path: str) -> str:
 
 
 def _run(*words: str, given: str | None = None) -> Step:
-    """Run a command, with a text on its standard input if one is given."""
+    """Plan a command, with a text on its standard input if one is given."""
     shown = shlex.join(words)
     if given is not None:
         shown += f" <<'END'\n{given}END"
