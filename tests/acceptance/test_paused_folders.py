@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from support.place import Place
 
@@ -16,6 +17,12 @@ def folder_events(place: Place) -> list[tuple[str, str, str]]:
     with place.reader() as reader:
         events = [event for event in reader.events() if event["subject"] == "folder"]
     return [(e["was"], e["became"], e["cause"]) for e in events if e["cause"] in {"pause", "resume"}]
+
+
+def folder_states(place: Place) -> set[str]:
+    """What the folders are now."""
+    with place.reader() as reader:
+        return {folder["state"] for folder in reader.folders().values()}
 
 
 async def test_files_wait_until_it_is_resumed(a_place: APlace) -> None:
@@ -100,6 +107,49 @@ async def test_it_stays_paused_while_it_is_away(a_place: APlace) -> None:
         assert place.states() == {"a.txt": "waiting"}
 
     await place.run(until_idle=False, script=script)
+
+
+async def test_a_folder_that_is_away_is_still_away_when_it_goes_on(a_place: APlace) -> None:
+    """The events say so, and why it is away is not forgotten."""
+    place = a_place()
+    await place.run()
+
+    def known() -> dict[str, Any]:
+        with place.reader() as reader:
+            return reader.folders()["notes"]
+
+    async def script() -> None:
+        place.notes.rename(place.root / "elsewhere")
+        await place.until(lambda: known().get("state") == "away")
+        why = known()["away_because"]
+        for verb in ("pause", "resume"):
+            assert (await place.ask(verb, folder="notes"))[0] == "done"
+            assert (known()["state"], known()["away_because"]) == ("away", why)
+        assert "cannot be opened" in why
+
+    await place.run(until_idle=False, script=script)
+    assert folder_events(place) == [("away", "away", "pause"), ("away", "away", "resume")]
+
+
+async def test_all_are_those_of_the_configuration(a_place: APlace) -> None:
+    """A folder that left it is paused only by its name, and goes on with all the others."""
+    place = a_place(folder=[{"linger": "0s"}, {"linger": "0s"}])
+    left, stays = place.settings.folders
+
+    async def script() -> None:
+        place.drop("a.txt", GREY)
+        await place.until(lambda: bool(place.jobs()) and place.state() == "running")
+        await place.reload(folder=[{"name": stays.name, "path": stays.path}])
+        await place.until(lambda: "retired" in folder_states(place))
+        assert (await place.ask("pause"))[1].startswith(f"{stays.name}: paused; ")
+        assert (await place.ask("pause", folder=left.name))[1].startswith(f"{left.name}: paused; ")
+        assert (await place.ask("resume"))[1] in {
+            f"{a.name}, {b.name}: resumed" for a, b in ((left, stays), (stays, left))
+        }
+
+    await place.run(until_idle=False, script=script)
+    retired = [told for told in folder_events(place) if "retired" in told]
+    assert retired == [("retired", "retired", "pause"), ("retired", "retired", "resume")]
 
 
 async def test_asked_twice_nothing_is_told_twice(a_place: APlace) -> None:

@@ -56,6 +56,17 @@ def test_a_folder_that_is_not_configured_is_named(make_desk: MakeDesk) -> None:
         assert "nowhere" in answer.err
 
 
+def test_no_folder_is_called_watched_while_no_daemon_runs(make_desk: MakeDesk) -> None:
+    """For people; programs are told what the daemon found last, and that it does not run."""
+    desk = make_desk()
+    desk.run()
+    assert "folder   notes: not watched now (" in desk("status").out
+    status = desk("status", "--json").json
+    assert (status["daemon"]["running"], status["folders"][0]["state"]) == (False, "watched")
+    with desk.daemon():
+        assert "folder   notes: watched (" in desk("status").out
+
+
 def test_the_status_says_so(desk: Desk) -> None:
     """For people with the way out, for programs with its time, and as what needs a person."""
     with desk.daemon():

@@ -545,7 +545,7 @@ class TestAnotherConfiguration:
         (need,) = desk("status", "--json").json["attention"]
         assert need["words"] == "it is not in the configuration, and 1 file of it waits"
         assert need["remedy"] == f"name it there again ({desk.place.notes}), or move the files away"
-        assert "folder   notes: watched, not in the configuration" in desk("status").out
+        assert "folder   notes: not watched now, not in the configuration" in desk("status").out
 
 
 class TestServerWords:

@@ -169,7 +169,7 @@ FOLDER: Final[Fields] = {
     "path": ("path", "where it lies"),
     "state": (
         "text?",
-        "`watched`, `paused`, `away` (perhaps paused, too), `retired` (not configured any more); null: not known",
+        "`watched`, `paused`, `away` (perhaps paused, too), `retired` (not configured), as found last; null: not known",
     ),
     "configured": ("flag", "whether the configuration names it"),
     "away_because": ("text?", "why it is away"),

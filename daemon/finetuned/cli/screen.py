@@ -141,10 +141,11 @@ def _attention(status: Mapping[str, Any], width: int) -> list[str]:
 
 
 def _folders(status: Mapping[str, Any], width: int) -> list[str]:
+    unwatched = {None} if status["daemon"]["running"] else {None, "watched"}
     rows = [
         [
             folder["name"],
-            folder["state"] or "not watched",
+            "not watched" if folder["state"] in unwatched else folder["state"],
             str(folder["settling"]),
             str(folder["waiting"]),
             "" if folder["oldest_wait_s"] is None else span(folder["oldest_wait_s"]),

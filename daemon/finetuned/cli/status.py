@@ -220,6 +220,8 @@ def _tell_daemon(daemon: Row) -> None:
 
 def _tell_folder(folder: Row, *, running: bool) -> None:
     state = folder["state"] or ("not watched by the daemon that runs" if running else "not watched yet")
+    if state == "watched" and not running:
+        state = "not watched now"
     if folder["paused_since"]:
         state += f" since {output.when(folder['paused_since'])}" if state == "paused" else ", and paused"
     if not folder["configured"]:

@@ -64,22 +64,27 @@ class Verbs:
     def _pause(self, request: Request) -> str:
         now = self._context.runtime.now()
         names = self._named(request)
-        if not [name for name in names if self._context.ledger.folders.pause(name, now)]:
+        paused = [name for name in names if self._context.ledger.folders.pause(name, now)]
+        if not paused:
             return f"{', '.join(names)}: paused already"
-        return f"{', '.join(names)}: paused; what is on the server goes on, and nothing new is made or sent"
+        return f"{', '.join(paused)}: paused; what is on the server goes on, and nothing new is made or sent"
 
     def _resume(self, request: Request) -> str:
         now = self._context.runtime.now()
-        names = self._named(request)
-        if not [name for name in names if self._context.ledger.folders.resume(name, now)]:
+        names = self._named(request, retired=True)
+        resumed = [name for name in names if self._context.ledger.folders.resume(name, now)]
+        if not resumed:
             return f"{', '.join(names)}: not paused"
-        return f"{', '.join(names)}: resumed"
+        return f"{', '.join(resumed)}: resumed"
 
-    def _named(self, request: Request) -> list[str]:
-        """List the folders that a request is about: the one it names, else all. Raises Denied."""
+    def _named(self, request: Request, *, retired: bool = False) -> list[str]:
+        """List the folders that a request is about: the one it names, else all of the configuration. Raises Denied.
+
+        `retired`: those too that have left the configuration.
+        """
         names = list(self._context.folders)
         if request.folder is None:
-            return names
+            return [name for name in names if retired or not self._context.is_retired(name)]
         if request.folder not in names:
             raise Denied(f"there is no folder {request.folder}", remedy=f"there are: {', '.join(names)}")
         return [request.folder]

@@ -106,20 +106,20 @@ class Folders:
     def pause(self, folder: str, now: float) -> bool:
         """Let nothing new be sealed or sent of the folder; whether it was not paused already."""
         with self._store.transaction() as db:
-            query = "update folders set paused_at = ? where name = ? and paused_at is null"
-            if not db.execute(query, (iso(now), folder)).rowcount:
-                return False
-            tell(db, now, "folder", folder, "paused", was="watched", cause=Cause.PAUSE)
-        return True
+            query = "update folders set paused_at = ? where name = ? and paused_at is null returning state"
+            row = db.execute(query, (iso(now), folder)).fetchone()
+            if row is not None:
+                tell(db, now, "folder", folder, _while_paused(row["state"]), was=row["state"], cause=Cause.PAUSE)
+        return row is not None
 
     def resume(self, folder: str, now: float) -> bool:
         """Let the folder's files and jobs go on; whether it was paused."""
         with self._store.transaction() as db:
-            query = "update folders set paused_at = null where name = ? and paused_at is not null"
-            if not db.execute(query, (folder,)).rowcount:
-                return False
-            tell(db, now, "folder", folder, "watched", was="paused", cause=Cause.RESUME)
-        return True
+            query = "update folders set paused_at = null where name = ? and paused_at is not null returning state"
+            row = db.execute(query, (folder,)).fetchone()
+            if row is not None:
+                tell(db, now, "folder", folder, row["state"], was=_while_paused(row["state"]), cause=Cause.RESUME)
+        return row is not None
 
     def all(self) -> dict[str, FolderFacts]:
         """List the folders by name, as they were found last: also those of former configurations."""
@@ -143,3 +143,8 @@ class Folders:
                 db.execute("update or ignore folders set name = ? where name = ?", (name, old))
                 db.execute("delete from folders where name = ?", (old,))
                 tell(db, now, "folder", name, "watched", cause=Cause.RENAMED, detail=f"it was called {old} before")
+
+
+def _while_paused(state: str) -> str:
+    """Return what a folder in this state is while it is paused: one that is away, or retired, is that still."""
+    return "paused" if state == "watched" else state

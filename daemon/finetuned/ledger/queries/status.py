@@ -37,7 +37,7 @@ class StatusQueries(Connection):
         unfinished = "from files f where f.folder = name and f.state = 'settling' and f.reason is not null"
         rows = self.rows(
             "select folders.*, case when state = 'away' then (select e.detail from events e where "
-            "e.subject = 'folder' and e.subject_id = name and e.became = 'away' order by e.id desc limit 1) end "
+            "e.subject = 'folder' and e.subject_id = name and e.cause = 'folder' order by e.id desc limit 1) end "
             "as away_because, "
             "(select count(*) from files f where f.folder = name and f.state = 'settling') as settling, "
             f"(select count(*) {unfinished}) as unfinished, "
