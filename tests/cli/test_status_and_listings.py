@@ -20,6 +20,7 @@ import pytest
 import finetuned
 from finetuned import __version__
 from finetuned.cli import events, jobs, output, pairs, status
+from finetuned.cli.instants import instant_of
 from finetuned.cli.wiring import load_file
 from finetuned.errors import UsageError
 from finetuned.facts import RunsWith
@@ -812,7 +813,7 @@ class TestEvents:
             with desk.ledger() as ledger:
                 ledger.daemon.started(pid=1, version="test", now=BEGIN)
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(events.follow_events, desk.place.ledger_path, None, form, runtime)
+                    tasks.start_soon(events.follow_events, desk.place.ledger_path, {}, form, runtime)
                     for number in range(3):
                         await runtime.wait(Wake(), 1)
                         counts.append(len(out.getvalue().splitlines()))
@@ -851,11 +852,11 @@ class TestShowing:
 
     def test_a_time_may_be_an_age_or_a_date(self) -> None:
         """An age counts back from now; a time without a zone is UTC."""
-        assert output.since_of("2h", 10_000.0) == 2_800.0
-        assert output.since_of("1970-01-01T01:00:00", 0.0) == 3600.0
-        assert output.since_of("1970-01-01T01:00:00+01:00", 0.0) == 0.0
+        assert instant_of("2h", 10_000.0) == 2_800.0
+        assert instant_of("1970-01-01T01:00:00", 0.0) == 3600.0
+        assert instant_of("1970-01-01T01:00:00+01:00", 0.0) == 0.0
         with pytest.raises(UsageError):
-            output.since_of("yesterday", 0.0)
+            instant_of("the day before", 0.0)
 
     def test_an_empty_cell_is_empty(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Unknown is nothing, not `None`."""

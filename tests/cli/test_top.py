@@ -140,7 +140,7 @@ class Screen:
         self._mine, theirs = pty.openpty()
         self.resize(80, 24)
         self.before = termios.tcgetattr(self._mine)
-        command = [sys.executable, "-m", "finetuned", "--config", str(desk.config), "top", "--interval", "200ms"]
+        command = [sys.executable, "-m", "finetuned", "--config", str(desk.config), "top", "--interval", "500ms"]
         self.process = subprocess.Popen(
             [*command, *words],
             stdin=theirs,
@@ -228,7 +228,7 @@ def test_it_outlives_the_daemon_and_the_ledger_and_follows_the_terminals_size(de
         top.until("1 queued")
         top.resize(200, 50)
         os.kill(top.process.pid, signal.SIGWINCH)
-        top.until(f"q ends{' ' * (200 - 6 - len('every 200ms'))}every 200ms")
+        top.until(f"q ends{' ' * (200 - 6 - len('every 500ms'))}every 500ms")
         top.process.send_signal(signal.SIGHUP)
         code, drawn = top.end()
     assert code == 0
@@ -251,5 +251,5 @@ def test_without_a_terminal_it_says_what_to_do(desk: Desk) -> None:
         answer = desk("top", "--interval", words)
         assert (answer.code, answer.err.splitlines()[0]) == (
             2,
-            f"finetuned: --interval '{words}' is no time of 200ms or more",
+            f"finetuned: --interval '{words}' is no time of 500ms or more",
         )

@@ -134,12 +134,12 @@ def test_all_of_it_is_json(reader: Reader):
 
 def test_filters(reader: Reader):
     """Listings by state, folder, age and job."""
-    assert [row["id"] for row in reader.jobs(state="done")] == ["done"]
+    assert [row["id"] for row in reader.jobs(states=["done"])] == ["done"]
     assert list(reader.jobs(folder="other")) == []
     assert list(reader.jobs(since=NOW + 1e6)) == []
     assert len(list(reader.jobs(since=NOW, folder="notes"))) == 2
     assert [row["state"] for row in reader.files(job="done")] == ["learned"]
-    assert [row["path"] for row in reader.files(state="packed")] == ["/srv/notes/new\nline.txt"]
+    assert [row["path"] for row in reader.files(states=["packed"])] == ["/srv/notes/new\nline.txt"]
     last = list(reader.events())[-1]["id"]
     assert list(reader.events(after=last)) == []
     assert {row["subject"] for row in reader.events(job="done")} == {"job", "file", "session"}

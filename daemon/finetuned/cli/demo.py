@@ -177,7 +177,7 @@ class _Story:
             for event in reader.events(after=self._told):
                 self._told = event["id"]
                 self._event(reader, event)
-            for job in reader.jobs(state="running"):
+            for job in reader.jobs(states=["running"]):
                 self._stage(job)
 
     def _event(self, reader: Reader, event: dict[str, Any]) -> None:

@@ -3,100 +3,124 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.cli import output, terminal, wiring
-from finetuned.cli.arguments import job_named
+from finetuned.cli import output, terminal
+from finetuned.cli.listings import keys_of, listing
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import from_here, harmless, shortened, width_of
+from finetuned.cli.watch import LOOK_AT_MOST_EVERY, Watch
 from finetuned.errors import UsageError
+from finetuned.lifecycle import FileState, JobState, SessionState
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
+    from finetuned.ledger import Filters, Reader
     from finetuned.runtime import Runtime
 
-#: seconds between two looks of `events --follow`
-FOLLOW_EVERY: Final = 0.5
-#: how many columns the time takes, with the gap behind it
+#: what a file, a job, a session, a folder, the server or the daemon may become
+EVENT_STATES: Final = tuple(
+    dict.fromkeys(
+        (
+            *map(str, (*FileState, *JobState, *SessionState)),
+            *("watched", "away", "paused", "retired", "released"),
+            *("usable", "started", "reloaded", "reload_refused", "stopped", "going_on", "refused"),
+            *("watching", "sweeping", "served", "unserved", "working", "failing", "gave_up", "removed"),
+        )
+    )
+)
+#: how many columns the time that it is since an event takes
+_AGE: Final = 10
+#: … and a whole time, with the gap behind it
 _TIME: Final = 22
 #: a path is not made shorter than this
 _NARROWEST: Final = 24
 
 
 @click.command("events")
-@click.option("--job", "job_id", metavar="ID", help="Only what happened to this job, its files and its sessions.")
-@output.since
+@listing(
+    about="events",
+    when="happened",
+    states=EVENT_STATES,
+    text="their causes, details, ids or paths",
+)
 @click.option("--follow", is_flag=True, help="Then show what happens next, until Ctrl-C.")
-@output.long_listing
-@click.pass_context
-def events_command(
-    ctx: click.Context,
-    job_id: str | None,
-    since: float | None,
-    follow: bool,
-    form: str,
-    limit: int | None,
-    newest_first: bool,
-) -> None:
-    """Show what happened, oldest first."""
-    if follow and form == "json":
-        raise UsageError("--follow never ends an array", remedy="use --jsonl")
-    if follow and (limit is not None or newest_first):
-        raise UsageError("--follow has no end: it takes neither --limit nor --reverse", remedy="use --since")
-    reader = wiring.reader(ctx)
-    job_id = None if job_id is None else job_named(reader, job_id)
-    if follow:
-        import anyio
+def events_command(_: click.Context, reader: Reader, filters: Filters, form: str, follow: bool) -> None:
+    """Show what happened, oldest first; of files of a PATH alone, if one is given.
 
-        from finetuned.runtime import SystemRuntime
-
-        with suppress(KeyboardInterrupt):
-            anyio.run(follow_events, reader.path, job_id, form, SystemRuntime(), since)
+    A state is what something became. A PATH may be a pattern, such as 'notes/**/*.md' from here, or '*.md' of names, in
+    quotes; where a file was dropped counts, and where it lies now.
+    """
+    if not follow:
+        events = reader.events(**filters)
+        if form != "table":
+            output.show(events, form, (), empty="", keys=keys_of(form, "event"))
+        elif not tell_events(events, reader):
+            terminal.say("no events")
         return
-    events = islice(reader.events(job=job_id, since=since, newest_first=newest_first), limit)
-    if form != "table":
-        output.show(events, form, (), empty="")
-    elif not tell_events(events, reader):
-        terminal.say("no events")
+    if form == "json":
+        raise UsageError("--follow never ends an array", remedy="use --jsonl")
+    if filters.get("limit") or filters.get("until") or filters.get("newest_first"):
+        raise UsageError(
+            "--follow has no end: it takes neither --limit nor --reverse nor --until", remedy="use --since"
+        )
+    import anyio
+
+    from finetuned.runtime import SystemRuntime
+
+    with suppress(KeyboardInterrupt):
+        anyio.run(follow_events, reader.path, filters, form, SystemRuntime())
 
 
-async def follow_events(path: str, job_id: str | None, form: str, runtime: Runtime, since: float | None = None) -> None:
+async def follow_events(path: str, filters: Filters, form: str, runtime: Runtime) -> None:
     """Print events as they come, for ever; between two looks nothing of the ledger is held open."""
     from finetuned.ledger import Reader
     from finetuned.runtime import Wake
 
-    told = 0
+    told, keys = 0, keys_of(form, "event")
+    watch = Watch(path, runtime)
 
     def new(reader: Reader) -> Iterator[Row]:
         nonlocal told
-        for event in reader.events(job=job_id, after=told, since=since):
+        for event in reader.events(after=told, **filters):
             told = event["id"]
             yield event
 
     while True:
-        with Reader.open(path) as reader:
-            if form == "jsonl":
-                output.show(new(reader), form, (), empty="")
-            else:
-                tell_events(new(reader), reader)
-        sys.stdout.flush()
-        await runtime.wait(Wake(), FOLLOW_EVERY)
+        if watch.has_news():
+            with Reader.open(path) as reader:
+                if form == "table":  # a line stays on the screen: how long ago it was would not stay true
+                    tell_events(new(reader), reader, at=output.when)
+                else:
+                    output.show(new(reader), form, (), empty="", keys=keys)
+            sys.stdout.flush()
+        await runtime.wait(Wake(), LOOK_AT_MOST_EVERY)
 
 
-def tell_events(events: Iterable[Row], reader: Reader, *, about: str | None = None, indent: str = "") -> bool:
-    """Print events for people; whether there were any. `about`: the subject that all know is meant (`job ID`)."""
+def tell_events(
+    events: Iterable[Row],
+    reader: Reader,
+    *,
+    about: str | None = None,
+    indent: str = "",
+    at: Callable[[str], str] = output.moment,
+) -> bool:
+    """Print events for people; whether there were any. `about`: the subject that all know is meant (`job ID`).
+
+    `at` writes the time of each.
+    """
     line = None
-    for line in event_lines(events, reader, about):
+    for line in event_lines(events, reader, about, at=at):
         terminal.print_line(indent + line, rest=indent + " " * _TIME)
     return line is not None
 
 
-def event_lines(events: Iterable[Row], reader: Reader, about: str | None = None) -> Iterator[str]:
+def event_lines(
+    events: Iterable[Row], reader: Reader, about: str | None = None, *, at: Callable[[str], str] = output.moment
+) -> Iterator[str]:
     """Yield events for people, a line each: when, who, what, why."""
     for event in events:
         was, became, detail = event["was"], event["became"], event["detail"]
@@ -106,7 +130,7 @@ def event_lines(events: Iterable[Row], reader: Reader, about: str | None = None)
             detail = _short(detail)
         why = " ".join(part for part in (event["cause"], detail) if part and part != became)
         who = "" if f"{event['subject']} {event['subject_id']}" == about else f"{_who(event, reader)}  "
-        yield f"{output.when(event['at'])}  {who}{what}  {harmless(why)}".rstrip()
+        yield f"{at(event['at']):<{_AGE}}  {who}{what}  {harmless(why)}".rstrip()
 
 
 def _who(event: Row, reader: Reader) -> str:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.amounts import size
-from finetuned.cli import output, terminal, wiring
-from finetuned.cli.arguments import check_folder, job_named
+from finetuned.cli import completions, output, terminal, wiring
+from finetuned.cli.arguments import job_named
 from finetuned.cli.events import tell_events
+from finetuned.cli.listings import keys_of, listing
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import harmless, shortened, width_of
 from finetuned.lifecycle import JobState
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
+    from finetuned.ledger import Filters, Reader
     from finetuned.settings import Settings
 
 JOB_STATES: Final = tuple(map(str, JobState))
@@ -25,31 +26,26 @@ JOB_COLUMNS: Final = ("id", "state", "files", "pairs", "progress", "created", "r
 
 
 @click.command("jobs")
-@click.option(
-    "--state", metavar="S", type=click.Choice(JOB_STATES), help=f"Only jobs in this state: {', '.join(JOB_STATES)}."
+@listing(
+    about="jobs",
+    when="were made",
+    states=JOB_STATES,
+    sorts=("created", "finished", "files", "bytes", "pairs"),
+    by_job=False,
+    text="their ids or reasons",
 )
-@click.option("--folder", metavar="NAME", help="Only jobs of this folder.")
-@output.since
-@output.long_listing
-@click.pass_context
-def jobs_command(
-    ctx: click.Context,
-    state: str | None,
-    folder: str | None,
-    since: float | None,
-    form: str,
-    limit: int | None,
-    newest_first: bool,
-) -> None:
-    """List jobs, oldest first."""
-    reader = wiring.reader(ctx)
-    check_folder(wiring.load(ctx), reader, folder)
-    rows = reader.jobs(state=state, folder=folder, since=since, newest_first=newest_first)
-    output.show(rows, form, JOB_COLUMNS, empty="no jobs", as_seen=_job_as_seen, limit=limit)
+def jobs_command(_: click.Context, reader: Reader, filters: Filters, form: str) -> None:
+    """List jobs, oldest first; those that hold a file of a PATH, if one is given.
+
+    A PATH may be a pattern, such as 'notes/**/*.md' from here, or '*.md' of names, in quotes; where a file was dropped
+    counts, and where it lies now.
+    """
+    rows = reader.jobs(**filters)
+    output.show(rows, form, JOB_COLUMNS, empty="no jobs", as_seen=_job_as_seen, keys=keys_of(form, "job"))
 
 
 def _job_as_seen(job: Row) -> Row:
-    return {"progress": progress_of(job), "created": output.when(job["created_at"])}
+    return {"progress": progress_of(job), "created": output.moment(job["created_at"])}
 
 
 def progress_of(job: Row) -> str:
@@ -61,7 +57,7 @@ def progress_of(job: Row) -> str:
 
 
 @click.command("job")
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", shell_complete=completions.jobs)
 @output.one_object
 @click.pass_context
 def job_command(ctx: click.Context, job_id: str, form: str) -> None:
@@ -100,9 +96,9 @@ def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
         "attempt": f"{job['attempt']}, restarts {job['restarts']}",
         "session": job["session_id"],
         "model": job["lora_dir"] if width is None else shortened(job["lora_dir"] or "", width - _LABEL),
-        "created": output.when(job["created_at"]),
-        "submitted": output.when(job["submitted_at"]),
-        "finished": output.when(job["finished_at"]),
+        "created": _at(job["created_at"]),
+        "submitted": _at(job["submitted_at"]),
+        "finished": _at(job["finished_at"]),
     }
     for name, value in facts.items():
         if value not in {None, ""}:
@@ -112,6 +108,13 @@ def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
     _part("Interactions", job["interactions"], ("creator", "mode", "state", "stage", "progress", "status", "error"))
     terminal.print_line("\nWhat happened")
     tell_events(job["events"], reader, about=f"job {job['id']}", indent="  ")
+
+
+def _at(at: str | None) -> str | None:
+    """Write when something was, and on a terminal how long ago that is."""
+    if at is None:
+        return None
+    return output.when(at) if width_of() is None else f"{output.when(at)} ({output.moment(at)})"
 
 
 def gone(job: Row, url: str) -> str | None:

@@ -1,34 +1,25 @@
-"""How listings are shown: a table for people, JSON for programs; and times and paths in words.
+"""How listings are shown: a table for people, JSON and CSV for programs; and times and paths in words.
 
-A row of a table is a line; the columns that can be spared go first where the terminal is narrow. The last column holds
-sentences: what does not fit beside its row stands below it.
+1. The first rows are shown as soon as they are known, whatever the form.
+2. A table on a terminal tells how long ago something was; elsewhere times are whole.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import wraps
+from functools import lru_cache, wraps
 from itertools import islice
 from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 
 from finetuned.amounts import size
-from finetuned.cli.terminal import (
-    coloured,
-    folded,
-    harmless,
-    is_utf8,
-    length,
-    print_data,
-    say,
-    seen,
-    shortened,
-    width_of,
-)
+from finetuned.cli.instants import ago
+from finetuned.cli.table import Table
+from finetuned.cli.terminal import coloured, harmless, is_utf8, print_data, say, seen, width_of
 from finetuned.errors import UsageError
 
 Row = dict[str, Any]
@@ -47,10 +38,8 @@ _PATHS: Final = frozenset({"path", "location", "file"})
 _TEXTS: Final = frozenset({"reason", "why", "status", "error"})
 #: columns that a narrow terminal can do without, the last first
 _SPARE: Final = frozenset({"created", "bytes", "session_id", "intent_at", "folder", "mode"})
-#: columns narrower than this are not worth having
-_NARROWEST: Final = 12
-_GAP: Final = " " * 2
-_BELOW: Final = " " * 4
+#: so many rows are known before the first of them is shown in a table, whose columns are as wide as they need
+_PAGE: Final = 200
 
 
 def listing(command: Callable[P, R]) -> Callable[P, R]:
@@ -72,12 +61,6 @@ def _with_forms(command: Callable[P, R], json_help: str, jsonl_help: str) -> Cal
     return with_form
 
 
-def long_listing(command: Callable[P, R]) -> Callable[P, R]:
-    """Give a command what `listing` gives it, and `--limit` (for `show`) and `--reverse` (as `newest_first`)."""
-    command = click.option("--reverse", "newest_first", is_flag=True, help="The newest first.")(listing(command))
-    return click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N rows.")(command)
-
-
 def one_object(command: Callable[P, R]) -> Callable[P, R]:
     """Do the same as `listing` for a command that tells of one thing."""
     return _with_forms(command, "One JSON object.", "The same in one line.")
@@ -90,16 +73,17 @@ def show(
     *,
     empty: str,
     as_seen: Callable[[Row], Row] | None = None,
-    limit: int | None = None,
+    keys: Iterable[str] = (),
 ) -> None:
     """Print a listing; `columns` are the keys that the table shows, `empty` what is said of an empty one.
 
-    `as_seen` adds to a row what only the table shows; no more than `limit` rows are shown.
+    `as_seen` adds to a row what only the table shows; `keys` are those of CSV.
     """
-    rows = islice(rows, limit)
     if form == "jsonl":
-        for row in rows:
+        for row in _shown_at_once(rows):
             print_data(as_json(row))
+    elif form == "csv":
+        _print_csv(rows, list(keys))
     elif form == "json":
         _stream_array(rows)
     else:
@@ -142,117 +126,63 @@ def when(at: str | None) -> str:
     return datetime.fromisoformat(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def since(command: Callable[P, R]) -> Callable[P, R]:
-    """Give a command `--since`, handed to it as an instant (null: not given)."""
-
-    def instant_of(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
-        from finetuned.runtime import SystemRuntime
-
-        return None if text is None else since_of(text, SystemRuntime().now())
-
-    words = "Only since then: a time (UTC) like 2026-11-23 or 2026-11-23T05:00:00Z, or an age like 2h or 1w."
-    return click.option("--since", metavar="T", callback=instant_of, help=words)(command)
+def moment(at: str | None) -> str:
+    """Write an ISO time in a table: on a terminal how long ago it is, elsewhere whole, as one word."""
+    return when(at).replace(" ", "T") if width_of() is None else ago(at, _now())
 
 
-def since_of(text: str, now: float) -> float:
-    """Return the instant that `--since` names: an ISO time, or an age like `2h`. Raises UsageError."""
-    from finetuned.settings.readers import seconds_of
-    from finetuned.times import instant
+@lru_cache(maxsize=1)
+def _now() -> float:
+    """Tell when the command began: what it tells is of one moment."""
+    from finetuned.runtime import SystemRuntime
 
-    age = seconds_of(text)
-    if age is not None:
-        return now - age
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"--since {harmless(text)!r} is not a time",
-            remedy="write 2026-11-23, 2026-11-23T05:00:00Z, or an age like 2h",
-        ) from None
-    return moment.astimezone(UTC).timestamp() if moment.tzinfo else instant(text)
+    return SystemRuntime().now()
+
+
+def _shown_at_once(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield rows, and show what the first one is before the second is looked for."""
+    for number, row in enumerate(rows):
+        if number == 1:
+            sys.stdout.flush()
+        yield row
+
+
+def _print_csv(rows: Iterable[Row], keys: Sequence[str]) -> None:
+    import csv
+
+    written = csv.writer(sys.stdout, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    written.writerow(keys)
+    for row in _shown_at_once(rows):
+        cells = (row.get(key) for key in keys)
+        written.writerow([" ".join(cell) if isinstance(cell, list) else cell for cell in cells])
 
 
 def _stream_array(rows: Iterable[Row]) -> None:
     comma = "[\n"
-    for row in rows:
+    for row in _shown_at_once(rows):
         sys.stdout.write(comma + as_json(row))
         comma = ",\n"
     print_data("[]" if comma == "[\n" else "\n]")
 
 
 def _print_table(rows: Iterable[Row], columns: Sequence[str], empty: str) -> None:
-    cells = [[_cell(column, row.get(column)) for column in columns] for row in rows]
-    if not cells:
-        say(empty)
-        return
-    width = width_of()
-    if width is not None:
-        painted = [[paint(cell) for cell in row] for row in cells]
-        for line in table(painted, columns, width, paths=_PATHS, texts=_TEXTS, spare=_SPARE):
+    rows = iter(rows)
+    table = Table(columns, width_of(), paths=_PATHS, texts=_TEXTS, spare=_SPARE)
+    is_empty = True
+    while page := [[paint(_cell(column, row.get(column))) for column in columns] for row in islice(rows, _PAGE)]:
+        is_empty = False
+        for line in table.lines(page):
             print_data(line if coloured() else click.unstyle(line))
-        return
-    widths = [max(len(c), *(len(r[i]) for r in cells)) for i, c in enumerate(columns)]
-    for row in [list(columns), *cells]:
-        print_data(_GAP.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        sys.stdout.flush()
+    if is_empty:
+        say(empty)
 
 
 def _cell(column: str, value: object) -> str:
     if value is None:
         return ""
     if column == "at" or column.endswith("_at") or column == "since":
-        return when(str(value))
+        return moment(str(value))
     if column == "bytes" and isinstance(value, int):
         return size(value)
     return seen(str(value)) if column in _PATHS else harmless(value)
-
-
-def table(
-    rows: Sequence[Sequence[str]],
-    columns: Sequence[str],
-    width: int,
-    *,
-    paths: Collection[str] = (),
-    texts: Collection[str] = (),
-    spare: Collection[str] = (),
-) -> Iterator[str]:
-    """Yield a table in lines of `width` columns.
-
-    `paths` may be shortened, `texts` stand last and may stand below their rows. `spare` are left out, the last
-    first, where the others need their room.
-    """
-    natural = {
-        i: max(length(name), *(length(row[i]) for row in rows)) for i, name in enumerate(columns) if name not in texts
-    }
-    least = {i: min(n, max(2 * _NARROWEST, n // 2)) if columns[i] in paths else n for i, n in natural.items()}
-    for i in reversed([i for i in natural if columns[i] in spare]):
-        if _together(least) > width:
-            del natural[i], least[i]
-    for i, wide in natural.items():
-        if columns[i] in paths:
-            natural[i] = max(min(_NARROWEST, wide), wide - max(0, _together(natural) - width))
-    yield from _lines(rows, columns, width, natural, [i for i, name in enumerate(columns) if name in texts])
-
-
-def _together(widths: Mapping[int, int]) -> int:
-    return sum(widths.values()) + len(_GAP) * (len(widths) - 1)
-
-
-def _lines(
-    rows: Sequence[Sequence[str]], columns: Sequence[str], width: int, widths: Mapping[int, int], texts: Sequence[int]
-) -> Iterator[str]:
-    used = _together(widths) + len(_GAP)
-    said = ["; ".join(row[i] for i in texts if row[i]) for row in rows]
-    beside = [bool(words) and used + length(words) <= width for words in said]
-    head = _padded([columns[i] for i in widths], list(widths.values()))
-    if any(beside):
-        head += _GAP + "/".join(columns[i] for i in texts)
-    yield click.style(head.rstrip(), bold=True)
-    for row, words, fits in zip(rows, said, beside, strict=True):
-        line = _padded([shortened(row[i], widths[i]) for i in widths], list(widths.values()))
-        yield (line + _GAP + words if fits else line).rstrip()
-        if words and not fits:
-            yield from folded(_BELOW + words, width, rest=_BELOW)
-
-
-def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return _GAP.join(cell + " " * max(0, width - length(cell)) for cell, width in zip(cells, widths, strict=True))

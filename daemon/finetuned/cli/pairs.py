@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import click
 
 from finetuned.cli import output, terminal, wiring
-from finetuned.cli.arguments import job_named, typed
+from finetuned.cli.arguments import typed
+from finetuned.cli.listings import keys_of, listing
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import coloured, from_here, harmless
+from finetuned.lifecycle import JobState
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader, Search
+    from finetuned.ledger import Filters, Reader, Search
 
 #: around a hit while lines are folded; no harmless text has them
 _BEGIN, _END = "\ue000", "\ue001"
@@ -27,26 +29,29 @@ _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 _PASSAGE = 240
 
 
+_STATES = tuple(map(str, JobState))
+
+
 @click.command("pairs")
-@click.option("--job", "job_id", metavar="ID", help="Only pairs of this job.")
 @click.option("--file", "path", metavar="PATH", help="Only pairs of this file: where it was dropped, or lies now.")
 @click.option("--search", "words", metavar="WORDS", help="Only pairs with these words, the best first.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N pairs.")
 @click.option("--quality", is_flag=True, help="Measure how much of each answer is in its file; tell what looks odd.")
 @click.option("--worst", type=click.IntRange(1), metavar="N", help="The N pairs that --quality finds worst.")
-@output.listing
-@click.pass_context
+@listing(about="pairs", when="come of jobs that were made", states=_STATES)
 def pairs_command(
     ctx: click.Context,
-    job_id: str | None,
+    reader: Reader,
+    filters: Filters,
+    form: str,
     path: str | None,
     words: str | None,
-    limit: int | None,
     quality: bool,
     worst: int | None,
-    form: str,
 ) -> None:
-    """List or search question-answer pairs.
+    """List or search question-answer pairs; those of files of a PATH alone, if one is given.
+
+    A state is that of the job. A PATH may be a pattern, such as 'notes/**/*.md' from here, or '*.md' of names, in
+    quotes.
 
     With --file those of every text that was learned from this path; the version, or the sha256 of --json, tells which.
 
@@ -58,18 +63,18 @@ def pairs_command(
     text, too. An answer in words of its own has a low one. Odd is a pair without words, an answer of a word or two, a
     long one that ends within a sentence, and a question that has another answer elsewhere in the ledger.
     """
-    reader = wiring.reader(ctx)
-    if job_id is not None:
-        job_id = job_named(reader, job_id)
     asked = None if path is None else typed(path, reader.at_place)
     search = None if words is None else _search(ctx, words)
-    rows = reader.pairs(job=job_id, path=asked, search=search)
+    limit = filters.pop("limit") if worst else None  # of the worst, not of those that they are looked for among
+    rows = reader.pairs(path=asked, search=search, **filters)
+    titles = ["pair"]
     if quality or worst:
-        rows = _measured(ctx, reader, rows, worst)
+        titles.append("measures")
+        rows = islice(_measured(ctx, reader, rows, worst), limit)
     if form == "table":
-        tell_pairs(islice(rows, limit), {} if asked is None else _versions(reader, asked), search)
+        tell_pairs(rows, {} if asked is None else _versions(reader, asked), search)
     else:
-        output.show(rows, form, (), empty="", limit=limit)
+        output.show(rows, form, (), empty="", keys=keys_of(form, *titles))
 
 
 def _measured(ctx: click.Context, reader: Reader, rows: Iterator[Row], worst: int | None) -> Iterator[Row]:

@@ -56,7 +56,7 @@ def retry_command(
         if state is None:
             requests = [_about(word, reader) for word in words]
         else:
-            requests = [new_request("retry", job=job["id"]) for job in reader.jobs(state=state, folder=name)]
+            requests = [new_request("retry", job=job["id"]) for job in reader.jobs(states=[state], folder=name)]
         files = list(_files(requests, reader)) if wait else []
     if not requests:
         say(f"no {state} jobs{'' if name is None else f' in {name}'}")

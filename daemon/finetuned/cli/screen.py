@@ -16,8 +16,9 @@ from finetuned.amounts import size, span
 from finetuned.cli import output, wiring
 from finetuned.cli.events import event_lines
 from finetuned.cli.jobs import progress_of
-from finetuned.cli.output import Row, paint, table
+from finetuned.cli.output import Row, paint
 from finetuned.cli.status import server_words, status_of
+from finetuned.cli.table import Table
 from finetuned.cli.terminal import folded, harmless, is_utf8
 from finetuned.errors import FinetunedError, LedgerMissing
 from finetuned.model import Value
@@ -56,13 +57,13 @@ def view_of(settings: Settings, now: float) -> View:
         status = status_of(settings, now)
         with wiring.open_ledger(settings) as reader:
             jobs = tuple(job for job, _ in zip(reader.unfinished(), range(_JOBS), strict=False))
-            newest = [event for event, _ in zip(reader.events(newest_first=True), range(_EVENTS), strict=False)]
+            newest = reader.events(newest_first=True, limit=_EVENTS)
             return View(
                 now=now,
                 start=start,
                 status=status,
                 jobs=jobs,
-                events=tuple(event_lines(newest, reader)),
+                events=tuple(event_lines(newest, reader, at=output.when)),
             )
     except LedgerMissing:  # none yet, or it was taken away: the status says which
         return View(now=now, start=start, status=status)
@@ -153,7 +154,7 @@ def _folders(status: Mapping[str, Any], width: int) -> list[str]:
         ]
         for folder in status["folders"]
     ]
-    return list(table(rows, _FOLDER, width, paths=("path",), spare=("settling",))) if rows else []
+    return list(Table(_FOLDER, width, paths=("path",), spare=("settling",)).lines(rows)) if rows else []
 
 
 def _jobs(view: View, width: int) -> list[str]:
@@ -169,7 +170,7 @@ def _jobs(view: View, width: int) -> list[str]:
         ]
         for job in view.jobs
     ]
-    return list(table(rows, _JOB, width, texts=("why",), spare=("stage", "files", "age"))) if rows else []
+    return list(Table(_JOB, width, texts=("why",), spare=("stage", "files", "age")).lines(rows)) if rows else []
 
 
 def _bar(job: Row) -> str:

@@ -12,6 +12,7 @@ import click
 from finetuned.amounts import counted, span
 from finetuned.cli import output, terminal, wiring
 from finetuned.cli.arguments import check_folder
+from finetuned.cli.listings import since_option
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import harmless, is_utf8
 from finetuned.lifecycle import FileState
@@ -28,7 +29,7 @@ _LOST: Final = (FileState.REFUSED, FileState.BARREN, FileState.FAILED)
 
 @click.command("stats")
 @click.option("--folder", metavar="NAME", help="Only files of this folder.")
-@output.since
+@since_option
 @output.one_object
 @click.pass_context
 def stats_command(ctx: click.Context, folder: str | None, since: float | None, form: str) -> None:

@@ -1,7 +1,6 @@
 """`top`: the status on a live screen.
 
-1. The ledger is opened anew for each look, and looked at again only if it was written since, or after a while: a screen
-   that is left open costs next to nothing, and never keeps a daemon from closing its ledger.
+1. The ledger is read again only if it was written since, or after a while.
 2. The screen is the terminal's other one: what stood there before is there again at the end, however it ends.
 """
 
@@ -18,6 +17,7 @@ import click
 
 from finetuned.cli import wiring
 from finetuned.cli.terminal import coloured
+from finetuned.cli.watch import LOOK_AT_MOST_EVERY, Watch
 from finetuned.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,15 +30,14 @@ if TYPE_CHECKING:
 
 #: what is shown is never older than this, in seconds: what waits for a time is told by the plan for that moment
 LOOK_AT_LEAST_EVERY: Final = 10.0
-_FASTEST: Final = 0.2
 
 
 def _seconds(_: click.Context, __: click.Parameter, text: str) -> float:
     from finetuned.settings.readers import seconds_of
 
     seconds = seconds_of(text)
-    if seconds is None or seconds < _FASTEST:
-        raise UsageError(f"--interval {text!r} is no time of 200ms or more", remedy='write "1s" or "500ms"')
+    if seconds is None or seconds < LOOK_AT_MOST_EVERY:
+        raise UsageError(f"--interval {text!r} is no time of 500ms or more", remedy='write "1s" or "500ms"')
     return seconds
 
 
@@ -74,7 +73,7 @@ class Top:
         self._interval = interval
         self._runtime = runtime
         self._view: View | None = None
-        self._seen: tuple[object, ...] = ()
+        self._watch = Watch(wiring.ledger_path(settings), runtime)
         self._looked_at = 0.0
         self._ended = False
 
@@ -121,25 +120,10 @@ class Top:
 
         from finetuned.cli.screen import view_of
 
-        now, seen = self._runtime.now(), self._traces()
-        is_old = self._runtime.steady() - self._looked_at > LOOK_AT_LEAST_EVERY
-        if self._view is None or is_old or seen != self._seen:
-            self._view, self._seen, self._looked_at = view_of(self._settings, now), seen, self._runtime.steady()
+        now, steady = self._runtime.now(), self._runtime.steady()
+        if self._watch.has_news() or self._view is None or steady - self._looked_at > LOOK_AT_LEAST_EVERY:
+            self._view, self._looked_at = view_of(self._settings, now), steady
         return replace(self._view, now=now)
-
-    def _traces(self) -> tuple[object, ...]:
-        """Tell by what a change would show: the ledger's files, and who holds it."""
-        from finetuned.ledger import is_held
-
-        path = wiring.ledger_path(self._settings)
-        traces: list[object] = [is_held(path)]
-        for side in ("", "-wal"):
-            try:
-                found = os.stat(path + side)
-                traces.append((found.st_ino, found.st_size, found.st_mtime_ns))
-            except OSError as error:
-                traces.append(error.errno)
-        return tuple(traces)
 
     async def _heed_signals(self, wake: Wake) -> None:
         import anyio

@@ -12,6 +12,7 @@ from finetuned.ledger.batches import FoundFile, FoundJob, Left
 from finetuned.ledger.lock import Trouble, is_held, why_stuck
 from finetuned.ledger.opening import connect_to_read
 from finetuned.ledger.queries import Reader
+from finetuned.ledger.queries.filters import Filters, PathPattern
 from finetuned.ledger.queries.status import SERVER_FIELDS
 from finetuned.ledger.questions import QUESTIONS, Question, Searches, count_up_to
 from finetuned.ledger.schema import SCHEMA_VERSION
@@ -24,11 +25,13 @@ __all__ = [
     "QUESTIONS",
     "SCHEMA_VERSION",
     "SERVER_FIELDS",
+    "Filters",
     "Finding",
     "FoundFile",
     "FoundJob",
     "Ledger",
     "Left",
+    "PathPattern",
     "Question",
     "Reader",
     "Search",

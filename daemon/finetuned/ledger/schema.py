@@ -280,6 +280,12 @@ INDEXES: Final = (
     "create index files_by_path on files (path)",
     "create index files_by_location on files (location)",
     "create index files_by_state on files (folder, state, ready_at)",
+    "create index files_in_state on files (state)",
+    "create index files_in_folder on files (folder)",
+    "create index files_by_time on files (seen_at)",
+    "create index files_by_end on files (finished_at)",
+    "create index files_by_bytes on files (coalesce(bytes, size))",
+    "create index files_by_pairs on files (pairs)",
     "create index unread_files on files (id) where state = 'waiting' and sha256 is null",
     "create index waiting_by_age on files (folder, ready_at, id) where state = 'waiting' and due_at is null",
     "create index held_up_by_time on files (folder, due_at, id) where state = 'waiting' and due_at is not null",
@@ -287,6 +293,11 @@ INDEXES: Final = (
     "create index contents on files (text_sha256, folder, state)",
     "create index open_jobs_first on jobs (created_at) where finished_at is null or archived = 0",
     "create index jobs_by_age on jobs (created_at)",
+    "create index jobs_in_state on jobs (state, created_at)",
+    "create index jobs_in_folder on jobs (folder, created_at)",
+    "create index jobs_by_end on jobs (finished_at)",
+    "create index jobs_by_files on jobs (files)",
+    "create index jobs_by_bytes on jobs (bytes)",
     "create index successors on jobs (split_of) where split_of is not null",
     "create index sessions_by_job on sessions (job_id)",
     "create index sessions_to_discard on sessions (id) where discard = 1",
@@ -295,6 +306,7 @@ INDEXES: Final = (
     "create index pairs_by_file on qa_pairs (file_id)",
     "create index events_by_subject on events (subject, subject_id)",
     "create index events_by_job on events (job_id)",
+    "create index events_by_time on events (at)",
 )
 
 #: how many attempts at the job `j` there were: numbers whose send surely had no effect are used again

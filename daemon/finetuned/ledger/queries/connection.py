@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Self
 
 from finetuned.ledger.opening import open_for_reading
+from finetuned.ledger.queries.filters import PathPattern, add_functions, files_at
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.trouble import problem
 
@@ -17,9 +18,8 @@ _AS_IT_WAS: Final = (
     "create temp view all_jobs as select *, put_away as archived, rowid as ordinal from jobs",
     "create temp view qa_pairs as select *, null as talk, null as turn, null as system from main.qa_pairs",
 )
-
-#: by whether the newest come first
-WAYS: Final = ("asc", "desc")
+#: so many files are looked up one by one, with all that belongs to each; among more, rows are gone through in order
+FEW: Final = 1000
 
 
 class Connection:
@@ -28,6 +28,7 @@ class Connection:
     def __init__(self, db: sqlite3.Connection, path: str) -> None:
         self._db = db
         self.path = path
+        add_functions(db)
         self._same = "text_sha256" if self.schema_version() > 3 else "sha256"  # what is equal for equal texts
         if self.schema_version() < SCHEMA_VERSION:  # no daemon of this version has opened it yet
             for view in _AS_IT_WAS:
@@ -65,6 +66,12 @@ class Connection:
                 yield dict(row)
         except sqlite3.Error as error:
             raise problem(error, self.path, "cannot be read") from error
+
+    def few_files(self, paths: Sequence[PathPattern]) -> list[int] | None:
+        """Return the ids of the files of these paths; null if there are too many to look up what belongs to each."""
+        query, values = files_at(paths)
+        found = [row["id"] for row in self.rows(f"{query} limit ?", *values, FEW + 1)]
+        return None if len(found) > FEW else found
 
 
 def drop_null(row: Row, *keys: str) -> Row:

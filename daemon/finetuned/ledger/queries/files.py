@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from typing import Final
+from typing import Final, Unpack
 
-from finetuned.ledger.queries.connection import WAYS, Connection, Row, drop_null
+from finetuned.ledger.queries.connection import Connection, Row, drop_null
+from finetuned.ledger.queries.filters import Filters, Query
 from finetuned.ledger.rows import AT_PLACE, place
 from finetuned.paths import utf8_text
 
@@ -15,22 +16,33 @@ _FILE: Final = (
     "reason, seen_at, ready_at, finished_at, upload_name"
 )
 
+#: by what files can be sorted, as an expression that has an index
+_SORTS: Final = {
+    "seen": "id",
+    "path": "path",
+    "bytes": "coalesce(bytes, size)",
+    "pairs": "pairs",
+    "finished": "finished_at",
+}
+
 
 class FileQueries(Connection):
     """What is asked of files."""
 
-    def files(
-        self, *, state: str | None = None, job: str | None = None, folder: str | None = None, newest_first: bool = False
-    ) -> Iterator[Row]:
+    def files(self, **filters: Unpack[Filters]) -> Iterator[Row]:
         """List every file, in the order they were seen."""
-        rows = self.rows(
-            f"select {_FILE} from files where (:state is null or state = :state) and (:job is null or job_id = :job) "
-            f"and (:folder is null or folder = :folder) order by id {WAYS[newest_first]}",
-            state=state,
-            job=job,
-            folder=folder,
-        )
-        return (_file(row) for row in rows)
+        query = Query()
+        states = filters.get("states", ())
+        query.among("state", states)
+        query.equal("job_id", filters.get("job"))
+        query.equal("+folder" if states else "folder", filters.get("folder"))
+        if paths := filters.get("paths"):
+            query.of_files("id", paths)
+        query.mention(filters.get("text"), "path", "location", "reason")
+        query.between_ids("files", "seen_at", filters)
+        by = _SORTS[filters.get("sort", "seen")]
+        end = query.ordered(filters, *dict.fromkeys((by, "id")))
+        return (_file(row) for row in self.rows(f"select {_FILE} from files {end}", *query.values))
 
     def file(self, file_id: str) -> Row | None:
         """One file as `files` lists it; null if there is none."""

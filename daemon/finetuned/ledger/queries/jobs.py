@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Unpack
 
-from finetuned.ledger.queries.connection import WAYS, Connection, Row
-from finetuned.ledger.rows import text_at
+from finetuned.ledger.queries.connection import Connection, Row
+from finetuned.ledger.queries.filters import AFTER_ALL, Filters, Query
 from finetuned.paths import utf8_text
 
 _JOB: Final = (
@@ -14,28 +14,31 @@ _JOB: Final = (
     "created_at, submitted_at, finished_at, reason, lora_dir"
 )
 
+#: by what jobs can be sorted, as a column of `all_jobs`
+_SORTS: Final = {
+    "created": "created_at",
+    "finished": "finished_at",
+    "files": "files",
+    "bytes": "bytes",
+    "pairs": "pairs",
+}
+
 
 class JobQueries(Connection):
     """What is asked of jobs."""
 
-    def jobs(
-        self,
-        *,
-        state: str | None = None,
-        folder: str | None = None,
-        since: float | None = None,
-        newest_first: bool = False,
-    ) -> Iterator[Row]:
+    def jobs(self, **filters: Unpack[Filters]) -> Iterator[Row]:
         """List every job, oldest first."""
-        way = WAYS[newest_first]
-        return self.rows(
-            f"select {_JOB} from all_jobs where (:state is null or state = :state) "
-            "and (:folder is null or folder = :folder) and (:since is null or created_at >= :since) "
-            f"order by created_at {way}, ordinal {way}",
-            state=state,
-            folder=folder,
-            since=text_at(since),
-        )
+        query = Query()
+        states = filters.get("states", ())
+        query.among("state", states)
+        query.equal("+folder" if states else "folder", filters.get("folder"))
+        if paths := filters.get("paths"):
+            query.of_files("id", paths, "job_id")
+        query.mention(filters.get("text"), "id", "reason")
+        query.between("created_at", filters)
+        end = query.ordered(filters, _SORTS[filters.get("sort", "created")], "ordinal")
+        return self.rows(f"select {_JOB} from all_jobs {end}", *query.values)
 
     def brief(self, job_id: str) -> Row | None:
         """One job as `jobs` lists it; null if there is none."""
@@ -53,6 +56,12 @@ class JobQueries(Connection):
         """List the ids of the jobs that have `part` in them, oldest first; all of them if it is empty."""
         rows = self.rows("select id from jobs where instr(id, ?) order by created_at, rowid", utf8_text(part))
         return [row["id"] for row in rows]
+
+    def jobs_begun(self, beginning: str, most: int) -> Iterator[Row]:
+        """List the jobs whose ids begin so, the newest of each folder first: `id`, `state`."""
+        text = utf8_text(beginning)
+        query = "select id, state from jobs where id >= ? and id < ? order by id desc limit ?"
+        return self.rows(query, text, text + AFTER_ALL, most)
 
     def sessions_like(self, part: str) -> list[str]:
         """List the ids of the sessions that have `part` in them, oldest first."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from typing import Final
+from itertools import islice
+from typing import Final, Unpack
 
 from finetuned.ledger.queries.connection import Connection, Row, drop_null
+from finetuned.ledger.queries.filters import Filters, Query
 from finetuned.ledger.rows import AT_PLACE, place
 from finetuned.ledger.search import RANKED, Search
 
@@ -16,33 +19,62 @@ PAIR: Final = (
 #: what a pair is told without where it is null
 SPARE: Final = ("file_b64", "talk", "turn", "system")
 
+_AMONG: Final = "p.file_id in (select value from json_each(?))"
+_SOURCE: Final = "left join files f on f.id = p.file_id"
+#: the tables in the order in which SQLite is to go through them (which is what `cross` is for): job by job, from few
+#: files, and from what a search found
+_BY_JOB: Final = f"from all_jobs j cross join qa_pairs p on p.job_id = j.id {_SOURCE}"
+_BY_FILE: Final = f"from qa_pairs p cross join all_jobs j on j.id = p.job_id {_SOURCE}"
+_FOUND: Final = (
+    f"from {RANKED} hit cross join qa_pairs p on p.id = hit.id cross join all_jobs j on j.id = p.job_id {_SOURCE}"
+)
+
 
 class PairQueries(Connection):
     """What is asked of pairs."""
 
-    def pairs(self, *, job: str | None = None, path: str | None = None, search: Search | None = None) -> Iterator[Row]:
+    def pairs(
+        self, *, path: str | None = None, search: Search | None = None, **filters: Unpack[Filters]
+    ) -> Iterator[Row]:
         """List the pairs by job and ordinal; of a job that trained, those of the session that did.
 
         Its `sha256` tells which version of the file it was made of, should several have lain at one path.
         Those that a search finds are listed the best first, with the passage that was found as `snippet`.
         """
-        text, b64 = place(path)
-        where = (
-            f"(:job is null or p.job_id = :job) and (:path is null or {AT_PLACE}) "
-            "and (j.state not in ('done', 'partial') or p.session_id = j.session_id)"
-        )
-        tables = "left join files f on f.id = p.file_id join all_jobs j on j.id = p.job_id"
-        if search is None:
-            query = f"select {PAIR} from qa_pairs p {tables} where {where} order by j.created_at, j.ordinal, p.ordinal"
-            rows = self.rows(query, job=job, path=text, b64=b64)
-        elif search.expression is None:
-            rows = iter(())
+        if search is not None and search.expression is None:
+            return iter(())
+        query = Query()
+        query.where("(j.state not in ('done', 'partial') or p.session_id = j.session_id)")
+        query.among("+j.state", filters.get("states", ()))
+        query.equal("+j.folder", filters.get("folder"))
+        query.equal("j.id", filters.get("job"))
+        query.between("j.created_at", filters)
+        if search is not None:
+            self._of_files(query, path, filters)
+            query.values.insert(0, search.expression)
+            found = self.rows(f"select {PAIR} {_FOUND} {query.conditions()}", *query.values)
+            rows: Iterator[Row] = islice(search.among(found), filters.get("limit"))
         else:
-            query = f"select {PAIR} from {RANKED} hit cross join qa_pairs p on p.id = hit.id {tables} where {where}"
-            rows = search.among(self.rows(query, job=job, path=text, b64=b64, words=search.expression))
+            tables = _BY_FILE if self._of_files(query, path, filters) else _BY_JOB
+            end = query.ordered(filters, "j.created_at", "j.ordinal", "p.ordinal")
+            rows = self.rows(f"select {PAIR} {tables} {end}", *query.values)
         return (drop_null(row, *SPARE) for row in rows)
 
     def questions(self) -> Iterator[tuple[str, str]]:
         """List each question with its answer, of the sessions that count."""
         query = "select p.question, p.answer from qa_pairs p join sessions s on s.session_id = p.session_id "
         return ((row["question"], row["answer"]) for row in self.rows(f"{query} where s.current = 1"))
+
+    def _of_files(self, query: Query, path: str | None, filters: Filters) -> bool:
+        """Narrow a query to the pairs of files; tell whether these are few."""
+        if path is not None:
+            text, b64 = place(path)
+            found = self.rows(f"select id from files where {AT_PLACE}", path=text, b64=b64)
+            query.where(_AMONG, json.dumps([row["id"] for row in found]))
+        paths = filters.get("paths", ())
+        few = self.few_files(paths) if paths else None
+        if few is not None:
+            query.where(_AMONG, json.dumps(few))
+        elif paths:
+            query.of_files("+p.file_id", paths)
+        return path is not None or few is not None
