@@ -113,8 +113,8 @@ class Retention:
     def shrink(self) -> bool:
         """Give free pages back to the disk, SHRUNK of them; tell whether there are many more.
 
-        A ledger that was begun before schema 6 keeps its size, and uses its free pages again. Some are left for what is
-        written next: to give a page back and to get one costs more than to use it again.
+        A large ledger that was begun before schema 6 keeps its size, and uses its free pages again. Some are left for
+        what is written next: to give a page back and to get one costs more than to use it again.
         """
         with self._store.transaction() as db:
             mode, free = (db.execute(f"pragma {name}").fetchone()[0] for name in ("auto_vacuum", "freelist_count"))

@@ -26,6 +26,8 @@ from finetuned.words import searchable
 BUSY_MS: Final = 5000
 #: … and how long for one that is told to stop
 HURRY_MS: Final = 500
+#: so many bytes of an older ledger are written anew at its upgrade, so that it can become smaller: a second or so
+SMALL: Final = 64 << 20
 
 
 class Store:
@@ -139,7 +141,7 @@ def connect(path: str, *, is_sound: bool = False) -> tuple[sqlite3.Connection, s
         db.create_function("searchable", 1, searchable, deterministic=True)
         _check(db, path, is_sound=is_sound)
         for pragma in (
-            "auto_vacuum = incremental",  # of a new file alone: see `Retention.shrink`
+            "auto_vacuum = incremental",  # of a new file, or with the next vacuum: see `Retention.shrink`
             "temp_store = memory",  # what SQLite keeps for a statement is no file: nothing of ours lies elsewhere
             "journal_mode = wal",
             "wal_autocheckpoint = 0",  # see `checkpoint`
@@ -182,6 +184,9 @@ def _migrate(db: sqlite3.Connection, path: str) -> str | None:
     if copy is not None:
         _keep_copy(db, path, copy)
     bring_up_to_date(db, version)
+    if copy is not None and os.stat(path).st_size <= SMALL:
+        with suppress(sqlite3.OperationalError):  # no room for it, or somebody reads: it keeps its size
+            db.execute("vacuum")
     return copy
 
 
