@@ -17,10 +17,19 @@ from finetuned.model import FolderFacts, ServerFacts
 from finetuned.times import instant, iso
 from support.lives import NOW, URL, Life, asked, searched, view
 
+#: what other programs may rely on: columns are added at the end, and none goes or moves
 VIEWS = {
-    "finished_jobs": "job_id folder state session_id lora_dir files pairs created_at submitted_at finished_at reason",
-    "open_jobs": ("job_id folder state stage progress session_id attempt files created_at submitted_at due_at reason"),
-    "pairs_with_source": "job_id path ordinal question answer",
+    "all_jobs": "id folder state files bytes pairs session_id stage progress attempt restarts created_at submitted_at "
+    "finished_at reason lora_dir due_at archived ordinal",
+    "all_files": "path location folder state job_id sha256 bytes pairs reason seen_at ready_at finished_at upload_name "
+    "due_at path_b64 location_b64 id",
+    "finished_jobs": "job_id folder state session_id lora_dir files pairs created_at submitted_at finished_at reason "
+    "bytes attempt restarts",
+    "open_jobs": "job_id folder state stage progress session_id attempt files created_at submitted_at due_at reason "
+    "bytes restarts",
+    "pairs_with_source": "job_id path ordinal question answer id session_id file_id folder sha256 path_b64 finished_at "
+    "current",
+    "events": "id at subject subject_id was became cause detail job_id",
 }
 JOB = [
     "id",
@@ -101,6 +110,20 @@ def test_what_the_views_show(reader: Reader):
     assert [(row["path"], row["ordinal"], row["question"]) for row in rows] == [
         ("/srv/notes/otters.txt", n, question) for n, (question, _) in enumerate(WORDS, 1)
     ]
+
+
+def test_the_views_show_what_commands_list(life: Life, reader: Reader):
+    """Jobs and files with every value of a listing; the pairs that are listed are `current`, others are not."""
+    ask = reader.connection.execute
+    for name, listed in (("all_jobs", [*reader.jobs()]), ("all_files", [*reader.files()])):
+        shown = [dict(row) for row in ask(f"select * from {name}")]  # noqa: S608
+        assert [{key: row[key] for key in keys} for row, keys in zip(shown, listed, strict=True)] == listed
+    job = life.ledger.jobs.get("done")
+    assert job is not None
+    life.ledger.pairs.add(job, "ses-0", [Pair(raw_question="q", raw_answer="a", question="q", answer="a")], lambda _: 1)
+    rows = ask("select session_id, ordinal, current, folder from pairs_with_source order by ordinal").fetchall()
+    assert [tuple(row) for row in rows] == [*(("ses-1", n, 1, "notes") for n in (1, 2, 3)), ("ses-0", 4, 0, "notes")]
+    assert [row["ordinal"] for row in reader.pairs()] == [1, 2, 3]
 
 
 def test_every_object_has_all_its_keys(reader: Reader):

@@ -13,7 +13,7 @@ from finetuned.ledger.store import connect
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, SessionState
 
 #: the SHA-256 of the statements of step 6, blanks aside
-STEP_6 = "a89f96f4b4215afcef587dae5d452a62cbe03250485f7f234f6ca3c1c2b67298"
+STEP_6 = "5d4972090b11f804d387e878723d61992bc8e88ff2daf25a1e122b55372f7159"
 AT = "2026-11-23T05:23:11.042Z"
 JOB = {"id": "j", "folder": "notes", "state": "queued", "files": 1, "bytes": 1, "created_at": AT}
 RUNS = {"state": "running", "claimed_at": AT}

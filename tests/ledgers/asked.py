@@ -7,7 +7,12 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any, Final
 
-VIEWS: Final = ("finished_jobs", "open_jobs", "pairs_with_source")
+#: the views, and the columns that they had at first
+VIEWS: Final = {
+    "finished_jobs": "job_id folder state session_id lora_dir files pairs created_at submitted_at finished_at reason",
+    "open_jobs": "job_id folder state stage progress session_id attempt files created_at submitted_at due_at reason",
+    "pairs_with_source": "job_id path ordinal question answer",
+}
 #: keys that rows have got since
 _NEW: Final = {"snippet"}
 #: of `status`, what neither a clock nor the disk changes
@@ -19,8 +24,9 @@ def answers(ledger: str, printed: Callable[..., Any]) -> dict[str, Any]:
     """By question what the ledger answers: rows of its views, and what commands have `printed` as JSON."""
     told: dict[str, Any] = {}
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
-        for view in VIEWS:
-            told[view] = [list(row) for row in db.execute(f"select * from {view} order by 1, 3")]  # noqa: S608
+        for view, columns in VIEWS.items():
+            query = f"select {', '.join(columns.split())} from {view} order by 1, 3"  # noqa: S608
+            told[view] = [list(row) for row in db.execute(query)]
     for words in (["jobs"], ["files"], ["pairs"], ["pairs", "--search", "stone"], ["events"]):
         rows = printed(*words, "--json")
         told[" ".join(words)] = [{key: value for key, value in row.items() if key not in _NEW} for row in rows]

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "files": ("files", "List files."),
     "why": ("why", "Tell everything that is known about one file."),
     "pairs": ("pairs", "List or search question-answer pairs."),
+    "sql": ("sql", "Run a statement in SQL that reads the ledger."),
     "events": ("events", "Show what happened."),
     "stats": ("stats", "Show figures: pairs, times, failures, by folder and week."),
     "browse": ("browse", "Show the ledger in a browser."),

@@ -28,8 +28,8 @@ from finetuned.settings import keys
 S = TypeVar("S", bound=StrEnum)
 #: what other programs may read in the ledger
 READABLE: Final = {
-    **dict.fromkeys(("all_jobs", "finished_jobs", "open_jobs", "pairs_with_source"), "view"),
-    **dict.fromkeys(("files", "jobs", "sessions", "interactions", "qa_pairs", "events"), "table"),
+    **dict.fromkeys(("all_jobs", "all_files", "finished_jobs", "open_jobs", "pairs_with_source"), "view"),
+    **dict.fromkeys(("events", "files", "jobs", "sessions", "interactions", "qa_pairs"), "table"),
 }
 
 

@@ -26,6 +26,10 @@ SCHEMA_VERSION: Final = 6
 BASE: Final = 6
 
 
+#: states of jobs of which one session's pairs count, and no others
+TRAINED: Final = (JobState.DONE, JobState.PARTIAL)
+
+
 def _of(states: Iterable[StrEnum]) -> str:
     return "(" + ", ".join(f"'{s}'" for s in sorted(states)) + ")"
 
@@ -324,21 +328,30 @@ create view all_jobs as
     j.archived, j.rowid as ordinal
   from jobs j left join sessions a on a.job_id = j.id and a.current = 1
 """,
+        "all_files": """
+create view all_files as
+  select path, location, folder, state, job_id, sha256, coalesce(bytes, size) as bytes, pairs, reason, seen_at,
+    ready_at, finished_at, upload_name, due_at, path_b64, location_b64, id
+  from files
+""",
         "finished_jobs": f"""
 create view finished_jobs as
-  select id as job_id, folder, state, session_id, lora_dir, files, pairs, created_at, submitted_at, finished_at, reason
+  select id as job_id, folder, state, session_id, lora_dir, files, pairs, created_at, submitted_at, finished_at, reason,
+    bytes, attempt, restarts
   from all_jobs where state in {_of(JOB_ENDS)}
 """,
         "open_jobs": f"""
 create view open_jobs as
   select id as job_id, folder, state, stage, progress, session_id, attempt, files, created_at, submitted_at, due_at,
-    reason
+    reason, bytes, restarts
   from all_jobs where state not in {_of(JOB_ENDS)}
 """,
-        "pairs_with_source": """
+        "pairs_with_source": f"""
 create view pairs_with_source as
-  select p.job_id, f.path, p.ordinal, p.question, p.answer
-  from qa_pairs p left join files f on f.id = p.file_id
+  select p.job_id, f.path, p.ordinal, p.question, p.answer, p.id, p.session_id, p.file_id, j.folder, f.sha256,
+    f.path_b64, j.finished_at, iif(j.state in {_of(TRAINED)}, p.session_id is
+      (select a.session_id from sessions a where a.job_id = p.job_id and a.current = 1), 1) as current
+  from qa_pairs p left join files f on f.id = p.file_id left join jobs j on j.id = p.job_id
 """,
     }
 )

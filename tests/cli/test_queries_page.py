@@ -1,0 +1,42 @@
+"""The page `queries`: each query prints what the page says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import finetuned
+from support.cli import Desk, desks
+from support.example import example
+
+PAGE = Path(finetuned.__file__).parent / "docs" / "queries.md"
+#: a query, and what it prints
+BLOCK = re.compile(r"^```sql\n(.*?)^```\n+^```\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+QUERIES = BLOCK.findall(PAGE.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A desk with the example's ledger."""
+    with desks(tmp_path_factory.mktemp("desk")) as make:
+        desk = make()
+        path = Path(desk.place.ledger_path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        example(path)
+        yield desk
+
+
+@pytest.mark.parametrize("number", range(len(QUERIES)))
+def test_a_query_prints_what_the_page_says(desk: Desk, number: int) -> None:
+    """Word for word; so nobody types a query that does not work."""
+    query, printed = QUERIES[number]
+    assert desk("sql", query) == (0, printed, "")
+    assert printed.count("\n") > 1
+
+
+def test_there_are_ten() -> None:
+    """None is left out by the pattern that finds them."""
+    assert len(QUERIES) == PAGE.read_text("utf-8").count("```sql") == 10
