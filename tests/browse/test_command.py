@@ -15,7 +15,7 @@ import pytest
 from support.browsing import browsing
 from support.cli import Desk, MakeDesk
 from support.ports import free_port
-from support.process import wait_for
+from support.process import Home, Sandbox, wait_for
 
 
 def fetch(address: str, path: str = "/", **headers: str) -> http.client.HTTPResponse:
@@ -25,10 +25,17 @@ def fetch(address: str, path: str = "/", **headers: str) -> http.client.HTTPResp
         return asked.getresponse()
 
 
+def text(address: str) -> str:
+    """What the start page says."""
+    with closing(http.client.HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=20)) as asked:
+        asked.request("GET", "/")
+        return asked.getresponse().read().decode()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_stopped_and_ends_quietly(learned: Desk, number: signal.Signals) -> None:
     """Its address stands alone on standard output; Ctrl-C is no error."""
-    with browsing(learned, "--port", "0", "--no-open") as (process, address):
+    with browsing(learned.config, "--port", "0", "--no-open") as (process, address):
         assert address.startswith("http://127.0.0.1:")
         assert fetch(address).status == 200
         process.send_signal(number)
@@ -39,7 +46,7 @@ def test_it_serves_until_it_is_stopped_and_ends_quietly(learned: Desk, number: s
 
 def test_pages_are_for_this_machine_by_its_own_name(learned: Desk) -> None:
     """A site whose name is made to lead here gets nothing; a port that is forwarded has another number."""
-    with browsing(learned, "--port", "0", "--no-open") as (_, address):
+    with browsing(learned.config, "--port", "0", "--no-open") as (_, address):
         answers = {
             host: fetch(address, Host=host).status
             for host in (
@@ -69,10 +76,32 @@ def test_pages_are_for_this_machine_by_its_own_name(learned: Desk) -> None:
 
 def test_it_listens_on_loopback_alone(learned: Desk) -> None:
     """No other address of the machine answers."""
-    with browsing(learned, "--port", "0", "--no-open") as (_, address):
+    with browsing(learned.config, "--port", "0", "--no-open") as (_, address):
         port = int(address.rstrip("/").rpartition(":")[2])
         with closing(socket.socket()) as one:
             assert one.connect_ex(("127.0.0.2", port)) != 0
+
+
+def test_a_daemon_comes_works_and_goes_while_its_ledger_is_shown(tmp_path: Path) -> None:
+    """Nothing of it is held: after a clean stop the ledger is one file again, and the pages go on."""
+    sandbox = Sandbox(tmp_path)
+    home = Home(tmp_path, sandbox.url)
+    try:
+        home.start()
+        wait_for(home.has_ledger, "ledger")
+        with browsing(home.config, "--port", "0", "--no-open") as (_, address):
+            assert "A daemon is at work." in text(address)
+            home.drop("otter.txt", "The otter is a mammal. It lives in rivers.")
+            (job,) = home.ended()
+            assert job["id"] in text(address)
+            assert home.stop() == 0
+            assert not Path(f"{home.ledger}-wal").exists()
+            assert "No daemon runs." in text(address)
+            home.start()
+            wait_for(lambda: "A daemon is at work." in text(address), "daemon")
+    finally:
+        home.close()
+        sandbox.close()
 
 
 def test_a_port_that_is_taken_is_told_in_a_line(learned: Desk) -> None:
@@ -118,7 +147,7 @@ def test_a_browser_is_opened_where_there_is_a_display(
     program, note = tmp_path / "browser", tmp_path / "opened"
     program.write_text(f'#!/bin/sh\necho "$1" >> {note}\n')
     program.chmod(0o755)
-    with browsing(learned, "--port", "0", *words, BROWSER=str(program), DISPLAY=display) as (process, address):
+    with browsing(learned.config, "--port", "0", *words, BROWSER=str(program), DISPLAY=display) as (process, address):
         if opens:
             wait_for(note.exists, "browser")
             wait_for(note.read_text, "address")

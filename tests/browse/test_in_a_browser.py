@@ -95,7 +95,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 @pytest.fixture(scope="module")
 def address(desk: Desk) -> Iterator[str]:
     """Where the pages are served."""
-    with browsing(desk, "--port", "0", "--no-open") as (_, address):
+    with browsing(desk.config, "--port", "0", "--no-open") as (_, address):
         yield address.rstrip("/")
 
 

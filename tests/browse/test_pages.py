@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import quote
 
 import anyio
 import pytest
+from datasette.views.base import DatasetteError
 
 from finetuned import browse
 from finetuned.browse.app import pages
@@ -21,26 +23,27 @@ from support.cli import Desk, MakeDesk
 from support.people import DROPPER, GROUP, acting_as, only_root
 
 
+@lru_cache(maxsize=1)
+def shown(ledger: str) -> Any:
+    """The pages of a ledger, made once for each test."""
+    return pages(ledger)
+
+
+def fetch(desk: Desk, path: str, status: int = 200) -> Any:
+    """What is answered there."""
+    answer = anyio.run(shown(desk.place.ledger_path).client.get, path)
+    assert answer.status_code == status, answer.text
+    return answer
+
+
 def page(desk: Desk, path: str, status: int = 200) -> str:
     """The HTML of a page."""
-
-    async def fetched() -> Any:
-        return await pages(desk.place.ledger_path).client.get(path)
-
-    answer = anyio.run(fetched)
-    assert answer.status_code == status, answer.text
-    return str(answer.text)
+    return str(fetch(desk, path, status).text)
 
 
 def rows(desk: Desk, path: str) -> Any:
     """The rows that a page shows, as JSON."""
-
-    async def fetched() -> Any:
-        return await pages(desk.place.ledger_path).client.get(path)
-
-    answer = anyio.run(fetched)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+    return fetch(desk, path).json()
 
 
 def links(html: str) -> set[str]:
@@ -197,6 +200,36 @@ def test_a_mistake_in_sql_is_told_on_the_page_alone(learned: Desk, capfd: pytest
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_query_that_takes_too_long_is_told(learned: Desk) -> None:
+    """On the start page in the place of its answer, on its own page with what it was."""
+    endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
+    assert "SQL query took too long" in words(page(learned, f"/ledger?sql={quote(endless)}&_timelimit=20", 400))
+    made = pages(learned.place.ledger_path)
+    made.sql_time_limit_ms = -1
+    told = words(anyio.run(made.client.get, "/").text)
+    assert told.count("This took too long to ask here") == 5
+    assert "Search all pairs" in told
+
+
+def test_nobody_writes_by_a_door_of_datasettes(learned: Desk) -> None:
+    """A plugin that would is refused, too."""
+
+    async def written() -> None:
+        await shown(learned.place.ledger_path).get_database("ledger").execute_write("delete from jobs")
+
+    with pytest.raises(DatasetteError, match="only read here"):
+        anyio.run(written)
+
+
+def test_a_mistake_of_ours_is_told_on_the_terminal_in_a_line(learned: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a traceback, which would show what is in the ledger."""
+    made = pages(learned.place.ledger_path)
+    made.remove_database("ledger")
+    assert anyio.run(made.client.get, "/").status_code == 500
+    (said,) = [record.getMessage() for record in caplog.records if record.name.startswith("finetuned.browse")]
+    assert said.startswith("the page / cannot be made: KeyError(")
+
+
 def test_a_table_is_not_counted_to_its_end(learned: Desk) -> None:
     """Those with few rows are; the page of all tables is no matter of their size."""
     learned.write(
@@ -211,14 +244,14 @@ def test_a_table_is_not_counted_to_its_end(learned: Desk) -> None:
 
 def test_a_ledger_that_goes_and_comes_back_is_told(learned: Desk) -> None:
     """Each query opens it: nothing is kept of a file that was moved away."""
-    shown = pages(learned.place.ledger_path)
+    made = pages(learned.place.ledger_path)
 
     async def asked() -> list[tuple[int, str]]:
-        answers = [await shown.client.get("/")]
+        answers = [await made.client.get("/")]
         os.rename(learned.place.ledger_path, f"{learned.place.ledger_path}.aside")
-        answers += [await shown.client.get("/")]
+        answers += [await made.client.get("/")]
         os.rename(f"{learned.place.ledger_path}.aside", learned.place.ledger_path)
-        answers += [await shown.client.get("/")]
+        answers += [await made.client.get("/")]
         return [(answer.status_code, answer.text) for answer in answers]
 
     (first, _), (gone, told), (again, _) = anyio.run(asked)
@@ -228,10 +261,10 @@ def test_a_ledger_that_goes_and_comes_back_is_told(learned: Desk) -> None:
 
 def test_a_daemon_can_stop_while_the_pages_are_shown(learned: Desk) -> None:
     """No connection is kept, so that the ledger is one file again, and a daemon begins as ever."""
-    shown = pages(learned.place.ledger_path)
+    made = pages(learned.place.ledger_path)
 
     async def ask() -> None:
-        assert (await shown.client.get("/")).status_code == 200
+        assert (await made.client.get("/")).status_code == 200
 
     anyio.run(ask)
     learned.run()
@@ -244,11 +277,11 @@ def test_a_reader_of_the_group_sees_the_pages(learned: Desk) -> None:
     """Who may read the ledger, and write neither it nor its folder, after the daemon stopped and while it runs."""
     only_root()
     state = Path(learned.place.ledger_path).parent
-    shown = pages(learned.place.ledger_path)
+    made = pages(learned.place.ledger_path)
 
     async def ask() -> tuple[int, str]:
         with acting_as(DROPPER):
-            answer = await shown.client.get("/")
+            answer = await made.client.get("/")
         return answer.status_code, answer.text
 
     def share() -> None:
