@@ -17,6 +17,7 @@ import flood
 import idle
 import intake
 import polling
+import queries
 import soak
 import startstop
 import upload
@@ -35,6 +36,7 @@ BENCHMARKS = {
     "flood": flood.measure,
     "hooks": hooks.measure,
     "polling": polling.measure,
+    "queries": queries.measure,
     "soak": soak.measure,
 }
 
@@ -45,7 +47,9 @@ def main() -> int:
     parser.add_argument("name", nargs="*", help=f"any of {', '.join(BENCHMARKS)}")
     parser.add_argument("--runs", type=int, default=10, help="how often what is short is measured")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long `idle` watches an idle daemon")
-    parser.add_argument("--files", type=int, default=10_000, help="how many files `idle`, `intake`, `answers` use")
+    parser.add_argument(
+        "--files", type=int, default=10_000, help="how many files `idle`, `intake`, `answers`, `queries` use"
+    )
     parser.add_argument("--kills", type=int, default=1000, help="how many daemons `soak` kills")
     parser.add_argument("--directory", help="where the files are made (default: the temporary directory)")
     chosen = parser.parse_args()

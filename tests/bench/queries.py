@@ -1,0 +1,141 @@
+"""Queries: what is asked of a ledger of a hundred thousand files and a million pairs, beside sqlite3 in the same run.
+
+1. Commands are whole processes, as people wait for them; a listing is asked for its first page.
+2. The bound of a listing is `status` over an empty ledger: a big ledger must cost hardly more to ask than none.
+3. `--files 100000` is what is promised; the ledger takes some minutes to make, and 900 MB.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import big_ledger
+from workshop import MIB, Options, Place, Row, environment, scratch, timed
+
+from finetuned.ledger import Reader, Search
+
+#: the words that a search is for, from frequent to rare
+SEARCHES: Final = 200
+PAGE: Final = ("--limit", "50")
+TOP: Final = 20
+OF_PAIRS: Final = (
+    "select p.question, p.answer, f.path, p.job_id, p.session_id, p.ordinal from qa_pairs p "
+    "join files f on f.id = p.file_id order by p.id"
+)
+
+
+def measure(options: Options) -> Iterator[Row]:
+    """The listings, the search, the figures, and an export of all pairs."""
+    if shutil.which("sqlite3") is None:
+        raise RuntimeError("this needs the program sqlite3 to compare with")
+    with scratch(options) as root:
+        (root / "empty").mkdir()
+        (root / "big").mkdir()
+        empty, big = (Place(root / name, "http://127.0.0.1:9") for name in ("empty", "big"))
+        big_ledger.make(empty, 0)
+        big_ledger.make(big, options.files)
+        yield from _listings(empty, big, options.runs)
+        yield from _searches(big, options.runs)
+        yield from _exports(big, root)
+
+
+def _listings(empty: Place, big: Place, runs: int) -> Iterator[Row]:
+    path = big.ask(f"select path from files where id = {big.ask('select count(*) / 2 from files')}")
+    commands = {
+        "jobs": ("jobs", *PAGE),
+        "jobs --state failed --reverse": ("jobs", "--state", "failed", "--reverse", *PAGE),
+        "files": ("files", *PAGE),
+        "files --state refused --reverse": ("files", "--state", "refused", "--reverse", *PAGE),
+        "pairs": ("pairs", *PAGE),
+        "events --reverse": ("events", "--reverse", *PAGE),
+        "events --since 60d": ("events", "--since", "60d", *PAGE),
+        "why PATH": ("why", path),
+        "why PATH, never dropped": ("why", f"{path}.not"),
+    }
+    took: dict[str, list[float]] = {name: [] for name in ("status, empty", *commands)}
+    for _ in range(1 + runs):
+        took["status, empty"].append(_ms(empty.command("status"), fine=(0, 3)))
+        for name, words in commands.items():
+            took[name].append(_ms(big.command(*words)))
+    usual = took.pop("status, empty")[1:]
+    for name, figures in took.items():
+        bound = 1.5 * statistics.median(usual)
+        middle = [statistics.median(figures[1:])]
+        yield Row(
+            what=f"`{name}`, a page of 50",
+            measured=middle,
+            unit="ms",
+            baseline="`status`, empty",
+            against=usual,
+            bound=bound,
+        )
+
+
+def _searches(big: Place, runs: int) -> Iterator[Row]:
+    year = big_ledger.Year(big, 0)
+    chance = random.Random(1)
+    ranks = [int(10 ** chance.uniform(1, 4)) for _ in range(SEARCHES)]
+    words = [f"{year.words[rank]} {year.words[chance.randrange(10, 1000)]}" for rank in ranks]
+    times = []
+    with Reader.open(str(big.ledger)) as reader:
+        for asked in words:
+            with closing(Search(asked)) as search:
+                begin = time.monotonic()
+                rows = reader.pairs(search=search)
+                for _ in zip(range(TOP), rows, strict=False):
+                    pass
+                times.append((time.monotonic() - begin) * 1000)
+    p95 = sorted(times)[int(len(times) * 0.95) - 1]
+    yield Row(what=f"a search of two words in a process: p95 of {SEARCHES}", measured=[p95], unit="ms", bound=20.0)
+    asked = words[0]
+    terms = " ".join(f'"{word}"' for word in asked.split())
+    query = (
+        "select p.job_id, p.ordinal, p.question, p.answer from qa_pairs_fts join qa_pairs p on p.id = qa_pairs_fts.rowid "
+        f"where qa_pairs_fts match '{terms}' order by rank limit {TOP}"
+    )
+    ours, theirs = [], []
+    for _ in range(1 + runs):
+        ours.append(_ms(big.command("pairs", "--search", asked, "--limit", str(TOP))))
+        theirs.append(_ms(["sqlite3", str(big.ledger), query]))
+    yield Row(
+        what="`pairs --search` of two words", measured=ours[1:], unit="ms", baseline="sqlite3", against=theirs[1:]
+    )
+
+
+def _exports(big: Place, root: Path) -> Iterator[Row]:
+    lines = _run(["sqlite3", "-json", str(big.ledger), OF_PAIRS], root / "sqlite.json")
+    for form, times in (("openai", 2), ("csv", 2), ("parquet", 3)):
+        target = root / f"pairs.{form}"
+        took, rss = _run(big.command("export", "--format", form, "-o", str(target)), root / "words")
+        pairs = big.ask("select count(*) from qa_pairs")
+        what = f"export of {pairs:,} pairs, {form}"
+        yield Row(
+            what=what, measured=[took], unit="s", baseline="sqlite3 -json", against=[lines[0]], bound=times * lines[0]
+        )
+        yield Row(what=f"{what}: memory", measured=[rss], unit="MiB", bound=120e6 / MIB)
+
+
+def _ms(words: Sequence[str], fine: Sequence[int] = (0,)) -> float:
+    return timed(words, fine=fine) * 1000
+
+
+def _run(words: Sequence[str], out: Path) -> tuple[float, float]:
+    """Seconds that a command took, and the most memory that it had (MiB)."""
+    begin = time.monotonic()
+    with out.open("wb") as file:
+        process = subprocess.Popen(words, stdout=file, stderr=sys.stderr, env=environment())
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{words} ended with {process.returncode}")
+    return time.monotonic() - begin, usage.ru_maxrss / 1024
