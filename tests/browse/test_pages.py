@@ -121,7 +121,7 @@ def test_the_queries_find_what_they_name(learned: Desk) -> None:
     assert rows(learned, "/ledger/search_pairs.json?words=walrus&_shape=array") == []
 
 
-@pytest.mark.parametrize("table", ["qa_pairs"])
+@pytest.mark.parametrize("table", ["qa_pairs", "pairs_with_source"])
 def test_the_search_of_a_table_finds_words(learned: Desk, table: str) -> None:
     """Fewer rows than all, and none for what is in no pair."""
     everything = rows(learned, f"/ledger/{table}.json?_shape=array")

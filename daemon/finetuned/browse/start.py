@@ -47,8 +47,8 @@ _KINDS: Final = {
     **dict.fromkeys(("partial", "doubtful", "barren"), "fair"),
     **dict.fromkeys(("failed", "cancelled", "refused"), "bad"),
 }
-_VIEWS: Final = ("finished_jobs", "open_jobs", "pairs_with_source", "all_jobs")
-_TABLES: Final = ("files", "qa_pairs", "events", "sessions")
+_VIEWS: Final = ("finished_jobs", "open_jobs", "all_jobs", "all_files", "pairs_with_source")
+_TABLES: Final = ("events", "files", "qa_pairs", "sessions")
 _FILES: Final = "select state, count(*) as files from files group by folder, state"
 _FOLDERS: Final = "select name from folders order by name"
 
@@ -107,7 +107,7 @@ def _tiles(
         for row in files:
             counts[row["state"]] = counts.get(row["state"], 0) + row["files"]
         tiles += [
-            (counts.get("learned", 0), "file* learned", "files?state=learned"),
+            (counts.get("learned", 0), "file* learned", "all_files?state=learned"),
             (counts.get("waiting", 0), "waiting file*", "oldest_waiting_files"),
         ]
     if days is not None:

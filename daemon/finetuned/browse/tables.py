@@ -37,6 +37,22 @@ def _without(names: str) -> dict[str, str]:
     return {name: words for name, words in _JOB.items() if name not in names.split()}
 
 
+_FILE: Final = MappingProxyType(
+    {
+        "path": "Where it was dropped.",
+        "location": "Where it lies now.",
+        "state": "Where it is on its way: finetuned help states.",
+        "reason": "Why it was not learned, or what it waits for.",
+        "size": "Its size on the disk, in bytes.",
+        "bytes": "Its size as text, in bytes.",
+        "sent_bytes": "How many bytes of it were sent.",
+        "pairs": "How many question-answer pairs came of it.",
+        "seen_at": "When it was seen first (UTC).",
+        "ready_at": "When it was found unchanged for long enough (UTC).",
+        "finished_at": "When it came to its end (UTC).",
+        "tries": "How often in a row it could not be read or moved.",
+    }
+)
 _PAIR: Final = MappingProxyType(
     {
         "job_id": "The job that it came of.",
@@ -49,18 +65,34 @@ _TABLES: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     {
         "finished_jobs": {
             "description": "Every job at its end: done, partial, failed or cancelled.",
-            "columns": {"job_id": "The job.", **_without("bytes stage progress attempt restarts due_at")},
+            "columns": {"job_id": "The job.", **_without("stage progress due_at")},
             "facets": ["state", "folder"],
             "sort_desc": "finished_at",
         },
         "open_jobs": {
             "description": "Every job that is not at its end yet.",
-            "columns": {"job_id": "The job.", **_without("bytes pairs restarts finished_at lora_dir")},
+            "columns": {"job_id": "The job.", **_without("pairs finished_at lora_dir")},
             "facets": ["state", "folder"],
         },
         "pairs_with_source": {
             "description": "Every question-answer pair with the file that it was made of.",
-            "columns": {"path": "Where the file was dropped.", **_PAIR},
+            "columns": {
+                "path": "Where the file was dropped.",
+                **_PAIR,
+                "file_id": "The file that it was made of.",
+                "folder": "The drop folder that the file came from.",
+                "sha256": "The hash of the file's content.",
+                "finished_at": "When its job came to its end (UTC).",
+                "current": "1 if it is of the session that counts for its job.",
+            },
+            "fts_table": "qa_pairs_fts",
+            "fts_pk": "id",
+        },
+        "all_files": {
+            "description": "Every file that was seen. The same path dropped again is another row.",
+            "columns": {name: words for name, words in _FILE.items() if name not in {"size", "sent_bytes", "tries"}},
+            "facets": ["folder", "state"],
+            "sort_desc": "id",
         },
         "all_jobs": {
             "description": "Every job, with what is known of the attempt that counts.",
@@ -69,22 +101,9 @@ _TABLES: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
             "sort_desc": "created_at",
         },
         "files": {
-            "description": "Every file that was seen. The same path dropped again is another row.",
+            "description": "The daemon's own book of files; the view all_files tells what is sure to stay.",
             "label_column": "path",
-            "columns": {
-                "path": "Where it was dropped.",
-                "location": "Where it lies now.",
-                "state": "Where it is on its way: finetuned help states.",
-                "reason": "Why it was not learned, or what it waits for.",
-                "size": "Its size on the disk, in bytes.",
-                "bytes": "Its size as text, in bytes.",
-                "sent_bytes": "How many bytes of it were sent.",
-                "pairs": "How many question-answer pairs came of it.",
-                "seen_at": "When it was seen first (UTC).",
-                "ready_at": "When it was found unchanged for long enough (UTC).",
-                "finished_at": "When it came to its end (UTC).",
-                "tries": "How often in a row it could not be read or moved.",
-            },
+            "columns": dict(_FILE),
             "facets": ["folder", "state"],
             "sort_desc": "id",
         },

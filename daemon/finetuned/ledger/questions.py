@@ -43,7 +43,7 @@ from jobs group by state order by jobs desc, state""",
             title="Pairs a day",
             description="Pairs that jobs brought, by the day (UTC) of their end; days: how far back (empty: 30).",
             sql="""select substr(j.finished_at, 1, 10) as day, count(*) as jobs, sum(s.pairs) as pairs
-from jobs j join sessions s on s.job_id = j.id and s.current = 1
+from jobs j cross join sessions s on s.job_id = j.id and s.current = 1
 where s.state = 'trained'
   and j.finished_at >= date('now', '-' || (coalesce(nullif(:days, ''), 30) - 1) || ' days')
 group by day order by day""",
@@ -94,9 +94,9 @@ order by created_at desc limit 1000""",
         "pairs_of_a_file": Question(
             title="Pairs of a file",
             description="What was learned of the file that was dropped at this path, or lies there now.",
-            sql="""select p.job_id, f.path, p.ordinal, p.question, p.answer
-from files f join qa_pairs p on p.file_id = f.id
-where f.path = :path or f.location = :path
+            sql="""select p.job_id, p.path, p.ordinal, p.question, p.answer
+from files f cross join pairs_with_source p on p.file_id = f.id
+where (f.path = :path or f.location = :path) and p.current
 order by f.id, p.ordinal""",
         ),
         "failures_since": Question(
@@ -118,10 +118,10 @@ order by finished_at desc limit 1000""",
                 'Pairs with these words, the best first: foo "exact phrase" pref* -without this OR that. All of it '
                 "must be in the question or the answer."
             ),
-            sql=f"""select p.job_id, f.path, passage_of(:words, p.question, p.answer) as passage, p.question, p.answer
+            sql=f"""select p.job_id, p.path, passage_of(:words, p.question, p.answer) as passage, p.question, p.answer
 from {RANKED.replace(":words", "escape_fts(:words)")} hit
-cross join qa_pairs p on p.id = hit.id left join files f on f.id = p.file_id
-where is_meant(:words, p.question, p.answer) limit 200""",
+cross join pairs_with_source p on p.id = hit.id
+where p.current and is_meant(:words, p.question, p.answer) limit 200""",
         ),
     }
 )
