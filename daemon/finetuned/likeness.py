@@ -4,7 +4,9 @@
    both. Case, punctuation and white space do not count. In a script that writes no spaces each character is a word.
 2. A text is known by its sketch: the 64 smallest hashes of its runs (the bottom-k sketch of Broder). The share is
    estimated from two sketches, to some 6 % (one standard deviation), and exactly for texts of up to 64 runs together.
-3. What is like a text is looked for among those that have one of its smallest hashes: of two texts that are alike to
+3. Of pairs it counts how much the questions are alike, and how much the answers are, whichever is less. What has fewer
+   than three words must be the same, but for case and white space: `5` is not `-5`.
+4. What is like a text is looked for among those that have one of its smallest hashes: of two texts that are alike to
    80 % that is missed one time in 600 with four of them (`PAIR_KEYS`).
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nsmallest
 from itertools import islice
 from typing import Final
@@ -39,6 +41,8 @@ _WORD: Final = re.compile(rf"[{_NO_SPACES}]|[^\W{_NO_SPACES}]+")
 #: CRCs of like texts are like each other; a product with this is not
 _SPREAD: Final = 2654435761
 _32_BITS: Final = 0xFFFFFFFF
+#: what tells a run of an answer from the same one of a question
+_OF_ANSWERS: Final = 0xA5A5A5A5
 
 
 def words_of(text: str) -> list[str]:
@@ -163,3 +167,34 @@ class Sides:
         self._sketches.append(sketch)
         self._placed.append(side)
         return side
+
+
+class Repeats:
+    """Tells talks that are much like one before them; `texts_of` fetches the questions with answers of an earlier one.
+
+    It costs some 500 bytes of memory for each talk that is like none.
+    """
+
+    def __init__(self, texts_of: Callable[[int], Sequence[tuple[str, str]]]) -> None:
+        self._texts_of = texts_of
+        self._neighbours = Neighbours()
+
+    def is_one(self, number: int, texts: Sequence[tuple[str, str]]) -> bool:
+        """Tell whether a talk is like an earlier one; else it is remembered by its `number`."""
+        asked, answered = _asked_and_answered(texts)
+        keys = nsmallest(PAIR_KEYS, (*asked, *(value ^ _OF_ANSWERS for value in answered)))
+        for earlier in self._neighbours.near(keys):
+            its_asked, its_answered = _asked_and_answered(self._texts_of(earlier))
+            if min(share(asked, its_asked), share(answered, its_answered)) >= ALIKE_PAIRS:
+                return True
+        self._neighbours.add(number, keys)
+        return False
+
+
+def _asked_and_answered(texts: Sequence[tuple[str, str]]) -> tuple[set[int], set[int]]:
+    return _runs("\n".join(asked for asked, _ in texts)), _runs("\n".join(answered for _, answered in texts))
+
+
+def _runs(text: str) -> set[int]:
+    words = words_of(text)
+    return runs(words) if len(words) > 2 else {_hash(" ".join(text.casefold().split()))}

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "why": ("why", "Tell everything that is known about one file."),
     "pairs": ("pairs", "List or search question-answer pairs."),
     "sql": ("sql", "Run a statement in SQL that reads the ledger."),
+    "export": ("export", "Write the pairs as a data set, for programs that train."),
     "events": ("events", "Show what happened."),
     "stats": ("stats", "Show figures: pairs, times, failures, by folder and week."),
     "browse": ("browse", "Show the ledger in a browser."),

@@ -233,6 +233,36 @@ COPY: Final[Fields] = {
     "path_b64": ("text*", _PATH_BYTES),
     "kept_b64": ("text*", _PATH_BYTES),
 }
+MANIFEST: Final[Fields] = {
+    "path": ("path", "the file or folder that was named"),
+    "ledger": ("path", "where the pairs come from"),
+    "format": ("text", "as asked"),
+    "version": ("text", "of finetuned"),
+    "made_at": ("time", "when it was written"),
+    "job": ("text?", "only pairs of this job; null here and below: of all"),
+    "folder": ("text?", "only pairs of this drop folder"),
+    "file": ("text?", "only pairs of files that this pattern fits, as it was typed"),
+    "since": ("time?", "only pairs of jobs that ended then or later"),
+    "until": ("time?", "only pairs of jobs that ended before then"),
+    "split": ("number?", "the share of the first part; null: there is one part"),
+    "dedupe": ("flag", "whether pairs that are much like one before them were left out"),
+    "pairs": ("number", "how many pairs are in it"),
+    "lines": ("number", "in how many lines or rows"),
+    "documents": ("number", "of how many files"),
+    "left_out": ("object", "by reason, how many pairs are not in it"),
+    "unknown_talks": ("number", "ready-made pairs in it of which it is not known whether they go on from others"),
+    "unsketched": ("number", "texts whose near-duplicates are not known; 0 without a split"),
+    "cleaned": ("number", "texts that had what is no character in them"),
+    "files": ("list", "its files"),
+}
+MANIFEST_FILE: Final[Fields] = {
+    "file": ("text", "its name, from the folder of the export"),
+    "part": ("text?", "`train`, or what the second part is called; null: it is there for the readers of the others"),
+    "lines": ("number?", "how many lines or rows; null, as the next, of one that is no part"),
+    "pairs": ("number?", "how many pairs"),
+    "bytes": ("number", "its size"),
+    "sha256": ("text", "the hash of what is in it"),
+}
 ANSWER: Final[Fields] = {
     "session_id": ("text", "the conversation: `chat --session ID` continues it"),
     "answer": ("text", "what the model said"),
@@ -389,6 +419,8 @@ OBJECTS: Final[Mapping[str, tuple[str, Fields]]] = {
     ),
     "failure": ("`failures` of the stats", FAILURE),
     "copy": ("`backup FILE`, `restore FILE`", COPY),
+    "manifest": ("`export -o FILE --json`; `FILE.manifest.json`, `DIR/manifest.json`", MANIFEST),
+    "manifest: file": ("`files` of a manifest", MANIFEST_FILE),
 }
 
 EXITS: Final[Mapping[int, str]] = {

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
+from finetuned.cli.export import FORMATS
+from finetuned.cli.export_parts import Csv
 from finetuned.cli.main import COMMANDS
 from finetuned.cli.objects import CAUSES, EXITS, OBJECTS, REQUEST, Fields
 from finetuned.ledger import Ledger
@@ -24,6 +28,7 @@ from finetuned.lifecycle import (
 )
 from finetuned.metrics.catalogue import CATALOGUE
 from finetuned.settings import keys
+from finetuned.shapes import COLUMNS, LINES, MESSAGES, Origin, Talk, Turn, records, rows, unfit
 
 S = TypeVar("S", bound=StrEnum)
 #: what other programs may read in the ledger
@@ -126,6 +131,36 @@ def columns() -> str:
         found = {name: [row["name"] for row in reader.connection.execute(query, (name,))] for name in READABLE}
     rows = [f"| {READABLE[name]} `{name}` | `{' '.join(columns)}` |" for name, columns in found.items()]
     return "\n".join(["| what | columns |", "| --- | --- |", *rows])
+
+
+def formats() -> str:
+    """Write an example of each format of an export: a pair by itself, and a talk of two turns."""
+    alone = Turn(1, "5b1e", 1, 1, "What is an otter?", "A mammal.", talk=1, turn=1, system=None)
+    first = alone._replace(ordinal=2, question="Who swims?", answer="Otters.", talk=2, system="Be brief.")
+    second = alone._replace(ordinal=3, question="And why?", answer="For fish.", talk=2, turn=2)
+    examples = [_example(form, [[alone], [first, second]]) for form in FORMATS]
+    return "\n\n".join(
+        f"### `{form}`: {told.words}\n\n```{language}\n{text}\n```"
+        for (form, told), (language, text) in zip(FORMATS.items(), examples, strict=True)
+    )
+
+
+def _example(form: str, talks: Sequence[Talk]) -> tuple[str, str]:
+    """Write what a format makes of talks, and in which language that is; of Parquet as the objects that readers see."""
+    origin = Origin("/srv/notes/otter.txt", "notes-20261123-052311-7fka")
+    if form in LINES:
+        made = LINES[form]([talk for talk in talks if unfit(form, talk) is None])
+    elif form == "huggingface":
+        columns = [MESSAGES, *COLUMNS[2:]]
+        made = [dict(zip(columns, row, strict=True)) for row in records(lambda _: origin)(talks)]
+    else:
+        table = rows(lambda _: origin, with_messages=True)(talks)
+        if form == "csv":
+            writer = Csv(out := io.BytesIO(), with_messages=True)
+            writer.add(table)
+            return "csv", out.getvalue().decode().rstrip()
+        made = [dict(zip([*COLUMNS, MESSAGES], row, strict=True)) for row in table]
+    return "json", "\n".join(json.dumps(one) for one in made)
 
 
 def faults() -> str:

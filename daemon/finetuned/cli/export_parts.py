@@ -1,0 +1,142 @@
+"""The parts of an export as they are written: lines of JSON, rows of CSV, Parquet; and what is told of each."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from finetuned.shapes import COLUMNS, MESSAGES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: so many rows, or characters of them, are put together before they are written
+ROWS_AT_ONCE: Final = 5000
+CHARACTERS_AT_ONCE: Final = 8 * 1024 * 1024
+#: what a spreadsheet takes for the beginning of a formula
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Sink(Protocol):
+    """What takes bytes: a file, or standard output."""
+
+    def write(self, data: bytes, /) -> int:
+        """Write all of `data`."""
+        ...
+
+
+class Writer(Protocol):
+    """Writes the lines of one file; `formulas` counts the cells that a spreadsheet would compute."""
+
+    lines: int
+    formulas: int
+
+    def add(self, made: list[Any]) -> None:
+        """Take some lines or rows."""
+        ...
+
+    def end(self) -> None:
+        """Write what is left."""
+        ...
+
+
+class JsonLines:
+    """Writes a line of JSON for each object: UTF-8 without a mark, and a newline behind each."""
+
+    def __init__(self, out: Sink) -> None:
+        import msgspec
+
+        self.lines = 0
+        self.formulas = 0
+        self._out = out
+        self._encode = msgspec.json.Encoder().encode_lines
+
+    def add(self, made: list[Any]) -> None:
+        """Write objects."""
+        self.lines += len(made)
+        self._out.write(self._encode(made))
+
+    def end(self) -> None:
+        """Do nothing: all is written."""
+
+
+class Csv:
+    """Writes rows of CSV, all fields in quotes."""
+
+    def __init__(self, out: Sink, *, with_messages: bool) -> None:
+        self.lines = 0
+        self.formulas = 0
+        self._out = out
+        self._text = io.StringIO()
+        self._csv = csv.writer(self._text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        self._csv.writerow([*COLUMNS, MESSAGES] if with_messages else COLUMNS)
+
+    def add(self, made: list[Any]) -> None:
+        """Write rows."""
+        self.formulas += sum([row[0].startswith(FORMULA) + row[1].startswith(FORMULA) for row in made])
+        self._csv.writerows(made)
+        self.lines += len(made)
+        self._out.write(self._text.getvalue().encode())
+        self._text.seek(0)
+        self._text.truncate()
+
+    def end(self) -> None:
+        """Do nothing: all is written."""
+
+
+class Parquet:
+    """Writes rows as Parquet: every text column is a string, also one without values."""
+
+    def __init__(self, out: Sink, schema: pa.Schema) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self.lines = 0
+        self.formulas = 0
+        self._schema = schema
+        pa.set_memory_pool(pa.system_memory_pool())  # the others keep some 30 MB more than they use
+        names = [name for name in schema.names if name in COLUMNS[2:5]]  # few values, each many times
+        self._writer = pq.ParquetWriter(out, schema, compression="zstd", use_dictionary=names)
+        self._waiting: list[Any] = []
+        self._characters = 0
+
+    def add(self, made: list[Any]) -> None:
+        """Take rows."""
+        self._waiting += made
+        self._characters += sum(len(row[0]) + len(row[1]) for row in made)
+        if len(self._waiting) >= ROWS_AT_ONCE or self._characters >= CHARACTERS_AT_ONCE:
+            self._flush()
+
+    def end(self) -> None:
+        """Write what is left, and the file's end."""
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if not self._waiting:
+            return
+        values = zip(*self._waiting, strict=True)
+        columns = [pa.array(column, kind) for column, kind in zip(values, self._schema.types, strict=True)]
+        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self.lines += len(self._waiting)
+        self._waiting.clear()
+        self._characters = 0
+
+
+def pair_schema(*, with_messages: bool) -> pa.Schema:
+    """Return the columns of a table of pairs."""
+    import pyarrow as pa
+
+    text = [(name, pa.int64() if name == "ordinal" else pa.string()) for name in COLUMNS]
+    return pa.schema([*text, (MESSAGES, pa.string())] if with_messages else text)
+
+
+def talk_schema() -> pa.Schema:
+    """Return the columns of a data set for a hub."""
+    import pyarrow as pa
+
+    turn = pa.struct([("role", pa.string()), ("content", pa.string())])
+    return pa.schema([(MESSAGES, pa.list_(turn)), *list(pair_schema(with_messages=False))[2:]])

@@ -1,0 +1,180 @@
+"""What an export reads of the ledger: the pairs that count, what their documents are, and what was learned when.
+
+1. All of it is read as it was at one moment (`snapshot`), and no more of it is in memory than is looked at.
+2. The pairs of a job that is done or partial count, of the session that trained. Those of a review are the accepted
+   ones: the ledger is told no others.
+3. A text that is no UTF-8 (half a character: a server told it once, or another program wrote it) is cleaned: U+FFFD
+   stands for what is no character.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from finetuned.ledger.queries.connection import Connection
+from finetuned.ledger.queries.filters import PathPattern, files_at
+from finetuned.ledger.rows import text_at
+from finetuned.ledger.trouble import problem
+from finetuned.model import Value
+from finetuned.readymade import is_ready_made
+from finetuned.shapes import Origin, Turn
+
+#: so many pairs are read at a time: each may have two mebibytes
+AT_ONCE: Final = 250
+#: so many origins are remembered
+_ORIGINS: Final = 4096
+_COUNT: Final = "select j.session_id from all_jobs j where j.state in ('done', 'partial')"
+
+
+class Selection(Value, frozen=True):
+    """Which pairs are wanted: of a job, of a folder, of files whose path (then or now) fits, learned in a time.
+
+    `since` and `until` are instants at which jobs ended: from the first on, and before the second.
+    """
+
+    job: str | None = None
+    folder: str | None = None
+    path: PathPattern | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+class Document(NamedTuple):
+    """A text that was learned; `sketch` is null if it is not known."""
+
+    file_id: int
+    sha256: str
+    sketch: bytes | None
+
+
+class Exports:
+    """Questions about the pairs that count, over a reader's connection."""
+
+    def __init__(self, reader: Connection) -> None:
+        self._db = reader.connection
+        self._path = reader.path
+        self._version = reader.schema_version()
+        self._origins: dict[tuple[str, int | None], Origin] = {}
+        #: texts that were no UTF-8, and were cleaned
+        self.cleaned = 0
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read as of one moment, texts as they are written out. Raises LedgerError."""
+        try:
+            self._db.execute("begin")
+            yield
+        except sqlite3.Error as error:
+            raise problem(error, self._path, "cannot be read") from error
+        finally:
+            self._db.text_factory = str
+            self._db.rollback()
+
+    def turns(self, wanted: Selection) -> Iterator[list[Turn]]:
+        """Yield the pairs that are wanted, some at a time, in the order in which they came. Raises sqlite3.Error."""
+        where, values = _where(wanted)
+        query = (
+            "select p.id, p.session_id, p.file_id, p.ordinal, p.question, p.answer, p.talk, p.turn, p.system "
+            f"from qa_pairs p where {where} order by p.id"
+        )
+        told = 0
+        try:
+            for turns in self._batches(query, values):
+                told += len(turns)
+                yield turns
+        except sqlite3.OperationalError:  # a text is no UTF-8, and from here on each is looked at; or this fails, too
+            self._db.text_factory = self._text
+            yield from self._batches(f"{query} limit -1 offset {told}", values)
+
+    def has_talks(self, wanted: Selection) -> bool:
+        """Tell whether a pair that is wanted has a system's words, or a turn before it."""
+        where, values = _where(wanted)
+        query = f"select 1 from qa_pairs p where (p.turn > 1 or p.system is not null) and {where} limit 1"
+        return self._tuples(query, values).fetchone() is not None
+
+    def documents(self) -> Iterator[Document]:
+        """Yield every text that pairs count of, in the order in which the first of them came."""
+        text = "coalesce(f.text_sha256, f.sha256)" if self._version > 3 else "f.sha256"
+        sketch = "f.sketch" if self._version > 5 else "null"
+        first = f"select p.file_id, min(p.id) as first from qa_pairs p where +p.session_id in ({_COUNT}) group by 1"
+        query = f"select f.id, {text}, {sketch} from ({first}) join files f on f.id = file_id order by first"
+        return map(Document._make, self._tuples(query))
+
+    def origin_of(self, turn: Turn) -> Origin:
+        """Tell where a turn comes from."""
+        key = (turn.session_id, turn.file_id)
+        known = self._origins.get(key)
+        if known is None:
+            if len(self._origins) == _ORIGINS:
+                self._origins.clear()
+            query = "select (select path from files where id = ?), job_id from sessions where session_id = ?"
+            path, job_id = self._tuples(query, (turn.file_id, turn.session_id)).fetchone()
+            known = self._origins[key] = Origin(path or "", job_id)
+        return known
+
+    def is_ready_made(self, turn: Turn) -> bool:
+        """Tell whether a turn comes of a file of pairs."""
+        return is_ready_made(self.origin_of(turn).path)
+
+    def talk_of(self, pair_id: int) -> list[tuple[str, str]]:
+        """Fetch the questions and answers of the talk that begins with a pair."""
+        cleaned = self.cleaned
+        query = (
+            "select q.question, q.answer, q.talk, q.session_id, q.id from qa_pairs p "
+            "join qa_pairs q on q.job_id = p.job_id and q.ordinal >= p.ordinal where p.id = ? order by q.ordinal"
+        )
+        turns: list[tuple[str, str]] = []
+        place: tuple[int | None, str] | None = None
+        for question, answer, talk, session, number in self._tuples(query, (pair_id,)):
+            place = (talk, session) if number == pair_id else place
+            if number != pair_id and (talk is None or (talk, session) != place):
+                break
+            turns.append((question, answer))
+        self.cleaned = cleaned  # it was counted when it was read first
+        return turns
+
+    def _batches(self, query: str, values: Any) -> Iterator[list[Turn]]:
+        cursor = self._tuples(query, values)
+        make = partial(tuple.__new__, Turn)  # a million times, `_make` is half a second
+        while rows := cursor.fetchmany(AT_ONCE):
+            yield [*map(make, rows)]
+
+    def _tuples(self, query: str, values: Any = ()) -> sqlite3.Cursor:
+        cursor = self._db.cursor()
+        cursor.row_factory = None
+        return cursor.execute(query, values)
+
+    def _text(self, raw: bytes) -> str:
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            self.cleaned += 1
+        try:
+            halves = raw.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            return raw.decode("utf-8", "replace")
+        return halves.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # two halves are one character
+
+
+def _where(wanted: Selection) -> tuple[str, list[object]]:
+    """Make the condition of a selection, and its values.
+
+    A plus keeps SQLite from an index where all pairs are gone through in their order anyway.
+    """
+    jobs = {
+        "j.id = ?": wanted.job,
+        "j.folder = ?": wanted.folder,
+        "j.finished_at >= ?": text_at(wanted.since),
+        "j.finished_at < ?": text_at(wanted.until),
+    }
+    given = "".join(f" and {condition}" for condition, value in jobs.items() if value is not None)
+    where = f"{'' if wanted.job else '+'}p.session_id in ({_COUNT}{given})"
+    values: list[object] = [value for value in jobs.values() if value is not None]
+    if wanted.path is not None:
+        files, places = files_at([wanted.path])
+        where, values = f"{where} and p.file_id in ({files})", values + places
+    return where, values
