@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from finetuned import logs  # noqa: F401 - sets the log up
+from support.spread import Spread
 
 #: a shell's background job is deaf to Ctrl-C, and so would be the programs that tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -27,15 +28,10 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 
-#: rings whose tests run real processes: one at a time, also where other tests run beside them
-ALONE = {"crash", "service"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (`-n 2 --dist loadgroup`) one of them has all tests that run real processes."""
-    for item in items:
-        if ALONE & set(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group("processes"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
+    """Spread the tests over several workers (`-n 2`) so that they wait while others compute."""
+    return Spread(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,11 @@ from typing import Any, Final
 
 import pytest
 
+from finetuned.cli.main import main as finetuned
 from finetuned.ledger.migrations import STEPS
 from ledgers.asked import answers, end
 from support.cli import call
+from support.nursery import NURSERY, born
 from support.process import Home, Sandbox
 
 ARCHIVES: Final = sorted(Path(__file__).parents[1].glob("ledgers/v*/*.tar.xz"))
@@ -74,12 +76,13 @@ class OlderLedger:
             self._config.write_text(text.replace('lost_answer_settle = "1h"', 'lost_answer_settle = "300ms"'), "utf-8")
             for former, now in zip(FORMERLY, (str(self._root), server.url), strict=True):
                 self.move(former, now)
-            home.start("--until-idle")
-            home.wait()
+            words = ["--config", str(home.config), "run", "--until-idle"]
+            daemon = NURSERY.Process(target=born, args=(str(home.log), words, finetuned))
+            daemon.start()
+            daemon.join()
             home.audit()
             return end(self.asked, home.sessions_on_server())
         finally:
-            home.close()
             server.close()
 
     def move(self, former: str, now: str) -> None:

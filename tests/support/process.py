@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +21,9 @@ import httpx
 from finetuned.errors import LedgerMissing
 from finetuned.ledger import Reader, audit
 from finetuned.sandbox import DEFAULT_KEY
+from finetuned.sandbox.__main__ import main as sandbox
 from support.fault_proxy import FaultProxy
+from support.nursery import NURSERY, uncounted
 
 PATIENCE = 60.0
 
@@ -60,33 +63,40 @@ class Sandbox:
         words += ["--plan", plan]
         for fault in faults:
             words += ["--fault", fault]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "finetuned.sandbox", *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment(),
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        self._said, says = NURSERY.Pipe(duplex=False)
+        self._process = NURSERY.Process(target=_sandbox, args=(says, words), daemon=True)
+        self._process.start()
+        says.close()
+        with open(self._said.fileno(), encoding="utf-8", closefd=False) as output:
+            line = output.readline()
         assert line.startswith("sandbox ready on http://"), line
         self.url = line.split()[3]
         self.port = int(self.url.rsplit(":", 1)[1])
 
     def signal(self, number: signal.Signals) -> None:
         """Have the process stand still, or go on."""
-        self._process.send_signal(number)
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
 
-    def wait(self) -> int:
+    def wait(self) -> int | None:
         """Wait for it to end by itself; the exit code."""
-        return self._process.wait(PATIENCE)
+        self._process.join(PATIENCE)
+        return self._process.exitcode
 
     def close(self) -> None:
         """End it, at once."""
         self._process.kill()
-        self._process.wait(10)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self._process.join(10)
+        self._said.close()
+
+
+def _sandbox(says: Connection, words: list[str]) -> None:
+    """The stand-in server in a process of its own, whose output goes to `says`."""
+    uncounted()
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    os.dup2(says.fileno(), 1)
+    sys.exit(sandbox(words))
 
 
 class Home:

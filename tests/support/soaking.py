@@ -9,11 +9,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import socket
-import sys
 import threading
 import time
 from collections import Counter
@@ -27,7 +25,7 @@ from finetuned.cli.main import main as finetuned
 from finetuned.ledger import Reader, audit
 from finetuned.sandbox.__main__ import main as sandbox
 from support.afterlife import DOUBLED
-from support.nursery import NURSERY, uncounted
+from support.nursery import NURSERY, born
 from support.process import Home, wait_for
 
 #: of a daemon's life, in seconds
@@ -49,17 +47,6 @@ class Tally:
     seconds: float
 
 
-def _born(log: str, words: list[str], program: Callable[[list[str]], Any]) -> None:
-    """A program in a process of its own, its words in a log."""
-    uncounted()
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    os.environ["FINETUNED_API_KEY"] = "hl-sandbox"
-    sys.argv = ["finetuned", *words]
-    program(words)
-
-
 class Soak:
     """A home, its server, and the deaths of both."""
 
@@ -78,7 +65,7 @@ class Soak:
     def start_server(self) -> None:
         """Start the server, on its port and with its memory."""
         words = ["--port", str(self._port), "--data", str(self._root / "sandbox"), "--speed", "30", *self._faults]
-        self._server = NURSERY.Process(target=_born, args=(str(self._root / "server.log"), words, sandbox), daemon=True)
+        self._server = NURSERY.Process(target=born, args=(str(self._root / "server.log"), words, sandbox), daemon=True)
         self._server.start()
 
     def stop_server(self) -> None:
@@ -100,7 +87,7 @@ class Soak:
         """One life of the daemon, and now and then the death of the server within."""
         self.drop(self.chance.choice((0, 1, 1, 2)))
         words = ["--config", str(self.home.config), "run"]
-        daemon = NURSERY.Process(target=_born, args=(str(self.home.log), words, finetuned), daemon=True)
+        daemon = NURSERY.Process(target=born, args=(str(self.home.log), words, finetuned), daemon=True)
         daemon.start()
         span = self.chance.uniform(SHORTEST, LONGEST)
         if self.chance.randrange(SERVER_DIES) == 0:
