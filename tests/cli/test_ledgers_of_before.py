@@ -77,22 +77,11 @@ def test_once_it_is_opened_it_says_the_same(archive: Path, tmp_path: Path) -> No
     assert older.answers() == older.said
 
 
-def test_once_it_is_opened_it_can_become_smaller(tmp_path: Path) -> None:
-    """A small one is written anew, so that it gives back what is free in it, like a new one."""
-    older = OlderLedger(next(path for path in ARCHIVES if path.name.startswith("many-jobs.")), tmp_path)
-    with closing(sqlite3.connect(older.path)) as db:
-        assert db.execute("pragma auto_vacuum").fetchone()[0] == 0
-    Ledger.open(older.path).close()
-    with closing(sqlite3.connect(older.path)) as db:
-        assert db.execute("pragma auto_vacuum").fetchone()[0] == 2
-
-
-def test_a_large_one_can_become_smaller_once_it_was_written_anew(tmp_path: Path) -> None:
+def test_it_can_become_smaller_once_it_was_written_anew(tmp_path: Path) -> None:
     """By the line that the page `files` tells."""
     older = OlderLedger(next(path for path in ARCHIVES if path.name.startswith("many-jobs.")), tmp_path)
     Ledger.open(older.path).close()
     with closing(sqlite3.connect(older.path)) as db:
-        db.executescript("pragma auto_vacuum = none; vacuum")  # as its upgrade leaves a large one
         assert db.execute("pragma auto_vacuum").fetchone()[0] == 0
         db.executescript("pragma auto_vacuum = incremental; vacuum")
         assert db.execute("pragma auto_vacuum").fetchone()[0] == 2

@@ -113,7 +113,7 @@ class Retention:
     def shrink(self) -> bool:
         """Give free pages back to the disk, SHRUNK of them; tell whether there are many more.
 
-        A large ledger that was begun before schema 6 keeps its size, and uses its free pages again. Some are left for
+        A ledger that was begun before schema 6 keeps its size, and uses its free pages again. Some are left for
         what is written next: to give a page back and to get one costs more than to use it again.
         """
         with self._store.transaction() as db:

@@ -26,8 +26,6 @@ from finetuned.words import searchable
 BUSY_MS: Final = 5000
 #: … and how long for one that is told to stop
 HURRY_MS: Final = 500
-#: so many bytes of an older ledger are written anew at its upgrade, so that it can become smaller: a second or so
-SMALL: Final = 64 << 20
 
 
 class Store:
@@ -184,9 +182,6 @@ def _migrate(db: sqlite3.Connection, path: str) -> str | None:
     if copy is not None:
         _keep_copy(db, path, copy)
     bring_up_to_date(db, version)
-    if copy is not None and os.stat(path).st_size <= SMALL:
-        with suppress(sqlite3.OperationalError):  # no room for it, or somebody reads: it keeps its size
-            db.execute("vacuum")
     return copy
 
 
