@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from finetuned import __version__
 from finetuned.errors import ConfigurationError, FinetunedError, UsageError
@@ -47,6 +48,7 @@ COMMANDS: Final = {
     "image": ("image", "Make a picture."),
     "sandbox": ("sandbox", "Run a simulated Helix server."),
     "demo": ("demo", "Show the whole way in under a minute, with a simulated server."),
+    "completion": ("completion", "Print the script that lets a shell complete what is typed."),
     "help": ("pages", "Show the help of a command, or a page of the manual."),
     "version": ("pages", "Print the version."),
 }
@@ -76,6 +78,13 @@ class LazyGroup(click.Group):
             remedy = f"{did_you_mean(args[0], list(COMMANDS))}`finetuned help` lists the commands"
             raise UsageError(f"there is no command {harmless(args[0])}", remedy=remedy)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer commands, without loading their modules, and the options of all."""
+        found = [
+            CompletionItem(name, help=words) for name, (_, words) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import click
 
+from finetuned.cli import completions
 from finetuned.cli.arguments import did_you_mean
 from finetuned.cli.terminal import coloured, harmless, print_data, width_of
 from finetuned.errors import UsageError
@@ -40,7 +41,7 @@ def version_command() -> None:
 
 
 @click.command("help")
-@click.argument("topic", metavar="[COMMAND|PAGE]", required=False)
+@click.argument("topic", metavar="[COMMAND|PAGE]", required=False, shell_complete=completions.topics)
 @click.pass_context
 def help_command(ctx: click.Context, topic: str | None) -> None:
     """Show the help of a command, or a page of the manual; without a name, list both."""

@@ -70,8 +70,10 @@ class Connection:
     def few_files(self, paths: Sequence[PathPattern]) -> list[int] | None:
         """Return the ids of the files of these paths; null if there are too many to look up what belongs to each."""
         query, values = files_at(paths)
-        found = [row["id"] for row in self.rows(f"{query} limit ?", *values, FEW + 1)]
-        return None if len(found) > FEW else found
+        most = 2 * len(paths) * FEW  # each may be found by both of its places, and by each of the patterns
+        rows = self.rows(f"{query} limit ?", *values, most + 1)
+        found = {row["id"] for row in rows}
+        return None if len(found) > FEW else sorted(found)
 
 
 def drop_null(row: Row, *keys: str) -> Row:

@@ -14,6 +14,7 @@ _EVENT: Final = "id, at, subject, subject_id, was, became, cause, detail"
 _AMONG: Final = "(select cast(value as text) from json_each(?))"
 #: the path of the file that an event is about, and the folder of what it is about
 _PATH: Final = "(select path from files where subject = 'file' and files.id = cast(subject_id as integer))"
+_OF_FILE: Final = "exists (select 1 from files f where +subject = 'file' and f.id = cast(subject_id as integer) and {})"
 _FOLDER: Final = (
     "case subject when 'folder' then subject_id "
     "when 'file' then (select folder from files where files.id = cast(subject_id as integer)) "
@@ -34,8 +35,7 @@ class EventQueries(Connection):
         if few is not None:
             query.where(f"subject = 'file' and {'+' if job else ''}subject_id in {_AMONG}", json.dumps(few))
         elif paths:
-            query.where("+subject = 'file'")
-            query.of_files("cast(subject_id as integer)", paths)
+            query.of_paths(paths, file="f.", rows=_OF_FILE)
         if job is None and few is None:
             query.where("id > ?", after)
             query.between_ids("events", "at", filters)

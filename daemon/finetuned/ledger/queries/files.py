@@ -37,7 +37,8 @@ class FileQueries(Connection):
         query.equal("job_id", filters.get("job"))
         query.equal("+folder" if states else "folder", filters.get("folder"))
         if paths := filters.get("paths"):
-            query.of_files("id", paths)
+            few = self.few_files(paths)
+            query.of_paths(paths) if few is None else query.in_list("id", few)
         query.mention(filters.get("text"), "path", "location", "reason")
         query.between_ids("files", "seen_at", filters)
         by = _SORTS[filters.get("sort", "seen")]

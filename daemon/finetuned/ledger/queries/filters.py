@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Sequence
@@ -128,10 +129,17 @@ class Query:
         said = " || char(10) || ".join(f"coalesce({column}, '')" for column in columns)
         self.where(f"has_words(?, {said})", utf8_text(text))
 
-    def of_files(self, column: str, paths: Sequence[PathPattern], found: str = "id") -> None:
-        """Narrow it to rows whose column holds what is `found` of a file of one of these paths."""
-        query, values = files_at(paths, found)
-        self.where(f"{column} in ({query})", *values)
+    def in_list(self, column: str, numbers: Sequence[int]) -> None:
+        """Narrow it to rows in whose column stands one of many numbers."""
+        self.where(f"{column} in (select value from json_each(?))", json.dumps(numbers))
+
+    def of_paths(self, paths: Sequence[PathPattern], *, file: str = "", rows: str = "{}") -> None:
+        """Narrow it to rows whose file was dropped at one of these paths, or lies there now.
+
+        `file` names its table; `rows` is the condition that has a row whose file fits `{}`.
+        """
+        fits = [f"has_path(?, {file}{place})" for _ in paths for place in ("path", "location")]
+        self.where(rows.format(f"({' or '.join(fits)})"), *(p.expression for p in paths for _ in range(2)))
 
     def conditions(self) -> str:
         """Return the conditions."""
@@ -149,11 +157,11 @@ class Query:
         return f"{conditions}order by {order} limit ?"
 
 
-def files_at(paths: Sequence[PathPattern], found: str = "id") -> tuple[str, list[object]]:
-    """Return the query of what is `found` of the files that were dropped at one of these paths, or lie there now."""
-    one = f"select {found} from files where {{0}} >= ? and {{0}} < ? and has_path(?, {{0}})"
+def files_at(paths: Sequence[PathPattern]) -> tuple[str, list[object]]:
+    """Return the query of the ids of the files that were dropped at one of these paths, or lie there now."""
+    one = "select id from files where {0} >= ? and {0} < ? and has_path(?, {0})"
     each = [one.format(place) for _ in paths for place in ("path", "location")]
-    return " union ".join(each), [v for p in paths for v in (p.prefix, p.prefix + AFTER_ALL, p.expression) * 2]
+    return " union all ".join(each), [v for p in paths for v in (p.prefix, p.prefix + AFTER_ALL, p.expression) * 2]
 
 
 def add_functions(db: sqlite3.Connection) -> None:
@@ -166,7 +174,9 @@ _compiled: Final = lru_cache(maxsize=64)(lambda expression: re.compile(expressio
 _folded: Final = lru_cache(maxsize=8)(lambda text: normalize("NFC", text).casefold())
 
 
-def _has_path(expression: str, path: str) -> bool:
+def _has_path(expression: str, path: str | None) -> bool:
+    if path is None:
+        return False
     fits = _compiled(expression)
     return fits(path if path.isascii() else normalize("NFC", path)) is not None
 

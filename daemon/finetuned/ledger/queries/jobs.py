@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Final, Unpack
 
@@ -23,6 +24,8 @@ _SORTS: Final = {
     "pairs": "pairs",
 }
 
+_OF_FILE: Final = "exists (select 1 from files f where f.job_id = all_jobs.id and {})"
+
 
 class JobQueries(Connection):
     """What is asked of jobs."""
@@ -34,7 +37,13 @@ class JobQueries(Connection):
         query.among("state", states)
         query.equal("+folder" if states else "folder", filters.get("folder"))
         if paths := filters.get("paths"):
-            query.of_files("id", paths, "job_id")
+            few = self.few_files(paths)
+            if few is None:
+                query.of_paths(paths, file="f.", rows=_OF_FILE)
+            else:
+                query.where(
+                    "id in (select job_id from files where id in (select value from json_each(?)))", json.dumps(few)
+                )
         query.mention(filters.get("text"), "id", "reason")
         query.between("created_at", filters)
         end = query.ordered(filters, _SORTS[filters.get("sort", "created")], "ordinal")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import islice
 from typing import Final, Unpack
@@ -19,7 +18,6 @@ PAIR: Final = (
 #: what a pair is told without where it is null
 SPARE: Final = ("file_b64", "talk", "turn", "system")
 
-_AMONG: Final = "p.file_id in (select value from json_each(?))"
 _SOURCE: Final = "left join files f on f.id = p.file_id"
 #: the tables in the order in which SQLite is to go through them (which is what `cross` is for): job by job, from few
 #: files, and from what a search found
@@ -70,11 +68,11 @@ class PairQueries(Connection):
         if path is not None:
             text, b64 = place(path)
             found = self.rows(f"select id from files where {AT_PLACE}", path=text, b64=b64)
-            query.where(_AMONG, json.dumps([row["id"] for row in found]))
+            query.in_list("p.file_id", [row["id"] for row in found])
         paths = filters.get("paths", ())
         few = self.few_files(paths) if paths else None
         if few is not None:
-            query.where(_AMONG, json.dumps(few))
+            query.in_list("p.file_id", few)
         elif paths:
-            query.of_files("+p.file_id", paths)
+            query.of_paths(paths, file="f.")
         return path is not None or few is not None
