@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from finetuned.amounts import counted, size
-from finetuned.cli import output, wiring
+from finetuned.cli import completions, output, wiring
 from finetuned.cli.output import Row, placed
 from finetuned.cli.terminal import harmless, print_line, say, seen
 from finetuned.errors import Held
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("backup")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=completions.files)
 @output.one_object
 @click.pass_context
 def backup_command(ctx: click.Context, file: str, form: str) -> None:
@@ -40,7 +40,7 @@ def backup_command(ctx: click.Context, file: str, form: str) -> None:
 
 
 @click.command("restore")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=completions.files)
 @output.one_object
 @click.pass_context
 def restore_command(ctx: click.Context, file: str, form: str) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from finetuned.cli import wiring
+from finetuned.cli import completions, wiring
 from finetuned.cli.arguments import job_named
 
 
 @click.command("cancel")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=completions.jobs)
 @click.option("--delete", is_flag=True, help="Also remove the job's session and model from the server.")
 @click.pass_context
 def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
-from finetuned.cli import wiring
+from finetuned.cli import completions, wiring
 from finetuned.cli.arguments import job_named, session_named
 from finetuned.cli.jobs import gone, trained_session
 from finetuned.cli.output import show_one
@@ -39,7 +39,7 @@ Told = Callable[["Reply"], None]
 
 @click.command("chat")
 @click.argument("text", required=False)
-@click.option("--job", metavar="ID", help="Ask the model that this job tuned.")
+@click.option("--job", metavar="ID", help="Ask the model that this job tuned.", shell_complete=completions.jobs)
 @click.option("--session", "session_id", metavar="ID", help="Continue the conversation in this session.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: session_id, answer.")
 @click.pass_context

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from finetuned.amounts import counted, size, span
-from finetuned.cli import output, terminal, wiring
+from finetuned.cli import completions, output, terminal, wiring
 from finetuned.cli.arguments import rules_of, typed
 from finetuned.cli.findings import of_the_configuration, of_the_metrics, untaken_words
 from finetuned.cli.output import Row
@@ -43,7 +43,7 @@ class Forecast(NamedTuple):
 
 
 @click.command("check")
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.argument("paths", metavar="[PATH]...", nargs=-1, shell_complete=completions.files)
 @click.pass_context
 def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
     """Check the configuration. With PATHs, tell what would become of these files.

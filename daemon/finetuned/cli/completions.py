@@ -47,6 +47,11 @@ def jobs(ctx: click.Context, param: click.Parameter, typed: str) -> list[Complet
     return []
 
 
+def jobs_or_files(ctx: click.Context, param: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Offer ids of jobs; where none begins so, have the shell offer its files."""
+    return (jobs(ctx, param, typed) if typed else []) or files(ctx, param, typed)
+
+
 def folders(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
     """Offer the folders of the configuration that begin so."""
     with _silently(ctx, with_ledger=False) as (settings, _reader):
@@ -73,8 +78,7 @@ def _silently(ctx: click.Context, *, with_ledger: bool = True) -> Iterator[tuple
     """Yield the configuration and the ledger that the line names; null where they cannot be had."""
     from finetuned.cli import wiring
 
-    root = ctx.find_root()
-    root.obj = {"config": root.params.get("config"), "debug": False}
+    ctx.obj = {"config": ctx.find_root().params.get("config"), "debug": False}
     try:
         settings = wiring.load(ctx)
         reader = wiring.open_ledger(settings) if with_ledger else None

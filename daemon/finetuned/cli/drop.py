@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from finetuned.amounts import counted, span
-from finetuned.cli import wiring
+from finetuned.cli import completions, wiring
 from finetuned.cli.arguments import folder_named, typed
 from finetuned.cli.terminal import from_here, harmless, print_data, quoted, say, width_of
 from finetuned.errors import FileProblem, FinetunedError, UsageError
@@ -47,8 +47,13 @@ class _NotDropped(FinetunedError):
 
 
 @click.command("drop")
-@click.argument("files", metavar="FILE|DIR|-...", nargs=-1, required=True)
-@click.option("--folder", metavar="F", help="The folder; needed if there are several.")
+@click.argument("files", metavar="FILE|DIR|-...", nargs=-1, required=True, shell_complete=completions.files)
+@click.option(
+    "--folder",
+    metavar="F",
+    help="The folder; needed if there are several.",
+    shell_complete=completions.folders,
+)
 @click.option("--name", metavar="NAME", help="The file's name in the folder; needed for standard input (-).")
 @click.option("--wait", is_flag=True, help="Wait until the files are learned; see the exit code above.")
 @click.option("--again", is_flag=True, help="Learn it even if the folder has learned this content already.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.amounts import counted
-from finetuned.cli import wiring
+from finetuned.cli import completions, wiring
 from finetuned.cli.arguments import folder_named
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import print_line, quoted
@@ -29,7 +29,7 @@ _OPEN: Final = frozenset({FileState.SETTLING, FileState.WAITING})
 
 
 @click.command("flush")
-@click.argument("folder", required=False)
+@click.argument("folder", required=False, shell_complete=completions.folders)
 @click.pass_context
 def flush_command(ctx: click.Context, folder: str | None) -> None:
     """Make jobs of the files that wait in FOLDER, or in every folder, without waiting for more (`linger`).

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from finetuned.amounts import counted
-from finetuned.cli import wiring
+from finetuned.cli import completions, wiring
 from finetuned.cli.arguments import dropped_as, typed
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import say, seen
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("forget")
-@click.argument("path", metavar="PATH")
+@click.argument("path", metavar="PATH", shell_complete=completions.files)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def forget_command(ctx: click.Context, path: str, yes: bool) -> None:

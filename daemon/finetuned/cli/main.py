@@ -99,6 +99,7 @@ class LazyGroup(click.Group):
 @click.option(
     "--config",
     metavar="FILE",
+    shell_complete=lambda _, __, typed: [CompletionItem(typed, type="file")],
     help="The configuration file (default: finetuned.toml here, or in one of the usual places).",
 )
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finetuned.cli import output, terminal, wiring
+from finetuned.cli import completions, output, terminal, wiring
 from finetuned.cli.arguments import typed
 from finetuned.cli.listings import keys_of, listing
 from finetuned.cli.output import Row
@@ -33,7 +33,13 @@ _STATES = tuple(map(str, JobState))
 
 
 @click.command("pairs")
-@click.option("--file", "path", metavar="PATH", help="Only pairs of this file: where it was dropped, or lies now.")
+@click.option(
+    "--file",
+    "path",
+    metavar="PATH",
+    help="Only pairs of this file: where it was dropped, or lies now.",
+    shell_complete=completions.files,
+)
 @click.option("--search", "words", metavar="WORDS", help="Only pairs with these words, the best first.")
 @click.option("--quality", is_flag=True, help="Measure how much of each answer is in its file; tell what looks odd.")
 @click.option("--worst", type=click.IntRange(1), metavar="N", help="The N pairs that --quality finds worst.")

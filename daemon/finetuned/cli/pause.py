@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from finetuned.cli import wiring
+from finetuned.cli import completions, wiring
 from finetuned.cli.arguments import check_folder
 
 
 @click.command("pause")
-@click.argument("folder", required=False)
+@click.argument("folder", required=False, shell_complete=completions.folders)
 @click.pass_context
 def pause_command(ctx: click.Context, folder: str | None) -> None:
     """Let no job be made or sent of the files in FOLDER, or in any folder, until it is resumed.
@@ -21,7 +21,7 @@ def pause_command(ctx: click.Context, folder: str | None) -> None:
 
 
 @click.command("resume")
-@click.argument("folder", required=False)
+@click.argument("folder", required=False, shell_complete=completions.folders)
 @click.pass_context
 def resume_command(ctx: click.Context, folder: str | None) -> None:
     """Let FOLDER, or every folder, go on after a pause."""

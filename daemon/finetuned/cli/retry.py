@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned.cli import wiring
+from finetuned.cli import completions, wiring
 from finetuned.cli.arguments import folder_named, job_named, typed
 from finetuned.cli.terminal import quoted, say, width_of
 from finetuned.errors import UsageError
@@ -29,9 +29,14 @@ _ANSWER_WITHIN: Final = 60.0
 
 
 @click.command("retry")
-@click.argument("words", metavar="[ID|PATH]...", nargs=-1)
+@click.argument("words", metavar="[ID|PATH]...", nargs=-1, shell_complete=completions.jobs_or_files)
 @click.option("--state", type=click.Choice(STATES), help="Every job in this state, in place of IDs and PATHs.")
-@click.option("--folder", metavar="NAME", help="With --state: only jobs of this folder.")
+@click.option(
+    "--folder",
+    metavar="NAME",
+    help="With --state: only jobs of this folder.",
+    shell_complete=completions.folders,
+)
 @click.option("--wait", is_flag=True, help="Wait for the end; the exit code is 0 if all is learned.")
 @click.pass_context
 def retry_command(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from finetuned.amounts import counted
-from finetuned.cli import objects, output, wiring
+from finetuned.cli import completions, objects, output, wiring
 from finetuned.cli.arguments import absolute, job_named
 from finetuned.cli.output import Row
 from finetuned.cli.pairs import tell_pairs
@@ -49,7 +49,7 @@ _KEPT: Final = "nothing was sent; your lines are kept in {}: mend them there, th
 
 
 @click.command("review")
-@click.argument("job_id", metavar="ID")
+@click.argument("job_id", metavar="ID", shell_complete=completions.jobs)
 @click.option("--accept", is_flag=True, help="Start the training.")
 @click.option(
     "--from", "source", metavar="FILE", help="Replace the pairs by those in FILE (JSON Lines; -: standard input)."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.amounts import counted, span
-from finetuned.cli import output, terminal, wiring
+from finetuned.cli import completions, output, terminal, wiring
 from finetuned.cli.arguments import check_folder
 from finetuned.cli.listings import since_option
 from finetuned.cli.output import Row
@@ -28,7 +28,7 @@ _LOST: Final = (FileState.REFUSED, FileState.BARREN, FileState.FAILED)
 
 
 @click.command("stats")
-@click.option("--folder", metavar="NAME", help="Only files of this folder.")
+@click.option("--folder", metavar="NAME", help="Only files of this folder.", shell_complete=completions.folders)
 @since_option
 @output.one_object
 @click.pass_context

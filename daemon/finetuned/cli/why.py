@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.amounts import counted, span
-from finetuned.cli import output, terminal, wiring
+from finetuned.cli import completions, output, terminal, wiring
 from finetuned.cli.arguments import as_configured, contents_of, dropped_as, job_in, job_named, rules_of, typed
 from finetuned.cli.events import tell_events
 from finetuned.cli.jobs import gone, job_command, progress_of
@@ -35,7 +35,7 @@ UNKNOWN: Final = "unknown"
 
 
 @click.command("why")
-@click.argument("path", metavar="PATH|ID")
+@click.argument("path", metavar="PATH|ID", shell_complete=completions.jobs_or_files)
 @click.option(
     "--content", "by_content", is_flag=True, help="Tell of the file that was dropped with the content of PATH."
 )
