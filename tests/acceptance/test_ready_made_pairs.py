@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -271,3 +273,22 @@ async def test_pairs_of_a_text_are_talks_of_one_turn(a_place: APlace) -> None:
     await place.run()
     turns = turns_of(place, "otter.txt")
     assert [(talk, turn) for talk, turn, _, _ in turns] == [(number, 1) for number in range(1, len(turns) + 1)]
+
+
+async def test_the_turns_of_a_talk_follow_each_other(a_place: APlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are written in one commit, so that those of another session are never between them."""
+    place = a_place(folder=[{"include": INCLUDE}])
+    said = [{"role": role, "content": f"{role} {n}"} for n in range(3) for role in ("user", "assistant")]
+    place.drop("talks.jsonl", lines(*[{"messages": said}] * 500))
+    ends: set[tuple[int, int]] = set()
+    in_thread = place.runtime.in_thread
+
+    async def watched(work: Callable[..., object], *args: object, **words: object) -> object:
+        done = await in_thread(work, *args, **words)
+        with closing(sqlite3.connect(place.ledger_path)) as db:
+            ends.update(db.execute("select id, turn from qa_pairs order by id desc limit 1"))
+        return done
+
+    monkeypatch.setattr(place.runtime, "in_thread", watched)
+    await place.run()
+    assert ends == {(1002, 3), (1500, 3)}

@@ -19,7 +19,7 @@ from finetuned.daemon.context import Context
 from finetuned.model import File, Job
 from finetuned.verdict import Tally, owner, tally
 
-#: what one commit takes, in pairs and in characters
+#: what one commit takes, in pairs and in characters; a talk that it begins with is taken to its end
 BATCH_PAIRS: Final = 1000
 BATCH_CHARS: Final = 1024 * 1024
 
@@ -51,15 +51,17 @@ class Collecting:
 
 
 def _batches(told: Iterable[Entry]) -> Iterator[Sequence[Pair]]:
+    """Yield the pairs in batches; the turns of a talk are in one, so that none of another session is between them."""
     batch: list[Pair] = []
     size = 0
     for one in told:
         if not isinstance(one, Pair):
             continue
-        batch.append(one)
-        size += len(one.raw_question) + len(one.raw_answer)
-        if len(batch) == BATCH_PAIRS or size >= BATCH_CHARS:
+        is_full = len(batch) >= BATCH_PAIRS or size >= BATCH_CHARS
+        if is_full and (one.talk is None or one.talk != batch[-1].talk):
             yield batch
             batch, size = [], 0
+        batch.append(one)
+        size += len(one.raw_question) + len(one.raw_answer)
     if batch:
         yield batch
