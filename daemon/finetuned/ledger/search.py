@@ -39,6 +39,9 @@ _CUT: Final = "…"
 #: a longer word may be cut
 _LONG_WORD: Final = 24
 
+#: what is known of a word that is no hit for sure
+_NO_HIT: Final = ("", "")
+
 Span = tuple[int, int]
 Row = dict[str, Any]
 
@@ -88,6 +91,8 @@ class Search:
         self.expression = self._asked(wanted, without)
         self._wanted = [[self._known(term) for term in group] for group in wanted]
         self._without = [self._known(term) for term in without if term.is_loose]
+        terms = (*(term for group in self._wanted for term in group), *self._without)
+        self._first_letters = {word[0] for term in terms for word in term.words}
 
     def close(self) -> None:
         """Let go of what was learned of words."""
@@ -165,13 +170,19 @@ class Search:
         words = [known[word][0 if term.is_phrase else 1] for word in term.words]
         if term.is_prefix:
             words[-1] = known[term.words[-1]][0]
-        return term._replace(words=tuple(words))
+        # what SQLite takes for no word stays as it was typed: it is found nowhere
+        return term._replace(words=tuple(word or typed for word, typed in zip(words, term.words, strict=True)))
 
     def _read(self, text: str) -> _Read:
         words = words_of(text)
-        known = self._lexicon.look_up(word.text for word in words)
+        known = self._lexicon.look_up(word.text for word in words if self._may_be_hit(word.text))
+        both = [known.get(word.text, _NO_HIT) for word in words]
         spans = [(word.start, word.end) for word in words]
-        return _Read(spans, [known[word.text][0] for word in words], [known[word.text][1] for word in words])
+        return _Read(spans, [folded for folded, _ in both], [stem for _, stem in both])
+
+    def _may_be_hit(self, word: str) -> bool:
+        """Tell whether a word of a text begins as a hit does; of letters with accents only the lexicon can tell."""
+        return not word.isascii() or word[0].lower() in self._first_letters
 
 
 def _parsed(typed: str) -> tuple[list[list[Term]], list[Term]]:
