@@ -7,6 +7,8 @@ import io
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from hashlib import sha256
@@ -647,6 +649,9 @@ class TestFiles:
         answer = export(talks, "openai", "-o", str(out), "--force")
         assert (answer.code, "holds what no export put there: mine.txt" in answer.err) == (1, True)
         assert files_below(tmp_path) == [f"set/{name}" for name in before]
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "mine.txt").write_text("mine")
+        assert export(talks, "mlx", "-o", str(tmp_path / "other"), "--force").code == 1
         (tmp_path / "file").write_text("mine")
         assert export(talks, "mlx", "-o", str(tmp_path / "file"), "--force").code == 1
         assert (tmp_path / "file").read_text() == "mine"
@@ -696,6 +701,12 @@ class TestFiles:
         (tmp_path / "out.jsonl").write_text("mine")
         answer = export(talks, "openai", "-o", str(tmp_path / where))
         assert (answer.code, said in answer.err) == (1, True)
+
+    @pytest.mark.parametrize("form", ["mlx", "huggingface"])
+    def test_a_folder_needs_one_to_lie_in(self, talks: Desk, tmp_path: Path, form: str) -> None:
+        """Only the last of the names is made."""
+        answer = export(talks, form, "-o", str(tmp_path / "no" / "set"))
+        assert (answer.code, "make its folder first" in answer.err) == (1, True)
 
     def test_a_file_cannot_take_a_folders_place(self, talks: Desk, tmp_path: Path) -> None:
         """A manifest's name may be one."""
@@ -762,3 +773,41 @@ def test_a_missing_library_is_named(desk: Desk, without_pyarrow: Callable[[], No
     without_pyarrow()
     answer = export(desk, "parquet")
     assert (answer.code, answer.err.splitlines()[1]) == (1, '  to do: pip install "finetuned[parquet]"')
+
+
+def test_a_closed_pipe_ends_it_quietly(desk: Desk) -> None:
+    """In a process of its own, whose first lines came at once."""
+    learned(desk, "a.txt", *((f"Question {number}?", "x" * 1000) for number in range(1000)))
+    words = [sys.executable, "-m", "finetuned", "--config", str(desk.config), "export", "--format", "openai"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert json.loads(process.stdout.readline())["messages"][0]["content"] == "Question 0?"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode != 0
+
+
+def test_a_ledger_that_breaks_in_the_middle(desk: Desk, tmp_path: Path) -> None:
+    """It is said, and no file appears."""
+    learned(desk, "a.txt", *((f"Question {number}?", "x" * 1000) for number in range(1000)))
+    with closing(sqlite3.connect(desk.place.ledger_path)) as db:
+        (size,) = db.execute("pragma page_size").fetchone()
+    ledger = Path(desk.place.ledger_path)
+    raw = bytearray(ledger.read_bytes())
+    begin = raw.index(b"Question 900?") // size * size
+    raw[begin : begin + size] = b"\xff" * size
+    ledger.write_bytes(raw)
+    (tmp_path / "out").mkdir()
+    answer = export(desk, "openai", "-o", str(tmp_path / "out" / "out.jsonl"))
+    assert (answer.code, "it is corrupt" in answer.err) == (1, True)
+    assert files_below(tmp_path / "out") == []
+
+
+def test_many_files_are_told_apart(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than are remembered: each row has its own."""
+    monkeypatch.setattr("finetuned.ledger.queries.exports.ORIGINS", 2)
+    for number in range(5):
+        learned(desk, f"{number}.txt", (f"{number}?", "A"))
+    rows = list(csv.DictReader(io.StringIO(export(desk, "csv").out)))
+    assert [(row["file"], row["job_id"]) for row in rows] == [(f"/srv/notes/{n}.txt", f"made-{n}") for n in range(5)]

@@ -81,7 +81,7 @@ and 2024-01-01 for something else, and a spreadsheet computes =1+1.
 --split 0.9 puts about nine tenths of the documents into the first part, always the same, and documents that are much
 like each other (60 % of their runs of three words) into one. FILE.jsonl becomes FILE.train.jsonl and FILE.test.jsonl.
 --dedupe calls pairs alike whose questions and answers each have 80 % of their runs of three words in common; it takes
-about half a gigabyte of memory for a million pairs. `finetuned help export` tells more.
+0.4 GB of memory for a million pairs. `finetuned help export` tells more.
 """
 
 

@@ -26,7 +26,7 @@ from finetuned.shapes import Origin, Turn
 #: so many pairs are read at a time: each may have two mebibytes
 AT_ONCE: Final = 250
 #: so many origins are remembered
-_ORIGINS: Final = 4096
+ORIGINS: Final = 4096
 _COUNT: Final = "select j.session_id from all_jobs j where j.state in ('done', 'partial')"
 
 
@@ -109,7 +109,7 @@ class Exports:
         key = (turn.session_id, turn.file_id)
         known = self._origins.get(key)
         if known is None:
-            if len(self._origins) == _ORIGINS:
+            if len(self._origins) == ORIGINS:
                 self._origins.clear()
             query = "select (select path from files where id = ?), job_id from sessions where session_id = ?"
             path, job_id = self._tuples(query, (turn.file_id, turn.session_id)).fetchone()
