@@ -44,6 +44,8 @@ class Loss(StrEnum):
     MARKS = "marks"
     NEAR = "near_duplicates"
     BETWEEN = "between_the_parts"
+    WORSE = "below_min_quality"
+    UNMEASURED = "without_their_file"
 
 
 #: how people are told of pairs that are left out
@@ -55,6 +57,8 @@ LOSSES: Final = MappingProxyType(
         Loss.MARKS: "with <|im_ in them, which this format means something else by",
         Loss.NEAR: "much like one before them",
         Loss.BETWEEN: "of documents that are much like documents on both sides of the split",
+        Loss.WORSE: "with an answer of whose words too few are in its file",
+        Loss.UNMEASURED: "whose file cannot be read any more, so that nothing can be measured",
     }
 )
 #: what ChatML's marks begin with

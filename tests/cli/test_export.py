@@ -565,6 +565,44 @@ class TestDedupe:
         assert answer.err == "left out: 5 pairs much like one before them\n"
 
 
+class TestQuality:
+    """Answers that have too little of their file are left out."""
+
+    @pytest.fixture
+    def desk(self, make_desk: MakeDesk) -> Desk:
+        """Two texts that were learned, three answers of one and one of the other."""
+        desk = make_desk()
+        for name, text in (("a.txt", "Otters are brown. They eat fish."), ("b.txt", "Rivers flow. They are wet.")):
+            desk.place.drop(name, text)
+            desk.run()
+        last = "job_id = (select id from jobs order by rowid desc limit 1)"
+        desk.write(f"delete from qa_pairs where ordinal > 3 or (ordinal > 1 and {last})")  # noqa: S608
+        for ordinal, answer in enumerate(("They eat fish.", "Otters fly.", "Badgers dig."), 1):
+            desk.write("update qa_pairs set answer = ?, question = ? where ordinal = ?", answer, f"{ordinal}?", ordinal)
+        desk.write(f"update qa_pairs set question = 'b?', answer = 'Rivers.' where {last}")  # noqa: S608
+        return desk
+
+    def test_the_least_share_is_asked_for(self, desk: Desk, tmp_path: Path) -> None:
+        """An answer at the bound stays; what was left out is counted, and the manifest tells what was asked."""
+        answer = export(desk, "alpaca", "--min-quality", "0.5")
+        assert [line["instruction"] for line in answer.lines] == ["1?", "2?", "b?"]
+        assert answer.err == "left out: 1 pair with an answer of whose words too few are in its file\n"
+        path = str(tmp_path / "out.jsonl")
+        told = export(desk, "alpaca", "--min-quality", "0.5", "-o", path, "--json").json
+        assert (told["min_quality"], told["left_out"]["below_min_quality"]) == (0.5, 1)
+
+    def test_what_has_no_file_any_more_is_not_guessed(self, desk: Desk) -> None:
+        """It is left out, and told apart."""
+        next((desk.place.notes / "done").rglob("a.txt")).unlink()
+        answer = export(desk, "alpaca", "--min-quality", "0.1")
+        assert [line["instruction"] for line in answer.lines] == ["b?"]
+        assert "left out: 3 pairs whose file cannot be read any more" in answer.err
+
+    def test_a_talk_is_as_good_as_its_worst_turn(self, talks: Desk) -> None:
+        """The lines of a file of pairs are its text: they say all of it."""
+        assert export(talks, "openai", "--min-quality", "1").lines == export(talks, "openai").lines
+
+
 class TestFiles:
     """Whole, or not there."""
 

@@ -33,6 +33,7 @@ from finetuned.paths import utf8_text
 
 if TYPE_CHECKING:
     from finetuned.cli.export_parts import Sink, Writer
+    from finetuned.cli.measures import Sources
     from finetuned.cli.outputs import NewFile, Output
     from finetuned.ledger.queries.exports import Exports, Selection
     from finetuned.shapes import Loss, Shape, Talk
@@ -81,7 +82,9 @@ and 2024-01-01 for something else, and a spreadsheet computes =1+1.
 --split 0.9 puts about nine tenths of the documents into the first part, always the same, and documents that are much
 like each other (60 % of their runs of three words) into one. FILE.jsonl becomes FILE.train.jsonl and FILE.test.jsonl.
 --dedupe calls pairs alike whose questions and answers each have 80 % of their runs of three words in common; it takes
-0.4 GB of memory for a million pairs. `finetuned help export` tells more.
+0.4 GB of memory for a million pairs. --min-quality 0.5 leaves out answers of whose words less than half
+are in their file, a cheap measure and no judge of truth (`pairs --quality` shows it), and what has no file any more.
+`finetuned help export` tells more.
 """
 
 
@@ -97,6 +100,12 @@ like each other (60 % of their runs of three words) into one. FILE.jsonl becomes
 @click.option("--since", metavar="T", help="Only pairs of jobs that ended since then: an age (2h, 1w), a date, a time.")
 @click.option("--until", metavar="T", help="Only pairs of jobs that ended before then, or up to that day's end.")
 @click.option("--dedupe", is_flag=True, help="Leave out pairs that are much like one before them.")
+@click.option(
+    "--min-quality",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="Only answers so near to their file.",
+)
 @click.option("--force", is_flag=True, help="Replace an earlier export.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 @click.pass_context
@@ -106,6 +115,7 @@ def export_command(ctx: click.Context, /, **given: Any) -> None:
     _check(asked)
     settings = wiring.load(ctx)
     reader = wiring.reader(ctx)
+    from finetuned.cli.measures import Sources
     from finetuned.ledger.queries.exports import Exports, Selection
 
     check_folder(settings, reader, asked.folder)
@@ -118,11 +128,12 @@ def export_command(ctx: click.Context, /, **given: Any) -> None:
         until=until,
     )
     exports = Exports(reader)
+    sources = None if asked.min_quality is None else Sources(settings, reader)
     with exports.snapshot():
         if asked.target is None:
-            _to_standard_output(exports, wanted, asked)
+            _to_standard_output(exports, wanted, asked, sources)
         else:
-            _to_files(exports, wanted, asked, absolute(asked.target), reader.path)
+            _to_files(exports, wanted, asked, sources, absolute(asked.target), reader.path)
 
 
 class _Asked(NamedTuple):
@@ -137,6 +148,7 @@ class _Asked(NamedTuple):
     since: str | None
     until: str | None
     dedupe: bool
+    min_quality: float | None
     force: bool
     as_json: bool
 
@@ -232,13 +244,15 @@ class _Told(NamedTuple):
     unsketched: int
 
 
-def _write(exports: Exports, wanted: Selection, asked: _Asked, shape: Shape, parts: list[_Part]) -> _Told:
+def _write(
+    exports: Exports, wanted: Selection, asked: _Asked, sources: Sources | None, shape: Shape, parts: list[_Part]
+) -> _Told:
     """Put every talk into its part; tell what was left out."""
     from finetuned.shapes import talks
 
     lost: Counter[Loss] = Counter()
     side_of, unsketched = _sides(exports, asked.split)
-    why_not = _why_not(exports, asked, side_of)
+    why_not = _why_not(exports, asked, side_of, sources)
     unknown = 0
     gc.disable()  # nothing here refers to itself, and to look for that takes a third of the time
     for whole in talks(exports.turns(wanted), lost):
@@ -265,13 +279,15 @@ def _kept(talks: Iterable[Talk], why_not: Callable[[Talk], Loss | None], lost: C
             lost[reason] += len(talk)
 
 
-def _why_not(exports: Exports, asked: _Asked, side_of: SideOf | None) -> Callable[[Talk], Loss | None] | None:
+def _why_not(
+    exports: Exports, asked: _Asked, side_of: SideOf | None, sources: Sources | None
+) -> Callable[[Talk], Loss | None] | None:
     """Make what tells why a talk is left out (null: it is not); null if none can be."""
     from finetuned.likeness import Repeats
     from finetuned.shapes import Loss, unfit
 
     repeats = Repeats(exports.talk_of) if asked.dedupe else None
-    if side_of is None and repeats is None and asked.form not in {"alpaca", "chatml"}:
+    if side_of is None and repeats is None and sources is None and asked.form not in {"alpaca", "chatml"}:
         return None
 
     def why_not(talk: Talk) -> Loss | None:
@@ -279,11 +295,23 @@ def _why_not(exports: Exports, asked: _Asked, side_of: SideOf | None) -> Callabl
             return Loss.BETWEEN
         if (loss := unfit(asked.form, talk)) is not None:
             return loss
+        if sources is not None and (loss := _measured(sources, talk, asked.min_quality or 0.0)) is not None:
+            return loss
         if repeats and repeats.is_one(talk[0].id, [(turn.question, turn.answer) for turn in talk]):
             return Loss.NEAR
         return None
 
     return why_not
+
+
+def _measured(sources: Sources, talk: Talk, least: float) -> Loss | None:
+    """Tell why a talk is left out for its answers; null: each of them has so much of its file."""
+    from finetuned.shapes import Loss
+
+    shares = [None if turn.file_id is None else sources.share_of(turn.file_id, turn.answer) for turn in talk]
+    if None in shares:
+        return Loss.UNMEASURED
+    return Loss.WORSE if min(share for share in shares if share is not None) < least else None
 
 
 def _sides(exports: Exports, split: float | None) -> tuple[SideOf | None, int]:
@@ -344,22 +372,24 @@ class _Standard:
         return len(data)
 
 
-def _to_standard_output(exports: Exports, wanted: Selection, asked: _Asked) -> None:
+def _to_standard_output(exports: Exports, wanted: Selection, asked: _Asked, sources: Sources | None) -> None:
     shape, writer = _shape(exports, wanted, asked)
     part = _Part(TRAIN, lambda: (writer(_Standard()), None, ""), sys.maxsize)
-    told = _write(exports, wanted, asked, shape, [part])
+    told = _write(exports, wanted, asked, sources, shape, [part])
     _say(told, [part], exports.cleaned)
     _check_some([part])
 
 
-def _to_files(exports: Exports, wanted: Selection, asked: _Asked, path: str, ledger: str) -> None:
+def _to_files(
+    exports: Exports, wanted: Selection, asked: _Asked, sources: Sources | None, path: str, ledger: str
+) -> None:
     from finetuned.cli.outputs import not_written
 
     shape, writer = _shape(exports, wanted, asked)
     with _Target(asked, path) as target:
         parts = [_Part(name, target.beginning(name, writer), asked.most_rows) for name in target.parts]
         try:
-            told = _write(exports, wanted, asked, shape, parts)
+            told = _write(exports, wanted, asked, sources, shape, parts)
         except OSError as error:
             raise not_written(path, error) from error
         _check_some(parts)
@@ -473,6 +503,7 @@ def _filters(asked: _Asked, wanted: Selection) -> Row:
         "until": None if wanted.until is None else iso(wanted.until),
         "split": asked.split,
         "dedupe": asked.dedupe,
+        "min_quality": asked.min_quality,
     }
 
 

@@ -35,24 +35,32 @@ class Sources:
     def __init__(self, settings: Settings, reader: Reader) -> None:
         self._folders = wiring.drop_folders(settings)
         self._reader = reader
-        self.vocabulary = lru_cache(maxsize=_TEXTS)(self._vocabulary)
+        self._files_at = lru_cache(maxsize=_TEXTS)(self._find)
+        self._vocabulary_of = lru_cache(maxsize=_TEXTS)(self._read)
 
     def share(self, pair: Row) -> float | None:
         """Tell which share of the answer's words its file's text has; null: that cannot be read, or there are none."""
         if pair["file"] is None or pair["sha256"] is None:
             return None
-        words = self.vocabulary(path_of(pair["file"], pair.get("file_b64")), pair["sha256"])
-        return None if words is None else share_in(words, pair["answer"])
+        files = self._files_at(path_of(pair["file"], pair.get("file_b64")), pair["sha256"])
+        return next((share for file in files if (share := self.share_of(file, pair["answer"])) is not None), None)
 
-    def _vocabulary(self, path: str, sha256: str) -> frozenset[str] | None:
-        for row in self._reader.at_place(path):
-            folder = self._folders.get(row["folder"])
-            if row["sha256"] == sha256 and row["location"] is not None and folder is not None:
-                sent = self._reader.sent_bytes(row["id"])
-                content = Content(sha256=sha256, bytes=row["bytes"], sent_bytes=sent)
-                with suppress(FinetunedError, OSError):
-                    text = folder.open_text(path_of(row["location"], row.get("location_b64")), content)
-                    return vocabulary(_whole(text))
+    def share_of(self, file_id: int, answer: str) -> float | None:
+        """Tell the same of an answer and the file of this number."""
+        words = self._vocabulary_of(file_id)
+        return None if words is None else share_in(words, answer)
+
+    def _find(self, path: str, sha256: str) -> list[int]:
+        return [row["id"] for row in self._reader.at_place(path) if row["sha256"] == sha256]
+
+    def _read(self, file_id: int) -> frozenset[str] | None:
+        row = self._reader.stored(file_id)
+        folder = self._folders.get(row["folder"])
+        if folder is None or row["location"] is None or row["sha256"] is None:
+            return None
+        content = Content(sha256=row["sha256"], bytes=row["bytes"], sent_bytes=row.get("sent_bytes") or row["bytes"])
+        with suppress(FinetunedError, OSError):
+            return vocabulary(_whole(folder.open_text(path_of(row["location"], row.get("location_b64")), content)))
         return None
 
 

@@ -246,6 +246,7 @@ MANIFEST: Final[Fields] = {
     "until": ("time?", "only pairs of jobs that ended before then"),
     "split": ("number?", "the share of the first part; null: there is one part"),
     "dedupe": ("flag", "whether pairs that are much like one before them were left out"),
+    "min_quality": ("number?", "the least share of an answer's words that its file has"),
     "pairs": ("number", "how many pairs are in it"),
     "lines": ("number", "in how many lines or rows"),
     "documents": ("number", "of how many files"),

@@ -49,9 +49,10 @@ class FileQueries(Connection):
         """One file as `files` lists it; null if there is none."""
         return next((_file(row) for row in self.rows(f"select {_FILE} from files where id = ?", file_id)), None)
 
-    def sent_bytes(self, file_id: int) -> int:
-        """Tell how many bytes were sent of a file that was read."""
-        return int(next(self.rows("select coalesce(sent_bytes, bytes) as n from files where id = ?", file_id))["n"])
+    def stored(self, file_id: int) -> Row:
+        """Fetch all that is known of a file, as the columns are called."""
+        # all columns: a ledger of an older version, which no daemon has opened since, may lack one
+        return next(self.rows("select * from files where id = ?", file_id))
 
     def unsealed(self, folder: str | None) -> list[Row]:
         """List the files that settle or wait in the folder (null: in any): `id`, `path`, `state`, in the order seen."""
