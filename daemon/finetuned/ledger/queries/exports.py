@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ class Exports:
     """Questions about the pairs that count, over a reader's connection."""
 
     def __init__(self, reader: Connection) -> None:
+        self._reader = reader
         self._db = reader.connection
         self._path = reader.path
         self._version = reader.schema_version()
@@ -76,7 +78,7 @@ class Exports:
 
     def turns(self, wanted: Selection) -> Iterator[list[Turn]]:
         """Yield the pairs that are wanted, some at a time, in the order in which they came. Raises sqlite3.Error."""
-        where, values = _where(wanted)
+        where, values = self._where(wanted)
         query = (
             "select p.id, p.session_id, p.file_id, p.ordinal, p.question, p.answer, p.talk, p.turn, p.system "
             f"from qa_pairs p where {where} order by p.id"
@@ -92,7 +94,7 @@ class Exports:
 
     def has_talks(self, wanted: Selection) -> bool:
         """Tell whether a pair that is wanted has a system's words, or a turn before it."""
-        where, values = _where(wanted)
+        where, values = self._where(wanted)
         query = f"select 1 from qa_pairs p where (p.turn > 1 or p.system is not null) and {where} limit 1"
         return self._tuples(query, values).fetchone() is not None
 
@@ -137,6 +139,28 @@ class Exports:
         self.cleaned = cleaned  # it was counted when it was read first
         return turns
 
+    def _where(self, wanted: Selection) -> tuple[str, list[object]]:
+        """Make the condition of a selection, and its values.
+
+        A plus keeps SQLite from an index where most pairs are gone through in their order anyway.
+        """
+        jobs = {
+            "j.id = ?": wanted.job,
+            "j.folder = ?": wanted.folder,
+            "j.finished_at >= ?": text_at(wanted.since),
+            "j.finished_at < ?": text_at(wanted.until),
+        }
+        given = "".join(f" and {condition}" for condition, value in jobs.items() if value is not None)
+        where = f"{'' if wanted.job else '+'}p.session_id in ({_COUNT}{given})"
+        values: list[object] = [value for value in jobs.values() if value is not None]
+        if wanted.path is None:
+            return where, values
+        few = self._reader.few_files([wanted.path])
+        if few is not None:
+            return f"{where} and p.file_id in (select value from json_each(?))", [*values, json.dumps(few)]
+        files, places = files_at([wanted.path])
+        return f"{where} and +p.file_id in ({files})", values + places
+
     def _batches(self, query: str, values: Any) -> Iterator[list[Turn]]:
         cursor = self._tuples(query, values)
         make = partial(tuple.__new__, Turn)  # a million times, `_make` is half a second
@@ -158,23 +182,3 @@ class Exports:
         except UnicodeDecodeError:
             return raw.decode("utf-8", "replace")
         return halves.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # two halves are one character
-
-
-def _where(wanted: Selection) -> tuple[str, list[object]]:
-    """Make the condition of a selection, and its values.
-
-    A plus keeps SQLite from an index where all pairs are gone through in their order anyway.
-    """
-    jobs = {
-        "j.id = ?": wanted.job,
-        "j.folder = ?": wanted.folder,
-        "j.finished_at >= ?": text_at(wanted.since),
-        "j.finished_at < ?": text_at(wanted.until),
-    }
-    given = "".join(f" and {condition}" for condition, value in jobs.items() if value is not None)
-    where = f"{'' if wanted.job else '+'}p.session_id in ({_COUNT}{given})"
-    values: list[object] = [value for value in jobs.values() if value is not None]
-    if wanted.path is not None:
-        files, places = files_at([wanted.path])
-        where, values = f"{where} and p.file_id in ({files})", values + places
-    return where, values
