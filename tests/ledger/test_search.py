@@ -150,6 +150,19 @@ def test_the_best_come_first(teach: Teach) -> None:
     assert found(reader, "otter") == [4, 2, 1, 3]
 
 
+def test_of_many_the_newest_are_ranked_first(teach: Teach) -> None:
+    """A window of them at a time: the best of each come first, none is missing, none is there twice."""
+    reader = teach(
+        "Otters.", "An otter is here.", "No.", "Otters, here.", "An otter is an animal.", "Otters.", "Otter."
+    )
+    with closing(Search("otter", window=2)) as search:
+        assert [row["ordinal"] for row in reader.pairs(search=search)] == [6, 7, 4, 5, 1, 2]
+        assert [row["ordinal"] for row in reader.pairs(search=search, limit=3)] == [6, 7, 4]
+    with closing(Search('"otters"', window=2)) as search:
+        assert [row["ordinal"] for row in reader.pairs(search=search)] == [6, 4, 1]
+    assert found(reader, "otter") == [1, 6, 7, 4, 2, 5]
+
+
 def test_what_is_taken_away_is_found_no_more(tmp_path: Path) -> None:
     """The index is told the same words as when it was filled, in any script, and is sound then."""
     with Ledger.open(str(tmp_path / "ledger.db")) as ledger:

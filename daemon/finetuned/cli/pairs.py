@@ -64,6 +64,7 @@ def pairs_command(
     --search 'foo "exact phrase" pref* -without this OR that': all of it must be there, in the question or the answer.
     A word without quotes is found in its English forms too (otter: otters), a phrase as it is written, pref* whatever
     goes on so. Case, accents of Latin letters and signs do not count. A part of a text without spaces (猫) is a word.
+    Of more than 10,000 pairs, the newest are ranked first.
 
     --quality is a cheap measure of words, no judge of truth: the share of the answer's words that are in its file's
     text, too. An answer in words of its own has a low one. Odd is a pair without words, an answer of a word or two, a

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from finetuned.errors import UsageError
-from finetuned.ledger.search import RANKED, Search
+from finetuned.ledger.search import END, WINDOW, Search, ranked
 from finetuned.model import Value
 
 #: a reason up to its first colon: what follows are names and figures, which differ in each
@@ -119,7 +119,7 @@ order by finished_at desc limit 1000""",
                 "must be in the question or the answer."
             ),
             sql=f"""select p.job_id, p.path, passage_of(:words, p.question, p.answer) as passage, p.question, p.answer
-from {RANKED.replace(":words", "escape_fts(:words)")} hit
+from {ranked("escape_fts(:words)", str(END), str(WINDOW))} hit
 cross join pairs_with_source p on p.id = hit.id
 where p.current and is_meant(:words, p.question, p.answer) limit 200""",
         ),

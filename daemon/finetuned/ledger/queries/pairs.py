@@ -9,7 +9,7 @@ from typing import Final, Unpack
 from finetuned.ledger.queries.connection import Connection, Row, drop_null
 from finetuned.ledger.queries.filters import Filters, Query
 from finetuned.ledger.rows import AT_PLACE, place
-from finetuned.ledger.search import RANKED, Search
+from finetuned.ledger.search import END, NEWEST, Search, ranked
 
 PAIR: Final = (
     "p.job_id, p.session_id, f.path as file, f.path_b64 as file_b64, p.ordinal, p.question, p.answer, "
@@ -24,7 +24,7 @@ _SOURCE: Final = "left join files f on f.id = p.file_id"
 _BY_JOB: Final = f"from all_jobs j cross join qa_pairs p on p.job_id = j.id {_SOURCE}"
 _BY_FILE: Final = f"from qa_pairs p cross join all_jobs j on j.id = p.job_id {_SOURCE}"
 _FOUND: Final = (
-    f"from {RANKED} hit cross join qa_pairs p on p.id = hit.id cross join all_jobs j on j.id = p.job_id {_SOURCE}"
+    f"from {ranked()} hit cross join qa_pairs p on p.id = hit.id cross join all_jobs j on j.id = p.job_id {_SOURCE}"
 )
 
 
@@ -49,14 +49,23 @@ class PairQueries(Connection):
         query.between("j.created_at", filters)
         if search is not None:
             self._of_files(query, path, filters)
-            query.values.insert(0, search.expression)
-            found = self.rows(f"select {PAIR} {_FOUND} {query.conditions()}", *query.values)
-            rows: Iterator[Row] = islice(search.among(found), filters.get("limit"))
+            rows: Iterator[Row] = islice(search.among(self._found(search, query)), filters.get("limit"))
         else:
             tables = _BY_FILE if self._of_files(query, path, filters) else _BY_JOB
             end = query.ordered(filters, "j.created_at", "j.ordinal", "p.ordinal")
             rows = self.rows(f"select {PAIR} {tables} {end}", *query.values)
         return (drop_null(row, *SPARE) for row in rows)
+
+    def _found(self, search: Search, query: Query) -> Iterator[Row]:
+        """Yield the pairs that the index finds, in windows, the newest first: the best of each first."""
+        before = END
+        while True:
+            newest_of = (search.expression, before, search.window)
+            yield from self.rows(f"select {PAIR} {_FOUND} {query.conditions()}", *newest_of, *query.values)
+            (newest,) = self.rows(NEWEST, *newest_of)
+            if newest["pairs"] < search.window:
+                return
+            before = newest["first"]
 
     def questions(self) -> Iterator[tuple[str, str]]:
         """List each question with its answer, of the sessions that count."""
