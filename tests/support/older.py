@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from finetuned.cli.main import main as finetuned
+from finetuned.ledger import Reader, audit
 from finetuned.ledger.migrations import STEPS
 from ledgers.asked import answers, end
 from support.cli import call
@@ -80,7 +81,8 @@ class OlderLedger:
             daemon = NURSERY.Process(target=born, args=(str(home.log), words, finetuned))
             daemon.start()
             daemon.join()
-            home.audit()
+            with Reader.open(self.path) as reader:
+                assert audit(reader.connection) == []
             return end(self.asked, home.sessions_on_server())
         finally:
             server.close()
