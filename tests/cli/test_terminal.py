@@ -17,7 +17,7 @@ import pytest
 
 from finetuned.cli import terminal
 from finetuned.cli.main import main
-from finetuned.cli.output import table
+from finetuned.cli.table import Table
 from finetuned.cli.terminal import folded, shortened
 from support.cli import Desk, Terminal, desks
 
@@ -161,9 +161,10 @@ def test_a_table_spares_what_it_can() -> None:
     """The last column of those that can be spared goes first, and no more than needed."""
     rows = [["x" * 10, "1 KiB", "2026", "because of this"]]
     columns = ["id", "bytes", "created", "reason"]
-    wide = list(table(rows, columns, 60, texts={"reason"}, spare={"bytes", "created"}))
+    wide = list(Table(columns, 60, texts={"reason"}, spare={"bytes", "created"}).lines(rows))
     assert click.unstyle(wide[0]).split() == ["id", "bytes", "created", "reason"]
-    narrow = [click.unstyle(line) for line in table(rows, columns, 20, texts={"reason"}, spare={"bytes", "created"})]
+    table = Table(columns, 20, texts={"reason"}, spare={"bytes", "created"})
+    narrow = [click.unstyle(line) for line in table.lines(rows)]
     assert narrow == ["id          bytes", "xxxxxxxxxx  1 KiB", "    because of this"]
 
 
