@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
 import pytest
 
 from finetuned.cli.stats import sparkline
@@ -51,3 +55,25 @@ def test_a_folder_that_is_not_there_is_a_mistake(make_desk: MakeDesk) -> None:
 def test_a_sparkline_reaches_from_none_to_the_most(values: list[int], drawn: str) -> None:
     """Eight heights, the greatest value at the top."""
     assert sparkline(values) == drawn
+
+
+def test_the_weeks_are_drawn(make_desk: MakeDesk, tmp_path: Path) -> None:
+    """SVG that is well formed: a column a week, those without a file too, and figures as titles."""
+    desk = make_desk()
+    desk.place.drop("otter.txt", "Otters are brown. They swim.")
+    desk.place.drop("bad.txt", b"one\n\xe9")
+    desk.run()
+    desk.write("update files set finished_at = '2026-11-02T00:00:00.000Z' where state = 'refused'")
+    desk.write("update files set finished_at = '2026-11-23T00:00:00.000Z' where state = 'learned'")
+    path = tmp_path / "weeks.svg"
+    assert desk("stats", "--plot", str(path)).code == 0
+    drawn = ET.parse(path).getroot()  # noqa: S314 - our own
+    told = [title.text for title in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    assert told[0] == "finetuned: 2 files at their end, week by week from Monday on (UTC)"
+    assert told[1:5] == ["2 Nov: 0", "9 Nov: 0", "16 Nov: 0", "23 Nov: 18"]
+    assert told[5:13] == [*("2 Nov: 0", "9 Nov: 0", "16 Nov: 0", "23 Nov: 1"), "2 Nov: 1", *told[10:13]]
+    assert len(told) == 1 + 4 * 4
+    again = desk("stats", "--plot", str(path))
+    assert (again.code, "--force" in again.err) == (1, True)
+    assert desk("stats", "--plot", str(path), "--force").code == 0
+    assert os.listdir(tmp_path / "desk0").count("weeks.svg.part") == 0

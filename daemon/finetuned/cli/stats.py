@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ import click
 
 from finetuned.amounts import counted, span
 from finetuned.cli import completions, output, terminal, wiring
-from finetuned.cli.arguments import check_folder
+from finetuned.cli.arguments import absolute, check_folder
 from finetuned.cli.listings import since_option
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import harmless, is_utf8
@@ -30,15 +31,24 @@ _LOST: Final = (FileState.REFUSED, FileState.BARREN, FileState.FAILED)
 @click.command("stats")
 @click.option("--folder", metavar="NAME", help="Only files of this folder.", shell_complete=completions.folders)
 @since_option
+@click.option("--plot", metavar="FILE.svg", help="Draw the weeks as a picture.")
+@click.option("--force", is_flag=True, help="Let --plot replace a file.")
 @output.one_object
 @click.pass_context
-def stats_command(ctx: click.Context, folder: str | None, since: float | None, form: str) -> None:
-    """Show figures about the files that came to an end: pairs, times, failures, by folder and week."""
+def stats_command(
+    ctx: click.Context, folder: str | None, since: float | None, plot: str | None, force: bool, form: str
+) -> None:
+    """Show figures about the files that came to an end: pairs, times, failures, by folder and week.
+
+    --plot draws pairs, files and times of each week into FILE.svg, which any browser shows.
+    """
     from finetuned.ledger.queries.statistics import statistics
 
     reader = wiring.reader(ctx)
     check_folder(wiring.load(ctx), reader, folder)
     found = statistics(reader, folder=folder, since=since)
+    if plot is not None and found.weeks:
+        _plot(found, absolute(plot), force=force)
     if form != "table":
         output.show_one(_for_programs(found, since), form)
         return
@@ -46,6 +56,31 @@ def stats_command(ctx: click.Context, folder: str | None, since: float | None, f
         terminal.say("no file came to its end yet" if since is None else "no file came to its end since then")
         return
     _tell(found)
+
+
+def _plot(found: Statistics, path: str, *, force: bool) -> None:
+    """Draw the weeks into a file, which is there when it is whole. Raises FinetunedError."""
+    from finetuned.cli.outputs import Beside
+    from finetuned.cli.plot import Panel, svg
+
+    weeks = _every_week(found)
+
+    def panel(title: str, figure: Callable[[Figures], float | None]) -> Panel:
+        values = [(day, round((figure(figures) or 0) if figures else 0)) for day, figures in weeks.items()]
+        return Panel(title, values)
+
+    drawn = svg(
+        f"finetuned: {found.total.files:,} files at their end, week by week from Monday on (UTC)",
+        [
+            panel("pairs learned", lambda week: week.pairs),
+            panel("files learned", lambda week: week.states[FileState.LEARNED]),
+            panel("files not learned (refused, barren, failed)", lambda week: sum(week.states[s] for s in _LOST)),
+            panel("seconds from drop to learned, of half the files", lambda week: week.learned.p50),
+        ],
+    )
+    folder, name = os.path.split(path)
+    with Beside(folder, [name], force=force) as out:
+        out.publish(name, drawn.encode())
 
 
 def _for_programs(found: Statistics, since: float | None) -> Row:
@@ -84,14 +119,14 @@ def _shares(spans: Spans) -> Sequence[tuple[str, float | None]]:
 
 
 def _tell(found: Statistics) -> None:
+    weeks = _every_week(found)
     first, last = min(found.weeks), max(found.weeks)
-    weeks = {week: found.weeks.get(week) for week in _mondays(first, last)}
     when = f"in the week of {first}" if first == last else f"in the weeks of {first} to {last}"
     terminal.print_line(f"{counted(found.total.files, 'file')} came to an end, {when} (UTC)\n")
     every = {"all": found.total} if len(found.folders) > 1 else {}
     _table("folder", found.folders | every)
     terminal.print_line("")
-    _table("week", {week: figures for week, figures in weeks.items() if figures})
+    _table("week", found.weeks)
     if len(weeks) > 1 and is_utf8(sys.stdout):
         terminal.print_line(
             f"\npairs a week  {sparkline([figures.pairs if figures else 0 for figures in weeks.values()])}"
@@ -105,11 +140,11 @@ def _tell(found: Statistics) -> None:
         terminal.print_line(f"{failure.files:>7}  {words}", rest=" " * 9)
 
 
-def _mondays(first: str, last: str) -> Iterator[str]:
-    day, end = date.fromisoformat(first), date.fromisoformat(last)
-    while day <= end:
-        yield day.isoformat()
-        day += timedelta(days=7)
+def _every_week(found: Statistics) -> dict[date, Figures | None]:
+    """List the weeks from the first to the last, by their Monday; null: nothing came to its end in it."""
+    first, last = (date.fromisoformat(which(found.weeks)) for which in (min, max))
+    mondays = [first + timedelta(days=7 * number) for number in range((last - first).days // 7 + 1)]
+    return {day: found.weeks.get(day.isoformat()) for day in mondays}
 
 
 def _table(name: str, groups: Mapping[str, Figures]) -> None:
