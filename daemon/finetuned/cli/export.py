@@ -324,14 +324,15 @@ def _sides(exports: Exports, split: float | None) -> tuple[SideOf | None, int]:
     from finetuned.likeness import Sides
 
     sides = Sides(split)
-    placed: dict[str, bool | None] = {}
+    placed: dict[bytes, bool | None] = {}  # by the hash of a text; its bytes take half the room
     of_file: dict[int, bool | None] = {}
     unsketched = 0
     for document in exports.documents():
-        if document.sha256 not in placed:
-            placed[document.sha256] = sides.place(document.sha256, document.sketch)
+        text = bytes.fromhex(document.sha256)
+        if text not in placed:
+            placed[text] = sides.place(document.sha256, document.sketch)
             unsketched += document.sketch is None
-        of_file[document.file_id] = placed[document.sha256]
+        of_file[document.file_id] = placed[text]
 
     def side_of(talk: Talk) -> bool | None:
         first = talk[0]
