@@ -82,9 +82,9 @@ and 2024-01-01 for something else, and a spreadsheet computes =1+1.
 --split 0.9 puts about nine tenths of the documents into the first part, always the same, and documents that are much
 like each other (60 % of their runs of three words) into one. FILE.jsonl becomes FILE.train.jsonl and FILE.test.jsonl.
 --dedupe calls pairs alike whose questions and answers each have 80 % of their runs of three words in common; for a
-million pairs it takes half a minute longer, and 70 MB more. --min-quality 0.5 leaves out answers of whose words less than half
-are in their file, a cheap measure and no judge of truth (`pairs --quality` shows it), and what has no file any more.
-`finetuned help export` tells more.
+million pairs it takes half a minute longer, and 70 MB more. --min-quality 0.5 leaves out answers of whose words less
+than half are in their file, a cheap measure and no judge of truth (`pairs --quality` shows it), and what has no file
+any more. `finetuned help export` tells more.
 """
 
 
