@@ -2,7 +2,7 @@
 
 1. A word is a run of letters, digits and marks, as the index's tokenizer sees it. In scripts that write no spaces each
    letter is a word, with the marks that belong to it: such texts are indexed with spaces around each, so that a text is
-   found by any part of it.
+   found by any part of it. Marks alone are none.
 2. The points of Hebrew and Arabic do not count, nor does the normal form, nor the width of a letter.
 """
 
@@ -26,10 +26,14 @@ _NO_SPACES: Final = re.compile(
 )
 #: the points of Hebrew and Arabic, which few people write
 _POINTS: Final = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670]")
+#: vowels of Thai and Lao that the normal form takes apart, so that a part of them would go to the letter before
+_AM: Final = (("\u0e4d\u0e32", "\u0e33"), ("\u0ecd\u0eb2", "\u0eb3"))
 #: marks that are letters to Unicode
 _WIDE_MARKS: Final = "\uff9e\uff9f"
 #: in a text's shape: a letter with its marks, if its script writes no spaces, or a run of others
-_WORD: Final = re.compile("xm*|[am]+")
+_WORD: Final = re.compile("xm*|m*a[am]*")
+#: what the index's tokenizer sees as it is seen here: what is neither assigned nor long known is not among it
+_COMMON: Final = re.compile("[\0-\u0dff\u1e00-\u2bff]*")
 
 
 class _Shape(dict[int, str]):
@@ -72,6 +76,8 @@ def searchable(text: str) -> str:
     if text.isascii():
         return text
     plain = _POINTS.sub("", normalize("NFKC", text))
-    if _NO_SPACES.search(plain) is None:
+    for taken_apart, letter in _AM:
+        plain = plain.replace(taken_apart, letter)
+    if _COMMON.fullmatch(plain):
         return plain
     return " ".join(word.text for word in words_of(plain))

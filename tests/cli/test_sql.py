@@ -105,6 +105,8 @@ def test_a_table_fits_its_terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch) 
         ("select *\nfrom jobs\nwher id = 'from'", "(line 3, column 6)"),
         ("select 'from' fom from frm, fom fom fom", 'near "fom": syntax error (line 1, column 37)'),
         ("select 'open", "(line 1, column 8)"),
+        ("explain selct 1", 'near "selct": syntax error\n'),
+        ("select " + "from " * 500, 'near "from": syntax error (line 1, column 8)'),
         ("select j.id,\n  foo from jobs j", "no such column: foo (line 2, column 3)"),
         ("select * from jbos", "there are: "),
         ("select foo(1)", "no such function: foo"),

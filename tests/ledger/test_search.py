@@ -9,17 +9,27 @@ from pathlib import Path
 from unicodedata import normalize
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from finetuned.backend import Pair
 from finetuned.errors import UsageError
 from finetuned.ledger import Ledger, Reader, Search, passage
+from finetuned.ledger.schema import SEARCH
 from finetuned.ledger.search import MOST_TERMS
+from finetuned.words import searchable, words_of
 from support.lives import Life, asked, searched, view
 from support.older import of_schema
 
 Teach = Callable[..., Reader]
+
+
+#: letters of many scripts, with their marks, and what stands between words
+LETTERS = (
+    *("a", "B", "9", "é", "e\u0301", "ộ", "ß", "Ω", "й", "ק", "שׁ", "ع", "हि", "न्", "한", "\u1112\u1161\u11ab"),
+    *("猫", "𠮷", "〇", "が", "か\u3099", "ー", "ｶﾞ", "ｱ", "ม้", "ำ", "แ", "๓", "ຳ", "ខ្", "မြ", "ꦲ"),
+    *(" ", ".", "-", "_", "’", "…", "\u200b", "。", "🐈", "\U0001fae8", "\U00049596"),
+)
 
 
 @contextmanager
@@ -64,7 +74,7 @@ LANGUAGES = (
     ("黒猫がいる。", "猫 黒猫 猫がいる 黒* いる", "犬 猫黒"),
     ("PC版の猫🐈です", "PC 猫 版の猫", "P"),
     ("ハンバーグを食べる", f"ﾊﾝﾊﾞｰｸﾞ バーグ {normalize('NFD', 'バーグ')}", "ハーク"),
-    ("แมวกินปลาและม้า", "แมว กินปลา ม้า", "มา หมา"),
+    ("แมวกินปลาและม้าน้ำ", "แมว กินปลา ม้า น้ำ น้ ม้าน้ำ", "มา หมา"),
     ("ខ្មែរអាន", "ខ្មែរ អាន", "រខ"),
     ("မြန်မာစာ", "မြန်မာ စာ", "စာမြန်"),
     ("ຂ້ອຍຮັກແມວ", "ແມວ ຮັກ", "ໝາ"),
@@ -227,6 +237,25 @@ def test_nothing_that_is_typed_is_an_error_to_sqlite(typed: str) -> None:
         with closing(search):
             if search.expression is not None:
                 db.execute("select rowid from t where t match ?", (search.expression,)).fetchall()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(LETTERS), min_size=1, max_size=12), st.data())
+def test_any_part_of_a_text_finds_it(letters: list[str], data: st.DataObject) -> None:
+    """Between any two words, of whatever scripts; what is a word to us is one to SQLite."""
+    text = "".join(letters)
+    words = words_of(text)
+    assume(words)
+    first = data.draw(st.integers(0, len(words) - 1))
+    last = data.draw(st.integers(first, len(words) - 1))
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute(SEARCH.replace("content = 'qa_pairs'", "content = ''"))
+        db.execute("insert into qa_pairs_fts (question, answer) values ('', ?)", (searchable(text),))
+        with closing(Search(f'"{text[words[first].start : words[last].end]}"')) as search:
+            query = "select count(*) from qa_pairs_fts where qa_pairs_fts match ?"
+            assert db.execute(query, (search.expression,)).fetchone() == (1,)
+            assert search.accepts("", text)
+            assert search.hits(text)
 
 
 def test_a_search_for_nothing_says_so(teach: Teach) -> None:

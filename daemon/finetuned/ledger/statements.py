@@ -9,6 +9,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from types import MappingProxyType
 from typing import Final, NoReturn, TypeVar
 
@@ -23,6 +24,8 @@ Values = tuple[object, ...]
 _STEPS: Final = 10_000
 #: no text or value that a statement makes may be longer, in bytes
 _LONGEST: Final = 256 * 1024 * 1024
+#: so many places of a word are tried for the one that is wrong
+_TRIES: Final = 100
 _READS: Final = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE})
 #: pragmas that may have an argument: they tell of a table, or check the file
 _TELLING: Final = frozenset(
@@ -139,7 +142,7 @@ class Statement:
 
     def _first(self, word: str, words: str) -> int | None:
         """Find where the word stands at which SQLite gave up: the text up to there is sound as far as it goes."""
-        for match in re.finditer(re.escape(word), self._text):
+        for match in islice(re.finditer(re.escape(word), self._text), _TRIES):
             with suppress(sqlite3.Warning):
                 try:
                     self._db.execute(f"explain {self._text[: match.end()]}")
