@@ -255,16 +255,18 @@ def _write(
     why_not = _why_not(exports, asked, side_of, sources)
     unknown = 0
     gc.disable()  # nothing here refers to itself, and to look for that takes a third of the time
-    for whole in talks(exports.turns(wanted), lost):
-        some = whole if why_not is None else list(_kept(whole, why_not, lost))
-        unknown += sum([exports.is_ready_made(talk[0]) for talk in some if talk[0].turn is None])
-        if side_of is None:
-            parts[0].add(shape, some)
-            continue
-        sides = [side_of(talk) for talk in some]
-        for part, is_first in zip(parts, (True, False), strict=True):
-            part.add(shape, [talk for talk, side in zip(some, sides, strict=True) if side is is_first])
-    gc.enable()
+    try:
+        for whole in talks(exports.turns(wanted), lost):
+            some = whole if why_not is None else list(_kept(whole, why_not, lost))
+            unknown += sum([exports.is_ready_made(talk[0]) for talk in some if talk[0].turn is None])
+            if side_of is None:
+                parts[0].add(shape, some)
+                continue
+            sides = [side_of(talk) for talk in some]
+            for part, is_first in zip(parts, (True, False), strict=True):
+                part.add(shape, [talk for talk, side in zip(some, sides, strict=True) if side is is_first])
+    finally:
+        gc.enable()
     for part in parts:
         part.end()
     return _Told(lost, unknown, unsketched)
