@@ -304,9 +304,10 @@ class TestRewriting:
         async def script() -> None:
             job = await self.rested(place)
             service = place.here.backend
-            bare = pair("What is bare?", "This.")
-            await rewritten(service, job["session_id"], lambda pairs: [bare])
+            await rewritten(service, job["session_id"], lambda pairs: [pair("What is bare?", "This.")])
             view = await service.observe(job["session_id"])
+            (bare,) = await service.pairs(view)
+            assert bare.document is None
             less = replace(view, files=dict(list(view.files.items())[:1]))
             for seen in (view, less):
                 (row,) = review.rows_of(job, seen, [bare])
