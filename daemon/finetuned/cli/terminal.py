@@ -103,9 +103,20 @@ def shortened(text: str, width: int) -> str:
     """Write a path in `width` columns: its middle gives way, its name stays as long as it fits."""
     if length(text) <= width:
         return text
-    name = text.rpartition("/")[2]
-    tail = min(len(name) + 1, width - 4) if len(name) + 4 < width else width * 2 // 3
-    return f"{text[: width - tail - 1]}…{text[len(text) - tail :]}"
+    name = length(text.rpartition("/")[2])
+    tail = min(name + 1, width - 4) if name + 4 < width else width * 2 // 3
+    end = _begin_of(text[::-1], tail)[::-1]
+    return f"{_begin_of(text, width - length(end) - 1)}…{end}"
+
+
+def _begin_of(text: str, width: int) -> str:
+    """Return as much of a text as fits into so many columns."""
+    if text.isascii():
+        return text[: max(0, width)]
+    from rich.cells import get_character_cell_size
+
+    used = itertools.accumulate(map(get_character_cell_size, text))
+    return text[: sum(1 for columns in itertools.takewhile(lambda columns: columns <= width, used))]
 
 
 def folded(text: str, width: int | None, *, rest: str | None = None) -> Iterator[str]:
