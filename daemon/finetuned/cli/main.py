@@ -79,6 +79,13 @@ class LazyGroup(click.Group):
             raise UsageError(f"there is no command {harmless(args[0])}", remedy=remedy)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; where its reader has gone, end as the signal would, which Click takes for a failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            ctx.exit(_without_reader())
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Offer commands, without loading their modules, and the options of all."""
         found = [
@@ -151,6 +158,12 @@ def _leave_unsaid() -> None:
             stream.flush()
         except OSError:  # the terminal is gone, or the reader
             os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
+
+
+def _without_reader() -> int:
+    """Write to nowhere from now on; return the exit code of what `SIGPIPE` ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def _open_what_is_closed() -> None:

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import nsmallest
 from itertools import islice
-from textwrap import wrap
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from finetuned.cli import completions, output, terminal, wiring
 from finetuned.cli.arguments import typed
 from finetuned.cli.listings import keys_of, listing
 from finetuned.cli.output import Row
-from finetuned.cli.terminal import coloured, from_here, harmless
+from finetuned.cli.terminal import coloured, from_here, harmless, wrapped
 from finetuned.lifecycle import JobState
 
 if TYPE_CHECKING:
@@ -161,7 +160,7 @@ def _wrapped(lines: Iterable[str], label: str, width: int) -> Iterator[str]:
     """Yield lines folded, with a letter in front of the first; what stands between the signs of a hit is bold."""
     lead, style = f"  {label}  ", ""
     for line in lines:
-        for part in wrap(line, max(20, width - len(lead))) or [""]:
+        for part in wrapped(line, max(20, width - len(lead))) or [""]:
             begun = style
             if _BEGIN in part or _END in part:
                 style = _BOLD if part.rfind(_BEGIN) > part.rfind(_END) else ""

@@ -16,6 +16,7 @@ import shlex
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
@@ -129,6 +130,16 @@ def folded(text: str, width: int | None, *, rest: str | None = None) -> Iterator
             yield line
         else:
             yield from _folded(line, width, _hanging(line) if rest is None else rest)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return a text in lines of at most `width` columns; what has no blank for so long is cut anywhere."""
+    if text.isascii():
+        return wrap(text, width)
+    from rich.cells import chop_cells
+
+    lines = [line.strip() for line in folded(text, width, rest="")]
+    return [part for line in lines for part in ([line] if length(line) <= width else chop_cells(line, width))]
 
 
 def _folded(line: str, width: int, rest: str) -> Iterator[str]:
