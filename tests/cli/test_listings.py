@@ -98,7 +98,7 @@ def test_how_long_ago_something_was(seconds: float, words: str) -> None:
 
 
 def test_times_are_relative_on_a_terminal_alone(desk: Desk) -> None:
-    """Elsewhere a time is whole, and one word."""
+    """Elsewhere a time is whole."""
     for command in ("jobs", "events"):
         assert " ago" not in desk(command).out
     assert desk("jobs").out.splitlines()[1].split()[-1].endswith("Z")
@@ -139,7 +139,7 @@ def test_a_state_that_there_is_not(desk: Desk) -> None:
     """What was meant is asked, and all there are stand in the answer."""
     answer = desk("files", "--state", "learned,refusd")
     assert (answer.code, answer.out) == (2, "")
-    assert "did you mean refused? there are: settling, " in answer.err
+    assert "did you mean refused? there are: 'settling', " in answer.err
     assert desk("files", "").code == 2
 
 

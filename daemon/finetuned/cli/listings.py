@@ -46,7 +46,7 @@ def _states(command: Command, about: str, states: Sequence[str]) -> Command:
         words = [word.strip().lower() for some in typed for word in some.split(",") if word.strip()]
         for word in words:
             if word not in states:
-                remedy = f"{did_you_mean(word, states)}there are: {', '.join(states)}"
+                remedy = f"{did_you_mean(word, states)}there are: {', '.join(map(repr, states))}"
                 raise UsageError(f"there is no state {harmless(word)!r}", remedy=remedy)
         return words
 

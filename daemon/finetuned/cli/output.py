@@ -127,8 +127,8 @@ def when(at: str | None) -> str:
 
 
 def moment(at: str | None) -> str:
-    """Write an ISO time in a table: on a terminal how long ago it is, elsewhere whole, as one word."""
-    return when(at).replace(" ", "T") if width_of() is None else ago(at, _now())
+    """Write an ISO time in a table: on a terminal how long ago it is, elsewhere whole."""
+    return when(at) if width_of() is None else ago(at, _now())
 
 
 @lru_cache(maxsize=1)
