@@ -101,7 +101,10 @@ def _tiles(
     if states is not None:
         jobs = {row["state"]: row["jobs"] for row in states}
         troubled = jobs.get("failed", 0) + jobs.get("partial", 0)
-        tiles += [(sum(jobs.values()), "job*", "all_jobs"), (troubled, "failed or partial", "failures_since")]
+        tiles += [
+            (sum(jobs.values()), "job*", "all_jobs"),
+            (troubled, "failed or partial", "all_jobs?state__in=failed,partial"),
+        ]
     if files is not None:
         counts: dict[str, int] = {}
         for row in files:
