@@ -30,7 +30,7 @@ from finetuned.model import RESERVED, Value
 
 #: milliseconds: how long changes are gathered, how often the watch looks for more, how long it looks at nothing
 _GATHER: Final = 100
-_STEP: Final = 15
+_STEP: Final = 20
 IDLE: Final = 2000
 #: seconds from a failure to the next try
 _PAUSE: Final = 1.0
