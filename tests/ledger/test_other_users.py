@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from support.people import DAEMON, DROPPER, GROUP, shared_place
+from support.cli import call
+from support.people import DAEMON, DROPPER, GROUP, acting_as, shared_place
 
 #: a daemon's connection: it writes a job, tells that it did, and goes on until its input ends
 WRITES = f"""
@@ -111,6 +112,22 @@ def test_a_group_reads_the_ledger(ledger: tuple[Path, Writer], stage: str) -> No
     written = asked(f"file:{path}", "delete from jobs returning id")
     assert (written.returncode, "readonly" in written.stderr) == (1, True)
     assert sorted(file.name for file in path.parent.iterdir()) == before
+
+
+def test_so_do_commands(ledger: tuple[Path, Writer], tmp_path: Path) -> None:
+    """The group asks in SQL, and searches; where it may not read, it is told what would let it."""
+    path, _ = ledger
+    config = path.parents[1] / "finetuned.toml"
+    config.write_text(f'[ledger]\npath = "{path}"\n[[folder]]\nname = "notes"\npath = "{tmp_path}"\n')
+    with acting_as(DROPPER):
+        assert call("--config", str(config), "sql", QUERY, "--jsonl").lines == [
+            {"job_id": "notes-1", "path": "/srv/notes/a.txt"}
+        ]
+        assert call("--config", str(config), "pairs", "--search", "about", "--jsonl").out.count("\n") == 2
+    path.parent.chmod(0o700)
+    with acting_as(DROPPER):
+        answer = call("--config", str(config), "sql", QUERY)
+    assert (answer.code, "may not be read by you" in answer.err, "join its group" in answer.err) == (1, True, True)
 
 
 def test_who_reads_for_long_is_in_no_ones_way(ledger: tuple[Path, Writer]) -> None:

@@ -28,7 +28,7 @@ VIEWS = {
     "open_jobs": "job_id folder state stage progress session_id attempt files created_at submitted_at due_at reason "
     "bytes restarts",
     "pairs_with_source": "job_id path ordinal question answer id session_id file_id folder sha256 path_b64 finished_at "
-    "current",
+    "current talk turn system",
     "events": "id at subject subject_id was became cause detail job_id",
 }
 JOB = [

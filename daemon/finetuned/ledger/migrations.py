@@ -158,15 +158,15 @@ STEPS: Final = MappingProxyType(
             *(f"drop table {'again' if table == 'relearn' else table}" for table in _MOVED),
             *(f"alter table new_{table} rename to {table}" for table in _MOVED),
             *INDEXES,
-            *VIEWS.values(),
-            _SPLIT,
-            TABLES["hooks"],
             "alter table qa_pairs add column talk integer",
             """
             alter table qa_pairs add column turn integer
               check ((talk is null) = (turn is null) and (turn is null or turn > 0))
             """,
             "alter table qa_pairs add column system text check (system is null or turn = 1)",
+            *VIEWS.values(),
+            _SPLIT,
+            TABLES["hooks"],
             "drop table qa_pairs_fts",
             SEARCH,
             TO_INDEX,

@@ -350,7 +350,8 @@ create view open_jobs as
 create view pairs_with_source as
   select p.job_id, f.path, p.ordinal, p.question, p.answer, p.id, p.session_id, p.file_id, j.folder, f.sha256,
     f.path_b64, j.finished_at, iif(j.state in {_of(TRAINED)}, p.session_id is
-      (select a.session_id from sessions a where a.job_id = p.job_id and a.current = 1), 1) as current
+      (select a.session_id from sessions a where a.job_id = p.job_id and a.current = 1), 1) as current,
+    p.talk, p.turn, p.system
   from qa_pairs p left join files f on f.id = p.file_id left join jobs j on j.id = p.job_id
 """,
     }
