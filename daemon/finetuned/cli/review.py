@@ -206,13 +206,18 @@ async def rewrite(backend: Reviews, job: Row, text: str, before: Sequence[Pair] 
     """
     seen = await resting(backend, job)
     there = await backend.pairs(seen)
-    if before is not None and list(there) != list(before):
+    if before is not None and _words(there) != _words(before):
         raise FinetunedError("somebody else changed these pairs while you edited them")
     pairs = pairs_of(text, job, backend, seen, there)
     await backend.write_pairs(seen, pairs)
     await resting(backend, job)
-    known = {(pair.raw_question, pair.raw_answer) for pair in there}
-    return len(pairs), sum((pair.raw_question, pair.raw_answer) in known for pair in pairs)
+    known = set(_words(there))
+    return len(pairs), sum(words in known for words in _words(pairs))
+
+
+def _words(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+    """Return what pairs say, wherever in their session they stand."""
+    return [(pair.raw_question, pair.raw_answer) for pair in pairs]
 
 
 async def resting(backend: Reviews, job: Row) -> Observation:
