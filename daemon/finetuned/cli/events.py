@@ -112,9 +112,9 @@ def tell_events(
 
     `at` writes the time of each.
     """
-    line = None
+    line, rest = None, indent + " " * (_AGE + 2 if at is output.moment else _TIME)
     for line in event_lines(events, reader, about, at=at):
-        terminal.print_line(indent + line, rest=indent + " " * _TIME)
+        terminal.print_line(indent + line, rest=rest)
     return line is not None
 
 
