@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from finetuned.backend import Capabilities, Observation, Odd, Pair, Part, Phase, Push, Status, Submission
 from finetuned.errors import FileProblem, KeyRefused, NoReviews, NotFound, Refused, ReplyLost
@@ -320,7 +321,8 @@ class Conformance:
         await bench.backend.push(born.id, Push.START)
         seen = await bench.after(LONG, born.id)
         assert seen.status is Status.TRAINED
-        assert await bench.harvest(seen) == (wanted, last)
+        kept = [replace(pair, talk=None, turn=None) for pair in await bench.harvest(seen)]
+        assert kept == [wanted, replace(last, talk=None, turn=None)]  # where it stands now only a session knows
 
     async def test_a_failed_training_is_tried_again_or_is_final(self, make: Callable[..., Bench]):
         """It says why it failed; it is trained again in place exactly if it says that it can be."""

@@ -206,16 +206,16 @@ async def rewrite(backend: Reviews, job: Row, text: str, before: Sequence[Pair] 
     """
     seen = await resting(backend, job)
     there = await backend.pairs(seen)
-    if before is not None and _words(there) != _words(before):
+    if before is not None and _said(there) != _said(before):
         raise FinetunedError("somebody else changed these pairs while you edited them")
     pairs = pairs_of(text, job, backend, seen, there)
     await backend.write_pairs(seen, pairs)
     await resting(backend, job)
-    known = set(_words(there))
-    return len(pairs), sum(words in known for words in _words(pairs))
+    known = set(_said(there))
+    return len(pairs), sum(words in known for words in _said(pairs))
 
 
-def _words(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+def _said(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
     """Return what pairs say, wherever in their session they stand."""
     return [(pair.raw_question, pair.raw_answer) for pair in pairs]
 
