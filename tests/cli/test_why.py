@@ -797,7 +797,7 @@ def test_what_cannot_be_removed_is_told_at_every_door(make_desk: MakeDesk, monke
         desk.run()
     words = "and cannot be removed: the device answers with an input/output error"
     told = desk("why", str(path)).out
-    assert f"It is to be removed, as [retention] says, {words}" in told
+    assert f"It is to be removed, as `[retention]` has it, {words}" in told
     assert "It was removed" not in told
     assert all(words in " ".join(desk(command).out.split()) for command in ("status", "doctor"))
     desk.place.runtime.jump(3600.0)

@@ -48,7 +48,7 @@ BREAKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "an unfinished job holds at least one file": ("delete from files where job_id = 'sealed'", ("sealed",)),
     "a job that is being sent, looked for or runs has exactly one open session": (
         "update sessions set state = 'ended', ended_at = 'x' where job_id in ('sent', 'runs')",
-        ("sent", "runs"),
+        ("runs", "sent"),
     ),
     "a queued or ended job has no open session": (
         "update sessions set state = 'live' where job_id = 'done'",

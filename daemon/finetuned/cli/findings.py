@@ -103,7 +103,7 @@ def of_unremoved(settings: Settings, reader: Reader) -> Iterator[Row]:
         if known["unremoved"]:
             path, why, count = known["unremoved"]
             more = f" (and {count - 1} more)" if count > 1 else ""
-            words = f"{path} is to be removed, as [retention] says, and {why}{more}"
+            words = f"{path} is to be removed, as `[retention]` has it, and {why}{more}"
             yield problem(f"folder {name}", words, "see to that; it is tried again every hour")
 
 

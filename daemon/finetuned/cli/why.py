@@ -263,7 +263,7 @@ class Story:
         last = self._history[-1] if self._history else {}
         others = [event["cause"] for event in self._history if event["cause"] != "held_up"]
         if file["location"] and last.get("cause") == "held_up" and others[-1:] == ["expired"]:
-            yield f"It is to be removed, as [retention] says, and {last['detail']}; it is tried again every hour."
+            yield f"It is to be removed, as `[retention]` has it, and {last['detail']}; it is tried again every hour."
         held_up = self._reader.held_up(file["job_id"]) if self._reader and file["job_id"] else None
         if held_up is not None:
             yield f"It is put away later: {held_up}."

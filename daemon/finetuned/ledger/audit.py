@@ -100,7 +100,7 @@ def audit(db: sqlite3.Connection) -> list[Finding]:
     """Ask every question; an empty list means the ledger is whole."""
     findings = []
     for rule in RULES:
-        rows = db.execute(f"{rule.query} limit 10").fetchall()
+        rows = db.execute(f"{rule.query} order by 1 limit 10").fetchall()
         if rows:
             found = tuple(str(row[0]) for row in rows)
             findings.append(Finding(sentence=rule.sentence, rows=found, remedy=rule.remedy))
