@@ -521,10 +521,10 @@ class LedgerMachine(RuleBasedStateMachine):
         assert {j.id for j in self.ledger.jobs.open()} == {
             j.id for j in self.jobs() if j.state not in JOB_ENDS or not j.archived
         }
-        told = "select became from events where subject = 'folder' and subject_id = ? and cause in ('pause', 'resume')"
+        told = "select cause from events where subject = 'folder' and subject_id = ? and cause in ('pause', 'resume')"
         for folder in self.ledger.folders.all().values():
-            became = [row[0] for row in asked(self.ledger, f"{told.replace('?', repr(folder.name))} order by id")]
-            assert (folder.paused_at is not None) is (became[-1:] == ["paused"])
+            causes = [row[0] for row in asked(self.ledger, f"{told.replace('?', repr(folder.name))} order by id")]
+            assert (folder.paused_at is not None) is (causes[-1:] == ["pause"])
         for job in self.jobs():
             assert (job.open is not None) is (job.state in {"submitting", "doubtful", "running", "review"})
 
