@@ -12,13 +12,13 @@ import re
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from consumers.environments import environment
 from support.process import Home, Sandbox, wait_for
 
 PAGE: Final = Path(__file__).parents[2] / "daemon/finetuned/docs/queries.md"
@@ -48,18 +48,6 @@ def recipes() -> Iterator[Recipe]:
         named = [f"{name.lower()}=={version}" for name, version in _PACKAGE.findall(title)]
         packages = (*named, *(_WITH[name] for name in named if name in _WITH))
         yield from (Recipe(title, packages, language, block) for language, block in _BLOCK.findall(text))
-
-
-def environment(packages: tuple[str, ...]) -> Path:
-    """Make the environment of these packages, if it is not there of an earlier run; return its programs' folder."""
-    root = Path(tempfile.gettempdir(), "finetuned-readers", "-".join(packages) or "none")
-    whole = root / "whole"
-    if not whole.exists():
-        venv.create(root, with_pip=True, clear=True)
-        if packages:
-            subprocess.run([root / "bin/pip", "install", "-q", *packages], check=True)
-        whole.touch()
-    return root / "bin"
 
 
 def tried(recipe: Recipe, programs: Path, where: Path) -> str:
