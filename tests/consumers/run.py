@@ -3,7 +3,7 @@
 Outside the gate. The daemon learns a small ledger from the sandbox, every format of it is exported, and each library,
 in a pinned version and an environment of its own, tells what it read of it or would train: `libraries/read_GROUP.py`.
 That is compared with what was learned, and printed as a table; what `SURPRISES` does not know ends this with 1.
-`--write` puts the table into the page `export`.
+`--write` puts the table into the page `export`. axolotl wants a `python3.12` on the PATH, all of them 25 GB of disk.
 """
 
 from __future__ import annotations
