@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from contextlib import closing
@@ -36,6 +37,18 @@ def test_the_oldest_waiting_files_are_found_by_an_index(path: str) -> None:
     with closing(connect_to_read(path)) as db:
         steps = plan(db, QUESTIONS["oldest_waiting_files"].sql)
     assert "SEARCH f USING COVERING INDEX files_by_state (folder=? AND state=?)" in steps
+
+
+def test_each_row_may_ask_for_words_of_its_own() -> None:
+    """However many they are; only the last few are kept, and each is answered as if it were the only one."""
+    words = [f'"word{number}"' for number in range(50)]
+    with closing(sqlite3.connect(":memory:")) as db, Searches() as searches:
+        for name, count, function in searches.functions:
+            db.create_function(name, count, function)
+        rows = db.execute(
+            "select value, is_meant(value, 'word7?', 'word40.') from json_each(?)", (json.dumps(words * 2),)
+        )
+        assert [word for word, is_meant in rows if is_meant] == ['"word7"', '"word40"'] * 2
 
 
 def test_counting_stops(path: str) -> None:

@@ -127,6 +127,10 @@ where p.current and is_meant(:words, p.question, p.answer) limit 200""",
 )
 
 
+#: each search holds a lexicon of its own
+MOST_SEARCHES: Final = 4
+
+
 class Searches:
     """What a connection needs for a search in SQL, as functions; used by one thread, and closed with the connection."""
 
@@ -161,6 +165,8 @@ class Searches:
 
     def _search(self, words: str) -> Search:
         if words not in self._made:
+            if len(self._made) == MOST_SEARCHES:  # SQL of people's own may ask for other words in each row
+                self._made.pop(next(iter(self._made))).close()
             self._made[words] = Search(words)
         return self._made[words]
 
