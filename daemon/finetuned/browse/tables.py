@@ -101,14 +101,14 @@ _TABLES: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
             "sort_desc": "created_at",
         },
         "files": {
-            "description": "The daemon's own book of files; the view all_files tells what is sure to stay.",
+            "description": "The daemon's own table of files; the view all_files tells what is sure to stay.",
             "label_column": "path",
             "columns": dict(_FILE),
             "facets": ["folder", "state"],
             "sort_desc": "id",
         },
         "jobs": {
-            "description": "The daemon's own book of jobs; the view all_jobs tells more.",
+            "description": "The daemon's own table of jobs; the view all_jobs tells more.",
             "label_column": "id",
             "columns": _without("pairs session_id stage progress attempt restarts lora_dir submitted_at"),
             "facets": ["state", "folder"],
