@@ -182,6 +182,17 @@ class TestNoDaemonRuns:
         ]
         assert left(desk.place.ledger_path) == []
 
+    def test_a_word_that_is_only_a_folder_here_is_a_part_of_a_jobs_id(
+        self, make_desk: MakeDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Beside the drop folder of its name, as `init` makes it, a job can be named by its folder too."""
+        desk = make_desk()
+        desk.run()
+        (tmp_path / "beside" / "wombats").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / "beside")
+        answer = desk("retry", "wombats")
+        assert (answer.code, "there is no job wombats" in answer.err) == (2, True)
+
     def test_without_a_ledger_there_is_nothing_to_ask(self, make_desk: MakeDesk) -> None:
         """The remedy is to start the daemon."""
         answer = make_desk()("cancel", "notes-1")

@@ -84,7 +84,7 @@ def _about(word: str, reader: Reader) -> Request:
     """Return a request to try again what `word` names."""
     from finetuned.cli.requests import new_request
 
-    if "/" in word or "." in word or os.path.lexists(word):
+    if "/" in word or "." in word or (os.path.lexists(word) and not os.path.isdir(word)):
         return new_request("retry", path=typed(word, reader.at_place))
     return new_request("retry", job=job_named(reader, word))
 
