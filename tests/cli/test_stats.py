@@ -25,7 +25,7 @@ def test_each_folder_and_week_has_its_line(make_desk: MakeDesk) -> None:
     assert answer.code == 0, answer.err
     lines = [" ".join(line.split()) for line in answer.out.splitlines()]
     assert lines[0].startswith("3 files came to an end, in the weeks of 2026-11-02 to 20")
-    assert "folder files learned failed other bytes pairs pairs/file" in lines
+    assert "folder files learned not learned skipped bytes pairs pairs/file" in lines
     assert "notes 3 1 1 1 28 B 18 18.0" in lines
     assert "2026-11-02 1 0 1 0 0 B 0" in lines
     assert "from drop to learned half within" in answer.out.replace("  ", " ")
