@@ -851,3 +851,6 @@ class TestByContent:
         answer = desk("why", "--content", str(desk.place.root / "gone.txt"))
         assert (answer.code, answer.out) == (2, "")
         assert "gone.txt cannot be read: No such file or directory" in answer.err
+        answer = desk("why", "--content", str(desk.place.notes))
+        assert (answer.code, answer.out) == (2, "")
+        assert "notes is no file" in answer.err

@@ -188,6 +188,8 @@ def contents_of(settings: Settings, path: str) -> set[str]:
 
     Raises UsageError: there is no such file, or it may not be read.
     """
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise UsageError(f"{harmless(path)} is no file", remedy="name a file; finetuned why PATH tells of a folder")
     found = set()
     for folder in wiring.drop_folders(settings).values():
         try:
