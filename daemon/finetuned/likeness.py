@@ -44,7 +44,7 @@ _WORD: Final = re.compile(rf"[{_NO_SPACES}]|[^\W{_NO_SPACES}]+")
 _SPREAD: Final = 2654435761
 _32_BITS: Final = 0xFFFFFFFF
 #: of a million pairs with four hashes each, four are in a chain
-_CHAINS: Final = 1 << 20
+CHAINS: Final = 1 << 20
 #: what tells a run of an answer from the same one of a question
 _OF_ANSWERS: Final = 0xA5A5A5A5
 
@@ -121,7 +121,7 @@ class Neighbours:
     """
 
     def __init__(self) -> None:
-        self._begins = array("i", [-1]) * _CHAINS
+        self._begins = array("i", [-1]) * CHAINS
         self._hashes = array("I")
         self._numbers = array("q")
         self._next = array("i")
@@ -131,7 +131,7 @@ class Neighbours:
         return list(dict.fromkeys(number for key in keys for number in self._of(key)))
 
     def _of(self, key: int) -> Iterator[int]:
-        at = self._begins[key % _CHAINS]
+        at = self._begins[key % CHAINS]
         while at >= 0:
             if self._hashes[at] == key:
                 yield self._numbers[at]
@@ -141,8 +141,8 @@ class Neighbours:
         """Add a text."""
         for key in keys:
             if sum(1 for _ in self._of(key)) < MOST_LOOKED_AT:
-                self._next.append(self._begins[key % _CHAINS])
-                self._begins[key % _CHAINS] = len(self._hashes)
+                self._next.append(self._begins[key % CHAINS])
+                self._begins[key % CHAINS] = len(self._hashes)
                 self._hashes.append(key)
                 self._numbers.append(number)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from finetuned.likeness import (
     ALIKE_DOCUMENTS,
+    CHAINS,
     LONGEST_LINE,
     MOST_LOOKED_AT,
     SKETCH_HASHES,
@@ -103,6 +104,14 @@ def test_neighbours_are_those_with_a_hash_in_common() -> None:
     for number in range(2, 100):
         known.add(number, [2])
     assert len(known.near([2])) == MOST_LOOKED_AT
+
+
+def test_hashes_that_share_a_chain_are_told_apart() -> None:
+    """A chain has the texts of several hashes; only those of the one that is asked for are neighbours."""
+    neighbours = Neighbours()
+    neighbours.add(1, [7])
+    neighbours.add(2, [7 + CHAINS])
+    assert (neighbours.near([7]), neighbours.near([7 + CHAINS]), neighbours.near([7 + 2 * CHAINS])) == ([1], [2], [])
 
 
 def test_near_duplicates_are_on_one_side() -> None:
