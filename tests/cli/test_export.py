@@ -653,6 +653,23 @@ class TestFiles:
         assert len(read(tmp_path / "out.jsonl")) == 2
         assert files_below(tmp_path) == ["out.jsonl", "out.jsonl.manifest.json"]
 
+    @pytest.mark.parametrize("own", ["state/ledger.db", "state/ledger.db-wal", "state/ledger.db.lock", "finetuned.toml"])
+    @pytest.mark.parametrize("words", [("export", "--format", "openai", "-o"), ("stats", "--plot")])
+    def test_what_finetuned_lives_on_is_never_replaced(self, talks: Desk, own: str, words: tuple[str, ...]) -> None:
+        """Neither the ledger with what lies beside it nor the configuration, by whatever way it is named."""
+        path = talks.place.root / own
+        before = path.read_bytes() if path.exists() else None
+        for name in (str(path), f"{path.parent}/../{path.parent.name}/{path.name}"):
+            answer = talks(*words, name, "--force")
+            assert (answer.code, "is a file of finetuned itself" in answer.err) == (1, True), name
+        assert (path.read_bytes() if path.exists() else None) == before
+
+    def test_a_folder_does_not_take_the_place_of_the_ledgers_log(self, talks: Desk) -> None:
+        """SQLite would find it there."""
+        log = f"{talks.place.ledger_path}-wal"
+        assert "is a file of finetuned itself" in export(talks, "mlx", "-o", log).err
+        assert not os.path.exists(log)
+
     @pytest.mark.parametrize("taken", ["one", "two", "last"])
     def test_a_file_that_appears_meanwhile_is_not_replaced(self, tmp_path: Path, taken: str) -> None:
         """Nor is anything else left: those that had their names already lose them."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from finetuned.cli.measures import Sources
     from finetuned.cli.outputs import NewFile, Output
     from finetuned.ledger.queries.exports import Exports, Selection
+    from finetuned.settings import Settings
     from finetuned.shapes import Loss, Shape, Talk
 
     SideOf = Callable[[Talk], bool | None]
@@ -133,7 +134,7 @@ def export_command(ctx: click.Context, /, **given: Any) -> None:
         if asked.target is None:
             _to_standard_output(exports, wanted, asked, sources)
         else:
-            _to_files(exports, wanted, asked, sources, absolute(asked.target), reader.path)
+            _to_files(exports, wanted, asked, sources, absolute(asked.target), settings)
 
 
 class _Asked(NamedTuple):
@@ -384,12 +385,12 @@ def _to_standard_output(exports: Exports, wanted: Selection, asked: _Asked, sour
 
 
 def _to_files(
-    exports: Exports, wanted: Selection, asked: _Asked, sources: Sources | None, path: str, ledger: str
+    exports: Exports, wanted: Selection, asked: _Asked, sources: Sources | None, path: str, settings: Settings
 ) -> None:
     from finetuned.cli.outputs import not_written
 
     shape, writer = _shape(exports, wanted, asked)
-    with _Target(asked, path) as target:
+    with _Target(asked, path, settings) as target:
         parts = [_Part(name, target.beginning(name, writer), asked.most_rows) for name in target.parts]
         try:
             told = _write(exports, wanted, asked, sources, shape, parts)
@@ -397,7 +398,7 @@ def _to_files(
             raise not_written(path, error) from error
         _check_some(parts)
         files = target.files(parts)
-        manifest = {"path": utf8_text(path), "ledger": utf8_text(ledger), **_filters(asked, wanted)}
+        manifest = {"path": utf8_text(path), "ledger": utf8_text(wiring.ledger_path(settings)), **_filters(asked, wanted)}
         manifest |= {**_counts(told, parts), "cleaned": exports.cleaned, "files": files}
         target.publish(manifest)
     _say(told, parts, exports.cleaned)
@@ -413,7 +414,7 @@ def _to_files(
 class _Target:
     """Where the parts go: files in one folder, or a folder of their own."""
 
-    def __init__(self, asked: _Asked, path: str) -> None:
+    def __init__(self, asked: _Asked, path: str, settings: Settings) -> None:
         from finetuned.cli.export_papers import MANIFEST, names_in
         from finetuned.cli.outputs import Beside, NewFolder
 
@@ -422,10 +423,12 @@ class _Target:
         self.parts = [TRAIN] if asked.split is None else [TRAIN, asked.second]
         self._last = MANIFEST if asked.is_folder else f"{self._name}.manifest.json"
         self._to: Output
+        wiring.check_not_own(settings, path)
         if asked.is_folder:
             self._to = NewFolder(path, force=asked.force, names_of=names_in)
         else:
             names = [next(self._names(part)) for part in self.parts]
+            wiring.check_not_own(settings, *(os.path.join(self._folder, name) for name in (*names, self._last)))
             self._to = Beside(self._folder, [*names, self._last], force=asked.force)
 
     def beginning(self, part: str, writer: Callable[[Sink], Writer]) -> Callable[[], tuple[Writer, NewFile, str]]:

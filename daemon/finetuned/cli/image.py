@@ -48,6 +48,7 @@ def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> 
     elif sys.stdout.isatty():
         raise UsageError("a terminal cannot show a picture", remedy="name a file, or send it into a pipe")
     settings = wiring.load(ctx)
+    wiring.check_not_own(settings, path)
     with Spinner("drawing") as spinner:
         picture = anyio.run(draw, settings, sayable(prompt), spinner)
     if path:

@@ -48,7 +48,9 @@ def stats_command(
     check_folder(wiring.load(ctx), reader, folder)
     found = statistics(reader, folder=folder, since=since)
     if plot is not None and found.weeks:
-        _plot(found, absolute(plot), force=force)
+        path = absolute(plot)
+        wiring.check_not_own(wiring.load(ctx), path)
+        _plot(found, path, force=force)
     if form != "table":
         output.show_one(_for_programs(found, since), form)
         return

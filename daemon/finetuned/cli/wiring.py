@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
+from finetuned.cli.terminal import harmless
 from finetuned.errors import ConfigurationError, FinetunedError, LedgerError, LedgerMissing, ServerError
 
 if TYPE_CHECKING:
@@ -79,6 +80,17 @@ def usual_ledger_path() -> str:
         return os.path.join(state, "ledger.db")
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return os.path.join(home, "finetuned", "ledger.db")
+
+
+def check_not_own(settings: Settings, *paths: str) -> None:
+    """Raise FinetunedError for a path to write to that finetuned itself lives on: `--force` is not meant for those."""
+    from finetuned.ledger import files_of
+
+    own = files_of(ledger_path(settings)) | {path for path in (settings.source, key_file(settings)) if path}
+    lived_on = set(map(os.path.realpath, own))
+    for path in paths:
+        if os.path.realpath(path) in lived_on:
+            raise FinetunedError(f"{harmless(path)} is a file of finetuned itself", remedy="name another")
 
 
 def reader(ctx: click.Context) -> Reader:

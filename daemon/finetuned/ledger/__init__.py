@@ -9,6 +9,7 @@
 
 from finetuned.ledger.audit import Finding, audit
 from finetuned.ledger.batches import FoundFile, FoundJob, Left
+from finetuned.ledger.copies import files_of
 from finetuned.ledger.lock import Trouble, is_held, why_stuck
 from finetuned.ledger.opening import connect_to_read
 from finetuned.ledger.queries import Reader
@@ -41,6 +42,7 @@ __all__ = [
     "audit",
     "connect_to_read",
     "count_up_to",
+    "files_of",
     "is_held",
     "of_the_disk",
     "passage",

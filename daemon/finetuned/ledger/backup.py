@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from finetuned.errors import LedgerError
-from finetuned.ledger.copies import SIDES, Contents, copy_whole, remove_part, sync_folder
+from finetuned.ledger.copies import Contents, copy_whole, files_of, remove_part, sync_folder
 from finetuned.ledger.queries import Reader
 from finetuned.ledger.trouble import of_the_disk
 
@@ -81,8 +81,7 @@ def make_backup(path: str, target: str) -> Contents:
 
 def _check_target(path: str, target: str) -> None:
     """Raise LedgerError for a place that is taken, or that is the ledger's own."""
-    own = {path, f"{path}.lock", *(path + side for side in SIDES)}
-    if os.path.realpath(target) in {os.path.realpath(one) for one in own}:
+    if os.path.realpath(target) in set(map(os.path.realpath, files_of(path))):
         raise LedgerError(f"{target} is a file of the ledger itself", remedy="name a new file")
     if os.path.isdir(target):
         raise LedgerError(f"{target} is a folder", remedy=f"name a new file in it: {os.path.join(target, 'ledger.db')}")

@@ -20,6 +20,11 @@ from finetuned.model import Value
 SIDES: Final = ("-wal", "-shm", "-journal")
 
 
+def files_of(path: str) -> set[str]:
+    """Tell which paths belong to the ledger at `path`: its own, its lock's, and what SQLite puts beside it."""
+    return {path, f"{path}.lock", *(path + side for side in SIDES)}
+
+
 class Contents(Value, frozen=True):
     """What a ledger's file holds: its size, the number of its schema, how many rows, and the rules that it breaks."""
 
