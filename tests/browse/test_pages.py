@@ -211,6 +211,11 @@ def test_a_query_that_takes_too_long_is_told(learned: Desk) -> None:
     assert "Search all pairs" in told
 
 
+def test_a_query_cannot_fill_the_memory(learned: Desk) -> None:
+    """Any page that a browser shows may have it ask here: one value without end is refused, not made."""
+    assert "too big" in page(learned, "/ledger?sql=select+length(zeroblob(900000000))", 400)
+
+
 def test_nobody_writes_by_a_door_of_datasettes(learned: Desk) -> None:
     """A plugin that would is refused, too."""
 

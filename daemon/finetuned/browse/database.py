@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 #: the rows of a table with more than this are many
 MOST_COUNTED: Final = 10_000
+#: no text or value that a query makes may be longer, in bytes: any page that a browser shows can have it ask here
+_LONGEST: Final = 64 * 1024 * 1024
 
 
 class LedgerDatabase(Database):
@@ -51,6 +53,7 @@ class LedgerDatabase(Database):
             ) from error
         with closing(db), Searches() as searches:
             db.text_factory = _text
+            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
             for name, words, function in searches.functions:
                 db.create_function(name, words, function, deterministic=True)
             return fn(db)
