@@ -653,7 +653,9 @@ class TestFiles:
         assert len(read(tmp_path / "out.jsonl")) == 2
         assert files_below(tmp_path) == ["out.jsonl", "out.jsonl.manifest.json"]
 
-    @pytest.mark.parametrize("own", ["state/ledger.db", "state/ledger.db-wal", "state/ledger.db.lock", "finetuned.toml"])
+    @pytest.mark.parametrize(
+        "own", ["state/ledger.db", "state/ledger.db-wal", "state/ledger.db.lock", "finetuned.toml"]
+    )
     @pytest.mark.parametrize("words", [("export", "--format", "openai", "-o"), ("stats", "--plot")])
     def test_what_finetuned_lives_on_is_never_replaced(self, talks: Desk, own: str, words: tuple[str, ...]) -> None:
         """Neither the ledger with what lies beside it nor the configuration, by whatever way it is named."""
@@ -828,6 +830,22 @@ def test_a_missing_library_is_named(desk: Desk, without_pyarrow: Callable[[], No
     without_pyarrow()
     answer = export(desk, "parquet")
     assert (answer.code, answer.err.splitlines()[1]) == (1, '  to do: pip install "finetuned[parquet]"')
+
+
+def test_parquet_goes_into_a_pipe(desk: Desk) -> None:
+    """In a process of its own, whose standard output takes bytes: whole, as a file would be."""
+    learned(desk, "a.txt", ("Who?", "Otters."))
+    words = [sys.executable, "-m", "finetuned", "--config", str(desk.config), "export", "--format", "parquet"]
+    ended = subprocess.run(words, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert pq.read_table(io.BytesIO(ended.stdout)).column("answer").to_pylist() == ["Otters."]
+
+
+@pytest.mark.parametrize("option", ["--split", "--min-quality"])
+def test_a_share_is_a_number(desk: Desk, tmp_path: Path, option: str) -> None:
+    """What is none is neither less nor more than any: it would leave nothing out, and put all into one part."""
+    answer = export(desk, "openai", "-o", str(tmp_path / "out.jsonl"), option, "nan")
+    assert (answer.code, "nan is no number" in answer.err) == (2, True)
 
 
 def test_a_closed_pipe_ends_it_quietly(desk: Desk) -> None:

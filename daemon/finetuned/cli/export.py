@@ -10,7 +10,9 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
+import math
 import os
 import sys
 from collections import Counter
@@ -32,6 +34,8 @@ from finetuned.errors import FinetunedError, UsageError
 from finetuned.paths import utf8_text
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
     from finetuned.cli.export_parts import Sink, Writer
     from finetuned.cli.measures import Sources
     from finetuned.cli.outputs import NewFile, Output
@@ -89,12 +93,21 @@ any more. `finetuned help export` tells more.
 """
 
 
+class _Share(click.FloatRange):
+    """A number in a range; NaN, which Click lets through, is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it. Raises BadParameter."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{number} is no number.", param, ctx)
+        return number
+
+
 @click.command("export", help=_HELP)
 @click.option("--format", "form", type=click.Choice([*FORMATS]), required=True, help="Which shape; see below.")
 @click.option("-o", "--output", "target", metavar="FILE|DIR/", help="Where to; without it, standard output.")
-@click.option(
-    "--split", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE", help="Make two parts."
-)
+@click.option("--split", type=_Share(0, 1, min_open=True, max_open=True), metavar="SHARE", help="Make two parts.")
 @click.option("--job", "job_id", metavar="ID", help="Only pairs of this job.", shell_complete=completions.jobs)
 @click.option("--folder", metavar="NAME", help="Only pairs of this folder.", shell_complete=completions.folders)
 @click.option("--file", "pattern", metavar="PATH", help="Only pairs of such files: 'notes/**/*.md' from here, '*.md'.")
@@ -103,7 +116,7 @@ any more. `finetuned help export` tells more.
 @click.option("--dedupe", is_flag=True, help="Leave out pairs that are much like one before them.")
 @click.option(
     "--min-quality",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=_Share(0, 1, min_open=True),
     metavar="SHARE",
     help="Only answers so near to their file.",
 )
@@ -364,16 +377,21 @@ def _shape(exports: Exports, wanted: Selection, asked: _Asked) -> tuple[Shape, C
     return shape, lambda out: export_parts.Parquet(out, schema)
 
 
-class _Standard:
-    """Standard output, for bytes; one that takes text alone gets UTF-8."""
+class _Standard(io.RawIOBase):
+    """Standard output, for bytes, as a file that pyarrow takes; one that takes text alone gets UTF-8."""
 
-    def write(self, data: bytes, /) -> int:
+    def writable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
         """Write all of `data`."""
+        whole = bytes(data)
         if (raw := getattr(sys.stdout, "buffer", None)) is not None:
-            raw.write(data)
+            raw.write(whole)
         else:
-            sys.stdout.write(bytes(data).decode())
-        return len(data)
+            sys.stdout.write(whole.decode())
+        return len(whole)
 
 
 def _to_standard_output(exports: Exports, wanted: Selection, asked: _Asked, sources: Sources | None) -> None:
@@ -398,7 +416,11 @@ def _to_files(
             raise not_written(path, error) from error
         _check_some(parts)
         files = target.files(parts)
-        manifest = {"path": utf8_text(path), "ledger": utf8_text(wiring.ledger_path(settings)), **_filters(asked, wanted)}
+        manifest = {
+            "path": utf8_text(path),
+            "ledger": utf8_text(wiring.ledger_path(settings)),
+            **_filters(asked, wanted),
+        }
         manifest |= {**_counts(told, parts), "cleaned": exports.cleaned, "files": files}
         target.publish(manifest)
     _say(told, parts, exports.cleaned)
