@@ -122,15 +122,23 @@ def test_clients_that_say_nothing_hold_up_nobody():
         assert [heard(client) for client in silent] == [b""] * len(silent)
 
 
+def descriptors() -> int:
+    """How many this process has open, the server's among them."""
+    return len(os.listdir("/proc/self/fd"))
+
+
 def test_a_client_that_reads_nothing_is_cut_off():
     """What does not fit into the buffers is not waited for."""
-    with served() as port, connected(port) as client:
+    with served() as port:
+        idle = descriptors()
         assert answer(port, ASK).startswith(b"HTTP/1.1 200")
-        open_then = len(os.listdir("/proc/self/fd"))
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # else it may grow to hold the whole answer
-        client.sendall(ASK.replace(b"page", b"large"))
-        wait_for(lambda: len(os.listdir("/proc/self/fd")) < open_then, "end of its connection")
-        cut = heard(client)
+        wait_for(lambda: descriptors() == idle, "end of the first connection")
+        with connected(port) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # else it may grow to hold the whole answer
+            client.sendall(ASK.replace(b"page", b"large"))
+            wait_for(lambda: descriptors() == idle + 2, "beginning of its connection")
+            wait_for(lambda: descriptors() == idle + 1, "end of its connection")
+            cut = heard(client)
     assert 0 < len(cut) < 32 * 1024 * 1024
 
 
