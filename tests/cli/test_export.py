@@ -656,7 +656,9 @@ class TestFiles:
     @pytest.mark.parametrize(
         "own", ["state/ledger.db", "state/ledger.db-wal", "state/ledger.db.lock", "finetuned.toml"]
     )
-    @pytest.mark.parametrize("words", [("export", "--format", "openai", "-o"), ("stats", "--plot")])
+    @pytest.mark.parametrize(
+        "words", [("export", "--format", "openai", "-o"), ("stats", "--plot"), ("image", "an otter", "-o")]
+    )
     def test_what_finetuned_lives_on_is_never_replaced(self, talks: Desk, own: str, words: tuple[str, ...]) -> None:
         """Neither the ledger with what lies beside it nor the configuration, by whatever way it is named."""
         path = talks.place.root / own
@@ -665,6 +667,19 @@ class TestFiles:
             answer = talks(*words, name, "--force")
             assert (answer.code, "is a file of finetuned itself" in answer.err) == (1, True), name
         assert (path.read_bytes() if path.exists() else None) == before
+
+    def test_neither_is_the_key(self, talks: Desk) -> None:
+        """It lies where the configuration says."""
+        key = talks.place.root / "key"
+        key.write_text("hl-sandbox")
+        usual = talks.config.read_text()
+        try:
+            talks.write_config(api_key_file=str(key))
+            answer = talks("export", "--format", "openai", "-o", str(key), "--force")
+        finally:
+            talks.config.write_text(usual)
+        assert (answer.code, "is a file of finetuned itself" in answer.err) == (1, True)
+        assert key.read_text() == "hl-sandbox"
 
     def test_a_folder_does_not_take_the_place_of_the_ledgers_log(self, talks: Desk) -> None:
         """SQLite would find it there."""
