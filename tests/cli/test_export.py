@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from finetuned.cli import reference
-from finetuned.cli.export import FORMATS
+from finetuned.cli.export_options import FORMATS
 from finetuned.cli.outputs import Beside, NewFolder
 from finetuned.errors import FinetunedError
 from finetuned.likeness import sketch_of
@@ -249,7 +249,7 @@ class TestFormats:
         self, hard: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whole talks in each, all of them together."""
-        monkeypatch.setattr("finetuned.cli.export.SHARD_ROWS", 5)
+        monkeypatch.setattr("finetuned.cli.export_options.SHARD_ROWS", 5)
         monkeypatch.setattr("finetuned.ledger.queries.exports.AT_ONCE", 2)
         monkeypatch.setattr("finetuned.cli.export_parts.ROWS_AT_ONCE", 2)
         told = export(hard, "huggingface", "-o", str(tmp_path / "set"), "--json").json

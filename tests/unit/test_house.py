@@ -40,7 +40,7 @@ EXCHANGED: dict[str, str] = {
     "finetuned.cli.doctor.AUDIT_LOOKS_EVERY": "a ledger whose audit takes so long takes minutes to make",
     "finetuned.cli.doctor.AUDIT_WITHIN": "a ledger whose audit takes so long takes minutes to make",
     "finetuned.cli.doctor.SLOW": "how long a command waits for a server is real time",
-    "finetuned.cli.export.SHARD_ROWS": "so many pairs take long to make",
+    "finetuned.cli.export_options.SHARD_ROWS": "so many pairs take long to make",
     "finetuned.ledger.opening.BUSY_MS": "how long a command waits for a lock is real time",
     "finetuned.ledger.queries.connection.FEW": "so many files take long to list in every combination of filters",
     "finetuned.ledger.queries.exports.ORIGINS": "so many files take long to make",

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from finetuned.shapes import COLUMNS, MESSAGES
+from finetuned import shapes
+from finetuned.shapes import COLUMNS, MESSAGES, Shape, Talk
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from finetuned.cli.outputs import NewFile
+    from finetuned.ledger.queries.exports import Exports, Selection
+
+#: what the first part is called, or the only one
+TRAIN: Final = "train"
 #: so many rows, or characters of them, are put together before they are written
 ROWS_AT_ONCE: Final = 5000
 CHARACTERS_AT_ONCE: Final = 8 * 1024 * 1024
@@ -140,3 +147,60 @@ def talk_schema() -> pa.Schema:
 
     turn = pa.struct([("role", pa.string()), ("content", pa.string())])
     return pa.schema([(MESSAGES, pa.list_(turn)), *list(pair_schema(with_messages=False))[2:]])
+
+
+def shape_and_writer(exports: Exports, wanted: Selection, form: str) -> tuple[Shape, Callable[[Sink], Writer]]:
+    """Choose what becomes of a talk, and what writes it."""
+    if form in shapes.LINES:
+        return shapes.LINES[form], JsonLines
+    if form == "huggingface":
+        schema = talk_schema()
+        return shapes.records(exports.origin_of), lambda out: Parquet(out, schema)
+    has_talks = exports.has_talks(wanted)
+    shape = shapes.rows(exports.origin_of, with_messages=has_talks)
+    if form == "csv":
+        return shape, lambda out: Csv(out, with_messages=has_talks)
+    schema = pair_schema(with_messages=has_talks)
+    return shape, lambda out: Parquet(out, schema)
+
+
+class Part:
+    """One part of an export: its files, the first when there is something for it."""
+
+    def __init__(self, name: str, begin: Callable[[], tuple[Writer, NewFile | None, str]], most: int) -> None:
+        self.name = name
+        self.pairs = 0
+        self.lines = 0
+        self.documents: set[int | None] = set()
+        self.files: list[tuple[str, NewFile, int, int]] = []
+        self.formulas = 0
+        self._begin = begin
+        self._most = most
+        self._open: tuple[Writer, NewFile | None, str] | None = None
+        self._before = 0
+
+    def add(self, shape: Shape, talks: Sequence[Talk]) -> None:
+        """Take talks, and write what they become."""
+        if not talks:
+            return
+        if self._open is None:
+            self._open = self._begin()
+            self._before = self.pairs
+        writer = self._open[0]
+        writer.add(shape(talks))
+        self.pairs += sum(map(len, talks))
+        self.documents.update([talk[0].file_id for talk in talks])
+        if writer.lines >= self._most:
+            self.end()
+
+    def end(self) -> None:
+        """Write what is left; what comes after it goes into another file."""
+        if self._open is None:
+            return
+        writer, file, name = self._open
+        writer.end()
+        self._open = None
+        self.lines += writer.lines
+        self.formulas += writer.formulas
+        if file is not None:
+            self.files.append((name, file, writer.lines, self.pairs - self._before))

@@ -10,7 +10,7 @@ from enum import StrEnum
 from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
-from finetuned.cli.export import FORMATS
+from finetuned.cli.export_options import FORMATS
 from finetuned.cli.export_parts import Csv
 from finetuned.cli.main import COMMANDS
 from finetuned.cli.objects import CAUSES, EXITS, OBJECTS, REQUEST, Fields
