@@ -63,6 +63,37 @@ def test_a_text_that_is_not_there_any_more_is_not_guessed(make_desk: MakeDesk) -
     assert "its file cannot be read" in desk("pairs", "--quality").out
 
 
+def test_each_version_of_a_file_is_held_against_its_own_text(make_desk: MakeDesk) -> None:
+    """Two texts were dropped under one name: a pair of the first says nothing of the second."""
+    desk = make_desk()
+    for text in (OTTERS, "Badgers dig."):
+        desk.place.drop("otter.txt", text)
+        desk.run()
+    desk.write("delete from qa_pairs where ordinal > 1")
+    desk.write("update qa_pairs set question = 'What?', answer = 'They eat fish.'")
+    assert measures(desk, "--quality") == [(1.0, []), (0.0, [])]
+
+
+def test_questions_without_words_do_not_contradict_each_other(make_desk: MakeDesk) -> None:
+    """They are no question; that they are empty is told."""
+    desk = taught(make_desk, ("?", "They eat fish."), ("!", "Otters are brown."))
+    assert measures(desk, "--quality") == [(1.0, ["empty"]), (1.0, ["empty"])]
+
+
+def test_what_an_attempt_that_came_to_nothing_said_contradicts_nobody(make_desk: MakeDesk) -> None:
+    """Its pairs are in no listing, so that its answers are none elsewhere."""
+    desk = taught(make_desk, ("What do they eat?", "They eat fish."))
+    desk.write(
+        "insert into sessions (job_id, attempt, current, state, session_id, url, dialect, intent_at, ended_at) "
+        "select job_id, 2, 0, 'ended', 'former', url, dialect, intent_at, ended_at from sessions"
+    )
+    desk.write(
+        "insert into qa_pairs (job_id, session_id, ordinal, question, answer, raw_question, raw_answer) "
+        "select job_id, 'former', 2, question, 'Frogs.', question, 'Frogs.' from qa_pairs"
+    )
+    assert measures(desk, "--quality") == [(1.0, [])]
+
+
 def test_of_ready_made_pairs_the_lines_are_the_text(make_desk: MakeDesk) -> None:
     """They say what their author wrote, so all of it is in there."""
     desk = make_desk(folder=[{"include": ["*.jsonl"]}])
