@@ -80,11 +80,19 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; where its reader has gone, end as the signal would, which Click takes for a failure."""
+        """Run the command; where its reader has gone, end as the signal would, which Click takes for a failure.
+
+        Raises UsageError in the place of Click's own.
+        """
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
             ctx.exit(_without_reader())
+        except click.UsageError as error:
+            from finetuned.cli.usage import usage_error
+
+            ours = usage_error(error, ctx.invoked_subcommand)
+            raise ours from ours.__cause__
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Offer commands, without loading their modules, and the options of all."""
@@ -181,12 +189,14 @@ def _open_what_is_closed() -> None:
 
 
 def show(error: click.ClickException) -> None:
-    """Say what click has to say, folded for a terminal."""
+    """Say what is off in the words before a command; if there are none, how they have to be."""
     from finetuned.cli.terminal import say
+    from finetuned.cli.usage import usage_error
 
-    said = io.StringIO()
-    error.show(said)
-    say(said.getvalue().rstrip("\n"))
+    if isinstance(error, click.UsageError) and not isinstance(error, click.exceptions.NoArgsIsHelpError):
+        explain(usage_error(error, None))
+    else:
+        say(error.format_message())
 
 
 def explain(error: FinetunedError) -> None:
