@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import secrets
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -13,6 +12,8 @@ from typing import Final, ParamSpec, Protocol, TypeVar
 import anyio
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from finetuned import clock
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,10 +71,10 @@ class SystemRuntime:
     """The system's clocks, random numbers and threads."""
 
     def now(self) -> float:
-        return time.time()
+        return clock.now()
 
     def steady(self) -> float:
-        return time.monotonic()
+        return clock.steady()
 
     async def wait(self, wake: Wake, seconds: float) -> None:
         with anyio.move_on_after(max(0.0, seconds)):

@@ -13,12 +13,11 @@ from datasette.app import Datasette
 from datasette.database import Database, QueryInterrupted
 from datasette.utils.asgi import Request, Response
 
-from finetuned import amounts
+from finetuned import amounts, clock
 from finetuned.browse.charts import chart, share
 from finetuned.browse.tables import NAME, description
 from finetuned.ledger import QUESTIONS, is_held
 from finetuned.lifecycle import JobState
-from finetuned.runtime import SystemRuntime
 
 Row = Mapping[str, Any]
 
@@ -56,7 +55,7 @@ _FOLDERS: Final = "select name from folders order by name"
 async def start_page(datasette: Datasette, request: Request) -> Response:
     """Answer with the start page."""
     ledger = datasette.get_database(NAME)
-    now = datetime.fromtimestamp(SystemRuntime().now(), UTC)
+    now = datetime.fromtimestamp(clock.now(), UTC)
     files, folders, *answers = await asyncio.gather(
         _asked(ledger, _FILES),
         _asked(ledger, _FOLDERS),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from finetuned import clock
 from finetuned.amounts import counted, size
 from finetuned.cli import completions, output, wiring
 from finetuned.cli.output import Row, placed
@@ -50,14 +51,13 @@ def restore_command(ctx: click.Context, file: str, form: str) -> None:
     """
     from finetuned.ledger import SCHEMA_VERSION
     from finetuned.ledger.restore import restore
-    from finetuned.runtime import SystemRuntime
 
     settings = wiring.load(ctx)
     path = wiring.ledger_path(settings)
     stray = wiring.stray_daemon(settings)
     if stray is not None:
         raise Held(str(stray[1]), remedy="stop that daemon first")
-    done = restore(path, os.path.abspath(file), SystemRuntime().now())
+    done = restore(path, os.path.abspath(file), clock.now())
     if form == "table":
         print_line(f"The ledger {seen(path)} is restored: {_holds(done.contents)}.")
         if done.kept is not None:

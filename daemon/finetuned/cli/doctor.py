@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from finetuned import __version__
+from finetuned import __version__, clock
 from finetuned.amounts import span
 from finetuned.cli import output, wiring
 from finetuned.cli.findings import (
@@ -334,10 +334,9 @@ def _watches(reader: Reader | None, runs: bool) -> Iterator[Row]:
 
 def _requests(settings: Settings, runs: bool) -> Iterator[Row]:
     from finetuned.daemon.requests import SUFFIX, requests_folder
-    from finetuned.runtime import SystemRuntime
 
     folder = requests_folder(wiring.ledger_path(settings))
-    before = SystemRuntime().now() - REQUEST_AGE
+    before = clock.now() - REQUEST_AGE
     try:
         with os.scandir(folder) as entries:
             old = [e.name for e in entries if e.name.endswith(SUFFIX) and e.stat().st_mtime < before]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from finetuned import clock
 from finetuned.amounts import counted, span
 from finetuned.cli import completions, wiring
 from finetuned.cli.arguments import folder_named, typed
@@ -76,12 +77,11 @@ def drop_command(
     The exit code is 0 if all files were put there, else 1. With --wait it is 0 if all files were learned, now or
     before; it is 1 if one was not, or if its pairs wait for a review (`review = true`).
     """
-    from finetuned.runtime import SystemRuntime
 
     _check_words(files, name)
     settings = wiring.load(ctx)
     target = wiring.drop_folders(settings)[folder_named(settings, folder).name]
-    begun = SystemRuntime().now()
+    begun = clock.now()
     dropped: list[str] = []
     all_went = True
     with ExitStack() as kept:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from finetuned import __version__
+from finetuned import __version__, clock
 from finetuned.amounts import counted
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import say
 from finetuned.paths import utf8_text
-from finetuned.runtime import SystemRuntime
 from finetuned.shapes import LOSSES, Loss
 from finetuned.times import iso
 
@@ -30,7 +29,7 @@ def manifest(
         "ledger": utf8_text(ledger),
         "format": asked.form,
         "version": __version__,
-        "made_at": iso(SystemRuntime().now()),
+        "made_at": iso(clock.now()),
         "job": wanted.job,
         "folder": wanted.folder,
         "file": None if asked.pattern is None else utf8_text(asked.pattern),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from textwrap import shorten
 from typing import TYPE_CHECKING, Final
 
+from finetuned import clock
 from finetuned.amounts import counted, span
 from finetuned.cli import output, wiring
 from finetuned.cli.findings import ok, problem, warning
@@ -55,11 +56,10 @@ def examined(settings: Settings, reader: Reader | None, *, runs: bool, test: boo
 
 def _of_url(name: str, hook: HookSettings, *, whole: bool) -> Row:
     from finetuned.hooks import apprise_is_there, environment, understands
-    from finetuned.runtime import SystemRuntime
 
     if not apprise_is_there():
         return problem(name, "its url needs Apprise, which is not installed", _INSTALL)
-    if whole and not understands(hook.url, environment=environment(os.environ), steady=SystemRuntime().steady):
+    if whole and not understands(hook.url, environment=environment(os.environ), steady=clock.steady):
         return problem(name, "Apprise does not understand its url", "write it as Apprise's page on that service says")
     return ok(name, "Apprise understands its url")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from finetuned import clock
 from finetuned.cli import completions, wiring
 from finetuned.cli.arguments import did_you_mean
 from finetuned.cli.terminal import harmless
@@ -136,9 +137,8 @@ def since_option(command: Callable[P, R]) -> Callable[P, R]:
 def span_of(since: str | None, until: str | None) -> tuple[float | None, float | None]:
     """Return the instants that `--since` and `--until` mean. Raises UsageError."""
     from finetuned.cli.instants import instant_of
-    from finetuned.runtime import SystemRuntime
 
-    now = SystemRuntime().now()
+    now = clock.now()
     begin = None if since is None else instant_of(since, now)
     end = None if until is None else instant_of(until, now, name="--until", is_end=True)
     if begin is not None and end is not None and begin >= end:

@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from finetuned import clock
 from finetuned.amounts import counted, size, span
 from finetuned.cli.findings import MOST_NAMED, ok, problem, warning
 from finetuned.cli.output import Row, when
 from finetuned.ledger import why_stuck
 from finetuned.ledger.backup import parts_left
-from finetuned.runtime import SystemRuntime
 from finetuned.times import instant
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def of_the_ledgers_place(path: str) -> Iterator[Row]:
 
 def examined(path: str, folders: list[str], reader: Reader | None) -> Iterator[Row]:
     """Yield every finding about the machine on which the ledger lies at `path`, and the drop `folders`."""
-    now = SystemRuntime().now()
+    now = clock.now()
     yield from _disks([os.path.dirname(path) or ".", *folders])
     if reader is not None:
         yield from _clock(reader, now)

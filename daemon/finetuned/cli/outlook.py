@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from finetuned import clock
 from finetuned.backend import Phase
 from finetuned.cli import output, wiring
 from finetuned.cli.output import Row
@@ -17,7 +18,6 @@ from finetuned.ledger import SCHEMA_VERSION, Tables, is_held, why_stuck
 from finetuned.lifecycle import JOB_ENDS, JobState
 from finetuned.plan import Awaited, Seal, SkipDuplicate, make_plan
 from finetuned.recovery import outlook
-from finetuned.runtime import SystemRuntime
 from finetuned.times import instant, iso
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Outlook:
         """Plan for now; None for a ledger of an older version, which no daemon has upgraded yet. Raises LedgerError."""
         if reader.schema_version() != SCHEMA_VERSION:
             return None
-        now = SystemRuntime().now()
+        now = clock.now()
         can = wiring.capabilities(settings, reader.server(settings.service.url)["dialect"])
         facts = as_the_ledger_knows(Tables.of(reader), settings, RunsWith.told(reader.daemon()), can)
         return cls(settings, reader, facts, make_plan(facts, now, settings), now)

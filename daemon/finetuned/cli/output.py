@@ -16,6 +16,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import click
 
+from finetuned import clock
 from finetuned.amounts import size
 from finetuned.cli.instants import ago
 from finetuned.cli.table import Table
@@ -134,9 +135,8 @@ def moment(at: str | None) -> str:
 @lru_cache(maxsize=1)
 def _now() -> float:
     """Tell when the command began: what it tells is of one moment."""
-    from finetuned.runtime import SystemRuntime
 
-    return SystemRuntime().now()
+    return clock.now()
 
 
 def _shown_at_once(rows: Iterable[Row]) -> Iterator[Row]:

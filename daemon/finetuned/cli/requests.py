@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from finetuned import clock
 from finetuned.cli import wiring
 from finetuned.cli.poller import until
 from finetuned.cli.terminal import harmless, print_line, say
@@ -58,7 +59,7 @@ def leave(ledger_path: str, requests: Sequence[Request]) -> None:
     """Put requests where the daemon takes them, in this order. Raises FinetunedError."""
     from finetuned.daemon.requests import leave_request, requests_folder
 
-    moment = int(SystemRuntime().now() * 1_000_000)
+    moment = int(clock.now() * 1_000_000)
     for number, request in enumerate(requests):
         try:
             leave_request(ledger_path, request, f"{moment:018d}-{number:06d}")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from finetuned import clock
 from finetuned.amounts import counted
 from finetuned.cli import completions, objects, output, wiring
 from finetuned.cli.arguments import absolute, job_named
@@ -123,18 +124,17 @@ def _line(row: Row) -> str:
 
 def _edit(settings: Settings, job: Row, before: Sequence[Pair], text: str, editor: str) -> None:
     """Open the pairs in an editor; put what comes back. Raises FinetunedError, and keeps the lines then."""
-    from finetuned.runtime import SystemRuntime
 
     path = _private(job["id"], text)
     failed = ""
-    begun = SystemRuntime().steady()
+    begun = clock.steady()
     try:
         click.edit(filename=path, editor=editor)
     except click.ClickException as error:
         failed = error.message
     edited = _read_back(path)
     if edited == text:
-        if not failed and SystemRuntime().steady() - begun < AT_ONCE:
+        if not failed and clock.steady() - begun < AT_ONCE:
             say(_STILL_OPEN.format(job["id"], harmless(path)))
             return
         _discard(path)

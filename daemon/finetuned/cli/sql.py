@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from finetuned import clock
 from finetuned.cli import output, wiring
 from finetuned.cli.terminal import harmless, length, print_data, say, width_of
 from finetuned.errors import UsageError
@@ -40,7 +41,6 @@ def sql_command(ctx: click.Context, text: str | None, limit: str, as_csv: bool, 
     `finetuned help queries` has statements to begin with, `finetuned help interface` the views and their columns.
     """
     from finetuned.ledger.statements import Statement
-    from finetuned.runtime import SystemRuntime
 
     if as_csv and form != "table":
         raise UsageError("--csv, --json and --jsonl exclude each other")
@@ -49,7 +49,7 @@ def sql_command(ctx: click.Context, text: str | None, limit: str, as_csv: bool, 
     if not statement.strip():
         raise UsageError("there is no statement", remedy="try: finetuned sql 'select * from finished_jobs'")
     reader = wiring.reader(ctx)
-    asked = Statement(reader.connection, reader.path, statement, limit=seconds, clock=SystemRuntime().steady)
+    asked = Statement(reader.connection, reader.path, statement, limit=seconds, clock=clock.steady)
     if form == "table" and not as_csv:
         _print_table(asked)
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from finetuned import clock
 from finetuned.amounts import size, span
 from finetuned.cli import output, terminal, wiring
 from finetuned.cli.findings import MOST_NAMED, needs, problem, tell, unreviewed, untaken_words
@@ -35,10 +36,9 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
     Ends with 3 if no daemon runs; what the ledger knows is printed all the same. Ends with 1 if one runs, but cannot
     use its ledger, so that nothing new is begun.
     """
-    from finetuned.runtime import SystemRuntime
 
     settings = wiring.load(ctx)
-    status = status_of(settings, SystemRuntime().now())
+    status = status_of(settings, clock.now())
     if as_json:
         output.show_one(status)
     else:
