@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -20,7 +21,7 @@ from unicodedata import normalize
 from finetuned.cli import wiring
 from finetuned.cli.output import Row, first_of
 from finetuned.cli.terminal import harmless
-from finetuned.errors import FileProblem, UsageError
+from finetuned.errors import FileProblem, FinetunedError, UsageError
 from finetuned.model import RESERVED
 from finetuned.paths import unescape
 
@@ -156,6 +157,20 @@ def job_in(path: str) -> str | None:
     """Find the job whose own folder the path may lie in: `…/done/<job>/…`."""
     parts = path.split("/")
     return next((after for part, after in pairwise(parts) if part in RESERVED), None)
+
+
+@contextmanager
+def port_to_be_had(port: int) -> Iterator[None]:
+    """Serve on a port of this machine meanwhile. Raises FinetunedError if it cannot be had."""
+    try:
+        yield
+    except OSError as error:  # or nothing takes what is printed
+        if error.errno not in {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}:
+            raise
+        raise FinetunedError(
+            f"nothing can listen on 127.0.0.1:{port}: {os.strerror(error.errno)}",
+            remedy="choose another; --port 0 is any",
+        ) from None
 
 
 class Dropped(NamedTuple):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from finetuned.cli import wiring
+from finetuned.cli.arguments import port_to_be_had
 from finetuned.cli.terminal import say
-from finetuned.errors import FinetunedError
 
 if TYPE_CHECKING:
     from datasette.app import Datasette
@@ -53,10 +53,5 @@ def _serve(pages: Datasette, port: int, *, shows: bool) -> None:
         if shows:  # in a thread: a browser that is asked for this page waits for it
             opened.append(asyncio.get_running_loop().run_in_executor(None, webbrowser.open, address))
 
-    try:
+    with port_to_be_had(port):
         asyncio.run(serve(pages.app(), port, ready=ready))
-    except OSError as error:
-        raise FinetunedError(
-            f"nothing can listen on {HOST}:{port}: {os.strerror(error.errno or 0)}",
-            remedy="choose another; --port 0 is any",
-        ) from None

@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         code = 1
         with suppress(OSError):
-            explain(FinetunedError(f"{error.filename or 'the output'}: {error.strerror}"))
+            explain(FinetunedError(f"{error.filename or 'standard output'}: {error.strerror}"))
     _leave_unsaid()
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -175,13 +175,14 @@ def _without_reader() -> int:
 
 
 def _open_what_is_closed() -> None:
-    """Give a process that was started without standard streams empty ones.
+    """Give a process that was started without standard streams empty ones; what is written to standard output fails.
 
     Else the next files that are opened, the ledger among them, get their numbers, and what others print.
     """
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(number)
+    for number, mode in enumerate((os.O_RDWR, os.O_RDONLY, os.O_RDWR)):
+        opened = os.open(os.devnull, mode)  # the lowest number that is free
+        if opened != number:
+            os.close(opened)
     # SIM115: they are open for as long as the process lives
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115

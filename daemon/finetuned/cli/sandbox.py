@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from finetuned.cli.arguments import port_to_be_had
 from finetuned.cli.terminal import harmless, say
 from finetuned.errors import FinetunedError, UsageError
 
@@ -115,10 +116,7 @@ def _serve(app: Starlette, port: int, key: str, *, keeps: bool) -> None:
             say("it forgets its sessions when it ends; --data DIR keeps them")
 
     try:
-        asyncio.run(unless_stopped(serve(app, port=port, ready=ready)))
-    except OSError as error:
-        raise FinetunedError(
-            f"nothing can listen on 127.0.0.1:{port}: {error.strerror}", remedy="choose another; --port 0 is any"
-        ) from None
+        with port_to_be_had(port):
+            asyncio.run(unless_stopped(serve(app, port=port, ready=ready)))
     except CrashedError as error:
         raise FinetunedError(str(error), remedy="start it again, with the same --data") from None

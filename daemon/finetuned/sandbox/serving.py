@@ -100,7 +100,11 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._announce()
+        try:
+            self._announce()
+        except OSError:  # nothing takes what it says
+            await self.shutdown(sockets)
+            raise
 
 
 async def serve(
