@@ -1,0 +1,306 @@
+"""The story of one path, in sentences: what is known of the file that was dropped there, or lies there now.
+
+1. Of several files the newest is told, the earlier ones are named.
+2. What keeps a file from going on is told from the outside in: no daemon, the folder away, then its own state.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Final
+
+from finetuned.amounts import counted, span
+from finetuned.cli import output, terminal, wiring
+from finetuned.cli.arguments import dropped_as, job_in
+from finetuned.cli.events import tell_events
+from finetuned.cli.jobs import gone, progress_of
+from finetuned.cli.output import Row, placed
+from finetuned.cli.places import Place
+from finetuned.cli.terminal import harmless, quoted, seen
+from finetuned.lifecycle import FILE_ENDS
+from finetuned.paths import path_of
+
+if TYPE_CHECKING:
+    from finetuned.cli.outlook import Outlook
+    from finetuned.ledger import Reader
+    from finetuned.settings import FolderSettings, Settings
+
+UNKNOWN: Final = "unknown"
+
+
+def _why(file: Row) -> str:
+    """Return the command that tells about a file, by where it was dropped."""
+    return f"finetuned why {quoted(path_of(file['path'], file.get('path_b64')))}"
+
+
+class Story:
+    """What is known of one path, from the ledger and from the disk."""
+
+    def __init__(
+        self, settings: Settings, reader: Reader | None, path: str, contents: Collection[str] | None = None
+    ) -> None:
+        """Find the file at `path`; with `contents`, the newest that was dropped with one of these instead."""
+        from finetuned.cli.outlook import Outlook
+
+        self._settings = settings
+        self._reader = reader
+        self._by_content = contents is not None
+        rows = [] if reader is None else reader.at_place(path) if contents is None else reader.of_content(contents)
+        self._file, self._others = (rows[0] if rows else None), rows[1:]
+        if self._file and self._by_content:
+            path = path_of(self._file["path"], self._file.get("path_b64"))
+        self._place = Place(settings, reader, path, self._file["folder"] if self._file else None)
+        self._history = reader.history(self._file["id"]) if reader and self._file else []
+        job_id = self._file["job_id"] if self._file else job_in(path)
+        self._job = (reader.job(job_id) if reader and job_id else None) or {}
+        self._outlook = Outlook.of(settings, reader) if reader else None
+        self._why_not = None if self._file else self._never_dropped()
+        self._elsewhere = None
+        if reader and self._why_not and not self._place.away and not self._by_content:
+            self._elsewhere = dropped_as(reader, settings, path)
+
+    @property
+    def is_of_nothing(self) -> bool:
+        """Whether nothing lies at the path, and nothing that was dropped ever did."""
+        return self._file is None and self._place.is_empty
+
+    def _never_dropped(self) -> str | None:
+        return "no file with this content was dropped" if self._by_content else self._place.never_taken()
+
+    def for_programs(self) -> Row:
+        """Return the object `why` of `docs/interface.md`."""
+        elsewhere = self._elsewhere.words(str) if self._elsewhere else None
+        unknown = placed(self._place.path) | {
+            "state": UNKNOWN,
+            "reason": "; ".join(filter(None, (self._why_not, elsewhere))) or None,
+            "job_id": self._job.get("id"),
+            "location": None,
+        }
+        file = self._file or unknown
+        return {
+            "path": file["path"],
+            "state": file["state"],
+            "reason": file["reason"] or (self._gone() if file["state"] == "learned" else None),
+            "since": self._since(),
+            "waits_for": self._waits(),
+            "job_id": file["job_id"],
+            "location": file["location"],
+            "history": self._history,
+        } | {key: file[key] for key in ("path_b64", "location_b64") if key in file}
+
+    def tell(self) -> None:
+        """Print it for people."""
+        state = self._file["state"] if self._file else UNKNOWN
+        terminal.print_line(f"{seen(self._place.path)}: {output.paint(state)}")
+        for sentence in self._sentences():
+            terminal.print_line(f"  {harmless(sentence)}")
+        if self._file is None or self._reader is None:
+            return
+        terminal.print_line("\nWhat happened")
+        tell_events(self._history, self._reader, about=f"file {self._file['id']}", indent="  ")
+
+    # -- files that the ledger knows
+
+    def _since(self) -> str | None:
+        moves = [event["at"] for event in self._history if event["was"] != event["became"]]
+        return moves[-1] if moves else None
+
+    def _sentences(self) -> Iterator[str]:
+        file = self._file
+        if file is None:
+            yield from self._sentences_of_unknown()
+            return
+        yield f"It was dropped at {seen(file['path'])} and seen {output.when(file['seen_at'])}."
+        words = {
+            "settling": self._settling,
+            "waiting": self._waiting,
+            "packed": self._packed,
+            "learned": self._learned,
+            "duplicate": self._duplicate,
+            "refused": self._refused,
+            "vanished": self._vanished,
+        }
+        yield from words.get(file["state"], self._lost)(file)
+        read = [event for event in self._history if event["cause"] in {"settled", "readable"}]
+        if read and read[-1]["detail"]:
+            yield f"Mind what it holds: {read[-1]['detail']}."
+        waits = self._waits()
+        if waits:
+            yield f"It waits for {waits}."
+        yield from self._where(file)
+        yield from self._before()
+
+    def _settling(self, file: Row) -> Iterator[str]:
+        why = file["reason"] or "somebody may still be writing to it"
+        yield f"It has been settling since {output.when(self._since())}: {why}."
+        if any(event["cause"] == "changed" for event in self._history):
+            yield "It was changed after it had been quiet, so that it is waited for three times as long as it paused."
+        if not file["bytes"] and not file["reason"]:
+            beside = self._place.not_taken()
+            yield f"It is empty so far; {beside or 'a file that stays empty for a minute is refused'}."
+
+    def _waiting(self, file: Row) -> Iterator[str]:
+        yield f"It has been ready since {output.when(file['ready_at'])} and is in no job yet."
+        if file["reason"]:
+            yield f"It cannot be taken for now: {file['reason']}."
+
+    def _packed(self, file: Row) -> Iterator[str]:
+        job = self._job
+        stage = progress_of(job)
+        state = "in review" if job["state"] == "review" else job["state"]
+        yield f"It is in job {file['job_id']}, which is {state}{f' ({stage})' if stage else ''}."
+        if job["reason"]:
+            yield f"What is known of the job: {job['reason']}."
+        yield f"All about it: finetuned job {file['job_id']}"
+
+    def _learned(self, file: Row) -> Iterator[str]:
+        if file["pairs"] is None:
+            when, job = output.when(file["finished_at"]), file["job_id"]
+            yield f"It was learned {when}, in job {job}, and forgotten since: {file['reason']}."
+            yield "Dropped again, it is learned anew."
+            return
+        pairs = counted(file["pairs"], "question-answer pair")
+        yield f"It was learned {output.when(file['finished_at'])}, in job {file['job_id']}, and taught {pairs}."
+        if file["reason"]:
+            yield f"Not all of it: {file['reason']}."
+            yield f"To have the whole learned once more: finetuned retry {file['job_id']}"
+        gone = self._gone()
+        if gone:
+            yield f"Its model cannot be used any more: {gone}. Dropped again, it is learned anew."
+        yield f"See them: finetuned pairs --job {file['job_id']}"
+
+    def _gone(self) -> str | None:
+        """Tell why the model that learned the file is not there any more; null if it is, as far as is known."""
+        return gone(self._job, self._settings.service.url)
+
+    def _duplicate(self, file: Row) -> Iterator[str]:
+        yield f"It was not sent: {file['reason']}."
+        yield f"To learn it once more: {self._retry(file)}; or drop it with --again"
+
+    def _refused(self, file: Row) -> Iterator[str]:
+        yield f"It was refused {output.when(file['finished_at'])}: {file['reason']}."
+        yield "To try again: correct it and drop it again."
+        yield f"After a change of the configuration: {self._retry(file)}"
+
+    def _retry(self, file: Row) -> str:
+        """Return the command that tries just this file again, by where it lies: others may have had its path."""
+        location = path_of(file["location"] or file["path"], file.get("location_b64") or file.get("path_b64"))
+        return f"finetuned retry {quoted(location)}"
+
+    def _vanished(self, file: Row) -> Iterator[str]:
+        yield f"It has been gone since {output.when(file['finished_at'])}: {file['reason']}. Drop it again."
+
+    def _lost(self, file: Row) -> Iterator[str]:
+        what = "Its job trained, but it taught nothing" if file["state"] == "barren" else "It was not learned"
+        yield f"{what}: {file['reason']} (job {file['job_id']}, {output.when(file['finished_at'])})."
+        yield f"To try again: finetuned retry {file['job_id']}"
+
+    def _where(self, file: Row) -> Iterator[str]:
+        dropped = path_of(file["path"], file.get("path_b64"))
+        if file["location"] is None:
+            yield from self._nowhere(file)
+        else:
+            location = path_of(file["location"], file.get("location_b64"))
+            if not os.path.lexists(location) and self._place.away:
+                told = file["state"] not in FILE_ENDS  # by what it waits for
+                yield f"It lies at {seen(location)}, in {'that folder' if told else self._place.away}."
+            elif not os.path.lexists(location):
+                yield f"It lay at {seen(location)} and is not there now: somebody moved or removed it."
+            elif location != dropped:
+                yield f"It lies at {seen(location)}."
+            if file["state"] in FILE_ENDS and file["due_at"] is not None:
+                yield f"It cannot be moved where it belongs yet; the next try is {output.when(file['due_at'])}."
+        last = self._history[-1] if self._history else {}
+        others = [event["cause"] for event in self._history if event["cause"] != "held_up"]
+        if file["location"] and last.get("cause") == "held_up" and others[-1:] == ["expired"]:
+            yield f"It is to be removed, as `[retention]` has it, and {last['detail']}; it is tried again every hour."
+        held_up = self._reader.held_up(file["job_id"]) if self._reader and file["job_id"] else None
+        if held_up is not None:
+            yield f"It is put away later: {held_up}."
+        if file["location"] != file["path"] and self._place.path == dropped and os.path.lexists(dropped):
+            why_not = self._place.not_taken()
+            yield f"What lies at {seen(dropped)} now is another file: " + (
+                f"it is not taken, {why_not}." if why_not else "it was not seen yet."
+            )
+
+    def _nowhere(self, file: Row) -> Iterator[str]:
+        gone = next((one for one in reversed(self._history) if one["cause"] in {"lost", "expired"}), None)
+        if gone and gone["cause"] == "expired":
+            yield f"It was {gone['detail']} ({output.when(gone['at'])})."
+        elif gone:
+            yield f"It is nowhere now: {gone['detail']}."
+        elif file["state"] == "learned":
+            yield 'It was removed, as after = "delete" says.'
+
+    def _before(self) -> Iterator[str]:
+        for row in self._others:
+            in_job = f" in job {row['job_id']}" if row["job_id"] else ""
+            what = f"The same was dropped at {seen(row['path'])}" if self._by_content else "An earlier file was here"
+            yield f"{what}, seen {output.when(row['seen_at'])}: {row['state']}{in_job}."
+
+    # -- a path that the ledger does not know
+
+    def _sentences_of_unknown(self) -> Iterator[str]:
+        if self._place.away:
+            yield f"It was not taken so far: it lies in {self._place.away}."
+            if not wiring.runs(self._settings):
+                yield f"It waits for {wiring.no_daemon(self._settings)}."
+        elif self._why_not:
+            if self._elsewhere:
+                words = self._elsewhere.words(seen)
+                yield f"{words[0].upper()}{words[1:]}. More: {_why(self._elsewhere.files[0])}"
+            yield f"{'This one' if self._elsewhere else 'It'} was never taken: {self._why_not}."
+        else:
+            yield f"It would be taken, but it was not seen yet: it waits for {self._waits()}."
+        if self._job:
+            yield f"It lies among the files of job {self._job['id']}, which is {self._job['state']}."
+
+    # -- what it waits for
+
+    def _waits(self) -> str | None:
+        """Tell what keeps it from going on, after "it waits for"; null if nothing ever will."""
+        from finetuned.cli.outlook import held_back
+
+        file = self._file
+        if file is None:
+            return None if self._why_not and not self._place.away else self._unseen_waits()
+        if file["state"] in FILE_ENDS:
+            return None
+        held = held_back(self._settings, self._outlook)
+        return held if held or not self._outlook else self._turn(file, self._outlook)
+
+    def _unseen_waits(self) -> str:
+        """Tell what keeps a file from being seen."""
+        from finetuned.cli.outlook import kept_by_the_ledger
+
+        if not wiring.runs(self._settings):
+            return wiring.no_daemon(self._settings)
+        if (stuck := kept_by_the_ledger(self._settings)) is not None:
+            return stuck
+        if self._place.away:
+            return self._place.away
+        if self._outlook and self._place.rules and not self._outlook.watches(self._place.rules.name):
+            return self._outlook.folder(self._place.rules.name)
+        return "the daemon to see it"
+
+    def _turn(self, file: Row, outlook: Outlook) -> str:
+        """Tell what a file waits for, from the outside in."""
+        if file["state"] == "packed":
+            return outlook.of_job(file["job_id"])
+        if self._place.away:
+            return self._place.away
+        if self._place.rules is None:
+            return outlook.folder(file["folder"])
+        if file["state"] == "settling" and not outlook.holds(file["id"]):
+            return self._settle_waits(self._place.rules)
+        if file["state"] == "waiting" and file["sha256"] is None:  # it could not be read
+            return f"the next try, {output.when(file['due_at'])}"
+        return outlook.of_file(file["id"])
+
+    def _settle_waits(self, rules: FolderSettings) -> str:
+        why_not = self._place.not_taken()
+        if why_not:
+            return f"a change: {why_not}"
+        quiet = span(self._place.folder(rules).quiet_time)
+        return f"{quiet} without a change, and for every program that has it open to close it"
