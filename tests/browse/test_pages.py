@@ -157,6 +157,15 @@ def test_a_search_means_what_it_means_on_the_command_line(make_desk: MakeDesk, t
         }
 
 
+def test_a_pair_that_is_no_utf8_is_found_and_shown(learned: Desk) -> None:
+    """As everywhere: U+FFFD stands for what is no character."""
+    learned.write("update qa_pairs set answer = cast(answer || x'20ff' as text)")
+    for path in ("/ledger/search_pairs.json?words=foxes&", "/ledger/qa_pairs.json?_search=foxes&"):
+        found = rows(learned, f"{path}_shape=array")
+        assert found
+        assert all(row["answer"].endswith(" \ufffd") for row in found)
+
+
 def test_what_was_found_is_marked(learned: Desk) -> None:
     """In the passage of each pair; the rest of it is text."""
     assert re.search(r"<mark>[Ff]oxes</mark> are red", page(learned, "/ledger/search_pairs?words=foxes"))

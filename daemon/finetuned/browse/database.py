@@ -52,12 +52,7 @@ class LedgerDatabase(Database):
                 unreadable(error, self.path).with_remedy(), status=503, title="The ledger cannot be read"
             ) from error
         with closing(db), Searches() as searches:
-            db.text_factory = _text
             db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
             for name, words, function in searches.functions:
                 db.create_function(name, words, function, deterministic=True)
             return fn(db)
-
-
-def _text(stored: bytes) -> str:
-    return stored.decode("utf-8", "replace")

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger.checkpoint import check_log
 from finetuned.ledger.lock import is_held
+from finetuned.ledger.rows import text_of
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.store import BUSY_MS
 from finetuned.ledger.trouble import ASK_AS, PUT_BACK, check_file, is_busy, newer, unreadable
@@ -66,6 +67,7 @@ def connect_to_read(path: str) -> sqlite3.Connection:
             raise
         db = _opened(f"{address}&immutable=1")
     db.row_factory = sqlite3.Row
+    db.text_factory = text_of
     db.execute(f"pragma busy_timeout = {BUSY_MS}")
     db.execute("pragma trusted_schema = off")
     return db

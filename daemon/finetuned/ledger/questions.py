@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from finetuned.errors import UsageError
+from finetuned.ledger.rows import text_of
 from finetuned.ledger.search import END, WINDOW, Search, ranked
 from finetuned.model import Value
 
@@ -18,6 +19,8 @@ from finetuned.model import Value
 _KIND: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
 
 
+#: the texts of a pair for a function: SQLite hands it no other text than UTF-8
+_RAW: Final = "cast(p.question as blob), cast(p.answer as blob)"
 #: a full-text query that finds nothing
 _NOWHERE: Final = '""'
 
@@ -118,10 +121,10 @@ order by finished_at desc limit 1000""",
                 'Pairs with these words, the best first: foo "exact phrase" pref* -without this OR that. All of it '
                 "must be in the question or the answer."
             ),
-            sql=f"""select p.job_id, p.path, passage_of(:words, p.question, p.answer) as passage, p.question, p.answer
+            sql=f"""select p.job_id, p.path, passage_of(:words, {_RAW}) as passage, p.question, p.answer
 from {ranked("escape_fts(:words)", str(END), str(WINDOW))} hit
 cross join pairs_with_source p on p.id = hit.id
-where p.current and is_meant(:words, p.question, p.answer) limit 200""",
+where p.current and is_meant(:words, {_RAW}) limit 200""",
         ),
     }
 )
@@ -157,11 +160,11 @@ class Searches:
         except UsageError:
             return _NOWHERE
 
-    def _is_meant(self, words: str, question: str, answer: str) -> bool:
-        return self._search(words).accepts(question, answer)
+    def _is_meant(self, words: str, question: str | bytes, answer: str | bytes) -> bool:
+        return self._search(words).accepts(_text(question), _text(answer))
 
-    def _passage(self, words: str, question: str, answer: str) -> str:
-        return self._search(words).snippet(question, answer)
+    def _passage(self, words: str, question: str | bytes, answer: str | bytes) -> str:
+        return self._search(words).snippet(_text(question), _text(answer))
 
     def _search(self, words: str) -> Search:
         if words not in self._made:
@@ -169,6 +172,10 @@ class Searches:
                 self._made.pop(next(iter(self._made))).close()
             self._made[words] = Search(words)
         return self._made[words]
+
+
+def _text(given: str | bytes) -> str:
+    return given if isinstance(given, str) else text_of(given)
 
 
 def count_up_to(table: str, most: int) -> str:

@@ -17,6 +17,19 @@ from finetuned.times import instant, iso
 V = TypeVar("V", bound=Value)
 
 
+def text_of(raw: bytes) -> str:
+    """Read a text that the ledger holds; U+FFFD stands for what is no UTF-8: half a character, or what others wrote."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        pass
+    try:
+        halves = raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "replace")
+    return halves.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # two halves are one character
+
+
 def at(text: str | None) -> float | None:
     """Read the instant that a column holds."""
     return None if text is None else instant(text)

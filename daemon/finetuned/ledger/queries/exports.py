@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from finetuned.ledger.queries.connection import Connection
 from finetuned.ledger.queries.filters import PathPattern, files_at
-from finetuned.ledger.rows import text_at
+from finetuned.ledger.rows import text_at, text_of
 from finetuned.ledger.trouble import problem
 from finetuned.model import Value
 from finetuned.readymade import is_ready_made
@@ -69,11 +69,12 @@ class Exports:
         """Read as of one moment, texts as they are written out. Raises LedgerError."""
         try:
             self._db.execute("begin")
+            self._db.text_factory = str  # of a million pairs a second less
             yield
         except sqlite3.Error as error:
             raise problem(error, self._path, "cannot be read") from error
         finally:
-            self._db.text_factory = str
+            self._db.text_factory = text_of
             self._db.rollback()
 
     def turns(self, wanted: Selection) -> Iterator[list[Turn]]:
@@ -177,8 +178,4 @@ class Exports:
             return raw.decode()
         except UnicodeDecodeError:
             self.cleaned += 1
-        try:
-            halves = raw.decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError:
-            return raw.decode("utf-8", "replace")
-        return halves.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # two halves are one character
+            return text_of(raw)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple, Self, TypedDict
 from unicodedata import normalize
 
-from finetuned.ledger.rows import text_at
+from finetuned.ledger.rows import text_at, text_of
 from finetuned.paths import utf8_text
 
 #: behind every text that begins alike, if it is put after the beginning
@@ -127,7 +127,7 @@ class Query:
         if text is None:
             return
         said = " || char(10) || ".join(f"coalesce({column}, '')" for column in columns)
-        self.where(f"has_words(?, {said})", utf8_text(text))
+        self.where(f"has_words(?, cast({said} as blob))", utf8_text(text))
 
     def in_list(self, column: str, numbers: Sequence[int]) -> None:
         """Narrow it to rows in whose column stands one of many numbers."""
@@ -138,7 +138,7 @@ class Query:
 
         `file` names its table; `rows` is the condition that has a row whose file fits `{}`.
         """
-        fits = [f"has_path(?, {file}{place})" for _ in paths for place in ("path", "location")]
+        fits = [f"has_path(?, cast({file}{place} as blob))" for _ in paths for place in ("path", "location")]
         self.where(rows.format(f"({' or '.join(fits)})"), *(p.expression for p in paths for _ in range(2)))
 
     def conditions(self) -> str:
@@ -159,13 +159,13 @@ class Query:
 
 def files_at(paths: Sequence[PathPattern]) -> tuple[str, list[object]]:
     """Return the query of the ids of the files that were dropped at one of these paths, or lie there now."""
-    one = "select id from files where {0} >= ? and {0} < ? and has_path(?, {0})"
+    one = "select id from files where {0} >= ? and {0} < ? and has_path(?, cast({0} as blob))"
     each = [one.format(place) for _ in paths for place in ("path", "location")]
     return " union all ".join(each), [v for p in paths for v in (p.prefix, p.prefix + AFTER_ALL, p.expression) * 2]
 
 
 def add_functions(db: sqlite3.Connection) -> None:
-    """Teach a connection the functions that the conditions use."""
+    """Teach a connection the functions of the conditions: they take bytes, as SQLite hands on no text but UTF-8."""
     db.create_function("has_path", 2, _has_path, deterministic=True)
     db.create_function("has_words", 2, _has_words, deterministic=True)
 
@@ -174,12 +174,13 @@ _compiled: Final = lru_cache(maxsize=64)(lambda expression: re.compile(expressio
 _folded: Final = lru_cache(maxsize=8)(lambda text: normalize("NFC", text).casefold())
 
 
-def _has_path(expression: str, path: str | None) -> bool:
-    if path is None:
+def _has_path(expression: str, raw: bytes | None) -> bool:
+    if raw is None:
         return False
-    fits = _compiled(expression)
+    fits, path = _compiled(expression), text_of(raw)
     return fits(path if path.isascii() else normalize("NFC", path)) is not None
 
 
-def _has_words(words: str, text: str) -> bool:
+def _has_words(words: str, raw: bytes) -> bool:
+    text = text_of(raw)
     return _folded(words) in (text if text.isascii() else normalize("NFC", text)).casefold()
