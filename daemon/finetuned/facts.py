@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetuned.backend import Capabilities
-from finetuned.ledger import Tables
+from finetuned.ledger.writer import Tables
 from finetuned.lifecycle import JobState
 from finetuned.model import FolderFacts, Value
 from finetuned.paths import utf8_text

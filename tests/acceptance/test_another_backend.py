@@ -12,7 +12,7 @@ import pytest
 
 from backends.toy import Toy
 from finetuned.folders import DropFolder
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 from support.place import Place
 
 OTTER = "The otter is a mammal. It lives in rivers, and it swims well."

@@ -21,7 +21,8 @@ import trio
 from finetuned.daemon.breaker import LONGEST_WAIT, Breaker
 from finetuned.daemon.notify import Notifier
 from finetuned.errors import LedgerStuck
-from finetuned.ledger import Ledger, why_stuck
+from finetuned.ledger.lock import why_stuck
+from finetuned.ledger.writer import Ledger
 from support.lives import asked
 from support.place import Place, is_send
 

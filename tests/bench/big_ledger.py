@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from workshop import Place, say
 
-from finetuned.ledger import Ledger, audit
+from finetuned.ledger.audit import audit
+from finetuned.ledger.writer import Ledger
 from finetuned.times import iso
 
 FILES_A_JOB: Final = 5

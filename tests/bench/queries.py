@@ -22,7 +22,8 @@ from typing import Final
 import big_ledger
 from workshop import MIB, Options, Place, Row, environment, scratch, timed
 
-from finetuned.ledger import Reader, Search
+from finetuned.ledger.queries import Reader
+from finetuned.ledger.search import Search
 
 #: the words that a search is for, from frequent to rare
 SEARCHES: Final = 200

@@ -18,7 +18,7 @@ from finetuned import browse
 from finetuned.browse.app import pages
 from finetuned.browse.tables import metadata
 from finetuned.errors import LedgerError, LedgerMissing
-from finetuned.ledger import QUESTIONS
+from finetuned.ledger.questions import QUESTIONS
 from support.cli import Desk, MakeDesk
 from support.people import DROPPER, GROUP, acting_as, only_root
 

@@ -7,7 +7,7 @@ import pytest
 from finetuned.cli import arguments
 from finetuned.cli.arguments import session_named
 from finetuned.errors import UsageError
-from finetuned.ledger import Reader
+from finetuned.ledger.queries import Reader
 from support.cli import Desk, MakeDesk
 
 

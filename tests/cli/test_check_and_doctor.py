@@ -26,7 +26,7 @@ from finetuned.errors import Held
 from finetuned.folders import Examination, Trial, drop_folder
 from finetuned.folders.mounts import Mount
 from finetuned.folders.proc import Watches
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 from finetuned.runtime import SystemRuntime
 from finetuned.times import instant
 from support.cli import Answer, Desk, MakeDesk

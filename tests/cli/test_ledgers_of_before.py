@@ -15,8 +15,10 @@ from typing import Any, Final
 
 import pytest
 
-from finetuned.ledger import Ledger, Reader, audit
+from finetuned.ledger.audit import audit
+from finetuned.ledger.queries import Reader
 from finetuned.ledger.schema import SCHEMA_VERSION
+from finetuned.ledger.writer import Ledger
 from finetuned.lifecycle import FileState, JobState, SessionState
 from support.older import ARCHIVES, CASES, OlderLedger
 

@@ -15,7 +15,9 @@ import pytest
 
 from finetuned.cli import requests
 from finetuned.daemon.requests import requests_folder
-from finetuned.ledger import Ledger, Reader, is_held
+from finetuned.ledger.lock import is_held
+from finetuned.ledger.queries import Reader
+from finetuned.ledger.writer import Ledger
 from finetuned.runtime import SystemRuntime
 from support.cli import Answer, MakeDesk, call, watched
 from support.process import Home, wait_for

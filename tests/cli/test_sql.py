@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from finetuned.errors import FinetunedError
-from finetuned.ledger import Reader
+from finetuned.ledger.queries import Reader
 from finetuned.ledger.statements import Statement
 from support.cli import Desk, MakeDesk, desks
 from support.lives import Life

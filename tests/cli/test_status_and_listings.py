@@ -24,8 +24,9 @@ from finetuned.cli.instants import instant_of
 from finetuned.cli.wiring import load_file
 from finetuned.errors import UsageError
 from finetuned.facts import RunsWith
-from finetuned.ledger import Ledger, Trouble
+from finetuned.ledger.lock import Trouble
 from finetuned.ledger.schema import SCHEMA_VERSION
+from finetuned.ledger.writer import Ledger
 from finetuned.lifecycle import JobState
 from finetuned.runtime import Wake
 from finetuned.sandbox import Pace

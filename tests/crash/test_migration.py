@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from finetuned.errors import LedgerError
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 from support import disks, seams
 from support.dying import Mortal, Seam, deaths_of, forked, left_behind
 from support.killed import WRITES, killer

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from finetuned.errors import LedgerError
-from finetuned.ledger import Ledger
 from finetuned.ledger.backup import make_backup
 from finetuned.ledger.restore import restore
+from finetuned.ledger.writer import Ledger
 from support import seams
 from support.dying import Mortal, forked
 from support.lives import NOW, Life, audited

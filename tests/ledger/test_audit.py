@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from finetuned.ledger import Ledger, audit
-from finetuned.ledger.audit import RULES
+from finetuned.ledger.audit import RULES, audit
+from finetuned.ledger.writer import Ledger
 from support.lives import Life, audited
 
 AT = "2026-11-23T05:23:11.042Z"

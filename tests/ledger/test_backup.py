@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from finetuned.errors import LedgerError, LedgerMissing
-from finetuned.ledger import Ledger
 from finetuned.ledger.backup import make_backup, parts_left
 from finetuned.ledger.schema import SCHEMA_VERSION
+from finetuned.ledger.writer import Ledger
 from support.disks import full, read_only, small_disk
 from support.kernel import fail
 from support.lives import Life, dies

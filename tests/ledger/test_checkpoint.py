@@ -15,14 +15,16 @@ from pathlib import Path
 import pytest
 
 from finetuned.errors import LedgerError
-from finetuned.ledger import Ledger, Reader, checkpoint
+from finetuned.ledger import checkpoint
+from finetuned.ledger.queries import Reader
+from finetuned.ledger.writer import Ledger
 from support.lives import Life, asked, audited
 
 OLD, NEW = "/srv/notes/old.txt", "/srv/notes/new.txt"
 #: a daemon that is killed: a first file, a copy by `cp` after it was folded in, more files, and a last one in the log
 KILLED = f"""
 import os, shutil, signal, sys
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 from support.lives import Life
 path, copy, more = sys.argv[1], sys.argv[2], int(sys.argv[3])
 ledger = Ledger.open(path)

@@ -8,9 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from finetuned.errors import FinetunedError, LedgerError, LedgerStuck, Stale
-from finetuned.ledger import Ledger, Left, Reader
+from finetuned.ledger.batches import Left
 from finetuned.ledger.files import WINDOW
+from finetuned.ledger.queries import Reader
 from finetuned.ledger.rows import place, text_at
+from finetuned.ledger.writer import Ledger
 from finetuned.lifecycle import Cause, FileState, JobState, Requested
 from finetuned.model import File, Job, UnarchivedFile
 from finetuned.paths import path_of

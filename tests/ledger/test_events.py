@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 from finetuned.times import iso
 from support.lives import NOW
 from support.older import of_schema

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from finetuned.ledger import Ledger, PathPattern, Reader
-from finetuned.ledger.queries import connection
+from finetuned.ledger.queries import Reader, connection
+from finetuned.ledger.queries.filters import PathPattern
+from finetuned.ledger.writer import Ledger
 from finetuned.times import instant
 from support.lives import Life
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from finetuned.errors import LedgerMissing
-from finetuned.ledger import Ledger
 from finetuned.ledger.measures import measure, sizes
+from finetuned.ledger.writer import Ledger
 from support.lives import URL, Life
 
 

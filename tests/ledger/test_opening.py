@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 from finetuned.errors import Held, LedgerError, LedgerMissing, LedgerNewer
-from finetuned.ledger import Ledger, Reader, is_held
+from finetuned.ledger.lock import is_held
+from finetuned.ledger.queries import Reader
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
+from finetuned.ledger.writer import Ledger
 from finetuned.model import Content
 from support.lives import Life, asked, audited, dies, signature
 from support.older import of_schema

@@ -20,7 +20,7 @@ from support.people import DAEMON, DROPPER, GROUP, acting_as, shared_place
 #: a daemon's connection: it writes a job, tells that it did, and goes on until its input ends
 WRITES = f"""
 import os, sys, tempfile
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 from support.lives import Life
 with tempfile.TemporaryDirectory() as folder:  # all that is to be imported is, before this is another user
     Ledger.open(folder + "/ledger.db").close()

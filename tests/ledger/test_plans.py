@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from finetuned.ledger import Ledger, PathPattern, Reader
+from finetuned.ledger.queries import Reader
 from finetuned.ledger.queries.connection import FEW
+from finetuned.ledger.queries.filters import PathPattern
+from finetuned.ledger.writer import Ledger
 from support.lives import NOW, Life, signature
 
 #: a file; and more files than are looked up one by one

@@ -9,8 +9,9 @@ from contextlib import closing
 
 import pytest
 
-from finetuned.ledger import QUESTIONS, Ledger, Searches, connect_to_read
-from finetuned.ledger.questions import count_up_to
+from finetuned.ledger.opening import connect_to_read
+from finetuned.ledger.questions import QUESTIONS, Searches, count_up_to
+from finetuned.ledger.writer import Ledger
 
 
 def plan(db: sqlite3.Connection, sql: str) -> list[str]:

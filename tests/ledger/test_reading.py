@@ -11,7 +11,8 @@ import pytest
 
 from finetuned.backend import Pair
 from finetuned.errors import LedgerError, LedgerMissing
-from finetuned.ledger import Ledger, Reader
+from finetuned.ledger.queries import Reader
+from finetuned.ledger.writer import Ledger
 from finetuned.lifecycle import Cause
 from finetuned.model import FolderFacts, ServerFacts
 from finetuned.times import instant, iso

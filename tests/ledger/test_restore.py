@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from finetuned.errors import Held, LedgerError, LedgerNewer
-from finetuned.ledger import Ledger, Reader
 from finetuned.ledger.backup import make_backup
+from finetuned.ledger.queries import Reader
 from finetuned.ledger.restore import restore
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
+from finetuned.ledger.writer import Ledger
 from support.disks import full, small_disk
 from support.dying import forked
 from support.kernel import fail

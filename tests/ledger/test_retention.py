@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.ledger import Ledger
 from finetuned.ledger.retention import RESERVE, SHRUNK, WINDOW
+from finetuned.ledger.writer import Ledger
 from support.lives import NOW, asked
 
 DAY = 86_400.0

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from finetuned.backend import Pair
 from finetuned.errors import UsageError
-from finetuned.ledger import Ledger, Reader, Search, passage
+from finetuned.ledger.queries import Reader
 from finetuned.ledger.schema import SEARCH
-from finetuned.ledger.search import MOST_TERMS
+from finetuned.ledger.search import MOST_TERMS, Search, passage
+from finetuned.ledger.writer import Ledger
 from finetuned.words import searchable, words_of
 from support.lives import Life, asked, searched, view
 from support.older import of_schema

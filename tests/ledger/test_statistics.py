@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.ledger import Ledger, Reader
+from finetuned.ledger.queries import Reader
 from finetuned.ledger.queries.statistics import Failure, Spans, Statistics, statistics
+from finetuned.ledger.writer import Ledger
 from finetuned.model import File
 from finetuned.times import instant
 from support.lives import Life

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from anyio.from_thread import start_blocking_portal
 
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 from support.fault_proxy import Fault, FaultProxy
 from support.process import Home, Sandbox, wait_for
 

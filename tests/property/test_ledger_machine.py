@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from finetuned.errors import Stale
-from finetuned.ledger import FoundFile, FoundJob, Ledger, Left
+from finetuned.ledger.batches import FoundFile, FoundJob, Left
+from finetuned.ledger.writer import Ledger
 from finetuned.lifecycle import JOB_ENDS, Cause, FileState, JobState, Requested
 from finetuned.model import File, Job
 from support import lives

@@ -20,7 +20,7 @@ import pytest
 from finetuned.cli import wiring
 from finetuned.daemon import Context, Daemon
 from finetuned.daemon.requests import Request, leave_request
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 from finetuned.runtime import SystemRuntime, Wake
 from finetuned.sandbox import DEFAULT_KEY, Faults, Pace, create_app, serve
 from finetuned.settings import parse

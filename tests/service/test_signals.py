@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from finetuned.ledger import is_held
+from finetuned.ledger.lock import is_held
 from support.process import Home, environment, wait_for
 
 AHome = Callable[..., Home]

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from finetuned.ledger import SCHEMA_VERSION, Reader, audit
+from finetuned.ledger.audit import audit
+from finetuned.ledger.queries import Reader
+from finetuned.ledger.schema import SCHEMA_VERSION
 from support.box import Box
 from support.installed import MEMBER, STRANGER, UNITS, Service
 from support.older import ARCHIVES, FORMERLY, OlderLedger

@@ -15,7 +15,9 @@ from typing import Final
 
 import pytest
 
-from finetuned.ledger import SCHEMA_VERSION, Reader, audit
+from finetuned.ledger.audit import audit
+from finetuned.ledger.queries import Reader
+from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.sandbox import DEFAULT_KEY
 from support.box import CHECKOUT, Box
 from support.installed import CONFIG, PROGRAM, UNITS, blocks, follow

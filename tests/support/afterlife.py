@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from finetuned.errors import LedgerMissing
-from finetuned.ledger import audit
+from finetuned.ledger.audit import audit
 from support.dying import Scenario, Seam, rows
 from support.place import Place
 

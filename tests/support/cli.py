@@ -16,8 +16,8 @@ import msgspec
 import trio.testing
 
 from finetuned.cli.main import main
-from finetuned.ledger import Ledger
 from finetuned.ledger.lock import hold
+from finetuned.ledger.writer import Ledger
 from finetuned.runtime import SystemRuntime
 from finetuned.settings import FolderSettings, HelixSettings, HookSettings
 from support.place import Place

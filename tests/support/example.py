@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from finetuned.backend import Pair
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 
 _MEMORY: Final = "the server ran out of memory"
 _CHUNKS: Final = "2 chunks failed"

@@ -13,7 +13,8 @@ from typing import Any, Final
 import httpx
 
 from finetuned.errors import LedgerMissing
-from finetuned.ledger import Reader, audit
+from finetuned.ledger.audit import audit
+from finetuned.ledger.queries import Reader
 from finetuned.sandbox import DEFAULT_KEY
 from support.box import CHECKOUT, Box
 from support.process import Sandbox, wait_for

@@ -17,7 +17,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any, Final
 
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 
 NULL: Final = "/dev/null"
 #: by the name of a system call that writes, one of them that changes nothing

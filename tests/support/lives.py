@@ -13,7 +13,10 @@ from typing import Any
 from finetuned.backend import Observation, Pair
 from finetuned.helix.observe import capabilities, observe
 from finetuned.helix.session import Chunk, SessionView, Turn
-from finetuned.ledger import Finding, Ledger, Reader, Search, audit
+from finetuned.ledger.audit import Finding, audit
+from finetuned.ledger.queries import Reader
+from finetuned.ledger.search import Search
+from finetuned.ledger.writer import Ledger
 from finetuned.lifecycle import Cause, FileState
 from finetuned.model import Content, File, Job, Signature
 from finetuned.verdict import judge, owner, tally

@@ -15,8 +15,9 @@ from typing import Any, Final
 import pytest
 
 from finetuned.cli.main import main as finetuned
-from finetuned.ledger import Reader, audit
+from finetuned.ledger.audit import audit
 from finetuned.ledger.migrations import STEPS
+from finetuned.ledger.queries import Reader
 from ledgers.asked import answers, end
 from support.cli import call
 from support.nursery import NURSERY, born

@@ -21,7 +21,9 @@ from finetuned.folders import DropFolder, drop_folder
 from finetuned.helix.client import ApiKey
 from finetuned.helix.disk import Disk
 from finetuned.helix.sessions import Sessions
-from finetuned.ledger import Ledger, Reader, audit
+from finetuned.ledger.audit import audit
+from finetuned.ledger.queries import Reader
+from finetuned.ledger.writer import Ledger
 from finetuned.paths import path_b64, utf8_text
 from finetuned.runtime import Wake
 from finetuned.sandbox import DEFAULT_KEY, CutError, Faults, Pace, Quota, create_app

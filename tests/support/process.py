@@ -19,7 +19,8 @@ from typing import IO, Any
 import httpx
 
 from finetuned.errors import LedgerMissing
-from finetuned.ledger import Reader, audit
+from finetuned.ledger.audit import audit
+from finetuned.ledger.queries import Reader
 from finetuned.sandbox import DEFAULT_KEY
 from finetuned.sandbox.__main__ import main as sandbox
 from support.fault_proxy import FaultProxy

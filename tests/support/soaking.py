@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from finetuned.cli.main import main as finetuned
-from finetuned.ledger import Reader, audit
+from finetuned.ledger.audit import audit
+from finetuned.ledger.queries import Reader
 from finetuned.sandbox.__main__ import main as sandbox
 from support.afterlife import DOUBLED
 from support.nursery import NURSERY, born

@@ -12,7 +12,8 @@ from finetuned.browse import plugin
 from finetuned.browse.database import LedgerDatabase
 from finetuned.browse.tables import NAME, metadata
 from finetuned.errors import LedgerError
-from finetuned.ledger import SCHEMA_VERSION, Reader
+from finetuned.ledger.queries import Reader
+from finetuned.ledger.schema import SCHEMA_VERSION
 
 _HERE: Final = os.path.dirname(__file__)
 _SETTINGS: Final = {

@@ -11,7 +11,9 @@ from typing import Any, Final, TypeVar
 from datasette.database import Database
 from datasette.views.base import DatasetteError
 
-from finetuned.ledger import Searches, connect_to_read, count_up_to, unreadable
+from finetuned.ledger.opening import connect_to_read
+from finetuned.ledger.questions import Searches, count_up_to
+from finetuned.ledger.trouble import unreadable
 
 T = TypeVar("T")
 

@@ -16,7 +16,8 @@ from datasette.utils.asgi import Request, Response
 from finetuned import amounts, clock
 from finetuned.browse.charts import chart, share
 from finetuned.browse.tables import NAME, description
-from finetuned.ledger import QUESTIONS, is_held
+from finetuned.ledger.lock import is_held
+from finetuned.ledger.questions import QUESTIONS
 from finetuned.lifecycle import JobState
 
 Row = Mapping[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from finetuned.ledger import QUESTIONS
+from finetuned.ledger.questions import QUESTIONS
 
 #: the name of the database, a part of each address
 NAME: Final = "ledger"

@@ -26,7 +26,7 @@ from finetuned.model import RESERVED
 from finetuned.paths import unescape
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.settings import FolderSettings, Settings
 
 #: how many ids are named of those that fit a word

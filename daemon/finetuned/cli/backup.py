@@ -49,8 +49,8 @@ def restore_command(ctx: click.Context, file: str, form: str) -> None:
 
     Stop the daemon first: while one holds the ledger nothing is done, and the exit code is 75. FILE stays as it is.
     """
-    from finetuned.ledger import SCHEMA_VERSION
     from finetuned.ledger.restore import restore
+    from finetuned.ledger.schema import SCHEMA_VERSION
 
     settings = wiring.load(ctx)
     path = wiring.ledger_path(settings)

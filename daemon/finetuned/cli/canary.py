@@ -15,7 +15,7 @@ from finetuned.amounts import span
 from finetuned.cli.findings import ok, problem, warning
 from finetuned.cli.output import Row
 from finetuned.cli.poller import until
-from finetuned.ledger import Reader
+from finetuned.ledger.queries import Reader
 from finetuned.runtime import SystemRuntime
 from finetuned.times import instant
 

@@ -93,7 +93,7 @@ def _tell_configuration(settings: Settings) -> None:
 
 def _tell_of_the_daemon(ctx: click.Context, settings: Settings) -> None:
     """Warn if a daemon runs with another configuration: it does not read the file again."""
-    from finetuned.ledger import is_held
+    from finetuned.ledger.lock import is_held
 
     with suppress(LedgerError):  # `doctor` tells about that
         for need in of_the_configuration(settings, wiring.reader(ctx), runs=is_held(wiring.ledger_path(settings))):

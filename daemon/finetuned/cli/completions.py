@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.settings import Settings
 
 #: so many ids are offered, the newest of those that begin so

@@ -27,7 +27,7 @@ from finetuned.cli.terminal import Spinner, coloured, harmless, print_line
 from finetuned.errors import FinetunedError, LedgerError
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.settings import Settings
 
 CONFIGURATION: Final = "finetuned.toml"
@@ -152,7 +152,7 @@ def _letters(home: str, ended: int) -> dict[str, Any]:
 
 
 def _ledger(home: str) -> Reader:
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
 
     return Reader.open(os.path.join(home, LEDGER))
 

@@ -33,7 +33,7 @@ from finetuned.cli.output import Row
 from finetuned.errors import ConfigurationError, KeyRefused, LedgerError, LedgerMissing, ServerError
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.settings import Settings
 
 #: an answer that takes longer is told as slow, in seconds
@@ -84,7 +84,7 @@ def doctor_command(ctx: click.Context, hooks: bool, canary: bool, form: str) -> 
 def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -> Iterator[Row]:
     """Yield every finding, in order; `hooks`: each is sent a test message; `canary`: one is dropped in each folder."""
     from finetuned.cli import hook_checks, machine_checks, metrics_checks
-    from finetuned.ledger import is_held
+    from finetuned.ledger.lock import is_held
 
     yield from _versions()
     try:
@@ -255,7 +255,9 @@ def _ledger(reader: Reader) -> Generator[Row, None, bool]:
     """Run the audit; tell whether more may be asked of the ledger."""
     import sqlite3
 
-    from finetuned.ledger import SCHEMA_VERSION, audit, unreadable
+    from finetuned.ledger.audit import audit
+    from finetuned.ledger.schema import SCHEMA_VERSION
+    from finetuned.ledger.trouble import unreadable
     from finetuned.runtime import SystemRuntime
 
     if (schema := reader.schema_version()) != SCHEMA_VERSION:

@@ -18,7 +18,8 @@ from finetuned.errors import UsageError
 from finetuned.lifecycle import FileState, JobState, SessionState
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Filters, Reader
+    from finetuned.ledger.queries import Reader
+    from finetuned.ledger.queries.filters import Filters
     from finetuned.runtime import Runtime
 
 #: what a file, a job, a session, a folder, the server or the daemon may become
@@ -77,7 +78,7 @@ def events_command(_: click.Context, reader: Reader, filters: Filters, form: str
 
 async def follow_events(path: str, filters: Filters, form: str, runtime: Runtime) -> None:
     """Print events as they come, for ever; between two looks nothing of the ledger is held open."""
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.runtime import Wake
 
     told, keys = 0, keys_of(form, "event")

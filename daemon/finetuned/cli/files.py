@@ -12,7 +12,8 @@ from finetuned.cli.terminal import say
 from finetuned.lifecycle import FileState
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Filters, Reader
+    from finetuned.ledger.queries import Reader
+    from finetuned.ledger.queries.filters import Filters
 
 FILE_STATES: Final = tuple(map(str, FileState))
 FILE_COLUMNS: Final = ("state", "path", "bytes", "pairs", "job_id", "reason")

@@ -21,7 +21,7 @@ from finetuned.paths import utf8_text
 if TYPE_CHECKING:
     from finetuned.cli.outlook import Outlook
     from finetuned.facts import RunsWith
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.settings import Settings
 
 #: how many of a kind are named
@@ -71,7 +71,7 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
 
 def _of_folders(settings: Settings, reader: Reader, outlook: Outlook | None) -> Iterator[Row]:
     """Tell of folders that are away or paused: those of the configuration, and others that have work left."""
-    from finetuned.ledger import Tables
+    from finetuned.ledger.writer import Tables
 
     named = {rules.name for rules in settings.folders}
     for name, known in reader.folders().items():

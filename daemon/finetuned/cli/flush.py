@@ -39,7 +39,7 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
     import anyio
 
     from finetuned.cli.requests import ask_daemon, new_request
-    from finetuned.ledger import is_held
+    from finetuned.ledger.lock import is_held
     from finetuned.runtime import SystemRuntime
 
     settings = wiring.load(ctx)
@@ -56,7 +56,7 @@ def flush_command(ctx: click.Context, folder: str | None) -> None:
 async def flush(ledger_path: str, folder: str | None, patience: float, runtime: Runtime) -> int:
     """Have what lies in the folder (null: in any) sealed, and tell what became of it; the exit code."""
     from finetuned.cli.requests import ANSWER_WITHIN, leave, new_request, outcomes, tell
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
 
     with Reader.open(ledger_path) as reader:
         files = [file["id"] for file in reader.unsealed(folder)]
@@ -77,7 +77,7 @@ async def _until(
 ) -> list[Row]:
     """Tell what became of the files once something is true of all of them, or so many seconds have passed."""
     from finetuned.cli.poller import until
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
 
     rows: list[Row] = []
 

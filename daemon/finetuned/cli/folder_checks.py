@@ -12,7 +12,7 @@ from finetuned.folders import leftovers
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder, Examination
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
 
 #: how long an event may take, in seconds
 EVENTS_WITHIN: Final = 2.0

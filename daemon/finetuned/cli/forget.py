@@ -20,7 +20,7 @@ from finetuned.errors import UsageError
 from finetuned.paths import path_of
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.settings import Settings
 
 

@@ -14,7 +14,9 @@ from finetuned.cli import output, wiring
 from finetuned.cli.findings import ok, problem, warning
 from finetuned.cli.output import Row
 from finetuned.errors import ConfigurationError, HookFailed
-from finetuned.ledger import SCHEMA_VERSION, Reader, Tables
+from finetuned.ledger.queries import Reader
+from finetuned.ledger.schema import SCHEMA_VERSION
+from finetuned.ledger.writer import Tables
 from finetuned.notices import test_event, told
 from finetuned.times import iso
 

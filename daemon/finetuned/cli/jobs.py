@@ -16,7 +16,8 @@ from finetuned.cli.terminal import harmless, shortened, width_of
 from finetuned.lifecycle import JobState
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Filters, Reader
+    from finetuned.ledger.queries import Reader
+    from finetuned.ledger.queries.filters import Filters
     from finetuned.settings import Settings
 
 JOB_STATES: Final = tuple(map(str, JobState))

@@ -20,7 +20,8 @@ from finetuned.cli.terminal import harmless
 from finetuned.errors import UsageError
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Filters, Reader
+    from finetuned.ledger.queries import Reader
+    from finetuned.ledger.queries.filters import Filters
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -173,7 +174,7 @@ def _filters(ctx: click.Context, reader: Reader, words: dict[str, Any]) -> Filte
 def path_pattern(typed: str) -> Any:
     """Read a pattern of paths: of names if it has no `/`, else of paths from here. Raises UsageError."""
     from finetuned.cli.arguments import absolute
-    from finetuned.ledger import PathPattern
+    from finetuned.ledger.queries.filters import PathPattern
 
     if not typed:
         raise UsageError("the path is empty")

@@ -11,12 +11,12 @@ from finetuned import clock
 from finetuned.amounts import counted, size, span
 from finetuned.cli.findings import MOST_NAMED, ok, problem, warning
 from finetuned.cli.output import Row, when
-from finetuned.ledger import why_stuck
 from finetuned.ledger.backup import parts_left
+from finetuned.ledger.lock import why_stuck
 from finetuned.times import instant
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
 
 #: less room than this on a disk will soon be none, in bytes, and in files
 LITTLE_ROOM: Final = 256 * 1024 * 1024

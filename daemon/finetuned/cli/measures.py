@@ -21,7 +21,7 @@ from finetuned.quality import Doubt, doubts, same_question, share_in, vocabulary
 
 if TYPE_CHECKING:
     from finetuned.folders.text import TextReader
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.settings import Settings
 
 #: pairs of one file mostly follow each other

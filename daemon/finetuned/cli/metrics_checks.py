@@ -14,7 +14,7 @@ from finetuned.errors import ConfigurationError
 from finetuned.settings import host_and_port
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.settings import Settings
 
 #: how long the daemon may take to answer, in seconds; longer than it gives its ledger

@@ -14,14 +14,16 @@ from finetuned.cli import output, wiring
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import seen
 from finetuned.facts import RunsWith, as_the_ledger_knows
-from finetuned.ledger import SCHEMA_VERSION, Tables, is_held, why_stuck
+from finetuned.ledger.lock import is_held, why_stuck
+from finetuned.ledger.schema import SCHEMA_VERSION
+from finetuned.ledger.writer import Tables
 from finetuned.lifecycle import JOB_ENDS, JobState
 from finetuned.plan import Awaited, Seal, SkipDuplicate, make_plan
 from finetuned.recovery import outlook
 from finetuned.times import instant, iso
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.model import Job, UnarchivedFile
     from finetuned.plan import Facts, Hold, Plan
     from finetuned.settings import Settings

@@ -19,7 +19,9 @@ from finetuned.cli.terminal import coloured, from_here, harmless, wrapped
 from finetuned.lifecycle import JobState
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Filters, Reader, Search
+    from finetuned.ledger.queries import Reader
+    from finetuned.ledger.queries.filters import Filters
+    from finetuned.ledger.search import Search
 
 #: around a hit while lines are folded; no harmless text has them
 _BEGIN, _END = "\ue000", "\ue001"
@@ -97,7 +99,7 @@ def _goodness(pair: Row) -> tuple[bool, float]:
 
 
 def _search(ctx: click.Context, words: str) -> Search:
-    from finetuned.ledger import Search
+    from finetuned.ledger.search import Search
 
     search = Search(words)
     ctx.call_on_close(search.close)
@@ -145,7 +147,7 @@ def _quality(pair: Row) -> str:
 
 def _highlighted(text: str, search: Search) -> str:
     """Return the passage of a text that has hits, harmless, in one line, with signs around them on a terminal."""
-    from finetuned.ledger import passage
+    from finetuned.ledger.search import passage
 
     found, hits = passage(text, search.hits(text), _PASSAGE)
     begin, end = (_BEGIN, _END) if coloured() else ("", "")

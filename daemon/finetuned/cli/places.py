@@ -14,7 +14,7 @@ from finetuned.errors import Away
 
 if TYPE_CHECKING:
     from finetuned.folders import DropFolder
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.settings import FolderSettings, Settings
 
 

@@ -22,7 +22,8 @@ from finetuned.daemon.requests import requests_folder
 from finetuned.errors import Away
 from finetuned.folders import DropFolder, Single, Watched, watch
 from finetuned.hooks import environment
-from finetuned.ledger import Ledger, is_held
+from finetuned.ledger.lock import is_held
+from finetuned.ledger.writer import Ledger
 from finetuned.metrics import Measured, check_installed
 from finetuned.runtime import SystemRuntime, Wake
 from finetuned.settings import Settings

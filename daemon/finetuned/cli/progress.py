@@ -15,7 +15,8 @@ from finetuned.cli.poller import Poller, until
 from finetuned.cli.requests import leave, new_request
 from finetuned.cli.terminal import Spinner, harmless, say
 from finetuned.errors import FinetunedError, Held, LedgerError
-from finetuned.ledger import Reader, is_held
+from finetuned.ledger.lock import is_held
+from finetuned.ledger.queries import Reader
 from finetuned.lifecycle import FILE_ENDS, FileState
 from finetuned.paths import utf8_text
 from finetuned.runtime import SystemRuntime

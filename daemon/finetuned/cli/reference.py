@@ -14,7 +14,7 @@ from finetuned.cli.export_options import FORMATS
 from finetuned.cli.export_parts import Csv
 from finetuned.cli.main import COMMANDS
 from finetuned.cli.objects import CAUSES, EXITS, OBJECTS, REQUEST, Fields
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 from finetuned.lifecycle import (
     FILE_ENDS,
     FILE_MOVES,

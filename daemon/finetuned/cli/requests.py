@@ -16,7 +16,9 @@ from finetuned.cli import wiring
 from finetuned.cli.poller import until
 from finetuned.cli.terminal import harmless, print_line, say
 from finetuned.errors import FinetunedError
-from finetuned.ledger import Reader, is_held, of_the_disk, why_stuck
+from finetuned.ledger.lock import is_held, why_stuck
+from finetuned.ledger.queries import Reader
+from finetuned.ledger.trouble import of_the_disk
 from finetuned.paths import escape, path_b64, path_of, utf8_text
 from finetuned.runtime import SystemRuntime
 

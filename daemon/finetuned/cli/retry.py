@@ -20,7 +20,7 @@ from finetuned.times import instant
 if TYPE_CHECKING:
     from finetuned.cli.output import Row
     from finetuned.daemon.requests import Request
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.settings import Settings
 
 STATES: Final = ("failed", "partial", "cancelled")

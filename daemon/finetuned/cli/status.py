@@ -19,7 +19,7 @@ from finetuned.paths import path_of
 from finetuned.times import instant
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.settings import Settings
 
 NO_DAEMON: Final = 3
@@ -57,7 +57,8 @@ def status_command(ctx: click.Context, as_json: bool) -> None:
 
 def status_of(settings: Settings, now: float) -> Row:
     """Make the object `status` of `docs/interface.md`. Raises LedgerError, but not for a ledger that is not there."""
-    from finetuned.ledger import SERVER_FIELDS, is_held, why_stuck
+    from finetuned.ledger.lock import is_held, why_stuck
+    from finetuned.ledger.queries.status import SERVER_FIELDS
 
     path = wiring.ledger_path(settings)
     stuck: LedgerError | None = why_stuck(path)

@@ -23,7 +23,7 @@ from finetuned.paths import path_of
 
 if TYPE_CHECKING:
     from finetuned.cli.outlook import Outlook
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.settings import FolderSettings, Settings
 
 UNKNOWN: Final = "unknown"

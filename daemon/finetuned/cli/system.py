@@ -164,7 +164,7 @@ def _elsewhere(paths: Iterable[str]) -> list[str]:
 
 def _busy_in(path: str) -> list[str]:
     """List the folders of which the ledger at `path` has work left; none where there is none that can be read."""
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
 
     try:
         with Reader.open(path) as reader:

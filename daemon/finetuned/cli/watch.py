@@ -37,7 +37,7 @@ class Watch:
 
     def _traces(self) -> list[object]:
         """Tell by what a change would show: the ledger's files, and who holds it."""
-        from finetuned.ledger import is_held
+        from finetuned.ledger.lock import is_held
 
         traces: list[object] = [is_held(self._path)]
         for side in ("", "-wal"):

@@ -13,7 +13,7 @@ from finetuned.cli.story import Story
 from finetuned.errors import LedgerMissing
 
 if TYPE_CHECKING:
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
 
 
 @click.command("why")

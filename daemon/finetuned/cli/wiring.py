@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from finetuned.folders import DropFolder
     from finetuned.helix.client import ApiKey
     from finetuned.helix.sessions import Sessions
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
     from finetuned.runtime import Runtime
     from finetuned.settings import Settings
 
@@ -84,7 +84,7 @@ def usual_ledger_path() -> str:
 
 def check_not_own(settings: Settings, *paths: str) -> None:
     """Raise FinetunedError for a path to write to that finetuned itself lives on: `--force` is not meant for those."""
-    from finetuned.ledger import files_of
+    from finetuned.ledger.copies import files_of
 
     own = files_of(ledger_path(settings)) | {path for path in (settings.source, key_file(settings)) if path}
     lived_on = set(map(os.path.realpath, own))
@@ -102,7 +102,7 @@ def reader(ctx: click.Context) -> Reader:
 
 def open_ledger(settings: Settings) -> Reader:
     """Open the ledger, for reading; the caller closes it. Raises LedgerError."""
-    from finetuned.ledger import Reader
+    from finetuned.ledger.queries import Reader
 
     try:
         return Reader.open(ledger_path(settings))
@@ -115,7 +115,7 @@ def open_ledger(settings: Settings) -> Reader:
 
 def runs(settings: Settings) -> bool:
     """Tell whether a daemon runs here."""
-    from finetuned.ledger import is_held
+    from finetuned.ledger.lock import is_held
 
     return is_held(ledger_path(settings)) or stray_daemon(settings) is not None
 
@@ -136,7 +136,7 @@ def stray_daemon(settings: Settings) -> tuple[int, LedgerError] | None:
     It still holds the drop folders.
     """
     from finetuned.folders import holder_of
-    from finetuned.ledger import PUT_BACK
+    from finetuned.ledger.trouble import PUT_BACK
 
     path = ledger_path(settings)
     if os.path.exists(f"{path}.lock"):

@@ -19,7 +19,7 @@ from finetuned import logs
 from finetuned.daemon.context import Context
 from finetuned.daemon.notify import Notifier
 from finetuned.errors import LedgerStuck
-from finetuned.ledger import Trouble
+from finetuned.ledger.lock import Trouble
 
 #: the longest wait between two tries, in seconds
 LONGEST_WAIT: Final = 15.0

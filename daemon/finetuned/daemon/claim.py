@@ -17,7 +17,7 @@ from finetuned.daemon.context import Context
 from finetuned.daemon.papers import job_json
 from finetuned.errors import Changed, FileProblem, Gone, Stuck
 from finetuned.folders import DropFolder, Wanted
-from finetuned.ledger import Left
+from finetuned.ledger.batches import Left
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job
 from finetuned.paths import escape

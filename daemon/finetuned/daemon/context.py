@@ -10,7 +10,7 @@ from finetuned.backend import Backend
 from finetuned.daemon.pauses import Pause, Pauses
 from finetuned.errors import Busy, KeyRefused, ServerError
 from finetuned.folders import DropFolder
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 from finetuned.model import Job
 from finetuned.plan import LONGEST_DISK_WAIT
 from finetuned.runtime import Runtime, Wake

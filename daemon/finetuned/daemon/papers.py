@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from finetuned.folders import LIES_HERE
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 from finetuned.lifecycle import FileState
 from finetuned.model import File
 from finetuned.paths import escape

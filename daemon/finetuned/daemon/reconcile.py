@@ -17,7 +17,7 @@ from finetuned.daemon.context import Context
 from finetuned.errors import FileProblem
 from finetuned.folders import DropFolder, leftovers
 from finetuned.folders.leftovers import ClaimedJob
-from finetuned.ledger import FoundFile, FoundJob
+from finetuned.ledger.batches import FoundFile, FoundJob
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState
 from finetuned.marker import marker, upload_name
 from finetuned.model import Job

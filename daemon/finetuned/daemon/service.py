@@ -29,7 +29,7 @@ from finetuned.daemon.loop import Daemon, Outcome, Watcher, first_of
 from finetuned.daemon.notify import Notifier
 from finetuned.errors import Away, ConfigurationError, FinetunedError, Held, LedgerStuck
 from finetuned.folders import DropFolder
-from finetuned.ledger import Ledger
+from finetuned.ledger.writer import Ledger
 from finetuned.runtime import Runtime, Wake
 from finetuned.settings import Settings
 

@@ -5,47 +5,5 @@
    transaction. Nothing leaves a state by a way that `lifecycle` does not know.
 3. WAL with synchronous=FULL: what was committed survives a power cut.
 4. Readers open it read-only and never wait for the writer.
+5. What is used is imported from its module: a command that reads (`queries`) starts without what writes (`writer`).
 """
-
-from finetuned.ledger.audit import Finding, audit
-from finetuned.ledger.batches import FoundFile, FoundJob, Left
-from finetuned.ledger.copies import files_of
-from finetuned.ledger.lock import Trouble, is_held, why_stuck
-from finetuned.ledger.opening import connect_to_read
-from finetuned.ledger.queries import Reader
-from finetuned.ledger.queries.filters import Filters, PathPattern
-from finetuned.ledger.queries.status import SERVER_FIELDS
-from finetuned.ledger.questions import QUESTIONS, Question, Searches, count_up_to
-from finetuned.ledger.schema import SCHEMA_VERSION
-from finetuned.ledger.search import Search, passage
-from finetuned.ledger.trouble import PUT_BACK, of_the_disk, unreadable
-from finetuned.ledger.writer import Ledger, Tables
-
-__all__ = [
-    "PUT_BACK",
-    "QUESTIONS",
-    "SCHEMA_VERSION",
-    "SERVER_FIELDS",
-    "Filters",
-    "Finding",
-    "FoundFile",
-    "FoundJob",
-    "Ledger",
-    "Left",
-    "PathPattern",
-    "Question",
-    "Reader",
-    "Search",
-    "Searches",
-    "Tables",
-    "Trouble",
-    "audit",
-    "connect_to_read",
-    "count_up_to",
-    "files_of",
-    "is_held",
-    "of_the_disk",
-    "passage",
-    "unreadable",
-    "why_stuck",
-]

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 from finetuned import __version__
 from finetuned.daemon import Context
 from finetuned.errors import LedgerError
-from finetuned.ledger import SCHEMA_VERSION
 from finetuned.ledger.measures import Measures, measure, sizes
+from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, Cause, FileState, JobState
 from finetuned.metrics import catalogue as c
 from finetuned.metrics.catalogue import Kind, Metric

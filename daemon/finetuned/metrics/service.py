@@ -18,7 +18,7 @@ from finetuned.amounts import span
 from finetuned.backend import OnEnd
 from finetuned.daemon import Context
 from finetuned.errors import LedgerError
-from finetuned.ledger import Reader
+from finetuned.ledger.queries import Reader
 from finetuned.metrics.collector import Figures
 from finetuned.metrics.endpoint import Endpoint, Page
 from finetuned.metrics.health import of_the_loop
