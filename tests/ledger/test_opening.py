@@ -105,7 +105,7 @@ def test_one_writer(path: str):
         with pytest.raises(Held, match="another finetuned holds the ledger") as caught:
             Ledger.open(path)
         assert caught.value.remedy
-        script = f"from finetuned.ledger import is_held; raise SystemExit(42 if is_held({path!r}) else 1)"
+        script = f"from finetuned.ledger.lock import is_held; raise SystemExit(42 if is_held({path!r}) else 1)"
         assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 42
         Life(ledger).settles("/srv/notes/a.txt")
     assert not is_held(path)

@@ -135,12 +135,12 @@ def stray_daemon(settings: Settings) -> tuple[int, LedgerError] | None:
 
     It still holds the drop folders.
     """
-    from finetuned.folders import holder_of
-    from finetuned.ledger.trouble import PUT_BACK
-
     path = ledger_path(settings)
     if os.path.exists(f"{path}.lock"):
         return None
+    from finetuned.folders import holder_of
+    from finetuned.ledger.trouble import PUT_BACK
+
     for rules in settings.folders:
         pid = holder_of(rules.path)
         if pid is not None:
