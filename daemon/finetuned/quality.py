@@ -2,7 +2,7 @@
 
 1. `share_in` is a cheap measure of words, no judge of truth: a right answer in words of its own has a low share, a
    wrong one in the words of its source a high one. It is good for finding what to look at first.
-2. Words are compared with case ignored; endings count, so that an answer that bends its words loses a little.
+2. Words are compared as `plain_words` has them; endings count, so that an answer that bends its words loses a little.
 3. A doubt is a reason to look, and no verdict.
 """
 
@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from finetuned.words import words_of
+from finetuned.words import plain_words
 
 #: an answer of fewer words is short, and one of fewer may say all that there is to say
 SHORT: Final = 3
@@ -44,8 +44,8 @@ DOUBTS: Final[Mapping[Doubt, str]] = MappingProxyType(
 
 
 def vocabulary(text: str) -> frozenset[str]:
-    """List the different words of a text, case ignored."""
-    return frozenset(word.text.casefold() for word in words_of(text))
+    """List the different words of a text."""
+    return frozenset(plain_words(text))
 
 
 def share_in(source: Collection[str], answer: str) -> float | None:
@@ -56,12 +56,12 @@ def share_in(source: Collection[str], answer: str) -> float | None:
 
 def same_question(question: str) -> str:
     """Return what two questions share if they differ in case, blanks and marks alone."""
-    return " ".join(word.text.casefold() for word in words_of(question))
+    return " ".join(plain_words(question))
 
 
 def doubts(question: str, answer: str) -> list[Doubt]:
     """List what looks odd in a pair by itself; whether another contradicts it, one has to know all pairs for."""
-    if not words_of(question) or not (words := words_of(answer)):
+    if not plain_words(question) or not (words := plain_words(answer)):
         return [Doubt.EMPTY]
     if len(words) < SHORT:
         return [Doubt.SHORT]

@@ -32,6 +32,9 @@ _AM: Final = (("\u0e4d\u0e32", "\u0e33"), ("\u0ecd\u0eb2", "\u0eb3"))
 _WIDE_MARKS: Final = "\uff9e\uff9f"
 #: in a text's shape: a letter with its marks, if its script writes no spaces, or a run of others
 _WORD: Final = re.compile("xm*|m*a[am]*")
+#: texts in which a word is what `\w` says, but for `_`: to find it so takes a fifth of the time
+_LATIN: Final = re.compile("[\0-\u02ff]*")
+_LATIN_WORD: Final = re.compile(r"[^\W_]+")
 #: what the index's tokenizer sees as it is seen here: what is neither assigned nor long known is not among it
 _COMMON: Final = re.compile("[\0-\u0dff\u1e00-\u2bff]*")
 
@@ -66,6 +69,12 @@ def words_of(text: str) -> list[Word]:
     """List the words of a text, in its order."""
     spans = (found.span() for found in _WORD.finditer(text.translate(_SHAPE)))
     return [Word(text[start:end], start, end) for start, end in spans]
+
+
+def plain_words(text: str) -> list[str]:
+    """List the words of a text to be compared: case does not count, nor the normal form, nor the width of a letter."""
+    plain = normalize("NFKC", text).casefold()
+    return _LATIN_WORD.findall(plain) if _LATIN.fullmatch(plain) else [word.text for word in words_of(plain)]
 
 
 def searchable(text: str) -> str:

@@ -18,6 +18,7 @@ SOURCE = vocabulary("Otters are brown. They swim in RIVERS, and eat fish.")
         ("Otters fly.", 0.5),
         ("Otters, otters: fly!", 0.5),
         ("Badgers dig.", 0.0),
+        ("ＯＴＴＥＲＳ swim", 1.0),
         ("…", None),
         ("", None),
     ],
@@ -25,6 +26,12 @@ SOURCE = vocabulary("Otters are brown. They swim in RIVERS, and eat fish.")
 def test_the_share_of_different_words_that_the_source_has(answer: str, share: float | None) -> None:
     """Case and marks do not count, a word counts once; of no words there is no share."""
     assert share_in(SOURCE, answer) == share
+
+
+def test_the_normal_form_of_a_letter_does_not_count() -> None:
+    """A Mac writes é as two characters, and a server answers in one; the marks of a script are parts of its words."""
+    assert share_in(vocabulary("Le cafe\u0301 ferme."), "Le caf\u00e9 ferme.") == 1
+    assert share_in(vocabulary("यह लड़का है"), "यह लड़की है") == 2 / 3
 
 
 def test_letters_of_a_script_without_spaces_are_words() -> None:
