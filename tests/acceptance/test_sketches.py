@@ -49,3 +49,18 @@ async def test_a_text_that_cannot_be_read_any_more_is_learned_without_one(a_plac
 
     await place.run(until_idle=False, script=script)
     assert sketches(place) == {"otter.txt": None}
+
+
+async def test_of_a_file_that_stays_the_text_that_was_sent_is_sketched(a_place: APlace) -> None:
+    """Not what somebody wrote into it while the server learned."""
+    place = a_place(folder=[{"after": "keep", "settle": "0s"}])
+    place.drop("otter.txt", TEXT)
+
+    async def script() -> None:
+        await place.until(lambda: place.sessions_on_server() == 1)
+        (place.notes / "otter.txt").write_text("Something else.")
+        await place.until(lambda: place.jobs()[0]["state"] == "done")
+
+    await place.run(until_idle=False, script=script)
+    with closing(sqlite3.connect(place.ledger_path)) as db:
+        assert db.execute("select sketch from files order by id").fetchone() == (sketch_of([TEXT]),)

@@ -22,6 +22,7 @@ from finetuned.cli import reference
 from finetuned.cli.export_options import FORMATS
 from finetuned.cli.outputs import Beside, NewFolder
 from finetuned.errors import FinetunedError
+from finetuned.ledger.queries.exports import AT_ONCE
 from finetuned.likeness import sketch_of
 from support.cli import Answer, Desk, MakeDesk, call, desks
 from support.disks import full, small_disk
@@ -307,6 +308,21 @@ class TestHardValues:
         told = export(desk, "parquet", "-o", str(tmp_path / "out.parquet"), "--json").json
         assert told["cleaned"] == 3
         assert pq.read_table(tmp_path / "out.parquet").column("question").to_pylist() == texts[::2]
+
+    def test_half_a_character_after_many_pairs_repeats_none_of_them(self, desk: Desk) -> None:
+        """Pairs are read some at a time: where one is found that has to be cleaned, those before it are written."""
+        turns = [(f"{number}?", "So.") for number in range(AT_ONCE + 20)]
+        learned(desk, "a.txt", *turns, (b"half \xff?", "So."), ("last?", "So."))
+        asked = [line["instruction"] for line in export(desk, "alpaca").lines]
+        assert asked == [*(question for question, _ in turns), "half \ufffd?", "last?"]
+
+    def test_a_text_that_is_compared_again_is_counted_once(self, desk: Desk) -> None:
+        """Whatever it was read for."""
+        learned(
+            desk, "a.txt", (b"What do otters \xff eat?", "They eat fish."), ("What do otters eat?", "They eat fish.")
+        )
+        learned(desk, "b.txt", ("what do otters \ufffd eat?", "They eat fish."))
+        assert "mind: 1 text had what is no character in it" in export(desk, "openai", "--dedupe").err
 
     def test_a_nul_is_kept(self, desk: Desk) -> None:
         """In every format: what cannot hold one is told in the page."""

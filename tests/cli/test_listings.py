@@ -67,6 +67,13 @@ def test_times_that_people_type(typed: str, begin: str, end: str) -> None:
     assert instant_of(typed, NOW, is_end=True) == instant(end)
 
 
+@pytest.mark.usefixtures("tokyo")
+def test_a_time_without_a_zone_is_utc_wherever_the_machine_stands() -> None:
+    """So that it is compared with times as they are told."""
+    assert instant_of("2026-11-01T05:00", NOW) == instant("2026-11-01T05:00:00Z")
+    assert instant_of("yesterday", NOW) == instant("2026-11-22T00:00:00Z")
+
+
 @pytest.mark.parametrize("typed", ["", "soon", "2", "2 hours", "-2h", "tomorrow", "2026-13-01", "05:00", "\x1b[31m"])
 def test_what_is_no_time(desk: Desk, typed: str) -> None:
     """What is allowed is said, for either option, and nothing reaches the terminal that it should not."""

@@ -111,9 +111,9 @@ def test_programs_get_lines_that_are_whole(desk: Desk, width: int, monkeypatch: 
     assert f"{desk.place.notes}/sub/folder/{LONG}" in desk("files").out
 
 
+@pytest.mark.usefixtures("tokyo")
 def test_times_are_utc_and_say_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the log and in job ids, whatever the zone here; for programs they are ISO times as ever."""
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("COLUMNS", "140")
     at = desk.place.jobs()[0]["created_at"]
     told = f"{at[:10]} {at[11:19]}Z"
