@@ -744,6 +744,55 @@ class TestFiles:
         assert export(talks, "mlx", "-o", str(tmp_path / "file"), "--force").code == 1
         assert (tmp_path / "file").read_text() == "mine"
 
+    @pytest.mark.parametrize("words", [(), ("--force",)])
+    def test_a_folder_that_is_no_export_is_refused_at_once(
+        self, talks: Desk, tmp_path: Path, words: tuple[str, ...]
+    ) -> None:
+        """By the first thing in it that is none: nobody waits until a whole disk is gone through."""
+        assert export(talks, "mlx", "-o", str(tmp_path / "export")).code == 0
+        for name in ("other", "export"):
+            (tmp_path / name / "mine" / "below").mkdir(parents=True)
+            (tmp_path / name / "mine" / "below" / "otter.txt").write_text("mine")
+            answer = export(talks, "openai", "-o", str(tmp_path / name), *words)
+            assert (answer.code, answer.err.partition("\n")[0]) == (
+                1,
+                f"finetuned: {tmp_path / name} holds what no export put there: mine",
+            )
+            assert (tmp_path / name / "mine" / "below" / "otter.txt").read_text() == "mine"
+
+    @pytest.mark.parametrize("form", ["openai", "huggingface"])
+    def test_a_link_to_a_folder_leads_there(self, talks: Desk, tmp_path: Path, form: str) -> None:
+        """It stays a link, and nothing is left over."""
+        (tmp_path / "there").mkdir()
+        link = tmp_path / "link"
+        link.symlink_to("there")
+        for words in ([], ["--force"], ["--force"]):
+            assert export(talks, form, "-o", f"{link}/", *words).code == 0
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "there"]
+        assert link.is_symlink()
+        assert (tmp_path / "there" / "manifest.json").exists()
+
+    @pytest.mark.parametrize(("length", "code"), [(241, 0), (242, 1), (255, 1), (256, 1), (300, 1)])
+    @pytest.mark.parametrize("words", [(), ("--split", "0.5"), ("--force",)])
+    def test_a_name_that_leaves_no_room_for_its_manifest(
+        self, talks: Desk, tmp_path: Path, length: int, code: int, words: tuple[str, ...]
+    ) -> None:
+        """It is said to be too long, before anything is written."""
+        answer = export(talks, "openai", "-o", str(tmp_path / "x".ljust(length, "x")), *words)
+        assert answer.code == code
+        if code:
+            assert "cannot be written: File name too long\n  to do: choose a shorter name" in answer.err
+            assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("name", ["x" * 255, "é" * 127])
+    def test_a_folder_may_have_any_name(self, talks: Desk, tmp_path: Path, name: str) -> None:
+        """Also one that leaves no room for what is put before it while it is made."""
+        for words in ([], ["--force"]):
+            assert export(talks, "mlx", "-o", str(tmp_path / name), *words).code == 0
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        answer = export(talks, "mlx", "-o", str(tmp_path / f"{name}xx"))
+        assert (answer.code, "File name too long\n  to do: choose a shorter name" in answer.err) == (1, True)
+
     @pytest.mark.parametrize("form", ["openai", "parquet", "huggingface"])
     def test_a_full_disk_leaves_nothing(self, desk: Desk, tmp_path: Path, form: str) -> None:
         """Neither a half file nor a part of one, and the words name the way out; then it works."""

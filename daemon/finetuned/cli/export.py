@@ -152,10 +152,10 @@ def _to_files(
         parts = [Part(name, target.beginning(name, writer), asked.most_rows) for name in target.parts]
         try:
             told = write(exports, wanted, asked, sources, shape, parts)
+            _check_some(parts)
+            files = target.files(parts)
         except OSError as error:
             raise not_written(path, error) from error
-        _check_some(parts)
-        files = target.files(parts)
         ledger = wiring.ledger_path(settings)
         made = manifest(asked, wanted, told, parts, path=path, ledger=ledger, files=files)
         target.publish(made)

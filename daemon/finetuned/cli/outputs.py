@@ -14,6 +14,7 @@ import errno
 import fcntl
 import hashlib
 import io
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from finetuned.cli.terminal import harmless
 from finetuned.errors import FinetunedError
+from finetuned.folders.names import fitted
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -37,6 +39,7 @@ _REMEDIES: Final = MappingProxyType(
         errno.EACCES: "name one in a folder in which you may write",
         errno.EPERM: "name one in a folder in which you may write",
         errno.EROFS: "name one in a folder in which you may write",
+        errno.ENAMETOOLONG: "choose a shorter name",
     }
 )
 
@@ -151,8 +154,6 @@ class Beside:
             os.close(folder)
 
     def _part(self, name: str) -> str:
-        from finetuned.folders.names import fitted
-
         return os.path.join(self._folder, fitted(f".{name}", ".part"))
 
     def __enter__(self) -> Self:
@@ -171,24 +172,19 @@ class NewFolder:
     """Files in a folder of their own, which appears as a whole."""
 
     def __init__(self, path: str, *, force: bool, names_of: Callable[[str], set[str]]) -> None:
-        self._path = path
-        self._part = os.path.join(os.path.dirname(path), f".{os.path.basename(path)[:200]}.part")
+        self._path = os.path.realpath(path)  # a link stays, and leads there
+        where, name = os.path.split(self._path)
+        self._part = os.path.join(where, fitted(f".{name}", ".part"))
+        self._former = os.path.join(where, fitted(f".{name}", ".former.part"))
         self._files: list[NewFile] = []
         self._force = force
         self._gone = False
-        if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
-            if not force:
-                raise _there(path)
-            strange = _files_below(path) - names_of(path) if os.path.isdir(path) else {path}
-            if strange:
-                raise FinetunedError(
-                    f"{harmless(path)} holds what no export put there: {harmless(min(strange))}",
-                    remedy="name a new folder; --force replaces earlier exports, and nothing else",
-                )
+        if _is_there(self._path):
+            _check_replaceable(self._path, names_of, force=force)
         try:
             self._lock = _new_folder(self._part)
         except OSError as error:
-            raise not_written(path, error) from error
+            raise not_written(self._path, error) from error
 
     def open(self, name: str) -> NewFile:
         """Begin a file in the folder. Raises FinetunedError."""
@@ -218,14 +214,13 @@ class NewFolder:
 
     def _put(self) -> None:
         """Name the folder; an earlier one, which was looked through at the beginning, steps aside whole."""
-        former = f"{self._part.removesuffix('.part')}.former.part"
-        shutil.rmtree(former, ignore_errors=True)  # left by a kill
+        shutil.rmtree(self._former, ignore_errors=True)  # left by a kill
         if self._force:
             with suppress(FileNotFoundError):
-                os.rename(self._path, former)
+                os.rename(self._path, self._former)
         os.rename(self._part, self._path)  # nothing is replaced but an empty folder
         self._gone = True
-        shutil.rmtree(former, ignore_errors=True)
+        shutil.rmtree(self._former, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -264,12 +259,44 @@ def _there(path: str) -> FinetunedError:
 def _check_free(path: str, *, force: bool) -> None:
     if os.path.isdir(path):
         raise FinetunedError(f"{harmless(path)} is a folder", remedy="name a file in it")
-    if os.path.lexists(path) and not force:
+    if _is_there(path) and not force:
         raise _there(path)
 
 
-def _files_below(path: str) -> set[str]:
-    return {os.path.relpath(os.path.join(way, name), path) for way, _, names in os.walk(path) for name in names}
+def _check_replaceable(path: str, names_of: Callable[[str], set[str]], *, force: bool) -> None:
+    """Raise FinetunedError unless a folder is empty or, with `force`, an earlier export."""
+    if not os.path.isdir(path):
+        raise FinetunedError(f"{harmless(path)} is no folder", remedy="name a new one")
+    strange = _strange_in(path, names_of(path))
+    if strange is not None:
+        raise FinetunedError(
+            f"{harmless(path)} holds what no export put there: {harmless(strange)}",
+            remedy="name a new folder, it may be one in there; --force replaces earlier exports, and nothing else",
+        )
+    if os.listdir(path) and not force:
+        raise _there(path)
+
+
+def _strange_in(folder: str, known: set[str]) -> str | None:
+    """Find what in a folder is neither a `known` file nor a folder of one, and look no further; null: nothing is."""
+    ways = {os.path.dirname(name) for name in known}
+    for way, *inside in os.walk(folder):
+        for name in sorted(itertools.chain(*inside)):
+            below = os.path.relpath(os.path.join(way, name), folder)
+            if below not in known and below not in ways:
+                return below
+    return None
+
+
+def _is_there(path: str) -> bool:
+    """Tell whether anything is there, if only a broken link. Raises FinetunedError: nothing could be."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise not_written(path, error) from error
+    return True
 
 
 def _new_part(path: str) -> int:
