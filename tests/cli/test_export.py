@@ -434,6 +434,25 @@ class TestSelection:
         assert (answer.code, answer.out) == (2, "")
         assert said in answer.err
 
+    def test_a_dash_is_standard_output(self, talks: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As for other programs; a file of that name can be named all the same."""
+        monkeypatch.chdir(tmp_path)
+        assert export(talks, "openai", "-o", "-") == export(talks, "openai")
+        assert list(tmp_path.iterdir()) == []
+        assert export(talks, "openai", "-o", "-", "--split", "0.5").code == 2
+        assert export(talks, "openai", "-o", "./-").code == 0
+        assert files_below(tmp_path) == ["-", "-.manifest.json"]
+
+    @pytest.mark.parametrize("words", [("stats", "--plot", "-"), ("backup", "-")])
+    def test_what_has_no_place_there_makes_no_file_of_that_name(
+        self, talks: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+    ) -> None:
+        """Such a file is a trap for the next who types its name."""
+        monkeypatch.chdir(tmp_path)
+        answer = talks(*words)
+        assert (answer.code, "- stands for standard output" in answer.err, answer.out) == (2, True, "")
+        assert list(tmp_path.iterdir()) == []
+
     def test_a_terminal_gets_no_parquet(self, desk: Desk) -> None:
         """It would not show it."""
         assert desk("export", "--format", "parquet", terminal=True).code == 2

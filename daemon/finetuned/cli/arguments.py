@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from finetuned.ledger.queries import Reader
     from finetuned.settings import FolderSettings, Settings
 
+#: standard output, where a file is asked for
+STDOUT: Final = "-"
 #: how many ids are named of those that fit a word
 MOST_NAMED: Final = 8
 #: how many files are named of those that are like another one
@@ -102,6 +104,13 @@ def absolute(path: str) -> str:
     if not path:
         raise UsageError("the path is empty")
     return os.path.abspath(os.path.expanduser(path))
+
+
+def new_file(path: str) -> str:
+    """Return the path of a file that is to be made, absolute. Raises UsageError: it cannot go to standard output."""
+    if path == STDOUT:
+        raise UsageError("- stands for standard output, where this cannot go", remedy="name a file; ./- is one")
+    return absolute(path)
 
 
 def typed(word: str, known: Callable[[str], object]) -> str:

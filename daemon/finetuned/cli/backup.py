@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +9,7 @@ import click
 from finetuned import clock
 from finetuned.amounts import counted, size
 from finetuned.cli import completions, output, wiring
+from finetuned.cli.arguments import absolute, new_file
 from finetuned.cli.output import Row, placed
 from finetuned.cli.terminal import harmless, print_line, say, seen
 from finetuned.errors import Held
@@ -31,7 +31,7 @@ def backup_command(ctx: click.Context, file: str, form: str) -> None:
     """
     from finetuned.ledger.backup import make_backup
 
-    path = os.path.abspath(file)
+    path = new_file(file)
     contents = make_backup(wiring.ledger_path(wiring.load(ctx)), path)
     if form == "table":
         print_line(f"The ledger is copied to {seen(path)}: {_holds(contents)}.")
@@ -57,7 +57,7 @@ def restore_command(ctx: click.Context, file: str, form: str) -> None:
     stray = wiring.stray_daemon(settings)
     if stray is not None:
         raise Held(str(stray[1]), remedy="stop that daemon first")
-    done = restore(path, os.path.abspath(file), clock.now())
+    done = restore(path, absolute(file), clock.now())
     if form == "table":
         print_line(f"The ledger {seen(path)} is restored: {_holds(done.contents)}.")
         if done.kept is not None:

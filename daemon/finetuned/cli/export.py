@@ -19,7 +19,7 @@ import click
 
 from finetuned.amounts import counted
 from finetuned.cli import completions, output, wiring
-from finetuned.cli.arguments import absolute, check_folder, job_named
+from finetuned.cli.arguments import STDOUT, absolute, check_folder, job_named
 from finetuned.cli.export_options import FORMATS, Asked
 from finetuned.cli.listings import path_pattern, span_of
 from finetuned.cli.terminal import print_line, seen
@@ -63,7 +63,7 @@ class _Share(click.FloatRange):
 
 @click.command("export", help=_HELP)
 @click.option("--format", "form", type=click.Choice([*FORMATS]), required=True, help="Which shape; see below.")
-@click.option("-o", "--output", "target", metavar="FILE|DIR/", help="Where to; without it, standard output.")
+@click.option("-o", "--output", "target", metavar="FILE|DIR/", help="Where to; without it, or as -, standard output.")
 @click.option("--split", type=_Share(0, 1, min_open=True, max_open=True), metavar="SHARE", help="Make two parts.")
 @click.option("--job", "job_id", metavar="ID", help="Only pairs of this job.", shell_complete=completions.jobs)
 @click.option("--folder", metavar="NAME", help="Only pairs of this folder.", shell_complete=completions.folders)
@@ -82,6 +82,8 @@ class _Share(click.FloatRange):
 @click.pass_context
 def export_command(ctx: click.Context, /, **given: Any) -> None:
     """Write the pairs as a data set."""
+    if given["target"] == STDOUT:
+        given["target"] = None
     asked = Asked(**given)
     _check(asked)
     settings = wiring.load(ctx)

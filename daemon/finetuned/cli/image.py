@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from finetuned.cli import wiring
-from finetuned.cli.arguments import absolute
+from finetuned.cli.arguments import STDOUT, absolute
 from finetuned.cli.chat import finished, sayable
 from finetuned.cli.terminal import Spinner, harmless, print_data
 from finetuned.errors import FinetunedError, NotTheServer, UsageError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from finetuned.backend import Reply
     from finetuned.settings import Settings
 
-STDOUT: Final = "-"
 _KINDS: Final = {
     ".png": (b"\x89PNG\r\n\x1a\n",),
     ".jpg": (b"\xff\xd8\xff",),

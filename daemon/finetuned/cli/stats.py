@@ -12,7 +12,7 @@ import click
 
 from finetuned.amounts import counted, span
 from finetuned.cli import completions, output, terminal, wiring
-from finetuned.cli.arguments import absolute, check_folder
+from finetuned.cli.arguments import check_folder, new_file
 from finetuned.cli.listings import since_option
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import harmless, is_utf8
@@ -44,11 +44,11 @@ def stats_command(
     """
     from finetuned.ledger.queries.statistics import statistics
 
+    path = None if plot is None else new_file(plot)
     reader = wiring.reader(ctx)
     check_folder(wiring.load(ctx), reader, folder)
     found = statistics(reader, folder=folder, since=since)
-    if plot is not None and found.weeks:
-        path = absolute(plot)
+    if path is not None and found.weeks:
         wiring.check_not_own(wiring.load(ctx), path)
         _plot(found, path, force=force)
     if form != "table":
