@@ -249,6 +249,7 @@ class Daemon:
                     for_people=sum(hold.kind in _FOR_PEOPLE for hold in plan.jobs.values()),
                 )
                 return
+            del facts, plan  # not held while the next ones are made: they may be large
             wait = min(wait, LONGEST_WAIT)
             context.turned(wait)
             await context.runtime.wait(context.wake, wait)

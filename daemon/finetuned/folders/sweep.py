@@ -225,6 +225,9 @@ class Sweeper:
         over = [path for path, pace in self._paces.items() if path not in self._fresh and pace.is_over(steady)]
         for path in over:
             del self._paces[path]
+        for emptied in (self._settled, self._fresh, self._paces):
+            if not emptied:
+                emptied.clear()  # a dict keeps the memory of its largest size, until it is told to
         return Sweep(
             appeared=tuple(found.appeared),
             ready=tuple(found.ready),
