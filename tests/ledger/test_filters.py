@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, combinations, product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from finetuned.ledger.queries import Reader, connection
 from finetuned.ledger.queries.filters import PathPattern
 from finetuned.ledger.writer import Ledger
 from finetuned.times import instant
-from support.lives import Life
+from support.lives import Life, signature
 
 FILES = [
     ("notes", "/srv/notes/a/otter.md"),
@@ -207,3 +208,15 @@ def test_a_path_that_is_not_utf8_is_found_as_it_is_shown(tmp_path) -> None:
         with ledger.reading() as reader:
             for pattern in ("/srv/caf\udce9.txt", "/srv/caf\\xe9.*", "caf\udce9*"):
                 assert len(list(reader.files(paths=[PathPattern.of(pattern)]))) == 1, pattern
+
+
+def test_as_many_files_as_are_looked_up_are_all_found(tmp_path: Path) -> None:
+    """Though each is found twice: by where it was dropped, and by where it lies."""
+    with Ledger.open(str(tmp_path / "ledger.db")) as ledger:
+        names = [f"{number}.{'txt' if number % 3 else 'md'}" for number in range(connection.FEW - 1)]
+        seen = [(f"/srv/notes/{name}", signature(number), "") for number, name in enumerate(names)]
+        ledger.files.appeared("notes", seen, Life(ledger).now())
+        with ledger.reading() as reader:
+            paths = [PathPattern.of("*.txt"), PathPattern.of("*.md")]
+            assert reader.few_files(paths) == [*range(1, connection.FEW)]
+            assert reader.few_files([*paths, PathPattern.of("/srv")]) == [*range(1, connection.FEW)]

@@ -66,7 +66,8 @@ TEXTS = (
     "Otters swim in the river.",
     "An otter is running along the river bank.",
     "The bank by the river lends money; universities lend books.",
-    "Polygons have sides, and policies do not.",
+    "Polygons have sides.",
+    "Policies have none.",
 )
 
 
@@ -116,7 +117,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         ("universities*", {3}),
         ("polyg*", {4}),
         ("poly*", {4}),
-        ("poli*", {4}),
+        ("poli*", {5}),
         ("polys*", set()),
         ("swi*", {1}),
         ("otters*", {1}),
@@ -198,9 +199,10 @@ def test_a_session_that_does_not_count_is_not_found(teach: Teach) -> None:
 
 def test_hits_are_shown_in_their_passage(teach: Teach) -> None:
     """The passage with the most hits, cut between words, each between stars; of the answer, else of the question."""
+    sentence = "There the otters' river runs along the bank."
     reader = teach(
         ("Where do otters live?", "Nowhere else than in the sea."),
-        ("why?", "Words. " * 60 + "There the otters' river runs along the bank. " + "Words. " * 60),
+        ("why?", "Words. " * 60 + f"{sentence} " + "Words. " * 60),
         ("why?", "黒猫がいる" * 60),
     )
     (asked_for,) = (row["snippet"] for row in searched(reader, "otter live"))
@@ -208,9 +210,7 @@ def test_hits_are_shown_in_their_passage(teach: Teach) -> None:
     (answered,) = (row["snippet"] for row in searched(reader, '"otters" run*'))
     assert "Words. There the **otters**' river **runs** along the bank. Words." in answered
     assert (answered[0], answered[-1]) == ("…", "…")
-    assert all(
-        word in ("…Words.", "Words.…", "…") or "ord" not in word or word == "Words." for word in answered.split()
-    )
+    assert set(answered.strip("…").replace("**", "").split()) == {"Words.", *sentence.split()}
     (cats,) = (row["snippet"] for row in searched(reader, "黒猫"))
     assert cats.startswith("**黒猫**がいる**黒猫**")
     assert len(cats.replace("**", "")) <= 161
