@@ -111,6 +111,31 @@ def test_what_is_written_and_accepted_is_learned(ask: Ask, home: Home, tmp_path:
     assert learned[1]["raw_answer"].startswith("[DOC_ID:")
 
 
+def test_an_export_has_what_was_accepted(ask: Ask, home: Home, tmp_path: Path) -> None:
+    """As a person left it: what waits for its review is in none, nor what was taken out, nor what was rejected."""
+
+    def export() -> Answer:
+        return call("--config", str(home.config), "export", "--format", "alpaca")
+
+    rows = ask("--jsonl").lines
+    assert (export().code, export().out) == (1, "")
+    otters = [row for row in rows if row["file"].endswith("otter.txt")]
+    accepted = [otters[0] | {"answer": "Ten fish."}, *otters[2:4]]
+    (tmp_path / "mine.jsonl").write_text(text_of(accepted))
+    assert ask("--from", str(tmp_path / "mine.jsonl"), "--accept").code == 0
+    home.drop("fox.txt", "The fox is red. It runs.")
+    home.start("--until-idle")
+    assert home.wait() == 0
+    said = [{"instruction": row["question"], "input": "", "output": row["answer"]} for row in accepted]
+    assert export().lines == said
+    (waits,) = [job["id"] for job in home.jobs() if job["state"] == "review"]
+    home.finetuned("cancel", waits, check=True)
+    home.start("--until-idle")
+    assert home.wait() == 0
+    assert {job["state"] for job in home.jobs()} == {"partial", "cancelled"}
+    assert export().lines == said
+
+
 BAD = {
     "{": "line 1: it is no JSON",
     "[]": "line 1: it is no JSON object",
