@@ -1,7 +1,7 @@
 """How much texts are alike: by the runs of three words that they have in common.
 
 1. The measure is Jaccard's: of all the runs of three words that are in one text or the other, the share that is in
-   both. Case, punctuation and white space do not count. In a script that writes no spaces each character is a word.
+   both. Words are compared as `plain_words` has them; what stands between them does not count.
 2. A text is known by its sketch: the 64 smallest hashes of its runs (the bottom-k sketch of Broder). The share is
    estimated from two sketches, to some 6 % (one standard deviation), and exactly for texts of up to 64 runs together.
 3. Of pairs it counts how much the questions are alike, and how much the answers are, whichever is less. What has fewer
@@ -14,13 +14,14 @@ datasketch was weighed: it brings numpy and scipy, 200 MB of them, and takes fiv
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import nsmallest
 from itertools import islice
 from typing import Final
 from zlib import crc32
+
+from finetuned.words import plain_words
 
 #: how many hashes a sketch has at most
 SKETCH_HASHES: Final = 64
@@ -35,11 +36,6 @@ PAIR_KEYS: Final = 4
 MOST_LOOKED_AT: Final = 16
 #: a line that is longer is cut, be it in the middle of a word
 LONGEST_LINE: Final = 256 * 1024
-#: Thai to Khmer, Kana, Han, and what belongs to them: one character is a word
-_NO_SPACES: Final = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-_WORD: Final = re.compile(rf"[{_NO_SPACES}]|[^\W{_NO_SPACES}]+")
 #: CRCs of like texts are like each other; a product with this is not
 _SPREAD: Final = 2654435761
 _32_BITS: Final = 0xFFFFFFFF
@@ -47,11 +43,6 @@ _32_BITS: Final = 0xFFFFFFFF
 CHAINS: Final = 1 << 20
 #: what tells a run of an answer from the same one of a question
 _OF_ANSWERS: Final = 0xA5A5A5A5
-
-
-def words_of(text: str) -> list[str]:
-    """Split a text into its words, in lower case."""
-    return _WORD.findall(text.casefold())
 
 
 def runs(words: list[str]) -> set[int]:
@@ -79,7 +70,7 @@ def sketch_of(blocks: Iterable[str]) -> bytes:
     smallest: list[int] = []
     rest: list[str] = []
     for block in _whole_words(blocks):
-        words = rest + words_of(block)
+        words = rest + plain_words(block)
         if len(words) < 3:
             rest = words
             continue
@@ -208,5 +199,5 @@ def _asked_and_answered(texts: Sequence[tuple[str, str]]) -> tuple[set[int], set
 
 
 def _runs(text: str) -> set[int]:
-    words = words_of(text)
+    words = plain_words(text)
     return runs(words) if len(words) > 2 else {_hash(" ".join(text.casefold().split()))}

