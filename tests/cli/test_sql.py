@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +16,7 @@ import pytest
 
 from finetuned.errors import FinetunedError
 from finetuned.ledger.queries import Reader
-from finetuned.ledger.statements import Statement
+from finetuned.ledger.statements import Allowance, Statement
 from support.cli import Desk, MakeDesk, desks
 from support.lives import Life
 
@@ -99,6 +100,19 @@ def test_a_table_fits_its_terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch) 
         ("pragma query_only = off", "changes a setting"),
         ("pragma journal_mode = delete", "changes a setting"),
         ("select load_extension('x')", "loads an extension"),
+        ("select fts3_tokenizer('simple')", "loads an extension"),
+        ("select FTS3_tokenizer('simple', x'00')", "loads an extension"),
+        ("pragma optimize", "changes a setting"),
+        ("pragma wal_checkpoint", "changes a setting"),
+        ("pragma incremental_vacuum", "changes a setting"),
+        ("select * from pragma_optimize", "the statement writes"),
+        ("select * from pragma_journal_mode('delete')", "only what reads"),
+        ("select 1; ; select 2", "more than one statement"),
+        ("select 1 /* ; */; /* ; */ select 2", "more than one statement"),
+        ("; ;select 1;; -- more\n selct", "more than one statement"),
+        (";;\n  selct 1;;", 'near "selct": syntax error (line 2, column 3)'),
+        (";;", "there is no statement"),
+        ("\n-- nothing; but a comment\n/* and another", "there is no statement"),
         ("select 1; select 2", "more than one statement"),
         ("select 1; drop table jobs", "more than one statement"),
         ("selct 1", 'near "selct": syntax error (line 1, column 1)'),
@@ -108,7 +122,13 @@ def test_a_table_fits_its_terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch) 
         ("explain selct 1", 'near "selct": syntax error\n'),
         ("select " + "from " * 500, 'near "from": syntax error (line 1, column 8)'),
         ("select j.id,\n  foo from jobs j", "no such column: foo (line 2, column 3)"),
-        ("select * from jbos", "there are: "),
+        ("select * from jbos", "did you mean jobs? there are: "),
+        ("select * from pairs", "did you mean pairs_with_source? there are: "),
+        ("select * from Finished", "did you mean finished_jobs? there are: "),
+        ("select * from nothing_like_it", "to do: there are: all_files, all_jobs, "),
+        ("select * from pairs", " events, "),
+        ("select * from pairs", " files, "),
+        ("select * from pairs", " qa_pairs, "),
         ("select foo(1)", "no such function: foo"),
         ("select ?", "binding"),
         ("select 1 \0", "null"),
@@ -134,6 +154,14 @@ def test_what_is_not_run(desk: Desk, statement: str, words: str) -> None:
         "select highlight(qa_pairs_fts, 0, '[', ']') from qa_pairs_fts where qa_pairs_fts match 'about' order by rank",
         "pragma table_info(all_jobs)",
         "pragma quick_check",
+        "PRAGMA Table_Info(all_jobs)",
+        "select name from pragma_table_info('jobs') where pk",
+        "select m.name, i.name from sqlite_master m join pragma_index_list(m.name) i",
+        "select * from pragma_quick_check",
+        "select * from json_each('[1, 2]')",
+        "select 1;;",
+        "; select ';' as a ; ; -- an end; or two",
+        "/* first; */ ;; select 1; /* last;",
         "explain query plan select * from open_jobs",
         "values (1), (2)",
         "select json_extract('[1]', '$[0]') /* and a comment */ ; -- another",
@@ -156,11 +184,41 @@ def test_it_ends_after_its_time(desk: Desk) -> None:
         assert desk("sql", "select 1", "--limit-time", odd).code == 2
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select instr(zeroblob(20000000), cast(zeroblob(10000000) || x'01' as blob))",
+        "select 1" + ", hex(zeroblob(20000000)) like '%0%0%0%0%0%0%0b'" * 200,
+    ],
+)
+def test_it_ends_after_its_time_within_one_function(desk: Desk, statement: str) -> None:
+    """SQLite does not look at the clock there: the process that waits for it is ended, with the same words."""
+    command = [sys.executable, "-m", "finetuned", "--config", str(desk.config), "sql", statement]
+    ended = subprocess.run([*command, "--limit-time", "100ms"], capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines() == [
+        "finetuned: the statement took longer than 0.1 s",
+        "  to do: ask for less, or give it more time: --limit-time 1m",
+    ]
+
+
+def test_it_ends_where_it_would_fill_the_memory(desk: Desk) -> None:
+    """With the way out; before the system would end some other program."""
+    answer = desk("sql", f"select {', '.join(f'zeroblob({60_000_000 + number})' for number in range(40))}", "--json")
+    assert answer.code == 1
+    assert answer.err.splitlines() == [
+        "finetuned: the statement needs more than 1.0 GiB of memory",
+        "  to do: ask for less at a time",
+    ]
+    assert desk("sql", "select 1", "--json").json == [{"1": 1}]
+
+
 def test_only_the_time_that_sqlite_works_counts(desk: Desk) -> None:
     """A reader that is slow to take the rows, as a pager is, has all the time in the world."""
     ticks = itertools.count()
     with Reader.open(desk.place.ledger_path) as reader:
-        rows = Statement(reader.connection, reader.path, "values (1), (2), (3)", limit=5, clock=lambda: next(ticks))
+        allowance = Allowance(5, lambda: next(ticks))
+        rows = Statement(reader.connection, reader.path, "values (1), (2), (3)", allowance)
         taken = []
         for row in rows:
             taken.append(row)
@@ -168,7 +226,7 @@ def test_only_the_time_that_sqlite_works_counts(desk: Desk) -> None:
                 next(ticks)
         assert taken == [(1,), (2,), (3,)]
     with Reader.open(desk.place.ledger_path) as reader, pytest.raises(FinetunedError, match="longer than 5 s"):
-        Statement(reader.connection, reader.path, ENDLESS, limit=5, clock=lambda: next(ticks))
+        Statement(reader.connection, reader.path, ENDLESS, Allowance(5, lambda: next(ticks)))
 
 
 def test_a_corrupt_ledger_is_no_mistake_of_the_statement(make_desk: MakeDesk) -> None:

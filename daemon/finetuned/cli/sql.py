@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +17,10 @@ from finetuned.cli.terminal import harmless, length, print_data, say, width_of
 from finetuned.errors import UsageError
 
 if TYPE_CHECKING:
-    from finetuned.ledger.statements import Statement
+    from finetuned.ledger.statements import Allowance, Statement
 
+#: so many seconds after its time a statement is given up for which SQLite does not look at the clock
+_GRACE: Final = 1.0
 #: the columns of a table are as wide as these rows need them
 _MEASURED: Final = 200
 #: no column of a table is wider, where there is more than one
@@ -40,21 +44,30 @@ def sql_command(ctx: click.Context, text: str | None, limit: str, as_csv: bool, 
 
     `finetuned help queries` has statements to begin with, `finetuned help interface` the views and their columns.
     """
-    from finetuned.ledger.statements import Statement
+    from finetuned.cli.limits import bounded_memory, watched
+    from finetuned.ledger.statements import Allowance, Statement
 
     if as_csv and form != "table":
         raise UsageError("--csv, --json and --jsonl exclude each other")
-    seconds = _seconds(limit)
+    allowance = Allowance(_seconds(limit), clock.steady)
     statement = text if text is not None else sys.stdin.read()
-    if not statement.strip():
-        raise UsageError("there is no statement", remedy="try: finetuned sql 'select * from finished_jobs'")
     reader = wiring.reader(ctx)
-    asked = Statement(reader.connection, reader.path, statement, limit=seconds, clock=clock.steady)
-    if form == "table" and not as_csv:
-        _print_table(asked)
-    else:
-        rows = (dict(zip(asked.columns, map(_for_programs, row), strict=True)) for row in asked)
-        output.show(rows, "csv" if as_csv else form, (), empty="", keys=asked.columns)
+    with bounded_memory("the statement"), watched(partial(_end_if_stuck, allowance)):
+        asked = Statement(reader.connection, reader.path, statement, allowance)
+        if form == "table" and not as_csv:
+            _print_table(asked)
+        else:
+            rows = (dict(zip(asked.columns, map(_for_programs, row), strict=True)) for row in asked)
+            output.show(rows, "csv" if as_csv else form, (), empty="", keys=asked.columns)
+
+
+def _end_if_stuck(allowance: Allowance) -> None:
+    """End the process if SQLite does not come back from a function, long after its time: nothing else ends one."""
+    if allowance.is_over(by=_GRACE):
+        from finetuned.cli.main import explain
+
+        explain(allowance.error())
+        os._exit(1)
 
 
 def _seconds(limit: str) -> float:
