@@ -12,17 +12,16 @@ import re
 from typing import Final, NamedTuple
 from unicodedata import category, normalize
 
-#: scripts that write no spaces between words
-_NO_SPACES: Final = re.compile(
-    "["
-    "\u0e00-\u0eff"  # Thai, Lao
-    "\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f"  # Burmese
-    "\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\uaa80-\uaadf"  # Khmer, Tai
-    "\u1b00-\u1b7f\ua980-\ua9df"  # Balinese, Javanese
-    "\u3005-\u3007\u3021-\u3029\u3038-\u303c\u3041-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff"  # Kana, Bopomofo
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
-    "\uff66-\uff9f"  # Kana of half the width
-    "]"
+#: scripts that write no spaces between words, each from its first letter to its last
+_NO_SPACES: Final = (
+    *("\u0e00\u0eff",),  # Thai, Lao
+    *("\u1000\u109f", "\ua9e0\ua9ff", "\uaa60\uaa7f"),  # Burmese
+    *("\u1780\u17ff", "\u1950\u19df", "\u1a20\u1aaf", "\uaa80\uaadf"),  # Khmer, Tai
+    *("\u1b00\u1b7f", "\ua980\ua9df"),  # Balinese, Javanese
+    *("\u3005\u3007", "\u3021\u3029", "\u3038\u303c"),  # signs and numerals of Han
+    *("\u3041\u30ff", "\u3105\u312f", "\u31a0\u31bf", "\u31f0\u31ff"),  # Kana, Bopomofo
+    *("\u3400\u4dbf", "\u4e00\u9fff", "\uf900\ufaff", "\U00020000\U0003ffff"),  # Han
+    *("\uff66\uff9f",),  # Kana of half the width
 )
 #: the points of Hebrew and Arabic, which few people write
 _POINTS: Final = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670]")
@@ -48,7 +47,8 @@ class _Shape(dict[int, str]):
         if kind[0] == "M" or letter in _WIDE_MARKS:
             shape = "m"
         elif kind[0] in "LN":
-            shape = "x" if kind in ("Lo", "Lm", "Nl") and _NO_SPACES.match(letter) else "a"
+            alone = kind in ("Lo", "Lm", "Nl") and any(first <= letter <= last for first, last in _NO_SPACES)
+            shape = "x" if alone else "a"
         else:
             shape = "a" if kind == "Co" else " "
         return self.setdefault(code, shape)

@@ -11,10 +11,10 @@ from finetuned import clock
 from finetuned.amounts import size, span
 from finetuned.cli import output, terminal, wiring
 from finetuned.cli.findings import MOST_NAMED, needs, problem, tell, unreviewed, untaken_words
-from finetuned.cli.jobs import JOB_STATES
 from finetuned.cli.output import Row, placed
 from finetuned.cli.terminal import harmless
 from finetuned.errors import LedgerError, LedgerMissing
+from finetuned.lifecycle import JobState
 from finetuned.paths import path_of
 from finetuned.times import instant
 
@@ -84,7 +84,7 @@ def status_of(settings: Settings, now: float) -> Row:
     return {
         "daemon": {"running": running} | {key: started.get(key) for key in _DAEMON},
         "folders": known["folders"],
-        "jobs": {state: counts.get(state, 0) for state in JOB_STATES},
+        "jobs": {str(state): counts.get(state, 0) for state in JobState},
         "attention": attention,
         "still": known.get("still", []),
         "troubled": known.get("troubled", []),

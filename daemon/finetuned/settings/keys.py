@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -177,7 +176,7 @@ class HookSettings(Value, frozen=True):
     @property
     def key(self) -> str:
         """What the ledger knows it by: it is the same hook as long as its command, or its url, is the same."""
-        return hashlib.sha256(repr((self.command, self.url)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return _fingerprint(repr((self.command, self.url)))
 
     @property
     def label(self) -> str:
@@ -288,8 +287,14 @@ class Settings(Value, frozen=True):
 
         The file that it was read from does not count, nor where the ledger lies: the comparison has found that already.
         """
-        text = repr(replace(self, source="", ledger=LedgerSettings())).encode("utf-8", "surrogateescape")
-        return hashlib.sha256(text).hexdigest()[:16]
+        return _fingerprint(repr(replace(self, source="", ledger=LedgerSettings())))
+
+
+def _fingerprint(text: str) -> str:
+    """Return 16 hexadecimal digits that tell this text from others."""
+    from hashlib import sha256  # noqa: PLC0415 - 3 ms that a command does not cost which compares nothing
+
+    return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 class Key(Value, frozen=True):
