@@ -201,6 +201,15 @@ def test_what_a_pattern_fits(pattern: str, fits: str, fits_not: str, tmp_path) -
     assert found == fits.split()
 
 
+@pytest.mark.parametrize("pattern", ["*.md", "/a/**", "/a/two*/x.md", "/a"])
+def test_a_name_of_two_lines_is_one_name(pattern: str, tmp_path) -> None:
+    """A newline is a letter like any other, in a folder's name, too."""
+    with Ledger.open(str(tmp_path / "ledger.db")) as ledger:
+        Life(ledger).settles("/a/two\nlines/x.md")
+        with ledger.reading() as reader:
+            assert len(list(reader.files(paths=[PathPattern.of(pattern)]))) == 1
+
+
 def test_a_path_that_is_not_utf8_is_found_as_it_is_shown(tmp_path) -> None:
     """By its bytes, which a shell hands over, and by the text that stands for them."""
     with Ledger.open(str(tmp_path / "ledger.db")) as ledger:

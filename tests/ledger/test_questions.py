@@ -12,6 +12,7 @@ import pytest
 from finetuned.ledger.opening import connect_to_read
 from finetuned.ledger.questions import QUESTIONS, Searches, count_up_to
 from finetuned.ledger.writer import Ledger
+from support.lives import Life
 
 
 def plan(db: sqlite3.Connection, sql: str) -> list[str]:
@@ -38,6 +39,19 @@ def test_the_oldest_waiting_files_are_found_by_an_index(path: str) -> None:
     with closing(connect_to_read(path)) as db:
         steps = plan(db, QUESTIONS["oldest_waiting_files"].sql)
     assert "SEARCH f USING COVERING INDEX files_by_state (folder=? AND state=?)" in steps
+
+
+def test_pairs_a_day_are_those_of_attempts_that_trained(path: str) -> None:
+    """What came of an attempt that was given up was learned nowhere."""
+    with Ledger.open(path) as ledger:
+        life = Life(ledger)
+        life.trains(life.runs(life.claims(life.waits("/srv/notes/a.md"))))
+    with closing(sqlite3.connect(path)) as db:
+        asked = (QUESTIONS["pairs_a_day"].sql, {"days": "99999"})
+        ((_, jobs, pairs),) = db.execute(*asked)
+        assert (jobs, pairs) == (1, 2)
+        db.execute("update sessions set state = 'ended'")
+        assert db.execute(*asked).fetchall() == []
 
 
 def test_each_row_may_ask_for_words_of_its_own() -> None:

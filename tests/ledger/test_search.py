@@ -225,6 +225,14 @@ def test_a_passage_holds_its_hit(text: str, at: int, length: int, most: int) -> 
     assert len(shown) <= most + 2
 
 
+def test_a_passage_says_where_it_was_cut() -> None:
+    """Not where the text begins or ends by itself; a hit that goes on behind a cut is shown up to there."""
+    text = "word " * 50
+    assert passage(text, [(0, 4)])[0] == "word " * 32 + "…"
+    assert passage(text, [(245, 249)])[0] == "…" + text[205:]
+    assert passage(text, [(0, 4), (155, 169)])[1] == [(0, 4), (155, 160)]
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.text(alphabet=st.sampled_from('ab *"-ORNTE(){}:^+猫é\0\udcff\ud83e'), max_size=30) | st.text(max_size=30))
 def test_nothing_that_is_typed_is_an_error_to_sqlite(typed: str) -> None:
