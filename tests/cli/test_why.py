@@ -112,6 +112,45 @@ class TestEnds:
         assert "finetuned retry" in words
         assert why(desk, told["location"])[0] == told
 
+    @pytest.mark.parametrize(
+        ("name", "content", "todo"),
+        [
+            ("a.txt", b"", "write something into it and drop it again"),
+            ("a.txt", b"\xef\xbb\xbf", "write something into it and drop it again"),
+            ("a.txt", b"\n \n", "write something into it and drop it again"),
+            ("a.txt", b"{\\rtf1 Otters swim.}", "save it as plain text"),
+            ("a.txt", b"one\n\xe9", "convert it, or set `encoding` for this folder"),
+            ("a.txt", b"Otters.\0", "convert it to UTF-8, or set `encoding` for this folder"),
+            ("a.txt", b"Otters swim. " * 20, "split it, or raise max_file_bytes"),
+            ("a.jsonl", b"{}\n", "mend it, or take it out"),
+        ],
+    )
+    def test_what_to_do_about_a_refusal_fits_its_reason(
+        self, make_desk: MakeDesk, name: str, content: bytes, todo: str
+    ) -> None:
+        """The reason says what; then come the ways to have it read again, and no word of a change that cannot help."""
+        desk = make_desk(folder=[{"max_file_bytes": 200, "include": ["*.txt", "*.jsonl"]}])
+        path = desk.place.drop(name, content)
+        desk.run()
+        told, words = why(desk, path)
+        again = f"Once that is done, drop it again, or have it read where it lies: finetuned retry {told['location']}\n"
+        assert told["state"] == "refused"
+        assert todo in told["reason"]
+        assert f"{told['reason']}.\n  {again}" in words
+        assert "configuration" not in words
+        os.unlink(told["location"])
+        assert "\n  Once that is done, drop it again.\n" in why(desk, path)[1]
+
+    def test_what_is_not_there_any_more_cannot_be_tried_again(self, make_desk: MakeDesk) -> None:
+        """Of a file that somebody took away, `retry` would find nothing: it is to be dropped again."""
+        desk = make_desk(faults=Faults.parse(["runner-error"]), submit={"attempts": 1})
+        failed = desk.place.drop("otter.txt")
+        desk.run()
+        shutil.rmtree(desk.place.notes / "failed")
+        words = why(desk, failed)[1]
+        assert "finetuned retry" not in words
+        assert "To try again: drop it again.\n" in words
+
     def test_duplicate(self, make_desk: MakeDesk) -> None:
         """Which file taught the same, and how to have it learned all the same."""
         desk = make_desk()
@@ -517,8 +556,56 @@ class TestTheSource:
             told, words = why(learned, path)
             found = f"a file with this content was dropped as {learned.place.notes}/mine.txt (learned, job {job['id']})"
             assert told["reason"].endswith(f"); {found}")
-            more = f"More: finetuned why {learned.place.notes}/mine.txt\n  This one was never taken"
-            assert f"A{found[1:]}. {more}" in words
+            assert words.startswith(
+                f"{path}: learned\n  A{found[1:]}. This is what became of it:\n  It was dropped at "
+            )
+            assert f"See them: finetuned pairs --job {job['id']}\n" in words
+            assert "\n  What you named was never taken itself: it lies outside every drop folder (" in words
+            assert "\nWhat happened\n" in words
+
+    def test_it_is_found_before_the_daemon_has_read_it(self, make_desk: MakeDesk) -> None:
+        """Right after `drop` the copy has no hash yet: what lies where `drop` puts it is held against the file."""
+        desk = make_desk()
+        source = desk.place.root / "papers" / "mine.txt"
+        source.parent.mkdir()
+        source.write_text("Otters are brown. They swim.")
+        assert desk("drop", str(source.parent)).code == 0
+        copy = desk.place.notes / "papers" / "mine.txt"
+        told, words = why(desk, source)
+        assert told["reason"].endswith(f"; a file with this content was dropped as {copy} (not seen yet)")
+        assert words.startswith(f"{source}: not seen yet\n")
+        assert "It would be taken, but it was not seen yet: it waits for a daemon: none runs" in words
+        desk.run_until(lambda: bool(desk.place.states()))
+        with desk.daemon():
+            told, words = why(desk, source)
+        assert told["reason"].endswith(f"; a file with this content was dropped as {copy} (settling)")
+        assert words.startswith(f"{source}: settling\n")
+        assert "It waits for 2s without a change" in words
+
+    def test_of_copies_the_one_of_its_name_is_told_first(self, learned: Desk) -> None:
+        """The same content that was dropped later under another name is a duplicate, and not what is asked for."""
+        source = learned.place.root / "mine.txt"
+        learned.place.drop("other.txt", source.read_bytes())
+        learned.run()
+        words = why(learned, source)[1]
+        assert words.startswith(
+            f"{source}: learned\n  A file with this content was dropped as {learned.place.notes}/mine"
+        )
+        assert f"The same was dropped at {learned.place.notes}/other.txt, seen" in words
+
+    def test_what_only_has_its_name_is_not_its_copy(self, make_desk: MakeDesk) -> None:
+        """Another text of that name, which waits in the folder, is named as such; one that is never taken is not."""
+        desk = make_desk()
+        source = desk.place.root / "mine.txt"
+        source.write_text("Otters are brown. They swim.")
+        desk.place.drop("mine.txt", "Badgers are grey. They dig.")
+        assert "was dropped as" not in why(desk, source)[1]
+        desk.run_until(lambda: bool(desk.place.states()))
+        assert "A file with this name was dropped as" in why(desk, source)[1]
+        hidden = desk.place.root / ".mine.txt"
+        hidden.write_text("Stones are grey. They lie.")
+        desk.place.drop(".mine.txt", hidden.read_text())
+        assert "was dropped as" not in why(desk, hidden)[1]
 
     def test_else_by_its_name(self, learned: Desk) -> None:
         """One that was changed since, and one that is gone."""
@@ -537,7 +624,7 @@ class TestTheSource:
             learned.run()
         words = why(learned, learned.place.root / "mine.txt")[1]
         assert words.count("/mine.txt (learned") == 3
-        assert " and 2 more." in words
+        assert " and 2 more. This is what became of the first:\n" in words
 
     def test_what_has_neither_is_not_made_up(self, learned: Desk) -> None:
         """A name that ends like another one is another name."""

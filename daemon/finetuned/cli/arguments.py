@@ -14,16 +14,17 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+from filecmp import cmp
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 from unicodedata import normalize
 
 from finetuned.cli import wiring
-from finetuned.cli.output import Row, first_of
+from finetuned.cli.output import Row, first_of, placed
 from finetuned.cli.terminal import harmless
-from finetuned.errors import FileProblem, FinetunedError, UsageError
+from finetuned.errors import Away, FileProblem, FinetunedError, UsageError
 from finetuned.model import RESERVED
-from finetuned.paths import unescape
+from finetuned.paths import path_of, unescape, utf8_text
 
 if TYPE_CHECKING:
     from finetuned.ledger.queries import Reader
@@ -197,14 +198,40 @@ class Dropped(NamedTuple):
         return f"a file with this {self.by} was dropped as {first_of(named, MOST_FILES)}"
 
 
-def dropped_as(reader: Reader, settings: Settings, path: str) -> Dropped | None:
+def dropped_as(reader: Reader | None, settings: Settings, path: str) -> Dropped | None:
     """Find the files that were dropped with the content of `path`, else with its name; null: none."""
+    name = os.path.basename(path)
     if os.path.isfile(path) and os.access(path, os.R_OK):
-        found = reader.of_content(contents_of(settings, path))
-        if found:
-            return Dropped("content", found)
-    found = reader.of_name(os.path.basename(path))
+        found = [*_unread(reader, settings, path)]
+        found += reader.of_content(contents_of(settings, path)) if reader else []
+        if found:  # people mean the one that is called so, first of all
+            return Dropped("content", sorted(found, key=lambda file: not file["path"].endswith(f"/{utf8_text(name)}")))
+    found = reader.of_name(name) if reader else []
     return Dropped("name", found) if found else None
+
+
+def _unread(reader: Reader | None, settings: Settings, path: str) -> Iterator[Row]:
+    """Yield the copies of a file that the daemon has not read yet, which lie where `drop` puts them.
+
+    Of one that it has not even seen there is only `path`, `state` and `job_id`.
+    """
+    from finetuned.folders import explain
+
+    steps = path.strip("/").split("/")
+    for folder in wiring.drop_folders(settings).values():
+        for place in (os.path.join(folder.root, *steps[begin:]) for begin in range(len(steps))):
+            with suppress(OSError, Away):
+                if place == path or not cmp(path, place, shallow=False) or explain(folder, place) is not None:
+                    continue
+                known = reader.at_place(place) if reader else []
+                lie = [file for file in known if _location(file) == place]
+                if not any(file["sha256"] for file in lie):  # what was read is found by its hash
+                    unseen = placed(place) | {"state": "not seen yet", "job_id": None, "pairs": None}
+                    yield from lie[:1] or [unseen]
+
+
+def _location(file: Row) -> str | None:
+    return file["location"] and path_of(file["location"], file.get("location_b64"))
 
 
 def contents_of(settings: Settings, path: str) -> set[str]:

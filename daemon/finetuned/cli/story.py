@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from finetuned.amounts import counted, span
@@ -38,17 +38,16 @@ class Story:
     """What is known of one path, from the ledger and from the disk."""
 
     def __init__(
-        self, settings: Settings, reader: Reader | None, path: str, contents: Collection[str] | None = None
+        self, settings: Settings, reader: Reader | None, path: str, files: Sequence[Row], *, by_content: bool = False
     ) -> None:
-        """Find the file at `path`; with `contents`, the newest that was dropped with one of these instead."""
+        """Tell of `path`, or `by_content` of a file that holds the same; `files` are those of it, the newest first."""
         from finetuned.cli.outlook import Outlook
 
         self._settings = settings
         self._reader = reader
-        self._by_content = contents is not None
-        rows = [] if reader is None else reader.at_place(path) if contents is None else reader.of_content(contents)
-        self._file, self._others = (rows[0] if rows else None), rows[1:]
-        if self._file and self._by_content:
+        self._by_content = by_content
+        self._file, self._others = next(iter(files), None), files[1:]
+        if self._file and by_content:
             path = path_of(self._file["path"], self._file.get("path_b64"))
         self._place = Place(settings, reader, path, self._file["folder"] if self._file else None)
         self._history = reader.history(self._file["id"]) if reader and self._file else []
@@ -56,9 +55,17 @@ class Story:
         self._job = (reader.job(job_id) if reader and job_id else None) or {}
         self._outlook = Outlook.of(settings, reader) if reader else None
         self._why_not = None if self._file else self._never_dropped()
-        self._elsewhere = None
-        if reader and self._why_not and not self._place.away and not self._by_content:
+        self._elsewhere, self._copy = None, None
+        if self._why_not and not self._place.away and not by_content:
             self._elsewhere = dropped_as(reader, settings, path)
+            if self._elsewhere and self._elsewhere.by == "content" and self._place.rules is None:
+                self._copy = self._of_copy(self._elsewhere.files)
+
+    def _of_copy(self, files: Sequence[Row]) -> Story:
+        """Make the story of the copies that a folder has of the file."""
+        known = "id" in files[0]
+        path = path_of(files[0]["path"], files[0].get("path_b64"))
+        return Story(self._settings, self._reader, path, files if known else (), by_content=known)
 
     @property
     def is_of_nothing(self) -> bool:
@@ -91,14 +98,23 @@ class Story:
 
     def tell(self) -> None:
         """Print it for people."""
-        state = self._file["state"] if self._file else UNKNOWN
-        terminal.print_line(f"{seen(self._place.path)}: {output.paint(state)}")
-        for sentence in self._sentences():
+        terminal.print_line(f"{seen(self._place.path)}: {output.paint(self._state())}")
+        for sentence in self.sentences():
             terminal.print_line(f"  {harmless(sentence)}")
+        (self._copy or self).tell_history()
+
+    def tell_history(self) -> None:
+        """Print for people what happened to the file, if it was dropped."""
         if self._file is None or self._reader is None:
             return
         terminal.print_line("\nWhat happened")
         tell_events(self._history, self._reader, about=f"file {self._file['id']}", indent="  ")
+
+    def _state(self) -> str:
+        """Return its state, or else its copy's, for people."""
+        if self._copy and self._elsewhere:
+            return str(self._elsewhere.files[0]["state"])
+        return str(self._file["state"]) if self._file else UNKNOWN
 
     # -- files that the ledger knows
 
@@ -106,7 +122,8 @@ class Story:
         moves = [event["at"] for event in self._history if event["was"] != event["became"]]
         return moves[-1] if moves else None
 
-    def _sentences(self) -> Iterator[str]:
+    def sentences(self) -> Iterator[str]:
+        """Yield what is known, for people."""
         file = self._file
         if file is None:
             yield from self._sentences_of_unknown()
@@ -164,7 +181,8 @@ class Story:
         yield f"It was learned {output.when(file['finished_at'])}, in job {file['job_id']}, and taught {pairs}."
         if file["reason"]:
             yield f"Not all of it: {file['reason']}."
-            yield f"To have the whole learned once more: finetuned retry {file['job_id']}"
+            again = f"finetuned retry {file['job_id']}" if self._lies(file) else "drop it with --again."
+            yield f"To have the whole learned once more: {again}"
         gone = self._gone()
         if gone:
             yield f"Its model cannot be used any more: {gone}. Dropped again, it is learned anew."
@@ -176,17 +194,22 @@ class Story:
 
     def _duplicate(self, file: Row) -> Iterator[str]:
         yield f"It was not sent: {file['reason']}."
-        yield f"To learn it once more: {self._retry(file)}; or drop it with --again"
+        retry = f"{self._retry(file)}; or " if self._lies(file) else ""
+        yield f"To learn it once more: {retry}drop it with --again."
 
     def _refused(self, file: Row) -> Iterator[str]:
-        yield f"It was refused {output.when(file['finished_at'])}: {file['reason']}."
-        yield "To try again: correct it and drop it again."
-        yield f"After a change of the configuration: {self._retry(file)}"
+        yield f"It was refused {output.when(file['finished_at'])}: {file['reason']}."  # which tells what to do
+        read = f", or have it read where it lies: {self._retry(file)}" if self._lies(file) else "."
+        yield f"Once that is done, drop it again{read}"
+
+    def _lies(self, file: Row) -> bool:
+        """Tell whether it is where it was put, as far as is known: else there is nothing that `retry` could take."""
+        location = file["location"] and path_of(file["location"], file.get("location_b64"))
+        return bool(location) and (os.path.lexists(location) or self._place.away is not None)
 
     def _retry(self, file: Row) -> str:
         """Return the command that tries just this file again, by where it lies: others may have had its path."""
-        location = path_of(file["location"] or file["path"], file.get("location_b64") or file.get("path_b64"))
-        return f"finetuned retry {quoted(location)}"
+        return f"finetuned retry {quoted(path_of(file['location'], file.get('location_b64')))}"
 
     def _vanished(self, file: Row) -> Iterator[str]:
         yield f"It has been gone since {output.when(file['finished_at'])}: {file['reason']}. Drop it again."
@@ -194,7 +217,7 @@ class Story:
     def _lost(self, file: Row) -> Iterator[str]:
         what = "Its job trained, but it taught nothing" if file["state"] == "barren" else "It was not learned"
         yield f"{what}: {file['reason']} (job {file['job_id']}, {output.when(file['finished_at'])})."
-        yield f"To try again: finetuned retry {file['job_id']}"
+        yield f"To try again: finetuned retry {file['job_id']}" if self._lies(file) else "To try again: drop it again."
 
     def _where(self, file: Row) -> Iterator[str]:
         dropped = path_of(file["path"], file.get("path_b64"))
@@ -246,6 +269,11 @@ class Story:
             yield f"It was not taken so far: it lies in {self._place.away}."
             if not wiring.runs(self._settings):
                 yield f"It waits for {wiring.no_daemon(self._settings)}."
+        elif self._copy and self._elsewhere:
+            words, several = self._elsewhere.words(seen), len(self._elsewhere.files) > 1
+            yield f"{words[0].upper()}{words[1:]}. This is what became of {'the first' if several else 'it'}:"
+            yield from self._copy.sentences()
+            yield f"What you named was never taken itself: {self._why_not}."
         elif self._why_not:
             if self._elsewhere:
                 words = self._elsewhere.words(seen)

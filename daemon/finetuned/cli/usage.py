@@ -11,7 +11,7 @@ from finetuned.errors import UsageError
 def usage_error(error: click.UsageError, command: str | None) -> UsageError:
     """Make one of ours of an error of Click's; `command` is the one whose words are off, null: they stand before it."""
     who, prefix = command or "finetuned", f"{command}: " if command else ""
-    more = f"`finetuned {command} --help` tells what it takes" if command else "`finetuned --help` tells what it takes"
+    more = f"`finetuned {command} --help` tells what it takes" if command else "`finetuned help` tells what it takes"
     match error:
         case click.NoSuchOption():
             lacks = f"{command} has no option" if command else "there is no option"

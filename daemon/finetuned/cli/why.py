@@ -13,7 +13,9 @@ from finetuned.cli.story import Story
 from finetuned.errors import LedgerMissing
 
 if TYPE_CHECKING:
+    from finetuned.cli.output import Row
     from finetuned.ledger.queries import Reader
+    from finetuned.settings import Settings
 
 
 @click.command("why")
@@ -38,7 +40,9 @@ def why_command(ctx: click.Context, path: str, by_content: bool, form: str) -> N
             raise
         reader = None
     asked = as_configured(typed(path, reader.at_place if reader else lambda _: False), settings)
-    story = Story(settings, reader, asked, contents_of(settings, asked) if by_content else None)
+    story = Story(
+        settings, reader, asked, _files(settings, reader, asked, by_content=by_content), by_content=by_content
+    )
     is_job = (
         reader is not None
         and not by_content
@@ -56,3 +60,11 @@ def why_command(ctx: click.Context, path: str, by_content: bool, form: str) -> N
     else:
         words = f"it is no file, but names the job {job_id}: finetuned job {job_id}"
         output.show_one(story.for_programs() | {"reason": words, "job_id": job_id}, form)
+
+
+def _files(settings: Settings, reader: Reader | None, path: str, *, by_content: bool) -> list[Row]:
+    """List the files that were dropped at a path, or lie there, or with its content; the newest first."""
+    contents = contents_of(settings, path) if by_content else set()
+    if reader is None:
+        return []
+    return reader.of_content(contents) if by_content else reader.at_place(path)
