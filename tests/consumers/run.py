@@ -3,7 +3,8 @@
 Outside the gate. The daemon learns a small ledger from the sandbox, every format of it is exported, and each library,
 in a pinned version and an environment of its own, tells what it read of it or would train: `libraries/read_GROUP.py`.
 That is compared with what was learned, and printed as a table; what `SURPRISES` does not know ends this with 1.
-`--write` puts the table into the page `export`. axolotl wants a `python3.12` on the PATH, all of them 25 GB of disk.
+`--write` puts the rows into the page `export`, in place of those of the same programs. axolotl wants a `python3.12` on
+the PATH, all of them 25 GB of disk.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ SURPRISES: Final = {
     ("huggingface/", "fastparquet: ParquetFile"): ("refused: TypeError", "`messages` is None in every row"),
     ("pairs.csv", "together: check_file"): ("refused: ValueError", "no CSV"),
     ("sharegpt/", "mlx-lm: --data DIR"): ("refused: ValueError", "not a shape that it knows"),
+    ("trl.jsonl", "trl: SFTTrainer"): ("wrong 1 of 19", "cut after 1,024 tokens"),
     ("alpaca.jsonl", "trl: SFTTrainer"): ("refused: KeyError", "not a shape that it knows"),
     ("openai.jsonl", "LLaMA-Factory: formatting: openai"): ("wrong 18 of 18", "words are added to each system prompt"),
     ("sharegpt.jsonl", "axolotl: field_messages: conversations"): (
@@ -65,6 +67,7 @@ SURPRISES: Final = {
 }
 PAGE: Final = HERE.parents[1] / "daemon/finetuned/docs/export.md"
 _TABLE: Final = re.compile(r"(?<=<!-- read back -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_ROW: Final = re.compile(r"^\|.*", re.MULTILINE)
 HEAD: Final = "| program | export | how | result |\n| --- | --- | --- | --- |"
 
 
@@ -88,7 +91,7 @@ class Outcome(NamedTuple):
         library, _, option = self.how.partition(": ")
         known = SURPRISES.get((self.export, self.how))
         told = f"{known[0]}: {known[1]}" if known and self.is_known else self.outcome
-        return f"| {library} {self.version} | `{self.export}` | `{option}` | {told} |"
+        return f"| {f'{library} {self.version}'.strip()} | `{self.export}` | `{option}` | {told} |"
 
 
 def wanted_of(export: str, how: str, dropped: dict[str, list[Talk]]) -> list[Talk]:
@@ -175,10 +178,22 @@ def main(words: list[str]) -> int:
         return 1
     shutil.rmtree(root)
     if "--write" in words:
-        table = "\n".join([HEAD, *(outcome.row for outcome in outcomes)])
-        said = f"Last run on {iso(SystemRuntime().now())[:10]}.\n\n{table}\n"
-        PAGE.write_text(_TABLE.sub(lambda _: said, PAGE.read_text("utf-8")), "utf-8")
+        write([outcome.row for outcome in outcomes])
     return 0
+
+
+def write(rows: list[str]) -> None:
+    """Put rows into the page's table, in the order of programs; those of other programs stay."""
+    page = PAGE.read_text("utf-8")
+    renewed = {"program", "---", *map(_program, rows)}
+    kept = [row for row in _ROW.findall(_TABLE.findall(page)[0]) if _program(row) not in renewed]
+    table = "\n".join([HEAD, *sorted([*kept, *rows], key=_program)])
+    said = f"Last run on {iso(SystemRuntime().now())[:10]}.\n\n{table}\n"
+    PAGE.write_text(_TABLE.sub(lambda _: said, page), "utf-8")
+
+
+def _program(row: str) -> str:
+    return row.split()[1].lower()
 
 
 if __name__ == "__main__":

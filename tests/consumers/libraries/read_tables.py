@@ -140,7 +140,7 @@ tell(
         ("huggingface/", "pyarrow: read_table"): lambda: column(
             pyarrow.parquet.read_table(f"{ROOT}/huggingface/data")["messages"].to_pylist()
         ),
-        ("pairs.csv", "csv of Python"): lambda: pairs_of(
+        ("pairs.csv", "Python: csv.DictReader"): lambda: pairs_of(
             [*csv.DictReader(open(f"{ROOT}/pairs.csv", encoding="utf-8", newline=""))]
         ),
     }
