@@ -13,6 +13,7 @@ import sys
 import answers
 import burst
 import dispatch
+import files
 import flood
 import idle
 import intake
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "startstop": startstop.measure,
     "upload": upload.measure,
     "intake": intake.measure,
+    "files": files.measure,
     "burst": burst.measure,
     "answers": answers.measure,
     "flood": flood.measure,
@@ -48,7 +50,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10, help="how often what is short is measured")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long `idle` watches an idle daemon")
     parser.add_argument(
-        "--files", type=int, default=10_000, help="how many files `idle`, `intake`, `answers`, `queries` use"
+        "--files", type=int, default=10_000, help="how many files `idle`, `intake`, `files`, `answers`, `queries` use"
     )
     parser.add_argument("--kills", type=int, default=1000, help="how many daemons `soak` kills")
     parser.add_argument("--directory", help="where the files are made (default: the temporary directory)")

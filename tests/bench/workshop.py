@@ -243,13 +243,13 @@ class Pile:
         os.rename(made, folder / f"note-{self._number:05d}.txt")
         return time.monotonic()
 
-    def folder(self, count: int) -> Path:
+    def folder(self, count: int, *, bytes_at_least: int = 0) -> Path:
         """A folder full of texts, made aside."""
         self._number += 1
         made = self._root / f"pile-{self._number}"
         made.mkdir()
         for number in range(count):
-            self.write(made / f"note-{number:05d}.txt")
+            self.write(made / f"note-{number:05d}.txt", bytes_at_least=bytes_at_least)
         return made
 
     def drop_many(self, folder: Path, count: int) -> float:
