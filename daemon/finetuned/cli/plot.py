@@ -11,9 +11,10 @@ from finetuned.browse.charts import Chart, chart
 
 _SPACE: Final = 'xmlns="http://www.w3.org/2000/svg"'
 _WIDE: Final = 720
-#: room for the scale on the left, and for a panel's title
+#: room for the scale on the left, for a panel's title, and between panels
 _LEFT: Final = 56
 _TITLE: Final = 28
+_GAP: Final = 12
 #: and for half the name of the last week on the right
 _RIGHT: Final = 24
 _STYLE: Final = """
@@ -33,18 +34,17 @@ class Panel(NamedTuple):
 
 def svg(heading: str, panels: Sequence[Panel]) -> str:
     """Draw the panels below each other, as one SVG document."""
-    drawn = [(panel, chart(panel.values)) for panel in panels]
-    height = _TITLE + sum(_TITLE + told.height + 12 for _, told in drawn)
-    lines = [
-        f"<svg {_SPACE} viewBox='0 0 {_WIDE} {height}' width='{_WIDE}' height='{height}' role='img'>",
+    lines, below = [], _TITLE
+    for panel in panels:
+        told = chart(panel.values)
+        lines += [f'<g transform="translate(0 {below})">', *_panel(panel.title, told), "</g>"]
+        below += _TITLE + told.height + _GAP
+    head = [
+        f"<svg {_SPACE} viewBox='0 0 {_WIDE} {below}' width='{_WIDE}' height='{below}' role='img'>",
         f"<title>{escape(heading)}</title><style>{_STYLE}</style>",
         f'<text class="title" x="8" y="20">{escape(heading)}</text>',
     ]
-    top = _TITLE
-    for panel, told in drawn:
-        lines += [f'<g transform="translate(0 {top})">', *_panel(panel.title, told), "</g>"]
-        top += _TITLE + told.height + 12
-    return "\n".join([*lines, "</svg>", ""])
+    return "\n".join([*head, *lines, "</svg>", ""])
 
 
 def _panel(title: str, told: Chart) -> Iterator[str]:
