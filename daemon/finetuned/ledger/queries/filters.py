@@ -99,7 +99,7 @@ class Query:
         self.values += values
 
     def among(self, column: str, chosen: Sequence[str]) -> None:
-        """Narrow it to rows in whose column stands one of these; without any, to none."""
+        """Narrow it to rows in whose column stands one of these; without any, it stays as it is."""
         if chosen:
             self.where(f"{column} in ({', '.join('?' * len(chosen))})", *chosen)
 
@@ -118,12 +118,12 @@ class Query:
                 self.where(f"+{column} {than} ?", text_at(bound))
 
     def equal(self, column: str, value: str | None) -> None:
-        """Narrow it to rows in whose column this stands; null: to none."""
+        """Narrow it to rows in whose column this stands; null: it stays as it is."""
         if value is not None:
             self.where(f"{column} = ?", value)
 
     def mention(self, text: str | None, *columns: str) -> None:
-        """Narrow it to rows that have the text in one of these columns; null: to none."""
+        """Narrow it to rows that have the text in one of these columns; null: it stays as it is."""
         if text is None:
             return
         said = " || char(10) || ".join(f"coalesce({column}, '')" for column in columns)
