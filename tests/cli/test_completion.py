@@ -47,6 +47,7 @@ def test_ids_states_folders_topics_and_files(desk: Desk, monkeypatch: pytest.Mon
     assert offered(f"finetuned cancel {job} n") == []
     assert set(offered("finetuned jobs --state do")) == {"done", "doubtful"}
     assert offered("finetuned files --state done,le") == ["done,learned"]
+    assert offered("finetuned jobs --state done,do") == ["done,doubtful"]
     for before in ("jobs --folder", "pause", "flush", "drop x --folder", "stats --folder"):
         assert offered(f"finetuned {before} notes") == ["notes", "notes1"], before
     assert offered("finetuned help trou") == ["troubleshooting"]

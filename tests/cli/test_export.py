@@ -537,6 +537,17 @@ class TestSplit:
         export(desk, form, "-o", f"{tmp_path}/set/", "--split", "0.5")
         assert files_below(tmp_path / "set") == names
 
+    def test_llama_factory_knows_each_part_by_a_name(self, desk: Desk, tmp_path: Path) -> None:
+        """The first by that of the folder."""
+        learned(desk, "a.txt", ("a?", "A"), sha256="0" * 64)
+        learned(desk, "b.txt", ("b?", "B"), sha256="f" * 64)
+        export(desk, "sharegpt", "-o", f"{tmp_path}/set/", "--split", "0.5")
+        told = json.loads((tmp_path / "set" / "dataset_info.json").read_bytes())
+        assert {name: part["file_name"] for name, part in told.items()} == {
+            "set": "train.jsonl",
+            "set_valid": "valid.jsonl",
+        }
+
     def test_pairs_of_no_known_file_stay_together(self, desk: Desk, tmp_path: Path) -> None:
         """The server named none: those of one job are on one side."""
         for number in range(8):

@@ -54,6 +54,21 @@ def test_pairs_a_day_are_those_of_attempts_that_trained(path: str) -> None:
         assert db.execute(*asked).fetchall() == []
 
 
+@pytest.mark.parametrize(("name", "words"), [("pairs_of_a_file", "/srv/notes/a.md"), ("search_pairs", "about")])
+def test_pairs_of_a_session_that_does_not_count_are_no_answer(path: str, name: str, words: str) -> None:
+    """They are in no listing either."""
+    with Ledger.open(path) as ledger:
+        life = Life(ledger)
+        life.trains(life.runs(life.claims(life.waits("/srv/notes/a.md"))))
+    with closing(sqlite3.connect(path)) as db, Searches() as searches:
+        for function, count, work in searches.functions:
+            db.create_function(function, count, work)
+        asked = (QUESTIONS[name].sql, {"path": words, "words": words})
+        assert db.execute(*asked).fetchall() != []
+        db.execute("update qa_pairs set session_id = 'former'")
+        assert db.execute(*asked).fetchall() == []
+
+
 def test_each_row_may_ask_for_words_of_its_own() -> None:
     """However many they are; only the last few are kept, and each is answered as if it were the only one."""
     words = [f'"word{number}"' for number in range(50)]
