@@ -352,3 +352,39 @@ def test_colour_goes_with_the_state(desk: Desk, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("NO_COLOR", "1")
     with redirect_stdout(Terminal()):
         assert all("\x1b" not in desk(command, terminal=True).out for command in LISTINGS)
+
+
+def test_pairs_are_sorted_by_the_time_of_their_jobs(desk: Desk) -> None:
+    """When a job was made, or when it ended, either way round; within a job, and a time, by what they are filtered."""
+    first, second = (job["id"] for job in desk("jobs", "--json").json)
+    desk.write("update jobs set finished_at = ? where id = ?", "2026-11-24T00:00:00.000Z", first)
+
+    def jobs(*words: str) -> list[str]:
+        rows = desk("pairs", *words, "--json").json
+        assert [row["ordinal"] for row in rows[:2]] == ([18, 17] if "--reverse" in words else [1, 2])
+        return list(dict.fromkeys(row["job_id"] for row in rows))
+
+    assert jobs() == jobs("--sort", "created") == [first, second]
+    assert jobs("--sort", "finished") == [second, first]
+    assert jobs("--sort", "finished", "--reverse") == [first, second]
+    assert jobs("--sort", "finished", "--since", "2026-11-01", "--folder", "notes") == [first]
+
+
+@pytest.mark.parametrize("best", [["--search", "otters"], ["--worst", "3"]])
+@pytest.mark.parametrize("order", [["--sort", "finished"], ["--reverse"]])
+def test_what_has_an_order_of_its_own_takes_no_other(desk: Desk, best: list[str], order: list[str]) -> None:
+    """The best of a search come first, and the worst of a measure: an order that would not be kept is refused."""
+    answer = desk("pairs", *best, *order)
+    assert (answer.code, answer.out) == (2, "")
+    assert f"{best[0]} has an order of its own" in answer.err
+    assert "to do: leave out --sort and --reverse" in answer.err
+
+
+def test_an_order_that_no_index_gives_is_refused(desk: Desk) -> None:
+    """The first of a million pairs comes at once; which have the least quality is known only after the last."""
+    answer = desk("pairs", "--sort", "quality")
+    assert (answer.code, answer.out) == (2, "")
+    assert "to do: there are: created, finished; `finetuned pairs --help`" in answer.err
+    assert "--worst" in desk("pairs", "--help").out
+    assert desk("events", "--sort", "at").code == 2
+    assert "There is no other order" in desk("events", "--help").out

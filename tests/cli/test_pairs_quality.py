@@ -52,6 +52,19 @@ def test_the_worst_come_first(make_desk: MakeDesk) -> None:
     assert measures(desk, "--worst", "2") == [(1.0, ["short"]), (0.0, [])]
 
 
+def test_the_order_of_the_listing_stays_and_people_are_told_of_the_other(make_desk: MakeDesk) -> None:
+    """What is measured streams; how many look odd is said below, with the way to see them first."""
+    desk = taught(make_desk, ("What?", "They eat fish."), ("Where?", "rivers"), ("How?", "By diving deep."))
+    answer = desk("pairs", "--quality")
+    assert [line for line in answer.out.splitlines() if "#" in line] == [
+        f"{desk.place.jobs()[0]['id']} #{ordinal}  {desk.place.notes}/otter.txt  {told} in its file{odd}"
+        for ordinal, told, odd in ((1, "100%", ""), (2, "100%", ", short"), (3, "0%", ""))
+    ]
+    assert answer.err == "1 of 3 pairs looks odd; the worst first: add --worst 20\n"
+    for words in (["--worst", "3"], ["--quality", "--json"]):
+        assert desk("pairs", *words).err == ""
+
+
 def test_a_text_that_is_not_there_any_more_is_not_guessed(make_desk: MakeDesk) -> None:
     """Neither is one that was changed: nothing is measured, and that is said."""
     desk = taught(make_desk, ("What do they eat?", "They eat fish."))

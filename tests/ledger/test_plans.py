@@ -30,7 +30,7 @@ FILTERS: dict[str, Any] = {
 SORTS: dict[str, tuple[str, ...]] = {
     "jobs": ("finished", "files", "bytes", "pairs"),
     "files": ("path", "bytes", "pairs", "finished"),
-    "pairs": (),
+    "pairs": ("finished",),
     "events": (),
 }
 #: what a step of a plan says that finds rows by an index or a key, or goes through them in the order of one

@@ -53,7 +53,8 @@ def events_command(_: click.Context, reader: Reader, filters: Filters, form: str
     """Show what happened, oldest first; of files of a PATH alone, if one is given.
 
     A state is what something became. A PATH may be a pattern, such as 'notes/**/*.md' from here, or '*.md' of names, in
-    quotes; where a file was dropped counts, and where it lies now.
+    quotes; where a file was dropped counts, and where it lies now. There is no other order:
+    what happened is told as it happened.
     """
     if not follow:
         events = reader.events(**filters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import nsmallest
 from itertools import islice
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from finetuned.amounts import counted
 from finetuned.cli import completions, output, terminal, wiring
 from finetuned.cli.arguments import typed
 from finetuned.cli.listings import keys_of, listing
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import coloured, from_here, harmless, wrapped
+from finetuned.errors import UsageError
 from finetuned.lifecycle import JobState
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ _STATES = tuple(map(str, JobState))
 @click.option("--search", "words", metavar="WORDS", help="Only pairs with these words, the best first.")
 @click.option("--quality", is_flag=True, help="Measure how much of each answer is in its file; tell what looks odd.")
 @click.option("--worst", type=click.IntRange(1), metavar="N", help="The N pairs that --quality finds worst.")
-@listing(about="pairs", when="come of jobs that were made", states=_STATES)
+@listing(about="pairs", when="come of jobs that were made", states=_STATES, sorts=("created", "finished"))
 def pairs_command(
     ctx: click.Context,
     reader: Reader,
@@ -57,8 +60,8 @@ def pairs_command(
 ) -> None:
     """List or search question-answer pairs; those of files of a PATH alone, if one is given.
 
-    A state is that of the job. A PATH may be a pattern, such as 'notes/**/*.md' from here, or '*.md' of names, in
-    quotes.
+    A state is that of the job. They stand by when their job was made, or (--sort finished) by when it ended. A PATH may
+    be a pattern, such as 'notes/**/*.md' from here, or '*.md' of names, in quotes.
 
     With --file those of every text that was learned from this path; the version, or the sha256 of --json, tells which.
 
@@ -69,8 +72,10 @@ def pairs_command(
 
     --quality is a cheap measure of words, no judge of truth: the share of the answer's words that are in its file's
     text, too. An answer in words of its own has a low one. Odd is a pair without words, an answer of a word or two, a
-    long one that ends within a sentence, and a question that has another answer elsewhere in the ledger.
+    long one that ends within a sentence, and a question that has another answer elsewhere in the ledger. The order is
+    that of the listing, so that the first ones come at once; --worst N puts the worst first, once all are measured.
     """
+    _check_order(filters, words, worst)
     asked = None if path is None else typed(path, reader.at_place)
     search = None if words is None else _search(ctx, words)
     limit = filters.pop("limit") if worst else None  # of the worst, not of those that they are looked for among
@@ -80,9 +85,30 @@ def pairs_command(
         titles.append("measures")
         rows = islice(_measured(ctx, reader, rows, worst), limit)
     if form == "table":
-        tell_pairs(rows, {} if asked is None else _versions(reader, asked), search)
+        tally: Counter[bool] = Counter()
+        listed = _tallied(rows, tally) if quality and not worst else rows
+        tell_pairs(listed, {} if asked is None else _versions(reader, asked), search)
+        if tally:
+            looks = "looks" if tally[True] == 1 else "look"
+            terminal.say(
+                f"{tally[True]} of {counted(tally.total(), 'pair')} {looks} odd; the worst first: add --worst 20"
+            )
     else:
         output.show(rows, form, (), empty="", keys=keys_of(form, *titles))
+
+
+def _check_order(filters: Filters, words: str | None, worst: int | None) -> None:
+    """Raise UsageError if another order is asked for where the best, or the worst, come first."""
+    own = "--search" if words is not None else "--worst" if worst else None
+    if own and (filters.get("sort") or filters.get("newest_first")):
+        raise UsageError(f"{own} has an order of its own", remedy="leave out --sort and --reverse")
+
+
+def _tallied(rows: Iterator[Row], tally: Counter[bool]) -> Iterator[Row]:
+    """Yield measured pairs, and count whether they look odd."""
+    for row in rows:
+        tally[bool(row["doubts"])] += 1
+        yield row
 
 
 def _measured(ctx: click.Context, reader: Reader, rows: Iterator[Row], worst: int | None) -> Iterator[Row]:

@@ -19,6 +19,8 @@ PAIR: Final = (
 SPARE: Final = ("file_b64", "talk", "turn", "system")
 
 _SOURCE: Final = "left join files f on f.id = p.file_id"
+#: by what pairs can be sorted, as a column of their jobs that has an index
+_SORTS: Final = {"created": "j.created_at", "finished": "j.finished_at"}
 #: the tables in the order in which SQLite is to go through them (which is what `cross` is for): job by job, from few
 #: files, and from what a search found
 _BY_JOB: Final = f"from all_jobs j cross join qa_pairs p on p.job_id = j.id {_SOURCE}"
@@ -34,7 +36,7 @@ class PairQueries(Connection):
     def pairs(
         self, *, path: str | None = None, search: Search | None = None, **filters: Unpack[Filters]
     ) -> Iterator[Row]:
-        """List the pairs by job and ordinal; of a job that trained, those of the session that did.
+        """List the pairs by job, the oldest first, and ordinal; of a job that trained, those of the session that did.
 
         Its `sha256` tells which version of the file it was made of, should several have lain at one path.
         Those that a search finds are listed the best first, with the passage that was found as `snippet`.
@@ -46,13 +48,14 @@ class PairQueries(Connection):
         query.among("+j.state", filters.get("states", ()))
         query.equal("+j.folder", filters.get("folder"))
         query.equal("j.id", filters.get("job"))
-        query.between("j.created_at", filters)
+        by = _SORTS[filters.get("sort", "created")]
+        query.between("j.created_at" if by == _SORTS["created"] else "+j.created_at", filters)  # never to sort millions
         if search is not None:
             self._of_files(query, path, filters)
             rows: Iterator[Row] = islice(search.among(self._found(search, query)), filters.get("limit"))
         else:
             tables = _BY_FILE if self._of_files(query, path, filters) else _BY_JOB
-            end = query.ordered(filters, "j.created_at", "j.ordinal", "p.ordinal")
+            end = query.ordered(filters, by, "j.ordinal", "p.ordinal")
             rows = self.rows(f"select {PAIR} {tables} {end}", *query.values)
         return (drop_null(row, *SPARE) for row in rows)
 
