@@ -1,7 +1,7 @@
 """Files: thousands of texts of half a kilobyte, from the drop until all are claimed, and done; and what each costs.
 
 1. The baseline is `find … -exec sha256sum {} +` of the same folder, warm, right before it is dropped.
-2. Waiting costs nothing, so what a file costs is the daemon's CPU: the exponent tells how that grows from a tenth of the
+2. Waiting costs nothing, so a file costs the daemon's CPU: the exponent tells how that grows from a tenth of the
    files to all of them (1: as their number does).
 """
 
