@@ -17,7 +17,7 @@ from finetuned.errors import LedgerError
 from finetuned.ledger.writer import Ledger
 from support import disks, seams
 from support.dying import Mortal, Seam, deaths_of, forked, left_behind
-from support.killed import WRITES, killer
+from support.killed import killer
 from support.older import CASES, OlderLedger, content
 
 #: the one that is tried at every system call, or at every place at which its disk may be full
@@ -91,14 +91,14 @@ def test_a_death_at_any_seam(archive: Path, root: Path) -> None:
         migration.goes_on(path)
 
 
-@pytest.mark.parametrize("call", WRITES)
+@pytest.mark.parametrize("call", ["pwrite64", "ftruncate", "fdatasync", "unlink", "rename"])
 def test_a_kill_in_any_write(call: str, root: Path) -> None:
     """Of the copy that is made before, too: it is made anew."""
     assert shutil.which("strace"), "strace is missing: apt-get install strace"
     migration = Migration(LARGEST, root)
-    with killer(call) as killed:
+    with killer("open") as killed:
         number = 1
-        while killed(number, path := migration.copy()):
+        while killed(call, number, path := migration.copy()):
             migration.check(path)
             migration.goes_on(path)
             number += 1

@@ -1,4 +1,4 @@
-"""Kills in a system call: ledgers are opened, each in a process of its own, which strace kills at one of its calls.
+"""Kills in a system call: what is done, is done in a process of its own, which strace kills at one of its calls.
 
 To start strace and an interpreter for each would take most of the time. Both are started once, by `killer`; it is this
 module that runs there, and forks. Strace counts the calls of each process, and kills it at the one of a fixed number: a
@@ -7,6 +7,7 @@ process that is to be killed earlier begins with so many calls that come to noth
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,36 +18,65 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any, Final
 
+# all that an export loads: it would take most of the time to load it again for each
+import pyarrow.parquet  # noqa: F401
+
+import finetuned.cli.export_report
+import finetuned.cli.export_talks
+import finetuned.cli.export_target  # noqa: F401
+from finetuned.folders.renames import rename_new
 from finetuned.ledger.writer import Ledger
+from support.cli import call
 
 NULL: Final = "/dev/null"
 #: by the name of a system call that writes, one of them that changes nothing
-WRITES: Final[dict[str, Callable[[int], Any]]] = {
+CALLS: Final[dict[str, Callable[[int], Any]]] = {
+    "write": lambda null: os.write(null, b""),
     "pwrite64": lambda null: os.pwrite(null, b"", 0),
     "ftruncate": lambda null: os.ftruncate(null, 0),
+    "fsync": os.fsync,
     "fdatasync": os.fdatasync,
     "unlink": lambda _: os.unlink(f"{NULL}/none"),
+    "unlinkat": lambda null: os.unlink("none", dir_fd=null),
     "rename": lambda _: os.rename(f"{NULL}/none", f"{NULL}/other"),
+    "renameat2": lambda null: rename_new("none", "other", null, null),
+    "mkdir": lambda _: os.mkdir(f"{NULL}/none"),
+    "rmdir": lambda _: os.rmdir(f"{NULL}/none"),
 }
-#: more calls of one kind than it takes to open a ledger
+#: more calls of one kind than anything takes that is done
 _MANY: Final = 400
 
 
+def _opens(path: str) -> None:
+    """Open a ledger."""
+    Ledger.open(path).close()
+
+
+def _calls(*words: str) -> None:
+    """Call a command, which has to succeed."""
+    answer = call(*words)
+    assert answer.code == 0, answer.err
+
+
+#: what can be done, with some words
+DEEDS: Final[dict[str, Callable[..., None]]] = {"open": _opens, "call": _calls}
+
+
 @contextmanager
-def killer(call: str) -> Iterator[Callable[[int, str], bool]]:
-    """Open ledgers under strace: the function says whether it was killed at its call of that number, of this kind."""
-    words = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}"]
-    words += ["-e", f"inject={call}:signal=KILL:when={_MANY}"]
+def killer(deed: str) -> Iterator[Callable[..., bool]]:
+    """Do something under strace: the function takes a call, a number and words, and tells whether that call killed it."""
+    words = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={','.join(CALLS)}"]
+    words += ["-e", f"inject={','.join(CALLS)}:signal=KILL:when={_MANY}"]
     own = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     own["PYTHONPATH"] = str(Path(__file__).parents[1])
-    program = [sys.executable, "-B", "-m", "support.killed", call]
+    program = [sys.executable, "-B", "-m", "support.killed", deed]
     with subprocess.Popen([*words, *program], env=own, stdin=PIPE, stdout=PIPE, text=True) as process:
 
-        def killed(number: int, path: str) -> bool:
+        def killed(call: str, number: int, *words: str) -> bool:
             assert number < _MANY
             assert process.stdin is not None
             assert process.stdout is not None
-            print(number, path, file=process.stdin, flush=True)
+            print(json.dumps([call, number, *words]), file=process.stdin, flush=True)
             code = int(process.stdout.readline())
             assert code in (0, -signal.SIGKILL), code
             return code != 0
@@ -54,20 +84,20 @@ def killer(call: str) -> Iterator[Callable[[int, str], bool]]:
         yield killed
 
 
-def _opens(call: Callable[[int], Any], number: int, path: str) -> int:
-    """Open the ledger in a process that is killed at its call of that number; how it ended."""
+def _does(deed: Callable[..., None], call: str, number: int, words: list[str]) -> int:
+    """Do it in a process that is killed at its call of that number; how it ended."""
     child = os.fork()
     if child == 0:
         with open(NULL, "wb") as null:
             for _ in range(_MANY - number):
                 with suppress(OSError):
-                    call(null.fileno())
-        Ledger.open(path).close()
+                    CALLS[call](null.fileno())
+        deed(*words)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        number, path = line.rstrip("\n").split(" ", 1)
-        print(_opens(WRITES[sys.argv[1]], int(number), path), flush=True)
+        call_name, number, *words = json.loads(line)
+        print(_does(DEEDS[sys.argv[1]], call_name, number, words), flush=True)
