@@ -1,8 +1,8 @@
 """Files: thousands of texts of half a kilobyte, from the drop until all are claimed, and done; and what each costs.
 
 1. The baseline is `find … -exec sha256sum {} +` of the same folder, warm, right before it is dropped.
-2. Waiting costs nothing, so a file costs the daemon's CPU: the exponent tells how that grows from a tenth of the
-   files to all of them (1: as their number does).
+2. Waiting costs nothing, so a file costs the daemon's CPU: the exponent tells how that grows from a tenth of
+   the files to all of them (1: as their number does).
 """
 
 from __future__ import annotations

@@ -222,12 +222,7 @@ class Sweeper:
         new, self._canaries = canaries - self._canaries, canaries
         free = dict.fromkeys(self._unfinished - found.unfinished.keys())
         self._unfinished = set(found.unfinished)
-        over = [path for path, pace in self._paces.items() if path not in self._fresh and pace.is_over(steady)]
-        for path in over:
-            del self._paces[path]
-        for emptied in (self._settled, self._fresh, self._paces):
-            if not emptied:
-                emptied.clear()  # a dict keeps the memory of its largest size, until it is told to
+        self._let_go(steady)
         return Sweep(
             appeared=tuple(found.appeared),
             ready=tuple(found.ready),
@@ -238,6 +233,15 @@ class Sweeper:
             unfinished=(*free.items(), *found.unfinished.items()),
             canaries=tuple(sorted(new)[:MOST_CANARIES]),
         )
+
+    def _let_go(self, steady: float) -> None:
+        """Forget the paces that are over; let go of what the last burst needed, once that is over, too."""
+        over = [path for path, pace in self._paces.items() if path not in self._fresh and pace.is_over(steady)]
+        for path in over:
+            del self._paces[path]
+        for emptied in (self._settled, self._fresh, self._paces):
+            if not emptied:
+                emptied.clear()  # a dict keeps the memory of its largest size, until it is told to
 
     def _to_be_told(self, found: _Found) -> Iterator[Odd]:
         """Yield what is odd and was not told yet, or is twice as much by now; forget what was not seen for an hour."""
