@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
 import sys
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -18,17 +20,17 @@ from support.ports import free_port
 from support.process import Home, Sandbox, wait_for
 
 
-def fetch(address: str, path: str = "/", **headers: str) -> http.client.HTTPResponse:
+def fetch(address: str, path: str = "/", method: str = "GET", **headers: str) -> http.client.HTTPResponse:
     """What is answered there."""
     with closing(http.client.HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=20)) as asked:
-        asked.request("GET", path, headers=headers)
+        asked.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         return asked.getresponse()
 
 
-def text(address: str) -> str:
-    """What the start page says."""
+def text(address: str, path: str = "/") -> str:
+    """What a page says, without a path the start page."""
     with closing(http.client.HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=20)) as asked:
-        asked.request("GET", "/")
+        asked.request("GET", path)
         return asked.getresponse().read().decode()
 
 
@@ -53,6 +55,8 @@ def test_pages_are_for_this_machine_by_its_own_name(learned: Desk) -> None:
                 "127.0.0.1",
                 "localhost",
                 "localhost:9",
+                "LOCALHOST",
+                "LocalHost:9",
                 "evil.example",
                 "localhost.evil.example:80",
                 "[::1]",
@@ -66,6 +70,8 @@ def test_pages_are_for_this_machine_by_its_own_name(learned: Desk) -> None:
         "127.0.0.1": 200,
         "localhost": 200,
         "localhost:9": 200,
+        "LOCALHOST": 200,
+        "LocalHost:9": 200,
         "evil.example": 421,
         "localhost.evil.example:80": 421,
         "[::1]": 421,
@@ -74,6 +80,44 @@ def test_pages_are_for_this_machine_by_its_own_name(learned: Desk) -> None:
     assert headers["content-security-policy"].startswith("default-src 'none';")
     assert "http" not in headers["content-security-policy"]
     assert "access-control-allow-origin" not in headers
+
+
+def test_only_what_reads_is_answered_and_to_no_other_site(learned: Desk) -> None:
+    """A page elsewhere that has a browser ask here gets nothing, nor can it keep the machine busy."""
+    with browsing(learned.config, "--port", "0", "--no-open") as (_, address):
+        for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "NONSENSE"):
+            for path in ("/", "/ledger", "/ledger/jobs", "/ledger/pairs_a_day", "/-/logout"):
+                answer = fetch(address, path, method)
+                assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD"), (method, path)
+        assert fetch(address, "/ledger/jobs", "HEAD").status == 200
+        sites = {"cross-site": 403, "same-origin": 200, "none": 200}
+        assert {site: fetch(address, "/", Sec_Fetch_Site=site).status for site in sites} == sites
+
+
+def test_a_query_that_would_fill_the_memory_is_told_and_the_pages_go_on(learned: Desk) -> None:
+    """Rows without end as well as one value: the system would end some other program."""
+    rows = "with recursive n(x) as (select 1 union all select x + 1 from n) select zeroblob(60000000) from n limit 40"
+    with browsing(learned.config, "--port", "0", "--no-open") as (process, address):
+        told = json.loads(text(address, f"/ledger.json?sql={quote(rows)}"))
+        assert (told["status"], told["error"]) == (400, "this needs more memory than a query may have")
+        assert fetch(address).status == 200
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+
+
+def test_the_pages_begin_anew_where_a_query_cannot_be_ended(learned: Desk) -> None:
+    """SQLite ends none within a function: one that takes hours would keep a processor busy, and hold up Ctrl-C."""
+    endless = "select+instr(zeroblob(20000000),cast(zeroblob(10000000)||x'01'+as+blob))"
+    with browsing(learned.config, "--port", "0", "--no-open") as (process, address):
+        with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+            fetch(address, f"/ledger?sql={endless}")
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == address
+        assert fetch(address).status == 200
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "finetuned: a query went on long after its time: the pages begin anew\n" in err
 
 
 def test_a_daemon_comes_works_and_goes_while_its_ledger_is_shown(tmp_path: Path) -> None:

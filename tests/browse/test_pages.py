@@ -209,6 +209,43 @@ def test_a_mistake_in_sql_is_told_on_the_page_alone(learned: Desk, capfd: pytest
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *(
+            "jobs?_sort=nope",
+            "jobs?_sort_desc=%ff",
+            "jobs?_sort=id&_sort_desc=id",
+            "jobs?_size=-1",
+            "jobs?_next=nope&_sort=id",
+        ),
+        *("jobs?_where=nope", "jobs?_where=1;2", "jobs?_timelimit=nope", "jobs?id__in=[1", "jobs?id__in=[1,{}]"),
+        *("jobs?_through=nope", "jobs?_through={}", 'jobs?_through={"table":"x","column":"y","value":"z"}'),
+        *("qa_pairs?_search=%22&_searchmode=raw", "jobs.csv?_stream=1&_next=2", "jobs?_facet_size=nope&_facet=state"),
+    ],
+)
+def test_a_request_that_means_nothing_is_told(learned: Desk, asked: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """As a mistake of the one who asks, on the page alone; or what it may mean is shown."""
+    answer = anyio.run(shown(learned.place.ledger_path).client.get, f"/ledger/{asked}")
+    assert answer.status_code in {200, 302, 400}
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "asked", ["/ledger?sql=select+1&_timelimit=nope", "/ledger.csv", "/ledger?sql=select+:a;2&a=1"]
+)
+def test_a_query_that_means_nothing_is_told(learned: Desk, asked: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """The same of SQL of one's own."""
+    page(learned, asked, 400)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_pattern_that_takes_minutes_is_refused(learned: Desk) -> None:
+    """Compared with a long text it would: SQLite looks at the clock only after it."""
+    for length, status in ((400, 200), (2000, 400)):
+        page(learned, f"/ledger?sql=select+hex(zeroblob(99))+like+:p&p={'a%25' * (length // 2)}", status)
+
+
 def test_a_query_that_takes_too_long_is_told(learned: Desk) -> None:
     """On the start page in the place of its answer, on its own page with what it was."""
     endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"

@@ -48,5 +48,5 @@ def pages(path: str) -> Datasette:
         static_mounts=[("finetuned", os.path.join(_HERE, "static"))],
     )
     made.remove_database("_memory")
-    made.add_database(LedgerDatabase(made, path=path), name=NAME)
+    made.add_database(LedgerDatabase(made, path), name=NAME)
     return made

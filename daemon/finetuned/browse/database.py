@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any, Final, TypeVar
 
+from datasette.app import Datasette
 from datasette.database import Database
 from datasette.views.base import DatasetteError
 
+from finetuned import clock
 from finetuned.ledger.opening import connect_to_read
 from finetuned.ledger.questions import Searches, count_up_to
+from finetuned.ledger.statements import LONGEST
 from finetuned.ledger.trouble import unreadable
 
 T = TypeVar("T")
 
 #: the rows of a table with more than this are many
 MOST_COUNTED: Final = 10_000
-#: no text or value that a query makes may be longer, in bytes: any page that a browser shows can have it ask here
-_LONGEST: Final = 64 * 1024 * 1024
+#: so many seconds after its time a query is given up that SQLite does not end
+_GRACE: Final = 3.0
+#: no pattern of `like` may be longer, in bytes: a long one takes minutes of a long text
+_LONGEST_PATTERN: Final = 1000
 
 
 class LedgerDatabase(Database):
     """The ledger at a path; read only, and not counted to the end."""
+
+    def __init__(self, ds: Datasette, path: str) -> None:
+        super().__init__(ds, path=path)
+        self._began: list[float] = []  # when the queries began that are under way
+
+    def is_stuck(self) -> bool:
+        """Tell whether a query goes on long after its time: it is in a function, and there SQLite ends none."""
+        worked = clock.steady() - min(self._began, default=math.inf)
+        return bool(worked > self.ds.sql_time_limit_ms / 1000 + _GRACE)
 
     async def execute_fn(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function on a connection of its own, in a thread. Raises DatasetteError: there is no ledger now."""
@@ -54,7 +69,13 @@ class LedgerDatabase(Database):
                 unreadable(error, self.path).with_remedy(), status=503, title="The ledger cannot be read"
             ) from error
         with closing(db), Searches() as searches:
-            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+            db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+            db.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, _LONGEST_PATTERN)
             for name, words, function in searches.functions:
                 db.create_function(name, words, function, deterministic=True)
-            return fn(db)
+            began = clock.steady()
+            self._began.append(began)
+            try:
+                return fn(db)
+            finally:
+                self._began.remove(began)

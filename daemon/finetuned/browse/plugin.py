@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,13 +43,15 @@ def handle_exception(datasette: Datasette, request: Request, exception: Exceptio
     """Say what went wrong on a page of its own; what is a mistake of ours is told on the terminal, too."""
 
     async def page() -> Response:
-        status = getattr(exception, "status", 500)
+        status = _status(exception, request)
         told = exception.args[0] if isinstance(exception, Base400) and exception.args else str(exception)
         if isinstance(exception, DatasetteError):
             told = exception.message
             if exception.message_is_html:
                 told = Markup(told)  # noqa: S704 - Datasette made it so, of parts that it escaped
-        elif not isinstance(exception, Base400):
+        elif isinstance(exception, MemoryError):
+            told = "this needs more memory than a query may have"
+        elif status == 500:
             _log.error("the page %s cannot be made: %r", request.path, exception)
         title = getattr(exception, "title", None)
         said = {"ok": False, "error": told, "status": status, "title": title}
@@ -57,3 +60,14 @@ def handle_exception(datasette: Datasette, request: Request, exception: Exceptio
         return Response.html(await datasette.render_template("error.html", said, request=request), status=status)
 
     return page
+
+
+def _status(exception: Exception, request: Request) -> int:
+    """Tell whose mistake an error is: that of the one who asked (400 and above), or ours (500)."""
+    if isinstance(exception, Base400 | DatasetteError) and exception.status != 500:
+        return int(exception.status)
+    if isinstance(exception, DatasetteError | MemoryError):  # Datasette says nothing more of `?_sort=nope`
+        return 400
+    asks = bool(request.query_string) or request.path.endswith((".csv", ".blob"))
+    # Datasette takes what stands behind the `?` as it is: a number that is none, JSON without a key that it needs
+    return 400 if asks and isinstance(exception, ValueError | LookupError | sqlite3.Error) else 500

@@ -17,6 +17,7 @@ HOST: Final = "127.0.0.1"
 GRACE: Final = 2
 #: the names that this machine's own address has; any port of theirs will do, as one that is forwarded has another
 _NAMES: Final = frozenset({b"127.0.0.1", b"localhost"})
+_METHODS: Final = ("GET", "HEAD")
 #: said with each answer: nothing from elsewhere, in no frame of another page, and no word of where one comes from
 _HEADERS: Final = (
     (
@@ -59,6 +60,19 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+def _refusal(scope: Message) -> tuple[int, str] | None:
+    """Tell why a request is not answered, as a status and in words; null if it is."""
+    told = {name: value.lower() for name, value in reversed(scope["headers"])}
+    host = told.get(b"host", b"")
+    if host not in _NAMES and host.rpartition(b":")[0] not in _NAMES:
+        return 421, "this server answers to 127.0.0.1 and localhost"
+    if told.get(b"sec-fetch-site") == b"cross-site":
+        return 403, "another site asks for this page; to see it, type its address"
+    if scope["method"] not in _METHODS:
+        return 405, "the ledger is only read here: GET and HEAD"
+    return None
+
+
 def guarded(app: App) -> App:
     """Answer only those who ask for this machine by its own name, and tell browsers what the pages may load."""
 
@@ -72,12 +86,13 @@ def guarded(app: App) -> App:
                 message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
             await send(message)
 
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        if host.rpartition(b":")[0] in _NAMES or host in _NAMES:
+        if (refusal := _refusal(scope)) is None:
             await app(scope, receive, answer)
         else:
-            await answer({"type": "http.response.start", "status": 421, "headers": [(b"content-type", b"text/plain")]})
-            await answer({"type": "http.response.body", "body": b"this server answers to 127.0.0.1 and localhost\n"})
+            status, why = refusal
+            headers = [(b"content-type", b"text/plain"), (b"allow", b", ".join(map(str.encode, _METHODS)))]
+            await answer({"type": "http.response.start", "status": status, "headers": headers})
+            await answer({"type": "http.response.body", "body": f"{why}\n".encode()})
 
     return asked
 

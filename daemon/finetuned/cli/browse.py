@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -30,28 +31,44 @@ def browse_command(ctx: click.Context, port: int, no_open: bool) -> None:
     browse.check_installed()
     from finetuned.browse.app import pages
 
-    _serve(pages(wiring.ledger_path(wiring.load(ctx))), port, shows=not no_open and _has_display())
+    _serve(ctx, pages(wiring.ledger_path(wiring.load(ctx))), port, shows=not no_open and _has_display())
 
 
 def _has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def _serve(pages: Datasette, port: int, *, shows: bool) -> None:
+def _serve(ctx: click.Context, pages: Datasette, port: int, *, shows: bool) -> None:
     """Serve until SIGINT or SIGTERM. Raises FinetunedError: the port is taken."""
     import asyncio
     import webbrowser
 
+    from finetuned.browse.database import LedgerDatabase
     from finetuned.browse.server import HOST, serve
+    from finetuned.cli.limits import bounded_memory, watched
 
     opened = []
+    ports = [port]
 
     def ready(actual: int) -> None:
+        ports.append(actual)
         address = f"http://{HOST}:{actual}/"
         click.echo(address)
         say("every user of this machine can read it there; Ctrl-C ends it")
         if shows:  # in a thread: a browser that is asked for this page waits for it
             opened.append(asyncio.get_running_loop().run_in_executor(None, webbrowser.open, address))
 
-    with port_to_be_had(port):
+    def look() -> None:
+        if any(database.is_stuck() for database in ledgers):
+            _begin_anew(ctx.obj["config"], ports[-1])
+
+    ledgers = [database for database in pages.databases.values() if isinstance(database, LedgerDatabase)]
+    with port_to_be_had(port), bounded_memory("a page"), watched(look):
         asyncio.run(serve(pages.app(), port, ready=ready))
+
+
+def _begin_anew(config: str | None, port: int) -> NoReturn:
+    """Put a new process in the place of this one: nothing ends a thread that is in a function of SQLite."""
+    say("finetuned: a query went on long after its time: the pages begin anew")
+    words = [*(() if config is None else ("--config", config)), "browse", "--port", str(port), "--no-open"]
+    os.execv(sys.executable, [sys.executable, "-m", "finetuned", *words])  # noqa: S606 - it is this program
