@@ -64,7 +64,7 @@ DEEDS: Final[dict[str, Callable[..., None]]] = {"open": _opens, "call": _calls}
 
 @contextmanager
 def killer(deed: str) -> Iterator[Callable[..., bool]]:
-    """Do something under strace: the function takes a call, a number and words, and tells whether that call killed it."""
+    """Do something under strace; the function takes a call, a number and words, and tells whether it died there."""
     words = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={','.join(CALLS)}"]
     words += ["-e", f"inject={','.join(CALLS)}:signal=KILL:when={_MANY}"]
     own = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
