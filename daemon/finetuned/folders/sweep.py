@@ -213,8 +213,7 @@ class Sweeper:
         self._listings = listings
         untaken: Counter[str] = Counter()
         for one in listings.values():
-            if one.untaken:
-                untaken.update(one.untaken)
+            untaken.update(one.untaken)
         self.untaken = dict(untaken.most_common(MOST_UNTAKEN))
         self.closed = {path: found.closed[path] for path in sorted(found.closed)[:MOST_CLOSED]}
         self._tell_shape()
