@@ -46,6 +46,22 @@ def test_a_part_of_several_ids_names_them(two_jobs: tuple[Desk, list[str]]) -> N
         assert "type more of the id" in answer.err
 
 
+def test_an_attempt_s_marker_names_its_job(two_jobs: tuple[Desk, list[str]]) -> None:
+    """As the server's page shows it; a part of an id with more behind it, such as a file's name, is none."""
+    desk, (first, _) = two_jobs
+    assert desk("job", f"{first}.1", "--json").json["id"] == first
+    for word in (f"{first[-4:]}.1", "notes.txt", ".1", "\udce9.1"):
+        assert "there is no job" in desk("job", word).err
+
+
+def test_no_id_is_none(two_jobs: tuple[Desk, list[str]]) -> None:
+    """A variable of a script that is empty is told as such."""
+    desk, _ = two_jobs
+    for words in (("job", ""), ("pairs", "--job", " ")):
+        answer = desk(*words)
+        assert (answer.code, answer.err.splitlines()[0]) == (2, "finetuned: there is no job of an empty id")
+
+
 def test_no_more_candidates_than_a_screen_holds(
     two_jobs: tuple[Desk, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 
+from finetuned import cli
 from finetuned.cli.main import COMMANDS
 from support.cli import call
 
@@ -82,3 +86,16 @@ def test_no_words_at_all_are_answered_with_the_help() -> None:
     """Where nothing was asked, nothing is off."""
     answer = call()
     assert (answer.code, answer.err.startswith("Usage: finetuned ")) == (2, True)
+
+
+def test_our_own_mistakes_of_usage_have_a_way_out_too() -> None:
+    """Wherever a command refuses its words, it says what to do."""
+    without, found = [], 0
+    for path in Path(cli.__path__[0]).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "UsageError":
+                found += 1
+                if "remedy" not in {word.arg for word in node.keywords}:
+                    without.append(f"{path.name}:{node.lineno}")
+    assert found > 50
+    assert without == []

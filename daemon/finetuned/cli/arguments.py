@@ -40,9 +40,16 @@ _LIST_JOBS: Final = "`finetuned jobs` lists them"
 
 
 def job_named(reader: Reader, word: str) -> str:
-    """Find the id of the job that `word` names. Raises UsageError: no job fits it, or several do."""
+    """Find the id of the job that `word` names, or one of its markers.
+
+    Raises UsageError: no job fits it, or several do.
+    """
     word = word.strip().lower()
-    found = _one_of(reader.jobs_like(word), word, "jobs", _LIST_JOBS) if word else None
+    if not word:
+        raise UsageError("there is no job of an empty id", remedy=_LIST_JOBS)
+    if reader.knows(of_marker := word.rpartition(".")[0]):
+        return of_marker
+    found = _one_of(reader.jobs_like(word), word, "jobs", _LIST_JOBS)
     if found is not None:
         return found
     meant = did_you_mean(word, reader.jobs_like(""))
@@ -103,7 +110,7 @@ def _one_of(ids: Sequence[str], word: str, what: str, remedy: str) -> str | None
 def absolute(path: str) -> str:
     """Return a path that a person typed, made absolute, its links left alone."""
     if not path:
-        raise UsageError("the path is empty")
+        raise UsageError("the path is empty", remedy="name a file or a folder")
     return os.path.abspath(os.path.expanduser(path))
 
 
@@ -246,7 +253,9 @@ def contents_of(settings: Settings, path: str) -> set[str]:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            raise UsageError(f"{harmless(path)} cannot be read: {error.strerror}") from error
+            raise UsageError(
+                f"{harmless(path)} cannot be read: {error.strerror}", remedy="name a file that can be read"
+            ) from error
         with suppress(OSError, FileProblem):
             content = folder.content(fd, path)
             found |= {content.sha256, content.text_sha256}

@@ -177,7 +177,7 @@ def sayable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UsageError("these words are not UTF-8") from None
+        raise UsageError("these words are not UTF-8", remedy="type them in UTF-8") from None
     return text
 
 

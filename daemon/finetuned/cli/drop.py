@@ -105,7 +105,9 @@ def _check_words(files: Sequence[str], name: str | None) -> None:
     if STDIN in files and name is None:
         raise UsageError("standard input has no name", remedy="give it one: finetuned drop - --name NAME.txt")
     if name is not None and ("/" in name or name in {"", ".", ".."}):
-        raise UsageError(f"{harmless(name)!r} is no file name")
+        raise UsageError(
+            f"{harmless(name)!r} is no file name", remedy="give a name without a folder, such as notes.txt"
+        )
 
 
 def _sources(settings: Settings, folder: DropFolder, word: str, name: str | None, kept: ExitStack) -> list[Source]:

@@ -44,7 +44,7 @@ def init_command(ctx: click.Context, directory: str | None, system: bool, dry_ru
         set_up(dry_run=dry_run)
         return
     if dry_run:
-        raise UsageError("--dry-run goes with --system")
+        raise UsageError("--dry-run goes with --system", remedy="say --system too, or leave it out")
     home = absolute(directory or ".")
     path = os.path.join(home, CONFIGURATION)
     _check_folder(os.path.join(home, FOLDER))

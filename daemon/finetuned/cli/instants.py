@@ -24,7 +24,7 @@ def instant_of(text: str, now: float, *, name: str = "--since", is_end: bool = F
     from finetuned.settings.readers import seconds_of
 
     word = text.strip().lower()
-    age = seconds_of(word)
+    age = seconds_of(word.removesuffix(" ago"))  # as tables tell it
     if age is not None:
         return max(0.0, now - age)
     if word == "now":

@@ -122,7 +122,9 @@ def form_of(words: dict[str, Any]) -> str:
     """Take the flags of forms out of a command's words: `table`, `json`, `jsonl` or `csv`. Raises UsageError."""
     forms = [form for form in ("json", "jsonl", "csv") if words.pop(f"as_{form}", False)]
     if len(forms) > 1:
-        raise UsageError(f"{' and '.join(f'--{form}' for form in forms)} exclude each other")
+        raise UsageError(
+            f"{' and '.join(f'--{form}' for form in forms)} exclude each other", remedy="ask for one of them"
+        )
     return forms[0] if forms else "table"
 
 
@@ -143,7 +145,9 @@ def span_of(since: str | None, until: str | None) -> tuple[float | None, float |
     begin = None if since is None else instant_of(since, now)
     end = None if until is None else instant_of(until, now, name="--until", is_end=True)
     if begin is not None and end is not None and begin >= end:
-        raise UsageError(f"nothing is since {harmless(since)} and until {harmless(until)}", remedy="swap them")
+        raise UsageError(
+            f"nothing is since {harmless(since)} and until {harmless(until)}", remedy="let --since be before --until"
+        )
     return begin, end
 
 
@@ -177,6 +181,6 @@ def path_pattern(typed: str) -> Any:
     from finetuned.ledger.queries.filters import PathPattern
 
     if not typed:
-        raise UsageError("the path is empty")
+        raise UsageError("the path is empty", remedy="name one, or leave it out")
     is_path = "/" in typed or typed in {".", "..", "~"} or os.path.lexists(typed)
     return PathPattern.of(absolute(typed) if is_path else typed)

@@ -55,7 +55,7 @@ def _with_forms(command: Callable[P, R], json_help: str, jsonl_help: str) -> Cal
     def with_form(*args: P.args, **words: P.kwargs) -> R:
         as_json, as_jsonl = words.pop("as_json"), words.pop("as_jsonl")
         if as_json and as_jsonl:
-            raise UsageError("--json and --jsonl exclude each other")
+            raise UsageError("--json and --jsonl exclude each other", remedy="ask for one of them")
         words["form"] = "json" if as_json else "jsonl" if as_jsonl else "table"
         return command(*args, **words)
 

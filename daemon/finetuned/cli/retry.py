@@ -54,7 +54,7 @@ def retry_command(
             "name jobs or files, or --state", remedy="`finetuned retry --state failed` takes every such job"
         )
     if folder is not None and state is None:
-        raise UsageError("--folder goes with --state")
+        raise UsageError("--folder goes with --state", remedy="leave it out, or say --state failed too")
     settings = wiring.load(ctx)
     name = None if folder is None else folder_named(settings, folder).name
     with wiring.open_ledger(settings) as reader:

@@ -339,7 +339,9 @@ def _read(source: str) -> str:
     except OSError as error:
         raise FinetunedError(f"{harmless(source)} cannot be read: {error.strerror}") from None
     if len(raw) > LARGEST_BYTES:
-        raise UsageError(f"{harmless(source)} is larger than 64 MiB")
+        raise UsageError(
+            f"{harmless(source)} is larger than 64 MiB", remedy="name the file with the pairs of this job alone"
+        )
     return raw.decode("utf-8-sig", "surrogateescape")
 
 

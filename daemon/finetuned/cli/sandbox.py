@@ -62,12 +62,12 @@ def sandbox_command(port: int, key: str | None, faults: tuple[str, ...], speed: 
     It prints its address on standard output. Ctrl-C or SIGTERM stops it.
     """
     if not 0 < speed < float("inf"):
-        raise UsageError("--speed is more than 0")
+        raise UsageError("--speed is more than 0", remedy="give a number such as 0.5 or 2")
     sandbox = sandbox_room()
     try:
         seeded = sandbox.Faults.parse(faults)
     except ValueError as error:
-        raise UsageError(f"--fault: {harmless(error)}") from None
+        raise UsageError(f"--fault: {harmless(error)}", remedy="`finetuned sandbox --help` tells more") from None
     key = key or sandbox.DEFAULT_KEY
     try:
         app = sandbox.create_app(

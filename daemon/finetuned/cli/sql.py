@@ -48,7 +48,7 @@ def sql_command(ctx: click.Context, text: str | None, limit: str, as_csv: bool, 
     from finetuned.ledger.statements import Allowance, Statement
 
     if as_csv and form != "table":
-        raise UsageError("--csv, --json and --jsonl exclude each other")
+        raise UsageError("--csv, --json and --jsonl exclude each other", remedy="ask for one of them")
     allowance = Allowance(_seconds(limit), clock.steady)
     statement = text if text is not None else sys.stdin.read()
     reader = wiring.reader(ctx)

@@ -59,7 +59,7 @@ class JobQueries(Connection):
 
     def knows(self, job_id: str) -> bool:
         """Tell whether there is a job of this id."""
-        return next(self.rows("select 1 from jobs where id = ?", job_id), None) is not None
+        return next(self.rows("select 1 from jobs where id = ?", utf8_text(job_id)), None) is not None
 
     def jobs_like(self, part: str) -> list[str]:
         """List the ids of the jobs that have `part` in them, oldest first; all of them if it is empty."""
