@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from typing import Final
 
@@ -59,9 +58,17 @@ def path_b64(path: str) -> str | None:
     if path.isascii():
         return None
     raw = path.encode("utf-8", "surrogateescape")
-    return None if raw.decode("utf-8", "replace") == path else base64.b64encode(raw).decode("ascii")
+    if raw.decode("utf-8", "replace") == path:
+        return None
+    from base64 import b64encode  # noqa: PLC0415 - 1 ms that a command does not cost which meets no such path
+
+    return b64encode(raw).decode("ascii")
 
 
 def path_of(text: str, b64: str | None) -> str:
     """Make the path again that `utf8_text` and `path_b64` were made of."""
-    return text if b64 is None else base64.b64decode(b64).decode("utf-8", "surrogateescape")
+    if b64 is None:
+        return text
+    from base64 import b64decode  # noqa: PLC0415 - as above
+
+    return b64decode(b64).decode("utf-8", "surrogateescape")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from urllib.parse import quote
 
 from finetuned.errors import LedgerError, LedgerMissing
 from finetuned.ledger.checkpoint import check_log
@@ -59,13 +58,13 @@ def open_for_reading(path: str) -> sqlite3.Connection:
 
 def connect_to_read(path: str) -> sqlite3.Connection:
     """Open whatever database lies at `path`, for reading alone. Raises sqlite3.Error."""
-    address = f"file:{quote(os.fsencode(path))}?mode=ro"
+    address = b"file:%b?mode=ro" % _in_address(path)
     try:
         db = _opened(address)
     except sqlite3.OperationalError as error:
         if os.path.exists(f"{path}-wal") or is_busy(error):  # somebody writes to it
             raise
-        db = _opened(f"{address}&immutable=1")
+        db = _opened(address + b"&immutable=1")
     db.row_factory = sqlite3.Row
     db.text_factory = text_of
     db.execute(f"pragma busy_timeout = {BUSY_MS}")
@@ -73,7 +72,12 @@ def connect_to_read(path: str) -> sqlite3.Connection:
     return db
 
 
-def _opened(address: str) -> sqlite3.Connection:
+def _in_address(path: str) -> bytes:
+    """Write a path as SQLite's addresses take it; urllib would do it, and takes 2 ms to load."""
+    return os.fsencode(path).replace(b"%", b"%25").replace(b"?", b"%3f").replace(b"#", b"%23")
+
+
+def _opened(address: bytes) -> sqlite3.Connection:
     db = sqlite3.connect(address, uri=True)
     try:
         db.execute("select 1 from sqlite_master").fetchone()
