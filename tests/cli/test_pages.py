@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -128,22 +125,3 @@ def test_a_mistyped_page_is_told_too() -> None:
     """Pages and commands are one list."""
     answer = call("help", "troubleshoting")
     assert (answer.code, "did you mean troubleshooting?" in answer.err) == (2, True)
-
-
-#: what takes long to load, and what of ours loads that
-HEAVY = {"anyio", "asyncio", "httpx", "rich", "sqlite3", "starlette", "structlog", "watchfiles"}
-HEAVY |= {
-    f"finetuned.{room}" for room in ("daemon", "facts", "folders", "helix", "ledger", "plan", "runtime", "settings")
-}
-
-
-@pytest.mark.parametrize("words", ["help", "--help", *(f"{name} --help" for name in COMMANDS if name != "sandbox")])
-def test_help_loads_only_what_it_shows(words: str) -> None:
-    """A command loads what it works with when it is called; only the sandbox's help has to load its server's faults."""
-    code = (
-        "import sys; from finetuned.cli.main import main\n"
-        f"try: main({words.split()})\nexcept SystemExit: print('\\n', *sys.modules)"
-    )
-    own = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}  # it imports, too
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own).stdout
-    assert not HEAVY & set(out.splitlines()[-1].split())

@@ -23,13 +23,13 @@ from finetuned.cli import events, jobs, output, pairs, status
 from finetuned.cli.instants import instant_of
 from finetuned.cli.wiring import load_file
 from finetuned.errors import UsageError
-from finetuned.facts import RunsWith
 from finetuned.ledger.lock import Trouble
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.writer import Ledger
 from finetuned.lifecycle import JobState
 from finetuned.runtime import Wake
 from finetuned.sandbox import Pace
+from finetuned.settings import RunsWith
 from finetuned.times import instant, iso
 from support.cli import Desk, MakeDesk, in_virtual_time
 from support.virtual import BEGIN, VirtualRuntime

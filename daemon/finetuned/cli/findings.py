@@ -20,9 +20,8 @@ from finetuned.paths import utf8_text
 
 if TYPE_CHECKING:
     from finetuned.cli.outlook import Outlook
-    from finetuned.facts import RunsWith
     from finetuned.ledger.queries import Reader
-    from finetuned.settings import Settings
+    from finetuned.settings import RunsWith, Settings
 
 #: how many of a kind are named
 MOST_NAMED: Final = 5
@@ -35,6 +34,12 @@ _TEXTS: Final = (
     *(".markdown", ".text", ".mdown", ".mkd", ".rst", ".adoc", ".asciidoc", ".org", ".tex", ".srt", ".vtt", ".textile"),
     *(".jsonl", ".ndjson", ".txt", ".md", ".log", ".csv", ".tsv", ".html", ".htm", ".eml"),
 )
+#: by `recovery.Step`: what is done for a job that shows no sign of life
+_STEPS: Final = {
+    "restart": "its session is put to work again",
+    "requeue": "it is put into the queue for a trainer once more",
+    "give_up": "it is given up and sent anew, or has failed if its attempts are used up",
+}
 
 
 def ok(subject: str, words: str) -> Row:
@@ -59,7 +64,7 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
     server = reader.server(settings.service.url)
     if server["paused_because"]:
         yield problem("server", f"nothing is sent now: {server['paused_because']}", "finetuned doctor")
-    yield from _of_folders(settings, reader, outlook)
+    yield from _of_folders(settings, reader)
     yield from of_files(reader)
     yield from of_unremoved(settings, reader)
     if settings.hooks:
@@ -69,13 +74,11 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
     yield from of_jobs(outlook)
 
 
-def _of_folders(settings: Settings, reader: Reader, outlook: Outlook | None) -> Iterator[Row]:
+def _of_folders(settings: Settings, reader: Reader) -> Iterator[Row]:
     """Tell of folders that are away or paused: those of the configuration, and others that have work left."""
-    from finetuned.ledger.writer import Tables
-
     named = {rules.name for rules in settings.folders}
     for name, known in reader.folders().items():
-        if name not in named and (outlook is None or not Tables.of(reader).folders.has_work(name)):
+        if name not in named and not reader.has_work(name):
             continue
         if known["state"] == "away":
             because = known["away_because"] or "it is away"
@@ -117,10 +120,8 @@ def of_the_version(reader: Reader, *, runs: bool) -> Iterator[Row]:
 
 def unreviewed(settings: Settings, dialect: str | None) -> list[str]:
     """Name the folders that want a review, and would get none from a server that speaks this (null: not known yet)."""
-    from finetuned.plan import wants_in_vain
-
-    can = wiring.capabilities(settings, dialect)
-    return [rules.name for rules in settings.folders if wants_in_vain(settings, rules.name, can)]
+    wanted = [rules.name for rules in settings.folders if rules.review]
+    return wanted if wanted and not wiring.capabilities(settings, dialect).reviews else []
 
 
 def tell(finding: Row, label: str, indent: int) -> None:
@@ -143,8 +144,6 @@ def of_files(reader: Reader) -> Iterator[Row]:
 
 def of_the_configuration(settings: Settings, reader: Reader, *, runs: bool) -> Iterator[Row]:
     """Tell whether the daemon runs with another configuration, and what is left of folders that are in none."""
-    from finetuned.cli.outlook import running_with
-
     with_this = running_with(reader) if runs else None
     started = (runs and reader.daemon()) or {}
     reload = f"reload the daemon: systemctl reload finetuned, or kill -HUP {started.get('pid')}"
@@ -214,3 +213,16 @@ def untaken_words(counts: Mapping[str, int]) -> str:
     text = next((suffix for suffix, _ in ordered if suffix in _TEXTS), None)
     add = f'add "*{text}" to include' if text else "add their names to include, if they are text"
     return f"{match} no pattern of include ({', '.join(told)}{more}): {add}, or leave them out by exclude"
+
+
+def running_with(reader: Reader) -> RunsWith | None:
+    """Find the configuration that the daemon was started with, if it told."""
+    from finetuned.settings import RunsWith
+
+    return RunsWith.told(reader.daemon())
+
+
+def still_words(row: Row) -> str:
+    """Tell what `Outlook.still` tells of a job, for people."""
+    until = f"until {when(row['until'])}" if row["until"] else "soon"
+    return f"no sign of life since {when(row['since'])}; if there is none {until}, {_STEPS[row['deed']]}"

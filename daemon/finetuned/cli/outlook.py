@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 from finetuned import clock
 from finetuned.backend import Phase
 from finetuned.cli import output, wiring
+from finetuned.cli.findings import running_with, still_words
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import seen
-from finetuned.facts import RunsWith, as_the_ledger_knows
+from finetuned.facts import as_the_ledger_knows
 from finetuned.ledger.lock import is_held, why_stuck
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.writer import Tables
@@ -44,12 +45,6 @@ _WORDS: Final = {
     "intake": "the daemon to read what else is ready in its folder",
     "round": "the daemon, which has much to do: its turn is soon",
 }
-#: by `recovery.Step`: what is done for a job that shows no sign of life
-_STEPS: Final = {
-    "restart": "its session is put to work again",
-    "requeue": "it is put into the queue for a trainer once more",
-    "give_up": "it is given up and sent anew, or has failed if its attempts are used up",
-}
 
 
 def held_back(settings: Settings, outlook: Outlook | None) -> str | None:
@@ -66,11 +61,6 @@ def kept_by_the_ledger(settings: Settings) -> str | None:
     """Tell, after "it waits for", that the daemon cannot write its ledger; None if it can, as far as is known."""
     stuck = why_stuck(wiring.ledger_path(settings))
     return None if stuck is None else f"the daemon, which begins nothing new: {stuck.with_remedy()}"
-
-
-def running_with(reader: Reader) -> RunsWith | None:
-    """Find the configuration that the daemon was started with, if it told."""
-    return RunsWith.told(reader.daemon())
 
 
 class Outlook:
@@ -91,7 +81,7 @@ class Outlook:
             return None
         now = clock.now()
         can = wiring.capabilities(settings, reader.server(settings.service.url)["dialect"])
-        facts = as_the_ledger_knows(Tables.of(reader), settings, RunsWith.told(reader.daemon()), can)
+        facts = as_the_ledger_knows(Tables.of(reader), settings, running_with(reader), can)
         return cls(settings, reader, facts, make_plan(facts, now, settings), now)
 
     @property
@@ -229,9 +219,3 @@ class Outlook:
 
 def _when(at: float | None) -> str:
     return output.when(None if at is None else iso(at))
-
-
-def still_words(row: Row) -> str:
-    """Tell what `Outlook.still` tells of a job, for people."""
-    until = f"until {output.when(row['until'])}" if row["until"] else "soon"
-    return f"no sign of life since {output.when(row['since'])}; if there is none {until}, {_STEPS[row['deed']]}"

@@ -10,7 +10,16 @@ import click
 from finetuned import clock
 from finetuned.amounts import size, span
 from finetuned.cli import output, terminal, wiring
-from finetuned.cli.findings import MOST_NAMED, needs, problem, tell, unreviewed, untaken_words
+from finetuned.cli.findings import (
+    MOST_NAMED,
+    needs,
+    problem,
+    running_with,
+    still_words,
+    tell,
+    unreviewed,
+    untaken_words,
+)
 from finetuned.cli.output import Row, placed
 from finetuned.cli.terminal import harmless
 from finetuned.errors import LedgerError, LedgerMissing
@@ -19,6 +28,7 @@ from finetuned.paths import path_of
 from finetuned.times import instant
 
 if TYPE_CHECKING:
+    from finetuned.cli.outlook import Outlook
     from finetuned.ledger.queries import Reader
     from finetuned.settings import Settings
 
@@ -96,9 +106,7 @@ def status_of(settings: Settings, now: float) -> Row:
 
 def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> dict[str, Any]:
     """Tell what the ledger knows of it."""
-    from finetuned.cli.outlook import Outlook
-
-    outlook = Outlook.of(settings, reader)
+    outlook = None if reader.is_at_rest() else _outlook(settings, reader)
     return {
         "daemon": (reader.daemon() or {})
         | {"unwatched_because": reader.unwatched(), "unserved_because": reader.unserved()}
@@ -115,6 +123,12 @@ def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> 
     }
 
 
+def _outlook(settings: Settings, reader: Reader) -> Outlook | None:
+    from finetuned.cli.outlook import Outlook
+
+    return Outlook.of(settings, reader)
+
+
 def _hooks_status(settings: Settings, reader: Reader | None) -> list[Row]:
     if not settings.hooks:
         return []
@@ -129,8 +143,6 @@ def _attention(need: Row) -> Row:
 
 def _folders_status(settings: Settings, reader: Reader, now: float, *, running: bool) -> list[Row]:
     """Return the folders of the configuration; then others that the daemon watches, or of which files wait."""
-    from finetuned.cli.outlook import running_with
-
     known = reader.folders()
     with_this = running_with(reader) if running else None
     watched = known if with_this is None else {name: known.get(name, {}) for name in with_this.folders}
@@ -193,8 +205,6 @@ def _tell_status(status: Row) -> None:
 
 
 def _tell_jobs(status: Row) -> None:
-    from finetuned.cli.outlook import still_words
-
     jobs = [f"{count} {output.paint(state)}" for state, count in status["jobs"].items() if count]
     terminal.print_line(f"jobs     {', '.join(jobs) or 'none yet'}")
     for job in status["troubled"][:MOST_NAMED]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from finetuned.amounts import counted, span
@@ -41,8 +42,6 @@ class Story:
         self, settings: Settings, reader: Reader | None, path: str, files: Sequence[Row], *, by_content: bool = False
     ) -> None:
         """Tell of `path`, or `by_content` of a file that holds the same; `files` are those of it, the newest first."""
-        from finetuned.cli.outlook import Outlook
-
         self._settings = settings
         self._reader = reader
         self._by_content = by_content
@@ -53,13 +52,19 @@ class Story:
         self._history = reader.history(self._file["id"]) if reader and self._file else []
         job_id = self._file["job_id"] if self._file else job_in(path)
         self._job = (reader.job(job_id) if reader and job_id else None) or {}
-        self._outlook = Outlook.of(settings, reader) if reader else None
         self._why_not = None if self._file else self._never_dropped()
         self._elsewhere, self._copy = None, None
         if self._why_not and not self._place.away and not by_content:
             self._elsewhere = dropped_as(reader, settings, path)
             if self._elsewhere and self._elsewhere.by == "content" and self._place.rules is None:
                 self._copy = self._of_copy(self._elsewhere.files)
+
+    @cached_property
+    def _outlook(self) -> Outlook | None:
+        """What everything waits for; it takes a plan of all that waits."""
+        from finetuned.cli.outlook import Outlook
+
+        return Outlook.of(self._settings, self._reader) if self._reader else None
 
     def _of_copy(self, files: Sequence[Row]) -> Story:
         """Make the story of the copies that a folder has of the file."""
@@ -288,13 +293,13 @@ class Story:
 
     def _waits(self) -> str | None:
         """Tell what keeps it from going on, after "it waits for"; null if nothing ever will."""
-        from finetuned.cli.outlook import held_back
-
         file = self._file
         if file is None:
             return None if self._why_not and not self._place.away else self._unseen_waits()
         if file["state"] in FILE_ENDS:
             return None
+        from finetuned.cli.outlook import held_back
+
         held = held_back(self._settings, self._outlook)
         return held if held or not self._outlook else self._turn(file, self._outlook)
 

@@ -13,9 +13,9 @@ from finetuned.paths import utf8_text
 
 def goes_on(path: str) -> str | None:
     """Say that a daemon goes on with what the file at `path` said before; null if none does, as far as can be told."""
-    from finetuned.facts import RunsWith
     from finetuned.ledger.lock import is_held
     from finetuned.ledger.queries import Reader
+    from finetuned.settings import RunsWith
 
     ledger = _ledger_in(path)
     if not is_held(ledger):

@@ -26,7 +26,7 @@ from finetuned.daemon.poll import Polls
 from finetuned.daemon.rounds import Rounds
 from finetuned.daemon.submit import Submissions
 from finetuned.errors import Away, FinetunedError, LedgerStuck, Stale
-from finetuned.facts import RunsWith, gathered
+from finetuned.facts import gathered
 from finetuned.lifecycle import JOB_ENDS, JobState
 from finetuned.model import Value
 from finetuned.plan import (
@@ -52,6 +52,7 @@ from finetuned.plan import (
     make_plan,
     session_key,
 )
+from finetuned.settings import RunsWith
 
 #: how long an upload under way may go on after the daemon was told to stop, in seconds: with what other programs, which
 #: write to the ledger, can hold up, it ends within the 15 that the unit allows

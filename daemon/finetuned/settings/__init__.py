@@ -22,6 +22,7 @@ from finetuned.settings.keys import (
 )
 from finetuned.settings.parser import parse
 from finetuned.settings.readers import host_and_port
+from finetuned.settings.started import RunsWith
 from finetuned.settings.toml import reference, sample
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "HelixSettings",
     "HookSettings",
     "PollSettings",
+    "RunsWith",
     "Settings",
     "SubmitSettings",
     "host_and_port",

@@ -12,6 +12,7 @@ from finetuned.ledger.events import METRICS, WATCH
 from finetuned.ledger.lock import trouble_of
 from finetuned.ledger.queries.connection import Connection, Row
 from finetuned.ledger.rows import WORK
+from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.trouble import PUT_BACK
 from finetuned.paths import path_of
 
@@ -51,6 +52,23 @@ class StatusQueries(Connection):
         """List the paths of the folders of which a job has not ended, or something is to be archived."""
         rows = self.rows(f"select path, path_b64 from folders f where {WORK}")
         return [path_of(row["path"], row["path_b64"]) for row in rows]
+
+    def has_work(self, folder: str) -> bool:
+        """Tell whether a job of a folder has not ended, or something of it is to be archived.
+
+        A ledger of an older version, which no daemon has opened since, does not tell.
+        """
+        if self.schema_version() != SCHEMA_VERSION:
+            return False
+        return next(self.rows(f"select 1 from folders f where name = ? and {WORK}", folder), None) is not None
+
+    def is_at_rest(self) -> bool:
+        """Tell for sure that every job has ended, and that nothing is to be archived."""
+        if self.schema_version() != SCHEMA_VERSION:
+            return False
+        jobs = self.rows("select 1 from jobs where finished_at is null or archived = 0 limit 1")
+        files = self.rows("select 1 from files where archived = 0 limit 1")
+        return next(jobs, next(files, None)) is None
 
     def server(self, url: str) -> Row:
         """Look up what is known of the server at `url`."""
