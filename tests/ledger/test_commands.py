@@ -211,7 +211,8 @@ def test_a_file_that_changed_is_unread(life: Life):
 def wait_many(life: Life, folder: str, count: int) -> list[File]:
     """So many files that were seen and read, oldest first."""
     appeared = [(f"/srv/{folder}/{number}.txt", signature(number), "") for number in range(count)]
-    files = life.ledger.files.appeared(folder, appeared, life.now())
+    life.ledger.files.appeared(folder, appeared, life.now())
+    files = life.ledger.files.open(folder)
     life.ledger.files.settled([(file, file.signature, content(file.path)) for file in files], life.now())
     return [life.file(file) for file in files]
 

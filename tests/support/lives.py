@@ -138,7 +138,8 @@ class Life:
     def settles(self, path: str, *, folder: str = "notes", group: str = "") -> File:
         """A file was seen."""
         self._numbers += 1
-        return self.ledger.files.appeared(folder, [(path, signature(self._numbers), group)], self.now())[0]
+        self.ledger.files.appeared(folder, [(path, signature(self._numbers), group)], self.now())
+        return self.ledger.files.open_at(folder, [path])[path]
 
     def waits(self, path: str, word: str | None = None, *, folder: str = "notes") -> File:
         """A file was seen, and read."""

@@ -201,9 +201,14 @@ def intend(db: sqlite3.Connection, now: float, job_id: str, number: int, **colum
     insert(db, "sessions", **known, **columns)
 
 
-def change_attempt(db: sqlite3.Connection, attempt: Attempt, **columns: Unpack[AttemptColumns]) -> Attempt:
-    """Change an attempt, and return it as it is then. Raises Stale."""
-    return attempt_of(update(db, "sessions", attempt.id, attempt.version, **columns))
+def change_attempt(db: sqlite3.Connection, attempt: Attempt, **columns: Unpack[AttemptColumns]) -> None:
+    """Change an attempt. Raises Stale."""
+    update(db, "sessions", attempt.id, attempt.version, **columns)
+
+
+def read_attempt(db: sqlite3.Connection, attempt_id: int) -> Attempt:
+    """Read an attempt as it is now."""
+    return attempt_of(db.execute("select * from sessions where id = ?", (attempt_id,)).fetchone())
 
 
 def end_attempt(
@@ -229,20 +234,19 @@ def end_attempt(
         return
     became = became or (SessionState.ENDED if attempt.session_id else SessionState.UNSENT)
     check_move(attempt.state, cause, became)
+    ended: AttemptColumns = {
+        "state": str(became),
+        "current": int(counts),
+        "ended_at": iso(now),
+        "reason": reason,
+        "discard": int(discard and attempt.session_id is not None and not attempt.read_only),
+        "stage": None,
+        "due_at": text_at(recheck_at),
+        "tries": 0,
+    }
     if not progress_stays:
-        attempt = change_attempt(db, attempt, progress=None)
-    change_attempt(
-        db,
-        attempt,
-        state=str(became),
-        current=int(counts),
-        ended_at=iso(now),
-        reason=reason,
-        discard=int(discard and attempt.session_id is not None and not attempt.read_only),
-        stage=None,
-        due_at=text_at(recheck_at),
-        tries=0,
-    )
+        ended["progress"] = None
+    change_attempt(db, attempt, **ended)
     name = attempt.session_id or attempt.marker
     tell(db, now, "session", name, became, was=attempt.state, cause=cause, detail=reason, job_id=job.id)
 

@@ -20,13 +20,15 @@ from finetuned.ledger.events import tell, tell_of
 from finetuned.ledger.files import (
     UNREAD,
     FileColumns,
-    add_file,
+    Move,
+    add_files,
     change_file,
     columns_of,
-    end_file,
+    end_of,
     file_of,
     lies_at,
     move_file,
+    move_files,
     signed,
 )
 from finetuned.ledger.jobs import change_job, end_job
@@ -87,13 +89,9 @@ class Batches:
             known = {"batch_group": group, "files": len(files), "bytes": size, "created_at": iso(now)}
             insert(db, "jobs", id=job_id, folder=folder, state=JobState.QUEUED, **known)
             tell(db, now, "job", job_id, JobState.QUEUED, cause=Cause.SEALED, job_id=job_id)
-            for file in files:
-                packed: FileColumns = {
-                    "job_id": job_id,
-                    "reason": None,
-                    "due_at": None,
-                }  # `tries` go on: it may come back
-                move_file(db, now, file, FileState.PACKED, cause=Cause.SEALED, **packed)
+            packed: FileColumns = {"job_id": job_id, "reason": None, "due_at": None}  # `tries` go on: it may come back
+            moves = [Move(file=file, became=FileState.PACKED, columns=packed) for file in files]
+            move_files(db, now, moves, cause=Cause.SEALED)
             db.execute(
                 "delete from relearn where folder = ? and sha256 in (select sha256 from files where job_id = ?)",
                 (folder, job_id),
@@ -154,7 +152,8 @@ class Batches:
         """Refuse the only file of a job, which is more than the server takes; the job is empty then."""
         with self._store.transaction() as db:
             end_attempt(db, now, job, cause=cause, reason=words)
-            end_file(db, now, file, FileState.REFUSED, words, cause=Cause.TOO_BIG, job_id=None, upload_name=None)
+            end = end_of(file, FileState.REFUSED, words, now, job_id=None, upload_name=None)
+            move_files(db, now, [end], cause=Cause.TOO_BIG)
             reason = f"no file was left in it: {words}"
             end_job(db, now, job, JobState.CANCELLED, reason, cause=cause, detail=words, empty=True)
 
@@ -209,5 +208,5 @@ def _pack(db: sqlite3.Connection, job: FoundJob, file: FoundFile, now: float) ->
     columns |= columns_of(file.content) | {"ready_at": iso(job.created_at)}
     if file.signature is not None:
         columns |= signed(file.signature)
-    seen_at = job.created_at
-    add_file(db, now, job.folder, file.path, FileState.PACKED, cause=Cause.ADOPTED, seen_at=seen_at, **columns)
+    found = [(file.path, columns)]
+    add_files(db, now, job.folder, found, FileState.PACKED, cause=Cause.ADOPTED, seen_at=job.created_at)

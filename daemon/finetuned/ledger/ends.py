@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from finetuned.backend import Observation
 from finetuned.ledger.attempts import all_here, end_attempt
-from finetuned.ledger.files import FileColumns, end_file, files_of
+from finetuned.ledger.files import end_of, files_of, move_files
 from finetuned.ledger.interactions import write_interactions
 from finetuned.ledger.jobs import end_job, move_job
 from finetuned.ledger.store import Store
@@ -41,10 +41,19 @@ class Ends:
             write_interactions(db, seen, now)
             all_here(db, seen.id, pairs, seen.model)
             by_id = {file.id: file for file in files}
-            for said in verdict.files:
-                file = by_id[said.file_id]
-                taught = FileColumns(pairs=said.pairs, document_id=said.document, sketch=sketches.get(file.id))
-                end_file(db, now, file, said.state, said.reason, cause=Cause.JOB_ENDED, **taught)
+            ends = [
+                end_of(
+                    by_id[said.file_id],
+                    said.state,
+                    said.reason,
+                    now,
+                    pairs=said.pairs,
+                    document_id=said.document,
+                    sketch=sketches.get(said.file_id),
+                )
+                for said in verdict.files
+            ]
+            move_files(db, now, ends, cause=Cause.JOB_ENDED)
             gone = _is_to_go(db, job.id)
             end_attempt(db, now, job, cause=Cause.TRAINED, became=SessionState.TRAINED, discard=gone)
             end_job(db, now, job, verdict.state, verdict.reason, cause=Cause.TRAINED)
@@ -87,8 +96,8 @@ class Ends:
 
 def _fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> None:
     """Fail every packed file of the job, for this reason; it is still to be archived."""
-    for file in files_of(db, job.id, "packed"):
-        end_file(db, now, file, FileState.FAILED, reason, cause=Cause.JOB_ENDED)
+    ends = [end_of(file, FileState.FAILED, reason, now) for file in files_of(db, job.id, "packed")]
+    move_files(db, now, ends, cause=Cause.JOB_ENDED)
 
 
 def _is_to_go(db: sqlite3.Connection, job_id: str) -> bool:

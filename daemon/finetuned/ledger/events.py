@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from typing import Any, Final
 
 from finetuned.ledger.rows import clean
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
-from finetuned.model import File, Job
+from finetuned.model import File, Job, Value
 from finetuned.times import iso
 
 #: the subject of events that tell whether the daemon watches, or sweeps alone
 WATCH: Final = "watch"
 #: the subject of events that tell whether metrics are served
 METRICS: Final = "metrics"
+
+
+class Event(Value, frozen=True):
+    """What one row tells; all but the time."""
+
+    subject: str
+    subject_id: str
+    became: str
+    was: str | None = None
+    cause: str | None = None
+    detail: str | None = None
+    job_id: str | None = None
+
+
+def tell_all(db: sqlite3.Connection, now: float, events: Iterable[Event]) -> None:
+    """Write events in their order, in the transaction of the changes they tell.
+
+    None is told as earlier than the one before it: `now` was read before the transaction had its turn, and a clock may
+    be set back.
+    """
+    at = iso(now)
+    db.executemany(
+        "insert into events (at, subject, subject_id, was, became, cause, detail, job_id) "
+        "values (max(?, coalesce((select at from events order by id desc limit 1), '')), ?, ?, ?, ?, ?, ?, ?)",
+        ((at, e.subject, e.subject_id, e.was, e.became, e.cause, clean(e.detail), e.job_id) for e in events),
+    )
 
 
 def tell(
@@ -29,16 +56,11 @@ def tell(
     detail: str | None = None,
     job_id: str | None = None,
 ) -> None:
-    """Write one event, in the transaction of the change it tells.
-
-    It is never told as earlier than the one before it: `now` was read before the transaction had its turn, and a clock
-    may be set back.
-    """
-    db.execute(
-        "insert into events (at, subject, subject_id, was, became, cause, detail, job_id) "
-        "values (max(?, coalesce((select at from events order by id desc limit 1), '')), ?, ?, ?, ?, ?, ?, ?)",
-        (iso(now), subject, subject_id, was, became, cause, clean(detail), job_id),
+    """Write one event, in the transaction of the change it tells."""
+    event = Event(
+        subject=subject, subject_id=subject_id, became=became, was=was, cause=cause, detail=detail, job_id=job_id
     )
+    tell_all(db, now, [event])
 
 
 def tell_of(db: sqlite3.Connection, now: float, one: File | Job, cause: Cause, detail: str | None = None) -> None:

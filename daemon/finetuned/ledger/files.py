@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, TypedDict, Unpack
 
-from finetuned.ledger.events import tell, tell_of
+from finetuned.ledger.events import Event, tell_all, tell_of
 from finetuned.ledger.rows import AT_PLACE, at, insert, place, update, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, FileState, check_move
-from finetuned.model import Content, File, Signature, UnarchivedFile, WaitingFile
+from finetuned.model import Content, File, Signature, UnarchivedFile, Value, WaitingFile
 from finetuned.paths import path_of, utf8_text
 from finetuned.readymade import is_ready_made
 from finetuned.settings import MOST_FILES
@@ -51,29 +51,44 @@ class FileColumns(TypedDict, total=False):
 UNREAD: Final[FileColumns] = {"sha256": None, "text_sha256": None, "bytes": None, "sent_bytes": None}
 
 
+class Move(Value, frozen=True):
+    """A file's way into another state, the columns that change with it, and what the event tells beside the cause."""
+
+    file: File
+    became: FileState
+    columns: FileColumns
+    detail: str | None = None
+
+
 class Files:
     """Commands and questions about files."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def appeared(self, folder: str, seen: Iterable[tuple[str, Signature, str]], now: float) -> list[File]:
+    def appeared(self, folder: str, seen: Iterable[tuple[str, Signature, str]], now: float) -> None:
         """Record paths that were never seen (path, signature, group) as `settling`."""
-        files = []
         with self._store.transaction() as db:
-            for path, signature, group in seen:
-                columns = lies_at(path) | signed(signature) | {"batch_group": utf8_text(group)}
-                file = add_file(db, now, folder, path, FileState.SETTLING, cause=Cause.APPEARED, seen_at=now, **columns)
-                files.append(file)
-        return files
+            found = (
+                (path, lies_at(path) | signed(signature) | {"batch_group": utf8_text(group)})
+                for path, signature, group in seen
+            )
+            add_files(db, now, folder, found, FileState.SETTLING, cause=Cause.APPEARED, seen_at=now)
 
     def settled(self, found: Iterable[tuple[File, Signature, Content]], now: float) -> None:
         """Let files that were read wait; the event tells what a person should know of them."""
+        ready: FileColumns = {"ready_at": iso(now), "reason": None}
         with self._store.transaction() as db:
-            for file, signature, content in found:
-                known = signed(signature) | columns_of(content)
-                known |= {"ready_at": iso(now), "reason": None}
-                move_file(db, now, file, FileState.WAITING, cause=Cause.SETTLED, detail=content.note, **known)
+            moves = [
+                Move(
+                    file=file,
+                    became=FileState.WAITING,
+                    columns=signed(signature) | columns_of(content) | ready,
+                    detail=content.note,
+                )
+                for file, signature, content in found
+            ]
+            move_files(db, now, moves, cause=Cause.SETTLED)
 
     def unreadable(self, file: File, reason: str, due_at: float, now: float) -> None:
         """Let a settled file wait that cannot be read for now, with the reason; it is tried again."""
@@ -105,15 +120,15 @@ class Files:
 
     def vanished(self, files: Iterable[tuple[File, str]], now: float) -> None:
         """Note files that are gone before they were taken, each with the reason."""
+        gone = lies_at(None) | {"finished_at": iso(now), "archived": 1}
         with self._store.transaction() as db:
-            for file, reason in files:
-                gone = lies_at(None) | {"reason": reason, "finished_at": iso(now), "archived": 1}
-                move_file(db, now, file, FileState.VANISHED, cause=Cause.GONE, **gone)
+            moves = [Move(file=f, became=FileState.VANISHED, columns=gone | {"reason": why}) for f, why in files]
+            move_files(db, now, moves, cause=Cause.GONE)
 
     def refused(self, file: File, reason: str, now: float, *, size: int | None = None) -> None:
         """Refuse a file that can never be sent as it is; it is still to be archived."""
         with self._store.transaction() as db:
-            end_file(db, now, file, FileState.REFUSED, reason, cause=Cause.REFUSED, bytes=size)
+            move_files(db, now, [end_of(file, FileState.REFUSED, reason, now, bytes=size)], cause=Cause.REFUSED)
 
     def held_up(self, file: File, reason: str, due_at: float, now: float) -> None:
         """Put off a file that cannot be read or moved for now: it keeps its state, and gets a reason."""
@@ -134,7 +149,8 @@ class Files:
         """End a waiting file whose content this folder has learned; it is still to be archived."""
         with self._store.transaction() as db:
             reason = f"the same content was learned already, from {of}"
-            end_file(db, now, _get(db, file_id), FileState.DUPLICATE, reason, cause=Cause.DUPLICATE)
+            end = end_of(_get(db, file_id), FileState.DUPLICATE, reason, now)
+            move_files(db, now, [end], cause=Cause.DUPLICATE)
 
     def laid(self, file: File, location: str | None, now: float, *, lost: str | None = None) -> None:
         """Note that a file was archived and lies at `location`; null: nowhere any more, and `lost` says why."""
@@ -293,23 +309,25 @@ def file_of(row: sqlite3.Row) -> File:
     )
 
 
-def add_file(
+def add_files(
     db: sqlite3.Connection,
     now: float,
     folder: str,
-    path: str,
+    found: Iterable[tuple[str, FileColumns]],
     state: FileState,
     *,
     cause: Cause,
     seen_at: float,
-    **columns: Unpack[FileColumns],
-) -> File:
-    """Record a file that was dropped at `path`, and tell."""
-    text, b64 = place(path)
-    known = {"folder": folder, "path": text, "path_b64": b64, "state": state, "seen_at": iso(seen_at)}
-    file = file_of(insert(db, "files", **known, **columns))
-    tell(db, now, "file", str(file.id), state, cause=cause, job_id=file.job_id)
-    return file
+) -> None:
+    """Record files that were dropped at these paths, each with what else is known of it, and tell."""
+    events = []
+    known = {"folder": folder, "state": state, "seen_at": iso(seen_at)}
+    for path, columns in found:
+        text, b64 = place(path)
+        number = insert(db, "files", **known, path=text, path_b64=b64, **columns)
+        job_id = columns.get("job_id")
+        events.append(Event(subject="file", subject_id=str(number), became=state, cause=cause, job_id=job_id))
+    tell_all(db, now, events)
 
 
 def change_file(db: sqlite3.Connection, file: File, **columns: Unpack[FileColumns]) -> None:
@@ -327,36 +345,38 @@ def move_file(
     detail: str | None = None,
     **columns: Unpack[FileColumns],
 ) -> None:
-    """Change a file's state by a way the lifecycle knows, and tell."""
-    check_move(file.state, cause, became)
-    update(db, "files", file.id, file.version, state=str(became), **columns)
-    job_id = columns.get("job_id", file.job_id)
-    tell(
+    """Change a file's state by a way the lifecycle knows, and tell. Raises Stale."""
+    move_files(db, now, [Move(file=file, became=became, columns=columns, detail=detail)], cause=cause)
+
+
+def move_files(db: sqlite3.Connection, now: float, moves: Collection[Move], *, cause: Cause) -> None:
+    """Change files' states by ways the lifecycle knows, and tell of each. Raises Stale."""
+    for was, became in {(move.file.state, move.became) for move in moves}:
+        check_move(was, cause, became)
+    for move in moves:
+        update(db, "files", move.file.id, move.file.version, state=str(move.became), **move.columns)
+    tell_all(
         db,
         now,
-        "file",
-        str(file.id),
-        became,
-        was=file.state,
-        cause=cause,
-        detail=detail,
-        job_id=job_id if isinstance(job_id, str) else None,
+        (
+            Event(
+                subject="file",
+                subject_id=str(move.file.id),
+                became=move.became,
+                was=move.file.state,
+                cause=cause,
+                detail=move.detail,
+                job_id=move.columns.get("job_id", move.file.job_id),
+            )
+            for move in moves
+        ),
     )
 
 
-def end_file(
-    db: sqlite3.Connection,
-    now: float,
-    file: File,
-    became: FileState,
-    why: str | None,
-    *,
-    cause: Cause,
-    **columns: Unpack[FileColumns],
-) -> None:
-    """End a file that is still to be archived; the event tells the reason."""
+def end_of(file: File, became: FileState, why: str | None, now: float, **columns: Unpack[FileColumns]) -> Move:
+    """Make the way to its end of a file that is still to be archived; the event tells the reason."""
     columns |= {"reason": why, "finished_at": iso(now), "archived": 0}
-    move_file(db, now, file, became, cause=cause, detail=why, **columns)
+    return Move(file=file, became=became, columns=columns, detail=why)
 
 
 def files_of(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:

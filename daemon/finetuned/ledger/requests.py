@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finetuned.ledger.attempts import change_attempt
 from finetuned.ledger.events import tell, tell_of
-from finetuned.ledger.files import FileColumns, change_file, files_of, lies_at, move_file
+from finetuned.ledger.files import FileColumns, Move, change_file, files_of, lies_at, move_files
 from finetuned.ledger.jobs import change_job, move_job
 from finetuned.ledger.pairs import remove_pairs
 from finetuned.ledger.store import Store
@@ -37,11 +37,12 @@ class Requests:
     def queued_again(self, job: Job, now: float) -> None:
         """Queue a failed or cancelled job again, as a person asked: its files are claimed anew."""
         with self._store.transaction() as db:
-            for file in files_of(db, job.id, "failed", "barren"):
-                columns: FileColumns = {"reason": None, "finished_at": None, "pairs": None, "archived": 1}
-                if file.location is None:  # the claim finds out whether it lies anywhere again
-                    columns |= lies_at(file.path)
-                move_file(db, now, file, FileState.PACKED, cause=Cause.RETRY, **columns)
+            fresh: FileColumns = {"reason": None, "finished_at": None, "pairs": None, "archived": 1}
+            moves = [  # where one lies nowhere, the claim finds out whether it does again
+                Move(file=f, became=FileState.PACKED, columns=fresh | (lies_at(f.path) if f.location is None else {}))
+                for f in files_of(db, job.id, "failed", "barren")
+            ]
+            move_files(db, now, moves, cause=Cause.RETRY)
             count = db.execute(
                 "select count(*) from files where job_id = ? and state = 'packed'", (job.id,)
             ).fetchone()[0]

@@ -54,11 +54,9 @@ WORK: Final = """(
 """
 
 
-def insert(db: sqlite3.Connection, table: str, **columns: object) -> sqlite3.Row:
-    """Insert a row, and return it as it is then."""
-    query = f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))}) returning *"
-    row: sqlite3.Row = db.execute(query, tuple(columns.values())).fetchone()
-    return row
+def insert(db: sqlite3.Connection, table: str, **columns: object) -> int | None:
+    """Insert a row, and return its number."""
+    return db.execute(_insertion(table, *columns), tuple(columns.values())).lastrowid
 
 
 @cache
@@ -76,15 +74,22 @@ def value_of(kind: type[V], row: sqlite3.Row, prefix: str = "", **known: object)
     return msgspec.convert(known, kind, strict=False)  # SQLite has neither booleans nor enumerations
 
 
-def update(db: sqlite3.Connection, table: str, key: object, version: int, **columns: object) -> sqlite3.Row:
-    """Update a row and return it as it is then. Raises Stale if it moved on since `version` was read."""
-    names = ", ".join(f"{name} = ?" for name in columns)
+def update(db: sqlite3.Connection, table: str, key: object, version: int, **columns: object) -> None:
+    """Update a row. Raises Stale if it moved on since `version` was read."""
     values = [clean(v) if isinstance(v, str) and not isinstance(v, StrEnum) else v for v in columns.values()]
-    query = f"update {table} set {names}, version = version + 1 where id = ? and version = ? returning *"
-    row: sqlite3.Row | None = db.execute(query, (*values, key, version)).fetchone()
-    if row is None:
+    if db.execute(_change(table, *columns), (*values, key, version)).rowcount == 0:
         raise Stale(f"{table} {key} moved on")
-    return row
+
+
+@cache  # their texts are few, and thousands of files go through them
+def _insertion(table: str, *columns: str) -> str:
+    return f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
+
+
+@cache
+def _change(table: str, *columns: str) -> str:
+    names = ", ".join(f"{name} = ?" for name in columns)
+    return f"update {table} set {names}, version = version + 1 where id = ? and version = ?"
 
 
 def clean(words: str | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from finetuned.backend import Observation
-from finetuned.ledger.attempts import change_attempt
+from finetuned.ledger.attempts import change_attempt, read_attempt
 from finetuned.ledger.events import tell_of
 from finetuned.ledger.interactions import write_interactions
 from finetuned.ledger.jobs import change_job, move_job, read_job
@@ -27,7 +27,7 @@ class Runs:
         with self._store.transaction() as db:
             write_interactions(db, seen, now)
             attempt = job.under_way
-            after = change_attempt(
+            change_attempt(
                 db,
                 attempt,
                 stage=stage,
@@ -40,7 +40,7 @@ class Runs:
             )
             if stage != attempt.stage:
                 tell_of(db, now, job, Cause.STAGE, stage)
-            return replace(job, attempt=after)
+            return replace(job, attempt=read_attempt(db, attempt.id))
 
     def recovering(
         self, job: Job, seen: Observation, counted: Attempt, reason: str, *, cause: Cause, due_at: float, now: float
