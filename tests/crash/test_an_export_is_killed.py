@@ -75,7 +75,7 @@ def test_a_kill_in_any_call_that_writes(desk: Desk, root: Path, form: str, name:
     assert desk(*words("after")).code == 0
     before, after = content(root / "before"), content(root / "after")
     died: Counter[str] = Counter()
-    with killer("call") as killed:
+    with killer("export", *CALLS) as killed:
         for call in CALLS:
             for number in DEATHS:
                 shutil.rmtree(root / "now")

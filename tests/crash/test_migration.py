@@ -96,7 +96,7 @@ def test_a_kill_in_any_write(call: str, root: Path) -> None:
     """Of the copy that is made before, too: it is made anew."""
     assert shutil.which("strace"), "strace is missing: apt-get install strace"
     migration = Migration(LARGEST, root)
-    with killer("open") as killed:
+    with killer("open", call) as killed:
         number = 1
         while killed(call, number, path := migration.copy()):
             migration.check(path)

@@ -13,20 +13,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from importlib import import_module
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any, Final
 
-# all that an export loads: it would take most of the time to load it again for each
-import pyarrow.parquet  # noqa: F401
-
-import finetuned.cli.export_report
-import finetuned.cli.export_talks
-import finetuned.cli.export_target  # noqa: F401
+from finetuned.cli.main import main
 from finetuned.folders.renames import rename_new
 from finetuned.ledger.writer import Ledger
-from support.cli import call
 
 NULL: Final = "/dev/null"
 #: by the name of a system call that writes, one of them that changes nothing
@@ -52,21 +47,30 @@ def _opens(path: str) -> None:
     Ledger.open(path).close()
 
 
-def _calls(*words: str) -> None:
-    """Call a command, which has to succeed."""
-    answer = call(*words)
-    assert answer.code == 0, answer.err
+def _exports(*words: str) -> None:
+    """Call a command, which ends the process."""
+    with open(NULL, "w") as null, redirect_stdout(null):
+        main(list(words))
 
 
-#: what can be done, with some words
-DEEDS: Final[dict[str, Callable[..., None]]] = {"open": _opens, "call": _calls}
+#: what can be done, with some words; and what that loads: to load it for each would take most of the time
+DEEDS: Final[dict[str, tuple[Callable[..., None], list[str]]]] = {
+    "open": (_opens, []),
+    "export": (
+        _exports,
+        [f"finetuned.cli.export_{name}" for name in ("report", "talks", "target")] + ["pyarrow.parquet"],
+    ),
+}
 
 
 @contextmanager
-def killer(deed: str) -> Iterator[Callable[..., bool]]:
-    """Do something under strace; the function takes a call, a number and words, and tells whether it died there."""
-    words = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={','.join(CALLS)}"]
-    words += ["-e", f"inject={','.join(CALLS)}:signal=KILL:when={_MANY}"]
+def killer(deed: str, *calls: str) -> Iterator[Callable[..., bool]]:
+    """Do something under strace; the function takes one of the calls, a number and words: whether it died there.
+
+    With `write` among the calls it can be asked fewer than `_MANY` times, as it writes its answers.
+    """
+    words = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={','.join(calls)}"]
+    words += ["-e", f"inject={','.join(calls)}:signal=KILL:when={_MANY}"]
     own = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     own["PYTHONPATH"] = str(Path(__file__).parents[1])
     program = [sys.executable, "-B", "-m", "support.killed", deed]
@@ -98,6 +102,9 @@ def _does(deed: Callable[..., None], call: str, number: int, words: list[str]) -
 
 
 if __name__ == "__main__":
+    doing, loaded = DEEDS[sys.argv[1]]
+    for module in loaded:
+        import_module(module)
     for line in sys.stdin:
         call_name, number, *words = json.loads(line)
-        print(_does(DEEDS[sys.argv[1]], call_name, number, words), flush=True)
+        print(_does(doing, call_name, number, words), flush=True)
