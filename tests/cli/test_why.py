@@ -123,6 +123,7 @@ class TestEnds:
             ("a.txt", b"Otters.\0", "convert it to UTF-8, or set `encoding` for this folder"),
             ("a.txt", b"Otters swim. " * 20, "split it, or raise max_file_bytes"),
             ("a.jsonl", b"{}\n", "mend it, or take it out"),
+            ("a.jsonl", b"\n\n", "write some into it and drop it again"),
         ],
     )
     def test_what_to_do_about_a_refusal_fits_its_reason(
@@ -133,13 +134,13 @@ class TestEnds:
         path = desk.place.drop(name, content)
         desk.run()
         told, words = why(desk, path)
-        again = f"Once that is done, drop it again, or have it read where it lies: finetuned retry {told['location']}\n"
+        again = f"To try again then: drop it again, or have it read where it lies: finetuned retry {told['location']}\n"
         assert told["state"] == "refused"
         assert todo in told["reason"]
         assert f"{told['reason']}.\n  {again}" in words
         assert "configuration" not in words
         os.unlink(told["location"])
-        assert "\n  Once that is done, drop it again.\n" in why(desk, path)[1]
+        assert "\n  To try again then: drop it again.\n" in why(desk, path)[1]
 
     def test_what_is_not_there_any_more_cannot_be_tried_again(self, make_desk: MakeDesk) -> None:
         """Of a file that somebody took away, `retry` would find nothing: it is to be dropped again."""

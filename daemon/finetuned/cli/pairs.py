@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import nsmallest
 from itertools import islice
@@ -61,9 +60,8 @@ def pairs_command(
     """List or search question-answer pairs; those of files of a PATH alone, if one is given.
 
     A state is that of the job. They stand by when their job was made, or (--sort finished) by when it ended. A PATH may
-    be a pattern, such as 'notes/**/*.md' from here, or '*.md' of names, in quotes.
-
-    With --file those of every text that was learned from this path; the version, or the sha256 of --json, tells which.
+    be a pattern, such as 'notes/**/*.md' from here, or '*.md' of names, in quotes. With --file those of every text that
+    was learned from this path; the version, or the sha256 of --json, tells which.
 
     --search 'foo "exact phrase" pref* -without this OR that': all of it must be there, in the question or the answer.
     A word without quotes is found in its English forms too (otter: otters), a phrase as it is written, pref* whatever
@@ -72,27 +70,20 @@ def pairs_command(
 
     --quality is a cheap measure of words, no judge of truth: the share of the answer's words that are in its file's
     text, too. An answer in words of its own has a low one. Odd is a pair without words, an answer of a word or two, a
-    long one that ends within a sentence, and a question that has another answer elsewhere in the ledger. The order is
-    that of the listing, so that the first ones come at once; --worst N puts the worst first, once all are measured.
+    long one that ends within a sentence, and a question that has another answer elsewhere in the ledger. The listing's
+    order stays; --worst N puts the worst first.
     """
     _check_order(filters, words, worst)
     asked = None if path is None else typed(path, reader.at_place)
     search = None if words is None else _search(ctx, words)
     limit = filters.pop("limit") if worst else None  # of the worst, not of those that they are looked for among
     rows = reader.pairs(path=asked, search=search, **filters)
-    titles = ["pair"]
+    titles = ["pair", "measures"] if quality or worst else ["pair"]
     if quality or worst:
-        titles.append("measures")
         rows = islice(_measured(ctx, reader, rows, worst), limit)
     if form == "table":
-        tally: Counter[bool] = Counter()
-        listed = _tallied(rows, tally) if quality and not worst else rows
-        tell_pairs(listed, {} if asked is None else _versions(reader, asked), search)
-        if tally:
-            looks = "looks" if tally[True] == 1 else "look"
-            terminal.say(
-                f"{tally[True]} of {counted(tally.total(), 'pair')} {looks} odd; the worst first: add --worst 20"
-            )
+        rows = _tallied(rows) if quality and not worst else rows
+        tell_pairs(rows, {} if asked is None else _versions(reader, asked), search)
     else:
         output.show(rows, form, (), empty="", keys=keys_of(form, *titles))
 
@@ -104,11 +95,15 @@ def _check_order(filters: Filters, words: str | None, worst: int | None) -> None
         raise UsageError(f"{own} has an order of its own", remedy="leave out --sort and --reverse")
 
 
-def _tallied(rows: Iterator[Row], tally: Counter[bool]) -> Iterator[Row]:
-    """Yield measured pairs, and count whether they look odd."""
+def _tallied(rows: Iterator[Row]) -> Iterator[Row]:
+    """Yield measured pairs; behind the last say how many look odd, and how they are seen first."""
+    number = odd = 0
     for row in rows:
-        tally[bool(row["doubts"])] += 1
+        number, odd = number + 1, odd + bool(row["doubts"])
         yield row
+    if number:
+        looks = "looks" if odd == 1 else "look"
+        terminal.say(f"{odd} of {counted(number, 'pair')} {looks} odd; the worst first: add --worst 20")
 
 
 def _measured(ctx: click.Context, reader: Reader, rows: Iterator[Row], worst: int | None) -> Iterator[Row]:

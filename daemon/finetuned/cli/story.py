@@ -205,7 +205,7 @@ class Story:
     def _refused(self, file: Row) -> Iterator[str]:
         yield f"It was refused {output.when(file['finished_at'])}: {file['reason']}."  # which tells what to do
         read = f", or have it read where it lies: {self._retry(file)}" if self._lies(file) else "."
-        yield f"Once that is done, drop it again{read}"
+        yield f"To try again then: drop it again{read}"
 
     def _lies(self, file: Row) -> bool:
         """Tell whether it is where it was put, as far as is known: else there is nothing that `retry` could take."""

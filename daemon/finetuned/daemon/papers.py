@@ -55,6 +55,6 @@ def why_note(file: File) -> str | None:
         lines.append(f"Job: {file.job_id} (all about it: finetuned job {file.job_id})")
         lines.append(f"Try again: finetuned retry {file.job_id}")
     else:
-        lines.append("Try again: once that is done, drop it again, or have this one read:")
-        lines.append(f"           finetuned retry {LIES_HERE}")
+        lines.append("Try again then: drop it again, or have this one read:")
+        lines.append(f"                finetuned retry {LIES_HERE}")
     return "\n".join(lines) + "\n"

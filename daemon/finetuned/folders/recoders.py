@@ -112,4 +112,6 @@ class PairRecoder(Recoder):
             todo = "mend it, or take it out" if one else "mend them, or take them out"
             raise Unusable(f"{what}: {'; '.join(self._told)}{more}; {todo}; {SHAPES}")
         if not self._pairs:
-            raise Unusable(f"nothing to learn from: there is no pair in it; {SHAPES}")
+            raise Unusable(
+                f"nothing to learn from: there is no pair in it; {SHAPES}; write some into it and drop it again"
+            )
