@@ -16,7 +16,7 @@ import pytest
 
 from finetuned.daemon.notify import Notifier
 from finetuned.errors import Held
-from finetuned.folders import drop_folder
+from finetuned.folders.kept import drop_folder
 from finetuned.runtime import Wake
 from finetuned.settings import Settings, parse
 from support.lives import asked

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from backends.toy import Toy
-from finetuned.folders import DropFolder
+from finetuned.folders.folder import DropFolder
 from finetuned.ledger.writer import Ledger
 from support.place import Place
 

@@ -23,9 +23,10 @@ from finetuned.cli import doctor, folder_checks
 from finetuned.cli.output import Row
 from finetuned.daemon.requests import Request, leave_request
 from finetuned.errors import Held
-from finetuned.folders import Examination, Trial, drop_folder
+from finetuned.folders.kept import drop_folder
 from finetuned.folders.mounts import Mount
 from finetuned.folders.proc import Watches
+from finetuned.folders.trials import Examination, Trial
 from finetuned.ledger.writer import Ledger
 from finetuned.runtime import SystemRuntime
 from finetuned.times import instant
@@ -675,5 +676,5 @@ class TestDoctor:
             now = instant(ledger.events.since(0)[-1]["at"])
             ledger.daemon.watching("an older daemon's", now - 3600)
             ledger.daemon.watching(lacks, now)
-            monkeypatch.setattr("finetuned.folders.watches_in_use", lambda _: used)
+            monkeypatch.setattr("finetuned.folders.proc.watches_in_use", lambda _: used)
             assert words in by(examine(desk)[1], "watch")[level]

@@ -20,7 +20,7 @@ from finetuned.cli.progress import Waiting
 from finetuned.cli.terminal import Spinner
 from finetuned.daemon.requests import requests_folder
 from finetuned.errors import FinetunedError, LedgerMissing
-from finetuned.folders import drop_folder
+from finetuned.folders.kept import drop_folder
 from finetuned.runtime import Wake
 from finetuned.sandbox import Faults
 from finetuned.settings import FolderSettings

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from finetuned.cli.findings import untaken_words
-from finetuned.folders import DropFolder, drop_folder
+from finetuned.folders.folder import DropFolder
+from finetuned.folders.kept import drop_folder
 from finetuned.folders.names import suffix_of
 from finetuned.folders.sweep import MOST_SUFFIXES
 from finetuned.settings import FolderSettings

@@ -8,7 +8,10 @@ import os
 import pytest
 
 from finetuned.errors import Changed, Gone, Stuck
-from finetuned.folders import Wanted, archive, drop_folder, explain
+from finetuned.folders import archive
+from finetuned.folders.claims import Wanted
+from finetuned.folders.explanation import explain
+from finetuned.folders.kept import drop_folder
 from finetuned.folders.text import signature_of
 from finetuned.lifecycle import FileState
 from finetuned.model import File

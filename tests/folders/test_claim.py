@@ -9,7 +9,8 @@ from contextlib import closing
 import pytest
 
 from finetuned.errors import Away, Changed, FileProblem, Gone, Stuck
-from finetuned.folders import Wanted, drop_folder
+from finetuned.folders.claims import Wanted
+from finetuned.folders.kept import drop_folder
 from finetuned.lifecycle import FileState
 from finetuned.model import File
 from finetuned.settings import FolderSettings

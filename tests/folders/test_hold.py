@@ -11,7 +11,10 @@ import threading
 import pytest
 
 from finetuned.errors import Away, Gone, Held, Stuck, UsageError
-from finetuned.folders import drop_folder, drop_into, explain, leftovers, libc, mounts, renames, syncs, tree
+from finetuned.folders import leftovers, libc, mounts, renames, syncs, tree
+from finetuned.folders.drop import drop_into
+from finetuned.folders.explanation import explain
+from finetuned.folders.kept import drop_folder
 from finetuned.folders.os_errors import problem
 from finetuned.settings import FolderSettings
 from support.kernel import fail, without_renames

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from finetuned.errors import Changed, Gone
-from finetuned.folders import Wanted, drop_folder
 from finetuned.folders import tree as trees
+from finetuned.folders.claims import Wanted
+from finetuned.folders.kept import drop_folder
 from finetuned.folders.mounts import Mount
 from finetuned.folders.text import signature_of
 from finetuned.folders.tree import Tree

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.folders import drop_folder
 from finetuned.folders.foreign import CONTROL, unfinished_by
+from finetuned.folders.kept import drop_folder
 from finetuned.folders.names import Choice, fitted, numbered, why_name
 from finetuned.settings import FolderSettings
 

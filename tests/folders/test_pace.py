@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.folders import drop_folder
+from finetuned.folders.kept import drop_folder
 from finetuned.folders.pace import EDITED, EMPTY_WAIT, HAIR, PAUSE, WRITER_WAIT, Pace
 from finetuned.model import Signature
 from finetuned.settings import FolderSettings

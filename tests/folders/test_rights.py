@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from finetuned.errors import Stuck
-from finetuned.folders import Wanted, drop_folder, leftovers
+from finetuned.folders import leftovers
+from finetuned.folders.claims import Wanted
+from finetuned.folders.kept import drop_folder
 from finetuned.folders.papers import write
 from finetuned.lifecycle import FileState
 from finetuned.model import File

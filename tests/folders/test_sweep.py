@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from finetuned.errors import Away, Changed, Stuck
-from finetuned.folders import Sweep, drop_folder, explain, mounts
+from finetuned.folders import mounts
+from finetuned.folders.explanation import explain
+from finetuned.folders.kept import drop_folder
 from finetuned.folders.mounts import mount_of
-from finetuned.folders.sweep import MOST_CANARIES, ODD_FORGOTTEN
+from finetuned.folders.sweep import MOST_CANARIES, ODD_FORGOTTEN, Sweep
 from finetuned.folders.text import signature_of
 from finetuned.settings import FolderSettings
 from support.drops import put

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetuned.errors import Changed, Gone, Unusable
-from finetuned.folders import drop_folder
+from finetuned.folders.kept import drop_folder
 from finetuned.folders.text import BLOCK, SameText
 from finetuned.model import Content
 from finetuned.settings import FolderSettings

@@ -10,10 +10,13 @@ from contextlib import contextmanager
 import pytest
 from watchfiles._rust_notify import RustNotify
 
-from finetuned.folders import drop_folder, examine, renames, watches_in_use
+from finetuned.folders import renames
+from finetuned.folders.kept import drop_folder
 from finetuned.folders.mounts import Mount
 from finetuned.folders.os_errors import problem
+from finetuned.folders.proc import watches_in_use
 from finetuned.folders.tree import READ
+from finetuned.folders.trials import examine
 from finetuned.settings import FolderSettings
 from support import disks
 from support.kernel import fail, without_renames

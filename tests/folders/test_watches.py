@@ -11,7 +11,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from finetuned.folders import Single, drop_folder, watch, watches
+from finetuned.folders import watches
+from finetuned.folders.kept import drop_folder
+from finetuned.folders.watches import Single, watch
 from finetuned.settings import FolderSettings
 from support import disks
 
@@ -264,7 +266,9 @@ async def test_the_watches_of_a_large_tree_are_not_made_all_the_time(tmp_path):
 LIMITED = """
 import sys
 import anyio
-from finetuned.folders import drop_folder, watch, watches
+from finetuned.folders import watches
+from finetuned.folders.kept import drop_folder
+from finetuned.folders.watches import watch
 from finetuned.settings import FolderSettings
 
 async def main(root, limits):

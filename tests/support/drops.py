@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from finetuned.folders import DropFolder
+from finetuned.folders.folder import DropFolder
 
 
 def put(folder: DropFolder, name: str, data: str = "words") -> str:

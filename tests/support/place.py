@@ -17,7 +17,8 @@ from finetuned.daemon import Context, Outcome, Service, Wiring
 from finetuned.daemon.loop import Watcher
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.requests import Request, leave_request
-from finetuned.folders import DropFolder, drop_folder
+from finetuned.folders.folder import DropFolder
+from finetuned.folders.kept import drop_folder
 from finetuned.helix.client import ApiKey
 from finetuned.helix.disk import Disk
 from finetuned.helix.sessions import Sessions

@@ -52,7 +52,7 @@ EXCHANGED: dict[str, str] = {
     "finetuned.cli.review.AT_ONCE": "an editor that ends at once, and one that a person uses, differ in real time",
     "finetuned.folders.archive.numbered": "a hundred thousand files of one name take longer than all other tests",
     "finetuned.folders.libc.call": "the door to the kernel: what it says instead, and when a process dies",
-    "finetuned.folders.watches_in_use": "the limits of inotify are the machine's",
+    "finetuned.folders.proc.watches_in_use": "the limits of inotify are the machine's",
     "finetuned.helix.client.new_http": "doctor asks the stand-in server in this process, instead of a socket",
     "finetuned.ledger.files.WINDOW": "so many files of one folder would not wait: they are a job",
     "finetuned.folders.tree.mount_of": "no machine has each kind of file system",

@@ -222,7 +222,7 @@ def _unread(reader: Reader | None, settings: Settings, path: str) -> Iterator[Ro
 
     Of one that it has not even seen there is only `path`, `state` and `job_id`.
     """
-    from finetuned.folders import explain
+    from finetuned.folders.explanation import explain
 
     steps = path.strip("/").split("/")
     for folder in wiring.drop_folders(settings).values():

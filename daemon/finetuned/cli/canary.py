@@ -20,7 +20,7 @@ from finetuned.runtime import SystemRuntime
 from finetuned.times import instant
 
 if TYPE_CHECKING:
-    from finetuned.folders import DropFolder
+    from finetuned.folders.folder import DropFolder
 
 #: how long a canary may take beyond two sweeps, in seconds
 SLACK: Final = 5.0
@@ -59,7 +59,7 @@ def examined(folder: DropFolder, ledger_path: str, *, runs: bool, sweep: float) 
 
 async def _dropped_and_seen(folder: DropFolder, ledger_path: str, within: float) -> tuple[float, float] | None:
     """Drop a canary; when that was, and when the daemon saw it, or None."""
-    from finetuned.folders import dropped_canary
+    from finetuned.folders.canaries import dropped_canary
 
     runtime = SystemRuntime()
     seen: list[float] = []

@@ -27,7 +27,7 @@ from finetuned.readymade import is_ready_made
 
 if TYPE_CHECKING:
     from finetuned.backend import Capabilities
-    from finetuned.folders import DropFolder
+    from finetuned.folders.folder import DropFolder
     from finetuned.model import Content
     from finetuned.settings import FolderSettings, Settings
 
@@ -131,7 +131,7 @@ def _left_alone(path: str, top: str, settings: Settings) -> Forecast | None:
 
 def judge(path: str, top: str, settings: Settings) -> Forecast:
     """Tell what would become of one file; outside every folder as if `top` were the first folder."""
-    from finetuned.folders import explain
+    from finetuned.folders.explanation import explain
 
     rules = _rules_for(path, top, settings)
     folder = _folder(rules, settings)
@@ -152,7 +152,7 @@ def _rules_for(path: str, top: str, settings: Settings) -> FolderSettings:
 
 
 def _folder(rules: FolderSettings, settings: Settings) -> DropFolder:
-    from finetuned.folders import drop_folder
+    from finetuned.folders.kept import drop_folder
 
     return drop_folder(rules, beside=f"{wiring.ledger_path(settings)}.kept", bad_lines=sys.maxsize)
 

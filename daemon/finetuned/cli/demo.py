@@ -242,7 +242,7 @@ def _sigterm_is_sigint() -> Any:
 
 def _furnish(home: str, port: int, key: str) -> Settings:
     """Write the configuration, drop the samples."""
-    from finetuned.folders import drop_into
+    from finetuned.folders.drop import drop_into
     from finetuned.sandbox import SAMPLES
 
     path = os.path.join(home, CONFIGURATION)

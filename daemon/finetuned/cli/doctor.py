@@ -312,7 +312,7 @@ def _is_hidden(path: str) -> bool:
 
 def _watches(reader: Reader | None, runs: bool) -> Iterator[Row]:
     """Tell how many folders the daemon watches, and how near the limit of its user is."""
-    from finetuned.folders import watches_in_use
+    from finetuned.folders.proc import watches_in_use
 
     started = reader.daemon() if reader and runs else None
     if reader is None or started is None:

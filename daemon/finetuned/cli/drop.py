@@ -26,7 +26,7 @@ from finetuned.cli.terminal import from_here, harmless, print_data, quoted, say,
 from finetuned.errors import FileProblem, FinetunedError, UsageError
 
 if TYPE_CHECKING:
-    from finetuned.folders import DropFolder
+    from finetuned.folders.folder import DropFolder
     from finetuned.model import Content
     from finetuned.settings import Settings
 
@@ -167,7 +167,8 @@ def _below(settings: Settings, folder: DropFolder, top: str) -> Iterator[Source]
 def _dropped(folder: DropFolder, source: Source, settings: Settings, *, again: bool, null: bool) -> str | None:
     """Put one file into the folder and print its path there; None, and why is told, if it is not put there."""
     from finetuned.cli.requests import leave, new_request
-    from finetuned.folders import drop_into, explain
+    from finetuned.folders.drop import drop_into
+    from finetuned.folders.explanation import explain
 
     ledger_path = wiring.ledger_path(settings)
     try:

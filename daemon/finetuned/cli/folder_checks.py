@@ -11,7 +11,8 @@ from finetuned.errors import FinetunedError, Held
 from finetuned.folders import leftovers
 
 if TYPE_CHECKING:
-    from finetuned.folders import DropFolder, Examination
+    from finetuned.folders.folder import DropFolder
+    from finetuned.folders.trials import Examination
     from finetuned.ledger.queries import Reader
 
 #: how long an event may take, in seconds
@@ -26,7 +27,7 @@ def examined(
 
     With the ledger's path as `canary`, a canary is dropped for the daemon to see.
     """
-    from finetuned.folders import examine
+    from finetuned.folders.trials import examine
 
     subject = f"folder {folder.name}"
     steps: tuple[Callable[[], Iterator[Row]], ...] = (

@@ -13,7 +13,7 @@ from finetuned.cli.arguments import rules_of
 from finetuned.errors import Away
 
 if TYPE_CHECKING:
-    from finetuned.folders import DropFolder
+    from finetuned.folders.folder import DropFolder
     from finetuned.ledger.queries import Reader
     from finetuned.settings import FolderSettings, Settings
 
@@ -70,7 +70,7 @@ class Place:
 
     def _explained(self, rules: FolderSettings) -> str | None:
         """Tell why what lies there is not taken, by the folder's rules. Raises Away."""
-        from finetuned.folders import explain
+        from finetuned.folders.explanation import explain
 
         return explain(self.folder(rules), self.path)
 

@@ -20,7 +20,8 @@ from finetuned.daemon.memory import share_one_heap
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.requests import requests_folder
 from finetuned.errors import Away
-from finetuned.folders import DropFolder, Single, Watched, watch
+from finetuned.folders.folder import DropFolder
+from finetuned.folders.watches import Single, Watched, watch
 from finetuned.hooks import environment
 from finetuned.ledger.lock import is_held
 from finetuned.ledger.writer import Ledger

@@ -23,7 +23,7 @@ from finetuned.runtime import SystemRuntime
 from finetuned.times import iso
 
 if TYPE_CHECKING:
-    from finetuned.folders import DropFolder
+    from finetuned.folders.folder import DropFolder
     from finetuned.runtime import Runtime
     from finetuned.settings import Settings
 

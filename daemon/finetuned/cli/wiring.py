@@ -15,7 +15,7 @@ from finetuned.errors import ConfigurationError, FinetunedError, LedgerError, Le
 
 if TYPE_CHECKING:
     from finetuned.backend import Capabilities, OnEnd
-    from finetuned.folders import DropFolder
+    from finetuned.folders.folder import DropFolder
     from finetuned.helix.client import ApiKey
     from finetuned.helix.sessions import Sessions
     from finetuned.ledger.queries import Reader
@@ -138,7 +138,7 @@ def stray_daemon(settings: Settings) -> tuple[int, LedgerError] | None:
     path = ledger_path(settings)
     if os.path.exists(f"{path}.lock"):
         return None
-    from finetuned.folders import holder_of
+    from finetuned.folders.proc import holder_of
     from finetuned.ledger.trouble import PUT_BACK
 
     for rules in settings.folders:
@@ -167,7 +167,7 @@ def key_of(settings: Settings) -> ApiKey:
 
 def drop_folders(settings: Settings) -> dict[str, DropFolder]:
     """Return every drop folder, not held yet."""
-    from finetuned.folders import drop_folder
+    from finetuned.folders.kept import drop_folder
 
     ledger = ledger_path(settings)
     owner = None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from finetuned.daemon.context import Context
 from finetuned.daemon.papers import job_json, pairs_jsonl, why_note
 from finetuned.errors import Changed, FileProblem, FolderError, Gone
-from finetuned.folders import DropFolder
+from finetuned.folders.folder import DropFolder
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job
 from finetuned.plan import LONGEST_DISK_WAIT

@@ -16,7 +16,8 @@ from typing import Final
 from finetuned.daemon.context import Context
 from finetuned.daemon.papers import job_json
 from finetuned.errors import Changed, FileProblem, Gone, Stuck
-from finetuned.folders import DropFolder, Wanted
+from finetuned.folders.claims import Wanted
+from finetuned.folders.folder import DropFolder
 from finetuned.ledger.batches import Left
 from finetuned.lifecycle import FileState, JobState
 from finetuned.model import File, Job

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 from finetuned.backend import Backend
 from finetuned.daemon.pauses import Pause, Pauses
 from finetuned.errors import Busy, KeyRefused, ServerError
-from finetuned.folders import DropFolder
+from finetuned.folders.folder import DropFolder
 from finetuned.ledger.writer import Ledger
 from finetuned.model import Job
 from finetuned.plan import LONGEST_DISK_WAIT

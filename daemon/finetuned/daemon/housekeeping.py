@@ -15,7 +15,7 @@ from typing import Final
 from finetuned import logs
 from finetuned.daemon.context import Context
 from finetuned.errors import FileProblem, FolderError
-from finetuned.folders import DropFolder
+from finetuned.folders.folder import DropFolder
 from finetuned.lifecycle import FileState
 from finetuned.model import DONE, FAILED, File
 

@@ -22,7 +22,10 @@ from finetuned.daemon.archive import give_back
 from finetuned.daemon.context import Context
 from finetuned.daemon.reconcile import reconcile
 from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Held, Unusable
-from finetuned.folders import WRITER_WAIT, DropFolder, Seen, leftovers
+from finetuned.folders import leftovers
+from finetuned.folders.folder import DropFolder
+from finetuned.folders.pace import WRITER_WAIT
+from finetuned.folders.sweep import Seen
 from finetuned.lifecycle import FileState
 from finetuned.model import PROCESSING, Content, File, FolderFacts, Signature
 from finetuned.plan import LONGEST_DISK_WAIT

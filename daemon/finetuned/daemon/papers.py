@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from finetuned.folders import LIES_HERE
+from finetuned.folders.archive import LIES_HERE
 from finetuned.ledger.writer import Ledger
 from finetuned.lifecycle import FileState
 from finetuned.model import File

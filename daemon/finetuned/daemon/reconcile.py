@@ -15,7 +15,8 @@ from __future__ import annotations
 from finetuned import logs
 from finetuned.daemon.context import Context
 from finetuned.errors import FileProblem
-from finetuned.folders import DropFolder, leftovers
+from finetuned.folders import leftovers
+from finetuned.folders.folder import DropFolder
 from finetuned.folders.leftovers import ClaimedJob
 from finetuned.ledger.batches import FoundFile, FoundJob
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState

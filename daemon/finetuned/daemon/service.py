@@ -28,7 +28,7 @@ from finetuned.daemon.context import Context
 from finetuned.daemon.loop import Daemon, Outcome, Watcher, first_of
 from finetuned.daemon.notify import Notifier
 from finetuned.errors import Away, ConfigurationError, FinetunedError, Held, LedgerStuck
-from finetuned.folders import DropFolder
+from finetuned.folders.folder import DropFolder
 from finetuned.ledger.writer import Ledger
 from finetuned.runtime import Runtime, Wake
 from finetuned.settings import Settings

@@ -13,7 +13,7 @@ from typing import Final
 
 from finetuned.daemon.context import Context
 from finetuned.errors import FileProblem, FolderError
-from finetuned.folders import DropFolder
+from finetuned.folders.folder import DropFolder
 from finetuned.likeness import sketch_of
 from finetuned.model import Content, File, Job
 

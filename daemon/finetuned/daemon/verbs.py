@@ -13,7 +13,7 @@ from typing import Final
 from finetuned.daemon.context import Context
 from finetuned.daemon.requests import Denied, Request
 from finetuned.errors import FileProblem, FolderError
-from finetuned.folders import DropFolder
+from finetuned.folders.folder import DropFolder
 from finetuned.lifecycle import JOB_ENDS, FileState, JobState, Requested
 from finetuned.model import File, Job
 from finetuned.paths import escape, path_of

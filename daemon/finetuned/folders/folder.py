@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from os.path import lexists
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders import archive, claims, leftovers, retention
@@ -18,8 +18,10 @@ from finetuned.folders.probes import is_probe
 from finetuned.folders.sweep import Sweeper
 from finetuned.folders.text import TextReader
 from finetuned.folders.tree import Tree
-from finetuned.folders.watches import Identities
 from finetuned.model import PROCESSING, Content, File, Signature
+
+if TYPE_CHECKING:
+    from finetuned.folders.watches import Identities
 
 
 class DropFolder(Places):
