@@ -57,6 +57,10 @@ SURPRISES: Final = {
     ("huggingface/", "fastparquet: ParquetFile"): ("refused: TypeError", "`messages` is None in every row"),
     ("pairs.csv", "together: check_file"): ("refused: ValueError", "no CSV"),
     ("sharegpt/", "mlx-lm: --data DIR"): ("refused: ValueError", "not a shape that it knows"),
+    ("alpaca/", "litgpt: --data JSON --data.json_path DIR, without --split"): (
+        "refused: FileNotFoundError",
+        "it wants both parts",
+    ),
     ("trl.jsonl", "trl: SFTTrainer"): ("wrong 1 of 19", "cut after 1,024 tokens"),
     ("alpaca.jsonl", "trl: SFTTrainer"): ("refused: KeyError", "not a shape that it knows"),
     ("openai.jsonl", "LLaMA-Factory: formatting: openai"): ("wrong 18 of 18", "words are added to each system prompt"),

@@ -27,6 +27,14 @@ def loaded(name, **options):
     return talks, trained
 
 
+def alone():
+    """What it makes of a folder of one part, as an export without `--split` is."""
+    folder = ROOT / "litgpt-alone"
+    folder.mkdir()
+    (folder / "train.jsonl").write_bytes((ROOT / "alpaca.jsonl").read_bytes())
+    return loaded(folder.name)
+
+
 def text(ids):
     """What tokens say, with the marks."""
     return TOKENIZER.processor.decode(ids.tolist(), skip_special_tokens=False)
@@ -35,6 +43,7 @@ def text(ids):
 tell(
     {
         ("alpaca/", "litgpt: --data JSON --data.json_path DIR --data.mask_prompt true"): lambda: loaded("alpaca"),
+        ("alpaca/", "litgpt: --data JSON --data.json_path DIR, without --split"): alone,
         ("alpaca.jsonl", "litgpt: --data JSON --data.json_path FILE --data.mask_prompt true"): lambda: loaded(
             "alpaca.jsonl", val_split_fraction=0.3
         ),
