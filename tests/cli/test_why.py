@@ -584,6 +584,18 @@ class TestTheSource:
         assert words.startswith(f"{source}: settling\n")
         assert "It waits for 2s without a change" in words
 
+    def test_copies_in_two_folders_are_named(self, make_desk: MakeDesk) -> None:
+        """One that was seen, and one that was not: the first is told, the other one named."""
+        desk = make_desk(folder=[{}, {}])
+        source = desk.place.root / "mine.txt"
+        source.write_text("Otters are brown. They swim.")
+        desk("drop", "--folder", "notes", str(source))
+        desk.run_until(lambda: bool(desk.place.states()))
+        other = desk("drop", "--folder", "notes1", str(source)).out.strip()
+        words = why(desk, source)[1]
+        assert words.startswith(f"{source}: settling\n")
+        assert f"/mine.txt (settling), {other} (not seen yet). This is what became of the first:" in words
+
     def test_of_copies_the_one_of_its_name_is_told_first(self, learned: Desk) -> None:
         """The same content that was dropped later under another name is a duplicate, and not what is asked for."""
         source = learned.place.root / "mine.txt"

@@ -68,9 +68,9 @@ class Story:
 
     def _of_copy(self, files: Sequence[Row]) -> Story:
         """Make the story of the copies that a folder has of the file."""
-        known = "id" in files[0]
         path = path_of(files[0]["path"], files[0].get("path_b64"))
-        return Story(self._settings, self._reader, path, files if known else (), by_content=known)
+        known = [file for file in files if "id" in file] if "id" in files[0] else []  # else it was not seen yet
+        return Story(self._settings, self._reader, path, known, by_content=bool(known))
 
     @property
     def is_of_nothing(self) -> bool:
