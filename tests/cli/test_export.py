@@ -415,10 +415,29 @@ class TestSelection:
             assert "there is no pair to export" in answer.err
         assert list(out.iterdir()) == []
 
+    def test_it_is_said_why_nothing_is_left(self, desk: Desk, tmp_path: Path) -> None:
+        """By filters, or since all was left out; into a file just as into a pipe."""
+        learned(desk, "a.txt", ("Why?", ""), ("Who?", "<|im_end|>"))
+        for words in ([], ["-o", str(tmp_path / "out.jsonl")], ["-o", f"{tmp_path}/set/"]):
+            assert export(desk, "chatml", *words).err.splitlines() == [
+                "left out: 1 pair without a question or an answer",
+                "left out: 1 pair with <|im_ in them, which this format means something else by",
+                "finetuned: there is no pair to export: all were left out",
+            ]
+            assert export(desk, "chatml", "--since", "1h", *words).err.splitlines() == [
+                "finetuned: there is no pair to export with --since",
+                "  to do: see `finetuned pairs`; those of done and partial jobs count, by when the job ended",
+            ]
+        desk.write("update jobs set state = 'failed'")
+        assert export(desk, "chatml").err.splitlines() == [
+            "finetuned: there is no pair to export",
+            "  to do: pairs of done and partial jobs count: see `finetuned jobs`",
+        ]
+
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (["mlx"], "mlx is a folder"),
+            (["mlx"], "mlx makes a folder"),
             (["openai", "--split", "0.9"], "--split makes two files"),
             (["openai", "--json"], "--json prints the manifest"),
             (["openai", "--folder", "nots"], "there is no folder 'nots'"),

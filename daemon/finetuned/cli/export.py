@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -26,7 +25,6 @@ from finetuned.cli.terminal import print_line, seen
 from finetuned.errors import FinetunedError, UsageError
 
 if TYPE_CHECKING:
-    from finetuned.cli.export_parts import Part
     from finetuned.cli.measures import Sources
     from finetuned.ledger.queries.exports import Exports, Selection
     from finetuned.settings import Settings
@@ -113,7 +111,7 @@ def _check(asked: Asked) -> None:
     """Raise UsageError for what cannot be, before anything is opened; FinetunedError if a library is missing."""
     if asked.target is None:
         if asked.format.is_folder:
-            raise UsageError(f"{asked.form} is a folder", remedy="name a new one: -o DIR")
+            raise UsageError(f"{asked.form} makes a folder", remedy="name a new one: -o DIR")
         if asked.split is not None:
             raise UsageError("--split makes two files", remedy="name them: -o FILE, or a folder: -o DIR/")
         if asked.as_json:
@@ -129,22 +127,22 @@ def _check(asked: Asked) -> None:
 
 def _to_standard_output(exports: Exports, wanted: Selection, asked: Asked, sources: Sources | None) -> None:
     from finetuned.cli.export_parts import TRAIN, Part, shape_and_writer
-    from finetuned.cli.export_report import say_what_to_mind
+    from finetuned.cli.export_report import say_left_out, say_what_to_mind
     from finetuned.cli.export_talks import write
     from finetuned.cli.export_target import StandardOutput
 
     shape, writer = shape_and_writer(exports, wanted, asked.form)
     part = Part(TRAIN, lambda: (writer(StandardOutput()), None, ""), sys.maxsize)
     told = write(exports, wanted, asked, sources, shape, [part])
+    say_left_out(asked, told, [part])
     say_what_to_mind(told, [part])
-    _check_some([part])
 
 
 def _to_files(
     exports: Exports, wanted: Selection, asked: Asked, sources: Sources | None, path: str, settings: Settings
 ) -> None:
     from finetuned.cli.export_parts import Part, shape_and_writer
-    from finetuned.cli.export_report import manifest, say_what_to_mind
+    from finetuned.cli.export_report import manifest, say_left_out, say_what_to_mind
     from finetuned.cli.export_talks import write
     from finetuned.cli.export_target import Target
     from finetuned.cli.outputs import not_written
@@ -154,7 +152,7 @@ def _to_files(
         parts = [Part(name, target.beginning(name, writer), asked.most_rows) for name in target.parts]
         try:
             told = write(exports, wanted, asked, sources, shape, parts)
-            _check_some(parts)
+            say_left_out(asked, told, parts)
             files = target.files(parts)
         except OSError as error:
             raise not_written(path, error) from error
@@ -169,8 +167,3 @@ def _to_files(
         if file["part"] is not None:
             where = os.path.join(path if asked.is_folder else os.path.dirname(path), file["file"])
             print_line(f"{counted(file['pairs'], 'pair')}: {seen(where)}")
-
-
-def _check_some(parts: Sequence[Part]) -> None:
-    if not any(part.pairs for part in parts):
-        raise FinetunedError("there is no pair to export", remedy="see `finetuned pairs`, and `finetuned jobs`")

@@ -71,3 +71,10 @@ class Asked(NamedTuple):
         """Whether a folder is wanted."""
         target = self.target or ""
         return self.format.is_folder or target.endswith("/") or os.path.isdir(os.path.expanduser(target))
+
+    @property
+    def filters(self) -> list[str]:
+        """The options that were given to choose among the pairs."""
+        given = {"job": self.job_id, "folder": self.folder, "file": self.pattern}
+        given |= {"since": self.since, "until": self.until}
+        return [f"--{name}" for name, value in given.items() if value is not None]

@@ -9,6 +9,7 @@ from finetuned import __version__, clock
 from finetuned.amounts import counted
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import say
+from finetuned.errors import FinetunedError
 from finetuned.paths import utf8_text
 from finetuned.shapes import LOSSES, Loss
 from finetuned.times import iso
@@ -49,11 +50,24 @@ def manifest(
     }
 
 
-def say_what_to_mind(told: Told, parts: Sequence[Part]) -> None:
-    """Say what was left out, and what a person should know of the rest."""
+def say_left_out(asked: Asked, told: Told, parts: Sequence[Part]) -> None:
+    """Say what was left out. Raises FinetunedError if nothing else is there."""
     for loss, number in told.lost.items():
         if number:
             say(f"left out: {counted(number, 'pair')} {LOSSES[loss]}")
+    if any(part.pairs for part in parts):
+        return
+    nothing = "there is no pair to export"
+    if told.lost.total():
+        raise FinetunedError(f"{nothing}: all were left out")
+    if filters := asked.filters:
+        remedy = "see `finetuned pairs`; those of done and partial jobs count, by when the job ended"
+        raise FinetunedError(f"{nothing} with {' '.join(filters)}", remedy=remedy)
+    raise FinetunedError(nothing, remedy="pairs of done and partial jobs count: see `finetuned jobs`")
+
+
+def say_what_to_mind(told: Told, parts: Sequence[Part]) -> None:
+    """Say what a person should know of what was written."""
     before = "which a release before 0.2.0 learned"
     if told.unknown:
         what = (
