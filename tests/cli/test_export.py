@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -26,6 +27,7 @@ from finetuned.ledger.queries.exports import AT_ONCE
 from finetuned.likeness import sketch_of
 from support.cli import Answer, Desk, MakeDesk, call, desks
 from support.disks import full, small_disk
+from support.kernel import fail
 from support.older import ARCHIVES, OlderLedger
 from support.public import wrong
 
@@ -808,6 +810,24 @@ class TestFiles:
                 f"finetuned: {tmp_path / name} holds what no export put there: mine",
             )
             assert (tmp_path / name / "mine" / "below" / "otter.txt").read_text() == "mine"
+
+    def test_a_folder_comes_back_if_the_new_one_gets_no_name(
+        self, talks: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It stepped aside; the disk may fill between two names."""
+        out = tmp_path / "set"
+        assert export(talks, "mlx", "-o", str(out)).code == 0
+        real = os.rename
+
+        def rename(old: str, new: str) -> None:
+            if old.endswith("/.set.part"):
+                fail(errno.ENOSPC)()
+            real(old, new)
+
+        monkeypatch.setattr(os, "rename", rename)
+        answer = export(talks, "openai", "-o", str(out), "--force")
+        assert (answer.code, "No space left on device" in answer.err) == (1, True)
+        assert files_below(tmp_path) == ["set/manifest.json", "set/train.jsonl"]
 
     @pytest.mark.parametrize("form", ["openai", "huggingface"])
     def test_a_link_to_a_folder_leads_there(self, talks: Desk, tmp_path: Path, form: str) -> None:

@@ -218,7 +218,12 @@ class NewFolder:
         if self._force:
             with suppress(FileNotFoundError):
                 os.rename(self._path, self._former)
-        os.rename(self._part, self._path)  # nothing is replaced but an empty folder
+        try:
+            os.rename(self._part, self._path)  # nothing is replaced but an empty folder
+        except OSError:
+            with suppress(OSError):
+                os.rename(self._former, self._path)
+            raise
         self._gone = True
         shutil.rmtree(self._former, ignore_errors=True)
 
