@@ -1,6 +1,7 @@
 """Starts and stops: how soon a daemon with a large ledger says that it is ready, and how soon an idle one has ended.
 
-The baseline is a daemon whose ledger knows nothing, started and stopped in between.
+1. The baseline is a daemon whose ledger knows nothing, started and stopped in between.
+2. That of a command is a Python that does nothing. What both take is CPU, not time: other programs do not count.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +23,10 @@ from workshop import Options, Place, Row, environment, say, scratch
 FILES = 100_000
 READY_BOUND = 1000.0
 STOP_BOUND = 2000.0
+#: by command: so many times what a Python takes that does nothing
+COMMAND_BOUNDS = {"--help": 3.5, "status": 6.0}
+#: a figure is the least of so many runs
+TRIES = 5
 #: how long it is idle before it is stopped, in seconds
 REST = 2.0
 JOB = (
@@ -56,6 +62,41 @@ def measure(options: Options) -> Iterator[Row]:
     for number, (what, bound) in enumerate(names):
         measured, against = ([each[number] * 1000 for each in times] for times in taken)
         yield Row(what=what, measured=measured, unit="ms", baseline="an empty ledger", against=against, bound=bound)
+    yield from _commands(options)
+
+
+def _commands(options: Options) -> Iterator[Row]:
+    """CPU of commands, as a multiple of the baseline's."""
+    with scratch(options) as root, TinyHelix() as helix:
+        place = _place(root / "asked", helix.url)
+        _once(place)
+        nothing = [sys.executable, "-I", "-c", "pass"]
+        for name, bound in COMMAND_BOUNDS.items():
+            measured, against = [], []
+            for _ in range(options.runs):
+                pairs = [(_cpu(place.command(name)), _cpu(nothing)) for _ in range(TRIES)]
+                command, least = (min(column) for column in zip(*pairs, strict=True))
+                measured.append(command / least)
+                against.append(least * 1000)
+            yield Row(
+                what=f"`finetuned {name}`, an empty ledger: CPU",
+                measured=measured,
+                unit="×",
+                baseline="`python -I -c pass`",
+                against=against,
+                against_unit="ms",
+                bound=bound,
+            )
+
+
+def _cpu(words: Sequence[str]) -> float:
+    """Seconds of CPU that a command takes, of the user's and of the system's."""
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in {0, 3}:  # 3: no daemon runs
+        raise RuntimeError(f"{words} ended with {process.returncode}")
+    return used.ru_utime + used.ru_stime
 
 
 def _place(root: Path, url: str) -> Place:
