@@ -584,6 +584,15 @@ class TestTheSource:
         assert words.startswith(f"{source}: settling\n")
         assert "It waits for 2s without a change" in words
 
+    def test_its_pairs_are_those_of_its_copy(self, learned: Desk) -> None:
+        """`pairs --file` takes it too, and says whose pairs these are; a file that only has its name has none."""
+        source = learned.place.root / "mine.txt"
+        answer = learned("pairs", "--file", str(source), "--json")
+        assert (answer.code, len(answer.json)) == (0, 9)
+        assert answer.err == f"these are the pairs of its copy {learned.place.notes}/mine.txt\n"
+        source.write_text("Something else.")
+        assert learned("pairs", "--file", str(source), "--json").json == []
+
     def test_copies_in_two_folders_are_named(self, make_desk: MakeDesk) -> None:
         """One that was seen, and one that was not: the first is told, the other one named."""
         desk = make_desk(folder=[{}, {}])

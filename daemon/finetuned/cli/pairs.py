@@ -13,12 +13,13 @@ import click
 
 from finetuned.amounts import counted
 from finetuned.cli import completions, output, terminal, wiring
-from finetuned.cli.arguments import typed
+from finetuned.cli.arguments import dropped_as, typed
 from finetuned.cli.listings import keys_of, listing
 from finetuned.cli.output import Row
-from finetuned.cli.terminal import coloured, from_here, harmless, wrapped
+from finetuned.cli.terminal import coloured, from_here, harmless, seen, wrapped
 from finetuned.errors import UsageError
 from finetuned.lifecycle import JobState
+from finetuned.paths import path_of
 
 if TYPE_CHECKING:
     from finetuned.ledger.queries import Reader
@@ -74,7 +75,7 @@ def pairs_command(
     order stays; --worst N puts the worst first.
     """
     _check_order(filters, words, worst)
-    asked = None if path is None else typed(path, reader.at_place)
+    asked = None if path is None else _dropped_at(ctx, reader, path)
     search = None if words is None else _search(ctx, words)
     limit = filters.pop("limit") if worst else None  # of the worst, not of those that they are looked for among
     rows = reader.pairs(path=asked, search=search, **filters)
@@ -86,6 +87,17 @@ def pairs_command(
         tell_pairs(rows, {} if asked is None else _versions(reader, asked), search)
     else:
         output.show(rows, form, (), empty="", keys=keys_of(form, *titles))
+
+
+def _dropped_at(ctx: click.Context, reader: Reader, word: str) -> str:
+    """Find where the file was dropped that a person names: there, or else what was learned with its content."""
+    path = typed(word, reader.at_place)
+    found = None if reader.at_place(path) else dropped_as(reader, wiring.load(ctx), path)
+    learned = [file for file in found.files if file["pairs"]] if found and found.by == "content" else []
+    if not learned:
+        return path
+    terminal.say(f"these are the pairs of its copy {seen(learned[0]['path'])}")
+    return path_of(learned[0]["path"], learned[0].get("path_b64"))
 
 
 def _check_order(filters: Filters, words: str | None, worst: int | None) -> None:
