@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -199,12 +199,15 @@ async def backend(
     def open_part(part: Part) -> PartReader:
         return folders[part.folder].open_text(part.location, part.content)
 
+    def together(folder: str) -> AbstractContextManager[object]:
+        return folders[folder].together()
+
     async with new_http(settings.helix) as http:
         yield Sessions(
             http,
             url=settings.helix.url,
             key=key_of(settings),
-            disk=Disk(in_thread=runtime.in_thread, open_part=open_part, spool=spool),
+            disk=Disk(in_thread=runtime.in_thread, open_part=open_part, together=together, spool=spool),
             dialect=settings.helix.dialect,
             remembered=remembered,
             on_end=on_end or not_counted,

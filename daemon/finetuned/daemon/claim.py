@@ -59,8 +59,13 @@ class Claims:
         movable = []
         if len(self._sound) > PLACES:  # who makes a sub-folder for each file makes thousands a day
             self._sound.clear()
-        for file in map(context.ledger.files.get, order.file_ids):
-            if file.signature and file.location == file.path and folder.has_changed(file.path, file.signature):
+        files = context.ledger.files.these(order.file_ids)
+        with folder.together():
+            changed = {
+                f.id for f in files if f.signature and f.location == f.path and folder.has_changed(f.path, f.signature)
+            }
+        for file in files:
+            if file.signature and file.id in changed:
                 context.ledger.files.unsettled(file, None, "it changed while it waited", now)
                 folder.sweeper.remember(file.path, file.signature, settled=False)
                 self._sweep_soon()

@@ -28,11 +28,12 @@ async def sketches(context: Context, job: Job, files: Sequence[File]) -> dict[in
 
 def _sketches(folder: DropFolder, job_id: str, files: Sequence[File]) -> dict[int, bytes]:
     found = {}
-    for file in files:
-        if file.location and file.content:
-            location = folder.part_location(file.location, job_id, str(file.id))
-            with suppress(FileProblem, FolderError, OSError):
-                found[file.id] = sketch_of(_text(folder, location, file.content))
+    with folder.together():
+        for file in files:
+            if file.location and file.content:
+                location = folder.part_location(file.location, job_id, str(file.id))
+                with suppress(FileProblem, FolderError, OSError):
+                    found[file.id] = sketch_of(_text(folder, location, file.content))
     return found
 
 

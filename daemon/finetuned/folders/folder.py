@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from os.path import lexists
 from typing import TYPE_CHECKING, Literal
 
 from finetuned.errors import Changed, FileProblem, Gone
@@ -137,9 +136,9 @@ class DropFolder(Places):
         """Say beside the claimed files what job they are in, to who may read every one. Raises Stuck, Away."""
         tree, parts = self._note_of(job_id)
         with self.guard("written"):
-            there = [one.source for one in wanted if lexists(one.source)]
-            readers = self.readers([*there, *self._taken(job_id)], record=[(tree, parts)])
-            tree.write(parts, [data], readers, replace=True)
+            lies = [*(one.source for one in wanted), *self._taken(job_id)]  # or lay, before an earlier try took it
+            found = [place for path in lies if (place := self._found(path)) is not None]
+            tree.write(parts, [data], self.readers((), record=[*found, (tree, parts)]), replace=True)
 
     def _note_of(self, job_id: str) -> tuple[Tree, Parts]:
         """Tell where the note of a claim lies."""
@@ -212,10 +211,10 @@ class DropFolder(Places):
         Raises Stuck, Away.
         """
         tree, folder = self._papers_of(job_id, area)
+        papers = {(*folder, name): data for name, data in files.items()}
         with self.guard("written"):
-            for name, data in files.items():
-                paper = (*folder, name)
-                readers = self.readers(locations, record=[self._note_of(job_id), (tree, paper)])
+            readers = self.readers(locations, record=[self._note_of(job_id), *((tree, paper) for paper in papers)])
+            for paper, data in papers.items():
                 tree.write(paper, data, readers, replace=True)
 
     def _papers_of(self, job_id: str, area: str) -> tuple[Tree, Parts]:

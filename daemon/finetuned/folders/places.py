@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import reduce
+from functools import cache, reduce
 from operator import and_
 from typing import ClassVar
 
@@ -124,6 +124,7 @@ class Places:
         """
         there = [None if path is None else self._found(path) for path in files]
 
+        @cache  # several papers of one job are asked for
         def allowed(gid: int) -> int:
             before = [bits for tree, parts in record if (bits := _readers(tree, parts, gid)) is not None]
             now = [None if found is None else _readers(*found, gid) for found in there]

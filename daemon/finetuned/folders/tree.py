@@ -17,7 +17,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -37,6 +37,7 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 #: errors that say "this file system has no locks for folders", not "it is locked"
 _NO_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EISDIR})
+_NO_NAMES: Final = frozenset({"", ".", ".."})
 #: so many are brought to disk one by one; of more, the whole file system is
 FEW: Final = 16
 #: how many folders one batch keeps open
@@ -77,6 +78,7 @@ class Tree:
 
     def __init__(self, path: str, *, ours: bool = False, owner: int | None = None) -> None:
         self.path = os.path.abspath(path)
+        self._above = f"{self.path.rstrip('/')}/"
         self._ours = ours
         self.owner = os.geteuid() if owner is None else owner
         self._fd: int | None = None
@@ -191,25 +193,26 @@ class Tree:
 
     def below(self, path: str) -> Parts | None:
         """Return the names that lead from here to `path`; None if it does not lie below."""
-        if not path.startswith(self.path.rstrip("/") + "/"):
+        if not path.startswith(self._above):
             return None
-        parts = tuple(path[len(self.path.rstrip("/")) + 1 :].split("/"))
-        return None if not parts or any(part in {"", ".", ".."} for part in parts) else parts
+        parts = tuple(path[len(self._above) :].split("/"))
+        return parts if _NO_NAMES.isdisjoint(parts) else None
 
     def at(self, parts: Parts) -> str:
         """Return the absolute path of `parts`."""
-        return "/".join((self.path.rstrip("/"), *parts))
+        return self._above + "/".join(parts)
 
-    @contextmanager
-    def folder(self, parts: Parts = (), *, make: bool = False) -> Iterator[int]:
-        """Open a sub-folder, made on the way if need be."""
+    def folder(self, parts: Parts = (), *, make: bool = False) -> AbstractContextManager[int]:
+        """Open a sub-folder, made on the way if need be; what `together` has open is not opened again."""
         self.on_progress()
         batch = self._batches.now
         fd = batch.folders.get(parts) if batch else None
-        if fd is not None:
-            yield fd
-            return
+        return self._walked(parts, make=make) if fd is None else nullcontext(fd)
+
+    @contextmanager
+    def _walked(self, parts: Parts, *, make: bool) -> Iterator[int]:
         fd = self._opened(parts, make=make)
+        batch = self._batches.now
         try:
             if batch and len(batch.folders) < MOST_OPEN:
                 batch.folders[parts] = os.dup(fd)

@@ -54,13 +54,13 @@ class Body(httpx.AsyncByteStream):
         self.length = sum(p.content.sent_bytes if isinstance(p, Part) else len(p) for p in pieces)
         self.whole = not pieces
         self._pieces = deque(pieces)
-        self._has_files = any(isinstance(piece, Part) for piece in pieces)
+        self._folder = next((piece.folder for piece in pieces if isinstance(piece, Part)), None)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await self._disk.in_thread(self._gather) if self._has_files else self._gather()
+        piece = self._gather() if self._folder is None else await self._disk.in_thread(self._read, self._folder)
         if not piece:
             raise StopAsyncIteration
         self._handed += len(piece)
@@ -76,6 +76,10 @@ class Body(httpx.AsyncByteStream):
             self._part = None
             with anyio.CancelScope(shield=True):
                 await self._disk.in_thread(reader.close)
+
+    def _read(self, folder: str) -> bytes:
+        with self._disk.together(folder):
+            return self._gather()
 
     def _gather(self) -> bytes:
         """Take the next bytes, small files together: a thread and a send for each would cost more than they do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import ParamSpec, Protocol, TypeVar
 
 from finetuned.backend import Part
@@ -33,10 +34,12 @@ class InThread(Protocol):
 
 
 class Disk(Value, frozen=True):
-    """`open_part` opens the file of a part, in a thread. `spool` is the folder where long answers are kept while they
-    are read; the system's own for temporary files if none is named.
+    """`open_part` opens the file of a part, in a thread; `together`, in the same thread, opens what leads to the parts
+    of this drop folder once for all of them. `spool` is the folder where long answers are kept while they are read; the
+    system's own for temporary files if none is named.
     """
 
     in_thread: InThread
     open_part: Callable[[Part], PartReader]
+    together: Callable[[str], AbstractContextManager[object]] = nullcontext
     spool: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, TypedDict, Unpack
 
 from finetuned.ledger.events import Event, tell_all, tell_of
@@ -187,6 +187,11 @@ class Files:
         """Look up a file by its id. Raises LookupError."""
         with self._store.reading() as db:
             return _get(db, file_id)
+
+    def these(self, file_ids: Sequence[int]) -> list[File]:
+        """List the files with these ids, by id."""
+        marks = ", ".join("?" * len(file_ids))
+        return self._all(f"select * from files where id in ({marks}) order by id", *file_ids)
 
     def open(self, folder: str) -> list[File]:
         """List every file of the folder that settles or waits."""
