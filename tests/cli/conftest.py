@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cli import MakeDesk, desks
+from support.cli import Desk, MakeDesk, desks
 
 
 @pytest.fixture
@@ -26,3 +26,10 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture(scope="module")
+def lasting_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A desk for all tests of a module, which only read."""
+    with desks(tmp_path_factory.mktemp("desk")) as make:
+        yield make()

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from support.cli import Desk, desks
+from support.cli import Desk
 from support.lives import Life
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(lasting_desk: Desk) -> Desk:
     """A desk with a done job, each of whose texts has such bytes."""
-    with desks(tmp_path_factory.mktemp("desk")) as make:
-        desk = make()
-        with desk.ledger() as ledger:
-            life = Life(ledger)
-            life.trains(life.runs(life.claims(life.waits("/srv/notes/otters.txt"), job_id="notes-1"), "ses-1"))
-        for table, column in (
-            *(("qa_pairs", "question"), ("qa_pairs", "answer"), ("jobs", "reason"), ("events", "detail")),
-            *(("files", "path"), ("files", "location"), ("files", "reason")),
-        ):
-            desk.write(f"update {table} set {column} = cast(coalesce({column}, '') || x'20ff' as text)")  # noqa: S608
-        desk.write("update qa_pairs set question = cast(x'eda0beedb6a6' as text) where ordinal = 2")
-        yield desk
+    with lasting_desk.ledger() as ledger:
+        life = Life(ledger)
+        life.trains(life.runs(life.claims(life.waits("/srv/notes/otters.txt"), job_id="notes-1"), "ses-1"))
+    for table, column in (
+        *(("qa_pairs", "question"), ("qa_pairs", "answer"), ("jobs", "reason"), ("events", "detail")),
+        *(("files", "path"), ("files", "location"), ("files", "reason")),
+    ):
+        lasting_desk.write(f"update {table} set {column} = cast(coalesce({column}, '') || x'20ff' as text)")  # noqa: S608
+    lasting_desk.write("update qa_pairs set question = cast(x'eda0beedb6a6' as text) where ordinal = 2")
+    return lasting_desk
 
 
 @pytest.mark.parametrize(

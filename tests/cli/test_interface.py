@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from inspect import isfunction
 
 import msgspec
@@ -19,7 +18,7 @@ from finetuned.daemon.requests import Request
 from finetuned.lifecycle import Cause
 from finetuned.sandbox import Pace
 from finetuned.times import iso
-from support.cli import Desk, desks
+from support.cli import Desk
 from support.public import fits, wrong
 
 #: what people ask for, and events have for a cause of the answer alone
@@ -29,22 +28,20 @@ FOXES = "Foxes are red. They run."
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(lasting_desk: Desk) -> Desk:
     """A desk with files that were learned, refused and skipped, one of an odd name, and a job that stands still."""
-    with desks(tmp_path_factory.mktemp("desk")) as make:
-        desk = make()
-        for name, text in (("fox.txt", FOXES), (ODD, "Cafes serve coffee. They open early."), ("bad.txt", b"\xe9")):
-            desk.place.drop(name, text)
-        desk.run()
-        desk.place.drop("same.txt", FOXES)
-        desk.run()
-        desk.place.app.state.store.pace = Pace(queue=3600.0)
-        began = desk.to_the_present()
-        desk.place.drop("new.txt", "Otters eat fish. They swim.")
-        desk.run_until(lambda: desk.place.states().get("new.txt") == "packed")
-        desk.run_until(lambda: desk.place.jobs()[-1]["stage"] == "finetune")
-        desk.write("update sessions set moved_at = ? where state = 'live'", iso(began - 300))
-        yield desk
+    for name, text in (("fox.txt", FOXES), (ODD, "Cafes serve coffee. They open early."), ("bad.txt", b"\xe9")):
+        lasting_desk.place.drop(name, text)
+    lasting_desk.run()
+    lasting_desk.place.drop("same.txt", FOXES)
+    lasting_desk.run()
+    lasting_desk.place.app.state.store.pace = Pace(queue=3600.0)
+    began = lasting_desk.to_the_present()
+    lasting_desk.place.drop("new.txt", "Otters eat fish. They swim.")
+    lasting_desk.run_until(lambda: lasting_desk.place.states().get("new.txt") == "packed")
+    lasting_desk.run_until(lambda: lasting_desk.place.jobs()[-1]["stage"] == "finetune")
+    lasting_desk.write("update sessions set moved_at = ? where state = 'live'", iso(began - 300))
+    return lasting_desk
 
 
 @pytest.mark.parametrize(

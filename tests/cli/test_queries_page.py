@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import finetuned
-from support.cli import Desk, desks
+from support.cli import Desk
 from support.example import example
 
 PAGE = Path(finetuned.__file__).parent / "docs" / "queries.md"
@@ -19,14 +18,12 @@ QUERIES = BLOCK.findall(PAGE.read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(lasting_desk: Desk) -> Desk:
     """A desk with the example's ledger."""
-    with desks(tmp_path_factory.mktemp("desk")) as make:
-        desk = make()
-        path = Path(desk.place.ledger_path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        example(path)
-        yield desk
+    path = Path(lasting_desk.place.ledger_path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    example(path)
+    return lasting_desk
 
 
 @pytest.mark.parametrize("number", range(len(QUERIES)))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
 import pytest
 
 from finetuned.backend import Pair
-from support.cli import Desk, desks
+from support.cli import Desk
 from support.lives import Life, view
 from support.public import wrong
 
@@ -21,22 +19,20 @@ FOXES = (("Do foxes sleep?", "Foxes \x1b[31m sleep."), ("Do foxes eat fish?", "F
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(lasting_desk: Desk) -> Desk:
     """A desk with two jobs of one file each."""
-    with desks(tmp_path_factory.mktemp("desk")) as make:
-        desk = make()
-        with desk.ledger() as ledger:
-            life = Life(ledger)
-            for name, texts in (("otters", OTTERS), ("foxes", FOXES)):
-                job = life.runs(
-                    life.claims(life.waits(f"/srv/notes/{name}.txt"), job_id=f"notes-{name}"), ident=f"ses-{name}"
-                )
-                files = life.packed(job)
-                document = files[0].content.sha256[:10]
-                pairs = [Pair(raw_question=q, raw_answer=a, question=q, answer=a, document=document) for q, a in texts]
-                seen = view(files, ident=f"ses-{name}", marker=job.under_way.marker, trained=True)
-                life.finishes(job, seen, pairs, files)
-        yield desk
+    with lasting_desk.ledger() as ledger:
+        life = Life(ledger)
+        for name, texts in (("otters", OTTERS), ("foxes", FOXES)):
+            job = life.runs(
+                life.claims(life.waits(f"/srv/notes/{name}.txt"), job_id=f"notes-{name}"), ident=f"ses-{name}"
+            )
+            files = life.packed(job)
+            document = files[0].content.sha256[:10]
+            pairs = [Pair(raw_question=q, raw_answer=a, question=q, answer=a, document=document) for q, a in texts]
+            seen = view(files, ident=f"ses-{name}", marker=job.under_way.marker, trained=True)
+            life.finishes(job, seen, pairs, files)
+    return lasting_desk
 
 
 def test_programs_get_the_pairs_with_the_passage(desk: Desk) -> None:

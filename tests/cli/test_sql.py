@@ -8,7 +8,6 @@ import itertools
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,22 +16,20 @@ import pytest
 from finetuned.errors import FinetunedError
 from finetuned.ledger.queries import Reader
 from finetuned.ledger.statements import Allowance, Statement
-from support.cli import Desk, MakeDesk, desks
+from support.cli import Desk, MakeDesk
 from support.lives import Life
 
 ENDLESS = "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n"
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(lasting_desk: Desk) -> Desk:
     """A desk with a done job, and a queued one."""
-    with desks(tmp_path_factory.mktemp("desk")) as make:
-        desk = make()
-        with desk.ledger() as ledger:
-            life = Life(ledger)
-            life.trains(life.runs(life.claims(life.waits("/srv/notes/otters.txt"), job_id="notes-1"), "ses-1"))
-            life.seals(life.waits("/srv/notes/foxes.txt"), job_id="notes-2")
-        yield desk
+    with lasting_desk.ledger() as ledger:
+        life = Life(ledger)
+        life.trains(life.runs(life.claims(life.waits("/srv/notes/otters.txt"), job_id="notes-1"), "ses-1"))
+        life.seals(life.waits("/srv/notes/foxes.txt"), job_id="notes-2")
+    return lasting_desk
 
 
 def test_rows_in_each_form(desk: Desk) -> None:

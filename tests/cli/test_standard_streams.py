@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
-from support.cli import Desk, desks
+from support.cli import Desk
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(lasting_desk: Desk) -> Desk:
     """A desk with a file that was learned."""
-    with desks(tmp_path_factory.mktemp("desk")) as make:
-        desk = make()
-        desk.place.drop("fox.txt", "Foxes are red. They run.")
-        desk.run()
-        yield desk
+    lasting_desk.place.drop("fox.txt", "Foxes are red. They run.")
+    lasting_desk.run()
+    return lasting_desk
 
 
 def shell(desk: Desk, redirected: str, *words: str) -> subprocess.CompletedProcess[str]:
