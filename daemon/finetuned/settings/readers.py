@@ -22,6 +22,8 @@ _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, 
 _SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?(|b|kb|mb|gb|tb|kib|mib|gib|tib)", re.IGNORECASE)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _ADDRESS: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://\S+")
+#: what most addresses of servers look like: to read these takes no parser
+_PLAIN_URL: Final = re.compile(r"https?://[a-z0-9.-]*[a-z0-9](?::[1-9][0-9]{0,3}|:[1-5][0-9]{4})?(?:/[a-z0-9._/-]*)?")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?")
 _DIGITS_AND_DOTS: Final = re.compile(r"[0-9.]+")
 _LISTEN: Final = 'allowed: "", or an address and a port, such as "127.0.0.1:9464" or "[::1]:9464"'
@@ -286,9 +288,11 @@ def _is_text_codec(name: str) -> bool:
 
 
 def _is_base_url(text: str) -> bool:
+    if _PLAIN_URL.fullmatch(text):
+        return True
     if not text.isprintable() or " " in text:  # the parser would take some of these out in silence
         return False
-    from urllib.parse import urlsplit  # noqa: PLC0415 - 1.5 ms that the default address does not cost
+    from urllib.parse import urlsplit  # noqa: PLC0415 - 2 ms that most addresses do not cost
 
     try:
         parts = urlsplit(text)
