@@ -914,6 +914,29 @@ class TestFiles:
         answer = export(talks, form, "-o", str(tmp_path / "no" / "set"))
         assert (answer.code, "make its folder first" in answer.err) == (1, True)
 
+    @pytest.mark.parametrize("way", ["itself", "by a link", "a link"])
+    @pytest.mark.parametrize(
+        "words", [("export", "--format", "openai", "-o"), ("stats", "--plot"), ("image", "an otter", "-o")]
+    )
+    def test_only_a_regular_file_is_ever_replaced(
+        self, talks: Desk, tmp_path: Path, words: tuple[str, ...], way: str
+    ) -> None:
+        """Not a pipe or a device, which all programs of a machine may need, nor a link, which leads elsewhere."""
+        place = tmp_path / "out"
+        if way == "a link":
+            (tmp_path / "real").write_text("mine")
+            place.symlink_to("real")
+        else:
+            os.mkfifo(tmp_path / "pipe")
+            place = tmp_path / "pipe"
+            if way == "by a link":
+                place = tmp_path / "out"
+                place.symlink_to("pipe")
+        before = sorted((path.name, path.lstat().st_ino) for path in tmp_path.iterdir())
+        answer = talks(*words, str(place), "--force")
+        assert (answer.code, f"{place} is no regular file" in answer.err) == (1, True)
+        assert sorted((path.name, path.lstat().st_ino) for path in tmp_path.iterdir()) == before
+
     def test_a_file_cannot_take_a_folders_place(self, talks: Desk, tmp_path: Path) -> None:
         """A manifest's name may be one."""
         (tmp_path / "out.jsonl.manifest.json").mkdir()

@@ -88,12 +88,11 @@ def check_picture(name: str, picture: bytes) -> None:
 
 def _check_target(path: str, *, force: bool) -> None:
     """Raise FinetunedError if the picture cannot go there: before anything is asked of the server."""
-    if os.path.isdir(path):
-        raise FinetunedError(f"{harmless(path)} is a folder", remedy="name a file in it")
+    from finetuned.cli.outputs import check_free
+
+    check_free(path, force=force)
     if not os.path.isdir(os.path.dirname(path)):
         raise FinetunedError(f"there is no folder {harmless(os.path.dirname(path))}", remedy="make it first")
-    if os.path.lexists(path) and not force:
-        raise FinetunedError(f"{harmless(path)} is there already", remedy="name another, or write over it: --force")
 
 
 def _write(path: str, picture: bytes, *, force: bool) -> None:

@@ -17,6 +17,7 @@ import io
 import itertools
 import os
 import shutil
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import MappingProxyType, TracebackType
@@ -107,7 +108,7 @@ class Beside:
         self._force = force
         self._open: dict[str, NewFile] = {}
         for name in names:
-            _check_free(os.path.join(folder, name), force=force)
+            check_free(os.path.join(folder, name), force=force)
 
     def open(self, name: str) -> NewFile:
         """Begin a file that is to have this name. Raises FinetunedError."""
@@ -261,10 +262,15 @@ def _there(path: str) -> FinetunedError:
     return FinetunedError(f"{harmless(path)} is there already", remedy="name another, or replace it: --force")
 
 
-def _check_free(path: str, *, force: bool) -> None:
+def check_free(path: str, *, force: bool) -> None:
+    """Raise FinetunedError if no file can get this name; with `force` a regular file there may be replaced."""
     if os.path.isdir(path):
         raise FinetunedError(f"{harmless(path)} is a folder", remedy="name a file in it")
-    if _is_there(path) and not force:
+    if not _is_there(path):
+        return
+    if not stat.S_ISREG(os.lstat(path).st_mode):  # a device is needed by others, a link leads elsewhere
+        raise FinetunedError(f"{harmless(path)} is no regular file", remedy="name another")
+    if not force:
         raise _there(path)
 
 
