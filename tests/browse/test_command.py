@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -181,9 +182,9 @@ def test_a_ledger_that_is_missing_is_told(make_desk: MakeDesk) -> None:
 def test_a_browser_is_opened_where_there_is_a_display(
     learned: Desk, tmp_path: Path, words: tuple[str, ...], display: str, opens: bool
 ) -> None:
-    """The person's own, once, with the address."""
-    program, note = tmp_path / "browser", tmp_path / "opened"
-    program.write_text(f'#!/bin/sh\necho "$1" >> {note}\n')
+    """The person's own, once, with the address; the bound of the pages' memory is not its own."""
+    program, note, memory = tmp_path / "browser", tmp_path / "opened", tmp_path / "memory"
+    program.write_text(f'#!/bin/sh\nulimit -d > {memory}\necho "$1" >> {note}\n')
     program.chmod(0o755)
     with browsing(learned.config, "--port", "0", *words, BROWSER=str(program), DISPLAY=display) as (process, address):
         if opens:
@@ -194,3 +195,5 @@ def test_a_browser_is_opened_where_there_is_a_display(
         process.wait(20)
     assert (note.read_text() if note.exists() else "") == (f"{address}\n" if opens else "")
     assert os.path.exists(program)
+    ours = subprocess.run(["/bin/sh", "-c", "ulimit -d"], capture_output=True, text=True, check=True).stdout
+    assert not opens or memory.read_text() == ours

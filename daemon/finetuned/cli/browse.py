@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -57,13 +58,19 @@ def _serve(ctx: click.Context, pages: Datasette, port: int, *, shows: bool) -> N
         say("every user of this machine can read it there; Ctrl-C ends it")
         if shows:  # in a thread: a browser that is asked for this page waits for it
             opened.append(asyncio.get_running_loop().run_in_executor(None, webbrowser.open, address))
+            opened[0].add_done_callback(bound)  # what is started later has the same bound
+        else:
+            bound()
+
+    def bound(*_: object) -> None:
+        bounds.enter_context(bounded_memory("a page"))
 
     def look() -> None:
         if any(database.is_stuck() for database in ledgers):
             _begin_anew(ctx.obj["config"], ports[-1])
 
     ledgers = [database for database in pages.databases.values() if isinstance(database, LedgerDatabase)]
-    with port_to_be_had(port), bounded_memory("a page"), watched(look):
+    with ExitStack() as bounds, port_to_be_had(port), watched(look):
         asyncio.run(serve(pages.app(), port, ready=ready))
 
 

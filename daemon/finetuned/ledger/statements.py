@@ -186,7 +186,7 @@ class Statement:
     def _first(self, word: str, words: str) -> int | None:
         """Find where the word stands at which SQLite gave up: the text up to there is sound as far as it goes."""
         for match in islice(re.finditer(re.escape(word), self._text), _TRIES):
-            with suppress(sqlite3.Warning):
+            with suppress(sqlite3.Warning), self._allowance:
                 try:
                     self._db.execute(f"explain {self._text[: match.end()]}")
                 except sqlite3.Error as error:
