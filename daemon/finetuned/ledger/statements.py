@@ -45,7 +45,7 @@ _TABLES: Final = (
     *(f"pragma_{name}" for name in ("application_id", "collation_list", "compile_options", "database_list")),
     *(f"pragma_{name}" for name in ("freelist_count", "function_list", "module_list", "page_count", "page_size")),
     *(f"pragma_{name}" for name in ("pragma_list", "schema_version", "user_version")),
-    *("json_each", "json_tree", "qa_pairs_fts"),
+    *("dbstat", "json_each", "json_tree", "qa_pairs_fts"),
 )
 #: functions that run, or lead to, code that is not SQLite's
 _FOREIGN: Final = frozenset({"load_extension", "fts3_tokenizer"})
@@ -206,7 +206,7 @@ class Statement:
             "and not (name glob '*sqlite_*' or name glob 'qa_pairs_fts_*') order by type desc, name"
         )
         names = [row[0] for row in self._db.execute(query)]
-        word = match[2].lower()
+        word = match[2].lower().removeprefix("main.")
         meant = [name for name in names if name.startswith(word)] or get_close_matches(word, names)
         return f"{f'did you mean {meant[0]}? ' if meant else ''}there are: {', '.join(names)}"
 
