@@ -34,7 +34,6 @@ _WARNINGS: Final = {
 _ANSWERS: Final = {"done", "refused"}
 #: how many events are in memory at a time
 SLICE: Final = 500
-_QUIET: Final = {"settling", "waiting", "packed"}
 
 
 class EventLog:
@@ -57,12 +56,14 @@ class EventLog:
         if (unserved := context.unserved) != self._unserved:
             context.ledger.daemon.serving(unserved, now)
             self._unserved = unserved
-        while events := self._context.ledger.events.since(self._told, most=SLICE):
+        newest = context.ledger.events.last()
+        while events := context.ledger.events.since(self._told, most=SLICE, quiet=logs.tells_debug()):
             for event in events:
                 self._told = event["id"]
                 if word := word_of(event):
                     self._news.add(word)
                 self._line(event)
+        self._told = max(self._told, newest)
 
     def news(self) -> set[str]:
         """Hand over the words of hooks that stand for what was told since this was asked last."""
@@ -71,9 +72,6 @@ class EventLog:
 
     def _line(self, event: dict[str, Any]) -> None:
         moved = event["was"] != event["became"]
-        quiet = event["subject"] == "file" and event["became"] in _QUIET and event["cause"] != "held_up"
-        if quiet and not logs.tells_debug():  # most events of a burst are such
-            return
         if event["subject"] == "daemon" and event["became"] in _ANSWERS:
             self._answer(event)
             return
@@ -88,7 +86,7 @@ class EventLog:
             words.pop("cause", None)
         if (event["became"] in _WARNINGS and moved) or event["cause"] == "held_up":
             self._log.warning(name, **ids, **words)
-        elif quiet:
+        elif event["quiet"]:
             self._log.debug(name, **ids, **words)
         else:
             self._log.info(name, **ids, **words)

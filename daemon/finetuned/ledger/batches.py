@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from finetuned.ledger.attempts import end_attempt, intend
 from finetuned.ledger.events import tell, tell_of
 from finetuned.ledger.files import (
+    FILE,
     UNREAD,
     FileColumns,
     Move,
@@ -83,7 +84,7 @@ class Batches:
             if db.execute("select 1 from jobs where id = ?", (job_id,)).fetchone():
                 return False
             marks = ", ".join("?" * len(file_ids))
-            rows = db.execute(f"select * from files where id in ({marks})", tuple(file_ids))
+            rows = db.execute(f"{FILE} where id in ({marks})", tuple(file_ids))
             files = [file_of(row) for row in rows]
             size = sum(f.content.bytes for f in files if f.content)
             known = {"batch_group": group, "files": len(files), "bytes": size, "created_at": iso(now)}
@@ -198,8 +199,7 @@ def _seal_part(db: sqlite3.Connection, now: float, job: Job, new: str, files: Se
 def _pack(db: sqlite3.Connection, job: FoundJob, file: FoundFile, now: float) -> None:
     columns = lies_at(file.location) | {"job_id": job.id, "upload_name": file.upload_name}
     known = db.execute(
-        "select * from files where folder = ? and location = ? and location_b64 is ? and state = 'waiting' "
-        "and sha256 = ?",
+        f"{FILE} where folder = ? and location = ? and location_b64 is ? and state = 'waiting' and sha256 = ?",
         (job.folder, *place(file.path), file.content.sha256),
     ).fetchone()
     if known is not None:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
 
-from finetuned.ledger.rows import clean
+from finetuned.ledger.rows import clean, dicts
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
 from finetuned.model import File, Job, Value
@@ -16,6 +16,10 @@ from finetuned.times import iso
 WATCH: Final = "watch"
 #: the subject of events that tell whether metrics are served
 METRICS: Final = "metrics"
+#: whether an event `e` tells of a file on its usual way
+ON_ITS_WAY: Final = (
+    "(e.subject = 'file' and e.became in ('settling', 'waiting', 'packed') and e.cause is not 'held_up')"
+)
 
 
 class Event(Value, frozen=True):
@@ -100,14 +104,18 @@ class Events:
         (number,) = self._store.ask("select coalesce(max(id), 0) from events")[0]
         return int(number)
 
-    def since(self, number: int, *, most: int = -1) -> list[dict[str, Any]]:
-        """List the events after `number`, oldest first, with path and folder of what they tell of; all if negative."""
+    def since(self, number: int, *, most: int = -1, quiet: bool = True) -> list[dict[str, Any]]:
+        """List the events after `number`, oldest first, with path and folder of what they tell of; all if negative.
+
+        Those are `quiet` that tell of a file on its usual way: most of a burst are such. They are left out if not asked
+        for.
+        """
         with self._store.reading() as db:
             rows = db.execute(
-                "select e.*, f.path, coalesce(f.folder, j.folder) as folder from events e "
+                f"select e.*, f.path, coalesce(f.folder, j.folder) as folder, {ON_ITS_WAY} as quiet from events e "
                 "left join files f on e.subject = 'file' and f.id = cast(e.subject_id as integer) "
                 "left join jobs j on j.id = e.job_id "
-                "where e.id > ? order by e.id limit ?",
-                (number, most),
-            ).fetchall()
-        return [dict(row) for row in rows]
+                f"where e.id > ? and (? or not {ON_ITS_WAY}) order by e.id limit ?",
+                (number, quiet, most),
+            )
+            return list(dicts(rows))

@@ -191,17 +191,17 @@ class Files:
     def these(self, file_ids: Sequence[int]) -> list[File]:
         """List the files with these ids, by id."""
         marks = ", ".join("?" * len(file_ids))
-        return self._all(f"select * from files where id in ({marks}) order by id", *file_ids)
+        return self._all(f"{FILE} where id in ({marks}) order by id", *file_ids)
 
     def open(self, folder: str) -> list[File]:
         """List every file of the folder that settles or waits."""
-        return self._all("select * from files where folder = ? and state in ('settling', 'waiting')", folder)
+        return self._all(f"{FILE} where folder = ? and state in ('settling', 'waiting')", folder)
 
     def left_in_place(self, folder: str) -> list[File]:
         """List the newest ended or packed file of each place where it lies where it was dropped (`keep`)."""
         return self._all(
-            "select *, max(id) from files where folder = ? and location = path and location_b64 is path_b64 "
-            "and state not in ('settling', 'waiting') group by path, path_b64",
+            f"{FILE} where id in (select max(id) from files where folder = ? and location = path "
+            "and location_b64 is path_b64 and state not in ('settling', 'waiting') group by path, path_b64)",
             folder,
         )
 
@@ -209,13 +209,13 @@ class Files:
         """List every file that was dropped at `path`, or lies there now, newest first."""
         text, b64 = place(path)
         with self._store.reading() as db:
-            rows = db.execute(f"select * from files where {AT_PLACE} order by id desc", {"path": text, "b64": b64})
+            rows = db.execute(f"{FILE} where {AT_PLACE} order by id desc", {"path": text, "b64": b64})
             return [file_of(row) for row in rows]
 
     def open_at(self, folder: str, paths: Iterable[str]) -> dict[str, File]:
         """Look up by path the file that settles or waits there."""
         query = (
-            "select * from files where location = ? and location_b64 is ? and +folder = ? "  # by location
+            f"{FILE} where location = ? and location_b64 is ? and +folder = ? "  # by location
             "and state in ('settling', 'waiting')"
         )
         with self._store.reading() as db:
@@ -224,7 +224,7 @@ class Files:
 
     def unread(self) -> list[File]:
         """List the waiting files that could not be read so far."""
-        return self._all("select * from files where state = 'waiting' and sha256 is null order by id")
+        return self._all(f"{FILE} where state = 'waiting' and sha256 is null order by id")
 
     def unarchived(self) -> list[UnarchivedFile]:
         """List the files without a job that are still to be archived, or given back."""
@@ -284,33 +284,43 @@ from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null
 )
 
 
+#: how a file is read
+FILE: Final = (
+    "select id, folder, path, path_b64, location, location_b64, state, version, reason, size, mtime_ns, ctime_ns, "
+    "inode, sha256, text_sha256, bytes, sent_bytes, job_id, upload_name, ready_at, finished_at, due_at, pairs, "
+    "archived, tries from files"
+)
+
+
 def file_of(row: sqlite3.Row) -> File:
-    """Make a value of a row of `files`; by hand, as a round may read thousands."""
+    """Make a value of a row of `FILE`; by place, as a round may read thousands, and to ask for each name takes long."""
+    number, folder, path, path_b64, location, location_b64, state, version, reason, *more = row
+    size, mtime_ns, ctime_ns, inode, sha256, text_sha256, sent_from, sent_bytes, *more = more
+    job_id, upload_name, ready_at, finished_at, due_at, pairs, archived, tries = more
     signature = content = None
-    if row["ctime_ns"] is not None:
-        signature = Signature(size=row["size"], mtime_ns=row["mtime_ns"], ctime_ns=row["ctime_ns"], inode=row["inode"])
-    if (sha256 := row["sha256"]) is not None:
-        size = row["bytes"] or row["size"] or 0  # of a file that was refused later only the second is known
-        text, sent = row["text_sha256"], row["sent_bytes"]
-        content = Content(sha256=sha256, text_sha256=text, bytes=size, sent_bytes=sent)
+    if ctime_ns is not None:
+        signature = Signature(size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode)
+    if sha256 is not None:
+        read = sent_from or size or 0  # of a file that was refused later only the second is known
+        content = Content(sha256=sha256, text_sha256=text_sha256, bytes=read, sent_bytes=sent_bytes)
     return File(
-        id=row["id"],
-        folder=row["folder"],
-        path=path_of(row["path"], row["path_b64"]),
-        location=None if row["location"] is None else path_of(row["location"], row["location_b64"]),
-        state=FileState(row["state"]),
+        id=number,
+        folder=folder,
+        path=path_of(path, path_b64),
+        location=None if location is None else path_of(location, location_b64),
+        state=FileState(state),
         signature=signature,
-        version=row["version"],
-        reason=row["reason"],
+        version=version,
+        reason=reason,
         content=content,
-        job_id=row["job_id"],
-        upload_name=row["upload_name"],
-        ready_at=at(row["ready_at"]),
-        finished_at=at(row["finished_at"]),
-        due_at=at(row["due_at"]),
-        pairs=row["pairs"],
-        archived=bool(row["archived"]),
-        tries=row["tries"],
+        job_id=job_id,
+        upload_name=upload_name,
+        ready_at=at(ready_at),
+        finished_at=at(finished_at),
+        due_at=at(due_at),
+        pairs=pairs,
+        archived=bool(archived),
+        tries=tries,
     )
 
 
@@ -386,7 +396,7 @@ def end_of(file: File, became: FileState, why: str | None, now: float, **columns
 
 def files_of(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:
     """List a job's files, in the order of the upload; of `states` alone, if any are named."""
-    rows = db.execute("select * from files where job_id = ? order by id", (job_id,)).fetchall()
+    rows = db.execute(f"{FILE} where job_id = ? order by id", (job_id,)).fetchall()
     return [file_of(row) for row in rows if not states or row["state"] in states]
 
 
@@ -417,7 +427,7 @@ def columns_of(content: Content) -> FileColumns:
 
 
 def _get(db: sqlite3.Connection, file_id: int) -> File:
-    row = db.execute("select * from files where id = ?", (file_id,)).fetchone()
+    row = db.execute(f"{FILE} where id = ?", (file_id,)).fetchone()
     if row is None:
         raise LookupError(f"no file {file_id}")
     return file_of(row)

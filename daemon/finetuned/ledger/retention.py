@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from finetuned.ledger.events import tell_of
-from finetuned.ledger.files import change_file, file_of, lies_at
+from finetuned.ledger.files import FILE, change_file, file_of, lies_at
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import JOB_ENDS, Cause, FileState
 from finetuned.model import File, Job
@@ -57,7 +57,7 @@ class Retention:
     def jobless(self, folder: str, state: FileState, before: float, after: int, most: int) -> list[File]:
         """List files of no job, from the number `after` on, that ended so before an instant, and lie somewhere."""
         rows = self._store.ask(
-            "select * from files where folder = ? and state = ? and archived = 1 and finished_at < ? "
+            f"{FILE} where folder = ? and state = ? and archived = 1 and finished_at < ? "
             "and location is not null and id > ? order by id limit ?",
             folder,
             str(state),

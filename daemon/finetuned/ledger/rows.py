@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
-from typing import Final, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 
@@ -57,6 +58,12 @@ WORK: Final = """(
 def insert(db: sqlite3.Connection, table: str, **columns: object) -> int | None:
     """Insert a row, and return its number."""
     return db.execute(_insertion(table, *columns), tuple(columns.values())).lastrowid
+
+
+def dicts(found: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
+    """Yield rows by the names of their columns; to ask a row for each of them takes four times as long."""
+    names = [column[0] for column in found.description]
+    return (dict(zip(names, row, strict=True)) for row in found)
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 from finetuned.ledger.opening import open_for_reading
 from finetuned.ledger.queries.filters import PathPattern, add_functions, files_at
+from finetuned.ledger.rows import dicts
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.trouble import problem
 
@@ -62,8 +63,7 @@ class Connection:
     def rows(self, query: str, *values: object, **named: object) -> Iterator[Row]:
         """Yield the rows of a query as they are read. Raises LedgerStuck, LedgerError."""
         try:
-            for row in self._db.execute(query, named or values):
-                yield dict(row)
+            yield from dicts(self._db.execute(query, named or values))
         except sqlite3.Error as error:
             raise problem(error, self.path, "cannot be read") from error
 
