@@ -53,14 +53,16 @@ class Archives:
             ends = [(file, *self._lay(folder, file)) for file in files if not file.archived]
         context.ledger.batches.laid(job, ends, context.runtime.now())
         with folder.together():
-            self._write_papers(folder, job, files)
+            lies = {file.id: location for file, location, _ in ends}
+            self._write_papers(folder, job, files, [lies.get(file.id, file.location) for file in files])
             folder.clear_processing(job.id)
         return any(lost for _, _, lost in ends)
 
-    def _write_papers(self, folder: DropFolder, job: Job, files: Sequence[File]) -> None:
-        """Write down beside the files, where they lie by now, what became of them."""
+    def _write_papers(
+        self, folder: DropFolder, job: Job, files: Sequence[File], locations: Sequence[str | None]
+    ) -> None:
+        """Write down beside the files, which lie at `locations` by now, what became of them."""
         ledger = self._context.ledger
-        locations = [file.location for file in ledger.jobs.files(job.id)]
         papers: dict[str, Iterable[bytes]] = {"job.json": [job_json(ledger, job.id)]}
         if any(file.state in {FileState.BARREN, FileState.FAILED} for file in files):
             folder.write_job_files(job.id, area="failed", files=papers, locations=locations)

@@ -54,13 +54,15 @@ def archive(places: Places, file: File, location: str, why: str | None) -> str |
     """
     wanted = (*area_of(file), *places.relative(file.path))
     with places.guard("moved"):
-        old = _find(places, file, location)
-        if old is not None and file.state in _KNOWN and _is_other(places, old, file):
-            back = _give_back(places, old, file.path)
-            raise Changed(
-                f"another version lay in its place, and is taken as a new file: {escape(places.tree.at(back))}"
-            )
-        target = _bring(places, old, wanted, file)
+        old = places.tree.below(location)
+        if old is None or not places.is_that(old, file.signature):
+            old = _find(places, file, location)
+            if old is not None and file.state in _KNOWN and _is_other(places, old, file):
+                back = _give_back(places, old, file.path)
+                raise Changed(
+                    f"another version lay in its place, and is taken as a new file: {escape(places.tree.at(back))}"
+                )
+        target = _bring(places, old, wanted, file, noted=why is not None)
         if old is None and target is not None and (gone := places.tree.below(location)) is not None:
             _follow(places, gone, target, again=True)
     if target is None:
@@ -93,8 +95,8 @@ def _give_back(places: Places, old: Parts, origin: str) -> Parts:
     return new
 
 
-def _bring(places: Places, old: Parts | None, wanted: Parts, file: File) -> Parts | None:
-    """Move the file (or delete it, if the rules say so); return where it lies."""
+def _bring(places: Places, old: Parts | None, wanted: Parts, file: File, *, noted: bool) -> Parts | None:
+    """Move the file (or delete it, if the rules say so); return where it lies. `noted`: a note comes beside it."""
     tree = places.tree
     deleted = file.state is FileState.LEARNED and places.rules.after == "delete"
     if old is None:
@@ -108,7 +110,7 @@ def _bring(places: Places, old: Parts | None, wanted: Parts, file: File) -> Part
         return None
     if old[:-1] == wanted[:-1]:
         return old
-    target = _move(tree, old, wanted)
+    target = _move(tree, old, wanted, noted=noted)
     _follow(places, old, target)
     return target
 
@@ -120,11 +122,11 @@ def _candidates(wanted: Parts) -> Iterator[Parts]:
             yield (*wanted[:-1], name)
 
 
-def _move(tree: Tree, old: Parts, wanted: Parts) -> Parts:
-    """Move to the first name that is free, and whose note's name is free too."""
+def _move(tree: Tree, old: Parts, wanted: Parts, *, noted: bool) -> Parts:
+    """Move to the first name that is free, and whose note's name is free too if it is to have one."""
     for target in _candidates(wanted):
-        is_free = tree.stat(target) is None and tree.stat((*target[:-1], why_name(target[-1]))) is None
-        if is_free or tree.is_moving(old, target):
+        has_room = not noted or tree.stat((*target[:-1], why_name(target[-1]))) is None
+        if has_room or tree.is_moving(old, target):
             with suppress(FileExistsError):
                 tree.move(old, target)
                 return target

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, reduce
@@ -209,7 +210,7 @@ class Places:
     def is_that(self, parts: Parts, signature: Signature | None) -> bool:
         """Tell whether the very file with this signature lies there; a rename changes its ctime, nothing else."""
         found = self.tree.stat(parts)
-        if found is None or signature is None:
+        if found is None or signature is None or not stat.S_ISREG(found.st_mode):
             return False
         now = self.tree.signature(found)
         same = (now.size, now.mtime_ns) == (signature.size, signature.mtime_ns)
