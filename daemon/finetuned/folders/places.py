@@ -159,9 +159,7 @@ class Places:
             with self.guard("read"):
                 if quiet or expected is not None:
                     self.prove_quiet(fd)
-                if expected is not None and self.tree.signature(os.fstat(fd)) != expected:
-                    raise Changed("it changed after it was seen")
-                return self.content(fd, named or path)
+                return self.content(fd, named or path, expected=expected)
         finally:
             os.close(fd)
 
@@ -175,8 +173,18 @@ class Places:
         if self.has_writer(fd):
             raise Changed("somebody has it open for writing")
 
-    def content(self, fd: int, path: str, out: Callable[[bytes], object] | None = None) -> Content:
-        """Read what an open file that was dropped at `path` holds by the rules; its bytes go to `out`, too."""
+    def content(
+        self,
+        fd: int,
+        path: str,
+        *,
+        expected: Signature | None = None,
+        out: Callable[[bytes], object] | None = None,
+    ) -> Content:
+        """Read what an open file that was dropped at `path` holds by the rules; its bytes go to `out`, too.
+
+        With `expected` Changed if it is not the file that this tells of.
+        """
         most, signed = self.rules.max_file_bytes, self.tree.signature
 
         def take(piece: bytes) -> None:
@@ -184,7 +192,7 @@ class Places:
             if out is not None:
                 out(piece)
 
-        return content_of(fd, recoder=self.recoder(path), most=most, out=take, signed=signed)
+        return content_of(fd, expected=expected, recoder=self.recoder(path), most=most, out=take, signed=signed)
 
     def recoder(self, path: str) -> Recoder:
         """Make what turns a file that was dropped at `path` into what is sent. Raises Unusable."""

@@ -85,7 +85,7 @@ def make_shared(name: str, above: int, top: int) -> None:
     try:
         made, like = os.fstat(fd), os.fstat(top)
         others = made.st_mode & like.st_mode & 0o007
-        mode = made.st_mode & 0o700 | group_bits(top) << 3 | others | like.st_mode & stat.S_ISGID
+        mode = made.st_mode & 0o700 | group_bits(top, like) << 3 | others | like.st_mode & stat.S_ISGID
         with suppress(OSError):
             if made.st_gid != like.st_gid:
                 os.fchown(fd, -1, like.st_gid)
@@ -110,9 +110,9 @@ def _has_default_acl(folder: int) -> bool:
         return False
 
 
-def group_bits(fd: int) -> int:
+def group_bits(fd: int, status: os.stat_result) -> int:
     """Tell what the group of an open file or folder may do, from 0 to 7; with an ACL its mode alone does not tell."""
-    bits = os.fstat(fd).st_mode >> 3 & 7
+    bits = status.st_mode >> 3 & 7
     with suppress(OSError):
         for tag, allowed, _ in struct.iter_unpack("<HHI", os.getxattr(fd, _ACCESS)[4:]):
             if tag == _OWNING_GROUP:
@@ -125,6 +125,7 @@ def readers(fd: int, gid: int) -> int:
 
     The file's own group may be others to `gid`, so others may read only what that group may.
     """
-    status, group = os.fstat(fd), group_bits(fd) & 4
+    status = os.fstat(fd)
+    group = group_bits(fd, status) & 4
     others = status.st_mode & group & 4
     return (group if status.st_gid == gid else others) << 3 | others

@@ -158,12 +158,13 @@ def content_of(
     *,
     recoder: Recoder,
     most: int,
+    expected: Signature | None = None,
     out: Callable[[bytes], object] | None = None,
     signed: Callable[[os.stat_result], Signature] = signature_of,
 ) -> Content:
     """Read the whole file of `fd` through a fresh `recoder`, its bytes on disk handed to `out` too.
 
-    `signed` says what must be the same before and after.
+    `signed` says what must be the same before and after, and what it must be to begin with, if that is `expected`.
 
     Raises Gone (no regular file), Unusable, Changed (it was written to meanwhile) and OSError.
     """
@@ -171,6 +172,8 @@ def content_of(
     if not stat.S_ISREG(status.st_mode):
         raise Gone("it is no regular file any more")
     before = signed(status)
+    if expected is not None and before != expected:
+        raise Changed("it changed after it was seen")
     try:
         content = _read_all(fd, before.size, recoder=recoder, most=most, out=out)
     except Unusable as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, TypedDict, Unpack
@@ -214,13 +215,13 @@ class Files:
 
     def open_at(self, folder: str, paths: Iterable[str]) -> dict[str, File]:
         """Look up by path the file that settles or waits there."""
+        wanted = {path: utf8_text(path) for path in paths}
         query = (
-            f"{FILE} where location = ? and location_b64 is ? and +folder = ? "  # by location
-            "and state in ('settling', 'waiting')"
+            f"{FILE} where location in (select value from json_each(?)) "  # by that, and by nothing else
+            "and +folder = ? and +state in ('settling', 'waiting')"
         )
-        with self._store.reading() as db:
-            found = ((path, db.execute(query, (*place(path), folder)).fetchone()) for path in paths)
-            return {path: file_of(row) for path, row in found if row is not None}
+        found = self._all(query, json.dumps([*wanted.values()]), folder)
+        return {file.location: file for file in found if file.location and file.location in wanted}
 
     def unread(self) -> list[File]:
         """List the waiting files that could not be read so far."""
