@@ -66,7 +66,8 @@ def test_the_start_page_says_how_things_stand(learned: Desk) -> None:
     assert f"{job['pairs']} pairs in 30 days" in told
     assert "1 job 0 failed or partial 2 files learned 0 waiting files" in told
     assert "done 1" in told
-    assert "not UTF-8 file refused 1" in told
+    (failure,) = learned("stats", "--json").json["failures"]
+    assert f"{failure['reason']} refused 1" in told
     assert "No file waits." in told
     assert job["id"] in told
     assert {"/ledger/finished_jobs", "/ledger/search_pairs", "/ledger/pairs_a_day?days=30"} <= links(html)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from finetuned.ledger.opening import connect_to_read
 from finetuned.ledger.queries import Reader
 from finetuned.ledger.queries.statistics import Failure, Spans, Statistics, statistics
+from finetuned.ledger.questions import QUESTIONS, Searches
 from finetuned.ledger.writer import Ledger
 from finetuned.model import File
 from finetuned.times import instant
@@ -107,6 +109,22 @@ def test_reasons_that_say_the_same_are_one(past: Past) -> None:
         Failure(state="refused", reason="not UTF-8: byte … at offset … (line …)", files=2, last_at=MONDAY),
         Failure(state="refused", reason="it is empty", files=1, last_at=SUNDAY),
     ]
+
+
+def test_a_browser_is_told_of_the_same_failures(past: Past) -> None:
+    """The page has a heading in common with `stats`: its reasons and numbers are equal, from the very moment on."""
+    past.refused("a.txt", "not UTF-8: byte 0xe8 at offset 2 (line 1)", ended=SUNDAY)
+    past.refused("b.txt", "not UTF-8: byte 0xc3 at offset 1,017 (line 12)", ended=MONDAY)
+    past.refused("c.txt", "job notes-20261123-052311-7fka failed: 'a.txt' is missing", ended=MONDAY)
+    past.refused("d.txt", "job notes-20261124-052311-7fkb failed: 'b.txt' is missing", ended=MONDAY)
+    with closing(connect_to_read(past.life.ledger.path)) as db, Searches() as searches:
+        for name, count, function in searches.functions:
+            db.create_function(name, count, function)
+        for since, files in (("", 4), (MONDAY, 3)):
+            rows = db.execute(QUESTIONS["failures_by_reason"].sql, {"since": since})
+            told = [Failure(**dict(row)) for row in rows]
+            assert sum(failure.files for failure in told) == files
+            assert told == past.figures(since=instant(since) if since else None).failures
 
 
 def test_a_folder_and_a_span_of_time_are_chosen(past: Past) -> None:

@@ -70,7 +70,7 @@ async def start_page(datasette: Datasette, request: Request) -> Response:
         "tiles": _tiles(states, files, days),
         "states": _with_shares(states, "jobs"),
         "chart": None if days is None else chart(_every_day(days, now.date())),
-        "failures": _with_shares(failures, "times"),
+        "failures": _with_shares(failures, "files"),
         "slow": _with_shares(slow, "minutes"),
         "waiting": waiting,
         "address": {name: _address(datasette, name, words) for name, words in _ASKED.items()},
@@ -143,7 +143,7 @@ def _when(at: str | None) -> str:
 
 def _kind(state: str) -> str:
     """Tell the colour of a state, as the terminal has it."""
-    return _KINDS.get(state.rpartition(" ")[2], "open")
+    return _KINDS.get(state, "open")
 
 
 #: what the template says each time, and writes figures with

@@ -11,13 +11,10 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from finetuned.errors import UsageError
+from finetuned.ledger.reasons import FAILURES, fold_reason
 from finetuned.ledger.rows import text_of
 from finetuned.ledger.search import END, WINDOW, Search, ranked
 from finetuned.model import Value
-
-#: a reason up to its first colon: what follows are names and figures, which differ in each
-_KIND: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
-
 
 #: the texts of a pair for a function: SQLite hands it no other text than UTF-8
 _RAW: Final = "cast(p.question as blob), cast(p.answer as blob)"
@@ -66,16 +63,10 @@ order by minutes desc""",
         "failures_by_reason": Question(
             title="Failures by reason",
             description=(
-                "Jobs that failed, or learned a part, and files that were refused or taught nothing, by the beginning "
-                "of the reason; since: a time (empty: ever)."
+                "Files that were refused, taught nothing, or failed with their job, by the reason without its names "
+                "and numbers; since: a time (empty: ever)."
             ),
-            sql=f"""select what, {_KIND} as reason, count(*) as times, max(at) as last_at
-from (
-  select 'job ' || state as what, reason, finished_at as at from jobs where state in ('failed', 'partial')
-  union all
-  select 'file ' || state, reason, finished_at from files where state in ('refused', 'barren'))
-where at >= :since
-group by 1, 2 order by times desc, last_at desc""",
+            sql=FAILURES.format("f.finished_at >= :since"),
         ),
         "oldest_waiting_files": Question(
             title="Oldest waiting files",
@@ -135,7 +126,7 @@ MOST_SEARCHES: Final = 4
 
 
 class Searches:
-    """What a connection needs for a search in SQL, as functions; used by one thread, and closed with the connection."""
+    """What a connection needs for these questions, as functions; used by one thread, and closed with the connection."""
 
     def __init__(self) -> None:
         self._made: dict[str, Search] = {}
@@ -144,6 +135,7 @@ class Searches:
             ("escape_fts", 1, self._expression),
             ("is_meant", 3, self._is_meant),
             ("passage_of", 3, self._passage),
+            ("fold_reason", 1, fold_reason),
         )
 
     def __enter__(self) -> Self:

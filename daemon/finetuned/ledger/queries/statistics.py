@@ -9,19 +9,18 @@
 from __future__ import annotations
 
 import math
-import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from finetuned.ledger.reasons import FAILURES, fold_reason
 from finetuned.lifecycle import FILE_ENDS, FileState
 from finetuned.model import Value
 from finetuned.times import iso
 
 if TYPE_CHECKING:
     from finetuned.ledger.queries import Reader
-    from finetuned.ledger.queries.connection import Row
 
 _ENDED: Final = "f.finished_at is not null"
 _TABLES: Final = (
@@ -32,12 +31,6 @@ _FILES: Final = (
     "select f.folder, date(f.finished_at, 'weekday 0', '-6 days') as week, f.state, f.bytes, f.pairs, "
     f"{_SPAN.format('f.seen_at', 'f.finished_at')} as learned_s, {_SPAN.format('f.seen_at', 'a.intent_at')} as wait_s, "
     f"{_SPAN.format('a.intent_at', 'j.finished_at')} as server_s {_TABLES}"
-)
-_FAILURES: Final = "select f.state, f.reason, count(*) as files, max(f.finished_at) as last_at from files f"
-_FAILED: Final = f"f.state in ('{FileState.REFUSED}', '{FileState.BARREN}', '{FileState.FAILED}')"
-#: what differs in reasons that say the same: names in quotes, ids of jobs, numbers
-_PARTICULARS: Final = re.compile(
-    r"""'[^']*'|"[^"]*"|\b[a-z0-9-]+-\d{8}-\d{6}-[a-z2-7]{4}\b|\b0x[0-9a-f]+|(?<![\w.-])\d[\d,.]*\b"""
 )
 
 
@@ -133,30 +126,14 @@ def statistics(
         spans = (row["learned_s"], row["wait_s"], row["server_s"])
         for group in (total, folders.setdefault(row["folder"], _Group()), weeks.setdefault(row["week"], _Group())):
             group.add(row["state"], row["bytes"], row["pairs"], spans)
-    reasons = reader.rows(f"{_FAILURES} where {where} and {_FAILED} group by f.state, f.reason", *values)
+    reader.connection.create_function("fold_reason", 1, fold_reason, deterministic=True)
+    failures = reader.rows(FAILURES.format(where), *values)
     return Statistics(
         total=total.figures(),
         folders={name: folders[name].figures() for name in sorted(folders)},
         weeks={week: weeks[week].figures() for week in sorted(weeks)},
-        failures=_failures(reasons),
+        failures=[Failure(**row) for row in failures],
     )
-
-
-def _failures(rows: Iterable[Row]) -> list[Failure]:
-    """Put together what says the same, the most frequent first."""
-    alike: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        alike.setdefault((row["state"], _PARTICULARS.sub("…", row["reason"])), []).append(row)
-    found = [
-        Failure(
-            state=state,
-            reason=same[0]["reason"] if len(same) == 1 else words,
-            files=sum(row["files"] for row in same),
-            last_at=max(row["last_at"] for row in same),
-        )
-        for (state, words), same in alike.items()
-    ]
-    return sorted(found, key=lambda failure: (-failure.files, failure.state, failure.reason))
 
 
 def _percentiles(spans: Sequence[float]) -> Spans:
