@@ -20,9 +20,12 @@ from finetuned.times import iso
 _ATTEMPT: Final = (*(field for field in Attempt.__struct_fields__ if field != "number"), "attempt")
 #: how a job is read: with the attempt that counts
 JOB: Final = f"""
-select j.*, {ATTEMPTS} as attempts, {", ".join(f"a.{name} as a_{name}" for name in _ATTEMPT)},
+select j.*, j.rowid as ordinal, {ATTEMPTS} as attempts, {", ".join(f"a.{name} as a_{name}" for name in _ATTEMPT)},
   exists (select 1 from sessions s where s.job_id = j.id and s.read_only) as noted
 from jobs j left join sessions a on a.job_id = j.id and a.current = 1"""
+
+#: a job that is not at its end, or whose files are still to be archived
+OPEN: Final = "(j.finished_at is null or j.archived = 0)"
 
 
 class JobColumns(TypedDict, total=False):
@@ -65,11 +68,7 @@ class Jobs:
 
     def open(self) -> list[Job]:
         """List every job that is not at its end, and every ended one that is not archived, oldest first."""
-        with self._store.reading() as db:
-            rows = db.execute(
-                f"{JOB} where j.finished_at is null or j.archived = 0 order by j.created_at, j.rowid"
-            ).fetchall()
-        return [job_of(row) for row in rows]
+        return [job_of(row) for row in self._store.ask(f"{JOB} where {OPEN} order by j.created_at, j.rowid")]
 
     def files(self, job_id: str) -> list[File]:
         """List every file of a job, in the order of the upload."""

@@ -24,6 +24,7 @@ from finetuned.ledger.hooks import Hooks
 from finetuned.ledger.interactions import Interactions
 from finetuned.ledger.jobs import Jobs
 from finetuned.ledger.lock import Trouble, hold, note_trouble
+from finetuned.ledger.open_jobs import KeptJobs
 from finetuned.ledger.pairs import Pairs
 from finetuned.ledger.queries import Reader
 from finetuned.ledger.requests import Requests
@@ -76,6 +77,7 @@ class Ledger(Tables):
         #: the copy of an older schema that was made when this one was opened, if there was one
         self.kept: str | None = None
         super().__init__(self._store)
+        self.jobs = KeptJobs(self._store)
 
     @classmethod
     def open(cls, path: str) -> Self:

@@ -1,0 +1,56 @@
+"""The open jobs, kept as values: a round of the daemon costs what changed since the last one, not what there is.
+
+1. Triggers of this connection note which jobs were written, in the transaction that wrote them.
+2. Once another program has written to the file, all are read anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+from finetuned.ledger.jobs import JOB, OPEN, Jobs, job_of
+from finetuned.ledger.store import Store
+from finetuned.model import Job
+
+_CHANGED: Final = "(select id from changed_jobs)"
+#: a job is read with its attempts
+_WATCHED: Final = (("jobs", "id"), ("sessions", "job_id"))
+
+
+class KeptJobs(Jobs):
+    """The table of jobs as its only writer sees it."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._kept: dict[str, tuple[str, int, Job]] = {}  # with what they are ordered by
+        self._version: int | None = None
+        with store.reading() as db:
+            db.execute("create temp table changed_jobs (id text primary key) without rowid")
+            for table, column in _WATCHED:
+                for verb, row in (("insert", "new"), ("update", "new"), ("delete", "old")):
+                    db.execute(
+                        f"create temp trigger {table}_{verb} after {verb} on main.{table} begin "
+                        f"insert or ignore into changed_jobs values ({row}.{column}); end"
+                    )
+
+    def open(self) -> list[Job]:
+        """List every job that is not at its end, and every ended one that is not archived, oldest first."""
+        with self._store.reading() as db:
+            if db.in_transaction:  # what may be rolled back is not kept
+                return super().open()
+            (version,) = db.execute("pragma data_version").fetchone()
+            if version != self._version:  # by others: our own writes leave it as it is
+                self._kept.clear()
+                self._keep(db.execute(f"{JOB} where {OPEN}"))
+            else:
+                for (job_id,) in db.execute("select id from changed_jobs"):
+                    self._kept.pop(job_id, None)
+                self._keep(db.execute(f"{JOB} where j.id in {_CHANGED} and {OPEN}"))
+            db.execute("delete from changed_jobs")
+            self._version = version
+            return [job for _, _, job in sorted(self._kept.values(), key=lambda kept: kept[:2])]
+
+    def _keep(self, rows: Iterable[sqlite3.Row]) -> None:
+        self._kept.update((row["id"], (row["created_at"], row["ordinal"], job_of(row))) for row in rows)
