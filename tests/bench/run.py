@@ -14,6 +14,7 @@ import answers
 import burst
 import dispatch
 import files
+import flight
 import flood
 import idle
 import intake
@@ -36,6 +37,7 @@ BENCHMARKS = {
     "burst": burst.measure,
     "answers": answers.measure,
     "flood": flood.measure,
+    "flight": flight.measure,
     "hooks": hooks.measure,
     "polling": polling.measure,
     "queries": queries.measure,

@@ -4,7 +4,7 @@
 2. Times are of the system-wide monotonic clock: a request's first byte, its last one, and when the answer was written.
 3. A session is trained as soon as it is looked at, unless `held`, or for ever in training (`trains`); each of its files
    gets one pair, or the session all those of the `flood`. Lists are empty unless it trains and `lists`; what trains is
-   shown with `shows` files, whatever came.
+   shown with `shows` files, whatever came, and makes a step every `moves` seconds (0: never), at a time of its own.
 4. Of a long body only the beginning and the end are kept, so that this server never is what is measured.
 """
 
@@ -67,6 +67,7 @@ class TinyHelix:
         self.lists = True
         self.flood: list[Any] = []
         self.shows = 1
+        self.moves = 0.0
         self.port = 0
 
     @property
@@ -136,7 +137,9 @@ class TinyHelix:
         tuning |= {"id": f"{ident}-system", "data_prep_chunks": {}}
         if self.trains:
             chunks = [{"index": n, "prompt_name": "simple", "question_count": 9, "error": ""} for n in range(9)]
-            tuning |= {"state": "waiting", "data_prep_stage": "finetune", "progress": 40, "updated": STILL}
+            steps = self._steps(ident)
+            tuning |= {"state": "waiting", "data_prep_stage": "finetune", "progress": 40 + steps % 50}
+            tuning |= {"updated": _updated(steps)}
             tuning["data_prep_chunks"] = {f"{inputs}/{name}": chunks for name in names}
         return session
 
@@ -149,7 +152,7 @@ class TinyHelix:
         return {"counter": {"count": len(shown)}, "sessions": rows}
 
     def _row(self, ident: str) -> dict[str, Any]:
-        times = dict.fromkeys(("created", "updated", "scheduled", "completed"), STILL)
+        times = dict.fromkeys(("created", "scheduled", "completed"), STILL) | {"updated": _updated(self._steps(ident))}
         known = {"session_id": ident, "name": "ancient-otter-7", "interaction_id": f"{ident}-system", "lora_dir": ""}
         kinds = {
             "mode": "finetune",
@@ -159,6 +162,10 @@ class TinyHelix:
             "summary": "fine tuning on 2 files",
         }
         return known | kinds | times
+
+    def _steps(self, ident: str) -> int:
+        """How many steps a training has made."""
+        return int(time.monotonic() / self.moves + int(ident[:8], 16) / 2**32) if self.moves else 0
 
     def _pairs(self, ident: str) -> Any:
         group = ident[:10]
@@ -176,6 +183,11 @@ class TinyHelix:
             }
             for i, name in enumerate(self._sessions[ident][1])
         ]
+
+
+def _updated(steps: int) -> str:
+    """When a training made its last step, as the server writes it."""
+    return f"{STILL[:-10]}{steps % 10**9:09d}Z"
 
 
 def _document(number: int) -> str:
