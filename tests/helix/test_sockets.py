@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,7 +17,7 @@ import pytest
 from finetuned.backend import Submission
 from finetuned.errors import Changed, KeyRefused, NotTheServer, ReplyLost, ServerError, Unreachable
 from finetuned.helix import client
-from finetuned.helix.client import CONNECTIONS, ApiKey, new_http
+from finetuned.helix.client import CONNECTIONS, LOOKS, ApiKey, new_http
 from finetuned.helix.sessions import Sessions
 from finetuned.plan import SENDS
 from finetuned.settings import HelixSettings
@@ -201,27 +202,34 @@ async def silent(stream: anyio.abc.SocketStream) -> None:
 
 
 async def test_the_connections_are_few():
-    """Eight requests are on their way at a time, and the ninth after one of them; uploads leave some for the rest."""
-    connections = 0
-    all_came, answer = anyio.Event(), anyio.Event()
+    """Six polls are on their way at a time, and the seventh after one of them; what is sent waits for none of them."""
+    came = {b"GET": 0, b"POST": 0}
+    some_came, answer = anyio.Event(), anyio.Event()
 
     async def handler(stream: anyio.abc.SocketStream) -> None:
-        nonlocal connections
-        connections += 1
-        if connections == CONNECTIONS:
-            all_came.set()
+        nonlocal some_came
+        came[(await whole_request(stream)).partition(b" ")[0]] += 1
+        some_came.set()
+        some_came = anyio.Event()
         await answer.wait()
-        await whole_request(stream)
         await stream.send(HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") % len(ANSWER) + ANSWER)
 
-    async with served(handler) as helix, anyio.create_task_group() as tasks:
-        for _ in range(CONNECTIONS + 1):
-            tasks.start_soon(helix.observe, "s-1")
-        await all_came.wait()
+    async def until(expected: list[int]) -> None:
+        while [*came.values()] != expected:
+            await some_came.wait()
         await anyio.wait_all_tasks_blocked()
-        assert connections == CONNECTIONS == 8
+        assert [*came.values()] == expected
+
+    async with served(handler, *(Bytes(SMALL) for _ in range(SENDS))) as helix, anyio.create_task_group() as tasks:
+        for _ in range(LOOKS + 1):
+            tasks.start_soon(helix.observe, "s-1")
+        await until([LOOKS, 0])
+        for _ in range(SENDS):
+            tasks.start_soon(partial(helix.submit, order(SMALL), on_progress=lambda _: None))
+        await until([LOOKS, SENDS])
         answer.set()
-    assert SENDS < CONNECTIONS
+    assert [*came.values()] == [LOOKS + 1, SENDS]
+    assert LOOKS + SENDS == CONNECTIONS == 12
 
 
 @pytest.mark.parametrize(("content", "kind"), [(None, Unreachable), (SMALL, ReplyLost)])

@@ -14,6 +14,7 @@ from __future__ import annotations
 import codecs
 import ssl
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Final, TypeVar
 from urllib.parse import quote
@@ -38,7 +39,9 @@ from finetuned.pieces import MAX_ANSWER_BYTES, NotThat, Pieces
 from finetuned.settings import HelixSettings
 
 T = TypeVar("T")
-CONNECTIONS: Final = 8  # a request costs three times as much with 32 of them
+#: requests at a time that make nothing: however many sessions are followed, what is sent waits behind none of them
+LOOKS: Final = 6
+CONNECTIONS: Final = LOOKS + 6  # a request costs three times as much with 32 of them
 #: shorter than what servers grant (uvicorn: 5 s), so that we never write into a connection they just closed
 IDLE_SECONDS: Final = 2.0
 ANSWER_WITHIN_SECONDS: Final = 600.0
@@ -62,6 +65,11 @@ class ApiKey:
 
     def __repr__(self) -> str:
         return f"ApiKey(file={escape(self._file)!r})"
+
+    @property
+    def known(self) -> str | None:
+        """The key as it was read last; null if it was not, or there is none."""
+        return self._value
 
     def current(self) -> str:
         """Return the key as it was read last. Raises KeyRefused if there is none."""
@@ -127,6 +135,7 @@ class Wire:
         self._key = key
         self._on_end = on_end
         self._one_long = anyio.Lock()
+        self._looks = anyio.Semaphore(LOOKS, fast_acquire=True)
         self._date = ""
         self.disk: Final = disk
 
@@ -169,7 +178,9 @@ class Wire:
         """Return an answer of the 200s, to be closed; everything else is raised as ServerError."""
         begun, end = anyio.current_time(), CallEnd.STOPPED
         try:
-            answer = await self._ask(call)
+            async with nullcontext() if call.method == "POST" else self._looks:
+                begun = anyio.current_time()  # to wait for others of ours is no time of the server's
+                answer = await self._ask(call)
             end = CallEnd.ANSWERED
         except ServerError as error:
             end = outcome.end_of(error)
@@ -179,7 +190,9 @@ class Wire:
         return answer
 
     async def _ask(self, call: Call) -> Answer:
-        key = await self.disk.in_thread(self._key.current)
+        key = self._key.known
+        if key is None:
+            key = await self.disk.in_thread(self._key.read)
         answer = await self._once(call, key)
         if answer.status == 401:
             fresh = await self.disk.in_thread(self._key.read)
