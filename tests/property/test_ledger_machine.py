@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -235,7 +236,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @of_a_job(JobState.RUNNING)
     def stands_still(self, n: int, job: Job) -> None:
-        self.ledger.attempts.unmoved(job, self.life.now() + n)
+        self.ledger.attempts.unmoved([(job.under_way, self.life.now() + n)])
         assert self.life.job(job.id).state is JobState.RUNNING
 
     @of_a_job(JobState.RUNNING)
@@ -519,9 +520,8 @@ class LedgerMachine(RuleBasedStateMachine):
         assert asked(self.ledger, twice) == []
         values = (self.files(), self.jobs(), self.ledger.attempts.to_discard(), self.ledger.files.waiting())
         assert all(msgspec.structs.asdict(value) for some in values for value in some)
-        assert {j.id for j in self.ledger.jobs.open()} == {
-            j.id for j in self.jobs() if j.state not in JOB_ENDS or not j.archived
-        }
+        is_open = [j for j in self.jobs() if j.state not in JOB_ENDS or not j.archived]  # read one by one
+        assert sorted(self.ledger.jobs.open(), key=attrgetter("created_at", "id")) == is_open
         told = "select cause from events where subject = 'folder' and subject_id = ? and cause in ('pause', 'resume')"
         for folder in self.ledger.folders.all().values():
             causes = [row[0] for row in asked(self.ledger, f"{told.replace('?', repr(folder.name))} order by id")]

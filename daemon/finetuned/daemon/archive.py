@@ -29,10 +29,10 @@ class Archives:
     async def archive(self, job_id: str) -> None:
         """Move the files of an ended job to where they belong, and write down beside them what became of it."""
         context = self._context
-        job = await context.in_thread(context.ledger.jobs.get, job_id)
+        job = await context.in_ledger(context.ledger.jobs.get, job_id)
         if job is None or job.archived:
             return
-        if job.files == 0 and not await context.in_thread(context.ledger.jobs.is_left, job):
+        if job.files == 0 and not await context.in_ledger(context.ledger.jobs.is_left, job):
             await context.disk_later(job, "its files went on without it, and were not taken from its folder yet")
             return
         try:
@@ -40,7 +40,7 @@ class Archives:
         except (FileProblem, FolderError) as error:
             await context.disk_later(job, f"its files cannot be moved: {error}")
         else:
-            await context.in_thread(context.ledger.jobs.archived, job)
+            await context.in_ledger(context.ledger.jobs.archived, job)
             if lost:
                 self._sweep_soon()
 
@@ -75,7 +75,7 @@ class Archives:
     async def archive_file(self, file_id: int) -> None:
         """Move a file in no job to where it belongs: to its end, or, as it is retried, to where it was dropped."""
         context = self._context
-        file = await context.in_thread(context.ledger.files.get, file_id)
+        file = await context.in_ledger(context.ledger.files.get, file_id)
         folder = context.folders.get(file.folder)
         if folder is None or file.archived:
             return
@@ -88,9 +88,9 @@ class Archives:
             location, lost = await context.in_thread(self._lay, folder, file)
         except (FileProblem, FolderError) as error:
             due_at = now + context.back_off(file.tries + 1, LONGEST_DISK_WAIT)
-            await context.in_thread(context.ledger.files.archive_later, file, str(error), due_at, now)
+            await context.in_ledger(context.ledger.files.archive_later, file, str(error), due_at, now)
             return
-        await context.in_thread(context.ledger.files.laid, file, location, now, lost=lost)
+        await context.in_ledger(context.ledger.files.laid, file, location, now, lost=lost)
         if lost:
             self._sweep_soon()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -38,19 +38,26 @@ class Claims:
         self._sound: set[str] = set()
         self._sweep_soon = sweep_soon  # a file lies where it was dropped once more
 
-    async def seal(self, order: Seal) -> None:
-        """Make a job of the files that can be moved, and claim them."""
+    async def seal(self, orders: Sequence[Seal]) -> list[str]:
+        """Make jobs of the files that can be moved, in this order; their ids. They are to be claimed. Raises Away."""
         context = self._context
         now = context.runtime.now()
-        file_ids = await context.in_thread(self._movable, order, now)
-        if not file_ids:
-            return
-        while True:
-            job_id = new_job_id(context, order.folder, now)
-            if await context.in_thread(context.ledger.batches.seal, job_id, order.folder, order.group, file_ids, now):
-                break
-        context.own.add(job_id)
-        await self.claim(job_id)
+        movable = [(order, await context.in_thread(self._movable, order, now)) for order in orders]
+        job_ids = await context.in_ledger(self._seal, movable, now)
+        context.own.update(job_ids)
+        return job_ids
+
+    def _seal(self, movable: Iterable[tuple[Seal, list[int]]], now: float) -> list[str]:
+        context = self._context
+        job_ids = []
+        with context.ledger.together():
+            for order, file_ids in movable:
+                while file_ids:
+                    job_id = new_job_id(context, order.folder, now)
+                    if context.ledger.batches.seal(job_id, order.folder, order.group, file_ids, now):
+                        job_ids.append(job_id)
+                        break
+        return job_ids
 
     def _movable(self, order: Seal, now: float) -> list[int]:
         """Choose the files that a job can be made of; the others wait, with the reason."""
@@ -94,7 +101,7 @@ class Claims:
     async def claim(self, job_id: str) -> None:
         """Bring the job's files into its own folder, or find out which must leave it."""
         context = self._context
-        job = await context.in_thread(context.ledger.jobs.get, job_id)
+        job = await context.in_ledger(context.ledger.jobs.get, job_id)
         if job is None or job.state is not JobState.QUEUED:
             return
         try:
@@ -102,7 +109,7 @@ class Claims:
         except FileProblem as error:
             await context.disk_later(job, str(error))
             return
-        await context.in_thread(context.ledger.batches.claimed, job, laid, left, context.runtime.now())
+        await context.in_ledger(context.ledger.batches.claimed, job, laid, left, context.runtime.now())
         folder = context.folders[job.folder]
         if laid and left:  # the note names just those that are sent, in their order
             with suppress(FileProblem):
@@ -155,14 +162,14 @@ class Claims:
     async def cancel(self, job_id: str) -> None:
         """Give the job up, as a person requested."""
         context = self._context
-        job = await context.in_thread(context.ledger.jobs.get, job_id)
+        job = await context.in_ledger(context.ledger.jobs.get, job_id)
         if job is not None and job.given_up:
-            await context.in_thread(context.ledger.ends.cancelled, job, BY_A_PERSON, context.runtime.now())
+            await context.in_ledger(context.ledger.ends.cancelled, job, BY_A_PERSON, context.runtime.now())
 
     async def skip_duplicate(self, file_id: int, of: str) -> None:
         """Call a file a duplicate `of` another one, whose content is known."""
         context = self._context
-        await context.in_thread(context.ledger.files.duplicate, file_id, escape(of), context.runtime.now())
+        await context.in_ledger(context.ledger.files.duplicate, file_id, escape(of), context.runtime.now())
 
 
 def new_job_id(context: Context, folder: str, now: float) -> str:

@@ -37,17 +37,17 @@ class Collecting:
         with await context.backend.harvest(seen) as harvest:
             async with self._one_long if harvest.is_long else nullcontext():
                 counted: Tally = await context.runtime.in_thread(tally, seen, harvest)
-                if await context.in_thread(context.ledger.pairs.here, seen.id) != counted.pairs:
+                if await context.in_ledger(context.ledger.pairs.here, seen.id) != counted.pairs:
                     await self._write(job, seen, harvest, files)
         return counted
 
     async def _write(self, job: Job, seen: Observation, harvest: Harvest, files: Sequence[File]) -> None:
         context = self._context
-        while await context.in_thread(context.ledger.pairs.take_some_away, seen.id):
+        while await context.in_ledger(context.ledger.pairs.take_some_away, seen.id):
             pass
         batches = _batches(harvest)
         while batch := await context.runtime.in_thread(next, batches, ()):
-            await context.in_thread(context.ledger.pairs.add, job, seen.id, batch, owner(seen, files))
+            await context.in_ledger(context.ledger.pairs.add, job, seen.id, batch, owner(seen, files))
 
 
 def _batches(told: Iterable[Entry]) -> Iterator[Sequence[Pair]]:

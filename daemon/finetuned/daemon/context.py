@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from finetuned.backend import Backend
+from finetuned.daemon.ledger_queue import LedgerQueue
 from finetuned.daemon.pauses import Pause, Pauses
 from finetuned.errors import Busy, KeyRefused, ServerError
 from finetuned.folders.folder import DropFolder
@@ -46,11 +47,13 @@ class Context:
     unnoted: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     pauses: Pauses = field(init=False)
+    _queue: LedgerQueue = field(init=False)
     turned_at: float = field(init=False)
     due_at: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.pauses = Pauses(self.runtime.steady)
+        self._queue = LedgerQueue(self.ledger, self.runtime)
         self.turned()
         for folder in self.folders.values():
             folder.tell_progress(self.moves_on)
@@ -76,8 +79,12 @@ class Context:
         """Tell whether a folder is in no configuration any more: its jobs go on to their end, and nothing is taken."""
         return all(rules.name != folder for rules in self.settings.folders)
 
+    async def in_ledger(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
+        """Run a command of the ledger, or a question to it, beside the loop; what it wrote is committed then."""
+        return await self._queue.run(work, *args, **words)
+
     async def in_thread(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
-        """Run a command of the ledger, or work on the disk, beside the loop."""
+        """Run work on the disk beside the loop."""
         return await self.runtime.in_thread(work, *args, **words)
 
     def came_back(self, folder: DropFolder, path: str) -> Pause:
@@ -96,33 +103,33 @@ class Context:
         """Pause everything that needs the server, which cannot be used, and set the time of the next try."""
         url = self.settings.service.url
         now = self.runtime.now()
-        facts = await self.in_thread(self.ledger.servers.get, url)
+        facts = await self.in_ledger(self.ledger.servers.get, url)
         longest = self.settings.service.longest_pause
         wait = min(error.after, longest) if isinstance(error, Busy) else self.back_off(facts.tries + 1, longest)
         reachable = isinstance(error, KeyRefused | Busy)
-        await self.in_thread(
+        await self.in_ledger(
             self.ledger.servers.paused, url, str(error), next_try_at=now + wait, reachable=reachable, now=now
         )
 
     async def server_usable(self) -> None:
         """Note that the server answered as it should."""
         url = self.settings.service.url
-        await self.in_thread(self.ledger.servers.usable, url, self.backend.variant, self.runtime.now())
+        await self.in_ledger(self.ledger.servers.usable, url, self.backend.variant, self.runtime.now())
 
     async def poll_later(self, job_id: str, words: str | None) -> None:
         """Poll the job later, as what was due could not be done: `words` say why if it is the job's own matter."""
-        job = await self.in_thread(self.ledger.jobs.get, job_id)
+        job = await self.in_ledger(self.ledger.jobs.get, job_id)
         if job is not None:
             slowest = self.settings.poll.slowest
             now = self.runtime.now()
             due_at = now + (self.back_off(job.in_vain + 1, slowest) if words is None else slowest)
-            await self.in_thread(self.ledger.runs.try_later, job, due_at, words, now)
+            await self.in_ledger(self.ledger.runs.try_later, job, due_at, words, now)
 
     async def disk_later(self, job: Job, why: str) -> None:
         """Try again later what cannot be done for the job on the disk now."""
         now = self.runtime.now()
         due_at = now + self.back_off(job.tries + 1, LONGEST_DISK_WAIT)
-        await self.in_thread(self.ledger.runs.try_later, job, due_at, why, now)
+        await self.in_ledger(self.ledger.runs.try_later, job, due_at, why, now)
 
     async def unreachable(self, job_id: str, error: ServerError) -> None:
         """Pause the server, and put the job off: if only its own session is ill, others go first."""

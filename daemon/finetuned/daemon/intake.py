@@ -99,15 +99,15 @@ class Intake:
             folder.close()
             await self._is_away(folder, why)
             return False
-        left = await context.in_thread(context.ledger.files.left_in_place, folder.name)
-        for file in [*left, *await context.in_thread(context.ledger.files.open, folder.name)]:
+        left = await context.in_ledger(context.ledger.files.left_in_place, folder.name)
+        for file in [*left, *await context.in_ledger(context.ledger.files.open, folder.name)]:
             if file.state is FileState.SETTLING and not file.archived:  # if it lies there already, it is no new file
                 with suppress(FileProblem, FolderError):  # the plan tries again
                     await context.in_thread(give_back, context, folder, file)
             elif file.signature is not None and file.location is not None and _is_swept(folder, file.location):
                 folder.sweeper.remember(file.location, file.signature, settled=file.state is not FileState.SETTLING)
         state = "retired" if context.is_retired(folder.name) else "watched"
-        await context.in_thread(context.ledger.folders.found, folder.name, folder.root, state, context.runtime.now())
+        await context.in_ledger(context.ledger.folders.found, folder.name, folder.root, state, context.runtime.now())
         self._held.add(folder.name)
         return True
 
@@ -117,7 +117,7 @@ class Intake:
         A ledger that was restored from an older copy may find them archived already.
         """
         context = self._context
-        expected = await context.in_thread(context.ledger.jobs.claimed_in, folder.name, folder.root)
+        expected = await context.in_ledger(context.ledger.jobs.claimed_in, folder.name, folder.root)
         if expected and not await context.in_thread(leftovers.knows_any, folder, sorted(expected)):
             example = f"{folder.root}/{PROCESSING}/{min(expected)}"
             raise Away(
@@ -148,8 +148,8 @@ class Intake:
     async def _release(self, folder: DropFolder) -> None:
         """Let go of a retired folder once nothing of it is left to do: another finetuned may want it."""
         context = self._context
-        if not await context.in_thread(context.ledger.folders.has_work, folder.name):
-            await context.in_thread(context.ledger.folders.released, folder.name, context.runtime.now())
+        if not await context.in_ledger(context.ledger.folders.has_work, folder.name):
+            await context.in_ledger(context.ledger.folders.released, folder.name, context.runtime.now())
             folder.close()
             self._held.discard(folder.name)
             self._released.add(folder.name)
@@ -181,7 +181,7 @@ class Intake:
         noted = folder.sweeper.untaken, folder.sweeper.closed
         if noted != self._noted.get(folder.name):
             self._noted[folder.name] = noted
-            await self._context.in_thread(self._context.ledger.folders.swept, folder.name, *noted)
+            await self._context.in_ledger(self._context.ledger.folders.swept, folder.name, *noted)
 
     async def _drain(self, folder: DropFolder, wake_in: float | None) -> float | None:
         """Read the next of what the last sweep found ready; seconds until there is more to do."""
@@ -205,13 +205,13 @@ class Intake:
         self._held.discard(folder.name)
         self._backlog.pop(folder.name, None)
         now = context.runtime.now()
-        await context.in_thread(context.ledger.folders.found, folder.name, folder.root, "away", now, detail=why)
+        await context.in_ledger(context.ledger.folders.found, folder.name, folder.root, "away", now, detail=why)
 
     async def _appeared(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         context = self._context
         for begin in range(0, len(seen), SLICE):
             rows = [(s.path, s.signature, s.group) for s in seen[begin : begin + SLICE]]
-            await context.in_thread(context.ledger.files.appeared, folder.name, rows, context.runtime.now())
+            await context.in_ledger(context.ledger.files.appeared, folder.name, rows, context.runtime.now())
             context.moves_on()
         for one in seen:
             folder.sweeper.remember(one.path, one.signature, settled=False)
@@ -219,12 +219,12 @@ class Intake:
     async def _changed(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         """Let a waiting file settle again; take one that stayed in its place after its end for a new file."""
         context = self._context
-        files = await context.in_thread(context.ledger.files.open_at, folder.name, [s.path for s in seen])
+        files = await context.in_ledger(context.ledger.files.open_at, folder.name, [s.path for s in seen])
         for one in seen:
             file = files.get(one.path)
             if file is not None and file.state is FileState.WAITING:
                 reason = context.came_back(folder, one.path).told("it changed while it waited")
-                await context.in_thread(
+                await context.in_ledger(
                     context.ledger.files.unsettled, file, one.signature, reason, context.runtime.now()
                 )
                 folder.sweeper.remember(one.path, one.signature, settled=False)
@@ -238,11 +238,11 @@ class Intake:
     async def _unfinished(self, folder: DropFolder, found: Sequence[tuple[str, str | None]]) -> None:
         """Give a file the reason that a name beside it tells, until that name is gone."""
         context = self._context
-        files = await context.in_thread(context.ledger.files.open_at, folder.name, [path for path, _ in found])
+        files = await context.in_ledger(context.ledger.files.open_at, folder.name, [path for path, _ in found])
         for path, why in found:
             file = files.get(path)
             if file is not None and file.state is FileState.SETTLING and file.reason != why:
-                await context.in_thread(context.ledger.files.unfinished, file, why, context.runtime.now())
+                await context.in_ledger(context.ledger.files.unfinished, file, why, context.runtime.now())
 
     def _tell_of_canary(self, folder: DropFolder, canary: str) -> None:
         events, now = self._context.ledger.events, self._context.runtime.now()
@@ -253,15 +253,15 @@ class Intake:
     async def _vanished(self, folder: DropFolder, paths: Sequence[str]) -> None:
         context = self._context
         gone = {path: context.came_back(folder, path).told(GONE) for path in paths}
-        files = await context.in_thread(context.ledger.files.open_at, folder.name, paths)
+        files = await context.in_ledger(context.ledger.files.open_at, folder.name, paths)
         found = [(file, gone[path]) for path, file in files.items()]
-        await context.in_thread(context.ledger.files.vanished, found, context.runtime.now())
+        await context.in_ledger(context.ledger.files.vanished, found, context.runtime.now())
         for path in paths:
             folder.sweeper.forget(path)
 
     async def _settled(self, folder: DropFolder, ready: Sequence[Read]) -> None:
         context = self._context
-        files = await context.in_thread(context.ledger.files.open_at, folder.name, [seen.path for seen, _ in ready])
+        files = await context.in_ledger(context.ledger.files.open_at, folder.name, [seen.path for seen, _ in ready])
         settled: list[tuple[File, Signature, Content]] = []
         for seen, found in ready:
             file = files.get(seen.path)
@@ -271,28 +271,28 @@ class Intake:
                 settled.append((file, seen.signature, found))
             elif isinstance(found, Unusable):
                 now = context.runtime.now()
-                await context.in_thread(context.ledger.files.refused, file, str(found), now, size=seen.signature.size)
+                await context.in_ledger(context.ledger.files.refused, file, str(found), now, size=seen.signature.size)
             else:
                 await self._unreadable(file, found)
             folder.sweeper.remember(seen.path, seen.signature, settled=True)
         if settled:
-            await context.in_thread(context.ledger.files.settled, settled, context.runtime.now())
+            await context.in_ledger(context.ledger.files.settled, settled, context.runtime.now())
 
     async def _unreadable(self, file: File, why: FinetunedError) -> None:
         context = self._context
         now = context.runtime.now()
         due_at = now + context.back_off(file.tries + 1, LONGEST_DISK_WAIT)
         if file.state is FileState.WAITING:
-            await context.in_thread(context.ledger.files.held_up, file, str(why), due_at, now)
+            await context.in_ledger(context.ledger.files.held_up, file, str(why), due_at, now)
         else:
-            await context.in_thread(context.ledger.files.unreadable, file, str(why), due_at, now)
+            await context.in_ledger(context.ledger.files.unreadable, file, str(why), due_at, now)
 
     async def _read_the_unread(self) -> float | None:
         """Try the files again that could not be read; seconds until the next of them is due."""
         context = self._context
         now = context.runtime.now()
         waits = []
-        for file in await context.in_thread(context.ledger.files.unread):
+        for file in await context.in_ledger(context.ledger.files.unread):
             if file.folder not in self._held or context.is_retired(file.folder) or file.location is None:
                 continue
             if file.due_at is not None and now < file.due_at <= now + LONGEST_DISK_WAIT:
@@ -301,11 +301,11 @@ class Intake:
             try:
                 content = await context.in_thread(context.folders[file.folder].read, file.location)
             except Unusable as error:
-                await context.in_thread(context.ledger.files.refused, file, str(error), now)
+                await context.in_ledger(context.ledger.files.refused, file, str(error), now)
             except (FileProblem, Away) as error:
                 await self._unreadable(file, error)
             else:
-                await context.in_thread(context.ledger.files.readable, file, content, now)
+                await context.in_ledger(context.ledger.files.readable, file, content, now)
         return min(waits, default=None)
 
 

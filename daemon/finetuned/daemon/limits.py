@@ -33,7 +33,7 @@ class Limits:
         now = context.runtime.now()
         limit = told.limit if told else None
         if limit is not None:
-            await context.in_thread(context.ledger.servers.chunks_allowed, context.settings.service.url, limit, now)
+            await context.in_ledger(context.ledger.servers.chunks_allowed, context.settings.service.url, limit, now)
         await self._splits.halve(
             job, words, cause=Cause.QUOTA, refusal=lambda file: self._arithmetic(file, limit, words)
         )
@@ -42,10 +42,10 @@ class Limits:
         """Halve a job whose request is too large for a proxy in front of the server, or refuse its only file."""
         context = self._context
         url = context.settings.service.url
-        known = (await context.in_thread(context.ledger.servers.get, url)).max_request
+        known = (await context.in_ledger(context.ledger.servers.get, url)).max_request
         allowed = error.bytes // 2 if known is None else min(known, error.bytes // 2)
         if allowed != known:
-            await context.in_thread(context.ledger.servers.request_allowed, url, allowed, context.runtime.now())
+            await context.in_ledger(context.ledger.servers.request_allowed, url, allowed, context.runtime.now())
         words = str(error)
         await self._splits.halve(
             job, words, cause=Cause.TOO_LARGE, refusal=lambda file: _too_large(file, error.bytes, words)
@@ -54,7 +54,7 @@ class Limits:
     async def fits(self, job: Job, order: Submission) -> bool:
         """Tell whether the job may be sent as it is; else halve it. A single file is sent, and finds out."""
         context = self._context
-        known = (await context.in_thread(context.ledger.servers.get, context.settings.service.url)).max_request
+        known = (await context.in_ledger(context.ledger.servers.get, context.settings.service.url)).max_request
         size = order.bytes
         if job.files < 2 or known is None or size <= known:
             return True
@@ -67,29 +67,29 @@ class Limits:
         context = self._context
         url = context.settings.service.url
         size = order.bytes
-        known = (await context.in_thread(context.ledger.servers.get, url)).max_request
+        known = (await context.in_ledger(context.ledger.servers.get, url)).max_request
         if known is not None and size > known:
-            await context.in_thread(context.ledger.servers.request_allowed, url, size, context.runtime.now())
+            await context.in_ledger(context.ledger.servers.request_allowed, url, size, context.runtime.now())
 
     async def too_many(self, job: Job) -> None:
         """As many sessions as the plan allows are there: ask for no more than that for now."""
         context = self._context
-        running = await context.in_thread(context.ledger.attempts.in_flight, job)
+        running = await context.in_ledger(context.ledger.attempts.in_flight, job)
         url = context.settings.service.url
-        await context.in_thread(context.ledger.servers.sessions_allowed, url, max(1, running), context.runtime.now())
+        await context.in_ledger(context.ledger.servers.sessions_allowed, url, max(1, running), context.runtime.now())
 
     async def trained(self, seen: Observation) -> None:
         """Note what a training tells of the limit: it was cut there, or it was more than we took for one."""
         context = self._context
         url, now = context.settings.service.url, context.runtime.now()
         if seen.quota is not None:
-            await context.in_thread(context.ledger.servers.chunks_allowed, url, seen.quota.limit, now)
+            await context.in_ledger(context.ledger.servers.chunks_allowed, url, seen.quota.limit, now)
             return
-        known = (await context.in_thread(context.ledger.servers.get, url)).max_chunks
+        known = (await context.in_ledger(context.ledger.servers.get, url)).max_chunks
         if known is None or seen.cut:
             return
         if seen.chunks > known:  # made, not reckoned: ready-made pairs are no text
-            await context.in_thread(context.ledger.servers.chunks_allowed, url, None, now)
+            await context.in_ledger(context.ledger.servers.chunks_allowed, url, None, now)
 
     def _arithmetic(self, file: File, limit: int | None, words: str) -> str:
         """Say in numbers why a file does not fit."""

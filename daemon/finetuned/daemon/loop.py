@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -23,7 +25,7 @@ from finetuned.daemon.inbox import Inbox
 from finetuned.daemon.intake import Intake
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.poll import Polls
-from finetuned.daemon.rounds import Rounds
+from finetuned.daemon.rounds import Rounds, abreast
 from finetuned.daemon.submit import Submissions
 from finetuned.errors import Away, FinetunedError, LedgerStuck, Stale
 from finetuned.facts import gathered
@@ -156,9 +158,9 @@ class Daemon:
         try:
             self.handed_over = not self._ends
             if self._ends:
-                await context.in_thread(context.ledger.daemon.stopped, pid=self._pid, now=context.runtime.now())
+                await context.in_ledger(context.ledger.daemon.stopped, pid=self._pid, now=context.runtime.now())
             await context.in_thread(self._event_log.tell)
-            failed = await context.in_thread(context.ledger.jobs.failed_since, started_at)
+            failed = await context.in_ledger(context.ledger.jobs.failed_since, started_at)
         except LedgerStuck as error:  # told to stop while it waits for space: that is in order, too
             self._breaker.open(error)
             failed = False
@@ -182,15 +184,15 @@ class Daemon:
         runs_with = RunsWith.of(context.settings).as_text()
         now = context.runtime.now()
         if self._reloaded:
-            await context.in_thread(context.ledger.daemon.reloaded, pid=self._pid, now=now, configuration=runs_with)
+            await context.in_ledger(context.ledger.daemon.reloaded, pid=self._pid, now=now, configuration=runs_with)
         else:
-            await context.in_thread(
+            await context.in_ledger(
                 context.ledger.daemon.started, pid=self._pid, version=self._version, now=now, configuration=runs_with
             )
         await context.in_thread(self._hooks.begin)
         await context.in_thread(self._inbox.open)
         await self._intake.open()
-        await context.in_thread(context.ledger.folders.ruled, context.settings.folders)
+        await context.in_ledger(context.ledger.folders.ruled, context.settings.folders)
         await self._finish_claims()
 
     @property
@@ -265,10 +267,10 @@ class Daemon:
         rounds.planned()
         facts = await self._facts()
         plan = make_plan(facts, context.runtime.now(), context.settings)
-        for action in plan.actions:
-            await self._act(action)
+        for actions in abreast(plan.actions):
+            await self._act_all(actions)
             context.turned()
-            if self._stopping or rounds.makes_way(action, plan):
+            if self._stopping or rounds.makes_way(actions[-1], plan):
                 break
         return facts, plan, rounds.wait(plan)
 
@@ -293,6 +295,22 @@ class Daemon:
             hurry=self._until_idle,
         )
 
+    async def _act_all(self, actions: Sequence[Action]) -> None:
+        """Do actions of one kind together."""
+        if polls := [action.job_id for action in actions if isinstance(action, Poll)]:
+            self._begin_polls(polls)
+        elif seals := [action for action in actions if isinstance(action, Seal)]:
+            with self._unless_it_moved_on(seals[0]):
+                sealed = await self._claims.seal(seals)
+                await self._act_all([Claim(job_id=job_id) for job_id in sealed])
+        else:
+            try:
+                async with anyio.create_task_group() as tasks:
+                    for action in actions:
+                        tasks.start_soon(self._act, action)
+            except* FinetunedError as group:
+                raise first_of(group) from None
+
     async def _act(self, action: Action) -> None:
         match action:
             case Submit(job_id=job_id):
@@ -300,8 +318,6 @@ class Daemon:
                     await self._submit(job_id)
             case Search(job_id=job_id):
                 self._begin(job_id, lambda: self._submissions.search(job_id))
-            case Poll(job_id=job_id):
-                self._begin(job_id, lambda: self._polls.poll(job_id))
             case Discard(session=session):
                 self._begin(session_key(session), lambda: self._polls.discard(session))
             case Recheck(session=session):
@@ -312,10 +328,8 @@ class Daemon:
                 await self._act_here(action)
 
     async def _act_here(self, action: Action) -> None:
-        try:
+        with self._unless_it_moved_on(action):
             match action:
-                case Seal():
-                    await self._claims.seal(action)
                 case Claim(job_id=job_id):
                     await self._claims.claim(job_id)
                 case SkipDuplicate(file_id=file_id, of=of):
@@ -328,6 +342,12 @@ class Daemon:
                     await self._archives.archive_file(file_id)
                 case Doubt(job_id=job_id):
                     await self._submissions.doubt(job_id)
+
+    @contextmanager
+    def _unless_it_moved_on(self, action: Action) -> Iterator[None]:
+        """Leave to the next round what changed since the plan was made."""
+        try:
+            yield
         except Stale as error:
             logs.get().debug("row_moved_on", action=type(action).__name__, why=str(error))
         except Away:
@@ -349,6 +369,25 @@ class Daemon:
         if self._tasks is not None:
             self._tasks.start_soon(self._beside, key, task)
 
+    def _begin_polls(self, job_ids: Sequence[str]) -> None:
+        self._busy.update(job_ids)
+        if self._tasks is not None:
+            self._tasks.start_soon(self._poll, job_ids)
+
+    async def _poll(self, job_ids: Sequence[str]) -> None:
+        """Poll those jobs by themselves of which no list tells that they stand still."""
+        left: Sequence[str] = ()
+        try:
+            standing = await self._polls.stand(job_ids)
+            self._asked.update(standing)
+            left = [job_id for job_id in job_ids if job_id not in standing]
+        except LedgerStuck as error:
+            self._breaker.open(error)
+        self._busy.difference_update({*job_ids}.difference(left))
+        for job_id in left:
+            self._begin(job_id, partial(self._polls.poll, job_id))
+        self._context.wake.set()
+
     async def _beside(self, key: str, task: Task) -> None:
         try:
             await task()
@@ -363,7 +402,7 @@ class Daemon:
 
     async def _finish_claims(self) -> None:
         """Before the first sweep: a file that a claim has moved half-way must not be taken for a new one."""
-        for job in await self._context.in_thread(self._context.ledger.jobs.open):
+        for job in await self._context.in_ledger(self._context.ledger.jobs.open):
             if job.state is JobState.QUEUED and job.claimed_at is None and job.folder in self._context.folders:
                 await self._act_here(Claim(job_id=job.id))
 
@@ -378,7 +417,7 @@ class Daemon:
 
     async def _is_uploading(self) -> bool:
         try:
-            jobs = await self._context.in_thread(self._context.ledger.jobs.open)
+            jobs = await self._context.in_ledger(self._context.ledger.jobs.open)
         except LedgerStuck:  # then nobody could write what became of them
             return False
         return any(job.state is JobState.SUBMITTING and job.id in self._busy for job in jobs)

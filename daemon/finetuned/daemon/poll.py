@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Collection, Container, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -74,15 +74,13 @@ class Polls:
     async def poll(self, job_id: str) -> None:
         """Poll the job's session, and do what follows from it."""
         context = self._context
-        job = await context.in_thread(context.ledger.jobs.get, job_id)
+        job = await context.in_ledger(context.ledger.jobs.get, job_id)
         if job is None or job.state not in _POLLED:
             return
         if job.open is None or job.session_id is None:  # a damaged ledger: `doctor` tells; the loop must not spin on it
             await context.poll_later(job_id, "the ledger has no open attempt of it; see `finetuned doctor`")
             return
         try:
-            if await self._stands(job, job.session_id):
-                return
             seen = await context.backend.observe(job.session_id)
             self._log_unknown(seen)
             if job.open.read_only and not await self._is_proven(job, seen):
@@ -115,7 +113,7 @@ class Polls:
 
         Until it rests or ends the server need not have told it: nothing is taken from it before.
         """
-        fit = fits(seen, job.id, await self._context.in_thread(self._context.ledger.jobs.files, job.id))
+        fit = fits(seen, job.id, await self._context.in_ledger(self._context.ledger.jobs.files, job.id))
         if fit or (fit is None and seen.status is Status.RUNNING):
             return True
         logs.get().warning("session_not_ours", job=job.id, session=seen.id, why=NOT_OURS)
@@ -137,7 +135,7 @@ class Polls:
         context = self._context
         if job.under_way.read_only or seen.name == job.id or not seen.can_rename:
             return
-        if await context.in_thread(context.ledger.attempts.named, seen.id, job.id):
+        if await context.in_ledger(context.ledger.attempts.named, seen.id, job.id):
             with suppress(ServerError), anyio.move_on_after(NAMED_WITHIN):
                 await context.backend.rename(seen.id, job.id)
 
@@ -159,11 +157,11 @@ class Polls:
         except ServerError as error:
             now = context.runtime.now()
             due_at = now + context.back_off(session.tries + 1, context.settings.service.longest_pause)
-            await context.in_thread(context.ledger.attempts.discard_later, session, due_at)
+            await context.in_ledger(context.ledger.attempts.discard_later, session, due_at)
             if isinstance(error, Unreachable):
                 await self._context.server_failed(error)
         else:
-            await context.in_thread(context.ledger.attempts.discarded, session, context.runtime.now())
+            await context.in_ledger(context.ledger.attempts.discarded, session, context.runtime.now())
 
     async def probe(self) -> None:
         """Ask whether the server can be used again."""
@@ -191,24 +189,43 @@ class Polls:
         moved = before is not None and before.still.signs != still.signs
         pause = self._pause(now - (job.under_way.moved_at or now), moved=moved or before is None)
         due_at = now + pause if seen.list_mark is None else _together(now, pause, poll)
-        await context.in_thread(
+        await context.in_ledger(
             context.ledger.runs.polled, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now
         )
 
-    async def _stands(self, job: Job, session_id: str) -> bool:
-        """Tell whether a list shows that the session stands still, and note that as a poll. Raises ServerError."""
+    async def stand(self, job_ids: Collection[str]) -> frozenset[str]:
+        """Find in a list which of the jobs' sessions stand still, and note that as a poll of each; their jobs' ids.
+
+        If the server cannot be used, they are all put off with it.
+        """
         context = self._context
-        watch = self._watches.get(session_id)
-        if watch is None or watch.mark is None or context.runtime.now() >= watch.enough_until:
-            return False
-        marked = sum(one.mark is not None for one in self._watches.values())
-        if (await self._batch.marks(marked)).get(session_id) != watch.mark:
-            return False
         now = context.runtime.now()
-        still = after_poll(watch.still, watch.still.signs, now, context.settings.poll)
+        watched = [watch for watch in self._watches.values() if watch.mark is not None]
+        if not any(now < watch.enough_until for watch in watched):
+            return frozenset()
+        try:
+            marks = await self._batch.marks(len(watched))
+        except Unreachable as error:
+            await context.server_failed(error)
+            return frozenset(job_ids)
+        except ServerError:  # each is polled, and finds out
+            return frozenset()
+        standing = {}
+        for job in await context.in_ledger(context.ledger.jobs.open):
+            if job.id in job_ids and job.session_id is not None and self._has_stood(job.session_id, marks, now):
+                pause = self._pause(now - (job.under_way.moved_at or now), moved=False)
+                standing[job.id] = job.under_way, _together(now, pause, context.settings.poll)
+        if standing:
+            await context.in_ledger(context.ledger.attempts.unmoved, standing.values())
+        return frozenset(standing)
+
+    def _has_stood(self, session_id: str, marks: Mapping[str, str], now: float) -> bool:
+        """Tell whether a list shows the session as it was polled last, and that is as good as a poll."""
+        watch = self._watches.get(session_id)
+        if watch is None or watch.mark is None or now >= watch.enough_until or marks.get(session_id) != watch.mark:
+            return False
+        still = after_poll(watch.still, watch.still.signs, now, self._context.settings.poll)
         self._watches[session_id] = replace(watch, still=still)
-        pause = self._pause(now - (job.under_way.moved_at or now), moved=False)
-        await context.in_thread(context.ledger.attempts.unmoved, job, _together(now, pause, context.settings.poll))
         return True
 
     def _history(self, job: Job, still: Standstill) -> History:
@@ -236,7 +253,7 @@ class Polls:
         now = context.runtime.now()
         if paused and (job.requested is None or job.under_way.read_only):
             later = now + context.settings.poll.slowest
-            await context.in_thread(
+            await context.in_ledger(
                 context.ledger.runs.polled,
                 job,
                 seen,
@@ -248,7 +265,7 @@ class Polls:
             return
         if paused:
             await context.backend.push(seen.id, Push.START)
-        await context.in_thread(
+        await context.in_ledger(
             context.ledger.runs.review_over, job, cause=Cause.ACCEPT if paused else Cause.REVIEW_OVER, now=now
         )
 
@@ -262,18 +279,18 @@ class Polls:
         now = context.runtime.now()
         if job.under_way.stage != "collecting":
             due_at = now + context.settings.poll.fastest
-            job = await context.in_thread(
+            job = await context.in_ledger(
                 context.ledger.runs.polled, job, seen, stage="collecting", due_at=due_at, moved=True, now=now
             )
         else:  # it was tried in vain: a disk without room for so many pairs must not be hammered
             due_at = now + context.back_off(job.in_vain + 1, context.settings.poll.slowest)
-            job = await context.in_thread(context.ledger.runs.try_later, job, due_at, None, now)
+            job = await context.in_ledger(context.ledger.runs.try_later, job, due_at, None, now)
         files = await self._packed(job, seen)
         counted = await self._collecting.collect(job, seen, files)
         verdict = judge(seen, counted, files, context.backend.capabilities)
         await self._limits.trained(seen)
         known = await sketches(context, job, files)
-        await context.in_thread(
+        await context.in_ledger(
             context.ledger.ends.finish, job, seen, counted.pairs, files, verdict, context.runtime.now(), known
         )
 
@@ -281,7 +298,7 @@ class Polls:
         """Train once more in place what the server gave up, where that can help; else the job failed."""
         context = self._context
         now = context.runtime.now()
-        untouched = await context.in_thread(context.ledger.interactions.is_as_written, seen)
+        untouched = await context.in_ledger(context.ledger.interactions.is_as_written, seen)
         before = job.under_way
         history = History(restarts=before.restarts, retrained=before.retrained, untouched=untouched)
         if seen.quota is None:
@@ -291,25 +308,25 @@ class Polls:
             job = left
         files = await self._packed(job, seen)
         counted = await self._collecting.collect(job, seen, files)
-        await context.in_thread(context.ledger.ends.keep_pairs, seen, counted.pairs, now)
+        await context.in_ledger(context.ledger.ends.keep_pairs, seen, counted.pairs, now)
         if seen.quota is not None:
             await self._limits.too_much(job, seen.quota, seen.complaint)
             return
         reason = f"the server's training failed: {seen.complaint}"
-        await context.in_thread(context.ledger.ends.failed, job, reason, cause=Cause.BROKEN, now=now)
+        await context.in_ledger(context.ledger.ends.failed, job, reason, cause=Cause.BROKEN, now=now)
 
     async def _missing(self, job: Job) -> None:
         """Count that the session was not found: after three polls over the settle time it is gone."""
         context = self._context
         now = context.runtime.now()
         if job.state is JobState.REVIEW:  # it is looked for like any other
-            await context.in_thread(context.ledger.runs.review_over, job, cause=Cause.SESSION_MISSING, now=now)
+            await context.in_ledger(context.ledger.runs.review_over, job, cause=Cause.SESSION_MISSING, now=now)
             return
         settle = context.settings.submit.lost_answer_settle
         since, misses = job.under_way.missing_since, job.under_way.misses
         if since is None or misses + 1 < MISSES or now - since < settle:
             due_at = now + min(context.settings.poll.slowest, max(1.0, settle / MISSES))
-            await context.in_thread(context.ledger.attempts.missing, job, due_at=due_at, now=now)
+            await context.in_ledger(context.ledger.attempts.missing, job, due_at=due_at, now=now)
             return
         reason = f"session {job.session_id} is gone from the server"
         await self._recoveries.give_up(job, reason, cause=Cause.GONE, discard=False)
@@ -317,7 +334,7 @@ class Polls:
     async def _keeps(self, duplicate: Attempt, session_id: str) -> bool:
         """Tell whether a duplicate session has trained, and is kept; else it goes: ours gave the same pairs."""
         context = self._context
-        job = await context.in_thread(context.ledger.jobs.get, duplicate.job_id)
+        job = await context.in_ledger(context.ledger.jobs.get, duplicate.job_id)
         if job is not None and job.requested is Requested.DELETE:
             return False
         try:
@@ -325,12 +342,12 @@ class Polls:
         except NotFound:
             return False
         if seen.model is not None:
-            await context.in_thread(context.ledger.attempts.kept, duplicate, seen.model, context.runtime.now())
+            await context.in_ledger(context.ledger.attempts.kept, duplicate, seen.model, context.runtime.now())
         return seen.model is not None
 
     async def _rescue_pairs(self, session: Attempt, session_id: str) -> None:
         context = self._context
-        job = await context.in_thread(context.ledger.jobs.get, session.job_id)
+        job = await context.in_ledger(context.ledger.jobs.get, session.job_id)
         if job is None:
             return
         try:
@@ -339,18 +356,18 @@ class Polls:
             return
         files = [
             replace(file, upload_name=renamed(file.upload_name, session.marker))
-            for file in await context.in_thread(context.ledger.jobs.files, session.job_id)
+            for file in await context.in_ledger(context.ledger.jobs.files, session.job_id)
             if file.upload_name
         ]
-        if await context.in_thread(context.ledger.pairs.here, session_id) is None:
+        if await context.in_ledger(context.ledger.pairs.here, session_id) is None:
             counted = await self._collecting.collect(job, seen, files)
-            await context.in_thread(context.ledger.ends.keep_pairs, seen, counted.pairs, context.runtime.now())
+            await context.in_ledger(context.ledger.ends.keep_pairs, seen, counted.pairs, context.runtime.now())
 
     async def _packed(self, job: Job, seen: Observation) -> list[File]:
         """List the job's files under the names they had in this session, which may be an earlier attempt's."""
         number = attempt_of(seen, job.id)
         name = marker(job.id, job.attempts if number is None else number)
-        packed = await self._context.in_thread(self._context.ledger.jobs.packed, job.id)
+        packed = await self._context.in_ledger(self._context.ledger.jobs.packed, job.id)
         return [replace(f, upload_name=f.upload_name and renamed(f.upload_name, name)) for f in packed]
 
 

@@ -29,11 +29,11 @@ _LOST = {FileState.FAILED, FileState.BARREN}
 
 async def reconcile(context: Context, folder: DropFolder) -> None:
     """Bring ledger and folder together, before the folder's first sweep. Raises Away."""
-    await context.in_thread(
+    await context.in_ledger(
         context.ledger.folders.renamed, folder.name, folder.root, context.folders, context.runtime.now()
     )
     for job_id, note in await context.in_thread(folder.processing):
-        job = await context.in_thread(context.ledger.jobs.get, job_id)
+        job = await context.in_ledger(context.ledger.jobs.get, job_id)
         try:
             if job is None:
                 await context.in_thread(_take_up, context, folder, job_id, note)

@@ -42,7 +42,7 @@ class Recoveries:
                 await self._kick(job, seen, due)
             case Step.REVIEW:
                 now = self._context.runtime.now()
-                await self._context.in_thread(
+                await self._context.in_ledger(
                     self._context.ledger.runs.awaits_review, job, now + self._context.settings.poll.slowest, now
                 )
             case Step.GIVE_UP:
@@ -59,11 +59,11 @@ class Recoveries:
         reason = f"session {job.session_id} was given up: {words}" if discard else words
         if used < allowed:
             reason = f"{reason}; attempt {used + 1} of {allowed} follows"
-            await context.in_thread(
+            await context.in_ledger(
                 context.ledger.ends.next_attempt, job, reason, cause=cause, discard=discard, now=now
             )
         else:
-            await context.in_thread(context.ledger.ends.failed, job, reason, cause=cause, discard=discard, now=now)
+            await context.in_ledger(context.ledger.ends.failed, job, reason, cause=cause, discard=discard, now=now)
 
     async def _restart(self, job: Job, seen: Observation, due: Recovery, history: History) -> Job | None:
         context = self._context
@@ -133,7 +133,7 @@ class Recoveries:
         context = self._context
         now = context.runtime.now()
         due_at = now + (context.settings.poll.fastest if pause is None else pause)
-        return await context.in_thread(
+        return await context.in_ledger(
             context.ledger.runs.recovering,
             job,
             seen,

@@ -6,14 +6,21 @@
 2. What the plan names is done in its order. The rest waits for the next round, whose plan is made of newer facts, once
    a job was sealed that a free slot waits for, or once a request has ended, which may have freed a slot: a send never
    waits behind a thousand renames.
-3. The next round begins when the next sweep or the plan's own time is due; at once if work on the disk was done, which
+3. Jobs are sealed, claimed and sent several at a time: each waits for the disk, and they may wait together.
+4. The next round begins when the next sweep or the plan's own time is due; at once if work on the disk was done, which
    may have made more possible.
 """
 
 from __future__ import annotations
 
-from finetuned.plan import Action, Discard, Plan, Poll, Probe, Recheck, Seal, Search, Submit
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+from typing import Final
+
+from finetuned.plan import SENDS, Action, Claim, Discard, Plan, Poll, Probe, Recheck, Seal, Search, Submit
 from finetuned.runtime import Runtime
+
+_ABREAST: Final = frozenset({Seal, Claim, Submit})
 
 
 class Rounds:
@@ -67,6 +74,14 @@ class Rounds:
             return 0.0
         wait = self._sweep_due - self._runtime.steady()
         return wait if plan.wake_at is None else min(wait, plan.wake_at - self._runtime.now())
+
+
+def abreast(actions: Iterable[Action]) -> Iterator[tuple[Action, ...]]:
+    """Yield the actions in their order, those together that are done together."""
+    for kind, alike in groupby(actions, key=type):
+        most = None if kind is Poll else SENDS if kind in _ABREAST else 1
+        while together := tuple(islice(alike, most)):
+            yield together
 
 
 def is_request(action: Action) -> bool:

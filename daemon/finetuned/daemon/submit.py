@@ -73,7 +73,7 @@ class Submissions:
     async def intend(self, job_id: str) -> Intent | None:
         """Write the intent to send the job; null if it is not to be sent any more."""
         context = self._context
-        job = await context.in_thread(context.ledger.jobs.get, job_id)
+        job = await context.in_ledger(context.ledger.jobs.get, job_id)
         if job is None or job.state is not JobState.QUEUED or job.claimed_at is None:
             return None
         return await self._intend(job)
@@ -111,14 +111,14 @@ class Submissions:
         """
         context = self._context
         on_progress = self._progress(job)
-        if before := await context.in_thread(context.ledger.attempts.upload, job):
+        if before := await context.in_ledger(context.ledger.attempts.upload, job):
             try:
                 return await context.backend.submit(replace(order, upload_id=before), on_progress=on_progress)
             except NotFound:
                 pass
         order = await context.backend.upload(order, on_progress=on_progress)
         if order.upload_id is not None:
-            await context.in_thread(context.ledger.attempts.uploaded, job, order.upload_id)
+            await context.in_ledger(context.ledger.attempts.uploaded, job, order.upload_id)
         return await context.backend.submit(order, on_progress=on_progress)
 
     async def _surely_unsent(self, job: Job) -> bool:
@@ -136,14 +136,14 @@ class Submissions:
     async def doubt(self, job_id: str) -> None:
         """Make a job doubtful that nothing sends any more: whether the server has it is to be found out."""
         context = self._context
-        job = await context.in_thread(context.ledger.jobs.get, job_id)
+        job = await context.in_ledger(context.ledger.jobs.get, job_id)
         if job is not None and job.state is JobState.SUBMITTING:
             await self._lost(job, ReplyLost("the daemon was stopped while it sent the job"))
 
     async def search(self, job_id: str) -> None:
         """Look for a doubtful job's session; adopt it, or be sure that there is none."""
         context = self._context
-        job = await context.in_thread(context.ledger.jobs.get, job_id)
+        job = await context.in_ledger(context.ledger.jobs.get, job_id)
         if job is None or job.state is not JobState.DOUBTFUL:
             return
         waited = context.runtime.steady() - self._doubts.setdefault(job.id, context.runtime.steady())
@@ -152,7 +152,7 @@ class Submissions:
             # a little more: the ledger keeps milliseconds, and what is due must be due; never more than the whole,
             # which the plan would take for a clock that jumped back
             later = context.runtime.now() + min(settle, settle - waited + 0.01)
-            await context.in_thread(context.ledger.runs.try_later, job, later, None, context.runtime.now())
+            await context.in_ledger(context.ledger.runs.try_later, job, later, None, context.runtime.now())
             return
         try:
             found = await self._adopt_found(job, cause=Cause.FOUND)
@@ -175,7 +175,7 @@ class Submissions:
             return
         due_at = now + context.back_off(job.unanswered + job.unheard, context.settings.service.longest_pause)
         reason = "the server has no session of it; it is sent again"
-        await context.in_thread(
+        await context.in_ledger(
             context.ledger.sends.unsent,
             job,
             reason,
@@ -188,21 +188,21 @@ class Submissions:
     async def recheck(self, session: Attempt) -> None:
         """Search the server once more for a session that was lost; one that is there now is a duplicate."""
         context = self._context
-        job = await context.in_thread(context.ledger.jobs.get, session.job_id)
+        job = await context.in_ledger(context.ledger.jobs.get, session.job_id)
         if job is None:
             return
         try:
             found = await self._fitting(job, await self._found(job))
         except ServerError as error:
             due_at = context.runtime.now() + context.settings.service.longest_pause
-            await context.in_thread(context.ledger.attempts.rechecked, job.id, due_at=due_at, counts=False)
+            await context.in_ledger(context.ledger.attempts.rechecked, job.id, due_at=due_at, counts=False)
             if isinstance(error, Unreachable):
                 await context.server_failed(error)
             return
-        await context.in_thread(self._record_duplicates, job, found)
+        await context.in_ledger(self._record_duplicates, job, found)
         pause = recheck_pause(session.tries + 1, context.settings)
         until = None if pause is None else context.runtime.now() + pause
-        await context.in_thread(context.ledger.attempts.rechecked, job.id, due_at=until, counts=True)
+        await context.in_ledger(context.ledger.attempts.rechecked, job.id, due_at=until, counts=True)
 
     async def _refused(self, job: Job, error: Refused) -> None:
         """Do what follows from a no: for now (too busy, a form that arrived in part), to so much at once, or for good.
@@ -228,7 +228,7 @@ class Submissions:
             await self._splits.halve(job, str(error), cause=Cause.REFUSED)
             return
         context = self._context
-        await context.in_thread(
+        await context.in_ledger(
             context.ledger.ends.failed, job, str(error), cause=Cause.REFUSED, now=context.runtime.now()
         )
 
@@ -247,11 +247,11 @@ class Submissions:
 
     async def _intend(self, job: Job) -> Intent:
         context = self._context
-        packed = await context.in_thread(context.ledger.jobs.packed, job.id)
+        packed = await context.in_ledger(context.ledger.jobs.packed, job.id)
         names = {
             file.id: upload_name(marker(job.id, job.attempts + 1), n, file.path) for n, file in enumerate(packed, 1)
         }
-        intent: Intent = await context.in_thread(
+        intent: Intent = await context.in_ledger(
             context.ledger.sends.begin_attempt,
             job,
             url=context.settings.service.url,
@@ -304,7 +304,7 @@ class Submissions:
         """Those of the sessions that are the job's: if only a note tells of it, those that were made of its files."""
         if not job.noted:
             return found
-        files = await self._context.in_thread(self._context.ledger.jobs.files, job.id)
+        files = await self._context.in_ledger(self._context.ledger.jobs.files, job.id)
         ours = [seen for seen in found if fits(seen, job.id, files) is not False]
         for seen in found:
             if seen not in ours:
@@ -314,8 +314,8 @@ class Submissions:
     async def _found(self, job: Job) -> Sequence[Observation]:
         """List the job's sessions on the server that the ledger does not know."""
         context = self._context
-        known = await context.in_thread(context.ledger.attempts.known_ids)
-        uploads = await context.in_thread(context.ledger.attempts.uploads, job.id)
+        known = await context.in_ledger(context.ledger.attempts.known_ids)
+        uploads = await context.in_ledger(context.ledger.attempts.uploads, job.id)
         return await context.backend.find(job.id, since=job.created_at - SLACK, known=known, uploads=uploads)
 
     def _record_duplicates(self, job: Job, duplicates: Sequence[Observation]) -> None:
@@ -331,7 +331,7 @@ class Submissions:
             )
 
     async def _adopt(self, job: Job, seen: Observation, *, cause: Cause) -> None:
-        await self._context.in_thread(self._write_adopted, job, seen, cause)
+        await self._context.in_ledger(self._write_adopted, job, seen, cause)
         await self._context.server_usable()
 
     def _write_adopted(self, job: Job, seen: Observation, cause: Cause) -> None:
@@ -346,7 +346,7 @@ class Submissions:
         context.own.discard(job.id)
         now = context.runtime.now()
         due_at = now + context.settings.submit.lost_answer_settle
-        await context.in_thread(
+        await context.in_ledger(
             context.ledger.sends.reply_lost, job, str(error), answered=error.answered, due_at=due_at, now=now
         )
 
@@ -363,7 +363,7 @@ class Submissions:
         context = self._context
         now = context.runtime.now()
         due_at = now + context.back_off(job.tries + 1, context.settings.service.longest_pause) if wait else None
-        await context.in_thread(
+        await context.in_ledger(
             context.ledger.sends.unsent,
             job,
             reason,

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from typing import Final, TypedDict, Unpack
 
 from finetuned.backend import Observation
@@ -71,10 +72,14 @@ class Attempts:
             )
             db.execute(query, (percent, job.under_way.id))
 
-    def unmoved(self, job: Job, due_at: float) -> None:
-        """Put off the next poll of a session that is what it was."""
+    def unmoved(self, polled: Iterable[tuple[Attempt, float]]) -> None:
+        """Put off the next poll of sessions that are what they were, each to its instant; not of one that moved on."""
         with self._store.transaction() as db:
-            change_attempt(db, job.under_way, due_at=iso(due_at), tries=0, missing_since=None, misses=0)
+            db.executemany(
+                "update sessions set due_at = ?, tries = 0, missing_since = null, misses = 0, version = version + 1 "
+                "where id = ? and version = ?",
+                [(iso(due_at), attempt.id, attempt.version) for attempt, due_at in polled],
+            )
 
     def missing(self, job: Job, *, due_at: float, now: float) -> None:
         """Count that the server did not find the session, which is polled again."""
