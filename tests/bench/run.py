@@ -20,6 +20,7 @@ import idle
 import intake
 import polling
 import queries
+import scale
 import soak
 import startstop
 import upload
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "hooks": hooks.measure,
     "polling": polling.measure,
     "queries": queries.measure,
+    "scale": scale.measure,
     "soak": soak.measure,
 }
 
@@ -52,7 +54,10 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10, help="how often what is short is measured")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long `idle` watches an idle daemon")
     parser.add_argument(
-        "--files", type=int, default=10_000, help="how many files `idle`, `intake`, `files`, `answers`, `queries` use"
+        "--files",
+        type=int,
+        default=10_000,
+        help="how many files `answers`, `files`, `idle`, `intake`, `queries`, `scale` use",
     )
     parser.add_argument("--kills", type=int, default=1000, help="how many daemons `soak` kills")
     parser.add_argument("--directory", help="where the files are made (default: the temporary directory)")

@@ -47,7 +47,7 @@ def measure(options: Options) -> Iterator[Row]:
     with scratch(options) as root, TinyHelix() as helix:
         places = [_place(root / name, helix.url) for name in ("large", "empty")]
         for place in places:
-            _once(place)
+            once(place)
         large = places[0]
         with closing(sqlite3.connect(large.ledger)) as db, db:
             known = {"files": FILES, "at": "2026-11-23T05:23:11.000Z", "root": str(large.notes)}
@@ -57,7 +57,7 @@ def measure(options: Options) -> Iterator[Row]:
         taken: list[list[tuple[float, float]]] = [[], []]
         for _ in range(options.runs):
             for times, place in zip(taken, places, strict=True):
-                times.append(_once(place))
+                times.append(once(place))
     names = (f"start, a ledger of {FILES:,} files: READY", READY_BOUND), ("stop when idle: end", STOP_BOUND)
     for number, (what, bound) in enumerate(names):
         measured, against = ([each[number] * 1000 for each in times] for times in taken)
@@ -69,7 +69,7 @@ def _commands(options: Options) -> Iterator[Row]:
     """CPU of commands, as a multiple of the baseline's."""
     with scratch(options) as root, TinyHelix() as helix:
         place = _place(root / "asked", helix.url)
-        _once(place)
+        once(place)
         nothing = [sys.executable, "-I", "-c", "pass"]
         for name, bound in COMMAND_BOUNDS.items():
             measured, against = [], []
@@ -104,8 +104,8 @@ def _place(root: Path, url: str) -> Place:
     return Place(root, url)
 
 
-def _once(place: Place) -> tuple[float, float]:
-    """Seconds from the start to READY, and from SIGTERM to the end."""
+def once(place: Place, *, kill: bool = False) -> tuple[float, float]:
+    """Seconds from the start to READY, and from SIGTERM, or a kill, to the end."""
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as ear:
         address = place.root / "notify"
         address.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ def _once(place: Place) -> tuple[float, float]:
             ready = time.monotonic() - begin
             time.sleep(REST)
             begin = time.monotonic()
-            os.kill(process.pid, signal.SIGTERM)
+            os.kill(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
             process.wait(60)
             return ready, time.monotonic() - begin
         finally:

@@ -1,0 +1,197 @@
+"""Scale: a start, a sweep and an idle hour where 100,000 files lie and the ledger has a million rows of files.
+
+1. What lies in the folders is known: once files that wait in a paused folder, once files that stay where they were
+   dropped (`after = "keep"`). The ledger's other rows are of files that were archived; their events are a million, too.
+2. A start after a clean stop is given the time after which a file's times prove that it lies as it was left.
+3. A sweep is measured in this process, warm; its baseline is `find` over the same folders, in turns with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from idle import BARE
+from startstop import once
+from tiny_helix import TinyHelix
+from workshop import MIB, Options, Pile, Place, Process, Row, say, scratch, started
+
+from finetuned.folders.folder import DropFolder
+from finetuned.folders.kept import drop_folder
+from finetuned.settings import FolderSettings
+
+#: so many rows of the ledger stand for each file that lies there
+ROWS_A_FILE = 10
+FILES_A_FOLDER = 1000
+#: so long nothing may have happened until a folder's times, or the ledger's, prove that nothing has, in seconds
+PROVES = 3.0
+REST = 6.0
+READY_BOUND = 1500.0
+SWEEP_BOUNDS = {"proven": 1.0, "listed": 2.0, "keep": 2.0}
+IDLE_BOUND = 0.6
+EVENTS_BOUND = 0.3
+#: 55 MB
+RSS_BOUND = 55e6 / MIB
+AT = "2026-11-23T05:23:11.000Z"
+JOB = (
+    "insert into jobs (id, folder, state, files, bytes, created_at, claimed_at, finished_at) "
+    "values ('notes-1', 'notes', 'done', :files, :files, :at, :at, :at)"
+)
+COLUMNS = (
+    "insert into files (folder, path, location, state, size, mtime_ns, ctime_ns, inode, sha256, text_sha256, bytes, "
+    "sent_bytes, job_id, upload_name, pairs, seen_at, ready_at, finished_at) "
+)
+ARCHIVED = (
+    f"{COLUMNS} with recursive n (i) as (select 1 union all select i + 1 from n where i < :files) "
+    "select 'notes', :root || '/old/note-' || i || '.txt', :root || '/done/notes-1/note-' || i || '.txt', 'learned', "
+    "60, i, i, i, printf('%064x', i), printf('%064x', i), 60, 60, 'notes-1', 'note-' || i || '.txt', 2, :at, :at, :at "
+    "from n"  # noqa: S608 - our own columns
+)
+LYING = f"{COLUMNS} values ('notes', ?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?3, ?3, ?8, ?9, ?10, ?11, ?11, ?12)"
+EVENTS = (
+    "with recursive n (i) as (select 1 union all select i + 1 from n where i < :count) "
+    "insert into events (at, subject, subject_id, was, became, cause, job_id) "
+    "select :at, 'file', i % :files + 1, 'packed', 'learned', 'trained', 'notes-1' from n"
+)
+PAUSED = "update folders set paused_at = :at"
+
+
+def measure(options: Options) -> Iterator[Row]:
+    """READY, the sweeps, and what a daemon costs that is idle."""
+    with scratch(options) as root, TinyHelix() as helix:
+        for after in ("move", "keep"):
+            (root / after).mkdir()
+            place = Place(root / after, helix.url, folder=f'after = "{after}"')
+            once(place)
+            _fill(place, options.files, after)
+            time.sleep(PROVES)
+            yield from _ready(place, options, after)
+            yield from _sweeps(place, options, after)
+            yield _idle(place, options, f"{options.files:,} files lie there ({after})", IDLE_BOUND)
+        (root / "events").mkdir()
+        place = Place(root / "events", helix.url)
+        once(place)
+        with closing(sqlite3.connect(place.ledger)) as db, db:
+            db.execute(EVENTS, {"count": options.files * ROWS_A_FILE, "files": options.files, "at": AT})
+        yield _idle(place, options, f"{options.files * ROWS_A_FILE:,} event rows, no file", EVENTS_BOUND)
+
+
+def _fill(place: Place, count: int, after: str) -> None:
+    """Lay so many files into the folder, and write rows of them and of ten times as many into the ledger."""
+    pile = Pile(place.root)
+    for number in range(0, count, FILES_A_FOLDER):
+        made = pile.folder(min(FILES_A_FOLDER, count - number))
+        os.rename(made, place.notes / made.name)
+    rows = count * ROWS_A_FILE
+    with closing(sqlite3.connect(place.ledger)) as db, db:
+        db.execute("pragma cache_size = -400000")
+        db.execute(JOB, {"files": rows, "at": AT})
+        db.execute(ARCHIVED, {"files": rows - count, "root": str(place.notes), "at": AT})
+        db.executemany(LYING, _lying(place.notes, after))
+        db.execute(EVENTS, {"count": rows, "files": rows, "at": AT})
+        db.execute(PAUSED, {"at": AT})
+    say(f"a ledger of {rows:,} files and as many events has {place.ledger.stat().st_size / 1e6:.0f} MB")
+
+
+def _lying(notes: Path, after: str) -> Iterator[tuple[object, ...]]:
+    for folder in os.scandir(notes):
+        for number, entry in enumerate(os.scandir(folder)):
+            seen = entry.stat()
+            times = seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, f"{seen.st_ino:064x}"
+            taught = ("notes-1", f"{folder.name}-{number}.txt", 2, AT, AT) if after == "keep" else (None, None, None)
+            state = "learned" if after == "keep" else "waiting"
+            yield (entry.path, state, *times, *(taught if after == "keep" else (None, None, None, AT, None)))
+
+
+def _ready(place: Place, options: Options, after: str) -> Iterator[Row]:
+    """READY after a clean stop, and after a kill."""
+    for end, is_killed in (("a clean stop", False), ("a kill", True)):
+        once(place, kill=is_killed)
+        times = []
+        for _ in range(options.runs):
+            time.sleep(PROVES)
+            times.append(once(place, kill=is_killed)[0] * 1000)
+        what = f"start after {end}, {options.files * ROWS_A_FILE:,} rows, {options.files:,} files lie there ({after})"
+        yield Row(what=f"{what}: READY", measured=times, unit="ms", bound=READY_BOUND)
+
+
+def _sweeps(place: Place, options: Options, after: str) -> Iterator[Row]:
+    """What a sweep takes that finds nothing new, by CPU, as a multiple of what find takes."""
+    folder = drop_folder(FolderSettings(name="notes", path=str(place.notes), after=after), beside=f"{place.root}/kept")  # type: ignore[arg-type]
+    folder.hold()
+    for one in folder.sweeper.sweep(0.0).appeared:
+        folder.sweeper.remember(one.path, one.signature, settled=True)
+    kinds = ("keep",) if after == "keep" else ("proven", "listed")
+    printed = "%p %s %T@ %C@ %i\n" if after == "keep" else "%p\n"
+    find = ["find", str(place.notes), "-type", "f", "-printf", printed]
+    gc.freeze()
+    _nothing(folder, 50.0)
+    for kind in kinds:
+        measured, against, times = [], [], []
+        for number in range(1, options.runs + 1):
+            if kind == "listed":
+                for entry in os.scandir(place.notes):
+                    os.utime(entry)
+            swept = _cpu(lambda now=100.0 * number: _nothing(folder, now))  # type: ignore[misc]
+            found = _cpu(lambda: subprocess.run(find, stdout=subprocess.DEVNULL, check=True))
+            measured.append(swept / found)
+            against.append(found * 1000)
+            times.append(swept * 1000)
+        say(f"a sweep took {min(times):.0f} ms")
+        yield Row(
+            what=f"a sweep of {options.files:,} files, nothing changed ({kind}): CPU",
+            measured=measured,
+            unit="×",
+            baseline=f"`find -printf '{printed.strip()}'`",
+            against=against,
+            against_unit="ms",
+            bound=SWEEP_BOUNDS[kind],
+        )
+    folder.close()
+
+
+def _nothing(folder: DropFolder, steady: float) -> None:
+    found = folder.sweeper.sweep(steady)
+    if found.appeared or found.changed or found.vanished:
+        raise RuntimeError("the sweep found what was not there")
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    """Seconds of CPU that it takes, here and in processes that it waits for."""
+    before = _used()
+    work()
+    return _used() - before
+
+
+def _used() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _idle(place: Place, options: Options, what: str, bound: float) -> Row:
+    """What it costs in percent of a core; its memory is said beside."""
+    with place.daemon() as daemon, started([sys.executable, "-c", BARE, str(place.notes)], place.root / "log") as bare:
+        time.sleep(REST)
+        watched = [daemon, Process(bare.pid)]
+        before, begin = [one.cpu() for one in watched], time.monotonic()
+        time.sleep(options.seconds)
+        took = time.monotonic() - begin
+        cpu, baseline = ((one.cpu() - then) / took * 100 for one, then in zip(watched, before, strict=True))
+        now, most = daemon.memory("VmRSS"), daemon.memory("VmHWM")
+        say(f"idle, {what}: {now:.0f} MiB (bound: {RSS_BOUND:.0f}), {most:.0f} at most")
+    return Row(
+        what=f"idle, {what}: CPU in {options.seconds:.0f} s",
+        measured=[cpu],
+        unit="% of a core",
+        baseline="bare watchfiles",
+        against=[baseline],
+        bound=bound,
+    )
