@@ -50,10 +50,10 @@ COLUMNS = (
     "sent_bytes, job_id, upload_name, pairs, seen_at, ready_at, finished_at) "
 )
 ARCHIVED = (
-    f"{COLUMNS} with recursive n (i) as (select 1 union all select i + 1 from n where i < :files) "
+    f"{COLUMNS} with recursive n (i) as (select 1 union all select i + 1 from n where i < :files) "  # noqa: S608 - ours
     "select 'notes', :root || '/old/note-' || i || '.txt', :root || '/done/notes-1/note-' || i || '.txt', 'learned', "
     "60, i, i, i, printf('%064x', i), printf('%064x', i), 60, 60, 'notes-1', 'note-' || i || '.txt', 2, :at, :at, :at "
-    "from n"  # noqa: S608 - our own columns
+    "from n"
 )
 LYING = f"{COLUMNS} values ('notes', ?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?3, ?3, ?8, ?9, ?10, ?11, ?11, ?12)"
 EVENTS = (
