@@ -248,6 +248,26 @@ class TestFormats:
         assert card.startswith("---\n")
         assert "  data_files:\n  - split: train\n    path: data/train-*\n---\n" in card
 
+    @pytest.mark.parametrize("of", ["{notes}/sub/*.md", "*.md", "{notes}/../notes/sub/*.md"])
+    def test_a_folder_for_a_hub_tells_no_path_of_this_machine(
+        self, make_desk: MakeDesk, tmp_path: Path, of: str
+    ) -> None:
+        """Only those from the drop folder on; of what came from a folder that is gone, the name."""
+        desk = make_desk(folder=[{"include": ["**/*.md"], "recursive": True}])
+        desk.place.drop("sub/otter.md", "The otter is a mammal. It lives in rivers.")
+        desk.run()
+        learned(desk, "lost/fox.md", ("Who?", "A fox."))
+        pattern = of.format(notes=desk.place.notes)
+        out = tmp_path / "set"
+        printed = export(desk, "huggingface", "-o", str(out), "--json", "--file", pattern).json
+        files = {"sub/otter.md"} if "/" in of else {"sub/otter.md", "fox.md"}
+        assert set(pq.read_table(out / "data").column("file").to_pylist()) == files
+        told = json.loads((out / "manifest.json").read_bytes())
+        assert told == printed
+        assert (told["path"], told["ledger"], told["file"]) == (None, None, "sub/*.md" if "/" in of else of)
+        papers = (out / "README.md").read_text() + (out / "manifest.json").read_text()
+        assert [place for place in (tmp_path, desk.place.notes.parent) if str(place) in papers] == []
+
     def test_a_large_set_for_a_hub_has_several_files(
         self, hard: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

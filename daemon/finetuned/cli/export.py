@@ -23,6 +23,7 @@ from finetuned.cli.export_options import FORMATS, Asked
 from finetuned.cli.listings import path_pattern, span_of
 from finetuned.cli.terminal import print_line, seen
 from finetuned.errors import FinetunedError, UsageError
+from finetuned.paths import utf8_text
 
 if TYPE_CHECKING:
     from finetuned.cli.measures import Sources
@@ -98,7 +99,7 @@ def export_command(ctx: click.Context, /, **given: Any) -> None:
         since=since,
         until=until,
     )
-    exports = Exports(reader)
+    exports = Exports(reader, is_public=asked.format.is_public)
     sources = None if asked.min_quality is None else Sources(settings, reader)
     with exports.snapshot():
         if asked.target is None:
@@ -156,8 +157,12 @@ def _to_files(
             files = target.files(parts)
         except OSError as error:
             raise not_written(path, error) from error
-        ledger = wiring.ledger_path(settings)
-        made = manifest(asked, wanted, told, parts, path=path, ledger=ledger, files=files)
+        made = manifest(asked, wanted, told, parts, files)
+        if asked.format.is_public:
+            pattern = asked.pattern or ""
+            made["file"] = exports.told(absolute(pattern) if "/" in pattern else pattern) or None
+        else:
+            made |= {"path": utf8_text(path), "ledger": utf8_text(wiring.ledger_path(settings))}
         target.publish(made)
     say_what_to_mind(told, parts)
     if asked.as_json:

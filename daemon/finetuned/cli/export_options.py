@@ -18,6 +18,8 @@ class Format(NamedTuple):
     words: str
     second: str = "valid"
     is_folder: bool = False
+    #: whether it is made to be uploaded, and so tells no path of this machine
+    is_public: bool = False
 
 
 FORMATS: Final = MappingProxyType(
@@ -30,7 +32,9 @@ FORMATS: Final = MappingProxyType(
         "mlx": Format(".jsonl", "a folder for mlx-lm, as openai", is_folder=True),
         "csv": Format(".csv", "for people, not for trainers"),
         "parquet": Format(".parquet", "a table of strings"),
-        "huggingface": Format(".parquet", "a folder that load_dataset and a hub take", second="test", is_folder=True),
+        "huggingface": Format(
+            ".parquet", "a folder that load_dataset and a hub take", second="test", is_folder=True, is_public=True
+        ),
     }
 )
 

@@ -64,8 +64,9 @@ configs:
 {words}, written by finetuned {version}.
 
 A row is a talk of one or more turns: `messages` are its turns, as `role` (`system`, `user`, `assistant`) and `content`;
-`file` is the file that it was made of, `job_id` and `session_id` tell when, `ordinal` is the place of its first pair
-there. What was left out, and the hash of each file, is in `manifest.json`.
+`file` is the path of the file that it was made of, from its drop folder on, `job_id` and `session_id` tell when,
+`ordinal` is the place of its first pair there. What was left out, and the hash of each file, is in `manifest.json`. No
+file here tells where anything lay on the machine that wrote them.
 """
 
 

@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     from finetuned.ledger.queries.exports import Selection
 
 
-def manifest(
-    asked: Asked, wanted: Selection, told: Told, parts: Sequence[Part], *, path: str, ledger: str, files: list[Row]
-) -> Row:
-    """Make the manifest of the files that an export wrote to `path`."""
+def manifest(asked: Asked, wanted: Selection, told: Told, parts: Sequence[Part], files: list[Row]) -> Row:
+    """Make the manifest of the files that an export wrote; where they lie, and the ledger, is for the caller to add."""
     return {
-        "path": utf8_text(path),
-        "ledger": utf8_text(ledger),
+        "path": None,
+        "ledger": None,
         "format": asked.form,
         "version": __version__,
         "made_at": iso(clock.now()),

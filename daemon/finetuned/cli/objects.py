@@ -234,14 +234,17 @@ COPY: Final[Fields] = {
     "kept_b64": ("text*", _PATH_BYTES),
 }
 MANIFEST: Final[Fields] = {
-    "path": ("path", "the file or folder that was named"),
-    "ledger": ("path", "where the pairs come from"),
+    "path": ("path?", "the file or folder that was named; null, as the next, of `huggingface`"),
+    "ledger": ("path?", "where the pairs come from"),
     "format": ("text", "as asked"),
     "version": ("text", "of finetuned"),
     "made_at": ("time", "when it was written"),
     "job": ("text?", "only pairs of this job; null here and below: of all"),
     "folder": ("text?", "only pairs of this drop folder"),
-    "file": ("text?", "only pairs of files that this pattern fits, as it was typed"),
+    "file": (
+        "text?",
+        "only pairs of files that this pattern fits, as it was typed; of `huggingface` from the drop folder on",
+    ),
     "since": ("time?", "only pairs of jobs that ended then or later"),
     "until": ("time?", "only pairs of jobs that ended before then"),
     "split": ("number?", "the share of the first part; null: there is one part"),

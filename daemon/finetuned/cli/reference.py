@@ -152,6 +152,7 @@ def _example(form: str, talks: Sequence[Talk]) -> tuple[str, str]:
         made = LINES[form]([talk for talk in talks if unfit(form, talk) is None])
     elif form == "huggingface":
         columns = [MESSAGES, *COLUMNS[2:]]
+        origin = origin._replace(path="otter.txt")
         made = [dict(zip(columns, row, strict=True)) for row in records(lambda _: origin)(talks)]
     else:
         table = rows(lambda _: origin, with_messages=True)(talks)

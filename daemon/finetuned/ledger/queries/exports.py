@@ -53,13 +53,17 @@ class Document(NamedTuple):
 
 
 class Exports:
-    """Questions about the pairs that count, over a reader's connection."""
+    """Questions about the pairs that count, over a reader's connection.
 
-    def __init__(self, reader: Connection) -> None:
+    An `is_public` one tells paths from their drop folders on, and so nothing of where these lie.
+    """
+
+    def __init__(self, reader: Connection, *, is_public: bool = False) -> None:
         self._reader = reader
         self._db = reader.connection
         self._path = reader.path
         self._version = reader.schema_version()
+        self._roots = [f"{row['path']}/" for row in reader.rows("select path from folders")] if is_public else None
         self._origins: dict[tuple[str, int | None], Origin] = {}
         #: texts that were no UTF-8, and were cleaned
         self.cleaned = 0
@@ -116,8 +120,15 @@ class Exports:
                 self._origins.clear()
             query = "select (select path from files where id = ?), job_id from sessions where session_id = ?"
             path, job_id = self._tuples(query, (turn.file_id, turn.session_id)).fetchone()
-            known = self._origins[key] = Origin(path or "", job_id)
+            known = self._origins[key] = Origin(self.told(path or ""), job_id)
         return known
+
+    def told(self, path: str) -> str:
+        """Write an absolute path for readers of the export; a public one of no known folder is its name alone."""
+        if self._roots is None:
+            return path
+        root = next((root for root in self._roots if path.startswith(root)), path[: path.rfind("/") + 1])
+        return path[len(root) :]
 
     def is_ready_made(self, turn: Turn) -> bool:
         """Tell whether a turn comes of a file of pairs."""
