@@ -72,7 +72,7 @@ class DropFolder(Places):
 
         Raises Unusable at once if the rules have changed, and it may not be sent any more.
         """
-        return TextReader(lambda: self.open(location), content, self.recoder(location))
+        return TextReader(lambda: self.open(location), content, self.recoder(location, judges=False))
 
     def left_out(self, path: str) -> str | None:
         """Say in a sentence why a file at `path` is never taken, by the names that lead to it; None if it is."""

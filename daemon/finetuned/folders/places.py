@@ -194,9 +194,9 @@ class Places:
 
         return content_of(fd, expected=expected, recoder=self.recoder(path), most=most, out=take, signed=signed)
 
-    def recoder(self, path: str) -> Recoder:
+    def recoder(self, path: str, *, judges: bool = True) -> Recoder:
         """Make what turns a file that was dropped at `path` into what is sent. Raises Unusable."""
-        return recoder(self.rules, path, bad_lines=self._bad_lines)
+        return recoder(self.rules, path, bad_lines=self._bad_lines, judges=judges)
 
     def holds(self, parts: Parts, content: Content) -> bool:
         """Tell whether a file with just this content lies there: text or pairs, whatever a person has renamed it to."""

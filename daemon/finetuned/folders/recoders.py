@@ -21,13 +21,13 @@ NAMES: Final = 10
 MOST_NAMES: Final = 1000
 
 
-def recoder(rules: FolderSettings, path: str, *, bad_lines: int = BAD_LINES) -> Recoder:
+def recoder(rules: FolderSettings, path: str, *, bad_lines: int = BAD_LINES, judges: bool = True) -> Recoder:
     """Make what turns a file that was dropped at `path` into what is sent. Raises Unusable for a review.
 
-    `bad_lines` is how many bad lines an error names.
+    `bad_lines` is how many bad lines an error names. A text that was judged before is not if it `judges` no more.
     """
     if not is_ready_made(path):
-        return Recoder(rules.encoding, rules.refuse_kinds)
+        return Recoder(rules.encoding, rules.refuse_kinds, judges=judges)
     if rules.review:
         raise Unusable(
             "ready-made pairs go straight to the training, and those of this folder are to wait for a review; "

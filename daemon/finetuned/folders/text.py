@@ -62,12 +62,14 @@ def is_same(one: Content, other: Content) -> bool:
 class Recoder:
     """Turns a file's bytes, block by block, into the bytes that are sent. Raises Unusable.
 
-    `refused` are the kinds of text that are none to this folder.
+    `refused` are the kinds of text that are none to this folder. Who only reads again what was judged, and compares it,
+    `judges` it no more.
     """
 
-    def __init__(self, encoding: str, refused: Collection[str] = ()) -> None:
+    def __init__(self, encoding: str, refused: Collection[str] = (), *, judges: bool = True) -> None:
         self._encoding = encoding
         self._refused = refused
+        self._judges = judges
         self._kinds = Kinds()
         self._decoder: codecs.IncrementalDecoder | None = None
         self._read = 0
@@ -110,11 +112,15 @@ class Recoder:
                 f"{self._encoding}: convert it to UTF-8, or set `encoding` for this folder{_perhaps(raw)}"
             )
         self._lines += text.count("\n")
+        if text and self._judges:
+            self._judge(text)
+        return sent
+
+    def _judge(self, text: str) -> None:
         if self._wordless:
-            self._blank = self._blank and (not text or text.isspace())
+            self._blank = self._blank and text.isspace()
             self._wordless = not holds_words(text)
         self._kinds.feed(text)
-        return sent
 
     def _begin(self, raw: bytes) -> bytes:
         """Choose the codec and drop the mark."""

@@ -242,23 +242,7 @@ class Files:
         with self._store.reading() as db:
             folders = [row[0] for row in db.execute("select distinct folder from files where state = 'waiting'")]
             rows = [row for folder in folders for query in _WAITING for row in db.execute(query, (url, folder, WINDOW))]
-        known = ((row, at(row["ready_at"]) or 0.0, is_ready_made(row["path"])) for row in rows)
-        return [  # by hand: there may be thousands, in every round
-            WaitingFile(
-                id=row["id"],
-                folder=row["folder"],
-                group=row["batch_group"],
-                sha256=row["sha256"],
-                sent_bytes=row["sent_bytes"],
-                ready_at=ready_at,
-                text_sha256=row["text_sha256"],
-                ready_made=made,
-                learned_by=row["learned_by"],
-                same_content_in=row["same_content_in"],
-                due_at=at(row["due_at"]),
-            )
-            for row, ready_at, made in known
-        ]
+        return [_waiting_of(row) for row in rows]
 
     def _all(self, query: str, *values: object) -> list[File]:
         return [file_of(row) for row in self._store.ask(query, *values)]
@@ -322,6 +306,24 @@ def file_of(row: sqlite3.Row) -> File:
         pairs=pairs,
         archived=bool(archived),
         tries=tries,
+    )
+
+
+def _waiting_of(row: sqlite3.Row) -> WaitingFile:
+    """Make a value of a row of `_WAITING`; by hand, and by place: there may be thousands, in every round."""
+    number, path, folder, group, sha256, text_sha256, sent_bytes, ready_at, due_at, learned_by, same_content_in = row
+    return WaitingFile(
+        id=number,
+        folder=folder,
+        group=group,
+        sha256=sha256,
+        sent_bytes=sent_bytes,
+        ready_at=at(ready_at) or 0.0,
+        text_sha256=text_sha256,
+        ready_made=is_ready_made(path),
+        learned_by=learned_by,
+        same_content_in=same_content_in,
+        due_at=at(due_at),
     )
 
 
