@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
@@ -35,23 +35,12 @@ class Sources:
     def __init__(self, settings: Settings, reader: Reader) -> None:
         self._folders = wiring.drop_folders(settings)
         self._reader = reader
-        self._files_at = lru_cache(maxsize=_TEXTS)(self._find)
         self._vocabulary_of = lru_cache(maxsize=_TEXTS)(self._read)
 
-    def share(self, pair: Row) -> float | None:
-        """Tell which share of the answer's words its file's text has; null: that cannot be read, or there are none."""
-        if pair["file"] is None or pair["sha256"] is None:
-            return None
-        files = self._files_at(path_of(pair["file"], pair.get("file_b64")), pair["sha256"])
-        return next((share for file in files if (share := self.share_of(file, pair["answer"])) is not None), None)
-
     def share_of(self, file_id: int, answer: str) -> float | None:
-        """Tell the same of an answer and the file of this number."""
+        """Tell which share of an answer's words the file of this number has; null: it cannot be read, or has none."""
         words = self._vocabulary_of(file_id)
         return None if words is None else share_in(words, answer)
-
-    def _find(self, path: str, sha256: str) -> list[int]:
-        return [row["id"] for row in self._reader.at_place(path) if row["sha256"] == sha256]
 
     def _read(self, file_id: int) -> frozenset[str] | None:
         row = self._reader.stored(file_id)
@@ -69,14 +58,26 @@ def _whole(text: TextReader) -> str:
         return b"".join(iter(partial(text.read, _BLOCK), b"")).decode()
 
 
-def contradicted(pairs: Iterable[tuple[str, str]]) -> set[int]:
-    """Find the questions (by `hash_of`) that have several answers among these pairs; marks and case do not count."""
+def contradicted(
+    questions: Iterable[tuple[int, str]], answers_of: Callable[[Iterable[int]], Iterable[tuple[int, str]]]
+) -> set[int]:
+    """Find the questions (by `hash_of`) that have several answers; marks and case do not count.
+
+    Each has a number, by which the answers are fetched of those that are asked more than once.
+    """
+    first: dict[int, int] = {}
+    repeated: dict[int, int] = {}
+    for number, question in questions:
+        asked = hash_of(question)
+        before = first.setdefault(asked, number)
+        if before != number:
+            repeated[before] = repeated[number] = asked
     answers: dict[int, int] = {}
     found = set()
-    for question, answer in pairs:
-        asked, said = hash_of(question), hash_of(answer)
-        if answers.setdefault(asked, said) != said:
-            found.add(asked)
+    for number, answer in answers_of(repeated):
+        said = hash_of(answer)
+        if answers.setdefault(repeated[number], said) != said:
+            found.add(repeated[number])
     return found
 
 
@@ -86,10 +87,11 @@ def hash_of(text: str) -> int:
 
 
 def measured(pairs: Iterable[Row], sources: Sources, odd: Collection[int]) -> Iterator[Row]:
-    """Yield pairs with `quality`, the share, and `doubts`, in words."""
+    """Yield pairs with `quality`, the share, and `doubts`, in words, in the place of their `file_id`."""
     for pair in pairs:
         found = doubts(pair["question"], pair["answer"])
         if hash_of(pair["question"]) in odd and Doubt.EMPTY not in found:
             found.append(Doubt.CONTRADICTED)
-        share = sources.share(pair)
+        file_id = pair.pop("file_id")
+        share = None if file_id is None else sources.share_of(file_id, pair["answer"])
         yield pair | {"quality": None if share is None else round(share, 3), "doubts": list(map(str, found))}

@@ -78,7 +78,7 @@ def pairs_command(
     asked = None if path is None else _dropped_at(ctx, reader, path)
     search = None if words is None else _search(ctx, words)
     limit = filters.pop("limit") if worst else None  # of the worst, not of those that they are looked for among
-    rows = reader.pairs(path=asked, search=search, **filters)
+    rows = reader.pairs(path=asked, search=search, with_file_id=quality or bool(worst), **filters)
     titles = ["pair", "measures"] if quality or worst else ["pair"]
     if quality or worst:
         rows = islice(_measured(ctx, reader, rows, worst), limit)
@@ -122,7 +122,7 @@ def _measured(ctx: click.Context, reader: Reader, rows: Iterator[Row], worst: in
     """Yield the pairs with their measures, of the worst the worst first, and say what could not be measured."""
     from finetuned.cli.measures import Sources, contradicted, measured
 
-    found = measured(rows, Sources(wiring.load(ctx), reader), contradicted(reader.questions()))
+    found = measured(rows, Sources(wiring.load(ctx), reader), contradicted(reader.questions(), reader.answers))
     return found if worst is None else iter(nsmallest(worst, found, key=_goodness))
 
 

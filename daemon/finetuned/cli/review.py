@@ -92,7 +92,7 @@ def _see(ctx: click.Context, job: Row, form: str) -> None:
     at_terminal = form == "table" and sys.stdin.isatty() and sys.stdout.isatty()
     if at_terminal:
         _may_alter(job)
-    marked = _marked(settings, rows) if form == "table" else rows
+    marked = _marked(settings, job, rows) if form == "table" else rows
     if at_terminal and (editor := os.environ.get("VISUAL") or os.environ.get("EDITOR")):
         _edit(settings, job, pairs, "".join(f"{_line(row)}\n" for row in rows), editor)
         return
@@ -104,13 +104,19 @@ def _see(ctx: click.Context, job: Row, form: str) -> None:
         say(f"To change them: set $EDITOR, or --from FILE.{_to_train(job)}")
 
 
-def _marked(settings: Settings, rows: Sequence[Row]) -> Sequence[Row]:
+def _marked(settings: Settings, job: Row, rows: Sequence[Row]) -> Sequence[Row]:
     """Measure the pairs against their files, and say how many look odd."""
     from finetuned.cli.measures import Sources, contradicted, measured
 
     with wiring.open_ledger(settings) as reader:
-        odd = contradicted((row["question"], row["answer"]) for row in rows)
-        marked = list(measured(rows, Sources(settings, reader), odd))
+        answers = {row["ordinal"]: row["answer"] for row in rows}
+        odd = contradicted(
+            ((row["ordinal"], row["question"]) for row in rows),
+            lambda ordinals: ((ordinal, answers[ordinal]) for ordinal in ordinals),
+        )
+        ids = reader.ids(job["id"])
+        known = (row | {"file_id": ids.get(row["file"])} for row in rows)
+        marked = list(measured(known, Sources(settings, reader), odd))
     found = Counter(doubt for row in marked for doubt in row["doubts"])
     if found:
         kinds = ", ".join(f"{number} {doubt}" for doubt, number in found.most_common())

@@ -54,6 +54,10 @@ class FileQueries(Connection):
         # all columns: a ledger of an older version, which no daemon has opened since, may lack one
         return next(self.rows("select * from files where id = ?", file_id))
 
+    def ids(self, job_id: str) -> dict[str, int]:
+        """Return the number of each file of a job by where it was dropped, as people are told that."""
+        return {row["path"]: row["id"] for row in self.rows("select path, id from files where job_id = ?", job_id)}
+
     def unsealed(self, folder: str | None) -> list[Row]:
         """List the files that settle or wait in the folder (null: in any): `id`, `path`, `state`, in the order seen."""
         query = (

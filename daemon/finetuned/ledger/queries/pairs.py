@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, Unpack
 
@@ -34,15 +35,22 @@ class PairQueries(Connection):
     """What is asked of pairs."""
 
     def pairs(
-        self, *, path: str | None = None, search: Search | None = None, **filters: Unpack[Filters]
+        self,
+        *,
+        path: str | None = None,
+        search: Search | None = None,
+        with_file_id: bool = False,
+        **filters: Unpack[Filters],
     ) -> Iterator[Row]:
         """List the pairs by job, the oldest first, and ordinal; of a job that trained, those of the session that did.
 
         Its `sha256` tells which version of the file it was made of, should several have lain at one path.
-        Those that a search finds are listed the best first, with the passage that was found as `snippet`.
+        Those that a search finds are listed the best first, with the passage that was found as `snippet`. With
+        `with_file_id` each has `file_id`, too, the number of its file.
         """
         if search is not None and search.expression is None:
             return iter(())
+        columns = f"{PAIR}, p.file_id" if with_file_id else PAIR
         query = Query()
         query.where("(j.state not in ('done', 'partial') or p.session_id = j.session_id)")
         query.among("+j.state", filters.get("states", ()))
@@ -52,28 +60,33 @@ class PairQueries(Connection):
         query.between("j.created_at" if by == _SORTS["created"] else "+j.created_at", filters)  # never to sort millions
         if search is not None:
             self._of_files(query, path, filters)
-            rows: Iterator[Row] = islice(search.among(self._found(search, query)), filters.get("limit"))
+            rows: Iterator[Row] = islice(search.among(self._found(columns, search, query)), filters.get("limit"))
         else:
             tables = _BY_FILE if self._of_files(query, path, filters) else _BY_JOB
             end = query.ordered(filters, by, "j.ordinal", "p.ordinal")
-            rows = self.rows(f"select {PAIR} {tables} {end}", *query.values)
+            rows = self.rows(f"select {columns} {tables} {end}", *query.values)
         return (drop_null(row, *SPARE) for row in rows)
 
-    def _found(self, search: Search, query: Query) -> Iterator[Row]:
+    def _found(self, columns: str, search: Search, query: Query) -> Iterator[Row]:
         """Yield the pairs that the index finds, in windows, the newest first: the best of each first."""
         before = END
         while True:
             newest_of = (search.expression, before, search.window)
-            yield from self.rows(f"select {PAIR} {_FOUND} {query.conditions()}", *newest_of, *query.values)
+            yield from self.rows(f"select {columns} {_FOUND} {query.conditions()}", *newest_of, *query.values)
             (newest,) = self.rows(NEWEST, *newest_of)
             if newest["pairs"] < search.window:
                 return
             before = newest["first"]
 
-    def questions(self) -> Iterator[tuple[str, str]]:
-        """List each question with its answer, of the sessions that count."""
-        query = "select p.question, p.answer from qa_pairs p join sessions s on s.session_id = p.session_id "
-        return ((row["question"], row["answer"]) for row in self.rows(f"{query} where s.current = 1"))
+    def questions(self) -> Iterator[tuple[int, str]]:
+        """List each question of the sessions that count, with the number of its pair."""
+        query = "select p.id, p.question from qa_pairs p join sessions s on s.session_id = p.session_id "
+        return ((row["id"], row["question"]) for row in self.rows(f"{query} where s.current = 1"))
+
+    def answers(self, pairs: Iterable[int]) -> Iterator[tuple[int, str]]:
+        """List the answers of pairs, by their numbers."""
+        query = "select p.id, p.answer from json_each(?) e cross join qa_pairs p on p.id = e.value"
+        return ((row["id"], row["answer"]) for row in self.rows(query, json.dumps(list(pairs))))
 
     def _of_files(self, query: Query, path: str | None, filters: Filters) -> bool:
         """Narrow a query to the pairs of files; tell whether these are few."""
