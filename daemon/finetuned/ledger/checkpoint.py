@@ -7,7 +7,9 @@
    too. So the lock file holds a note: which file the log belongs to, and how that file was left (size and mtime).
    Only a folding changes the file; while one is under way the note says so, and nothing but the file's inode tells.
 3. On a clean stop there is no log any more, and the note tells how the file was left then: one that lies so still, and
-   has for a while, need not be checked page by page at the next start, which takes seconds for a large one.
+   has for a while, need not be checked page by page at the next start, which takes seconds for a large one. Nor need
+   one whose daemon was killed, with its own log: a kill tears no page. When the machine stops that may happen, so the
+   note of a log tells in which boot it was written.
 4. The note never outruns the file: the file is brought to disk before it is noted, and a folding is noted before it
    begins. A note that is missing, torn or about another log (all was moved or copied together) accuses nobody.
 """
@@ -30,6 +32,7 @@ from finetuned.model import Value
 GROWN_BYTES: Final = 4 * 1024 * 1024
 #: a note is padded to this, so that it is written whole, over the one before
 _NOTE_BYTES: Final = 256
+_BOOT: Final = "/proc/sys/kernel/random/boot_id"
 #: the inode of a log that is not there
 _NO_LOG: Final = 0
 #: times that differ by less may belong to two writes, in nanoseconds
@@ -37,11 +40,12 @@ _SURE_NS: Final = 2_000_000_000
 
 
 class Note(Value, frozen=True):
-    """Which file the log belongs to, and how it was left; null while that changes."""
+    """Which file the log belongs to, and how it was left (null while that changes), in which boot of the machine."""
 
     inode: int
     log: int
     left: tuple[int, int] | None = None
+    boot: str | None = None
 
 
 class Checkpoint:
@@ -100,7 +104,7 @@ class Checkpoint:
     def _write(self, left: tuple[int, int] | None) -> None:
         log = os.stat(f"{self._path}-wal").st_ino
         self._left = left
-        note = Note(inode=os.fstat(self._file).st_ino, log=log, left=left)
+        note = Note(inode=os.fstat(self._file).st_ino, log=log, left=left, boot=_boot())
         _write_note(self._lock, msgspec.json.encode(note))
 
 
@@ -124,23 +128,36 @@ def note_closed(path: str, *, file: int, lock: int) -> None:
 
 
 def left_by(lock: int) -> Note | None:
-    """Read what a clean stop noted last; null if the last one was none."""
+    """Read what was noted last; null if nothing was."""
     try:
-        note = msgspec.json.decode(os.pread(lock, _NOTE_BYTES, 0), type=Note)
+        return msgspec.json.decode(os.pread(lock, _NOTE_BYTES, 0), type=Note)
     except (OSError, msgspec.MsgspecError):
         return None
-    return note if note.log == _NO_LOG else None
 
 
 def lies_as_left(note: Note | None, path: str, *, file: int, lock: int) -> bool:
-    """Tell whether the file is what a clean stop left: the lock was written just now, and so tells the time.
+    """Tell whether the file is what a clean stop or a kill left: the lock was written just now, and so tells the time.
 
-    A change right after the stop may have left the same times.
+    A change right after that may have left the same times.
     """
     found = os.fstat(file)
     is_old = os.fstat(lock).st_mtime_ns - found.st_mtime_ns > _SURE_NS
-    same = note is not None and note.inode == found.st_ino and note.left == _left(found)
-    return same and is_old and not os.path.exists(f"{path}-wal")
+    if note is None or not is_old or note.inode != found.st_ino or note.left != _left(found):
+        return False
+    try:
+        log = os.stat(f"{path}-wal").st_ino
+    except OSError:
+        log = _NO_LOG
+    return note.log == log and (log == _NO_LOG or note.boot == _boot() is not None)
+
+
+def _boot() -> str | None:
+    """Read by what the kernel tells its boots apart; null if it does not say."""
+    try:
+        with open(_BOOT, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
 
 
 def forget_log(path: str, lock: int) -> None:
