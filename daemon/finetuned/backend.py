@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -293,8 +293,11 @@ class Backend(Protocol):
         """Show one session as it is now. Raises NotFound."""
         ...
 
-    async def list_marks(self, most: int) -> Mapping[str, str]:
-        """List the marks of the `most` newest sessions by id: a session with the same mark stands still."""
+    async def list_marks(self, most: int, *, wanted: Collection[str] = ()) -> Mapping[str, str]:
+        """List the marks of the `most` newest sessions by id: a session with the same mark stands still.
+
+        It may end once all that are `wanted` are among them.
+        """
         ...
 
     async def find(

@@ -294,6 +294,7 @@ class Conformance:
             born.append((await bench.submit(f"job{number}.1")).id)
         assert set(await bench.backend.list_marks(1000)) == set(born)
         assert set(await bench.backend.list_marks(2)) == set(born[1:])
+        assert set(await bench.backend.list_marks(1000, wanted=born[1:])) >= set(born[1:])
         bench.pass_time(LONG)
         marks = await bench.backend.list_marks(1000)
         for ident in born:

@@ -78,7 +78,7 @@ class Toy:
             can_rename=True, list_mark=f"{stage} {progress}",
         )  # fmt: skip
 
-    async def list_marks(self, most):
+    async def list_marks(self, most, *, wanted=()):
         return {one: (await self.observe(one)).list_mark for one in list(self.sessions)[: -most - 1 : -1]}
 
     async def find(self, job_id, *, since, known, uploads=()):

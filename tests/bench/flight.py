@@ -1,6 +1,6 @@
 """Flight: many jobs of one file at a time, all of them in training, some of which move now and then.
 
-The baseline makes the same requests with nothing around them: for each session its form and one poll, eight at a time.
+The baseline makes the same requests with nothing around them, eight at a time: a form, a poll and a name each.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ async def main():
             async with limit:
                 files = {"files": (f"note-{number}.txt", b"Note %d says that the otter sleeps.\\n" % number)}
                 made = await client.post("/api/v1/sessions", data={"input": str(number)}, files=files)
-                await client.get(f"/api/v1/sessions/{made.json()['id']}")
+                session = f"/api/v1/sessions/{made.json()['id']}"
+                await client.get(session)
+                await client.put(session + "/meta", json={"name": f"notes-{number}"})
         async with anyio.create_task_group() as tasks:
             for number in range(many):
                 tasks.start_soon(one, number)

@@ -23,6 +23,8 @@ from typing import Any, Self
 TRACE = Path(__file__).parents[1] / "traces" / "form" / "finetune-happy.json"
 STILL = "2026-11-23T05:23:11.123456789Z"
 KEPT_BYTES = 1024 * 1024
+#: what answers calls that the server does not know
+PAGE = "<!doctype html><title>Helix</title>"
 
 
 @dataclass(kw_only=True)
@@ -104,6 +106,8 @@ class TinyHelix:
     def answer(self, request: Request, body: bytes) -> Any:
         """The JSON that answers a request; null: there is no such thing."""
         parts = request.path.partition("?")[0].strip("/").split("/")[2:]
+        if parts[1:] == ["learn"]:
+            return PAGE
         if request.is_job:
             return self._submit(request, body)
         if len(parts) == 1:
@@ -257,8 +261,11 @@ class _Connection(asyncio.Protocol):
         found = self._helix.answer(request, bytes(self._body.start + self._body.end))
         self._head.clear()
         self._request = None
-        status, body = ("200 OK", json.dumps(found).encode()) if found is not None else ("500 Error", b"not found\n")
-        kind = "application/json" if found is not None else "text/plain"
+        status, kind, body = "200 OK", "application/json", json.dumps(found).encode()
+        if found is None:
+            status, kind, body = "500 Error", "text/plain", b"not found\n"
+        elif found is PAGE:
+            kind, body = "text/html", PAGE.encode()
         head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
         request.answer_bytes = len(head) + len(body)
         self._helix.requests.append(request)  # first, so that who got the answer finds it here

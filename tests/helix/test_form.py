@@ -185,6 +185,15 @@ async def test_find_turns_pages_until_they_are_old():
     assert len(server.opened) == len(set(server.opened)) == 60
 
 
+@pytest.mark.parametrize(("wanted", "pages"), [(("n0", "n999"), 1), (("n0", "n1000"), 2), (("n0", "gone"), 4), ((), 4)])
+async def test_marks_are_listed_until_all_that_are_wanted_are_there(wanted: tuple[str, ...], pages: int):
+    """Of a list of three pages; what it does not have is looked for to its end."""
+    server = Listed([row(f"n{number}") for number in range(2500)], {}, page=1000)
+    marks = await service(server).list_marks(9000, wanted=wanted)
+    assert marks.keys() >= {one for one in wanted if one != "gone"}
+    assert len(server.lines) == pages
+
+
 async def test_find_reads_to_the_end_of_the_list():
     """A list of nothing but new sessions ends where its counter says."""
     server = Listed([row(f"n{number}") for number in range(45)], {"n44": a_session("n44")}, page=20)

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import anyio
@@ -18,8 +18,14 @@ from finetuned.daemon.context import Context
 
 #: rows that a list has for each session it stands for; others' sessions lie between ours
 ROWS_EACH: Final = 2
-#: sessions with a mark from which on a list is worth its bytes
+#: sessions with a mark from which on a list is worth its bytes, and at least one in so many of those that it must tell
 SEVERAL: Final = 2
+FEWEST: Final = 50
+
+
+def is_worth_it(marked: int, sessions: int) -> bool:
+    """Tell whether to list `sessions` costs less than to poll those that have a mark."""
+    return marked >= max(SEVERAL, sessions // FEWEST)
 
 
 class BatchPoll:
@@ -31,14 +37,12 @@ class BatchPoll:
         self._listed: Mapping[str, str] = {}
         self._listed_at = float("-inf")
 
-    async def marks(self, sessions: int) -> Mapping[str, str]:
-        """List the marks of so many sessions, by session; empty if polls are cheaper. Raises ServerError."""
+    async def marks(self, sessions: Collection[str]) -> Mapping[str, str]:
+        """List the marks of the newest sessions, until all of these are among them. Raises ServerError."""
         context = self._context
-        if sessions < SEVERAL:
-            return {}
         async with self._lock:  # a task that comes while a list is asked for uses that one
             if context.runtime.steady() - self._listed_at >= context.settings.poll.fastest:
                 self._listed = {}
-                self._listed = await context.backend.list_marks(ROWS_EACH * sessions)
+                self._listed = await context.backend.list_marks(ROWS_EACH * len(sessions), wanted=sessions)
                 self._listed_at = context.runtime.steady()
         return self._listed

@@ -30,7 +30,7 @@ from finetuned.daemon.submit import Submissions
 from finetuned.errors import Away, FinetunedError, LedgerStuck, Stale
 from finetuned.facts import gathered
 from finetuned.lifecycle import JOB_ENDS, JobState
-from finetuned.model import Value
+from finetuned.model import Job, Value
 from finetuned.plan import (
     PROBE,
     Action,
@@ -114,6 +114,7 @@ class Daemon:
         self._checkpoints = Checkpoints(context)
         self._breaker = Breaker(context, self._notifier, pid=pid, patient=not until_idle)
         self._busy: set[str] = set()
+        self._open_jobs: Sequence[Job] = ()
         self._asked: Counter[str] = Counter()
         self._stopping = False
         self._stopped_at = 0.0
@@ -277,6 +278,7 @@ class Daemon:
     async def _facts(self) -> Facts:
         busy = frozenset(self._busy)  # first: what ends while the rest is read must not look idle with old facts
         facts = await self._context.in_thread(self._read_facts, busy)
+        self._open_jobs = facts.jobs
         self._context.own &= {job.id for job in facts.jobs}  # what is over is remembered by the ledger alone
         self._asked = Counter({job.id: self._asked[job.id] for job in facts.jobs})
         self._polls.keep({job.session_id for job in facts.jobs if job.state not in JOB_ENDS})
@@ -378,7 +380,7 @@ class Daemon:
         """Poll those jobs by themselves of which no list tells that they stand still."""
         left: Sequence[str] = ()
         try:
-            standing = await self._polls.stand(job_ids)
+            standing = await self._polls.stand(job_ids, self._open_jobs)
             self._asked.update(standing)
             left = [job_id for job_id in job_ids if job_id not in standing]
         except LedgerStuck as error:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from finetuned import logs
 from finetuned.backend import Observation, Push, Status
-from finetuned.daemon.batch_poll import BatchPoll
+from finetuned.daemon.batch_poll import BatchPoll, is_worth_it
 from finetuned.daemon.collect import Collecting
 from finetuned.daemon.context import Context
 from finetuned.daemon.limits import Limits
@@ -193,26 +193,27 @@ class Polls:
             context.ledger.runs.polled, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now
         )
 
-    async def stand(self, job_ids: Collection[str]) -> frozenset[str]:
+    async def stand(self, job_ids: Collection[str], jobs: Iterable[Job]) -> frozenset[str]:
         """Find in a list which of the jobs' sessions stand still, and note that as a poll of each; their jobs' ids.
 
-        If the server cannot be used, they are all put off with it.
+        `jobs` are all that are open. If the server cannot be used, they are all put off with it.
         """
         context = self._context
         now = context.runtime.now()
-        watched = [watch for watch in self._watches.values() if watch.mark is not None]
-        if not any(now < watch.enough_until for watch in watched):
+        marked = [one for one in self._watches.values() if one.mark is not None and now < one.enough_until]
+        if not marked:
             return frozenset()
+        live = {job.session_id: job for job in jobs if job.session_id is not None}
         try:
-            marks = await self._batch.marks(len(watched))
+            marks = await self._batch.marks(live.keys()) if is_worth_it(len(marked), len(live)) else {}
         except Unreachable as error:
             await context.server_failed(error)
             return frozenset(job_ids)
         except ServerError:  # each is polled, and finds out
             return frozenset()
         standing = {}
-        for job in await context.in_ledger(context.ledger.jobs.open):
-            if job.id in job_ids and job.session_id is not None and self._has_stood(job.session_id, marks, now):
+        for session_id, job in live.items():
+            if job.id in job_ids and self._has_stood(session_id, marks, now):
                 pause = self._pause(now - (job.under_way.moved_at or now), moved=False)
                 standing[job.id] = job.under_way, _together(now, pause, context.settings.poll)
         if standing:

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, MutableSequence, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, MutableSequence, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -163,12 +163,14 @@ class Sessions:
         """Ask for one page of the sessions, newest first, and how many there are."""
         return await page(self._wire, offset=offset, limit=limit)
 
-    async def list_marks(self, most: int) -> dict[str, str]:
+    async def list_marks(self, most: int, *, wanted: Collection[str] = ()) -> dict[str, str]:
         """Tell when the newest sessions moved last, by id."""
         marks: dict[str, str] = {}
         for offset in range(0, most, PAGE_ROWS):
             _, rows = await self.list(offset=offset, limit=min(PAGE_ROWS, most - offset))
             marks |= {row.id: row.updated for row in rows}
+            if not rows or (wanted and marks.keys() >= set(wanted)):
+                break
         return marks
 
     async def find(

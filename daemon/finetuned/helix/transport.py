@@ -12,6 +12,8 @@
 from __future__ import annotations
 
 import re
+import select
+import socket
 import ssl
 from collections.abc import Iterable
 from typing import Any, Final
@@ -64,6 +66,9 @@ class EarlyAnswerStream(httpcore.AsyncNetworkStream):
         self._inner = inner
         self._early = b""
         self._answered = False
+        self._socket: socket.socket = inner.get_extra_info("socket")
+        self._arrivals = select.poll()
+        self._arrivals.register(self._socket, select.POLLIN)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         """Read what came early, or else the next bytes."""
@@ -120,6 +125,8 @@ class EarlyAnswerStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """Tell what the stream knows of itself."""
+        if info == "is_readable":  # asked of each connection before each request; the library looks for the socket anew
+            return self._socket.fileno() < 0 or bool(self._arrivals.poll(0))
         return self._inner.get_extra_info(info)
 
 
