@@ -42,6 +42,34 @@ def test_of_no_file_there_are_no_figures(make_desk: MakeDesk) -> None:
     assert desk("stats", "--json").json["total"]["pairs_per_file"] is None
 
 
+def test_a_span_of_time_is_chosen(make_desk: MakeDesk) -> None:
+    """By when files came to their end: from the first moment on, to the end of the last day; JSON tells both."""
+    desk = make_desk()
+    desk.place.drop("otter.txt", "Otters are brown. They swim.")
+    desk.place.drop("bad.txt", b"one\n\xe9")
+    desk.run()
+    desk.write("update files set finished_at = '2026-11-02T23:00:00.000Z' where state = 'refused'")
+    told = desk("stats", "--since", "2026-11-01", "--until", "2026-11-02", "--json").json
+    assert (told["total"]["files"], told["since"], told["until"]) == (
+        1,
+        "2026-11-01T00:00:00.000Z",
+        "2026-11-03T00:00:00.000Z",
+    )
+    assert desk("stats", "--until", "2026-11-01").err == "no file came to its end in that time\n"
+    assert desk("stats", "--since", "today", "--until", "2026-11-01").code == 2
+
+
+def test_of_nothing_no_picture_is_drawn_and_that_is_said(make_desk: MakeDesk, tmp_path: Path) -> None:
+    """To programs, too: they find no file."""
+    desk = make_desk()
+    desk.run()
+    path = tmp_path / "weeks.svg"
+    for words in ([], ["--json"]):
+        answer = desk("stats", "--plot", str(path), *words)
+        assert (answer.code, f"{path} is not written: there is nothing to draw\n" in answer.err) == (0, True)
+    assert not path.exists()
+
+
 def test_a_folder_that_is_not_there_is_a_mistake(make_desk: MakeDesk) -> None:
     """No figures of nothing."""
     desk = make_desk()

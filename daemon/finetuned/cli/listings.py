@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.shell_completion import CompletionItem
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from finetuned.ledger.queries import Reader
     from finetuned.ledger.queries.filters import Filters
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Command = Callable[..., None]
 Option = Callable[[Command], Command]
 _FORMS: Final[tuple[Option, ...]] = (
@@ -94,8 +92,7 @@ def _filter_options(about: str, when: str, text: str, *, by_job: bool) -> Iterat
     if by_job:
         words = f"Only {about} of this job."
         yield click.option("--job", metavar="ID", help=words, shell_complete=completions.jobs)
-    yield click.option("--since", metavar="T", help=f"Only {about} that {when} since then: {_TIME}.")
-    yield click.option("--until", metavar="T", help=f"Only {about} that {when} before then, or up to that day's end.")
+    yield span_options(about, when)
     if text:
         yield click.option("--text", metavar="WORDS", help=f"Only {about} with this in {text}.")
 
@@ -128,13 +125,11 @@ def form_of(words: dict[str, Any]) -> str:
     return forms[0] if forms else "table"
 
 
-def since_option(command: Callable[P, R]) -> Callable[P, R]:
-    """Give a command `--since`, handed to it as an instant (null: not given)."""
-
-    def instant(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
-        return span_of(text, None)[0]
-
-    return click.option("--since", metavar="T", callback=instant, help=f"Only since then: {_TIME}.")(command)
+def span_options(about: str, when: str) -> Option:
+    """Make what gives a command `--since` and `--until`, which `span_of` reads; `when` says which time counts."""
+    since = click.option("--since", metavar="T", help=f"Only {about} that {when} since then: {_TIME}.")
+    until = click.option("--until", metavar="T", help=f"Only {about} that {when} before then, or up to that day's end.")
+    return lambda command: since(until(command))
 
 
 def span_of(since: str | None, until: str | None) -> tuple[float | None, float | None]:

@@ -365,7 +365,8 @@ CAUSES: Final[Mapping[str, str]] = {
 }
 
 STATS: Final[Fields] = {
-    "since": ("time?", "from when on files are counted; null: all"),
+    "since": ("time?", "from when on files are counted; null: from the first"),
+    "until": ("time?", "up to when; null: to the last"),
     "total": ("object", "figures of all files that came to an end"),
     "folders": ("list", "the same by drop folder"),
     "weeks": ("list", "the same by the week in which they came to an end (UTC)"),

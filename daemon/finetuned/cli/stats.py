@@ -13,7 +13,7 @@ import click
 from finetuned.amounts import counted, span
 from finetuned.cli import completions, output, terminal, wiring
 from finetuned.cli.arguments import check_folder, new_file
-from finetuned.cli.listings import since_option
+from finetuned.cli.listings import span_of, span_options
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import harmless, is_utf8
 from finetuned.lifecycle import FileState
@@ -30,13 +30,19 @@ _LOST: Final = (FileState.REFUSED, FileState.BARREN, FileState.FAILED)
 
 @click.command("stats")
 @click.option("--folder", metavar="NAME", help="Only files of this folder.", shell_complete=completions.folders)
-@since_option
+@span_options("files", "came to an end")
 @click.option("--plot", metavar="FILE.svg", help="Draw the weeks as a picture.")
 @click.option("--force", is_flag=True, help="Let --plot replace a file.")
 @output.one_object
 @click.pass_context
 def stats_command(
-    ctx: click.Context, folder: str | None, since: float | None, plot: str | None, force: bool, form: str
+    ctx: click.Context,
+    folder: str | None,
+    since: str | None,
+    until: str | None,
+    plot: str | None,
+    force: bool,
+    form: str,
 ) -> None:
     """Show figures about the files that came to an end: pairs, times, failures, by folder and week.
 
@@ -47,15 +53,19 @@ def stats_command(
     path = None if plot is None else new_file(plot)
     reader = wiring.reader(ctx)
     check_folder(wiring.load(ctx), reader, folder)
-    found = statistics(reader, folder=folder, since=since)
-    if path is not None and found.weeks:
+    begin, end = span_of(since, until)
+    found = statistics(reader, folder=folder, since=begin, until=end)
+    if path is not None and not found.weeks:
+        terminal.say(f"{terminal.seen(path)} is not written: there is nothing to draw")
+    elif path is not None:
         wiring.check_not_own(wiring.load(ctx), path)
         _plot(found, path, force=force)
     if form != "table":
-        output.show_one(_for_programs(found, since), form)
+        output.show_one(_for_programs(found, begin, end), form)
         return
     if not found.total.files:
-        terminal.say("no file came to its end yet" if since is None else "no file came to its end since then")
+        when = "in that time" if until else "since then" if since else "yet"
+        terminal.say(f"no file came to its end {when}")
         return
     _tell(found)
 
@@ -85,10 +95,11 @@ def _plot(found: Statistics, path: str, *, force: bool) -> None:
         out.publish(name, drawn.encode())
 
 
-def _for_programs(found: Statistics, since: float | None) -> Row:
+def _for_programs(found: Statistics, since: float | None, until: float | None) -> Row:
     """Return the object `stats` of `docs/interface.md`."""
     return {
         "since": None if since is None else iso(since),
+        "until": None if until is None else iso(until),
         "total": _figures(found.total),
         "folders": [{"folder": name} | _figures(figures) for name, figures in found.folders.items()],
         "weeks": [{"week": week} | _figures(figures) for week, figures in found.weeks.items()],
