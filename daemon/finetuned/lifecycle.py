@@ -359,6 +359,15 @@ JOB_IN_FLIGHT: Final = frozenset({JobState.SUBMITTING, JobState.DOUBTFUL, JobSta
 
 
 AnyState = FileState | JobState | SessionState
+#: how good what a state says is: `good`, `fair`, `bad`, or `busy`; doors show it as a colour, others without one
+MOODS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys((JobState.DONE, FileState.LEARNED), "good"),
+        **dict.fromkeys((JobState.PARTIAL, JobState.DOUBTFUL, FileState.BARREN, FileState.DUPLICATE), "fair"),
+        **dict.fromkeys((JobState.FAILED, JobState.CANCELLED, FileState.REFUSED), "bad"),
+        **dict.fromkeys((JobState.SUBMITTING, JobState.RUNNING), "busy"),
+    }
+)
 _TABLES: Final[Mapping[type[AnyState], Moves[Any]]] = MappingProxyType(
     {FileState: FILE_MOVES, JobState: JOB_MOVES, SessionState: SESSION_MOVES}
 )

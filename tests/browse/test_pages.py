@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import datetime
 from functools import lru_cache
 from html import unescape
 from pathlib import Path
@@ -63,7 +64,9 @@ def test_the_start_page_says_how_things_stand(learned: Desk) -> None:
     html = page(learned, "/")
     told = words(html)
     (job,) = learned("jobs", "--json").json
-    assert f"{job['pairs']} pairs in 30 days" in told
+    ended = datetime.fromisoformat(job["finished_at"])
+    most = f"most on {ended.day} {ended:%b}: {job['pairs']}."
+    assert f"{job['pairs']} pairs in 30 days, {most}" in told
     assert "1 job 0 failed or partial 2 files learned 0 waiting files" in told
     assert "done 1" in told
     (failure,) = learned("stats", "--json").json["failures"]
@@ -86,7 +89,7 @@ def test_before_the_first_job_the_start_page_says_so(make_desk: MakeDesk) -> Non
     desk = make_desk()
     desk.run()
     told = words(page(desk, "/"))
-    for said in ("There is no job yet.", "Nothing has failed.", "No file waits.", "0 pairs in 30 days"):
+    for said in ("There is no job yet.", "Nothing has failed.", "No file waits.", "0 pairs in 30 days."):
         assert said in told
 
 

@@ -14,11 +14,11 @@ from datasette.database import Database, QueryInterrupted
 from datasette.utils.asgi import Request, Response
 
 from finetuned import amounts, clock
-from finetuned.browse.charts import chart, share
 from finetuned.browse.tables import NAME, description
+from finetuned.charts import Chart, chart, share
 from finetuned.ledger.lock import is_held
 from finetuned.ledger.questions import QUESTIONS
-from finetuned.lifecycle import JobState
+from finetuned.lifecycle import MOODS, JobState
 
 Row = Mapping[str, Any]
 
@@ -42,11 +42,6 @@ _FORMS: Final = {
     "pairs_of_a_file": (("path", "Path of the file", "/srv/finetuned/notes/tides.txt"),),
     "failures_since": (("since", "Since (UTC)", "2026-11-23"),),
 }
-_KINDS: Final = {
-    **dict.fromkeys(("done", "learned"), "good"),
-    **dict.fromkeys(("partial", "doubtful", "barren"), "fair"),
-    **dict.fromkeys(("failed", "cancelled", "refused"), "bad"),
-}
 _VIEWS: Final = ("finished_jobs", "open_jobs", "all_jobs", "all_files", "pairs_with_source")
 _TABLES: Final = ("events", "files", "qa_pairs", "sessions")
 _FILES: Final = "select state, count(*) as files from files group by folder, state"
@@ -63,13 +58,15 @@ async def start_page(datasette: Datasette, request: Request) -> Response:
         *(_asked(ledger, QUESTIONS[name].sql, words) for name, words in _ASKED.items()),
     )
     states, days, failures, slow, waiting = answers
+    drawn = None if days is None else chart(_every_day(days, now.date()))
     page = _CONSTANT | {
         "path": ledger.path,
         "runs": is_held(ledger.path),
         "now": now,
         "tiles": _tiles(states, files, days),
         "states": _with_shares(states, "jobs"),
-        "chart": None if days is None else chart(_every_day(days, now.date())),
+        "chart": drawn,
+        "chart_told": None if drawn is None else _in_words(drawn),
         "failures": _with_shares(failures, "files"),
         "slow": _with_shares(slow, "minutes"),
         "waiting": waiting,
@@ -133,17 +130,19 @@ def _every_day(days: Sequence[Row], last: date) -> list[tuple[date, int]]:
     return [(day, found.get(day.isoformat(), 0)) for day in dates]
 
 
+def _in_words(drawn: Chart) -> str:
+    """Say what the chart shows, for those who do not see it."""
+    best = max(drawn.columns, key=lambda column: column.number)
+    told = f"{sum(column.number for column in drawn.columns):,} pairs in {DAYS} days"
+    return f"{told}, most on {best.label}: {best.number:,}" if best.number else told
+
+
 def _span(minutes: float | None) -> str:
     return "" if minutes is None else amounts.span(max(0.0, minutes * 60))
 
 
 def _when(at: str | None) -> str:
     return "" if at is None else f"{at[:10]} {at[11:16]}"
-
-
-def _kind(state: str) -> str:
-    """Tell the colour of a state, as the terminal has it."""
-    return _KINDS.get(state, "open")
 
 
 #: what the template says each time, and writes figures with
@@ -159,5 +158,5 @@ _CONSTANT: Final = {
     "span": _span,
     "size": amounts.size,
     "when": _when,
-    "kind": _kind,
+    "moods": MOODS,
 }

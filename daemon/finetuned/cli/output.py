@@ -22,17 +22,15 @@ from finetuned.cli.instants import ago
 from finetuned.cli.table import Table
 from finetuned.cli.terminal import coloured, harmless, is_utf8, print_data, say, seen, width_of
 from finetuned.errors import UsageError
+from finetuned.lifecycle import MOODS
 
 Row = dict[str, Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_COLOURS: Final = {
-    **dict.fromkeys(("done", "learned", "ok"), "green"),
-    **dict.fromkeys(("partial", "warning", "doubtful", "barren", "duplicate"), "yellow"),
-    **dict.fromkeys(("failed", "refused", "problem", "cancelled"), "red"),
-    **dict.fromkeys(("running", "submitting"), "cyan"),
-}
+_COLOURS: Final = {"good": "green", "fair": "yellow", "bad": "red", "busy": "cyan"}
+#: how good what a state, or the level of a finding, says is
+_MOODS: Final = {**MOODS, "ok": "good", "warning": "fair", "problem": "bad"}
 #: columns that hold paths, which can be typed again as they are shown
 _PATHS: Final = frozenset({"path", "location", "file"})
 #: columns that hold sentences
@@ -111,7 +109,7 @@ def placed(path: str) -> Row:
 
 def paint(word: str) -> str:
     """Return a state in its colour, where colour is welcome."""
-    return click.style(word, fg=_COLOURS[word]) if word in _COLOURS and coloured() else word
+    return click.style(word, fg=_COLOURS[_MOODS[word]]) if word in _MOODS and coloured() else word
 
 
 def first_of(names: Sequence[str], most: int) -> str:

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Final, NamedTuple
 from xml.sax.saxutils import escape
 
-from finetuned.browse.charts import Chart, chart
+from finetuned.charts import Chart, chart
 
 _SPACE: Final = 'xmlns="http://www.w3.org/2000/svg"'
 _WIDE: Final = 720
@@ -36,9 +36,9 @@ def svg(heading: str, panels: Sequence[Panel]) -> str:
     """Draw the panels below each other, as one SVG document."""
     lines, below = [], _TITLE
     for panel in panels:
-        told = chart(panel.values)
-        lines += [f'<g transform="translate(0 {below})">', *_panel(panel.title, told), "</g>"]
-        below += _TITLE + told.height + _GAP
+        drawn = chart(panel.values)
+        lines += [f'<g transform="translate(0 {below})">', *_panel(panel.title, drawn), "</g>"]
+        below += _TITLE + drawn.height + _GAP
     head = [
         f"<svg {_SPACE} viewBox='0 0 {_WIDE} {below}' width='{_WIDE}' height='{below}' role='img'>",
         f"<title>{escape(heading)}</title><style>{_STYLE}</style>",
@@ -47,15 +47,15 @@ def svg(heading: str, panels: Sequence[Panel]) -> str:
     return "\n".join([*head, *lines, "</svg>", ""])
 
 
-def _panel(title: str, told: Chart) -> Iterator[str]:
+def _panel(title: str, drawn: Chart) -> Iterator[str]:
     wide = (_WIDE - _LEFT - _RIGHT) / 100
     yield f'<text class="title" x="8" y="18">{escape(title)}</text><g transform="translate({_LEFT} {_TITLE})">'
-    for line in told.lines:
+    for line in drawn.lines:
         yield f'<line x1="0" x2="{wide * 100:g}" y1="{line.at:g}" y2="{line.at:g}"/>'
         yield f'<text class="scale" x="-6" y="{line.at + 4:g}">{escape(line.label)}</text>'
-    for bar in told.columns:
+    for bar in drawn.columns:
         place = f'x="{bar.x * wide:.1f}" width="{bar.width * wide:.1f}" y="{bar.y:g}" height="{bar.height:g}"'
         yield f"<rect {place}><title>{escape(bar.label)}: {bar.number:,}</title></rect>"
-    for day in told.days:
-        yield f'<text class="day" x="{day.at * wide:.1f}" y="{told.height - 6}">{escape(day.label)}</text>'
+    for day in drawn.dates:
+        yield f'<text class="day" x="{day.at * wide:.1f}" y="{drawn.height - 6}">{escape(day.label)}</text>'
     yield "</g>"

@@ -1,4 +1,4 @@
-"""Charts as plain SVG: where each of its parts stands, worked out here and drawn by the template."""
+"""Charts as plain SVG: where each of their parts stands, worked out here and drawn by pages and pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
-from finetuned.amounts import counted
 from finetuned.model import Value
 
 #: how high the tallest column may be, and what is left above it and below, in pixels
@@ -34,18 +33,16 @@ class Line(Value, frozen=True):
 
 
 class Chart(Value, frozen=True):
-    """Columns over days, with lines for the scale and some days' names."""
+    """Columns over dates, with lines for the scale and some dates' names."""
 
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
-    days: tuple[Line, ...]
+    dates: tuple[Line, ...]
     height: int
-    #: what it shows, in a sentence
-    told: str
 
 
 def chart(values: Sequence[tuple[date, int]]) -> Chart:
-    """Lay out a chart of the pairs of each day; the days follow each other."""
+    """Lay out a chart of the number at each date; the dates follow each other at equal steps."""
     top = _round_up(max((number for _, number in values), default=0))
     wide = 100 / max(1, len(values))
     columns = [
@@ -59,19 +56,14 @@ def chart(values: Sequence[tuple[date, int]]) -> Chart:
         )
         for place, (day, number) in enumerate(values)
     ]
-    best = max(columns, key=lambda column: column.number, default=None)
-    told = f"{sum(number for _, number in values):,} pairs in {counted(len(values), 'day')}"
-    if best is not None and best.number:
-        told += f", most on {best.label}: {best.number:,}"
     return Chart(
         columns=tuple(columns),
         lines=tuple(Line(label=_short(top * half // 2), at=ABOVE + HIGH * (2 - half) / 2) for half in (0, 1, 2)),
-        days=tuple(
+        dates=tuple(
             Line(label=column.label, at=round(column.x + column.width / 2, 2))
             for column in columns[:: -max(1, len(columns) // 5)]
         ),
         height=ABOVE + HIGH + BELOW,
-        told=told,
     )
 
 
