@@ -129,7 +129,6 @@ class Statement:
     def _confine(self) -> None:
         """Let the connection only read."""
         self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
-        self._db.execute("pragma query_only = on")
         for table in _TABLES:  # to begin to use one counts as making a table
             with suppress(sqlite3.OperationalError):  # an older SQLite, or ledger, lacks it
                 self._db.execute(f"select 1 from {table} limit 0")
