@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from finetuned.ledger.queries.exports import Exports, Selection
 
 SideOf = Callable[[Talk], bool | None]
+WhyNot = Callable[[Talk], Loss | None]
 
 
 class Told(NamedTuple):
@@ -34,19 +35,19 @@ def write(
     """Put every talk into its part; tell what was left out."""
     lost: Counter[Loss] = Counter()
     side_of, unsketched = _sides(exports, asked.split)
-    why_not = _why_not(exports, asked, side_of, sources)
+    why_not = _why_not(exports, asked, sources)
     unknown = 0
     gc.disable()  # nothing here refers to itself, and to look for that takes a third of the time
     try:
         for whole in talks(exports.turns(wanted), lost):
-            some = whole if why_not is None else list(_kept(whole, why_not, lost))
+            sides = {} if side_of is None else {talk[0].id: side_of(talk) for talk in whole}
+            some = whole if side_of is None and why_not is None else list(_kept(whole, sides, why_not, lost))
             unknown += sum([exports.is_ready_made(talk[0]) for talk in some if talk[0].turn is None])
             if side_of is None:
                 parts[0].add(shape, some)
                 continue
-            sides = [side_of(talk) for talk in some]
             for part, is_first in zip(parts, (True, False), strict=True):
-                part.add(shape, [talk for talk, side in zip(some, sides, strict=True) if side is is_first])
+                part.add(shape, [talk for talk in some if sides[talk[0].id] is is_first])
     finally:
         gc.enable()
     for part in parts:
@@ -54,28 +55,27 @@ def write(
     return Told(lost, unknown, unsketched, exports.cleaned)
 
 
-def _kept(talks: Iterable[Talk], why_not: Callable[[Talk], Loss | None], lost: Counter[Loss]) -> Iterator[Talk]:
+def _kept(
+    talks: Iterable[Talk], sides: Mapping[int, bool | None], why_not: WhyNot | None, lost: Counter[Loss]
+) -> Iterator[Talk]:
     for talk in talks:
-        reason = why_not(talk)
+        is_between = sides.get(talk[0].id, True) is None
+        reason = Loss.BETWEEN if is_between else None if why_not is None else why_not(talk)
         if reason is None:
             yield talk
         else:
             lost[reason] += len(talk)
 
 
-def _why_not(
-    exports: Exports, asked: Asked, side_of: SideOf | None, sources: Sources | None
-) -> Callable[[Talk], Loss | None] | None:
+def _why_not(exports: Exports, asked: Asked, sources: Sources | None) -> WhyNot | None:
     """Make what tells why a talk is left out (null: it is not); null if none can be."""
     from finetuned.likeness import Repeats
 
     repeats = Repeats(exports.talk_of) if asked.dedupe else None
-    if side_of is None and repeats is None and sources is None and asked.form not in {"alpaca", "chatml"}:
+    if repeats is None and sources is None and asked.form not in {"alpaca", "chatml"}:
         return None
 
     def why_not(talk: Talk) -> Loss | None:
-        if side_of is not None and side_of(talk) is None:
-            return Loss.BETWEEN
         if (loss := unfit(asked.form, talk)) is not None:
             return loss
         if sources is not None and (loss := _measured(sources, talk, asked.min_quality or 0.0)) is not None:

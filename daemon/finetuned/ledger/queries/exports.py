@@ -86,16 +86,16 @@ class Exports:
         where, values = self._where(wanted)
         query = (
             "select p.id, p.session_id, p.file_id, p.ordinal, p.question, p.answer, p.talk, p.turn, p.system "
-            f"from qa_pairs p where {where} order by p.id"
+            f"from qa_pairs p where {where}"
         )
-        told = 0
+        last = 0
         try:
-            for turns in self._batches(query, values):
-                told += len(turns)
+            for turns in self._batches(f"{query} order by p.id", values):
+                last = turns[-1].id
                 yield turns
         except sqlite3.OperationalError:  # a text is no UTF-8, and from here on each is looked at; or this fails, too
             self._db.text_factory = self._text
-            yield from self._batches(f"{query} limit -1 offset {told}", values)
+            yield from self._batches(f"{query} and p.id > ? order by p.id", [*values, last])
 
     def has_talks(self, wanted: Selection) -> bool:
         """Tell whether a pair that is wanted has a system's words, or a turn before it."""
