@@ -106,6 +106,16 @@ def test_each_query_answers_whatever_is_left_empty(learned: Desk, name: str) -> 
         assert row
 
 
+@pytest.mark.parametrize("name", ["pairs_a_day", "slowest_jobs"])
+@pytest.mark.parametrize("days", ["x", "0", "-3", "1.5", "7 days", "1000000"])
+def test_days_that_are_no_number_are_a_mistake(learned: Desk, name: str, days: str) -> None:
+    """No empty page: it would say that nothing came of all the days."""
+    said = f"days is a number from 1 to 99999, not '{days}'"
+    assert said in words(page(learned, f"/ledger/{name}?days={days}", status=400))
+    assert fetch(learned, f"/ledger/{name}.json?days={days}", status=400).json()["error"] == said
+    assert rows(learned, f"/ledger/{name}.json?days=07&_shape=array")
+
+
 def test_the_queries_find_what_they_name(learned: Desk) -> None:
     """The pairs of a file, the jobs of a folder, what failed, what was searched."""
     (job,) = learned("jobs", "--json").json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -15,7 +16,7 @@ from datasette.views.base import DatasetteError
 
 from finetuned import clock
 from finetuned.ledger.opening import connect_to_read
-from finetuned.ledger.questions import Searches, count_up_to
+from finetuned.ledger.questions import QUESTIONS, Searches, count_up_to
 from finetuned.ledger.statements import LONGEST
 from finetuned.ledger.trouble import unreadable
 
@@ -27,6 +28,8 @@ MOST_COUNTED: Final = 10_000
 _GRACE: Final = 3.0
 #: no pattern of `like` may be longer, in bytes: a long one takes minutes of a long text
 _LONGEST_PATTERN: Final = 1000
+#: questions that ask how many days to go back
+_OF_DAYS: Final = frozenset(question.sql for question in QUESTIONS.values() if ":days" in question.sql)
 
 
 class LedgerDatabase(Database):
@@ -45,9 +48,15 @@ class LedgerDatabase(Database):
         """Run a function on a connection of its own, in a thread. Raises DatasetteError: there is no ledger now."""
         return await asyncio.get_running_loop().run_in_executor(self.ds.executor, self._run, fn)
 
-    async def execute(self, *args: Any, **how: Any) -> Any:
-        """Run a query; a mistake in it is told on the page, not on the terminal."""
-        return await super().execute(*args, **{**how, "log_sql_errors": False})
+    async def execute(self, sql: str, params: Any = None, *args: Any, **how: Any) -> Any:
+        """Run a query; a mistake in it is told on the page, not on the terminal.
+
+        Raises DatasetteError: one of our questions is asked for days that are no number.
+        """
+        days = str(params.get("days") or 1) if sql in _OF_DAYS else "1"
+        if not re.fullmatch("0*[1-9][0-9]{0,4}", days):
+            raise DatasetteError(f"days is a number from 1 to 99999, not {days!r}", status=400)
+        return await super().execute(sql, params, *args, **{**how, "log_sql_errors": False})
 
     async def execute_write_fn(self, fn: Callable[[sqlite3.Connection], T], block: bool = True) -> T:  # noqa: ARG002
         """Refuse to write. Raises DatasetteError."""
