@@ -107,7 +107,7 @@ class Batches:
             for leaver in left:
                 _leave(db, leaver, now)
             count, size = db.execute(
-                "select count(*), coalesce(sum(bytes), 0) from files where job_id = ? and state = 'packed'", (job.id,)
+                "select count(*), coalesce(sum(bytes), 0) from files where job_id = ? and +state = 'packed'", (job.id,)
             ).fetchone()
             if count:
                 change_job(db, job, claimed_at=iso(now), files=count, bytes=size)

@@ -225,12 +225,13 @@ class Files:
 
     def unread(self) -> list[File]:
         """List the waiting files that could not be read so far."""
-        return self._all(f"{FILE} where state = 'waiting' and sha256 is null order by id")
+        return self._all(f"{FILE} indexed by unread_files where state = 'waiting' and sha256 is null order by id")
 
     def unarchived(self) -> list[UnarchivedFile]:
         """List the files without a job that are still to be archived, or given back."""
         query = (
-            "select id, folder, due_at from files where archived = 0 and state in ('refused', 'duplicate', 'settling')"
+            "select id, folder, due_at from files indexed by files_to_archive "  # not by state: thousands may settle
+            "where archived = 0 and state in ('refused', 'duplicate', 'settling')"
         )
         return [value_of(UnarchivedFile, row) for row in self._store.ask(query)]
 

@@ -44,7 +44,7 @@ class Requests:
             ]
             move_files(db, now, moves, cause=Cause.RETRY)
             count = db.execute(
-                "select count(*) from files where job_id = ? and state = 'packed'", (job.id,)
+                "select count(*) from files where job_id = ? and +state = 'packed'", (job.id,)
             ).fetchone()[0]
             db.execute("update sessions set current = 0 where job_id = ?", (job.id,))
             move_job(
