@@ -212,3 +212,25 @@ def test_a_current_directory_that_is_gone(desk: Desk, tmp_path: Path, monkeypatc
     here.rmdir()
     answer = desk("files", terminal=True)
     assert (answer.code, f"{desk.place.notes}/otter.txt" in answer.out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "width", "shown"),
+    [
+        ("/srv/notes/lakes/otter.txt", 20, "/sr…tter.txt"),
+        ("/a/b.txt", 20, "/a/b.txt"),
+    ],
+)
+def test_a_path_keeps_a_width_that_tells_something(path: str, width: int, shown: str) -> None:
+    """Twelve columns, or all of a shorter one, also where the line is then too long for the terminal."""
+    table = Table(["path", "id"], width, paths={"path"})
+    assert [*table.lines([[path, "x" * 15]])][1] == f"{shown}  {'x' * 15}"
+
+
+@pytest.mark.parametrize(("length", "least"), [(20, 20), (40, 24), (60, 30)])
+def test_a_path_gives_way_before_a_column_goes(length: int, least: int) -> None:
+    """To half of its width, and not to less than 24 columns."""
+    row = ["x", "/" + "n" * (length - 1), "1 KiB"]
+    for width, columns in ((least + 11, 3), (least + 10, 2)):
+        table = Table(["id", "path", "bytes"], width, paths={"path"}, spare={"bytes"})
+        assert len(click.unstyle(next(table.lines([row]))).split()) == columns

@@ -88,3 +88,18 @@ def test_counting_stops(path: str) -> None:
         db.execute("insert into relearn values ('a', '1'), ('a', '2'), ('a', '3')")
         assert db.execute(count_up_to("relearn", 2)).fetchone() == (2,)
         assert db.execute(count_up_to("relearn", 9)).fetchone() == (3,)
+
+
+@pytest.mark.parametrize("words", ["", " ", "?!", "-otter", "OR"])
+def test_a_search_that_asks_for_nothing_finds_nothing(path: str, words: str) -> None:
+    """It is no error either: a page is open before words are typed into it."""
+    with Ledger.open(path) as ledger:
+        life = Life(ledger)
+        life.trains(life.runs(life.claims(life.waits("/srv/notes/a.md"))))
+    with closing(sqlite3.connect(path)) as db, Searches() as searches:
+        for function, count, work in searches.functions:
+            db.create_function(function, count, work)
+        assert db.execute(QUESTIONS["search_pairs"].sql, {"words": words}).fetchall() == []
+        asked = "select count(*) from qa_pairs_fts where qa_pairs_fts match escape_fts(?)"
+        assert db.execute(asked, [words]).fetchone() == (0,)
+        assert db.execute(asked, ["about"]).fetchone() > (0,)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -358,3 +360,18 @@ def test_the_size_of_a_ledger_that_goes_away(life: Life, reader: Reader):
     os.rename(reader.path, f"{reader.path}.x")
     with pytest.raises(LedgerMissing):
         reader.size()
+
+
+def test_what_kept_a_job_before_its_end_keeps_it_no_more(life: Life):
+    """Its files were held up while it was claimed, too; what counts was said at its end, or after."""
+    job = life.trains(life.runs(life.claims(life.waits("/srv/notes/late.md"), job_id="late"), "ses-late"))
+    with closing(sqlite3.connect(life.ledger.path)) as db, Reader.open(life.ledger.path) as reader:
+        db.isolation_level = None
+        (end,) = db.execute("select finished_at from jobs where id = ?", (job.id,)).fetchone()
+        for at, words, told in ((instant(end) - 0.001, "before", None), (instant(end), "at its end", "at its end")):
+            db.execute(
+                "insert into events (at, subject, subject_id, became, cause, detail) "
+                "values (?, 'job', ?, 'done', 'held_up', ?)",
+                (iso(at), job.id, words),
+            )
+            assert reader.held_up(job.id) == told
