@@ -370,7 +370,7 @@ class TestOpen:
         with desk.ledger() as ledger:
             learned = ledger.files.at_place(str(first))[0]
             ledger.files.appeared("notes", [(str(second), learned.signature, "")], 1795411400.0)
-            (file,) = ledger.files.open("notes")
+            file = ledger.files.open_at("notes", [str(second)])[str(second)]
             ledger.files.settled([(file, learned.signature, learned.content)], 1795411401.0)
         with desk.daemon():
             assert "a duplicate of" in why(desk, second)[0]["waits_for"]

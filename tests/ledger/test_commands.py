@@ -50,7 +50,7 @@ def test_any_name_comes_back_as_it_was(life: Life, name: str):
     path = f"/srv/notes/{name}"
     file = life.waits(path)
     assert (file.path, file.location) == (path, path)
-    assert [f.path for f in life.ledger.files.open("notes")] == [path]
+    assert [lies for lies, _, _ in life.ledger.files.lying("notes")] == [path]
     assert [f.id for f in life.ledger.files.at_place(path)] == [file.id]
     assert life.ledger.files.open_at("notes", [path, "/elsewhere"]) == {path: file}
     life.claims(file)
@@ -212,7 +212,8 @@ def wait_many(life: Life, folder: str, count: int) -> list[File]:
     """So many files that were seen and read, oldest first."""
     appeared = [(f"/srv/{folder}/{number}.txt", signature(number), "") for number in range(count)]
     life.ledger.files.appeared(folder, appeared, life.now())
-    files = life.ledger.files.open(folder)
+    found = life.ledger.files.open_at(folder, [path for path, _, _ in appeared])
+    files = [found[path] for path, _, _ in appeared]
     life.ledger.files.settled([(file, file.signature, content(file.path)) for file in files], life.now())
     return [life.file(file) for file in files]
 
@@ -358,10 +359,10 @@ def test_what_is_still_to_be_archived(life: Life):
         assert life.ledger.files.unarchived() == [UnarchivedFile(id=file.id, folder="notes", due_at=due)]
         assert (life.file(file).tries, life.file(file).reason) == (tries, "not text")
     assert len(events(life)) == told + 1
-    assert [f.id for f in life.ledger.files.left_in_place("notes")] == [file.id]
+    assert [path for path, _, _ in life.ledger.files.lying("notes")] == [file.path]
     life.ledger.files.laid(life.file(file), "/srv/notes/failed/refused/a.txt", life.now())
     assert life.ledger.files.unarchived() == []
-    assert life.ledger.files.left_in_place("notes") == []
+    assert [*life.ledger.files.lying("notes")] == []
 
 
 def test_the_newest_of_those_that_stayed_in_their_place(life: Life):
@@ -369,7 +370,7 @@ def test_the_newest_of_those_that_stayed_in_their_place(life: Life):
     for word in ("one", "two"):
         file = life.waits("/srv/notes/a.txt", word)
         life.ledger.files.refused(file, "no", life.now())
-    assert [f.id for f in life.ledger.files.left_in_place("notes")] == [file.id]
+    assert [*life.ledger.files.lying("notes")][-1] == (file.path, file.signature, FileState.REFUSED)
 
 
 def test_an_attempt_that_had_no_effect_costs_nothing(life: Life):

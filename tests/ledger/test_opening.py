@@ -93,7 +93,7 @@ def test_what_was_committed_survives_a_crash(path: str):
     dies(ledger)
     assert os.path.getsize(f"{path}-wal") > 0
     with Ledger.open(path) as again:
-        assert len(again.files.open("notes")) == 1
+        assert len([*again.files.lying("notes")]) == 1
         assert audited(again) == []
 
 
@@ -140,7 +140,7 @@ def test_the_way_back_from_a_newer_ledger(path: str, opens: Callable[[str], obje
     commands = caught.value.remedy.partition("(")[2].removesuffix(")")
     subprocess.run(["sh", "-c", commands], capture_output=True, check=True)
     with Ledger.open(path) as ledger:
-        assert [file.path for file in ledger.files.open("notes")] == ["/srv/notes/a.txt"]
+        assert [path for path, _, _ in ledger.files.lying("notes")] == ["/srv/notes/a.txt"]
     with closing(sqlite3.connect(f"{path}.newer")) as db:
         assert db.execute("select count(*) from files").fetchone()[0] == 2
 

@@ -546,7 +546,8 @@ def test_the_machine_knows_every_command():
     asked = {
         "get",
         "open",
-        "left_in_place",
+        "lying",
+        "to_give_back",
         "at_place",
         "open_at",
         "unread",

@@ -99,17 +99,22 @@ class Intake:
             folder.close()
             await self._is_away(folder, why)
             return False
-        left = await context.in_ledger(context.ledger.files.left_in_place, folder.name)
-        for file in [*left, *await context.in_ledger(context.ledger.files.open, folder.name)]:
-            if file.state is FileState.SETTLING and not file.archived:  # if it lies there already, it is no new file
-                with suppress(FileProblem, FolderError):  # the plan tries again
-                    await context.in_thread(give_back, context, folder, file)
-            elif file.signature is not None and file.location is not None and _is_swept(folder, file.location):
-                folder.sweeper.remember(file.location, file.signature, settled=file.state is not FileState.SETTLING)
+        await context.in_ledger(self._remember, folder)
+        for file in await context.in_ledger(context.ledger.files.to_give_back, folder.name):
+            with suppress(
+                FileProblem, FolderError
+            ):  # the plan tries again; if it lies there already, it is no new file
+                await context.in_thread(give_back, context, folder, file)
         state = "retired" if context.is_retired(folder.name) else "watched"
         await context.in_ledger(context.ledger.folders.found, folder.name, folder.root, state, context.runtime.now())
         self._held.add(folder.name)
         return True
+
+    def _remember(self, folder: DropFolder) -> None:
+        """Tell the folder what the ledger knows of its files; there may be a hundred thousand."""
+        for path, signature, state in self._context.ledger.files.lying(folder.name):
+            if _is_swept(folder, path):
+                folder.sweeper.remember(path, signature, settled=state is not FileState.SETTLING)
 
     async def _check_it_is_ours(self, folder: DropFolder) -> None:
         """Raise Away where files of jobs should lie claimed and none does: something is not mounted.

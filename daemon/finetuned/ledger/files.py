@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, TypedDict, Unpack
 
 from finetuned.ledger.events import Event, tell_all, tell_of
@@ -194,17 +194,20 @@ class Files:
         marks = ", ".join("?" * len(file_ids))
         return self._all(f"{FILE} where id in ({marks}) order by id", *file_ids)
 
-    def open(self, folder: str) -> list[File]:
-        """List every file of the folder that settles or waits."""
-        return self._all(f"{FILE} where folder = ? and state in ('settling', 'waiting')", folder)
+    def to_give_back(self, folder: str) -> list[File]:
+        """List the retried files of the folder that do not lie there yet."""
+        return self._all(f"{FILE} where archived = 0 and state = 'settling' and folder = ?", folder)
 
-    def left_in_place(self, folder: str) -> list[File]:
-        """List the newest ended or packed file of each place where it lies where it was dropped (`keep`)."""
-        return self._all(
-            f"{FILE} where id in (select max(id) from files where folder = ? and location = path "
-            "and location_b64 is path_b64 and state not in ('settling', 'waiting') group by path, path_b64)",
-            folder,
-        )
+    def lying(self, folder: str) -> Iterator[tuple[str, Signature, FileState]]:
+        """Yield where the files lie that the sweeps of the folder meet, and how they look; the newest of a place last.
+
+        These are all that settle or wait, and those that stayed where they were dropped (`keep`).
+        """
+        with self._store.reading() as db:
+            for query in _LYING:
+                for location, b64, state, size, mtime_ns, ctime_ns, inode in db.execute(query, (folder,)):
+                    signature = Signature(size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode)
+                    yield path_of(location, b64), signature, FileState(state)
 
     def at_place(self, path: str) -> list[File]:
         """List every file that was dropped at `path`, or lies there now, newest first."""
@@ -267,6 +270,16 @@ select w.id, w.path, w.folder, w.batch_group, w.sha256, w.text_sha256, w.sent_by
 from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null and {held_up}, w.id limit ?
 """
     for held_up in ("w.due_at is null order by w.ready_at", "w.due_at is not null order by w.due_at")
+)
+
+
+_LYING: Final = tuple(
+    "select location, location_b64, state, size, mtime_ns, ctime_ns, inode from files "
+    f"where folder = ? and ctime_ns is not null and {which}"
+    for which in (
+        "location = path and location_b64 is path_b64 and state not in ('settling', 'waiting') order by id",
+        "location is not null and archived = 1 and state in ('settling', 'waiting')",
+    )
 )
 
 

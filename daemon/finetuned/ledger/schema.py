@@ -294,6 +294,10 @@ INDEXES: Final = (
     "create index waiting_by_age on files (folder, ready_at, id) where state = 'waiting' and due_at is null",
     "create index held_up_by_time on files (folder, due_at, id) where state = 'waiting' and due_at is not null",
     "create index files_to_archive on files (id) where archived = 0",
+    (
+        "create index files_left_in_place on files (folder, id) where location = path and location_b64 is path_b64 "
+        "and state not in ('settling', 'waiting') and ctime_ns is not null"
+    ),
     "create index contents on files (text_sha256, folder, state)",
     "create index open_jobs_first on jobs (created_at) where finished_at is null or archived = 0",
     "create index jobs_by_age on jobs (created_at)",
