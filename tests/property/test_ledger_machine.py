@@ -548,6 +548,7 @@ def test_the_machine_knows_every_command():
         "open",
         "lying",
         "to_give_back",
+        "these",
         "at_place",
         "open_at",
         "unread",
