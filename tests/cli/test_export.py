@@ -27,7 +27,7 @@ from finetuned.ledger.queries.exports import AT_ONCE
 from finetuned.likeness import sketch_of
 from support.cli import Answer, Desk, MakeDesk, call, desks
 from support.disks import full, small_disk
-from support.kernel import fail
+from support.kernel import fail, without_renames
 from support.older import ARCHIVES, OlderLedger
 from support.public import wrong
 
@@ -831,10 +831,42 @@ class TestFiles:
             )
             assert (tmp_path / name / "mine" / "below" / "otter.txt").read_text() == "mine"
 
+    def test_a_folder_stays_if_the_new_one_cannot_take_its_place(
+        self, talks: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The two change places in one step, or not at all."""
+        out = tmp_path / "set"
+        assert export(talks, "mlx", "-o", str(out)).code == 0
+        without_renames(monkeypatch, errno.ENOSPC)
+        answer = export(talks, "openai", "-o", str(out), "--force")
+        assert (answer.code, "No space left on device" in answer.err) == (1, True)
+        assert files_below(tmp_path) == ["set/manifest.json", "set/train.jsonl"]
+
+    def test_an_earlier_folder_is_never_without_its_name(
+        self, talks: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A program that reads there meanwhile finds one or the other, whole."""
+        out = tmp_path / "set"
+        assert export(talks, "mlx", "-o", str(out)).code == 0
+        monkeypatch.setattr(os, "rename", fail(errno.EIO))
+        assert export(talks, "openai", "-o", str(out), "--force").code == 0
+        assert files_below(tmp_path) == ["set/dataset_info.json", "set/manifest.json", "set/train.jsonl"]
+
+    @pytest.mark.parametrize("code", [None, errno.EINVAL])
+    def test_without_an_exchange_a_folder_steps_aside(
+        self, talks: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int | None
+    ) -> None:
+        """Some file systems cannot do it, and some systems have no call for it."""
+        without_renames(monkeypatch, code)
+        for form in ("mlx", "openai"):
+            assert export(talks, form, "-o", str(tmp_path / "set"), "--force").code == 0
+        assert files_below(tmp_path) == ["set/dataset_info.json", "set/manifest.json", "set/train.jsonl"]
+
     def test_a_folder_comes_back_if_the_new_one_gets_no_name(
         self, talks: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It stepped aside; the disk may fill between two names."""
+        without_renames(monkeypatch)
         out = tmp_path / "set"
         assert export(talks, "mlx", "-o", str(out)).code == 0
         real = os.rename

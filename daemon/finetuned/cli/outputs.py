@@ -206,12 +206,31 @@ class NewFolder:
                 file.sync()
             for way, _, _ in os.walk(self._part):
                 sync_folder(way)
-            self._put()
-            sync_folder(os.path.dirname(self._path))
+            if not (self._force and self._exchanged()):
+                self._put()
         except OSError as error:
             if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise _there(self._path) from error
             raise not_written(self._path, error) from error
+
+    def _exchanged(self) -> bool:
+        """Put the folder in the place of an earlier one, in one step; False: there is none, or that cannot be."""
+        from finetuned.folders.renames import exchange
+
+        try:
+            former = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            _check_left(former, self._path)  # and hold it: it gets the name of what is being written
+            if not exchange(self._part, self._path):
+                return False
+            sync_folder(os.path.dirname(self._path))
+            shutil.rmtree(self._part, ignore_errors=True)
+        finally:
+            os.close(former)
+        self._gone = True
+        return True
 
     def _put(self) -> None:
         """Name the folder; an earlier one, which was looked through at the beginning, steps aside whole."""
@@ -226,6 +245,7 @@ class NewFolder:
                 os.rename(self._former, self._path)
             raise
         self._gone = True
+        sync_folder(os.path.dirname(self._path))
         shutil.rmtree(self._former, ignore_errors=True)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Renaming without ever replacing what lies at the target.
+"""Renaming without ever replacing what lies at the target; and exchanging what lies at two places, in one step.
 
 renameat2(RENAME_NOREPLACE) where the system and the file system have it; else a hard link and an unlink; else a look
 and a rename, the only way with a gap, which is left to file systems that know neither. A kill between the link and
@@ -16,6 +16,8 @@ from typing import Final
 from finetuned.folders import libc
 
 _NOREPLACE: Final = 1
+_EXCHANGE: Final = 2
+_AT_FDCWD: Final = -100
 _UNKNOWN: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
 #: what file systems without hard links answer; EIO is rclone's word for it, and a disk that is ill says it again
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES, errno.EIO})
@@ -34,6 +36,11 @@ def rename_new(old: str, new: str, old_dir: int, new_dir: int) -> None:
         os.unlink(old, dir_fd=old_dir)
 
 
+def exchange(path: str, other: str) -> bool:
+    """Exchange what lies at two paths; False where the system or the file system cannot. Raises OSError."""
+    return _by_kernel(path, other, _AT_FDCWD, _AT_FDCWD, _EXCHANGE)
+
+
 def is_half_done(old: str, new: str, old_dir: int, new_dir: int) -> bool:
     """Tell whether the very file that lies at `old` lies at `new`, too, and these are two names."""
     if old == new and os.path.samestat(os.fstat(old_dir), os.fstat(new_dir)):
@@ -46,11 +53,11 @@ def is_half_done(old: str, new: str, old_dir: int, new_dir: int) -> bool:
     return here.st_nlink > 1 and os.path.samestat(here, there)
 
 
-def _by_kernel(old: str, new: str, old_dir: int, new_dir: int) -> bool:
+def _by_kernel(old: str, new: str, old_dir: int, new_dir: int, how: int = _NOREPLACE) -> bool:
     rename = libc.call("renameat2", c_int, c_char_p, c_int, c_char_p, c_uint)
     if rename is None:
         return False
-    if rename(old_dir, os.fsencode(old), new_dir, os.fsencode(new), _NOREPLACE) != 0:
+    if rename(old_dir, os.fsencode(old), new_dir, os.fsencode(new), how) != 0:
         error = libc.failure(old)
         if error.errno in _UNKNOWN:
             return False
