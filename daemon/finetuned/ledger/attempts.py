@@ -148,7 +148,7 @@ class Attempts:
 
     def suspects(self) -> list[Attempt]:
         """List the attempts whose answer was lost and that were not found, but may turn up later."""
-        return [attempt_of(row) for row in self._store.ask(f"select * from sessions where {SUSPECT} order by id")]
+        return [attempt_of(row) for row in self._store.ask(f"select * from sessions where {SUSPECT} order by +id")]
 
     def discarded(self, session: Attempt, now: float) -> None:
         """Note that the session was removed from the server, its model with it; its job's reason says so."""

@@ -48,7 +48,7 @@ class Retention:
     def ended(self, folder: str, job_ids: Sequence[str], before: float) -> list[str]:
         """List those of these jobs of a folder that were at their end, and archived, before an instant."""
         query = (
-            "select id from jobs where id in (select value from json_each(?)) and folder = ? and archived = 1 "
+            "select id from jobs where id in (select value from json_each(?)) and +folder = ? and archived = 1 "
             f"and finished_at < ? and state in ({', '.join('?' * len(JOB_ENDS))}) order by id"
         )
         rows = self._store.ask(query, json.dumps(list(job_ids)), folder, iso(before), *map(str, sorted(JOB_ENDS)))
@@ -57,7 +57,7 @@ class Retention:
     def jobless(self, folder: str, state: FileState, before: float, after: int, most: int) -> list[File]:
         """List files of no job, from the number `after` on, that ended so before an instant, and lie somewhere."""
         rows = self._store.ask(
-            f"{FILE} where folder = ? and state = ? and archived = 1 and finished_at < ? "
+            f"{FILE} where +folder = ? and state = ? and archived = 1 and finished_at < ? "
             "and location is not null and id > ? order by id limit ?",
             folder,
             str(state),

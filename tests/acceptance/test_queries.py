@@ -1,0 +1,104 @@
+"""No query that a running daemon makes goes through a table that grows, in a ledger without statistics."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from finetuned.ledger.writer import Ledger
+from support.place import Place, named
+
+APlace = Callable[..., Place]
+
+#: a step of a plan that goes through a table, or through all that is known of a folder
+THROUGH = re.compile(r"SCAN (?!CONSTANT ROW|json_each)|.* INDEX (files|jobs)_in_folder ")
+#: what is small however much is in the ledger: tables of a row for each folder and the like, and partial indexes
+SMALL = re.compile(
+    r"SCAN (folders|servers|daemon|hooks|relearn|changed_jobs|sqlite_master|pragma_\w+)\b|"
+    r".* INDEX (unread_files|files_to_archive|open_jobs_first|sessions_to_discard|suspect_sessions) ?"
+)
+VALUES = re.compile(r"'(?:[^']|'')*'|\b\d+(\.\d+)?\b")
+#: meant to: to rename a folder touches all that is known of it
+MEANT = re.compile(r"update (files|jobs) set folder = ")
+#: not gone through: the newest row is the last of the table
+NEWEST = "from events order by id desc limit 1)"
+
+
+@contextmanager
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """The statements of the connections that write, one of each kind by its text without values."""
+    said: dict[str, str] = {}
+    real = sqlite3.connect
+
+    def hear(text: str) -> None:
+        if text.lstrip().lower().startswith(("select", "insert", "update", "delete", "with")):
+            said.setdefault(VALUES.sub("?", text), text)
+
+    def connect(path: str, *args: Any, **words: Any) -> sqlite3.Connection:
+        db = real(path, *args, **words)
+        if not words.get("uri"):
+            db.set_trace_callback(hear)
+        return db
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite3, "connect", connect)
+        yield said
+
+
+def through(path: str, said: dict[str, str]) -> dict[str, list[str]]:
+    """By statement, the steps of its plan that go through what grows."""
+    found = {}
+    with Ledger.open(path) as ledger, ledger.reading() as reader:
+        db = reader.connection
+        assert not db.execute("select 1 from sqlite_master where name like 'sqlite_stat%'").fetchall()
+        for text in said.values():
+            steps = [row[3] for row in db.execute(f"explain query plan {text}")]
+            small = [step for step in steps if SMALL.match(step) or (NEWEST in text and step == "SCAN events")]
+            wrong = [step for step in steps if THROUGH.match(step) and step not in small]
+            if wrong and not MEANT.match(text):
+                found[text] = wrong
+    return found
+
+
+async def test_no_query_goes_through_what_grows(a_place: APlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at a start, nor while files are learned, refused, found equal, changed, lost, tried again and removed."""
+    rules: list[dict[str, Any]] = [{"linger": "0s"}, {"linger": "0s", "after": "keep"}]
+    place = a_place(folder=rules, retention={"done": "1h", "failed": "1h", "events": "1h"})
+    kept = place.root / "notes1"
+
+    async def script() -> None:
+        place.drop("otter.txt", "The otter is a mammal.")
+        place.drop("none.txt", b"")
+        (kept / "stays.txt").write_text("The beaver is a mammal, too. It lives in rivers.")
+        await place.until(lambda: {"learned", "refused"} <= set(place.states().values()))
+        place.drop("same.txt", "The otter is a mammal.")
+        await place.until(lambda: "duplicate" in place.states().values())
+        await place.ask("pause", folder="notes")
+        place.drop("paused.txt", "The seal waits.")
+        await place.until(lambda: place.states().get("paused.txt") == "waiting")
+        (place.notes / "paused.txt").unlink()
+        place.sweep_soon()
+        await place.until(lambda: place.states().get("paused.txt") == "vanished")
+        await place.ask("resume", folder="notes")
+        refused = next(row for row in place.files().values() if row["state"] == "refused")
+        await place.ask("retry", **named(refused["location"]))
+        await place.ask("flush")
+        await place.pass_time(3 * 3600.0)
+
+    with heard(monkeypatch) as said:
+        await place.run(until_idle=False, script=script)
+        await place.run()
+    assert len(said) > 80
+    assert through(place.ledger_path, said) == {}
+
+
+def test_what_goes_through_a_table_is_seen(tmp_path: Any) -> None:
+    """The rule must be able to find something."""
+    path = str(tmp_path / "ledger.db")
+    query = "select * from files where reason = 'no'"
+    assert through(path, {query: query}) == {query: ["SCAN files"]}
