@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from finetuned.daemon.context import Context
@@ -28,6 +31,17 @@ from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, Seal
 PLACES: Final = 1000
 #: why a job is cancelled
 BY_A_PERSON: Final = "cancelled by a person"
+
+_folder_of: Final = attrgetter("folder")
+
+
+@dataclass(slots=True)
+class Claimed:
+    """What came of a job's claim: the files with where they lie now, and those that leave it."""
+
+    job: Job
+    laid: list[tuple[File, str]] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
 
 
 class Claims:
@@ -47,10 +61,10 @@ class Claims:
         context.own.update(job_ids)
         return job_ids
 
-    def _seal(self, movable: Iterable[tuple[Seal, list[int]]], now: float) -> list[str]:
+    def _seal(self, movable: Sequence[tuple[Seal, list[int]]], now: float) -> list[str]:
         context = self._context
         job_ids = []
-        with context.ledger.together():
+        with self._together(movable):
             for order, file_ids in movable:
                 while file_ids:
                     job_id = new_job_id(context, order.folder, now)
@@ -98,46 +112,70 @@ class Claims:
             folder.probe(lies)
             self._sound.add(place)
 
-    async def claim(self, job_id: str) -> None:
-        """Bring the job's files into its own folder, or find out which must leave it."""
+    async def claim(self, job_ids: Sequence[str]) -> None:
+        """Bring the jobs' files into their own folders, or find out which must leave them. Raises Away."""
         context = self._context
-        job = await context.in_ledger(context.ledger.jobs.get, job_id)
-        if job is None or job.state is not JobState.QUEUED:
-            return
-        try:
-            laid, left = await context.in_thread(self._claim, job)
-        except FileProblem as error:
-            await context.disk_later(job, str(error))
-            return
-        await context.in_ledger(context.ledger.batches.claimed, job, laid, left, context.runtime.now())
+        jobs = [await context.in_ledger(context.ledger.jobs.get, job_id) for job_id in job_ids]
+        queued = [job for job in jobs if job is not None and job.state is JobState.QUEUED]
+        for name, some in groupby(sorted(queued, key=_folder_of), key=_folder_of):
+            of_a_folder = [*some]
+            try:
+                claimed = await context.in_thread(self._claim, context.folders[name], of_a_folder)
+            except FileProblem as error:
+                for job in of_a_folder:
+                    await context.disk_later(job, str(error))
+            else:
+                await context.in_ledger(self._write, claimed, context.runtime.now())
+                for one in claimed:
+                    await self._let_leave(one)
+
+    def _claim(self, folder: DropFolder, jobs: Sequence[Job]) -> list[Claimed]:
+        context = self._context
+        wanted = [
+            [
+                (file, Wanted(source=file.location, name=str(file.id), content=file.content))
+                for file in context.ledger.jobs.packed(job.id)
+                if file.location is not None and file.content is not None
+            ]
+            for job in jobs
+        ]
+        orders = [
+            (job.id, job_json(context.ledger, job.id), [one for _, one in files])
+            for job, files in zip(jobs, wanted, strict=True)
+        ]
+        claimed = []
+        for job, files, taken in zip(jobs, wanted, folder.claim_all(orders), strict=True):
+            one = Claimed(job)
+            for (file, _), found in zip(files, taken, strict=True):
+                if isinstance(found, FileProblem):
+                    one.left.append(self._leaver(folder, file, found))
+                else:
+                    one.laid.append((file, found))
+            claimed.append(one)
+        return claimed
+
+    def _write(self, claimed: Sequence[Claimed], now: float) -> None:
+        with self._together(claimed):
+            for one in claimed:
+                self._context.ledger.batches.claimed(one.job, one.laid, one.left, now)
+
+    def _together(self, some: Sequence[object]) -> AbstractContextManager[object]:
+        """Make one commit of several; one has its own, and to be a part of another takes memory for its undoing."""
+        return self._context.ledger.together() if len(some) > 1 else nullcontext()
+
+    async def _let_leave(self, claimed: Claimed) -> None:
+        """Look at files that left their job as at others, and name in its note just those that are sent, in order."""
+        context, job = self._context, claimed.job
         folder = context.folders[job.folder]
-        if laid and left:  # the note names just those that are sent, in their order
+        if claimed.laid and claimed.left:
             with suppress(FileProblem):
                 await context.in_thread(lambda: folder.claim(job.id, job_json(context.ledger, job.id), []))
-        for leaver in left:
+        for leaver in claimed.left:
             if leaver.location is None:
                 folder.sweeper.forget(leaver.file.location or leaver.file.path)
             elif leaver.became is FileState.SETTLING and leaver.file.signature:
                 folder.sweeper.remember(leaver.location, leaver.file.signature, settled=False)
                 self._sweep_soon()
-
-    def _claim(self, job: Job) -> tuple[list[tuple[File, str]], list[Left]]:
-        context = self._context
-        folder = context.folders[job.folder]
-        laid: list[tuple[File, str]] = []
-        left: list[Left] = []
-        wanted = [
-            (file, Wanted(source=file.location, name=str(file.id), content=file.content))
-            for file in context.ledger.jobs.packed(job.id)
-            if file.location is not None and file.content is not None
-        ]
-        taken = folder.claim(job.id, job_json(context.ledger, job.id), [one for _, one in wanted])
-        for (file, _), found in zip(wanted, taken, strict=True):
-            if isinstance(found, FileProblem):
-                left.append(self._leaver(folder, file, found))
-            else:
-                laid.append((file, found))
-        return laid, left
 
     def _leaver(self, folder: DropFolder, file: File, why: FileProblem) -> Left:
         """Decide what becomes of a file that could not be claimed; give back one that changed in a folder of ours."""

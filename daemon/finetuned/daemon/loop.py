@@ -303,8 +303,10 @@ class Daemon:
             self._begin_polls(polls)
         elif seals := [action for action in actions if isinstance(action, Seal)]:
             with self._unless_it_moved_on(seals[0]):
-                sealed = await self._claims.seal(seals)
-                await self._act_all([Claim(job_id=job_id) for job_id in sealed])
+                await self._claims.claim(await self._claims.seal(seals))
+        elif claims := [action for action in actions if isinstance(action, Claim)]:
+            with self._unless_it_moved_on(claims[0]):
+                await self._claims.claim([claim.job_id for claim in claims])
         else:
             try:
                 async with anyio.create_task_group() as tasks:
@@ -332,8 +334,6 @@ class Daemon:
     async def _act_here(self, action: Action) -> None:
         with self._unless_it_moved_on(action):
             match action:
-                case Claim(job_id=job_id):
-                    await self._claims.claim(job_id)
                 case SkipDuplicate(file_id=file_id, of=of):
                     await self._claims.skip_duplicate(file_id, of)
                 case Cancel(job_id=job_id):
@@ -406,7 +406,7 @@ class Daemon:
         """Before the first sweep: a file that a claim has moved half-way must not be taken for a new one."""
         for job in await self._context.in_ledger(self._context.ledger.jobs.open):
             if job.state is JobState.QUEUED and job.claimed_at is None and job.folder in self._context.folders:
-                await self._act_here(Claim(job_id=job.id))
+                await self._act_all([Claim(job_id=job.id)])
 
     async def _let_uploads_end(self) -> None:
         context = self._context

@@ -13,13 +13,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby, islice
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from finetuned.plan import SENDS, Action, Claim, Discard, Plan, Poll, Probe, Recheck, Seal, Search, Submit
 from finetuned.runtime import Runtime
 
+#: how many files of jobs are taken before the first of these jobs is sent, but for a job that has more
+MOST_FILES: Final = 32
+#: what may wait for the disk together
 _ABREAST: Final = frozenset({Seal, Claim, Submit})
 
 
@@ -76,12 +78,29 @@ class Rounds:
         return wait if plan.wake_at is None else min(wait, plan.wake_at - self._runtime.now())
 
 
-def abreast(actions: Iterable[Action]) -> Iterator[tuple[Action, ...]]:
+def abreast(actions: Iterable[Action]) -> Iterator[list[Action]]:
     """Yield the actions in their order, those together that are done together."""
-    for kind, alike in groupby(actions, key=type):
-        most = None if kind is Poll else SENDS if kind in _ABREAST else 1
-        while together := tuple(islice(alike, most)):
+    together: list[Action] = []
+    for action in actions:
+        if together and not _goes_with(together, action):
             yield together
+            together = []
+        together.append(action)
+    if together:
+        yield together
+
+
+def _goes_with(together: Sequence[Action], action: Action) -> bool:
+    kind = type(action)
+    if kind is not type(together[0]):
+        return False
+    if kind is Poll:
+        return True
+    return kind in _ABREAST and len(together) < SENDS and sum(map(_files, (*together, action))) <= MOST_FILES
+
+
+def _files(action: Action) -> int:
+    return len(action.file_ids) if isinstance(action, Seal) else 1
 
 
 def is_request(action: Action) -> bool:

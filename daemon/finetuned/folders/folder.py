@@ -22,6 +22,9 @@ from finetuned.model import PROCESSING, Content, File, Signature
 if TYPE_CHECKING:
     from finetuned.folders.watches import Identities
 
+#: a job's id, what is noted beside its files, and the files to take
+Order = tuple[str, bytes, Sequence[Wanted]]
+
 
 class DropFolder(Places):
     """One folder by its rules, whose files are moved: by a claim to `.processing/<job>/`, then to `done` or `failed`.
@@ -100,25 +103,31 @@ class DropFolder(Places):
 
         For each, in their order: where it lies now, or why it is not taken (Gone, Changed, Stuck). Raises Stuck, Away.
         """
-        taken = self._claim(job_id, note, wanted)
-        for number, (one, location) in enumerate(zip(wanted, taken, strict=True)):
-            if isinstance(location, Gone):
-                taken[number] = self._claim_moved(job_id, note, one) or location
-        for one, location in zip(wanted, taken, strict=True):
-            if isinstance(location, str) and location != one.source:
-                self.sweeper.forget(one.source)
-        return taken
+        return self.claim_all([(job_id, note, wanted)])[0]
 
-    def _claim(self, job_id: str, note: bytes, wanted: Sequence[Wanted]) -> list[str | FileProblem]:
+    def claim_all(self, jobs: Sequence[Order]) -> list[list[str | FileProblem]]:
+        """Take the files of several jobs (id, note, files) together: they wait for the disk once. See `claim`."""
+        found = self._claim(jobs)
+        for (job_id, note, wanted), taken in zip(jobs, found, strict=True):
+            for number, (one, location) in enumerate(zip(wanted, taken, strict=True)):
+                if isinstance(location, Gone):
+                    taken[number] = self._claim_moved(job_id, note, one) or location
+            for one, location in zip(wanted, taken, strict=True):
+                if isinstance(location, str) and location != one.source:
+                    self.sweeper.forget(one.source)
+        return found
+
+    def _claim(self, jobs: Sequence[Order]) -> list[list[str | FileProblem]]:
         """Move all, bring them to disk, and only then read again what lies there: that is what will be sent."""
         with self.together():
-            with suppress(FileProblem):  # the same trouble meets the files, and each of them gets the reason
-                self._write_note(job_id, note, wanted)
-            taken = [self._take(job_id, one) for one in wanted]
+            for job_id, note, wanted in jobs:
+                with suppress(FileProblem):  # the same trouble meets the files, and each of them gets the reason
+                    self._write_note(job_id, note, wanted)
+            taken = [[(one, self._take(job_id, one)) for one in wanted] for job_id, _, wanted in jobs]
         with self.together():
             return [
-                claims.prove(self, one, target) if isinstance(target, tuple) else target
-                for one, target in zip(wanted, taken, strict=True)
+                [claims.prove(self, one, at) if isinstance(at, tuple) else at for one, at in of_a_job]
+                for of_a_job in taken
             ]
 
     def _claim_moved(self, job_id: str, note: bytes, one: Wanted) -> str | FileProblem | None:
@@ -126,7 +135,7 @@ class DropFolder(Places):
         found = self.locate(job_id, one.content)
         if found is None or found == one.source:
             return None
-        return self._claim(job_id, note, [Wanted(source=found, name=one.name, content=one.content)])[0]
+        return self._claim([(job_id, note, [Wanted(source=found, name=one.name, content=one.content)])])[0][0]
 
     def _take(self, job_id: str, one: Wanted) -> Parts | str | FileProblem:
         """Take one file: where it was moved to and is to be read again, where it stays, or why it is not taken."""
