@@ -119,15 +119,19 @@ def test_so_do_commands(ledger: tuple[Path, Writer], tmp_path: Path) -> None:
     path, _ = ledger
     config = path.parents[1] / "finetuned.toml"
     config.write_text(f'[ledger]\npath = "{path}"\n[[folder]]\nname = "notes"\npath = "{tmp_path}"\n')
+
+    def asks() -> tuple[object, int]:
+        rows = call("--config", str(config), "sql", QUERY, "--jsonl").lines
+        return rows, call("--config", str(config), "pairs", "--search", "about", "--jsonl").out.count("\n")
+
+    found = [{"job_id": "notes-1", "path": "/srv/notes/a.txt"}], 2
+    assert asks() == found  # from here on all that is to be imported is
     with acting_as(DROPPER):
-        assert call("--config", str(config), "sql", QUERY, "--jsonl").lines == [
-            {"job_id": "notes-1", "path": "/srv/notes/a.txt"}
-        ]
-        assert call("--config", str(config), "pairs", "--search", "about", "--jsonl").out.count("\n") == 2
+        assert asks() == found
     path.parent.chmod(0o700)
     with acting_as(DROPPER):
-        answer = call("--config", str(config), "sql", QUERY)
-    assert (answer.code, "may not be read by you" in answer.err, "join its group" in answer.err) == (1, True, True)
+        refused = call("--config", str(config), "sql", QUERY)
+    assert (refused.code, "may not be read by you" in refused.err, "join its group" in refused.err) == (1, True, True)
 
 
 def test_who_reads_for_long_is_in_no_ones_way(ledger: tuple[Path, Writer]) -> None:

@@ -36,6 +36,8 @@ _CALLS = {
     "rmdir": 1,
     "mkdir": 1,
 }
+#: a table of one connection, which lies in memory
+TEMPORARY = "changed_jobs"
 _SCHEMA = frozenset({"create", "drop", "alter"})
 _WRITES = _SCHEMA | {"insert", "update", "delete"}
 
@@ -117,7 +119,7 @@ def _watch_sqlite(watcher: Watcher) -> None:
                 self._before, self._first = self.total_changes, ""
             if word == "commit" and self.total_changes != self._before:
                 deed = "commit", self._first
-            elif not self.in_transaction and word in _WRITES:
+            elif not self.in_transaction and word in _WRITES and TEMPORARY not in sql:
                 deed = "commit", " ".join((word, *more))
             elif word == "pragma" and more[0].startswith("wal_checkpoint"):
                 deed = "fold", "the log"
