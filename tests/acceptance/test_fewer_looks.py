@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 import httpx
+import pytest
 
 from finetuned.sandbox import Pace
 from support.place import Place
@@ -58,12 +59,14 @@ async def test_the_end_of_a_training_is_seen_at_once_in_a_list(a_place: APlace) 
     assert place.runtime.steady() < 4 * 99 * MINUTE / 2 + 2 * MINUTE
 
 
-async def test_what_a_list_does_not_show_is_looked_at(a_place: APlace) -> None:
-    """Among the newest rows there are only others' sessions: every training is followed by looks."""
+@pytest.mark.parametrize("answer", [(200, '{"counter": {"count": 9}, "sessions": []}'), (403, "you may not")])
+async def test_what_a_list_does_not_show_is_looked_at(a_place: APlace, answer: tuple[int, str]) -> None:
+    """Among the newest rows there are only others' sessions, or lists are refused: every training is looked at."""
     place = many(a_place, 3, Pace(train=99 * 10 * MINUTE))
+    status, text = answer
     place.network.before = lambda request: (
-        httpx.Response(200, json={"counter": {"count": 9}, "sessions": []}, request=request)
-        if (request.method, request.url.path) == ("GET", "/api/v1/sessions")
+        httpx.Response(status, text=text, headers={"content-type": "application/json"}, request=request)
+        if request.url.params.get("limit", "1") != "1"  # of one row, it only asks whether the server is there
         else None
     )
 
