@@ -31,7 +31,7 @@ from finetuned.model import PROCESSING, Content, File, FolderFacts, Signature
 from finetuned.plan import LONGEST_DISK_WAIT
 
 #: how many files one round reads
-BATCH: Final = 200
+BATCH: Final = 100
 #: how many new files are written down at a time: tens of thousands would stay in memory
 SLICE: Final = 1000
 #: why a file has vanished
