@@ -113,6 +113,8 @@ def _watch_sqlite(watcher: Watcher) -> None:
     class Writer(sqlite3.Connection):
         """One whose commits are seams; a transaction that changed nothing is none."""
 
+        _before, _first = 0, ""
+
         def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
             word, *more = sql.lower().split()[:3]
             if word == "begin":
