@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import anyio
 import pytest
 
 from finetuned.daemon.ledger_queue import LedgerQueue
-from finetuned.errors import Stale
+from finetuned.errors import LedgerStuck, Stale
 from finetuned.ledger.queries import Reader
 from finetuned.ledger.writer import Ledger
 from finetuned.runtime import SystemRuntime
@@ -88,6 +90,31 @@ async def test_an_error_meets_its_own_command_alone(life: Life, queue: LedgerQue
     assert told == ["bad"]
     names = [row["path"].removeprefix("/srv/notes/") for row in asked(life.ledger, "select path from files")]
     assert sorted(names) == sorted(f"{number}.txt" for number in (*range(TASKS), 100))
+
+
+async def test_a_ledger_that_is_locked_is_told_to_all_that_wait_at_once(life: Life, queue: LedgerQueue):
+    """One of those that share a commit waits for another program; the others are not tried after it, one by one."""
+    tried, told = [], []
+
+    def work(number: int) -> None:
+        tried.append(number)
+        appears(life, number)
+
+    async def one(number: int) -> None:
+        with pytest.raises(LedgerStuck):
+            await queue.run(work, number)
+        told.append(number)
+
+    life.ledger.hurry()
+    with closing(sqlite3.connect(life.ledger.path)) as other:
+        other.execute("begin immediate")
+        async with anyio.create_task_group() as tasks:
+            for number in range(TASKS):
+                tasks.start_soon(one, number)
+    assert tried == [0]  # it came first, and shared with none
+    assert sorted(told) == [*range(TASKS)]
+    await queue.run(work, TASKS)
+    assert committed(life) == 1
 
 
 async def test_what_was_asked_for_is_done_though_its_task_is_cancelled(life: Life, queue: LedgerQueue):

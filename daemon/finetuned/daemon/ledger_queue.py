@@ -3,6 +3,7 @@
 1. Who asks waits until what it wrote is committed: the intent is on the disk before the act.
 2. If one of those that share a commit cannot be done, nothing of it stays, and each is done by itself: an error meets
    its own command alone.
+3. If the ledger itself cannot be used, that is told to all of them at once: alone, each would wait as long in vain.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from finetuned.errors import FinetunedError
+from finetuned.errors import FinetunedError, LedgerStuck
 from finetuned.ledger.writer import Ledger
 from finetuned.runtime import Runtime
 
@@ -27,6 +28,7 @@ T = TypeVar("T")
 class _Command:
     work: Callable[[], Any]
     value: Any = None
+    trouble: LedgerStuck | None = None
     done: bool = False
 
 
@@ -50,6 +52,8 @@ class LedgerQueue:
             self._waiting.append(command)
             async with self._turn:
                 await self._serve(command)
+        if command.trouble is not None:
+            raise command.trouble
         value: T = command.value
         return value
 
@@ -68,6 +72,9 @@ class LedgerQueue:
             with self._ledger.together():
                 for command in batch:
                     command.value = command.work()
+        except LedgerStuck as error:
+            for command in batch:
+                command.trouble = error
         except (FinetunedError, LookupError):
             return
         for command in batch:
