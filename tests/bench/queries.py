@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 import big_ledger
-from workshop import MIB, Options, Place, Row, environment, scratch, timed
+from workshop import MIB, Options, Place, Row, environment, say, scratch, timed
 
 from finetuned.ledger.queries import Reader
 from finetuned.ledger.search import Search
@@ -38,6 +38,16 @@ OF_WORDS: Final = (
     "select p.job_id, p.ordinal, p.question, p.answer from qa_pairs_fts "
     "join qa_pairs p on p.id = qa_pairs_fts.rowid where qa_pairs_fts match '{}' order by rank limit 20"
 )
+
+#: starts a command, and tells last on standard error how long it took, and its peak: that of a child begins with what
+#: its parent had, which has made a ledger; this one is small
+_LAUNCH: Final = """
+import os, resource, sys, time
+begin = time.monotonic()
+_, status = os.waitpid(os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ), 0)
+print(time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 def measure(options: Options) -> Iterator[Row]:
@@ -137,11 +147,13 @@ def _ms(words: Sequence[str], fine: Sequence[int] = (0,)) -> float:
 
 def _run(words: Sequence[str], out: Path) -> tuple[float, float]:
     """Seconds that a command took, and the most memory that it had (MiB)."""
-    begin = time.monotonic()
+    launch = [sys.executable, "-I", "-c", _LAUNCH, *words]
     with out.open("wb") as file:
-        process = subprocess.Popen(words, stdout=file, stderr=sys.stderr, env=environment())
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{words} ended with {process.returncode}")
-    return time.monotonic() - begin, usage.ru_maxrss / 1024
+        done = subprocess.run(launch, stdout=file, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
+    said, _, figures = done.stderr.rstrip("\n").rpartition("\n")
+    if done.returncode:
+        raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr[-2000:]}")
+    if said:
+        say(said)
+    took, most = figures.split()
+    return float(took), int(most) / 1024

@@ -102,8 +102,12 @@ def wait_for(condition: Callable[[], T], what: str, *, within: float = PATIENCE,
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what somebody configured for themselves, and with a key."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FINETUNED_", "XDG_"))}
+    """Ours, without what somebody configured for themselves, and with a key.
+
+    Python's too: where it may write no bytecode (`PYTHONDONTWRITEBYTECODE`), half of a command's time is its compiler.
+    """
+    theirs = ("FINETUNED_", "XDG_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
     return kept | {"FINETUNED_API_KEY": "bench", "NO_COLOR": "1"}
 
 
