@@ -22,10 +22,12 @@ from finetuned.model import Attempt, Job
 
 def request_before_intent() -> None:
     """The request goes out, and only then its intent is written."""
-    intend = Submissions._intend
+    intend = Submissions.intend
     answers: dict[str, Observation] = {}
 
-    async def send_and_intend(self: Submissions, job: Job) -> Any:
+    async def send_and_intend(self: Submissions, job_id: str) -> Any:
+        job = self._context.ledger.jobs.get(job_id)
+        assert job is not None
         open_one = Attempt(id=0, job_id=job.id, number=job.attempts + 1, state=SessionState.INTENDED, url="")
         ahead = replace(job, attempt=open_one)
         files = [
@@ -33,14 +35,14 @@ def request_before_intent() -> None:
             for number, file in enumerate(self._context.ledger.jobs.files(job.id), 1)
         ]
         answers[job.id] = await self._context.backend.submit(self._order(ahead, files), on_progress=lambda _: None)
-        return await intend(self, job)
+        return await intend(self, job_id)
 
     async def submit(self: Submissions, intent: Any) -> None:
-        job, _ = intent
-        if job.id in self._context.own or await self._surely_unsent(job):
-            await self._adopt(job, answers.pop(job.id), cause=Cause.SUBMITTED)
+        job, context = intent.job, self._context
+        if job.id in context.own or await self._surely_unsent(job):
+            await context.in_ledger(self._write_adopted, job, answers.pop(job.id), Cause.SUBMITTED)
 
-    Submissions._intend = send_and_intend  # type: ignore[method-assign]
+    Submissions.intend = send_and_intend  # type: ignore[method-assign]
     Submissions.submit = submit  # type: ignore[method-assign]
 
 

@@ -48,6 +48,7 @@ class Context:
     environment: Mapping[str, str] = field(default_factory=dict)
     pauses: Pauses = field(init=False)
     _queue: LedgerQueue = field(init=False)
+    _usable_as: str | None = field(init=False, default=None)  # what the ledger knows already: no need to ask it again
     turned_at: float = field(init=False)
     due_at: float = field(init=False)
 
@@ -107,14 +108,22 @@ class Context:
         longest = self.settings.service.longest_pause
         wait = min(error.after, longest) if isinstance(error, Busy) else self.back_off(facts.tries + 1, longest)
         reachable = isinstance(error, KeyRefused | Busy)
+        self._usable_as = None
         await self.in_ledger(
             self.ledger.servers.paused, url, str(error), next_try_at=now + wait, reachable=reachable, now=now
         )
 
     async def server_usable(self) -> None:
-        """Note that the server answered as it should."""
-        url = self.settings.service.url
-        await self.in_ledger(self.ledger.servers.usable, url, self.backend.variant, self.runtime.now())
+        """Note that the server answered as it should, if the ledger does not say so."""
+        variant = self.backend.variant
+        if self._usable_as == variant:
+            return
+        self._usable_as = variant  # at once: what is noted meanwhile comes after this
+        try:
+            await self.in_ledger(self.ledger.servers.usable, self.settings.service.url, variant, self.runtime.now())
+        except BaseException:
+            self._usable_as = None
+            raise
 
     async def poll_later(self, job_id: str, words: str | None) -> None:
         """Poll the job later, as what was due could not be done: `words` say why if it is the job's own matter."""

@@ -54,22 +54,22 @@ class Limits:
     async def fits(self, job: Job, order: Submission) -> bool:
         """Tell whether the job may be sent as it is; else halve it. A single file is sent, and finds out."""
         context = self._context
+        if job.files < 2:
+            return True
         known = (await context.in_ledger(context.ledger.servers.get, context.settings.service.url)).max_request
         size = order.bytes
-        if job.files < 2 or known is None or size <= known:
+        if known is None or size <= known:
             return True
         words = f"a proxy in front of the server limits requests: {size} bytes are more than the {known} that are tried"
         await self._splits.halve(job, words, cause=Cause.FITTED)
         return False
 
-    async def went_through(self, order: Submission) -> None:
-        """Note that a request got through: one larger than was thought possible tells a larger limit."""
-        context = self._context
-        url = context.settings.service.url
-        size = order.bytes
-        known = (await context.in_ledger(context.ledger.servers.get, url)).max_request
-        if known is not None and size > known:
-            await context.in_ledger(context.ledger.servers.request_allowed, url, size, context.runtime.now())
+    def went_through(self, order: Submission) -> None:
+        """Write down that a request got through: one larger than was thought possible tells a larger limit."""
+        servers, url = self._context.ledger.servers, self._context.settings.service.url
+        known = servers.get(url).max_request
+        if known is not None and order.bytes > known:
+            servers.request_allowed(url, order.bytes, self._context.runtime.now())
 
     async def too_many(self, job: Job) -> None:
         """As many sessions as the plan allows are there: ask for no more than that for now."""

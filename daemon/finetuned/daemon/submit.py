@@ -43,7 +43,7 @@ from finetuned.errors import (
 )
 from finetuned.lifecycle import Cause, JobState
 from finetuned.marker import attempt_of, marker, upload_name
-from finetuned.model import Attempt, File, Job
+from finetuned.model import Attempt, File, Job, Value
 from finetuned.plan import recheck_pause
 from finetuned.verdict import fits
 
@@ -53,12 +53,18 @@ SLACK: Final = 26 * 3600.0
 #: broke off, which a network does more often
 UNANSWERED: Final = 3
 UNHEARD: Final = 5
-#: a job that is being submitted, and the files that are sent
-Intent = tuple[Job, list[File]]
 #: which of several sessions of a job is kept
 _RANK: Final = {Status.TRAINED: 0, Status.RUNNING: 1, Status.PAUSED: 2, Status.FAILED: 3}
 #: refusals of a whole job that say nothing against it
 _PASSING: Final = frozenset({Refusal.TOO_MANY, Refusal.CUT})
+
+
+class Intent(Value, frozen=True):
+    """A job that is being submitted, the files that are sent, and what an earlier try of the attempt has uploaded."""
+
+    job: Job
+    files: Sequence[File]
+    upload_id: str | None
 
 
 class Submissions:
@@ -72,23 +78,36 @@ class Submissions:
 
     async def intend(self, job_id: str) -> Intent | None:
         """Write the intent to send the job; null if it is not to be sent any more."""
+        return await self._context.in_ledger(self._intend, job_id)
+
+    def _intend(self, job_id: str) -> Intent | None:
         context = self._context
-        job = await context.in_ledger(context.ledger.jobs.get, job_id)
+        ledger = context.ledger
+        job = ledger.jobs.get(job_id)
         if job is None or job.state is not JobState.QUEUED or job.claimed_at is None:
             return None
-        return await self._intend(job)
+        sent_as = marker(job.id, job.attempts + 1)
+        names = {file.id: upload_name(sent_as, n, file.path) for n, file in enumerate(ledger.jobs.packed(job.id), 1)}
+        job, files = ledger.sends.begin_attempt(
+            job,
+            url=context.settings.service.url,
+            variant=context.backend.variant,
+            names=names,
+            now=context.runtime.now(),
+        )
+        return Intent(job=job, files=files, upload_id=ledger.attempts.upload(job))
 
     async def submit(self, intent: Intent) -> None:
         """Send the job whose intent is written; first look for it, if it may have been sent before."""
         context = self._context
-        job, files = intent
+        job = intent.job
         if job.id not in context.own and not await self._surely_unsent(job):
             return
-        order = self._order(job, files)
+        order = self._order(job, intent.files)
         if not await self._limits.fits(job, order):
             return
         try:
-            seen = await self._start(job, order)
+            seen = await self._start(job, order, intent.upload_id)
         except (FileProblem, FolderError) as error:
             again = isinstance(error, Changed)
             await self._unsent(job, f"the upload was cut: {error}", cause=Cause.CUT, claim_again=True, wait=not again)
@@ -100,10 +119,10 @@ class Submissions:
         except ReplyLost as error:
             await self._lost(job, error)
         else:
-            await self._adopt(job, seen, cause=Cause.SUBMITTED)
-            await self._limits.went_through(order)
+            await context.in_ledger(self._write_submitted, job, seen, order)
+            await context.server_usable()
 
-    async def _start(self, job: Job, order: Submission) -> Observation:
+    async def _start(self, job: Job, order: Submission, before: str | None) -> Observation:
         """Bring the files there and start their fine-tune; an upload is known to the ledger before it is learned.
 
         One that was not learned in the end (the server was full, say) is learned now; a server that lost it gets
@@ -111,7 +130,7 @@ class Submissions:
         """
         context = self._context
         on_progress = self._progress(job)
-        if before := await context.in_ledger(context.ledger.attempts.upload, job):
+        if before is not None:
             try:
                 return await context.backend.submit(replace(order, upload_id=before), on_progress=on_progress)
             except NotFound:
@@ -245,22 +264,6 @@ class Submissions:
             return f"{UNANSWERED} sends were answered with an error and left no session; the last one: {last}"
         return f"{UNHEARD} sends were in vain and left no session; the last one: {last}"
 
-    async def _intend(self, job: Job) -> Intent:
-        context = self._context
-        packed = await context.in_ledger(context.ledger.jobs.packed, job.id)
-        names = {
-            file.id: upload_name(marker(job.id, job.attempts + 1), n, file.path) for n, file in enumerate(packed, 1)
-        }
-        intent: Intent = await context.in_ledger(
-            context.ledger.sends.begin_attempt,
-            job,
-            url=context.settings.service.url,
-            variant=context.backend.variant,
-            names=names,
-            now=context.runtime.now(),
-        )
-        return intent
-
     def _order(self, job: Job, files: Sequence[File]) -> Submission:
         folder = self._context.folders[job.folder]
         rules = self._context.rules(job.folder)
@@ -330,9 +333,9 @@ class Submissions:
                 now=context.runtime.now(),
             )
 
-    async def _adopt(self, job: Job, seen: Observation, *, cause: Cause) -> None:
-        await self._context.in_ledger(self._write_adopted, job, seen, cause)
-        await self._context.server_usable()
+    def _write_submitted(self, job: Job, seen: Observation, order: Submission) -> None:
+        self._write_adopted(job, seen, Cause.SUBMITTED)
+        self._limits.went_through(order)
 
     def _write_adopted(self, job: Job, seen: Observation, cause: Cause) -> None:
         context = self._context
