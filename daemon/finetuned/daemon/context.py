@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from finetuned.backend import Backend
 from finetuned.daemon.ledger_queue import LedgerQueue
@@ -19,6 +21,27 @@ from finetuned.settings import FolderSettings, Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
+#: whether a stop breaks off what this task does, and the threads that work for it
+BREAKS_OFF: Final = ContextVar("BREAKS_OFF", default=False)
+
+
+class _Stopped(Exception):
+    """A step was broken off, as the daemon was told to stop."""
+
+
+@contextmanager
+def breaks_off() -> Iterator[None]:
+    """Have a stop break off what is done within, at any point where it moves on: the block is left, without an error.
+
+    As after a kill, the next start finds out how far it came.
+    """
+    before = BREAKS_OFF.set(True)
+    try:
+        yield
+    except* _Stopped:
+        pass
+    finally:
+        BREAKS_OFF.reset(before)
 
 
 @dataclass(kw_only=True)
@@ -28,9 +51,9 @@ class Context:
     `own` holds the jobs that surely were never sent by anybody else; `unwatched` says why not all folders are watched,
     `stuck` why nothing can be written to the ledger, `unserved` why no metrics are served, `reload_refused` why a
     configuration that was to take the place of `settings` did not, and `unnoted` the same if the ledger could not be
-    told: null while all is well. `environment` is what programs of hooks are given; `turned_at` tells by the steady
-    clock when the loop took a step last, or moved on in it, `due_at` when it takes the next one at the latest, but for
-    the time that this one takes.
+    told: null while all is well. `environment` is what programs of hooks are given; `stopping` tells that nothing
+    more is to be begun; `turned_at` tells by the steady clock when the loop took a step last, or moved on in it,
+    `due_at` when it takes the next one at the latest, but for the time that this one takes.
     """
 
     settings: Settings
@@ -46,6 +69,7 @@ class Context:
     reload_refused: str | None = None
     unnoted: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    stopping: bool = False
     pauses: Pauses = field(init=False)
     _queue: LedgerQueue = field(init=False)
     _usable_as: str | None = field(init=False, default=None)  # what the ledger knows already: no need to ask it again
@@ -65,7 +89,12 @@ class Context:
         self.due_at = self.turned_at + max(0.0, next_within)
 
     def moves_on(self) -> None:
-        """Note, in any thread, that a step which takes long does not hang: it has listed, moved or read something."""
+        """Note, in any thread, that a step which takes long does not hang: it has listed, moved or read something.
+
+        Where a stop breaks off what is done it does not return then.
+        """
+        if self.stopping and BREAKS_OFF.get():
+            raise _Stopped
         self.turned_at = self.runtime.steady()
 
     def watch_lacks(self, why: str | None) -> None:

@@ -99,7 +99,7 @@ class Intake:
             folder.close()
             await self._is_away(folder, why)
             return False
-        await context.in_ledger(self._remember, folder)
+        await context.in_thread(self._remember, folder)
         for file in await context.in_ledger(context.ledger.files.to_give_back, folder.name):
             with suppress(
                 FileProblem, FolderError
@@ -112,7 +112,9 @@ class Intake:
 
     def _remember(self, folder: DropFolder) -> None:
         """Tell the folder what the ledger knows of its files; there may be a hundred thousand."""
-        for path, signature, state in self._context.ledger.files.lying(folder.name):
+        context = self._context
+        for path, signature, state in context.ledger.files.lying(folder.name):
+            context.moves_on()
             if _is_swept(folder, path):
                 folder.sweeper.remember(path, signature, settled=state is not FileState.SETTLING)
 

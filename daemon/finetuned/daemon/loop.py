@@ -17,7 +17,7 @@ from finetuned.daemon.archive import Archives
 from finetuned.daemon.breaker import Breaker
 from finetuned.daemon.checkpoints import Checkpoints
 from finetuned.daemon.claim import Claims
-from finetuned.daemon.context import Context
+from finetuned.daemon.context import BREAKS_OFF, Context, breaks_off
 from finetuned.daemon.event_log import EventLog
 from finetuned.daemon.hooks import Hooks
 from finetuned.daemon.housekeeping import Housekeeping
@@ -116,7 +116,6 @@ class Daemon:
         self._busy: set[str] = set()
         self._open_jobs: Sequence[Job] = ()
         self._asked: Counter[str] = Counter()
-        self._stopping = False
         self._stopped_at = 0.0
         self._handing_over = False
         #: whether it ended so that the next daemon of this process can begin
@@ -132,7 +131,7 @@ class Daemon:
 
     def stop(self) -> None:
         """Begin nothing more, and end."""
-        self._stopping = True
+        self._context.stopping = True
         self._stopped_at = self._context.runtime.steady()
         self._context.wake.set()
 
@@ -153,8 +152,9 @@ class Daemon:
         """
         context = self._context
         started_at = context.runtime.now()
-        await self._begin_well()
-        self._notifier.ready()
+        with breaks_off():
+            await self._begin_well()
+            self._notifier.ready()
         await self._with_tasks(watchers)
         try:
             self.handed_over = not self._ends
@@ -169,14 +169,14 @@ class Daemon:
 
     async def _begin_well(self) -> None:
         """Write down that it begins, and hold every folder. Raises Held, LedgerStuck: but after a reload it waits."""
-        while not (self._reloaded and self._stopping):
+        while not (self._reloaded and self._context.stopping):
             try:
                 await self._open()
             except LedgerStuck as error:
                 if not self._reloaded:
                     raise
                 self._breaker.open(error)
-                await self._breaker.closed(lambda: self._stopping)
+                await self._breaker.closed(lambda: self._context.stopping)
             else:
                 return
 
@@ -199,7 +199,7 @@ class Daemon:
     @property
     def _ends(self) -> bool:
         """Whether no other daemon of this process goes on."""
-        return self._stopping or not self._handing_over
+        return self._context.stopping or not self._handing_over
 
     async def _with_tasks(self, watchers: Sequence[Watcher]) -> None:
         """Run the loop, and every task there is, in one group."""
@@ -211,7 +211,8 @@ class Daemon:
                 for follow in self._hooks.tasks():
                     tasks.start_soon(follow)
                 try:
-                    await self._until_stopped()
+                    with breaks_off():
+                        await self._until_stopped()
                 finally:  # whatever ends the loop: a program must not hold it up
                     self._hooks.stop()
                 if self._ends:
@@ -226,7 +227,7 @@ class Daemon:
     async def _until_stopped(self) -> None:
         """Go round after round; note what is left to do when idle."""
         context = self._context
-        while not (self._stopping or (self._handing_over and not await self._is_uploading())):
+        while not (self._context.stopping or (self._handing_over and not await self._is_uploading())):
             context.wake.clear()
             context.turned()
             try:
@@ -239,7 +240,7 @@ class Daemon:
             except LedgerStuck as error:
                 self._breaker.open(error)
             if self._breaker.is_open:
-                await self._breaker.closed(lambda: self._stopping)
+                await self._breaker.closed(lambda: self._context.stopping)
                 self._intake.start_over()
                 self._rounds.sweep_now()
                 continue
@@ -271,7 +272,7 @@ class Daemon:
         for actions in abreast(plan.actions):
             await self._act_all(actions)
             context.turned()
-            if self._stopping or rounds.makes_way(actions[-1], plan):
+            if self._context.stopping or rounds.makes_way(actions[-1], plan):
                 break
         return facts, plan, rounds.wait(plan)
 
@@ -378,6 +379,7 @@ class Daemon:
 
     async def _poll(self, job_ids: Sequence[str]) -> None:
         """Poll those jobs by themselves of which no list tells that they stand still."""
+        BREAKS_OFF.set(False)
         left: Sequence[str] = ()
         try:
             standing = await self._polls.stand(job_ids, self._open_jobs)
@@ -391,6 +393,7 @@ class Daemon:
         self._context.wake.set()
 
     async def _beside(self, key: str, task: Task) -> None:
+        BREAKS_OFF.set(False)  # a request goes on for its grace
         try:
             await task()
         except Stale as error:
