@@ -7,6 +7,9 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
+from typing import Final
+
+import anyio
 
 from finetuned import __version__, logs
 from finetuned.backend import Backend
@@ -15,11 +18,11 @@ from finetuned.cli.hook_checks import check_hooks
 from finetuned.cli.signals import Ear, heed
 from finetuned.cli.terminal import from_here, harmless, say, width_of
 from finetuned.daemon import Context, Outcome, Service, Wiring
-from finetuned.daemon.loop import Watcher
+from finetuned.daemon.loop import Watcher, first_of
 from finetuned.daemon.memory import share_one_heap
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.requests import requests_folder
-from finetuned.errors import Away
+from finetuned.errors import Away, FinetunedError
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.watches import Single, Watched, watch
 from finetuned.hooks import environment
@@ -28,6 +31,9 @@ from finetuned.ledger.writer import Ledger
 from finetuned.metrics import Measured, check_installed
 from finetuned.runtime import SystemRuntime, Wake
 from finetuned.settings import Settings
+
+#: how long a stop may take in all, in seconds; the unit allows 15
+LONGEST_STOP: Final = 4.0
 
 
 def configure_logs(settings: Settings) -> None:
@@ -46,16 +52,30 @@ async def serve(settings: Settings, ear: Ear, until_idle: bool = False) -> Outco
     """Run the daemon until a signal that comes through `ear` stops it. Raises Held, LedgerError."""
     share_one_heap()
     runtime = SystemRuntime()
+    control = _Control(runtime)
+    outcome = Outcome()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(heed, ear, stop=control.stop, reload=control.reload, pause=control.pause))
+            tasks.start_soon(control.ends_in_time)
+            outcome = await _served(settings, control, runtime, until_idle)
+            tasks.cancel_scope.cancel()
+    except* FinetunedError as group:
+        raise first_of(group) from None
+    return outcome
+
+
+async def _served(settings: Settings, control: _Control, runtime: SystemRuntime, until_idle: bool) -> Outcome:
     notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
     notifier.status("opens its ledger")
     folders = wiring.drop_folders(settings)
     try:
-        ledger = _open_ledger(wiring.ledger_path(settings), folders)
+        ledger = await runtime.in_thread(_open_ledger, wiring.ledger_path(settings), folders)
     except BaseException:
         for folder in folders.values():
             folder.close()
         raise
-    with ledger:
+    try:
         service = Service(
             settings,
             folders,
@@ -68,8 +88,52 @@ async def serve(settings: Settings, ear: Ear, until_idle: bool = False) -> Outco
             until_idle=until_idle,
             watchdog=_watchdog(os.environ),
         )
-        pause = partial(runtime.wait, Wake())
-        return await service.run([partial(heed, ear, stop=service.stop, reload=service.reload, pause=pause)])
+        control.passes_on_to(service)
+        return await service.run()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await runtime.in_thread(ledger.close)
+
+
+class _Control:
+    """What signals ask for; it is passed on once there is a service."""
+
+    def __init__(self, runtime: SystemRuntime) -> None:
+        self.pause = partial(runtime.wait, Wake())
+        self._service: Service | None = None
+        self._asked: list[Callable[[Service], None]] = []
+        self._stops = anyio.Event()
+
+    def stop(self) -> None:
+        """Have the service begin nothing more, and end."""
+        self._stops.set()
+        self._ask(Service.stop)
+
+    def reload(self) -> None:
+        """Have the service read the configuration again."""
+        self._ask(Service.reload)
+
+    def _ask(self, what: Callable[[Service], None]) -> None:
+        if self._service is None:
+            self._asked.append(what)
+        else:
+            what(self._service)
+
+    def passes_on_to(self, service: Service) -> None:
+        """Ask the service for what was asked for until now, and will be."""
+        self._service = service
+        for what in self._asked:
+            what(service)
+
+    async def ends_in_time(self) -> None:
+        """End the process a while after it was told to stop, whatever holds it up: a disk may hang for minutes.
+
+        What is under way is as after a kill then, which loses nothing.
+        """
+        await self._stops.wait()
+        await self.pause(LONGEST_STOP)
+        logs.get().warning("stop_broken_off", detail="a disk holds it up; the next start finds out what was done")
+        os._exit(0)
 
 
 def _watchdog(environ: Mapping[str, str]) -> float | None:

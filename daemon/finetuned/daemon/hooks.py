@@ -33,7 +33,7 @@ AT_ONCE: Final = 8
 LONGEST_PAUSE: Final = 900.0
 GIVE_UP_AFTER: Final = 86_400.0
 #: how long a message may still take once the daemon was told to stop, and the wait while the ledger is stuck
-GRACE: Final = 5.0
+GRACE: Final = 3.0
 LEDGER_PAUSE: Final = 10.0
 #: a hook that hears nothing notes how far it has looked, at so many events, and looks after so many seconds
 PASSED: Final = 1000

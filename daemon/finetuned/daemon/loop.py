@@ -56,9 +56,8 @@ from finetuned.plan import (
 )
 from finetuned.settings import RunsWith
 
-#: how long an upload under way may go on after the daemon was told to stop, in seconds: with what other programs, which
-#: write to the ledger, can hold up, it ends within the 15 that the unit allows
-GRACE: Final = 8.0
+#: how long an upload under way may go on after the daemon was told to stop, in seconds
+GRACE: Final = 3.0
 #: how long the loop waits at most, in seconds: one that takes no step for longer looks as if it hung
 LONGEST_WAIT: Final = 300.0
 _FOR_PEOPLE: Final = frozenset({Awaited.PERSON, Awaited.REVIEWS})

@@ -14,10 +14,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from msgspec.structs import replace
@@ -105,15 +105,15 @@ class Service:
         """Read the configuration again, and go on with it if it can be used."""
         self._wanted.set()
 
-    async def run(self, beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()) -> Outcome:
-        """Run until stopped, or idle if that was asked for; the tasks `beside` run as long. Raises Held, LedgerError.
+    async def run(self) -> Outcome:
+        """Run until stopped, or idle if that was asked for. Raises Held, LedgerError.
 
         The folders are let go of at the end.
         """
         outcome = Outcome()
         try:
             async with anyio.create_task_group() as tasks:
-                for task in (self._reloads, self._shows_life, *beside):
+                for task in (self._reloads, self._shows_life):
                     tasks.start_soon(task)
                 outcome = await self._daemons()
                 tasks.cancel_scope.cancel()
