@@ -85,12 +85,13 @@ OriginOf = Callable[[Turn], Origin]
 def talks(batches: Iterable[list[Turn]], lost: Counter[Loss]) -> Iterator[list[Talk]]:
     """Yield the talks that turns make, many at a time; the turns of one follow each other. Count lost turns.
 
-    A million turns go through here. Nearly all are talks by themselves, and batches of such take a way of their own.
+    A million turns go through here. Nearly all are talks by themselves, and batches of such take a way of their own;
+    of what is not known to belong to a talk none goes on.
     """
     held: list[Turn] = []  # what may go on in the next batch
     for batch in batches:
         turns = held + batch
-        if all(turn.turn == 1 for turn in turns):
+        if {turn.turn for turn in turns} <= {None, 1}:
             whole: list[Talk] = [(turn,) for turn in turns[:-1] if not _is_blank(turn)]
             lost[Loss.EMPTY] += len(turns) - 1 - len(whole)
             held = turns[-1:]
@@ -127,8 +128,7 @@ def _whole(talk: list[Turn], lost: Counter[Loss]) -> Talk:
 
 
 def _is_blank(turn: Turn) -> bool:
-    asked, answered = turn.question, turn.answer
-    return not asked or not answered or asked.isspace() or answered.isspace()
+    return not (turn.question.strip() and turn.answer.strip())
 
 
 def unfit(form: str, talk: Talk) -> Loss | None:
@@ -197,7 +197,8 @@ def rows(origin_of: OriginOf, *, with_messages: bool) -> Shape:
     """
 
     def row(turn: Turn) -> tuple[Any, ...]:
-        return turn.question, turn.answer, *origin_of(turn), turn.session_id, turn.ordinal
+        path, job_id = origin_of(turn)
+        return turn.question, turn.answer, path, job_id, turn.session_id, turn.ordinal
 
     def plain(talks: Iterable[Talk]) -> list[Any]:
         return [row(turn) for talk in talks for turn in talk]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from finetuned import shapes
@@ -75,18 +73,18 @@ class Csv:
         self.lines = 0
         self.formulas = 0
         self._out = out
-        self._text = io.StringIO()
-        self._csv = csv.writer(self._text, quoting=csv.QUOTE_ALL, lineterminator="\n")
-        self._csv.writerow([*COLUMNS, MESSAGES] if with_messages else COLUMNS)
+        self._write([[*COLUMNS, MESSAGES] if with_messages else COLUMNS])
 
     def add(self, made: list[Any]) -> None:
         """Write rows."""
         self.formulas += sum([row[0].startswith(FORMULA) + row[1].startswith(FORMULA) for row in made])
-        self._csv.writerows(made)
         self.lines += len(made)
-        self._out.write(self._text.getvalue().encode())
-        self._text.seek(0)
-        self._text.truncate()
+        self._write(made)
+
+    def _write(self, rows: Iterable[Iterable[object]]) -> None:
+        """Write each cell in quotes, those in it doubled; Python's csv looks at one character at a time."""
+        cells = ([str(cell).replace('"', '""') for cell in row] for row in rows)
+        self._out.write("".join(['"' + '","'.join(row) + '"\n' for row in cells]).encode())
 
     def end(self) -> None:
         """Do nothing: all is written."""

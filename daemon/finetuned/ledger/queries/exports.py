@@ -13,7 +13,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 from finetuned.ledger.queries.connection import Connection
@@ -64,7 +64,7 @@ class Exports:
         self._path = reader.path
         self._version = reader.schema_version()
         self._roots = [f"{row['path']}/" for row in reader.rows("select path from folders")] if is_public else None
-        self._origins: dict[tuple[str, int | None], Origin] = {}
+        self._origin = lru_cache(maxsize=ORIGINS)(self._origin_of)
         #: texts that were no UTF-8, and were cleaned
         self.cleaned = 0
 
@@ -113,15 +113,12 @@ class Exports:
 
     def origin_of(self, turn: Turn) -> Origin:
         """Tell where a turn comes from."""
-        key = (turn.session_id, turn.file_id)
-        known = self._origins.get(key)
-        if known is None:
-            if len(self._origins) == ORIGINS:
-                self._origins.clear()
-            query = "select (select path from files where id = ?), job_id from sessions where session_id = ?"
-            path, job_id = self._tuples(query, (turn.file_id, turn.session_id)).fetchone()
-            known = self._origins[key] = Origin(self.told(path or ""), job_id)
-        return known
+        return self._origin(turn.session_id, turn.file_id)
+
+    def _origin_of(self, session_id: str, file_id: int | None) -> Origin:
+        query = "select (select path from files where id = ?), job_id from sessions where session_id = ?"
+        path, job_id = self._tuples(query, (file_id, session_id)).fetchone()
+        return Origin(self.told(path or ""), job_id)
 
     def told(self, path: str) -> str:
         """Write an absolute path for readers of the export; a public one of no known folder is its name alone."""
@@ -132,7 +129,13 @@ class Exports:
 
     def is_ready_made(self, turn: Turn) -> bool:
         """Tell whether a turn comes of a file of pairs."""
-        return is_ready_made(self.origin_of(turn).path)
+        return turn.file_id in self._ready_made
+
+    @cached_property
+    def _ready_made(self) -> frozenset[int]:
+        """The ids of the files of pairs."""
+        files = self._tuples("select id, cast(path as blob) from files")
+        return frozenset(number for number, path in files if is_ready_made(text_of(path)))
 
     def talk_of(self, pair_id: int) -> list[tuple[str, str]]:
         """Fetch the questions and answers of the talk that begins with a pair."""
