@@ -170,6 +170,8 @@ class Year:
                     "answer": answer,
                     "raw_question": question,
                     "raw_answer": answer,
+                    "talk": ordinal,
+                    "turn": 1,
                 }
 
     def events(self) -> Iterator[dict[str, Any]]:
