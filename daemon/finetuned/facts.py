@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from finetuned.backend import Capabilities
 from finetuned.ledger.writer import Tables
 from finetuned.lifecycle import JobState
@@ -54,5 +56,5 @@ def as_the_ledger_knows(tables: Tables, settings: Settings, runs_with: RunsWith 
         known = {name: facts for name, facts in known.items() if name in runs_with.folders}
     folders = [known.get(rules.name, FolderFacts(name=rules.name, usable=False)) for rules in settings.folders]
     folders += retired
-    sending = frozenset(job.id for job in tables.jobs.open() if job.state is JobState.SUBMITTING)
-    return gathered(tables, settings, folders=folders, can=can, busy=sending)
+    facts = gathered(tables, settings, folders=folders, can=can, busy=frozenset())
+    return replace(facts, busy=frozenset(job.id for job in facts.jobs if job.state is JobState.SUBMITTING))

@@ -109,3 +109,17 @@ def test_what_goes_by_no_index_is_seen(reader: Reader) -> None:
     steps = [row["detail"] for row in reader.connection.execute(query)]
     assert [step for step in steps if not FINDS.match(step) and not OTHERS.match(step)] == ["SCAN files"]
     assert steps[-1] == "USE TEMP B-TREE FOR ORDER BY"
+
+
+@pytest.mark.parametrize("question", ["folders", "kept_back"])
+def test_what_status_asks_does_not_grow_with_the_files(reader: Reader, question: str) -> None:
+    """Files are counted in an index alone, or found by one of those few that it is about."""
+    queries: list[str] = []
+    reader.connection.set_trace_callback(queries.append)
+    getattr(reader, question)()
+    reader.connection.set_trace_callback(None)
+    (query,) = queries
+    plan = [row["detail"] for row in reader.connection.execute(f"explain query plan {query}")]
+    steps = [step for step in plan if step.startswith(("SEARCH f ", "SCAN f "))]
+    assert steps
+    assert [step for step in steps if not re.search(r"COVERING INDEX|unfinished_files|held_up_by_time", step)] == []

@@ -13,7 +13,7 @@ from finetuned.ledger.store import connect
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, SessionState
 
 #: the SHA-256 of the statements of step 6, blanks aside
-STEP_6 = "fcb1cdb6d83da45f1e27ad972faadc522a58862e2049a447e14f126fefe1b317"
+STEP_6 = "19152aa3e5fbe227987fed1ba131bb178c3e203367103b22357b37caac5f3e72"
 AT = "2026-11-23T05:23:11.042Z"
 JOB = {"id": "j", "folder": "notes", "state": "queued", "files": 1, "bytes": 1, "created_at": AT}
 RUNS = {"state": "running", "claimed_at": AT}

@@ -290,6 +290,7 @@ INDEXES: Final = (
     "create index files_by_end on files (finished_at)",
     "create index files_by_bytes on files (coalesce(bytes, size))",
     "create index files_by_pairs on files (pairs)",
+    "create index unfinished_files on files (folder, state) where state = 'settling' and reason is not null",
     "create index unread_files on files (id) where state = 'waiting' and sha256 is null",
     "create index waiting_by_age on files (folder, ready_at, id) where state = 'waiting' and due_at is null",
     "create index held_up_by_time on files (folder, due_at, id) where state = 'waiting' and due_at is not null",

@@ -97,8 +97,13 @@ class FileQueries(Connection):
 
     def kept_back(self) -> list[Row]:
         """List the waiting files that cannot be read or moved for now: `folder`, `path`, `reason`."""
-        kept = "state = 'waiting' and due_at is not null and reason is not null"
-        return list(self.rows(f"select folder, path, reason from files where {kept} order by folder, due_at, id"))
+        return list(
+            self.rows(
+                "select f.folder, f.path, f.reason from folders cross join files f on f.folder = folders.name and "
+                "f.state = 'waiting' and f.due_at is not null and f.due_at > '' and f.reason is not null "
+                "order by f.folder, f.due_at, f.id"
+            )
+        )
 
 
 def _file(row: Row) -> Row:
