@@ -35,10 +35,10 @@ _AT_ONCE: Final = 100_000
 class Year:
     """The rows of such a ledger, table by table."""
 
-    def __init__(self, place: Place, files: int) -> None:
+    def __init__(self, place: Place, files: int, *, seed: int = 0) -> None:
         self._folder = str(place.notes)
         self._jobs = files // FILES_A_JOB
-        self._chance = random.Random(0)
+        self._chance = random.Random(seed)
         self.words = [self._word(number) for number in range(WORDS)]
         self._weights = [1 / (number + 10) for number in range(WORDS)]
         self._stock: list[str] = []
@@ -51,7 +51,8 @@ class Year:
             word += _SYLLABLES[syllable]
         return word
 
-    def _text(self, count: int) -> str:
+    def text(self, count: int) -> str:
+        """Write so many words."""
         if len(self._stock) < count:
             self._stock = self._chance.choices(self.words, self._weights, k=200_000)
         taken, self._stock = self._stock[:count], self._stock[count:]
@@ -159,7 +160,7 @@ class Year:
             owners = [file for file in self._of_job(job) for _ in range(PAIRS_A_FILE)]
             for ordinal, file in enumerate(owners, 1):
                 number += 1
-                question, answer = f"{self._text(8)}?", f"{self._text(20)}."
+                question, answer = f"{self.text(8)}?", f"{self.text(20)}."
                 yield {
                     "id": number,
                     "job_id": self.job_id(job),

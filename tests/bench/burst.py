@@ -13,13 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tiny_helix import TinyHelix
-from workshop import Options, Pile, Place, Row, environment, say, scratch, wait_for
+from table import Row
+from workshop import BIG_JOBS, Options, a_place, environment, say
 
 FILES = 50_000
 BOUND_SECONDS = 60.0
-CLAIMED = "select coalesce(sum(files), 0) from jobs where claimed_at is not null"
-BIG_JOBS = 'settle = "1s"\nmax_files = 500\nmax_chunks = 100000'
+FOLDER = f'settle = "1s"\n{BIG_JOBS}'
 BARE = """
 import sys
 from watchfiles import Change, watch
@@ -28,24 +27,25 @@ for changes in watch(sys.argv[1], watch_filter=None, rust_timeout=1000, yield_on
     heard.update(path for change, path in changes if change is Change.added)
     print(len(heard), flush=True)
 """
+#: so often watchfiles tells what it heard, once a second
+TOLD = 15
 
 
 def measure(options: Options) -> Iterator[Row]:
     """One burst, heard by both."""
-    with scratch(options) as root, TinyHelix() as helix:
-        place, pile = Place(root, helix.url, folder=BIG_JOBS), Pile(root)
+    with a_place(options, folder=FOLDER) as (_, place):
         words = [sys.executable, "-c", BARE, str(place.notes)]
         with place.daemon() as daemon, subprocess.Popen(words, stdout=subprocess.PIPE, env=environment()) as bare:
             assert bare.stdout is not None
             bare.stdout.readline()
             with _paused(daemon.pid, bare.pid):
                 for number in range(FILES):
-                    pile.write(place.notes / f"{number:05d}.txt")
+                    place.pile.write(place.notes / f"{number:05d}.txt")
             begin = time.monotonic()
-            heard = [int(bare.stdout.readline()) for _ in range(15)][-1]
-            bare.kill()
-            wait_for(lambda: place.ask(CLAIMED) == FILES, "claim of all", every=0.1)
+            place.wait_claimed(FILES)
             took = time.monotonic() - begin
+            heard = [int(bare.stdout.readline()) for _ in range(TOLD)][-1]
+            bare.kill()
             place.wait_learned(FILES)
             learned = time.monotonic() - begin
     say(f"{FILES:,} files: claimed after {took:.1f} s, learned after {learned:.1f} s; events told of {heard:,}")

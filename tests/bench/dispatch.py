@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from table import Row
 from tiny_helix import TinyHelix
-from workshop import Curl, Options, Pile, Place, Row, environment, say, scratch, wait_for
+from workshop import Curl, Options, Pile, a_place, environment, say, scratch, wait_for
 
 SETTLE = 1.0
 BOUND_MS = 100.0
@@ -45,16 +46,14 @@ def measure(options: Options) -> Iterator[Row]:
 def _ready(options: Options, count: int, runs: int) -> list[float]:
     """Milliseconds from the instant at which `count` files are ready to the first byte of the first request."""
     figures = []
-    with scratch(options) as root, TinyHelix() as helix:
-        place, pile = Place(root, helix.url, folder=FOLDER), Pile(root)
-        with place.daemon():
-            for run in range(1, runs + 1):
-                before = len(helix.jobs)
-                at = pile.drop_one(place.notes) if count == 1 else pile.drop_many(place.notes, count)
-                wait_for(lambda n=before: len(helix.jobs) > n, "request")
-                figures.append((helix.jobs[before].began - at - SETTLE) * 1000)
-                place.wait_learned(run * count)
-                time.sleep(0.3 + 0.137 * run)  # not always at the same distance from the regular sweep
+    with a_place(options, folder=FOLDER) as (helix, place), place.daemon():
+        for run in range(1, runs + 1):
+            before = len(helix.jobs)
+            at = place.drop_one() if count == 1 else place.drop_many(count)
+            wait_for(lambda n=before: len(helix.jobs) > n, "request")
+            figures.append((helix.jobs[before].began - at - SETTLE) * 1000)
+            place.wait_learned(run * count)
+            time.sleep(0.3 + 0.137 * run)  # not always at the same distance from the regular sweep
     say(f"{count} ready: {' '.join(f'{figure:.0f}' for figure in figures)}")
     return figures
 
@@ -62,25 +61,26 @@ def _ready(options: Options, count: int, runs: int) -> list[float]:
 def _slot(options: Options, count: int, runs: int, more: str = "") -> list[float]:
     """Milliseconds from each free slot to the next job's first byte, `count` files in all, one slot."""
     figures = []
-    with scratch(options) as root, TinyHelix() as helix:
-        place = Place(root, helix.url, folder=f"{FOLDER}\n{more}", helix="max_in_flight = 1", poll="50ms")
-        pile = Pile(root)
-        with place.daemon():
-            for run in range(1, runs + 1):
-                before = len(helix.jobs)
-                helix.held = True
-                if count == 2:
-                    pile.drop_one(place.notes)
-                    wait_for(lambda n=before: len(helix.jobs) > n, "first request")
-                    pile.drop_one(place.notes)
-                    time.sleep(SETTLE + 0.5)
-                else:
-                    pile.drop_many(place.notes, count)
-                    wait_for(lambda n=run: place.ask(READY) == n * count, f"{count} ready files")
-                helix.held = False
-                place.wait_learned(run * count)
-                figures += _gaps(helix)
-                helix.requests.clear()
+    one_slot = "max_in_flight = 1"
+    with (
+        a_place(options, folder=f"{FOLDER}\n{more}", helix=one_slot, poll="50ms") as (helix, place),
+        place.daemon(),
+    ):
+        for run in range(1, runs + 1):
+            before = len(helix.jobs)
+            helix.held = True
+            if count == 2:
+                place.drop_one()
+                wait_for(lambda n=before: len(helix.jobs) > n, "first request")
+                place.drop_one()
+                time.sleep(SETTLE + 0.5)
+            else:
+                place.drop_many(count)
+                wait_for(lambda n=run: place.ask(READY) == n * count, f"{count} ready files")
+            helix.held = False
+            place.wait_learned(run * count)
+            figures += _gaps(helix)
+            helix.requests.clear()
     say(f"{count} wait: {' '.join(f'{figure:.0f}' for figure in figures[:100])}")
     return figures
 

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from tiny_helix import TinyHelix
-from workshop import MIB, Options, Pile, Place, Row, say, scratch
+from table import Row
+from workshop import MIB, Options, a_place, say
 
 PAIRS = 700_000
 SIZE = 60_000_000
@@ -37,11 +38,10 @@ def one_long(size: int) -> list[Any]:
 
 def peak(options: Options, flood: list[Any], *, jobs: int = 1) -> tuple[float, float]:
     """The daemon's peak in MiB, and the seconds from the drop to the last paper."""
-    with scratch(options) as root, TinyHelix() as helix:
-        helix.flood = flood
-        place = Place(root, helix.url, folder=FOLDER, helix=HELIX)
+    with a_place(options, folder=FOLDER, helix=HELIX) as (helix, place):
+        helix.flood = [json.dumps(flood).encode()]
         with place.daemon() as daemon:
-            begun = Pile(root).drop_many(place.notes, jobs)
+            begun = place.drop_many(jobs)
             place.wait_learned(jobs)
             took = time.monotonic() - begun
             most = daemon.memory("VmHWM")

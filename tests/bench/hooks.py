@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tiny_helix import TinyHelix
-from workshop import Options, Pile, Place, Process, Row, scratch, wait_for
+from table import Row
+from workshop import Options, Place, Process, a_place, wait_for
 
 SETTLE = 1.0
 EVENTS_A_MINUTE = 1000
@@ -62,16 +62,15 @@ class _Way:
     """A daemon with a hook or without, and what was measured of it."""
 
     def __init__(self, opened: ExitStack, options: Options, hook: str) -> None:
-        root, self.helix = opened.enter_context(scratch(options)), opened.enter_context(TinyHelix())
-        self.place, self.figures = Place(root, self.helix.url, folder=FOLDER + hook), list[float]()
+        self.helix, self.place = opened.enter_context(a_place(options, folder=FOLDER + hook))
+        self.figures = list[float]()
         self.daemon: Process = opened.enter_context(self.place.daemon())
-        self._pile = Pile(root)
         self._begin, self._cpu = time.monotonic(), self.daemon.cpu()
 
     def send_one(self, run: int) -> None:
         """Measure the milliseconds from the instant at which a file is ready to the first byte of its request."""
         before = len(self.helix.jobs)
-        at = self._pile.drop_one(self.place.notes)
+        at = self.place.drop_one()
         wait_for(lambda: len(self.helix.jobs) > before, "request")
         self.figures.append((self.helix.jobs[before].began - at - SETTLE) * 1000)
         self.place.wait_learned(run)

@@ -11,47 +11,72 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import NamedTuple
 from urllib.request import urlopen
 
-from tiny_helix import TinyHelix
-from workshop import MIB, Options, Pile, Place, Process, Row, say, scratch, started
+from table import Row
+from workshop import BARE_WATCH, BIG_JOBS, MIB, Options, Place, Process, a_place, say, started
 
-BIG_JOBS = 'settle = "500ms"\nmax_files = 500\nmax_chunks = 100000'
-BARE = "import sys\nfrom watchfiles import watch\nfor _ in watch(sys.argv[1]): pass\n"
+FOLDER = f'settle = "500ms"\n{BIG_JOBS}'
 CPU_BOUND = 0.5
 #: 55 MB
 RSS_BOUND = 55e6 / MIB
 REST = 6.0
 SCRAPE_EVERY = 5.0
+#: right after the files were done, after a new start, and scraped every few seconds
+PHASES = ("worked", "restarted", "scraped")
+
+
+class Cost(NamedTuple):
+    """Percent of a core, and the most MiB."""
+
+    cpu: float
+    memory: float
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """CPU and memory: right after the files were done, after a new start, and scraped every few seconds."""
-    with scratch(options) as root, TinyHelix() as helix:
-        place = Place(root, helix.url, folder=BIG_JOBS)
-        with place.daemon():
-            pass  # it makes the ledger: once in a ledger's life, by a library that stays in memory
-        usual = [0.0, 0.0]
-        for phase in ("done", "done, daemon restarted", "done, scraped every 5 s"):
-            what = f"idle, {options.files:,} files {phase}"
-            scraped = listen(place) if "scraped" in phase else None
+    """CPU and memory in each phase, or in the one that was asked for."""
+    with a_place(options, folder=FOLDER) as (_, place):
+        place.make_ledger()
+        with place.daemon() as daemon:
+            begin = time.monotonic()
+            place.drop_many(options.files)
+            place.wait_learned(options.files)
+            say(f"{options.files} files done after {time.monotonic() - begin:.0f} s")
+            if options.phase in {None, "worked"}:
+                yield from _rows(options, "done", *_watch(place, daemon, options.seconds), "bare watchfiles")
+        unscraped = None
+        if options.phase in {None, "restarted", "scraped"}:
             with place.daemon() as daemon:
-                if phase == "done":
-                    begin = time.monotonic()
-                    Pile(root).drop_many(place.notes, options.files)
-                    place.wait_learned(options.files)
-                    say(f"{options.files} files done after {time.monotonic() - begin:.0f} s")
-                bare_words = [sys.executable, "-c", BARE, str(place.notes)]
-                with started(bare_words, root / "bare.log") as process:
-                    time.sleep(REST)
-                    cpu, rss, bare = _watch(daemon, Process(process.pid), options.seconds, scraped)
-            name, beside = ("unscraped", usual) if scraped else ("bare watchfiles", bare)
-            yield _row(f"{what}: CPU in {options.seconds:.0f} s", cpu, "% of a core", name, beside[0], CPU_BOUND)
-            yield _row(f"{what}: memory", rss, "MiB", name, beside[1], RSS_BOUND)
-            if scraped:
-                added = max(0.0, cpu - usual[0])
-                yield _row(f"{what}: CPU that this adds", added, "% of a core", name, usual[0], CPU_BOUND)
-            usual = [cpu, rss]
+                unscraped, bare = _watch(place, daemon, options.seconds)
+        if unscraped and options.phase != "scraped":
+            yield from _rows(options, "done, daemon restarted", unscraped, bare, "bare watchfiles")
+        if unscraped and options.phase != "restarted":
+            url = listen(place)
+            with place.daemon() as daemon:
+                scraped, _ = _watch(place, daemon, options.seconds, url)
+            yield from _rows(options, "done, scraped every 5 s", scraped, unscraped, "unscraped")
+            yield Row(
+                what=f"idle, {options.files:,} files done, scraped every 5 s: CPU that this adds",
+                measured=[max(0.0, scraped.cpu - unscraped.cpu)],
+                unit="% of a core",
+                baseline="unscraped",
+                against=[unscraped.cpu],
+                bound=CPU_BOUND,
+            )
+
+
+def _rows(options: Options, phase: str, cost: Cost, beside: Cost, baseline: str) -> Iterator[Row]:
+    what = f"idle, {options.files:,} files {phase}"
+    for name, index, unit, bound in (("CPU", 0, "% of a core", CPU_BOUND), ("memory", 1, "MiB", RSS_BOUND)):
+        yield Row(
+            what=f"{what}: {name}",
+            measured=[cost[index]],
+            unit=unit,
+            baseline=baseline,
+            against=[beside[index]],
+            bound=bound,
+        )
 
 
 def listen(place: Place) -> str:
@@ -63,20 +88,19 @@ def listen(place: Place) -> str:
     return f"http://127.0.0.1:{port}/metrics"
 
 
-def _row(what: str, figure: float, unit: str, baseline: str, against: float, bound: float) -> Row:
-    return Row(what=what, measured=[figure], unit=unit, baseline=baseline, against=[against], bound=bound)
-
-
-def _watch(daemon: Process, bare: Process, seconds: float, scraped: str | None) -> tuple[float, float, list[float]]:
-    """The daemon's share of a core in percent and the most MiB it had, and those of the bare process."""
-    before, bare_before, most = daemon.cpu(), bare.cpu(), 0.0
-    begin = time.monotonic()
-    while (left := begin + seconds - time.monotonic()) > 0:
-        most = max(most, daemon.memory("VmRSS"))
-        if scraped:
-            with urlopen(scraped, timeout=20) as page:  # noqa: S310 - our own address
-                page.read()
-        time.sleep(min(SCRAPE_EVERY, left))
-    took = time.monotonic() - begin
-    cpu, bare_cpu = ((now - then) / took * 100 for now, then in ((daemon.cpu(), before), (bare.cpu(), bare_before)))
-    return cpu, max(most, daemon.memory("VmRSS")), [bare_cpu, bare.memory("VmRSS")]
+def _watch(place: Place, daemon: Process, seconds: float, scraped: str | None = None) -> tuple[Cost, Cost]:
+    """What the daemon costs, and a bare process beside it."""
+    with started([sys.executable, "-c", BARE_WATCH, str(place.notes)], place.root / "bare.log") as process:
+        time.sleep(REST)
+        bare = Process(process.pid)
+        before, bare_before, most = daemon.cpu(), bare.cpu(), 0.0
+        begin = time.monotonic()
+        while (left := begin + seconds - time.monotonic()) > 0:
+            most = max(most, daemon.memory("VmRSS"))
+            if scraped:
+                with urlopen(scraped, timeout=20) as page:  # noqa: S310 - our own address
+                    page.read()
+            time.sleep(min(SCRAPE_EVERY, left))
+        took = time.monotonic() - begin
+        cpu, bare_cpu = ((now - then) / took * 100 for now, then in ((daemon.cpu(), before), (bare.cpu(), bare_before)))
+        return Cost(cpu, max(most, daemon.memory("VmRSS"))), Cost(bare_cpu, bare.memory("VmRSS"))

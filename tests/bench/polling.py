@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from table import Row
 from tiny_helix import TinyHelix
-from workshop import Options, Pile, Place, Row, scratch, wait_for
+from workshop import Options, a_place, wait_for
 
 ALONE = 'settle = "200ms"\nmax_files = 1'
 TRAINING = "select count(*) from all_jobs where state = 'running' and stage = 'finetune'"
@@ -24,18 +25,11 @@ ROUNDS = 3
 def measure(options: Options) -> Iterator[Row]:
     """The same daemon and sessions, first with lists that show them, then with lists that do not."""
     for size in SIZES:
-        with scratch(options) as root, TinyHelix() as helix:
+        pace = {"poll": f"{FASTEST * 1000:.0f}ms", "slowest": f"{SLOWEST:.0f}s"}
+        with a_place(options, folder=ALONE, helix=f"max_in_flight = {size}", **pace) as (helix, place):
             helix.trains, helix.shows = True, FILES
-            place = Place(
-                root,
-                helix.url,
-                folder=ALONE,
-                helix=f"max_in_flight = {size}",
-                poll=f"{FASTEST * 1000:.0f}ms",
-                slowest=f"{SLOWEST:.0f}s",
-            )
             with place.daemon():
-                Pile(root).drop_many(place.notes, size)
+                place.drop_many(size)
                 wait_for(lambda p=place, s=size: p.ask(TRAINING) == s, f"{size} trainings")
                 time.sleep(CALM)
                 with_lists = _watched(helix, size)
@@ -49,6 +43,7 @@ def measure(options: Options) -> Iterator[Row]:
                 unit=unit,
                 baseline="a poll of each",
                 against=[looks[index]],
+                size=size,
             )
 
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -19,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 import big_ledger
-from workshop import MIB, Options, Place, Row, environment, say, scratch, timed
+from table import Row
+from workshop import MIB, Options, Place, ran, scratch
 
 from finetuned.ledger.queries import Reader
 from finetuned.ledger.search import Search
@@ -38,24 +36,12 @@ OF_WORDS: Final = (
     "join qa_pairs p on p.id = qa_pairs_fts.rowid where qa_pairs_fts match '{}' order by rank limit 20"
 )
 
-#: starts a command, and tells last on standard error how long it took, and its peak: that of a child begins with what
-#: its parent had, which has made a ledger; this one is small
-_LAUNCH: Final = """
-import os, resource, sys, time
-begin = time.monotonic()
-_, status = os.waitpid(os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ), 0)
-print(time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-
 
 def measure(options: Options) -> Iterator[Row]:
     """The listings, the search, the figures, and an export of all pairs."""
     if shutil.which("sqlite3") is None:
         raise RuntimeError("this needs the program sqlite3 to compare with")
     with scratch(options) as root:
-        (root / "empty").mkdir()
-        (root / "big").mkdir()
         empty, big = (Place(root / name, "http://127.0.0.1:9") for name in ("empty", "big"))
         big_ledger.make(empty, 0)
         big_ledger.make(big, options.files)
@@ -65,17 +51,18 @@ def measure(options: Options) -> Iterator[Row]:
 
 
 def _listings(empty: Place, big: Place, runs: int) -> Iterator[Row]:
+    pairs = big.ask("select count(*) from qa_pairs")
     path = big.ask("select path from files where id = (select count(*) / 2 from files)")
     commands = {
-        "jobs": ("jobs", *PAGE),
-        "jobs --state failed --reverse": ("jobs", "--state", "failed", "--reverse", *PAGE),
-        "files": ("files", *PAGE),
-        "files --state refused --reverse": ("files", "--state", "refused", "--reverse", *PAGE),
-        "pairs": ("pairs", *PAGE),
-        "events --reverse": ("events", "--reverse", *PAGE),
-        "events --since 60d": ("events", "--since", "60d", *PAGE),
-        "why PATH": ("why", path),
-        "why PATH, never dropped": ("why", f"{path}.not"),
+        "`jobs`, a page of 50": ("jobs", *PAGE),
+        "`jobs --state failed --reverse`, a page of 50": ("jobs", "--state", "failed", "--reverse", *PAGE),
+        "`files`, a page of 50": ("files", *PAGE),
+        "`files --state refused --reverse`, a page of 50": ("files", "--state", "refused", "--reverse", *PAGE),
+        "`pairs`, a page of 50": ("pairs", *PAGE),
+        "`events --reverse`, a page of 50": ("events", "--reverse", *PAGE),
+        "`events --since 60d`, a page of 50": ("events", "--since", "60d", *PAGE),
+        "`why PATH`": ("why", path),
+        "`why PATH`, never dropped": ("why", f"{path}.not"),
     }
     took: dict[str, list[float]] = {name: [] for name in ("status, empty", *commands)}
     for _ in range(1 + runs):
@@ -84,19 +71,18 @@ def _listings(empty: Place, big: Place, runs: int) -> Iterator[Row]:
             took[name].append(_ms(big.command(*words)))
     usual = took.pop("status, empty")[1:]
     for name, figures in took.items():
-        bound = 1.5 * statistics.median(usual)
-        middle = [statistics.median(figures[1:])]
         yield Row(
-            what=f"`{name}`, a page of 50",
-            measured=middle,
+            what=f"{name}, {pairs:,} pairs in the ledger",
+            measured=figures[1:],
             unit="ms",
             baseline="`status`, empty",
             against=usual,
-            bound=bound,
+            times=1.5,
         )
 
 
 def _searches(big: Place, runs: int) -> Iterator[Row]:
+    pairs = big.ask("select count(*) from qa_pairs")
     year = big_ledger.Year(big, 0)
     chance = random.Random(1)
     ranks = [int(10 ** chance.uniform(1, 4)) for _ in range(SEARCHES)]
@@ -111,48 +97,36 @@ def _searches(big: Place, runs: int) -> Iterator[Row]:
                     pass
                 times.append((time.monotonic() - begin) * 1000)
     p95 = sorted(times)[int(len(times) * 0.95) - 1]
-    yield Row(what=f"a search of two words in a process: p95 of {SEARCHES}", measured=[p95], unit="ms", bound=20.0)
+    yield Row(
+        what=f"a search of two words in a process, {pairs:,} pairs in the ledger: p95 of {SEARCHES}",
+        measured=[p95],
+        unit="ms",
+        bound=20.0,
+    )
     asked, query = words[0], OF_WORDS.format(words[0])
     ours, theirs = [], []
     for _ in range(1 + runs):
         ours.append(_ms(big.command("pairs", "--search", asked, "--limit", str(TOP))))
         theirs.append(_ms(["sqlite3", str(big.ledger), query]))
     yield Row(
-        what="`pairs --search` of two words", measured=ours[1:], unit="ms", baseline="sqlite3", against=theirs[1:]
+        what=f"`pairs --search` of two words, {pairs:,} pairs in the ledger",
+        measured=ours[1:],
+        unit="ms",
+        baseline="sqlite3",
+        against=theirs[1:],
     )
 
 
 def _exports(big: Place, root: Path) -> Iterator[Row]:
-    lines = _run(["sqlite3", "-json", str(big.ledger), OF_PAIRS], root / "sqlite.json")
+    with (root / "sqlite.json").open("wb") as out:
+        plain = ran(["sqlite3", "-json", str(big.ledger), OF_PAIRS], out=out.fileno()).seconds
+    pairs = big.ask("select count(*) from qa_pairs")
     for form, times in (("openai", 2), ("parquet", 3), ("csv", None)):
-        target = root / f"pairs.{form}"
-        took, rss = _run(big.command("export", "--format", form, "-o", str(target)), root / "words")
-        pairs = big.ask("select count(*) from qa_pairs")
+        took, _, memory = ran(big.command("export", "--format", form, "-o", str(root / f"pairs.{form}")))
         what = f"export of {pairs:,} pairs, {form}"
-        yield Row(
-            what=what,
-            measured=[took],
-            unit="s",
-            baseline="sqlite3 -json",
-            against=[lines[0]],
-            bound=times and times * lines[0],
-        )
-        yield Row(what=f"{what}: memory", measured=[rss], unit="MiB", bound=120e6 / MIB)
+        yield Row(what=what, measured=[took], unit="s", baseline="sqlite3 -json", against=[plain], times=times)
+        yield Row(what=f"{what}: memory", measured=[memory], unit="MiB", bound=120e6 / MIB)
 
 
 def _ms(words: Sequence[str], fine: Sequence[int] = (0,)) -> float:
-    return timed(words, fine=fine) * 1000
-
-
-def _run(words: Sequence[str], out: Path) -> tuple[float, float]:
-    """Seconds that a command took, and the most memory that it had (MiB)."""
-    launch = [sys.executable, "-I", "-c", _LAUNCH, *words]
-    with out.open("wb") as file:
-        done = subprocess.run(launch, stdout=file, stderr=subprocess.PIPE, text=True, env=environment(), check=False)
-    said, _, figures = done.stderr.rstrip("\n").rpartition("\n")
-    if done.returncode:
-        raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr[-2000:]}")
-    if said:
-        say(said)
-    took, most = figures.split()
-    return float(took), int(most) / 1024
+    return ran(words, fine=fine).seconds * 1000

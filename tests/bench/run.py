@@ -1,6 +1,7 @@
 """The benchmarks: `python tests/bench/run.py [NAME…]` prints a Markdown table, one row a figure.
 
-They measure real processes and take some minutes in all; they want a machine that does little else.
+They measure real processes and take some minutes each; they want a machine that does little else. With `--json FILE`
+each row is kept there as it comes, so that they may be measured one by one: `figures.json` is the page's.
 """
 
 from __future__ import annotations
@@ -9,8 +10,13 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import answers
+import batches
 import burst
 import dispatch
 import files
@@ -18,13 +24,15 @@ import flight
 import flood
 import idle
 import intake
+import pairs
 import polling
 import queries
 import scale
 import soak
 import startstop
 import upload
-from workshop import HEADER, Options, say
+from table import HEADER, Machine, Table, commit_here
+from workshop import Options, say
 
 import hooks
 
@@ -33,6 +41,8 @@ BENCHMARKS = {
     "idle": idle.measure,
     "startstop": startstop.measure,
     "upload": upload.measure,
+    "pairs": pairs.measure,
+    "batches": batches.measure,
     "intake": intake.measure,
     "files": files.measure,
     "burst": burst.measure,
@@ -46,39 +56,46 @@ BENCHMARKS = {
     "soak": soak.measure,
 }
 
+FILES = "`answers`, `files`, `idle`, `intake`, `queries`, `scale`"
+
+
+def measure(names: Sequence[str], options: Options, kept: Path | None) -> None:
+    """Measure these, print each row, and keep it."""
+    table, commit = Table.read(kept) if kept else Table(), commit_here()
+    machine = Machine.here(Path(options.directory or tempfile.gettempdir()))
+    print(HEADER, flush=True)
+    for name in names:
+        load = os.getloadavg()[0]
+        say(f"{name}: load {load:.1f}, {machine}")
+        for row in BENCHMARKS[name](options):
+            print(table.add(name, row, commit=commit, machine=machine, load=load), flush=True)
+            if kept:
+                table.write(kept)
+
 
 def main() -> int:
     """Measure what was asked for, all by default."""
     parser = argparse.ArgumentParser(description="The figures that finetuned promises, measured.")
     parser.add_argument("name", nargs="*", help=f"any of {', '.join(BENCHMARKS)}")
-    parser.add_argument("--runs", type=int, default=10, help="how often what is short is measured")
-    parser.add_argument("--seconds", type=float, default=300.0, help="how long `idle` watches an idle daemon")
-    parser.add_argument(
-        "--files",
-        type=int,
-        default=10_000,
-        help="how many files `answers`, `files`, `idle`, `intake`, `queries`, `scale` use",
-    )
-    parser.add_argument("--kills", type=int, default=1000, help="how many daemons `soak` kills")
+    parser.add_argument("--runs", type=int, help="how often what is short is measured")
+    parser.add_argument("--seconds", type=float, help="how long `idle` and `scale` watch an idle daemon")
+    parser.add_argument("--files", type=int, help=f"how many files {FILES} use")
+    parser.add_argument("--jobs", type=int, help="how many jobs `flight` has under way")
+    parser.add_argument("--pairs", type=int, help="how many pairs `pairs` stores")
+    parser.add_argument("--size", type=int, help="how large a file `upload` sends, in MiB")
+    parser.add_argument("--kills", type=int, help="how many daemons `soak` kills")
+    parser.add_argument("--phase", choices=idle.PHASES, help="the one phase that `idle` measures")
     parser.add_argument("--directory", help="where the files are made (default: the temporary directory)")
-    chosen = parser.parse_args()
-    if unknown := set(chosen.name) - set(BENCHMARKS):
+    parser.add_argument("--json", type=Path, help="where the rows are kept; those of other names there stay")
+    parser.set_defaults(**asdict(Options()))
+    chosen = vars(parser.parse_args())
+    names, kept = chosen.pop("name"), chosen.pop("json")
+    if unknown := set(names) - set(BENCHMARKS):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
-    options = Options(
-        runs=chosen.runs,
-        seconds=chosen.seconds,
-        files=chosen.files,
-        kills=chosen.kills,
-        directory=chosen.directory,
-    )
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background job starts deaf to it
         signal.signal(number, signal.default_int_handler)
     try:
-        print(HEADER, flush=True)
-        for name in chosen.name or BENCHMARKS:
-            say(f"{name}: load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-            for row in BENCHMARKS[name](options):
-                print(row, flush=True)
+        measure(names or list(BENCHMARKS), Options(**chosen), kept)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 0

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import sqlite3
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from idle import BARE
-from startstop import once
-from tiny_helix import TinyHelix
-from workshop import MIB, Options, Pile, Place, Process, Row, say, scratch, started
+from startstop import AT, COLUMNS, once, write_archived
+from table import Row
+from workshop import BARE_WATCH, MIB, Options, Place, Process, a_place, ran, say, started
 
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.kept import drop_folder
@@ -35,26 +32,11 @@ FILES_A_FOLDER = 1000
 PROVES = 3.0
 REST = 6.0
 READY_BOUND = 1500.0
-SWEEP_BOUNDS = {"proven": 1.0, "listed": 2.0, "keep": 2.0}
+SWEEP_TIMES = {"proven": 1.0, "listed": 2.0, "keep": 2.0}
 IDLE_BOUND = 0.6
 EVENTS_BOUND = 0.3
 #: 55 MB
 RSS_BOUND = 55e6 / MIB
-AT = "2026-11-23T05:23:11.000Z"
-JOB = (
-    "insert into jobs (id, folder, state, files, bytes, created_at, claimed_at, finished_at) "
-    "values ('notes-1', 'notes', 'done', :files, :files, :at, :at, :at)"
-)
-COLUMNS = (
-    "insert into files (folder, path, location, state, size, mtime_ns, ctime_ns, inode, sha256, text_sha256, bytes, "
-    "sent_bytes, job_id, upload_name, pairs, seen_at, ready_at, finished_at) "
-)
-ARCHIVED = (
-    f"{COLUMNS} with recursive n (i) as (select 1 union all select i + 1 from n where i < :files) "  # noqa: S608 - ours
-    "select 'notes', :root || '/old/note-' || i || '.txt', :root || '/done/notes-1/note-' || i || '.txt', 'learned', "
-    "60, i, i, i, printf('%064x', i), printf('%064x', i), 60, 60, 'notes-1', 'note-' || i || '.txt', 2, :at, :at, :at "
-    "from n"
-)
 LYING = f"{COLUMNS} values ('notes', ?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?3, ?3, ?8, ?9, ?10, ?11, ?11, ?12)"
 EVENTS = (
     "with recursive n (i) as (select 1 union all select i + 1 from n where i < :count) "
@@ -66,35 +48,29 @@ PAUSED = "update folders set paused_at = :at"
 
 def measure(options: Options) -> Iterator[Row]:
     """READY, the sweeps, and what a daemon costs that is idle."""
-    with scratch(options) as root, TinyHelix() as helix:
-        for after in ("move", "keep"):
-            (root / after).mkdir()
-            place = Place(root / after, helix.url, folder=f'after = "{after}"')
+    for after in ("move", "keep"):
+        with a_place(options, folder=f'after = "{after}"') as (_, place):
             once(place)
             _fill(place, options.files, after)
             time.sleep(PROVES)
             yield from _ready(place, options, after)
             yield from _sweeps(place, options, after)
-            yield _idle(place, options, f"{options.files:,} files lie there ({after})", IDLE_BOUND)
-        (root / "events").mkdir()
-        place = Place(root / "events", helix.url)
+            yield from _idle(place, options, f"{options.files:,} files lie there ({after})", IDLE_BOUND)
+    with a_place(options) as (_, place):
         once(place)
         with closing(sqlite3.connect(place.ledger)) as db, db:
             db.execute(EVENTS, {"count": options.files * ROWS_A_FILE, "files": options.files, "at": AT})
-        yield _idle(place, options, f"{options.files * ROWS_A_FILE:,} event rows, no file", EVENTS_BOUND)
+        yield from _idle(place, options, f"{options.files * ROWS_A_FILE:,} event rows, no file", EVENTS_BOUND)
 
 
 def _fill(place: Place, count: int, after: str) -> None:
     """Lay so many files into the folder, and write rows of them and of ten times as many into the ledger."""
-    pile = Pile(place.root)
     for number in range(0, count, FILES_A_FOLDER):
-        made = pile.folder(min(FILES_A_FOLDER, count - number))
-        os.rename(made, place.notes / made.name)
+        place.drop_many(min(FILES_A_FOLDER, count - number))
     rows = count * ROWS_A_FILE
     with closing(sqlite3.connect(place.ledger)) as db, db:
         db.execute("pragma cache_size = -400000")
-        db.execute(JOB, {"files": rows, "at": AT})
-        db.execute(ARCHIVED, {"files": rows - count, "root": str(place.notes), "at": AT})
+        write_archived(db, place, rows - count, rows)
         db.executemany(LYING, _lying(place.notes, after))
         db.execute(EVENTS, {"count": rows, "files": rows, "at": AT})
         db.execute(PAUSED, {"at": AT})
@@ -135,25 +111,23 @@ def _sweeps(place: Place, options: Options, after: str) -> Iterator[Row]:
     gc.freeze()
     _nothing(folder, 50.0)
     for kind in kinds:
-        measured, against, times = [], [], []
+        measured, against = [], []
         for number in range(1, options.runs + 1):
             if kind == "listed":
                 for entry in os.scandir(place.notes):
                     os.utime(entry)
-            swept = _cpu(lambda now=100.0 * number: _nothing(folder, now))  # type: ignore[misc]
-            found = _cpu(lambda: subprocess.run(find, stdout=subprocess.DEVNULL, check=True))
-            measured.append(swept / found)
-            against.append(found * 1000)
-            times.append(swept * 1000)
-        say(f"a sweep took {min(times):.0f} ms")
+            before = time.process_time()
+            _nothing(folder, 100.0 * number)
+            measured.append((time.process_time() - before) * 1000)
+            against.append(ran(find).cpu * 1000)
         yield Row(
             what=f"a sweep of {options.files:,} files, nothing changed ({kind}): CPU",
             measured=measured,
-            unit="×",
+            unit="ms",
             baseline=f"`find -printf '{printed.strip()}'`",
             against=against,
-            against_unit="ms",
-            bound=SWEEP_BOUNDS[kind],
+            times=SWEEP_TIMES[kind],
+            size=options.files,
         )
     folder.close()
 
@@ -164,34 +138,24 @@ def _nothing(folder: DropFolder, steady: float) -> None:
         raise RuntimeError("the sweep found what was not there")
 
 
-def _cpu(work: Callable[[], object]) -> float:
-    """Seconds of CPU that it takes, here and in processes that it waits for."""
-    before = _used()
-    work()
-    return _used() - before
-
-
-def _used() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
-def _idle(place: Place, options: Options, what: str, bound: float) -> Row:
-    """What it costs in percent of a core; its memory is said beside."""
-    with place.daemon() as daemon, started([sys.executable, "-c", BARE, str(place.notes)], place.root / "log") as bare:
+def _idle(place: Place, options: Options, what: str, bound: float) -> Iterator[Row]:
+    """What it costs, and what it holds."""
+    words = [sys.executable, "-c", BARE_WATCH, str(place.notes)]
+    with place.daemon() as daemon, started(words, place.root / "log") as bare:
         time.sleep(REST)
         watched = [daemon, Process(bare.pid)]
         before, begin = [one.cpu() for one in watched], time.monotonic()
         time.sleep(options.seconds)
         took = time.monotonic() - begin
-        cpu, baseline = ((one.cpu() - then) / took * 100 for one, then in zip(watched, before, strict=True))
-        now, most = daemon.memory("VmRSS"), daemon.memory("VmHWM")
-        say(f"idle, {what}: {now:.0f} MiB (bound: {RSS_BOUND:.0f}), {most:.0f} at most")
-    return Row(
-        what=f"idle, {what}: CPU in {options.seconds:.0f} s",
-        measured=[cpu],
-        unit="% of a core",
-        baseline="bare watchfiles",
-        against=[baseline],
-        bound=bound,
-    )
+        cpu = [(one.cpu() - then) / took * 100 for one, then in zip(watched, before, strict=True)]
+        memory = [one.memory("VmRSS") for one in watched]
+        say(f"idle, {what}: {daemon.memory('VmHWM'):.0f} MiB at most")
+    for name, (ours, theirs), unit, most in (("CPU", cpu, "% of a core", bound), ("memory", memory, "MiB", RSS_BOUND)):
+        yield Row(
+            what=f"idle, {what}: {name}",
+            measured=[ours],
+            unit=unit,
+            baseline="bare watchfiles",
+            against=[theirs],
+            bound=most,
+        )

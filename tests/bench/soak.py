@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from workshop import Options, Row, say, scratch
+from table import Row
+from workshop import Options, say, scratch
 
 sys.path.append(str(Path(__file__).parents[1]))
 

@@ -15,16 +15,16 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
 
+from table import Row
 from tiny_helix import TinyHelix
-from workshop import Options, Place, Row, environment, say, scratch
+from workshop import Options, Place, a_place, environment, ran, say, scratch
 
 FILES = 100_000
 READY_BOUND = 1000.0
 STOP_BOUND = 2000.0
 #: by command: so many times what a Python takes that does nothing
-COMMAND_BOUNDS = {"--help": 3.5, "status": 6.0}
+COMMAND_TIMES = {"--help": 3.5, "status": 6.0}
 #: a figure is the least of so many runs
 TRIES = 5
 #: how long it is idle before it is stopped, in seconds
@@ -33,26 +33,28 @@ JOB = (
     "insert into jobs (id, folder, state, files, bytes, created_at, claimed_at, finished_at) "
     "values ('notes-1', 'notes', 'done', :files, :files, :at, :at, :at)"
 )
-LEARNED = (
-    "with recursive n (i) as (select 1 union all select i + 1 from n where i < :files) "
-    "insert into files (folder, path, state, size, mtime_ns, ctime_ns, inode, sha256, text_sha256, bytes, sent_bytes, "
-    "job_id, upload_name, pairs, seen_at, ready_at, finished_at) "
-    "select 'notes', :root || '/note-' || i || '.txt', 'learned', 60, i, i, i, printf('%064d', i), printf('%064d', i), "
-    "60, 60, 'notes-1', 'note-' || i || '.txt', 2, :at, :at, :at from n"
+COLUMNS = (
+    "insert into files (folder, path, location, state, size, mtime_ns, ctime_ns, inode, sha256, text_sha256, bytes, "
+    "sent_bytes, job_id, upload_name, pairs, seen_at, ready_at, finished_at) "
 )
+ARCHIVED = (
+    f"{COLUMNS} with recursive n (i) as (select 1 union all select i + 1 from n where i < :count) "  # noqa: S608 - ours
+    "select 'notes', :root || '/old/note-' || i || '.txt', :root || '/done/notes-1/note-' || i || '.txt', 'learned', "
+    "60, i, i, i, printf('%064x', i), printf('%064x', i), 60, 60, 'notes-1', 'note-' || i || '.txt', 2, :at, :at, :at "
+    "from n"
+)
+AT = "2026-11-23T05:23:11.000Z"
 
 
 def measure(options: Options) -> Iterator[Row]:
     """READY, and the end, in milliseconds."""
     with scratch(options) as root, TinyHelix() as helix:
-        places = [_place(root / name, helix.url) for name in ("large", "empty")]
+        places = [Place(root / name, helix.url) for name in ("large", "empty")]
         for place in places:
             once(place)
         large = places[0]
         with closing(sqlite3.connect(large.ledger)) as db, db:
-            known = {"files": FILES, "at": "2026-11-23T05:23:11.000Z", "root": str(large.notes)}
-            db.execute(JOB, known)
-            db.execute(LEARNED, known)
+            write_archived(db, large, FILES, FILES)
         say(f"a ledger of {FILES} files has {large.ledger.stat().st_size / 1e6:.0f} MB")
         taken: list[list[tuple[float, float]]] = [[], []]
         for _ in range(options.runs):
@@ -67,41 +69,36 @@ def measure(options: Options) -> Iterator[Row]:
 
 def _commands(options: Options) -> Iterator[Row]:
     """CPU of commands, as a multiple of the baseline's."""
-    with scratch(options) as root, TinyHelix() as helix:
-        place = _place(root / "asked", helix.url)
+    with a_place(options) as (_, place):
         once(place)
         nothing = [sys.executable, "-I", "-c", "pass"]
-        for name, bound in COMMAND_BOUNDS.items():
+        for name, times in COMMAND_TIMES.items():
             measured, against = [], []
             for _ in range(options.runs):
                 pairs = [(_cpu(place.command(name)), _cpu(nothing)) for _ in range(TRIES)]
                 command, least = (min(column) for column in zip(*pairs, strict=True))
-                measured.append(command / least)
-                against.append(least * 1000)
+                measured.append(command)
+                against.append(least)
             yield Row(
                 what=f"`finetuned {name}`, an empty ledger: CPU",
                 measured=measured,
-                unit="×",
+                unit="ms",
                 baseline="`python -I -c pass`",
                 against=against,
-                against_unit="ms",
-                bound=bound,
+                times=times,
             )
 
 
 def _cpu(words: Sequence[str]) -> float:
-    """Seconds of CPU that a command takes, of the user's and of the system's."""
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in {0, 3}:  # 3: no daemon runs
-        raise RuntimeError(f"{words} ended with {process.returncode}")
-    return used.ru_utime + used.ru_stime
+    """Milliseconds of CPU that a command takes."""
+    return ran(words, fine=(0, 3)).cpu * 1000  # 3: no daemon runs
 
 
-def _place(root: Path, url: str) -> Place:
-    root.mkdir()
-    return Place(root, url)
+def write_archived(db: sqlite3.Connection, place: Place, count: int, in_job: int) -> None:
+    """Write rows of so many files that were learned and archived, and of their job, of `in_job` files."""
+    known = {"files": in_job, "count": count, "root": str(place.notes), "at": AT}
+    db.execute(JOB, known)
+    db.execute(ARCHIVED, known)
 
 
 def once(place: Place, *, kill: bool = False) -> tuple[float, float]:

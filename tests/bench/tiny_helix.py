@@ -2,9 +2,10 @@
 
 1. Answers have the shape of the recorded ones (`tests/traces/form`), whose bodies serve as moulds.
 2. Times are of the system-wide monotonic clock: a request's first byte, its last one, and when the answer was written.
-3. A session is trained as soon as it is looked at, unless `held`, or for ever in training (`trains`); each of its files
-   gets one pair, or the session all those of the `flood`. Lists are empty unless it trains and `lists`; what trains is
-   shown with `shows` files, whatever came, and makes a step every `moves` seconds (0: never), at a time of its own.
+3. A session is trained as soon as it is looked at, unless `held`, or for ever in training (`trains`); each of its
+   files gets one pair, or the session an answer of the `flood`, in turns, as its bytes. Lists are empty unless it
+   trains and `lists`; what trains is shown with `shows` files, whatever came, and makes a step every `moves` seconds
+   (0: never), at a time of its own.
 4. Of a long body only the beginning and the end are kept, so that this server never is what is measured.
 """
 
@@ -67,7 +68,7 @@ class TinyHelix:
         self.held = False
         self.trains = False
         self.lists = True
-        self.flood: list[Any] = []
+        self.flood: list[bytes] = []
         self.shows = 1
         self.moves = 0.0
         self.port = 0
@@ -104,7 +105,7 @@ class TinyHelix:
         self._loop.close()
 
     def answer(self, request: Request, body: bytes) -> Any:
-        """The JSON that answers a request; null: there is no such thing."""
+        """What answers a request, as JSON or its bytes; null: there is no such thing."""
         parts = request.path.partition("?")[0].strip("/").split("/")[2:]
         if parts[1:] == ["learn"]:
             return PAGE
@@ -174,7 +175,7 @@ class TinyHelix:
     def _pairs(self, ident: str) -> Any:
         group = ident[:10]
         if self.flood:
-            return self.flood
+            return self.flood[list(self._sessions).index(ident) % len(self.flood)]
         return [
             {
                 "conversations": [
@@ -261,7 +262,8 @@ class _Connection(asyncio.Protocol):
         found = self._helix.answer(request, bytes(self._body.start + self._body.end))
         self._head.clear()
         self._request = None
-        status, kind, body = "200 OK", "application/json", json.dumps(found).encode()
+        status, kind = "200 OK", "application/json"
+        body = found if isinstance(found, bytes) else json.dumps(found).encode()
         if found is None:
             status, kind, body = "500 Error", "text/plain", b"not found\n"
         elif found is PAGE:

@@ -1,17 +1,16 @@
-"""What every benchmark needs: a place with a daemon in it, a look at a process, a row of the table.
+"""What every benchmark needs: a place with a daemon in it, and a look at a process.
 
 1. The daemon is the real one, a process of its own; so are the baselines. All times are of the monotonic clock.
 2. What was started ends, and what was made goes, however a benchmark ends: each of these is a context.
-3. A row holds if its worst figure does, not its median.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,11 +19,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+from tiny_helix import TinyHelix
 
 T = TypeVar("T")
 PATIENCE = 900.0
 MIB = 1024 * 1024
+LOOK_EVERY = 0.005
+#: lines of a text that are written at a time
+AT_ONCE = 10_000
+#: jobs so large that few are made
+BIG_JOBS = "max_files = 500\nmax_chunks = 100000"
+CLAIMED = "select coalesce(sum(files), 0) from jobs where claimed_at is not null"
+#: a process that hears of what happens in a folder, and does no more
+BARE_WATCH = "import sys\nfrom watchfiles import watch\nfor _ in watch(sys.argv[1]): pass\n"
 
 
 @dataclass(kw_only=True)
@@ -34,54 +43,12 @@ class Options:
     runs: int = 10
     seconds: float = 300.0
     files: int = 10_000
+    jobs: int = 2000
+    pairs: int = 1_000_000
+    size: int = 1024
     kills: int = 1000
+    phase: str | None = None
     directory: str | None = None
-
-
-@dataclass(kw_only=True)
-class Row:
-    """One line of the table; `bound` is what the measured figures must stay below, in their unit."""
-
-    what: str
-    measured: Sequence[float]
-    unit: str
-    baseline: str = ""
-    against: Sequence[float] = ()
-    against_unit: str = ""
-    bound: float | None = None
-
-    def __str__(self) -> str:
-        unit = self.against_unit or self.unit
-        against = f"{self.baseline}: {_figures(self.against)} {unit}" if self.against else self.baseline
-        same = self.against and unit == self.unit and statistics.median(self.against) > 0
-        ratio = f"{statistics.median(self.measured) / statistics.median(self.against):.2g}" if same else ""
-        bound = "" if self.bound is None else f"< {_number(self.bound)} {self.unit}"
-        runs = f" (n = {len(self.measured)})" if len(self.measured) > 1 else ""
-        measured = f"{_figures(self.measured)} {self.unit}{runs}"
-        return f"| {self.what} | {measured} | {against} | {ratio} | {bound} | {self._holds()} |"
-
-    def _holds(self) -> str:
-        if self.bound is None:
-            return ""
-        if max(self.measured) < self.bound:
-            return "yes"
-        over = sum(1 for figure in self.measured if figure >= self.bound)
-        return "**no**" if over == len(self.measured) else f"**no** ({over} of {len(self.measured)} over)"
-
-
-HEADER = (
-    "| what | measured: min / median / max | baseline of the same run | ratio | bound | holds |\n" + "| --- " * 6 + "|"
-)
-
-
-def _number(figure: float) -> str:
-    return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
-
-
-def _figures(figures: Sequence[float]) -> str:
-    if len(figures) == 1:
-        return _number(figures[0])
-    return " / ".join(_number(f) for f in (min(figures), statistics.median(figures), max(figures)))
 
 
 def say(words: str) -> None:
@@ -128,14 +95,30 @@ def started(words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]
                 process.wait()
 
 
-def timed(words: Sequence[str], *, fine: Sequence[int] = (0,)) -> float:
-    """Seconds that a command took."""
-    begin = time.monotonic()
-    done = subprocess.run(words, capture_output=True, env=environment(), check=False)
-    took = time.monotonic() - begin
-    if done.returncode not in fine:
-        raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr.decode()[-2000:]}")
-    return took
+class Ran(NamedTuple):
+    """What a command took: seconds, of them those of CPU, and the most memory that it had, in MiB."""
+
+    seconds: float
+    cpu: float
+    memory: float
+
+
+def ran(words: Sequence[str], *, out: int = subprocess.DEVNULL, fine: Sequence[int] = (0,)) -> Ran:
+    """Run a command. Its memory is looked at while it runs, as the kernel's own figure begins with its parent's."""
+    with tempfile.TemporaryFile() as complaints:
+        begin = time.monotonic()
+        process = subprocess.Popen(words, stdout=out, stderr=complaints, env=environment())
+        ended, seen, memory = os.pidfd_open(process.pid), Process(process.pid), 0.0
+        while not select.select([ended], [], [], LOOK_EVERY)[0]:
+            memory = max(memory, seen.memory("VmHWM"))
+        took = time.monotonic() - begin
+        os.close(ended)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in fine:
+            complaints.seek(0)
+            raise RuntimeError(f"{words} ended with {process.returncode}: {complaints.read().decode()[-2000:]}")
+    return Ran(took, used.ru_utime + used.ru_stime, memory)
 
 
 class Process:
@@ -180,7 +163,8 @@ class Place:
     ) -> None:
         self.root = root
         self.notes = root / "notes"
-        self.notes.mkdir()
+        self.notes.mkdir(parents=True)
+        self.pile = Pile(root)
         self.ledger = root / "state" / "ledger.db"
         self.config = root / "finetuned.toml"
         self.config.write_text(
@@ -206,6 +190,11 @@ class Place:
                 say(log.read_text()[-2000:])
                 raise
 
+    def make_ledger(self) -> None:
+        """Have a daemon make the ledger: once in a ledger's life, by a library that stays in memory."""
+        with self.daemon():
+            pass
+
     def _is_up(self, process: subprocess.Popen[bytes]) -> bool:
         if process.poll() is not None:
             raise RuntimeError("the daemon ended")
@@ -220,6 +209,25 @@ class Place:
             return None
         return None if row is None else row[0]
 
+    def drop_one(self) -> float:
+        """Drop a file by rename; when it was done."""
+        made = self.pile.write(self.root / "one.part")
+        os.rename(made, self.notes / f"note-{self.pile.number:05d}.txt")
+        return time.monotonic()
+
+    def drop_many(self, count: int) -> float:
+        """Drop so many files at one instant, which are made first; when it was done."""
+        return self.drop_folder(self.pile.folder(count))
+
+    def drop_folder(self, made: Path) -> float:
+        """Drop a folder by rename; when it was done."""
+        os.rename(made, self.notes / made.name)
+        return time.monotonic()
+
+    def wait_claimed(self, count: int) -> None:
+        """Wait until so many files are claimed for jobs."""
+        wait_for(lambda: self.ask(CLAIMED) == count, f"claim of {count} files", every=0.05)
+
     def wait_learned(self, count: int) -> None:
         """Wait until so many files are learned and put away."""
         query = "select count(*) from files where state = 'learned' and archived = 1"
@@ -227,40 +235,37 @@ class Place:
         wait_for(lambda: self.ask("select count(*) = 0 from jobs where archived = 0"), "end of the papers")
 
 
-class Pile:
-    """Small texts, each of its own, made aside and dropped at one blow."""
+@contextmanager
+def a_place(options: Options, **configured: str) -> Iterator[tuple[TinyHelix, Place]]:
+    """A server, and a place that is configured for it, in a directory that is removed at the end."""
+    with scratch(options) as root, TinyHelix() as helix:
+        yield helix, Place(root, helix.url, **configured)
 
-    def __init__(self, root: Path, *, begin: int = 0) -> None:
+
+class Pile:
+    """Small texts, each of its own, made aside."""
+
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self._number = begin
+        self.number = 0
 
     def write(self, path: Path, *, bytes_at_least: int = 0) -> Path:
-        """One text."""
-        self._number += 1
-        text = f"Note {self._number} says that the otter sleeps on its back.\n"
-        path.write_text(text * (1 + bytes_at_least // len(text)))
+        """Write one text."""
+        self.number += 1
+        text = f"Note {self.number} says that the otter sleeps on its back.\n"
+        with path.open("w") as file:
+            for left in range(1 + bytes_at_least // len(text), 0, -AT_ONCE):
+                file.write(text * min(left, AT_ONCE))
         return path
 
-    def drop_one(self, folder: Path) -> float:
-        """Drop a file by rename; when it was done."""
-        made = self.write(self._root / "one.part")
-        os.rename(made, folder / f"note-{self._number:05d}.txt")
-        return time.monotonic()
-
     def folder(self, count: int, *, bytes_at_least: int = 0) -> Path:
-        """A folder full of texts, made aside."""
-        self._number += 1
-        made = self._root / f"pile-{self._number}"
+        """Make a folder full of texts."""
+        self.number += 1
+        made = self._root / f"pile-{self.number}"
         made.mkdir()
         for number in range(count):
             self.write(made / f"note-{number:05d}.txt", bytes_at_least=bytes_at_least)
         return made
-
-    def drop_many(self, folder: Path, count: int) -> float:
-        """Drop so many files at one instant: the rename of a folder that holds them; when it was done."""
-        made = self.folder(count)
-        os.rename(made, folder / made.name)
-        return time.monotonic()
 
 
 class Curl:
