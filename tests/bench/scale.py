@@ -104,7 +104,7 @@ def _sweeps(place: Place, options: Options, after: str) -> Iterator[Row]:
     folder = drop_folder(FolderSettings(name="notes", path=str(place.notes), after=after), beside=f"{place.root}/kept")  # type: ignore[arg-type]
     folder.hold()
     for one in folder.sweeper.sweep(0.0).appeared:
-        folder.sweeper.remember(one.path, one.signature, settled=True)
+        folder.sweeper.known.remember(one.path, one.signature, settled=True)
     kinds = ("keep",) if after == "keep" else ("proven", "listed")
     printed = "%p %s %T@ %C@ %i\n" if after == "keep" else "%p\n"
     find = ["find", str(place.notes), "-type", "f", "-printf", printed]

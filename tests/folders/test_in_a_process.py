@@ -52,7 +52,7 @@ def ready(folder, steady):
     """What a sweep finds ready, that and all else recorded as the ledger would."""
     sweep = folder.sweeper.sweep(steady)
     for seen in sweep.appeared:
-        folder.sweeper.remember(seen.path, seen.signature, settled=False)
+        folder.sweeper.known.remember(seen.path, seen.signature, settled=False)
     return sweep.ready
 
 
@@ -163,7 +163,7 @@ def test_writers_through_a_mount_are_seen(far, tmp_path):
     with open(path, "a"):
         with pytest.raises(Changed, match="open for writing"):
             far.read(path, seen.signature)
-        far.sweeper.unsettle(path, 10.0)
+        far.sweeper.known.unsettle(path, 10.0)
         assert not ready(far, 1000.0)
     with open(tmp_path / "behind" / "a.txt", "a"):
         assert far.read(path, seen.signature).bytes == 5

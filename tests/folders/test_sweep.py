@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import shutil
 import socket
@@ -18,7 +19,7 @@ from finetuned.folders import mounts
 from finetuned.folders.explanation import explain
 from finetuned.folders.kept import drop_folder
 from finetuned.folders.mounts import mount_of
-from finetuned.folders.sweep import MOST_CANARIES, ODD_FORGOTTEN, Sweep
+from finetuned.folders.sweep import LEAST_NEW, MOST_CANARIES, ODD_FORGOTTEN, Sweep
 from finetuned.folders.text import signature_of
 from finetuned.settings import FolderSettings
 from support.drops import put
@@ -62,7 +63,7 @@ def recorded(folder, steady):
     """Sweep, and record what appeared as the ledger would."""
     sweep = folder.sweeper.sweep(steady)
     for seen in sweep.appeared:
-        folder.sweeper.remember(seen.path, seen.signature, settled=False)
+        folder.sweeper.known.remember(seen.path, seen.signature, settled=False)
     return sweep
 
 
@@ -77,11 +78,11 @@ def test_life_of_a_file(make):
     for steady in (102.0, 103.0):
         sweep = folder.sweeper.sweep(steady)
         assert (sweep.appeared, paths(sweep.ready), sweep.wake_in) == ((), [path], None)
-    folder.sweeper.remember(path, sweep.ready[0].signature, settled=True)
+    folder.sweeper.known.remember(path, sweep.ready[0].signature, settled=True)
     assert folder.sweeper.sweep(104.0) == Sweep()
     os.unlink(path)
     assert folder.sweeper.sweep(105.0).vanished == folder.sweeper.sweep(106.0).vanished == (path,)
-    folder.sweeper.forget(path)
+    folder.sweeper.known.forget(path)
     assert folder.sweeper.sweep(107.0) == Sweep()
 
 
@@ -103,8 +104,8 @@ def test_quiet_time_counts_anew_after_a_start(make):
     folder = make()
     path = put(folder, "a.txt")
     signature = folder.sweeper.sweep(0.0).appeared[0].signature
-    folder.sweeper.forget(path)
-    folder.sweeper.remember(path, signature, settled=False)
+    folder.sweeper.known.forget(path)
+    folder.sweeper.known.remember(path, signature, settled=False)
     assert folder.sweeper.sweep(50.0).wake_in == pytest.approx(2.0)
     assert folder.sweeper.sweep(52.0).ready
 
@@ -165,7 +166,7 @@ def test_writer_that_is_seen_only_when_the_file_is_read(make):
     with open(path, "a"):
         with pytest.raises(Changed, match="open for writing"):
             folder.read(seen.path, seen.signature)
-        folder.sweeper.unsettle(path, 2.0)
+        folder.sweeper.known.unsettle(path, 2.0)
         assert not folder.sweeper.sweep(3.0).ready
     assert not folder.sweeper.sweep(4.0).ready
     assert folder.sweeper.sweep(6.0).ready
@@ -195,15 +196,15 @@ def test_rhythm_of_a_file_that_waits_or_was_taken(make):
     path = put(folder, "a.txt")
     recorded(folder, 0.0)
     (seen,) = folder.sweeper.sweep(2.0).ready
-    folder.sweeper.remember(path, seen.signature, settled=True)
+    folder.sweeper.known.remember(path, seen.signature, settled=True)
     append(path, "line")
     (seen,) = folder.sweeper.sweep(4.0).changed
-    folder.sweeper.remember(path, seen.signature, settled=False)
+    folder.sweeper.known.remember(path, seen.signature, settled=False)
     assert folder.sweeper.sweep(5.0).wake_in == pytest.approx(3 * 4.0 - 1.0)
     (seen,) = folder.sweeper.sweep(16.0).ready
-    folder.sweeper.remember(path, seen.signature, settled=True)
+    folder.sweeper.known.remember(path, seen.signature, settled=True)
     os.unlink(path)
-    folder.sweeper.forget(path)
+    folder.sweeper.known.forget(path)
     append(path, "line")
     recorded(folder, 9.0)
     assert folder.sweeper.sweep(10.0).wake_in == pytest.approx(3 * 5.0 - 1.0)
@@ -217,12 +218,12 @@ def test_what_comes_later_is_new(make):
     append(path, "line")
     folder.sweeper.sweep(5.0)
     (seen,) = folder.sweeper.sweep(20.0).ready
-    folder.sweeper.remember(path, seen.signature, settled=True)
+    folder.sweeper.known.remember(path, seen.signature, settled=True)
     folder.sweeper.sweep(21.0)
     append(path, "line")
     assert folder.sweeper.sweep(22.0).changed == ()
     os.unlink(path)
-    folder.sweeper.forget(path)
+    folder.sweeper.known.forget(path)
     append(path, "line")
     recorded(folder, 23.0)
     assert folder.sweeper.sweep(25.0).ready
@@ -234,11 +235,11 @@ def test_tried_again_by_a_person(make):
     path = put(folder, "a.txt")
     recorded(folder, 0.0)
     (seen,) = folder.sweeper.sweep(2.0).ready
-    folder.sweeper.remember(path, seen.signature, settled=True)
+    folder.sweeper.known.remember(path, seen.signature, settled=True)
     os.rename(path, f"{folder.root}/b")
-    folder.sweeper.forget(path)
+    folder.sweeper.known.forget(path)
     os.rename(f"{folder.root}/b", path)
-    folder.sweeper.remember(path, seen.signature, settled=False)
+    folder.sweeper.known.remember(path, seen.signature, settled=False)
     assert folder.sweeper.sweep(5.0).wake_in == pytest.approx(2.0)
 
 
@@ -426,6 +427,58 @@ def test_a_crowd_that_is_never_taken_costs_no_memory(make):
     assert kept < 20_000
 
 
+def test_a_burst_begins_to_settle_bit_by_bit(make):
+    """Of more files than can be read while they settle the rest waits, also behind files that wait for others."""
+    folder = make(ready_file="{name}.done")
+    for number in range(LEAST_NEW + 10):
+        put(folder, f"{number}.txt")
+    first = recorded(folder, 0.0)
+    assert (len(first.appeared), first.wake_in, folder.sweeper.has_more) == (LEAST_NEW, 2.0, True)
+    again = recorded(folder, 1.5)
+    assert (again.appeared, folder.sweeper.has_more) == ((), True)
+    then = recorded(folder, 2.0)
+    assert (len(then.appeared), then.ready, folder.sweeper.has_more) == (10, (), False)
+    assert {*paths(first.appeared), *paths(then.appeared)} == {f"{folder.root}/{n}.txt" for n in range(LEAST_NEW + 10)}
+    put(folder, f"{os.path.basename(then.appeared[0].path)}.done")
+    assert paths(recorded(folder, 4.0).ready) == [then.appeared[0].path]
+
+
+def test_what_is_forgotten_and_lies_there_is_new(make):
+    """Nothing changed in the folder, and that is proven; a file that was forgotten there appears nevertheless."""
+    folder = make()
+    path = put(folder, "a.txt")
+    signature = recorded(folder, 0.0).appeared[0].signature
+    folder.sweeper.known.remember(path, signature, settled=True)
+    for steady in (10.0, 20.0, 30.0):
+        assert folder.sweeper.sweep(steady) == Sweep()
+    folder.sweeper.known.forget(path)
+    assert paths(recorded(folder, 40.0).appeared) == [path]
+
+
+def test_folders_that_came_and_went_leave_nothing(make):
+    """A year of sub-folders, each with a file that was taken, or that vanished with it, needs no memory."""
+    folder = make()
+
+    def come_and_go(numbers):
+        for number in numbers:
+            path = put(folder, f"a folder of some length {number}/a.txt")
+            seen = recorded(folder, number).appeared[0]
+            folder.sweeper.known.remember(path, seen.signature, settled=True)
+            shutil.rmtree(os.path.dirname(path))
+            folder.sweeper.known.forget(folder.sweeper.sweep(number + 0.5).vanished[0])
+
+    come_and_go(range(20))
+    folder.sweeper.sweep(100.0)
+    tracemalloc.start()
+    come_and_go(range(100, 400))
+    folder.sweeper.sweep(500.0)
+    folder.sweeper.sweep(510.0)
+    gc.collect()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 5_000
+
+
 def test_what_is_left_alone(make):
     """A path that is to be left alone is neither new nor ready before its time, and no sweep is missed for it."""
     folder = make()
@@ -446,7 +499,7 @@ def test_file_replaced_by_a_link(make):
     folder = make()
     path = put(folder, "a.txt")
     seen = recorded(folder, 0.0).appeared[0]
-    folder.sweeper.remember(path, seen.signature, settled=True)
+    folder.sweeper.known.remember(path, seen.signature, settled=True)
     os.unlink(path)
     os.symlink("/etc/passwd", path)
     assert folder.sweeper.sweep(1.0).vanished == (path,)
@@ -474,13 +527,13 @@ def test_edited_in_place(make):
     """With after = keep known files are looked at again, and a change is told until it is recorded."""
     folder = make(after="keep")
     path = put(folder, "a.txt")
-    folder.sweeper.remember(path, folder.sweeper.sweep(0.0).appeared[0].signature, settled=True)
+    folder.sweeper.known.remember(path, folder.sweeper.sweep(0.0).appeared[0].signature, settled=True)
     assert folder.sweeper.sweep(1.0).changed == ()
     put(folder, "a.txt", "other words")
     for steady in (20.0, 21.0):
         changed = folder.sweeper.sweep(steady).changed
         assert paths(changed) == [path]
-    folder.sweeper.remember(path, changed[0].signature, settled=False)
+    folder.sweeper.known.remember(path, changed[0].signature, settled=False)
     assert folder.sweeper.sweep(22.0).wake_in == pytest.approx(3.0)
 
 
@@ -493,7 +546,7 @@ def test_folder_that_cannot_be_listed(make):
     other = put(folder, "y/b.txt")
     with unprivileged():
         sweep = folder.sweeper.sweep(1.0)
-        folder.sweeper.remember(path, folder.sweeper.sweep(1.0).appeared[0].signature, settled=True)
+        folder.sweeper.known.remember(path, folder.sweeper.sweep(1.0).appeared[0].signature, settled=True)
         assert folder.sweeper.sweep(2.0).vanished == ()
     os.chmod(folder.root + "/x", 0o700)
     assert paths(sweep.appeared) == [other]
@@ -504,7 +557,7 @@ def test_rule_that_changed_takes_nothing_away(make):
     """A known file that the rules do not name any more is there still."""
     folder = make(include=("*.md",))
     path = put(folder, "a.txt")
-    folder.sweeper.remember(path, signature_of(os.stat(path)), settled=True)
+    folder.sweeper.known.remember(path, signature_of(os.stat(path)), settled=True)
     assert folder.sweeper.sweep(0.0) == Sweep()
 
 

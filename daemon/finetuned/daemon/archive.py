@@ -117,4 +117,4 @@ def give_back(context: Context, folder: DropFolder, file: File) -> None:
             return
     files.given_back(file, location)
     if file.signature is not None:
-        folder.sweeper.remember(location, file.signature, settled=False)
+        folder.sweeper.known.remember(location, file.signature, settled=False)

@@ -88,7 +88,7 @@ class Claims:
         for file in files:
             if file.signature and file.id in changed:
                 context.ledger.files.unsettled(file, None, "it changed while it waited", now)
-                folder.sweeper.remember(file.path, file.signature, settled=False)
+                folder.sweeper.known.remember(file.path, file.signature, settled=False)
                 self._sweep_soon()
                 continue
             try:
@@ -172,9 +172,9 @@ class Claims:
                 await context.in_thread(lambda: folder.claim(job.id, job_json(context.ledger, job.id), []))
         for leaver in claimed.left:
             if leaver.location is None:
-                folder.sweeper.forget(leaver.file.location or leaver.file.path)
+                folder.sweeper.known.forget(leaver.file.location or leaver.file.path)
             elif leaver.became is FileState.SETTLING and leaver.file.signature:
-                folder.sweeper.remember(leaver.location, leaver.file.signature, settled=False)
+                folder.sweeper.known.remember(leaver.location, leaver.file.signature, settled=False)
                 self._sweep_soon()
 
     def _leaver(self, folder: DropFolder, file: File, why: FileProblem) -> Left:

@@ -83,9 +83,9 @@ class Intake:
             replace(
                 known.get(name, FolderFacts(name=name)),
                 usable=name in self._held,
-                more_to_come=bool(self._backlog.get(name)),
+                more_to_come=bool(self._backlog.get(name)) or folder.sweeper.has_more,
             )
-            for name in self._context.folders
+            for name, folder in self._context.folders.items()
         )
 
     async def _hold(self, folder: DropFolder) -> bool:
@@ -116,7 +116,7 @@ class Intake:
         for path, signature, state in context.ledger.files.lying(folder.name):
             context.moves_on()
             if _is_swept(folder, path):
-                folder.sweeper.remember(path, signature, settled=state is not FileState.SETTLING)
+                folder.sweeper.known.remember(path, signature, settled=state is not FileState.SETTLING)
 
     async def _check_it_is_ours(self, folder: DropFolder) -> None:
         """Raise Away where files of jobs should lie claimed and none does: something is not mounted.
@@ -198,7 +198,7 @@ class Intake:
         waits = [] if wake_in is None else [wake_in]
         for seen, content in found:
             if isinstance(content, Changed):  # it has a writer, perhaps without a trace so far
-                folder.sweeper.unsettle(seen.path, self._context.runtime.steady())
+                folder.sweeper.known.unsettle(seen.path, self._context.runtime.steady())
                 waits.append(WRITER_WAIT)
         await self._settled(folder, found)
         return 0.0 if backlog else min(waits, default=None)
@@ -221,7 +221,7 @@ class Intake:
             await context.in_ledger(context.ledger.files.appeared, folder.name, rows, context.runtime.now())
             context.moves_on()
         for one in seen:
-            folder.sweeper.remember(one.path, one.signature, settled=False)
+            folder.sweeper.known.remember(one.path, one.signature, settled=False)
 
     async def _changed(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         """Let a waiting file settle again; take one that stayed in its place after its end for a new file."""
@@ -234,13 +234,13 @@ class Intake:
                 await context.in_ledger(
                     context.ledger.files.unsettled, file, one.signature, reason, context.runtime.now()
                 )
-                folder.sweeper.remember(one.path, one.signature, settled=False)
+                folder.sweeper.known.remember(one.path, one.signature, settled=False)
         others = [one for one in seen if one.path not in files]
         if not folder.moves:
             await self._appeared(folder, others)
         else:  # on its way out of here: who moves it finds out
             for one in others:
-                folder.sweeper.remember(one.path, one.signature, settled=True)
+                folder.sweeper.known.remember(one.path, one.signature, settled=True)
 
     async def _unfinished(self, folder: DropFolder, found: Sequence[tuple[str, str | None]]) -> None:
         """Give a file the reason that a name beside it tells, until that name is gone."""
@@ -264,7 +264,7 @@ class Intake:
         found = [(file, gone[path]) for path, file in files.items()]
         await context.in_ledger(context.ledger.files.vanished, found, context.runtime.now())
         for path in paths:
-            folder.sweeper.forget(path)
+            folder.sweeper.known.forget(path)
 
     async def _settled(self, folder: DropFolder, ready: Sequence[Read]) -> None:
         context = self._context
@@ -281,7 +281,7 @@ class Intake:
                 await context.in_ledger(context.ledger.files.refused, file, str(found), now, size=seen.signature.size)
             else:
                 await self._unreadable(file, found)
-            folder.sweeper.remember(seen.path, seen.signature, settled=True)
+            folder.sweeper.known.remember(seen.path, seen.signature, settled=True)
         if settled:
             await context.in_ledger(context.ledger.files.settled, settled, context.runtime.now())
 

@@ -114,7 +114,7 @@ class DropFolder(Places):
                     taken[number] = self._claim_moved(job_id, note, one) or location
             for one, location in zip(wanted, taken, strict=True):
                 if isinstance(location, str) and location != one.source:
-                    self.sweeper.forget(one.source)
+                    self.sweeper.known.forget(one.source)
         return found
 
     def _claim(self, jobs: Sequence[Order]) -> list[list[str | FileProblem]]:
@@ -193,10 +193,10 @@ class DropFolder(Places):
         try:
             end = self._archive(file, location, why)
         except (Gone, Changed):
-            self.sweeper.forget(location)
+            self.sweeper.known.forget(location)
             raise
         if end != location:
-            self.sweeper.forget(location)
+            self.sweeper.known.forget(location)
         return end
 
     def _archive(self, file: File, location: str, why: str | None) -> str | None:

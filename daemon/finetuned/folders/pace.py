@@ -38,9 +38,13 @@ HAIR: Final = 0.001
 
 @dataclass(slots=True)
 class Pace:
-    """What was seen of the writer of one path: quiet `since` (steady), `written` to then, its longest `pause`."""
+    """What was seen of the writer of one path: quiet `since` (steady), `written` to then, its longest `pause`.
 
-    signature: Signature
+    `version` is the hash of its signature: there may be ten thousand.
+    """
+
+    version: int
+    empty: bool
     since: float
     begun: float
     written: bool = False
@@ -49,15 +53,16 @@ class Pace:
     @classmethod
     def new(cls, signature: Signature, steady: float, has_writer: Callable[[], bool]) -> Pace:
         """Make the pace of a file that is seen for the first time."""
-        return cls(signature, steady, steady, has_writer())
+        return cls(hash(signature), not signature.size, steady, steady, has_writer())
 
     def check(self, signature: Signature, steady: float, has_writer: Callable[[], bool]) -> None:
         """See what became of the file."""
-        changed = signature != self.signature
+        changed = hash(signature) != self.version
         if changed and not self.written and steady - self.since <= PAUSE:
             self.pause = max(self.pause, steady - self.since)
         if changed or self.written:
-            self.signature, self.since, self.written = signature, steady, has_writer()
+            self.version, self.empty = hash(signature), not signature.size
+            self.since, self.written = steady, has_writer()
 
     def left(self, steady: float, settle: float, quiet_time: float) -> float:
         """Return the seconds until it is quiet, or to be checked again; nothing, or less, if it is quiet.
@@ -67,7 +72,7 @@ class Pace:
         if self.written:  # ever more seldom: a file may be open for days
             return max(WRITER_WAIT, min(settle, (steady - self.begun) / 4))
         least = max(quiet_time, PAUSES * self.pause)
-        wanted = least if self.signature.size else max(least, EMPTY_WAIT)
+        wanted = max(least, EMPTY_WAIT) if self.empty else least
         return wanted - (steady - self.since)
 
     def is_over(self, steady: float) -> bool:

@@ -11,6 +11,8 @@
 5. Quiet time is counted on the steady clock from the first sight in this process, by the rules of `settling`. Whether
    somebody has a quiet file open for writing is asked once more when it is read.
 6. A quiet file waits for its ready file to come, and for an unfinished name of its own to go: events tell of both.
+7. While a million files come, as many begin to settle as can be read while they do (`MOST_NEW`); the others lie where
+   they are, and need no memory.
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import filterfalse
+from itertools import chain, filterfalse
 from types import MappingProxyType
 from typing import Final
 
 from msgspec.structs import replace
 
 from finetuned.folders.foreign import is_unfinished, same
+from finetuned.folders.known import Known, KnownFiles
 from finetuned.folders.names import Choice, Parts, suffix_of
 from finetuned.folders.os_errors import words
 from finetuned.folders.pace import HAIR, Pace
@@ -46,6 +49,9 @@ MOST_SUFFIXES: Final = 30
 MOST_UNTAKEN: Final = 100
 #: how many sub-folders are told of that cannot be looked into
 MOST_CLOSED: Final = 1000
+#: how many files begin to settle in a second, at most, and within one quiet time in any case
+MOST_NEW: Final = 2500
+LEAST_NEW: Final = 5000
 #: how many canaries one sweep tells of: whoever may drop files may drop those, too
 MOST_CANARIES: Final = 8
 
@@ -89,14 +95,16 @@ class Sweep(Value, frozen=True):
 class _Listing:
     """What lay in a sub-folder at its last listing; `sure` while unchanged times prove that it still does.
 
-    `odd` counts what is never taken, by reason; `markers` are the names of ready files, `unfinished` those that
-    programs still write to, by their lower case; `untaken` counts by suffix the files that no rule takes.
+    `files` are those that were not settled then, `missing` those known ones that did not lie there; `odd` counts what
+    is never taken, by reason; `markers` are the names of ready files, `unfinished` those that programs still write to,
+    by their lower case; `untaken` counts by suffix the files that no rule takes.
     """
 
     times: tuple[int, ...]
     since: float
     sure: bool
     files: list[str] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
     folders: list[str] = field(default_factory=list)
     odd: dict[str, Odd] = field(default_factory=dict)
     markers: set[str] = field(default_factory=set)
@@ -110,7 +118,8 @@ class _Found:
     """What one sweep has gathered so far."""
 
     steady: float
-    seen: set[str] = field(default_factory=set)
+    listed: set[str] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
     appeared: list[Seen] = field(default_factory=list)
     ready: list[Seen] = field(default_factory=list)
     changed: list[Seen] = field(default_factory=list)
@@ -156,9 +165,11 @@ class Sweeper:
         self._places = places
         self._names = places.names
         self._tree = places.tree
-        self._settled: dict[str, Signature] = {}
-        self._fresh: dict[str, bool] = {}  # what settles: whether it is recorded
-        self._paces: dict[str, Pace] = {}
+        #: the files that the ledger knows, or soon will
+        self.known = KnownFiles()
+        self._new_since, self._new = 0.0, 0
+        #: whether the last sweep left new files for the next one
+        self.has_more = False
         self._left_alone: dict[str, float] = {}
         self._odd_told: dict[str, tuple[int, float]] = {}
         self._unfinished: set[str] = set()
@@ -172,35 +183,18 @@ class Sweeper:
         #: the sub-folders that the last sweep could not look into, by absolute path, each with the reason
         self.closed: dict[str, str] = {}
 
-    def remember(self, path: str, signature: Signature, *, settled: bool) -> None:
-        """Note that the ledger knows this file: as settling, or as something later (`settled`)."""
-        if settled:
-            self._fresh.pop(path, None)
-            self._settled[path] = signature
-            return
-        if self._settled.pop(path, None) is None and path not in self._fresh:
-            self._paces.pop(path, None)  # it did not come by itself
-        self._fresh[path] = True
-
-    def forget(self, path: str) -> None:
-        """Forget a file that was taken away; what lies at its path from now on is another."""
-        self._fresh.pop(path, None)
-        self._settled.pop(path, None)
-
     def leave_alone(self, path: str, until: float) -> None:
         """Report the file neither as new nor as ready before `until`, on the clock of `sweep`."""
         self._left_alone[path] = until
-
-    def unsettle(self, path: str, steady: float) -> None:
-        """Begin the quiet time of a file anew, as it still has a writer."""
-        if path in self._fresh and path in self._paces:
-            self._paces[path].since, self._paces[path].written = steady, True
 
     def sweep(self, steady: float) -> Sweep:
         """Check everything. Raises Away."""
         self._tree.check()
         self._left_alone = {path: until for path, until in self._left_alone.items() if steady < until}
         found = _Found(steady)
+        self.has_more = False
+        if steady - self._new_since >= self._places.quiet_time:
+            self._new_since, self._new = steady, 0
         ways: list[Parts] = [()]
         listings: dict[Parts, _Listing] = {}
         while ways:
@@ -209,6 +203,8 @@ class Sweeper:
             if listing is not None:
                 listings[parts] = listing
                 ways.extend((*parts, name) for name in listing.folders)
+        if self.has_more:
+            found.wake(max(0.0, self._new_since + self._places.quiet_time - steady))
         vanished = self._vanished(found)
         self._tree.check()  # a folder that went away meanwhile looked empty
         self._listings = listings
@@ -222,7 +218,7 @@ class Sweeper:
         new, self._canaries = canaries - self._canaries, canaries
         free = dict.fromkeys(self._unfinished - found.unfinished.keys())
         self._unfinished = set(found.unfinished)
-        self._let_go(steady)
+        self.known.let_go(steady, found.listed)
         return Sweep(
             appeared=tuple(found.appeared),
             ready=tuple(found.ready),
@@ -233,15 +229,6 @@ class Sweeper:
             unfinished=(*free.items(), *found.unfinished.items()),
             canaries=tuple(sorted(new)[:MOST_CANARIES]),
         )
-
-    def _let_go(self, steady: float) -> None:
-        """Forget the paces that are over; let go of what the last burst needed, once that is over, too."""
-        over = [path for path, pace in self._paces.items() if path not in self._fresh and pace.is_over(steady)]
-        for path in over:
-            del self._paces[path]
-        for emptied in (self._settled, self._fresh, self._paces):
-            if not emptied:
-                emptied.clear()  # a dict keeps the memory of its largest size, until it is told to
 
     def _to_be_told(self, found: _Found) -> Iterator[Odd]:
         """Yield what is odd and was not told yet, or is twice as much by now; forget what was not seen for an hour."""
@@ -267,11 +254,15 @@ class Sweeper:
         """Look into one sub-folder; None if it is gone or cannot be looked into."""
         try:
             with self._tree.folder(parts) as fd:
-                listing = self._list(fd, parts, found.steady)
-                found.seen.update(listing.files)
+                folder = self._tree.at((*parts, ""))
+                listing = self._list(fd, parts, folder, found.steady)
                 for odd in listing.odd.values():
                     _count(found.odd, odd)
-                self._judge(fd, parts, listing, found)
+                known = self.known.of(folder, make=bool(listing.files))
+                if known is not None:
+                    found.listed.add(folder)
+                    found.missing.extend(folder + name for name in listing.missing if known.has(name))
+                    self._judge(fd, parts, folder, known, listing, found)
                 return listing
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -286,30 +277,35 @@ class Sweeper:
             found.closed[path] = words(error)
             _count(found.odd, Odd(why=f"the folder cannot be looked into: {words(error)}", path=path, count=1))
 
-    def _list(self, fd: int, parts: Parts, steady: float) -> _Listing:
+    def _list(self, fd: int, parts: Parts, folder: str, steady: float) -> _Listing:
         status = os.fstat(fd)
         times = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
         old = self._listings.get(parts)
         unchanged = old is not None and old.times == times
-        if old is not None and unchanged and old.sure:
+        changed = self.known.has_changed(folder)
+        if old is not None and unchanged and old.sure and not changed:
             return old
         since = old.since if old is not None and unchanged else steady
         mount = self._tree.mount
         sure = mount is not None and mount.exact and steady - since >= MARGIN
         listing = _Listing(times=times, since=since, sure=sure)
         with listed(fd) as entries:
-            self._sort(entries, parts, listing)
+            self._sort(entries, parts, folder, listing)
         return listing
 
-    def _sort(self, entries: Iterable[os.DirEntry[str]], parts: Parts, listing: _Listing) -> None:
-        settled, choose, add = self._settled, self._names.chooser(parts), listing.files.append
-        prefix = self._tree.at((*parts, ""))
+    def _sort(self, entries: Iterable[os.DirEntry[str]], parts: Parts, folder: str, listing: _Listing) -> None:
+        known = self.known.of(folder) or Known()
+        settled, choose, add = known.settled, self._names.chooser(parts), listing.files.append
+        listing.missing = missing = known.names()
         for entry in entries:  # runs for every file there is, so it asks the least it can
             name = entry.name
-            path = prefix + name
             if entry.is_file(follow_symlinks=False):
-                if path in settled or (choice := choose(name)) is Choice.TAKEN:
-                    add(path)
+                missing.discard(name)
+                if name in settled:
+                    continue
+                if (choice := choose(name)) is Choice.TAKEN:
+                    if name in known.fresh or self._may_begin(folder, name, listing):
+                        add(name)
                 else:
                     self._note(name, listing)
                     if choice is Choice.UNTAKEN:
@@ -320,7 +316,17 @@ class Sweeper:
                 else:
                     self._note(name, listing)
             elif choose(name) is Choice.TAKEN:
-                _count(listing.odd, Odd(why=_oddity(entry), path=path, count=1))
+                _count(listing.odd, Odd(why=_oddity(entry), path=folder + name, count=1))
+
+    def _may_begin(self, folder: str, name: str, listing: _Listing) -> bool:
+        """Tell whether a new file may begin to settle by now; if not, a sweep that comes soon finds it."""
+        if self._left_alone and folder + name in self._left_alone:
+            return True
+        if self._new < max(LEAST_NEW, MOST_NEW * self._places.quiet_time):
+            self._new += 1
+            return True
+        self.has_more, listing.sure = True, False
+        return False
 
     def _note(self, name: str, listing: _Listing) -> None:
         """Remember a name that is not taken, if another file may wait for it to come or to go, and a canary's."""
@@ -331,17 +337,9 @@ class Sweeper:
         if (canary := canary_of(name)) is not None:
             listing.canaries.add(canary)
 
-    def _judge(self, fd: int, parts: Parts, listing: _Listing, found: _Found) -> None:
-        moves, settled, paces = self._places.moves, self._settled, self._paces
-        cut = len(self._tree.at((*parts, "")))
+    def _judge(self, fd: int, parts: Parts, folder: str, known: Known, listing: _Listing, found: _Found) -> None:
         group = parts[0] if parts and self._places.rules.group_by == "subfolder" else ""
-        files = listing.files
-        if moves and not paces:  # at its fastest: it runs for every file there is
-            files = [*filterfalse(settled.__contains__, files)]
-        elif moves:
-            files = [path for path in files if path not in settled or path in paces]
-        for path in files:
-            name = path[cut:]
+        for name in self._to_check(known, listing):
             self._tree.on_progress()
             try:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -352,25 +350,29 @@ class Sweeper:
                 continue
             if not stat.S_ISREG(status.st_mode):
                 continue
-            seen = Seen(path=path, signature=self._known(path, self._tree.signature(status)), group=group)
-            is_settled = path in settled
-            if is_settled and settled[path] == seen.signature:
+            signature = self._tree.signature(status)
+            settled_as = known.settled.get(name)
+            if settled_as == hash(signature):
                 continue
-            pace = self._pace(seen, partial(self._is_written, fd, name), found.steady)
-            if is_settled:
+            seen = Seen(path=folder + name, signature=signature, group=group)
+            pace = self._pace(known, seen, name, partial(self._is_written, fd, name), found.steady)
+            if settled_as is not None:
                 found.changed.append(seen)
             else:
-                self._settle(seen, name, pace, listing, found)
+                self._settle(known, seen, name, pace, listing, found)
 
-    def _known(self, path: str, signature: Signature) -> Signature:
-        """Return the signature that is kept already, if it is the same: there may be ten thousand."""
-        pace = self._paces.get(path)
-        return pace.signature if pace is not None and pace.signature == signature else signature
+    def _to_check(self, known: Known, listing: _Listing) -> Iterator[str]:
+        """Name the files that may have changed: those that settle, or go on in their rhythm; all, if they stay here."""
+        settled = known.settled
+        unsettled = filterfalse(settled.__contains__, listing.files)
+        if not self._places.moves:
+            return chain(unsettled, [*settled])
+        return chain(unsettled, [name for name in [*known.paces] if name in settled])
 
-    def _pace(self, seen: Seen, has_writer: Callable[[], bool], steady: float) -> Pace:
-        pace = self._paces.get(seen.path)
+    def _pace(self, known: Known, seen: Seen, name: str, has_writer: Callable[[], bool], steady: float) -> Pace:
+        pace = known.paces.get(name)
         if pace is None:
-            pace = self._paces[seen.path] = Pace.new(seen.signature, steady, has_writer)
+            pace = known.paces[name] = Pace.new(seen.signature, steady, has_writer)
         else:
             pace.check(seen.signature, steady, has_writer)
         return pace
@@ -386,12 +388,12 @@ class Sweeper:
         finally:
             os.close(fd)
 
-    def _settle(self, seen: Seen, name: str, pace: Pace, listing: _Listing, found: _Found) -> None:
+    def _settle(self, known: Known, seen: Seen, name: str, pace: Pace, listing: _Listing, found: _Found) -> None:
         left_alone = self._left_alone.get(seen.path, found.steady) - found.steady
-        if left_alone > 0 and seen.path not in self._fresh:
+        if left_alone > 0 and name not in known.fresh:
             found.wake(left_alone)
             return
-        if not self._fresh.setdefault(seen.path, False):
+        if not known.fresh.setdefault(name, False):
             found.appeared.append(seen)
         left = max(pace.left(found.steady, self._places.rules.settle, self._places.quiet_time), left_alone)
         if left > HAIR:
@@ -406,14 +408,8 @@ class Sweeper:
 
     def _vanished(self, found: _Found) -> tuple[str, ...]:
         closed = tuple(f"{path}/" for path in found.closed)
-        vanished = [path for path in self._settled.keys() - found.seen if self._is_gone(path, closed)]
-        for path in [*(self._fresh.keys() - found.seen)]:
-            if self._is_gone(path, closed):
-                if self._fresh[path]:
-                    vanished.append(path)
-                else:
-                    del self._fresh[path]
-        return tuple(sorted(vanished))
+        missing = [path for path in (*found.missing, *self.known.outside(found.listed)) if self._is_gone(path, closed)]
+        return tuple(sorted(filter(self.known.is_recorded, missing)))
 
     def _is_gone(self, path: str, closed: tuple[str, ...]) -> bool:
         """Tell whether no regular file lies there: a rule or a folder that changed has taken nothing away."""

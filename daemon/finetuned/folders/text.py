@@ -51,7 +51,7 @@ def signature_of(status: os.stat_result, *, local: bool = True) -> Signature:
 
 
 def _signed(number: int) -> int:
-    return (number + 2**63) % 2**64 - 2**63
+    return number if -(2**63) <= number < 2**63 else (number + 2**63) % 2**64 - 2**63
 
 
 def is_same(one: Content, other: Content) -> bool:
