@@ -192,9 +192,7 @@ class Sweeper:
         self._tree.check()
         self._left_alone = {path: until for path, until in self._left_alone.items() if steady < until}
         found = _Found(steady)
-        self.has_more = False
-        if steady - self._new_since >= self._places.quiet_time:
-            self._new_since, self._new = steady, 0
+        self._begin_anew(steady)
         ways: list[Parts] = [()]
         listings: dict[Parts, _Listing] = {}
         while ways:
@@ -229,6 +227,12 @@ class Sweeper:
             unfinished=(*free.items(), *found.unfinished.items()),
             canaries=tuple(sorted(new)[:MOST_CANARIES]),
         )
+
+    def _begin_anew(self, steady: float) -> None:
+        """Let new files settle again, once those before them had their time."""
+        self.has_more = False
+        if steady - self._new_since >= self._places.quiet_time:
+            self._new_since, self._new = steady, 0
 
     def _to_be_told(self, found: _Found) -> Iterator[Odd]:
         """Yield what is odd and was not told yet, or is twice as much by now; forget what was not seen for an hour."""
