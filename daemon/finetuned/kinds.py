@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -51,23 +52,20 @@ LONG_WORD: Final = 60
 _COMMENTS: Final = r"(?>(?:#[^\n]*\n)*)"
 #: atomic: however many comments there are, they are read once
 _PROLOG: Final = r"(?>(?:<\?xml[^>]*\?>|<!--.*?-->|\s)*)(?:<!doctype\s+{0}|<{0}[\s>])"
-_BEGINNINGS: Final = tuple(
-    (kind, re.compile(shape, re.IGNORECASE | re.DOTALL))
-    for kind, shape in (
-        ("rtf", r"\{\\rtf"),
-        ("pdf", r"%PDF-\d"),
-        ("postscript", r"\x04?%!PS"),
-        ("pointer", r"version https?://(?:git-lfs|hawser)\.github\.com/spec/|version http://git-media\.io/v/"),
-        ("pointer", r"\S{0,200}?annex/objects/\S{1,400}\s*\Z"),
-        ("pointer", _COMMENTS + r"\[(?:InternetShortcut|Desktop Entry)\]"),
-        ("key", _COMMENTS + r"-----BEGIN (?!PGP SIGNED)[A-Z0-9 ]*(?:KEY|CERTIFICATE|PKCS7|CMS|PARAMETERS|MESSAGE)\b"),
-        ("key", _COMMENTS + r"(?:PuTTY-User-Key-File|AGE-SECRET-KEY-|---- BEGIN SSH2 )"),
-        ("key", _COMMENTS + r"(?:(?:sk-)?(?:ssh|ecdsa)-[\w@.-]+) AAAA"),
-        ("key", r"Bag Attributes\s|Certificate:\s+Data:\s"),
-        ("html", _PROLOG.format("html")),
-        ("svg", _PROLOG.format("svg")),
-        ("xml", r"<\?xml\s"),
-    )
+_BEGINNINGS: Final = (
+    ("rtf", r"\{\\rtf"),
+    ("pdf", r"%PDF-\d"),
+    ("postscript", r"\x04?%!PS"),
+    ("pointer", r"version https?://(?:git-lfs|hawser)\.github\.com/spec/|version http://git-media\.io/v/"),
+    ("pointer", r"\S{0,200}?annex/objects/\S{1,400}\s*\Z"),
+    ("pointer", _COMMENTS + r"\[(?:InternetShortcut|Desktop Entry)\]"),
+    ("key", _COMMENTS + r"-----BEGIN (?!PGP SIGNED)[A-Z0-9 ]*(?:KEY|CERTIFICATE|PKCS7|CMS|PARAMETERS|MESSAGE)\b"),
+    ("key", _COMMENTS + r"(?:PuTTY-User-Key-File|AGE-SECRET-KEY-|---- BEGIN SSH2 )"),
+    ("key", _COMMENTS + r"(?:(?:sk-)?(?:ssh|ecdsa)-[\w@.-]+) AAAA"),
+    ("key", r"Bag Attributes\s|Certificate:\s+Data:\s"),
+    ("html", _PROLOG.format("html")),
+    ("svg", _PROLOG.format("svg")),
+    ("xml", r"<\?xml\s"),
 )
 #: with what all these begin, so that a text is seldom asked
 _FIRST: Final = frozenset("{%<[-#\x04vV\\./aApPsSeEbBcC")
@@ -134,7 +132,7 @@ class Kinds:
         """Tell the kind by the beginning."""
         head = self._head.lstrip("\ufeff \t\r\n")
         if head[:1] in _FIRST:
-            for kind, shape in _BEGINNINGS:
+            for kind, shape in _beginnings():
                 if shape.match(head):
                     return kind
             if _JSON.match(head):
@@ -142,6 +140,11 @@ class Kinds:
         if head[:3] in {"---", "+++"} and self._size <= HEAD and _FRONT_MATTER.match(head):
             return "front_matter"
         return "minified" if _is_minified(self._head) else None
+
+
+@cache  # not before a text is asked about: commands that read the configuration load this, too
+def _beginnings() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((kind, re.compile(shape, re.IGNORECASE | re.DOTALL)) for kind, shape in _BEGINNINGS)
 
 
 def _is_signed(text: str) -> bool:

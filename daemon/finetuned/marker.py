@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from finetuned.backend import Observation
 from finetuned.readymade import SUFFIX, is_ready_made
+
+if TYPE_CHECKING:
+    from finetuned.backend import Observation
 
 _STEM_LENGTH: Final = 40
 

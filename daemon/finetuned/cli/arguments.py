@@ -13,8 +13,6 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
-from filecmp import cmp
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 from unicodedata import normalize
@@ -59,6 +57,8 @@ def job_named(reader: Reader, word: str) -> str:
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return a question after the names that a mistyped word is much like; empty if it is like none."""
     begun = [name for name in known if len(word) > 1 and name.startswith(word)]
+    from difflib import get_close_matches
+
     alike = begun or get_close_matches(word, known, cutoff=0.65)
     return f"did you mean {' or '.join(dict.fromkeys(alike))}? " if alike else ""
 
@@ -222,6 +222,8 @@ def _unread(reader: Reader | None, settings: Settings, path: str) -> Iterator[Ro
 
     Of one that it has not even seen there is only `path`, `state` and `job_id`.
     """
+    from filecmp import cmp
+
     from finetuned.folders.explanation import explain
 
     steps = path.strip("/").split("/")

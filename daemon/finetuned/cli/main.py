@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 import io
 import os
-import signal
 import sys
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from click.shell_completion import CompletionItem
 
 from finetuned import __version__
+from finetuned.cli.terminal import columns
 from finetuned.errors import ConfigurationError, FinetunedError, UsageError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 #: command -> (the module of this package that has it, what it does in a few words)
 COMMANDS: Final = {
@@ -96,6 +98,8 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Offer commands, without loading their modules, and the options of all."""
+        from click.shell_completion import CompletionItem
+
         found = [
             CompletionItem(name, help=words) for name, (_, words) in COMMANDS.items() if name.startswith(incomplete)
         ]
@@ -106,6 +110,12 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
 
 
+def _any_file(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(typed, type="file")]
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -114,7 +124,7 @@ class LazyGroup(click.Group):
 @click.option(
     "--config",
     metavar="FILE",
-    shell_complete=lambda _, __, typed: [CompletionItem(typed, type="file")],
+    shell_complete=_any_file,
     help="The configuration file (default: finetuned.toml here, or in one of the usual places).",
 )
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
@@ -133,10 +143,11 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code: Any = cli.main(args=words, prog_name="finetuned", standalone_mode=False)
+        wide = max(50, min(columns(), 80) - 2)  # as Click has it
+        code: Any = cli.main(args=words, prog_name="finetuned", standalone_mode=False, terminal_width=wide)
         sys.stdout.flush()
     except click.exceptions.Abort:
-        code = 128 + signal.SIGINT
+        code = _ended_by("SIGINT")
     except click.ClickException as error:
         code = 2
         with suppress(OSError):
@@ -148,7 +159,7 @@ def main(arguments: list[str] | None = None) -> None:
         with suppress(OSError):
             explain(error)
     except BrokenPipeError:
-        code = 128 + signal.SIGPIPE
+        code = _ended_by("SIGPIPE")
     except OSError as error:
         if "--debug" in words:
             raise
@@ -171,7 +182,14 @@ def _leave_unsaid() -> None:
 def _without_reader() -> int:
     """Write to nowhere from now on; return the exit code of what `SIGPIPE` ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + signal.SIGPIPE
+    return _ended_by("SIGPIPE")
+
+
+def _ended_by(name: str) -> int:
+    """Return the exit code of what this signal ends."""
+    import signal
+
+    return 128 + signal.Signals[name]
 
 
 def _open_what_is_closed() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import nsmallest
 from itertools import islice
@@ -154,7 +153,7 @@ def tell_pairs(
 
     Of what a search found the passages are shown, with the hits in bold on a terminal.
     """
-    width = min(shutil.get_terminal_size().columns, 120)
+    width = min(terminal.columns(), 120)
     pair = None
     for pair in rows:
         source = "" if pair["file"] is None else f"  {harmless(from_here(pair['file']))}"

@@ -12,11 +12,9 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import shlex
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
@@ -38,11 +36,19 @@ def width_of(stream: object = None) -> int | None:
     to: Any = stream or sys.stdout
     if to is None or not to.isatty():
         return None
+    return max(20, columns(to))
+
+
+def columns(stream: Any = None) -> int:
+    """Tell how wide what is laid out may be that goes to a stream (else standard output), be it a terminal or not.
+
+    `shutil` tells the same, and loads three compressors.
+    """
     try:
-        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size(to.fileno()).columns)
+        wide = int(os.environ.get("COLUMNS") or os.get_terminal_size((stream or sys.stdout).fileno()).columns)
     except (OSError, ValueError):
-        columns = 0
-    return max(20, columns) if columns > 0 else 80  # a terminal may not know its size
+        wide = 0
+    return wide if wide > 0 else 80  # a terminal may not know its size
 
 
 def is_utf8(stream: object) -> bool:
@@ -95,6 +101,8 @@ def seen(path: str) -> str:
 
 def quoted(path: str, stream: object = None) -> str:
     """Write the same, quoted for a shell: what is shown as a part of a command."""
+    import shlex
+
     from finetuned.paths import escape
 
     return shlex.quote(escape(from_here(path, stream)))
@@ -135,6 +143,8 @@ def folded(text: str, width: int | None, *, rest: str | None = None) -> Iterator
 def wrapped(text: str, width: int) -> list[str]:
     """Return a text in lines of at most `width` columns; what has no blank for so long is cut anywhere."""
     if text.isascii():
+        from textwrap import wrap
+
         return wrap(text, width)
     from rich.cells import chop_cells
 

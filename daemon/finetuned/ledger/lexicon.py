@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Final
 
+from finetuned.ledger.schema import FOLDING, STEMMING
 from finetuned.words import searchable
-
-#: how the index folds words, and what it holds of them
-FOLDING: Final = "unicode61 remove_diacritics 2 categories 'L* N* Co M*'"
-STEMMING: Final = f"porter {FOLDING}"
 
 
 class Lexicon:

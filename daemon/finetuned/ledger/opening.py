@@ -15,8 +15,7 @@ from finetuned.ledger.checkpoint import check_log
 from finetuned.ledger.lock import is_held
 from finetuned.ledger.rows import text_of
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.store import BUSY_MS
-from finetuned.ledger.trouble import ASK_AS, PUT_BACK, check_file, is_busy, newer, unreadable
+from finetuned.ledger.trouble import ASK_AS, BUSY_MS, PUT_BACK, check_file, is_busy, newer, unreadable
 
 
 def open_for_reading(path: str) -> sqlite3.Connection:

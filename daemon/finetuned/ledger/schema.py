@@ -17,15 +17,15 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from finetuned.ledger.lexicon import STEMMING
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, Requested, SessionState
 
 APPLICATION_ID: Final = 0x66_74_6E_64  # "ftnd"
 SCHEMA_VERSION: Final = 6
 #: the step whose tables stand here
 BASE: Final = 6
-
-
+#: how the full-text index folds words, and what it holds of them
+FOLDING: Final = "unicode61 remove_diacritics 2 categories 'L* N* Co M*'"
+STEMMING: Final = f"porter {FOLDING}"
 #: states of jobs of which one session's pairs count, and no others
 TRAINED: Final = (JobState.DONE, JobState.PARTIAL)
 

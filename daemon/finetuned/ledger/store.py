@@ -12,7 +12,6 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import Final
 
 from finetuned.errors import LedgerError
 from finetuned.ledger.checkpoint import Checkpoint
@@ -20,12 +19,8 @@ from finetuned.ledger.copies import remove_part, sync_folder
 from finetuned.ledger.lock import READABLE_BY_GROUP
 from finetuned.ledger.migrations import bring_up_to_date
 from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
-from finetuned.ledger.trouble import check_file, corrupt, newer, of_the_disk, problem
+from finetuned.ledger.trouble import BUSY_MS, check_file, corrupt, newer, of_the_disk, problem
 from finetuned.words import searchable
-
-BUSY_MS: Final = 5000
-#: … and how long for one that is told to stop
-HURRY_MS: Final = 500
 
 
 class Store:

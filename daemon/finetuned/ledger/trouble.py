@@ -18,6 +18,11 @@ from finetuned.errors import LedgerError, LedgerNewer, LedgerStuck
 from finetuned.ledger.lockers import locker
 from finetuned.ledger.schema import SCHEMA_VERSION
 
+#: how long a lock of others is waited for ...
+BUSY_MS: Final = 5000
+#: ... and how long by one that is told to stop
+HURRY_MS: Final = 500
+
 SPACE: Final = "free some space on its disk"
 _LOG: Final = "look at the system's log; the disk may be failing"
 _RIGHTS: Final = "give the user that finetuned runs as the right to write it and its folder"

@@ -32,8 +32,8 @@ from finetuned.ledger.retention import Retention
 from finetuned.ledger.runs import Runs
 from finetuned.ledger.sends import Sends
 from finetuned.ledger.servers import Servers
-from finetuned.ledger.store import HURRY_MS, Store, connect, open_file
-from finetuned.ledger.trouble import of_the_disk
+from finetuned.ledger.store import Store, connect, open_file
+from finetuned.ledger.trouble import HURRY_MS, of_the_disk
 
 
 class Tables:

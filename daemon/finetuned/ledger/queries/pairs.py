@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 from finetuned.ledger.queries.connection import Connection, Row, drop_null
 from finetuned.ledger.queries.filters import Filters, Query
 from finetuned.ledger.rows import AT_PLACE, place
-from finetuned.ledger.search import END, NEWEST, Search, ranked
+
+if TYPE_CHECKING:
+    from finetuned.ledger.search import Search
 
 PAIR: Final = (
     "p.job_id, p.session_id, f.path as file, f.path_b64 as file_b64, p.ordinal, p.question, p.answer, "
@@ -26,9 +28,7 @@ _SORTS: Final = {"created": "j.created_at", "finished": "j.finished_at"}
 #: files, and from what a search found
 _BY_JOB: Final = f"from all_jobs j cross join qa_pairs p on p.job_id = j.id {_SOURCE}"
 _BY_FILE: Final = f"from qa_pairs p cross join all_jobs j on j.id = p.job_id {_SOURCE}"
-_FOUND: Final = (
-    f"from {ranked()} hit cross join qa_pairs p on p.id = hit.id cross join all_jobs j on j.id = p.job_id {_SOURCE}"
-)
+_BY_HIT: Final = f"hit cross join qa_pairs p on p.id = hit.id cross join all_jobs j on j.id = p.job_id {_SOURCE}"
 
 
 class PairQueries(Connection):
@@ -69,10 +69,13 @@ class PairQueries(Connection):
 
     def _found(self, columns: str, search: Search, query: Query) -> Iterator[Row]:
         """Yield the pairs that the index finds, in windows, the newest first: the best of each first."""
+        from finetuned.ledger.search import END, NEWEST, ranked  # noqa: PLC0415 - a search has loaded it
+
         before = END
         while True:
             newest_of = (search.expression, before, search.window)
-            yield from self.rows(f"select {columns} {_FOUND} {query.conditions()}", *newest_of, *query.values)
+            found = f"from {ranked()} {_BY_HIT} {query.conditions()}"
+            yield from self.rows(f"select {columns} {found}", *newest_of, *query.values)
             (newest,) = self.rows(NEWEST, *newest_of)
             if newest["pairs"] < search.window:
                 return
