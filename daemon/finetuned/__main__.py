@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import gc
 
-#: so many objects are made between two looks; Python's own is 700
-OBJECTS = 10_000
+#: so many objects are made between two looks, more than most commands load; Python's own is 700
+OBJECTS = 50_000
 
 
 def main() -> None:

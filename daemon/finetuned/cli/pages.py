@@ -7,7 +7,6 @@ longer than the screen; in a pipe it is the Markdown that it is written in.
 from __future__ import annotations
 
 import re
-import shutil
 from importlib import resources
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -102,6 +101,8 @@ def _title(text: str) -> str:
 
 def _show(plain: str, markdown: str) -> None:
     """Print help and page; on a terminal laid out, and by a pager if they are longer than the screen."""
+    import shutil
+
     width = width_of()
     if width is None:
         print_data("\n".join(part for part in (plain, markdown) if part).rstrip("\n"))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
 from finetuned.amounts import counted
 from finetuned.cli import wiring
+
+#: so many objects are made between two looks for garbage: fewer than in a command, which ends before it matters
+OBJECTS: Final = 10_000
 
 
 @click.command("run")
@@ -17,6 +22,8 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
     The exit code is 0; with --until-idle it is 1 if a job failed or a folder was away, and 69 if the server could not
     be used and work is left.
     """
+    import gc
+
     import anyio
 
     from finetuned.cli.imports import without
@@ -30,6 +37,7 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
         from finetuned.cli.process import configure_logs, serve
         from finetuned.cli.signals import heard
 
+    gc.set_threshold(OBJECTS)
     settings = wiring.load(ctx)
     check_hooks(settings, whole=False)
     check_installed(settings)

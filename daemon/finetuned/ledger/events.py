@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from finetuned.ledger.rows import clean, dicts
-from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
 from finetuned.model import File, Job, Value
 from finetuned.times import iso
+
+if TYPE_CHECKING:
+    from finetuned.ledger.store import Store
 
 #: the subject of events that tell whether the daemon watches, or sweeps alone
 WATCH: Final = "watch"
