@@ -17,9 +17,7 @@ OF_THE_DAEMON = {"anyio", "asyncio", "httpx", "multiprocessing", "starlette", "s
 OF_THE_DAEMON |= {f"finetuned.{room}" for room in ("daemon", "facts", "folders.watches", "helix", "plan", "runtime")}
 OF_THE_DAEMON |= {"finetuned.ledger.writer", "rich", "sqlite_utils"}
 #: with all that reads
-HEAVY = (
-    OF_THE_DAEMON | (SELDOM - {"shutil"}) | {"finetuned.folders", "finetuned.ledger", "finetuned.settings", "sqlite3"}
-)
+HEAVY = OF_THE_DAEMON | {"finetuned.folders", "finetuned.ledger", "finetuned.settings", "sqlite3"}
 #: what a mistake, a search, a change of the ledger, files or a talk with the server need
 SELDOM = {"difflib", "filecmp", "shutil", "finetuned.backend", "finetuned.ledger.store", "finetuned.words"}
 
