@@ -56,7 +56,7 @@ class Claims:
         """Make jobs of the files that can be moved, in this order; their ids. They are to be claimed. Raises Away."""
         context = self._context
         now = context.runtime.now()
-        movable = [(order, await context.in_thread(self._movable, order, now)) for order in orders]
+        movable = await context.in_thread(lambda: [(order, self._movable(order, now)) for order in orders])
         job_ids = await context.in_ledger(self._seal, movable, now)
         context.own.update(job_ids)
         return job_ids
@@ -115,7 +115,7 @@ class Claims:
     async def claim(self, job_ids: Sequence[str]) -> None:
         """Bring the jobs' files into their own folders, or find out which must leave them. Raises Away."""
         context = self._context
-        jobs = [await context.in_ledger(context.ledger.jobs.get, job_id) for job_id in job_ids]
+        jobs = await context.in_ledger(lambda: [context.ledger.jobs.get(job_id) for job_id in job_ids])
         queued = [job for job in jobs if job is not None and job.state is JobState.QUEUED]
         for name, some in groupby(sorted(queued, key=_folder_of), key=_folder_of):
             of_a_folder = [*some]

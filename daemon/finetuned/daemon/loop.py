@@ -279,8 +279,10 @@ class Daemon:
         busy = frozenset(self._busy)  # first: what ends while the rest is read must not look idle with old facts
         facts = await self._context.in_thread(self._read_facts, busy)
         self._open_jobs = facts.jobs
-        self._context.own &= {job.id for job in facts.jobs}  # what is over is remembered by the ledger alone
-        self._asked = Counter({job.id: self._asked[job.id] for job in facts.jobs})
+        open_ids = {job.id for job in facts.jobs}
+        self._context.own &= open_ids  # what is over is remembered by the ledger alone
+        for over in self._asked.keys() - open_ids:
+            del self._asked[over]
         self._polls.keep({job.session_id for job in facts.jobs if job.state not in JOB_ENDS})
         return facts
 
@@ -381,7 +383,7 @@ class Daemon:
         BREAKS_OFF.set(False)
         left: Sequence[str] = ()
         try:
-            standing = await self._polls.stand(job_ids, self._open_jobs)
+            standing = await self._polls.stand(frozenset(job_ids), self._open_jobs)
             self._asked.update(standing)
             left = [job_id for job_id in job_ids if job_id not in standing]
         except LedgerStuck as error:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -193,7 +193,7 @@ class Polls:
             context.ledger.runs.polled, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now
         )
 
-    async def stand(self, job_ids: Collection[str], jobs: Iterable[Job]) -> frozenset[str]:
+    async def stand(self, job_ids: frozenset[str], jobs: Iterable[Job]) -> frozenset[str]:
         """Find in a list which of the jobs' sessions stand still, and note that as a poll of each; their jobs' ids.
 
         `jobs` are all that are open. If the server cannot be used, they are all put off with it.
@@ -208,7 +208,7 @@ class Polls:
             marks = await self._batch.marks(live.keys()) if is_worth_it(len(marked), len(live)) else {}
         except Unreachable as error:
             await context.server_failed(error)
-            return frozenset(job_ids)
+            return job_ids
         except ServerError:  # each is polled, and finds out
             return frozenset()
         standing = {}

@@ -4,6 +4,7 @@
    form, and it creates nothing of a form that is cut (seen on both dialects): that is how a failure on the way is
    told from a lost answer, and how an upload is given up safely.
 2. Memory stays at one piece of 256 KiB, whatever the file's size; the disk is read in a thread, small files together.
+   The last piece has none of them, and takes no thread.
 3. The length is known before the first byte, so that a proxy can refuse early. A file that turns out shorter or
    longer cuts the upload as `Changed`, before the final boundary.
 4. The boundary is a hash over the hashes of all that is sent: nobody can write a file that holds it.
@@ -60,7 +61,11 @@ class Body(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        piece = self._gather() if self._folder is None else await self._disk.in_thread(self._read, self._folder)
+        is_last = self._part is None and len(self._pieces) == 1
+        if self._folder is None or is_last:
+            piece = self._gather()
+        else:
+            piece = await self._disk.in_thread(self._read, self._folder)
         if not piece:
             raise StopAsyncIteration
         self._handed += len(piece)
@@ -78,12 +83,12 @@ class Body(httpx.AsyncByteStream):
                 await self._disk.in_thread(reader.close)
 
     def _read(self, folder: str) -> bytes:
+        self._on_progress(self._handed)  # asked for more: what was handed over before is with the network
         with self._disk.together(folder):
             return self._gather()
 
     def _gather(self) -> bytes:
         """Take the next bytes, small files together: a thread and a send for each would cost more than they do."""
-        self._on_progress(self._handed)  # asked for more: what was handed over before is with the network
         gathered = bytearray()
         while len(gathered) < PIECE_BYTES and (self._part is not None or self._pieces):
             if self._part is not None:
