@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
 from finetuned.backend import Capabilities
+from finetuned.ledger.files import WINDOW
 from finetuned.ledger.writer import Tables
 from finetuned.lifecycle import JobState
 from finetuned.model import FolderFacts
-from finetuned.plan import Facts
+from finetuned.plan import Facts, first_look
 from finetuned.settings import RunsWith, Settings
 
 
@@ -24,10 +26,18 @@ def gathered(
     asked: Mapping[str, int] | None = None,
     settling: bool = False,
     hurry: bool = False,
+    wide: frozenset[str] | None = None,
 ) -> Facts:
-    """Gather all that a plan rests on, now. Raises LedgerError."""
+    """Gather all that a plan rests on, now. Raises LedgerError.
+
+    Of the files that wait the oldest are told, in folders that may send, and more only of those in `wide`; null: all.
+    """
+    looks = None if wide is None else _looks(settings, folders, wide)
+    waiting = tables.files.waiting(settings.service.url, looks)
+    told = Counter(file.folder for file in waiting if file.due_at is None)
     return Facts(
-        waiting=tuple(tables.files.waiting(settings.service.url)),
+        waiting=tuple(waiting),
+        partly=frozenset(name for name, most in (looks or {}).items() if told[name] == most < WINDOW),
         jobs=tuple(tables.jobs.open()),
         unarchived=tuple(tables.files.unarchived()),
         discards=tuple(tables.attempts.to_discard()),
@@ -40,6 +50,16 @@ def gathered(
         settling=settling,
         hurry=hurry,
     )
+
+
+def _looks(settings: Settings, folders: Sequence[FolderFacts], wide: frozenset[str]) -> dict[str, int]:
+    """Count by folder the files that are to be looked at; of one that is away or paused nothing goes anyway."""
+    may_send = {folder.name for folder in folders if folder.usable and folder.paused_at is None}
+    return {
+        rules.name: WINDOW if rules.name in wide else min(WINDOW, first_look(rules))
+        for rules in settings.folders
+        if rules.name in may_send
+    }
 
 
 def as_the_ledger_knows(tables: Tables, settings: Settings, runs_with: RunsWith | None, can: Capabilities) -> Facts:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from finetuned.plan import first_look
+from finetuned.sandbox import Pace
 from support.place import Place
 
 APlace = Callable[..., Place]
@@ -526,3 +528,23 @@ async def test_what_is_changed_on_its_way_out_is_no_work_without_end(a_place: AP
 
     await place.run(until_idle=False, script=script)
     assert place.sessions_on_server() == 2
+
+
+async def test_many_copies_keep_no_other_file_from_being_sent(a_place: APlace) -> None:
+    """However many files wait for what becomes of the one before them, what lies behind them goes at once."""
+    place = a_place(folder=[{"linger": "0s", "max_files": 1}], pace=Pace(train=600.0))
+    files = place.settings.folders[0]
+
+    async def script() -> None:
+        place.drop("first.txt", text(0))
+        await place.until(lambda: place.states().get("first.txt") == "packed")
+        for number in range(first_look(files) + 5):
+            place.drop(f"copy-{number}.txt", text(0))
+        place.sweep_soon()
+        await place.until(lambda: [*place.states().values()].count("waiting") > first_look(files))
+        place.drop("other.txt", text(1))
+        place.sweep_soon()
+        await place.until(lambda: place.states().get("other.txt") == "packed")
+        assert place.states()["first.txt"] == "packed"
+
+    await place.run(until_idle=False, script=script)

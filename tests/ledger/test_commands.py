@@ -232,6 +232,17 @@ def test_the_oldest_wait_in_front(life: Life):
     assert [f.id for f in life.ledger.files.waiting()] == [f.id for f in files]
 
 
+def test_as_many_of_a_folder_are_listed_as_are_asked_for(life: Life):
+    """The oldest of each folder that is named, as the whole list has them, and none of another."""
+    for folder in ("notes", "other", "third"):
+        for file in wait_many(life, folder, 6)[4:]:
+            life.ledger.files.held_up(file, "another disk", life.now(), life.now())
+    some = {"notes": 3, "other": 1}
+    listed = [[f for f in life.ledger.files.waiting() if f.folder == name] for name in some]
+    expected = [f for files in listed for f in (*files[: some[files[0].folder]], *files[4:][: some[files[0].folder]])]
+    assert [f.id for f in life.ledger.files.waiting(None, some)] == [f.id for f in expected]
+
+
 def test_what_is_held_up_hides_nothing_that_may_go(life: Life):
     """However many files cannot be moved, what can is planned first; the others follow by their next tries."""
     stuck = wait_many(life, "notes", WINDOW + 1)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 
 import msgspec
-from hypothesis import given
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
 from finetuned.model import FolderFacts, WaitingFile
 from finetuned.plan import (
     PROBE,
     SEALS_A_ROUND,
+    SENDS,
     Archive,
     ArchiveFile,
     Awaited,
@@ -165,6 +167,30 @@ def test_every_limit_holds(told: Facts, allowed: Settings):
         _, own = folder_of(told, allowed, seal.folder)
         assert files
         assert len(files) == 1 or keeps_limits(files, own)
+
+
+@given(told=facts(states=(JobState.SUBMITTING,), ready=True), allowed=rules(), most=st.integers(1, 5))
+def test_the_oldest_files_are_planned_as_if_all_were_told(told: Facts, allowed: Settings, most: int):
+    """What goes of the oldest goes of all of them in the same jobs; where nothing can, more of them are asked for."""
+    assume(told.jobs)
+    replace, sent = msgspec.structs.replace, told.jobs[0]
+    files = tuple(replace(file, due_at=None, sent_bytes=max(1, file.sent_bytes)) for file in told.waiting)
+    busy = tuple(replace(sent, id=f"sent-{number}") for number in range(SENDS))  # so that no slot bounds the seals
+    everything = replace(told, waiting=files, jobs=busy, busy=frozenset(job.id for job in busy))
+    number: Counter[str] = Counter()
+    oldest = []
+    for file in files:
+        number[file.folder] += 1
+        if number[file.folder] <= most:
+            oldest.append(file)
+    partly = frozenset(folder for folder, many in number.items() if many >= most)
+    whole, part = planned(everything, allowed), planned(replace(everything, waiting=(*oldest,), partly=partly), allowed)
+    assert {*map(named, part.actions)} <= {*map(named, whole.actions)}
+    folders = {file.id: file.folder for file in files}
+    goes = {seal.folder for seal in of_kind(part, Seal)}
+    goes |= {folders[action.file_id] for action in of_kind(part, SkipDuplicate)}
+    assert part.too_few == partly - goes
+    assert not part.too_few or (part.wake_at, part.rest) == (NOW, Rest.WORK)
 
 
 @SEALING

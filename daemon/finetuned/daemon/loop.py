@@ -114,6 +114,7 @@ class Daemon:
         self._breaker = Breaker(context, self._notifier, pid=pid, patient=not until_idle)
         self._busy: set[str] = set()
         self._open_jobs: Sequence[Job] = ()
+        self._wide: frozenset[str] = frozenset()  # folders whose oldest files are too few to plan with
         self._asked: Counter[str] = Counter()
         self._stopped_at = 0.0
         self._handing_over = False
@@ -268,6 +269,9 @@ class Daemon:
         rounds.planned()
         facts = await self._facts()
         plan = make_plan(facts, context.runtime.now(), context.settings)
+        self._wide = (self._wide | plan.too_few) - {
+            action.folder for action in plan.actions if isinstance(action, Seal)
+        }
         for actions in abreast(plan.actions):
             await self._act_all(actions)
             context.turned()
@@ -297,6 +301,7 @@ class Daemon:
             asked=dict(self._asked),
             settling=self._intake.wake_in is not None,
             hurry=self._until_idle,
+            wide=self._wide,
         )
 
     async def _act_all(self, actions: Sequence[Action]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypedDict, Unpack
 
 from finetuned.ledger.events import Event, tell_all, tell_of
@@ -238,14 +238,17 @@ class Files:
         )
         return [value_of(UnarchivedFile, row) for row in self._store.ask(query)]
 
-    def waiting(self, url: str | None = None) -> list[WaitingFile]:
+    def waiting(self, url: str | None = None, most: Mapping[str, int] | None = None) -> list[WaitingFile]:
         """List the oldest waiting files of each folder, with what the plan must know of their content.
 
+        `most` counts by folder how many are listed, and as many that are held up; null: `WINDOW` of each folder.
         Learned is what a model on the server at `url` (null: at any) has learned, and that was not removed from it.
         """
         with self._store.reading() as db:
-            folders = [row[0] for row in db.execute("select distinct folder from files where state = 'waiting'")]
-            rows = [row for folder in folders for query in _WAITING for row in db.execute(query, (url, folder, WINDOW))]
+            if most is None:
+                names = db.execute("select distinct folder from files where state = 'waiting'")
+                most = {name: WINDOW for (name,) in names}
+            rows = [row for name in most for query in _WAITING for row in db.execute(query, (url, name, most[name]))]
         return [_waiting_of(row) for row in rows]
 
     def _all(self, query: str, *values: object) -> list[File]:

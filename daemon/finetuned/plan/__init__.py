@@ -9,10 +9,11 @@
 5. Sending comes before work on the disk, and a round of that is short; while a slot is free and nothing waits for it,
    no more is sealed than can be sent: the next request must never wait behind a thousand renames.
 6. Folders take turns: the next job that is made or sent is of the folder whose last send lies furthest back.
-7. A due time further ahead than the longest wait of its kind is due now: the clock jumped back.
+7. Of a long queue the oldest files are enough, unless none of them can go: what a round costs does not grow with it.
+8. A due time further ahead than the longest wait of its kind is due now: the clock jumped back.
 """
 
-from finetuned.plan.batch import batches, most_files, with_first
+from finetuned.plan.batch import batches, first_look, most_files, with_first
 from finetuned.plan.planner import (
     DISK_ACTIONS_A_ROUND,
     LONGEST_DISK_WAIT,
@@ -77,6 +78,7 @@ __all__ = [
     "SkipDuplicate",
     "Submit",
     "batches",
+    "first_look",
     "make_plan",
     "most_files",
     "recheck_pause",

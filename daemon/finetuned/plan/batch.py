@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -10,12 +11,20 @@ from finetuned.backend import Capabilities
 from finetuned.model import ServerFacts, WaitingFile
 from finetuned.settings import FolderSettings
 
+#: the files that a round looks at beside those of two jobs
+FIRST_LOOK: Final = 100
+
 
 def within(rules: FolderSettings, server: ServerFacts) -> FolderSettings:
     """Narrow the rules to what the server was found to take; a file that is larger goes alone, and finds out."""
     chunks = rules.max_chunks if server.max_chunks is None else server.max_chunks
     size = rules.max_bytes if server.max_request is None else server.max_request
     return replace(rules, max_chunks=min(rules.max_chunks, chunks), max_bytes=min(rules.max_bytes, size))
+
+
+def first_look(rules: FolderSettings) -> int:
+    """Count the waiting files of a folder that a round looks at: enough for a few jobs, however many wait."""
+    return FIRST_LOOK + 2 * rules.max_files
 
 
 def most_files(rules: FolderSettings, can: Capabilities) -> int:

@@ -113,15 +113,17 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
         *_some(_sealing(wanted or SEALS_A_ROUND, desk), desk),
     ]
     _note_the_rest(actions, desk)
+    too_few = _too_few(desk)
     return Plan(
         actions=tuple(actions),
         wake_at=desk.wake_at,
         slot_waits=wanted > 0,
+        too_few=too_few,
         jobs=desk.jobs,
         files=desk.files,
         slots=most,
         in_flight=in_flight,
-        rest=rest(facts, now, rules, actions=actions, jobs=desk.jobs, files=desk.files),
+        rest=rest(facts, now, rules, actions=actions, too_few=too_few, jobs=desk.jobs, files=desk.files),
     )
 
 
@@ -160,6 +162,15 @@ def _note_the_rest(actions: Iterable[Action], desk: _Desk) -> None:
     for file_id in (*(f.id for f in desk.facts.waiting), *(f.id for f in desk.facts.unarchived)):
         if file_id not in taken:
             desk.files.setdefault(file_id, later)
+
+
+def _too_few(desk: _Desk) -> frozenset[str]:
+    """Find the folders of which only a part is told, and nothing of that can go; plan again once more of it is."""
+    held = {file_id for file_id, hold in desk.files.items() if hold.kind is not Awaited.ROUND}
+    too_few = desk.facts.partly - {file.folder for file in desk.facts.waiting if file.id not in held}
+    if too_few:
+        desk.again()
+    return too_few
 
 
 # -- jobs
@@ -357,6 +368,8 @@ def _step_of_a_file(file: WaitingFile, rules: FolderSettings | None, desk: _Desk
 
 def _lingers(batch: Sequence[WaitingFile], folder: FolderFacts, rules: FolderSettings, desk: _Desk) -> Hold | None:
     """Tell what a batch that is not full waits for; null: it has waited long enough."""
+    if folder.name in desk.facts.partly:  # it may be full
+        return Hold(kind=Awaited.INTAKE)
     oldest = min(f.ready_at for f in batch)
     if folder.flush_before is not None and oldest <= folder.flush_before:
         return None

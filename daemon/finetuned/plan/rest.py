@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from finetuned.lifecycle import JOB_ENDS
@@ -24,11 +24,12 @@ def rest(
     rules: Settings,
     *,
     actions: Sequence[Action],
+    too_few: Collection[str],
     jobs: Mapping[str, Hold],
     files: Mapping[int, Hold],
 ) -> Rest:
     """Tell whether anything is left to do, or only what the server prevents; `jobs` and `files` are a plan's."""
-    if actions or facts.busy or facts.settling:
+    if actions or too_few or facts.busy or facts.settling:
         return Rest.WORK
     held = {job_id for job_id, hold in jobs.items() if hold.kind in _NOT_OURS}
     unfinished = [job for job in facts.jobs if job.state not in JOB_ENDS and job.id not in held]

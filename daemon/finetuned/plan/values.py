@@ -134,7 +134,8 @@ class Rest(StrEnum):
 class Facts(Value, frozen=True):
     """All that a plan rests on.
 
-    `waiting` is ordered by `ready_at`; `jobs` holds every unfinished job and every ended one that is not archived;
+    `waiting` is ordered by `ready_at`, and has of the folders in `partly` only the oldest files;
+    `jobs` holds every unfinished job and every ended one that is not archived;
     `unarchived` are refused and duplicate files that lie where they were dropped, and retried ones that do not yet;
     `suspects` are sessions that were lost and may turn up late; `can` is what the backend can do; `busy` names the jobs
     and sessions with a request under way; `asked` counts by job the requests since the daemon started; `settling`:
@@ -142,6 +143,7 @@ class Facts(Value, frozen=True):
     """
 
     waiting: tuple[WaitingFile, ...] = ()
+    partly: frozenset[str] = frozenset()
     jobs: tuple[Job, ...] = ()
     unarchived: tuple[UnarchivedFile, ...] = ()
     discards: tuple[Attempt, ...] = ()
@@ -158,13 +160,15 @@ class Facts(Value, frozen=True):
 class Plan(Value, frozen=True):
     """What to do now, in this order, and when to plan again (seconds since 1970; null: when the loop is woken).
 
-    `slot_waits`: a job that is sealed now can be sent at once. `jobs` and `files` (by id) tell what each job and file
+    `slot_waits`: a job that is sealed now can be sent at once. `too_few`: folders in `Facts.partly` of whose files none
+    can go before more of them are told. `jobs` and `files` (by id) tell what each job and file
     waits for that no action is about; `slots` jobs may be on the server at a time, and `in_flight` are.
     """
 
     actions: tuple[Action, ...]
     wake_at: float | None
     slot_waits: bool = False
+    too_few: frozenset[str] = frozenset()
     jobs: Mapping[str, Hold] = {}
     files: Mapping[int, Hold] = {}
     slots: int = 0
