@@ -21,19 +21,19 @@ from finetuned.ledger.files import (
     FILE,
     UNREAD,
     FileColumns,
-    Move,
     add_files,
     change_file,
     columns_of,
     end_of,
     file_of,
     lies_at,
+    move_alike,
     move_file,
     move_files,
     signed,
 )
 from finetuned.ledger.jobs import change_job, end_job
-from finetuned.ledger.rows import insert, place, text_at
+from finetuned.ledger.rows import insert, place, text_at, update_all
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, FileState, JobState
 from finetuned.model import Content, File, Job, Signature, Value
@@ -83,16 +83,14 @@ class Batches:
         with self._store.transaction() as db:
             if db.execute("select 1 from jobs where id = ?", (job_id,)).fetchone():
                 return False
-            marks = ", ".join("?" * len(file_ids))
-            rows = db.execute(f"{FILE} where id in ({marks})", tuple(file_ids))
-            files = [file_of(row) for row in rows]
-            size = sum(f.content.bytes for f in files if f.content)
-            known = {"batch_group": group, "files": len(files), "bytes": size, "created_at": iso(now)}
+            known = {"batch_group": group, "files": len(file_ids), "bytes": 0, "created_at": iso(now)}
             insert(db, "jobs", id=job_id, folder=folder, state=JobState.QUEUED, **known)
             tell(db, now, "job", job_id, JobState.QUEUED, cause=Cause.SEALED, job_id=job_id)
-            packed: FileColumns = {"job_id": job_id, "reason": None, "due_at": None}  # `tries` go on: it may come back
-            moves = [Move(file=file, became=FileState.PACKED, columns=packed) for file in files]
-            move_files(db, now, moves, cause=Cause.SEALED)
+            way = FileState.WAITING, FileState.PACKED
+            packed: FileColumns = {"reason": None, "due_at": None}  # `tries` go on: it may come back
+            move_alike(db, now, file_ids, way, cause=Cause.SEALED, job_id=job_id, columns=packed)
+            size = "select coalesce(sum(coalesce(bytes, size)), 0) from files where job_id = jobs.id"
+            db.execute(f"update jobs set bytes = ({size}) where id = ?", (job_id,))
             db.execute(
                 "delete from relearn where folder = ? and sha256 in (select sha256 from files where job_id = ?)",
                 (folder, job_id),
@@ -102,8 +100,7 @@ class Batches:
     def claimed(self, job: Job, laid: Iterable[tuple[File, str]], left: Iterable[Left], now: float) -> None:
         """Note where each claimed file lies now, and which left the job. An empty job is cancelled."""
         with self._store.transaction() as db:
-            for file, location in laid:
-                change_file(db, file, **lies_at(location))
+            update_all(db, "files", ((file.id, file.version, lies_at(location)) for file, location in laid))
             for leaver in left:
                 _leave(db, leaver, now)
             count, size = db.execute(
@@ -118,8 +115,9 @@ class Batches:
     def laid(self, job: Job, places: Sequence[tuple[File, str | None, str | None]], now: float) -> None:
         """Note where the files of an ended job lie now, or why nowhere; its papers are still to be written."""
         with self._store.transaction() as db:
-            for file, location, lost in places:
-                change_file(db, file, **(lies_at(location) | {"archived": 1}))
+            archived: FileColumns = {"archived": 1}
+            update_all(db, "files", ((file.id, file.version, lies_at(place) | archived) for file, place, _ in places))
+            for file, _, lost in places:
                 if lost:
                     tell_of(db, now, file, Cause.LOST, lost)
             if places:  # told before the papers are written, which hold every event of the job

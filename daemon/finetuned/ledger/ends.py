@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from finetuned.backend import Observation
 from finetuned.ledger.attempts import all_here, end_attempt
-from finetuned.ledger.files import end_of, files_of, move_files
+from finetuned.ledger.files import end_of, ended, move_alike, move_files
 from finetuned.ledger.interactions import write_interactions
 from finetuned.ledger.jobs import end_job, move_job
 from finetuned.ledger.store import Store
@@ -49,10 +49,11 @@ class Ends:
                     now,
                     pairs=said.pairs,
                     document_id=said.document,
-                    sketch=sketches.get(said.file_id),
                 )
                 for said in verdict.files
             ]
+            known = [(sketches.get(said.file_id), said.file_id) for said in verdict.files]
+            db.executemany("update files set sketch = ? where id = ?", known)
             move_files(db, now, ends, cause=Cause.JOB_ENDED)
             gone = _is_to_go(db, job.id)
             end_attempt(db, now, job, cause=Cause.TRAINED, became=SessionState.TRAINED, discard=gone)
@@ -96,8 +97,19 @@ class Ends:
 
 def _fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> None:
     """Fail every packed file of the job, for this reason; it is still to be archived."""
-    ends = [end_of(file, FileState.FAILED, reason, now) for file in files_of(db, job.id, "packed")]
-    move_files(db, now, ends, cause=Cause.JOB_ENDED)
+    file_ids = [
+        row["id"] for row in db.execute("select id from files where job_id = ? and +state = 'packed'", (job.id,))
+    ]
+    move_alike(
+        db,
+        now,
+        file_ids,
+        (FileState.PACKED, FileState.FAILED),
+        cause=Cause.JOB_ENDED,
+        job_id=job.id,
+        columns=ended(reason, now),
+        detail=reason,
+    )
 
 
 def _is_to_go(db: sqlite3.Connection, job_id: str) -> bool:

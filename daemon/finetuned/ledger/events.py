@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import json
 
 from finetuned.ledger.rows import clean, dicts
 from finetuned.lifecycle import Cause
@@ -22,6 +26,13 @@ METRICS: Final = "metrics"
 ON_ITS_WAY: Final = (
     "(e.subject = 'file' and e.became in ('settling', 'waiting', 'packed') and e.cause is not 'held_up')"
 )
+
+
+_TELL: Final = (
+    "insert into events (at, subject, was, became, cause, job_id, detail, subject_id) "
+    "select ?, ?, ?, ?, ?, ?, ?, value from json_each(?)"
+)
+_BUT_WHICH: Final = attrgetter("subject", "was", "became", "cause", "job_id", "detail")
 
 
 class Event(Value, frozen=True):
@@ -42,12 +53,10 @@ def tell_all(db: sqlite3.Connection, now: float, events: Iterable[Event]) -> Non
     None is told as earlier than the one before it: `now` was read before the transaction had its turn, and a clock may
     be set back.
     """
-    at = iso(now)
-    db.executemany(
-        "insert into events (at, subject, subject_id, was, became, cause, detail, job_id) "
-        "values (max(?, coalesce((select at from events order by id desc limit 1), '')), ?, ?, ?, ?, ?, ?, ?)",
-        ((at, e.subject, e.subject_id, e.was, e.became, e.cause, clean(e.detail), e.job_id) for e in events),
-    )
+    newest = "select max(?, coalesce((select at from events order by id desc limit 1), ''))"
+    (at,) = db.execute(newest, (iso(now),)).fetchone()
+    for (*known, detail), alike in groupby(events, key=_BUT_WHICH):
+        db.execute(_TELL, (at, *known, clean(detail), json.encode([e.subject_id for e in alike]).decode()))
 
 
 def tell(

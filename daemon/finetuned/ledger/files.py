@@ -7,8 +7,10 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypedDict, Unpack
 
+from msgspec.structs import replace
+
 from finetuned.ledger.events import Event, tell_all, tell_of
-from finetuned.ledger.rows import AT_PLACE, at, insert, place, update, value_of
+from finetuned.ledger.rows import AT_PLACE, at, insert_all, place, update, update_alike, update_all, value_of
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, FileState, check_move
 from finetuned.model import Content, File, Signature, UnarchivedFile, Value, WaitingFile
@@ -39,7 +41,6 @@ class FileColumns(TypedDict, total=False):
     job_id: str | None
     upload_name: str | None
     document_id: str | None
-    sketch: bytes | None
     pairs: int | None
     ready_at: str | None
     finished_at: str | None
@@ -354,14 +355,16 @@ def add_files(
     cause: Cause,
     seen_at: float,
 ) -> None:
-    """Record files that were dropped at these paths, each with what else is known of it, and tell."""
-    events = []
-    known = {"folder": folder, "state": state, "seen_at": iso(seen_at)}
-    for path, columns in found:
+    """Record files that were dropped at these paths, each with the same columns of what else is known, and tell."""
+    rows, events = [], []
+    (last,) = db.execute("select coalesce(max(id), 0) from files").fetchone()
+    for number, (path, columns) in enumerate(found, last + 1):
         text, b64 = place(path)
-        number = insert(db, "files", **known, path=text, path_b64=b64, **columns)
+        known = {"id": number, "folder": folder, "state": state, "seen_at": iso(seen_at), "path": text, "path_b64": b64}
+        rows.append(known | columns)
         job_id = columns.get("job_id")
         events.append(Event(subject="file", subject_id=str(number), became=state, cause=cause, job_id=job_id))
+    insert_all(db, "files", rows)
     tell_all(db, now, events)
 
 
@@ -384,12 +387,32 @@ def move_file(
     move_files(db, now, [Move(file=file, became=became, columns=columns, detail=detail)], cause=cause)
 
 
+def move_alike(
+    db: sqlite3.Connection,
+    now: float,
+    file_ids: Sequence[int],
+    way: tuple[FileState, FileState],
+    *,
+    cause: Cause,
+    job_id: str,
+    columns: FileColumns,
+    detail: str | None = None,
+) -> None:
+    """Change the state of a job's files, all from and to the same, with the same columns, and tell. Raises Stale."""
+    was, became = way
+    check_move(was, cause, became)
+    update_alike(db, "files", file_ids, was, {"state": became, "job_id": job_id, **columns})
+    event = Event(subject="file", subject_id="", became=became, was=was, cause=cause, detail=detail, job_id=job_id)
+    tell_all(db, now, (replace(event, subject_id=str(file_id)) for file_id in file_ids))
+
+
 def move_files(db: sqlite3.Connection, now: float, moves: Collection[Move], *, cause: Cause) -> None:
     """Change files' states by ways the lifecycle knows, and tell of each. Raises Stale."""
     for was, became in {(move.file.state, move.became) for move in moves}:
         check_move(was, cause, became)
-    for move in moves:
-        update(db, "files", move.file.id, move.file.version, state=str(move.became), **move.columns)
+    update_all(
+        db, "files", ((move.file.id, move.file.version, {"state": move.became, **move.columns}) for move in moves)
+    )
     tell_all(
         db,
         now,
@@ -410,8 +433,12 @@ def move_files(db: sqlite3.Connection, now: float, moves: Collection[Move], *, c
 
 def end_of(file: File, became: FileState, why: str | None, now: float, **columns: Unpack[FileColumns]) -> Move:
     """Make the way to its end of a file that is still to be archived; the event tells the reason."""
-    columns |= {"reason": why, "finished_at": iso(now), "archived": 0}
-    return Move(file=file, became=became, columns=columns, detail=why)
+    return Move(file=file, became=became, columns=columns | ended(why, now), detail=why)
+
+
+def ended(why: str | None, now: float) -> FileColumns:
+    """Make columns of a file at its end, which is still to be archived."""
+    return {"reason": why, "finished_at": iso(now), "archived": 0}
 
 
 def files_of(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:

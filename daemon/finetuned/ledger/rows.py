@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
+from itertools import groupby
 from typing import Any, Final, TypeVar, get_args
 
 import msgspec
@@ -55,9 +56,15 @@ WORK: Final = """(
 """
 
 
-def insert(db: sqlite3.Connection, table: str, **columns: object) -> int | None:
-    """Insert a row, and return its number."""
-    return db.execute(_insertion(table, *columns), tuple(columns.values())).lastrowid
+def insert(db: sqlite3.Connection, table: str, **columns: object) -> None:
+    """Insert a row."""
+    insert_all(db, table, [columns])
+
+
+def insert_all(db: sqlite3.Connection, table: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Insert rows that have the same columns."""
+    for names in {tuple(row) for row in rows}:
+        db.executemany(_insertion(table, *names), [tuple(row.values()) for row in rows])
 
 
 def dicts(found: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
@@ -83,9 +90,37 @@ def value_of(kind: type[V], row: sqlite3.Row, prefix: str = "", **known: object)
 
 def update(db: sqlite3.Connection, table: str, key: object, version: int, **columns: object) -> None:
     """Update a row. Raises Stale if it moved on since `version` was read."""
-    values = [clean(v) if isinstance(v, str) and not isinstance(v, StrEnum) else v for v in columns.values()]
-    if db.execute(_change(table, *columns), (*values, key, version)).rowcount == 0:
+    if db.execute(_change(table, *columns), (*map(_written, columns.values()), key, version)).rowcount == 0:
         raise Stale(f"{table} {key} moved on")
+
+
+def update_all(db: sqlite3.Connection, table: str, changes: Iterable[tuple[int, int, Mapping[str, object]]]) -> None:
+    """Update rows by number and version, bytes aside. Raises Stale if one moved on since its version was read.
+
+    One statement opens a table's indexes once, however many rows it changes: to open them takes longer than to change
+    them.
+    """
+    for names, alike in groupby(changes, key=lambda change: (*change[2],)):
+        rows = [(number, version, *map(_written, columns.values())) for number, version, columns in alike]
+        if db.execute(_changes(table, *names), (_json(rows),)).rowcount < len(rows):
+            raise Stale(f"one of {len(rows)} {table} moved on")
+
+
+def update_alike(
+    db: sqlite3.Connection, table: str, numbers: Sequence[int], was: StrEnum, columns: Mapping[str, object]
+) -> None:
+    """Give rows that are in the state `was` the same columns. Raises Stale if one is in another."""
+    values = (*map(_written, columns.values()), _json(numbers), was)
+    if db.execute(_alike(table, *columns), values).rowcount < len(numbers):
+        raise Stale(f"one of {len(numbers)} {table} is not {was!s} any more")
+
+
+def _written(value: object) -> object:
+    return clean(value) if isinstance(value, str) and not isinstance(value, StrEnum) else value
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 @cache  # their texts are few, and thousands of files go through them
@@ -97,6 +132,23 @@ def _insertion(table: str, *columns: str) -> str:
 def _change(table: str, *columns: str) -> str:
     names = ", ".join(f"{name} = ?" for name in columns)
     return f"update {table} set {names}, version = version + 1 where id = ? and version = ?"
+
+
+@cache
+def _changes(table: str, *columns: str) -> str:
+    names = ", ".join(f"{name} = value ->> {place}" for place, name in enumerate(columns, 2))
+    return (
+        f"update {table} set {names}, version = version + 1 from json_each(?) "
+        f"where {table}.id = value ->> 0 and {table}.version = value ->> 1"
+    )
+
+
+@cache
+def _alike(table: str, *columns: str) -> str:
+    names = ", ".join(f"{name} = ?" for name in columns)
+    return (
+        f"update {table} set {names}, version = version + 1 where id in (select value from json_each(?)) and +state = ?"
+    )
 
 
 def clean(words: str | None) -> str | None:
