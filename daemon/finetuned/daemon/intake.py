@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import Final
 
 from msgspec.structs import replace
@@ -36,6 +37,9 @@ BATCH: Final = 100
 SLICE: Final = 1000
 #: why a file has vanished
 GONE: Final = "it was moved or removed before it was taken"
+
+#: files go into the ledger by their paths: what lies together there is then written together
+_PATH: Final = attrgetter("path")
 
 Read = tuple[Seen, Content | FileProblem]
 
@@ -171,7 +175,7 @@ class Intake:
             self._log.warning("cannot_be_taken", folder=folder.name, path=odd.path, why=odd.why, **count)
         await self._note(folder)
         if seen.appeared:
-            await self._appeared(folder, seen.appeared)
+            await self._appeared(folder, sorted(seen.appeared, key=_PATH))
         if seen.changed:
             await self._changed(folder, seen.changed)
         if seen.vanished:
@@ -180,7 +184,7 @@ class Intake:
             await self._unfinished(folder, seen.unfinished)
         for canary in seen.canaries:
             await context.in_thread(self._tell_of_canary, folder, canary)
-        self._backlog[folder.name] = list(reversed(seen.ready))
+        self._backlog[folder.name] = sorted(seen.ready, key=_PATH, reverse=True)
         return await self._drain(folder, 0.0 if seen.changed else seen.wake_in)  # they settle since then
 
     async def _note(self, folder: DropFolder) -> None:
