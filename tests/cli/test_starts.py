@@ -75,3 +75,10 @@ def test_why_plans_only_for_what_waits(desk: Desk) -> None:
     (path,) = (file["path"] for file in desk("files", "--json").json)
     needless = OF_THE_DAEMON & loaded("--config", str(desk.config), "why", path)
     assert not needless
+
+
+def test_why_of_nothing_reads_and_moves_no_file(desk: Desk) -> None:
+    """To hash what lies somewhere, and to rename it, takes two libraries of C, which take their time to load."""
+    path = desk.place.notes / "never.txt"
+    needless = (OF_THE_DAEMON | SELDOM | {"ctypes", "hashlib"}) & loaded("--config", str(desk.config), "why", str(path))
+    assert not needless

@@ -100,7 +100,7 @@ def _start(watcher: Watcher, real: Callable[..., Any], command: Sequence[str], *
 def _watch_libc(watcher: Watcher) -> None:
     real = libc.call
 
-    def call(name: str, *types: type) -> Callable[..., int] | None:
+    def call(name: str, *types: str) -> Callable[..., int] | None:
         found = real(name, *types)
         if found is None or name not in {"renameat2", "syncfs"}:
             return found

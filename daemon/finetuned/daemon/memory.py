@@ -5,7 +5,6 @@ The C library keeps what was freed: in a heap for each thread, and at the end of
 
 from __future__ import annotations
 
-import ctypes
 from typing import Final
 
 from finetuned.folders.libc import call
@@ -16,13 +15,13 @@ _M_ARENA_MAX: Final = -8
 
 def share_one_heap() -> None:
     """Have all threads that begin from now on take memory from one heap; Python lets one run at a time anyway."""
-    set_parameter = call("mallopt", ctypes.c_int, ctypes.c_int)
+    set_parameter = call("mallopt", "c_int", "c_int")
     if set_parameter is not None:
         set_parameter(_M_ARENA_MAX, 1)
 
 
 def give_back() -> None:
     """Give the system what is free, a few milliseconds' work."""
-    trim = call("malloc_trim", ctypes.c_size_t)
+    trim = call("malloc_trim", "c_size_t")
     if trim is not None:
         trim(0)

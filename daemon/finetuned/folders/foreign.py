@@ -79,17 +79,15 @@ LEFTOVERS: Final[Mapping[str, str]] = MappingProxyType(
         "___jb_old___": "a JetBrains editor",
     }
 )
-#: the same, where an ending is not all: what is written, what is a rest, is told by the whole name
-_SHAPES: Final = re.compile(
-    r"""
+#: the same, where an ending is not all: what is written, what is a rest, is told by the whole name. This, and what
+#: synchronizers add, is compiled for the first name that may have it, which a command seldom meets
+_SHAPES: Final = r"""
     (?P<emacs>\#).*\#               # Emacs: #a.txt#
     | (?P<office>~\$).*             # Word, Excel: ~$a.txt
     | .*(?P<nano>\.save\.\d+)       # nano's second rescue copy
     | .*(?P<nginx>\.0000\d{6})       # nginx: a.txt.0000000002
     | .*(?P<mac>\.sb-[0-9a-f]{8}-\w{6})  # a safe save of macOS
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+"""
 #: no name has a shape without one of these: far cheaper to find, and most names have none
 _SHAPES_NEED: Final = re.compile(r"^[#~]|\.save\.|\.0000|\.sb-")
 _MAKERS: Final = MappingProxyType(
@@ -99,8 +97,7 @@ _UNFINISHED: Final = tuple(UNFINISHED)
 _ENDINGS: Final = (*UNFINISHED, *LEFTOVERS)
 
 #: what synchronizers add to a name when both sides changed
-_CONFLICT: Final = re.compile(
-    r"""
+_CONFLICT: Final = r"""
     \.sync-conflict-\d{8}-\d{6}(-[a-z0-9]{7})?                      # Syncthing
     | \.conflict\d+(?=\.|$) | \.\.path[12]$                         # rclone bisync
     | _conf\(\d+\)                                                  # Google Drive
@@ -119,9 +116,7 @@ _CONFLICT: Final = re.compile(
         | cópia\ em\ conflito | conflicterende?\ (kopie|exemplaar) | kopia\ powodująca\ konflikt
         | конфликтующая\ копия | 競合コピー | 冲突副本               # Dropbox in other languages
       )[^()\[\]]*[)\]]
-    """,
-    re.VERBOSE,
-)
+"""
 _CONFLICT_NEEDS: Final = re.compile(r"[ck]onfl|conf\(|\.\.path|clash|競合|冲突|конфл")
 #: sub-folders (some only in the folder of their program) that hold what was deleted, earlier states, or what only the
 #: file system's owner needs
@@ -177,7 +172,7 @@ def unfinished_mark(name: str) -> tuple[str, str] | None:
     if name.endswith(_ENDINGS):
         mark = max((ending for ending in _ENDINGS if name.endswith(ending)), key=len)
         return mark, UNFINISHED.get(mark) or LEFTOVERS[mark]
-    found = _SHAPES.fullmatch(name) if _SHAPES_NEED.search(name) else None
+    found = re.fullmatch(_SHAPES, name, re.VERBOSE | re.DOTALL) if _SHAPES_NEED.search(name) else None
     if found is None or found.lastgroup is None:
         return None
     return found[found.lastgroup], _MAKERS[found.lastgroup]
@@ -185,7 +180,7 @@ def unfinished_mark(name: str) -> tuple[str, str] | None:
 
 def conflict_mark(name: str) -> str | None:
     """Tell what in a name says that a synchronizer made a copy in conflict; None: nothing does."""
-    found = _CONFLICT.search(name) if _CONFLICT_NEEDS.search(name) else None
+    found = re.search(_CONFLICT, name, re.VERBOSE) if _CONFLICT_NEEDS.search(name) else None
     return None if found is None else found[0]
 
 

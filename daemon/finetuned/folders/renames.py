@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from ctypes import c_char_p, c_int, c_uint
 from typing import Final
 
 from finetuned.folders import libc
@@ -54,7 +53,7 @@ def is_half_done(old: str, new: str, old_dir: int, new_dir: int) -> bool:
 
 
 def _by_kernel(old: str, new: str, old_dir: int, new_dir: int, how: int = _NOREPLACE) -> bool:
-    rename = libc.call("renameat2", c_int, c_char_p, c_int, c_char_p, c_uint)
+    rename = libc.call("renameat2", "c_int", "c_char_p", "c_int", "c_char_p", "c_uint")
     if rename is None:
         return False
     if rename(old_dir, os.fsencode(old), new_dir, os.fsencode(new), how) != 0:

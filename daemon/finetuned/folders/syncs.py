@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from ctypes import c_int, c_int64, c_uint
 from typing import Final
 
 from finetuned.folders import libc
@@ -30,7 +29,7 @@ def sync(fd: int) -> None:
 
 def sync_all(fds: Sequence[int]) -> None:
     """Bring several files and folders to disk. Raises OSError."""
-    begin = libc.call("sync_file_range", c_int, c_int64, c_int64, c_uint)
+    begin = libc.call("sync_file_range", "c_int", "c_int64", "c_int64", "c_uint")
     if begin is not None:
         for fd in fds:
             begin(fd, 0, 0, _BEGIN_WRITING)  # a hint: what it does not do, fsync does
@@ -40,7 +39,7 @@ def sync_all(fds: Sequence[int]) -> None:
 
 def sync_file_system(fd: int) -> None:
     """Bring all that lies on the file system of `fd` to disk. Raises OSError."""
-    whole = libc.call("syncfs", c_int)
+    whole = libc.call("syncfs", "c_int")
     if whole is None:
         os.sync()
     elif whole(fd) != 0:

@@ -9,17 +9,19 @@
 from __future__ import annotations
 
 import codecs
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from finetuned import amounts
 from finetuned.errors import Changed, Gone, Unusable
 from finetuned.folders.encodings import likely
 from finetuned.kinds import KINDS, Kinds, holds_words
 from finetuned.model import Content, Signature
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 BLOCK: Final = 256 * 1024
 #: longest first: the mark of UTF-32 begins with that of UTF-16
@@ -199,7 +201,7 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
             f"too big: {amounts.size(size, small='bytes')}, and max_file_bytes is "
             f"{amounts.size(most, small='bytes')}; split it, or raise max_file_bytes"
         )
-    digest, same, sent = hashlib.sha256(), SameText(), 0
+    digest, same, sent = _sha256(), SameText(), 0
     left = size
     while left:
         raw = os.read(fd, min(BLOCK, left))
@@ -220,6 +222,13 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
     )
 
 
+def _sha256() -> _Hash:
+    """Begin a hash."""
+    from hashlib import sha256  # noqa: PLC0415 - 2 ms (OpenSSL) that a command does not cost which reads no file
+
+    return sha256()
+
+
 class SameText:
     """The hash that two texts share if they differ in line ends and final newlines alone.
 
@@ -227,7 +236,7 @@ class SameText:
     """
 
     def __init__(self) -> None:
-        self._digest = hashlib.sha256()
+        self._digest = _sha256()
         self._ends = 0
         self._cr = b""
 
@@ -264,7 +273,7 @@ class TextReader:
         self._content = content
         self._recoder = recoder
         self._fd: int | None = None
-        self._digest = hashlib.sha256()
+        self._digest = _sha256()
         self._sent = 0
         self._ended = False
         self._held = b""
