@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import Final
 
 REDACTED: Final = "[redacted]"
@@ -18,21 +17,19 @@ _SECRET_WORDS: Final = frozenset(
 )
 #: ... but for where a secret lies, which is no secret
 _PLACE_WORDS: Final = frozenset({"file", "path"})
-_SECRETS: Final = rf"""(?P<url>://) [^/@\s]+ (?=@)
+_SECRETS: Final = re.compile(
+    rf"""(?P<url>://) [^/@\s]+ (?=@)
       | (?P<key>(?:api[_-]?key|token|authorization|password|secret)["']?\s*[=:]\s*(?:(?:bearer|basic)\s+)?)
         (?: "[^"]*" | '[^']*' | [^\s"',;&}}]+ )
       | (?P<bearer>\bbearer\s+) [^\s"',;}}]+
-      | (?<![A-Za-z0-9]) {KEY_PREFIX}[^\s"',;&<>)\]}}]+"""
-
-
-@cache  # not before a text is to be shown: commands that read the configuration load this, too
-def _secrets() -> re.Pattern[str]:
-    return re.compile(_SECRETS, re.IGNORECASE | re.VERBOSE)
+      | (?<![A-Za-z0-9]) {KEY_PREFIX}[^\s"',;&<>)\]}}]+""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def redact(text: str, mark: str = REDACTED) -> str:
     """Put `mark` in the place of each part of `text` that looks like a secret."""
-    return _secrets().sub(lambda match: (match["url"] or match["key"] or match["bearer"] or "") + mark, text)
+    return _SECRETS.sub(lambda match: (match["url"] or match["key"] or match["bearer"] or "") + mark, text)
 
 
 def names_secret(name: str) -> bool:

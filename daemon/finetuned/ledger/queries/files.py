@@ -87,7 +87,8 @@ class FileQueries(Connection):
 
     def of_name(self, name: str) -> list[Row]:
         """List the files that were dropped under this name in any folder, newest first."""
-        query = f"select {_FILE} from files where substr(path, -length(:end)) = :end order by id desc"
+        named = "select id from files where substr(path, -length(:end)) = :end"  # all of that is in the index of paths
+        query = f"select {_FILE} from files where id in ({named}) order by id desc"
         return [_file(row) for row in self.rows(query, end=f"/{utf8_text(name)}")]
 
     def name_of(self, file_id: str) -> str | None:
