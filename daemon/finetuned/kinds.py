@@ -84,7 +84,9 @@ _FRONT_MATTER: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_SIGNS: Final = ("base64", "BASE64", "Base64")
+#: what says that encoded data follows, each after a part of it that is seldom there, and looked for in no time
+_BASE_64: Final = ("base64", "BASE64", "Base64")
+_SIGNS: Final = (("=", "ENCODING=b"), ("`", "```compressed-json"), ("\n", "\nbegin "))
 #: a file that is encoded from its beginning says so by that alone
 _BARE: Final = re.compile(
     rf"\s*(?=\S{{0,{LONG_WORD}}}\d)(?=\S{{0,{LONG_WORD}}}[A-Z])(?=\S{{0,{LONG_WORD}}}[a-z])[A-Za-z0-9+/_-]{{{LONG_WORD},}}(?:\s|\Z)"
@@ -149,9 +151,9 @@ def _beginnings() -> tuple[tuple[str, re.Pattern[str]], ...]:
 
 def _is_signed(text: str) -> bool:
     """Tell whether a text says that encoded data follows, as mail, addresses of pictures, contacts and drawings do."""
-    if "64" in text and any(sign in text for sign in _SIGNS):
+    if "6" in text and "64" in text and any(sign in text for sign in _BASE_64):
         return True
-    return any(sign in text for sign in ("ENCODING=b", "\nbegin ", "```compressed-json"))
+    return any(mark in text and sign in text for mark, sign in _SIGNS)
 
 
 def _encoded(word: str) -> int:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from finetuned.errors import Changed, Gone, Unusable
 from finetuned.folders.kept import drop_folder
-from finetuned.folders.text import BLOCK, SameText
+from finetuned.folders.text import BLOCK, Hashes
 from finetuned.model import Content
 from finetuned.settings import FolderSettings
 
@@ -223,10 +223,11 @@ def test_part_that_was_promised_and_cut_is_never_whole(tmp_path):
 
 def same_text(raw: bytes, size: int) -> str:
     """The hash that counts for duplicates, of a text that is read in blocks."""
-    same = SameText()
+    hashes = Hashes()
     for at in range(0, len(raw), size):
-        same.feed(raw[at : at + size])
-    return same.hexdigest()
+        hashes.feed(raw[at : at + size])
+    assert hashes.sent == hashlib.sha256(raw).hexdigest()
+    return hashes.same_text
 
 
 LINES = st.lists(st.sampled_from([b"a", b"b ", b"", "\u2028".encode(), b"\t"]), max_size=8)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
@@ -201,7 +202,7 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
             f"too big: {amounts.size(size, small='bytes')}, and max_file_bytes is "
             f"{amounts.size(most, small='bytes')}; split it, or raise max_file_bytes"
         )
-    digest, same, sent = _sha256(), SameText(), 0
+    hashes, sent = Hashes(), 0
     left = size
     while left:
         raw = os.read(fd, min(BLOCK, left))
@@ -209,17 +210,14 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
             raise Changed(_CHANGED)
         left -= len(raw)
         text = recoder.feed(raw, final=not left)
-        digest.update(text)
-        same.feed(text)
+        hashes.feed(text)
         sent += len(text)
         if out is not None:
             out(raw)
     if not sent:
         raise Unusable("empty: it holds a byte-order mark and nothing else; write something into it and drop it again")
     recoder.check()
-    return Content(
-        sha256=digest.hexdigest(), text_sha256=same.hexdigest(), bytes=size, sent_bytes=sent, note=recoder.note
-    )
+    return Content(sha256=hashes.sent, text_sha256=hashes.same_text, bytes=size, sent_bytes=sent, note=recoder.note)
 
 
 def _sha256() -> _Hash:
@@ -229,34 +227,53 @@ def _sha256() -> _Hash:
     return sha256()
 
 
-class SameText:
-    """The hash that two texts share if they differ in line ends and final newlines alone.
+class Hashes:
+    """The hashes of a text: `sent` of it as it is, `same_text` one that two share if they differ in line ends alone.
 
-    It is the hash of the text with LF for CRLF and CR, and with one LF at its end. What is sent stays what it is.
+    The other is that of the text with LF for CRLF and CR, and with one LF at its end, however many there are. Up to a
+    text's first CR both are of the same bytes, which are hashed once.
     """
 
     def __init__(self) -> None:
-        self._digest = _sha256()
+        self._plain = _sha256()
+        self._sent: _Hash | None = None
         self._ends = 0
         self._cr = b""
 
     def feed(self, text: bytes) -> None:
         """Take the next bytes as sent."""
         if b"\r" in text or self._cr:
+            if self._sent is None:
+                self._sent = self._with_ends()
+            self._sent.update(text)
             text = self._cr + text
             self._cr = b"\r" if text.endswith(b"\r") else b""  # an LF may follow
             text = text.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        elif self._sent is not None:
+            self._sent.update(text)
         body = text.rstrip(b"\n")
         if body:
-            for left in range(self._ends, 0, -BLOCK):
-                self._digest.update(b"\n" * min(left, BLOCK))
-            self._digest.update(body)
+            self._plain = self._with_ends()
+            self._plain.update(body)
             self._ends = 0
         self._ends += len(text) - len(body)
 
-    def hexdigest(self) -> str:
-        """Return the hash of all that was fed, in hex."""
-        digest = self._digest.copy()
+    def _with_ends(self) -> _Hash:
+        """Hash the newlines, too, that may be the last."""
+        digest = self._plain.copy()
+        for left in range(self._ends, 0, -BLOCK):
+            digest.update(b"\n" * min(left, BLOCK))
+        return digest
+
+    @property
+    def sent(self) -> str:
+        """The hash of all that was fed, in hex."""
+        return (self._sent or self._with_ends()).hexdigest()
+
+    @property
+    def same_text(self) -> str:
+        """The hash that it shares with the same text, in hex."""
+        digest = self._plain.copy()
         digest.update(b"\n")
         return digest.hexdigest()
 
@@ -276,14 +293,21 @@ class TextReader:
         self._digest = _sha256()
         self._sent = 0
         self._ended = False
-        self._held = b""
+        self._held = deque[bytes]()
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes at most; none at the end."""
-        while not self._ended and len(self._held) <= size:
+        while not self._ended and sum(map(len, self._held)) <= size:
             self._fill()
-        out, self._held = self._held[:size], self._held[size:]
-        return out
+        out: list[bytes] = []
+        while size and self._held:
+            piece = self._held.popleft()
+            if len(piece) > size:
+                self._held.appendleft(piece[size:])
+                piece = piece[:size]
+            out.append(piece)
+            size -= len(piece)
+        return b"".join(out)  # of one piece that piece, which is not copied
 
     def _fill(self) -> None:
         if self._fd is None:
@@ -296,11 +320,11 @@ class TextReader:
             raise Changed(f"it changed after it was read: {error}") from error
         self._digest.update(text)
         self._sent += len(text)
-        self._held += text
         expected = self._content
         short = self._ended and (self._sent, self._digest.hexdigest()) != (expected.sent_bytes, expected.sha256)
         if short or self._sent > expected.sent_bytes:
             raise Changed("it changed after it was read: what lies there now is not what was promised to be sent")
+        self._held.append(text)
 
     def close(self) -> None:
         """Let go of the file."""

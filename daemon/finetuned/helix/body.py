@@ -89,10 +89,14 @@ class Body(httpx.AsyncByteStream):
 
     def _gather(self) -> bytes:
         """Take the next bytes, small files together: a thread and a send for each would cost more than they do."""
-        gathered = bytearray()
-        while len(gathered) < PIECE_BYTES and (self._part is not None or self._pieces):
+        gathered: list[bytes] = []
+        size = 0
+        while size < PIECE_BYTES and (self._part is not None or self._pieces):
             if self._part is not None:
-                gathered += self._read_on(*self._part, PIECE_BYTES - len(gathered))
+                if gathered and self._left > PIECE_BYTES - size:
+                    break  # a large file begins a piece of its own: so its blocks are handed on as they are read
+                gathered.append(self._read_on(*self._part, PIECE_BYTES - size))
+                size += len(gathered[-1])
                 continue
             following = self._pieces[0]
             if isinstance(following, Part):
@@ -101,9 +105,10 @@ class Body(httpx.AsyncByteStream):
             elif len(self._pieces) == 1 and gathered:
                 break  # what makes the form whole goes alone, after all the rest went out
             else:
-                gathered += following
+                gathered.append(following)
+                size += len(following)
             self._pieces.popleft()
-        return bytes(gathered)
+        return b"".join(gathered)  # of one piece that piece, which is not copied
 
     def _read_on(self, part: Part, reader: PartReader, most: int) -> bytes:
         """Read the file that is open; close it at its end."""
