@@ -123,3 +123,13 @@ def test_what_status_asks_does_not_grow_with_the_files(reader: Reader, question:
     steps = [step for step in plan if step.startswith(("SEARCH f ", "SCAN f "))]
     assert steps
     assert [step for step in steps if not re.search(r"COVERING INDEX|unfinished_files|held_up_by_time", step)] == []
+
+
+def test_a_name_is_looked_for_in_no_rows(reader: Reader) -> None:
+    """It stands at the end of a path: those are all gone through, but in their index, which is a tenth of the rows."""
+    queries: list[str] = []
+    reader.connection.set_trace_callback(queries.append)
+    assert [file["path"] for file in reader.of_name("a.md")] == ["/srv/notes/a.md"]
+    reader.connection.set_trace_callback(None)
+    plan = [row["detail"] for row in reader.connection.execute(f"explain query plan {queries[0]}")]
+    assert [step for step in plan if step.startswith("SCAN")] == ["SCAN files USING COVERING INDEX files_by_path"]

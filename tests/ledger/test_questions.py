@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -19,6 +20,18 @@ def plan(db: sqlite3.Connection, sql: str) -> list[str]:
     """The steps of a query, in SQLite's words."""
     names = dict.fromkeys(re.findall(r":([a-z]+)", sql), "")
     return [row[3] for row in db.execute(f"explain query plan {sql}", names)]
+
+
+@pytest.fixture
+def taught(path: str) -> Iterator[sqlite3.Connection]:
+    """A ledger whose one job has trained, over a connection that knows the functions of a search."""
+    with Ledger.open(path) as ledger:
+        life = Life(ledger)
+        life.trains(life.runs(life.claims(life.waits("/srv/notes/a.md"))))
+    with closing(sqlite3.connect(path)) as db, Searches() as searches:
+        for name, count, function in searches.functions:
+            db.create_function(name, count, function)
+        yield db
 
 
 @pytest.mark.parametrize("name", list(QUESTIONS))
@@ -41,32 +54,24 @@ def test_the_oldest_waiting_files_are_found_by_an_index(path: str) -> None:
     assert "SEARCH f USING COVERING INDEX files_by_state (folder=? AND state=?)" in steps
 
 
-def test_pairs_a_day_are_those_of_attempts_that_trained(path: str) -> None:
+def test_pairs_a_day_are_those_of_attempts_that_trained(taught: sqlite3.Connection) -> None:
     """What came of an attempt that was given up was learned nowhere."""
-    with Ledger.open(path) as ledger:
-        life = Life(ledger)
-        life.trains(life.runs(life.claims(life.waits("/srv/notes/a.md"))))
-    with closing(sqlite3.connect(path)) as db:
-        asked = (QUESTIONS["pairs_a_day"].sql, {"days": "99999"})
-        ((_, jobs, pairs),) = db.execute(*asked)
-        assert (jobs, pairs) == (1, 2)
-        db.execute("update sessions set state = 'ended'")
-        assert db.execute(*asked).fetchall() == []
+    asked = (QUESTIONS["pairs_a_day"].sql, {"days": "99999"})
+    ((_, jobs, pairs),) = taught.execute(*asked)
+    assert (jobs, pairs) == (1, 2)
+    taught.execute("update sessions set state = 'ended'")
+    assert taught.execute(*asked).fetchall() == []
 
 
 @pytest.mark.parametrize(("name", "words"), [("pairs_of_a_file", "/srv/notes/a.md"), ("search_pairs", "about")])
-def test_pairs_of_a_session_that_does_not_count_are_no_answer(path: str, name: str, words: str) -> None:
+def test_pairs_of_a_session_that_does_not_count_are_no_answer(
+    taught: sqlite3.Connection, name: str, words: str
+) -> None:
     """They are in no listing either."""
-    with Ledger.open(path) as ledger:
-        life = Life(ledger)
-        life.trains(life.runs(life.claims(life.waits("/srv/notes/a.md"))))
-    with closing(sqlite3.connect(path)) as db, Searches() as searches:
-        for function, count, work in searches.functions:
-            db.create_function(function, count, work)
-        asked = (QUESTIONS[name].sql, {"path": words, "words": words})
-        assert db.execute(*asked).fetchall() != []
-        db.execute("update qa_pairs set session_id = 'former'")
-        assert db.execute(*asked).fetchall() == []
+    asked = (QUESTIONS[name].sql, {"path": words, "words": words})
+    assert taught.execute(*asked).fetchall() != []
+    taught.execute("update qa_pairs set session_id = 'former'")
+    assert taught.execute(*asked).fetchall() == []
 
 
 def test_each_row_may_ask_for_words_of_its_own() -> None:
@@ -91,15 +96,9 @@ def test_counting_stops(path: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["", " ", "?!", "-otter", "OR"])
-def test_a_search_that_asks_for_nothing_finds_nothing(path: str, words: str) -> None:
+def test_a_search_that_asks_for_nothing_finds_nothing(taught: sqlite3.Connection, words: str) -> None:
     """It is no error either: a page is open before words are typed into it."""
-    with Ledger.open(path) as ledger:
-        life = Life(ledger)
-        life.trains(life.runs(life.claims(life.waits("/srv/notes/a.md"))))
-    with closing(sqlite3.connect(path)) as db, Searches() as searches:
-        for function, count, work in searches.functions:
-            db.create_function(function, count, work)
-        assert db.execute(QUESTIONS["search_pairs"].sql, {"words": words}).fetchall() == []
-        asked = "select count(*) from qa_pairs_fts where qa_pairs_fts match escape_fts(?)"
-        assert db.execute(asked, [words]).fetchone() == (0,)
-        assert db.execute(asked, ["about"]).fetchone() > (0,)
+    assert taught.execute(QUESTIONS["search_pairs"].sql, {"words": words}).fetchall() == []
+    asked = "select count(*) from qa_pairs_fts where qa_pairs_fts match escape_fts(?)"
+    assert taught.execute(asked, [words]).fetchone() == (0,)
+    assert taught.execute(asked, ["about"]).fetchone() > (0,)
