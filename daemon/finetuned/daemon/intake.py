@@ -71,6 +71,11 @@ class Intake:
         self._noted.clear()
         self._backlog.clear()
 
+    def heard(self) -> None:
+        """Hear that something may have changed in a folder."""
+        for folder in self._context.folders.values():
+            folder.sweeper.heard = True
+
     async def sweep(self) -> None:
         """List every folder and tell the ledger what is new."""
         waits = []

@@ -127,6 +127,7 @@ class Daemon:
     def sweep_soon(self) -> None:
         """Have the folders swept soon: something may have changed in one."""
         self._rounds.sweep_now()
+        self._intake.heard()
         self._context.wake.set()
 
     def stop(self) -> None:

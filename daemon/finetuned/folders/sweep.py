@@ -3,7 +3,8 @@
 1. A sweep tells what is true now; it tells it again until `remember` or `forget` says that it was recorded. So a
    lost answer costs nothing.
 2. Only names are read, but for files that are unknown or unsettled, or that may go on in their rhythm; with
-   after = "keep" all known ones are checked too, for they may be edited in place.
+   after = "keep" all known ones are checked too, for they may be edited in place: at once when something was `heard`,
+   else as often as a hundredth of a core allows (`CHECK_PAUSE`).
 3. A sub-folder is not listed again while its times stand still, on file systems where that is proof: its times must
    have been seen MARGIN seconds before a listing of it began.
 4. What cannot be listed is not gone: nothing below it vanishes. What is missing from a listing is looked up by name
@@ -52,6 +53,9 @@ MOST_CLOSED: Final = 1000
 #: how many files begin to settle in a second, at most, and within one quiet time in any case
 MOST_NEW: Final = 2500
 LEAST_NEW: Final = 5000
+#: how long files that may be edited in place are not checked again without a reason, in seconds for each of them: a
+#: hundred times what it takes
+CHECK_PAUSE: Final = 0.0003
 #: how many canaries one sweep tells of: whoever may drop files may drop those, too
 MOST_CANARIES: Final = 8
 
@@ -127,6 +131,7 @@ class _Found:
     unfinished: dict[str, str | None] = field(default_factory=dict)
     closed: dict[str, str] = field(default_factory=dict)
     wake_in: float | None = None
+    checked: int = 0
 
     def wake(self, seconds: float) -> None:
         """Sweep again in `seconds` at the latest."""
@@ -167,6 +172,9 @@ class Sweeper:
         self._tree = places.tree
         #: the files that the ledger knows, or soon will
         self.known = KnownFiles()
+        #: set it when something may have changed in the folder
+        self.heard = True
+        self._checks_all, self._check_due = True, 0.0
         self._new_since, self._new = 0.0, 0
         #: whether the last sweep left new files for the next one
         self.has_more = False
@@ -201,8 +209,7 @@ class Sweeper:
             if listing is not None:
                 listings[parts] = listing
                 ways.extend((*parts, name) for name in listing.folders)
-        if self.has_more:
-            found.wake(max(0.0, self._new_since + self._places.quiet_time - steady))
+        self._wait_for(found)
         vanished = self._vanished(found)
         self._tree.check()  # a folder that went away meanwhile looked empty
         self._listings = listings
@@ -229,10 +236,18 @@ class Sweeper:
         )
 
     def _begin_anew(self, steady: float) -> None:
-        """Let new files settle again, once those before them had their time."""
-        self.has_more = False
+        """Let new files settle again once those before them had their time; check known ones if it is time."""
+        self._checks_all = self.heard or steady >= self._check_due
+        self.heard = self.has_more = False
         if steady - self._new_since >= self._places.quiet_time:
             self._new_since, self._new = steady, 0
+
+    def _wait_for(self, found: _Found) -> None:
+        """Say when the rest of the new files may settle, and when known ones are checked again."""
+        if self.has_more:
+            found.wake(max(0.0, self._new_since + self._places.quiet_time - found.steady))
+        if self._checks_all:
+            self._check_due = found.steady + CHECK_PAUSE * found.checked
 
     def _to_be_told(self, found: _Found) -> Iterator[Odd]:
         """Yield what is odd and was not told yet, or is twice as much by now; forget what was not seen for an hour."""
@@ -343,7 +358,7 @@ class Sweeper:
 
     def _judge(self, fd: int, parts: Parts, folder: str, known: Known, listing: _Listing, found: _Found) -> None:
         group = parts[0] if parts and self._places.rules.group_by == "subfolder" else ""
-        for name in self._to_check(known, listing):
+        for name in self._to_check(known, listing, found):
             self._tree.on_progress()
             try:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -365,13 +380,14 @@ class Sweeper:
             else:
                 self._settle(known, seen, name, pace, listing, found)
 
-    def _to_check(self, known: Known, listing: _Listing) -> Iterator[str]:
+    def _to_check(self, known: Known, listing: _Listing, found: _Found) -> Iterator[str]:
         """Name the files that may have changed: those that settle, or go on in their rhythm; all, if they stay here."""
         settled = known.settled
         unsettled = filterfalse(settled.__contains__, listing.files)
-        if not self._places.moves:
-            return chain(unsettled, [*settled])
-        return chain(unsettled, [name for name in [*known.paces] if name in settled])
+        if self._places.moves or not self._checks_all:
+            return chain(unsettled, [name for name in [*known.paces] if name in settled])
+        found.checked += len(settled)
+        return chain(unsettled, [*settled])
 
     def _pace(self, known: Known, seen: Seen, name: str, has_writer: Callable[[], bool], steady: float) -> Pace:
         pace = known.paces.get(name)
