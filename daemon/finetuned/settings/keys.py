@@ -5,8 +5,7 @@
 2. Values are what we work with: times in seconds, sizes in bytes, paths absolute. What has no default must be given.
 """
 
-from __future__ import annotations
-
+# annotations are values here, which are looked at; as texts each would be compiled first
 import posixpath
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
