@@ -1,12 +1,14 @@
 """Dispatch: how soon the next job is on the wire once a file is ready and a slot is free.
 
 1. A file is ready `settle` after it was renamed into the folder; a thousand are renamed there with their folder.
-2. A slot is free once the server wrote the last answer about the job before: its pairs.
+2. A slot is free once the server wrote the last answer about the job before: its pairs. Of all slots one gets free, and
+   in the others a thousand sessions train, each of which is due to be polled every second.
 3. The baseline is curl with the same form: from its start to its first byte.
 """
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,7 +21,14 @@ from workshop import Curl, Options, Pile, a_place, environment, say, scratch, wa
 
 SETTLE = 1.0
 BOUND_MS = 100.0
+#: what the issue of one slot must take, in the middle and of a hundred times once
+MIDDLE_MS = 15.0
+RARE_MS = 60.0
 MANY = 1000
+UNDER_WAY = 1000
+FILES_A_JOB = 11
+WAITING = (1, 1000, 50_000)
+SAMPLES = 100
 READY = "select count(*) from files where state != 'settling'"
 FOLDER = f'settle = "{SETTLE:g}s"'
 
@@ -29,9 +38,6 @@ def measure(options: Options) -> Iterator[Row]:
     for what, figures, files in (
         ("dispatch, 1 file: ready → request", _ready(options, 1, options.runs), 1),
         ("dispatch, 1,000 files: ready → request", _ready(options, MANY, max(3, options.runs // 2)), 11),
-        ("dispatch, 1 file waits: slot free → request", _slot(options, 2, options.runs), 1),
-        ("dispatch, 1,000 files wait: slot free → request", _slot(options, MANY, 1), 11),
-        ("dispatch, 1,000 files wait, one a job: slot free → request", _slot(options, MANY, 1, "max_files = 1"), 1),
     ):
         yield Row(
             what=what,
@@ -41,6 +47,19 @@ def measure(options: Options) -> Iterator[Row]:
             against=_curl(options, files),
             bound=BOUND_MS,
         )
+    for count in WAITING:
+        figures = _slots(options, count)
+        for which, figure, bound in (
+            ("half of all", statistics.median(figures), MIDDLE_MS),
+            ("99 of 100", statistics.quantiles(figures, n=100)[98], RARE_MS),
+        ):
+            yield Row(
+                what=f"dispatch, {count:,} files wait, {UNDER_WAY:,} polls are due: slot free → request, {which}",
+                measured=[figure],
+                unit="ms",
+                bound=bound,
+                size=count,
+            )
 
 
 def _ready(options: Options, count: int, runs: int) -> list[float]:
@@ -58,31 +77,32 @@ def _ready(options: Options, count: int, runs: int) -> list[float]:
     return figures
 
 
-def _slot(options: Options, count: int, runs: int, more: str = "") -> list[float]:
-    """Milliseconds from each free slot to the next job's first byte, `count` files in all, one slot."""
-    figures = []
-    one_slot = "max_in_flight = 1"
-    with (
-        a_place(options, folder=f"{FOLDER}\n{more}", helix=one_slot, poll="50ms") as (helix, place),
-        place.daemon(),
-    ):
-        for run in range(1, runs + 1):
-            before = len(helix.jobs)
-            helix.held = True
-            if count == 2:
-                place.drop_one()
-                wait_for(lambda n=before: len(helix.jobs) > n, "first request")
-                place.drop_one()
-                time.sleep(SETTLE + 0.5)
-            else:
-                place.drop_many(count)
-                wait_for(lambda n=run: place.ask(READY) == n * count, f"{count} ready files")
-            helix.held = False
-            place.wait_learned(run * count)
-            figures += _gaps(helix)
+def _slots(options: Options, count: int) -> list[float]:
+    """Milliseconds from each free slot to the next job's first byte, while about `count` files wait for one."""
+    slots = f"max_in_flight = {UNDER_WAY + 1}"
+    figures: list[float] = []
+    samples = SAMPLES if count > 1 else 3 * options.runs
+    with a_place(options, folder=FOLDER, helix=slots, poll="50ms", slowest="1s") as (helix, place), place.daemon():
+        helix.trains = True
+        place.drop_many(UNDER_WAY * FILES_A_JOB)
+        wait_for(lambda: len(helix.jobs) == UNDER_WAY, f"{UNDER_WAY} sessions")
+        helix.train_for_ever()
+        helix.held = True
+        place.drop_one()  # it holds the last slot
+        wait_for(lambda: len(helix.jobs) > UNDER_WAY, "request")
+        there = UNDER_WAY * FILES_A_JOB + 1
+        while len(figures) < samples:
+            place.drop_many(count) if count > 1 else place.drop_one()
+            there += count
+            wait_for(lambda all_=there: place.ask(READY) == all_, f"{count} ready files")
             helix.requests.clear()
-    say(f"{count} wait: {' '.join(f'{figure:.0f}' for figure in figures[:100])}")
-    return figures
+            helix.held = False
+            many = max(1, min(samples, count // FILES_A_JOB))
+            wait_for(lambda n=many: len(_gaps(helix)) >= n, "free slots")
+            figures += _gaps(helix)
+            helix.held = True
+    say(f"{count} wait: {' '.join(f'{figure:.0f}' for figure in figures[:samples])}")
+    return figures[:samples]
 
 
 def _gaps(helix: TinyHelix) -> list[float]:

@@ -67,6 +67,7 @@ class TinyHelix:
         self.connections: set[asyncio.Transport] = set()
         self.held = False
         self.trains = False
+        self.endless: set[str] = set()
         self.lists = True
         self.flood: list[bytes] = []
         self.shows = 1
@@ -126,12 +127,20 @@ class TinyHelix:
         return self._shaped(self._created, ident)
 
     def _session(self, ident: str) -> Any:
-        return self._shaped(self._created if self.held or self.trains else self._trained, ident)
+        return self._shaped(self._created if self.held or self._trains(ident) else self._trained, ident)
+
+    def train_for_ever(self) -> None:
+        """Let every session that there is train for ever, and those to come as they are told."""
+        self.endless = set(self._sessions)
+        self.trains = False
+
+    def _trains(self, ident: str) -> bool:
+        return self.trains or ident in self.endless
 
     def _shaped(self, mould: dict[str, Any], ident: str) -> Any:
         """A recorded session, with the ids, the marker and the files of this one."""
         marker, names = self._sessions[ident]
-        if self.trains:
+        if self._trains(ident):
             names = [*names, *(f"{number:04d}-{names[0]}" for number in range(len(names), self.shows))]
         session = json.loads(json.dumps(mould))
         inputs = f"dev/users/u1/sessions/{ident}/inputs/{ident}-user"
@@ -140,7 +149,7 @@ class TinyHelix:
         asked, tuning = session["interactions"]
         asked |= {"id": f"{ident}-user", "message": marker, "files": [f"{inputs}/{name}" for name in names]}
         tuning |= {"id": f"{ident}-system", "data_prep_chunks": {}}
-        if self.trains:
+        if self._trains(ident):
             chunks = [{"index": n, "prompt_name": "simple", "question_count": 9, "error": ""} for n in range(9)]
             steps = self._steps(ident)
             tuning |= {"state": "waiting", "data_prep_stage": "finetune", "progress": 40 + steps % 50}
@@ -150,7 +159,7 @@ class TinyHelix:
 
     def _list(self, request: Request) -> Any:
         """A page of rows as the server has them, newest first."""
-        shown = list(reversed(self._sessions)) if self.trains and self.lists else []
+        shown = list(reversed(self._sessions)) if (self.trains or self.endless) and self.lists else []
         asked = dict(re.findall(r"(offset|limit)=(\d+)", request.path))
         offset, limit = int(asked.get("offset", 0)), int(asked.get("limit", 1000))
         rows = [self._row(ident) for ident in shown[offset : offset + limit]]
