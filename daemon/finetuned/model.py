@@ -106,11 +106,6 @@ class Attempt(Value, frozen=True):
         """What the server sees of it."""
         return f"{self.job_id}.{self.number}"
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it is being sent, searched for, or has a session that is not at its end."""
-        return self.state in SESSION_OPEN
-
 
 class Job(Value, frozen=True):
     """One batch of files, one fine-tune.
@@ -144,8 +139,9 @@ class Job(Value, frozen=True):
 
     @property
     def open(self) -> Attempt | None:
-        """The attempt that is under way."""
-        return self.attempt if self.attempt is not None and self.attempt.is_open else None
+        """The attempt that is under way: it is being sent, searched for, or has a session that is not at its end."""
+        attempt = self.attempt
+        return attempt if attempt is not None and attempt.state in SESSION_OPEN else None
 
     @property
     def under_way(self) -> Attempt:
@@ -162,7 +158,8 @@ class Job(Value, frozen=True):
     @property
     def next_at(self) -> float | None:
         """When its next step is due: a poll or search of its open attempt, else its own work."""
-        return self.due_at if self.open is None else self.open.due_at
+        attempt = self.open
+        return self.due_at if attempt is None else attempt.due_at
 
     @property
     def in_vain(self) -> int:

@@ -186,6 +186,14 @@ def test_slots():
     assert plan(*lost, *queued).actions == ()
 
 
+def test_an_ended_job_holds_no_slot_whatever_is_still_done_for_it():
+    """Its session may yet be given a name, or be looked at once more: the next job goes."""
+    ended = [job(name, JobState.DONE, archived=False) for name in ("a", "b")]
+    asked = plan(*ended, job("c", JobState.QUEUED), busy=frozenset({"a", "b"}))
+    assert asked.actions == (Submit(job_id="c"),)
+    assert asked.in_flight == 0
+
+
 def test_a_submission_that_just_began_takes_its_slot():
     """Between the plan that sends a job and the intent in the ledger, the job is queued and busy: it counts."""
     queued = [job(f"q{n}", JobState.QUEUED) for n in range(4)]

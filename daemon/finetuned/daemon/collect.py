@@ -43,11 +43,21 @@ class Collecting:
 
     async def _write(self, job: Job, seen: Observation, harvest: Harvest, files: Sequence[File]) -> None:
         context = self._context
+        if not harvest.is_long:
+            await context.in_ledger(self._write_at_once, job, seen, harvest, files)
+            return
         while await context.in_ledger(context.ledger.pairs.take_some_away, seen.id):
             pass
         batches = _batches(harvest)
         while batch := await context.runtime.in_thread(next, batches, ()):
             await context.in_ledger(context.ledger.pairs.add, job, seen.id, batch, owner(seen, files))
+
+    def _write_at_once(self, job: Job, seen: Observation, harvest: Harvest, files: Sequence[File]) -> None:
+        pairs = self._context.ledger.pairs
+        while pairs.take_some_away(seen.id):
+            pass
+        for batch in _batches(harvest):
+            pairs.add(job, seen.id, batch, owner(seen, files))
 
 
 def _batches(told: Iterable[Entry]) -> Iterator[Sequence[Pair]]:

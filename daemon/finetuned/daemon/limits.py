@@ -78,18 +78,21 @@ class Limits:
         url = context.settings.service.url
         await context.in_ledger(context.ledger.servers.sessions_allowed, url, max(1, running), context.runtime.now())
 
-    async def trained(self, seen: Observation) -> None:
-        """Note what a training tells of the limit: it was cut there, or it was more than we took for one."""
-        context = self._context
-        url, now = context.settings.service.url, context.runtime.now()
+    def trained(self, seen: Observation) -> None:
+        """Write down what a training tells of the limit: it was cut there, or it was more than we took for one."""
+        servers, url, now = (
+            self._context.ledger.servers,
+            self._context.settings.service.url,
+            self._context.runtime.now(),
+        )
         if seen.quota is not None:
-            await context.in_ledger(context.ledger.servers.chunks_allowed, url, seen.quota.limit, now)
+            servers.chunks_allowed(url, seen.quota.limit, now)
             return
-        known = (await context.in_ledger(context.ledger.servers.get, url)).max_chunks
+        known = servers.get(url).max_chunks
         if known is None or seen.cut:
             return
         if seen.chunks > known:  # made, not reckoned: ready-made pairs are no text
-            await context.in_ledger(context.ledger.servers.chunks_allowed, url, None, now)
+            servers.chunks_allowed(url, None, now)
 
     def _arithmetic(self, file: File, limit: int | None, words: str) -> str:
         """Say in numbers why a file does not fit."""

@@ -289,11 +289,14 @@ class Polls:
         files = await self._packed(job, seen)
         counted = await self._collecting.collect(job, seen, files)
         verdict = judge(seen, counted, files, context.backend.capabilities)
-        await self._limits.trained(seen)
         known = await sketches(context, job, files)
-        await context.in_ledger(
-            context.ledger.ends.finish, job, seen, counted.pairs, files, verdict, context.runtime.now(), known
-        )
+
+        def finish() -> None:
+            self._limits.trained(seen)
+            context.ledger.ends.finish(job, seen, counted.pairs, files, verdict, context.runtime.now(), known)
+
+        await context.in_ledger(finish)
+        context.wake.set()  # its slot is free, though its session may still be given a name
 
     async def _failed(self, job: Job, seen: Observation) -> None:
         """Train once more in place what the server gave up, where that can help; else the job failed."""

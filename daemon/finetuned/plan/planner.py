@@ -72,11 +72,8 @@ class _Desk:
         self.wake_at: float | None = None
         self.jobs: dict[str, Hold] = {}
         self.files: dict[int, Hold] = {}
-
-    @property
-    def can_ask(self) -> bool:
-        """Whether the server is known to be there, and not paused."""
-        return self.facts.server.paused_because is None and bool(self.facts.server.reachable)
+        #: whether the server is known to be there, and not paused
+        self.can_ask = facts.server.paused_because is None and bool(facts.server.reachable)
 
     def is_paused(self, folder: str) -> bool:
         """Tell whether a person paused the folder."""
@@ -100,7 +97,7 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     queued = (j for j in facts.jobs if j.state is JobState.QUEUED and not wants_in_vain(rules, j.folder, facts.can))
     unsent = sum(1 for j in queued if j.id not in facts.busy and not desk.is_paused(j.folder))
     ours = [j for j in facts.jobs if j.state is not JobState.REVIEW]
-    in_flight = sum(1 for j in ours if (j.state in JOB_IN_FLIGHT and is_here(j, rules)) or j.id in facts.busy)
+    in_flight = sum(1 for j in ours if _has_a_slot(j, facts, rules))
     sent = sum(1 for j in facts.jobs if j.state is JobState.SUBMITTING)
     most = slots(facts.server, now, rules)
     free = min(most - in_flight, SENDS - sent)
@@ -133,6 +130,13 @@ def slots(server: ServerFacts, now: float, rules: Settings) -> int:
         return rules.service.max_in_flight
     more = int(max(0.0, now - server.max_sessions_at) // ONE_MORE_AFTER)
     return min(rules.service.max_in_flight, server.max_sessions + more)
+
+
+def _has_a_slot(job: Job, facts: Facts, rules: Settings) -> bool:
+    """Tell whether a job is on the server, or on its way there; one that has ended may only be busy with its papers."""
+    if job.state in JOB_IN_FLIGHT:
+        return is_here(job, rules) or job.id in facts.busy
+    return job.state not in JOB_ENDS and job.id in facts.busy
 
 
 def _some(actions: Iterator[Action], desk: _Desk) -> Iterator[Action]:
@@ -241,7 +245,8 @@ def wants_in_vain(rules: Settings, folder: str, can: Capabilities) -> bool:
 
 def is_here(job: Job, rules: Settings) -> bool:
     """Tell whether the job's session, if it has one, is on the server that is configured."""
-    return job.open is None or job.open.url == rules.service.url
+    attempt = job.open
+    return attempt is None or attempt.url == rules.service.url
 
 
 def _longest_doubt(rules: Settings) -> float:
