@@ -200,10 +200,11 @@ class Polls:
         """
         context = self._context
         now = context.runtime.now()
-        marked = [one for one in self._watches.values() if one.mark is not None and now < one.enough_until]
-        if not marked:
-            return frozenset()
+        marked = {one for one, seen in self._watches.items() if seen.mark is not None and now < seen.enough_until}
         live = {job.session_id: job for job in jobs if job.session_id is not None}
+        asked = {one: live[one] for one in marked & live.keys() if live[one].id in job_ids}
+        if not asked:  # none of them was polled before: a list would tell nothing of it
+            return frozenset()
         try:
             marks = await self._batch.marks(live.keys()) if is_worth_it(len(marked), len(live)) else {}
         except Unreachable as error:
@@ -212,8 +213,8 @@ class Polls:
         except ServerError:  # each is polled, and finds out
             return frozenset()
         standing = {}
-        for session_id, job in live.items():
-            if job.id in job_ids and self._has_stood(session_id, marks, now):
+        for session_id, job in asked.items():
+            if self._has_stood(session_id, marks, now):
                 pause = self._pause(now - (job.under_way.moved_at or now), moved=False)
                 standing[job.id] = job.under_way, _together(now, pause, context.settings.poll)
         if standing:
