@@ -78,7 +78,7 @@ def claimed_before_synced() -> None:
 
 def pairs_after_verdict() -> None:
     """The verdict is committed, and its pairs in commits of their own, later."""
-    write, collect = Collecting._write, Polls._collect
+    collect = Polls._collect
     later: list[tuple[Collecting, Sequence[Any]]] = []
 
     async def write_later(self: Collecting, job: Job, view: Observation, told: Any, files: Sequence[Any]) -> None:
@@ -88,7 +88,7 @@ def pairs_after_verdict() -> None:
         await collect(self, job, view)
         while later:
             collecting, words = later.pop()
-            await write(collecting, *words)
+            await self._context.in_ledger(collecting._write_at_once, *words)
             ledger = self._context.ledger
             with ledger.together() as db:
                 db.execute("update sessions set pairs = ? where session_id = ?", (len(words[2]), view.id))
