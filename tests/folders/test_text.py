@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import os
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -98,6 +99,26 @@ def test_unusable(tmp_path, rules, data, words):
     with pytest.raises(Unusable) as caught:
         made.read(put(made, "a.txt", data))
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"), [({}, "too big: 4.0 GiB"), ({"max_file_bytes": 8 * 2**30}, "a NUL byte in line 1")]
+)
+def test_a_file_of_four_gibibytes_that_can_never_be_sent_is_not_read_to_its_end(tmp_path, rules, words):
+    """Its size tells, or the first block does."""
+    made = folder(tmp_path, **rules)
+    path = put(made, "a.txt", b"")
+    os.truncate(path, 4 * 2**30)
+    before = has_read()
+    with pytest.raises(Unusable, match=words):
+        made.read(path)
+    assert has_read() - before < 2**20
+
+
+def has_read():
+    """How many bytes this process has read from files."""
+    told = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(told["rchar"])
 
 
 @pytest.mark.parametrize("at", [0, 150 * 1024, 300 * 1024])

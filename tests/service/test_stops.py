@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,8 @@ CLOCK = SystemRuntime()
 GREY = "The stone is grey. It came from a river."
 #: what is promised, in seconds; the unit allows 15
 ALLOWED = 5.0
+#: what a slow disk takes to bring something to it, in seconds
+DELAY = 1.0
 
 
 def took(home: Home) -> float:
@@ -57,3 +62,44 @@ def test_during_an_upload_it_takes_what_the_unit_allows(a_home: AHome, sandbox: 
     wait_for(lambda: home.states() == {"stone.txt": "learned"}, "learned file")
     assert home.sessions_on_server() == 1
     assert home.stop() == 0
+
+
+@contextmanager
+def slow_disk(home: Home) -> Iterator[None]:
+    """All that the daemon brings to disk takes so long; and what ends within that is held by strace for as long."""
+    calls = "fsync,fdatasync,syncfs"
+    words = ["strace", "-f", "-qq", "-o", os.devnull, "-p", str(home.pid), "-e", f"trace={calls}"]
+    with subprocess.Popen([*words, "-e", f"inject={calls}:delay_exit={DELAY * 1e6:.0f}"]) as strace:
+        try:
+            status = Path(f"/proc/{home.pid}/status")
+            wait_for(lambda: "TracerPid:\t0\n" not in status.read_text(), "strace")
+            yield
+        finally:
+            strace.kill()
+
+
+@pytest.mark.parametrize("when", ["it starts", "it works"])
+def test_on_a_disk_that_hardly_moves_it_takes_no_longer(a_home: AHome, sandbox: Sandbox, when: str) -> None:
+    """`status` answers meanwhile; the next daemon goes on as after a kill, and sends nothing twice."""
+    home = a_home(folder="max_files = 5")
+    home.start()
+    if when == "it works":
+        wait_for(home.is_watched, "watch")
+    with slow_disk(home):
+        for number in range(20):
+            home.drop(f"stone-{number}.txt", f"{GREY} Its number is {number}.")
+        wait_for(home.jobs if when == "it works" else home.ledger.exists, "work")
+        assert min(answer_takes(home) for _ in range(3)) < 1
+        assert took(home) < ALLOWED + DELAY
+    home.start()
+    wait_for(lambda: [*home.states().values()] == ["learned"] * 20, "learned files")
+    assert home.sessions_on_server() == len(home.jobs())
+    assert home.stop() == 0
+    home.audit()
+
+
+def answer_takes(home: Home) -> float:
+    """How many seconds `status` takes."""
+    begun = CLOCK.steady()
+    assert home.finetuned("status").returncode in {0, 1, 3}  # 1: it begins, and there is no ledger yet
+    return CLOCK.steady() - begun
