@@ -30,6 +30,7 @@ import queries
 import scale
 import soak
 import startstop
+import strain
 import upload
 from table import HEADER, Machine, Table, commit_here
 from workshop import Options, say
@@ -54,9 +55,10 @@ BENCHMARKS = {
     "queries": queries.measure,
     "scale": scale.measure,
     "soak": soak.measure,
+    "strain": strain.measure,
 }
 
-FILES = "`answers`, `files`, `idle`, `intake`, `queries`, `scale`"
+FILES = "`answers`, `files`, `idle`, `intake`, `queries`, `scale`, `strain`"
 
 
 def measure(names: Sequence[str], options: Options, kept: Path | None) -> None:

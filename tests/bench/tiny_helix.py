@@ -5,7 +5,8 @@
 3. A session is trained as soon as it is looked at, unless `held`, or for ever in training (`trains`); each of its
    files gets one pair, or the session an answer of the `flood`, in turns, as its bytes. Lists are empty unless it
    trains and `lists`; what trains is shown with `shows` files, whatever came, and makes a step every `moves` seconds
-   (0: never), at a time of its own.
+   (0: never), at a time of its own. All trainings end at once when `ended` is set. Every answer comes so many seconds
+   late (`late`).
 4. Of a long body only the beginning and the end are kept, so that this server never is what is measured.
 """
 
@@ -72,12 +73,19 @@ class TinyHelix:
         self.flood: list[bytes] = []
         self.shows = 1
         self.moves = 0.0
+        self.ended = False
+        self.late = 0.0
         self.port = 0
 
     @property
     def url(self) -> str:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def sent(self) -> list[str]:
+        """By what the jobs that were sent can be found again: their markers."""
+        return [marker for marker, _ in self._sessions.values()]
 
     @property
     def jobs(self) -> list[Request]:
@@ -135,7 +143,7 @@ class TinyHelix:
         self.trains = False
 
     def _trains(self, ident: str) -> bool:
-        return self.trains or ident in self.endless
+        return not self.ended and (self.trains or ident in self.endless)
 
     def _shaped(self, mould: dict[str, Any], ident: str) -> Any:
         """A recorded session, with the ids, the marker and the files of this one."""
@@ -175,7 +183,8 @@ class TinyHelix:
             "owner": "u1",
             "summary": "fine tuning on 2 files",
         }
-        return known | kinds | times
+        ended = {"mode": "inference", "lora_dir": f"dev/{ident}", "updated": STILL} if self.ended else {}
+        return known | kinds | times | ended
 
     def _steps(self, ident: str) -> int:
         """How many steps a training has made."""
@@ -280,5 +289,8 @@ class _Connection(asyncio.Protocol):
         head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
         request.answer_bytes = len(head) + len(body)
         self._helix.requests.append(request)  # first, so that who got the answer finds it here
+        asyncio.get_running_loop().call_later(self._helix.late, self._write, request, head.encode() + body)
+
+    def _write(self, request: Request, answer: bytes) -> None:
         request.answered = time.monotonic()
-        self._transport.write(head.encode() + body)
+        self._transport.write(answer)
