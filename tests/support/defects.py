@@ -78,22 +78,22 @@ def claimed_before_synced() -> None:
 
 def pairs_after_verdict() -> None:
     """The verdict is committed, and its pairs in commits of their own, later."""
-    collect = Polls._collect
+    write, collect = Collecting._write_at_once, Polls._collect
     later: list[tuple[Collecting, Sequence[Any]]] = []
 
-    async def write_later(self: Collecting, job: Job, view: Observation, told: Any, files: Sequence[Any]) -> None:
+    def write_later(self: Collecting, job: Job, view: Observation, told: Any, files: Sequence[Any]) -> None:
         later.append((self, (job, view, [*told], files)))
 
     async def verdict_first(self: Polls, job: Job, view: Observation) -> None:
         await collect(self, job, view)
         while later:
             collecting, words = later.pop()
-            await self._context.in_ledger(collecting._write_at_once, *words)
+            await self._context.in_ledger(write, collecting, *words)
             ledger = self._context.ledger
             with ledger.together() as db:
                 db.execute("update sessions set pairs = ? where session_id = ?", (len(words[2]), view.id))
 
-    Collecting._write = write_later  # type: ignore[method-assign]
+    Collecting._write_at_once = write_later  # type: ignore[method-assign]
     Polls._collect = verdict_first  # type: ignore[method-assign]
 
 

@@ -38,14 +38,14 @@ class Collecting:
             async with self._one_long if harvest.is_long else nullcontext():
                 counted: Tally = await context.runtime.in_thread(tally, seen, harvest)
                 if await context.in_ledger(context.ledger.pairs.here, seen.id) != counted.pairs:
-                    await self._write(job, seen, harvest, files)
+                    if harvest.is_long or counted.pairs > BATCH_PAIRS:
+                        await self._write(job, seen, harvest, files)
+                    else:
+                        await context.in_ledger(self._write_at_once, job, seen, harvest, files)
         return counted
 
     async def _write(self, job: Job, seen: Observation, harvest: Harvest, files: Sequence[File]) -> None:
         context = self._context
-        if not harvest.is_long:
-            await context.in_ledger(self._write_at_once, job, seen, harvest, files)
-            return
         while await context.in_ledger(context.ledger.pairs.take_some_away, seen.id):
             pass
         batches = _batches(harvest)
