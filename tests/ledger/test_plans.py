@@ -126,7 +126,7 @@ def test_what_status_asks_does_not_grow_with_the_files(reader: Reader, question:
 
 
 def test_a_name_is_looked_for_in_no_rows(reader: Reader) -> None:
-    """It stands at the end of a path: those are all gone through, but in their index, which is a tenth of the rows."""
+    """It stands at the end of a path: all of these are gone through, but in their index, which is far smaller."""
     queries: list[str] = []
     reader.connection.set_trace_callback(queries.append)
     assert [file["path"] for file in reader.of_name("a.md")] == ["/srv/notes/a.md"]

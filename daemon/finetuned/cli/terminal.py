@@ -22,9 +22,9 @@ import click
 if TYPE_CHECKING:
     from finetuned.runtime import Runtime
 
-_WORD: Final = re.compile(r" *[^ ]+")
+_WORD: Final = r" *[^ ]+"
 #: a command between backquotes, or from its name to the end of the clause; or a word. Another finetuned is no command
-_PIECE: Final = re.compile(r" *(?:[^` ]?`[^`]*`[^ ]*|(?<!another )finetuned [^;,]+|[^ ]+)")
+_PIECE: Final = r" *(?:[^` ]?`[^`]*`[^ ]*|(?<!another )finetuned [^;,]+|[^ ]+)"
 _TURN_EVERY: Final = 0.1
 _ERASE: Final = "\x1b[K"
 _FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -166,8 +166,8 @@ def _folded(line: str, width: int, rest: str) -> Iterator[str]:
 
 def _pieces(line: str, most: int) -> Iterator[str]:
     """Yield words and commands of at most so many columns, each with the blanks before it."""
-    for piece in _PIECE.findall(line):
-        yield from [piece] if length(piece.strip(" ")) <= most else _WORD.findall(piece)
+    for piece in re.findall(_PIECE, line):
+        yield from [piece] if length(piece.strip(" ")) <= most else re.findall(_WORD, piece)
 
 
 def _hanging(line: str) -> str:
