@@ -18,8 +18,9 @@ OF_THE_DAEMON |= {f"finetuned.{room}" for room in ("daemon", "facts", "folders.w
 OF_THE_DAEMON |= {"finetuned.ledger.writer", "rich", "sqlite_utils"}
 #: with all that reads
 HEAVY = OF_THE_DAEMON | {"finetuned.folders", "finetuned.ledger", "finetuned.settings", "sqlite3"}
-#: what a mistake, a search, a change of the ledger, files or a talk with the server need
+#: what a mistake, a search, a change of the ledger, files or a talk with the server need, and what Python has itself
 SELDOM = {"difflib", "filecmp", "shutil", "finetuned.backend", "finetuned.ledger.store", "finetuned.words"}
+SELDOM |= {"typing_extensions"}
 
 
 def loaded(*words: str) -> set[str]:
