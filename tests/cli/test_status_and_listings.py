@@ -27,7 +27,7 @@ from finetuned.ledger.lock import Trouble
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.writer import Ledger
 from finetuned.lifecycle import JobState
-from finetuned.runtime import Wake
+from finetuned.runtime import SystemRuntime, Wake
 from finetuned.sandbox import Pace
 from finetuned.settings import RunsWith
 from finetuned.times import instant, iso
@@ -146,6 +146,20 @@ class TestStatus:
         assert "(not there)" in words.out
         assert listed.code == 1
         assert "to do: put the very file back" in listed.err
+
+    def test_a_ledger_that_is_locked(self, make_desk: MakeDesk) -> None:
+        """On a slow disk a daemon that begins locks it for seconds: `status` answers in a moment all the same."""
+        desk = make_desk()
+        desk.place.drop("a.txt")
+        desk.run_until(lambda: desk.place.states() == {"a.txt": "waiting"})
+        with desk.daemon(), closing(sqlite3.connect(desk.place.ledger_path)) as daemon:
+            daemon.execute("begin exclusive")
+            begun = SystemRuntime().steady()
+            told = desk("status", "--json")
+            assert SystemRuntime().steady() - begun < 2
+        assert told.code == 1
+        assert told.json["daemon"]["running"]
+        assert "database is locked" in told.json["ledger"]["stuck_because"]
 
     def test_a_ledger_that_the_daemon_cannot_write(self, make_desk: MakeDesk) -> None:
         """What it tells of that by its lock is told by every command, with what the ledger should tell and does not."""

@@ -22,7 +22,7 @@ from finetuned.cli.findings import (
 )
 from finetuned.cli.output import Row, placed
 from finetuned.cli.terminal import harmless
-from finetuned.errors import LedgerError, LedgerMissing
+from finetuned.errors import LedgerError, LedgerMissing, LedgerStuck
 from finetuned.lifecycle import JobState
 from finetuned.paths import path_of
 from finetuned.times import instant
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from finetuned.settings import Settings
 
 NO_DAEMON: Final = 3
+#: how long a lock of others is waited for, in milliseconds: on a slow disk a daemon that starts has one for long
+PATIENCE_MS: Final = 500
 #: what is told of the daemon as the ledger has it, and what is read beside it
 _DAEMON: Final = ("pid", "since", "version", "unwatched_because", "unserved_because", "reload_refused_because")
 
@@ -81,10 +83,14 @@ def status_of(settings: Settings, now: float) -> Row:
     if stray:
         known["daemon"] = {"pid": stray[0] or None}
     try:
-        with wiring.open_ledger(settings) as reader:
+        with wiring.open_ledger(settings, patience_ms=PATIENCE_MS) as reader:
             known = _known(settings, reader, now, running=running)
     except LedgerMissing as error:
         stuck = stuck or (error if running else None)
+    except LedgerStuck as error:
+        if not running:
+            raise
+        stuck = stuck or error
     attention = known.get("attention", [])
     if stuck is not None:
         attention = [_attention(problem("ledger", f"nothing new is begun: {stuck}", stuck.remedy)), *attention]

@@ -100,12 +100,12 @@ def reader(ctx: click.Context) -> Reader:
     return opened
 
 
-def open_ledger(settings: Settings) -> Reader:
-    """Open the ledger, for reading; the caller closes it. Raises LedgerError."""
+def open_ledger(settings: Settings, **words: int) -> Reader:
+    """Open the ledger, for reading, as `Reader.open` does; the caller closes it. Raises LedgerError."""
     from finetuned.ledger.queries import Reader
 
     try:
-        return Reader.open(ledger_path(settings))
+        return Reader.open(ledger_path(settings), **words)
     except LedgerMissing:
         stray = stray_daemon(settings)
         if stray is None:

@@ -18,8 +18,8 @@ from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 from finetuned.ledger.trouble import ASK_AS, BUSY_MS, PUT_BACK, check_file, is_busy, newer, unreadable
 
 
-def open_for_reading(path: str) -> sqlite3.Connection:
-    """Open the ledger at `path` for reading. Raises LedgerMissing, LedgerNewer, LedgerError."""
+def open_for_reading(path: str, *, patience_ms: int = BUSY_MS) -> sqlite3.Connection:
+    """Open the ledger at `path` for reading; a lock of others is waited for. Raises LedgerMissing, LedgerError."""
     missing = LedgerMissing(
         f"there is no ledger at {path} yet", remedy="start the daemon with `finetuned run`; it makes one"
     )
@@ -38,7 +38,7 @@ def open_for_reading(path: str) -> sqlite3.Connection:
         if not is_held(path):  # a daemon that is at work may just fold it in
             raise
     try:
-        db = connect_to_read(path)
+        db = connect_to_read(path, patience_ms=patience_ms)
         version = db.execute("pragma user_version").fetchone()[0]
         application = db.execute("pragma application_id").fetchone()[0]
         tables = {row[0] for row in db.execute("select name from sqlite_master where type = 'table'")}
@@ -55,18 +55,17 @@ def open_for_reading(path: str) -> sqlite3.Connection:
     return db
 
 
-def connect_to_read(path: str) -> sqlite3.Connection:
+def connect_to_read(path: str, *, patience_ms: int = BUSY_MS) -> sqlite3.Connection:
     """Open whatever database lies at `path`, for reading alone. Raises sqlite3.Error."""
     address = f"file:{_in_address(path)}?mode=ro"
     try:
-        db = _opened(address)
+        db = _opened(address, patience_ms)
     except sqlite3.OperationalError as error:
         if os.path.exists(f"{path}-wal") or is_busy(error):  # somebody writes to it
             raise
-        db = _opened(f"{address}&immutable=1")
+        db = _opened(f"{address}&immutable=1", patience_ms)
     db.row_factory = sqlite3.Row
     db.text_factory = text_of
-    db.execute(f"pragma busy_timeout = {BUSY_MS}")
     db.execute("pragma trusted_schema = off")
     return db
 
@@ -76,8 +75,8 @@ def _in_address(path: str) -> str:
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
-def _opened(address: str) -> sqlite3.Connection:
-    db = sqlite3.connect(address, uri=True)
+def _opened(address: str, patience_ms: int) -> sqlite3.Connection:
+    db = sqlite3.connect(address, uri=True, timeout=patience_ms / 1000)
     try:
         db.execute("select 1 from sqlite_master").fetchone()
     except sqlite3.Error:

@@ -10,7 +10,7 @@ from finetuned.ledger.opening import open_for_reading
 from finetuned.ledger.queries.filters import PathPattern, add_functions, files_at
 from finetuned.ledger.rows import dicts
 from finetuned.ledger.schema import SCHEMA_VERSION
-from finetuned.ledger.trouble import problem
+from finetuned.ledger.trouble import BUSY_MS, problem
 
 Row = dict[str, Any]
 
@@ -36,9 +36,9 @@ class Connection:
                 db.execute(view)
 
     @classmethod
-    def open(cls, path: str) -> Self:
-        """Open the ledger at `path` for reading. Raises LedgerMissing, LedgerNewer, LedgerError."""
-        return cls(open_for_reading(path), path)
+    def open(cls, path: str, *, patience_ms: int = BUSY_MS) -> Self:
+        """Open the ledger at `path` for reading. Raises LedgerMissing, LedgerNewer, LedgerStuck, LedgerError."""
+        return cls(open_for_reading(path, patience_ms=patience_ms), path)
 
     def close(self) -> None:
         """Let go of the file."""
