@@ -32,6 +32,8 @@ from finetuned.model import RESERVED, Value
 _GATHER: Final = 100
 _STEP: Final = 20
 IDLE: Final = 2000
+#: at how many looks for more it is asked once whether other folders are to be watched: to ask takes longer than a look
+_ASK_EACH: Final = 10
 #: seconds from a failure to the next try
 _PAUSE: Final = 1.0
 #: … and from a limit that was met
@@ -71,10 +73,14 @@ class _Stop:
         self._stop = stop
         self._is_outdated = is_outdated
         self._own = False
+        self._looks = 0
         self.due = False
 
     def is_set(self) -> bool:
-        return self._own or _is_set(self._stop) or (self.due and self._is_outdated())
+        if self._own or (self._stop is not None and self._stop.is_set()):
+            return True
+        self._looks += 1
+        return self.due and self._looks % _ASK_EACH == 0 and self._is_outdated()
 
     def set(self) -> None:
         self._own = True
@@ -155,6 +161,11 @@ class _Watches:
                 f"{len(roots) + sum(map(len, self._told))} folders cannot all be watched: {cause}"
             ) from error
 
+    def look(self, ended: _Stop) -> tuple[set[tuple[int, str]] | str, bool]:
+        """Wait for changes, a while; return them, or why there are none, and whether the roots are still the same."""
+        found = self.notify.watch(_GATHER, _STEP, IDLE, ended)
+        return found, _identities(self.places) == self.roots
+
     def is_outdated(self) -> bool:
         """Tell whether other folders are to be watched."""
         moved = any(place.subfolders is not told for place, told in zip(self.places, self._told, strict=True))
@@ -202,14 +213,16 @@ async def _watch_once(
 
 async def _listen(watches: _Watches, ended: _Stop, on_change: Callable[[str], None]) -> None:
     """Tell of changes until it is ended, or a root came, went or was replaced."""
-    look = watches.notify.watch
-    while (found := await anyio.to_thread.run_sync(look, _GATHER, _STEP, IDLE, ended)) != "stop":
+    same = True
+    while same:
+        found, same = await anyio.to_thread.run_sync(watches.look, ended)
+        if found == "stop":
+            return
         changes = found if isinstance(found, set) else set()
         watches.heed(changes)
         for root in touched(watches.roots, (path for _, path in changes), watches.below):
             on_change(root)
-        replaced = any(change == Change.deleted and path in watches.roots for change, path in changes)
-        if replaced or await anyio.to_thread.run_sync(_identities, watches.places) != watches.roots:
+        if any(change == Change.deleted and path in watches.roots for change, path in changes):
             return
 
 
