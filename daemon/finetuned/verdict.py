@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from finetuned.backend import Capabilities, Entry, Observation, Odd, Pair, Taught
 from finetuned.lifecycle import FileState, JobState
@@ -70,19 +70,38 @@ class JobVerdict(Value, frozen=True):
     files: tuple[FileVerdict, ...]
 
 
+class Count:
+    """Counts the pairs of each of a session's documents, and what stands among them and is none, while they pass."""
+
+    def __init__(self, seen: Observation) -> None:
+        self._documents = dict.fromkeys((taught.document for taught in seen.files.values() if taught.document), 0)
+        self._odd = Counter[Odd]()
+        self._pairs = 0
+
+    def pairs(self, told: Iterable[Entry]) -> Iterator[Pair]:
+        """Yield what is a pair, and count all."""
+        for one in told:
+            if isinstance(one, Odd):
+                self._odd[one] += 1
+                continue
+            self._pairs += 1
+            if one.document in self._documents:
+                self._documents[one.document] += 1
+            yield one
+
+    @property
+    def tally(self) -> Tally:
+        """What was counted."""
+        no_pairs, too_long = self._odd[Odd.NO_PAIR], self._odd[Odd.TOO_LONG]
+        return Tally(pairs=self._pairs, documents=self._documents.copy(), no_pairs=no_pairs, too_long=too_long)
+
+
 def tally(seen: Observation, told: Iterable[Entry]) -> Tally:
     """Count the pairs of each of a session's documents, and what stands among them and is none."""
-    documents = dict.fromkeys((taught.document for taught in seen.files.values() if taught.document), 0)
-    odd = Counter[Odd]()
-    pairs = 0
-    for one in told:
-        if isinstance(one, Odd):
-            odd[one] += 1
-            continue
-        pairs += 1
-        if one.document in documents:
-            documents[one.document] += 1
-    return Tally(pairs=pairs, documents=documents, no_pairs=odd[Odd.NO_PAIR], too_long=odd[Odd.TOO_LONG])
+    count = Count(seen)
+    for _ in count.pairs(told):
+        pass
+    return count.tally
 
 
 def judge(seen: Observation, counted: Tally, files: Sequence[File], can: Capabilities) -> JobVerdict:

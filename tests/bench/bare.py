@@ -1,4 +1,4 @@
-"""The bare loop: the requests that a daemon makes for its jobs, by httpx, eight at a time, with nothing around them.
+"""The bare loop: the requests that a daemon needs for its jobs, by httpx, eight at a time, with nothing around them.
 
 It is a baseline, and a process of its own, as a daemon is: of each job a form, a poll and a name; and where the server
 answers at once (`learn`) the pairs, too, stored in SQLite by `executemany`, a transaction for each answer.

@@ -1,6 +1,6 @@
 """Batches: two hundred jobs of fifty files, with a server that has trained each as soon as it is asked.
 
-The baseline makes the same requests with nothing around them, and stores the same pairs (`bare.py`).
+The baseline makes the requests that are needed with nothing around them, and stores the same pairs (`bare.py`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Flight: many jobs of one file at a time, all of them in training, some of which move now and then.
 
-The baseline makes the same requests with nothing around them, eight at a time: a form, a poll and a name each.
+The baseline makes the requests that are needed with nothing around them, eight at a time (`bare.py`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def measure(options: Options) -> Iterator[Row]:
                     what=f"{jobs:,} jobs of one file: {what}",
                     measured=[figure],
                     unit="s",
-                    baseline="bare httpx, the same requests",
+                    baseline="bare httpx, the requests that are needed",
                     against=[against],
                     times=TIMES,
                     size=jobs,

@@ -14,10 +14,10 @@ from typing import Final
 
 import anyio
 
-from finetuned.backend import Entry, Harvest, Observation, Pair
+from finetuned.backend import Harvest, Observation, Pair
 from finetuned.daemon.context import Context
 from finetuned.model import File, Job
-from finetuned.verdict import Tally, owner, tally
+from finetuned.verdict import Count, Tally, owner, tally
 
 #: what one commit takes, in pairs and in characters; a talk that it begins with is taken to its end
 BATCH_PAIRS: Final = 1000
@@ -36,37 +36,40 @@ class Collecting:
         context = self._context
         with await context.backend.harvest(seen) as harvest:
             async with self._one_long if harvest.is_long else nullcontext():
+                here = await context.in_ledger(context.ledger.pairs.here, seen.id)
+                if harvest.is_long and here is None:
+                    return await self._write(job, seen, harvest, files)
                 counted: Tally = await context.runtime.in_thread(tally, seen, harvest)
-                if await context.in_ledger(context.ledger.pairs.here, seen.id) != counted.pairs:
+                if here != counted.pairs:
                     if harvest.is_long or counted.pairs > BATCH_PAIRS:
                         await self._write(job, seen, harvest, files)
                     else:
                         await context.in_ledger(self._write_at_once, job, seen, harvest, files)
         return counted
 
-    async def _write(self, job: Job, seen: Observation, harvest: Harvest, files: Sequence[File]) -> None:
-        context = self._context
+    async def _write(self, job: Job, seen: Observation, harvest: Harvest, files: Sequence[File]) -> Tally:
+        """Write many pairs, a batch at a visit, and count them meanwhile: to read a long answer takes a second."""
+        context, count = self._context, Count(seen)
         while await context.in_ledger(context.ledger.pairs.take_some_away, seen.id):
             pass
-        batches = _batches(harvest)
+        batches = _batches(count.pairs(harvest))
         while batch := await context.runtime.in_thread(next, batches, ()):
             await context.in_ledger(context.ledger.pairs.add, job, seen.id, batch, owner(seen, files))
+        return count.tally
 
     def _write_at_once(self, job: Job, seen: Observation, harvest: Harvest, files: Sequence[File]) -> None:
         pairs = self._context.ledger.pairs
         while pairs.take_some_away(seen.id):
             pass
-        for batch in _batches(harvest):
+        for batch in _batches(one for one in harvest if isinstance(one, Pair)):
             pairs.add(job, seen.id, batch, owner(seen, files))
 
 
-def _batches(told: Iterable[Entry]) -> Iterator[Sequence[Pair]]:
+def _batches(pairs: Iterable[Pair]) -> Iterator[Sequence[Pair]]:
     """Yield the pairs in batches; the turns of a talk are in one, so that none of another session is between them."""
     batch: list[Pair] = []
     size = 0
-    for one in told:
-        if not isinstance(one, Pair):
-            continue
+    for one in pairs:
         is_full = len(batch) >= BATCH_PAIRS or size >= BATCH_CHARS
         if is_full and (one.talk is None or one.talk != batch[-1].talk):
             yield batch
