@@ -6,8 +6,9 @@ import shutil
 import sys
 from collections.abc import Iterator
 
+from served import a_place
 from table import Row
-from workshop import BIG_JOBS, Options, a_place, ran
+from workshop import BIG_JOBS, Options, ran
 
 FOLDER = f'settle = "500ms"\n{BIG_JOBS}'
 STATUS_BOUND_MS = 250.0

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 
 from bare import requests
+from served import a_place
 from table import Row
-from workshop import Options, a_place, say, wait_for
+from workshop import Options, say, wait_for
 
 JOBS = 200
 FILES = 50

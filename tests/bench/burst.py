@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from served import a_place
 from table import Row
-from workshop import BIG_JOBS, Options, a_place, environment, say
+from workshop import BIG_JOBS, Options, environment, say
 
 FILES = 50_000
 BOUND_SECONDS = 60.0

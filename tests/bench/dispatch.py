@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from served import a_place
 from table import Row
 from tiny_helix import TinyHelix
-from workshop import Curl, Options, Pile, a_place, environment, say, scratch, wait_for
+from workshop import Curl, Options, Pile, environment, say, scratch, wait_for
 
 SETTLE = 1.0
 BOUND_MS = 100.0

@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from served import a_place
 from table import Row
-from workshop import BIG_JOBS, Options, a_place, ran, say
+from workshop import BIG_JOBS, Options, ran, say
 
 BYTES = 512
 FOLDER = f'settle = "100ms"\n{BIG_JOBS}'

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
+from served import a_place
 from table import Row
-from workshop import MIB, Options, a_place, say
+from workshop import MIB, Options, say
 
 PAIRS = 700_000
 SIZE = 60_000_000
@@ -39,7 +39,7 @@ def one_long(size: int) -> list[Any]:
 def peak(options: Options, flood: list[Any], *, jobs: int = 1) -> tuple[float, float]:
     """The daemon's peak in MiB, and the seconds from the drop to the last paper."""
     with a_place(options, folder=FOLDER, helix=HELIX) as (helix, place):
-        helix.flood = [json.dumps(flood).encode()]
+        helix.flood = flood
         with place.daemon() as daemon:
             begun = place.drop_many(jobs)
             place.wait_learned(jobs)

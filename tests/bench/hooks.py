@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from served import a_place
 from table import Row
-from workshop import Options, Place, Process, a_place, wait_for
+from workshop import Options, Place, Process, wait_for
 
 SETTLE = 1.0
 EVENTS_A_MINUTE = 1000

@@ -14,8 +14,9 @@ from contextlib import closing
 from typing import NamedTuple
 from urllib.request import urlopen
 
+from served import a_place
 from table import Row
-from workshop import BARE_WATCH, BIG_JOBS, MIB, Options, Place, Process, a_place, say, started
+from workshop import BARE_WATCH, BIG_JOBS, MIB, Options, Place, Process, say, started
 
 FOLDER = f'settle = "500ms"\n{BIG_JOBS}'
 CPU_BOUND = 0.5

@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from served import a_place
 from table import Row
-from workshop import BIG_JOBS, Options, a_place, ran, say, wait_for
+from workshop import BIG_JOBS, Options, ran, say, wait_for
 
 SETTLE = 1.0
 

@@ -14,8 +14,9 @@ import time
 from collections.abc import Iterator
 
 import big_ledger
+from served import a_place
 from table import Row
-from workshop import Options, Place, Ran, a_place, ran, say, wait_for
+from workshop import Options, Place, Ran, ran, say, wait_for
 
 PAIRS_A_JOB = 10_000
 #: answers that differ; more jobs are given them in turns
@@ -52,7 +53,7 @@ def measure(options: Options) -> Iterator[Row]:
 def _stored(options: Options, jobs: int) -> tuple[float, float, float, float]:
     """Seconds until all are stored, of CPU, and those of the baseline."""
     with a_place(options, folder=FOLDER, helix=f"max_in_flight = {jobs}") as (helix, place):
-        helix.held, helix.flood = True, [_answer(place, number) for number in range(min(ANSWERS, jobs))]
+        helix.held, helix.answers = True, [_answer(place, number) for number in range(min(ANSWERS, jobs))]
         with place.daemon() as daemon:
             place.drop_many(jobs)
             wait_for(lambda: place.ask(RUNNING) == jobs, f"{jobs} trainings")

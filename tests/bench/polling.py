@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from served import a_place
 from table import Row
 from tiny_helix import TinyHelix
-from workshop import Options, a_place, wait_for
+from workshop import Options, wait_for
 
 ALONE = 'settle = "200ms"\nmax_files = 1'
 TRAINING = "select count(*) from all_jobs where state = 'running' and stage = 'finetune'"

@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from served import a_place
 from startstop import AT, COLUMNS, once, write_archived
 from table import Row
-from workshop import BARE_WATCH, MIB, Options, Place, Process, a_place, ran, say, started
+from workshop import BARE_WATCH, MIB, Options, Place, Process, ran, say, started
 
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.kept import drop_folder

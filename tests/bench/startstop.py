@@ -16,9 +16,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 
+from served import a_place
 from table import Row
 from tiny_helix import TinyHelix
-from workshop import Options, Place, a_place, environment, ran, say, scratch
+from workshop import Options, Place, environment, ran, say, scratch
 
 FILES = 100_000
 READY_BOUND = 1000.0

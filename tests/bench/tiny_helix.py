@@ -3,10 +3,10 @@
 1. Answers have the shape of the recorded ones (`tests/traces/form`), whose bodies serve as moulds.
 2. Times are of the system-wide monotonic clock: a request's first byte, its last one, and when the answer was written.
 3. A session is trained as soon as it is looked at, unless `held`, or for ever in training (`trains`); each of its
-   files gets one pair, or the session an answer of the `flood`, in turns, as its bytes. Lists are empty unless it
-   trains and `lists`; what trains is shown with `shows` files, whatever came, and makes a step every `moves` seconds
-   (0: never), at a time of its own. All trainings end at once when `ended` is set. Every answer comes so many seconds
-   late (`late`).
+   files gets one pair, or the session all those of the `flood`, or in turns one of the `answers`, as bytes. Lists
+   are empty unless it trains and `lists`; what trains is shown with `shows` files, whatever came, and makes a step
+   every `moves` seconds (0: never), at a time of its own. All trainings end at once when `ended` is set. Every answer
+   comes so many seconds late (`late`).
 4. Of a long body only the beginning and the end are kept, so that this server never is what is measured.
 """
 
@@ -70,7 +70,8 @@ class TinyHelix:
         self.trains = False
         self.endless: set[str] = set()
         self.lists = True
-        self.flood: list[bytes] = []
+        self.flood: list[Any] = []
+        self.answers: list[bytes] = []
         self.shows = 1
         self.moves = 0.0
         self.ended = False
@@ -192,8 +193,10 @@ class TinyHelix:
 
     def _pairs(self, ident: str) -> Any:
         group = ident[:10]
+        if self.answers:
+            return self.answers[list(self._sessions).index(ident) % len(self.answers)]
         if self.flood:
-            return self.flood[list(self._sessions).index(ident) % len(self.flood)]
+            return self.flood
         return [
             {
                 "conversations": [

@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from served import a_place
 from table import Row
 from tiny_helix import TinyHelix
-from workshop import MIB, Curl, Options, Place, Process, a_place, ran, say, wait_for
+from workshop import MIB, Curl, Options, Place, Process, ran, say, wait_for
 
 SIZE = 64
 SETTLE = 1.0

@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from tiny_helix import TinyHelix
-
 T = TypeVar("T")
 PATIENCE = 900.0
 MIB = 1024 * 1024
@@ -233,13 +231,6 @@ class Place:
         query = "select count(*) from files where state = 'learned' and archived = 1"
         wait_for(lambda: self.ask(query) == count, f"end of {count} files", every=0.1)
         wait_for(lambda: self.ask("select count(*) = 0 from jobs where archived = 0"), "end of the papers")
-
-
-@contextmanager
-def a_place(options: Options, **configured: str) -> Iterator[tuple[TinyHelix, Place]]:
-    """A server, and a place that is configured for it, in a directory that is removed at the end."""
-    with scratch(options) as root, TinyHelix() as helix:
-        yield helix, Place(root, helix.url, **configured)
 
 
 class Pile:
