@@ -31,7 +31,10 @@ def measure(options: Options) -> Iterator[Row]:
             say(f"soak: seed {seed}")
             where = root / str(seed)
             tallies.append(soak(where, seed=seed, kills=min(left, HOME), faults=FAULTS[seed % len(FAULTS)], told=say))
-    kills, servers = sum(t.kills for t in tallies), sum(t.server_kills for t in tallies)
-    what = f"soak, {kills:,} kills of the daemon, {servers} of the server"
-    for name in ("files", "jobs", "sessions", "seconds"):
-        yield Row(what=f"{what}: {name}", measured=[sum(getattr(t, name) for t in tallies)], unit=name)
+    kills = sum(t.kills for t in tallies)
+    for name, unit in (
+        ("server_kills", "kills of the server"),
+        *((n, n) for n in ("files", "jobs", "sessions", "seconds")),
+    ):
+        measured = [sum(getattr(tally, name) for tally in tallies)]
+        yield Row(what=f"soak, {kills:,} kills of the daemon: {unit}", measured=measured, unit=unit)
