@@ -12,6 +12,7 @@ def iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+@lru_cache(maxsize=16)  # … and read from as many
 def instant(text: str) -> float:
     """Read the instant that an ISO 8601 text names; without a zone it is UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)

@@ -295,6 +295,10 @@ FILE: Final = (
 )
 
 
+#: to call the enumeration takes as long as all else of a file's value
+_STATES: Final = {str(state): state for state in FileState}
+
+
 def file_of(row: sqlite3.Row) -> File:
     """Make a value of a row of `FILE`; by place, as a round may read thousands, and to ask for each name takes long."""
     number, folder, path, path_b64, location, location_b64, state, version, reason, *more = row
@@ -311,7 +315,7 @@ def file_of(row: sqlite3.Row) -> File:
         folder=folder,
         path=path_of(path, path_b64),
         location=None if location is None else path_of(location, location_b64),
-        state=FileState(state),
+        state=_STATES[state],
         signature=signature,
         version=version,
         reason=reason,

@@ -108,5 +108,6 @@ class FileQueries(Connection):
 
 
 def _file(row: Row) -> Row:
-    row = {key: value for key, value in row.items() if key not in {"id", "due_at"}}
+    row.pop("id", None)
+    row.pop("due_at", None)
     return drop_null(row, "path_b64", "location_b64")
