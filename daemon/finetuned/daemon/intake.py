@@ -1,8 +1,8 @@
 """From the folders into the ledger: what appeared, what is ready, what is gone.
 
 1. The sweep is the truth; a wake event only makes it come sooner.
-2. A file is read once it has settled, at most `BATCH` in a round: a burst must not keep what is ready from being sent.
-   What a sweep found ready is read to its end before the next sweep; who changed in between settles again.
+2. A file is read once it has settled, a batch in a round: a burst must not keep what is ready from being sent. What a
+   sweep found ready is read to its end before the next sweep; who changed in between settles again.
 3. A folder that is away has lost nothing: nothing in it is touched until it is back.
 4. A folder that was removed from the configuration is held until its last job has ended, and nothing of it is taken.
 5. What can never be taken (a link, a pipe) is no file of the ledger: the log tells it, and `why` looks at it. Of a
@@ -31,8 +31,9 @@ from finetuned.lifecycle import FileState
 from finetuned.model import PROCESSING, Content, File, FolderFacts, Signature
 from finetuned.plan import LONGEST_DISK_WAIT
 
-#: how many files one round reads
+#: how many files one round reads right after a sweep, so that the first job is soon sent, and how many later on
 BATCH: Final = 100
+NEXT_BATCH: Final = 400
 #: how many new files are written down at a time: tens of thousands would stay in memory
 SLICE: Final = 1000
 #: why a file has vanished
@@ -173,7 +174,7 @@ class Intake:
     async def _take_in(self, folder: DropFolder) -> float | None:
         context = self._context
         if self._backlog.get(folder.name):
-            return await self._drain(folder, 0.0)  # and then a sweep: much may have settled meanwhile
+            return await self._drain(folder, 0.0, NEXT_BATCH)  # and then a sweep: much may have settled meanwhile
         seen = await context.in_thread(folder.sweeper.sweep, context.runtime.steady())
         for odd in seen.odd:
             count = {} if odd.count == 1 else {"count": odd.count}
@@ -190,7 +191,7 @@ class Intake:
         for canary in seen.canaries:
             await context.in_thread(self._tell_of_canary, folder, canary)
         self._backlog[folder.name] = sorted(seen.ready, key=_PATH, reverse=True)
-        return await self._drain(folder, 0.0 if seen.changed else seen.wake_in)  # they settle since then
+        return await self._drain(folder, 0.0 if seen.changed else seen.wake_in, BATCH)  # they settle since then
 
     async def _note(self, folder: DropFolder) -> None:
         """Write down what the last sweep met and cannot take, if it is something else than before."""
@@ -199,10 +200,10 @@ class Intake:
             self._noted[folder.name] = noted
             await self._context.in_ledger(self._context.ledger.folders.swept, folder.name, *noted)
 
-    async def _drain(self, folder: DropFolder, wake_in: float | None) -> float | None:
-        """Read the next of what the last sweep found ready; seconds until there is more to do."""
+    async def _drain(self, folder: DropFolder, wake_in: float | None, most: int) -> float | None:
+        """Read the next of what the last sweep found ready, `most` of it; seconds until there is more to do."""
         backlog = self._backlog[folder.name]
-        batch = [backlog.pop() for _ in range(min(BATCH, len(backlog)))]
+        batch = [backlog.pop() for _ in range(min(most, len(backlog)))]
         found = await self._context.in_thread(_read_all, folder, batch)
         waits = [] if wake_in is None else [wake_in]
         for seen, content in found:

@@ -295,7 +295,7 @@ FILE: Final = (
 )
 
 
-#: to call the enumeration takes as long as all else of a file's value
+#: a round may read thousands, and to call the enumeration for each takes long
 _STATES: Final = {str(state): state for state in FileState}
 
 
