@@ -69,15 +69,15 @@ class _Desk:
         self.now = now
         self.rules = rules
         self.folders = {folder.name: folder for folder in facts.folders if folder.usable}
+        #: those that a person paused
+        self.paused = {name for name, folder in self.folders.items() if folder.paused_at is not None}
+        #: those that want a review, which this backend would train without
+        self.in_vain = {folder.name for folder in rules.folders if wants_in_vain(rules, folder.name, facts.can)}
         self.wake_at: float | None = None
         self.jobs: dict[str, Hold] = {}
         self.files: dict[int, Hold] = {}
         #: whether the server is known to be there, and not paused
         self.can_ask = facts.server.paused_because is None and bool(facts.server.reachable)
-
-    def is_paused(self, folder: str) -> bool:
-        """Tell whether a person paused the folder."""
-        return folder in self.folders and self.folders[folder].paused_at is not None
 
     def due(self, at: float | None, longest: float) -> bool:
         """Tell whether something is due at `at` (null: yes); if not, the next round is no later than that."""
@@ -94,8 +94,8 @@ class _Desk:
 def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     """Decide what to do at `now`, when to plan again, and what all the rest waits for."""
     desk = _Desk(facts, now, rules)
-    queued = (j for j in facts.jobs if j.state is JobState.QUEUED and not wants_in_vain(rules, j.folder, facts.can))
-    unsent = sum(1 for j in queued if j.id not in facts.busy and not desk.is_paused(j.folder))
+    queued = [j for j in facts.jobs if j.state is JobState.QUEUED and j.folder not in desk.in_vain]
+    unsent = sum(1 for j in queued if j.id not in facts.busy and j.folder not in desk.paused)
     ours = [j for j in facts.jobs if j.state is not JobState.REVIEW]
     in_flight = sum(1 for j in ours if _has_a_slot(j, facts, rules))
     sent = sum(1 for j in facts.jobs if j.state is JobState.SUBMITTING)
@@ -217,12 +217,13 @@ def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
     rules, server = desk.rules, desk.facts.server
     if not is_here(job, rules):
         return Hold(kind=Awaited.OTHER_SERVER, of=None if job.open is None else job.open.url)
-    if job.state is JobState.QUEUED and job.folder not in desk.folders:
-        return Hold(kind=Awaited.FOLDER, of=job.folder)
-    if job.state is JobState.QUEUED and desk.is_paused(job.folder):
-        return Hold(kind=Awaited.RESUME, of=job.folder)
-    if job.state is JobState.QUEUED and wants_in_vain(rules, job.folder, desk.facts.can):
-        return Hold(kind=Awaited.REVIEWS)
+    if job.state is JobState.QUEUED:
+        if job.folder not in desk.folders:
+            return Hold(kind=Awaited.FOLDER, of=job.folder)
+        if job.folder in desk.paused:
+            return Hold(kind=Awaited.RESUME, of=job.folder)
+        if job.folder in desk.in_vain:
+            return Hold(kind=Awaited.REVIEWS)
     if not desk.can_ask:
         return Hold(kind=Awaited.PERSON) if job.awaits_review else Hold(kind=Awaited.SERVER, until=server.next_try_at)
     match job.state:
@@ -293,6 +294,8 @@ def _sends(steps: Sequence[OfAJob], free: int, desk: _Desk) -> Iterator[Submit]:
 def _rechecks(called: frozenset[str], desk: _Desk) -> Iterator[Action]:
     """Search once a job at most, and not beside another call for it: a session being made must not look lost."""
     rules = desk.rules
+    if not desk.facts.suspects:
+        return
     beside = called | {job.id for job in desk.facts.jobs if job.state in _SEARCHED_ANYWAY}
     for session in desk.facts.suspects:
         if session.job_id in beside or session.url != rules.service.url:
@@ -360,7 +363,7 @@ def _step_of_a_file(file: WaitingFile, rules: FolderSettings | None, desk: _Desk
     """Decide what to do with a waiting file by itself, or what it waits for; null: it may go into a job."""
     if rules is None:
         return Hold(kind=Awaited.FOLDER, of=file.folder)
-    if desk.is_paused(file.folder):
+    if file.folder in desk.paused:
         return Hold(kind=Awaited.RESUME, of=file.folder)
     if rules.duplicates == "skip" and file.learned_by is not None:
         return SkipDuplicate(file_id=file.id, of=file.learned_by)
