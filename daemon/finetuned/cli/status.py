@@ -77,11 +77,10 @@ def status_of(settings: Settings, now: float) -> Row:
     stray = wiring.stray_daemon(settings)
     running = is_held(path) or stray is not None
     known: dict[str, Any] = {
+        "daemon": {"pid": stray[0] or None} if stray else {},
         "folders": [_folder_status(rules.name, rules.path, {}, now) for rules in settings.folders],
         "hooks": _hooks_status(settings, None),
     }
-    if stray:
-        known["daemon"] = {"pid": stray[0] or None}
     try:
         with wiring.open_ledger(settings, patience_ms=PATIENCE_MS) as reader:
             known = _known(settings, reader, now, running=running)
@@ -95,7 +94,6 @@ def status_of(settings: Settings, now: float) -> Row:
     if stuck is not None:
         attention = [_attention(problem("ledger", f"nothing new is begun: {stuck}", stuck.remedy)), *attention]
     started, counts = known.get("daemon", {}), known.get("jobs", {})
-    helix = known.get("helix", dict.fromkeys(SERVER_FIELDS))
     ledger = known.get("ledger", {"bytes": None, "schema_version": None})
     return {
         "daemon": {"running": running} | {key: started.get(key) for key in _DAEMON},
@@ -105,7 +103,7 @@ def status_of(settings: Settings, now: float) -> Row:
         "still": known.get("still", []),
         "troubled": known.get("troubled", []),
         "hooks": known["hooks"],
-        "helix": {"url": settings.service.url} | helix,
+        "helix": {"url": settings.service.url} | known.get("helix", dict.fromkeys(SERVER_FIELDS)),
         "ledger": placed(path) | ledger | {"stuck_because": stuck and stuck.with_remedy()},
     }
 
