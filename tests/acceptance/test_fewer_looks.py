@@ -8,12 +8,25 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from finetuned.daemon.loop import POLLS
 from finetuned.sandbox import Pace
 from support.place import Place
 
 APlace = Callable[..., Place]
 MINUTE = 60.0
 LOOK = re.compile(r"/api/v1/sessions/[^/]+")
+
+
+class Distant(httpx.AsyncBaseTransport):
+    """A server that every request takes a second to reach."""
+
+    def __init__(self, server: httpx.AsyncBaseTransport, place: Place) -> None:
+        self._server = server
+        self._place = place
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await self._place.pass_time(1.0)
+        return await self._server.handle_async_request(request)
 
 
 def counted(place: Place) -> tuple[int, int]:
@@ -112,3 +125,22 @@ async def test_what_is_cancelled_is_not_listed_any_more(a_place: APlace) -> None
         assert place.here.own == {last["id"]}
 
     await place.run(until_idle=False, script=script)
+
+
+async def test_of_many_that_ended_at_once_the_first_are_done_before_the_last_are_polled(a_place: APlace) -> None:
+    """So a stop in between, or a crash, finds most of the work done; it is not begun for all of them at once."""
+    jobs = 2 * POLLS
+    place = many(a_place, jobs, Pace(train=60 * MINUTE))
+
+    async def until_all_train() -> None:
+        await place.until(lambda: [job["stage"] for job in place.jobs()] == ["finetune"] * jobs)
+
+    await place.run(until_idle=False, script=until_all_train)
+    await place.pass_time(120 * MINUTE)
+    place.network.server = Distant(place.network.server, place)
+    before = len(place.network.requests)
+    await place.run()
+    paths = [path for _, _, path in place.network.requests[before:]]
+    polls = {path: number for number, path in reversed([*enumerate(paths)]) if LOOK.fullmatch(path)}
+    pairs = next(number for number, path in enumerate(paths) if "/conversations/" in path)
+    assert sum(number > pairs for number in polls.values()) >= jobs - POLLS
