@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetuned.folders.kept import drop_folder
-from finetuned.folders.pace import EDITED, EMPTY_WAIT, HAIR, PAUSE, WRITER_WAIT, Pace
+from finetuned.folders.pace import EDITED, EMPTY_WAIT, HAIR, PAUSE, SEEN_WITHIN, WRITER_WAIT, Pace
 from finetuned.model import Signature
 from finetuned.settings import FolderSettings
 
@@ -53,6 +53,20 @@ def test_quiet_begins_after_the_last_sight_of_a_writer(sights):
     assert pace.left(end + 1, 2.0, 2.0) == 2.0
     pace.check(last, end + 2, lambda: pytest.fail("a quiet file is not asked again"))
     assert pace.left(end + 3, 2.0, 2.0) == 0.0
+
+
+def test_a_change_counts_from_its_own_time_but_for_what_a_clock_may_tell():
+    """An event is late by some milliseconds; a ctime of hours ago, of tomorrow or of a writer's file moves nothing."""
+    at = 1e9  # seconds since 1970, as the files' own times
+    for now, early in ((at + 0.02, 0.02), (at + 3600, SEEN_WITHIN), (at - 3600, 0.0)):
+        pace = Pace.new(version(10**18), 100.0, nobody, now)
+        assert pace.left(100.0, 2.0, 2.0) == pytest.approx(2.0 - early, abs=1e-6)
+        pace.check(version(10**18 + 1), 105.0, nobody, now)
+        assert pace.left(105.0, 2.0, 15.0) == pytest.approx(15.0 - early, abs=1e-6)
+        pace.check(version(10**18 + 2), 110.0, lambda: True, now)
+        pace.check(version(10**18 + 2), 111.0, nobody, now)
+        assert pace.left(111.0, 2.0, 16.0) == 16.0
+    assert Pace.new(version(0), 100.0, nobody, at).left(100.0, 2.0, 2.0) == 2.0
 
 
 def test_a_file_that_is_open_for_days_is_looked_at_ever_more_seldom():

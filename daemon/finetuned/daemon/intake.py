@@ -175,7 +175,8 @@ class Intake:
         context = self._context
         if self._backlog.get(folder.name):
             return await self._drain(folder, 0.0, NEXT_BATCH)  # and then a sweep: much may have settled meanwhile
-        seen = await context.in_thread(folder.sweeper.sweep, context.runtime.steady())
+        runtime = context.runtime
+        seen = await context.in_thread(folder.sweeper.sweep, runtime.steady(), runtime.now())
         for odd in seen.odd:
             count = {} if odd.count == 1 else {"count": odd.count}
             self._log.warning("cannot_be_taken", folder=folder.name, path=odd.path, why=odd.why, **count)

@@ -122,6 +122,7 @@ class _Found:
     """What one sweep has gathered so far."""
 
     steady: float
+    now: float | None
     listed: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
     appeared: list[Seen] = field(default_factory=list)
@@ -195,11 +196,11 @@ class Sweeper:
         """Report the file neither as new nor as ready before `until`, on the clock of `sweep`."""
         self._left_alone[path] = until
 
-    def sweep(self, steady: float) -> Sweep:
-        """Check everything. Raises Away."""
+    def sweep(self, steady: float, now: float | None = None) -> Sweep:
+        """Check everything; `now` in seconds since 1970, if ctimes are to be believed. Raises Away."""
         self._tree.check()
         self._left_alone = {path: until for path, until in self._left_alone.items() if steady < until}
-        found = _Found(steady)
+        found = _Found(steady, now)
         self._begin_anew(steady)
         ways: list[Parts] = [()]
         listings: dict[Parts, _Listing] = {}
@@ -374,7 +375,7 @@ class Sweeper:
             if settled_as == hash(signature):
                 continue
             seen = Seen(path=folder + name, signature=signature, group=group)
-            pace = self._pace(known, seen, name, partial(self._is_written, fd, name), found.steady)
+            pace = self._pace(known, seen, name, partial(self._is_written, fd, name), found)
             if settled_as is not None:
                 found.changed.append(seen)
             else:
@@ -389,12 +390,12 @@ class Sweeper:
         found.checked += len(settled)
         return chain(unsettled, [*settled])
 
-    def _pace(self, known: Known, seen: Seen, name: str, has_writer: Callable[[], bool], steady: float) -> Pace:
+    def _pace(self, known: Known, seen: Seen, name: str, has_writer: Callable[[], bool], found: _Found) -> Pace:
         pace = known.paces.get(name)
         if pace is None:
-            pace = known.paces[name] = Pace.new(seen.signature, steady, has_writer)
+            pace = known.paces[name] = Pace.new(seen.signature, found.steady, has_writer, found.now)
         else:
-            pace.check(seen.signature, steady, has_writer)
+            pace.check(seen.signature, found.steady, has_writer, found.now)
         return pace
 
     def _is_written(self, folder: int, name: str) -> bool:
