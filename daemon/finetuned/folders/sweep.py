@@ -56,6 +56,8 @@ LEAST_NEW: Final = 5000
 #: how long files that may be edited in place are not checked again without a reason, in seconds for each of them: a
 #: hundred times what it takes
 CHECK_PAUSE: Final = 0.0003
+#: at how many names of a listing it is told once that it goes on
+PROGRESS_EACH: Final = 1024
 #: how many canaries one sweep tells of: whoever may drop files may drop those, too
 MOST_CANARIES: Final = 8
 
@@ -115,6 +117,25 @@ class _Listing:
     unfinished: dict[str, str] = field(default_factory=dict)
     untaken: Counter[str] = field(default_factory=Counter)
     canaries: set[str] = field(default_factory=set)
+
+    def let_go(self) -> None:
+        """Let go of what is empty: there may be a hundred thousand folders."""
+        for name, empty in _EMPTY.items():
+            if not getattr(self, name):
+                setattr(self, name, empty)
+
+
+#: stands in the place of what is empty once a listing is made, and is only read
+_EMPTY: Final[dict[str, object]] = {
+    "files": [],
+    "missing": set(),
+    "folders": [],
+    "odd": {},
+    "markers": set(),
+    "unfinished": {},
+    "untaken": Counter(),
+    "canaries": set(),
+}
 
 
 @dataclass(slots=True)
@@ -311,13 +332,14 @@ class Sweeper:
         listing = _Listing(times=times, since=since, sure=sure)
         with listed(fd) as entries:
             self._sort(entries, parts, folder, listing)
+        listing.let_go()
         return listing
 
     def _sort(self, entries: Iterable[os.DirEntry[str]], parts: Parts, folder: str, listing: _Listing) -> None:
         known = self.known.of(folder) or Known()
         settled, choose, add = known.settled, self._names.chooser(parts), listing.files.append
         listing.missing = missing = known.names()
-        for entry in entries:  # runs for every file there is, so it asks the least it can
+        for entry in self._going_on(entries):  # runs for every file there is, so it asks the least it can
             name = entry.name
             if entry.is_file(follow_symlinks=False):
                 missing.discard(name)
@@ -337,6 +359,13 @@ class Sweeper:
                     self._note(name, listing)
             elif choose(name) is Choice.TAKEN:
                 _count(listing.odd, Odd(why=_oddity(entry), path=folder + name, count=1))
+
+    def _going_on(self, entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+        """Yield what is listed, and tell now and then that it goes on."""
+        for number, entry in enumerate(entries):
+            if not number % PROGRESS_EACH:
+                self._tree.on_progress()
+            yield entry
 
     def _may_begin(self, folder: str, name: str, listing: _Listing) -> bool:
         """Tell whether a new file may begin to settle by now; if not, a sweep that comes soon finds it."""
