@@ -317,8 +317,8 @@ class Backend(Protocol):
         """Ask for what makes a session go on. Raises KnownRefusal (active) if a runner works on it."""
         ...
 
-    async def rename(self, session_id: str, name: str) -> None:
-        """Give a session a name that people can read."""
+    async def rename(self, seen: Observation, name: str) -> None:
+        """Give a session a name that people can read; observe it right before. Raises NotFound."""
         ...
 
     async def delete(self, session_id: str) -> None:

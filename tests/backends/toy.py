@@ -92,9 +92,9 @@ class Toy:
         await self.observe(session_id)
         raise Refused(f"the toy cannot {how}")
 
-    async def rename(self, session_id, name):
-        await self.observe(session_id)
-        self.sessions[session_id].name = name
+    async def rename(self, seen, name):
+        await self.observe(seen.id)
+        self.sessions[seen.id].name = name
 
     async def delete(self, session_id):
         self.sessions.pop(session_id, None)

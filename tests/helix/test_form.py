@@ -277,9 +277,10 @@ async def test_deleted_is_deleted(reply: httpx.Response):
 
 
 async def test_rename_sends_the_owner_along():
-    """The call replaces the whole meta, so the owner is looked up first."""
+    """The call replaces the whole meta, so it names the owner that was seen."""
     server = Replies(told(a_session(owner="u1", owner_type="user")))
-    await service(server).rename("s-1", "job 17")
+    asked = service(server)
+    await asked.rename(await asked.observe("s-1"), "job 17")
     assert server.lines == ["GET /api/v1/sessions/s-1", "PUT /api/v1/sessions/s-1/meta"]
     assert json.loads(server.bodies[1]) == {"id": "s-1", "name": "job 17", "owner": "u1", "owner_type": "user"}
 

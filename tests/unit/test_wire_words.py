@@ -438,10 +438,8 @@ def test_a_chat_about_a_marker_is_no_marker():
 
 def test_the_owner_is_read_from_the_session():
     """A rename must name the owner; a session without one has an empty owner."""
-    assert wire.owner(as_json(BARE | {"owner": "u1", "owner_type": "user"})) == ("u1", "user")
-    assert wire.owner(as_json(BARE)) == ("", "")
-    with pytest.raises(wire.NotThat):
-        wire.owner(b"[]")
+    assert wire.session(as_json(BARE | {"owner": "u1", "owner_type": "user"})).owner == ("u1", "user")
+    assert wire.session(as_json(BARE)).owner == ("", "")
 
 
 def test_an_upload_keeps_its_name_from_attempt_to_attempt():

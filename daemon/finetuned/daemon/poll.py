@@ -137,7 +137,7 @@ class Polls:
             return
         if await context.in_ledger(context.ledger.attempts.named, seen.id, job.id):
             with suppress(ServerError), anyio.move_on_after(NAMED_WITHIN):
-                await context.backend.rename(seen.id, job.id)
+                await context.backend.rename(seen, job.id)
 
     async def discard(self, session: Attempt) -> None:
         """Remove a session from the server that was given up, after its pairs were collected.

@@ -49,12 +49,13 @@ def capabilities(dialect: str | None) -> Capabilities:
 class Handle(Value, frozen=True):
     """How an observation's pairs are found: the turn that is asked for them, and whether the session tells any itself.
 
-    `group` names all the session's documents.
+    `group` names all the session's documents; `owner` is who owns it, and of what kind that is.
     """
 
     asked_id: str | None
     tells_pairs: bool
     group: str
+    owner: tuple[str, str]
 
 
 def observe(view: SessionView) -> Observation:
@@ -84,7 +85,12 @@ def observe(view: SessionView) -> Observation:
         unknown_words=_unknown(view),
         turn=tuning,
         interactions=view.turns,
-        handle=Handle(asked_id=view.asked.id if view.asked else None, tells_pairs=view.tells_pairs, group=view.group),
+        handle=Handle(
+            asked_id=view.asked.id if view.asked else None,
+            tells_pairs=view.tells_pairs,
+            group=view.group,
+            owner=view.owner,
+        ),
     )
 
 

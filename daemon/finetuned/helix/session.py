@@ -32,7 +32,7 @@ class SessionView(Value, frozen=True):
 
     `documents` maps the base name of each uploaded file to the server's short id of its content, `group` is its id of
     them all; `entity_id` is the upload that it learns (learn dialect). `review`: its pairs are to wait for a person;
-    `tells_pairs`: the session's answer itself holds pairs.
+    `tells_pairs`: the session's answer itself holds pairs. `owner` is who owns it, and of what kind that is.
     """
 
     id: str
@@ -46,6 +46,7 @@ class SessionView(Value, frozen=True):
     entity_id: str = ""
     group: str = ""
     review: bool = False
+    owner: tuple[str, str] = ("", "")
 
     @property
     def asked(self) -> Turn | None:

@@ -276,12 +276,12 @@ class Sessions:
         except NotFound:
             return
 
-    async def rename(self, session_id: str, name: str) -> None:
-        """Give a session a name; the call wants to be told the owner, too."""
-        path = f"/sessions/{segment(session_id)}"
-        owner, owner_type = await self._wire.read(get(path), wire.owner)
-        meta = msgspec.json.encode({"id": session_id, "name": name, "owner": owner, "owner_type": owner_type})
-        await self._wire.read(Call(method="PUT", path=f"{path}/meta", body=meta, optional=True), wire.session)
+    async def rename(self, seen: Observation, name: str) -> None:
+        """Give a session a name; the call replaces its owner, too, so it is told the same."""
+        path = f"/sessions/{segment(seen.id)}/meta"
+        owner, owner_type = _handle(seen).owner
+        meta = msgspec.json.encode({"id": seen.id, "name": name, "owner": owner, "owner_type": owner_type})
+        await self._wire.read(Call(method="PUT", path=path, body=meta, optional=True), wire.session)
 
     async def fetch(self, filestore_path: str) -> bytes:
         """Read a file of the server's store, of 64 MiB at most."""
@@ -310,7 +310,7 @@ class Sessions:
 
 
 def _handle(seen: Observation) -> Handle:
-    """Read how the pairs of an observation of ours are found."""
+    """Read what is ours of an observation of ours."""
     if not isinstance(seen.handle, Handle):
         raise TypeError(f"session {seen.id} was not observed here")
     return seen.handle

@@ -105,6 +105,7 @@ def session(body: bytes | Pieces) -> SessionView:
         review=config.get("manually_review_questions") is True,
         turns=tuple(_turn(turn) for turn in turns),
         tells_pairs=tells_pairs,
+        owner=(_text(raw, "owner"), _text(raw, "owner_type")),
     )
 
 
@@ -178,12 +179,6 @@ def spoken_in(body: bytes | Pieces) -> str:
     if "choices" not in raw and "interactions" not in raw:
         raise NotThat("an answer has choices, or it is a session")
     return _ident(raw, "an answer")
-
-
-def owner(body: bytes | Pieces) -> tuple[str, str]:
-    """Read who owns a session (`owner`, `owner_type`): a new name is sent with them. Raises NotThat."""
-    raw = _object(_decoded(body), "a session")
-    return _text(raw, "owner"), _text(raw, "owner_type")
 
 
 def safe_id(text: str) -> bool:
