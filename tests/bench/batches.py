@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from bare import requests
+from bare import ABREAST, requests
 from served import a_place
 from table import Row
 from workshop import Options, say, wait_for
@@ -23,7 +23,10 @@ LEARNED = "select count(*) from jobs where state = 'done'"
 def measure(options: Options) -> Iterator[Row]:
     """The time until the pairs of all jobs are in the ledger, and until their files are archived, too."""
     bare = requests(JOBS, files=FILES, learn=True)
-    with a_place(options, folder=FOLDER) as (helix, place), place.daemon() as daemon:
+    with (
+        a_place(options, folder=FOLDER, helix=f"max_in_flight = {ABREAST}") as (helix, place),
+        place.daemon() as daemon,
+    ):
         cpu, begin = daemon.cpu(), place.drop_many(JOBS * FILES)
         wait_for(lambda: place.ask(LEARNED) == JOBS, f"{JOBS} jobs", every=0.05)
         learned, cpu = time.monotonic() - begin, daemon.cpu() - cpu
