@@ -129,9 +129,9 @@ def test_filters_of_the_command_line_combine(desk: Desk, monkeypatch: pytest.Mon
 
     odd = '=cmd"\n.txt'
     assert names("--state", "learned,refused") == names("--state", "learned", "--state", "refused")
-    assert names("--state", " Learned ,refused", "--folder", "notes") == ["otter.md", "bad.txt"]
+    assert names("--state", " Learned ,refused", "--folder", "notes") == ["bad.txt", "otter.md"]
     assert names("notes/**/*.md") == names("*.md") == names(str(desk.place.notes / "*.md")) == ["otter.md"]
-    assert names("notes", "*.md") == ["otter.md", "bad.txt"]
+    assert names("notes", "*.md") == ["bad.txt", "otter.md"]
     assert names("notes/done") == ["otter.md"]
     assert names("notes1/", "--text", "CMD") == [odd]
     assert names("*.txt", "--state", "learned", "--until", "today", "--since", "2026-11-01", "--limit", "1") == [odd]
