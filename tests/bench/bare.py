@@ -14,16 +14,17 @@ from typing import NamedTuple
 from tiny_helix import TinyHelix
 from workshop import ran
 
+#: how many jobs it has under way
+ABREAST = 8
 LOOP = """
 import sqlite3, sys, anyio, httpx
-ABREAST = 8
-url, many, files, ledger = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+url, ledger, many, files, abreast = *sys.argv[1:3], *map(int, sys.argv[3:])
 db = sqlite3.connect(ledger)
 db.execute("pragma journal_mode = wal")
 db.execute("create table pairs (session, question, answer)")
 async def main():
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        limit = anyio.CapacityLimiter(ABREAST)
+        limit = anyio.CapacityLimiter(abreast)
         async def one(number):
             async with limit:
                 text = b"Note %d says that the otter sleeps on its back.\\n" % number
@@ -59,6 +60,6 @@ def requests(jobs: int, *, files: int = 1, learn: bool = False) -> Bare:
     """Run the loop for so many jobs, each of so many files."""
     with TemporaryDirectory() as folder, TinyHelix() as helix:
         helix.trains = not learn
-        words = [sys.executable, "-c", LOOP, helix.url, str(jobs), str(files), str(Path(folder) / "pairs.db")]
-        took = ran(words)
+        ledger = str(Path(folder) / "pairs.db")
+        took = ran([sys.executable, "-c", LOOP, helix.url, ledger, *map(str, (jobs, files, ABREAST))])
         return Bare(took.seconds, took.cpu, len(helix.requests))
