@@ -81,7 +81,7 @@ def _commands(options: Options) -> Iterator[Row]:
                 measured.append(command)
                 against.append(least)
             yield Row(
-                what=f"`finetuned {name}`, an empty ledger: CPU",
+                what=f"`{name}`, an empty ledger: CPU",
                 measured=measured,
                 unit="ms",
                 baseline="`python -I -c pass`",
