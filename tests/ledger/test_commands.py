@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 from msgspec.structs import replace
@@ -11,7 +13,7 @@ from finetuned.errors import FinetunedError, LedgerError, LedgerStuck, Stale
 from finetuned.ledger.batches import Left
 from finetuned.ledger.files import WINDOW
 from finetuned.ledger.queries import Reader
-from finetuned.ledger.rows import place, text_at
+from finetuned.ledger.rows import insert_all, place, text_at
 from finetuned.ledger.writer import Ledger
 from finetuned.lifecycle import Cause, FileState, JobState, Requested
 from finetuned.model import File, Job, UnarchivedFile
@@ -37,6 +39,15 @@ def life(tmp_path) -> Iterator[Life]:
     """A new ledger."""
     with Ledger.open(str(tmp_path / "ledger.db")) as ledger:
         yield Life(ledger)
+
+
+def test_each_row_is_inserted_once_whatever_its_columns_are():
+    """Rows that tell of different columns, or of the same in another order, keep their values."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute("create table t (a, b)")
+        insert_all(db, "t", [{"a": 1, "b": 2}, {"b": 3}, {"a": 4, "b": 5}, {"b": 6, "a": 7}])
+        insert_all(db, "t", [])
+        assert db.execute("select a, b from t order by b").fetchall() == [(1, 2), (None, 3), (4, 5), (7, 6)]
 
 
 def events(life: Life) -> list[tuple]:

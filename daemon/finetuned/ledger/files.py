@@ -359,7 +359,7 @@ def add_files(
     cause: Cause,
     seen_at: float,
 ) -> None:
-    """Record files that were dropped at these paths, each with the same columns of what else is known, and tell."""
+    """Record files that were dropped at these paths, each with what else is known of it, and tell."""
     rows, events = [], []
     (last,) = db.execute("select coalesce(max(id), 0) from files").fetchone()
     for number, (path, columns) in enumerate(found, last + 1):

@@ -62,9 +62,9 @@ def insert(db: sqlite3.Connection, table: str, **columns: object) -> None:
 
 
 def insert_all(db: sqlite3.Connection, table: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Insert rows that have the same columns."""
-    for names in {tuple(row) for row in rows}:
-        db.executemany(_insertion(table, *names), [tuple(row.values()) for row in rows])
+    """Insert rows; those next to each other that have the same columns take one statement."""
+    for names, alike in groupby(rows, key=tuple):
+        db.executemany(_insertion(table, *names), [tuple(row.values()) for row in alike])
 
 
 def dicts(found: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
