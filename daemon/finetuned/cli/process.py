@@ -132,7 +132,8 @@ class _Control:
         """
         await self._stops.wait()
         await self.pause(LONGEST_STOP)
-        logs.get().warning("stop_broken_off", detail="a disk holds it up; the next start finds out what was done")
+        detail = f"it took more than {LONGEST_STOP:g} s: a disk may hang; the next start finds out what was done"
+        logs.get().warning("stop_broken_off", detail=detail)
         os._exit(0)
 
 
