@@ -216,10 +216,11 @@ def test_hits_are_shown_in_their_passage(teach: Teach) -> None:
     assert len(cats.replace("**", "")) <= 161
 
 
-@given(st.text(max_size=400), st.integers(0, 400), st.integers(1, 20), st.integers(100, 200))
+@given(st.text(min_size=1, max_size=400), st.integers(0, 400), st.integers(1, 20), st.integers(100, 200))
 def test_a_passage_holds_its_hit(text: str, at: int, length: int, most: int) -> None:
     """Wherever it stands, it is there at the place that is told; and no more is shown than is asked for."""
-    hit = (min(at, len(text)), min(at + length, len(text)))
+    begin = min(at, len(text) - 1)  # a hit is a word, never nothing behind the end
+    hit = (begin, min(begin + length, len(text)))
     shown, hits = passage(text, [hit], most)
     assert [shown[start:end] for start, end in hits] == [text[slice(*hit)]]
     assert len(shown) <= most + 2
