@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 import trio
@@ -227,6 +228,43 @@ async def test_a_disk_with_room_for_a_page_is_not_hammered(a_place: APlace) -> N
 
         assert await ten_times(well=True) <= 20
         assert 2 * LONGEST_WAIT < await ten_times(well=False) < 10 * LONGEST_WAIT
+
+
+async def test_trouble_of_others_does_not_end_the_wait(
+    a_place: APlace, locks: Callable[[Place], Lock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks that ask a stuck ledger while its trouble is noted hear of it; the loop waits on, until it is well."""
+    place = a_place()
+    lock = locks(place)
+    at_once = place.runtime.in_thread
+
+    async def beside(work: Callable[..., object], *args: object, **words: object) -> object:
+        await anyio.lowlevel.checkpoint()  # others come while it is at work, as they do beside a real thread
+        return await at_once(work, *args, **words)
+
+    monkeypatch.setattr(place.runtime, "in_thread", beside)
+    async with place.context() as context:
+        breaker = Breaker(context, Notifier(None), pid=1, patient=True)
+        lock.take()
+        breaker.open(LedgerStuck("database is locked"))
+        refused: list[LedgerStuck] = []
+
+        async def one_of_many() -> None:
+            try:
+                await context.in_ledger(context.ledger.daemon.stopped, pid=1, now=context.runtime.now())
+            except LedgerStuck as trouble:
+                refused.append(trouble)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(one_of_many)
+            tasks.start_soon(breaker.closed, lambda: False)
+            for _ in range(3):
+                tasks.start_soon(one_of_many)
+            await place.until(lambda: len(refused) == 6)
+            assert breaker.is_open
+            lock.let_go()
+        assert not breaker.is_open
 
 
 async def test_what_was_read_and_not_written_is_read_again(a_place: APlace, locks: Callable[[Place], Lock]) -> None:

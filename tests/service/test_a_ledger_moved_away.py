@@ -18,7 +18,7 @@ def test_moved_away_and_back(a_home: AHome, rules: str) -> None:
     """Commands find the daemon by its folders' locks and say what is wrong; put back, all goes on by itself."""
     home = a_home(folder=rules)
     home.start()
-    wait_for(home.is_watched, "daemon at work")
+    wait_for(lambda: b"folder_watched" in home.log.read_bytes(), "daemon at work")  # one that still starts would end
     state, aside = home.ledger.parent, home.root / "aside"
     state.rename(aside)
     home.drop("stone.txt", "The stone is grey. It came from a river.")

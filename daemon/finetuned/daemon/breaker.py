@@ -64,7 +64,7 @@ class Breaker:
         while self._trouble is not None and not stopping():
             self._tries += 1
             context.turned()
-            await context.in_ledger(context.ledger.note_trouble, self._told(self._trouble))
+            await context.in_thread(context.ledger.note_trouble, self._told(self._trouble))  # beside the stuck queue
             if not self._patient and self._tries > PATIENT_TRIES:
                 raise self._trouble
             await self._pause(context.back_off(self._tries, LONGEST_WAIT), stopping)
