@@ -200,14 +200,16 @@ PUBLIC = {
     "content_type": "everybody's word for what is sent over HTTP",
     "/": "a path",
 }
-#: word of the server's -> the rooms where it may stand: it names a table of the configuration, or a key of `status`
+#: word of the server's -> the rooms where it may stand: it names a table of the configuration, or a key of `status`, or
+#: it is a trainer's word, too
 TOLD = {
     "helix": {"cli", "settings"},
     "/api/v1": {"settings"},
     "form dialect": {"settings"},
+    "lora": {"local"},
 }
 #: what no string of the adapter's spells as it stands
-MORE_WORDS = {"data_prep", "document_group", "data_entity", "lora", "inference", *TOLD}
+MORE_WORDS = {"data_prep", "document_group", "data_entity", "inference", *TOLD}
 
 
 def strings(name):
