@@ -8,6 +8,8 @@ from typing import Final
 REDACTED: Final = "[redacted]"
 #: how each of the server's keys begins
 KEY_PREFIX: Final = "hl-"
+#: ... and those of others
+KEY_PREFIXES: Final = (KEY_PREFIX, "sk-")
 
 #: a name is split into words (`api_key`, `X-Api-Key`, `apiKey`); one of these words makes its value a secret
 _WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
@@ -22,7 +24,8 @@ _SECRETS: Final = re.compile(
       | (?P<key>(?:api[_-]?key|token|authorization|password|secret)["']?\s*[=:]\s*(?:(?:bearer|basic)\s+)?)
         (?: "[^"]*" | '[^']*' | [^\s"',;&}}]+ )
       | (?P<bearer>\bbearer\s+) [^\s"',;}}]+
-      | (?<![A-Za-z0-9]) {KEY_PREFIX}[^\s"',;&<>)\]}}]+""",
+      | (?<![A-Za-z0-9]) {KEY_PREFIX}[^\s"',;&<>)\]}}]+
+      | (?<![A-Za-z0-9]) sk-[A-Za-z0-9_-]{{16,}}""",
     re.IGNORECASE | re.VERBOSE,
 )
 

@@ -19,7 +19,7 @@ from finetuned.cli.main import main
 from finetuned.ledger.lock import hold
 from finetuned.ledger.writer import Ledger
 from finetuned.runtime import SystemRuntime
-from finetuned.settings import FolderSettings, HelixSettings, HookSettings
+from finetuned.settings import TABLES, FolderSettings, HelixSettings, HookSettings
 from support.place import Place
 from support.virtual import BEGIN
 
@@ -86,6 +86,8 @@ class Desk:
         settings = self.place.settings
         lines = ["[ledger]", f"path = {json.dumps(self.place.ledger_path)}", "[helix]"]
         lines += _lines(settings.helix, HelixSettings(), helix)
+        for section in ("backend", "maker", "trainer", "slurm", "chat"):
+            lines += [f"[{section}]", *_lines(getattr(settings, section), TABLES[section](), {})]
         for hook in settings.hooks:
             lines += ["[[hook]]", *_lines(hook, HookSettings(), {})]
         for rules in settings.folders:

@@ -175,7 +175,7 @@ def test_every_dialect_may_be_named(dialect: str):
 MISTAKES = [
     # what is written in front of, or into, the one folder; and the line
     ("[helxi]", "helxi: unknown; did you mean helix?"),
-    ("timout = 3", "timout: unknown; did you mean timeout in [helix] or [hook]?"),
+    ("timout = 3", "timout: unknown; did you mean timeout in [helix] or [maker] or [hook]?"),
     ("[xyzzy]", "xyzzy: unknown; allowed: helix, ledger, "),
     ("helix = 3", "helix: found 3; allowed: a table, [helix]"),
     ("[helix]\nurls = 1", "helix.urls: unknown; did you mean url?"),
@@ -224,6 +224,24 @@ MISTAKES = [
     ('[metrics]\nlisten = "h\\n:1"', 'allowed: "", or an address and a port'),
     ("[retention]\ndone = '1m'", 'retention.done: found "1m"; allowed: "", or a time from "1h" to "520w", with'),
     ("[retention]\nevents = 7", 'retention.events: found 7; allowed: "", or a time from "1h"'),
+    ("[backend]\nkind = 'gpu'", 'backend.kind: found "gpu"; allowed: "helix", "local"'),
+    ("[maker]\nkind = 'magic'", 'maker.kind: found "magic"; allowed: "chat", "rules", "command"'),
+    ("[maker]\nurl = ''", 'maker.url: found ""; allowed: http:// or https:// with a host'),
+    ("[maker]\nurl = 'h:1/v1'", 'maker.url: found "h:1/v1"; allowed: http:// or https:// with a host'),
+    ("[maker]\nurl = 'http://h/v1/chat/completions'", 'the same without /chat/completions, "http://h/v1"'),
+    ("[maker]\njudge_url = 'x'", 'maker.judge_url: found "x"; allowed: http:// or https://'),
+    ("[maker]\napi_key_file = 'sk-abcdefghijklmnopqrst'", 'found "..."; this looks like the key itself'),
+    ("[maker]\napi_key_file = '/srv/notes/key'", "maker.api_key_file: found "),
+    ("[maker]\nprompt_file = '/srv/notes/p.txt'", "maker.prompt_file: found "),
+    ("[maker]\nchunk_bytes = 255", 'maker.chunk_bytes: found 255; allowed: a size from 256 bytes to "1MiB"'),
+    ("[maker]\nmax_tokens_a_day = -1", "maker.max_tokens_a_day: found -1; allowed: a whole number from 0"),
+    ("[maker]\nmodel = ' a'", 'maker.model: found " a"; allowed: a name on one line'),
+    ("[maker]\ncommand = ['~you/x']", 'maker.command: found "~you/x"; allowed: a path that is absolute'),
+    ("[trainer]\nkind = 'magic'", 'trainer.kind: found "magic"; allowed: "none", "mlx", "trl", "llamafactory"'),
+    ("[trainer]\noptions = '-v'", 'trainer.options: found "-v"; allowed: a list of words'),
+    ("[trainer]\nnice = 20", "trainer.nice: found 20; allowed: a whole number from 0 to 19"),
+    ("[trainer]\npublish = '/srv/notes/models'", "trainer.publish: found "),
+    ("[trainer]\nmodel = '~you/x'", 'trainer.model: found "~you/x"; allowed: a path that is absolute'),
     ("[metrics]\nlisen = ''", "metrics.lisen: unknown; did you mean listen?"),
     ("metrics = 3", "metrics: found 3; allowed: a table, [metrics]"),
     ("hook = 'x'", 'hook: found "x"; allowed: [[hook]], with two brackets on each side'),
@@ -271,6 +289,7 @@ FOLDER_MISTAKES = [
     ("encoding = 8", "encoding", "found 8; allowed: a text encoding"),
     ("refuse_kinds = ['rtf', 'word']", "refuse_kinds", 'found ["rtf", "word"]; allowed: a list of any of "rtf", "pdf"'),
     ("refuse_kinds = 'rtf'", "refuse_kinds", 'found "rtf"; allowed: a list of any of "rtf"'),
+    ("backend = 'hf'", "backend", 'found "hf"; allowed: "", "helix", "local"'),
     ("duplicates = 'ask'", "duplicates", 'found "ask"; allowed: "skip", "send"'),
     ("review = 0", "review", "found 0; allowed: true or false"),
     ("after = 'burn'", "after", 'found "burn"; allowed: "move", "keep", "delete"'),
@@ -357,6 +376,83 @@ def test_one_mistake_is_told_as_one():
     """Even the grammar is right."""
     with pytest.raises(ConfigurationError, match=r"^the configuration given has 1 mistake$"):
         parsed("")
+
+
+LOCAL = f'{FOLDER}backend = "local"\n'
+LOCAL_MISTAKES = [
+    # what is written in front of a folder with the local backend; the lines
+    ("", ["maker.model: missing; allowed: the name of a model that maker.url serves"]),
+    ("maker.model = 3", ["maker.model: found 3; allowed: a name"]),
+    ("maker = 3", ["maker: found 3; allowed: a table"]),
+    ("maker.kind = 'command'", ['maker.command: missing; allowed: the program and its words, as maker.kind is "comm']),
+    (
+        "maker.kind = 'rules'\nmaker.command = ['m']",
+        ['maker.command: found one, and maker.kind = "rules"; allowed: maker.kind = "command"'],
+    ),
+    ("maker.kind = 'rules'\nmaker.judge_url = 'http://h/v1'", ["maker.judge_model: missing; allowed: the name of a"]),
+    (
+        "maker.kind = 'rules'\ntrainer.kind = 'command'\ntrainer.program = 'x'",
+        ["trainer.command: missing; allowed: the program", 'trainer.program: found one, and trainer.kind = "command"'],
+    ),
+    ("maker.kind = 'rules'\ntrainer.command = ['x']", ['trainer.command: found one, and trainer.kind = "mlx"; allowe']),
+    (
+        "maker.kind = 'rules'\ntrainer = {kind = 'none', run_on = 'slurm', lock_file = '/run/gpu'}",
+        [
+            'trainer.run_on: found "slurm", and trainer.kind = "none", which trains nothing; allowed: another kind',
+            'trainer.lock_file: found one, and trainer.run_on = "slurm"; allowed: trainer.run_on = "here"',
+        ],
+    ),
+    ("maker.kind = 'gpt'\ntrainer.kind = 'x'", ["maker.kind: found ", "trainer.kind: found "]),
+]
+
+
+@pytest.mark.parametrize(("text", "lines"), LOCAL_MISTAKES, ids=[text[:40] for text, _ in LOCAL_MISTAKES])
+def test_what_the_local_backend_needs_is_asked_of_those_who_use_it(text, lines):
+    """What does not fit is told, all at once; without such a folder only what is wrong by itself."""
+    found = problems(f"{text}\n{LOCAL}")
+    assert len(found) == len(lines)
+    assert all(line.startswith(start) for line, start in zip(found, lines, strict=True))
+    if "found" not in lines[0] or "found one" in lines[0]:
+        assert parsed(f"{text}\n{FOLDER}").services.keys() == {"helix"}
+
+
+def test_each_folder_has_its_backend():
+    """Its own, else the one of all; of those that no folder uses nothing is asked."""
+    second = "[[folder]]\nname = 'b'\npath = '/srv/b'\n"
+    read = parsed(f"maker.kind = 'rules'\ntrainer.max_in_flight = 2\n{LOCAL}{second}")
+    assert {kind: (each.url, each.max_in_flight) for kind, each in read.services.items()} == {
+        "helix": ("http://127.0.0.1:8585", 3),
+        "local": ("local", 4),
+    }
+    assert (read.service_of("notes"), read.service_of("b"), read.service_of("c")) == (
+        read.services["local"], read.helix, None,
+    )  # fmt: skip
+    alone = parsed(f"backend.kind = 'local'\nmaker.kind = 'rules'\n{second}")
+    assert [(kind, each.longest_pause) for kind, each in alone.services.items()] == [("local", 120.0)]
+
+
+def test_programs_and_models_are_placed_if_they_are_paths():
+    """A bare program is searched for when it is run, and a model at the hub may have a slash in its name."""
+    read = parsed(
+        f"""
+[maker]
+kind = "command"
+command = ["bin/make", "a/b"]
+judge_model = "j"
+[trainer]
+model = "org/model"
+program = "bin/mlx"
+options = ["--seed", "1"]
+[chat]
+url = "http://h/api/v1/"
+{LOCAL}"""
+    )
+    assert read.maker.command == ("/etc/finetuned/bin/make", "a/b")
+    assert (read.trainer.model, read.trainer.program) == ("org/model", "/etc/finetuned/bin/mlx")
+    assert (read.trainer.options, read.chat.url) == (("--seed", "1"), "http://h/api/v1")
+    again = parsed(f"trainer = {{model = './m', program = 'mlx_lm', command = ['~/t', '{{data}}']}}\n{FOLDER}")
+    assert (again.trainer.model, again.trainer.program) == ("/etc/finetuned/m", "mlx_lm")
+    assert again.trainer.command == ("/home/me/t", "{data}")
 
 
 WORDS = st.sampled_from([*settings.TABLES, *(key.name for key in ROWS)]) | st.text(max_size=5)

@@ -65,7 +65,13 @@ def load_file(path: str) -> Settings:
         raise ConfigurationError(f"the configuration {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the configuration {path} is no TOML: {error}", remedy="mend it there") from error
-    return parse(raw, base=os.path.dirname(path), home=os.path.expanduser("~"), source=path)
+    settings = parse(raw, base=os.path.dirname(path), home=os.path.expanduser("~"), source=path)
+    if "local" in settings.services:
+        raise ConfigurationError(
+            f"the configuration {path} asks for the local backend, which this version does not have yet",
+            remedy='say "helix" in [backend] kind, and in each folder\'s backend',
+        )
+    return settings
 
 
 def ledger_path(settings: Settings) -> str:

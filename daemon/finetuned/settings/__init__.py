@@ -16,10 +16,12 @@ from finetuned.settings.keys import (
     HelixSettings,
     HookSettings,
     PollSettings,
+    ServiceSettings,
     Settings,
     SubmitSettings,
     keys,
 )
+from finetuned.settings.local import ChatSettings, MakerSettings, SlurmSettings, TrainerSettings
 from finetuned.settings.parser import parse
 from finetuned.settings.readers import host_and_port
 from finetuned.settings.started import RunsWith
@@ -28,13 +30,18 @@ from finetuned.settings.toml import reference, sample
 __all__ = [
     "MOST_FILES",
     "TABLES",
+    "ChatSettings",
     "FolderSettings",
     "HelixSettings",
     "HookSettings",
+    "MakerSettings",
     "PollSettings",
     "RunsWith",
+    "ServiceSettings",
     "Settings",
+    "SlurmSettings",
     "SubmitSettings",
+    "TrainerSettings",
     "host_and_port",
     "keys",
     "parse",

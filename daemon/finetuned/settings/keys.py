@@ -16,6 +16,7 @@ from msgspec.structs import fields, replace
 from finetuned.kinds import KINDS, REFUSED
 from finetuned.model import Value
 from finetuned.notices import NOTICES
+from finetuned.settings.local import AHEAD, ChatSettings, LocalService, MakerSettings, SlurmSettings, TrainerSettings
 from finetuned.settings.readers import (
     Reader,
     a_choice,
@@ -41,6 +42,8 @@ from finetuned.settings.readers import (
 
 #: how many files a job can have: no more of a folder are planned at a time, so that a round stays short
 MOST_FILES: Final = 2000
+#: every kind of backend
+BACKENDS: Final = ("helix", "local")
 
 
 class ServiceSettings(Protocol):
@@ -154,6 +157,16 @@ class RetentionSettings(Value, frozen=True):
     ] = 0.0
 
 
+class BackendSettings(Value, frozen=True):
+    """What learns the files of a folder that names no `backend` of its own."""
+
+    kind: Annotated[
+        str,
+        a_choice(*BACKENDS),
+        "helix: a Helix server; local: this machine, by the tables [maker] [trainer] [slurm] [chat].",
+    ] = "helix"
+
+
 class HookSettings(Value, frozen=True):
     """A program or an address that is told what happens; any number, each with a command or a url."""
 
@@ -254,6 +267,9 @@ class FolderSettings(Value, frozen=True):
         bool, a_flag, "Whether empty sub-folders are removed that files were taken from, once a minute has passed."
     ] = False
     write_pairs: Annotated[bool, a_flag, "Whether pairs.jsonl is written beside a job's files."] = True
+    backend: Annotated[
+        str, a_choice("", *BACKENDS), 'What learns its files: helix or local; "": what [backend] kind says.'
+    ] = ""
 
 
 class Settings(Value, frozen=True):
@@ -268,6 +284,11 @@ class Settings(Value, frozen=True):
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     retention: RetentionSettings = RetentionSettings()
+    backend: BackendSettings = BackendSettings()
+    maker: MakerSettings = MakerSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    slurm: SlurmSettings = SlurmSettings()
+    chat: ChatSettings = ChatSettings()
     hooks: tuple[HookSettings, ...] = ()
     source: str = ""
 
@@ -275,6 +296,23 @@ class Settings(Value, frozen=True):
     def named_hooks(self) -> dict[str, HookSettings]:
         """The hooks by their names for people, in the order of the file."""
         return {f"hook {number} ({hook.label})": hook for number, hook in enumerate(self.hooks, 1)}
+
+    def kind_of(self, rules: FolderSettings) -> str:
+        """Tell which kind of backend learns the files of a folder."""
+        return rules.backend or self.backend.kind
+
+    @property
+    def services(self) -> dict[str, ServiceSettings]:
+        """What the daemon goes by of each backend that a folder uses, by its kind, in the order of `BACKENDS`."""
+        used = {self.kind_of(rules) for rules in self.folders}
+        local = LocalService(max_in_flight=self.trainer.max_in_flight + AHEAD)
+        every: dict[str, ServiceSettings] = {"helix": self.helix, "local": local}
+        return {kind: every[kind] for kind in BACKENDS if kind in used}
+
+    def service_of(self, folder: str) -> ServiceSettings | None:
+        """Return what the daemon goes by of the backend of a folder; null if no folder of this name is configured."""
+        kind = next((self.kind_of(rules) for rules in self.folders if rules.name == folder), None)
+        return None if kind is None else self.services[kind]
 
     @property
     def service(self) -> ServiceSettings:

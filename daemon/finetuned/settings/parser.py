@@ -24,12 +24,22 @@ from finetuned.settings.keys import (
     keys,
 )
 from finetuned.settings.readers import placed
+from finetuned.settings.relations import of_the_maker, of_the_trainer
 
 _KEYS: Final[Mapping[tuple[str, str], Key]] = {(key.section, key.name): key for key in keys()}
 _NAMES: Final[Mapping[str, Sequence[str]]] = {
     section: [key.name for key in keys() if key.section == section] for section in TABLES
 }
 _LONGEST: Final = 60
+_NOT_IN_FOLDERS: Final = (
+    ("ledger", "path"),
+    ("helix", "api_key_file"),
+    ("maker", "api_key_file"),
+    ("maker", "prompt_file"),
+    ("maker", "judge_api_key_file"),
+    ("trainer", "lock_file"),
+    ("trainer", "publish"),
+)
 _NO_FOLDER: Final = "folder: found none; allowed: one [[folder]] or more, each with a name and a path"
 
 
@@ -67,6 +77,7 @@ class _Reading:
         self._in_order(raw.get("poll"), tables["poll"])
         hooks = self._hooks(raw.get("hook", []))
         folders = self._folders(raw.get("folder", []))
+        self._local(raw, tables, folders)
         self._outside_folders(tables, folders)
         read: dict[str, Any] = {name: TABLES[name](**found) for name, found in tables.items()}
         return Settings(
@@ -98,7 +109,7 @@ class _Reading:
 
     def _read(self, key: Key, value: object) -> object:
         found = key.reader.read(value)
-        if key.reader.is_path and found:
+        if key.reader.is_path(found):
             return placed(found, base=self._base, home=self._home)
         return found
 
@@ -112,6 +123,25 @@ class _Reading:
                 raw.get("fastest", _KEYS["poll", "fastest"].written.strip('"')),
                 f"allowed: no more than poll.slowest, which is {asked.slowest:g}s",
             )
+
+    def _local(
+        self,
+        raw: Mapping[str, object],
+        tables: Mapping[str, dict[str, Any]],
+        folders: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Check what the tables of the local backend ask of each other, if a folder goes by it."""
+        for section in ("maker", "trainer"):
+            if command := tables[section].get("command"):
+                tables[section]["command"] = self._program(section, command)
+        usual = tables["backend"].get("kind", "helix")
+        if not any((folder.get("backend") or usual) == "local" for folder in folders):
+            return
+        for section, check in (("maker", of_the_maker), ("trainer", of_the_trainer)):
+            given = raw.get(section, {})
+            if isinstance(given, Mapping):
+                read: Any = TABLES[section](**tables[section])
+                self.problems += check(read, given.keys() - tables[section].keys())
 
     def _list(self, section: str, raw: object) -> Sequence[object]:
         """Return the tables of which there may be several."""
@@ -184,8 +214,8 @@ class _Reading:
                 return
 
     def _outside_folders(self, tables: Mapping[str, Mapping[str, Any]], folders: Sequence[Mapping[str, Any]]) -> None:
-        """Refuse a ledger or a key in a drop folder: files there may be sent to the server."""
-        for section, name in (("ledger", "path"), ("helix", "api_key_file")):
+        """Refuse what is ours in a drop folder: files there may be sent to the server."""
+        for section, name in _NOT_IN_FOLDERS:
             path = tables[section].get(name, "")
             for number, folder in enumerate(folders, 1):
                 if path and "path" in folder and _inside(path, folder["path"]):

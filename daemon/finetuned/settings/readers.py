@@ -15,7 +15,7 @@ from typing import Any, Final, TypeGuard
 
 import msgspec
 
-from finetuned.redaction import KEY_PREFIX
+from finetuned.redaction import KEY_PREFIXES
 
 _TIME: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d|w)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -34,13 +34,14 @@ class Reader(msgspec.Struct, frozen=True):
     """How the value of a key is read, and how it is written.
 
     `read` takes what TOML gave and returns what we work with, or raises ValueError; `write` is the way back, for values
-    that `read` returned. `example` (TOML) stands in where a key has no default.
+    that `read` returned. `example` (TOML) stands in where a key has no default. `is_path` tells of a value whether it
+    is a path, which may start at the configuration's folder.
     """
 
     read: Callable[[object], Any]
     write: Callable[[Any], str] = json.dumps
     example: str = ""
-    is_path: bool = False
+    is_path: Callable[[Any], bool] = lambda _: False
     is_secret: bool = False
 
 
@@ -89,14 +90,15 @@ def an_age(least: str, most: str) -> Reader:
     return Reader(read, lambda seconds: bound.write(seconds) if seconds else '""')
 
 
-def a_size(most: str) -> Reader:
-    """Read a size of one byte or more, as bytes."""
+def a_size(most: str, least: int = 1) -> Reader:
+    """Read a size of `least` bytes or more, as bytes."""
     high = bytes_of(most) or 0
+    low = f"{least} byte{'s' if least > 1 else ''}"
 
     def read(value: object) -> int:
         size = bytes_of(value) if isinstance(value, str) else value
-        if not _is_number(size) or not 1 <= size <= high:
-            raise ValueError(f'allowed: a size from 1 byte to "{most}", such as 65536, "10KB" or "64MiB"')
+        if not _is_number(size) or not least <= size <= high:
+            raise ValueError(f'allowed: a size from {low} to "{most}", such as 65536, "10KB" or "64MiB"')
         return size
 
     return Reader(read, _size_as_toml)
@@ -155,9 +157,25 @@ def _read_path(value: object) -> str:
 def _read_key_file(value: object) -> str:
     """Take the path of the file that holds the key, and not the key itself: the configuration is not secret."""
     path = _read_path(value)
-    if path.startswith(KEY_PREFIX):
+    if path.startswith(KEY_PREFIXES):
         raise ValueError("this looks like the key itself; allowed: the path of a file that holds it")
     return path
+
+
+def _read_endpoint(value: object) -> str:
+    """Take the address in front of `/chat/completions`; empty: none."""
+    if not isinstance(value, str) or (value and not _is_base_url(value)):
+        raise ValueError("allowed: http:// or https:// with a host, and perhaps a port and a path, nothing else")
+    url = value.rstrip("/")
+    if url.endswith("/chat/completions"):
+        raise ValueError(f'allowed: the same without /chat/completions, "{url.removesuffix("/chat/completions")}"')
+    return url
+
+
+def _read_some_endpoint(value: object) -> str:
+    if value == "":
+        raise ValueError("allowed: http:// or https:// with a host, and perhaps a port and a path")
+    return _read_endpoint(value)
 
 
 def _read_ready_file(value: object) -> str:
@@ -320,13 +338,31 @@ an_encoding: Final = _as_it_stands(
     'a text encoding that Python knows, such as "utf-8", "latin-1" or "cp1252"',
 )
 #: a path as it was written
-a_path: Final = Reader(_read_path, example='"/srv/finetuned/notes"', is_path=True)
+a_path: Final = Reader(_read_path, example='"/srv/finetuned/notes"', is_path=bool)
 #: the path of the file that holds the key
-a_key_file: Final = Reader(_read_key_file, is_path=True)
+a_key_file: Final = Reader(_read_key_file, is_path=bool)
 #: the name of the marker beside a file; empty: no marker is asked for
 a_ready_file: Final = Reader(_read_ready_file)
 #: an address of this machine and a port; empty: none
 a_listen_address: Final = Reader(_read_listen)
+#: a program by its path, or by its name, which is searched for when it is run
+a_program: Final = Reader(_read_path, is_path=lambda path: "/" in path)
+#: a folder that begins with `/`, `./`, `../` or `~`, or the name of a model elsewhere
+a_model: Final = Reader(_read_path, is_path=lambda path: path.startswith(("/", "./", "../", "~")))
+#: a name of somebody else's: what is allowed in it is not for us to say
+a_name: Final = _as_it_stands(
+    lambda value: isinstance(value, str) and value.isprintable() and value == value.strip(),
+    "a name on one line, with no space around it",
+)
+#: words for a program
+some_words: Final = _as_it_stands(
+    lambda value: isinstance(value, list) and all(isinstance(word, str) and "\0" not in word for word in value),
+    'a list of words, such as ["--loud"]',
+)
+#: where an OpenAI-compatible endpoint answers: without `/chat/completions`, without a slash at the end
+an_endpoint: Final = Reader(_read_some_endpoint)
+#: the same; empty: none
+no_endpoint: Final = Reader(_read_endpoint)
 #: where the server answers: without `/api/v1`, without a slash at the end
 a_url: Final = Reader(_read_url)
 #: a program and its words, as they were written
