@@ -6,11 +6,10 @@ from finetuned.making.notes import CHUNK_OPEN, ChunkRow, ChunkState, Counts
 from finetuned.making.values import DROPS, Chunk, Drop, Span
 
 
-def test_a_chunk_without_its_text_is_its_span() -> None:
-    """The store keeps where a passage lies, and not once more what it says."""
-    chunk = Chunk(number=2, begins=10, own=14, ends=30, sha256="ab", text="…", headings=("Otters",))
-    assert chunk.span == Span(number=2, begins=10, own=14, ends=30, sha256="ab")
-    assert chunk.span.bytes == chunk.bytes == 20
+def test_a_passage_repeats_the_end_of_the_one_before_it() -> None:
+    """Places are bytes, so that what is its own begins within its text."""
+    chunk = Chunk(span=Span(number=2, begins=10, own=13, ends=17, sha256="ab"), text="é otter"[:6])
+    assert (chunk.span.bytes, chunk.own_text) == (7, "otte")
 
 
 def test_each_reason_has_its_words() -> None:

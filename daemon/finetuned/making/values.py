@@ -17,7 +17,8 @@ class Span(Value, frozen=True):
     """Where a passage lies in its text: the `number`-th, from 1.
 
     From `begins` to before `own` it repeats the end of the passage before it, so that no fact is cut in two; what
-    begins there belongs to that one. `sha256` (hex) is that of its bytes.
+    is there in whole belongs to that one. `heading` is what it stands below, from the outermost (empty: nothing).
+    `sha256` (hex) is that of its bytes.
     """
 
     number: int
@@ -25,6 +26,7 @@ class Span(Value, frozen=True):
     own: int
     ends: int
     sha256: str
+    heading: str = ""
 
     @property
     def bytes(self) -> int:
@@ -32,16 +34,16 @@ class Span(Value, frozen=True):
         return self.ends - self.begins
 
 
-class Chunk(Span, frozen=True):
-    """A passage that is asked about in one request, with its text and the headings that it stands below."""
+class Chunk(Value, frozen=True):
+    """A passage that is asked about in one request: where it lies, and its text."""
 
+    span: Span
     text: str
-    headings: tuple[str, ...] = ()
 
     @property
-    def span(self) -> Span:
-        """The same without its text."""
-        return Span(number=self.number, begins=self.begins, own=self.own, ends=self.ends, sha256=self.sha256)
+    def own_text(self) -> str:
+        """What no passage before it has."""
+        return self.text.encode()[self.span.own - self.span.begins :].decode()
 
 
 class Drop(StrEnum):
