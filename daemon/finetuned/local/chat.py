@@ -1,0 +1,312 @@
+"""A client for chats: one question, one answer, at any endpoint that speaks `/chat/completions`.
+
+1. A question is sent once. Nothing is sent again by itself, but what was refused for a field that it need not have: a
+   schema, a limit of its length, a temperature. That is left out then, and in every later question (`_Fields`).
+2. The key comes from a file, read anew once that changes; it goes to the one address there is, and follows no redirect.
+3. An answer may have 8 MiB, as a stream too, and takes `timeout` at most. What is longer or later is given up.
+4. What comes of it is a `Reply`, or an outcome (`outcome`). Libraries' exceptions end here.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import anyio
+import httpx
+import msgspec
+from msgspec.structs import replace
+
+from finetuned import __version__
+from finetuned.backend import CallEnd, OnEnd, not_counted
+from finetuned.errors import Busy, KeyRefused, NotTheServer, Refused, ServerError, Unreachable
+from finetuned.local import outcome, said
+from finetuned.local.key import KeyFile
+from finetuned.local.machine import Machine
+from finetuned.local.outcome import Called, Head
+from finetuned.local.said import Complaint, Ending, NotAnAnswer, Reply
+from finetuned.model import Value
+
+ANSWER_BYTES: Final = 8 * 1024 * 1024
+ERROR_BYTES: Final = 64 * 1024
+CONNECT_SECONDS: Final = 10.0
+#: how long a question about the endpoint itself may take: its models
+LOOK_SECONDS: Final = 15.0
+#: shorter than what servers grant (uvicorn: 5 s), so that we never write into a connection they just closed
+IDLE_SECONDS: Final = 2.0
+#: the longest answer that is asked for, in tokens
+ANSWER_TOKENS: Final = 4096
+_BROKEN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError)
+
+Messages = Sequence[Mapping[str, str]]
+
+
+class Endpoint(Value, frozen=True):
+    """Where a model answers. `setting` is what its keys begin with in the configuration, for people.
+
+    `timeout`: how long an answer may take, in seconds.
+    """
+
+    url: str
+    model: str
+    api_key_file: str = ""
+    timeout: float = 120.0
+    setting: str = "maker."
+
+
+class _Fields:
+    """The fields of a question that it need not have, as far as the endpoint is known to take them."""
+
+    #: field -> what a complaint about it says
+    NAMES: Final[Mapping[str, re.Pattern[str]]] = {
+        "response_format": re.compile(r"response_?format|json_?schema|structured|grammar|guided", re.IGNORECASE),
+        "max_tokens": re.compile(r"max_(?:completion_)?tokens|in the completion", re.IGNORECASE),
+        "temperature": re.compile(r"temperature", re.IGNORECASE),
+    }
+
+    def __init__(self) -> None:
+        self._left_out: set[str] = set()
+        self._limit = "max_tokens"
+
+    def of(self, schema: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Give the fields for a question."""
+        found: dict[str, Any] = {"temperature": 0.2, "max_tokens": ANSWER_TOKENS}
+        if schema is not None:
+            shape = {"name": "answer", "strict": True, "schema": schema}
+            found["response_format"] = {"type": "json_schema", "json_schema": shape}
+        kept = {name: value for name, value in found.items() if name not in self._left_out}
+        if "max_tokens" in kept and self._limit != "max_tokens":
+            kept[self._limit] = kept.pop("max_tokens")
+        return kept
+
+    def learn(self, sent: Mapping[str, Any], status: int, complaint: Complaint) -> bool:
+        """Leave out what a complaint is about; tell whether the question that was `sent` is another one now."""
+        words = f"{complaint.words} {complaint.code}"
+        if status not in {400, 422, 500, 501}:
+            return False
+        if "max_tokens" in sent and "max_completion_tokens" in words and self._limit == "max_tokens":
+            self._limit = "max_completion_tokens"
+            return True
+        names = {"max_tokens" if name == self._limit else name for name in sent} & set(self.NAMES)
+        found = {name for name in names if self.NAMES[name].search(words)} & names
+        if found <= self._left_out:
+            # others that were under way learned the same: it is sent as they know it now, once
+            return bool(found)
+        self._left_out |= found
+        return True
+
+
+class Chat:
+    """One endpoint, and one model there."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, endpoint: Endpoint, machine: Machine, on_end: OnEnd = not_counted
+    ) -> None:
+        self.endpoint: Final = endpoint
+        self._http = http
+        self._machine = machine
+        self._on_end = on_end
+        self._base = endpoint.url.rstrip("/").removesuffix("/chat/completions")
+        self._key = KeyFile(endpoint.api_key_file, f"{endpoint.setting}api_key_file")
+        self._fields = _Fields()
+        self._called = Called(
+            method="POST",
+            url=f"{self._base}/chat/completions",
+            model=endpoint.model,
+            setting=endpoint.setting,
+            timeout=endpoint.timeout,
+        )
+
+    async def ask(self, messages: Messages, schema: Mapping[str, Any] | None = None) -> Reply:
+        """Ask a question, and return its answer. Raises ServerError, see `outcome`."""
+        with self._counted("POST"):
+            return await self._ask(messages, schema)
+
+    async def _ask(self, messages: Messages, schema: Mapping[str, Any] | None) -> Reply:
+        asked_bytes = sum(len(message.get("content", "").encode("utf-8", "replace")) for message in messages)
+        tries = len(_Fields.NAMES) + 2
+        while True:
+            tries -= 1
+            fields = self._fields.of(schema)
+            words = msgspec.json.encode({"model": self.endpoint.model, "messages": messages, "stream": False, **fields})
+            called, head, body = await self._exchange("POST", "/chat/completions", words)
+            found = self._read(called, head, body, asked_bytes)
+            if isinstance(found, Reply):
+                return found
+            head = replace(head, status=found.status or head.status)
+            if not tries or not self._fields.learn(fields, head.status, found):
+                raise await self._refusal(called, head, found)
+
+    async def models(self) -> tuple[str, ...]:
+        """List the names of the endpoint's models; none if it has no such list. Raises ServerError."""
+        with self._counted("GET"):
+            return await self._models()
+
+    async def _models(self) -> tuple[str, ...]:
+        called, head, body = await self._exchange("GET", "/models", b"", within=LOOK_SECONDS)
+        if not 200 <= head.status < 300:
+            complaint = said.complaint(body)
+            raise outcome.refused(called, head, complaint)
+        if head.is_page:
+            raise outcome.odd(called, head, body, "a page")
+        return said.models(body)
+
+    async def probe(self) -> str:
+        """Ask for a small answer in JSON, and say in words how that went. Raises ServerError."""
+        schema = {
+            "type": "object",
+            "properties": {"answer": {"type": "string"}},
+            "required": ["answer"],
+            "additionalProperties": False,
+        }
+        question = 'Answer with this JSON object and nothing else: {"answer": "yes"}'
+        begun = anyio.current_time()
+        reply = await self.ask([{"role": "user", "content": question}], schema)
+        took = anyio.current_time() - begun
+        if reply.ending is Ending.REFUSED:
+            raise Refused(f"{self._called.named}: the model refuses to answer at all", remedy="try another model")
+        how = "in JSON" if _is_object(reply.text) else "but not in JSON: its answers are read as far as they go"
+        shape = (
+            "with a schema"
+            if "response_format" in self._fields.of(schema)
+            else "without a schema, which it does not take"
+        )
+        counts = "; it counts no tokens: they are estimated" if reply.estimated else ""
+        return f"{self.endpoint.model} answers {how} ({shape}, {took:.1f} s{counts})"
+
+    def _read(self, called: Called, head: Head, body: bytes, asked_bytes: int) -> Reply | Complaint:
+        """Read an answer, or what is wrong. Raises ServerError for what is neither."""
+        if not 200 <= head.status < 300:
+            return said.complaint(body)
+        is_stream = "event-stream" in head.headers.get("content-type", "")
+        try:
+            found = said.reply(body, is_stream=is_stream, asked_bytes=asked_bytes)
+        except NotAnAnswer as error:
+            raise outcome.odd(called, head, body, str(error)) from error
+        if isinstance(found, Complaint) and found.status is None:
+            return replace(found, status=500)  # it said 200, and then that it failed
+        return found
+
+    async def _refusal(self, called: Called, head: Head, complaint: Complaint) -> ServerError:
+        """Name the outcome of a complaint; what the endpoint has is looked up if the model is not there."""
+        error = outcome.refused(called, head, complaint)
+        if type(error) is not NotTheServer or head.status < 400:
+            if isinstance(error, KeyRefused):
+                return KeyRefused(str(error), begun=True, remedy=self._key.remedy)
+            return error
+        try:
+            names = await self._models()
+        except ServerError:
+            return error
+        return outcome.refused(called, head, complaint, names)
+
+    async def _exchange(
+        self, method: str, path: str, body: bytes, *, within: float | None = None
+    ) -> tuple[Called, Head, bytes]:
+        """Send a request; return how its answer begins, and the answer. Raises ServerError."""
+        key = "" if self._key.is_none else await self._machine.in_thread(self._key.current)
+        called = replace(self._called, method=method, url=f"{self._base}{path}", key=key)
+        try:
+            with anyio.move_on_after(within or self.endpoint.timeout):
+                head, answer = await self._once(called, body)
+                return called, head, answer
+        except _BROKEN as error:
+            raise outcome.broken(called, error) from error
+        raise outcome.broken(called, None)
+
+    @contextmanager
+    def _counted(self, method: str) -> Iterator[None]:
+        """Tell whoever counts how this ends."""
+        begun, end = anyio.current_time(), CallEnd.STOPPED
+        try:
+            yield
+            end = CallEnd.ANSWERED
+        except ServerError as error:
+            end = _end_of(error)
+            raise
+        finally:
+            self._on_end(method, end, anyio.current_time() - begun)
+
+    async def _once(self, called: Called, body: bytes) -> tuple[Head, bytes]:
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # an answer's size is what was counted, not what it swells to
+            "User-Agent": f"finetuned/{__version__}",
+        }
+        if called.key:
+            headers["Authorization"] = f"Bearer {called.key}"
+        if body:
+            headers["Content-Type"] = "application/json"
+        request = self._http.build_request(called.method, called.url, content=body or None, headers=headers)
+        response = await self._http.send(request, stream=True, auth=None, follow_redirects=False)
+        try:
+            good = response.is_success
+            most = ANSWER_BYTES if good else ERROR_BYTES
+            answer, complete = await _read_up_to(response, most)
+        finally:
+            await response.aclose()
+        if good and not complete:
+            raise outcome.too_long(called, most)
+        return Head(status=response.status_code, headers=dict(response.headers)), answer
+
+
+async def _read_up_to(response: httpx.Response, most: int) -> tuple[bytes, bool]:
+    """Read so many bytes of an answer; tell whether that was all of it."""
+    answer = bytearray()
+    complete = True
+    try:
+        async for piece in response.aiter_raw():
+            if not complete:
+                continue
+            answer += piece[: most + 1 - len(answer)]
+            if len(answer) > most:
+                complete = False
+                # closed, it fails at its next read, which ends the library's generators one within the other; trio
+                # complains about generators that are just left
+                await response.aclose()
+    except _BROKEN:
+        if complete:
+            raise
+    return bytes(answer[:most]), complete
+
+
+def _end_of(error: ServerError) -> CallEnd:
+    match error:
+        case Busy():
+            return CallEnd.BUSY
+        case KeyRefused():
+            return CallEnd.KEY_REFUSED
+        case Unreachable():
+            return CallEnd.UNREACHABLE
+        case Refused():
+            return CallEnd.REFUSED
+    return CallEnd.REPLY_LOST
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
+def new_http(url: str, *, connections: int) -> httpx.AsyncClient:
+    """Make the connections to an endpoint: direct, no redirects; to be closed by the caller."""
+    if url.startswith("https:"):
+        trusted = httpx.create_ssl_context(trust_env=False)
+        trusted.load_default_certs()  # an endpoint at home has a certificate of the machine's own authority
+    else:
+        trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: authorities that are never asked cost 2 MB
+    return httpx.AsyncClient(
+        # an answer has its own limit; waiting for one of our own connections is no fault of the endpoint's
+        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+        verify=trusted,
+        limits=httpx.Limits(
+            max_connections=connections + 1, max_keepalive_connections=connections + 1, keepalive_expiry=IDLE_SECONDS
+        ),
+        follow_redirects=False,
+        trust_env=False,
+    )
