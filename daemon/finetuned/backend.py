@@ -161,6 +161,8 @@ class Pair(Value, frozen=True):
     `document` is the backend's id of the document they were made of; null if they name none. `talk` numbers the talks
     that the session was told, from 1, and the pair is its `turn`, from 1; null if it is not told what belongs together.
     `system`: what the system says before the first turn of its talk.
+    `evidence` is the piece of its file, from byte `begins` to before `ends`, that proves it, and `made_by` tells who
+    made it, and how, from others; null: it is not told.
     """
 
     raw_question: str
@@ -171,6 +173,10 @@ class Pair(Value, frozen=True):
     talk: int | None = None
     turn: int | None = None
     system: str | None = None
+    evidence: str | None = None
+    begins: int | None = None
+    ends: int | None = None
+    made_by: str | None = None
 
 
 class Odd(StrEnum):

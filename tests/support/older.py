@@ -18,6 +18,7 @@ from finetuned.cli.main import main as finetuned
 from finetuned.ledger.audit import audit
 from finetuned.ledger.migrations import STEPS
 from finetuned.ledger.queries import Reader
+from finetuned.words import searchable
 from ledgers.asked import answers, end
 from support.cli import call
 from support.nursery import NURSERY, born
@@ -38,6 +39,7 @@ def of_schema(version: int, path: str) -> sqlite3.Connection:
     """An empty ledger of an older schema, made by the steps that led there."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     db = sqlite3.connect(path)
+    db.create_function("searchable", 1, searchable, deterministic=True)
     db.executescript(FIRST.read_text())
     for step in range(2, version + 1):
         for statement in STEPS[step]:

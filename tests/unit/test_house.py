@@ -242,7 +242,9 @@ def foreign_words(room, text):
 
 def test_no_word_of_the_server_is_outside_its_adapter():
     """Neither in code nor in docstrings: what stands in front of the wall would have to change with the server."""
-    outside = [name for name in modules("daemon") if Path(name).parts[2] not in {"helix", "sandbox"}]
+    # what is learned here is told in the same stages: people and their scripts know them
+    inside = {"helix", "sandbox", "local"}
+    outside = [name for name in modules("daemon") if Path(name).parts[2] not in inside]
     assert {
         name: found
         for name in outside

@@ -171,6 +171,65 @@ STEPS: Final = MappingProxyType(
             SEARCH,
             TO_INDEX,
         ),
+        # the paid work of the local backend: what was asked about which passage, what came back, and what became of it;
+        # and where the evidence of a pair lies
+        7: (
+            "create table planned_runs (run text primary key, made_by text not null, planned_at text not null) strict",
+            """
+            create table chunks (
+              id integer primary key,
+              run text not null references planned_runs (run),
+              document text not null,
+              made_by text not null,
+              number integer not null check (number > 0),
+              begins integer not null check (begins >= 0),
+              own integer not null,
+              ends integer not null,
+              sha256 text not null check (length(sha256) = 64),
+              state text not null check (state in ('waiting', 'asking', 'answered', 'judged', 'failed')),
+              tries integer not null default 0 check (tries >= 0),
+              reason text,
+              asked_at text,
+              unique (run, document, number),
+              check (begins <= own and own <= ends),
+              check (state != 'failed' or reason is not null)
+            ) strict
+            """,
+            """
+            create table answers (
+              id integer primary key,
+              chunk_id integer not null references chunks (id),
+              made_by text not null,
+              sha256 text not null,
+              at text not null,
+              tokens integer not null check (tokens >= 0),
+              raw text
+            ) strict
+            """,
+            """
+            create table drafts (
+              id integer primary key,
+              chunk_id integer not null references chunks (id),
+              ordinal integer not null check (ordinal > 0),
+              question text not null,
+              answer text not null,
+              evidence text not null,
+              begins integer not null,
+              ends integer not null,
+              dropped text,
+              unique (chunk_id, ordinal),
+              check (0 <= begins and begins <= ends)
+            ) strict
+            """,
+            "create index open_chunks on chunks (run, id) where state in ('waiting', 'asking', 'answered')",
+            "create index answers_of_a_chunk on answers (chunk_id)",
+            "create index known_answers on answers (made_by, sha256) where raw is not null",
+            "create index answers_by_time on answers (at, tokens)",
+            "alter table qa_pairs add column evidence text",
+            "alter table qa_pairs add column begins integer",
+            "alter table qa_pairs add column ends integer check ((begins is null) = (ends is null))",
+            "alter table qa_pairs add column made_by text",
+        ),
     }
 )
 

@@ -64,9 +64,10 @@ class Pairs:
             before: int = db.execute(query, (job.id,)).fetchone()[0]
             db.executemany(
                 "insert into qa_pairs (job_id, session_id, file_id, ordinal, question, answer, raw_question, "
-                "raw_answer, talk, turn, system) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "raw_answer, talk, turn, system, evidence, begins, ends, made_by) "
+                "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (job.id, session_id, owner(p), ordinal, *_texts(p), p.talk, p.turn, p.system)
+                    (job.id, session_id, owner(p), ordinal, *_texts(p), p.talk, p.turn, p.system, *_proof(p))
                     for ordinal, p in enumerate(pairs, before + 1)
                 ),
             )
@@ -80,6 +81,10 @@ class Pairs:
 
 def _texts(pair: Pair) -> tuple[str, str, str, str]:
     return pair.question, pair.answer, pair.raw_question, pair.raw_answer
+
+
+def _proof(pair: Pair) -> tuple[str | None, int | None, int | None, str | None]:
+    return pair.evidence, pair.begins, pair.ends, pair.made_by
 
 
 def remove_pairs(db: sqlite3.Connection, file_id: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from finetuned.ledger.attempts import change_attempt
+from finetuned.ledger.chunks import forget_words
 from finetuned.ledger.events import tell, tell_of
 from finetuned.ledger.files import FileColumns, Move, change_file, files_of, lies_at, move_files
 from finetuned.ledger.jobs import change_job, move_job
@@ -87,6 +88,7 @@ class Requests:
         words = "what was learned of it was removed by `finetuned forget`"
         with self._store.transaction() as db:
             remove_pairs(db, file.id)
+            forget_words(db, job.id, file.upload_name or "")
             db.execute(
                 "update sessions set version = version + 1, pairs = case when pairs is null then null else "
                 "(select count(*) from qa_pairs p where p.session_id = sessions.session_id) end where job_id = ?",

@@ -20,7 +20,7 @@ from typing import Final
 from finetuned.lifecycle import FILE_ENDS, JOB_ENDS, FileState, JobState, Requested, SessionState
 
 APPLICATION_ID: Final = 0x66_74_6E_64  # "ftnd"
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 #: the step whose tables stand here
 BASE: Final = 6
 #: how the full-text index folds words, and what it holds of them

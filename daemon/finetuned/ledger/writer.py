@@ -15,6 +15,7 @@ from finetuned.errors import LedgerError
 from finetuned.ledger.attempts import Attempts
 from finetuned.ledger.batches import Batches
 from finetuned.ledger.checkpoint import Checkpoint, check_log, forget_log, left_by, lies_as_left, note_closed
+from finetuned.ledger.chunks import Chunks
 from finetuned.ledger.daemon import Daemon
 from finetuned.ledger.ends import Ends
 from finetuned.ledger.events import Events
@@ -45,6 +46,7 @@ class Tables:
         self.attempts = Attempts(store)
         self.interactions = Interactions(store)
         self.pairs = Pairs(store)
+        self.chunks = Chunks(store)
         self.servers = Servers(store)
         self.folders = Folders(store)
         self.events = Events(store)

@@ -9,15 +9,18 @@ from typing import Any, Final, Self
 from finetuned.ledger.opening import open_for_reading
 from finetuned.ledger.queries.filters import PathPattern, add_functions, files_at
 from finetuned.ledger.rows import dicts
-from finetuned.ledger.schema import SCHEMA_VERSION
+from finetuned.ledger.schema import BASE, SCHEMA_VERSION
 from finetuned.ledger.trouble import BUSY_MS, problem
 
 Row = dict[str, Any]
 
-#: the jobs of a schema before the sixth, as `all_jobs` shows them, and its pairs, of which no talk is known
-_AS_IT_WAS: Final = (
+_NO_TALK: Final = "null as talk, null as turn, null as system"
+_NO_EVIDENCE: Final = "null as evidence, null as begins, null as ends, null as made_by"
+#: pairs of which no evidence is known, of schema 6; those before it knew no talk, either, and other columns of jobs
+_OF_SIX: Final = (f"create temp view qa_pairs as select *, {_NO_EVIDENCE} from main.qa_pairs",)
+_BEFORE_SIX: Final = (
     "create temp view all_jobs as select *, put_away as archived, rowid as ordinal from jobs",
-    "create temp view qa_pairs as select *, null as talk, null as turn, null as system from main.qa_pairs",
+    f"create temp view qa_pairs as select *, {_NO_TALK}, {_NO_EVIDENCE} from main.qa_pairs",
 )
 #: so many files are looked up one by one, with all that belongs to each; among more, rows are gone through in order
 FEW: Final = 1000
@@ -30,9 +33,10 @@ class Connection:
         self._db = db
         self.path = path
         add_functions(db)
-        self._same = "text_sha256" if self.schema_version() > 3 else "sha256"  # what is equal for equal texts
-        if self.schema_version() < SCHEMA_VERSION:  # no daemon of this version has opened it yet
-            for view in _AS_IT_WAS:
+        version = self.schema_version()
+        self._same = "text_sha256" if version > 3 else "sha256"  # what is equal for equal texts
+        if version < SCHEMA_VERSION:  # no daemon of this version has opened it yet
+            for view in _BEFORE_SIX if version < BASE else _OF_SIX:
                 db.execute(view)
 
     @classmethod

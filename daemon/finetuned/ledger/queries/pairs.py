@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 PAIR: Final = (
     "p.job_id, p.session_id, f.path as file, f.path_b64 as file_b64, p.ordinal, p.question, p.answer, "
-    "p.raw_question, p.raw_answer, f.sha256, p.talk, p.turn, p.system"
+    "p.raw_question, p.raw_answer, f.sha256, p.talk, p.turn, p.system, p.evidence, p.begins, p.ends, p.made_by"
 )
 #: what a pair is told without where it is null
-SPARE: Final = ("file_b64", "talk", "turn", "system")
+SPARE: Final = ("file_b64", "talk", "turn", "system", "evidence", "begins", "ends", "made_by")
 
 _SOURCE: Final = "left join files f on f.id = p.file_id"
 #: by what pairs can be sorted, as a column of their jobs that has an index
