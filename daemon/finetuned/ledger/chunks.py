@@ -25,7 +25,7 @@ _ANSWER: Final = (
     "(select a.raw from answers a where a.chunk_id = c.id and a.raw is not null order by a.id desc limit 1)"
 )
 _CHUNK: Final = """
-  c.id, c.run, c.document, c.made_by, c.number, c.begins, c.own, c.ends, c.sha256, c.state, c.tries, c.reason,
+  c.id, c.run, c.document, c.made_by, c.number, c.begins, c.own, c.ends, c.sha256, c.heading, c.state, c.tries, c.reason,
   (select coalesce(sum(a.tokens), 0) from answers a where a.chunk_id = c.id) as tokens
 """
 _REUSED: Final = "exists (select 1 from answers a where a.chunk_id = c.id and a.raw is not null and a.tokens = 0)"
@@ -45,10 +45,10 @@ class Chunks:
                 return
             insert(db, "planned_runs", run=run, made_by=made_by, planned_at=iso(clock.now()))
             db.executemany(
-                "insert into chunks (run, document, made_by, number, begins, own, ends, sha256, state) "
-                "values (?, ?, ?, ?, ?, ?, ?, ?, 'waiting')",
+                "insert into chunks (run, document, made_by, number, begins, own, ends, sha256, heading, state) "
+                "values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')",
                 (
-                    (run, document, made_by, one.number, one.begins, one.own, one.ends, one.sha256)
+                    (run, document, made_by, one.number, one.begins, one.own, one.ends, one.sha256, one.heading)
                     for document, spans in documents.items()
                     for one in spans
                 ),

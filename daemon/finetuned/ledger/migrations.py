@@ -186,6 +186,7 @@ STEPS: Final = MappingProxyType(
               own integer not null,
               ends integer not null,
               sha256 text not null check (length(sha256) = 64),
+              heading text not null default '',
               state text not null check (state in ('waiting', 'asking', 'answered', 'judged', 'failed')),
               tries integer not null default 0 check (tries >= 0),
               reason text,
