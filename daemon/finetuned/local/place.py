@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from enum import StrEnum
 from typing import Final, ParamSpec, Protocol, TypeVar
 
@@ -35,14 +35,15 @@ class Task(Value, frozen=True):
     """What a try runs, in its own folder.
 
     `environment` is added to what the runner was started with. `time_limit` counts in seconds from the trainer's own
-    start; `lock_file` is waited for (`flock`) before it, and held as long as anything of the training lives (empty:
-    none). `name` is for people, and for a cluster's list of jobs.
+    start; `grace` is how long it has between TERM and KILL. `lock_file` is waited for (`flock`) before it starts, and
+    held as long as anything of the training lives (empty: none). `name` is for people, and for a cluster's list.
     """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = {}
     time_limit: float = 12 * 3600.0
+    grace: float = 10.0
     nice: int = 0
     lock_file: str = ""
 
@@ -155,20 +156,21 @@ def ending_of(folder: str) -> Look | None:
 def lay_task(folder: str, task: Task) -> None:
     """Write a try's task, once: one that lies there stays. Raises OSError."""
     path = os.path.join(folder, TASK)
-    fresh = f"{path}.new"
-    with open(fresh, "wb", opener=_private) as file:
+    if os.path.exists(path):
+        return
+    descriptor, fresh = tempfile.mkstemp(prefix=f".{TASK}.", dir=folder)
+    with open(descriptor, "wb") as file:
         file.write(msgspec.json.encode(task))
         file.flush()
-        os.fsync(file.fileno())
-    with suppress(FileExistsError):
-        os.link(fresh, path)
-    os.unlink(fresh)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(descriptor)
+    os.rename(fresh, path)
+    sync_folder(folder)
+
+
+def sync_folder(folder: str) -> None:
+    """Bring the names in a folder to the disk. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -1,0 +1,219 @@
+"""Trainings on this machine: started, found, ended and waited for through the lock that each try's runner holds.
+
+1. Nothing is kept in memory: whatever starts, looks or stops finds a try by its folder, before and after a restart.
+2. The kernel says whose the lock is. A signal goes by a descriptor of that process, opened before the lock is looked
+   at again: no other process can be meant.
+3. A runner that was killed takes its trainer with it; what the trainer had started bears the try's mark in its
+   environment, and is ended before the try is called lost. So the next try of a run is alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import anyio
+
+from finetuned.errors import Refused, ReplyLost, Unreachable
+from finetuned.local import runner
+from finetuned.local.place import BEGUN, EXIT, LOCK, STARTED, InThread, Look, State, Task, ending_of, lay_task
+from finetuned.paths import escape
+
+#: how long a runner may take to begin, in seconds: it does next to nothing, on a machine that may be busy
+BEGINS_WITHIN: Final = 60.0
+#: variables of ours, of systemd's and of a service's secrets: no business of a trainer's
+_OURS: Final = ("FINETUNED_", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "JOURNAL_STREAM")
+_FLOCK: Final = "hhqqi"
+
+
+def environment(whole: Mapping[str, str]) -> dict[str, str]:
+    """Choose what a trainer gets of an environment: all but what is ours."""
+    return {name: value for name, value in whole.items() if not name.startswith(_OURS)}
+
+
+class Here:
+    """This machine, as a place for trainings; `around` is the environment that they run in."""
+
+    def __init__(self, in_thread: InThread, around: Mapping[str, str]) -> None:
+        self._in_thread = in_thread
+        self._around = environment(around)
+
+    async def start(self, folder: str, task: Task) -> None:
+        """Have a try run, unless it was started before. Raises Unreachable, ReplyLost, Refused."""
+        await self._in_thread(_start, folder, task, self._around)
+
+    async def look(self, folder: str) -> Look:
+        """Tell how a try stands. Raises Unreachable."""
+        try:
+            return await self._in_thread(_look, folder)
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+
+    async def stop(self, folder: str) -> None:
+        """Have a try end: what ignores TERM is killed after ten seconds."""
+        with _holder(folder) as process:
+            if process is not None:
+                signal.pidfd_send_signal(process, signal.SIGTERM)
+
+    async def wait(self, folder: str) -> None:
+        """Return once a try's runner has ended, at once if there is none."""
+        with _holder(folder) as process:
+            if process is not None:
+                await anyio.wait_readable(process)
+                _bury(process)
+
+    async def probe(self) -> str:
+        """Say that trainings can run here. Raises Refused."""
+        if not await self._in_thread(os.path.isdir, "/proc/self"):
+            raise Refused("trainings cannot run here: there is no /proc", remedy="mount it: mount -t proc proc /proc")
+        return f"trainings run on this machine, under {escape(sys.executable)}"
+
+
+def _start(folder: str, task: Task, around: Mapping[str, str]) -> None:
+    try:
+        lay_task(folder, task)
+        ended = subprocess.run(
+            [sys.executable, "-I", runner.__file__, folder],
+            cwd="/",
+            env=around,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=BEGINS_WITHIN,
+            check=False,
+        )
+    except OSError as error:
+        raise _unwritable(folder, error.strerror or str(error)) from error
+    except subprocess.TimeoutExpired as error:
+        words = f"a training did not begin within {BEGINS_WITHIN:g} s"
+        raise ReplyLost(words, remedy="see what this machine is busy with") from error
+    if ended.returncode == 0:
+        return
+    words = escape(ended.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
+    if ended.returncode == runner.NEVER:
+        raise Refused(words, remedy="put the ledger, and with it the folder of runs, on a local disk")
+    raise _unwritable(folder, words)
+
+
+def _unwritable(folder: str, words: str) -> Unreachable:
+    return Unreachable(
+        f"a training cannot begin in {escape(folder)}: {words}", remedy="see that the folder can be written"
+    )
+
+
+def _unreadable(folder: str, error: OSError) -> Unreachable:
+    return Unreachable(
+        f"the training in {escape(folder)} cannot be looked at: {error.strerror}",
+        remedy="see that the folder can be read",
+    )
+
+
+def _look(folder: str) -> Look:
+    """Raise OSError."""
+    if pid := _pid_of_holder(folder):
+        return _look_at_one_that_lives(folder, pid)
+    if end := ending_of(folder):
+        return end
+    if not os.path.exists(os.path.join(folder, STARTED)):
+        return Look(state=State.NONE)
+    if _pid_of_holder(folder) or ending_of(folder):  # it began since
+        return _look(folder)
+    _end_what_is_left(folder)
+    return Look(state=State.LOST, reason="what ran it was killed, or the machine went down")
+
+
+def _look_at_one_that_lives(folder: str, pid: int) -> Look:
+    if not os.path.exists(os.path.join(folder, BEGUN)):
+        return Look(state=State.QUEUED, reason="it waits for its lock file", handle=str(pid))
+    is_over = not os.path.exists(os.path.join(folder, EXIT)) and _is_alone(pid)
+    reason = "it ended, and its end cannot be written: is the disk full?" if is_over else ""
+    return Look(state=State.RUNNING, reason=reason, handle=str(pid))
+
+
+def _pid_of_holder(folder: str) -> int:
+    """Ask the kernel which process holds the lock of a folder; 0 if none does. Raises OSError."""
+    try:
+        descriptor = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        asked = fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    finally:
+        os.close(descriptor)
+    kind, _, _, _, pid = struct.unpack(_FLOCK, asked)
+    return 0 if kind == fcntl.F_UNLCK else int(pid)
+
+
+@contextmanager
+def _holder(folder: str) -> Iterator[int | None]:
+    """Open the process that holds the lock of a folder; null if none does. Raises Unreachable."""
+    process = None
+    try:
+        pid = _pid_of_holder(folder)
+        if pid > 0:
+            with suppress(ProcessLookupError):
+                process = os.pidfd_open(pid)
+                if _pid_of_holder(folder) != pid:  # it has ended, and the number may be another's
+                    os.close(process)
+                    process = None
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    try:
+        with suppress(ProcessLookupError):
+            yield process
+    finally:
+        if process is not None:
+            os.close(process)
+
+
+def _bury(process: int) -> None:
+    """Let the kernel forget one that ended: it is our own child where orphans are ours, as in a container."""
+    with suppress(ChildProcessError):
+        os.waitid(os.P_PIDFD, process, os.WEXITED | os.WNOHANG)
+
+
+def _is_alone(pid: int) -> bool:
+    """Whether a process has no children, as far as the kernel tells."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return not file.read()
+    except OSError:
+        return False
+
+
+def _end_what_is_left(folder: str) -> None:
+    """Kill each process that bears the mark of a try, until there is none. Raises OSError."""
+    mark = b"%s=%s" % (runner.MARK.encode(), os.fsencode(os.path.realpath(folder)))
+    while left := list(_marked(mark)):
+        for process in left:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+            os.close(process)
+
+
+def _marked(mark: bytes) -> Iterator[int]:
+    """Open each process with this line in its environment, as far as we may see it."""
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or not _bears(name, mark):
+            continue
+        with suppress(ProcessLookupError):
+            process = os.pidfd_open(int(name))
+            if _bears(name, mark):  # still
+                yield process
+            else:
+                os.close(process)
+
+
+def _bears(pid: str, mark: bytes) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return mark in file.read().split(b"\0")
+    except OSError:
+        return False
