@@ -213,12 +213,14 @@ class Harvest(Protocol):
 class Capabilities(Value, frozen=True):
     """What a backend can do, and how it counts.
 
-    `reviews`: pairs can wait for a person before their training. Each started `chunk_bytes` of a text count as
+    `reviews`: pairs can wait for a person before their training. `submits_once`: an order whose marker is there is
+    not begun again, but shown. Each started `chunk_bytes` of a text count as
     `chunks_each` chunks (0 bytes: nothing is cut into chunks). `stages` tells in which phase a stage is; a session in
     one of the `queue_stages` that shows no progress yet waits for a trainer.
     """
 
     reviews: bool = True
+    submits_once: bool = False
     chunk_bytes: int = 0
     chunks_each: int = 1
     stages: Mapping[str, Phase] = {}

@@ -25,7 +25,8 @@ _ANSWER: Final = (
     "(select a.raw from answers a where a.chunk_id = c.id and a.raw is not null order by a.id desc limit 1)"
 )
 _CHUNK: Final = """
-  c.id, c.run, c.document, c.made_by, c.number, c.begins, c.own, c.ends, c.sha256, c.heading, c.state, c.tries, c.reason,
+  c.id, c.run, c.document, c.made_by, c.number, c.begins, c.own, c.ends, c.sha256, c.heading, c.state, c.tries,
+  c.reason,
   (select coalesce(sum(a.tokens), 0) from answers a where a.chunk_id = c.id) as tokens
 """
 _REUSED: Final = "exists (select 1 from answers a where a.chunk_id = c.id and a.raw is not null and a.tokens = 0)"

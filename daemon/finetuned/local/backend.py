@@ -1,0 +1,449 @@
+"""Learning here: runs of our own, shown as sessions.
+
+1. What was submitted is a folder (`runs`), and what has happened to it is told by the files in it. Memory only holds
+   how far a step is that is under way.
+2. An order is laid once: a marker is submitted twice to no effect. That is the one service whose lost answer needs no
+   search.
+3. Each open run is carried on by a task: pairs are made, a review is waited for, a trainer is started and waited for,
+   its model is laid in its place. A task that is cancelled, or killed, is begun again with the next daemon, and goes on
+   from the files.
+4. `changed` hears at once of what ended, so that nobody has to ask often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Protocol, Self
+
+import anyio
+from anyio.abc import TaskGroup
+from msgspec.structs import replace
+
+from finetuned.backend import (
+    Capabilities,
+    Entry,
+    Interaction,
+    Observation,
+    Pair,
+    Part,
+    Phase,
+    Push,
+    Status,
+    Submission,
+    Taught,
+)
+from finetuned.errors import Changed, FinetunedError, NotFound, Refused, Unreachable
+from finetuned.local.machine import Machine
+from finetuned.local.runs import Ended, Lessons, Made, Order, Run, Runs, Text, Written
+from finetuned.model import Value
+from finetuned.times import iso
+
+MAKING: Final = "generate_questions"
+REVIEW: Final = "edit_questions"
+TRAINING: Final = "finetune"
+#: what cannot go on for now: a budget is used up, an endpoint is away
+WAITS: Final = "waits"
+CAPABILITIES: Final = Capabilities(
+    submits_once=True,
+    stages=MappingProxyType(
+        {MAKING: Phase.PREPARING, REVIEW: Phase.PREPARING, WAITS: Phase.QUEUED, TRAINING: Phase.TRAINING}
+    ),
+    queue_stages=frozenset({TRAINING}),
+)
+#: the wait before a run goes on that met trouble which may pass, in seconds: it doubles up to the longest
+SHORTEST_WAIT: Final = 2.0
+LONGEST_WAIT: Final = 300.0
+_PIECE: Final = 256 * 1024
+
+
+class Progress(Value, frozen=True):
+    """How far a step is: percent, and words for people; `waits` if it cannot go on for now."""
+
+    percent: int = 0
+    words: str = ""
+    waits: bool = False
+
+
+class PartReader(Protocol):
+    """A file that is open for reading; it may raise `Changed` before its last bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Read up to `size` bytes; none at the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+#: hears how far a step is
+OnProgress = Callable[[Progress], None]
+
+
+class Makes(Protocol):
+    """Who makes the pairs of a run."""
+
+    async def probe(self) -> None:
+        """Return if pairs can be made now. Raises ServerError."""
+        ...
+
+    async def make(self, run: Run, on_progress: OnProgress) -> Made:
+        """Make what is still to be made of the run's texts, and lay its pairs. Raises Refused: none can be made."""
+        ...
+
+
+class Trains(Protocol):
+    """Who trains a run."""
+
+    async def train(self, run: Run, on_progress: OnProgress) -> Ended:
+        """Begin the run's training, or find it again; return how it ended."""
+        ...
+
+    async def stop(self, run: Run) -> None:
+        """End the run's training, if one is under way."""
+        ...
+
+
+class Harvest:
+    """The pairs of a run, read from its folder."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        #: they are read one by one
+        self.is_long = False
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (one.as_pair() for one in self._run.pairs())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What carries a run on: its scope, to cancel it, and when it is over."""
+
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    over: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Local:
+    """The backend; `maker` and `trainer` are null for commands beside the daemon, which only look and review."""
+
+    variant = "local"
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self,
+        runs: Runs,
+        *,
+        machine: Machine,
+        open_part: Callable[[Part], PartReader],
+        maker: Makes | None = None,
+        trainer: Trains | None = None,
+    ) -> None:
+        self._runs = runs
+        self._machine = machine
+        self._open_part = open_part
+        self._maker = maker
+        self._trainer = trainer
+        self._progress: dict[str, Progress] = {}
+        self._tasks: dict[str, _Task] = {}
+        self._group: TaskGroup | None = None
+        #: hears which session has changed
+        self.changed: Callable[[str], None] = lambda _: None
+        #: hears which run waits for trouble to pass, and in words what for
+        self.on_trouble: Callable[[str, str], None] = lambda _run, _words: None
+
+    # -- the daemon's
+
+    async def serve(self) -> None:
+        """Carry on every open run, and those that are submitted, until this is cancelled."""
+        async with anyio.create_task_group() as group:
+            self._group = group
+            try:
+                await self._machine.in_thread(self._runs.clear)
+                for run in await self._machine.in_thread(self._open_runs):
+                    self._carry_on(run)
+                await anyio.sleep_forever()
+            finally:
+                self._group = None
+
+    def _open_runs(self) -> list[Run]:
+        return [run for run in self._runs.all() if run.ended is None and not run.waits_for_review]
+
+    def _carry_on(self, run: Run) -> None:
+        if self._group is not None and run.id not in self._tasks and self._maker is not None:
+            self._tasks[run.id] = _Task()
+            self._group.start_soon(self._carried, run, self._tasks[run.id])
+
+    async def _carried(self, run: Run, task: _Task) -> None:
+        """Carry a run on to its next rest; what may pass is waited out."""
+        tries = 0
+        try:
+            with task.scope:
+                while not await self._went_on(run, tries):
+                    tries += 1
+                    await anyio.sleep(min(LONGEST_WAIT, SHORTEST_WAIT * 2.0 ** min(tries, 20)))
+        finally:
+            del self._tasks[run.id]
+            self._progress.pop(run.id, None)
+            task.over.set()
+            self.changed(run.id)
+
+    async def _went_on(self, run: Run, tries: int) -> bool:
+        """Do the run's next steps; False: it met trouble that may pass."""
+        try:
+            await self._steps(run)
+        except NotFound:  # it was removed
+            return True
+        except Refused as error:
+            await self._ended(run, Ended(reason=error.with_remedy()))
+        except (FinetunedError, OSError) as error:
+            words = error.with_remedy() if isinstance(error, FinetunedError) else f"{run.path}: {error.strerror}"
+            if not tries:
+                self.on_trouble(run.id, words)
+            self._progress[run.id] = Progress(words=words, waits=True)
+            return False
+        return True
+
+    async def _steps(self, run: Run) -> None:
+        in_thread, heard = self._machine.in_thread, self._heard(run)
+        if await in_thread(lambda: run.made) is None and self._maker is not None:
+            made = await self._maker.make(run, heard)
+            await in_thread(run.write, "made.json", made)
+            if not any(lessons.pairs for lessons in made.lessons.values()):
+                await self._ended(run, Ended(reason=_nothing(made)))
+                return
+            self.changed(run.id)
+        if await in_thread(lambda: run.waits_for_review):
+            return
+        if self._trainer is not None:
+            heard(Progress())
+            await self._ended(run, await self._trainer.train(run, heard))
+
+    async def _ended(self, run: Run, ended: Ended) -> None:
+        await self._machine.in_thread(run.write, "ended.json", replace(ended, at=self._machine.now()))
+
+    def _heard(self, run: Run) -> OnProgress:
+        def hear(progress: Progress) -> None:
+            self._progress[run.id] = progress
+
+        return hear
+
+    # -- the protocol
+
+    async def probe(self) -> None:
+        """Return if runs can be laid, and pairs be made. Raises ServerError."""
+        if self._maker is not None:
+            await self._maker.probe()
+
+    async def upload(self, order: Submission, *, on_progress: Callable[[int], None]) -> Submission:
+        """Do nothing: the texts are copied when they are submitted."""
+        on_progress(0)
+        return order
+
+    async def submit(self, order: Submission, *, on_progress: Callable[[int], None]) -> Observation:
+        """Lay the order's run, unless it is there, and begin it. Raises FileProblem, Unreachable."""
+        try:
+            run = await self._machine.in_thread(self._lay, order, on_progress)
+        except OSError as error:
+            words = f"the run {order.marker} cannot be written below {self._runs.root}: {error.strerror}"
+            raise Unreachable(words, remedy="see to that disk, and to who may write there") from error
+        self._carry_on(run)
+        return await self.observe(run.id)
+
+    def _lay(self, order: Submission, on_progress: Callable[[int], None]) -> Run:
+        sent = 0
+
+        def pieces(part: Part) -> Iterator[bytes]:
+            nonlocal sent
+            before = sent
+            with closing(self._open_part(part)) as file:
+                while piece := file.read(_PIECE):
+                    sent += len(piece)
+                    on_progress(sent)
+                    yield piece
+            if sent - before != part.content.sent_bytes:
+                raise Changed(f"{part.location} has another length than it had")
+
+        texts = tuple(
+            Text(upload_name=part.upload_name, sha256=part.content.sha256, bytes=part.content.sent_bytes)
+            for part in order.parts
+        )
+        laid = Order(
+            marker=order.marker,
+            folder=order.parts[0].folder,
+            review=order.review,
+            texts=texts,
+            submitted_at=self._machine.now(),
+        )
+        return self._runs.lay(laid, [pieces(part) for part in order.parts])
+
+    async def observe(self, session_id: str) -> Observation:
+        """Show a run as its folder tells it. Raises NotFound."""
+        return await self._machine.in_thread(self._observed, self._runs.run(session_id))
+
+    def _observed(self, run: Run) -> Observation:
+        order, made, ended = run.order, run.made, run.ended
+        progress = self._progress.get(run.id, Progress())
+        status, stage = _standing(run, made, ended, progress)
+        percent = 100 if status is Status.TRAINED else progress.percent
+        words = (ended.reason if ended else "") or progress.words
+        lessons = made.lessons if made else {}
+        return Observation(
+            id=run.id,
+            status=status,
+            phase=CAPABILITIES.phase(stage, percent),
+            stage=stage,
+            name=run.name,
+            progress=percent,
+            signs=(status, stage, percent, progress.words, run.tries()),
+            label=order.marker,
+            uploads=frozenset(text.upload_name for text in order.texts),
+            files={text.upload_name: _taught(text, lessons) for text in order.texts},
+            complaint=words if status is Status.FAILED else "",
+            model=ended.model if ended else None,
+            awaits_review=status is Status.PAUSED,
+            can_retrain=ended is not None and ended.again,
+            can_rename=True,
+            list_mark=f"{stage} {percent} {progress.words} {run.tries()} {ended is not None}",
+            turn=(turn := _turn(order, status, stage, percent, words, ended)),
+            interactions=(turn,),
+        )
+
+    async def list_marks(self, most: int, *, wanted: Collection[str] = ()) -> Mapping[str, str]:  # noqa: ARG002
+        """List the marks of the `most` newest runs."""
+        return await self._machine.in_thread(self._marks, most)
+
+    def _marks(self, most: int) -> dict[str, str]:
+        return {run.id: self._observed(run).list_mark or "" for run in self._runs.all()[:most]}
+
+    async def find(
+        self,
+        job_id: str,
+        *,
+        since: float,
+        known: Container[str],
+        uploads: Container[str] = (),  # noqa: ARG002
+    ) -> tuple[Observation, ...]:
+        """Find the job's runs: there is one of a marker at most, and none that is not seen at once."""
+        runs = await self._machine.in_thread(self._runs.of_job, job_id)
+        seen = [await self.observe(run.id) for run in runs if run.id not in known]
+        return tuple(one for one in seen if self._runs.run(one.id).order.submitted_at >= since)
+
+    async def harvest(self, seen: Observation) -> Harvest:
+        """Open the run's pairs; there are none before all are made."""
+        return Harvest(self._runs.run(seen.id))
+
+    async def push(self, session_id: str, how: Push) -> None:
+        """Begin the training of a reviewed run, or that of another one again. Raises NotFound, Refused."""
+        run = self._runs.run(session_id)
+        seen = await self._machine.in_thread(self._observed, run)
+        if how is Push.START and seen.status is Status.PAUSED:
+            await self._machine.in_thread(run.mark, "accepted")
+        elif how is Push.RESTART and (seen.status is Status.RUNNING or seen.can_retrain):
+            await self._end(run)
+            if seen.stage != MAKING:
+                await self._machine.in_thread(run.begin_again)
+        else:
+            raise Refused(f"the run {run.id} is {seen.status}: it cannot {how}")
+        self._carry_on(run)
+
+    async def rename(self, seen: Observation, name: str) -> None:
+        """Give the run a name. Raises NotFound."""
+        await self._machine.in_thread(self._runs.run(seen.id).write, "name.json", name)
+
+    async def delete(self, session_id: str) -> None:
+        """Stop the run, and remove its folder with all that was made."""
+        try:
+            run = self._runs.run(session_id)
+        except NotFound:
+            return
+        await self._end(run)
+        await self._machine.in_thread(self._runs.remove, run)
+
+    async def _end(self, run: Run) -> None:
+        """Have nothing work on the run any more."""
+        task = self._tasks.get(run.id)
+        if task is not None:
+            task.scope.cancel()
+            await task.over.wait()
+        if self._trainer is not None:
+            await self._trainer.stop(run)
+
+    # -- reviews
+
+    async def pairs(self, seen: Observation) -> tuple[Pair, ...]:
+        """Read all pairs of the run."""
+        run = self._runs.run(seen.id)
+        return await self._machine.in_thread(lambda: tuple(one.as_pair() for one in run.pairs()))
+
+    def pair(self, seen: Observation, question: str, answer: str, document: str) -> Pair:  # noqa: ARG002
+        """Make a pair of a document of this run."""
+        return Written(question=question, answer=answer, document=document).as_pair()
+
+    async def write_pairs(self, seen: Observation, pairs: Sequence[Pair]) -> None:
+        """Put other pairs in the place of the run's; those that stay keep their evidence."""
+        await self._machine.in_thread(self._written, self._runs.run(seen.id), pairs)
+
+    def _written(self, run: Run, pairs: Sequence[Pair]) -> None:
+        known = {(one.question, one.answer, one.document): one for one in run.pairs()}
+        run.write_pairs(
+            known.get((pair.question, pair.answer, pair.document or ""))
+            or Written(question=pair.question, answer=pair.answer, document=pair.document or "")
+            for pair in pairs
+        )
+
+
+def _standing(run: Run, made: Made | None, ended: Ended | None, progress: Progress) -> tuple[Status, str]:
+    """Tell where a run stands, and in which stage."""
+    if ended is not None:
+        return (
+            (Status.FAILED, MAKING if run.tries() == 0 else TRAINING)
+            if ended.model is None
+            else (Status.TRAINED, TRAINING)
+        )
+    if run.waits_for_review:
+        return Status.PAUSED, REVIEW
+    return Status.RUNNING, WAITS if progress.waits else MAKING if made is None else TRAINING
+
+
+def _taught(text: Text, lessons: Mapping[str, Lessons]) -> Taught:
+    told = lessons.get(text.upload_name, Lessons())
+    return Taught(
+        document=text.sha256, chunks=told.chunks, questions=told.pairs, failed=told.failed, errors=told.errors
+    )
+
+
+def _nothing(made: Made) -> str:
+    """Say why no pair was made."""
+    errors = sorted({error for lessons in made.lessons.values() for error in lessons.errors})
+    return "no pair could be made" + (f": {'; '.join(errors[:5])}" if errors else " of these texts")
+
+
+def _turn(order: Order, status: Status, stage: str, percent: int, words: str, ended: Ended | None) -> Interaction:
+    """Tell a run as the one turn of a session."""
+    begun, over = iso(order.submitted_at), status in {Status.TRAINED, Status.FAILED}
+    return Interaction(
+        id="run",
+        creator="finetuned",
+        mode="finetune",
+        state={Status.TRAINED: "complete", Status.FAILED: "error", Status.PAUSED: "editing"}.get(status, "waiting"),
+        stage=stage,
+        message=order.marker,
+        status=words if status is not Status.FAILED else "",
+        error=words if status is Status.FAILED else "",
+        progress=percent,
+        finished=over,
+        lora_dir=(ended.model or "") if ended else "",
+        created=begun,
+        updated=iso(ended.at) if ended else begun,
+        completed=iso(ended.at) if ended else "",
+    )
