@@ -190,7 +190,8 @@ class Local:
             with task.scope:
                 while not await self._went_on(run, tries):
                     tries += 1
-                    await anyio.sleep(min(LONGEST_WAIT, SHORTEST_WAIT * 2.0 ** min(tries, 20)))
+                    with anyio.move_on_after(min(LONGEST_WAIT, SHORTEST_WAIT * 2.0 ** min(tries, 20))):
+                        await anyio.sleep_forever()
         finally:
             del self._tasks[run.id]
             self._progress.pop(run.id, None)
