@@ -305,6 +305,21 @@ def test_a_free_slot_is_used(told: Facts, allowed: Settings):
 
 
 @SENDING
+def test_who_is_next_is_who_had_been_sent_with_one_slot_more(told: Facts, allowed: Settings):
+    """A slot that gets free is passed on as the next plan would."""
+    plan = planned(told, allowed)
+    wider = msgspec.structs.replace(allowed.helix, max_in_flight=allowed.helix.max_in_flight + 1)
+    more = planned(told, msgspec.structs.replace(allowed, helix=wider))
+    sent = {submit.job_id for submit in of_kind(plan, Submit)}
+    assert plan.queue.slots == plan.slots
+    assert len(plan.queue.there) == plan.in_flight + len(sent)
+    assert sent <= plan.queue.sending <= plan.queue.there
+    assert not {*plan.queue.next} & plan.queue.there
+    if len(plan.queue.there) == plan.queue.slots and len(plan.queue.sending) < SENDS:
+        assert {submit.job_id for submit in of_kind(more, Submit)} - sent == {*plan.queue.next[:1]}
+
+
+@SENDING
 def test_folders_take_turns(told: Facts, allowed: Settings):
     """Of each folder the oldest jobs are sent, and none is sent a job more than one that still has some to send."""
     plan = planned(told, allowed)

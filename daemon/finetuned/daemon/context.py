@@ -11,6 +11,7 @@ from typing import Final, ParamSpec, TypeVar
 from finetuned.backend import Backend
 from finetuned.daemon.ledger_queue import LedgerQueue
 from finetuned.daemon.pauses import Pause, Pauses
+from finetuned.daemon.turns import Turns
 from finetuned.errors import Busy, KeyRefused, ServerError
 from finetuned.folders.folder import DropFolder
 from finetuned.ledger.writer import Ledger
@@ -71,6 +72,7 @@ class Context:
     environment: Mapping[str, str] = field(default_factory=dict)
     stopping: bool = False
     pauses: Pauses = field(init=False)
+    turns: Turns = field(init=False, default_factory=Turns)
     _queue: LedgerQueue = field(init=False)
     _usable_as: str | None = field(init=False, default=None)  # what the ledger knows already: no need to ask it again
     turned_at: float = field(init=False)
@@ -131,6 +133,7 @@ class Context:
 
     async def server_failed(self, error: ServerError) -> None:
         """Pause everything that needs the server, which cannot be used, and set the time of the next try."""
+        self.turns.end()
         url = self.settings.service.url
         now = self.runtime.now()
         facts = await self.in_ledger(self.ledger.servers.get, url)

@@ -210,7 +210,7 @@ class Daemon:
         """Run the loop, and every task there is, in one group."""
         try:
             async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
+                self._tasks, self._context.turns.send = tasks, self._send_beside
                 for watcher in watchers:
                     tasks.start_soon(watcher, self.sweep_soon)
                 for follow in self._hooks.tasks():
@@ -274,6 +274,7 @@ class Daemon:
         rounds.planned()
         facts = await self._facts()
         plan = make_plan(facts, context.runtime.now(), context.settings)
+        context.turns.planned(plan.queue)
         self._wide = (self._wide | plan.too_few) - {
             action.folder for action in plan.actions if isinstance(action, Seal)
         }
@@ -285,6 +286,7 @@ class Daemon:
         return facts, plan, rounds.wait(plan)
 
     async def _facts(self) -> Facts:
+        self._context.turns.facts_are_read()
         busy = frozenset(self._busy)  # first: what ends while the rest is read must not look idle with old facts
         facts = await self._context.in_thread(self._read_facts, busy)
         self._open_jobs = facts.jobs
@@ -376,6 +378,21 @@ class Daemon:
             return
         if intent is not None:
             self._begin(job_id, lambda: self._submissions.submit(intent))
+
+    def _send_beside(self, job_id: str) -> None:
+        """Send a job whose turn has come between two plans."""
+        if self._tasks is not None:
+            self._busy.add(job_id)
+            self._tasks.start_soon(self._beside, job_id, partial(self._send, job_id))
+
+    async def _send(self, job_id: str) -> None:
+        """Send a job, unless the daemon ends: who waits for uploads to end asks the ledger after this did."""
+        if self._context.stopping or self._handing_over or self._breaker.is_open:
+            return
+        intent = await self._submissions.intend(job_id)
+        if intent is not None:
+            self._asked[job_id] += 1
+            await self._submissions.submit(intent)
 
     def _begin(self, key: str, task: Task) -> None:
         self._busy.add(key)

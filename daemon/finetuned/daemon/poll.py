@@ -297,7 +297,8 @@ class Polls:
             context.ledger.ends.finish(job, seen, counted.pairs, files, verdict, context.runtime.now(), known)
 
         await context.in_ledger(finish)
-        context.wake.set()  # its slot is free, though its session may still be given a name
+        context.turns.ended(job.id)  # its slot is free, though its session may still be given a name
+        context.wake.set()
 
     async def _failed(self, job: Job, seen: Observation) -> None:
         """Train once more in place what the server gave up, where that can help; else the job failed."""

@@ -77,25 +77,28 @@ class Submissions:
         self._doubts: dict[str, float] = {}
 
     async def intend(self, job_id: str) -> Intent | None:
-        """Write the intent to send the job; null if it is not to be sent any more."""
+        """Write the intent to send the job; null if it is not to be sent any more, or its folder was just paused."""
         return await self._context.in_ledger(self._intend, job_id)
 
     def _intend(self, job_id: str) -> Intent | None:
         context = self._context
         ledger = context.ledger
-        job = ledger.jobs.get(job_id)
-        if job is None or job.state is not JobState.QUEUED or job.claimed_at is None:
-            return None
-        sent_as = marker(job.id, job.attempts + 1)
-        names = {file.id: upload_name(sent_as, n, file.path) for n, file in enumerate(ledger.jobs.packed(job.id), 1)}
-        job, files = ledger.sends.begin_attempt(
-            job,
-            url=context.settings.service.url,
-            variant=context.backend.variant,
-            names=names,
-            now=context.runtime.now(),
-        )
-        return Intent(job=job, files=files, upload_id=ledger.attempts.upload(job))
+        with ledger.together():
+            job = ledger.jobs.get(job_id)
+            if job is None or job.state is not JobState.QUEUED or job.claimed_at is None:
+                return None
+            if ledger.folders.is_paused(job.folder):
+                return None
+            packed = enumerate(ledger.jobs.packed(job.id), 1)
+            sent_as = marker(job.id, job.attempts + 1)
+            job, files = ledger.sends.begin_attempt(
+                job,
+                url=context.settings.service.url,
+                variant=context.backend.variant,
+                names={file.id: upload_name(sent_as, n, file.path) for n, file in packed},
+                now=context.runtime.now(),
+            )
+            return Intent(job=job, files=files, upload_id=ledger.attempts.upload(job))
 
     async def submit(self, intent: Intent) -> None:
         """Send the job whose intent is written; first look for it, if it may have been sent before."""
@@ -120,6 +123,7 @@ class Submissions:
             await self._lost(job, error)
         else:
             await context.in_ledger(self._write_submitted, job, seen, order)
+            context.turns.was_sent(job.id)
             await context.server_usable()
 
     async def _start(self, job: Job, order: Submission, before: str | None) -> Observation:

@@ -121,6 +121,10 @@ class Folders:
                 tell(db, now, "folder", folder, row["state"], was=_while_paused(row["state"]), cause=Cause.RESUME)
         return row is not None
 
+    def is_paused(self, folder: str) -> bool:
+        """Tell whether a person paused the folder."""
+        return bool(self._store.ask("select 1 from folders where name = ? and paused_at is not null", folder))
+
     def all(self) -> dict[str, FolderFacts]:
         """List the folders by name, as they were found last: also those of former configurations."""
         rows = self._store.ask("select name, state, paused_at, flush_before, sent_at from folders")

@@ -29,6 +29,7 @@ from finetuned.plan.values import (
     Plan,
     Poll,
     Probe,
+    Queue,
     Recheck,
     Seal,
     Search,
@@ -50,6 +51,8 @@ _SEARCHED_ANYWAY: Final = frozenset({JobState.QUEUED, JobState.SUBMITTING, JobSt
 _LET_GO: Final = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.REVIEW})
 #: how many jobs are sent at a time: fewer than there are connections, so that polls go on beside slow uploads
 SENDS: Final = 6
+#: how many of the jobs that wait for a slot a plan names: more do not get one before the next plan
+NEXT: Final = 64
 #: how long fewer sessions at a time are asked for, before one more is tried, in seconds
 ONE_MORE_AFTER: Final = 3600.0
 #: the longest back-off for work on the disk
@@ -76,6 +79,8 @@ class _Desk:
         self.wake_at: float | None = None
         self.jobs: dict[str, Hold] = {}
         self.files: dict[int, Hold] = {}
+        #: the first jobs that wait for a slot
+        self.next: list[str] = []
         #: whether the server is known to be there, and not paused
         self.can_ask = facts.server.paused_because is None and bool(facts.server.reachable)
 
@@ -96,11 +101,10 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     desk = _Desk(facts, now, rules)
     queued = [j for j in facts.jobs if j.state is JobState.QUEUED and j.folder not in desk.in_vain]
     unsent = sum(1 for j in queued if j.id not in facts.busy and j.folder not in desk.paused)
-    ours = [j for j in facts.jobs if j.state is not JobState.REVIEW]
-    in_flight = sum(1 for j in ours if _has_a_slot(j, facts, rules))
-    sent = sum(1 for j in facts.jobs if j.state is JobState.SUBMITTING)
+    there = [j.id for j in facts.jobs if j.state is not JobState.REVIEW and _has_a_slot(j, facts, rules)]
+    sending = [j.id for j in facts.jobs if j.state is JobState.SUBMITTING]
     most = slots(facts.server, now, rules)
-    free = min(most - in_flight, SENDS - sent)
+    free = min(most - len(there), SENDS - len(sending))
     wanted = max(0, free - unsent)
     steps = _steps(desk)
     actions = [
@@ -111,6 +115,7 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     ]
     _note_the_rest(actions, desk)
     too_few = _too_few(desk)
+    sends = [action.job_id for action in actions if isinstance(action, Submit)]
     return Plan(
         actions=tuple(actions),
         wake_at=desk.wake_at,
@@ -119,7 +124,13 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
         jobs=desk.jobs,
         files=desk.files,
         slots=most,
-        in_flight=in_flight,
+        in_flight=len(there),
+        queue=Queue(
+            slots=most,
+            there=frozenset((*there, *sends)),
+            sending=frozenset((*sending, *sends)),
+            next=tuple(desk.next),
+        ),
         rest=rest(facts, now, rules, actions=actions, too_few=too_few, jobs=desk.jobs, files=desk.files),
     )
 
@@ -289,6 +300,8 @@ def _sends(steps: Sequence[OfAJob], free: int, desk: _Desk) -> Iterator[Submit]:
             yield Submit(job_id=job_id)
         else:
             desk.jobs[job_id] = Hold(kind=Awaited.TURN, ahead=place - max(0, free))
+            if len(desk.next) < NEXT:
+                desk.next.append(job_id)
 
 
 def _rechecks(called: frozenset[str], desk: _Desk) -> Iterator[Action]:

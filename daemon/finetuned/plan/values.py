@@ -157,12 +157,24 @@ class Facts(Value, frozen=True):
     hurry: bool = False
 
 
+class Queue(Value, frozen=True):
+    """Who is on a server, and who is next: the ids of the jobs that have one of its `slots`, those of them that are on
+    their way there, and, in order, the first of those that only wait for a slot.
+    """
+
+    slots: int = 0
+    there: frozenset[str] = frozenset()
+    sending: frozenset[str] = frozenset()
+    next: tuple[str, ...] = ()
+
+
 class Plan(Value, frozen=True):
     """What to do now, in this order, and when to plan again (seconds since 1970; null: when the loop is woken).
 
     `slot_waits`: a job that is sealed now can be sent at once. `too_few`: folders in `Facts.partly` of whose files none
     can go before more of them are told. `jobs` and `files` (by id) tell what each job and file
-    waits for that no action is about; `slots` jobs may be on the server at a time, and `in_flight` are.
+    waits for that no action is about; `slots` jobs may be on the server at a time, and `in_flight` are. `queue`: what
+    it will be once all actions are done.
     """
 
     actions: tuple[Action, ...]
@@ -173,6 +185,7 @@ class Plan(Value, frozen=True):
     files: Mapping[int, Hold] = {}
     slots: int = 0
     in_flight: int = 0
+    queue: Queue = Queue()
     rest: Rest = Rest.WORK
 
 
