@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import BinaryIO, Final, TypeVar
 
 import msgspec
@@ -180,12 +180,14 @@ class Run:
 
     def write_pairs(self, pairs: Iterable[Written]) -> None:
         """Lay these pairs in the place of those that are there."""
-        part = self.at(".pairs.part")
-        with open(part, "wb", buffering=_BATCH) as file:
-            file.writelines(msgspec.json.encode(one) + b"\n" for one in pairs)
-            _sync(file)
-        os.rename(part, self.at("pairs.jsonl"))
-        sync_folder(self.path)
+        with closing(self.new_pairs()) as file:
+            file.write(pairs)
+            file.lay()
+
+    def new_pairs(self) -> NewPairs:
+        """Begin pairs that are to be laid in the place of those that are there."""
+        self._check()
+        return NewPairs(self)
 
     def pairs(self) -> Iterator[Written]:
         """Read the pairs, one by one; none if none were made yet."""
@@ -221,6 +223,30 @@ class Run:
                 return msgspec.json.decode(file.read(), type=kind)
         except FileNotFoundError:
             return None
+
+
+class NewPairs:
+    """Pairs that are written bit by bit; nothing of them counts before they are laid."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._part = run.at(".pairs.part")
+        self._file = open(self._part, "wb", buffering=_BATCH)  # noqa: SIM115 - closed by `close`
+
+    def write(self, pairs: Iterable[Written]) -> None:
+        """Write some more."""
+        for one in pairs:
+            self._file.write(msgspec.json.encode(one) + b"\n")
+
+    def lay(self) -> None:
+        """Lay them, on disk when this returns."""
+        _sync(self._file)
+        os.rename(self._part, self._run.at("pairs.jsonl"))
+        sync_folder(self._run.path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
 
 
 class Runs:
