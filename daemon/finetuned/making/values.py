@@ -68,7 +68,7 @@ DROPS: Final[Mapping[Drop, str]] = MappingProxyType(
         Drop.EMPTY: "its question or its answer has no word",
         Drop.TOO_LONG: "its question or its answer is too long",
         Drop.ECHO: "its answer says no more than its question",
-        Drop.NEEDS_TEXT: "its question can be understood only beside the text",
+        Drop.NEEDS_TEXT: "it speaks of the text, or of somebody whom it does not name, and is no use without the text",
         Drop.NO_EVIDENCE: "nothing in the passage was found that proves it",
         Drop.NOT_OWN: "what proves it belongs to the passage before, which was asked about it",
         Drop.LANGUAGE: "it is written in another script than the passage",
