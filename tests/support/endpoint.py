@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import re
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -17,6 +19,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
+
+import anyio
+import httpx
 
 CERTIFICATE: Final = Path(__file__).with_name("self_signed.pem")
 PAGE: Final = b"<!doctype html><html><head><title>Welcome to nginx!</title></head><body>hi</body></html>"
@@ -127,8 +132,8 @@ class Endpoint:
         self._next: list[Deed] = []
         self._whenever: list[tuple[str, Deed]] = []
         self._always: Deed | None = None
-        self._under_way = 0
-        self._loop = asyncio.new_event_loop()
+        self.under_way = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._listens = threading.Event()
         self._connections: set[asyncio.StreamWriter] = set()
@@ -159,35 +164,41 @@ class Endpoint:
         """Let nothing go wrong any more."""
         self._next, self._whenever, self._always = [], [], None
 
+    def over_no_socket(self) -> httpx.AsyncClient:
+        """A client whose requests come here with no socket in between, in whatever time there is."""
+        return httpx.AsyncClient(transport=_NoSocket(self))
+
     def __enter__(self) -> Self:
         self._thread.start()
         assert self._listens.wait(10)
         return self
 
     def __exit__(self, *_: object) -> None:
+        assert self._loop is not None
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+        loop = self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
         trust = None
         if self._tls:
             trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             trust.load_cert_chain(CERTIFICATE)
-        server = self._loop.run_until_complete(
+        server = loop.run_until_complete(
             asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=trust, limit=2**22)
         )
         self.port = server.sockets[0].getsockname()[1]
         self._listens.set()
-        self._loop.run_forever()
+        loop.run_forever()
         server.close()
         for writer in tuple(self._connections):
             writer.transport.abort()
-        left = asyncio.all_tasks(self._loop)
+        left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        self._loop.close()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)
@@ -211,18 +222,19 @@ class Endpoint:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         question = Question(method=method, path=path, headers=headers, body=json.loads(body) if body else {})
-        self.questions.append(question)
-        self._under_way += 1
-        self.most_at_once = max(self.most_at_once, self._under_way)
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
         try:
-            answer = self._answer(question)
+            answer = self.answer(question)
             if answer.pause or (answer.paid and self.late):
                 await asyncio.sleep(answer.pause or self.late)
         finally:
-            self._under_way -= 1
+            self.under_way -= 1
         return await self._send(answer, writer, reader)
 
-    def _answer(self, question: Question) -> Answer:
+    def answer(self, question: Question) -> Answer:
+        """What answers a question."""
+        self.questions.append(question)
         if question.method == "GET":
             if isinstance(self.models, Answer):
                 return self.models
@@ -253,3 +265,65 @@ class Endpoint:
         with suppress(OSError):
             await writer.drain()
         return answer.cut_after is None and not answer.raw
+
+
+class _NoSocket(httpx.AsyncBaseTransport):
+    """The way to an endpoint in memory."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = await request.aread()
+        question = Question(
+            method=request.method,
+            path=request.url.path,
+            headers=dict(request.headers),
+            body=json.loads(body) if body else {},
+        )
+        self._endpoint.under_way += 1
+        self._endpoint.most_at_once = max(self._endpoint.most_at_once, self._endpoint.under_way)
+        try:
+            answer = self._endpoint.answer(question)
+            with anyio.move_on_after(float("inf") if answer.silent else answer.pause or self._endpoint.late):
+                await anyio.sleep_forever()
+        finally:
+            self._endpoint.under_way -= 1
+        if answer.cut_after is not None:
+            raise httpx.ReadError("the connection was closed")
+        headers = {"content-type": answer.kind, **answer.headers}
+        return httpx.Response(answer.status, headers=headers, stream=httpx.ByteStream(answer.body))
+
+
+# -- texts, and pairs of them
+
+_WORDS: Final = [
+    f"{one}{other}"
+    for one in ("otter", "river", "stone", "copper", "winter", "garden", "marble", "candle", "thunder", "velvet")
+    for other in ("gate", "field", "lamp", "hill", "song")
+]
+_PASSAGE: Final = re.compile(r"<passage>\n(.*?)\n</passage>", re.DOTALL)
+
+
+def a_text(sentences: int, seed: int = 0) -> str:
+    """A text in which every sentence says something of its own, a paragraph each."""
+    return "".join(f"{a_sentence(number, seed)}\n\n" for number in range(sentences))
+
+
+def a_sentence(number: int, seed: int = 0) -> str:
+    """A sentence of some hundred bytes."""
+    drawn = random.Random(f"{seed}.{number}")
+    words = drawn.sample(_WORDS, 12)
+    what = f"{words[0]} of {' '.join(words[1:])}"
+    return f"Entry {seed}x{number} tells that the {what} is {drawn.randrange(10**9)} miles wide."
+
+
+def pairs_of(question: Question) -> str:
+    """What a good model answers: a pair of each entry of the passage."""
+    found = _PASSAGE.search(question.words)
+    pairs = []
+    for line in (found[1] if found else "").splitlines():
+        if entry := re.match(r"(Entry (\S+)) tells that the (.*) is (\d+ miles wide)\.$", line):
+            asked = f"How wide is the {entry[3]} of entry {entry[2]}?"
+            pairs.append({"question": asked, "answer": f"It is {entry[4]}.", "evidence": line})
+    return json.dumps({"facts": [], "pairs": pairs})

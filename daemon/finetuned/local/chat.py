@@ -75,7 +75,7 @@ class _Fields:
         """Give the fields for a question."""
         found: dict[str, Any] = {"temperature": 0.2, "max_tokens": ANSWER_TOKENS}
         if schema is not None:
-            shape = {"name": "answer", "strict": True, "schema": schema}
+            shape = {"name": "answer", "strict": True, "schema": dict(schema)}
             found["response_format"] = {"type": "json_schema", "json_schema": shape}
         kept = {name: value for name, value in found.items() if name not in self._left_out}
         if "max_tokens" in kept and self._limit != "max_tokens":
@@ -153,6 +153,17 @@ class Chat:
         if head.is_page:
             raise outcome.odd(called, head, body, "a page")
         return said.models(body)
+
+    async def look(self) -> str:
+        """Say whether the endpoint is there, and lists the model; that costs nothing. Raises ServerError."""
+        try:
+            names = await self.models()
+        except (NotTheServer, Refused):  # it need not have a list
+            names = ()
+        if not names:
+            return f"something answers at {self._base}; it lists no models"
+        has = "lists" if self.endpoint.model in names else "does not list"
+        return f"{self._base} {has} the model {self.endpoint.model}"
 
     async def probe(self) -> str:
         """Ask for a small answer in JSON, and say in words how that went. Raises ServerError."""

@@ -1,0 +1,427 @@
+"""Makes pairs of the texts of runs: asks about each passage once, keeps what was answered, checks what comes of it.
+
+1. All that is known lies in the notes (`making.notes`): a making that was broken off, however it was, goes on where it
+   was. A passage whose answer was kept is not asked about again, in whatever run; one that was being asked about is.
+2. Requests of all runs together pass one gate (`gate`), and keep within one budget (`budget`): what may not go on for
+   now waits, and nothing fails for it. `waits` tells what for.
+3. A passage that cannot be answered is passed over, and tried again after all others, three times in all; then it has
+   failed, with its reason, and the rest of its file goes on. A run fails only if nothing in it was answered.
+4. Two workers never ask the same at a time. There are more workers than requests, so that the endpoint waits for
+   neither the disk nor the checks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Final
+
+import anyio
+from msgspec.structs import replace
+
+from finetuned.amounts import counted as counted_words
+from finetuned.backend import OnEnd, not_counted
+from finetuned.errors import FinetunedError, Refused
+from finetuned.local import texts
+from finetuned.local.asker import Asker, InVain
+from finetuned.local.backend import OnProgress, Progress
+from finetuned.local.budget import Budget
+from finetuned.local.chat import Chat, Endpoint, new_http
+from finetuned.local.checking import Checking
+from finetuned.local.gate import Gate, Pause
+from finetuned.local.machine import Machine
+from finetuned.local.said import Ending, Reply
+from finetuned.making import prompts
+from finetuned.making.chunks import teaches_nothing
+from finetuned.making.notes import ChunkRow, ChunkState, Counts, Notes
+from finetuned.making.values import DROPS, Chunk, Draft, Drop
+from finetuned.settings.local import MakerSettings
+
+#: how often a passage is asked about that comes to nothing by its own fault
+TRIES: Final = 3
+#: how long those that came to nothing wait before they are tried again, in seconds; then four times as long
+FIRST_BACK_OFF: Final = 2.0
+#: rows that are read of the notes at a time
+_PAGE: Final = 128
+#: how an answer is kept that refuses; it can be no JSON of pairs
+_REFUSES: Final = "refuses: "
+#: the number in a document's name that tells those of one run apart
+_NUMBER: Final = re.compile(r"^\d+-")
+
+
+class Maker:
+    """Makes the pairs of any number of runs at a time."""
+
+    def __init__(
+        self,
+        notes: Notes,
+        settings: MakerSettings,
+        machine: Machine,
+        *,
+        asker: Asker | None,
+        judge: Asker | None = None,
+        instructions: str = "",
+    ) -> None:
+        self.notes: Final = notes
+        self.settings: Final = settings
+        self.machine: Final = machine
+        self.asker: Final = asker
+        self.judge: Final = judge
+        self.instructions: Final = instructions
+        self.budget: Final = Budget(notes, machine, day=settings.max_tokens_a_day, job=settings.max_tokens_a_job)
+        self.made_by: Final = prompts.fingerprint(
+            settings.kind,
+            model="\0".join(settings.command) if settings.kind == "command" else settings.model,
+            instructions=instructions,
+            size=settings.chunk_bytes,
+        )
+        self._runs: set[_Run] = set()
+        heard: list[Budget | Gate] = [self.budget, *(one.gate for one in (asker, judge) if one)]
+        for one in heard:
+            one.on_change = self._tell
+        self._asked: dict[tuple[str, str], anyio.Event] = {}
+
+    @property
+    def pause(self) -> Pause | None:
+        """Why no run is asked about for now: the endpoint cannot be used; null: it can, as far as is known."""
+        return next((one.gate.pause for one in (self.asker, self.judge) if one and one.gate.pause), None)
+
+    def waits(self, run: str) -> Pause | None:
+        """Tell what a run waits for; null: for nothing."""
+        return self.budget.pause(run) or self.pause
+
+    async def probe(self) -> str:
+        """Say that pairs can be made, as far as that can be told for nothing. Raises ServerError."""
+        said = [await one.chat.look() for one in (self.asker, self.judge) if one is not None]
+        return "; ".join(said) or "pairs are made without a model"
+
+    async def try_out(self) -> str:
+        """Ask for a small answer of each endpoint, and say in words how that went. Raises ServerError."""
+        said = [await one.chat.probe() for one in (self.asker, self.judge) if one is not None]
+        return "; ".join(said) or "pairs are made without a model"
+
+    async def make(self, run: str, documents: Mapping[str, str], on_progress: OnProgress) -> None:
+        """Make the pairs of a run, whose documents lie at these paths. Raises Refused, LedgerError.
+
+        Broken off (cancelled), it waits some seconds for what is paid for; called again, it goes on.
+        """
+        making = _Run(self, run, documents, on_progress)
+        self._runs.add(making)
+        try:
+            await making.make()
+        finally:
+            self._runs.discard(making)
+            self.budget.forget(run)
+
+    def _tell(self) -> None:
+        for run in self._runs:
+            run.tell()
+
+    @asynccontextmanager
+    async def alone(self, made_by: str, sha256: str) -> AsyncIterator[None]:
+        """Wait until nobody else asks this maker about this passage."""
+        key = made_by, sha256
+        while (other := self._asked.get(key)) is not None:
+            await other.wait()
+        done = self._asked[key] = anyio.Event()
+        try:
+            yield
+        finally:
+            del self._asked[key]
+            done.set()
+
+
+@asynccontextmanager
+async def opened(
+    notes: Notes, settings: MakerSettings, machine: Machine, *, instructions: str = "", on_end: OnEnd = not_counted
+) -> AsyncIterator[Maker]:
+    """Open a maker, with the connections that it needs; they are closed at the end."""
+    async with AsyncExitStack() as stack:
+        slots = anyio.Semaphore(settings.max_requests, fast_acquire=True)
+
+        async def an_asker(endpoint: Endpoint) -> Asker:
+            http = await stack.enter_async_context(new_http(endpoint.url, connections=settings.max_requests))
+            # one machine behind two models has no more slots than behind one
+            shared = slots if endpoint.url == settings.url else anyio.Semaphore(settings.max_requests)
+            return Asker(Chat(http, endpoint, machine, on_end), Gate(machine, shared))
+
+        asker = await an_asker(endpoint_of(settings)) if settings.kind == "chat" else None
+        judge = await an_asker(judge_of(settings)) if settings.judge_model else None
+        yield Maker(notes, settings, machine, asker=asker, judge=judge, instructions=instructions)
+
+
+def endpoint_of(settings: MakerSettings) -> Endpoint:
+    """Where pairs are made."""
+    return Endpoint(
+        url=settings.url, model=settings.model, api_key_file=settings.api_key_file, timeout=settings.timeout
+    )
+
+
+def judge_of(settings: MakerSettings) -> Endpoint:
+    """Where pairs are judged."""
+    key = settings.judge_api_key_file if settings.judge_url else settings.judge_api_key_file or settings.api_key_file
+    return Endpoint(
+        url=settings.judge_url or settings.url,
+        model=settings.judge_model,
+        api_key_file=key,
+        timeout=settings.timeout,
+        setting="maker.judge_",
+    )
+
+
+class _Run:
+    """The making of one run."""
+
+    def __init__(self, maker: Maker, run: str, files: Mapping[str, str], on_progress: OnProgress) -> None:
+        self._maker = maker
+        self._notes = maker.notes
+        self._run = run
+        self._files = files
+        self._on_progress = on_progress
+        self._faults: dict[int, int] = {}
+        self._chunks = self._done = self._kept = self._failures = 0
+        self._trouble: FinetunedError | None = None
+        self._checking = Checking(maker.machine)
+
+    async def make(self) -> None:
+        """Make what is left to be made."""
+        await self._plan()
+        await self._checking.recall([kept.draft async for kept in self._notes.kept(self._run)])
+        counts = await self._notes.counts(self._run)
+        self._chunks, self._done = counts.chunks, counts.chunks - counts.left
+        self._kept, self._failures = counts.kept, counts.failed
+        back_off = FIRST_BACK_OFF
+        while counts.left:
+            had = len(self._faults), sum(self._faults.values())
+            await self._pass(min(self._workers, counts.left))
+            counts = await self._notes.counts(self._run)
+            if counts.left and had != (len(self._faults), sum(self._faults.values())):
+                with anyio.move_on_after(back_off * (0.75 + 0.5 * self._maker.machine.chance())):
+                    await anyio.sleep_forever()
+                back_off *= 4
+        if counts.chunks and counts.failed == counts.chunks:
+            raise await self._all_failed(counts)
+
+    @property
+    def _workers(self) -> int:
+        requests = self._maker.settings.max_requests
+        return requests + max(2, requests // 2)
+
+    async def _plan(self) -> None:
+        if await self._notes.is_planned(self._run):
+            return
+        size = self._maker.settings.chunk_bytes
+        spans = {
+            document: await self._maker.machine.in_thread(texts.spans, path, size)
+            for document, path in self._files.items()
+        }
+        await self._notes.plan(self._run, self._maker.made_by, spans)
+
+    async def _all_failed(self, counts: Counts) -> Refused:
+        reason = ""
+        async for row in self._notes.chunks(self._run):
+            reason = row.reason or reason
+        what = "the only passage" if counts.chunks == 1 else f"all {counts.chunks} passages"
+        return Refused(f"{what} failed, the last one so: {reason}", remedy="`finetuned retry` asks about them again")
+
+    async def _pass(self, workers: int) -> None:
+        """Try once with each chunk that is not at its end. Raises what is no chunk's own trouble."""
+        rows = _Rows(self._notes, self._run)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(workers):
+                tasks.start_soon(self._work, rows, tasks.cancel_scope)
+        if self._trouble is not None:
+            raise self._trouble
+
+    async def _work(self, rows: _Rows, crew: anyio.CancelScope) -> None:
+        try:
+            while (row := await rows.next()) is not None:
+                await self._make_of(row)
+        except FinetunedError as error:
+            self._trouble = self._trouble or error
+            crew.cancel()
+
+    async def _make_of(self, row: ChunkRow) -> None:
+        path = self._files.get(row.document)
+        if path is None:
+            raise Refused(
+                f"the run {self._run} has no text {row.document} any more", remedy="`finetuned retry` begins anew"
+            )
+        chunk = await self._maker.machine.in_thread(texts.passage, path, row.span)
+        raw = row.raw if row.state is ChunkState.ANSWERED else None
+        if raw is None:
+            if (why := teaches_nothing(chunk.text)) is not None:
+                await self._judged(row, (), why)
+                return
+            raw = await self._answer(row, chunk)
+        if raw is not None:
+            await self._check(row, chunk, raw)
+
+    async def _answer(self, row: ChunkRow, chunk: Chunk) -> str | None:
+        """Return the answer about a passage, which is kept by then: a known one, or a new one; null: none came."""
+        maker, raw, spent = self._maker, "", 0
+        if maker.asker is None:
+            raise Refused("nobody is there who could be asked", remedy="set maker.kind to chat")
+
+        async def kept(reply: Reply) -> None:
+            nonlocal raw, spent
+            raw, spent = _as_kept(reply), reply.tokens
+            await self._notes.answered(row.id, raw, reply.tokens)
+
+        async with maker.alone(row.made_by, row.span.sha256):
+            if (known := await self._notes.answer_known(row.made_by, row.span.sha256)) is not None:
+                await self._notes.answered(row.id, known, 0)
+                return known
+            messages = prompts.ask(chunk, document=self._name(row), instructions=maker.instructions)
+            expected = prompts.cost(messages, prompts.pairs_for(chunk.own_text))
+            await maker.budget.reserve(self._run, expected)
+            try:
+                await maker.asker.ask(
+                    messages, prompts.SCHEMA, about=row.id, intended=partial(self._notes.asking, row.id), kept=kept
+                )
+            except InVain as error:
+                await self._in_vain(row, error)
+                return None
+            finally:
+                maker.budget.settle(self._run, expected, spent)
+        return raw
+
+    def _name(self, row: ChunkRow) -> str:
+        """Give a document's name without what tells it apart from those of other runs."""
+        return _NUMBER.sub("", row.document.removeprefix(f"{self._run}-"), count=1)
+
+    async def _in_vain(self, row: ChunkRow, error: InVain) -> None:
+        """Note that a passage was not answered."""
+        if isinstance(error.cause, Refused):
+            await self._failed(row, error.with_remedy(), final=True)
+        elif error.is_its_own:
+            await self._at_fault(row, error.with_remedy())
+        else:
+            await self._failed(row, error.with_remedy(), final=False)
+
+    async def _at_fault(self, row: ChunkRow, reason: str) -> None:
+        """Note that a passage came to nothing by its own fault: some times that is tried again."""
+        self._faults[row.id] = self._faults.get(row.id, 0) + 1
+        await self._failed(row, reason, final=self._faults[row.id] >= TRIES)
+
+    async def _failed(self, row: ChunkRow, reason: str, *, final: bool) -> None:
+        await self._notes.failed(row.id, reason, final=final)
+        if final:
+            self._ended(failed=1)
+
+    async def _check(self, row: ChunkRow, chunk: Chunk, raw: str) -> None:
+        """Read an answer that is kept, and note what comes of it."""
+        if raw.startswith(_REFUSES):
+            await self._failed(row, f"the model {raw}; another model may not", final=True)
+            return
+        reading, drafts = await self._checking.read(chunk, raw)
+        if reading.problem and not reading.pairs:
+            await self._at_fault(row, f"the answer cannot be read: {reading.problem}")
+            return
+        await self._note(row, await self._after_judgement(row, chunk, raw, drafts))
+
+    async def _note(self, row: ChunkRow, drafts: Sequence[Draft]) -> None:
+        """Note the drafts of a passage, but for what was kept before of another."""
+        async with self._checking.one_at_a_time:
+            found = await self._checking.distinct(drafts)
+            await self._judged(row, found, _why_barren(found))
+
+    async def _after_judgement(self, row: ChunkRow, chunk: Chunk, raw: str, drafts: Sequence[Draft]) -> Sequence[Draft]:
+        """Ask the judge, if there is one, and drop what it says is wrong. Without its answer nothing is dropped."""
+        judge, doubtful = self._maker.judge, self._checking.worth_judging(drafts)
+        if judge is None or not doubtful:
+            return drafts
+        messages = prompts.ask_judge(chunk.text, doubtful)
+        expected, spent = prompts.cost(messages, 0), 0
+
+        async def nothing() -> None:
+            """Intend nothing: that the answer is being judged, its row says already."""
+
+        async def kept(reply: Reply) -> None:
+            nonlocal spent
+            spent = reply.tokens
+            await self._notes.answered(row.id, raw, reply.tokens)  # the same answer; it cost more by now
+
+        tries = TRIES
+        while tries:
+            await self._maker.budget.reserve(self._run, expected)
+            try:
+                reply = await judge.ask(messages, None, about=row.id, intended=nothing, kept=kept)
+                return _judged(drafts, doubtful, reply)
+            except InVain as error:
+                tries = 0 if isinstance(error.cause, Refused) else tries - error.is_its_own
+            finally:
+                self._maker.budget.settle(self._run, expected, spent)
+        return drafts
+
+    async def _judged(self, row: ChunkRow, drafts: Sequence[Draft], reason: str | None) -> None:
+        await self._notes.judged(row.id, drafts, reason=reason)
+        self._ended(kept=sum(1 for draft in drafts if draft.drop is None))
+
+    def _ended(self, *, kept: int = 0, failed: int = 0) -> None:
+        self._done += 1
+        self._kept += kept
+        self._failures += failed
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell how far it is, or what it waits for."""
+        percent = min(100 * self._done // self._chunks, 99) if self._chunks else 0
+        waits = self._maker.waits(self._run)
+        words = f"{self._done} of {counted_words(self._chunks, 'passage')}, {counted_words(self._kept, 'pair')}"
+        if self._failures:
+            words += f", {self._failures} failed"
+        if waits is not None:
+            words = "; ".join(said for said in (waits.why, waits.remedy) if said)
+        self._on_progress(Progress(percent=percent, words=words, waits=waits is not None))
+
+
+class _Rows:
+    """The chunks of a run that are not at their end, each once, for any number of workers."""
+
+    def __init__(self, notes: Notes, run: str) -> None:
+        self._notes = notes
+        self._run = run
+        self._page: deque[ChunkRow] = deque()
+        self._after = 0
+        self._is_end = False
+        self._reading = anyio.Lock(fast_acquire=True)
+
+    async def next(self) -> ChunkRow | None:
+        """Return one that nobody had; null: there is none."""
+        async with self._reading:
+            if not self._page and not self._is_end:
+                self._page.extend(await self._notes.open_chunks(self._run, after=self._after, most=_PAGE))
+                self._is_end = not self._page
+            if not self._page:
+                return None
+            row = self._page.popleft()
+            self._after = row.id
+            return row
+
+
+def _as_kept(reply: Reply) -> str:
+    """Write an answer as it is kept."""
+    return f"{_REFUSES}{reply.text}" if reply.ending is Ending.REFUSED else reply.text
+
+
+def _judged(drafts: Sequence[Draft], doubtful: Sequence[Draft], reply: Reply) -> list[Draft]:
+    """Drop what a judge, which was asked about the `doubtful` ones, says is wrong."""
+    said = reply.text if reply.ending is not Ending.REFUSED else ""
+    verdicts = zip(doubtful, prompts.read_verdicts(said, len(doubtful)), strict=True)
+    wrong = {id(draft) for draft, is_right in verdicts if is_right is False}
+    return [replace(draft, drop=Drop.JUDGED) if id(draft) in wrong else draft for draft in drafts]
+
+
+def _why_barren(drafts: Sequence[Draft]) -> str | None:
+    """Say why a passage taught nothing; null if it taught something."""
+    if not drafts:
+        return "the model found nothing in it to ask about"
+    if any(draft.drop is None for draft in drafts):
+        return None
+    counted = Counter(draft.drop for draft in drafts if draft.drop is not None)
+    (most, _), *_ = counted.most_common(1)
+    return f"{counted_words(len(drafts), 'pair')} made, none kept; mostly: {DROPS[most]}"
