@@ -9,38 +9,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import closing
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
 from finetuned.local.backend import OnProgress
 from finetuned.local.machine import Machine
+from finetuned.local.maker import Maker
 from finetuned.local.runs import Lessons, Made, Run, Text, Written
-from finetuned.making.notes import ChunkState, Notes
+from finetuned.making.notes import ChunkState
 from finetuned.readymade import is_ready_made
 
 #: pairs that are written at a time
 _BATCH: Final = 1000
 
 
-class Maker(Protocol):
-    """Who makes pairs of texts, and keeps in `Notes` what it has made."""
-
-    async def probe(self) -> str:
-        """Say that pairs can be made now. Raises ServerError."""
-        ...
-
-    async def make(self, run: str, documents: Mapping[str, str], on_progress: OnProgress) -> None:
-        """Make what is still to be made of texts, by upload name and path. Raises Refused: none can be made."""
-        ...
-
-
 class Making:
     """Makes the pairs of runs."""
 
-    def __init__(self, maker: Maker, notes: Notes, machine: Machine) -> None:
+    def __init__(self, maker: Maker, machine: Machine) -> None:
         self._maker = maker
-        self._notes = notes
+        self._notes = maker.notes
         self._machine = machine
 
     async def probe(self) -> None:
