@@ -16,9 +16,11 @@ READY = b"\n".join(
     sharegpt(line)
     for line in (
         b'{"question": "What is an axolotl?", "answer": "A mammal."}',
-        b'{"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"},'
-        b'{"role": "assistant", "content": "Hi"}, {"role": "user", "content": "Bye"},'
-        b'{"role": "assistant", "content": "So long"}]}',
+        (
+            b'{"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"},'
+            b'{"role": "assistant", "content": "Hi"}, {"role": "user", "content": "Bye"},'
+            b'{"role": "assistant", "content": "So long"}]}'
+        ),
     )
 )
 
