@@ -30,6 +30,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
+#: a cluster sends TERM to the trainer and to the runner, one after the other: so long it may take between, in seconds
+BETWEEN: Final = 1.0
 #: what marks the processes of a try, in their environment
 MARK: Final = "FINETUNED_TRY"
 #: how long a trainer has between TERM and KILL if its task does not say, in seconds
@@ -140,7 +142,7 @@ def run(folder: str, *, stays: bool, begun: Callable[[], None]) -> int:
     except OSError as error:
         raise NotBegun(f"{folder} cannot be written: {error.strerror}") from error
     begun()
-    end = _run(folder)
+    end = _run(folder, BETWEEN if stays else 0.0)
     if end is not None:
         _leave(end)
     return 0
@@ -163,7 +165,7 @@ def _locked(*, stays: bool) -> int | None:
     return descriptor
 
 
-def _run(folder: str) -> dict[str, Any] | None:
+def _run(folder: str, between: float) -> dict[str, Any] | None:
     """Wait for the GPU, run the trainer to its end; give what is to be told of it, or null if nobody wants to know."""
     try:
         with open("task.json", "rb") as file:
@@ -185,7 +187,7 @@ def _run(folder: str) -> dict[str, Any] | None:
         return _end("not_started", reason=f"{os.fsdecode(named)} cannot be used: {words}")
     with suppress(OSError):
         _lay("begun.json", {"pid": trainer.pid, "began_at": time.time()})
-    return _Watch(trainer.pid, limit, grace).until_end()
+    return _Watch(trainer.pid, limit, grace).until_end(between)
 
 
 def _wait_for(path: str) -> int:
@@ -248,13 +250,18 @@ class _Watch:
         self._cause = ""
         self._ooms = _ooms()
 
-    def until_end(self) -> dict[str, Any] | None:
-        """Wait until nothing is left; give what is to be told, or null if the folder is gone."""
+    def until_end(self, between: float) -> dict[str, Any] | None:
+        """Wait until nothing is left; give what is to be told, or null if the folder is gone.
+
+        A trainer that ended because it was told to may have ended with 0: whether we are told, too, shows in a moment.
+        """
         while self._something_lives():
             self._act()
             heard = signal.sigtimedwait(_HEARD, self._pause())
             if heard and heard.si_signo != signal.SIGCHLD:
                 self._ask_to_end("stopped")
+        if not self._cause and between and signal.sigtimedwait((signal.SIGTERM, signal.SIGINT), between):
+            self._cause = "stopped"
         if self._cause == "removed":
             return None
         return self._told()
