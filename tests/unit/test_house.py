@@ -29,6 +29,7 @@ SKIPS: dict[str, str] = {
     "tests/support/disks.py::_own_mounts": "a disk that fills up, or loses its power, can be made by root alone",
     "tests/support/prometheus.py::program": "Prometheus is a program of its own, and `.ci/run` brings it",
     "tests/support/chromium.py::browser": "Chromium is not on every machine; the pages' HTML is tested without it",
+    "tests/support/slurm.py::__init__": "Slurm is three daemons of its own, and `.ci/run` brings them where it is root",
     "tests/support/people.py::only_root": "several users share a folder: only root can act for more than one",
     "tests/support/disks.py::limited": "limits of one's own need a user namespace, which some containers forbid",
     "tests/support/disks.py::in_a_process": "a file system in a process is bindfs, and `.ci/run` installs it",
