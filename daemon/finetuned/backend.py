@@ -259,6 +259,9 @@ class CallEnd(StrEnum):
 
 #: hears of each request: its method, how it ended, and after how many seconds
 OnEnd = Callable[[str, CallEnd, float], None]
+#: hears, in the loop's thread, the id of a session in which something moved: a backend that knows it by itself calls
+#: this, and the session is polled at once
+Changed = Callable[[str], None]
 
 
 def not_counted(*_: object) -> None:

@@ -12,7 +12,7 @@ from finetuned.ledger.files import WINDOW
 from finetuned.ledger.writer import Tables
 from finetuned.lifecycle import JobState
 from finetuned.model import FolderFacts
-from finetuned.plan import Facts, first_look
+from finetuned.plan import BackendFacts, Facts, first_look, urls
 from finetuned.settings import RunsWith, Settings
 
 
@@ -21,7 +21,7 @@ def gathered(
     settings: Settings,
     *,
     folders: Sequence[FolderFacts],
-    can: Capabilities,
+    can: Mapping[str, Capabilities],
     busy: frozenset[str],
     asked: Mapping[str, int] | None = None,
     settling: bool = False,
@@ -30,10 +30,11 @@ def gathered(
 ) -> Facts:
     """Gather all that a plan rests on, now. Raises LedgerError.
 
-    Of the files that wait the oldest are told, in folders that may send, and more only of those in `wide`; null: all.
+    `can` tells by url what each backend can do that is there. Of the files that wait the oldest are told, in folders
+    that may send, and more only of those in `wide`; null: all.
     """
     looks = None if wide is None else _looks(settings, folders, wide)
-    waiting = tables.files.waiting(settings.service.url, looks)
+    waiting = tables.files.waiting(urls(folders, settings), looks)
     told = Counter(file.folder for file in waiting if file.due_at is None)
     return Facts(
         waiting=tuple(waiting),
@@ -43,8 +44,7 @@ def gathered(
         discards=tuple(tables.attempts.to_discard()),
         suspects=tuple(tables.attempts.suspects()),
         folders=tuple(folders),
-        server=tables.servers.get(settings.service.url),
-        can=can,
+        backends={url: BackendFacts(server=tables.servers.get(url), can=what) for url, what in can.items()},
         busy=busy,
         asked=asked or {},
         settling=settling,
@@ -62,7 +62,9 @@ def _looks(settings: Settings, folders: Sequence[FolderFacts], wide: frozenset[s
     }
 
 
-def as_the_ledger_knows(tables: Tables, settings: Settings, runs_with: RunsWith | None, can: Capabilities) -> Facts:
+def as_the_ledger_knows(
+    tables: Tables, settings: Settings, runs_with: RunsWith | None, can: Mapping[str, Capabilities]
+) -> Facts:
     """Gather the facts for a command beside the daemon, from what was committed alone. Raises LedgerError.
 
     Only the daemon knows which polls and searches are under way, and which files it has seen and not read yet: here a

@@ -182,7 +182,8 @@ class FolderFacts(Value, frozen=True):
 
     `paused_at`: when a person paused it (null: it is not paused); `more_to_come`: files are ready that the ledger does
     not know yet; `flush_before`: what was ready by then goes now; `sent_at`: when a job of it was sent the last time
-    (null: never); `retired`: it is in no configuration any more, and held until its jobs have ended.
+    (null: never); `retired`: it is in no configuration any more, and held until its jobs have ended; `backend` is what
+    its rules named (empty: none).
     """
 
     name: str
@@ -192,6 +193,7 @@ class FolderFacts(Value, frozen=True):
     flush_before: float | None = None
     sent_at: float | None = None
     retired: bool = False
+    backend: str = ""
 
 
 class WaitingFile(Value, frozen=True):

@@ -57,7 +57,7 @@ async def test_a_session_is_named_after_its_job_once(a_place: APlace) -> None:
 
     async def script() -> None:
         await place.until(lambda: bool(place.jobs()) and names() == [place.jobs()[0]["id"]])
-        backend = place.here.backend
+        backend = place.learner
         await backend.rename(await backend.observe(place.jobs()[0]["session_id"]), "mine")
         await place.until(lambda: place.states() == {"a.txt": "learned"})
 

@@ -46,8 +46,8 @@ async def test_pairs_wait_for_a_person_and_what_was_accepted_is_learned(a_place:
         await place.pass_time(6 * 3600)
         assert (place.state(), starts(place)) == ("review", 0)
         job = place.jobs()[0]
-        mine = dressed("What is mine?", "This.", *await named(place.here.backend, job["session_id"]))
-        await rewritten(place.here.backend, job["session_id"], lambda pairs: [pairs[0], mine])
+        mine = dressed("What is mine?", "This.", *await named(place.learner, job["session_id"]))
+        await rewritten(place.learner, job["session_id"], lambda pairs: [pairs[0], mine])
         assert (await place.ask("accept", job=job["id"]))[0] == "done"
         assert await place.until(lambda: place.state() == "done") < 120
 
@@ -92,9 +92,9 @@ async def test_a_file_whose_pairs_were_all_taken_out_taught_nothing(a_place: APl
     async def script() -> None:
         await place.until(lambda: place.state() == "review")
         job = place.jobs()[0]
-        view = await place.here.backend.observe(job["session_id"])
+        view = await place.learner.observe(job["session_id"])
         gone = next(doc for name, doc in documents(view).items() if name.endswith("b.txt"))
-        await rewritten(place.here.backend, view.id, lambda pairs: [p for p in pairs if p.document != gone])
+        await rewritten(place.learner, view.id, lambda pairs: [p for p in pairs if p.document != gone])
         await place.ask("accept", job=job["id"])
         await place.until(lambda: place.state() == "partial")
 
@@ -171,7 +171,7 @@ async def test_a_training_that_somebody_else_starts_ends_the_review(a_place: APl
 
     async def script() -> None:
         await place.until(lambda: place.state() == "review")
-        await place.here.backend.push(place.jobs()[0]["session_id"], Push.START)
+        await place.learner.push(place.jobs()[0]["session_id"], Push.START)
         await place.until(lambda: place.state() == "done")
 
     await place.run(until_idle=False, script=script)
@@ -186,7 +186,7 @@ async def test_a_session_that_is_removed_during_its_review_is_made_anew(a_place:
     async def script() -> None:
         await place.until(lambda: place.state() == "review")
         first = place.jobs()[0]["session_id"]
-        await place.here.backend.delete(first)
+        await place.learner.delete(first)
         await place.until(lambda: place.state() == "review" and place.jobs()[0]["session_id"] != first)
 
     await place.run(until_idle=False, script=script)
@@ -265,7 +265,7 @@ class TestRewriting:
 
         async def script() -> None:
             job = await self.rested(place)
-            service = place.here.backend
+            service = place.learner
             bare = pair("What is bare?", "This.")
             await rewritten(service, job["session_id"], lambda pairs: [*pairs, bare])
             view = await service.observe(job["session_id"])
@@ -286,7 +286,7 @@ class TestRewriting:
 
         async def script() -> None:
             job = await self.rested(place)
-            service = place.here.backend
+            service = place.learner
             before = await service.pairs(await service.observe(job["session_id"]))
             line = '{"question": "Q?", "answer": "A."}'
             await review.rewrite(service, job, line, before)
@@ -303,7 +303,7 @@ class TestRewriting:
 
         async def script() -> None:
             job = await self.rested(place)
-            service = place.here.backend
+            service = place.learner
             await rewritten(service, job["session_id"], lambda pairs: [pair("What is bare?", "This.")])
             view = await service.observe(job["session_id"])
             (bare,) = await service.pairs(view)
@@ -322,9 +322,9 @@ class TestRewriting:
 
         async def script() -> None:
             job = await self.rested(place)
-            await place.here.backend.push(job["session_id"], Push.START)
+            await place.learner.push(job["session_id"], Push.START)
             with pytest.raises(FinetunedError, match="does not wait for a review any more"):
-                await review.rewrite(place.here.backend, job, '{"question": "Q?", "answer": "A."}')
+                await review.rewrite(place.learner, job, '{"question": "Q?", "answer": "A."}')
 
         await place.run(until_idle=False, script=script)
         assert [m for _, m, path in place.network.requests if m == "PUT" and "conversations" in path] == []

@@ -29,7 +29,7 @@ def life(tmp_path: Path) -> Iterator[Life]:
 
 def test_what_there_is_is_counted_by_folder_and_state(life: Life) -> None:
     """Files, jobs, pairs of what trained, and since when the oldest file waits."""
-    found = measure(life.ledger.path, URL)
+    found = measure(life.ledger.path, [URL])
     assert found.files == {
         ("notes", "settling"): 1,
         ("notes", "learned"): 1,
@@ -44,37 +44,37 @@ def test_what_there_is_is_counted_by_folder_and_state(life: Life) -> None:
 
 def test_what_happened_is_counted_since_the_start(life: Life) -> None:
     """And after that since the last time: no event counts twice, none is lost."""
-    first = measure(life.ledger.path, URL)
+    first = measure(life.ledger.path, [URL])
     assert first.events["file", "appeared"] == 3
     assert first.ended == {("notes", "done"): 1}
-    again = measure(life.ledger.path, URL, since=first.last)
+    again = measure(life.ledger.path, [URL], since=first.last)
     assert (again.events, again.ended, again.last) == ({}, {}, first.last)
     life.settles("/srv/notes/d.txt")
-    third = measure(life.ledger.path, URL, since=first.last)
+    third = measure(life.ledger.path, [URL], since=first.last)
     assert third.events == {("file", "appeared"): 1}
-    assert measure(life.ledger.path, URL).events["file", "appeared"] == 4
+    assert measure(life.ledger.path, [URL]).events["file", "appeared"] == 4
 
 
 def test_what_somebody_wrote_into_a_request_is_no_label(life: Life) -> None:
     """The verb of a request is its event's cause: a label has only the values that we know."""
     life.ledger.events.answered("r1", verb="x" * 50, done=False, words="no such verb", now=life.now())
-    assert all(len(cause) < 20 for _, cause in measure(life.ledger.path, URL).events)
+    assert all(len(cause) < 20 for _, cause in measure(life.ledger.path, [URL]).events)
 
 
 def test_the_server_and_the_folders_are_told(life: Life) -> None:
     """Not asked yet, paused and not reached, usable; away, paused by a person."""
     url = "http://other"
-    found = measure(life.ledger.path, url)
-    assert (found.paused, found.reachable, found.max_sessions) == (False, None, None)
+    found = measure(life.ledger.path, [url])
+    assert (found.paused, found.reachable, found.max_sessions) == (False, None, {})
     life.ledger.servers.paused(url, "no connection", next_try_at=life.now(), reachable=False, now=life.now())
     life.ledger.servers.sessions_allowed(url, 2, life.now())
     life.ledger.folders.found("notes", "/srv/notes", "away", life.now())
-    found = measure(life.ledger.path, url)
-    assert (found.paused, found.reachable, found.max_sessions) == (True, False, 2)
+    found = measure(life.ledger.path, [url])
+    assert (found.paused, found.reachable, found.max_sessions) == (True, False, {url: 2})
     assert found.folders == {"notes": "away"}
     life.ledger.folders.found("notes", "/srv/notes", "watched", life.now())
     life.ledger.folders.pause("notes", life.now())
-    assert measure(life.ledger.path, url).folders == {"notes": "paused"}
+    assert measure(life.ledger.path, [url]).folders == {"notes": "paused"}
 
 
 def test_hooks_are_told_by_name(life: Life) -> None:
@@ -83,10 +83,10 @@ def test_hooks_are_told_by_name(life: Life) -> None:
     life.ledger.hooks.begin({"key": on}, life.now())
     life.trains(life.runs(life.claims(life.waits("/srv/notes/e.txt", "other"), job_id="second"), "ses-2"))
     hooks = {"hook 1 (mail)": ("key", on), "hook 2 (new)": ("new", on)}
-    found = measure(life.ledger.path, URL, hooks=hooks).hooks
+    found = measure(life.ledger.path, [URL], hooks=hooks).hooks
     assert {name: (hook.waiting, hook.failing) for name, hook in found.items()} == {"hook 1 (mail)": (1, False)}
     life.ledger.hooks.failed("key", "hook 1 (mail)", "it hangs", due_at=life.now(), now=life.now())
-    assert measure(life.ledger.path, URL, hooks=hooks).hooks["hook 1 (mail)"].failing
+    assert measure(life.ledger.path, [URL], hooks=hooks).hooks["hook 1 (mail)"].failing
 
 
 def test_the_sizes_are_those_of_file_and_log(life: Life, tmp_path: Path) -> None:

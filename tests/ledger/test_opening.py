@@ -548,8 +548,8 @@ def test_what_an_older_ledger_learned_is_known_again(path: str):
             read = Content(sha256=sha256, text_sha256=text, bytes=9, sent_bytes=9)
             ledger.files.settled([(file, signature(), read)], life.now())
             known[file.id] = name
-        learned = {known[file.id]: file.learned_by for file in ledger.files.waiting("http://helix.test")}
-        elsewhere = {file.learned_by for file in ledger.files.waiting("http://other.test")}
+        learned = {known[file.id]: file.learned_by for file in ledger.files.waiting({"notes": "http://helix.test"})}
+        elsewhere = {file.learned_by for file in ledger.files.waiting({"notes": "http://other.test"})}
     assert learned == {"same": "/1", "crlf": "/1", "sent": "/2", "gone": None}
     assert elsewhere == {None}
 

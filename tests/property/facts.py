@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from finetuned.backend import Capabilities
 from finetuned.lifecycle import JOB_ENDS, JobState, Requested, SessionState
 from finetuned.model import Attempt, FolderFacts, Job, ServerFacts, UnarchivedFile, WaitingFile
-from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, PROBE, Facts, session_key
+from finetuned.plan import LONGEST_DISK_WAIT, LONGEST_HOLD, BackendFacts, Facts, probe_key, session_key
 from finetuned.settings import FolderSettings, HelixSettings, PollSettings, Settings, SubmitSettings
 
 NOW = 1_795_411_391.0
+URL = HelixSettings().url
 CAN = Capabilities(chunk_bytes=16 * 1024, chunks_each=9)
 NAMES = ("apples", "pears")
 LONGEST_PAUSE, SLOWEST, SETTLE = 120.0, 90.0, 150.0
@@ -108,7 +109,7 @@ def _session(number: int) -> st.SearchStrategy[Attempt]:
         job_id=st.just("job-x"),
         number=st.just(1),
         state=st.just(SessionState.ENDED),
-        url=st.just(HelixSettings().url),
+        url=st.just(URL),
         session_id=st.just(f"s{number}"),
         due_at=dues(),
     )
@@ -122,7 +123,7 @@ def _suspect() -> st.SearchStrategy[Attempt]:
         job_id=st.sampled_from([*(f"job-{n}" for n in range(4)), "job-x"]),
         number=st.just(1),
         state=st.just(SessionState.UNSENT),
-        url=st.just(HelixSettings().url),
+        url=st.just(URL),
         due_at=dues().filter(lambda due: due is not None),
     )
 
@@ -149,7 +150,7 @@ def facts(draw: st.DrawFn, *, states: Sequence[JobState] = tuple(JobState), read
     told_jobs = draw(jobs(states))
     discards = draw(st.integers(0, 2).flatmap(lambda n: st.tuples(*(_session(i) for i in range(n)))))
     suspects = draw(st.integers(0, 3).flatmap(lambda n: st.tuples(*(_suspect() for _ in range(n)))))
-    everything = [PROBE, *(job.id for job in told_jobs), *(session_key(session) for session in discards)]
+    everything = [probe_key(URL), *(job.id for job in told_jobs), *(session_key(session) for session in discards)]
     folders = tuple(
         FolderFacts(
             name=name,
@@ -168,8 +169,7 @@ def facts(draw: st.DrawFn, *, states: Sequence[JobState] = tuple(JobState), read
         discards=discards,
         suspects=suspects,
         folders=folders,
-        can=CAN,
-        server=ServerFacts(reachable=True) if ready else draw(servers()),
+        backends={URL: BackendFacts(server=ServerFacts(reachable=True) if ready else draw(servers()), can=CAN)},
         busy=frozenset(draw(st.sets(st.sampled_from(everything), max_size=3))),
         settling=not ready and draw(st.booleans()),
         hurry=ready or draw(st.booleans()),

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
 from finetuned.model import FolderFacts, WaitingFile
 from finetuned.plan import (
-    PROBE,
     SEALS_A_ROUND,
     SENDS,
     Archive,
@@ -32,10 +31,11 @@ from finetuned.plan import (
     SkipDuplicate,
     Submit,
     make_plan,
+    probe_key,
     session_key,
 )
 from finetuned.settings import FolderSettings, Settings
-from property.facts import CAN, LONGEST, LONGEST_PAUSE, NOW, SETTLE, SLOWEST, facts, rules
+from property.facts import CAN, LONGEST, LONGEST_PAUSE, NOW, SETTLE, SLOWEST, URL, facts, rules
 
 OF_JOBS = (Claim, Archive, Cancel, Submit, Doubt, Search, Poll)
 ON_THE_WIRE = (Submit, Search, Poll, Discard, Recheck, Probe)
@@ -86,7 +86,8 @@ def to_come(due_at: float | None, longest: float) -> bool:
 
 def can_be_used(told: Facts) -> bool:
     """Whether the server is known to be there, and not paused."""
-    return told.server.paused_because is None and bool(told.server.reachable)
+    server = told.backends[URL].server
+    return server.paused_because is None and bool(server.reachable)
 
 
 def is_flushed(batch: list[WaitingFile], folder: FolderFacts) -> bool:
@@ -125,7 +126,7 @@ def test_no_job_has_two_actions_and_a_busy_one_none(told: Facts, allowed: Settin
     assert len(set(ids)) == len(ids)
     assert not set(ids) & told.busy
     assert not {session_key(action.session) for action in of_kind(plan, Discard)} & told.busy
-    assert not (of_kind(plan, Probe) and PROBE in told.busy)
+    assert not (of_kind(plan, Probe) and probe_key(URL) in told.busy)
 
 
 @ALL
@@ -311,12 +312,13 @@ def test_who_is_next_is_who_had_been_sent_with_one_slot_more(told: Facts, allowe
     wider = msgspec.structs.replace(allowed.helix, max_in_flight=allowed.helix.max_in_flight + 1)
     more = planned(told, msgspec.structs.replace(allowed, helix=wider))
     sent = {submit.job_id for submit in of_kind(plan, Submit)}
-    assert plan.queue.slots == plan.slots
-    assert len(plan.queue.there) == plan.in_flight + len(sent)
-    assert sent <= plan.queue.sending <= plan.queue.there
-    assert not {*plan.queue.next} & plan.queue.there
-    if len(plan.queue.there) == plan.queue.slots and len(plan.queue.sending) < SENDS:
-        assert {submit.job_id for submit in of_kind(more, Submit)} - sent == {*plan.queue.next[:1]}
+    queue = plan.queues[URL]
+    assert queue.slots == plan.slots[URL]
+    assert len(queue.there) == plan.in_flight[URL] + len(sent)
+    assert sent <= queue.sending <= queue.there
+    assert not {*queue.next} & queue.there
+    if len(queue.there) == queue.slots and len(queue.sending) < SENDS:
+        assert {submit.job_id for submit in of_kind(more, Submit)} - sent == {*queue.next[:1]}
 
 
 @SENDING
@@ -382,7 +384,7 @@ def test_a_server_that_cannot_be_used_is_only_probed(told: Facts, allowed: Setti
     if can_be_used(told):
         assert not of_kind(plan, Probe)
     else:
-        assert of_kind(plan, *ON_THE_WIRE) in ([], [Probe()])
+        assert of_kind(plan, *ON_THE_WIRE) in ([], [Probe(url=URL)])
 
 
 @ALL
@@ -410,7 +412,7 @@ def test_what_is_not_due_yet_sets_the_next_look(told: Facts, allowed: Settings):
     if can_be_used(told):
         waits = [s.due_at for s in told.discards if session_key(s) not in told.busy]
     else:
-        waits = [] if PROBE in told.busy else [told.server.next_try_at]
+        waits = [] if probe_key(URL) in told.busy else [told.backends[URL].server.next_try_at]
     times += [at for at in waits if to_come(at, LONGEST_PAUSE)]
     assert all(plan.wake_at is not None and plan.wake_at <= at for at in times)
 
@@ -431,7 +433,10 @@ def test_a_due_time_that_makes_no_sense_is_due_now(told: Facts, allowed: Setting
         jobs=tuple(replace(j, due_at=sane(j.due_at, kinds.get(j.state, LONGEST["disk"]))) for j in told.jobs),
         unarchived=tuple(replace(f, due_at=sane(f.due_at, LONGEST["disk"])) for f in told.unarchived),
         discards=tuple(replace(s, due_at=sane(s.due_at, LONGEST_PAUSE)) for s in told.discards),
-        server=replace(told.server, next_try_at=sane(told.server.next_try_at, LONGEST_PAUSE)),
+        backends={
+            url: replace(known, server=replace(known.server, next_try_at=sane(known.server.next_try_at, LONGEST_PAUSE)))
+            for url, known in told.backends.items()
+        },
     )
     plan, as_if = planned(told, allowed), planned(honest, allowed)
     assert [named(a) for a in plan.actions] == [named(a) for a in as_if.actions]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from finetuned.lifecycle import JOB_ENDS, JobState
 from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
-from finetuned.plan import Archive, Claim, Facts, Poll, Seal, SkipDuplicate, Submit, make_plan
+from finetuned.plan import Archive, BackendFacts, Claim, Facts, Poll, Seal, SkipDuplicate, Submit, make_plan
 from finetuned.settings import Settings
-from property.facts import CAN, NAMES, NOW, SLOWEST, rules
+from property.facts import CAN, NAMES, NOW, SLOWEST, URL, rules
 
 #: more rounds than these few files can ever need
 ENOUGH = 400
@@ -54,8 +54,7 @@ class Little:
             waiting=tuple(sorted(seen, key=lambda f: (f.ready_at, f.id))),
             jobs=tuple(open_jobs),
             folders=tuple(FolderFacts(name=name) for name in NAMES),
-            can=CAN,
-            server=ServerFacts(reachable=True),
+            backends={URL: BackendFacts(server=ServerFacts(reachable=True), can=CAN)},
             hurry=self.hurry,
         )
 

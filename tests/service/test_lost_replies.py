@@ -149,7 +149,7 @@ class Wired(Place):
                         settings=self.settings,
                         ledger=ledger,
                         folders=folders,
-                        backend=backend,
+                        backends={self.settings.helix.url: backend},
                         runtime=self.runtime,
                         wake=Wake(),
                     ),

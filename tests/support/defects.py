@@ -34,7 +34,9 @@ def request_before_intent() -> None:
             replace(file, upload_name=upload_name(open_one.marker, number, file.path))
             for number, file in enumerate(self._context.ledger.jobs.files(job.id), 1)
         ]
-        answers[job.id] = await self._context.backend.submit(self._order(ahead, files), on_progress=lambda _: None)
+        answers[job.id] = await self._context.backend_of(job).submit(
+            self._order(ahead, files), on_progress=lambda _: None
+        )
         return await intend(self, job_id)
 
     async def submit(self: Submissions, intent: Any) -> None:

@@ -12,7 +12,7 @@ import anyio
 import httpx
 
 from finetuned import __version__
-from finetuned.backend import Backend
+from finetuned.backend import Backend, Changed
 from finetuned.daemon import Context, Outcome, Service, Wiring
 from finetuned.daemon.loop import Watcher
 from finetuned.daemon.notify import Notifier
@@ -151,6 +151,7 @@ class Place:
         self.watchdog: float | None = None
         self.service: Service
         self.here: Context
+        self.changed: Changed = lambda _: None
         self._on_change: Callable[[], None] = lambda: None
 
     def drop(self, name: str, text: str | bytes = "The otter is a mammal. It lives in rivers.") -> Path:
@@ -166,12 +167,12 @@ class Place:
         folders = self.drop_folders(self.settings)
         ledger = Ledger.open(self.ledger_path)
         try:
-            async with self.backend(folders, ledger) as backend:
+            async with self.backends(self.settings, folders, ledger) as backends:
                 self.here = Context(
                     settings=self.settings,
                     ledger=ledger,
                     folders=folders,
-                    backend=backend,
+                    backends=backends,
                     runtime=self.runtime,
                     wake=Wake(),
                 )
@@ -180,6 +181,20 @@ class Place:
             for folder in folders.values():
                 folder.close()
             ledger.close()
+
+    @property
+    def learner(self) -> Any:
+        """The backend of a daemon that has one."""
+        (backend,) = self.here.backends.values()
+        return backend
+
+    @asynccontextmanager
+    async def backends(
+        self, settings: Settings, folders: Mapping[str, DropFolder], ledger: Ledger
+    ) -> AsyncIterator[Mapping[str, Backend]]:
+        """The backends of a configuration by url: here the one that learns."""
+        async with self.backend(folders, ledger) as backend:
+            yield {settings.helix.url: backend}
 
     @asynccontextmanager
     async def backend(self, folders: Mapping[str, DropFolder], ledger: Ledger) -> AsyncIterator[Backend]:
@@ -205,7 +220,7 @@ class Place:
                 load=lambda: self.load(),  # noqa: PLW0108 - a test may exchange it
                 ledger_path=lambda settings: settings.ledger.path or self.ledger_path,
                 folders=self.drop_folders,
-                backend=lambda _, folders: self.backend(folders, ledger),
+                backends=lambda settings, folders, changed: self.told_by(changed).backends(settings, folders, ledger),
                 watchers=self._watchers,
                 in_use=lambda _: None,
             )
@@ -233,6 +248,11 @@ class Place:
                     await script()
                     self.service.stop()
             return outcome
+
+    def told_by(self, changed: Changed) -> Place:
+        """Remember whom a backend tells that something moved in a session."""
+        self.changed = changed
+        return self
 
     def sweep_soon(self) -> None:
         """Tell the daemon that something may have changed in a folder."""

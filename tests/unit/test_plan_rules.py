@@ -11,10 +11,10 @@ from finetuned.model import Attempt, FolderFacts, Job, ServerFacts, UnarchivedFi
 from finetuned.plan import (
     DISK_ACTIONS_A_ROUND,
     LONGEST_DISK_WAIT,
-    PROBE,
     Archive,
     ArchiveFile,
     Awaited,
+    BackendFacts,
     Cancel,
     Claim,
     Discard,
@@ -28,6 +28,7 @@ from finetuned.plan import (
     Search,
     Submit,
     make_plan,
+    probe_key,
     recheck_pause,
     session_key,
 )
@@ -36,6 +37,7 @@ from finetuned.settings import FolderSettings, HelixSettings, Settings
 
 NOW = 1_795_411_391.0
 RULES = Settings(folders=(FolderSettings(name="notes", path="/srv/notes"),), helix=HelixSettings(max_in_flight=2))
+URL = RULES.helix.url
 HERE = ServerFacts(reachable=True)
 DOWN = ServerFacts(paused_because="it is down", next_try_at=NOW + 5)
 
@@ -77,7 +79,9 @@ def unarchived(number: int, due_at: float | None = None) -> UnarchivedFile:
 
 def plan(*jobs: Job, usable: bool = True, rules: Settings = RULES, **words: object):
     """What is to be done with these jobs now."""
-    facts = Facts(jobs=jobs, folders=(FolderFacts(name="notes", usable=usable),), **({"server": HERE} | words))
+    backends = {URL: BackendFacts(server=words.pop("server", HERE), can=words.pop("can", Capabilities()))}
+    words = {"folders": (FolderFacts(name="notes", usable=usable),), "backends": backends} | words
+    facts = Facts(jobs=jobs, **words)
     return make_plan(facts, NOW, rules)
 
 
@@ -94,7 +98,7 @@ def test_a_paused_folder_is_sent_nothing_new():
             job("ended", JobState.DONE, archived=False),
         ),
         folders=paused,
-        server=HERE,
+        backends={URL: BackendFacts(server=HERE)},
     )
     asked = make_plan(told, NOW, RULES)
     assert set(asked.actions) == {
@@ -105,7 +109,7 @@ def test_a_paused_folder_is_sent_nothing_new():
         Archive(job_id="ended"),
     }
     assert asked.jobs == {"new": Hold(kind=Awaited.RESUME, of="notes")}
-    alone = make_plan(Facts(jobs=told.jobs[:1], folders=paused, server=HERE), NOW, RULES)
+    alone = make_plan(msgspec.structs.replace(told, jobs=told.jobs[:1]), NOW, RULES)
     assert (alone.rest, alone.slot_waits, alone.wake_at) == (Rest.IDLE, True, None)
 
 
@@ -191,7 +195,7 @@ def test_an_ended_job_holds_no_slot_whatever_is_still_done_for_it():
     ended = [job(name, JobState.DONE, archived=False) for name in ("a", "b")]
     asked = plan(*ended, job("c", JobState.QUEUED), busy=frozenset({"a", "b"}))
     assert asked.actions == (Submit(job_id="c"),)
-    assert asked.in_flight == 0
+    assert asked.in_flight == {URL: 0}
 
 
 def test_a_submission_that_just_began_takes_its_slot():
@@ -243,14 +247,14 @@ def test_a_paused_server_is_probed_when_it_is_time():
     waits = plan(*jobs, server=DOWN, discards=(session("s"),))
     assert (waits.actions, waits.wake_at) == ((Archive(job_id="e"),), NOW + 5)
     due = msgspec.structs.replace(DOWN, next_try_at=NOW)
-    assert plan(*jobs, server=due).actions == (Probe(), Archive(job_id="e"))
-    assert plan(server=due, busy=frozenset({PROBE})).actions == ()
+    assert plan(*jobs, server=due).actions == (Probe(url=URL), Archive(job_id="e"))
+    assert plan(server=due, busy=frozenset({probe_key(URL)})).actions == ()
 
 
 @pytest.mark.parametrize("server", [ServerFacts(), ServerFacts(reachable=False)])
 def test_an_unknown_server_is_probed_first(server: ServerFacts):
     """Before anything is sent it is known that a Helix is there."""
-    assert plan(job("q", JobState.QUEUED), server=server).actions == (Probe(),)
+    assert plan(job("q", JobState.QUEUED), server=server).actions == (Probe(url=URL),)
 
 
 def test_a_folder_that_is_away_is_left_alone():
@@ -340,7 +344,7 @@ def test_folders_take_turns():
 
     def sent(*ats: float | None) -> list[str]:
         folders = tuple(FolderFacts(name=n, sent_at=at) for n, at in zip(("notes", "other"), ats, strict=True))
-        facts = Facts(jobs=(*first, *second), folders=folders, server=HERE)
+        facts = Facts(jobs=(*first, *second), folders=folders, backends={URL: BackendFacts(server=HERE)})
         asked = make_plan(facts, NOW, rules)
         assert asked.jobs["a2"] == Hold(kind=Awaited.TURN, ahead=1)
         return [action.job_id for action in asked.actions]
@@ -438,4 +442,58 @@ def test_a_limit_of_sessions_grows_by_the_hour():
     for hours, sends in ((0.5, 1), (1.5, 2), (9, 2)):
         found = ServerFacts(reachable=True, max_sessions=1, max_sessions_at=NOW - hours * 3600)
         told = plan(*asked, server=found)
-        assert (len(told.actions), told.slots, told.in_flight) == (sends, sends, 0)
+        assert (len(told.actions), told.slots, told.in_flight) == (sends, {URL: sends}, {URL: 0})
+
+
+BOTH = Settings(
+    folders=(*RULES.folders, FolderSettings(name="mine", path="/srv/mine", backend="local")),
+    helix=HelixSettings(max_in_flight=2),
+)
+
+
+def both(*jobs: Job, there: ServerFacts = HERE, here: ServerFacts = HERE, rules: Settings = BOTH, **words: object):
+    """What is to be done with these jobs, of a folder that goes to a server and of one that is learned here."""
+    folders = words.pop("folders", (FolderFacts(name="notes"), FolderFacts(name="mine")))
+    backends = {URL: BackendFacts(server=there), "local": BackendFacts(server=here)}
+    return make_plan(Facts(jobs=jobs, folders=folders, backends=backends, **words), NOW, rules)
+
+
+def mine(name: str, state: JobState, **words: object) -> Job:
+    """A job of the folder that is learned here."""
+    return msgspec.structs.replace(job(name, state, **words), folder="mine")
+
+
+def test_each_backend_has_its_slots_and_its_sends():
+    """A full server keeps nothing from being learned here, and each tells its own number."""
+    full = [job(f"h{n}", JobState.RUNNING, attempt=live(due_at=NOW + 5)) for n in range(2)]
+    asked = both(*full, job("hq", JobState.QUEUED), mine("mq", JobState.QUEUED))
+    assert asked.actions == (Submit(job_id="mq"),)
+    assert asked.jobs["hq"] == Hold(kind=Awaited.TURN)
+    assert (asked.slots, asked.in_flight) == ({URL: 2, "local": 3}, {URL: 2, "local": 0})
+
+
+def test_a_run_goes_on_while_one_backend_has_work():
+    """A server that cannot be used ends a run only once nothing is left to do anywhere else."""
+    twice = msgspec.structs.replace(DOWN, tries=2)
+    waits, works = job("h", JobState.QUEUED), mine("m", JobState.RUNNING, attempt=live("local", due_at=NOW + 5))
+    assert both(waits, works, there=twice).rest is Rest.WORK
+    assert both(waits, there=twice).rest is Rest.SERVER
+    assert both(waits, works, there=twice, here=twice).rest is Rest.SERVER
+    assert both(works, there=twice).rest is Rest.WORK
+
+
+def test_a_folder_that_left_the_configuration_keeps_its_backend():
+    """Its queued jobs go where its rules said; if that backend is not there any more, they wait for it."""
+    folders = (FolderFacts(name="notes"), FolderFacts(name="mine", retired=True, backend="local"))
+    queued = mine("m", JobState.QUEUED)
+    assert both(queued, rules=RULES, folders=folders).actions == (Submit(job_id="m"),)
+    gone = plan(queued, folders=folders)
+    assert (gone.actions, gone.jobs) == ((), {"m": Hold(kind=Awaited.OTHER_SERVER, of="local")})
+
+
+def test_a_folder_whose_backend_was_changed():
+    """What is at the old one is followed there; what is queued goes to the new one."""
+    moved = Settings(folders=(msgspec.structs.replace(BOTH.folders[0], backend="local"), BOTH.folders[1]))
+    asked = both(job("r", JobState.RUNNING, attempt=live()), job("q", JobState.QUEUED), rules=moved)
+    assert asked.actions == (Submit(job_id="q"), Poll(job_id="r"))
+    assert asked.in_flight == {URL: 1, "local": 0}

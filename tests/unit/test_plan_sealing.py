@@ -12,6 +12,7 @@ from finetuned.plan import (
     LONGEST_HOLD,
     SEALS_A_ROUND,
     Awaited,
+    BackendFacts,
     Facts,
     Hold,
     Plan,
@@ -25,6 +26,7 @@ from finetuned.plan.rest import PATIENT_CALLS, PATIENT_TRIES
 from finetuned.settings import FolderSettings, HelixSettings, Settings
 
 NOW = 1_795_411_391.0
+URL = HelixSettings().url
 HERE = ServerFacts(reachable=True)
 CAN = Capabilities(chunk_bytes=16 * 1024, chunks_each=9)
 LINGER = 30.0
@@ -43,7 +45,8 @@ def plan(*files: WaitingFile, rules: dict | None = None, folder: dict | None = N
         helix=HelixSettings(max_in_flight=3),
     )
     folders = tuple(FolderFacts(name=n, **(folder or {})) for n in ("notes", "other"))
-    facts = Facts(waiting=files, folders=folders, can=CAN, **({"server": HERE} | words))
+    backends = {URL: BackendFacts(server=words.pop("server", HERE), can=CAN)}
+    facts = Facts(waiting=files, folders=folders, backends=backends, **words)
     return make_plan(facts, NOW, settings)
 
 
@@ -249,10 +252,35 @@ def test_folders_take_turns_when_slots_are_few():
     files = (*(file(n) for n in range(3)), file(9, folder="other"))
     for ats, first in (((NOW - 1, None), "other"), ((NOW - 1, NOW - 2), "other"), ((NOW - 2, NOW - 1), "notes")):
         folders = tuple(FolderFacts(name=n, sent_at=at) for n, at in zip(("notes", "other"), ats, strict=True))
-        asked = make_plan(Facts(waiting=files, folders=folders, can=CAN, server=HERE), NOW, settings)
+        asked = make_plan(
+            Facts(waiting=files, folders=folders, backends={URL: BackendFacts(server=HERE, can=CAN)}), NOW, settings
+        )
         assert [action.folder for action in asked.actions] == [first]
 
 
 def test_ready_made_pairs_go_alone_and_at_once():
     """Each file of them is a job, and they do not part the others."""
     assert sorted(ids(plan(file(1, age=30), file(2, age=1, ready_made=True), file(3, age=1)))) == [(1, 3), (2,)]
+
+
+def test_a_slot_that_is_free_is_sealed_for_first():
+    """Of two backends the one with a free slot has its jobs made, the other one's are made in the next round."""
+    folders = (
+        FolderSettings(name="notes", path="/srv/notes"),
+        FolderSettings(name="other", path="/o", backend="local"),
+    )
+    settings = Settings(folders=folders, helix=HelixSettings(max_in_flight=1))
+    runs = Job(
+        id="r", folder="notes", state=JobState.SUBMITTING, files=1, bytes=1, created_at=NOW, version=1, claimed_at=NOW
+    )
+    told = Facts(
+        waiting=(file(1), file(2, folder="other")),
+        jobs=(runs,),
+        busy=frozenset({"r"}),
+        folders=tuple(FolderFacts(name=f.name) for f in folders),
+        backends=dict.fromkeys((URL, "local"), BackendFacts(server=HERE, can=CAN)),
+    )
+    asked = make_plan(told, NOW, settings)
+    assert (ids(asked), asked.slot_waits, asked.wake_at) == ([(2,)], True, NOW)
+    without = make_plan(replace(told, waiting=told.waiting[:1]), NOW, settings)
+    assert (ids(without), without.slot_waits) == ([(1,)], False)

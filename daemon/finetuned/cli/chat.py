@@ -149,7 +149,7 @@ def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
         raise FinetunedError(
             f"{job['id']} is {job['state']} and has no trained model", remedy="choose a job that is done or partial"
         )
-    why = gone(job, settings.service.url)
+    why = gone(job, {settings.helix.url})
     if why and session["removed_at"]:
         raise FinetunedError(
             f"the model of {job['id']} is gone: {why}",

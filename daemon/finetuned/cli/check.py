@@ -61,8 +61,8 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
         _tell_of_the_daemon(ctx, settings)
         return
     forecasts = [forecast for path in paths for forecast in judged(typed(path, lambda _: False), settings)]
-    can = wiring.capabilities(settings)
-    rows = [_row(forecast, can) for forecast in forecasts]
+    can = {rules.name: wiring.capabilities_of(settings, rules) for rules in settings.folders}
+    rows = [_row(forecast, can[forecast.folder]) for forecast in forecasts]
     output.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
     if forecasts:
         terminal.print_line(_together(forecasts, settings))
@@ -76,11 +76,11 @@ def _tell_configuration(settings: Settings) -> None:
     from finetuned.cli.hook_checks import of_programs
     from finetuned.plan import most_files
 
-    can = wiring.capabilities(settings)
     terminal.print_line(f"ok: {harmless(settings.source)}")
     for rules in settings.folders:
         names = " ".join(rules.include)
-        limits = f"up to {most_files(rules, can)} files and {size(rules.max_bytes)} in a job"
+        most = most_files(rules, wiring.capabilities_of(settings, rules))
+        limits = f"up to {most} files and {size(rules.max_bytes)} in a job"
         words = f"{names}, settle {span(rules.settle)}, linger {span(rules.linger)}, {limits}"
         terminal.print_line(f"  {rules.name}: {harmless(rules.path)} ({harmless(words)}, after = {rules.after})")
         if not os.path.isdir(rules.path):
@@ -187,10 +187,10 @@ def _together(forecasts: Sequence[Forecast], settings: Settings) -> str:
     """Sum up in one line how many files, jobs and chunks."""
     from finetuned.plan import batches, with_first
 
-    can = wiring.capabilities(settings)
     jobs, packed, chunks = 0, 0, 0
     taken = [forecast for forecast in forecasts if forecast.content]
     for rules in settings.folders:
+        can = wiring.capabilities_of(settings, rules)
         there = _waiting([forecast for forecast in taken if forecast.folder == rules.name])
         mine = [file for file, first in with_first(there, {rules.name: rules}) if first is None]
         for group in sorted({file.group for file in mine}):

@@ -96,7 +96,8 @@ def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -
     path = wiring.ledger_path(settings)
     held = is_held(path)
     runs = held or wiring.runs(settings)
-    yield from _key_and_server(settings, runs=held)
+    if "helix" in settings.services:
+        yield from _key_and_server(settings, runs=held)
     yield from machine_checks.of_the_ledgers_place(path)
     reader: Reader | None = None
     try:
@@ -181,7 +182,7 @@ def _key_and_server(settings: Settings, *, runs: bool) -> Iterator[Row]:
 def _told_by_the_daemon(settings: Settings) -> Row:
     """Fetch what the daemon knows of the server; empty if the ledger cannot be read."""
     with suppress(LedgerError), wiring.open_ledger(settings) as reader:
-        return reader.server(settings.service.url)
+        return reader.server(settings.helix.url)
     return {}
 
 

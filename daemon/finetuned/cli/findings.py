@@ -61,9 +61,12 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
     """Yield everything that waits for a person, as findings, the heaviest first. Raises LedgerError."""
     yield from of_the_version(reader, runs=runs)
     yield from of_the_configuration(settings, reader, runs=runs)
-    server = reader.server(settings.service.url)
-    if server["paused_because"]:
-        yield problem("server", f"nothing is sent now: {server['paused_because']}", "finetuned doctor")
+    for kind, service in settings.services.items():
+        because = reader.server(service.url)["paused_because"]
+        if because and kind == "helix":
+            yield problem("server", f"nothing is sent now: {because}", "finetuned doctor")
+        elif because:
+            yield problem(kind, f"nothing is learned here now: {because}", "finetuned doctor")
     yield from _of_folders(settings, reader)
     yield from of_files(reader)
     yield from of_unremoved(settings, reader)
@@ -120,8 +123,8 @@ def of_the_version(reader: Reader, *, runs: bool) -> Iterator[Row]:
 
 def unreviewed(settings: Settings, dialect: str | None) -> list[str]:
     """Name the folders that want a review, and would get none from a server that speaks this (null: not known yet)."""
-    wanted = [rules.name for rules in settings.folders if rules.review]
-    return wanted if wanted and not wiring.capabilities(settings, dialect).reviews else []
+    wanted = [rules.name for rules in settings.folders if rules.review and settings.kind_of(rules) == "helix"]
+    return wanted if wanted and not wiring.capabilities(settings, variant=dialect).reviews else []
 
 
 def tell(finding: Row, label: str, indent: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -118,14 +119,14 @@ def _at(at: str | None) -> str | None:
     return output.when(at) if width_of() is None else f"{output.when(at)} ({output.moment(at)})"
 
 
-def gone(job: Row, url: str) -> str | None:
-    """Say why a job's model is not on the server at `url`; null if it is, as far as is known, or was never made."""
+def gone(job: Row, urls: Collection[str]) -> str | None:
+    """Say why a job's model is on none of the servers at `urls`; null if it is, as far as is known, or never was."""
     session = trained_session(job)
     if session and session["removed_at"]:
         asked = any(event["cause"] == "delete" for event in job["events"])
         by = "as a person asked" if asked else "by finetuned"
         return f"its session and its model were removed from the server {output.when(session['removed_at'])}, {by}"
-    if session and session["url"] != url:
+    if session and session["url"] not in urls:
         return f"it lies on another server, {session['url']}"
     return None
 

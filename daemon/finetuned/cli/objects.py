@@ -154,6 +154,7 @@ STATUS: Final[Fields] = {
     "hooks": ("list", "the hooks of the configuration, in its order"),
     "helix": ("object", "the server"),
     "ledger": ("object", "the ledger"),
+    "backends": ("list*", "what learns the files of folders; only there if that is not the server alone"),
 }
 DAEMON: Final[Fields] = {
     "running": ("flag", "whether one runs"),
@@ -213,6 +214,15 @@ HELIX: Final[Fields] = {
     "max_chunks": ("number?", "the chunks that its plan was found to allow in a session"),
     "max_sessions": ("number?", "the sessions that its plan was found to allow at a time"),
     "max_request": ("number?", "the largest request that a proxy before it was found to take, in bytes"),
+}
+BACKEND: Final[Fields] = {
+    "kind": ("text", "`helix` or `local`"),
+    "url": ("text", "by which the ledger knows it, as the `url` of an attempt"),
+    "max_in_flight": ("number", "how many jobs may be there at a time"),
+    "reachable": ("flag?", "whether the last try reached it"),
+    "paused_because": ("text?", "why nothing is begun there; null when jobs flow"),
+    "last_error": ("text?", "what went wrong last"),
+    "last_error_at": ("time?", "when"),
 }
 LEDGER: Final[Fields] = {
     "path": ("path", "where it lies"),
@@ -415,6 +425,7 @@ OBJECTS: Final[Mapping[str, tuple[str, Fields]]] = {
     "status: attention": ("`attention` of the status", ATTENTION),
     "status: still": ("`still` of the status", STILL),
     "status: helix": ("`helix` of the status", HELIX),
+    "status: backend": ("`backends` of the status", BACKEND),
     "status: ledger": ("`ledger` of the status", LEDGER),
     "answer": ("`chat TEXT --json`", ANSWER),
     "stats": ("`stats`", STATS),

@@ -19,8 +19,9 @@ from finetuned.ledger.lock import is_held, why_stuck
 from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.writer import Tables
 from finetuned.lifecycle import JOB_ENDS, JobState
-from finetuned.plan import Awaited, Seal, SkipDuplicate, make_plan
+from finetuned.plan import Awaited, BackendFacts, Seal, SkipDuplicate, make_plan, url_of, urls
 from finetuned.recovery import outlook
+from finetuned.settings import BACKENDS, LOCAL_URL
 from finetuned.times import instant, iso
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Outlook:
         self._plan = plan
         self._now = now
         self._jobs = {job.id: job for job in facts.jobs}
+        self._folders = {file.id: file.folder for file in facts.waiting}
+        self._urls = urls(facts.folders, settings)
 
     @classmethod
     def of(cls, settings: Settings, reader: Reader) -> Outlook | None:
@@ -80,8 +83,14 @@ class Outlook:
         if reader.schema_version() != SCHEMA_VERSION:
             return None
         now = clock.now()
-        can = wiring.capabilities(settings, reader.server(settings.service.url)["dialect"])
-        facts = as_the_ledger_knows(Tables.of(reader), settings, running_with(reader), can)
+        tables = Tables.of(reader)
+        retired = [known.backend for known in tables.folders.all().values() if known.retired]
+        can = {}
+        for kind in BACKENDS:
+            url = settings.service_for(kind).url
+            if kind in settings.services or kind in retired:
+                can[url] = wiring.capabilities(settings, kind, reader.server(url)["dialect"])
+        facts = as_the_ledger_knows(tables, settings, running_with(reader), can)
         return cls(settings, reader, facts, make_plan(facts, now, settings), now)
 
     @property
@@ -119,7 +128,7 @@ class Outlook:
             if since is None:
                 continue
             if self._now - since > STILL_LOOKS * poll.slowest:
-                patience, step = outlook(attempt, poll, self._facts.can)
+                patience, step = outlook(attempt, poll, self._at(attempt.url).can)
                 until = max(since, started) + patience
                 told = iso(until) if until > self._now else None
                 rows.append({"id": job.id, "since": iso(since), "until": told, "deed": str(step)})
@@ -136,7 +145,7 @@ class Outlook:
             return "nothing any more"
         hold = self._plan.jobs.get(job_id)
         if hold is not None:
-            return self._words(hold, job)
+            return self._words(hold, url_of(job, self._urls), job)
         match job.state:
             case JobState.DOUBTFUL:
                 return _SEARCH
@@ -152,7 +161,11 @@ class Outlook:
         """Tell what a waiting file waits for."""
         hold = self._plan.files.get(file_id)
         if hold is not None:
-            return self._same_content(file_id, hold) if hold.kind is Awaited.SAME_CONTENT else self._words(hold, None)
+            return (
+                self._same_content(file_id, hold)
+                if hold.kind is Awaited.SAME_CONTENT
+                else self._words(hold, self._urls.get(self._folders.get(file_id, ""), ""))
+            )
         for action in self._plan.actions:
             match action:
                 case SkipDuplicate() if action.file_id == file_id:
@@ -161,15 +174,18 @@ class Outlook:
                     return "its job, which is sealed next"
         return "its turn: many files of its folder wait before it"
 
-    def _words(self, hold: Hold, job: Job | None) -> str:
-        server = self._facts.server
+    def _at(self, url: str) -> BackendFacts:
+        return self._facts.backends.get(url, BackendFacts())
+
+    def _words(self, hold: Hold, url: str, job: Job | None = None) -> str:
+        server = self._at(url).server
         match hold.kind:
             case Awaited.FOLDER:
                 return self.folder(str(hold.of))
             case Awaited.SERVER if server.paused_because:
                 return f"the server, which cannot be used now: {server.paused_because}"
             case Awaited.TURN:
-                return self._turn(hold)
+                return self._turn(hold, url)
             case Awaited.PERSON | Awaited.SESSION if job is not None:
                 return self._at_the_server(job)
         return _WORDS[hold.kind].format(of=hold.of, until=_when(hold.until), dialect=server.variant)
@@ -180,12 +196,13 @@ class Outlook:
         attempt = job.open
         if attempt is not None and attempt.stage == "collecting":
             return "its pairs: it is trained"
-        if attempt is not None and self._facts.can.phase(attempt.stage or "", attempt.progress or 0) in {
-            Phase.QUEUED,
-            Phase.TRAINING,
-        }:
-            return "the training on the server"
-        return "the server to make its pairs, and then for the training"
+        phase = Phase.UNKNOWN
+        if attempt is not None:
+            phase = self._at(attempt.url).can.phase(attempt.stage or "", attempt.progress or 0)
+        here = attempt is not None and attempt.url == LOCAL_URL
+        if phase in {Phase.QUEUED, Phase.TRAINING}:
+            return "the training here" if here else "the training on the server"
+        return f"{'its pairs' if here else 'the server to make its pairs'}, and then for the training"
 
     def _same_content(self, file_id: int, hold: Hold) -> str:
         if isinstance(hold.of, int):
@@ -194,10 +211,13 @@ class Outlook:
         twin = next((row["path"] for row in self._reader.files(job=hold.of) if row["sha256"] == content), "")
         return f"its twin {seen(twin)}, the same content, which is in job {hold.of}"
 
-    def _turn(self, hold: Hold) -> str:
-        most, slots = self._settings.service.max_in_flight, self._plan.slots
+    def _turn(self, hold: Hold, url: str) -> str:
+        slots, there = self._plan.slots[url], self._plan.in_flight.get(url, 0)
+        if url == LOCAL_URL:
+            return f"its job's turn: {there} under way here (at most {slots}), {hold.ahead} before it in the queue"
+        most = self._settings.helix.max_in_flight
         limit = f"max_in_flight = {most}" if slots == most else f"its plan allows {slots}"
-        return f"its job's turn: {self._plan.in_flight} on the server ({limit}), {hold.ahead} before it in the queue"
+        return f"its job's turn: {there} on the server ({limit}), {hold.ahead} before it in the queue"
 
     def watches(self, name: str) -> bool:
         """Tell whether a folder is among those that the daemon was started with, as far as it told."""

@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from finetuned import __version__, logs
-from finetuned.backend import Backend
+from finetuned.backend import Backend, Changed
 from finetuned.cli import wiring
 from finetuned.cli.hook_checks import check_hooks
 from finetuned.cli.signals import Ear, heed
@@ -164,12 +164,15 @@ def _wiring(source: str, ledger: Ledger, runtime: SystemRuntime) -> Wiring:
 
     measured = Measured()
 
-    def backend(settings: Settings, folders: Mapping[str, DropFolder]) -> AbstractAsyncContextManager[Backend]:
-        remembered = ledger.servers.get(settings.service.url).variant
+    def backends(
+        settings: Settings, folders: Mapping[str, DropFolder], changed: Changed
+    ) -> AbstractAsyncContextManager[Mapping[str, Backend]]:
+        remembered = ledger.servers.get(settings.helix.url).variant
         beside = os.path.dirname(ledger.path) or "."
         metrics = measured.wanted(settings)
         on_end = metrics.on_end if metrics else None
-        return wiring.backend(settings, runtime, folders, remembered=remembered, spool=beside, on_end=on_end)
+        words = {"remembered": remembered, "spool": beside}
+        return wiring.backends(settings, runtime, folders, changed, **words, on_end=on_end)
 
     def watchers(context: Context) -> list[Watcher]:
         metrics = measured.wanted(context.settings)
@@ -189,7 +192,7 @@ def _wiring(source: str, ledger: Ledger, runtime: SystemRuntime) -> Wiring:
         load=load,
         ledger_path=wiring.ledger_path,
         folders=wiring.drop_folders,
-        backend=backend,
+        backends=backends,
         watchers=watchers,
         in_use=in_use,
         environment=environment(os.environ),
@@ -205,7 +208,9 @@ def greet(settings: Settings) -> None:
         say(f"Watching the folder {rules.name}: {where} ({names})")
     folder = "" if len(settings.folders) == 1 else f" --folder {settings.folders[0].name}"
     say(f"To drop a file: copy it there, or in another terminal: finetuned drop --wait{folder} FILE")
-    say(f"The server is {harmless(settings.service.url)}. To stop: Ctrl-C, or kill {os.getpid()}")
+    learns = {"helix": f"The server is {harmless(settings.helix.url)}.", "local": "Files are learned on this machine."}
+    told = " ".join(learns[kind] for kind in settings.services)
+    say(f"{told} To stop: Ctrl-C, or kill {os.getpid()}")
 
 
 def _watchers(context: Context) -> list[Watcher]:

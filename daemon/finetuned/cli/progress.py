@@ -46,7 +46,8 @@ def wait_for(
     """
     try:
         with Spinner("waiting") as spinner:
-            waiting = Waiting(wiring.ledger_path(settings), settings.service.url, folder, paths, begun, spinner, ids)
+            url = settings.service_for(settings.kind_of(folder.rules)).url
+            waiting = Waiting(wiring.ledger_path(settings), url, folder, paths, begun, spinner, ids)
             return anyio.run(waiting.from_the_start, SystemRuntime())
     except KeyboardInterrupt:
         say("waiting no longer: the files stay in the folder, and the daemon goes on with them")

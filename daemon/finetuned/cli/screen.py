@@ -17,7 +17,7 @@ from finetuned.cli import output, wiring
 from finetuned.cli.events import event_lines
 from finetuned.cli.jobs import progress_of
 from finetuned.cli.output import Row, paint
-from finetuned.cli.status import server_words, status_of
+from finetuned.cli.status import other_words, others, server_words, status_of, uses
 from finetuned.cli.table import Table
 from finetuned.cli.terminal import folded, harmless, is_utf8
 from finetuned.errors import FinetunedError, LedgerMissing
@@ -124,7 +124,9 @@ def _summary(status: Mapping[str, Any]) -> Iterator[str]:
     helix, ledger = status["helix"], status["ledger"]
     jobs = ", ".join(f"{count} {paint(state)}" for state, count in status["jobs"].items() if count)
     yield f"jobs     {jobs or 'none yet'}"
-    yield f"server   {harmless(helix['url'])}: {server_words(helix)}"
+    if uses(status, "helix"):
+        yield f"server   {harmless(helix['url'])}: {server_words(helix)}"
+    yield from (f"{backend['kind']:<8} {other_words(backend)}" for backend in others(status))
     if helix["last_error"] and not helix["paused_because"] and not helix["reachable"]:
         yield f"         {harmless(helix['last_error'])}"
     yield f"ledger   {'not there' if ledger['bytes'] is None else size(ledger['bytes'])}, {harmless(ledger['path'])}"

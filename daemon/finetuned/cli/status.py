@@ -37,6 +37,7 @@ NO_DAEMON: Final = 3
 PATIENCE_MS: Final = 500
 #: what is told of the daemon as the ledger has it, and what is read beside it
 _DAEMON: Final = ("pid", "since", "version", "unwatched_because", "unserved_because", "reload_refused_because")
+_BACKEND: Final = ("reachable", "paused_because", "last_error", "last_error_at")
 
 
 @click.command("status")
@@ -103,9 +104,9 @@ def status_of(settings: Settings, now: float) -> Row:
         "still": known.get("still", []),
         "troubled": known.get("troubled", []),
         "hooks": known["hooks"],
-        "helix": {"url": settings.service.url} | known.get("helix", dict.fromkeys(SERVER_FIELDS)),
+        "helix": {"url": settings.helix.url} | known.get("helix", dict.fromkeys(SERVER_FIELDS)),
         "ledger": placed(path) | ledger | {"stuck_because": stuck and stuck.with_remedy()},
-    }
+    } | _backends_status(settings, known.get("servers", {}))
 
 
 def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> dict[str, Any]:
@@ -122,9 +123,23 @@ def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> 
         "still": outlook.still if outlook and running else [],
         "troubled": reader.troubled(),
         "hooks": _hooks_status(settings, reader),
-        "helix": reader.server(settings.service.url),
+        "helix": reader.server(settings.helix.url),
+        "servers": {service.url: reader.server(service.url) for service in settings.services.values()},
         "ledger": {"bytes": reader.size(), "schema_version": reader.schema_version()},
     }
+
+
+def _backends_status(settings: Settings, known: Mapping[str, Row]) -> Row:
+    """Tell of each backend that folders use, if that is not the server alone."""
+    if settings.services.keys() == {"helix"}:
+        return {}
+    nothing = dict.fromkeys(_BACKEND)
+    rows = [
+        {"kind": kind, "url": service.url, "max_in_flight": service.max_in_flight}
+        | {key: known.get(service.url, nothing)[key] for key in _BACKEND}
+        for kind, service in settings.services.items()
+    ]
+    return {"backends": rows}
 
 
 def _outlook(settings: Settings, reader: Reader) -> Outlook | None:
@@ -180,24 +195,18 @@ def _folder_status(name: str, path: str, known: Mapping[str, Any], now: float) -
 
 
 def _tell_status(status: Row) -> None:
-    helix, ledger = status["helix"], status["ledger"]
+    ledger = status["ledger"]
     for need in status["attention"]:
         tell(need, "attention", 11)
     _tell_daemon(status["daemon"])
     for folder in status["folders"]:
         _tell_folder(folder, running=status["daemon"]["running"])
     _tell_jobs(status)
-    terminal.print_line(f"server   {harmless(helix['url'])}: {server_words(helix)}")
-    if helix["last_error"] and not helix["paused_because"]:
-        at = f" ({output.when(helix['last_error_at'])})" if helix["last_error_at"] else ""
-        over = ", over since it answers again" if helix["reachable"] else ""
-        terminal.print_line(f"         last error{at}{over}: {harmless(helix['last_error'])}")
-    for field, what in (("max_chunks", "chunks in a session"), ("max_sessions", "of our sessions at a time")):
-        if helix[field] is not None:
-            terminal.print_line(f"         its plan was found to allow {helix[field]} {what}")
-    if helix["max_request"] is not None:
-        most = size(helix["max_request"])
-        terminal.print_line(f"         a proxy in front of it limits requests: up to {most} are tried")
+    if uses(status, "helix"):
+        _tell_server(status["helix"])
+    for backend in others(status):
+        terminal.print_line(f"{backend['kind']:<8} {other_words(backend)}")
+        _tell_last_error(backend)
     if status["hooks"]:
         from finetuned.cli import hook_checks
 
@@ -259,6 +268,41 @@ def _onward(folder: Row) -> str:
     if folder["paused_since"]:
         return f"`finetuned resume {folder['name']}` lets them go on"
     return "`finetuned flush` makes a job of them now"
+
+
+def _tell_server(helix: Row) -> None:
+    terminal.print_line(f"server   {harmless(helix['url'])}: {server_words(helix)}")
+    _tell_last_error(helix)
+    for field, what in (("max_chunks", "chunks in a session"), ("max_sessions", "of our sessions at a time")):
+        if helix[field] is not None:
+            terminal.print_line(f"         its plan was found to allow {helix[field]} {what}")
+    if helix["max_request"] is not None:
+        most = size(helix["max_request"])
+        terminal.print_line(f"         a proxy in front of it limits requests: up to {most} are tried")
+
+
+def _tell_last_error(server: Row) -> None:
+    if server["last_error"] and not server["paused_because"]:
+        at = f" ({output.when(server['last_error_at'])})" if server["last_error_at"] else ""
+        over = ", over since it answers again" if server["reachable"] else ""
+        terminal.print_line(f"         last error{at}{over}: {harmless(server['last_error'])}")
+
+
+def uses(status: Mapping[str, Any], kind: str) -> bool:
+    """Tell whether a folder uses this kind of backend."""
+    return any(backend["kind"] == kind for backend in status.get("backends", [{"kind": "helix"}]))
+
+
+def others(status: Mapping[str, Any]) -> list[Row]:
+    """List the backends that folders use beside the server."""
+    return [backend for backend in status.get("backends", []) if backend["kind"] != "helix"]
+
+
+def other_words(backend: Row) -> str:
+    """Say in words what is known of a backend that is no server."""
+    if backend["paused_because"]:
+        return "it cannot be used now"
+    return {None: "not asked yet", True: "it can be used", False: "it does not answer"}[backend["reachable"]]
 
 
 def server_words(helix: Row) -> str:

@@ -195,7 +195,7 @@ class Story:
 
     def _gone(self) -> str | None:
         """Tell why the model that learned the file is not there any more; null if it is, as far as is known."""
-        return gone(self._job, self._settings.service.url)
+        return gone(self._job, {service.url for service in self._settings.services.values()})
 
     def _duplicate(self, file: Row) -> Iterator[str]:
         yield f"It was not sent: {file['reason']}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -14,13 +14,13 @@ from finetuned.cli.terminal import harmless
 from finetuned.errors import ConfigurationError, FinetunedError, LedgerError, LedgerMissing, ServerError
 
 if TYPE_CHECKING:
-    from finetuned.backend import Capabilities, OnEnd
+    from finetuned.backend import Backend, Capabilities, Changed, OnEnd
     from finetuned.folders.folder import DropFolder
     from finetuned.helix.client import ApiKey
     from finetuned.helix.sessions import Sessions
     from finetuned.ledger.queries import Reader
     from finetuned.runtime import Runtime
-    from finetuned.settings import Settings
+    from finetuned.settings import FolderSettings, Settings
 
 T = TypeVar("T")
 SYSTEM_CONFIG: Final = "/etc/finetuned/finetuned.toml"
@@ -183,6 +183,32 @@ def drop_folders(settings: Settings) -> dict[str, DropFolder]:
 
 
 @asynccontextmanager
+async def backends(
+    settings: Settings,
+    runtime: Runtime,
+    folders: Mapping[str, DropFolder],
+    changed: Changed,
+    *,
+    remembered: str | None = None,
+    spool: str | None = None,
+    on_end: OnEnd | None = None,
+) -> AsyncIterator[dict[str, Backend]]:
+    """Yield by url the backends that these folders use, as the daemon speaks to them; words as for `backend`.
+
+    `changed` hears of what they find out by themselves.
+    """
+    del changed  # a server of Helix tells nothing by itself
+    kinds = {settings.kind_of(folder.rules) for folder in folders.values()}
+    async with AsyncExitStack() as stack:
+        made: dict[str, Backend] = {}
+        if "helix" in kinds:
+            words = {"remembered": remembered, "spool": spool}
+            helix = backend(settings, runtime, folders, **words, on_end=on_end)
+            made[settings.helix.url] = await stack.enter_async_context(helix)
+        yield made
+
+
+@asynccontextmanager
 async def backend(
     settings: Settings,
     runtime: Runtime,
@@ -232,7 +258,7 @@ def server_time(backend: Sessions) -> float | None:
 
 def check_server(settings: Settings, url: str, what: str) -> None:
     """Raise FinetunedError if `what` is on another server than the configuration's."""
-    if url != settings.service.url:
+    if url != settings.helix.url:
         raise FinetunedError(f"{what} lies on another server: {url}", remedy="name that server in [helix] url")
 
 
@@ -243,11 +269,20 @@ def is_session_id(word: str) -> bool:
     return safe_id(word)
 
 
-def capabilities(settings: Settings, dialect: str | None = None) -> Capabilities:
-    """Tell what the backend can do in this dialect; before it was asked (null), in the one that is configured."""
+def capabilities(settings: Settings, kind: str = "helix", variant: str | None = None) -> Capabilities:
+    """Tell what a kind of backend can do in this dialect; before it was asked (null), in the one that is configured."""
+    if kind == "local":
+        from finetuned.local.backend import CAPABILITIES
+
+        return CAPABILITIES
     from finetuned.helix import observe
 
-    return observe.capabilities(dialect or settings.helix.dialect)
+    return observe.capabilities(variant or settings.helix.dialect)
+
+
+def capabilities_of(settings: Settings, rules: FolderSettings) -> Capabilities:
+    """Tell what the backend of a folder can do, as it is configured."""
+    return capabilities(settings, settings.kind_of(rules))
 
 
 def ask_server(settings: Settings, work: Callable[[Sessions], Awaitable[T]]) -> T:

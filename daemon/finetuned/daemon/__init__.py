@@ -18,6 +18,7 @@
 | since when a job is in doubt | `Submissions` | | `lost_answer_settle` begins anew |
 | how long a session has stood still | `Polls` | | stalled time begins anew |
 | sessions as the last list told them | `BatchPoll` | the next poll | one poll each |
+| sessions that a backend tells have changed | `Daemon` | the next poll | polled when it is due |
 | requests under way, how many a job had | `Daemon` | the ledger | what is doubtful is searched for |
 | what the next round does first | `Rounds` | | one round in another order |
 | when the loop turned, why no metrics are served | `Context` | the next round, the next try | nothing |

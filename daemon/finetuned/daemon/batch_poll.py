@@ -29,10 +29,11 @@ def is_worth_it(marked: int, sessions: int) -> bool:
 
 
 class BatchPoll:
-    """The newest list."""
+    """The newest list of the backend at `url`."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, url: str) -> None:
         self._context = context
+        self._url = url
         self._lock = anyio.Lock()
         self._listed: Mapping[str, str] = {}
         self._listed_at = float("-inf")
@@ -43,6 +44,7 @@ class BatchPoll:
         async with self._lock:  # a task that comes while a list is asked for uses that one
             if context.runtime.steady() - self._listed_at >= context.settings.poll.fastest:
                 self._listed = {}
-                self._listed = await context.backend.list_marks(ROWS_EACH * len(sessions), wanted=sessions)
+                backend = context.backends[self._url]
+                self._listed = await backend.list_marks(ROWS_EACH * len(sessions), wanted=sessions)
                 self._listed_at = context.runtime.steady()
         return self._listed

@@ -31,10 +31,10 @@ class Collecting:
         self._context = context
         self._one_long = anyio.Lock()
 
-    async def collect(self, job: Job, seen: Observation, files: Sequence[File]) -> Tally:
-        """Bring the session's pairs into the ledger, and count them. Raises ServerError, LedgerStuck."""
+    async def collect(self, job: Job, seen: Observation, files: Sequence[File], *, url: str) -> Tally:
+        """Bring the pairs of a session at `url` into the ledger, and count them. Raises ServerError, LedgerStuck."""
         context = self._context
-        with await context.backend.harvest(seen) as harvest:
+        with await context.backends[url].harvest(seen) as harvest:
             async with self._one_long if harvest.is_long else nullcontext():
                 here = await context.in_ledger(context.ledger.pairs.here, seen.id)
                 if harvest.is_long and here is None:

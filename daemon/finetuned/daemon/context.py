@@ -18,7 +18,7 @@ from finetuned.ledger.writer import Ledger
 from finetuned.model import Job
 from finetuned.plan import LONGEST_DISK_WAIT
 from finetuned.runtime import Runtime, Wake
-from finetuned.settings import FolderSettings, Settings
+from finetuned.settings import BACKENDS, FolderSettings, Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +47,7 @@ def breaks_off() -> Iterator[None]:
 
 @dataclass(kw_only=True)
 class Context:
-    """The daemon's collaborators.
+    """The daemon's collaborators; the backends by url.
 
     `own` holds the jobs that surely were never sent by anybody else; `unwatched` says why not all folders are watched,
     `stuck` why nothing can be written to the ledger, `unserved` why no metrics are served, `reload_refused` why a
@@ -60,7 +60,7 @@ class Context:
     settings: Settings
     ledger: Ledger
     folders: Mapping[str, DropFolder]
-    backend: Backend
+    backends: Mapping[str, Backend]
     runtime: Runtime
     wake: Wake
     own: set[str] = field(default_factory=set)
@@ -72,14 +72,15 @@ class Context:
     environment: Mapping[str, str] = field(default_factory=dict)
     stopping: bool = False
     pauses: Pauses = field(init=False)
-    turns: Turns = field(init=False, default_factory=Turns)
+    turns: Mapping[str, Turns] = field(init=False)  # by url
     _queue: LedgerQueue = field(init=False)
-    _usable_as: str | None = field(init=False, default=None)  # what the ledger knows already: no need to ask it again
+    _usable_as: dict[str, str] = field(init=False, default_factory=dict)  # what the ledger knows: no need to ask it
     turned_at: float = field(init=False)
     due_at: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.pauses = Pauses(self.runtime.steady)
+        self.turns = {url: Turns() for url in self.backends}
         self._queue = LedgerQueue(self.ledger, self.runtime)
         self.turned()
         for folder in self.folders.values():
@@ -111,6 +112,23 @@ class Context:
         """Tell whether a folder is in no configuration any more: its jobs go on to their end, and nothing is taken."""
         return all(rules.name != folder for rules in self.settings.folders)
 
+    def url_for(self, folder: str) -> str:
+        """Tell the url of the backend that learns what is new in a folder."""
+        return self.settings.service_for(self.settings.kind_of(self.rules(folder))).url
+
+    def url_of(self, job: Job) -> str:
+        """Tell the url of the backend that a job is at, or goes to."""
+        return self.url_for(job.folder) if job.open is None else job.open.url
+
+    def backend_of(self, job: Job) -> Backend:
+        """Return the backend that a job is at, or goes to."""
+        return self.backends[self.url_of(job)]
+
+    def longest_pause(self, url: str) -> float:
+        """Tell the longest wait between two tries while a backend cannot be used, in seconds."""
+        services = map(self.settings.service_for, BACKENDS)
+        return next(service.longest_pause for service in services if service.url == url)
+
     async def in_ledger(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
         """Run a command of the ledger, or a question to it, beside the loop; what it wrote is committed then."""
         return await self._queue.run(work, *args, **words)
@@ -131,30 +149,29 @@ class Context:
         bound = min(longest, 2.0 ** min(tries, 30))
         return max(min(0.5, bound), self.runtime.chance() * bound)
 
-    async def server_failed(self, error: ServerError) -> None:
-        """Pause everything that needs the server, which cannot be used, and set the time of the next try."""
-        self.turns.end()
-        url = self.settings.service.url
+    async def server_failed(self, url: str, error: ServerError) -> None:
+        """Pause everything that needs a server, which cannot be used, and set the time of the next try."""
+        self.turns[url].end()
         now = self.runtime.now()
         facts = await self.in_ledger(self.ledger.servers.get, url)
-        longest = self.settings.service.longest_pause
+        longest = self.longest_pause(url)
         wait = min(error.after, longest) if isinstance(error, Busy) else self.back_off(facts.tries + 1, longest)
         reachable = isinstance(error, KeyRefused | Busy)
-        self._usable_as = None
+        self._usable_as.pop(url, None)
         await self.in_ledger(
             self.ledger.servers.paused, url, str(error), next_try_at=now + wait, reachable=reachable, now=now
         )
 
-    async def server_usable(self) -> None:
-        """Note that the server answered as it should, if the ledger does not say so."""
-        variant = self.backend.variant
-        if self._usable_as == variant:
+    async def server_usable(self, url: str) -> None:
+        """Note that a server answered as it should, if the ledger does not say so."""
+        variant = self.backends[url].variant
+        if self._usable_as.get(url) == variant:
             return
-        self._usable_as = variant  # at once: what is noted meanwhile comes after this
+        self._usable_as[url] = variant  # at once: what is noted meanwhile comes after this
         try:
-            await self.in_ledger(self.ledger.servers.usable, self.settings.service.url, variant, self.runtime.now())
+            await self.in_ledger(self.ledger.servers.usable, url, variant, self.runtime.now())
         except BaseException:
-            self._usable_as = None
+            self._usable_as.pop(url, None)
             raise
 
     async def poll_later(self, job_id: str, words: str | None) -> None:
@@ -172,7 +189,7 @@ class Context:
         due_at = now + self.back_off(job.tries + 1, LONGEST_DISK_WAIT)
         await self.in_ledger(self.ledger.runs.try_later, job, due_at, why, now)
 
-    async def unreachable(self, job_id: str, error: ServerError) -> None:
-        """Pause the server, and put the job off: if only its own session is ill, others go first."""
-        await self.poll_later(job_id, None)
-        await self.server_failed(error)
+    async def unreachable(self, job: Job, error: ServerError) -> None:
+        """Pause the job's server, and put the job off: if only its own session is ill, others go first."""
+        await self.poll_later(job.id, None)
+        await self.server_failed(self.url_of(job), error)

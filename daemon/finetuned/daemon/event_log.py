@@ -105,8 +105,10 @@ class EventLog:
         away = [f.name for f in facts.folders if not f.usable]
         if away:
             parts.append(f"away: {', '.join(away)}")
-        if facts.server.paused_because:
-            parts.append(f"server paused: {facts.server.paused_because}")
+        for url, known in facts.backends.items():
+            if known.server.paused_because:
+                which = "server" if len(facts.backends) == 1 else url
+                parts.append(f"{which} paused: {known.server.paused_because}")
         if self._context.reload_refused:
             parts.append(f"the reload was refused: {self._context.reload_refused}")
         return "; ".join(parts) or "idle"

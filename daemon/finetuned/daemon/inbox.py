@@ -76,7 +76,8 @@ class Inbox:
     async def take(self) -> None:
         """Carry out every request that lies there."""
         for name in await self._context.in_thread(self._names):
-            self._context.turns.end()  # it may say that somebody is not to be sent
+            for turns in self._context.turns.values():
+                turns.end()  # it may say that somebody is not to be sent
             await self._context.in_thread(self._take, name)
 
     def _names(self) -> list[str]:

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from finetuned.backend import Observation, Submission
+from finetuned.backend import Capabilities, Observation, Submission
 from finetuned.daemon.context import Context
 from finetuned.daemon.split import Splits
 from finetuned.errors import Quota, TooLarge
@@ -33,15 +33,16 @@ class Limits:
         now = context.runtime.now()
         limit = told.limit if told else None
         if limit is not None:
-            await context.in_ledger(context.ledger.servers.chunks_allowed, context.settings.service.url, limit, now)
+            await context.in_ledger(context.ledger.servers.chunks_allowed, context.url_of(job), limit, now)
+        can = context.backend_of(job).capabilities
         await self._splits.halve(
-            job, words, cause=Cause.QUOTA, refusal=lambda file: self._arithmetic(file, limit, words)
+            job, words, cause=Cause.QUOTA, refusal=lambda file: _arithmetic(file, can, limit, words)
         )
 
     async def too_large(self, job: Job, error: TooLarge) -> None:
         """Halve a job whose request is too large for a proxy in front of the server, or refuse its only file."""
         context = self._context
-        url = context.settings.service.url
+        url = context.url_of(job)
         known = (await context.in_ledger(context.ledger.servers.get, url)).max_request
         allowed = error.bytes // 2 if known is None else min(known, error.bytes // 2)
         if allowed != known:
@@ -56,7 +57,7 @@ class Limits:
         context = self._context
         if job.files < 2:
             return True
-        known = (await context.in_ledger(context.ledger.servers.get, context.settings.service.url)).max_request
+        known = (await context.in_ledger(context.ledger.servers.get, context.url_of(job))).max_request
         size = order.bytes
         if known is None or size <= known:
             return True
@@ -64,9 +65,9 @@ class Limits:
         await self._splits.halve(job, words, cause=Cause.FITTED)
         return False
 
-    def went_through(self, order: Submission) -> None:
+    def went_through(self, job: Job, order: Submission) -> None:
         """Write down that a request got through: one larger than was thought possible tells a larger limit."""
-        servers, url = self._context.ledger.servers, self._context.settings.service.url
+        servers, url = self._context.ledger.servers, self._context.url_of(job)
         known = servers.get(url).max_request
         if known is not None and order.bytes > known:
             servers.request_allowed(url, order.bytes, self._context.runtime.now())
@@ -75,16 +76,13 @@ class Limits:
         """As many sessions as the plan allows are there: ask for no more than that for now."""
         context = self._context
         running = await context.in_ledger(context.ledger.attempts.in_flight, job)
-        url = context.settings.service.url
+        url = context.url_of(job)
         await context.in_ledger(context.ledger.servers.sessions_allowed, url, max(1, running), context.runtime.now())
 
-    def trained(self, seen: Observation) -> None:
+    def trained(self, job: Job, seen: Observation) -> None:
         """Write down what a training tells of the limit: it was cut there, or it was more than we took for one."""
-        servers, url, now = (
-            self._context.ledger.servers,
-            self._context.settings.service.url,
-            self._context.runtime.now(),
-        )
+        context = self._context
+        servers, url, now = context.ledger.servers, context.url_of(job), context.runtime.now()
         if seen.quota is not None:
             servers.chunks_allowed(url, seen.quota.limit, now)
             return
@@ -94,21 +92,21 @@ class Limits:
         if seen.chunks > known:  # made, not reckoned: ready-made pairs are no text
             servers.chunks_allowed(url, None, now)
 
-    def _arithmetic(self, file: File, limit: int | None, words: str) -> str:
-        """Say in numbers why a file does not fit."""
-        if file.content is None or limit is None:
-            return f"it is more than the server's plan allows in one session: {escape(words)}"
-        can, size = self._context.backend.capabilities, file.content.sent_bytes
-        least = can.chunks(1)
-        way_out = (
-            "split the file, or upgrade the plan"
-            if limit >= least
-            else f"upgrade the plan: even the smallest file needs {least}"
-        )
-        return (
-            f"too big for the server's plan: it makes {can.chunks(size)} chunks ({can.chunks_each} for each started "
-            f"{can.chunk_bytes // 1024} KiB of {size} bytes), {limit} allowed; {way_out}"
-        )
+
+def _arithmetic(file: File, can: Capabilities, limit: int | None, words: str) -> str:
+    """Say in numbers why a file does not fit."""
+    if file.content is None or limit is None:
+        return f"it is more than the server's plan allows in one session: {escape(words)}"
+    size, least = file.content.sent_bytes, can.chunks(1)
+    way_out = (
+        "split the file, or upgrade the plan"
+        if limit >= least
+        else f"upgrade the plan: even the smallest file needs {least}"
+    )
+    return (
+        f"too big for the server's plan: it makes {can.chunks(size)} chunks ({can.chunks_each} for each started "
+        f"{can.chunk_bytes // 1024} KiB of {size} bytes), {limit} allowed; {way_out}"
+    )
 
 
 def _too_large(file: File, size: int, words: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -32,7 +33,6 @@ from finetuned.facts import gathered
 from finetuned.lifecycle import JOB_ENDS, JobState
 from finetuned.model import Job, Value
 from finetuned.plan import (
-    PROBE,
     Action,
     Archive,
     ArchiveFile,
@@ -45,6 +45,7 @@ from finetuned.plan import (
     Plan,
     Poll,
     Probe,
+    Queue,
     Recheck,
     Rest,
     Seal,
@@ -52,13 +53,14 @@ from finetuned.plan import (
     SkipDuplicate,
     Submit,
     make_plan,
+    probe_key,
     session_key,
 )
 from finetuned.settings import RunsWith
 
 #: how long an upload under way may go on after the daemon was told to stop, in seconds
 GRACE: Final = 3.0
-#: how many jobs are polled at a time: of ten thousand that are due none would be brought to its end for minutes
+#: how many jobs of a backend are polled at a time: of ten thousand that are due none would come to its end for minutes
 POLLS: Final = 64
 #: how long the loop waits at most, in seconds: one that takes no step for longer looks as if it hung
 LONGEST_WAIT: Final = 300.0
@@ -78,6 +80,14 @@ class Outcome(Value, frozen=True):
     unusable: bool = False
     away: tuple[str, ...] = ()
     for_people: int = 0
+
+
+@dataclass(slots=True)
+class _Due:
+    """The jobs of one backend that are to be polled, each by itself, and how many tasks poll them."""
+
+    unpolled: deque[str] = field(default_factory=deque)
+    pollers: int = 0
 
 
 class Daemon:
@@ -118,8 +128,8 @@ class Daemon:
         self._open_jobs: Sequence[Job] = ()
         self._wide: frozenset[str] = frozenset()  # folders whose oldest files are too few to plan with
         self._asked: Counter[str] = Counter()
-        self._unpolled: deque[str] = deque()
-        self._pollers = 0
+        self._due: defaultdict[str, _Due] = defaultdict(_Due)
+        self._changed: set[str] = set()
         self._stopped_at = 0.0
         self._handing_over = False
         #: whether it ended so that the next daemon of this process can begin
@@ -132,6 +142,11 @@ class Daemon:
         """Have the folders swept soon: something may have changed in one."""
         self._rounds.sweep_now()
         self._intake.heard()
+        self._context.wake.set()
+
+    def changed(self, session_id: str) -> None:
+        """Hear from a backend, in the loop's thread, that something moved in a session: it is polled at once."""
+        self._changed.add(session_id)
         self._context.wake.set()
 
     def stop(self) -> None:
@@ -210,7 +225,9 @@ class Daemon:
         """Run the loop, and every task there is, in one group."""
         try:
             async with anyio.create_task_group() as tasks:
-                self._tasks, self._context.turns.send = tasks, self._send_beside
+                self._tasks = tasks
+                for turns in self._context.turns.values():
+                    turns.send = self._send_beside
                 for watcher in watchers:
                     tasks.start_soon(watcher, self.sweep_soon)
                 for follow in self._hooks.tasks():
@@ -271,10 +288,12 @@ class Daemon:
             await self._intake.sweep()
             if self._intake.wake_in is not None:
                 rounds.sweep_within(self._intake.wake_in)
+        await self._look_at_changed()
         rounds.planned()
         facts = await self._facts()
         plan = make_plan(facts, context.runtime.now(), context.settings)
-        context.turns.planned(plan.queue)
+        for url, turns in context.turns.items():
+            turns.planned(plan.queues.get(url, Queue()))
         self._wide = (self._wide | plan.too_few) - {
             action.folder for action in plan.actions if isinstance(action, Seal)
         }
@@ -285,8 +304,20 @@ class Daemon:
                 break
         return facts, plan, rounds.wait(plan)
 
+    async def _look_at_changed(self) -> None:
+        """Make sessions due that changed; one that is just asked for is asked for again after that."""
+        if not self._changed:
+            return
+        context, told = self._context, frozenset(self._changed)
+        self._changed.clear()  # what is heard from now on is looked at in the next round
+        self._changed |= await context.in_ledger(
+            context.ledger.attempts.look_now, told, frozenset(self._busy), context.runtime.now()
+        )
+        self._polls.changed(told - self._changed)
+
     async def _facts(self) -> Facts:
-        self._context.turns.facts_are_read()
+        for turns in self._context.turns.values():
+            turns.facts_are_read()
         busy = frozenset(self._busy)  # first: what ends while the rest is read must not look idle with old facts
         facts = await self._context.in_thread(self._read_facts, busy)
         self._open_jobs = facts.jobs
@@ -303,7 +334,7 @@ class Daemon:
             context.ledger,
             context.settings,
             folders=self._intake.facts(),
-            can=context.backend.capabilities,
+            can={url: backend.capabilities for url, backend in context.backends.items()},
             busy=busy,
             asked=dict(self._asked),
             settling=self._intake.wake_in is not None,
@@ -340,8 +371,8 @@ class Daemon:
                 self._begin(session_key(session), lambda: self._polls.discard(session))
             case Recheck(session=session):
                 self._begin(session.job_id, lambda: self._submissions.recheck(session))
-            case Probe():
-                self._begin(PROBE, self._polls.probe)
+            case Probe(url=url):
+                self._begin(probe_key(url), lambda: self._polls.probe(url))
             case _:
                 await self._act_here(action)
 
@@ -402,34 +433,41 @@ class Daemon:
 
     def _begin_polls(self, job_ids: Sequence[str]) -> None:
         self._busy.update(job_ids)
+        wanted = frozenset(job_ids)
+        at: defaultdict[str, list[str]] = defaultdict(list)
+        for job in self._open_jobs:
+            if job.id in wanted:
+                at[self._context.url_of(job)].append(job.id)
         if self._tasks is not None:
-            self._tasks.start_soon(self._poll, job_ids)
+            for url, there in at.items():
+                self._tasks.start_soon(self._poll, url, there)
 
-    async def _poll(self, job_ids: Sequence[str]) -> None:
-        """Poll those jobs by themselves of which no list tells that they stand still."""
+    async def _poll(self, url: str, job_ids: Sequence[str]) -> None:
+        """Poll those jobs at one backend by themselves of which no list tells that they stand still."""
         BREAKS_OFF.set(False)
         left: Sequence[str] = ()
         try:
-            standing = await self._polls.stand(frozenset(job_ids), self._open_jobs)
+            standing = await self._polls.stand(url, frozenset(job_ids), self._open_jobs)
             self._asked.update(standing)
             left = [job_id for job_id in job_ids if job_id not in standing]
         except LedgerStuck as error:
             self._breaker.open(error)
         self._busy.difference_update({*job_ids}.difference(left))
         self._asked.update(left)
-        self._unpolled.extend(left)
-        for _ in range(min(len(left), POLLS - self._pollers)):
-            self._pollers += 1
+        due = self._due[url]
+        due.unpolled.extend(left)
+        for _ in range(min(len(left), POLLS - due.pollers)):
+            due.pollers += 1
             if self._tasks is not None:
-                self._tasks.start_soon(self._poll_each)
+                self._tasks.start_soon(self._poll_each, due)
         self._context.wake.set()
 
-    async def _poll_each(self) -> None:
+    async def _poll_each(self, due: _Due) -> None:
         """Poll one job after the other, and see each to its end, as long as there is one that no other task polls."""
-        while self._unpolled and not self._context.stopping:
-            job_id = self._unpolled.popleft()
+        while due.unpolled and not self._context.stopping:
+            job_id = due.unpolled.popleft()
             await self._beside(job_id, partial(self._polls.poll, job_id))
-        self._pollers -= 1
+        due.pollers -= 1
 
     async def _beside(self, key: str, task: Task) -> None:
         BREAKS_OFF.set(False)  # a request goes on for its grace

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final
 
@@ -67,7 +68,7 @@ class Polls:
         self._limits = Limits(context)
         self._collecting = Collecting(context)
         self._splits = Splits(context)
-        self._batch = BatchPoll(context)
+        self._batches = {url: BatchPoll(context, url) for url in context.backends}
         self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
         self._unknown: set[str] = set()
 
@@ -81,7 +82,7 @@ class Polls:
             await context.poll_later(job_id, "the ledger has no open attempt of it; see `finetuned doctor`")
             return
         try:
-            seen = await context.backend.observe(job.session_id)
+            seen = await context.backend_of(job).observe(job.session_id)
             self._log_unknown(seen)
             if job.open.read_only and not await self._is_proven(job, seen):
                 return
@@ -91,9 +92,9 @@ class Polls:
         except (Refused, ReplyLost) as error:
             await self._context.poll_later(job_id, str(error))
         except Unreachable as error:
-            await self._context.unreachable(job_id, error)
+            await self._context.unreachable(job, error)
         else:
-            await self._context.server_usable()
+            await self._context.server_usable(job.open.url)
             await self._name(job, seen)
 
     async def _follow(self, job: Job, seen: Observation) -> None:
@@ -137,7 +138,7 @@ class Polls:
             return
         if await context.in_ledger(context.ledger.attempts.named, seen.id, job.id):
             with suppress(ServerError), anyio.move_on_after(NAMED_WITHIN):
-                await context.backend.rename(seen, job.id)
+                await context.backend_of(job).rename(seen, job.id)
 
     async def discard(self, session: Attempt) -> None:
         """Remove a session from the server that was given up, after its pairs were collected.
@@ -153,24 +154,24 @@ class Polls:
                     return
             else:
                 await self._rescue_pairs(session, session.session_id)
-            await context.backend.delete(session.session_id)
+            await context.backends[session.url].delete(session.session_id)
         except ServerError as error:
             now = context.runtime.now()
-            due_at = now + context.back_off(session.tries + 1, context.settings.service.longest_pause)
+            due_at = now + context.back_off(session.tries + 1, context.longest_pause(session.url))
             await context.in_ledger(context.ledger.attempts.discard_later, session, due_at)
             if isinstance(error, Unreachable):
-                await self._context.server_failed(error)
+                await self._context.server_failed(session.url, error)
         else:
             await context.in_ledger(context.ledger.attempts.discarded, session, context.runtime.now())
 
-    async def probe(self) -> None:
-        """Ask whether the server can be used again."""
+    async def probe(self, url: str) -> None:
+        """Ask whether a server can be used again."""
         try:
-            await self._context.backend.probe()
+            await self._context.backends[url].probe()
         except ServerError as error:
-            await self._context.server_failed(error)
+            await self._context.server_failed(url, error)
         else:
-            await self._context.server_usable()
+            await self._context.server_usable(url)
 
     async def _goes_on(self, job: Job, seen: Observation) -> None:
         """Do what helps a session that is not trained, should it stand still; else have it polled again."""
@@ -193,22 +194,23 @@ class Polls:
             context.ledger.runs.polled, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now
         )
 
-    async def stand(self, job_ids: frozenset[str], jobs: Iterable[Job]) -> frozenset[str]:
+    async def stand(self, url: str, job_ids: frozenset[str], jobs: Iterable[Job]) -> frozenset[str]:
         """Find in a list which of the jobs' sessions stand still, and note that as a poll of each; their jobs' ids.
 
-        `jobs` are all that are open. If the server cannot be used, they are all put off with it.
+        They are all at `url`; `jobs` are all that are open. If the server cannot be used, they are all put off with it.
         """
         context = self._context
         now = context.runtime.now()
         marked = {one for one, seen in self._watches.items() if seen.mark is not None and now < seen.enough_until}
-        live = {job.session_id: job for job in jobs if job.session_id is not None}
+        live = {job.session_id: job for job in jobs if job.attempt and job.session_id and job.attempt.url == url}
         asked = {one: live[one] for one in marked & live.keys() if live[one].id in job_ids}
         if not asked:  # none of them was polled before: a list would tell nothing of it
             return frozenset()
         try:
-            marks = await self._batch.marks(live.keys()) if is_worth_it(len(marked), len(live)) else {}
+            worth_it = is_worth_it(len(marked & live.keys()), len(live))
+            marks = await self._batches[url].marks(live.keys()) if worth_it else {}
         except Unreachable as error:
-            await context.server_failed(error)
+            await context.server_failed(url, error)
             return job_ids
         except ServerError:  # each is polled, and finds out
             return frozenset()
@@ -242,6 +244,11 @@ class Polls:
             review=job.folder in self._context.folders and self._context.rules(job.folder).review,
         )
 
+    def changed(self, session_ids: AbstractSet[str]) -> None:
+        """Hear that something moved in sessions: no list stands for their next poll."""
+        for session_id in session_ids & self._watches.keys():
+            self._watches[session_id] = replace(self._watches[session_id], mark=None)
+
     def keep(self, session_ids: Container[str | None]) -> None:
         """Forget what is remembered of sessions that are not followed any more."""
         self._watches = {session_id: watch for session_id, watch in self._watches.items() if session_id in session_ids}
@@ -266,7 +273,7 @@ class Polls:
             )
             return
         if paused:
-            await context.backend.push(seen.id, Push.START)
+            await context.backend_of(job).push(seen.id, Push.START)
         await context.in_ledger(
             context.ledger.runs.review_over, job, cause=Cause.ACCEPT if paused else Cause.REVIEW_OVER, now=now
         )
@@ -288,16 +295,18 @@ class Polls:
             due_at = now + context.back_off(job.in_vain + 1, context.settings.poll.slowest)
             job = await context.in_ledger(context.ledger.runs.try_later, job, due_at, None, now)
         files = await self._packed(job, seen)
-        counted = await self._collecting.collect(job, seen, files)
-        verdict = judge(seen, counted, files, context.backend.capabilities)
+        counted = await self._collecting.collect(job, seen, files, url=context.url_of(job))
+        verdict = judge(seen, counted, files, context.backend_of(job).capabilities)
         known = await sketches(context, job, files)
 
         def finish() -> None:
-            self._limits.trained(seen)
+            self._limits.trained(job, seen)
             context.ledger.ends.finish(job, seen, counted.pairs, files, verdict, context.runtime.now(), known)
 
         await context.in_ledger(finish)
-        context.turns.ended(job.id)  # its slot is free, though its session may still be given a name
+        context.turns[context.url_of(job)].ended(
+            job.id
+        )  # its slot is free, though its session may still be given a name
         context.wake.set()
 
     async def _failed(self, job: Job, seen: Observation) -> None:
@@ -313,7 +322,7 @@ class Polls:
                 return
             job = left
         files = await self._packed(job, seen)
-        counted = await self._collecting.collect(job, seen, files)
+        counted = await self._collecting.collect(job, seen, files, url=context.url_of(job))
         await context.in_ledger(context.ledger.ends.keep_pairs, seen, counted.pairs, now)
         if seen.quota is not None:
             await self._limits.too_much(job, seen.quota, seen.complaint)
@@ -344,7 +353,7 @@ class Polls:
         if job is not None and job.requested is Requested.DELETE:
             return False
         try:
-            seen = await context.backend.observe(session_id)
+            seen = await context.backends[duplicate.url].observe(session_id)
         except NotFound:
             return False
         if seen.model is not None:
@@ -357,7 +366,7 @@ class Polls:
         if job is None:
             return
         try:
-            seen = await context.backend.observe(session_id)
+            seen = await context.backends[session.url].observe(session_id)
         except NotFound:
             return
         files = [
@@ -366,7 +375,7 @@ class Polls:
             if file.upload_name
         ]
         if await context.in_ledger(context.ledger.pairs.here, session_id) is None:
-            counted = await self._collecting.collect(job, seen, files)
+            counted = await self._collecting.collect(job, seen, files, url=session.url)
             await context.in_ledger(context.ledger.ends.keep_pairs, seen, counted.pairs, context.runtime.now())
 
     async def _packed(self, job: Job, seen: Observation) -> list[File]:

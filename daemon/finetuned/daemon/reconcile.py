@@ -51,8 +51,8 @@ def _take_up(context: Context, folder: DropFolder, job_id: str, note: bytes | No
         _let_go(folder, job_id, why)
         return
     job = _as_sent(found, folder.name)
-    url, variant = context.settings.service.url, context.backend.variant
-    context.ledger.batches.take_up(job, url=url, variant=variant, now=context.runtime.now())
+    url = context.url_for(folder.name)
+    context.ledger.batches.take_up(job, url=url, variant=context.backends[url].variant, now=context.runtime.now())
 
 
 def _as_sent(found: ClaimedJob, folder: str) -> FoundJob:

@@ -114,7 +114,7 @@ class Recoveries:
     async def _ask(self, how: Push, seen: Observation, job: Job, *, before: Attempt) -> None:
         """Ask for what was counted already; what surely never reached the server counts as `before`."""
         try:
-            await self._context.backend.push(seen.id, how)
+            await self._context.backend_of(job).push(seen.id, how)
         except Unreachable as error:
             await self._note(job, seen, str(error), cause=Cause.UNREACHABLE, counted=before)
             raise

@@ -23,7 +23,7 @@ import anyio
 from msgspec.structs import replace
 
 from finetuned import logs
-from finetuned.backend import Backend
+from finetuned.backend import Backend, Changed
 from finetuned.daemon.context import Context
 from finetuned.daemon.loop import Daemon, Outcome, Watcher, first_of
 from finetuned.daemon.notify import Notifier
@@ -46,14 +46,15 @@ class Wiring:
     """What a service is made of, as the door has it: each is asked anew for each configuration.
 
     `load` reads the configuration (raises ConfigurationError, also for one that a start would refuse for another
-    reason); `ledger_path` tells where its ledger lies; `watchers` are tasks beside the daemon's loop; `in_use` hears
-    of a configuration that is in use from now on; `environment` is what programs of hooks are given.
+    reason); `ledger_path` tells where its ledger lies; `backends` yields those that the folders use, by url, which may
+    tell of changes by themselves; `watchers` are tasks beside the daemon's loop; `in_use` hears of a configuration that
+    is in use from now on; `environment` is what programs of hooks are given.
     """
 
     load: Callable[[], Settings]
     ledger_path: Callable[[Settings], str]
     folders: Callable[[Settings], Folders]
-    backend: Callable[[Settings, Folders], AbstractAsyncContextManager[Backend]]
+    backends: Callable[[Settings, Folders, Changed], AbstractAsyncContextManager[Mapping[str, Backend]]]
     watchers: Callable[[Context], Sequence[Watcher]]
     in_use: Callable[[Settings], None]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -130,12 +131,12 @@ class Service:
         while True:
             reloaded = self._context is not None
             self._wiring.in_use(self._settings)
-            async with self._wiring.backend(self._settings, self._folders) as backend:
+            async with self._wiring.backends(self._settings, self._folders, self._changed) as backends:
                 context = self._context = Context(
                     settings=self._settings,
                     ledger=self._ledger,
                     folders=self._folders,
-                    backend=backend,
+                    backends=backends,
                     runtime=self._runtime,
                     wake=Wake(),
                     unwatched=unwatched,
@@ -155,6 +156,10 @@ class Service:
             if self._next is None or not self._daemon.handed_over:
                 return replace(outcome, failed=failed)
             await self._take_next(self._next)
+
+    def _changed(self, session_id: str) -> None:
+        if self._daemon is not None:
+            self._daemon.changed(session_id)
 
     async def _take_next(self, wanted: tuple[Settings, Folders]) -> None:
         """Take up the configuration that is `wanted` next, or what a reload puts in its place meanwhile."""

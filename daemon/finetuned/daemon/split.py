@@ -67,7 +67,7 @@ class Splits:
                 words = f"{words}; its files were not tried one by one: the server took none of the last {in_vain} jobs"
             ledger.ends.failed(job, words, cause=cause, now=now, recheck_at=recheck_at)
             return ()
-        first, second = halves(packed, context.backend.capabilities)
+        first, second = halves(packed, context.backend_of(job).capabilities)
         while True:
             one, other = (new_job_id(context, job.folder, now) for _ in range(2))
             parts = {one: first, other: second}

@@ -90,11 +90,12 @@ class Submissions:
             if ledger.folders.is_paused(job.folder):
                 return None
             packed = enumerate(ledger.jobs.packed(job.id), 1)
+            url = context.url_for(job.folder)
             sent_as = marker(job.id, job.attempts + 1)
             job, files = ledger.sends.begin_attempt(
                 job,
-                url=context.settings.service.url,
-                variant=context.backend.variant,
+                url=url,
+                variant=context.backends[url].variant,
                 names={file.id: upload_name(sent_as, n, file.path) for n, file in packed},
                 now=context.runtime.now(),
             )
@@ -118,13 +119,14 @@ class Submissions:
             await self._refused(job, error)
         except Unreachable as error:
             await self._broke_off(job, str(error), cause=Cause.UNREACHABLE, counts=error.begun)
-            await self._context.server_failed(error)
+            await context.server_failed(context.url_of(job), error)
         except ReplyLost as error:
             await self._lost(job, error)
         else:
             await context.in_ledger(self._write_submitted, job, seen, order)
-            context.turns.was_sent(job.id)
-            await context.server_usable()
+            url = context.url_of(job)
+            context.turns[url].was_sent(job.id)
+            await context.server_usable(url)
 
     async def _start(self, job: Job, order: Submission, before: str | None) -> Observation:
         """Bring the files there and start their fine-tune; an upload is known to the ledger before it is learned.
@@ -133,16 +135,16 @@ class Submissions:
         another.
         """
         context = self._context
-        on_progress = self._progress(job)
+        backend, on_progress = context.backend_of(job), self._progress(job)
         if before is not None:
             try:
-                return await context.backend.submit(replace(order, upload_id=before), on_progress=on_progress)
+                return await backend.submit(replace(order, upload_id=before), on_progress=on_progress)
             except NotFound:
                 pass
-        order = await context.backend.upload(order, on_progress=on_progress)
+        order = await backend.upload(order, on_progress=on_progress)
         if order.upload_id is not None:
             await context.in_ledger(context.ledger.attempts.uploaded, job, order.upload_id)
-        return await context.backend.submit(order, on_progress=on_progress)
+        return await backend.submit(order, on_progress=on_progress)
 
     async def _surely_unsent(self, job: Job) -> bool:
         """Tell whether the server has no session of a job that another process may have sent; adopt one that it has."""
@@ -152,7 +154,7 @@ class Submissions:
         except ServerError as error:
             await self._unsent(job, f"it could not be searched for: {error}", cause=Cause.UNSEARCHED, wait=True)
             if isinstance(error, Unreachable):
-                await self._context.server_failed(error)
+                await self._context.server_failed(self._context.url_of(job), error)
             return False
         return True
 
@@ -180,7 +182,7 @@ class Submissions:
         try:
             found = await self._adopt_found(job, cause=Cause.FOUND)
         except Unreachable as error:
-            await self._context.unreachable(job.id, error)
+            await self._context.unreachable(job, error)
             return
         except (Refused, ReplyLost) as error:
             await self._context.poll_later(job_id, str(error))
@@ -196,7 +198,7 @@ class Submissions:
         if job.unanswered >= UNANSWERED or job.unheard >= UNHEARD:
             await self._splits.halve(job, self._in_vain(job, job.reason or ""), cause=Cause.IN_VAIN, recheck_at=now)
             return
-        due_at = now + context.back_off(job.unanswered + job.unheard, context.settings.service.longest_pause)
+        due_at = now + context.back_off(job.unanswered + job.unheard, context.longest_pause(context.url_of(job)))
         reason = "the server has no session of it; it is sent again"
         await context.in_ledger(
             context.ledger.sends.unsent,
@@ -215,14 +217,14 @@ class Submissions:
         if job is None:
             return
         try:
-            found = await self._fitting(job, await self._found(job))
+            found = await self._fitting(job, await self._found(job, session.url))
         except ServerError as error:
-            due_at = context.runtime.now() + context.settings.service.longest_pause
+            due_at = context.runtime.now() + context.longest_pause(session.url)
             await context.in_ledger(context.ledger.attempts.rechecked, job.id, due_at=due_at, counts=False)
             if isinstance(error, Unreachable):
-                await context.server_failed(error)
+                await context.server_failed(session.url, error)
             return
-        await context.in_ledger(self._record_duplicates, job, found)
+        await context.in_ledger(self._record_duplicates, job, found, session.url)
         pause = recheck_pause(session.tries + 1, context.settings)
         until = None if pause is None else context.runtime.now() + pause
         await context.in_ledger(context.ledger.attempts.rechecked, job.id, due_at=until, counts=True)
@@ -242,7 +244,7 @@ class Submissions:
             await self._limits.too_many(job)
         if isinstance(error, NoReviews):  # it is another variant than was known: the plan is to know that, too
             await self._unsent(job, str(error), cause=Cause.NO_REVIEWS, wait=True)
-            await self._context.server_usable()
+            await self._context.server_usable(self._context.url_of(job))
             return
         if isinstance(error, KnownRefusal) and error.kind in _PASSING:
             await self._broke_off(job, str(error), cause=Cause.NOT_NOW, counts=error.kind is Refusal.CUT)
@@ -288,7 +290,8 @@ class Submissions:
 
         That is one commit: duplicates of a job that was adopted are not searched for.
         """
-        found = await self._found(job)
+        url = self._context.url_of(job)
+        found = await self._found(job, url)
         if not found:
             return False
         ours = await self._fitting(job, found)
@@ -301,10 +304,10 @@ class Submissions:
         def take() -> None:
             with context.ledger.together():
                 self._write_adopted(job, first, cause)
-                self._record_duplicates(job, duplicates)
+                self._record_duplicates(job, duplicates, url)
 
         await context.in_thread(take)
-        await context.server_usable()
+        await context.server_usable(url)
         return True
 
     async def _fitting(self, job: Job, found: Sequence[Observation]) -> Sequence[Observation]:
@@ -318,28 +321,29 @@ class Submissions:
                 logs.get().warning("session_not_ours", job=job.id, session=seen.id, why=NOT_OURS)
         return ours
 
-    async def _found(self, job: Job) -> Sequence[Observation]:
-        """List the job's sessions on the server that the ledger does not know."""
+    async def _found(self, job: Job, url: str) -> Sequence[Observation]:
+        """List the job's sessions on the server at `url` that the ledger does not know."""
         context = self._context
         known = await context.in_ledger(context.ledger.attempts.known_ids)
         uploads = await context.in_ledger(context.ledger.attempts.uploads, job.id)
-        return await context.backend.find(job.id, since=job.created_at - SLACK, known=known, uploads=uploads)
+        since = job.created_at - SLACK
+        return await context.backends[url].find(job.id, since=since, known=known, uploads=uploads)
 
-    def _record_duplicates(self, job: Job, duplicates: Sequence[Observation]) -> None:
+    def _record_duplicates(self, job: Job, duplicates: Sequence[Observation], url: str) -> None:
         context = self._context
         for duplicate in duplicates:
             context.ledger.attempts.duplicate_found(
                 job,
                 duplicate,
                 attempt=attempt_of(duplicate, job.id) or job.attempts,
-                url=context.settings.service.url,
-                variant=context.backend.variant,
+                url=url,
+                variant=context.backends[url].variant,
                 now=context.runtime.now(),
             )
 
     def _write_submitted(self, job: Job, seen: Observation, order: Submission) -> None:
         self._write_adopted(job, seen, Cause.SUBMITTED)
-        self._limits.went_through(order)
+        self._limits.went_through(job, order)
 
     def _write_adopted(self, job: Job, seen: Observation, cause: Cause) -> None:
         context = self._context
@@ -369,7 +373,7 @@ class Submissions:
     ) -> None:
         context = self._context
         now = context.runtime.now()
-        due_at = now + context.back_off(job.tries + 1, context.settings.service.longest_pause) if wait else None
+        due_at = now + context.back_off(job.tries + 1, context.longest_pause(context.url_of(job))) if wait else None
         await context.in_ledger(
             context.ledger.sends.unsent,
             job,

@@ -1,4 +1,4 @@
-"""Whose turn it is: a slot on the server that gets free is passed on at once, not only in the next round.
+"""Whose turn it is: a slot on a server that gets free is passed on at once, not only in the next round.
 
 1. A plan tells who has a slot, and who is next. Until facts are read for the next plan, each job that ends hands its
    slot over, and each that was sent makes way for another to be sent.
@@ -18,7 +18,7 @@ Send = Callable[[str], None]
 
 
 class Turns:
-    """Passes slots on. `send`, once there is a loop, sends a job beside it."""
+    """Passes the slots of one backend on. `send`, once there is a loop, sends a job beside it."""
 
     def __init__(self) -> None:
         self.send: Send | None = None

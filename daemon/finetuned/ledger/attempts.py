@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, TypedDict, Unpack
 
 from finetuned.backend import Observation
@@ -80,6 +80,20 @@ class Attempts:
                 "where id = ? and version = ?",
                 [(iso(due_at), attempt.id, attempt.version) for attempt, due_at in polled],
             )
+
+    def look_now(self, session_ids: Collection[str], busy: Collection[str], now: float) -> frozenset[str]:
+        """Make sessions due for a poll; return those whose job is `busy`, which are not."""
+        later = set()
+        with self._store.transaction() as db:
+            for session_id in session_ids:
+                query = "select id, job_id from sessions where session_id = ? and state = 'live' and current = 1"
+                row = db.execute(query, (session_id,)).fetchone()
+                if row is not None and row["job_id"] in busy:
+                    later.add(session_id)
+                elif row is not None:
+                    query = "update sessions set due_at = ?, version = version + 1 where id = ?"
+                    db.execute(query, (iso(now), row["id"]))
+        return frozenset(later)
 
     def missing(self, job: Job, *, due_at: float, now: float) -> None:
         """Count that the server did not find the session, which is polled again."""

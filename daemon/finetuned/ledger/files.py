@@ -239,17 +239,21 @@ class Files:
         )
         return [value_of(UnarchivedFile, row) for row in self._store.ask(query)]
 
-    def waiting(self, url: str | None = None, most: Mapping[str, int] | None = None) -> list[WaitingFile]:
+    def waiting(
+        self, urls: Mapping[str, str] | None = None, most: Mapping[str, int] | None = None
+    ) -> list[WaitingFile]:
         """List the oldest waiting files of each folder, with what the plan must know of their content.
 
         `most` counts by folder how many are listed, and as many that are held up; null: `WINDOW` of each folder.
-        Learned is what a model on the server at `url` (null: at any) has learned, and that was not removed from it.
+        Learned is what a model on the folder's server has learned, of which `urls` tells (null, or not there: on any),
+        and that was not removed from it.
         """
         with self._store.reading() as db:
             if most is None:
                 names = db.execute("select distinct folder from files where state = 'waiting'")
                 most = {name: WINDOW for (name,) in names}
-            rows = [row for name in most for query in _WAITING for row in db.execute(query, (url, name, most[name]))]
+            at = urls or {}
+            rows = [r for name in most for ask in _WAITING for r in db.execute(ask, (at.get(name), name, most[name]))]
         return [_waiting_of(row) for row in rows]
 
     def _all(self, query: str, *values: object) -> list[File]:

@@ -16,7 +16,7 @@ from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause
 from finetuned.model import FolderFacts
 from finetuned.paths import are_nested, path_of
-from finetuned.settings import FolderSettings
+from finetuned.settings import BACKENDS, FolderSettings
 from finetuned.times import iso
 
 #: states of a folder that is held
@@ -67,7 +67,7 @@ class Folders:
                 continue
             with suppress(msgspec.MsgspecError):
                 rules = msgspec.json.decode(row["rules"], type=FolderSettings)
-                if self.has_work(row["name"]):
+                if rules.backend in {"", *BACKENDS} and self.has_work(row["name"]):
                     found.append(replace(rules, path=path))
         return found
 
@@ -127,7 +127,10 @@ class Folders:
 
     def all(self) -> dict[str, FolderFacts]:
         """List the folders by name, as they were found last: also those of former configurations."""
-        rows = self._store.ask("select name, state, paused_at, flush_before, sent_at from folders")
+        rows = self._store.ask(
+            "select name, state, paused_at, flush_before, sent_at, "
+            "coalesce(iif(json_valid(rules), json_extract(rules, '$.backend'), ''), '') as backend from folders"
+        )
         facts = [
             value_of(FolderFacts, r, usable=r["state"] in _USABLE, retired=r["state"] == "retired", more_to_come=False)
             for r in rows

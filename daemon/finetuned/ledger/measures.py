@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing, suppress
 from types import MappingProxyType
 from typing import Final
@@ -66,19 +66,19 @@ class Measures(Value, frozen=True):
     folders: dict[str, str]
     paused: bool
     reachable: bool | None
-    max_sessions: int | None
+    max_sessions: dict[str, int]
     hooks: dict[str, HookMeasures]
     last: int
 
 
 def measure(
     path: str,
-    url: str,
+    urls: Collection[str],
     *,
     hooks: Mapping[str, tuple[str, Sequence[str]]] = MappingProxyType({}),
     since: int | None = None,
 ) -> Measures:
-    """Measure the ledger at `path`, and what it knows of the server at `url`. Raises LedgerError.
+    """Measure the ledger at `path`, and what it knows of the servers at `urls`. Raises LedgerError.
 
     `hooks` are keys of hooks and the words that each listens for, by its name. Without `since` what happened is counted
     from the last start of a daemon.
@@ -86,7 +86,7 @@ def measure(
     with closing(open_for_reading(path)) as db:
         try:
             db.execute("begin")
-            return _measured(db, url, since, _of_hooks(Hooks(Store(db, path)), hooks))
+            return _measured(db, urls, since, _of_hooks(Hooks(Store(db, path)), hooks))
         except sqlite3.Error as error:
             raise problem(error, path, "cannot be read") from error
 
@@ -114,12 +114,15 @@ def _of_hooks(known: Hooks, asked: Mapping[str, tuple[str, Sequence[str]]]) -> d
     }
 
 
-def _measured(db: sqlite3.Connection, url: str, since: int | None, hooks: dict[str, HookMeasures]) -> Measures:
+def _measured(
+    db: sqlite3.Connection, urls: Collection[str], since: int | None, hooks: dict[str, HookMeasures]
+) -> Measures:
     begin = db.execute(_START).fetchone()[0] if since is None else since
     last = db.execute(_LAST).fetchone()[0]
     files = db.execute(_FILES).fetchall()
-    server = db.execute("select paused_because, reachable, max_sessions from servers where url = ?", (url,)).fetchone()
-    paused, reachable, most = (None, None, None) if server is None else tuple(server)
+    query = "select url, paused_because is not null, reachable, max_sessions from servers where url = ?"
+    servers = [tuple(row) for url in urls for row in db.execute(query, (url,))]
+    known = [bool(reachable) for _, _, reachable, _ in servers if reachable is not None]
     return Measures(
         files={(folder, state): count for folder, state, count, _ in files},
         oldest={folder: instant(oldest) for folder, state, _, oldest in files if state == "waiting" and oldest},
@@ -130,9 +133,9 @@ def _measured(db: sqlite3.Connection, url: str, since: int | None, hooks: dict[s
         },
         ended={(folder, state): count for folder, state, count in db.execute(_ENDED, (begin, last))},
         folders=dict(db.execute(_FOLDERS).fetchall()),
-        paused=paused is not None,
-        reachable=None if reachable is None else bool(reachable),
-        max_sessions=most,
+        paused=any(paused for _, paused, _, _ in servers),
+        reachable=all(known) if known else None,
+        max_sessions={url: most for url, _, _, most in servers if most is not None},
         hooks=hooks,
         last=last,
     )

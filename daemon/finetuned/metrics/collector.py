@@ -69,7 +69,7 @@ class Figures(Collector):
             since = None if self._measures is None else self._measures.last
             settings = self._context.settings
             hooks = {name: (hook.key, hook.on) for name, hook in settings.named_hooks.items()}
-            known = measure(path, settings.service.url, hooks=hooks, since=since)
+            known = measure(path, [s.url for s in settings.services.values()], hooks=hooks, since=since)
             self._events.update(known.events)
             self._ended.update(known.ended)
             self._measures, self._changes = known, changes
@@ -94,11 +94,12 @@ class Figures(Collector):
 
     def _of_jobs(self, known: Measures) -> Iterator[Family]:
         folders = self._folders()
-        service = self._context.settings.service
+        services = self._context.settings.services.values()
+        most = (min(each.max_in_flight, known.max_sessions.get(each.url, each.max_in_flight)) for each in services)
         yield _many(c.JOBS, _zeros(folders, JobState) | known.jobs)
         yield _many(c.FINISHED, _zeros(folders, sorted(JOB_ENDS)) | self._ended)
         yield _one(c.IN_FLIGHT, sum(n for (_, state), n in known.jobs.items() if state in JOB_IN_FLIGHT))
-        yield _one(c.MOST_IN_FLIGHT, min(service.max_in_flight, known.max_sessions or service.max_in_flight))
+        yield _one(c.MOST_IN_FLIGHT, sum(most))
         yield _one(c.RESTARTS, sum(self._events["job", cause] for cause in _RESTARTS))
         yield _many(c.EVENTS, self._events)
 

@@ -4,8 +4,9 @@
 2. Every job and every file that waits is either in an action, or has a `Hold` that says what it waits for. What
    tells people about that (`why`, `status`, `doctor`, the end of `run --until-idle`) reads it there.
 3. What is under way (`Facts.busy`) is left alone; what is not due yet sets `wake_at`.
-4. While the server cannot be used, or it is not known yet whether it can, nothing is sent, asked or removed there but
-   one probe; everything on disk goes on.
+4. While a server cannot be used, or it is not known yet whether it can, nothing is sent, asked or removed there but
+   one probe; everything on disk goes on. Each backend has slots, limits and pauses of its own: what one is like delays
+   nothing at another.
 5. Sending comes before work on the disk, and a round of that is short; while a slot is free and nothing waits for it,
    no more is sealed than can be sent: the next request must never wait behind a thousand renames.
 6. Folders take turns: the next job that is made or sent is of the folder whose last send lies furthest back.
@@ -24,14 +25,14 @@ from finetuned.plan.planner import (
     make_plan,
     recheck_pause,
     slots,
-    wants_in_vain,
 )
+from finetuned.plan.sides import url_of, urls
 from finetuned.plan.values import (
-    PROBE,
     Action,
     Archive,
     ArchiveFile,
     Awaited,
+    BackendFacts,
     Cancel,
     Claim,
     Discard,
@@ -48,6 +49,7 @@ from finetuned.plan.values import (
     Search,
     SkipDuplicate,
     Submit,
+    probe_key,
     session_key,
 )
 
@@ -55,7 +57,6 @@ __all__ = [
     "DISK_ACTIONS_A_ROUND",
     "LONGEST_DISK_WAIT",
     "LONGEST_HOLD",
-    "PROBE",
     "RECHECKS",
     "SEALS_A_ROUND",
     "SENDS",
@@ -63,6 +64,7 @@ __all__ = [
     "Archive",
     "ArchiveFile",
     "Awaited",
+    "BackendFacts",
     "Cancel",
     "Claim",
     "Discard",
@@ -83,9 +85,11 @@ __all__ = [
     "first_look",
     "make_plan",
     "most_files",
+    "probe_key",
     "recheck_pause",
     "session_key",
     "slots",
-    "wants_in_vain",
+    "url_of",
+    "urls",
     "with_first",
 ]

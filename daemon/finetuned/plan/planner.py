@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-from finetuned.backend import Capabilities
 from finetuned.lifecycle import JOB_ENDS, JOB_IN_FLIGHT, JobState
 from finetuned.model import FolderFacts, Job, ServerFacts, WaitingFile
 from finetuned.plan.batch import batches, with_first, within
 from finetuned.plan.rest import rest
+from finetuned.plan.sides import url_of, urls
 from finetuned.plan.values import (
-    PROBE,
     Action,
     Archive,
     ArchiveFile,
     Awaited,
+    BackendFacts,
     Cancel,
     Claim,
     Discard,
@@ -35,9 +35,10 @@ from finetuned.plan.values import (
     Search,
     SkipDuplicate,
     Submit,
+    probe_key,
     session_key,
 )
-from finetuned.settings import FolderSettings, Settings
+from finetuned.settings import BACKENDS, FolderSettings, ServiceSettings, Settings
 
 #: how many jobs one round seals when no slot waits for them
 SEALS_A_ROUND: Final = 32
@@ -61,6 +62,7 @@ LONGEST_DISK_WAIT: Final = 60.0
 LONGEST_HOLD: Final = 900.0
 
 _age: Final = attrgetter("ready_at", "id")
+_UNKNOWN: Final = BackendFacts()
 _place: Final = attrgetter("folder", "group")
 
 
@@ -74,15 +76,24 @@ class _Desk:
         self.folders = {folder.name: folder for folder in facts.folders if folder.usable}
         #: those that a person paused
         self.paused = {name for name, folder in self.folders.items() if folder.paused_at is not None}
-        #: those that want a review, which this backend would train without
-        self.in_vain = {folder.name for folder in rules.folders if wants_in_vain(rules, folder.name, facts.can)}
+        #: the backends that are there, by url
+        self.services = {s.url: s for s in map(rules.service_for, BACKENDS) if s.url in facts.backends}
+        #: where each folder's jobs go
+        self.urls = urls(facts.folders, rules)
+        #: those that are known to be there, and not paused
+        self.can_ask = {url for url in self.services if _can_be_asked(facts.backends[url].server)}
+        #: folders that want a review, whose backend would train without one
+        self.in_vain = {f.name for f in rules.folders if f.review and not self.side(f.name).can.reviews}
         self.wake_at: float | None = None
         self.jobs: dict[str, Hold] = {}
         self.files: dict[int, Hold] = {}
-        #: the first jobs that wait for a slot
-        self.next: list[str] = []
-        #: whether the server is known to be there, and not paused
-        self.can_ask = facts.server.paused_because is None and bool(facts.server.reachable)
+        #: by url, the jobs that are sent now, and the first of those that wait for a slot
+        self.sends: dict[str, list[str]] = {}
+        self.next: dict[str, list[str]] = {}
+
+    def side(self, folder: str) -> BackendFacts:
+        """Return what is known of the backend of a folder."""
+        return self.facts.backends.get(self.urls[folder], _UNKNOWN)
 
     def due(self, at: float | None, longest: float) -> bool:
         """Tell whether something is due at `at` (null: yes); if not, the next round is no later than that."""
@@ -96,58 +107,90 @@ class _Desk:
         self.wake_at = self.now
 
 
+def _can_be_asked(server: ServerFacts) -> bool:
+    return server.paused_because is None and bool(server.reachable)
+
+
 def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     """Decide what to do at `now`, when to plan again, and what all the rest waits for."""
     desk = _Desk(facts, now, rules)
-    queued = [j for j in facts.jobs if j.state is JobState.QUEUED and j.folder not in desk.in_vain]
-    unsent = sum(1 for j in queued if j.id not in facts.busy and j.folder not in desk.paused)
-    there = [j.id for j in facts.jobs if j.state is not JobState.REVIEW and _has_a_slot(j, facts, rules)]
-    sending = [j.id for j in facts.jobs if j.state is JobState.SUBMITTING]
-    most = slots(facts.server, now, rules)
-    free = min(most - len(there), SENDS - len(sending))
-    wanted = max(0, free - unsent)
+    room = _Slots(desk)
     steps = _steps(desk)
     actions = [
         *(step for step in steps if isinstance(step, Doubt | Cancel)),
-        *_on_the_wire(steps, free, desk),
+        *_on_the_wire(steps, room.free, desk),
         *_some(_on_the_disk(steps, desk), desk),
-        *_some(_sealing(wanted or SEALS_A_ROUND, desk), desk),
+        *_some(_sealing(room.wanted, desk), desk),
     ]
     _note_the_rest(actions, desk)
     too_few = _too_few(desk)
-    sends = [action.job_id for action in actions if isinstance(action, Submit)]
     return Plan(
         actions=tuple(actions),
         wake_at=desk.wake_at,
-        slot_waits=wanted > 0,
+        slot_waits=_slot_waits(actions, room.wanted, desk),
         too_few=too_few,
         jobs=desk.jobs,
         files=desk.files,
-        slots=most,
-        in_flight=len(there),
-        queue=Queue(
-            slots=most,
-            there=frozenset((*there, *sends)),
-            sending=frozenset((*sending, *sends)),
-            next=tuple(desk.next),
-        ),
+        slots=room.most,
+        in_flight={url: len(room.there[url]) for url in room.most},
+        queues=room.queues(desk),
         rest=rest(facts, now, rules, actions=actions, too_few=too_few, jobs=desk.jobs, files=desk.files),
     )
 
 
-def slots(server: ServerFacts, now: float, rules: Settings) -> int:
-    """Count the jobs that may be on the server at a time: what it was found to allow, and one more each hour."""
+def slots(server: ServerFacts, now: float, service: ServiceSettings) -> int:
+    """Count the jobs that may be on a server at a time: what it was found to allow, and one more each hour."""
     if server.max_sessions is None or server.max_sessions_at is None:
-        return rules.service.max_in_flight
+        return service.max_in_flight
     more = int(max(0.0, now - server.max_sessions_at) // ONE_MORE_AFTER)
-    return min(rules.service.max_in_flight, server.max_sessions + more)
+    return min(service.max_in_flight, server.max_sessions + more)
 
 
-def _has_a_slot(job: Job, facts: Facts, rules: Settings) -> bool:
-    """Tell whether a job is on the server, or on its way there; one that has ended may only be busy with its papers."""
-    if job.state in JOB_IN_FLIGHT:
-        return is_here(job, rules) or job.id in facts.busy
-    return job.state not in JOB_ENDS and job.id in facts.busy
+class _Slots:
+    """By url of a backend: how many jobs may be there, who is, and who is on the way, how many more may be sent now.
+
+    `wanted` counts those of the latter that are not sealed yet.
+    """
+
+    def __init__(self, desk: _Desk) -> None:
+        facts, urls = desk.facts, desk.urls
+        busy, held, nowhere = facts.busy, desk.in_vain | desk.paused, urls[""]
+        unsent: Counter[str] = Counter()
+        self.there: defaultdict[str, list[str]] = defaultdict(list)
+        self.sending: defaultdict[str, list[str]] = defaultdict(list)
+        for job in facts.jobs:
+            if job.state is JobState.QUEUED and job.id not in busy:
+                if job.folder not in held:
+                    unsent[urls.get(job.folder, nowhere)] += 1
+            elif job.state in JOB_IN_FLIGHT or job.state is JobState.QUEUED:
+                url = url_of(job, urls)
+                self.there[url].append(job.id)
+                if job.state is JobState.SUBMITTING:
+                    self.sending[url].append(job.id)
+        services = desk.services
+        self.most = {url: slots(facts.backends[url].server, desk.now, services[url]) for url in services}
+        self.free = {
+            url: min(most - len(self.there[url]), SENDS - len(self.sending[url])) for url, most in self.most.items()
+        }
+        self.wanted = {url: max(0, free - unsent[url]) for url, free in self.free.items()}
+
+    def queues(self, desk: _Desk) -> dict[str, Queue]:
+        """Tell by url who is there, and who is next, once all are sent that may be now."""
+        return {
+            url: Queue(
+                slots=most,
+                there=frozenset((*self.there[url], *desk.sends.get(url, ()))),
+                sending=frozenset((*self.sending[url], *desk.sends.get(url, ()))),
+                next=tuple(desk.next.get(url, ())),
+            )
+            for url, most in self.most.items()
+        }
+
+
+def _slot_waits(actions: Sequence[Action], wanted: Mapping[str, int], desk: _Desk) -> bool:
+    """Tell whether a slot is free for a job that is sealed now: for one of those that are, if any is."""
+    sealed = {desk.urls[action.folder] for action in actions if isinstance(action, Seal)}
+    return any(wanted[url] > 0 for url in sealed & wanted.keys() or wanted)
 
 
 def _some(actions: Iterator[Action], desk: _Desk) -> Iterator[Action]:
@@ -225,9 +268,10 @@ def _step_on_the_disk(job: Job, desk: _Desk) -> OfAJob | Hold:
 
 
 def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
-    rules, server = desk.rules, desk.facts.server
-    if not is_here(job, rules):
-        return Hold(kind=Awaited.OTHER_SERVER, of=None if job.open is None else job.open.url)
+    url = url_of(job, desk.urls)
+    service = desk.services.get(url)
+    if service is None:
+        return Hold(kind=Awaited.OTHER_SERVER, of=url)
     if job.state is JobState.QUEUED:
         if job.folder not in desk.folders:
             return Hold(kind=Awaited.FOLDER, of=job.folder)
@@ -235,73 +279,67 @@ def _step_on_the_wire(job: Job, desk: _Desk) -> OfAJob | Hold:
             return Hold(kind=Awaited.RESUME, of=job.folder)
         if job.folder in desk.in_vain:
             return Hold(kind=Awaited.REVIEWS)
-    if not desk.can_ask:
-        return Hold(kind=Awaited.PERSON) if job.awaits_review else Hold(kind=Awaited.SERVER, until=server.next_try_at)
+    if url not in desk.can_ask:
+        until = desk.facts.backends[url].server.next_try_at
+        return Hold(kind=Awaited.PERSON) if job.awaits_review else Hold(kind=Awaited.SERVER, until=until)
     match job.state:
         case JobState.QUEUED:
             step: OfAJob = Submit(job_id=job.id)
-            kind, longest = Awaited.RETRY, rules.service.longest_pause
+            kind, longest = Awaited.RETRY, service.longest_pause
         case JobState.DOUBTFUL:
             step = Search(job_id=job.id)
-            kind, longest = Awaited.SEARCH, _longest_doubt(rules)
+            kind, longest = Awaited.SEARCH, _longest_doubt(desk.rules, service)
         case _:
             step = Poll(job_id=job.id)
-            kind, longest = Awaited.PERSON if job.awaits_review else Awaited.SESSION, rules.poll.slowest
+            kind, longest = Awaited.PERSON if job.awaits_review else Awaited.SESSION, desk.rules.poll.slowest
     return step if desk.due(job.next_at, longest) else Hold(kind=kind, until=job.next_at)
 
 
-def wants_in_vain(rules: Settings, folder: str, can: Capabilities) -> bool:
-    """Tell whether a folder wants a review, and the backend would train without one."""
-    return not can.reviews and any(f.name == folder and f.review for f in rules.folders)
-
-
-def is_here(job: Job, rules: Settings) -> bool:
-    """Tell whether the job's session, if it has one, is on the server that is configured."""
-    attempt = job.open
-    return attempt is None or attempt.url == rules.service.url
-
-
-def _longest_doubt(rules: Settings) -> float:
-    return max(rules.submit.lost_answer_settle, rules.service.longest_pause, rules.poll.slowest)
+def _longest_doubt(rules: Settings, service: ServiceSettings) -> float:
+    return max(rules.submit.lost_answer_settle, service.longest_pause, rules.poll.slowest)
 
 
 # -- the wire
 
 
-def _on_the_wire(steps: Sequence[OfAJob], free: int, desk: _Desk) -> Iterator[Action]:
-    facts, rules = desk.facts, desk.rules
-    if not desk.can_ask:
-        if PROBE not in facts.busy and desk.due(facts.server.next_try_at, rules.service.longest_pause):
-            yield Probe()
-        return
+def _on_the_wire(steps: Sequence[OfAJob], free: Mapping[str, int], desk: _Desk) -> Iterator[Action]:
+    facts = desk.facts
+    for url, service in desk.services.items():
+        if url in desk.can_ask or probe_key(url) in facts.busy:
+            continue
+        if desk.due(facts.backends[url].server.next_try_at, service.longest_pause):
+            yield Probe(url=url)
     calls = [step for step in steps if isinstance(step, Search | Poll)]
     sends = list(_sends(steps, free, desk))
     yield from sends
     yield from calls
     yield from _rechecks(facts.busy | {call.job_id for call in (*calls, *sends)}, desk)
     for session in facts.discards:
-        if session.url != rules.service.url:
+        if session.url not in desk.can_ask or session_key(session) in facts.busy:
             continue
-        if session_key(session) not in facts.busy and desk.due(session.due_at, rules.service.longest_pause):
+        if desk.due(session.due_at, desk.services[session.url].longest_pause):
             yield Discard(session=session)
 
 
-def _sends(steps: Sequence[OfAJob], free: int, desk: _Desk) -> Iterator[Submit]:
+def _sends(steps: Sequence[OfAJob], free: Mapping[str, int], desk: _Desk) -> Iterator[Submit]:
     """Send as many as there are slots; folders take turns, the one whose last send lies furthest back first."""
     ready = {step.job_id for step in steps if isinstance(step, Submit)}
     last = {folder.name: folder.sent_at or 0.0 for folder in desk.facts.folders}
     number: Counter[str] = Counter()
-    queue = []
+    queues = defaultdict(list)
     for place, job in enumerate(job for job in desk.facts.jobs if job.id in ready):
-        queue.append((number[job.folder], last[job.folder], place, job.id))
+        queues[desk.urls[job.folder]].append((number[job.folder], last[job.folder], place, job.id))
         number[job.folder] += 1
-    for place, (*_, job_id) in enumerate(sorted(queue)):
-        if place < free:
-            yield Submit(job_id=job_id)
-        else:
-            desk.jobs[job_id] = Hold(kind=Awaited.TURN, ahead=place - max(0, free))
-            if len(desk.next) < NEXT:
-                desk.next.append(job_id)
+    sends = []
+    for url, queue in queues.items():
+        slots_left = max(0, free[url])
+        queue.sort()
+        sends += queue[:slots_left]
+        for ahead, (*_, job_id) in enumerate(queue[slots_left:]):
+            desk.jobs[job_id] = Hold(kind=Awaited.TURN, ahead=ahead)
+        desk.sends[url] = [job_id for *_, job_id in queue[:slots_left]]
+        desk.next[url] = [job_id for *_, job_id in queue[slots_left : slots_left + NEXT]]
+    yield from (Submit(job_id=job_id) for *_, job_id in sorted(sends))
 
 
 def _rechecks(called: frozenset[str], desk: _Desk) -> Iterator[Action]:
@@ -311,9 +349,9 @@ def _rechecks(called: frozenset[str], desk: _Desk) -> Iterator[Action]:
         return
     beside = called | {job.id for job in desk.facts.jobs if job.state in _SEARCHED_ANYWAY}
     for session in desk.facts.suspects:
-        if session.job_id in beside or session.url != rules.service.url:
+        if session.job_id in beside or session.url not in desk.can_ask:
             continue
-        if desk.due(session.due_at, max(rules.service.longest_pause, *_recheck_pauses(rules))):
+        if desk.due(session.due_at, max(desk.services[session.url].longest_pause, *_recheck_pauses(rules))):
             beside |= {session.job_id}
             yield Recheck(session=session)
 
@@ -341,8 +379,8 @@ def _on_the_disk(steps: Sequence[OfAJob], desk: _Desk) -> Iterator[Action]:
     yield from (step for step in steps if isinstance(step, Claim | Archive))
 
 
-def _sealing(most: int, desk: _Desk) -> Iterator[Action]:
-    settings = {f.name: within(f, desk.facts.server) for f in desk.rules.folders if f.name in desk.folders}
+def _sealing(wanted: Mapping[str, int], desk: _Desk) -> Iterator[Action]:
+    settings = {f.name: within(f, desk.side(f.name).server) for f in desk.rules.folders if f.name in desk.folders}
     ready = []
     for file in sorted(desk.facts.waiting, key=_age):
         step = _step_of_a_file(file, settings.get(file.folder), desk)
@@ -358,17 +396,35 @@ def _sealing(most: int, desk: _Desk) -> Iterator[Action]:
             firsts.append(file)
         else:
             desk.files[file.id] = Hold(kind=Awaited.SAME_CONTENT, of=first)
-    firsts.sort(key=lambda file: (desk.folders[file.folder].sent_at or 0.0, file.folder, file.group))
+    yield from _seals(firsts, settings, wanted, desk)
+
+
+def _seals(
+    firsts: list[WaitingFile], settings: Mapping[str, FolderSettings], wanted: Mapping[str, int], desk: _Desk
+) -> Iterator[Seal]:
+    """Make jobs of files, first for the slots that are free: the others have their turn once no slot waits."""
+    firsts.sort(
+        key=lambda f: (wanted.get(desk.urls[f.folder], 0) <= 0, desk.folders[f.folder].sent_at or 0.0, *_place(f))
+    )
+    left = {url: many for url, many in wanted.items() if many > 0}
+    others = SEALS_A_ROUND
     for (name, group), files in groupby(firsts, key=_place):
-        for batch, full in batches(files, settings[name], desk.facts.can):
+        url = desk.urls[name]
+        for batch, full in batches(files, settings[name], desk.side(name).can):
             hold = None if full else _lingers(batch, desk.folders[name], settings[name], desk)
             if hold is not None:
                 desk.files.update((file.id, hold) for file in batch)
                 continue
-            if most <= 0:
+            if left.get(url, others) <= 0:
                 desk.again()
-                return
-            most -= 1
+                if others <= 0 and not any(left.values()):
+                    return
+                break
+            if url in left:
+                left[url] -= 1
+                others = 0
+            else:
+                others -= 1
             yield Seal(folder=name, group=group, file_ids=tuple(f.id for f in batch))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
 
 from finetuned.backend import Capabilities
 from finetuned.model import Attempt, FolderFacts, Job, ServerFacts, UnarchivedFile, Value, WaitingFile
@@ -86,7 +85,9 @@ class Recheck(Value, frozen=True, tag=True):
 
 
 class Probe(Value, frozen=True, tag=True):
-    """Ask whether the server can be used again."""
+    """Ask whether the server at `url` can be used again."""
+
+    url: str
 
 
 OfAJob = Claim | Archive | Cancel | Submit | Doubt | Search | Poll
@@ -131,15 +132,22 @@ class Rest(StrEnum):
     SERVER = "server"  # something is left, and the server cannot be used for it
 
 
+class BackendFacts(Value, frozen=True):
+    """A backend that is there: what is known of its server, and what it can do."""
+
+    server: ServerFacts = ServerFacts()
+    can: Capabilities = Capabilities()
+
+
 class Facts(Value, frozen=True):
     """All that a plan rests on.
 
     `waiting` is ordered by `ready_at`, and has of the folders in `partly` only the oldest files;
     `jobs` holds every unfinished job and every ended one that is not archived;
     `unarchived` are refused and duplicate files that lie where they were dropped, and retried ones that do not yet;
-    `suspects` are sessions that were lost and may turn up late; `can` is what the backend can do; `busy` names the jobs
-    and sessions with a request under way; `asked` counts by job the requests since the daemon started; `settling`:
-    something in the folders is not ready yet; `hurry` does not wait out `linger`.
+    `suspects` are sessions that were lost and may turn up late; `backends` are those that are there, by url;
+    `busy` names the jobs and sessions with a request under way; `asked` counts by job the requests since the daemon
+    started; `settling`: something in the folders is not ready yet; `hurry` does not wait out `linger`.
     """
 
     waiting: tuple[WaitingFile, ...] = ()
@@ -149,8 +157,7 @@ class Facts(Value, frozen=True):
     discards: tuple[Attempt, ...] = ()
     suspects: tuple[Attempt, ...] = ()
     folders: tuple[FolderFacts, ...] = ()
-    server: ServerFacts = ServerFacts()
-    can: Capabilities = Capabilities()
+    backends: Mapping[str, BackendFacts] = {}
     busy: frozenset[str] = frozenset()
     asked: Mapping[str, int] = {}
     settling: bool = False
@@ -172,9 +179,9 @@ class Plan(Value, frozen=True):
     """What to do now, in this order, and when to plan again (seconds since 1970; null: when the loop is woken).
 
     `slot_waits`: a job that is sealed now can be sent at once. `too_few`: folders in `Facts.partly` of whose files none
-    can go before more of them are told. `jobs` and `files` (by id) tell what each job and file
-    waits for that no action is about; `slots` jobs may be on the server at a time, and `in_flight` are. `queue`: what
-    it will be once all actions are done.
+    can go before more of them are told. `jobs` and `files` (by id) tell what each job and file waits for that no action
+    is about. By url of a backend, `slots` jobs may be there at a time, and `in_flight` are; `queues` tell what that
+    will be once all actions are done.
     """
 
     actions: tuple[Action, ...]
@@ -183,14 +190,15 @@ class Plan(Value, frozen=True):
     too_few: frozenset[str] = frozenset()
     jobs: Mapping[str, Hold] = {}
     files: Mapping[int, Hold] = {}
-    slots: int = 0
-    in_flight: int = 0
-    queue: Queue = Queue()
+    slots: Mapping[str, int] = {}
+    in_flight: Mapping[str, int] = {}
+    queues: Mapping[str, Queue] = {}
     rest: Rest = Rest.WORK
 
 
-#: how `Facts.busy` names the probe
-PROBE: Final = "probe"
+def probe_key(url: str) -> str:
+    """Make the key of `Facts.busy` for a probe of a server."""
+    return f"probe {url}"
 
 
 def session_key(session: Attempt) -> str:

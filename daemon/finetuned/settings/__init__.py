@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from finetuned.settings.keys import (
+    BACKENDS,
     MOST_FILES,
     TABLES,
     FolderSettings,
@@ -21,13 +22,15 @@ from finetuned.settings.keys import (
     SubmitSettings,
     keys,
 )
-from finetuned.settings.local import ChatSettings, MakerSettings, SlurmSettings, TrainerSettings
+from finetuned.settings.local import LOCAL_URL, ChatSettings, MakerSettings, SlurmSettings, TrainerSettings
 from finetuned.settings.parser import parse
 from finetuned.settings.readers import host_and_port
 from finetuned.settings.started import RunsWith
 from finetuned.settings.toml import reference, sample
 
 __all__ = [
+    "BACKENDS",
+    "LOCAL_URL",
     "MOST_FILES",
     "TABLES",
     "ChatSettings",

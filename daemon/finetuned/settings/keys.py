@@ -301,23 +301,22 @@ class Settings(Value, frozen=True):
         """Tell which kind of backend learns the files of a folder."""
         return rules.backend or self.backend.kind
 
+    def service_for(self, kind: str) -> ServiceSettings:
+        """Return what the daemon goes by of a kind of backend, whether a folder uses it or not."""
+        if kind == "helix":
+            return self.helix
+        return LocalService(max_in_flight=self.trainer.max_in_flight + AHEAD)
+
     @property
     def services(self) -> dict[str, ServiceSettings]:
         """What the daemon goes by of each backend that a folder uses, by its kind, in the order of `BACKENDS`."""
         used = {self.kind_of(rules) for rules in self.folders}
-        local = LocalService(max_in_flight=self.trainer.max_in_flight + AHEAD)
-        every: dict[str, ServiceSettings] = {"helix": self.helix, "local": local}
-        return {kind: every[kind] for kind in BACKENDS if kind in used}
+        return {kind: self.service_for(kind) for kind in BACKENDS if kind in used}
 
     def service_of(self, folder: str) -> ServiceSettings | None:
         """Return what the daemon goes by of the backend of a folder; null if no folder of this name is configured."""
         kind = next((self.kind_of(rules) for rules in self.folders if rules.name == folder), None)
-        return None if kind is None else self.services[kind]
-
-    @property
-    def service(self) -> ServiceSettings:
-        """The table of the backend that is in use."""
-        return self.helix
+        return None if kind is None else self.service_for(kind)
 
     def fingerprint(self) -> str:
         """Tell this configuration from others by 16 hexadecimal digits.
