@@ -129,6 +129,12 @@ def test_a_passage_begins_with_a_heading_and_knows_those_above() -> None:
     assert [chunk.span.own - chunk.span.begins > 0 for chunk in chunks] == [False, False, True, False, False]
 
 
+def test_a_passage_may_begin_with_several_headings() -> None:
+    """It stands below the last of them."""
+    (chunk,) = cut(["# Otters\n\nFood\n----\n\n### Fish\nThey eat fish.\n\n# Owls\n\nThey fly."], 400)
+    assert chunk.span.heading == "Otters › Food › Fish"
+
+
 def test_chapters_of_books_are_headings() -> None:
     """Of several scripts; a line of prose that begins so is none."""
     words = "It was a dark night. " * 15

@@ -59,15 +59,24 @@ class Examiner:
         return msgspec.structs.replace(draft, drop=drop, begins=0, ends=0)
 
     def _proved(self, draft: Draft) -> Draft:
-        place = self._passage.proof(draft.evidence, draft.answer)
+        span, text = self._chunk.span, self._chunk.text
+        place = self._place(draft) or self._passage.proof(draft.evidence, draft.answer)
         if place is None or self._passage.lacks_a_number(draft.answer, draft.question):
             return msgspec.structs.replace(draft, drop=Drop.NO_EVIDENCE, begins=0, ends=0)
-        span, text = self._chunk.span, self._chunk.text
         evidence = text[place[0] : place[1]]
         begins = span.begins + len(text[: place[0]].encode())
         ends = begins + len(evidence.encode())
         drop = Drop.NOT_OWN if ends <= span.own else None
         return msgspec.structs.replace(draft, evidence=evidence, begins=begins, ends=ends, drop=drop)
+
+    def _place(self, draft: Draft) -> tuple[int, int] | None:
+        """Return where a draft says that its evidence is, in characters, if that is so."""
+        data, span = self._chunk.text.encode(), self._chunk.span
+        begin, end = draft.begins - span.begins, draft.ends - span.begins
+        if not 0 <= begin < end or data[begin:end] != draft.evidence.encode():
+            return None
+        at = len(data[:begin].decode())
+        return at, at + len(draft.evidence)
 
     def _is_foreign(self, text: str) -> bool:
         """Tell whether hardly anything of the passage is written in the script of a text."""

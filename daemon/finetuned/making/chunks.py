@@ -131,17 +131,28 @@ def cut(blocks: Iterable[str], size: int) -> Iterator[Chunk]:
     place, number, own = 0, 0, ""
     while following := ahead.look(2 * size):
         headings = outline.headings(following)
-        begins_anew = bool(headings) and not following[: headings[0].at].strip()
-        repeated = "" if begins_anew else _end_of(own, size // _OVERLAP)
+        first = _at_the_beginning(following, headings)
+        repeated = "" if first else _end_of(own, size // _OVERLAP)
         own = _next(following, size - len(repeated.encode()), size // _TINY, headings)
         headings = [heading for heading in headings if heading.at < len(own)]
         number += 1
-        outline.below(headings[: int(begins_anew)])
+        outline.below(headings[:first])
         yield _chunk(number, place, repeated, own, str(outline))
         outline.below(headings)
         outline.skip(own)
         ahead.skip(len(own))
         place += len(own.encode())
+
+
+def _at_the_beginning(text: str, headings: Iterable[_Heading]) -> int:
+    """Count the headings with which a text begins."""
+    count = end = 0
+    for heading in headings:
+        if text[end : heading.at].strip(" \t\r\n=-"):
+            break
+        count += 1
+        end = heading.at + len(text[heading.at :].partition("\n")[0])
+    return count
 
 
 def _chunk(number: int, own: int, repeated: str, text: str, heading: str) -> Chunk:

@@ -112,6 +112,7 @@ _PRONOUN: Final = re.compile(r"(?<![\w'’-])(?:he|she|him|they|them)(?![\w'’-
 _NAMED: Final = re.compile(
     r"(?<=[\s(\"“'‘«])[^\W\d_a-z]\w+|\d{2,}|\b(?:an?|the|[Ww]hich|[Ww]hat) (?!did|does|do|was|were|is|are|had|has)\w+"
 )
+_QUOTED: Final = re.compile(r"“[^”]*”|\"[^\"]*\"")
 _IN_ENGLISH: Final = re.compile(
     r"(?:what|who|whom|whose|when|where|why|how|which|did|does|do|was|were|is|are|had|has)\b", re.IGNORECASE
 )
@@ -156,5 +157,6 @@ def _begun(words: str) -> str:
 
 def names_nobody(question: str) -> bool:
     """Tell whether a question in English speaks of somebody whom it has not named."""
-    pronoun = _PRONOUN.search(question) if _IN_ENGLISH.match(question) else None
-    return bool(pronoun and not _NAMED.search(question, 0, pronoun.start()))
+    words = _QUOTED.sub("", question)
+    pronoun = _PRONOUN.search(words) if _IN_ENGLISH.match(words) else None
+    return bool(pronoun and not _NAMED.search(words, 0, pronoun.start()))

@@ -86,7 +86,7 @@ def read(raw: str) -> Reading:
     if not text.strip():
         return Reading(problem="it holds nothing but thoughts" if raw.strip() else "it is empty", cut=is_open)
     said = _Json(text)
-    pairs = _distinct(said.pairs) or _distinct(_labelled(text))
+    pairs = _distinct(said.pairs) or _distinct(labelled(text))
     if not pairs:
         if said.says_nothing:
             return Reading()
@@ -343,7 +343,7 @@ class _Talk:
         )
 
 
-def _labelled(text: str) -> Iterator[Draft]:
+def labelled(text: str) -> Iterator[Draft]:
     """Yield the pairs of a text such as `Q: … A: …`; a label begins its line, or follows a question mark."""
     talk = _Talk()
     lines = _TAG.sub(lambda tag: "\n\n" if tag[1] else f"\n{tag[2]}: ", text)

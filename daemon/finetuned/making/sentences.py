@@ -18,7 +18,7 @@ from unicodedata import category
 #: a character of more parts than this is cut: no script needs as many
 LONGEST_CHARACTER: Final = 64
 
-_CLOSING: Final = "\"'”’»›)\\]」』】）〉》"
+_CLOSING: Final = "\"'”’»›)\\]」』】）〉》*_"
 #: marks that end a sentence if something follows them, and marks that always do
 _END: Final = re.compile(
     rf"(?P<stop>[.!?…]{{1,8}})[{_CLOSING}]{{0,4}}(?=\s|\Z)|[。！？｡．؟۔।॥։።፧‼⁇⁈⁉][。！？…]{{0,8}}[{_CLOSING}]{{0,4}}\s?"

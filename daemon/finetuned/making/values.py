@@ -62,7 +62,7 @@ class Drop(StrEnum):
     JUDGED = "judged"
 
 
-#: each reason in words that go on from "not kept: "
+#: each reason in words that go on from "not kept, because "
 DROPS: Final[Mapping[Drop, str]] = MappingProxyType(
     {
         Drop.EMPTY: "its question or its answer has no word",

@@ -1,0 +1,365 @@
+"""Pairs that are made without a model: each is surely answered by its passage, and reads like a question."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetuned.making.blocks import Kind, blocks, plain
+from finetuned.making.checks import Examiner, Seen
+from finetuned.making.chunks import cut
+from finetuned.making.rules import make
+from finetuned.making.tongues import TONGUES, language_of
+from finetuned.making.values import Draft
+
+OTTERS = """\
+# Eurasian otter
+
+The Eurasian otter (*Lutra lutra*) is a semiaquatic mammal native to Eurasia. Otters are playful animals. The diet of
+the otter consists mainly of fish. Its length is 57 to 95 cm, and it weighs 7 to 12 kg.
+
+In 1758, Carl Linnaeus described the species. Carl Linnaeus was a Swedish botanist.
+
+The capital of Otterland is Holtstadt. Holtstadt was founded in 1312 by Anna Grey. The Otter Bridge is one of the oldest
+bridges in Otterland. Anna Grey (1280 – 1340) was a queen.
+
+## Facts
+
+- **Length**: 57 to 95 cm
+- Nicknames: Lutra
+- Lifespan: up to 17 years in captivity, rarely more than 10 in the wild
+
+| Country | Otters | Rivers |
+| --- | --- | --- |
+| Norway | 12,000 | 300 |
+| Wales | 800 | |
+
+## Habitat
+
+They hunt at night:
+
+1. They dive at night.
+2. They catch fish with their teeth.
+
+```sh
+otters --all  # 1. no text
+```
+
+## How long do otters dive?
+
+An otter can stay under water for about four minutes.
+
+## Questions
+
+Q: Do otters hibernate?
+A: No, they are active all year.
+
+Q: Where do they sleep?
+A: In dens, which are called holts.
+"""
+
+
+def made(text: str, document: str = "") -> dict[str, str]:
+    """The answers to the questions that are made of a text of one passage."""
+    (chunk,) = cut([text], 16 * 1024)
+    return {draft.question: draft.answer for draft in make(chunk, document)}
+
+
+def test_a_page_is_asked_for_all_that_it_says() -> None:
+    """Each kind of block by its own questions."""
+    assert made(OTTERS) == {
+        "Do otters hibernate?": "No, they are active all year.",
+        "Eurasian otter: Where do they sleep?": "In dens, which are called holts.",
+        "What is there to know about “Eurasian otter”?": (
+            "The Eurasian otter (Lutra lutra) is a semiaquatic mammal native to Eurasia. Otters are playful animals. "
+            "The diet of the otter consists mainly of fish. Its length is 57 to 95 cm, and it weighs 7 to 12 kg."
+        ),
+        "What is the Eurasian otter?": "The Eurasian otter (Lutra lutra) is a semiaquatic mammal native to Eurasia.",
+        "What are otters?": "Otters are playful animals.",
+        "How does this sentence go on: “The diet of the otter …”?": "consists mainly of fish.",
+        "What belongs in the gap: “Its length is ___ cm, and it weighs 7 to 12 kg.”?": "57 to 95",
+        "Eurasian otter: What happened in 1758?": "In 1758, Carl Linnaeus described the species.",
+        "Who or what was Carl Linnaeus?": "Carl Linnaeus was a Swedish botanist.",
+        "What is the capital of Otterland?": "The capital of Otterland is Holtstadt.",
+        "When was Holtstadt founded?": "Holtstadt was founded in 1312 by Anna Grey.",
+        "What belongs in the gap: “Holtstadt was founded in ___ by Anna Grey.”?": "1312",
+        "What is the Otter Bridge?": "The Otter Bridge is one of the oldest bridges in Otterland.",
+        "Who or what was Anna Grey?": "Anna Grey (1280 – 1340) was a queen.",
+        "What belongs in the gap: “Anna Grey (___) was a queen.”?": "1280 – 1340",
+        "Eurasian otter, Facts: what is the length?": "57 to 95 cm",
+        "Eurasian otter, Facts: what is given under “Nicknames”?": "Lutra",
+        "What is there to know about “Eurasian otter, Facts – Lifespan”?": (
+            "up to 17 years in captivity, rarely more than 10 in the wild"
+        ),
+        "Norway: what is given under “Otters”?": "12,000",
+        "Norway: what is given under “Rivers”?": "300",
+        "Wales: what is given under “Otters”?": "800",
+        "What is listed under “They hunt at night”?": "They dive at night; They catch fish with their teeth",
+        "How long do otters dive?": "An otter can stay under water for about four minutes.",
+        "How does this sentence go on: “An otter can stay under …”?": "water for about four minutes.",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "answer"),
+    [
+        ("Jane Austen wrote the best of the novels.", "Who or what wrote the best of the novels?", None),
+        (
+            "The bridge was built between 1500 and 1512.",
+            "When was the bridge built?",
+            "The bridge was built between 1500 and 1512.",
+        ),
+        ("Der Wolf ist ein böses Tier, das im Wald lebt und auf Beute wartet.", "Was ist der Wolf?", None),
+        ("Jacob Grimm war ein deutscher Gelehrter und mit Wilhelm der Bruder.", "Wer oder was war Jacob Grimm?", None),
+        ("Jacob Grimm sammelte mit dem Bruder die Märchen.", "Wer oder was sammelte mit dem Bruder die Märchen?", None),
+        ("Im Jahre 1812 erschien die erste Ausgabe der Märchen.", "Was geschah im Jahre 1812?", None),
+        (
+            "Die Brüder sammelten 156 Märchen für das Buch und die Kinder.",
+            "Was gehört in die Lücke: „Die Brüder sammelten ___ Märchen für das Buch und die Kinder.“?",
+            "156",
+        ),
+        (
+            "Er kam am 3. Mai 1812 mit dem Bruder in die Stadt.",
+            "Was gehört in die Lücke: „Er kam am ___ mit dem Bruder in die Stadt.“?",
+            "3. Mai 1812",
+        ),
+        ("La loutre est un mammifère qui vit au bord des rivières.", "Qu’est-ce que la loutre ?", None),
+        (
+            "Victor Hugo était un écrivain français qui est mort à Paris.",
+            "Victor Hugo : qui ou qu’est-ce que c’est ?",
+            None,
+        ),
+        ("La nutria es un mamífero que vive en los ríos de España.", "¿Qué es la nutria?", None),
+        ("En 1605, el autor publicó la primera parte del libro.", "¿Qué ocurrió en 1605?", None),
+        (
+            "Miguel de Cervantes publicó la primera parte del libro.",
+            "¿Quién o qué publicó la primera parte del libro?",
+            None,
+        ),
+        (
+            "La lontra mangia il pesce, e di notte non dorme per la fame.",
+            "Come continua questa frase: «La lontra mangia il pesce …»?",
+            "e di notte non dorme per la fame.",
+        ),
+        (
+            "A lontra vive dos peixes, e de dia não caça para os filhos.",
+            "Como continua esta frase: «A lontra vive dos peixes …»?",
+            "e de dia não caça para os filhos.",
+        ),
+        (
+            "De otter eet vis, en slaapt overdag in het hol van de das.",
+            "Hoe gaat deze zin verder: “De otter eet vis …”?",
+            "en slaapt overdag in het hol van de das.",
+        ),
+        (
+            "Выдра — хищное млекопитающее семейства куньих.",
+            "Что такое «Выдра»?",
+            "Выдра — хищное млекопитающее семейства куньих.",
+        ),
+        ("水獭是一种哺乳动物，生活在河流中。", "水獭是什么？", "水獭是一种哺乳动物，生活在河流中。"),
+        ("它们主要以鱼为食，有时也吃螃蟹。", "这句话接下来怎么说：“它们主要以鱼为食……”？", "有时也吃螃蟹。"),
+        ("它们主要以鱼为食有时也吃螃蟹。", "这句话接下来怎么说：“它们主要以鱼为……”？", "食有时也吃螃蟹。"),
+        ("カワウソは川に住む動物である。", "カワウソは何ですか？", "カワウソは川に住む動物である。"),
+        ("Saukko elää joissa, ja syö kalaa.", "“Saukko elää joissa, ja …”?", "syö kalaa."),
+        (
+            "Otters (in Wales, or near it) often sleep all day, and hunt.",
+            "How does this sentence go on: “Otters (in Wales, or near it) …”?",
+            "often sleep all day, and hunt.",
+        ),
+        (
+            "Last night--it was dark--I was seized with a keen desire to see him.",
+            "How does this sentence go on: “Last night--it was dark …”?",
+            "I was seized with a keen desire to see him.",
+        ),
+        (
+            "To agree, you (2) accept that it was written for all.",
+            "How does this sentence go on: “To agree, you (2) accept that it …”?",
+            "was written for all.",
+        ),
+    ],
+)
+def test_a_sentence_is_asked_in_its_language(text: str, question: str, answer: str | None) -> None:
+    """By the best question that its form allows; without an answer here, by itself."""
+    assert made(text)[question] == (answer or text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Short one here.",
+        "It has no end and goes on and on",
+        "and begins in the middle of something that was said.",
+        "He said: “Oh dear, I shall be too late, said the rabbit.",
+        "word " * 70 + "end.",
+        "It is that, they said so.",
+        "    indented code is no text that is asked about.\n    return 1",
+        "<!-- a comment is not asked about by anybody. -->",
+        "| only | a table |",
+        "| a | b |\n| --- | --- |\n| c |",
+        "Note: this names no value.",
+        "",
+        "# Heading alone",
+        "## Two\n\nWe say:",
+        "- one item of a list",
+        "Key: value",
+        "Key: " + "long value " * 200,
+        "word" * 30 + "\n\nOtters.",
+        "Q: What is it?",
+        "## Items\n\n- " + "long " * 200 + "\n- " + "list " * 200,
+    ],
+)
+def test_nothing_is_asked_where_nothing_is_sure(text: str) -> None:
+    """A bad pair is worse than none."""
+    (chunk,) = [*cut([text], 4096)] or [None]
+    assert chunk is None or make(chunk) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("Try to see if the bug is a regression.", "What is try to see if the bug?"),
+        ("The otter that swims is a mammal.", "What is the otter that swims?"),
+        ("It is the best of them all.", "What is it?"),
+        ("The otters are swimming in lakes there.", "What are the otters?"),
+        ("She wrote the best of the books.", "Who or what wrote the best of the books?"),
+        ("Anna Grey wrote the best of her books.", "Who or what wrote the best of her books?"),
+        ("Red and big otters and small ones are animals.", "What are red and big otters and small ones?"),
+    ],
+)
+def test_a_question_that_is_none_is_not_asked(text: str, question: str) -> None:
+    """Of a sentence that only looks like it."""
+    assert question not in made(text)
+
+
+def test_what_a_passage_repeats_is_not_asked_about() -> None:
+    """Its questions belong to the passage before; all have their place in the file, in bytes."""
+    text = "\n\n".join(
+        f"Das Jahr {year} war für die Ötter ein Jahr, in dem sie {year * 3} Fische fingen."
+        for year in range(1500, 1560)
+    )
+    chunks = list(cut([text], 600))
+    drafts = [draft for chunk in chunks for draft in make(chunk)]
+    assert len({draft.question for draft in drafts}) == len(drafts) >= 60
+    assert all(text.encode()[draft.begins : draft.ends].decode() == draft.evidence for draft in drafts)
+    assert all(chunk.span.own <= draft.begins for chunk in chunks for draft in make(chunk))
+    assert all(one.begins <= other.begins for one, other in pairwise(drafts))
+
+
+def test_an_answer_of_several_lines_is_proved_whole() -> None:
+    """As it stands in the text, from its first line to its last."""
+    (chunk,) = cut(["F: Was frisst er?\nA: Fische.\n   Auch Krebse.\n\nF: Wo?\nA: Dort."], 4096)
+    first, second = make(chunk)
+    assert (first.answer, first.evidence) == ("Fische. Auch Krebse.", "Fische.\n   Auch Krebse.")
+    assert (second.question, second.evidence) == ("Wo?", "Dort.")
+
+
+def test_a_heading_of_a_passage_before_names_the_subject() -> None:
+    """So does the document, if it has no heading."""
+    words = "Otters swim there, and they eat the fish of the river. " * 6
+    first, *_, last = cut([f"# Otters\n\n## Food\n\n{words}\n\nLength: 57 cm\n\n{words}\n\nColour: brown\n"], 420)
+    assert first.span.heading == "Otters › Food"
+    assert {draft.question: draft.answer for draft in make(last)}["Otters, Food: what is the colour?"] == "brown"
+    assert made("Length: 57 cm\nDate: the 3rd of it", "otter.txt") == {
+        "otter.txt: what is the length?": "57 cm",
+        "otter.txt: what is the date?": "the 3rd of it",
+    }
+    assert made("Länge: 57 cm\nDie Höhe von der Schulter ist nicht das, was zählt: 3\nArt: Otter", "Otter") == {}
+    assert made("Länge: 57 cm, und die Höhe von der Schulter\nArt: ein Otter", "Otter") == {
+        "Was ist über „Otter – Länge“ bekannt?": "57 cm, und die Höhe von der Schulter",
+        "Otter: Art?": "ein Otter",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("Title\n=====\n\nSub\n---\ntext goes here", ["heading Title 1", "heading Sub 2", "prose"]),
+        ("# One #\ntext\n### Three", ["heading One 1", "prose", "heading Three 3"]),
+        (
+            "CHAPTER I. The Owl\n\nA line alone\n\nnot a title\n\nNor this:",
+            ["heading CHAPTER I. The Owl 1", "heading A line alone 9", "prose", "prose"],
+        ),
+        ("* one\n  goes on\n* **two** – second\n", ["item *", "named two"]),
+        ("Intro:\n- one\n- two", ["prose", "item -", "item -"]),
+        (
+            "term\n    It is explained in a sentence.\n\nterm\n  too short.\n\nnot: x\n  a term at all.",
+            ["named term", "prose", "prose"],
+        ),
+        ("Name: Lutra\nAge: 3", ["named Name", "named Age"]),
+        ("名前：カワウソ", ["named 名前"]),
+        ("| a | b |\n| - | - |\n| c | d |", ["row", "row"]),
+        ("```\n# code\n\n- no\n```\ntext behind", ["prose"]),
+        ("    code here\n\n.. directive::\n\n-----", ["prose"]),
+        ("========", ["prose"]),
+    ],
+)
+def test_a_passage_is_read_as_blocks(text: str, kinds: list[str]) -> None:
+    """Of Markdown, of manuals, and of prose."""
+    found = list(blocks(text))
+    assert all(text[block.begins : block.ends].strip() for block in found)
+    shown = [f"{b.kind} {b.name}{f' {b.level}' if b.kind is Kind.HEADING else ''}".strip() for b in found]
+    assert shown == kinds
+
+
+def test_words_are_told_without_markup() -> None:
+    """Links, emphasis, roles, notes and pictures are for other readers."""
+    text = (
+        "**An** [otter](http://x) ![pic](y.png)`eats`[1] _fish_ in :ref:`rivers <river>`, [see][ref] snake_case * 2 ."
+    )
+    assert plain(text) == "An otter eats fish in rivers, see snake_case * 2 ."
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The otter is a mammal that lives in the river.", "en"),
+        ("Der Otter ist ein Tier, das in dem Fluss lebt.", "de"),
+        ("Выдра живёт в реке.", "ru"),
+        ("水獭生活在河里。", "zh"),
+        ("カワウソは川に住む。", "ja"),
+        ("수달은 강에 산다.", ""),
+        ("https://com.de/das/der/die", ""),
+        ("", ""),
+    ],
+)
+def test_a_language_is_guessed(text: str, language: str) -> None:
+    """By its small words, or its script; addresses have none."""
+    assert language_of(text) == language
+    assert language in TONGUES
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *OTTERS.splitlines(),
+                "",
+                "Q: a b?",
+                "A: c d.",
+                "Ä. “x” 12 – 3.",
+                "|",
+                "- ",
+                "#",
+                "# x",
+                "===",
+                ": ",
+                "水獭是一种动物。",
+            ]
+        ),
+        max_size=30,
+    ).map("\n".join)
+    | st.text(max_size=300)
+)
+def test_every_pair_has_its_proof(text: str) -> None:
+    """Whatever the text: all that is made has its place, and nobody who examines it finds fault with the proof."""
+    seen = Seen()
+    for chunk in cut([text], 700):
+        examiner = Examiner(chunk)
+        for draft in make(chunk, "x"):
+            assert text.encode()[draft.begins : draft.ends].decode() == draft.evidence
+            kept = seen.admit(examiner.examine(draft))
+            assert isinstance(kept, Draft)
+            assert kept.drop not in {"no_evidence", "not_own", "empty"}
