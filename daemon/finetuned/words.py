@@ -85,6 +85,11 @@ def plain_words(text: str) -> list[str]:
     return _LATIN_WORD.findall(plain) if _LATIN.fullmatch(plain) else _split(plain)
 
 
+def has_no_spaces(word: str) -> bool:
+    """Tell whether a word is of a script that writes no spaces: one letter, with its marks."""
+    return word[:1].translate(_SHAPE) == "x"
+
+
 def searchable(text: str) -> str:
     """Write a text as the index is given it; of most texts that is the text itself.
 
