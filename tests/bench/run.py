@@ -24,6 +24,7 @@ import flight
 import flood
 import idle
 import intake
+import making
 import pairs
 import polling
 import queries
@@ -51,6 +52,7 @@ BENCHMARKS = {
     "flood": flood.measure,
     "flight": flight.measure,
     "hooks": hooks.measure,
+    "making": making.measure,
     "polling": polling.measure,
     "queries": queries.measure,
     "scale": scale.measure,

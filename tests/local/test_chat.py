@@ -38,7 +38,7 @@ def endpoint() -> Iterator[Endpoint]:
 async def a_chat(url: str, *, patience: float = 20.0, key: Path | None = None, **more: Any) -> AsyncIterator[Chat]:
     """Who asks it."""
     where = Where(url=url, model="tiny", timeout=patience, api_key_file=str(key or ""))
-    async with new_http(url, connections=4) as http:
+    async with new_http(url) as http:
         yield Chat(http, where, SystemRuntime(), **more)
 
 

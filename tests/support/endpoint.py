@@ -14,6 +14,7 @@ import random
 import re
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -127,6 +128,8 @@ class Endpoint:
         self.questions: list[Question] = []
         self.paid: list[Question] = []
         self.most_at_once = 0
+        #: when each question came, and when its answer was sent, in seconds of the monotonic clock
+        self.spans: list[tuple[float, float]] = []
         self.port = 0
         self._tls = tls
         self._next: list[Deed] = []
@@ -222,6 +225,7 @@ class Endpoint:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         question = Question(method=method, path=path, headers=headers, body=json.loads(body) if body else {})
+        came = time.monotonic()
         self.under_way += 1
         self.most_at_once = max(self.most_at_once, self.under_way)
         try:
@@ -230,6 +234,7 @@ class Endpoint:
                 await asyncio.sleep(answer.pause or self.late)
         finally:
             self.under_way -= 1
+            self.spans.append((came, time.monotonic()))
         return await self._send(answer, writer, reader)
 
     def answer(self, question: Question) -> Answer:
@@ -316,6 +321,17 @@ def a_sentence(number: int, seed: int = 0) -> str:
     words = drawn.sample(_WORDS, 12)
     what = f"{words[0]} of {' '.join(words[1:])}"
     return f"Entry {seed}x{number} tells that the {what} is {drawn.randrange(10**9)} miles wide."
+
+
+def entries_of(question: Question) -> tuple[str, ...]:
+    """The entries of the passage that is asked about, by which it is known."""
+    found = _PASSAGE.search(question.words)
+    return entries_in(found[1] if found else "")
+
+
+def entries_in(text: str) -> tuple[str, ...]:
+    """The entries that a text has."""
+    return tuple(re.findall(r"Entry (\S+) tells", text))
 
 
 def pairs_of(question: Question) -> str:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 
 import anyio
 import httpx
@@ -304,20 +305,68 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def new_http(url: str, *, connections: int) -> httpx.AsyncClient:
-    """Make the connections to an endpoint: direct, no redirects; to be closed by the caller."""
+class _OneEach(httpx.AsyncBaseTransport):
+    """A transport of its own for each connection, the last used first.
+
+    The library's pool looks at each of its connections before each request: with many of them, that takes longest.
+    """
+
+    def __init__(self, trusted: ssl.SSLContext) -> None:
+        self._trusted = trusted
+        self._free: list[httpx.AsyncHTTPTransport] = []
+        self._all: list[httpx.AsyncHTTPTransport] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        one = self._free.pop() if self._free else self._another()
+        try:
+            response = await one.handle_async_request(request)
+        except BaseException:
+            self._free.append(one)
+            raise
+        answer = cast("httpx.AsyncByteStream", response.stream)
+        response.stream = _Lent(answer, partial(self._free.append, one))
+        return response
+
+    def _another(self) -> httpx.AsyncHTTPTransport:
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS)
+        self._all.append(httpx.AsyncHTTPTransport(verify=self._trusted, trust_env=False, limits=limits))
+        return self._all[-1]
+
+    async def aclose(self) -> None:
+        for one in self._all:
+            await one.aclose()
+
+
+class _Lent(httpx.AsyncByteStream):
+    """An answer whose connection is given back once it is closed."""
+
+    def __init__(self, answer: httpx.AsyncByteStream, give_back: Callable[[], None]) -> None:
+        self._answer = answer
+        self._give_back: Callable[[], None] | None = give_back
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._answer.__aiter__()
+
+    async def aclose(self) -> None:
+        try:
+            await self._answer.aclose()
+        finally:
+            if self._give_back is not None:
+                self._give_back()
+                self._give_back = None
+
+
+def new_http(url: str) -> httpx.AsyncClient:
+    """Make the way to an endpoint: direct, no redirects, a connection for each request at a time; to be closed."""
     if url.startswith("https:"):
         trusted = httpx.create_ssl_context(trust_env=False)
         trusted.load_default_certs()  # an endpoint at home has a certificate of the machine's own authority
     else:
         trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: authorities that are never asked cost 2 MB
     return httpx.AsyncClient(
-        # an answer has its own limit; waiting for one of our own connections is no fault of the endpoint's
+        # an answer has its own limit
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-        verify=trusted,
-        limits=httpx.Limits(
-            max_connections=connections + 1, max_keepalive_connections=connections + 1, keepalive_expiry=IDLE_SECONDS
-        ),
+        transport=_OneEach(trusted),
         follow_redirects=False,
         trust_env=False,
     )

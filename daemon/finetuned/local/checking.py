@@ -18,24 +18,31 @@ class Checking:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._seen = Seen()
-        #: what is compared with what was kept, and then kept, is compared one after the other
-        self.one_at_a_time = anyio.Lock(fast_acquire=True)
+        self._one_at_a_time = anyio.Lock(fast_acquire=True)
 
     async def recall(self, drafts: Sequence[Draft]) -> None:
         """Remember drafts that were kept before."""
         await self._machine.in_thread(self._admitted, drafts)
 
-    async def read(self, chunk: Chunk, raw: str) -> tuple[Reading, list[Draft]]:
-        """Read an answer about a passage, and judge each draft by itself."""
-        return await self._machine.in_thread(_read, chunk, raw)
+    async def read(self, chunk: Chunk, raw: str, *, is_last: bool) -> tuple[Reading, list[Draft]]:
+        """Read an answer about a passage, and judge each draft by itself; `distinct` follows at once if `is_last`."""
+        if not is_last:
+            return await self._machine.in_thread(_read, chunk, raw)
+        async with self._one_at_a_time:
+            return await self._machine.in_thread(self._read_and_admit, chunk, raw)
 
     async def distinct(self, drafts: Sequence[Draft]) -> list[Draft]:
-        """Drop what is like something that was kept, and remember the rest; only `one_at_a_time`."""
-        return await self._machine.in_thread(self._admitted, drafts)
+        """Drop what is like something that was kept, and remember the rest."""
+        async with self._one_at_a_time:
+            return await self._machine.in_thread(self._admitted, drafts)
 
     def worth_judging(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Choose those that may be kept."""
         return [draft for draft in drafts if draft.drop is None and self._seen.drop_of(draft) is None]
+
+    def _read_and_admit(self, chunk: Chunk, raw: str) -> tuple[Reading, list[Draft]]:
+        reading, drafts = _read(chunk, raw)
+        return reading, self._admitted(drafts)
 
     def _admitted(self, drafts: Sequence[Draft]) -> list[Draft]:
         return [self._seen.admit(draft) for draft in drafts]

@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 from msgspec.structs import replace
@@ -46,6 +46,12 @@ TRIES: Final = 3
 FIRST_BACK_OFF: Final = 2.0
 #: rows that are read of the notes at a time
 _PAGE: Final = 128
+#: and chunks, and bytes of their texts, that are prepared at a time
+_AT_ONCE: Final = 16
+_AT_ONCE_BYTES: Final = 1024 * 1024
+#: what was looked up so many seconds ago may be otherwise by now; what was asked since then is among so many passages
+_FRESH: Final = 1.0
+_LATELY: Final = 4096
 #: how an answer is kept that refuses; it can be no JSON of pairs
 _REFUSES: Final = "refuses: "
 #: the number in a document's name that tells those of one run apart
@@ -83,6 +89,7 @@ class Maker:
         for one in heard:
             one.on_change = self._tell
         self._asked: dict[tuple[str, str], anyio.Event] = {}
+        self._lately: dict[tuple[str, str], None] = {}
 
     @property
     def pause(self) -> Pause | None:
@@ -121,15 +128,18 @@ class Maker:
             run.tell()
 
     @asynccontextmanager
-    async def alone(self, made_by: str, sha256: str) -> AsyncIterator[None]:
-        """Wait until nobody else asks this maker about this passage."""
+    async def alone(self, made_by: str, sha256: str) -> AsyncIterator[bool]:
+        """Wait until nobody else asks this maker about this passage; the value tells whether somebody did lately."""
         key = made_by, sha256
         while (other := self._asked.get(key)) is not None:
             await other.wait()
         done = self._asked[key] = anyio.Event()
         try:
-            yield
+            yield key in self._lately
         finally:
+            self._lately[key] = None
+            if len(self._lately) > _LATELY:
+                del self._lately[next(iter(self._lately))]
             del self._asked[key]
             done.set()
 
@@ -143,7 +153,7 @@ async def opened(
         slots = anyio.Semaphore(settings.max_requests, fast_acquire=True)
 
         async def an_asker(endpoint: Endpoint) -> Asker:
-            http = await stack.enter_async_context(new_http(endpoint.url, connections=settings.max_requests))
+            http = await stack.enter_async_context(new_http(endpoint.url))
             # one machine behind two models has no more slots than behind one
             shared = slots if endpoint.url == settings.url else anyio.Semaphore(settings.max_requests)
             return Asker(Chat(http, endpoint, machine, on_end), Gate(machine, shared))
@@ -207,8 +217,7 @@ class _Run:
 
     @property
     def _workers(self) -> int:
-        requests = self._maker.settings.max_requests
-        return requests + max(2, requests // 2)
+        return 2 * self._maker.settings.max_requests + 2
 
     async def _plan(self) -> None:
         if await self._notes.is_planned(self._run):
@@ -229,7 +238,7 @@ class _Run:
 
     async def _pass(self, workers: int) -> None:
         """Try once with each chunk that is not at its end. Raises what is no chunk's own trouble."""
-        rows = _Rows(self._notes, self._run)
+        rows = _Rows(self._maker, self._run, self._files)
         async with anyio.create_task_group() as tasks:
             for _ in range(workers):
                 tasks.start_soon(self._work, rows, tasks.cancel_scope)
@@ -238,31 +247,26 @@ class _Run:
 
     async def _work(self, rows: _Rows, crew: anyio.CancelScope) -> None:
         try:
-            while (row := await rows.next()) is not None:
-                await self._make_of(row)
+            while (work := await rows.next()) is not None:
+                await self._make_of(work)
         except FinetunedError as error:
             self._trouble = self._trouble or error
             crew.cancel()
 
-    async def _make_of(self, row: ChunkRow) -> None:
-        path = self._files.get(row.document)
-        if path is None:
-            raise Refused(
-                f"the run {self._run} has no text {row.document} any more", remedy="`finetuned retry` begins anew"
-            )
-        chunk = await self._maker.machine.in_thread(texts.passage, path, row.span)
-        raw = row.raw if row.state is ChunkState.ANSWERED else None
-        if raw is None:
+    async def _make_of(self, work: _Work) -> None:
+        row, chunk, raw = work.row, work.chunk, work.raw
+        if row.state is not ChunkState.ANSWERED:
             if (why := teaches_nothing(chunk.text)) is not None:
                 await self._judged(row, (), why)
                 return
-            raw = await self._answer(row, chunk)
+            raw = await self._answer(work)
         if raw is not None:
             await self._check(row, chunk, raw)
 
-    async def _answer(self, row: ChunkRow, chunk: Chunk) -> str | None:
+    async def _answer(self, work: _Work) -> str | None:
         """Return the answer about a passage, which is kept by then: a known one, or a new one; null: none came."""
-        maker, raw, spent = self._maker, "", 0
+        row, chunk, known, maker = work.row, work.chunk, work.raw, self._maker
+        raw, spent = "", 0
         if maker.asker is None:
             raise Refused("nobody is there who could be asked", remedy="set maker.kind to chat")
 
@@ -271,8 +275,11 @@ class _Run:
             raw, spent = _as_kept(reply), reply.tokens
             await self._notes.answered(row.id, raw, reply.tokens)
 
-        async with maker.alone(row.made_by, row.span.sha256):
-            if (known := await self._notes.answer_known(row.made_by, row.span.sha256)) is not None:
+        async with maker.alone(row.made_by, row.span.sha256) as was_asked:
+            is_old = anyio.current_time() - work.at > _FRESH
+            if known is None and (was_asked or is_old):
+                known = await self._notes.answer_known(row.made_by, row.span.sha256)
+            if known is not None:
                 await self._notes.answered(row.id, known, 0)
                 return known
             messages = prompts.ask(chunk, document=self._name(row), instructions=maker.instructions)
@@ -317,17 +324,14 @@ class _Run:
         if raw.startswith(_REFUSES):
             await self._failed(row, f"the model {raw}; another model may not", final=True)
             return
-        reading, drafts = await self._checking.read(chunk, raw)
+        is_last = self._maker.judge is None
+        reading, drafts = await self._checking.read(chunk, raw, is_last=is_last)
         if reading.problem and not reading.pairs:
             await self._at_fault(row, f"the answer cannot be read: {reading.problem}")
             return
-        await self._note(row, await self._after_judgement(row, chunk, raw, drafts))
-
-    async def _note(self, row: ChunkRow, drafts: Sequence[Draft]) -> None:
-        """Note the drafts of a passage, but for what was kept before of another."""
-        async with self._checking.one_at_a_time:
-            found = await self._checking.distinct(drafts)
-            await self._judged(row, found, _why_barren(found))
+        if not is_last:
+            drafts = await self._checking.distinct(await self._after_judgement(row, chunk, raw, drafts))
+        await self._judged(row, drafts, _why_barren(drafts))
 
     async def _after_judgement(self, row: ChunkRow, chunk: Chunk, raw: str, drafts: Sequence[Draft]) -> Sequence[Draft]:
         """Ask the judge, if there is one, and drop what it says is wrong. Without its answer nothing is dropped."""
@@ -379,28 +383,68 @@ class _Run:
         self._on_progress(Progress(percent=percent, words=words, waits=waits is not None))
 
 
-class _Rows:
-    """The chunks of a run that are not at their end, each once, for any number of workers."""
+class _Work(NamedTuple):
+    """A chunk that is not at its end: its row, its text, and the answer about it if one was known `at` that time."""
 
-    def __init__(self, notes: Notes, run: str) -> None:
-        self._notes = notes
+    row: ChunkRow
+    chunk: Chunk
+    raw: str | None
+    at: float
+
+
+class _Rows:
+    """The chunks of a run that are not at their end, each once, for any number of workers.
+
+    Their texts are read, and known answers looked up, for several at a time: what waits for ledger and disk is shared.
+    """
+
+    def __init__(self, maker: Maker, run: str, files: Mapping[str, str]) -> None:
+        self._notes = maker.notes
+        self._machine = maker.machine
         self._run = run
+        self._files = files
         self._page: deque[ChunkRow] = deque()
+        self._ready: deque[_Work] = deque()
         self._after = 0
         self._is_end = False
         self._reading = anyio.Lock(fast_acquire=True)
 
-    async def next(self) -> ChunkRow | None:
-        """Return one that nobody had; null: there is none."""
+    async def next(self) -> _Work | None:
+        """Return one that nobody had; null: there is none. Raises Refused if its text is not there."""
         async with self._reading:
-            if not self._page and not self._is_end:
-                self._page.extend(await self._notes.open_chunks(self._run, after=self._after, most=_PAGE))
-                self._is_end = not self._page
-            if not self._page:
-                return None
-            row = self._page.popleft()
-            self._after = row.id
-            return row
+            if not self._ready:
+                await self._read_on()
+            return self._ready.popleft() if self._ready else None
+
+    async def _read_on(self) -> None:
+        if not self._page and not self._is_end:
+            self._page.extend(await self._notes.open_chunks(self._run, after=self._after, most=_PAGE))
+            self._is_end = not self._page
+        rows, size = list[ChunkRow](), 0
+        while self._page and len(rows) < _AT_ONCE and size < _AT_ONCE_BYTES:
+            rows.append(self._page.popleft())
+            size += rows[-1].span.bytes
+            self._after = rows[-1].id
+        chunks = await self._machine.in_thread(lambda: [self._passage(row) for row in rows])
+        known: dict[int, str | None] = {}
+        at = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            for row in rows:
+                if row.state is not ChunkState.ANSWERED:
+                    tasks.start_soon(self._look_up, row, known)
+        self._ready.extend(
+            _Work(row, chunk, known.get(row.id, row.raw), at) for row, chunk in zip(rows, chunks, strict=True)
+        )
+
+    def _passage(self, row: ChunkRow) -> Chunk:
+        if row.document not in self._files:
+            raise Refused(
+                f"the run {self._run} has no text {row.document} any more", remedy="`finetuned retry` begins anew"
+            )
+        return texts.passage(self._files[row.document], row.span)
+
+    async def _look_up(self, row: ChunkRow, known: dict[int, str | None]) -> None:
+        known[row.id] = await self._notes.answer_known(row.made_by, row.span.sha256)
 
 
 def _as_kept(reply: Reply) -> str:
