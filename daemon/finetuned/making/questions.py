@@ -20,6 +20,7 @@ from finetuned.words import plain_words
 FEWEST_WORDS: Final = 4
 _MOST_WORDS: Final = 60
 _MOST_LETTERS: Final = 150
+_MOST_CHARACTERS: Final = 1000
 #: the beginning of a sentence has so many words, so that it is known again; one more thing if it names nobody
 _BEGINNING: Final = 4
 _BEGINNING_UNNAMED: Final = 7
@@ -85,6 +86,8 @@ def asked(said: str, around: Around) -> Iterator[tuple[str, str]]:
 
 
 def _is_whole(said: str) -> bool:
+    if len(said) > _MOST_CHARACTERS:
+        return False
     count, most = len(plain_words(said)), _MOST_LETTERS if _NO_SPACES.search(said) else _MOST_WORDS
     if not FEWEST_WORDS <= count <= most or said.rstrip('"”’»)」_*')[-1:] not in _ENDS or said[0].islower():
         return False
