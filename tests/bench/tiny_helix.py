@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, Self
 
 TRACE = Path(__file__).parents[1] / "traces" / "form" / "finetune-happy.json"
-STILL = "2026-11-23T05:23:11.123456789Z"
+#: when its sessions were made: a daemon that searches for one of its own looks at none that is older
+STILL = time.strftime("%Y-%m-%dT%H:%M:%S.123456789Z", time.gmtime())
 KEPT_BYTES = 1024 * 1024
 #: what answers calls that the server does not know
 PAGE = "<!doctype html><title>Helix</title>"
