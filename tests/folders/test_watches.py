@@ -13,6 +13,7 @@ import pytest
 
 from finetuned.folders import watches
 from finetuned.folders.kept import drop_folder
+from finetuned.folders.sweep import MOST_WATCHED
 from finetuned.folders.watches import Single, watch
 from finetuned.settings import FolderSettings
 from support import disks
@@ -261,6 +262,34 @@ async def test_the_watches_of_a_large_tree_are_not_made_all_the_time(tmp_path):
                 assert made[:2] == [None, None]
             tasks.cancel_scope.cancel()
     assert rests[0] > 300 * 10e-6
+
+
+async def test_of_a_hundred_thousand_folders_some_are_watched(tmp_path):
+    """To watch each takes memory: the others are left to the sweeps, and that is told until there are fewer."""
+    root = tmp_path / "notes"
+    root.mkdir()
+    for number in range(MOST_WATCHED + 3):
+        (root / str(number)).mkdir()
+    told = []
+
+    async def pause(_):
+        await anyio.lowlevel.checkpoint()
+
+    with swept(root) as folder:
+        assert (len(folder.subfolders), folder.unwatched) == (MOST_WATCHED, 3)
+        rings = Rings()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: watch([folder], rings.ring, pause=pause, lacks=told.append))
+            with anyio.fail_after(20):
+                await rings.next(str(root)).wait()
+                for number in range(3):
+                    (root / str(number)).rmdir()
+                while told[-1] is not None:
+                    rung = rings.next(str(root))
+                    folder.sweeper.sweep(1.0)
+                    await rung.wait()
+            tasks.cancel_scope.cancel()
+    assert told[0] == "3 sub-folders more than can be watched"
 
 
 LIMITED = """

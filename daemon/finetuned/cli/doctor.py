@@ -318,7 +318,7 @@ def _watches(reader: Reader | None, runs: bool) -> Iterator[Row]:
     started = reader.daemon() if reader and runs else None
     if reader is None or started is None:
         return
-    remedy = "raise fs.inotify.max_user_watches (sysctl), or let the daemon watch fewer sub-folders"
+    remedy = "let it watch fewer sub-folders; if the system allows no more, raise fs.inotify.max_user_watches (sysctl)"
     lacking = reader.unwatched()
     if lacking:
         yield warning("watch", f"{lacking}; sweeps alone find what changes there", remedy)

@@ -50,6 +50,11 @@ class DropFolder(Places):
         """By absolute path: the folders below it that the last sweep walked to, which are to be watched."""
         return self.sweeper.subfolders
 
+    @property
+    def unwatched(self) -> int:
+        """How many more folders there are below it than can be watched."""
+        return self.sweeper.unwatched
+
     def hold(self) -> None:
         """Open and lock the folder. Raises Held (another finetuned has it) and Away (missing, another mount)."""
         self.tree.hold()

@@ -14,12 +14,15 @@
 6. A quiet file waits for its ready file to come, and for an unfinished name of its own to go: events tell of both.
 7. While a million files come, as many begin to settle as can be read while they do (`MOST_NEW`); the others lie where
    they are, and need no memory.
+8. There may be a hundred thousand sub-folders: the first `MOST_WATCHED` are told of, to be watched; in the others only
+   sweeps find what changes.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -58,6 +61,8 @@ LEAST_NEW: Final = 5000
 CHECK_PAUSE: Final = 0.0003
 #: at how many names of a listing it is told once that it goes on
 PROGRESS_EACH: Final = 1024
+#: how many sub-folders of a folder are watched: to watch one takes memory, and 50 µs in which all of Python waits
+MOST_WATCHED: Final = 10_000
 #: how many canaries one sweep tells of: whoever may drop files may drop those, too
 MOST_CANARIES: Final = 8
 
@@ -101,14 +106,16 @@ class Sweep(Value, frozen=True):
 class _Listing:
     """What lay in a sub-folder at its last listing; `sure` while unchanged times prove that it still does.
 
+    `times` is the hash of its identity and its times, `sweep` the number of the last one that walked to it.
     `files` are those that were not settled then, `missing` those known ones that did not lie there; `odd` counts what
     is never taken, by reason; `markers` are the names of ready files, `unfinished` those that programs still write to,
     by their lower case; `untaken` counts by suffix the files that no rule takes.
     """
 
-    times: tuple[int, ...]
+    times: int
     since: float
     sure: bool
+    sweep: int = 0
     files: list[str] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     folders: list[str] = field(default_factory=list)
@@ -152,6 +159,8 @@ class _Found:
     odd: dict[str, Odd] = field(default_factory=dict)
     unfinished: dict[str, str | None] = field(default_factory=dict)
     closed: dict[str, str] = field(default_factory=dict)
+    shape: dict[Parts, tuple[int, int]] = field(default_factory=dict)
+    unwatched: int = 0
     wake_in: float | None = None
     checked: int = 0
 
@@ -205,9 +214,13 @@ class Sweeper:
         self._unfinished: set[str] = set()
         self._canaries: set[str] = set()
         self._listings: dict[Parts, _Listing] = {}
-        self._shape: dict[Parts, tuple[int, ...]] = {}
-        #: the folders that the last sweep walked to, by absolute path, with device and inode; replaced, never changed
+        self._sweeps = 0
+        self._shape: dict[Parts, tuple[int, int]] = {}
+        #: the folders that are to be watched of those that the last sweep walked to, by absolute path, with device and
+        #: inode; replaced, never changed
         self.subfolders: Mapping[str, tuple[int, int]] = MappingProxyType({})
+        #: how many more sub-folders there were when these were told
+        self.unwatched = 0
         #: by suffix, commonest first: how many files the last sweep met that no rule takes, and none leaves out
         self.untaken: dict[str, int] = {}
         #: the sub-folders that the last sweep could not look into, by absolute path, each with the reason
@@ -223,24 +236,21 @@ class Sweeper:
         self._left_alone = {path: until for path, until in self._left_alone.items() if steady < until}
         found = _Found(steady, now)
         self._begin_anew(steady)
-        ways: list[Parts] = [()]
-        listings: dict[Parts, _Listing] = {}
-        while ways:
-            parts = ways.pop()
-            listing = self._visit(parts, found)
-            if listing is not None:
-                listings[parts] = listing
-                ways.extend((*parts, name) for name in listing.folders)
-        self._wait_for(found)
-        vanished = self._vanished(found)
-        self._tree.check()  # a folder that went away meanwhile looked empty
-        self._listings = listings
+        try:
+            self._walk(found)
+            self._wait_for(found)
+            vanished = self._vanished(found)
+            self._tree.check()  # a folder that went away meanwhile looked empty
+        except BaseException:
+            self._listings.clear()
+            raise
+        listings = self._listings
         untaken: Counter[str] = Counter()
         for one in listings.values():
             untaken.update(one.untaken)
         self.untaken = dict(untaken.most_common(MOST_UNTAKEN))
         self.closed = {path: found.closed[path] for path in sorted(found.closed)[:MOST_CLOSED]}
-        self._tell_shape()
+        self._tell_shape(found)
         canaries = listings[()].canaries if () in listings else set()
         new, self._canaries = canaries - self._canaries, canaries
         free = dict.fromkeys(self._unfinished - found.unfinished.keys())
@@ -284,19 +294,32 @@ class Sweeper:
                 told[why] = (odd.count, found.steady)
                 yield odd
 
-    def _tell_shape(self) -> None:
-        """Say which folders are there, if they are others than before."""
-        shape = {parts: listing.times[:2] for parts, listing in self._listings.items() if parts}
-        if shape != self._shape:
-            self._shape = shape
-            self.subfolders = MappingProxyType({self._tree.at(p): (times[0], times[1]) for p, times in shape.items()})
+    def _tell_shape(self, found: _Found) -> None:
+        """Say which folders are to be watched, if they are others than before."""
+        if found.shape != self._shape or bool(found.unwatched) != bool(self.unwatched):
+            self._shape, self.unwatched = found.shape, found.unwatched
+            self.subfolders = MappingProxyType({self._tree.at(parts): lies for parts, lies in found.shape.items()})
+
+    def _walk(self, found: _Found) -> None:
+        """Look into all there is, and forget the listings of what is not there any more."""
+        self._sweeps += 1
+        ways: list[Parts] = [()]
+        while ways:
+            parts = ways.pop()
+            listing = self._visit(parts, found)
+            if listing is not None:
+                listing.sweep, self._listings[parts] = self._sweeps, listing
+                ways.extend((*parts, name) for name in listing.folders)
+        gone = [parts for parts, listing in self._listings.items() if listing.sweep != self._sweeps]
+        for parts in gone:
+            del self._listings[parts]
 
     def _visit(self, parts: Parts, found: _Found) -> _Listing | None:
         """Look into one sub-folder; None if it is gone or cannot be looked into."""
         try:
             with self._tree.folder(parts) as fd:
                 folder = self._tree.at((*parts, ""))
-                listing = self._list(fd, parts, folder, found.steady)
+                listing = self._list(fd, parts, folder, found)
                 for odd in listing.odd.values():
                     _count(found.odd, odd)
                 known = self.known.of(folder, make=bool(listing.files))
@@ -318,9 +341,13 @@ class Sweeper:
             found.closed[path] = words(error)
             _count(found.odd, Odd(why=f"the folder cannot be looked into: {words(error)}", path=path, count=1))
 
-    def _list(self, fd: int, parts: Parts, folder: str, steady: float) -> _Listing:
-        status = os.fstat(fd)
-        times = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+    def _list(self, fd: int, parts: Parts, folder: str, found: _Found) -> _Listing:
+        status, steady = os.fstat(fd), found.steady
+        times = hash((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
+        if parts and len(found.shape) < MOST_WATCHED:
+            found.shape[parts] = (status.st_dev, status.st_ino)
+        elif parts:
+            found.unwatched += 1
         old = self._listings.get(parts)
         unchanged = old is not None and old.times == times
         changed = self.known.has_changed(folder)
@@ -354,7 +381,7 @@ class Sweeper:
                         listing.untaken[_counted_as(name, listing.untaken)] += 1
             elif entry.is_dir(follow_symlinks=False):
                 if self._names.why_not_into((*parts, name)) is None:
-                    listing.folders.append(name)
+                    listing.folders.append(sys.intern(name))  # the same as in the keys of all listings
                 else:
                     self._note(name, listing)
             elif choose(name) is Choice.TAKEN:

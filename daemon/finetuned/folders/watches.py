@@ -46,7 +46,10 @@ Identities: TypeAlias = Mapping[str, tuple[int, int]]
 
 
 class Watched(Protocol):
-    """A folder to watch, by its absolute path; `subfolders` is replaced when others are to be watched below it."""
+    """A folder to watch, by its absolute path; `subfolders` is replaced when others are to be watched below it.
+
+    So many more are `unwatched`.
+    """
 
     @property
     def root(self) -> str: ...
@@ -54,12 +57,16 @@ class Watched(Protocol):
     @property
     def subfolders(self) -> Identities: ...
 
+    @property
+    def unwatched(self) -> int: ...
+
 
 class Single(Value, frozen=True):
     """A folder that is watched without what is below it."""
 
     root: str
     subfolders: Identities = MappingProxyType({})
+    unwatched: int = 0
 
 
 class _Stop:
@@ -148,6 +155,7 @@ class _Watches:
         self.places = places
         self.roots = roots
         self._told = [place.subfolders for place in places]
+        self.left_out = sum(place.unwatched for place in places)
         self.below = {p for one in self._told for p, identity in one.items() if not lack and _lies(p, identity)}
         self._outdated = lack is not None
         try:
@@ -199,7 +207,8 @@ async def _watch_once(
         return None if lack else str(error)
     rest = _LIMIT_PAUSE if lack else _REST * (anyio.current_time() - begun)
     if not lack:
-        lacks(None)
+        many = f"{watches.left_out} sub-folders more than can be watched" if watches.left_out else None
+        lacks(many)
     for root in roots:
         on_change(root)
     ended = _Stop(stop, watches.is_outdated)
