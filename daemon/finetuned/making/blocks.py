@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 from finetuned.model import Value
@@ -30,6 +31,8 @@ _CHAPTER: Final = re.compile(
     r"(?:chapter|book|part|kapitel|teil|chapitre|partie|cap[ií]tulo|parte|глава|часть)\b|第", re.IGNORECASE
 )
 _LOWEST: Final = 9
+#: begins a comment, or a directive
+_NO_PROSE: Final = ("<!--", ".. ", "%", "//")
 #: a line that stands alone, has a colon and more words, and ends as a sentence, is one
 _LONG_VALUE: Final = 6
 #: words that name no value
@@ -151,10 +154,18 @@ def _read(text: str, lines: list[_Line]) -> Iterator[Block]:
         yield from named
     elif term := _term(text, lines):
         yield term
-    elif min(line.indent for line in lines) < 4 and not text[lines[0].begins :].startswith(("<!--", ".. ", "%", "//")):
-        intro = next((place for place, line in enumerate(lines) if place and _is_item(line)), len(lines))
+    elif min(line.indent for line in lines) < 4 and not lines[0].text.startswith(_NO_PROSE):
+        yield from _prose(text, lines)
+
+
+def _prose(text: str, lines: list[_Line]) -> Iterator[Block]:
+    """Yield a paragraph, or the title, that a run of lines begins with, and the list that follows it there."""
+    intro = next((place for place, line in enumerate(lines) if place and _is_item(line)), len(lines))
+    if intro == 1 and _looks_like_a_heading(lines[0].text):
+        yield _heading(lines[0], lines[0].text, _LOWEST)
+    else:
         yield _block(Kind.PROSE, text, lines[:intro])
-        yield from _items(text, lines[intro:]) if lines[intro:] else ()
+    yield from _items(text, lines[intro:])
 
 
 def _block(kind: Kind, text: str, lines: list[_Line], name: str = "", at: int | None = None) -> Block:
@@ -186,7 +197,7 @@ def _is_item(line: _Line) -> bool:
 def _items(text: str, lines: list[_Line]) -> Iterator[Block]:
     """Yield the items of a list; lines that go on belong to the item before them."""
     starts = [place for place, line in enumerate(lines) if _is_item(line)]
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, end in pairwise([*starts, len(lines)]):
         found = _ITEM.fullmatch(lines[start].text)
         mark = found["mark"] if found else ""
         at = lines[start].begins + (found.start("text") if found else 0)

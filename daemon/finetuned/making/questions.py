@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 from finetuned.making.tongues import Tongue
@@ -32,13 +33,16 @@ _MONTH: Final = (
 )
 _FULL_DATE: Final = rf"(?:\d{{1,2}}\.?(?: de)? )?{_MONTH}(?: \d{{1,2}},?)?(?: de)? {_YEAR}"
 _DATE: Final = rf"(?:{_FULL_DATE}|{_YEAR})"
+_DAY: Final = rf"\d{{1,2}}\.?(?: de)? {_MONTH}|{_MONTH} \d{{1,2}}"
 _FIGURE: Final = r"\d(?:[\d.,\u00a0\u202f]{0,12}\d)?"
 #: a date, or a number, or a range of numbers, that is no part of a name, a version or a time
 _LEFT_OUT: Final = re.compile(
-    rf"(?<![\w.,/:§#-])(?:{_FULL_DATE}|{_FIGURE}(?: ?(?:to|–|-|bis|à|a) ?{_FIGURE})?)(?![\w/:-]|[.,]\d)"
+    rf"(?<![\w.,/:§#-])(?:{_FULL_DATE}|{_DAY}|(?<=between ){_FIGURE} and {_FIGURE}"
+    rf"|(?<=zwischen ){_FIGURE} und {_FIGURE}|(?<=entre ){_FIGURE} (?:et|y|e) {_FIGURE}"
+    rf"|{_FIGURE}(?: ?(?:to|–|-|bis|à|a) ?{_FIGURE})?)(?![\w/:-]|[.,]\d)"
 )
 _CAPITAL: Final = r"[^\W\d_a-zà-ÿ]"
-_NAME: Final = re.compile(rf"{_CAPITAL}[\w’'-]*(?: (?:of|de|von|van|der|du|da|la|the|and|{_CAPITAL}[\w’'.-]*))*")
+_NAME: Final = re.compile(rf"{_CAPITAL}[\w’'-]*(?: (?:(?:of|de|von|van|der|du|da|la|the|and)\b|{_CAPITAL}[\w’'.-]*))*")
 _IN_BRACKETS: Final = re.compile(r" \([^()]{1,120}\)")
 _NO_SUBJECT: Final = re.compile(
     r"[,;:()\"“”„«»]|\b(?:who|which|that|if|to|when|because|please|not|qui|que|dont|quand|si|welche[rs]?|wenn|dass)\b"
@@ -47,14 +51,8 @@ _NO_SUBJECT: Final = re.compile(
 _FEW_WORDS: Final = 3
 #: somebody who was named before, and is not in the question
 _SOMEBODY: Final = re.compile(
-    r"\b(?:he|she|it|they|them|him|his|her|hers|its|their|this|that|these|those|here|there|er|sie|es|ihm|ihn|ihr"
-    r"|ihre[rnms]?|sein(?:e[rnms]?)?|diese[rnms]?|su|sus|lo|le|les|él|ella|ese|esa|esto|este|esta)\b",
+    r"\b(?:he|she|it|they|them|him|this|that|these|those|here|there|er|sie|es|ihm|ihn|ihr|diese[rnms]?|lo|le|les|él|ella|ese|esa|esto|este|esta)\b",
     re.IGNORECASE,
-)
-_DONE: Final = re.compile(
-    r"(?P<what>[^,;:()“”\"]{2,80}?) (?P<was>was|were) (?P<done>(?:first |originally |officially )?(?:[a-z]{2,}ed|built"
-    r"|born|written|begun|made|held|won|sold|sent|set up|laid|cut|drawn|taken|given|shown|known|lost))\b"
-    rf"[^;:]{{0,120}}?\b(?:in|on|between|since|by|around) {_DATE}"
 )
 _BREAK: Final = re.compile(r"(?:[,;:–—、，；]|--)(?=\s|\w)\s?|\s")
 _MARKS: Final = " ,;:–—-、，；"
@@ -147,10 +145,18 @@ def _is_a_thing(words: list[str], tongue: Tongue) -> bool:
 
 
 def _done(said: str, around: Around) -> Iterator[str]:
-    """Ask when something was done, if a sentence in English says that it was, and at what time."""
-    found = _DONE.match(_IN_BRACKETS.sub("", said)) if "is" in around.tongue.what else None
-    if found and _begins_named(said, around) and not _NO_SUBJECT.search(found["what"]):
-        yield f"When {found['was']} {_small(found['what'], around)} {found['done']}?"
+    """Ask when, or by whom, something was done, if a sentence begins with what it was and says so."""
+    words = _IN_BRACKETS.sub("", said)
+    for pattern, question in around.tongue.done:
+        found = _compiled(pattern).match(words)
+        if found and _begins_named(said, around) and not _NO_SUBJECT.search(found["what"]):
+            parts = {**found.groupdict(), "what": _small(found["what"], around)}
+            yield question.format(**parts)
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern.replace("DATE", _DATE))
 
 
 def _did(said: str, around: Around) -> Iterator[str]:

@@ -27,7 +27,8 @@ class Tongue(Value, frozen=True):
     by its name, in a sentence, and `under` for one by its name as it stands there.
     Of a sentence: `goes_on` asks for its end, `gap` for what is left out of it. `what` and `who` ask what a thing, or
     somebody or something with a name, is, by the verb of the sentence; `means` does so by a pattern of it. `happened`
-    asks what happened at a time, which `times` stands before. `did` asks for the subject of a verb (`verbs`).
+    asks what happened at a time, which `times` stands before. `did` asks for the subject of a verb (`verbs`); `done`
+    has patterns of what was done, in which `DATE` stands for any, and their questions.
     `articles` stand before things, and a sentence that begins with a word of `not_named` names nobody.
     """
 
@@ -44,6 +45,7 @@ class Tongue(Value, frozen=True):
     times: str = ""
     did: str = ""
     verbs: str = ""
+    done: tuple[tuple[str, str], ...] = ()
     articles: frozenset[str] = frozenset()
     not_named: frozenset[str] = frozenset()
 
@@ -52,6 +54,29 @@ def _words(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
+_WHAT: Final = r"[^,;:()“”\"]{2,80}?"
+_EN_DONE: Final = (
+    r"(?:first |originally |officially )?(?:[a-z]{2,}ed|(?:re)?built|born|written|begun|made|held|won|sold|sent|set"
+    r"|laid|cut|drawn|taken|given|shown|known|lost|led|found|hit|struck|torn)(?: (?:off|up|down|out|over|away|back))?"
+)
+_EN_WHEN: Final = (
+    rf"(?P<what>{_WHAT}) (?P<was>was|were) (?P<done>{_EN_DONE})\b[^;:]{{0,120}}?"
+    r"\b(?:in|on|between|since|by|around) DATE"
+)
+_EN_BY: Final = (
+    rf"(?P<what>{_WHAT}) (?P<was>was|were|is|are) (?P<done>{_EN_DONE}) by (?!\d|the (?:end|time|year)|its?\b)"
+)
+_EN_WAS_DONE: Final = ((_EN_WHEN, "When {was} {what} {done}?"), (_EN_BY, "By whom or what {was} {what} {done}?"))
+_DE_WHEN: Final = (
+    rf"(?P<what>{_WHAT}) (?P<was>wurden?) (?:(?:im Jahre?|am|um|bereits|erst) )?DATE [^;:]{{0,120}}?"
+    r"(?P<done>\w*ge\w+(?:t|en)|(?:be|er|ver|ent|zer)\w+(?:t|en))[.!]"
+)
+_DE_WAS_DONE: Final = ((_DE_WHEN, "Wann {was} {what} {done}?"),)
+_ES_WHEN: Final = (
+    rf"(?P<what>{_WHAT}) (?P<was>fue|fueron) (?P<done>\w+(?:[ai]d[oa]s?|scrit[oa]s?|hech[oa]s?))\b[^;:]{{0,120}}?"
+    r"\b(?:en|el|hacia) DATE"
+)
+_ES_WAS_DONE: Final = ((_ES_WHEN, "¿Cuándo {was} {done} {what}?"),)
 _EN_PAST: Final = """wrote made built found led won began became gave took told sold sent saw said came went held
     left lost met ran spoke taught thought brought bought caught chose drew drove ate fell flew fought grew kept
     knew laid sang sank shot stood swam threw wore broke founded"""
@@ -95,7 +120,8 @@ TONGUES: Final[Mapping[str, Tongue]] = MappingProxyType(
             what={verb: f"What {verb} {{0}}?" for verb in ("is", "are", "was", "were")},
             who={verb: f"Who or what {verb} {{0}}?" for verb in ("is", "are", "was", "were")},
             did="Who or what {0}?",
-            verbs=r"[a-z]{2,}ed|" + "|".join(_EN_PAST.split()),
+            verbs=r"[a-z]{2,}ed|(?:re)?(?:" + "|".join(_EN_PAST.split()) + ")",
+            done=_EN_WAS_DONE,
             articles=_words("the a an"),
             not_named=_EN_UNNAMED,
             happened="What happened {0}?",
@@ -110,6 +136,7 @@ TONGUES: Final[Mapping[str, Tongue]] = MappingProxyType(
             who={verb: f"Wer oder was {verb} {{0}}?" for verb in ("ist", "sind", "war", "waren")},
             did="Wer oder was {0}?",
             verbs=r"[a-zäöüß]{3,}te|" + "|".join(_DE_PAST.split()),
+            done=_DE_WAS_DONE,
             articles=_words("der die das ein eine"),
             not_named=_DE_UNNAMED,
             happened="Was geschah {0}?",
@@ -138,6 +165,7 @@ TONGUES: Final[Mapping[str, Tongue]] = MappingProxyType(
             who={verb: f"¿Quién o qué {verb} {{0}}?" for verb in ("es", "era", "fue")},
             did="¿Quién o qué {0}?",
             verbs=r"[a-záéíóúñ]{2,}ó|hizo|dijo|puso|tuvo|vino|dio|vio",
+            done=_ES_WAS_DONE,
             articles=_words("el la los las un una"),
             not_named=_ES_UNNAMED,
             happened="¿Qué ocurrió {0}?",
