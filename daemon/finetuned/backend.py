@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, runtime_checkable
 
 from finetuned.errors import Quota
 from finetuned.model import Content, Value
@@ -334,6 +334,15 @@ class Backend(Protocol):
 
     async def delete(self, session_id: str) -> None:
         """Remove a session; one that is not there is removed."""
+        ...
+
+
+@runtime_checkable
+class Works(Protocol):
+    """A backend that does its work itself, beside the daemon's loop."""
+
+    async def serve(self) -> None:
+        """Carry on what was submitted, until this is cancelled; the next time it goes on from there."""
         ...
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from finetuned import __version__, logs
-from finetuned.backend import Backend, Changed
+from finetuned.backend import Backend, Changed, Works
 from finetuned.cli import wiring
 from finetuned.cli.hook_checks import check_hooks
 from finetuned.cli.signals import Ear, heed
@@ -21,6 +21,7 @@ from finetuned.daemon import Context, Outcome, Service, Wiring
 from finetuned.daemon.loop import Watcher, first_of
 from finetuned.daemon.memory import share_one_heap
 from finetuned.daemon.notify import Notifier
+from finetuned.daemon.paid_work import PaidWork
 from finetuned.daemon.requests import requests_folder
 from finetuned.errors import Away, FinetunedError
 from finetuned.folders.folder import DropFolder
@@ -163,6 +164,7 @@ def _wiring(source: str, ledger: Ledger, runtime: SystemRuntime) -> Wiring:
     """Say how each daemon is made of the configuration in the file `source`."""
 
     measured = Measured()
+    paid_work = PaidWork(ledger.chunks, runtime.in_thread)
 
     def backends(
         settings: Settings, folders: Mapping[str, DropFolder], changed: Changed
@@ -172,11 +174,12 @@ def _wiring(source: str, ledger: Ledger, runtime: SystemRuntime) -> Wiring:
         metrics = measured.wanted(settings)
         on_end = metrics.on_end if metrics else None
         words = {"remembered": remembered, "spool": beside}
-        return wiring.backends(settings, runtime, folders, changed, **words, on_end=on_end)
+        return wiring.backends(settings, runtime, folders, changed, paid_work, **words, on_end=on_end)
 
     def watchers(context: Context) -> list[Watcher]:
         metrics = measured.wanted(context.settings)
-        return _watchers(context) + ([partial(metrics.serve, context)] if metrics else [])
+        paid_work.through(context.in_ledger)
+        return [*_watchers(context), *_workers(context), *([partial(metrics.serve, context)] if metrics else [])]
 
     def load() -> Settings:
         settings = wiring.load_file(source)
@@ -211,6 +214,18 @@ def greet(settings: Settings) -> None:
     learns = {"helix": f"The server is {harmless(settings.helix.url)}.", "local": "Files are learned on this machine."}
     told = " ".join(learns[kind] for kind in settings.services)
     say(f"{told} To stop: Ctrl-C, or kill {os.getpid()}")
+
+
+def _workers(context: Context) -> list[Watcher]:
+    """Return what has a backend carry its work on beside the loop, where it does the work itself."""
+
+    def work(worker: Works) -> Watcher:
+        async def serve(_on_change: Callable[[], None]) -> None:
+            await worker.serve()
+
+        return serve
+
+    return [work(backend) for backend in context.backends.values() if isinstance(backend, Works)]
 
 
 def _watchers(context: Context) -> list[Watcher]:

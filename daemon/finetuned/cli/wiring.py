@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from finetuned.helix.client import ApiKey
     from finetuned.helix.sessions import Sessions
     from finetuned.ledger.queries import Reader
+    from finetuned.making.notes import Notes
     from finetuned.runtime import Runtime
     from finetuned.settings import FolderSettings, Settings
 
@@ -65,13 +66,7 @@ def load_file(path: str) -> Settings:
         raise ConfigurationError(f"the configuration {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the configuration {path} is no TOML: {error}", remedy="mend it there") from error
-    settings = parse(raw, base=os.path.dirname(path), home=os.path.expanduser("~"), source=path)
-    if "local" in settings.services:
-        raise ConfigurationError(
-            f"the configuration {path} asks for the local backend, which this version does not have yet",
-            remedy='say "helix" in [backend] kind, and in each folder\'s backend',
-        )
-    return settings
+    return parse(raw, base=os.path.dirname(path), home=os.path.expanduser("~"), source=path)
 
 
 def ledger_path(settings: Settings) -> str:
@@ -188,6 +183,7 @@ async def backends(
     runtime: Runtime,
     folders: Mapping[str, DropFolder],
     changed: Changed,
+    notes: Notes,
     *,
     remembered: str | None = None,
     spool: str | None = None,
@@ -195,9 +191,12 @@ async def backends(
 ) -> AsyncIterator[dict[str, Backend]]:
     """Yield by url the backends that these folders use, as the daemon speaks to them; words as for `backend`.
 
-    `changed` hears of what they find out by themselves.
+    `changed` hears of what they find out by themselves; `notes` keep the paid work of the one that learns here.
     """
-    del changed  # a server of Helix tells nothing by itself
+    from finetuned.backend import not_counted
+    from finetuned.cli import learning
+    from finetuned.settings import LOCAL_URL
+
     kinds = {settings.kind_of(folder.rules) for folder in folders.values()}
     async with AsyncExitStack() as stack:
         made: dict[str, Backend] = {}
@@ -205,6 +204,10 @@ async def backends(
             words = {"remembered": remembered, "spool": spool}
             helix = backend(settings, runtime, folders, **words, on_end=on_end)
             made[settings.helix.url] = await stack.enter_async_context(helix)
+        if "local" in kinds:
+            here = learning.local(settings, runtime, folders, notes, on_end or not_counted)
+            made[LOCAL_URL] = local = await stack.enter_async_context(here)
+            local.changed = changed
         yield made
 
 

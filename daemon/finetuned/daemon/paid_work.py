@@ -30,6 +30,10 @@ class PaidWork:
         self._chunks = chunks
         self._in_ledger = in_ledger
 
+    def through(self, in_ledger: InLedger) -> None:
+        """Go through another queue to the ledger from now on: that of the daemon that works now."""
+        self._in_ledger = in_ledger
+
     async def plan(self, run: str, made_by: str, documents: Mapping[str, Sequence[Span]]) -> None:
         await self._in_ledger(self._chunks.plan, run, made_by, documents)
 

@@ -27,6 +27,8 @@ V = TypeVar("V")
 #: a marker: a job's id and the number of an attempt; it names a folder here
 _MARKER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.[0-9]{1,9}")
 _BATCH: Final = 1024 * 1024
+#: the pairs that count
+PAIRS: Final = "pairs.jsonl"
 _TRY: Final = "training."
 
 
@@ -192,7 +194,7 @@ class Run:
     def pairs(self) -> Iterator[Written]:
         """Read the pairs, one by one; none if none were made yet."""
         decoder = msgspec.json.Decoder(Written)
-        with suppress(FileNotFoundError), open(self.at("pairs.jsonl"), "rb", buffering=_BATCH) as lines:
+        with suppress(FileNotFoundError), open(self.at(PAIRS), "rb", buffering=_BATCH) as lines:
             for line in lines:
                 yield decoder.decode(line)
 
@@ -241,7 +243,7 @@ class NewPairs:
     def lay(self) -> None:
         """Lay them, on disk when this returns."""
         _sync(self._file)
-        os.rename(self._part, self._run.at("pairs.jsonl"))
+        os.rename(self._part, self._run.at(PAIRS))
         sync_folder(self._run.path)
 
     def close(self) -> None:

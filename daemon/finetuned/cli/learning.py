@@ -1,0 +1,112 @@
+"""The backend that learns here, wired together: its runs, who makes their pairs, and who trains them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from finetuned.cli import wiring
+from finetuned.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from finetuned.backend import OnEnd, Part
+    from finetuned.folders.folder import DropFolder
+    from finetuned.local.backend import Local, PartReader, Trains
+    from finetuned.local.place import Place
+    from finetuned.local.runs import Runs
+    from finetuned.making.notes import Notes
+    from finetuned.runtime import Runtime
+    from finetuned.settings import Settings
+
+T = TypeVar("T")
+
+
+def runs_folder(settings: Settings) -> str:
+    """Tell where the runs lie: beside the ledger."""
+    return f"{wiring.ledger_path(settings)}.runs"
+
+
+@asynccontextmanager
+async def local(
+    settings: Settings, runtime: Runtime, folders: Mapping[str, DropFolder], notes: Notes, on_end: OnEnd
+) -> AsyncIterator[Local]:
+    """Yield the backend as the daemon speaks to it. Raises ConfigurationError."""
+    from finetuned.local.backend import Local
+    from finetuned.local.maker import opened
+    from finetuned.local.pairs import Making
+    from finetuned.local.runs import Runs
+
+    def open_part(part: Part) -> PartReader:
+        return folders[part.folder].open_text(part.location, part.content)
+
+    runs = Runs(runs_folder(settings))
+    words = await runtime.in_thread(instructions, settings)
+    async with opened(notes, settings.maker, runtime, instructions=words, on_end=on_end) as maker:
+        making = Making(maker, runtime)
+        yield Local(runs, machine=runtime, open_part=open_part, maker=making, trainer=trainer(settings, runs, runtime))
+
+
+def trainer(settings: Settings, runs: Runs, runtime: Runtime) -> Trains:
+    """Make who trains runs, as the configuration says."""
+    from finetuned.local.trainings import PairsOnly, Trainings
+
+    if settings.trainer.kind == "none":
+        return PairsOnly()
+    return Trainings(runs, place(settings, runtime), settings.trainer, runtime)
+
+
+def place(settings: Settings, runtime: Runtime) -> Place:
+    """Make the place where trainings run."""
+    from finetuned.local.slurm import Slurm
+    from finetuned.local.training import Here
+    from finetuned.runtime import Wake
+
+    if settings.trainer.run_on == "here":
+        return Here(runtime.in_thread, os.environ)
+
+    async def pause(seconds: float) -> None:
+        await runtime.wait(Wake(), seconds)
+
+    return Slurm(
+        runtime.in_thread,
+        os.environ,
+        runs=runs_folder(settings),
+        pause=pause,
+        steady=runtime.steady,
+        partition=settings.slurm.partition,
+        gres=settings.slurm.gres,
+        account=settings.slurm.account,
+        options=settings.slurm.options,
+    )
+
+
+def instructions(settings: Settings) -> str:
+    """Read a person's own instructions for the maker; empty: ours. Raises ConfigurationError."""
+    path = settings.maker.prompt_file
+    if not path:
+        return ""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise ConfigurationError(
+            f"the instructions {path} cannot be read: {why}", remedy="see maker.prompt_file"
+        ) from error
+
+
+def ask_local(settings: Settings, work: Callable[[Local], Awaitable[T]]) -> T:
+    """Do something with the runs here, beside the daemon; return what came of it. Raises ServerError."""
+    import anyio
+
+    from finetuned.local.backend import Local
+    from finetuned.local.runs import Runs
+    from finetuned.runtime import SystemRuntime
+
+    def no_part(part: Part) -> PartReader:
+        raise NotImplementedError(part.location)  # commands submit nothing
+
+    backend = Local(Runs(runs_folder(settings)), machine=SystemRuntime(), open_part=no_part)
+    return anyio.run(work, backend)

@@ -1,0 +1,135 @@
+"""The trainings of runs: begun once a try, found again, waited for; what came of one is laid in its place.
+
+1. A try is a folder, `training.N`, made before anything is started. A run has another one only once somebody has asked
+   for it (`Run.begin_again`): a try that is lost or failed is not begun anew by itself.
+2. So many run at a time as the configuration allows. Those that are found running have their places already.
+3. A result counts only if the trainer ended by itself, with code 0, and left a model.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Final
+
+import anyio
+
+from finetuned.local.backend import OnProgress, Progress
+from finetuned.local.machine import Machine
+from finetuned.local.place import LOG, Cause, Look, Place, State, Task
+from finetuned.local.runs import PAIRS, Ended, Run, Runs
+from finetuned.local.trainers import Recipe, checkpoint, prepare, progress, publish
+from finetuned.paths import escape
+from finetuned.settings import TrainerSettings
+
+#: how often is read how far a training is, in seconds
+LOOK_EVERY: Final = 2.0
+_UNDER_WAY: Final = frozenset({State.QUEUED, State.RUNNING})
+#: why a try ended that may end otherwise the next time; of one that is lost nothing is known
+_PASSING: Final = frozenset({None, Cause.SIGNAL, Cause.MEMORY, Cause.STOPPED, Cause.PLACE})
+
+
+class PairsOnly:
+    """Trains nothing: the pairs are what came of a run."""
+
+    async def train(self, run: Run, _on_progress: OnProgress) -> Ended:
+        """End the run with its pairs."""
+        return Ended(model=run.at(PAIRS))
+
+    async def stop(self, run: Run) -> None:
+        """Do nothing: nothing is under way."""
+
+
+class Trainings:
+    """Trains runs at a place, as the configuration says."""
+
+    def __init__(self, runs: Runs, place: Place, trainer: TrainerSettings, machine: Machine) -> None:
+        self._runs = runs
+        self._place = place
+        self._trainer = trainer
+        self._machine = machine
+        self._under_way: set[str] | None = None  # null: it is not known yet
+        self._finding = anyio.Lock()
+        self._freed = anyio.Event()
+
+    async def train(self, run: Run, on_progress: OnProgress) -> Ended:
+        """Begin the run's newest try, or find it; return how it ended. Raises Unreachable, ReplyLost, Refused."""
+        folder = await self._machine.in_thread(_newest, run)
+        look = await self._place.look(folder)
+        if look.state is State.NONE:
+            await self._wait_for_a_turn(run, on_progress)
+        try:
+            if look.state is State.NONE:
+                await self._place.start(folder, await self._machine.in_thread(self._prepared, run, folder))
+            look = await self._followed(folder, on_progress)
+        finally:
+            self._free(run)
+        if look.succeeded:
+            return Ended(model=await self._machine.in_thread(self._published, run, folder))
+        words = look.reason or "it left no word of its end"
+        log = escape(os.path.join(folder, LOG))
+        return Ended(reason=f"the training failed: {words}; its log is {log}", again=look.cause in _PASSING)
+
+    async def stop(self, run: Run) -> None:
+        """End the run's training, if one is under way, and wait until it has ended."""
+        number = await self._machine.in_thread(run.tries)
+        if number:
+            await self._place.stop(run.training(number))
+            await self._place.wait(run.training(number))
+
+    async def _wait_for_a_turn(self, run: Run, on_progress: OnProgress) -> None:
+        async with self._finding:
+            if self._under_way is None:
+                self._under_way = await self._found_under_way()
+        most = self._trainer.max_in_flight
+        while len(self._under_way) >= most:
+            on_progress(Progress(words=f"it waits for its turn: {most} at a time (trainer.max_in_flight)"))
+            await self._freed.wait()
+        self._under_way.add(run.id)
+
+    async def _found_under_way(self) -> set[str]:
+        found = set()
+        for run in await self._machine.in_thread(self._runs.all):
+            number = await self._machine.in_thread(run.tries)
+            if number and (await self._place.look(run.training(number))).state in _UNDER_WAY:
+                found.add(run.id)
+        return found
+
+    def _free(self, run: Run) -> None:
+        if self._under_way is not None:
+            self._under_way.discard(run.id)
+        self._freed.set()
+        self._freed = anyio.Event()
+
+    def _prepared(self, run: Run, folder: str) -> Task:
+        number = run.tries()
+        before = checkpoint(run.training(number - 1)) if number > 1 else None
+        recipe = Recipe(name=run.id, pairs=run.at(PAIRS), trainer=self._trainer, goes_on_from=before)
+        return prepare(recipe, folder)
+
+    async def _followed(self, folder: str, on_progress: OnProgress) -> Look:
+        """Tell how far a try is until it runs no more."""
+        while (look := await self._place.look(folder)).state in _UNDER_WAY:
+            if look.state is State.QUEUED:
+                on_progress(Progress(words=look.reason))
+            else:
+                far = await self._machine.in_thread(progress, folder)
+                on_progress(Progress(percent=min(99, far.percent or 0), words=far.words))
+            with anyio.move_on_after(LOOK_EVERY):
+                await self._place.wait(folder)
+        return look
+
+    def _published(self, run: Run, folder: str) -> str:
+        """Lay what a try has tuned in its place, and return that. Raises Refused (no model), OSError."""
+        job_id = run.id.rpartition(".")[0]
+        target = os.path.join(self._trainer.publish, job_id) if self._trainer.publish else run.at("model")
+        publish(folder, target)
+        return target
+
+
+def _newest(run: Run) -> str:
+    """Return the folder of the run's newest try, made if there is none."""
+    folder = run.training(max(run.tries(), 1))
+    with suppress(FileExistsError):
+        os.mkdir(folder, 0o750)
+    return folder
