@@ -68,6 +68,7 @@ async def a_workshop(
     *,
     judge: Endpoint | None = None,
     instructions: str = "",
+    back_off: float = 2.0,
     **settings: Any,
 ) -> AsyncIterator[Workshop]:
     """Open one; its ledger stays when it is closed."""
@@ -87,6 +88,7 @@ async def a_workshop(
                 if judge
                 else None,
                 instructions=instructions,
+                back_off=back_off,
             )
             yield Workshop(root, maker)
     finally:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import anyio
 
 from finetuned.local.machine import Machine
+from finetuned.making import rules
 from finetuned.making.checks import Examiner, Seen
 from finetuned.making.reading import Reading, read
 from finetuned.making.values import Chunk, Draft
@@ -30,6 +31,11 @@ class Checking:
             return await self._machine.in_thread(_read, chunk, raw)
         async with self._one_at_a_time:
             return await self._machine.in_thread(self._read_and_admit, chunk, raw)
+
+    async def by_rules(self, chunk: Chunk, document: str) -> list[Draft]:
+        """Make the pairs of a passage that need no model."""
+        async with self._one_at_a_time:
+            return await self._machine.in_thread(lambda: self._admitted(rules.make(chunk, document)))
 
     async def distinct(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Drop what is like something that was kept, and remember the rest."""

@@ -13,11 +13,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import anyio
 from msgspec.structs import replace
@@ -31,24 +30,21 @@ from finetuned.local.backend import OnProgress, Progress
 from finetuned.local.budget import Budget
 from finetuned.local.chat import Chat, Endpoint, new_http
 from finetuned.local.checking import Checking
+from finetuned.local.command_maker import CommandMaker
 from finetuned.local.gate import Gate, Pause
 from finetuned.local.machine import Machine
+from finetuned.local.open_chunks import OpenChunks, Work, text_of
 from finetuned.local.said import Ending, Reply
-from finetuned.making import prompts
+from finetuned.making import prompts, rules
 from finetuned.making.chunks import teaches_nothing
 from finetuned.making.notes import ChunkRow, ChunkState, Counts, Notes
-from finetuned.making.values import DROPS, Chunk, Draft, Drop
+from finetuned.making.values import Chunk, Draft, Drop
 from finetuned.settings.local import MakerSettings
 
 #: how often a passage is asked about that comes to nothing by its own fault
 TRIES: Final = 3
 #: how long those that came to nothing wait before they are tried again, in seconds; then four times as long
 FIRST_BACK_OFF: Final = 2.0
-#: rows that are read of the notes at a time
-_PAGE: Final = 128
-#: and chunks, and bytes of their texts, that are prepared at a time
-_AT_ONCE: Final = 16
-_AT_ONCE_BYTES: Final = 1024 * 1024
 #: what was looked up so many seconds ago may be otherwise by now; what was asked since then is among so many passages
 _FRESH: Final = 1.0
 _LATELY: Final = 4096
@@ -70,7 +66,9 @@ class Maker:
         asker: Asker | None,
         judge: Asker | None = None,
         instructions: str = "",
+        back_off: float = FIRST_BACK_OFF,
     ) -> None:
+        self.back_off: Final = back_off
         self.notes: Final = notes
         self.settings: Final = settings
         self.machine: Final = machine
@@ -78,9 +76,10 @@ class Maker:
         self.judge: Final = judge
         self.instructions: Final = instructions
         self.budget: Final = Budget(notes, machine, day=settings.max_tokens_a_day, job=settings.max_tokens_a_job)
+        self.command: Final = CommandMaker(settings, machine) if settings.kind == "command" else None
         self.made_by: Final = prompts.fingerprint(
             settings.kind,
-            model="\0".join(settings.command) if settings.kind == "command" else settings.model,
+            model=_who(settings),
             instructions=instructions,
             size=settings.chunk_bytes,
         )
@@ -203,7 +202,7 @@ class _Run:
         counts = await self._notes.counts(self._run)
         self._chunks, self._done = counts.chunks, counts.chunks - counts.left
         self._kept, self._failures = counts.kept, counts.failed
-        back_off = FIRST_BACK_OFF
+        back_off = self._maker.back_off
         while counts.left:
             had = len(self._faults), sum(self._faults.values())
             await self._pass(min(self._workers, counts.left))
@@ -238,14 +237,16 @@ class _Run:
 
     async def _pass(self, workers: int) -> None:
         """Try once with each chunk that is not at its end. Raises what is no chunk's own trouble."""
-        rows = _Rows(self._maker, self._run, self._files)
+        if self._maker.command is not None:
+            await self._by_program(self._maker.command)
+        rows = OpenChunks(self._notes, self._maker.machine, self._run, self._files, known=self._maker.asker is not None)
         async with anyio.create_task_group() as tasks:
             for _ in range(workers):
                 tasks.start_soon(self._work, rows, tasks.cancel_scope)
         if self._trouble is not None:
             raise self._trouble
 
-    async def _work(self, rows: _Rows, crew: anyio.CancelScope) -> None:
+    async def _work(self, rows: OpenChunks, crew: anyio.CancelScope) -> None:
         try:
             while (work := await rows.next()) is not None:
                 await self._make_of(work)
@@ -253,22 +254,61 @@ class _Run:
             self._trouble = self._trouble or error
             crew.cancel()
 
-    async def _make_of(self, work: _Work) -> None:
+    async def _by_program(self, program: CommandMaker) -> None:
+        """Have a program answer about every chunk that has no answer yet, text by text."""
+        rows: dict[str, list[ChunkRow]] = {}
+        after = 0
+        while page := await self._notes.open_chunks(self._run, after=after):
+            after = page[-1].id
+            for row in page:
+                if row.state is not ChunkState.ANSWERED:
+                    rows.setdefault(row.document, []).append(row)
+        async with anyio.create_task_group() as tasks:
+            for document, of_one in rows.items():
+                tasks.start_soon(self._of_text, program, document, of_one, tasks.cancel_scope)
+        if self._trouble is not None:
+            raise self._trouble
+
+    async def _of_text(
+        self, program: CommandMaker, document: str, rows: Sequence[ChunkRow], crew: anyio.CancelScope
+    ) -> None:
+        left = {row.id: row for row in rows}
+
+        async def keep(row: ChunkRow, raw: str, tokens: int) -> None:
+            await self._notes.answered(row.id, raw, tokens)
+            del left[row.id]
+
+        try:
+            for row in rows:
+                await self._notes.asking(row.id)
+            path = text_of(self._run, document, self._files)
+            why = await program.make(self._name(document), path, rows, keep)
+            for row in left.values():
+                await self._at_fault(row, why or "the program has said nothing of it")
+        except FinetunedError as error:
+            self._trouble = self._trouble or error
+            crew.cancel()
+
+    async def _make_of(self, work: Work) -> None:
         row, chunk, raw = work.row, work.chunk, work.raw
+        if self._maker.settings.kind == "rules":
+            drafts = await self._checking.by_rules(chunk, self._name(row.document))
+            await self._judged(row, drafts, None)
+            return
         if row.state is not ChunkState.ANSWERED:
+            if self._maker.asker is None:
+                return  # the program has said nothing of it
             if (why := teaches_nothing(chunk.text)) is not None:
                 await self._judged(row, (), why)
                 return
-            raw = await self._answer(work)
+            raw = await self._answer(work, self._maker.asker)
         if raw is not None:
             await self._check(row, chunk, raw)
 
-    async def _answer(self, work: _Work) -> str | None:
+    async def _answer(self, work: Work, asker: Asker) -> str | None:
         """Return the answer about a passage, which is kept by then: a known one, or a new one; null: none came."""
         row, chunk, known, maker = work.row, work.chunk, work.raw, self._maker
         raw, spent = "", 0
-        if maker.asker is None:
-            raise Refused("nobody is there who could be asked", remedy="set maker.kind to chat")
 
         async def kept(reply: Reply) -> None:
             nonlocal raw, spent
@@ -282,11 +322,11 @@ class _Run:
             if known is not None:
                 await self._notes.answered(row.id, known, 0)
                 return known
-            messages = prompts.ask(chunk, document=self._name(row), instructions=maker.instructions)
+            messages = prompts.ask(chunk, document=self._name(row.document), instructions=maker.instructions)
             expected = prompts.cost(messages, prompts.pairs_for(chunk.own_text))
             await maker.budget.reserve(self._run, expected)
             try:
-                await maker.asker.ask(
+                await asker.ask(
                     messages, prompts.SCHEMA, about=row.id, intended=partial(self._notes.asking, row.id), kept=kept
                 )
             except InVain as error:
@@ -296,9 +336,9 @@ class _Run:
                 maker.budget.settle(self._run, expected, spent)
         return raw
 
-    def _name(self, row: ChunkRow) -> str:
+    def _name(self, document: str) -> str:
         """Give a document's name without what tells it apart from those of other runs."""
-        return _NUMBER.sub("", row.document.removeprefix(f"{self._run}-"), count=1)
+        return _NUMBER.sub("", document.removeprefix(f"{self._run}-"), count=1)
 
     async def _in_vain(self, row: ChunkRow, error: InVain) -> None:
         """Note that a passage was not answered."""
@@ -331,7 +371,7 @@ class _Run:
             return
         if not is_last:
             drafts = await self._checking.distinct(await self._after_judgement(row, chunk, raw, drafts))
-        await self._judged(row, drafts, _why_barren(drafts))
+        await self._judged(row, drafts, None)
 
     async def _after_judgement(self, row: ChunkRow, chunk: Chunk, raw: str, drafts: Sequence[Draft]) -> Sequence[Draft]:
         """Ask the judge, if there is one, and drop what it says is wrong. Without its answer nothing is dropped."""
@@ -383,68 +423,14 @@ class _Run:
         self._on_progress(Progress(percent=percent, words=words, waits=waits is not None))
 
 
-class _Work(NamedTuple):
-    """A chunk that is not at its end: its row, its text, and the answer about it if one was known `at` that time."""
-
-    row: ChunkRow
-    chunk: Chunk
-    raw: str | None
-    at: float
-
-
-class _Rows:
-    """The chunks of a run that are not at their end, each once, for any number of workers.
-
-    Their texts are read, and known answers looked up, for several at a time: what waits for ledger and disk is shared.
-    """
-
-    def __init__(self, maker: Maker, run: str, files: Mapping[str, str]) -> None:
-        self._notes = maker.notes
-        self._machine = maker.machine
-        self._run = run
-        self._files = files
-        self._page: deque[ChunkRow] = deque()
-        self._ready: deque[_Work] = deque()
-        self._after = 0
-        self._is_end = False
-        self._reading = anyio.Lock(fast_acquire=True)
-
-    async def next(self) -> _Work | None:
-        """Return one that nobody had; null: there is none. Raises Refused if its text is not there."""
-        async with self._reading:
-            if not self._ready:
-                await self._read_on()
-            return self._ready.popleft() if self._ready else None
-
-    async def _read_on(self) -> None:
-        if not self._page and not self._is_end:
-            self._page.extend(await self._notes.open_chunks(self._run, after=self._after, most=_PAGE))
-            self._is_end = not self._page
-        rows, size = list[ChunkRow](), 0
-        while self._page and len(rows) < _AT_ONCE and size < _AT_ONCE_BYTES:
-            rows.append(self._page.popleft())
-            size += rows[-1].span.bytes
-            self._after = rows[-1].id
-        chunks = await self._machine.in_thread(lambda: [self._passage(row) for row in rows])
-        known: dict[int, str | None] = {}
-        at = anyio.current_time()
-        async with anyio.create_task_group() as tasks:
-            for row in rows:
-                if row.state is not ChunkState.ANSWERED:
-                    tasks.start_soon(self._look_up, row, known)
-        self._ready.extend(
-            _Work(row, chunk, known.get(row.id, row.raw), at) for row, chunk in zip(rows, chunks, strict=True)
-        )
-
-    def _passage(self, row: ChunkRow) -> Chunk:
-        if row.document not in self._files:
-            raise Refused(
-                f"the run {self._run} has no text {row.document} any more", remedy="`finetuned retry` begins anew"
-            )
-        return texts.passage(self._files[row.document], row.span)
-
-    async def _look_up(self, row: ChunkRow, known: dict[int, str | None]) -> None:
-        known[row.id] = await self._notes.answer_known(row.made_by, row.span.sha256)
+def _who(settings: MakerSettings) -> str:
+    """Name who makes the pairs, among those of its kind."""
+    match settings.kind:
+        case "rules":
+            return str(rules.VERSION)
+        case "command":
+            return "\0".join(settings.command)
+    return settings.model
 
 
 def _as_kept(reply: Reply) -> str:
@@ -458,14 +444,3 @@ def _judged(drafts: Sequence[Draft], doubtful: Sequence[Draft], reply: Reply) ->
     verdicts = zip(doubtful, prompts.read_verdicts(said, len(doubtful)), strict=True)
     wrong = {id(draft) for draft, is_right in verdicts if is_right is False}
     return [replace(draft, drop=Drop.JUDGED) if id(draft) in wrong else draft for draft in drafts]
-
-
-def _why_barren(drafts: Sequence[Draft]) -> str | None:
-    """Say why a passage taught nothing; null if it taught something."""
-    if not drafts:
-        return "the model found nothing in it to ask about"
-    if any(draft.drop is None for draft in drafts):
-        return None
-    counted = Counter(draft.drop for draft in drafts if draft.drop is not None)
-    (most, _), *_ = counted.most_common(1)
-    return f"{counted_words(len(drafts), 'pair')} made, none kept; mostly: {DROPS[most]}"
