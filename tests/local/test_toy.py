@@ -10,7 +10,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from finetuned.local import toy
 from finetuned.local.place import Cause
 from finetuned.local.trainers import Recipe, checkpoint, prepare, progress, publish, read_tuned
 from finetuned.local.trainers.lessons import lay_lessons
@@ -134,7 +133,7 @@ async def test_an_adapter_is_for_mlx_and_for_peft(folder: Path) -> None:
     base = folder / "model"
     data = lay_lessons(str(pairs), str(folder / "data"))
     assert data.rows == len(FACTS)
-    make = f"import runpy; runpy.run_path({toy.__file__!r})['make']({str(base)!r}, {str(folder / 'data')!r})"
+    make = f"from finetuned.local import toy; toy.make({str(base)!r}, {str(folder / 'data')!r})"
     await SYSTEM.in_thread(subprocess.run, [sys.executable, "-P", "-c", make], check=True, timeout=120)
     rules = TrainerSettings(model=str(base), options=("--iters", "6", "--save-every", "4"))
     await here().start(str(folder), prepare(Recipe(name="a-job.1", pairs=str(pairs), trainer=rules), str(folder)))

@@ -159,7 +159,7 @@ async def test_a_lock_file_is_shared_with_others(folder: Path, tmp_path: Path) -
         second.mkdir()
         await here().start(str(second), shell("true", lock_file=str(gpu)))
         seen = await here().look(str(folder))
-        assert (seen.state, seen.reason) == (State.QUEUED, "it waits for its lock file")
+        assert (seen.state, seen.reason) == (State.QUEUED, f"it waits for {gpu}")
         await here().stop(str(second))
         assert (await ended(second)).cause is Cause.STOPPED
     trainer = await begun(folder)
@@ -277,3 +277,20 @@ async def test_a_stranger_with_the_same_number_is_never_stopped(folder: Path) ->
     finally:
         stranger.kill()
         stranger.wait()
+
+
+async def test_an_end_that_cannot_be_read_is_none(folder: Path) -> None:
+    """Somebody wrote into it."""
+    await here().start(str(folder), shell("true"))
+    await ended(folder)
+    (folder / "exit.json").write_text("{}")
+    seen = await here().look(str(folder))
+    assert (seen.state, seen.reason) == (State.LOST, "its exit.json cannot be read")
+
+
+async def test_what_is_no_folder_is_told(tmp_path: Path) -> None:
+    """Neither looked at, nor stopped, nor waited for."""
+    (tmp_path / "file").touch()
+    for what in (here().look, here().stop, here().wait):
+        with pytest.raises(Unreachable, match=r"^the training in .*/file cannot be looked at: Not a directory$"):
+            await what(str(tmp_path / "file"))

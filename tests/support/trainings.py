@@ -25,7 +25,8 @@ async def at_once(work: Callable[..., Any], *args: Any, **words: Any) -> Any:
 
 def here(in_thread: InThread = SYSTEM.in_thread) -> Here:
     """This machine."""
-    return Here(in_thread, {"PATH": os.environ["PATH"], "FINETUNED_API_KEY": "hl-x"})
+    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    return Here(in_thread, {"PATH": os.environ["PATH"], "FINETUNED_API_KEY": "hl-x", **measured})
 
 
 def shell(text: str, **more: Any) -> Task:

@@ -143,6 +143,8 @@ def ending_of(folder: str) -> Look | None:
             end = msgspec.json.decode(file.read(), type=Ending)
     except FileNotFoundError:
         return None
+    except msgspec.DecodeError:
+        return Look(state=State.LOST, reason=f"its {EXIT} cannot be read")
     return Look(
         state=State.ENDED,
         code=end.code,

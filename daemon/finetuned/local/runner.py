@@ -1,11 +1,11 @@
 """The program that runs one try of a training, and outlives whoever started it. It imports nothing of ours.
 
-    python -I runner.py FOLDER           here: goes on in a session of its own, returns once that is certain
-    python -I runner.py --stay FOLDER    on a cluster: is itself what runs; a node that was lost may begin it again
+    python -I -m finetuned.local.runner FOLDER    here: goes on in a session of its own, returns once that is certain
+    python -I runner.py --stay FOLDER             on a cluster: is itself what runs; another node may begin it again
 
 1. Its first act is a record lock on `lock`, held until it dies: the kernel tells others whose it is, and lets go of it
    whatever happens. A second runner leaves at once; so does one of a folder in which another began.
-2. Then the space for `exit.json` is set aside, `started.json` is laid, and the lock of the GPU is waited for.
+2. Then the space for what it will tell is set aside, `started.json` is laid, and the lock of the GPU is waited for.
 3. The trainer has a process group of its own, dies with the runner, and is waited for with all that it ever started:
    what outlives its parent becomes the runner's child. The first code that is not 0 counts. A trainer that fails takes
    the rest with it.
@@ -381,8 +381,9 @@ def _is_removed() -> bool:
 
 
 def _reserve() -> None:
-    """Set space aside for the end, so that a full disk does not hide it."""
-    _write("exit.json.new", b" " * RESERVED)
+    """Set space aside for the beginning and the end, so that a full disk hides neither."""
+    for name in ("begun.json.new", "exit.json.new"):
+        _write(name, b" " * RESERVED)
 
 
 def _leave(end: dict[str, Any]) -> None:
@@ -404,7 +405,7 @@ def _leave(end: dict[str, Any]) -> None:
 
 
 def _lay(name: str, what: dict[str, Any]) -> None:
-    _write(f"{name}.new", json.dumps(what).encode())
+    _write(f"{name}.new", json.dumps(what).encode().ljust(RESERVED))
     os.rename(f"{name}.new", name)
     _sync()
 

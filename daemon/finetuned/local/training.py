@@ -20,10 +20,11 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 import anyio
+import msgspec
 
 from finetuned.errors import Refused, ReplyLost, Unreachable
 from finetuned.local import runner
-from finetuned.local.place import BEGUN, EXIT, LOCK, STARTED, InThread, Look, State, Task, ending_of, lay_task
+from finetuned.local.place import BEGUN, EXIT, LOCK, STARTED, TASK, InThread, Look, State, Task, ending_of, lay_task
 from finetuned.paths import escape
 
 #: how long a runner may take to begin, in seconds: it does next to nothing, on a machine that may be busy
@@ -57,7 +58,7 @@ class Here:
             raise _unreadable(folder, error) from error
 
     async def stop(self, folder: str) -> None:
-        """Have a try end: what ignores TERM is killed after ten seconds."""
+        """Have a try end: what ignores TERM is killed once its grace is over."""
         with _holder(folder) as process:
             if process is not None:
                 signal.pidfd_send_signal(process, signal.SIGTERM)
@@ -80,7 +81,7 @@ def _start(folder: str, task: Task, around: Mapping[str, str]) -> None:
     try:
         lay_task(folder, task)
         ended = subprocess.run(
-            [sys.executable, "-I", runner.__file__, folder],
+            [sys.executable, "-I", "-m", runner.__name__, folder],
             cwd="/",
             env=around,
             stdin=subprocess.DEVNULL,
@@ -131,10 +132,17 @@ def _look(folder: str) -> Look:
 
 def _look_at_one_that_lives(folder: str, pid: int) -> Look:
     if not os.path.exists(os.path.join(folder, BEGUN)):
-        return Look(state=State.QUEUED, reason="it waits for its lock file", handle=str(pid))
+        lock = _lock_file(folder)
+        return Look(state=State.QUEUED, reason=f"it waits for {escape(lock)}" if lock else "", handle=str(pid))
     is_over = not os.path.exists(os.path.join(folder, EXIT)) and _is_alone(pid)
     reason = "it ended, and its end cannot be written: is the disk full?" if is_over else ""
     return Look(state=State.RUNNING, reason=reason, handle=str(pid))
+
+
+def _lock_file(folder: str) -> str:
+    with suppress(OSError, msgspec.DecodeError), open(os.path.join(folder, TASK), "rb") as file:
+        return msgspec.json.decode(file.read(), type=Task).lock_file
+    return ""
 
 
 def _pid_of_holder(folder: str) -> int:
