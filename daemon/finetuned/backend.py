@@ -97,6 +97,19 @@ class Interaction(Value, frozen=True):
     limited: bool = False
 
 
+class Recall(Value, frozen=True):
+    """How well `questions` about a file were answered with no text at hand, each from 0 to 1.
+
+    `untuned` by the model as it was before the training, `tuned` by that which came of it. `held_out`: they were new to
+    both, and their facts were taught in other words; else they were taught as they are.
+    """
+
+    held_out: bool
+    questions: int
+    untuned: float
+    tuned: float
+
+
 class Taught(Value, frozen=True):
     """What the backend made of one uploaded file, as far as it tells.
 
@@ -109,6 +122,7 @@ class Taught(Value, frozen=True):
     questions: int = 0
     failed: int = 0
     errors: tuple[str, ...] = ()
+    recall: tuple[Recall, ...] = ()
 
 
 class Observation(Value, frozen=True):

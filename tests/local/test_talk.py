@@ -94,7 +94,7 @@ async def test_chats_at_once_share_one_server(root: Path) -> None:
 
 async def test_an_idle_server_ends_and_the_next_chat_starts_another(root: Path) -> None:
     """While somebody asks it is not idle, however long that takes."""
-    async with new_http("http:", connections=1) as http, talks(root, idle=0.2) as one:
+    async with new_http("http:") as http, talks(root, idle=0.2) as one:
         async with served(root, http, idle=0.2).asked():
             await ask(one)
             (server,) = pids(root)
@@ -166,7 +166,7 @@ async def test_what_cannot_be_asked_is_told(root: Path, tmp_path: Path) -> None:
     """What is wrong, and the way out; no server is started for it."""
     runs = Runs(str(root))
     trained(runs, None, "failed-1.1")
-    trained(runs, "", "pairs-1.1")
+    trained(runs, root / "pairs-1.1" / "pairs.jsonl", "pairs-1.1")
     trained(runs, tmp_path / "away", "away-1.1")
     peft = model(tmp_path / "peft", "adapter_model.safetensors")
     (peft / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')

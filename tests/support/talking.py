@@ -65,6 +65,12 @@ def train(folder: Path, steps: int = 100) -> tuple[Path, Path]:
     return folder / "base", folder / "out" / toy.FUSED
 
 
+def tuned_from(base: Path | str) -> str:
+    """What a folder says of itself whose model was tuned from another."""
+    told = {"name": "notes-1", "of": "notes-1.1/training.1", "kind": "toy", "shape": "model", "for_mlx": True}
+    return json.dumps({**told, "base": str(base)})
+
+
 def trained(runs: Runs, model: Path | str | None, marker: str = "notes-1.1") -> Run:
     """Lay a run whose training has ended with a model."""
     text = Text(upload_name="a.txt", sha256="0" * 64, bytes=1)
@@ -83,7 +89,7 @@ async def talks(
     root: Path, command: Callable[[], Sequence[str]] = stand_in, *, idle: float = 600.0, at: At | None = None
 ) -> AsyncIterator[Talks]:
     """Yield who talks, for a process of its own: nothing is shared but the folder."""
-    async with new_http(at.url if at else "http:", connections=2) as http:
+    async with new_http(at.url if at else "http:") as http:
         asked = at or served(root, http, command, idle=idle)
         yield Talks(Runs(str(root)), SYSTEM, http, home=str(root), asked=asked)
 

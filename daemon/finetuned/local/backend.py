@@ -31,13 +31,16 @@ from finetuned.backend import (
     Part,
     Phase,
     Push,
+    Recall,
     Status,
     Submission,
     Taught,
 )
 from finetuned.errors import Changed, FinetunedError, NotFound, Refused, Unreachable
 from finetuned.local.machine import Machine
+from finetuned.local.recalled import scores
 from finetuned.local.runs import Ended, Lessons, Made, Order, Run, Runs, Text, Written
+from finetuned.making.recall import Score
 from finetuned.model import Value
 from finetuned.times import iso
 
@@ -298,6 +301,7 @@ class Local:
         percent = 100 if status is Status.TRAINED else progress.percent
         words = (ended.reason if ended else "") or progress.words
         lessons = made.lessons if made else {}
+        known = scores(run) if ended and ended.model else {}
         return Observation(
             id=run.id,
             status=status,
@@ -308,7 +312,7 @@ class Local:
             signs=(status, stage, percent, progress.words, run.tries()),
             label=order.marker,
             uploads=frozenset(text.upload_name for text in order.texts),
-            files={text.upload_name: _taught(text, lessons) for text in order.texts},
+            files={text.upload_name: _taught(text, lessons, known) for text in order.texts},
             complaint=words if status is Status.FAILED else "",
             model=ended.model if ended else None,
             awaits_review=status is Status.PAUSED,
@@ -416,10 +420,18 @@ def _standing(run: Run, made: Made | None, ended: Ended | None, progress: Progre
     return Status.RUNNING, WAITS if progress.waits else MAKING if made is None else TRAINING
 
 
-def _taught(text: Text, lessons: Mapping[str, Lessons]) -> Taught:
+def _taught(text: Text, lessons: Mapping[str, Lessons], known: Mapping[str, Mapping[bool, Score]]) -> Taught:
     told = lessons.get(text.upload_name, Lessons())
     return Taught(
-        document=text.sha256, chunks=told.chunks, questions=told.pairs, failed=told.failed, errors=told.errors
+        document=text.sha256,
+        chunks=told.chunks,
+        questions=told.pairs,
+        failed=told.failed,
+        errors=told.errors,
+        recall=tuple(
+            Recall(held_out=kind, questions=score.questions, untuned=score.before, tuned=score.after)
+            for kind, score in known.get(text.upload_name, {}).items()
+        ),
     )
 
 

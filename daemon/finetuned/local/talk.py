@@ -170,7 +170,7 @@ def _model_of(run: Run) -> str:
     ended = run.ended
     if ended is None or ended.model is None:
         raise Refused(f"{run.id} has no trained model", remedy="choose a job that is done or partial")
-    if not ended.model:
+    if ended.model == run.at("pairs.jsonl"):
         raise Refused(f"of {run.id} only pairs were made: trainer.kind is none", remedy="`finetuned export` has them")
     return ended.model
 

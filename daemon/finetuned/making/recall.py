@@ -75,10 +75,15 @@ class Answered(Value, frozen=True):
     judged_after: bool | None = None
 
 
+def key_of(question: str, answer: str, document: str) -> str:
+    """Make the key by which a pair is known, in 16 hex digits."""
+    return _hash(f"{question}\0{answer}\0{document}")
+
+
 def fact(question: str, answer: str, document: str, begins: int, ends: int) -> Fact:
     """Make a fact of a pair."""
     asks = _hash(" ".join(plain_words(question)))
-    return Fact(_hash(f"{question}\0{answer}\0{document}"), asks, document, begins, ends)
+    return Fact(key_of(question, answer, document), asks, document, begins, ends)
 
 
 def choose(facts: Iterable[Fact]) -> tuple[frozenset[str], frozenset[str]]:

@@ -20,6 +20,8 @@ import msgspec
 
 from finetuned.errors import Refused
 from finetuned.local.place import sync_folder
+from finetuned.local.recalled import Chosen, chosen_beside
+from finetuned.making.recall import key_of
 from finetuned.model import Value
 
 #: with fewer documents than that, none is held back
@@ -75,11 +77,15 @@ def lay_lessons(pairs: str, folder: str, *, batch: int = 0) -> Split:
 
 
 def _read(path: str) -> Iterator[Row]:
+    """Read the pairs that are taught: those that are held out of the training are left out."""
     decoder = msgspec.json.Decoder(Row)
+    chosen = chosen_beside(os.path.dirname(path)) or Chosen()
     try:
         with open(path, "rb") as lines:
             for line in lines:
-                yield decoder.decode(line)
+                row = decoder.decode(line)
+                if not chosen.held_out or key_of(row.question, row.answer, row.document) not in chosen.held_out:
+                    yield row
     except FileNotFoundError:
         return
 
