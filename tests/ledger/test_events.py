@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 
 from finetuned.ledger.writer import Ledger
+from finetuned.lifecycle import Cause
 from finetuned.times import iso
-from support.lives import NOW
+from support.lives import NOW, URL, Life
 from support.older import of_schema
 
 
@@ -35,3 +36,19 @@ def test_what_an_older_version_wrote_stays_as_it_was_told(tmp_path):
     with Ledger.open(path) as ledger:
         ledger.folders.found("b", "/b", "watched", NOW)
         assert times(ledger) == [iso(NOW + second) for second in (5, 3, 3)]
+
+
+def test_what_one_server_takes_says_nothing_of_another(tmp_path):
+    """Jobs that were halved in vain are counted for each by itself, since it took one the last time."""
+    with Ledger.open(str(tmp_path / "ledger.db")) as ledger:
+        life, halved = Life(ledger), ledger.events.halved_in_vain
+        for number in range(2):
+            files = [life.waits(f"/srv/notes/{number}{name}.txt") for name in "ab"]
+            job = life.begins(life.claims(*files, job_id=f"n-{number}"))
+            first, second = life.packed(job)
+            parts = {f"n-{number}1": [first], f"n-{number}2": [second]}
+            assert ledger.batches.split(job, parts, "no", life.now(), cause=Cause.REFUSED)
+        life.runs(life.claims(life.waits("/srv/notes/c.txt"), job_id="n-3"), url="local")
+        assert (halved(URL), halved("local")) == (2, 0)
+        life.runs(life.claims(life.waits("/srv/notes/d.txt"), job_id="n-4"), "ses-2")
+        assert (halved(URL), halved("local")) == (0, 0)

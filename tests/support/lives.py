@@ -161,15 +161,15 @@ class Life:
         self.ledger.batches.claimed(job, laid, [], self.now())
         return self.job(job_id)
 
-    def begins(self, job: Job) -> Job:
+    def begins(self, job: Job, url: str = URL) -> Job:
         """The intent to send it is written."""
         marker = f"{job.id}.{job.attempts + 1}"
         names = {f.id: f"{marker}-{n:04d}-a.txt" for n, f in enumerate(self.packed(job), 1)}
-        return self.ledger.sends.begin_attempt(job, url=URL, variant="form", names=names, now=self.now())[0]
+        return self.ledger.sends.begin_attempt(job, url=url, variant="form", names=names, now=self.now())[0]
 
-    def runs(self, job: Job, ident: str = "ses-1") -> Job:
+    def runs(self, job: Job, ident: str = "ses-1", url: str = URL) -> Job:
         """The server has it."""
-        job = self.begins(job)
+        job = self.begins(job, url)
         seen = view(self.packed(job), ident=ident, marker=job.under_way.marker)
         self.ledger.sends.adopt(job, seen, due_at=self.now(), cause=Cause.SUBMITTED, now=self.now())
         return self.job(job.id)

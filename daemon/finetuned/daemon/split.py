@@ -61,7 +61,7 @@ class Splits:
         if len(packed) == 1 and refusal is not None:
             ledger.batches.too_big(job, packed[0], refusal(packed[0]), now, cause=cause)
             return ()
-        in_vain = 0 if cause in {Cause.QUOTA, Cause.FITTED} else ledger.events.halved_in_vain()
+        in_vain = 0 if cause in {Cause.QUOTA, Cause.FITTED} else ledger.events.halved_in_vain(context.url_of(job))
         if len(packed) == 1 or in_vain >= HALVED_IN_VAIN:
             if len(packed) > 1:
                 words = f"{words}; its files were not tried one by one: the server took none of the last {in_vain} jobs"

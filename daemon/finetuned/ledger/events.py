@@ -100,14 +100,19 @@ class Events:
         query = "select 1 from events where subject = 'daemon' and subject_id = ?"
         return self._store.ask_one(query, request_id) is not None
 
-    def halved_in_vain(self) -> int:
-        """Count the jobs that were halved since a server took one the last time."""
-        taken = "select id from events where +subject = 'session' and became = 'live' order by id desc limit 1"
-        query = (
-            f"select count(*) from events where id > coalesce(({taken}), 0) and +subject = 'job' "
-            f"and became = 'cancelled' and cause in ('{Cause.TOO_LARGE}', '{Cause.REFUSED}', '{Cause.IN_VAIN}')"
+    def halved_in_vain(self, url: str) -> int:
+        """Count the jobs that were halved since the server at `url` took one the last time."""
+        there = "exists (select 1 from sessions s where s.{} = e.subject_id and s.url = ?)"
+        taken = (
+            "select e.id from events e where +e.subject = 'session' and e.became = 'live' "
+            f"and {there.format('session_id')} order by e.id desc limit 1"
         )
-        (number,) = self._store.ask(query)[0]
+        query = (
+            f"select count(*) from events e where e.id > coalesce(({taken}), 0) and +e.subject = 'job' "
+            f"and e.became = 'cancelled' and e.cause in ('{Cause.TOO_LARGE}', '{Cause.REFUSED}', '{Cause.IN_VAIN}') "
+            f"and {there.format('job_id')}"
+        )
+        (number,) = self._store.ask(query, url, url)[0]
         return int(number)
 
     def last(self) -> int:

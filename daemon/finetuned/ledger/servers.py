@@ -54,7 +54,7 @@ class Servers:
             )
             paused = was is not None and was["paused_because"] is not None
             was_it = "paused" if paused else None
-            detail = f"it speaks the {variant} dialect"
+            detail = None if variant == url else f"it speaks the {variant} dialect"
             tell(db, now, "server", url, "usable", was=was_it, cause=Cause.SERVER_ANSWERED, detail=detail)
 
     def chunks_allowed(self, url: str, most: int | None, now: float) -> None:
