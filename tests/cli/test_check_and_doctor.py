@@ -49,13 +49,13 @@ class TestCheck:
         assert answer.err.count("at line 2") == 1
         assert answer.err.endswith("to do: mend it there\n")
 
-    def test_a_backend_that_is_not_there_is_refused(self, make_desk: MakeDesk) -> None:
-        """What this version cannot do is said in one line, before anything is begun."""
+    def test_a_folder_whose_files_are_learned_here(self, make_desk: MakeDesk) -> None:
+        """It is judged by what its own backend can do, and no server is asked for, nor told of."""
         desk = make_desk(folder=[{"backend": "local"}], maker={"kind": "rules"})
-        for command in ("check", "run"):
-            answer = desk(command)
-            assert (answer.code, answer.out) == (78, "")
-            assert "asks for the local backend, which this version does not have yet" in answer.err
+        assert desk("check").code == 0
+        assert not {row["subject"] for row in desk("doctor", "--json").json} & {"key", "server"}
+        assert [row["kind"] for row in desk("status", "--json").json["backends"]] == ["local"]
+        assert "\nserver " not in desk("status").out
 
     def test_a_right_configuration(self, make_desk: MakeDesk) -> None:
         """Which file it is, and what each folder is told to do."""
