@@ -74,16 +74,24 @@ def dicts(found: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
 
 
 @cache
-def _fields(kind: type[Value]) -> tuple[tuple[str, bool], ...]:
-    """List the names of a value's fields, and whether each is an instant."""
-    return tuple((f.name, f.type is float or float in get_args(f.type)) for f in msgspec.structs.fields(kind))
+def _places(kind: type[Value], prefix: str, columns: tuple[str, ...]) -> tuple[tuple[str, int, bool], ...]:
+    """List a value's fields: the name, where its column is (behind all if there is none), whether it is an instant.
+
+    To ask each row for a column by its name takes twice as long as all the rest.
+    """
+    place = {name: number for number, name in reversed([*enumerate(columns)])}
+    return tuple(
+        (f.name, place.get(prefix + f.name, len(columns)), f.type is float or float in get_args(f.type))
+        for f in msgspec.structs.fields(kind)
+    )
 
 
 def value_of(kind: type[V], row: sqlite3.Row, prefix: str = "", **known: object) -> V:
     """Make a value of a row: what is not `known` is in columns that are called as the fields, behind `prefix`."""
-    for name, is_instant in _fields(kind):
+    values = tuple(row)
+    for name, number, is_instant in _places(kind, prefix, (*row.keys(),)):
         if name not in known:
-            column = row[prefix + name]
+            column = values[number]
             known[name] = instant(column) if is_instant and column is not None else column
     return msgspec.convert(known, kind, strict=False)  # SQLite has neither booleans nor enumerations
 
