@@ -13,6 +13,7 @@ import pytest
 
 from finetuned.errors import Refused
 from finetuned.local import toy
+from finetuned.local.place import lay_task
 from finetuned.local.trainers import Checkpoint, Recipe, prepare
 from finetuned.settings import TrainerSettings
 from support.lessons import write_pairs
@@ -182,7 +183,7 @@ def test_a_command_is_filled_in(folder: Path) -> None:
     base = folder / "m"
     base.mkdir()
     (base / "config.json").write_text("{}")
-    (base / "a.safetensors").write_text("x")
+    (base / "model.bin").write_text("x")
     task = prepare(recipe(folder, kind="command", command=command, model=str(base), options=("-v",)), str(folder))
     assert task.command == (
         "train", f"--from={base}", f"{folder}/data/train.jsonl", f"{folder}/out", "a-job.1", "{other}", "-v"
@@ -209,6 +210,7 @@ def test_a_trainer_that_is_not_there_is_told(folder: Path) -> None:
         ((), "is no model: it has no config.json"),
         (("adapter_config.json",), "is an adapter: it has no config.json"),
         (("config.json", "tokenizer.json"), "has no weights"),
+        (("config.json", "model.safetensors"), "is half: model.safetensors ends too early"),
     ],
 )
 def test_a_base_model_that_is_none_is_told(folder: Path, names: tuple[str, ...] | None, words: str) -> None:
@@ -221,6 +223,21 @@ def test_a_base_model_that_is_none_is_told(folder: Path, names: tuple[str, ...] 
     with pytest.raises(Refused, match=rf"^the base model {base} {words}$") as failed:
         prepare(recipe(folder, model=str(base), program=program(folder, "mlx_lm.lora")), str(folder))
     assert failed.value.remedy
+
+
+def test_what_was_laid_stays(folder: Path) -> None:
+    """Its trainer may be reading: neither data nor words change under it."""
+    path = program(folder, "mlx_lm.lora")
+    lay_task(str(folder), prepare(recipe(folder, model="org/model", program=path), str(folder)))
+    before = (folder / "data" / "train.jsonl").read_bytes()
+    assert "org/model" in prepare(recipe(folder, pairs=9, model="other", program=path), str(folder)).command
+    assert (folder / "data" / "train.jsonl").read_bytes() == before
+
+
+def test_none_trains_nothing(folder: Path) -> None:
+    """Nobody asks it to."""
+    with pytest.raises(Refused, match=r"^\[trainer\] kind = none trains nothing$"):
+        prepare(recipe(folder, kind="none"), str(folder))
 
 
 def test_only_mlx_has_a_toy(folder: Path) -> None:

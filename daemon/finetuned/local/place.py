@@ -155,6 +155,15 @@ def ending_of(folder: str) -> Look | None:
     )
 
 
+def task_of(folder: str) -> Task | None:
+    """Read the task of a try; null if none was laid, or none that can be read. Raises OSError."""
+    try:
+        with open(os.path.join(folder, TASK), "rb") as file:
+            return msgspec.json.decode(file.read(), type=Task)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
 def lay_task(folder: str, task: Task) -> None:
     """Write a try's task, once: one that lies there stays. Raises OSError."""
     path = os.path.join(folder, TASK)

@@ -20,11 +20,10 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 import anyio
-import msgspec
 
 from finetuned.errors import Refused, ReplyLost, Unreachable
 from finetuned.local import runner
-from finetuned.local.place import BEGUN, EXIT, LOCK, STARTED, TASK, InThread, Look, State, Task, ending_of, lay_task
+from finetuned.local.place import BEGUN, EXIT, LOCK, STARTED, InThread, Look, State, Task, ending_of, lay_task, task_of
 from finetuned.paths import escape
 
 #: how long a runner may take to begin, in seconds: it does next to nothing, on a machine that may be busy
@@ -132,17 +131,12 @@ def _look(folder: str) -> Look:
 
 def _look_at_one_that_lives(folder: str, pid: int) -> Look:
     if not os.path.exists(os.path.join(folder, BEGUN)):
-        lock = _lock_file(folder)
-        return Look(state=State.QUEUED, reason=f"it waits for {escape(lock)}" if lock else "", handle=str(pid))
+        task = task_of(folder)
+        reason = f"it waits for {escape(task.lock_file)}" if task is not None and task.lock_file else ""
+        return Look(state=State.QUEUED, reason=reason, handle=str(pid))
     is_over = not os.path.exists(os.path.join(folder, EXIT)) and _is_alone(pid)
     reason = "it ended, and its end cannot be written: is the disk full?" if is_over else ""
     return Look(state=State.RUNNING, reason=reason, handle=str(pid))
-
-
-def _lock_file(folder: str) -> str:
-    with suppress(OSError, msgspec.DecodeError), open(os.path.join(folder, TASK), "rb") as file:
-        return msgspec.json.decode(file.read(), type=Task).lock_file
-    return ""
 
 
 def _pid_of_holder(folder: str) -> int:

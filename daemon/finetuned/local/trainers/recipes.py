@@ -19,8 +19,9 @@ import msgspec
 
 from finetuned.errors import Refused
 from finetuned.local import toy
-from finetuned.local.place import OUT, Task
+from finetuned.local.place import OUT, Task, task_of
 from finetuned.local.trainers.lessons import Split, lay_lessons
+from finetuned.local.trainers.tensors import is_whole
 from finetuned.model import Value
 from finetuned.paths import escape
 from finetuned.settings import TrainerSettings
@@ -82,8 +83,16 @@ class Words(NamedTuple):
 
 
 def prepare(recipe: Recipe, folder: str) -> Task:
-    """Write what a try's trainer wants into its folder; give the task. Raises Refused (nothing can be trained)."""
+    """Write what a try's trainer wants into its folder; give the task.
+
+    One that was laid there before stays as it is: its trainer may be reading. Raises Refused (nothing can be trained),
+    OSError.
+    """
+    if (laid := task_of(folder)) is not None:
+        return laid
     trainer = recipe.trainer
+    if trainer.kind not in _KINDS:
+        raise Refused(f"[trainer] kind = {trainer.kind} trains nothing", remedy="the pairs are what there is to have")
     write = _KINDS[trainer.kind]
     is_toy = not trainer.model and trainer.kind != "command"
     if is_toy and trainer.kind != "mlx":
@@ -138,6 +147,10 @@ def _check_model(model: str) -> None:
         raise Refused(f"the base model {shown} is {what}: it has no config.json", remedy=remedy)
     if not any(name.endswith((".safetensors", ".bin")) for name in names):
         raise Refused(f"the base model {shown} has no weights", remedy="was it copied whole? it has no *.safetensors")
+    for name in sorted(names):
+        if name.endswith(".safetensors") and not is_whole(os.path.join(model, name)):
+            words = f"the base model {shown} is half: {escape(name)} ends too early"
+            raise Refused(words, remedy="copy it again; from a hub with Git, its large files have to be fetched, too")
 
 
 def _program(trainer: TrainerSettings, name: str) -> str:
