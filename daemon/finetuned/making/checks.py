@@ -43,6 +43,9 @@ class Examiner:
         own = len(chunk.text) - len(chunk.own_text)
         self._passage = Passage(chunk.text, own)
         self._scripts = None if any_language else _scripts(chunk.text)
+        self._is_latin = (
+            self._scripts is not None and self._scripts["LATIN"] >= _SHARE_OF_SCRIPT * self._scripts.total()
+        )
 
     def examine(self, draft: Draft) -> Draft:
         """Return a draft as it is to be kept, with its proof, or with the reason why it is not."""
@@ -80,7 +83,7 @@ class Examiner:
 
     def _is_foreign(self, text: str) -> bool:
         """Tell whether hardly anything of the passage is written in the script of a text."""
-        if self._scripts is None:
+        if self._scripts is None or (text.isascii() and self._is_latin):
             return False
         scripts, letters = _scripts(text), self._scripts.total()
         if scripts.total() < _FEW_LETTERS or letters < _FEW_LETTERS:

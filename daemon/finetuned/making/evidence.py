@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 import re
-from array import array
+from bisect import bisect_right
 from collections.abc import Iterator
-from functools import lru_cache
+from itertools import accumulate
 from typing import Final
 from unicodedata import category, normalize
 
@@ -30,6 +30,7 @@ _ENOUGH: Final = 0.75
 _SPELT: Final = 12
 _LEFT_OUT: Final = re.compile(r"\[\s?(?:…|\.{3})\s?\]|\(\s?(?:…|\.{3})\s?\)|…|\.{3}")
 _NUMBER: Final = re.compile(r"\d+")
+_WORD: Final = re.compile(r"[^ ]+")
 
 
 class Passage:
@@ -38,7 +39,11 @@ class Passage:
     def __init__(self, text: str, own: int = 0) -> None:
         self.text = text
         self._own = own
-        self._plain, self._places = _folded(text)
+        parts = list(map(_PLAIN.__getitem__, text))
+        folded = "".join(parts)
+        self._plain = " ".join(folded.split())
+        self._begins = [word.start() for word in _WORD.finditer(folded)]
+        self._ends = list(accumulate(map(len, parts)))
         self._numbers = frozenset(_NUMBER.findall(self._plain))
 
     def find(self, piece: str) -> tuple[int, int] | None:
@@ -59,8 +64,11 @@ class Passage:
 
     def proof(self, piece: str, answer: str) -> tuple[int, int] | None:
         """Return where the proof of an answer stands: the piece, or a sentence of it, or what says the answer."""
+        whole = self.find(piece)
+        if whole is not None:
+            return whole
         parts = sorted((piece[begin:end] for begin, end in sentences(piece)), key=len, reverse=True)
-        for wanted in (piece, *parts[:4], answer):
+        for wanted in (*parts[:4], answer):
             found = self.find(wanted)
             if found is not None:
                 return found
@@ -68,23 +76,28 @@ class Passage:
 
     def lacks_a_number(self, answer: str, question: str) -> bool:
         """Tell whether an answer has a number that neither the passage nor its question has."""
-        known = self._numbers | {*_NUMBER.findall(_folded(question)[0])}
-        return any(int(number[:9]) > _SPELT and number not in known for number in _NUMBER.findall(_folded(answer)[0]))
+        known = self._numbers | {*_NUMBER.findall(_folded(question))}
+        return any(int(number[:9]) > _SPELT and number not in known for number in _NUMBER.findall(_folded(answer)))
 
     def _whole(self, piece: str, after: int = 0) -> tuple[int, int] | None:
         """Find a piece as it is, from the character `after` on; what is not of an earlier passage comes first."""
-        plain = _folded(piece)[0].strip()
+        plain = _folded(piece)
         first = None
         at = self._plain.find(plain)
         while at >= 0:
             end = at + len(plain)
-            if self._places[at] >= after and _is_edge(self._plain, at) and _is_edge(self._plain, end):
-                span = self._places[at], self._places[end - 1] + 1
+            span = self._place(at), self._place(end - 1) + 1
+            if span[0] >= after and _is_edge(self._plain, at) and _is_edge(self._plain, end):
                 if span[1] > self._own:
                     return span
                 first = first or span
             at = self._plain.find(plain, at + 1)
         return first
+
+    def _place(self, at: int) -> int:
+        """Tell where a letter of the folded text stands in the passage."""
+        begin = self._plain.rfind(" ", 0, at) + 1
+        return bisect_right(self._ends, self._begins[self._plain.count(" ", 0, at)] + at - begin)
 
     def _saying(self, answer: str) -> tuple[int, int] | None:
         """Return the sentence that has nearly all words of an answer, and each number."""
@@ -115,28 +128,21 @@ def _is_edge(plain: str, at: int) -> bool:
     return len(plain_words(plain[at - 1 : at + 1])) > 1
 
 
-def _folded(text: str) -> tuple[str, array[int]]:
-    """Return the letters and digits of a text with one blank between words, and where each of them stands in it."""
-    letters, places = [], array("L")
-    blank = True
-    for place, letter in enumerate(text):
-        plain = _plain(letter)
-        if plain == " ":
-            if not blank:
-                letters.append(" ")
-                places.append(place)
-            blank = True
+def _folded(text: str) -> str:
+    """Return the letters and digits of a text, with one blank between words."""
+    return " ".join("".join(map(_PLAIN.__getitem__, text)).split())
+
+
+class _Plain(dict[str, str]):
+    """By character what is compared: a blank for what is no letter, digit or mark; nothing for what nobody sees."""
+
+    def __missing__(self, letter: str) -> str:
+        plain = normalize("NFKD", letter).casefold()
+        if category(letter) == "Cf" or letter in "'’*_`":
+            plain = ""
         else:
-            letters.append(plain)
-            places.extend([place] * len(plain))
-            blank = blank and not plain
-    return "".join(letters), places
+            plain = "".join(part for part in plain if category(part)[0] in "LNM") or " "
+        return self.setdefault(letter, plain)
 
 
-@lru_cache(maxsize=4096)
-def _plain(letter: str) -> str:
-    """Fold one character: a blank for what is no letter, digit or mark; nothing for what nobody sees."""
-    plain = normalize("NFKD", letter).casefold()
-    if category(letter) == "Cf" or letter in "'’*_`":
-        return ""
-    return "".join(part for part in plain if category(part)[0] in "LNM") or " "
+_PLAIN: Final = _Plain()
