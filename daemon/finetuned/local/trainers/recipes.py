@@ -91,23 +91,15 @@ def prepare(recipe: Recipe, folder: str) -> Task:
     if (laid := task_of(folder)) is not None:
         return laid
     trainer = recipe.trainer
-    if trainer.kind not in _KINDS:
-        raise Refused(f"[trainer] kind = {trainer.kind} trains nothing", remedy="the pairs are what there is to have")
-    write = _KINDS[trainer.kind]
-    is_toy = not trainer.model and trainer.kind != "command"
-    if is_toy and trainer.kind != "mlx":
-        raise Refused(
-            f"[trainer] kind = {trainer.kind} has no model to start with",
-            remedy='name one, model = "…": a folder, or its name at the hub; the toy model is for kind = "mlx"',
-        )
-    _check_model(trainer.model)
+    _check(trainer)
+    is_toy = trainer.kind == "mlx" and not trainer.model
     batch = (_TOY_BATCH if is_toy else _BATCH) if trainer.kind == "mlx" else 0
     split = lay_lessons(recipe.pairs, os.path.join(folder, DATA), batch=batch)
-    words = write(recipe, folder, split)
+    words = _KINDS[trainer.kind](recipe, folder, split)
     plan = Plan(
         name=recipe.name,
         kind="toy" if is_toy else trainer.kind,
-        model=trainer.model or ("" if trainer.kind == "command" else os.path.join(folder, BASE)),
+        model=os.path.join(folder, BASE) if is_toy else trainer.model,
         out=words.out,
         split=split,
         steps=words.steps,
@@ -129,6 +121,18 @@ def read_plan(folder: str) -> Plan:
     """Read what is known of a try. Raises OSError."""
     with open(os.path.join(folder, PLAN), "rb") as file:
         return msgspec.json.decode(file.read(), type=Plan)
+
+
+def _check(trainer: TrainerSettings) -> None:
+    """Raise Refused if nothing can be trained by this configuration."""
+    if trainer.kind not in _KINDS:
+        raise Refused(f"[trainer] kind = {trainer.kind} trains nothing", remedy="the pairs are what there is to have")
+    if not trainer.model and trainer.kind not in {"mlx", "command"}:
+        raise Refused(
+            f"[trainer] kind = {trainer.kind} has no model to start with",
+            remedy='name one, model = "…": a folder, or its name at the hub; the toy model is for kind = "mlx"',
+        )
+    _check_model(trainer.model)
 
 
 def _check_model(model: str) -> None:
