@@ -10,6 +10,7 @@ import pytest
 
 from finetuned.cli.stats import sparkline
 from support.cli import MakeDesk
+from support.public import wrong
 
 
 def test_each_folder_and_week_has_its_line(make_desk: MakeDesk) -> None:
@@ -105,3 +106,27 @@ def test_the_weeks_are_drawn(make_desk: MakeDesk, tmp_path: Path) -> None:
     assert (again.code, "--force" in again.err) == (1, True)
     assert desk("stats", "--plot", str(path), "--force").code == 0
     assert [name for name in os.listdir(tmp_path) if "weeks.svg" in name] == ["weeks.svg"]
+
+
+def test_what_was_learned_is_told_by_file_job_and_in_all(make_desk: MakeDesk) -> None:
+    """Before the training and after it; of a server that tells nothing of it, nothing is told."""
+    desk = make_desk()
+    path = str(desk.place.drop("otter.txt", "Otters are brown. They swim."))
+    desk.run()
+    (job,) = (job["id"] for job in desk("jobs", "--json").json)
+    assert desk("why", path, "--json").json["recall"] == desk("job", job, "--json").json["recall"] == []
+    assert desk("stats", "--json").json["total"]["recall_files"] == 0
+    assert not any(word in desk(*words).out for words in (("stats",), ("job", job)) for word in ("recall", "Recall"))
+    desk.write("insert into recalls select id, 1, 3, 0.05, 0.875 from files")
+    desk.write("insert into recalls select id, 0, 1, 0.1, 1.0 from files")
+    why = desk("why", path)
+    assert "Asked 3 questions new to it with no text at hand, its model scored 0.88 of 1" in why.out, why.out
+    assert "Asked 1 question that it was taught with no text at hand, its model scored 1.00 of 1" in why.out
+    lines = [" ".join(line.split()) for line in desk("job", job).out.splitlines()]
+    assert any(line.endswith("otter.txt 3 new 0.05 0.88") for line in lines), lines
+    assert any(line.endswith("otter.txt 1 taught 0.10 1.00") for line in lines)
+    assert "0.05 before the training, 0.88 after it, of 1 file" in desk("stats").out
+    total = desk("stats", "--json").json["total"]
+    assert (total["recall_files"], total["recall_untuned"], total["recall_tuned"]) == (1, 0.05, 0.875)
+    told = desk("why", path, "--json").json["recall"]
+    assert [wrong(one, "recall") for one in told] == [{}, {}]

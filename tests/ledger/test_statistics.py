@@ -11,7 +11,7 @@ import pytest
 
 from finetuned.ledger.opening import connect_to_read
 from finetuned.ledger.queries import Reader
-from finetuned.ledger.queries.statistics import Failure, Spans, Statistics, statistics
+from finetuned.ledger.queries.statistics import Failure, Recalled, Spans, Statistics, statistics
 from finetuned.ledger.questions import QUESTIONS, Searches
 from finetuned.ledger.writer import Ledger
 from finetuned.model import File
@@ -32,13 +32,13 @@ class Past:
         file = self.life.waits(f"/srv/{folder}/{name}", folder=folder)
         self.life.trains(self.life.runs(self.life.claims(file, job_id=f"{folder}-{name}"), f"ses-{name}"))
         self._at(file, seen, ended)
-        self._write("update sessions set intent_at = ? where session_id = ?", sent, f"ses-{name}")
-        self._write("update jobs set finished_at = ? where id = ?", ended, f"{folder}-{name}")
+        self.write("update sessions set intent_at = ? where session_id = ?", sent, f"ses-{name}")
+        self.write("update jobs set finished_at = ? where id = ?", ended, f"{folder}-{name}")
 
     def refused(self, name: str, reason: str, *, ended: str) -> None:
         """A file was refused."""
         file = self.life.settles(f"/srv/notes/{name}")
-        self._write(
+        self.write(
             "update files set state = 'refused', reason = ?, finished_at = ? where id = ?", reason, ended, file.id
         )
 
@@ -48,9 +48,10 @@ class Past:
             return statistics(reader, **which)  # type: ignore[arg-type]
 
     def _at(self, file: File, seen: str, ended: str) -> None:
-        self._write("update files set seen_at = ?, finished_at = ? where id = ?", seen, ended, file.id)
+        self.write("update files set seen_at = ?, finished_at = ? where id = ?", seen, ended, file.id)
 
-    def _write(self, statement: str, *values: object) -> None:
+    def write(self, statement: str, *values: object) -> None:
+        """Change the ledger by hand."""
         with closing(sqlite3.connect(self.life.ledger.path)) as db, db:
             db.execute(statement, values)
 
@@ -91,6 +92,18 @@ def test_a_clock_that_was_set_back_takes_no_time(past: Past) -> None:
     """No span of time is less than none."""
     past.learned("a.txt", seen=MONDAY, sent=SUNDAY, ended=SUNDAY)
     assert past.figures().total.waiting == Spans(p50=0.0, p95=0.0)
+
+
+def test_recall_is_the_mean_of_files_and_new_questions_count(past: Past) -> None:
+    """A file that was asked only what it was taught counts by that; one that was not asked counts nowhere."""
+    names = ("a.txt", "b.txt", "c.txt")
+    for name in names:
+        past.learned(name, seen=SUNDAY, sent=SUNDAY, ended=SUNDAY)
+    write = "insert into recalls (file_id, held_out, questions, untuned, tuned) select id, ?, ?, ?, ? from files "
+    for name, *told in (("a.txt", 1, 2, 0.0, 0.5), ("a.txt", 0, 2, 0.5, 1.0), ("b.txt", 0, 1, 0.25, 1.0)):
+        past.write(f"{write} where path = ?", *told, f"/srv/notes/{name}")
+    assert past.figures().total.recalled == Recalled(files=2, untuned=0.125, tuned=0.75)
+    assert past.figures(folder="other").total.recalled is None
 
 
 def test_of_nothing_there_is_no_time(past: Past) -> None:

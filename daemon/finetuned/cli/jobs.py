@@ -106,10 +106,17 @@ def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
         if value not in {None, ""}:
             terminal.print_line(f"  {name:<10}{harmless(value)}", rest=" " * _LABEL)
     _part("Files", job["file_list"], ("state", "path", "bytes", "pairs", "reason"))
+    _part("Recall", [_asked(row) for row in job["recall"]], ("file", "questions", "before", "after"))
     _part("Attempts", job["sessions"], ("attempt", "state", "session_id", "intent_at", "ended_at", "reason"))
     _part("Interactions", job["interactions"], ("creator", "mode", "state", "stage", "progress", "status", "error"))
     terminal.print_line("\nWhat happened")
     tell_events(job["events"], reader, about=f"job {job['id']}", indent="  ")
+
+
+def _asked(row: Row) -> Row:
+    kind = "new" if row["held_out"] else "taught"
+    score = {"before": f"{row['untuned']:.2f}", "after": f"{row['tuned']:.2f}"}
+    return {"file": row["file"], "questions": f"{row['questions']} {kind}", **score}
 
 
 def _at(at: str | None) -> str | None:

@@ -125,6 +125,14 @@ WHOLE_JOB: Final[Fields] = {
     "sessions": ("list", "its attempts, the oldest first"),
     "interactions": ("list", "the turns of its sessions, in the server's words"),
     "events": ("list", "what happened to it, its files and its sessions"),
+    "recall": ("list", "how well questions about its files were answered; empty: none were asked"),
+}
+RECALL: Final[Fields] = {
+    "file": ("path", "the file that was asked about, where it was dropped"),
+    "held_out": ("flag", "whether the questions were new, and only their facts taught; else they were taught, too"),
+    "questions": ("number", "how many were asked"),
+    "untuned": ("number", "how well the model answered before its training, with no text at hand, from 0 to 1"),
+    "tuned": ("number", "how well after it"),
 }
 WHY: Final[Fields] = {
     "path": ("path", "where it was dropped; of a path that was never taken, that path"),
@@ -134,6 +142,7 @@ WHY: Final[Fields] = {
     "waits_for": ("text?", "what has to happen before it goes on; null at its end"),
     "job_id": ("text?", "its newest job"),
     "location": ("path?", "where it lies now"),
+    "recall": ("list", "how well questions about it were answered; empty: none were asked"),
     "history": ("list", "its events, the oldest first"),
     "path_b64": ("text*", _PATH_BYTES),
     "location_b64": ("text*", _PATH_BYTES),
@@ -397,6 +406,9 @@ FIGURES: Final[Fields] = {
         }.items()
         for share, of in {"p50": "half", "p95": "95 %"}.items()
     },
+    "recall_files": ("number", "files that the tuned model was asked about"),
+    "recall_untuned": ("number?", "how well the model answered before its training, on average, from 0 to 1"),
+    "recall_tuned": ("number?", "how well after it"),
 }
 FAILURE: Final[Fields] = {
     "state": ("text", "`refused`, `barren` or `failed`"),
@@ -417,6 +429,7 @@ OBJECTS: Final[Mapping[str, tuple[str, Fields]]] = {
     "event": ("`events`; `events` of a whole job, `history` of `why`", EVENT),
     "message": ("what a `[[hook]]` reads from its standard input", TOLD),
     "why": ("`why PATH`", WHY),
+    "recall": ("`recall` of a whole job, and of `why`", RECALL),
     "finding": ("`doctor`", FINDING),
     "status": ("`status`", STATUS),
     "status: daemon": ("`daemon` of the status", DAEMON),

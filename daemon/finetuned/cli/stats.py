@@ -124,6 +124,9 @@ def _figures(figures: Figures) -> Row:
         **of("learned", figures.learned),
         **of("waiting", figures.waiting),
         **of("server", figures.server),
+        "recall_files": figures.recalled.files if figures.recalled else 0,
+        "recall_untuned": round(figures.recalled.untuned, 3) if figures.recalled else None,
+        "recall_tuned": round(figures.recalled.tuned, 3) if figures.recalled else None,
     }
 
 
@@ -146,6 +149,9 @@ def _tell(found: Statistics) -> None:
         )
     terminal.print_line("")
     _times(found.total)
+    if known := found.total.recalled:
+        words = f"{known.untuned:.2f} before the training, {known.tuned:.2f} after it"
+        terminal.print_line(f"{'recall, with no text':<22}{words}, of {counted(known.files, 'file')}")
     if found.failures:
         terminal.print_line("\nwhat was not learned, and why")
     for failure in found.failures:

@@ -50,6 +50,7 @@ class Story:
             path = path_of(self._file["path"], self._file.get("path_b64"))
         self._place = Place(settings, reader, path, self._file["folder"] if self._file else None)
         self._history = reader.history(self._file["id"]) if reader and self._file else []
+        self._recall = reader.recall(file_id=self._file["id"]) if reader and self._file else []
         job_id = self._file["job_id"] if self._file else job_in(path)
         self._job = (reader.job(job_id) if reader and job_id else None) or {}
         self._why_not = None if self._file else self._never_dropped()
@@ -98,6 +99,7 @@ class Story:
             "waits_for": self._waits(),
             "job_id": file["job_id"],
             "location": file["location"],
+            "recall": self._recall,
             "history": self._history,
         } | {key: file[key] for key in ("path_b64", "location_b64") if key in file}
 
@@ -191,6 +193,13 @@ class Story:
         gone = self._gone()
         if gone:
             yield f"Its model cannot be used any more: {gone}. Dropped again, it is learned anew."
+        for known in self._recall:
+            asked = counted(known["questions"], "question")
+            kind = "new to it" if known["held_out"] else "that it was taught"
+            yield (
+                f"Asked {asked} {kind} with no text at hand, its model scored {known['tuned']:.2f} of 1; "
+                f"before the training {known['untuned']:.2f}."
+            )
         yield f"See them: finetuned pairs --job {file['job_id']}"
 
     def _gone(self) -> str | None:

@@ -55,6 +55,7 @@ class Ends:
             known = [(sketches.get(said.file_id), said.file_id) for said in verdict.files]
             db.executemany("update files set sketch = ? where id = ?", known)
             move_files(db, now, ends, cause=Cause.JOB_ENDED)
+            _write_recalls(db, seen, files)
             gone = _is_to_go(db, job.id)
             end_attempt(db, now, job, cause=Cause.TRAINED, became=SessionState.TRAINED, discard=gone)
             end_job(db, now, job, verdict.state, verdict.reason, cause=Cause.TRAINED)
@@ -109,6 +110,20 @@ def _fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> No
         job_id=job.id,
         columns=ended(reason, now),
         detail=reason,
+    )
+
+
+def _write_recalls(db: sqlite3.Connection, seen: Observation, files: Sequence[File]) -> None:
+    """Write how much of each file is known after the training, in the place of what an earlier one came to."""
+    db.executemany("delete from recalls where file_id = ?", [(file.id,) for file in files])
+    taught = {file.id: seen.files[name] for file in files if (name := file.upload_name or "") in seen.files}
+    db.executemany(
+        "insert into recalls (file_id, held_out, questions, untuned, tuned) values (?, ?, ?, ?, ?)",
+        [
+            (file_id, one.held_out, one.questions, one.untuned, one.tuned)
+            for file_id, told in taught.items()
+            for one in told.recall
+        ],
     )
 
 

@@ -230,6 +230,17 @@ STEPS: Final = MappingProxyType(
             "alter table qa_pairs add column begins integer",
             "alter table qa_pairs add column ends integer check ((begins is null) = (ends is null))",
             "alter table qa_pairs add column made_by text",
+            # how well questions about a file were answered, by the model before its training and after it
+            """
+            create table recalls (
+              file_id integer not null references files (id),
+              held_out integer not null check (held_out in (0, 1)),
+              questions integer not null check (questions > 0),
+              untuned real not null check (untuned between 0 and 1),
+              tuned real not null check (tuned between 0 and 1),
+              primary key (file_id, held_out)
+            ) strict, without rowid
+            """,
         ),
     }
 )

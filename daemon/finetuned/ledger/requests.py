@@ -89,6 +89,7 @@ class Requests:
         with self._store.transaction() as db:
             remove_pairs(db, file.id)
             forget_words(db, job.id, file.upload_name or "")
+            db.execute("delete from recalls where file_id = ?", (file.id,))
             db.execute(
                 "update sessions set version = version + 1, pairs = case when pairs is null then null else "
                 "(select count(*) from qa_pairs p where p.session_id = sessions.session_id) end where job_id = ?",

@@ -15,12 +15,17 @@ from finetuned.ledger.trouble import BUSY_MS, problem
 Row = dict[str, Any]
 
 _NO_TALK: Final = "null as talk, null as turn, null as system"
+_NO_RECALLS: Final = (
+    "create temp view recalls as "
+    "select 0 as file_id, 0 as held_out, 0 as questions, 0.0 as untuned, 0.0 as tuned where false"
+)
 _NO_EVIDENCE: Final = "null as evidence, null as begins, null as ends, null as made_by"
 #: pairs of which no evidence is known, of schema 6; those before it knew no talk, either, and other columns of jobs
-_OF_SIX: Final = (f"create temp view qa_pairs as select *, {_NO_EVIDENCE} from main.qa_pairs",)
+_OF_SIX: Final = (f"create temp view qa_pairs as select *, {_NO_EVIDENCE} from main.qa_pairs", _NO_RECALLS)
 _BEFORE_SIX: Final = (
     "create temp view all_jobs as select *, put_away as archived, rowid as ordinal from jobs",
     f"create temp view qa_pairs as select *, {_NO_TALK}, {_NO_EVIDENCE} from main.qa_pairs",
+    _NO_RECALLS,
 )
 #: so many files are looked up one by one, with all that belongs to each; among more, rows are gone through in order
 FEW: Final = 1000

@@ -12,6 +12,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from finetuned.ledger.reasons import FAILURES, fold_reason
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 
 _ENDED: Final = "f.finished_at is not null"
 _TABLES: Final = (
-    "from files f left join jobs j on j.id = f.job_id left join sessions a on a.job_id = j.id and a.current = 1"
+    "from files f left join jobs j on j.id = f.job_id left join sessions a on a.job_id = j.id and a.current = 1 "
+    "left join recalls r on r.file_id = f.id and r.held_out = (select max(held_out) from recalls where file_id = f.id)"
 )
 _SPAN: Final = "(julianday({1}) - julianday({0})) * 86400"
 _FILES: Final = (
     "select f.folder, date(f.finished_at, 'weekday 0', '-6 days') as week, f.state, f.bytes, f.pairs, "
     f"{_SPAN.format('f.seen_at', 'f.finished_at')} as learned_s, {_SPAN.format('f.seen_at', 'a.intent_at')} as wait_s, "
-    f"{_SPAN.format('a.intent_at', 'j.finished_at')} as server_s {_TABLES}"
+    f"{_SPAN.format('a.intent_at', 'j.finished_at')} as server_s, r.untuned, r.tuned {_TABLES}"
 )
 
 
@@ -39,6 +41,17 @@ class Spans(Value, frozen=True):
 
     p50: float | None
     p95: float | None
+
+
+class Recalled(Value, frozen=True):
+    """How well questions about so many `files` were answered on average, before the training and after it (0 to 1).
+
+    Of each file that could be asked new ones those alone count.
+    """
+
+    files: int
+    untuned: float
+    tuned: float
 
 
 class Figures(Value, frozen=True):
@@ -50,6 +63,7 @@ class Figures(Value, frozen=True):
     learned: Spans
     waiting: Spans
     server: Spans
+    recalled: Recalled | None = None
 
     @property
     def files(self) -> int:
@@ -91,6 +105,7 @@ class _Group:
         self._states: Counter[str] = Counter()
         self._bytes = self._pairs = 0
         self._spans = (array("d"), array("d"), array("d"))
+        self._untuned, self._tuned = array("d"), array("d")
 
     def add(self, state: str, size: int | None, pairs: int | None, spans: Sequence[float | None]) -> None:
         self._states[state] += 1
@@ -101,7 +116,12 @@ class _Group:
                 if span is not None:
                     kept.append(max(0.0, span))  # a clock may have been set back
 
+    def asked(self, untuned: float, tuned: float) -> None:
+        self._untuned.append(untuned)
+        self._tuned.append(tuned)
+
     def figures(self) -> Figures:
+        files = len(self._tuned)
         learned, waiting, server = (_percentiles(spans) for spans in self._spans)
         return Figures(
             states={state: self._states[state] for state in sorted(FILE_ENDS)},
@@ -110,6 +130,7 @@ class _Group:
             learned=learned,
             waiting=waiting,
             server=server,
+            recalled=Recalled(files=files, untuned=fmean(self._untuned), tuned=fmean(self._tuned)) if files else None,
         )
 
 
@@ -126,6 +147,8 @@ def statistics(
         spans = (row["learned_s"], row["wait_s"], row["server_s"])
         for group in (total, folders.setdefault(row["folder"], _Group()), weeks.setdefault(row["week"], _Group())):
             group.add(row["state"], row["bytes"], row["pairs"], spans)
+            if row["tuned"] is not None:
+                group.asked(row["untuned"], row["tuned"])
     reader.connection.create_function("fold_reason", 1, fold_reason, deterministic=True)
     failures = reader.rows(FAILURES.format(where), *values)
     return Statistics(
