@@ -15,6 +15,7 @@ import pytest
 
 from finetuned.errors import Refused, Unreachable
 from finetuned.local import texts
+from finetuned.local.maker import try_out
 from finetuned.local.program import LONGEST_LINE
 from finetuned.making.notes import ChunkState
 from finetuned.runtime import SystemRuntime
@@ -230,7 +231,7 @@ async def test_rules_make_pairs_without_a_model(tmp_path: Path):
         counts = await shop.make(text, text)
         kept = await shop.kept()
         assert "without a model" in await shop.maker.probe()
-        assert "without a model" in await shop.maker.try_out()
+        assert "without a model" in await try_out(shop.maker.settings, REAL)
     assert counts.kept == len(kept) > 0
     assert counts.dropped
     assert (counts.tokens, endpoint.asked) == (0, [])

@@ -98,6 +98,10 @@ def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -
     runs = held or wiring.runs(settings)
     if "helix" in settings.services:
         yield from _key_and_server(settings, runs=held)
+    if "local" in settings.services:
+        from finetuned.cli import local_checks
+
+        yield from local_checks.examined(settings)
     yield from machine_checks.of_the_ledgers_place(path)
     reader: Reader | None = None
     try:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from finetuned.settings import Settings
 
 T = TypeVar("T")
+#: tries something out within so many seconds, and says in words how that went
+Asks = Callable[["Settings", float], str]
 
 
 def runs_folder(settings: Settings) -> str:
@@ -95,6 +97,42 @@ def instructions(settings: Settings) -> str:
         raise ConfigurationError(
             f"the instructions {path} cannot be read: {why}", remedy="see maker.prompt_file"
         ) from error
+
+
+def try_maker(settings: Settings, patience: float) -> str:
+    """Ask who makes pairs for a small answer; say in words how that went. Raises ServerError, TimeoutError."""
+    import anyio
+
+    from finetuned.local.maker import try_out
+    from finetuned.runtime import SystemRuntime
+
+    async def tried() -> str:
+        with anyio.fail_after(patience):
+            return await try_out(settings.maker, SystemRuntime())
+
+    instructions(settings)
+
+    return anyio.run(tried)
+
+
+def check_trainer(settings: Settings, _patience: float) -> str:
+    """Say in words that the trainer, and the model it starts with, are there. Raises Refused."""
+    from finetuned.local.trainers import check
+
+    return "none: pairs are made, and no model" if settings.trainer.kind == "none" else check(settings.trainer)
+
+
+def try_place(settings: Settings, patience: float) -> str:
+    """Say in words that trainings can run where they are to; on a cluster a small job is run. Raises ServerError."""
+    import anyio
+
+    from finetuned.runtime import SystemRuntime
+
+    async def tried() -> str:
+        with anyio.fail_after(patience):
+            return await place(settings, SystemRuntime()).probe()
+
+    return anyio.run(tried)
 
 
 def ask_local(settings: Settings, work: Callable[[Local], Awaitable[T]]) -> T:

@@ -104,11 +104,6 @@ class Maker:
         said = [await one.chat.look() for one in (self.asker, self.judge) if one is not None]
         return "; ".join(said) or "pairs are made without a model"
 
-    async def try_out(self) -> str:
-        """Ask for a small answer of each endpoint, and say in words how that went. Raises ServerError."""
-        said = [await one.chat.probe() for one in (self.asker, self.judge) if one is not None]
-        return "; ".join(said) or "pairs are made without a model"
-
     async def make(self, run: str, documents: Mapping[str, str], on_progress: OnProgress) -> None:
         """Make the pairs of a run, whose documents lie at these paths. Raises Refused, LedgerError.
 
@@ -160,6 +155,17 @@ async def opened(
         asker = await an_asker(endpoint_of(settings)) if settings.kind == "chat" else None
         judge = await an_asker(judge_of(settings)) if settings.judge_model else None
         yield Maker(notes, settings, machine, asker=asker, judge=judge, instructions=instructions)
+
+
+async def try_out(settings: MakerSettings, machine: Machine) -> str:
+    """Ask each endpoint for a small answer, and say in words how that went. Raises ServerError."""
+    asked = [endpoint_of(settings)] if settings.kind == "chat" else []
+    asked += [judge_of(settings)] if settings.judge_model else []
+    told = [] if settings.kind == "chat" else ["pairs are made without a model"]
+    for endpoint in asked:
+        async with new_http(endpoint.url) as http:
+            told.append(await Chat(http, endpoint, machine, not_counted).probe())
+    return "; ".join(told)
 
 
 def endpoint_of(settings: MakerSettings) -> Endpoint:

@@ -10,7 +10,7 @@
 
 from finetuned.local.trainers.lessons import Split
 from finetuned.local.trainers.publishing import Tuned, publish, read_tuned, seal
-from finetuned.local.trainers.recipes import Checkpoint, Recipe, prepare
+from finetuned.local.trainers.recipes import Checkpoint, Recipe, check, prepare
 from finetuned.local.trainers.watching import Progress, checkpoint, progress
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Recipe",
     "Split",
     "Tuned",
+    "check",
     "checkpoint",
     "prepare",
     "progress",

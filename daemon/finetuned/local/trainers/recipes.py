@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -46,6 +47,16 @@ class Checkpoint(Value, frozen=True):
 
     path: str
     steps: int
+
+
+#: what each trainer's program is called
+PROGRAMS: Final[Mapping[str, str]] = {
+    "mlx": "mlx_lm.lora",
+    "trl": "trl",
+    "llamafactory": "llamafactory-cli",
+    "axolotl": "axolotl",
+    "unsloth": "unsloth",
+}
 
 
 class Recipe(Value, frozen=True):
@@ -117,6 +128,29 @@ def prepare(recipe: Recipe, folder: str) -> Task:
     )
 
 
+def check(trainer: TrainerSettings) -> str:
+    """Say in words that a trainer, and the model it starts with, are there; it blocks. Raises Refused."""
+    _check_model(trainer.model)
+    base = escape(trainer.model) or ("a toy model, made on the spot" if trainer.kind == "mlx" else "its own choice")
+    if trainer.kind == "command":
+        asked = trainer.command[0]
+        if trainer.run_on == "here" and shutil.which(asked) is None:
+            raise Refused(f"the trainer {escape(asked)} is not there", remedy="see trainer.command: its first word")
+        return f"the trainer is {escape(asked)}; it starts with {base}"
+    program = _program(trainer)
+    if trainer.kind == "mlx" and trainer.run_on == "here":
+        _check_mlx(program)
+    return f"the trainer is {escape(program)}; it starts with {base}"
+
+
+def _check_mlx(program: str) -> None:
+    """Raise Refused if mlx-lm is there, and what it computes with is not."""
+    ended = subprocess.run([_python_of(program), "-P", "-c", "import mlx.core"], capture_output=True, check=False)
+    if ended.returncode:
+        words = escape(ended.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
+        raise Refused(f"mlx cannot be used: {words}", remedy="install it with its CPU part: pip install 'mlx[cpu]'")
+
+
 def read_plan(folder: str) -> Plan:
     """Read what is known of a try. Raises OSError."""
     with open(os.path.join(folder, PLAN), "rb") as file:
@@ -157,9 +191,9 @@ def _check_model(model: str) -> None:
             raise Refused(words, remedy="copy it again; from a hub with Git, its large files have to be fetched, too")
 
 
-def _program(trainer: TrainerSettings, name: str) -> str:
+def _program(trainer: TrainerSettings) -> str:
     """Find a program beside this Python, or on PATH. Raises Refused."""
-    asked = trainer.program or name
+    asked = trainer.program or PROGRAMS[trainer.kind]
     beside = os.path.join(os.path.dirname(sys.executable), asked)
     found = shutil.which(asked) if os.sep in asked or not os.access(beside, os.X_OK) else beside
     if found is None and trainer.run_on == "here":
@@ -193,7 +227,7 @@ def _command(recipe: Recipe, folder: str, _split: Split) -> Words:
 
 def _mlx(recipe: Recipe, folder: str, split: Split) -> Words:
     trainer, out = recipe.trainer, os.path.join(folder, OUT)
-    program = _program(trainer, "mlx_lm.lora")
+    program = _program(trainer)
     words = ["--train", "--data", os.path.join(folder, DATA), "--adapter-path", out]
     words += ["--mask-prompt", "--num-layers", "-1", "--max-seq-length", str(LONGEST)]
     if not trainer.model:
@@ -228,7 +262,7 @@ def _trl(recipe: Recipe, folder: str, _split: Split) -> Words:
         "report_to": "none",
         **_hugging_face(recipe),
     }
-    program = _program(recipe.trainer, "trl")
+    program = _program(recipe.trainer)
     return Words([program, "sft", "--config", _lay(folder, "trl.yaml", config), *recipe.trainer.options])
 
 
@@ -256,7 +290,7 @@ def _llamafactory(recipe: Recipe, folder: str, _split: Split) -> Words:
         "report_to": "none",
         **_hugging_face(recipe),
     }
-    program = _program(recipe.trainer, "llamafactory-cli")
+    program = _program(recipe.trainer)
     return Words([program, "train", _lay(folder, "llamafactory.yaml", config), *recipe.trainer.options])
 
 
@@ -307,7 +341,7 @@ def _axolotl(recipe: Recipe, folder: str, _split: Split) -> Words:
     }
     if recipe.goes_on_from:
         config["resume_from_checkpoint"] = recipe.goes_on_from.path
-    program = _program(recipe.trainer, "axolotl")
+    program = _program(recipe.trainer)
     return Words([program, "train", _lay(folder, "axolotl.yaml", config), *recipe.trainer.options])
 
 
@@ -328,7 +362,7 @@ def _unsloth(recipe: Recipe, folder: str, _split: Split) -> Words:
         },
         "lora": {"lora_r": _LORA["lora_r"], "lora_alpha": _LORA["lora_alpha"]},
     }
-    program = _program(recipe.trainer, "unsloth")
+    program = _program(recipe.trainer)
     command = [program, "train", "--config", _lay(folder, "unsloth.yaml", config), *recipe.trainer.options]
     return Words(command, 0, out, {"UNSLOTH_STUDIO_HOME": home})
 
