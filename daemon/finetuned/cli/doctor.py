@@ -96,12 +96,7 @@ def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -
     path = wiring.ledger_path(settings)
     held = is_held(path)
     runs = held or wiring.runs(settings)
-    if "helix" in settings.services:
-        yield from _key_and_server(settings, runs=held)
-    if "local" in settings.services:
-        from finetuned.cli import local_checks
-
-        yield from local_checks.examined(settings)
+    yield from _backends(settings, runs=held)
     yield from machine_checks.of_the_ledgers_place(path)
     reader: Reader | None = None
     try:
@@ -122,6 +117,16 @@ def examined(ctx: click.Context, *, hooks: bool = False, canary: bool = False) -
     yield from _requests(settings, runs)
     yield from machine_checks.examined(path, [rules.path for rules in settings.folders], reader)
     yield from _folders(settings, reader, runs=held, canary=path if canary else None)
+
+
+def _backends(settings: Settings, *, runs: bool) -> Iterator[Row]:
+    """Examine what the folders learn by."""
+    from finetuned.cli import local_checks
+
+    if "helix" in settings.services:
+        yield from _key_and_server(settings, runs=runs)
+    if "local" in settings.services:
+        yield from local_checks.examined(settings)
 
 
 def _unusable(ctx: click.Context, error: ConfigurationError) -> Iterator[Row]:
