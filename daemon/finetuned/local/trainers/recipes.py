@@ -130,7 +130,7 @@ def prepare(recipe: Recipe, folder: str) -> Task:
 
 def check(trainer: TrainerSettings) -> str:
     """Say in words that a trainer, and the model it starts with, are there; it blocks. Raises Refused."""
-    _check_model(trainer.model)
+    _check(trainer)
     base = escape(trainer.model) or ("a toy model, made on the spot" if trainer.kind == "mlx" else "its own choice")
     if trainer.kind == "command":
         asked = trainer.command[0]
