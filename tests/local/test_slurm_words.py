@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -36,11 +37,13 @@ def test_the_queue_is_read():
         ("2", "PENDING", ""),
     ]  # fmt: skip
     assert jobs[-1].name == "a|b"
-    assert [words.told(job) for job in jobs[2:]] == [
-        f"its nodes are down ({jobs[2].reason})",
-        "its nodes are down (ReqNodeNotAvail, UnavailableNodes:node1)",
-        "its node could not launch it, and it is held (launch failed requeued held)",
-    ]  # fmt: skip
+    told = [words.told(job) for job in jobs[2:]]
+    assert told[0].startswith(f"its nodes are down ({jobs[2].reason}): ask those who run")
+    assert told[1].startswith("its nodes are down (ReqNodeNotAvail, UnavailableNodes:node1): ask those who run")
+    assert told[2] == (
+        "its node could not launch it, and it is held (launch failed requeued held): "
+        "scontrol release 2, or `finetuned cancel`"
+    )
 
 
 def test_the_accounting_is_read():
@@ -111,10 +114,9 @@ def test_every_word_has_its_way_out():
     assert {one.cause for one in STATES.values() if one.state is State.ENDED} == {
         Cause.STOPPED, Cause.TIME_LIMIT, Cause.MEMORY, Cause.PLACE,
     }  # fmt: skip
-    assert words.way_out(Job(number="7", state="PENDING", name="", reason="JobHeldUser")).startswith(
-        "scontrol release 7"
-    )
-    assert "scontrol show job 7" in words.way_out(Job(number="7", state="PENDING", name="", reason="NewWord"))
+    held = Job(number="7", state="PENDING", name="", reason="JobHeldUser")
+    assert words.told(held).startswith("it is held by its owner (JobHeldUser): scontrol release 7")
+    assert words.told(Job(number="7", state="STOPPED", name="")).endswith("scancel --signal=CONT 7")
 
 
 def test_a_word_of_a_later_version_gives_nothing_up():
@@ -123,7 +125,8 @@ def test_a_word_of_a_later_version_gives_nothing_up():
     assert verdicts.judge(Seen(asked=True, job="7"), job) == Look(
         state=State.RUNNING, reason="Slurm calls it EXPEDITING", handle="7"
     )
-    assert words.waits_for("Tomorrow") == "Slurm says: Tomorrow"
+    waits = Job(number="7", state="PENDING", name="", reason="Tomorrow")
+    assert words.told(waits) == "Slurm says Tomorrow: scontrol show job 7"
 
 
 #: what lies in the folder, the state and nodes that Slurm tells (empty: it knows nothing), what is made of both
@@ -209,3 +212,10 @@ def test_options_that_would_break_the_key(option):
 def test_options_that_are_the_persons(option):
     """All others."""
     assert not words.OURS.fullmatch(option)
+
+
+def test_the_page_has_the_tables():
+    """Each word of Slurm's stands there with its way out; `cog -r` writes it anew."""
+    page = (Path(words.__file__).parents[1] / "docs" / "slurm.md").read_text()
+    assert words.table_of_states() in page
+    assert words.table_of_reasons() in page

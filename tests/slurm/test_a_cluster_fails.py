@@ -155,3 +155,30 @@ async def test_a_node_cannot_launch_it(tries):
     await place.start(folder, sh())
     end = await until(lambda: place.look(folder), OVER)
     assert (end.state, end.cause, end.reason) == (State.ENDED, Cause.PLACE, "its node did not launch it")
+
+
+async def test_the_accounting_remembers(tries):
+    """What the controller forgot is asked there, where there is one; the answers are recorded, as it is a database."""
+    place, folder = tries.place(), tries.folder()
+    await place.start(folder, sh(*FOREVER))
+    await begun(place, folder)
+    tries.slurm.kill("slurmd")
+    tries.slurm.kill("slurmctld")
+    tries.slurm.start_controller(forgetful=True)
+    refused = ["sacct: error: Sending PersistInit msg: Connection refused", "Problem talking to the database"]
+    tries.in_the_way("sacct", *(f'echo "{line}" >&2' for line in refused), "exit 1")
+    with pytest.raises(Unreachable, match="sacct ended with 1"):
+        await until(lambda: place.look(folder), OVER)
+    tries.in_the_way("sacct", f"echo '1|NODE_FAIL|0:0|node1|finetuned-{tries.run.name}.1'")
+    end = await until(lambda: place.look(folder), OVER)
+    assert (end.state, end.cause, end.reason) == (State.ENDED, Cause.PLACE, "its node failed")
+
+
+async def test_nobody_closed_the_row_of_the_accounting(tries):
+    """It says for ever that a job runs of which the controller knows nothing: the controller is believed."""
+    place, folder = tries.place(options=["--hold"]), tries.folder()
+    await place.start(folder, sh())
+    tries.slurm.kill("slurmctld")
+    tries.slurm.start_controller(forgetful=True)
+    tries.in_the_way("sacct", f"echo '1|RUNNING|0:0|node1|finetuned-{tries.run.name}.1'")
+    assert (await place.look(folder)).state is State.LOST

@@ -34,8 +34,10 @@ from finetuned.paths import escape
 T = TypeVar("T")
 #: how long a file system that nodes share may hide a file that is there, in seconds: NFS keeps names for a minute
 SETTLE: Final = 60.0
-#: how often a folder is looked at for an end, and how often at most Slurm is asked meanwhile, in seconds
-GLANCE, SLOWEST = 1.0, 30.0
+#: how often a folder is looked at for an end, in seconds
+GLANCE: Final = 1.0
+#: an answer of Slurm's about a try in whose folder nothing changes serves for a part of the time since then, in seconds
+PART, SLOWEST = 0.2, 30.0
 #: how long a job of one second may take to try a cluster out, in seconds
 PROBE_WITHIN: Final = 60.0
 _ALIVE: Final = frozenset({State.QUEUED, State.RUNNING})
@@ -71,6 +73,7 @@ class Slurm:
         asked = (("partition", partition), ("gres", gres), ("account", account))
         self._options += [f"--{name}={value}" for name, value in asked if value]
         self._calls = Calls(around, steady)
+        self._still: dict[str, tuple[Seen, float]] = {}  # folder -> what was seen there, and since when
         self._ended: dict[str, float] = {}  # folder -> since when Slurm says that it ended, and no end is seen
 
     async def start(self, folder: str, task: Task) -> None:
@@ -119,7 +122,7 @@ class Slurm:
             return settled
         if not before.was_given and not before.asked:
             return Look(state=State.NONE)
-        jobs = await self._known(words.name_of(folder))
+        jobs = await self._known(words.name_of(folder), self._fresh(folder, before))
         seen = await self._read(folder)  # again: it may have ended while Slurm was asked
         if settled := verdicts.settled(seen):
             return settled
@@ -144,23 +147,18 @@ class Slurm:
         if seen.end or seen.verdict or not (seen.was_given or seen.asked):
             return
         await self._files(files.fence, folder)
+        self._still.pop(folder, None)
         await self._cancel(await self._calls.jobs(words.name_of(folder)))
 
     async def wait(self, folder: str) -> None:
-        """Return within a second of an end that the runner left, within half a minute of any other."""
-        every = GLANCE
+        """Return within two seconds of an end that the runner left, within half a minute of any other."""
         while True:
             try:
                 if (await self.look(folder)).state not in _ALIVE:
                     return
             except Unreachable:
-                every = SLOWEST  # whoever looks is told
-            until = self._steady() + every
-            while self._steady() < until:
-                await self._pause(GLANCE)
-                if (await self._read(folder)).end:
-                    break
-            every = min(1.5 * every, SLOWEST)
+                await self._pause(SLOWEST)  # whoever looks is told
+            await self._pause(GLANCE)
 
     async def probe(self) -> str:
         """Run a job of one second, and see what it wrote. Raises Unreachable, Refused."""
@@ -191,9 +189,21 @@ class Slurm:
         finally:
             await self._calls.cancel([number])
 
-    async def _known(self, name: str) -> list[Job]:
+    def _fresh(self, folder: str, seen: Seen) -> float:
+        """Tell since when an answer of Slurm's will do: since anything changed in the folder, and less often later.
+
+        So a try that runs for hours is asked about twice a minute, and a hundred of them together.
+        """
+        now = self._steady()
+        known, since = self._still.get(folder, (None, now))
+        if known != seen:
+            since = now
+            self._still[folder] = seen, since
+        return max(since, now - min(SLOWEST, PART * (now - since)))
+
+    async def _known(self, name: str, since: float | None = None) -> list[Job]:
         """Ask Slurm for the jobs of a name: its queue, and what it has noted of those that ended."""
-        if jobs := await self._calls.jobs(name):
+        if jobs := await self._calls.jobs(name, since):
             return jobs
         ended = await self._calls.accounted(name)
         return [job for job in ended if words.meaning_of(job.state).state not in _ALIVE]  # else nobody closed its row
@@ -207,6 +217,7 @@ class Slurm:
         await self._cancel(jobs)
         await self._files(files.conclude, folder, verdict)
         self._ended.pop(folder, None)
+        self._still.pop(folder, None)
 
     async def _cancel(self, jobs: Sequence[Job]) -> None:
         alive = [job.number for job in jobs if words.meaning_of(job.state).state in _ALIVE]
@@ -238,10 +249,10 @@ def _not_seen(runs: str, jobs: Sequence[Job], took: float, log: str) -> str:
     job = jobs[0]
     meaning = words.meaning_of(job.state)
     if meaning.state is State.QUEUED:
-        waits = f"a job of one second is not begun after {span(took)}: {words.waits_for(job.reason)}"
+        waits = f"a job of one second is not begun after {span(took)}: {words.waits_for(job)}"
         if words.goes_by_itself(job.reason):
             return f"{waits}; whether its nodes see {escape(runs)} was not tried"
-        raise Unreachable(waits, remedy=words.way_out(job))
+        raise Unreachable(waits, remedy="it is asked for as [slurm] says")
     said = f": {escape(log)}" if log else ""
     raise Refused(
         f"a job of one second ran on {escape(job.nodes)} ({job.state}), and left nothing in {escape(runs)}{said}",

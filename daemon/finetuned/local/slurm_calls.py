@@ -83,14 +83,14 @@ class Calls:
             raise Refused(f"Slurm refuses the job: {said.told}", remedy=remedy)
         raise ReplyLost(f"sbatch ended with {said.code} and no number of a job: {said.told}", remedy=_AWAY)
 
-    async def jobs(self, name: str) -> list[Job]:
+    async def jobs(self, name: str, since: float | None = None) -> list[Job]:
         """Ask for the jobs of a name that Slurm knows still, in the order of their numbers. Raises Unreachable.
 
-        The answer is never older than the question: who asked before it was sent for shares it.
+        The answer is none from before `since`, which is now if it is not told: one that others had asked for will do.
         """
-        asked = self._steady()
+        since = self._steady() if since is None else since
         async with self._one:
-            if self._jobs is None or self._jobs[0] < asked:
+            if self._jobs is None or self._jobs[0] < since:
                 began = self._steady()
                 self._jobs = (began, await self._all_jobs())
             mine = [job for job in self._jobs[1] if job.name == name]

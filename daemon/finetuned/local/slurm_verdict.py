@@ -75,7 +75,7 @@ def _of_an_end(seen: Seen, end: Look, job: Job | None) -> Look:
         return look(State.RUNNING, words.STATES["COMPLETING"].words, job)
     if by_slurm.cause in {None, end.cause} or end.cause not in {*_TOLD_TO, Cause.CODE}:
         return end
-    return replace(end, cause=by_slurm.cause, reason=by_slurm.words)
+    return replace(end, cause=by_slurm.cause, reason=words.told_of_end(by_slurm))
 
 
 def _of_none(seen: Seen, job: Job | None) -> Look:
@@ -97,7 +97,7 @@ def _of_one_that_ended(seen: Seen, job: Job) -> Look:
         return look(State.ENDED, _NOT_LAUNCHED, job, Cause.PLACE)
     if meaning.cause is None and not seen.started:
         return look(State.ENDED, _not_started(job), job, Cause.NOT_STARTED)
-    return look(meaning.state, meaning.words, job, meaning.cause)
+    return look(meaning.state, words.told_of_end(meaning), job, meaning.cause)
 
 
 def _forgotten(seen: Seen) -> Look:

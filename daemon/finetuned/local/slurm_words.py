@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Final
 
 from finetuned.local.place import Cause, State
@@ -42,7 +43,7 @@ class Meaning(Value, frozen=True):
 
 
 _IT_WAITS: Final = "nothing: it starts by itself"
-_ANEW: Final = "nothing: it is tried again in a folder of its own, from its last checkpoint if it left one"
+_ANEW: Final = "nothing: it is tried again some times, from its last checkpoint; then `finetuned retry`"
 _ASK: Final = "ask those who run the cluster: it is theirs"
 _LONGER: Final = "raise [trainer] time_limit, and what the partition allows; then `finetuned retry`"
 _MEMORY: Final = (
@@ -107,38 +108,42 @@ STATES: Final[dict[str, Meaning]] = {
 }
 
 _RELEASE: Final = "scontrol release JOB, or `finetuned cancel`"
+_SHORTER: Final = "lower [trainer] time_limit, then `finetuned cancel` and `finetuned retry`"
 _WISH: Final = "correct [slurm], then `finetuned cancel` and `finetuned retry`"
-#: why a job waits: a pattern of the whole reason, words, the way out; the first that fits
-REASONS: Final[tuple[tuple[str, str, str], ...]] = (
-    (r"None|WaitingForScheduling|SchedDefer|Cleaning|Prolog", "the scheduler has not come to it yet", _IT_WAITS),
-    (r"Priority", "others are before it", _IT_WAITS),
-    (r"Resources", "what it asks for is in use", _IT_WAITS),
-    (r"BeginTime", "its time to begin has not come", _IT_WAITS),
-    (r"Licenses", "a licence is in use", _IT_WAITS),
-    (r"Reservation", "its reservation has not begun", _IT_WAITS),
-    (r"Dependency", "it depends on another job", _IT_WAITS),
-    (r"DependencyNeverSatisfied", "the job that it depends on can never help it", _WISH),
-    (r"JobHeldUser", "it is held by its owner", _RELEASE),
-    (r"JobHeldAdmin", "it is held by those who run the cluster", _ASK),
-    (r"[Ll]aunch failed requeued held", "its node could not launch it, and it is held", _RELEASE),
-    (r"JobHoldMaxRequeue", "it was put back too often, and is held", _RELEASE),
-    (r"Assoc\w+|Association\w+|Max\w+PerAccount", "a limit of its account is met", _IT_WAITS),
-    (r"QOS(?!NotAllowed)\w+|MaxMemPerLimit|AccountingPolicy", "a limit of its quality of service is met", _IT_WAITS),
-    (r"InvalidAccount|AccountNotAllowed", "its account may not use that partition", _WISH),
-    (r"InvalidQOS|QOSNotAllowed", "its quality of service may not be used there", _WISH),
-    (r"PartitionDown|PartitionInactive", "its partition is down", _ASK),
+#: why a job waits: patterns of reasons, words, the way out; the first that fits
+REASONS: Final[tuple[tuple[tuple[str, ...], str, str], ...]] = (
     (
-        r"PartitionTimeLimit",
-        "its time limit is longer than the partition's",
-        "lower [trainer] time_limit, then as above",
+        ("None", "WaitingForScheduling", "SchedDefer", "Cleaning", "Prolog"),
+        "the scheduler has not come to it yet",
+        _IT_WAITS,
     ),
-    (r"PartitionNodeLimit|PartitionConfig|BadConstraints", "no node of the partition has what it asks for", _WISH),
-    (r"(?:ReqNodeNotAvail|NodeDown|FrontEndDown|Nodes required for job are DOWN).*", "its nodes are down", _ASK),
-    (r"ReservationDeleted", "its reservation was removed", _WISH),
-    (r"BurstBuffer\w+", "its burst buffer is not ready", _IT_WAITS),
+    (("Priority",), "others are before it", _IT_WAITS),
+    (("Resources",), "what it asks for is in use", _IT_WAITS),
+    (("BeginTime",), "its time to begin has not come", _IT_WAITS),
+    (("Licenses",), "a licence is in use", _IT_WAITS),
+    (("Reservation",), "its reservation has not begun", _IT_WAITS),
+    (("Dependency",), "it depends on another job", _IT_WAITS),
+    (("BurstBuffer*",), "its burst buffer is not ready", _IT_WAITS),
+    (("InvalidAccount", "AccountNotAllowed"), "its account may not use that partition", _WISH),
+    (("InvalidQOS", "QOSNotAllowed"), "its quality of service may not be used there", _WISH),
+    (("Assoc*", "Max*PerAccount"), "a limit of its account is met", _IT_WAITS),
+    (("QOS*", "MaxMemPerLimit", "AccountingPolicy"), "a limit of its quality of service is met", _IT_WAITS),
+    (("DependencyNeverSatisfied",), "the job that it depends on can never help it", _WISH),
+    (("PartitionTimeLimit",), "its time limit is longer than the partition's", _SHORTER),
+    (("PartitionNodeLimit", "PartitionConfig", "BadConstraints"), "no node there has what it asks for", _WISH),
+    (("ReservationDeleted",), "its reservation was removed", _WISH),
+    (("JobHeldUser",), "it is held by its owner", _RELEASE),
+    (("launch failed requeued held",), "its node could not launch it, and it is held", _RELEASE),
+    (("JobHoldMaxRequeue",), "it was put back too often, and is held", _RELEASE),
+    (("JobHeldAdmin",), "it is held by those who run the cluster", _ASK),
+    (("PartitionDown", "PartitionInactive"), "its partition is down", _ASK),
+    (
+        ("ReqNodeNotAvail*", "NodeDown", "FrontEndDown", "Nodes required for job are DOWN*"),
+        "its nodes are down",
+        _ASK,
+    ),
 )
 
-_NOTHING_SENT: Final = "nothing was sent"
 #: how sbatch ends when the cluster said no for good: a part of its words, what to do
 REFUSALS: Final[tuple[tuple[str, str], ...]] = (
     (
@@ -210,12 +215,24 @@ def meaning_of(state: str) -> Meaning:
     return STATES.get(state) or Meaning(state=State.RUNNING, words=f"Slurm calls it {state}")
 
 
-def waits_for(reason: str) -> str:
-    """Say in words what a job waits for."""
-    for pattern, words, _ in REASONS:
-        if re.fullmatch(pattern, reason):
-            return words if reason in {"None", "Priority", "Resources"} else f"{words} ({reason})"
-    return f"Slurm says: {reason}" if reason else "it waits in Slurm's queue"
+def _why(reason: str) -> tuple[str, str]:
+    """Say what a job waits for, and the way out."""
+    found = ((words, out) for patterns, words, out in REASONS if any(fnmatchcase(reason, one) for one in patterns))
+    return next(found, (f"Slurm says {reason}", "scontrol show job JOB"))
+
+
+def goes_by_itself(reason: str) -> bool:
+    """Whether a job that waits for this needs nobody."""
+    return _why(reason)[1] == _IT_WAITS
+
+
+def waits_for(job: Job) -> str:
+    """Say in words what a job waits for, with Slurm's own, and what a person has to do if one has to do something."""
+    words, out = _why(job.reason)
+    named = (
+        words if job.reason in {"None", "Priority", "Resources"} or job.reason in words else f"{words} ({job.reason})"
+    )
+    return named if out == _IT_WAITS else f"{named}: {out.replace('JOB', job.number)}"
 
 
 def told(job: Job) -> str:
@@ -224,21 +241,17 @@ def told(job: Job) -> str:
         case "RUNNING":
             return ""
         case "PENDING":
-            return waits_for(job.reason)
-        case _:
-            return meaning_of(job.state).words
+            return waits_for(job)
+        case state:
+            meaning = meaning_of(state)
+            out = "" if meaning.way_out in {"", _IT_WAITS} else f": {meaning.way_out.replace('JOB', job.number)}"
+            return f"{meaning.words}{out}"
 
 
-def goes_by_itself(reason: str) -> bool:
-    """Whether a job that waits for this needs nobody."""
-    return any(way_out == _IT_WAITS for pattern, _, way_out in REASONS if re.fullmatch(pattern, reason))
-
-
-def way_out(job: Job) -> str:
-    """Tell what a person can do for a job: by its reason if it waits, else by its state."""
-    waits = next((way for pattern, _, way in REASONS if re.fullmatch(pattern, job.reason)), "see scontrol show job JOB")
-    words = waits if job.state == "PENDING" else meaning_of(job.state).way_out
-    return words.replace("JOB", job.number)
+def told_of_end(meaning: Meaning) -> str:
+    """Say in words how Slurm ended a job, and what to do about it if it would end so again."""
+    again = meaning.cause in {Cause.TIME_LIMIT, Cause.MEMORY}
+    return f"{meaning.words}: {meaning.way_out}" if again else meaning.words
 
 
 def refusal(words: str) -> str | None:
@@ -255,3 +268,20 @@ def name_of(folder: str) -> str:
 def minutes(seconds: float) -> int:
     """Say in Slurm's minutes how long a job may run: the runner's own limit comes first."""
     return int(seconds // 60) + 2
+
+
+def table_of_states() -> str:
+    """Write the states as a table of Markdown, for the page."""
+    rows = ["| Slurm says | what finetuned tells | the try is | your way out |", "| --- | --- | --- | --- |"]
+    for state, one in STATES.items():
+        stands = f"{one.state}, by `{one.cause}`" if one.cause else str(one.state)
+        rows.append(f"| `{state}` | {one.words} | {stands} | {one.way_out or 'nothing is to be done'} |")
+    return "\n".join(rows)
+
+
+def table_of_reasons() -> str:
+    """Write the reasons as a table of Markdown, for the page."""
+    rows = ["| the reason in `squeue` | what finetuned tells | your way out |", "| --- | --- | --- |"]
+    for patterns, words, out in REASONS:
+        rows.append(f"| {', '.join(f'`{one}`' for one in patterns)} | {words} | {out} |")
+    return "\n".join(rows)
