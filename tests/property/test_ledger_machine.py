@@ -239,6 +239,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.attempts.unmoved([(job.under_way, self.life.now() + n)])
         assert self.life.job(job.id).state is JobState.RUNNING
 
+    @of_a_job(JobState.RUNNING, JobState.REVIEW)
+    def has_changed(self, n: int, job: Job) -> None:
+        now, session_id = self.life.now(), job.session_id or ""
+        busy = [job.id] if n % 2 else []
+        assert self.ledger.attempts.look_now([session_id, "not ours"], busy, now) == ({session_id} if busy else set())
+        assert busy or self.life.job(job.id).next_at == pytest.approx(now, abs=0.001)
+
     @of_a_job(JobState.RUNNING)
     def is_named(self, n: int, job: Job) -> None:
         name = f"{job.id} {n} {self.life.now()}"
