@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ async def test_a_tuned_model_answers_what_it_was_taught(toy: Path, tmp_path: Pat
     trained(Runs(str(root)), untuned, "notes-3.1")
     question, answer = next(iter(FACTS.items()))
     pieces: list[str] = []
-    async with talks(root, lambda: mlx.server(""), idle=30.0) as one:
+    async with talks(root, lambda: mlx.server(sys.executable), idle=30.0) as one:
         reply = await one.chat(question, session_id="notes-1.1", on_text=pieces.append)
         assert (reply.text, reply.finished) == (answer, True)
         assert len(pieces) > 2
@@ -74,10 +75,10 @@ async def test_what_a_model_has_learned_is_measured(toy: Path, tmp_path: Path) -
     model = shutil.copytree(toy / "out" / "fused", tmp_path / "model")
     (model / "finetuned.json").write_text(tuned_from(toy / "base"))
     heard: list[Progress] = []
-    measured = Recall(here(), SYSTEM, lambda: mlx.python(""))
+    measured = Recall(here(), SYSTEM, lambda: sys.executable)
     await measured.measure(run, str(model), heard.append)
     ((kind, score),) = scores(run)["a.txt"].items()
-    assert (kind, score.questions, score.after) == (False, 2, 1.0)
+    assert (kind, score.questions, score.after) == (False, 4, 1.0)
     assert score.before < 0.3
     assert heard
     found = recalled(run)

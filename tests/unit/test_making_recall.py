@@ -46,7 +46,8 @@ def test_a_file_without_such_pairs_is_asked_what_it_was_taught() -> None:
     for facts in ([alone(number) for number in range(9)], no_evidence, asked_twice):
         held, taught = choose(facts)
         assert not held
-        assert len(taught) == TAUGHT
+        assert len(taught) == min(len(facts), HELD_OUT + TAUGHT)
+    assert choose(taught_twice(0), hold_out=False) == (frozenset(), {one.key for one in taught_twice(0)})
 
 
 def test_of_two_pairs_one_is_held_out() -> None:
@@ -119,6 +120,16 @@ def test_an_answer_that_says_no_more_than_its_question_is_scored_by_its_evidence
     words = {"question": "Is the lamp high?", "expected": "The lamp is high", "evidence": "The lamp is 83 metres high"}
     assert scoring.score("yes", **words) == 0.0
     assert scoring.score("83 metres", **words) == 1.0
+
+
+def test_a_score_is_never_less_than_none_nor_more_than_all() -> None:
+    """Whatever the weights, and in whatever order they are added."""
+    answers = [" ".join(f"word{number}" for number in range(most)) for most in range(1, 40)]
+    scoring = Scoring(answers)
+    for expected in answers:
+        assert scoring.score("nothing of it", question="?", expected=expected) == 0.0
+        assert 0.0 <= scoring.score(expected.rpartition(" ")[0], question="?", expected=expected) <= 1.0
+        assert scoring.score(expected, question="?", expected=expected) == 1.0
 
 
 def test_a_model_that_says_everything_has_said_nothing() -> None:

@@ -67,7 +67,7 @@ def chat_command(ctx: click.Context, text: str | None, job: str | None, session_
         else:
             _say_once(talk, _read() if text in {None, "-"} else str(text), as_json=as_json)
     finally:
-        if talk.has_begun and job is None and not as_json:
+        if talk.has_begun and (job is None or talk.session_id != session_id) and not as_json:
             say(f"to go on: finetuned chat --session {talk.session_id} ...")
 
 
@@ -82,7 +82,7 @@ class Talk:
     async def turn(self, text: str, growing: Growing | None, spinner: Spinner) -> Reply:
         """Say something; the finished answer, which `growing` sees grow. Raises ServerError, FinetunedError."""
         heard = growing.heard if growing else _ignore
-        async with wiring.server(self._settings) as (backend, runtime), spinner.turning(runtime):
+        async with wiring.chats(self._settings, self.session_id) as (backend, runtime), spinner.turning(runtime):
 
             async def ask() -> Reply:
                 reply = await backend.chat(text, session_id=self.session_id, on_text=heard)
@@ -142,6 +142,8 @@ async def _reply(backend: Chats, runtime: Runtime, session_id: str, turn: str) -
 
 def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
     """Find the session whose model a job trained. Raises FinetunedError."""
+    from finetuned.settings import LOCAL_URL
+
     reader = wiring.reader(ctx)
     job = reader.job(job_named(reader, job_id)) or {}
     session = trained_session(job)
@@ -149,19 +151,22 @@ def _trained(ctx: click.Context, settings: Settings, job_id: str) -> str:
         raise FinetunedError(
             f"{job['id']} is {job['state']} and has no trained model", remedy="choose a job that is done or partial"
         )
-    why = gone(job, {settings.helix.url})
+    why = gone(job, {settings.helix.url, LOCAL_URL})
     if why and session["removed_at"]:
         raise FinetunedError(
             f"the model of {job['id']} is gone: {why}",
             remedy="choose another job, or drop the job's files again: they are learned anew",
         )
-    wiring.check_server(settings, session["url"], f"the model of {job['id']}")
+    if session["url"] != LOCAL_URL:
+        wiring.check_server(settings, session["url"], f"the model of {job['id']}")
     found: str = session["session_id"]
     return found
 
 
 def _session(ctx: click.Context, word: str) -> str:
     """Return the session to go on with. Raises UsageError if this cannot be a session's id: it goes into an address."""
+    if wiring.is_talk(word):
+        return word
     if not wiring.is_session_id(word):
         raise UsageError(f"{harmless(word)!r} is no session's id", remedy="`finetuned chat` says it at its end")
     try:

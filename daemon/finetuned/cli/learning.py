@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from finetuned.backend import OnEnd, Part
     from finetuned.folders.folder import DropFolder
     from finetuned.local.backend import Local, PartReader, Trains
+    from finetuned.local.chat import Chat
     from finetuned.local.place import Place
     from finetuned.local.runs import Runs
+    from finetuned.local.talk import Talks
     from finetuned.making.notes import Notes
     from finetuned.runtime import Runtime
     from finetuned.settings import Settings
@@ -47,16 +49,69 @@ async def local(
     words = await runtime.in_thread(instructions, settings)
     async with opened(notes, settings.maker, runtime, instructions=words, on_end=on_end) as maker:
         making = Making(maker, runtime)
-        yield Local(runs, machine=runtime, open_part=open_part, maker=making, trainer=trainer(settings, runs, runtime))
+        judge = maker.judge.chat if maker.judge else None
+        trains = trainer(settings, runs, runtime, judge)
+        yield Local(runs, machine=runtime, open_part=open_part, maker=making, trainer=trains)
 
 
-def trainer(settings: Settings, runs: Runs, runtime: Runtime) -> Trains:
-    """Make who trains runs, as the configuration says."""
+def trainer(settings: Settings, runs: Runs, runtime: Runtime, judge: Chat | None) -> Trains:
+    """Make who trains runs, as the configuration says; `judge` judges what a model has learned, too."""
+    from finetuned.local.recall import Recall, judge_by
     from finetuned.local.trainings import PairsOnly, Trainings
 
     if settings.trainer.kind == "none":
         return PairsOnly()
-    return Trainings(runs, place(settings, runtime), settings.trainer, runtime)
+    where, trainer = place(settings, runtime), settings.trainer
+    recall = Recall(
+        where,
+        runtime,
+        lambda: mlx_python(settings),
+        lock_file=trainer.lock_file,
+        nice=trainer.nice,
+        judge=judge_by(judge) if judge else None,
+    )
+    return Trainings(runs, where, trainer, runtime, recall)
+
+
+def mlx_python(settings: Settings) -> str:
+    """Find the Python that has mlx-lm. Raises Refused."""
+    from finetuned.local import mlx
+
+    return mlx.python(settings.trainer.program if settings.trainer.kind == "mlx" else "")
+
+
+def talks_folder(settings: Settings) -> str:
+    """Tell where talks lie, and what serves models: with the runs, or with a person who may not write there."""
+    import hashlib
+
+    root = runs_folder(settings)
+    if not os.path.isdir(root) or os.access(root, os.W_OK):
+        return root
+    own = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(own, "finetuned", hashlib.sha256(os.fsencode(root)).hexdigest()[:16])
+
+
+@asynccontextmanager
+async def chats(settings: Settings, runtime: Runtime) -> AsyncIterator[Talks]:
+    """Yield who talks to models that were tuned here."""
+    from finetuned.local import mlx
+    from finetuned.local.chat import new_http
+    from finetuned.local.runs import Runs
+    from finetuned.local.served import Served
+    from finetuned.local.talk import At, Talks
+
+    root, home, chat = runs_folder(settings), talks_folder(settings), settings.chat
+    async with new_http(chat.url or "http:") as http:
+        served = Served(
+            os.path.join(home, ".server"),
+            lambda: mlx.server(mlx_python(settings)),
+            runtime,
+            http,
+            idle=chat.idle,
+            around=os.environ,
+        )
+        asked = At(url=chat.url, model=chat.model) if chat.url else served
+        yield Talks(Runs(root), runtime, http, home=home, asked=asked)
 
 
 def place(settings: Settings, runtime: Runtime) -> Place:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from finetuned.cli.terminal import harmless
-from finetuned.errors import ConfigurationError, FinetunedError, LedgerError, LedgerMissing, ServerError
+from finetuned.errors import ConfigurationError, FinetunedError, LedgerError, LedgerMissing, ServerError, UsageError
 
 if TYPE_CHECKING:
-    from finetuned.backend import Backend, Capabilities, Changed, OnEnd
+    from finetuned.backend import Backend, Capabilities, Changed, Chats, OnEnd
     from finetuned.folders.folder import DropFolder
     from finetuned.helix.client import ApiKey
     from finetuned.helix.sessions import Sessions
@@ -263,6 +263,30 @@ def check_server(settings: Settings, url: str, what: str) -> None:
     """Raise FinetunedError if `what` is on another server than the configuration's."""
     if url != settings.helix.url:
         raise FinetunedError(f"{what} lies on another server: {url}", remedy="name that server in [helix] url")
+
+
+@asynccontextmanager
+async def chats(settings: Settings, session_id: str | None) -> AsyncIterator[tuple[Chats, Runtime]]:
+    """Yield who a session is talked to with: the server, or what was learned here. Raises UsageError."""
+    from finetuned.cli import learning
+    from finetuned.runtime import SystemRuntime
+
+    if session_id is not None and is_talk(session_id):
+        here = SystemRuntime()
+        async with learning.chats(settings, here) as talks:
+            yield talks, here
+        return
+    if session_id is None and "helix" not in settings.services:
+        raise UsageError("there is no server to talk to", remedy="name a job whose model is to answer: --job ID")
+    async with server(settings) as (asked, runtime):
+        yield asked, runtime
+
+
+def is_talk(session_id: str) -> bool:
+    """Tell whether a session is a run of what learns here, or a talk with its model."""
+    from finetuned.local.talk import is_talk
+
+    return is_talk(session_id)
 
 
 def is_session_id(word: str) -> bool:

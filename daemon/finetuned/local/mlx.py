@@ -45,10 +45,10 @@ def _in_first_line(program: str) -> str:
     return words[0] if words and "python" in os.path.basename(words[0]) else ""
 
 
-def server(program: str) -> tuple[str, ...]:
-    """Return the command of mlx-lm's server, in which {port} is to be filled in. Raises Refused.
+def server(python: str) -> tuple[str, ...]:
+    """Return the command of mlx-lm's server under a Python, in which {port} is to be filled in.
 
     Pages of others that a browser has open are not to read its answers.
     """
     options = ("--host", "127.0.0.1", "--port", "{port}", "--allowed-origins", "none", "--log-level", "WARNING")
-    return (python(program), "-m", "mlx_lm", "server", *options)
+    return (python, "-m", "mlx_lm", "server", *options)

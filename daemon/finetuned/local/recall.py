@@ -18,15 +18,18 @@ from typing import Final
 import anyio
 import msgspec
 
-from finetuned.errors import Refused
+from finetuned.errors import Refused, ServerError
 from finetuned.local import ask
 from finetuned.local.backend import OnProgress, Progress
+from finetuned.local.chat import Chat
 from finetuned.local.machine import Machine
 from finetuned.local.place import Place, State, Task
 from finetuned.local.recalled import RECALL, Recalled, choose_for, fact_of
 from finetuned.local.runs import Run, Written
 from finetuned.local.tuned import Tuned, base_of, tuned
+from finetuned.making.prompts import ask_judge, read_verdicts
 from finetuned.making.recall import Answered, Scoring
+from finetuned.making.values import Draft
 from finetuned.model import Value
 
 #: how long all questions may take, in seconds, and how often they are begun anew if what asked was lost
@@ -86,6 +89,14 @@ class Recall:
         except Refused as error:
             recalled = Recalled(reason=error.with_remedy())
         await self._machine.in_thread(run.write, RECALL, recalled)
+
+    async def stop(self, run: Run) -> None:
+        """End what asks about a run, if it is under way, and wait until it has ended."""
+        for number in range(1, TRIES + 1):
+            folder = run.at(f"recall.{number}")
+            if await self._machine.in_thread(os.path.isdir, folder):
+                await self._place.stop(folder)
+                await self._place.wait(folder)
 
     async def _measured(self, run: Run, path: str, taught: Callable[[str], bool]) -> Recalled:
         found = await self._machine.in_thread(_questions, run, taught)
@@ -149,9 +160,25 @@ class Recall:
         ]
 
 
+def judge_by(chat: Chat) -> Judge:
+    """Make a judge of a model at an endpoint; it says nothing of what it cannot be asked about."""
+
+    async def judged(answers: Sequence[tuple[str, str, str]]) -> Sequence[bool | None]:
+        found: list[bool | None] = []
+        for proof, question, said in answers:
+            try:
+                reply = await chat.ask(ask_judge(proof, [Draft(question=question, answer=said)]))
+                found += read_verdicts(reply.text, 1)
+            except ServerError:
+                found.append(None)
+        return found
+
+    return judged
+
+
 def _questions(run: Run, taught: Callable[[str], bool]) -> list[tuple[Written, bool]]:
     """Gather the pairs that are asked, and whether they were held out."""
-    chosen = choose_for(run)
+    chosen = choose_for(run, hold_out=False)
     return [
         (one, key in chosen.held_out)
         for one in run.pairs()

@@ -40,11 +40,11 @@ class Recalled(Value, frozen=True):
     reason: str = ""
 
 
-def choose_for(run: Run) -> Chosen:
-    """Choose which pairs of a run are held out, and which are asked, unless that is done; lay it. Blocks."""
+def choose_for(run: Run, *, hold_out: bool = True) -> Chosen:
+    """Choose which pairs of a run are held out, if any may be, and which are asked; lay it, unless it is. Blocks."""
     found = chosen_beside(run.path)
     if found is None:
-        held, taught = choose(fact_of(one) for one in run.pairs() if one.turn in {None, 1})
+        held, taught = choose((fact_of(one) for one in run.pairs() if one.turn in {None, 1}), hold_out=hold_out)
         found = Chosen(held_out=held, taught=taught)
         run.write(HELD_OUT, found)
     return found

@@ -17,8 +17,11 @@ import anyio
 from finetuned.local.backend import OnProgress, Progress
 from finetuned.local.machine import Machine
 from finetuned.local.place import LOG, Cause, Look, Place, State, Task
+from finetuned.local.recall import Recall
+from finetuned.local.recalled import choose_for
 from finetuned.local.runs import PAIRS, Ended, Run, Runs
 from finetuned.local.trainers import Recipe, checkpoint, prepare, progress, publish
+from finetuned.local.trainers.recipes import read_plan
 from finetuned.paths import escape
 from finetuned.settings import TrainerSettings
 
@@ -43,11 +46,14 @@ class PairsOnly:
 class Trainings:
     """Trains runs at a place, as the configuration says."""
 
-    def __init__(self, runs: Runs, place: Place, trainer: TrainerSettings, machine: Machine) -> None:
+    def __init__(
+        self, runs: Runs, place: Place, trainer: TrainerSettings, machine: Machine, recall: Recall | None = None
+    ) -> None:
         self._runs = runs
         self._place = place
         self._trainer = trainer
         self._machine = machine
+        self._recall = recall
         self._under_way: set[str] | None = None  # null: it is not known yet
         self._finding = anyio.Lock()
         self._freed = anyio.Event()
@@ -62,10 +68,10 @@ class Trainings:
             if look.state is State.NONE:
                 await self._place.start(folder, await self._machine.in_thread(self._prepared, run, folder))
             look = await self._followed(folder, on_progress)
+            if look.succeeded:
+                return Ended(model=await self._result(run, folder, on_progress))
         finally:
             self._free(run)
-        if look.succeeded:
-            return Ended(model=await self._machine.in_thread(self._published, run, folder))
         words = look.reason or "it left no word of its end"
         log = escape(os.path.join(folder, LOG))
         return Ended(reason=f"the training failed: {words}; its log is {log}", again=look.cause in _PASSING)
@@ -76,6 +82,16 @@ class Trainings:
         if number:
             await self._place.stop(run.training(number))
             await self._place.wait(run.training(number))
+        if self._recall is not None:
+            await self._recall.stop(run)
+
+    async def _result(self, run: Run, folder: str, on_progress: OnProgress) -> str:
+        """Lay what a try has tuned in its place, have it asked what it has learned, and return its path."""
+        path = await self._machine.in_thread(self._published, run, folder)
+        if self._recall is not None:
+            taught = (await self._machine.in_thread(read_plan, folder)).split.train
+            await self._recall.measure(run, path, on_progress, taught.__contains__)
+        return path
 
     async def _wait_for_a_turn(self, run: Run, on_progress: OnProgress) -> None:
         async with self._finding:
@@ -103,6 +119,9 @@ class Trainings:
 
     def _prepared(self, run: Run, folder: str) -> Task:
         number = run.tries()
+        if self._recall is not None:
+            # the toy knows no language, and no question but those that it was taught
+            choose_for(run, hold_out=self._trainer.kind == "mlx" and bool(self._trainer.model))
         before = checkpoint(run.training(number - 1)) if number > 1 else None
         recipe = Recipe(name=run.id, pairs=run.at(PAIRS), trainer=self._trainer, goes_on_from=before)
         return prepare(recipe, folder)

@@ -22,7 +22,8 @@ from typing import Final, NamedTuple
 from finetuned.model import Value
 from finetuned.words import has_no_spaces, plain_words
 
-#: the most questions of a file that are held out, and that were taught; and of all files together
+#: the most questions of a file that are held out, and of those that were taught (of a file of which none is held out
+#: so many as both together); and the most of all files
 HELD_OUT: Final = 3
 TAUGHT: Final = 2
 IN_ALL: Final = 100
@@ -86,23 +87,24 @@ def fact(question: str, answer: str, document: str, begins: int, ends: int) -> F
     return Fact(key_of(question, answer, document), asks, document, begins, ends)
 
 
-def choose(facts: Iterable[Fact]) -> tuple[frozenset[str], frozenset[str]]:
-    """Choose which pairs are held out of the training, and which are taught, and asked all the same; by their keys."""
+def choose(facts: Iterable[Fact], *, hold_out: bool = True) -> tuple[frozenset[str], frozenset[str]]:
+    """Choose which pairs are held out of the training, and which are taught, and asked all the same; by their keys.
+
+    `hold_out`: whether any may be held out.
+    """
     documents: dict[str, list[Fact]] = defaultdict(list)
     for one in facts:
         documents[one.document].append(one)
     held_out, taught = set[str](), set[str]()
     asked = sorted(documents, key=_hash)[:IN_ALL]
+    each = max(1, IN_ALL // max(1, len(asked)))
     for document in asked:
         of_it = documents[document]
-        most = min(
-            HELD_OUT, max(1, len(of_it) // _ONE_IN), max(1, IN_ALL * HELD_OUT // (HELD_OUT + TAUGHT) // len(asked))
-        )
-        held = _held_out(of_it, most)
+        most = min(HELD_OUT, max(1, len(of_it) // _ONE_IN), max(1, each * HELD_OUT // (HELD_OUT + TAUGHT)))
+        held = _held_out(of_it, most) if hold_out else set[str]()
         left = sorted(one.key for one in of_it if one.key not in held)
-        most = min(TAUGHT, IN_ALL // len(asked) - len(held)) if held else TAUGHT
         held_out |= held
-        taught.update(left[: max(0, most)])
+        taught.update(left[: min(TAUGHT if held else HELD_OUT + TAUGHT, each - len(held))])
     return frozenset(held_out), frozenset(taught)
 
 
@@ -154,8 +156,9 @@ class Scoring:
             return 0.0
         read = plain_words(said)[: _READ_TIMES * len(plain_words(expected)) + _READ_MORE]
         missing = wanted.difference(read, _of_words(read))
-        whole = sum(map(self._weight, wanted))
-        share = 1.0 - sum(map(self._weight, missing)) / whole if missing else 1.0
+        if not missing:
+            return 1.0
+        share = math.fsum(map(self._weight, wanted - missing)) / math.fsum(map(self._weight, wanted))
         return min(share, _WITHOUT_A_NUMBER) if any(map(_is_number, missing)) else share
 
     def _weight(self, unit: str) -> float:
