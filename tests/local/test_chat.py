@@ -415,6 +415,21 @@ async def test_what_an_endpoint_has_is_listed(endpoint: Endpoint):
             await one.models()
 
 
+async def test_a_look_costs_nothing(endpoint: Endpoint):
+    """It tells whether something is there, and has the model; a list is no must."""
+    async with a_chat(endpoint.url) as one:
+        assert await one.look() == f"{endpoint.url} lists the model tiny"
+        endpoint.models = ("other",)
+        assert "does not list the model tiny" in await one.look()
+        for none in (Answer(body=b""), Answer(status=404), Answer(status=405)):
+            endpoint.models = none
+            assert "it lists no models" in await one.look()
+        endpoint.models = complains(401, "no")
+        with pytest.raises(KeyRefused):
+            await one.look()
+    assert endpoint.asked == []
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import anyio
 import pytest
 
+from finetuned.daemon.ledger_queue import LedgerQueue
+from finetuned.daemon.paid_work import PaidWork
 from finetuned.errors import Refused
-from finetuned.local.maker import TRIES
+from finetuned.ledger.writer import Ledger
+from finetuned.local.maker import TRIES, opened
 from finetuned.making.notes import ChunkState
 from finetuned.making.values import Drop
 from finetuned.runtime import SystemRuntime
+from finetuned.settings.local import MakerSettings
 from support.endpoint import Answer, Endpoint, Question, a_text, complains, pairs_of, said, streamed
 from support.workshop import RUN, TEXT, a_workshop
 
@@ -207,6 +212,26 @@ async def test_a_judge_that_says_nothing_drops_nothing(tmp_path: Path, answer: A
         counts = await shop.make(a_text(2))
     assert counts.kept == 2
     assert len(judge.asked) <= TRIES
+
+
+async def test_a_judge_behind_the_same_address_shares_its_requests(tmp_path: Path):
+    """One machine is asked so many things at a time, be it for pairs or for verdicts; over real sockets."""
+
+    def either(question: Question) -> str:
+        return _verdicts(question) if question.body["model"] == "wise" else pairs_of(question)
+
+    ledger = Ledger.open(str(tmp_path / "ledger.db"))
+    (tmp_path / "a.txt").write_text(TEXT)
+    with closing(ledger), Endpoint(either, late=0.01) as endpoint:
+        chosen = MakerSettings(url=endpoint.url, model="tiny", judge_model="wise", chunk_bytes=600, max_requests=3)
+        notes = PaidWork(ledger.chunks, LedgerQueue(ledger, REAL).run)
+        async with opened(notes, chosen, REAL) as maker:
+            assert "lists the model tiny" in await maker.probe()
+            await maker.make(RUN, {"a.txt": str(tmp_path / "a.txt")}, lambda _: None)
+        counts = await notes.counts(RUN)
+        assert counts.dropped[Drop.JUDGED] == counts.chunks
+        assert len(endpoint.paid) == 2 * counts.chunks
+        assert endpoint.most_at_once <= 3
 
 
 # -- stops
