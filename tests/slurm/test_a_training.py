@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -498,3 +499,34 @@ async def test_a_cluster_is_asked_seldom(tries):
         for folder in folders:
             assert (await place.look(folder)).state is State.QUEUED
     assert 20 < asked.read_text().count("\n") < 40
+
+
+@pytest.fixture
+def hurry():
+    """Waiting that takes no time, and a clock that says how long it would have."""
+    clock = [RUNTIME.steady()]
+
+    async def pause(seconds):
+        clock[0] += 40 * seconds
+
+    return {"pause": pause, "steady": lambda: clock[0]}
+
+
+async def test_a_cluster_is_tried_out_that_is_busy(tries, hurry):
+    """That its queue is long is no fault; what its nodes see is not known then."""
+    words = await tries.place(options=["--begin=now+1hour"], **hurry).probe()
+    assert re.search("a job of one second is not begun after .*; whether its nodes see .* was not tried", words)
+
+
+async def test_a_cluster_is_tried_out_where_a_job_waits_for_a_person(tries, hurry):
+    """Which every training would."""
+    with pytest.raises(Unreachable, match=r"is not begun after .* held by its owner \(JobHeldUser\): scontrol release"):
+        await tries.place(options=["--hold"], **hurry).probe()
+
+
+async def test_a_folder_that_no_script_should_name(tries):
+    """A line's end in its name would be another line of the script."""
+    folder = Path(tries.folder()).parent.parent / "line\nend.1" / "training.1"
+    folder.mkdir(parents=True)
+    with pytest.raises(Refused, match="cannot be told of"):
+        await tries.place().start(str(folder), sh())
