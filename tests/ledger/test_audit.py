@@ -9,9 +9,15 @@ import pytest
 
 from finetuned.ledger.audit import RULES, audit
 from finetuned.ledger.writer import Ledger
+from finetuned.making.values import Draft, Span
 from support.lives import Life, audited
 
 AT = "2026-11-23T05:23:11.042Z"
+
+
+def span(number: int, begins: int, own: int, ends: int) -> Span:
+    """A passage."""
+    return Span(number=number, begins=begins, own=own, ends=ends, sha256="a" * 64)
 
 
 @pytest.fixture
@@ -28,6 +34,13 @@ def db(tmp_path) -> Iterator[sqlite3.Connection]:
         both = [life.waits("/srv/notes/done-1.txt"), life.waits("/srv/notes/done-2.txt")]
         life.trains(life.runs(life.claims(*both, job_id="done"), "ses-done"))
         life.trains(life.runs(life.claims(life.waits("/srv/notes/no.txt"), job_id="barren"), "ses-no"), each=0)
+        passages = [span(1, 0, 0, 9), span(2, 6, 9, 20)]
+        ledger.chunks.plan("done.1", "a" * 16, {"a.txt": passages, "b.txt": passages})
+        judged, _, answered, asked = ledger.chunks.open_chunks("done.1")
+        ledger.chunks.answered(judged.id, "{}", 1)
+        ledger.chunks.judged(judged.id, [Draft(question="Where?", answer="There.", evidence="")])
+        ledger.chunks.answered(answered.id, "{}", 1)
+        ledger.chunks.asking(asked.id)
         with ledger.reading() as reader:
             raw = reader.connection
             assert audit(raw) == []
@@ -82,6 +95,13 @@ BREAKS: dict[str, tuple[str, tuple[str, ...]]] = {
         "update files set sha256 = 'x' where path like '%done-_.txt'",
         ("done",),
     ),
+    "what was cut into passages is an attempt at a job": (
+        "insert into planned_runs (run, made_by, planned_at) values ('gone.1', 'x', 'x'), ('runs.12', 'x', 'x')",
+        ("gone.1",),
+    ),
+    "no byte of a text belongs to two of its passages": ("update chunks set own = 8 where id = 4", ("4",)),
+    "a passage that was answered has its answer": ("update chunks set state = 'answered' where id > 2", ("4",)),
+    "only a passage that was judged has drafts": ("update chunks set state = 'waiting' where id = 1", ("1",)),
     "foreign keys hold": ("update qa_pairs set file_id = 99 where ordinal = 1", ("qa_pairs 1",)),
     "SQLite's own check passes": (
         "update files set pairs = 0 where path like '%done-1.txt'",

@@ -11,11 +11,15 @@ from msgspec.structs import replace
 
 from finetuned.backend import Observation
 from finetuned.daemon.collect import Collecting
+from finetuned.daemon.paid_work import PaidWork
 from finetuned.daemon.poll import Polls
 from finetuned.daemon.submit import Submissions
 from finetuned.folders import tree
 from finetuned.ledger.batches import Batches
 from finetuned.lifecycle import Cause, FileState, SessionState
+from finetuned.local import trainings
+from finetuned.local.runs import Run
+from finetuned.making.notes import ChunkRow, ChunkState
 from finetuned.marker import upload_name
 from finetuned.model import Attempt, Job
 
@@ -121,4 +125,39 @@ DEFECTS: dict[str, Callable[[], None]] = {
         pairs_after_verdict,
         archive_before_verdict,
     )
+}
+
+
+# -- of learning here
+
+
+def _answers_forgotten() -> None:
+    """What was answered is asked again by the next daemon."""
+    known = PaidWork.open_chunks
+
+    async def open_chunks(self: PaidWork, run: str, *, after: int = 0, most: int = 1000) -> list[ChunkRow]:
+        rows = await known(self, run, after=after, most=most)
+        return [replace(row, state=ChunkState.WAITING, raw=None) for row in rows]
+
+    async def answer_known(self: PaidWork, made_by: str, sha256: str) -> None:
+        return None
+
+    PaidWork.open_chunks = open_chunks  # type: ignore[method-assign]
+    PaidWork.answer_known = answer_known  # type: ignore[method-assign,assignment]
+
+
+def _a_try_a_start() -> None:
+    """Each daemon begins a training of its own."""
+
+    def newest(run: Run) -> str:
+        folder = run.training(run.tries() + 1)
+        os.mkdir(folder)
+        return folder
+
+    trainings._newest = newest
+
+
+LEARNING_DEFECTS: dict[str, Callable[[], None]] = {
+    "answers forgotten": _answers_forgotten,
+    "a try a start": _a_try_a_start,
 }

@@ -87,6 +87,25 @@ RULES: Final = (
         query="select f.job_id from files f where f.state in ('packed', 'learned') group by f.job_id, f.sha256 "
         "having count(*) > 1",
     ),
+    Rule(
+        sentence="what was cut into passages is an attempt at a job",
+        query="select r.run from planned_runs r where not exists "
+        "(select 1 from jobs j where j.id = rtrim(rtrim(r.run, '0123456789'), '.'))",
+    ),
+    Rule(
+        sentence="no byte of a text belongs to two of its passages",
+        query="select id from (select id, own, lag(ends) over (partition by run, document order by number) as former "
+        "from chunks) where own < former",
+    ),
+    Rule(
+        sentence="a passage that was answered has its answer",
+        query="select c.id from chunks c where c.state = 'answered' and not exists "
+        "(select 1 from answers a where a.chunk_id = c.id)",
+    ),
+    Rule(
+        sentence="only a passage that was judged has drafts",
+        query="select distinct d.chunk_id from drafts d join chunks c on c.id = d.chunk_id where c.state != 'judged'",
+    ),
     Rule(sentence="foreign keys hold", query="select \"table\" || ' ' || rowid from pragma_foreign_key_check"),
     Rule(
         sentence="SQLite's own check passes",
