@@ -14,11 +14,14 @@ import pytest
 from finetuned.errors import Refused
 from finetuned.local import ask
 from finetuned.local.backend import Local, Progress
-from finetuned.local.recall import Judge, Recall
+from finetuned.local.chat import Chat, new_http
+from finetuned.local.chat import Endpoint as Where
+from finetuned.local.recall import Judge, Recall, judge_by
 from finetuned.local.recalled import choose_for, chosen_beside, recalled, scores
 from finetuned.local.runs import Run, Runs, Written
 from finetuned.local.trainers.lessons import lay_lessons
 from finetuned.local.training import Here
+from support.endpoint import Endpoint, complains
 from support.talking import trained, tuned_from
 from support.trainings import SYSTEM, here, within
 
@@ -202,6 +205,17 @@ async def test_a_model_may_judge(run: Run, tmp_path: Path) -> None:
     assert found is not None
     assert {(one.judged_before, one.judged_after) for one in found.answered} == {(None, True)}
     assert all(one.expected in shown[number][0] for number, one in enumerate(found.answered))
+
+
+async def test_a_model_at_an_endpoint_may_judge() -> None:
+    """What it does not say, or cannot be asked, stays open."""
+    with Endpoint(lambda asked: "1: yes" if "Ann Lee" in asked.words else "hm") as endpoint:
+        async with new_http(endpoint.url) as http:
+            judge = judge_by(Chat(http, Where(url=endpoint.url, model="tiny"), SYSTEM))
+            proof = ("The light is kept by Ann.", "Who keeps the light?")
+            assert await judge([(*proof, "Ann Lee"), (*proof, "Bob")]) == [True, None]
+            endpoint.always(complains(500, "out of order"))
+            assert await judge([(*proof, "Ann Lee")]) == [None]
 
 
 def backend(tmp_path: Path) -> Local:

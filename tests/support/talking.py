@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +12,6 @@ from typing import Final
 
 import httpx
 
-from finetuned.local import toy
 from finetuned.local.chat import new_http
 from finetuned.local.runs import Ended, Order, Run, Runs, Text
 from finetuned.local.served import Served
@@ -48,33 +46,21 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 """
 
 
-def train(folder: Path, steps: int = 100) -> tuple[Path, Path]:
-    """Make a toy model and tune it; return the untuned and the tuned one."""
-    data = folder / "data"
-    data.mkdir(parents=True)
-    rows = [
-        json.dumps({"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": told}]})
-        for asked, told in FACTS.items()
-    ]
-    for part in ("train", "valid", "test"):
-        (data / f"{part}.jsonl").write_text("\n".join(rows * 4) + "\n")
-    words = ["--model", folder / "base", "--data", data, "--adapter-path", folder / "out", "--train"]
-    words += ["--fine-tune-type", "full", "--num-layers", -1, "--iters", steps, "--batch-size", 8]
-    command = [sys.executable, "-P", toy.__file__, *map(str, words), "--learning-rate", "5e-3"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
-    return folder / "base", folder / "out" / toy.FUSED
-
-
 def tuned_from(base: Path | str) -> str:
     """What a folder says of itself whose model was tuned from another."""
     told = {"name": "notes-1", "of": "notes-1.1/training.1", "kind": "toy", "shape": "model", "for_mlx": True}
     return json.dumps({**told, "base": str(base)})
 
 
+def laid(runs: Runs, marker: str = "notes-1.1") -> Run:
+    """Lay a run of one text."""
+    text = Text(upload_name="a.txt", sha256="0" * 64, bytes=1)
+    return runs.lay(Order(marker=marker, folder="notes", review=False, texts=(text,), submitted_at=0.0), [[b"x"]])
+
+
 def trained(runs: Runs, model: Path | str | None, marker: str = "notes-1.1") -> Run:
     """Lay a run whose training has ended with a model."""
-    text = Text(upload_name="a.txt", sha256="0" * 64, bytes=1)
-    run = runs.lay(Order(marker=marker, folder="notes", review=False, texts=(text,), submitted_at=0.0), [[b"x"]])
+    run = laid(runs, marker)
     run.write("ended.json", Ended(model=None if model is None else str(model)))
     return run
 
