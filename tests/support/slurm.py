@@ -84,6 +84,10 @@ class Cluster:
             (root / name).mkdir()
         self.configure()
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(root), "SLURM_CONF": str(root / "slurm.conf")}
+
+    def start(self) -> None:
+        """Start all of it; return once its node takes jobs."""
+        root = self.root
         (root / "key").write_bytes(os.urandom(128))
         (root / "key").chmod(0o600)
         root.chmod(0o755)
@@ -168,10 +172,9 @@ def _steps(root: Path) -> Iterator[int]:
 @contextmanager
 def cluster(root: Path) -> Iterator[Cluster]:
     """A cluster of one node."""
-    one = None
+    one = Cluster(root)
     try:
-        one = Cluster(root)
+        one.start()
         yield one
     finally:
-        if one is not None:
-            one.close()
+        one.close()
