@@ -61,7 +61,8 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
         _tell_of_the_daemon(ctx, settings)
         return
     forecasts = [forecast for path in paths for forecast in judged(typed(path, lambda _: False), settings)]
-    can = {rules.name: wiring.capabilities_of(settings, rules) for rules in settings.folders}
+    can = {"": wiring.capabilities(settings)}  # of what could not be looked into
+    can |= {rules.name: wiring.capabilities_of(settings, rules) for rules in settings.folders}
     rows = [_row(forecast, can[forecast.folder]) for forecast in forecasts]
     output.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
     if forecasts:
