@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from finetuned.errors import Refused
+from finetuned.local.recalled import HELD_OUT
 from finetuned.local.trainers.lessons import lay_lessons
+from finetuned.making.recall import key_of
 from support.lessons import write_pairs
 
 
@@ -56,31 +58,30 @@ def test_no_row_is_left_over(tmp_path: Path, pairs: int, batch: int, trained: in
         assert len(asked(tmp_path / "data", part)) == max(1, batch)
 
 
-def test_few_files_are_all_trained(tmp_path: Path) -> None:
-    """Who drops three files wants three files learned."""
-    path = write_pairs(tmp_path, [(f"{n}.txt", f"q{n}", "a") for n in range(19)])
-    assert len(lay_lessons(str(path), str(tmp_path / "data")).train) == 19
-
-
-def test_of_many_files_some_are_held_back(tmp_path: Path) -> None:
-    """Each as a whole, about five in a hundred in each part, and the same ones whatever lies beside them."""
+def test_every_file_is_trained(tmp_path: Path) -> None:
+    """However many there are: who drops a file wants it learned."""
     names = [f"{n}.txt" for n in range(400)]
-    path = write_pairs(tmp_path, [(name, f"{name} {n}", "a") for name in names for n in range(2)])
+    split = lay_lessons(
+        str(write_pairs(tmp_path, [(name, f"of {name}", "a") for name in names])), str(tmp_path / "data")
+    )
+    assert (split.train, split.valid, split.test) == (tuple(sorted(names)), (), ())
+    assert set(asked(tmp_path / "data", "train")) == {f"of {name}" for name in names}
+
+
+def test_questions_that_are_held_out_measure_the_training(tmp_path: Path) -> None:
+    """None of them is trained; those of one file are in one part, and both parts have some."""
+    names = [f"{n}.txt" for n in range(40)]
+    path = write_pairs(tmp_path, [(name, f"{name} {n}", "a") for name in names for n in range(3)])
+    held = [f"{name} {n}" for name in names for n in (1, 2)]
+    keys = [key_of(question, "a", question.split()[0]) for question in held]
+    (tmp_path / HELD_OUT).write_text(json.dumps({"held_out": keys, "taught": []}))
     split = lay_lessons(str(path), str(tmp_path / "data"))
-    assert sorted((*split.train, *split.valid, *split.test)) == sorted(names)
-    assert all(8 <= len(part) <= 40 for part in (split.valid, split.test))
-    for part in ("train", "valid", "test"):
-        assert {text.split()[0] for text in asked(tmp_path / "data", part)} == set(getattr(split, part))
-    fewer = write_pairs(tmp_path, [(name, "q", "a") for name in names[:100]])
-    assert set(lay_lessons(str(fewer), str(tmp_path / "data")).test) == set(split.test) & set(names[:100])
-
-
-def test_if_all_would_be_held_back_all_are_trained(tmp_path: Path) -> None:
-    """By chance alone no training is without a row."""
-    names = [f"{n}.txt" for n in range(4000)]
-    held = lay_lessons(str(write_pairs(tmp_path, [(name, "q", "a") for name in names])), str(tmp_path / "data")).test
-    split = lay_lessons(str(write_pairs(tmp_path, [(name, "q", "a") for name in held])), str(tmp_path / "data"))
-    assert (split.train, split.test) == (tuple(sorted(held)), ())
+    assert asked(tmp_path / "data", "train") == [f"{name} 0" for name in names]
+    measured = {part: asked(tmp_path / "data", part) for part in ("valid", "test")}
+    assert sorted(measured["valid"] + measured["test"]) == sorted(held)
+    for part in ("valid", "test"):
+        assert {question.split()[0] for question in measured[part]} == set(getattr(split, part))
+        assert len(measured[part]) == 2 * len(getattr(split, part)) > 0
 
 
 def test_without_a_pair_nothing_is_trained(tmp_path: Path) -> None:

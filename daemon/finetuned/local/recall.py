@@ -74,18 +74,16 @@ class Recall:
         self._nice = nice
         self._judge = judge
 
-    async def measure(
-        self, run: Run, path: str, on_progress: OnProgress, taught: Callable[[str], bool] = lambda _: True
-    ) -> None:
+    async def measure(self, run: Run, path: str, on_progress: OnProgress) -> None:
         """Ask about what a run has taught the model at `path`, and lay `recall.json`.
 
-        `taught` tells of a document whether it was trained at all. Raises Unreachable, ReplyLost, OSError.
+        Raises Unreachable, ReplyLost, OSError.
         """
         if await self._machine.in_thread(run.has, RECALL):
             return
         on_progress(Progress(percent=99, words="the model is asked what it has learned"))
         try:
-            recalled = await self._measured(run, path, taught)
+            recalled = await self._measured(run, path)
         except Refused as error:
             recalled = Recalled(reason=error.with_remedy())
         await self._machine.in_thread(run.write, RECALL, recalled)
@@ -98,8 +96,8 @@ class Recall:
                 await self._place.stop(folder)
                 await self._place.wait(folder)
 
-    async def _measured(self, run: Run, path: str, taught: Callable[[str], bool]) -> Recalled:
-        found = await self._machine.in_thread(_questions, run, taught)
+    async def _measured(self, run: Run, path: str) -> Recalled:
+        found = await self._machine.in_thread(_questions, run)
         if not found:
             return Recalled(reason="there is no question that could be asked")
         model = await self._machine.in_thread(tuned, path, run.id.rpartition(".")[0])
@@ -176,15 +174,13 @@ def judge_by(chat: Chat) -> Judge:
     return judged
 
 
-def _questions(run: Run, taught: Callable[[str], bool]) -> list[tuple[Written, bool]]:
+def _questions(run: Run) -> list[tuple[Written, bool]]:
     """Gather the pairs that are asked, and whether they were held out."""
     chosen = choose_for(run, hold_out=False)
     return [
         (one, key in chosen.held_out)
         for one in run.pairs()
-        if one.turn in {None, 1}
-        and (key := fact_of(one).key) in chosen.held_out | chosen.taught
-        and taught(one.document)
+        if one.turn in {None, 1} and (key := fact_of(one).key) in chosen.held_out | chosen.taught
     ]
 
 

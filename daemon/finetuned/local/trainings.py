@@ -21,7 +21,6 @@ from finetuned.local.recall import Recall
 from finetuned.local.recalled import choose_for
 from finetuned.local.runs import PAIRS, Ended, Run, Runs
 from finetuned.local.trainers import Recipe, checkpoint, prepare, progress, publish
-from finetuned.local.trainers.recipes import read_plan
 from finetuned.paths import escape
 from finetuned.settings import TrainerSettings
 
@@ -89,8 +88,7 @@ class Trainings:
         """Lay what a try has tuned in its place, have it asked what it has learned, and return its path."""
         path = await self._machine.in_thread(self._published, run, folder)
         if self._recall is not None:
-            taught = (await self._machine.in_thread(read_plan, folder)).split.train
-            await self._recall.measure(run, path, on_progress, taught.__contains__)
+            await self._recall.measure(run, path, on_progress)
         return path
 
     async def _wait_for_a_turn(self, run: Run, on_progress: OnProgress) -> None:

@@ -1,8 +1,8 @@
-"""The pairs of a run as lessons: talks in the rows that all trainers read, split by the file that they are of.
+"""The pairs of a run as lessons: talks in the rows that all trainers read.
 
 1. A row is `{"messages": [{"role", "content"}, …]}`: a system's words if there are any, then user and assistant.
-2. A document is in one part alone, chosen by a hash of its name: it stays there however many others come. Jobs of fewer
-   than `FEW` documents hold nothing back: who drops three files wants three files learned.
+2. Each document is trained: who drops a file wants it learned. What is measured with are the questions that are held
+   out (`making.recall`), whose facts other pairs teach; those of one document are all in one part.
 3. mlx-lm wants a whole `batch` of rows in each part, looks at whole batches only (the longest rows are those that it
    leaves out), and learns the last answer of a talk alone. So a part that is too small has rows of the training again,
    the training has some rows twice, and a talk is one row for each of its answers.
@@ -24,10 +24,6 @@ from finetuned.local.recalled import Chosen, chosen_beside
 from finetuned.making.recall import key_of
 from finetuned.model import Value
 
-#: with fewer documents than that, none is held back
-FEW: Final = 20
-#: what is held back of more: so many in a hundred to measure while it trains, and as many for afterwards
-HELD_BACK: Final = 5
 PARTS: Final = ("train", "valid", "test")
 
 
@@ -43,7 +39,7 @@ class Row(Value, frozen=True):
 
 
 class Split(Value, frozen=True):
-    """Which documents are in which part, and how many talks are trained."""
+    """How many talks are trained, of which documents, and of which there are questions to measure with."""
 
     rows: int
     train: tuple[str, ...]
@@ -59,11 +55,14 @@ def lay_lessons(pairs: str, folder: str, *, batch: int = 0) -> Split:
 
     Raises Refused if there is no pair, OSError.
     """
-    talks = _talks(_read(pairs))
-    if not talks:
+    read = list(_read(pairs))
+    taught = _talks(row for row, is_taught in read if is_taught)
+    if not taught:
         raise Refused("there is no pair to train with", remedy="see why no pair was kept: finetuned why FILE")
-    parts = _parts(talks)
-    rows = {part: [talk for document in parts[part] for talk in talks[document]] for part in PARTS}
+    parts: dict[str, dict[str, list[Talk]]] = {"train": taught, "valid": {}, "test": {}}
+    for document, talks in _talks(row for row, is_taught in read if not is_taught).items():
+        parts[_part(document)][document] = talks
+    rows = {part: list(chain.from_iterable(parts[part].values())) for part in PARTS}
     if batch:
         rows = {part: [begun for talk in rows[part] for begun in _to_each_answer(talk)] for part in PARTS}
     train, least = rows["train"], max(1, batch)
@@ -73,19 +72,19 @@ def lay_lessons(pairs: str, folder: str, *, batch: int = 0) -> Split:
         enough = max(least, len(rows[part]))
         _lay(folder, part, islice(chain(rows[part], cycle(train)), enough))
     sync_folder(folder)
-    return Split(rows=len(train), **{part: tuple(parts[part]) for part in PARTS})
+    return Split(rows=len(train), **{part: tuple(sorted(parts[part])) for part in PARTS})
 
 
-def _read(path: str) -> Iterator[Row]:
-    """Read the pairs that are taught: those that are held out of the training are left out."""
+def _read(path: str) -> Iterator[tuple[Row, bool]]:
+    """Read the pairs, and whether each is taught: some are held out of the training."""
     decoder = msgspec.json.Decoder(Row)
     chosen = chosen_beside(os.path.dirname(path)) or Chosen()
     try:
         with open(path, "rb") as lines:
             for line in lines:
                 row = decoder.decode(line)
-                if not chosen.held_out or key_of(row.question, row.answer, row.document) not in chosen.held_out:
-                    yield row
+                is_held_out = chosen.held_out and key_of(row.question, row.answer, row.document) in chosen.held_out
+                yield row, not is_held_out
     except FileNotFoundError:
         return
 
@@ -114,19 +113,8 @@ def _to_each_answer(talk: Talk) -> Iterator[Talk]:
             yield {"messages": messages[:number]}
 
 
-def _parts(documents: Iterable[str]) -> dict[str, list[str]]:
-    parts: dict[str, list[str]] = {part: [] for part in PARTS}
-    named = sorted(documents)
-    for document in named:
-        parts["train" if len(named) < FEW else _part(document)].append(document)
-    if not parts["train"]:  # all of them by chance
-        parts = {"train": named, "valid": [], "test": []}
-    return parts
-
-
 def _part(document: str) -> str:
-    place = int.from_bytes(hashlib.sha256(document.encode("utf-8", "surrogateescape")).digest()[:8], "big") % 100
-    return "valid" if place < HELD_BACK else "test" if place < 2 * HELD_BACK else "train"
+    return PARTS[1 + hashlib.sha256(document.encode("utf-8", "surrogateescape")).digest()[0] % 2]
 
 
 def _lay(folder: str, part: str, talks: Iterable[Talk]) -> None:
