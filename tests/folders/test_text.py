@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from finetuned.errors import Changed, Gone, Unusable
 from finetuned.folders.kept import drop_folder
-from finetuned.folders.text import BLOCK, Hashes
+from finetuned.folders.text import BLOCK, COUNTED, Hashes
 from finetuned.model import Content
 from finetuned.settings import FolderSettings
 
@@ -84,6 +84,8 @@ def test_encodings(tmp_path, before, encoding, mark, codec):
         ({}, codecs.BOM_UTF8 + b"\xff", "offset 3 (line 1)"),
         ({}, b"ends within \xe4\xb8", "offset 12 (line 1)"),
         ({}, b"a\n\nb\0c", "NUL byte in line 3"),
+        ({"max_file_bytes": 2 * COUNTED}, b"otter\n" * (COUNTED // 6 + 1) + b"\0", "behind its first 16.0 MiB; it"),
+        ({"max_file_bytes": 2 * COUNTED}, b"a" * (COUNTED + 1) + b"\xe9 x", "byte 0xe9 at offset 16777217; convert"),
         ({"encoding": "cp1252"}, b"abc\n\x81", "not cp1252: byte 0x81 at offset 4 (line 2)"),
         ({"encoding": "utf-7"}, b"+2AA-", "not utf-7"),
         ({"encoding": "klingon"}, b"abc", "no text encoding 'klingon'"),

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 BLOCK: Final = 256 * 1024
+#: in how much of a file lines are counted, for messages: to count them takes nearly as long as to hash them
+COUNTED: Final = 16 * 1024 * 1024
 #: longest first: the mark of UTF-32 begins with that of UTF-16
 _MARKS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -109,15 +111,21 @@ class Recoder:
         except UnicodeError as error:
             raise self._undecodable(error) from error
         if "\0" in text:
-            line = self._lines + text[: text.index("\0")].count("\n")
+            line = self._line_of(text[: text.index("\0")])
+            where = f"in line {line}" if line else f"behind its first {amounts.size(COUNTED)}"
             raise Unusable(
-                f"not text: a NUL byte in line {line}; it is a binary file, or text in another encoding than "
+                f"not text: a NUL byte {where}; it is a binary file, or text in another encoding than "
                 f"{self._encoding}: convert it to UTF-8, or set `encoding` for this folder{_perhaps(raw)}"
             )
-        self._lines += text.count("\n")
+        if self._read <= COUNTED:
+            self._lines += text.count("\n")
         if text and self._judges:
             self._judge(text)
         return sent
+
+    def _line_of(self, before: str) -> int | None:
+        """Count the lines up to what was read last, and to what is `before` in that; None so deep in a large file."""
+        return self._lines + before.count("\n") if self._read <= COUNTED else None
 
     def _judge(self, text: str) -> None:
         if self._wordless:
@@ -149,10 +157,10 @@ class Recoder:
             return Unusable(f"not {name}: {error}; convert it{hint}")
         before = error.object[: error.start]
         offset = self._read - len(error.object) + error.start
-        line = self._lines + before.decode(self._encoding, "ignore").count("\n")
-        byte = error.object[error.start]
+        line = self._line_of(before.decode(self._encoding, "ignore"))
+        where = f"offset {offset}" + (f" (line {line})" if line else "")
         return Unusable(
-            f"not {name}: byte 0x{byte:02x} at offset {offset} (line {line}); convert it{hint}{_perhaps(error.object)}"
+            f"not {name}: byte 0x{error.object[error.start]:02x} at {where}; convert it{hint}{_perhaps(error.object)}"
         )
 
 
