@@ -199,10 +199,21 @@ class Outlook:
         phase = Phase.UNKNOWN
         if attempt is not None:
             phase = self._at(attempt.url).can.phase(attempt.stage or "", attempt.progress or 0)
-        here = attempt is not None and attempt.url == LOCAL_URL
+        if attempt is not None and attempt.url == LOCAL_URL:
+            return self._here(job, phase)
         if phase in {Phase.QUEUED, Phase.TRAINING}:
-            return "the training here" if here else "the training on the server"
-        return f"{'its pairs' if here else 'the server to make its pairs'}, and then for the training"
+            return "the training on the server"
+        return "the server to make its pairs, and then for the training"
+
+    def _here(self, job: Job, phase: Phase) -> str:
+        """Tell what a job waits for that is learned here, and how far that is, or what is in its way."""
+        words = self._reader.last_words(job.id)
+        if phase is Phase.QUEUED and words:
+            return f"what is in its way to pass: {words}"
+        what = (
+            "the training here" if phase in {Phase.QUEUED, Phase.TRAINING} else "its pairs, and then for the training"
+        )
+        return f"{what}: {words}" if words else what
 
     def _same_content(self, file_id: int, hold: Hold) -> str:
         if isinstance(hold.of, int):

@@ -21,6 +21,15 @@ _SESSION: Final = "state session_id url dialect name lora_dir reason intent_at k
 class Reader(JobQueries, FileQueries, PairQueries, EventQueries, StatusQueries):
     """Questions to the ledger at `path` over a connection; safe beside a running daemon."""
 
+    def last_words(self, job_id: str) -> str:
+        """Return what a job's newest session said last of how far it is; empty: nothing."""
+        turns = self.rows(
+            "select i.status from interactions i join sessions s on s.session_id = i.session_id where s.job_id = ? "
+            "order by s.id desc, i.ordinal desc limit 1",
+            job_id,
+        )
+        return next((turn["status"] or "" for turn in turns), "")
+
     def job(self, job_id: str) -> Row | None:
         """One job with everything about it; null if there is none."""
         job = self.brief(job_id)
