@@ -73,6 +73,7 @@ class Asker:
         try:
             reply = await self.chat.ask(messages, schema)
             self.gate.answered()
+            await kept(reply)  # before the next is asked: of what is killed, no more is lost than was under way
         except ServerError as error:
             is_its_own = self.gate.failed(error, turn, about)
             if isinstance(error, Unreachable):
@@ -80,7 +81,6 @@ class Asker:
             raise InVain(error, is_its_own=is_its_own) from error
         finally:
             self.gate.leave(turn)
-        await kept(reply)
         return reply
 
 
