@@ -56,9 +56,10 @@ def ask(home: Path, endpoint: Endpoint) -> Ask:
     """Runs a command with a configuration that names the endpoint."""
     config = home / "finetuned.toml"
     (home / "notes").mkdir()
+    (home / "key").write_text("sk-secret\n")
     config.write_text(
         f'[backend]\nkind = "local"\n[ledger]\npath = "{home}/ledger.db"\n[maker]\nkind = "rules"\n'
-        f'[chat]\nurl = "{endpoint.url}"\n[[folder]]\nname = "notes"\npath = "{home}/notes"\n'
+        f'[chat]\nurl = "{endpoint.url}"\napi_key_file = "key"\n[[folder]]\nname = "notes"\npath = "{home}/notes"\n'
     )
 
     def run(*words: str, terminal: bool = False) -> Answer:
@@ -79,6 +80,7 @@ def test_a_jobs_model_answers_and_the_talk_goes_on(ask: Ask, endpoint: Endpoint)
     assert len(endpoint.asked[-1].body["messages"]) == 3
     assert ask("chat", "hi", "--job", JOB, "--json").json["session_id"] != found[1]
     assert len(endpoint.asked[-1].body["messages"]) == 1
+    assert {question.headers["authorization"] for question in endpoint.asked} == {"Bearer sk-secret"}
 
 
 def test_words_appear_as_they_come(ask: Ask, endpoint: Endpoint) -> None:

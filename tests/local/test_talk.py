@@ -115,8 +115,8 @@ async def test_whatever_is_killed_the_next_chat_is_answered(root: Path, who: str
         keeper = int(Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[1])
         for pid in {"server": [server], "keeper": [keeper], "both": [keeper, server]}[who]:
             os.kill(pid, signal.SIGKILL)
-        assert await ask(one) == "You said: Hello"
         await within(lambda: not lives(server))
+        assert await ask(one) == "You said: Hello"
     assert len(pids(root)) == 2
 
 
@@ -160,6 +160,10 @@ async def test_a_model_that_changed_is_another_one(root: Path, tmp_path: Path) -
     first, again, then = (str(one["model"]) for one in asked(root))
     assert first == again != then
     assert Path(then).samefile(tmp_path / "model")
+    os.kill(pids(root)[0], signal.SIGKILL)
+    async with talks(root) as one:
+        await ask(one)
+    assert [str(path) for path in (root / ".server" / "models").iterdir()] == [then]
 
 
 async def test_what_cannot_be_asked_is_told(root: Path, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ async def chats(settings: Settings, runtime: Runtime) -> AsyncIterator[Talks]:
             idle=chat.idle,
             around=os.environ,
         )
-        asked = At(url=chat.url, model=chat.model) if chat.url else served
+        asked = At(url=chat.url, model=chat.model, api_key_file=chat.api_key_file) if chat.url else served
         yield Talks(Runs(root), runtime, http, home=home, asked=asked)
 
 

@@ -142,8 +142,8 @@ WHY: Final[Fields] = {
     "waits_for": ("text?", "what has to happen before it goes on; null at its end"),
     "job_id": ("text?", "its newest job"),
     "location": ("path?", "where it lies now"),
-    "recall": ("list", "how well questions about it were answered; empty: none were asked"),
     "history": ("list", "its events, the oldest first"),
+    "recall": ("list", "how well questions about it were answered; empty: none were asked"),
     "path_b64": ("text*", _PATH_BYTES),
     "location_b64": ("text*", _PATH_BYTES),
 }

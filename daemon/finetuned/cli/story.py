@@ -99,8 +99,8 @@ class Story:
             "waits_for": self._waits(),
             "job_id": file["job_id"],
             "location": file["location"],
-            "recall": self._recall,
             "history": self._history,
+            "recall": self._recall,
         } | {key: file[key] for key in ("path_b64", "location_b64") if key in file}
 
     def tell(self) -> None:

@@ -24,7 +24,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-LOCK, USE, PORT, LOG = "lock", "use", "port.json", "log"
+LOCK, USE, PORT, LOG, MODELS = "lock", "use", "port.json", "log", "models"
 #: what it ends with if nothing could be started
 FAILED: Final = 75
 #: how often a port is chosen anew that another program took meanwhile
@@ -61,6 +61,7 @@ def main(arguments: list[str]) -> int:
     if is_first:
         os.truncate(LOG, 0)
         _forget_port()
+        _forget_models()
     os.write(says, b"0")
     os.close(says)
     return keep(float(idle), command) if is_first else 0
@@ -173,6 +174,13 @@ def _lay_port(port: int, pid: int) -> None:
     os.write(new, json.dumps({"port": port, "pid": pid}).encode())
     os.close(new)
     os.rename(f"{PORT}.new", PORT)
+
+
+def _forget_models() -> None:
+    """Remove the links by which an earlier server knew models."""
+    with suppress(FileNotFoundError):
+        for name in os.listdir(MODELS):
+            os.unlink(os.path.join(MODELS, name))
 
 
 def _forget_port() -> None:

@@ -88,7 +88,7 @@ class Served:
             return path
         seen = sorted((one.name, one.stat().st_ino, one.stat().st_mtime_ns) for one in os.scandir(path))
         name = hashlib.sha256(repr((path, seen)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        link = os.path.join(self.folder, "models", name)
+        link = os.path.join(self.folder, keeper.MODELS, name)
         os.makedirs(os.path.dirname(link), mode=0o700, exist_ok=True)
         with suppress(FileExistsError):
             os.symlink(path, link)

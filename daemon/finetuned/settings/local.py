@@ -111,6 +111,7 @@ class ChatSettings(Value, frozen=True):
         str, no_endpoint, 'An endpoint that serves them; "": the server of mlx-lm, started when it is needed.'
     ] = ""
     model: Annotated[str, a_name, 'The name of the model there; "": the job\'s.'] = ""
+    api_key_file: Annotated[str, a_key_file, 'A file that holds the key of the endpoint; "": it needs none.'] = ""
     idle: Annotated[float, a_time("1s", "30d"), "The server of ours ends when it was not asked for this long."] = 600.0
 
 

@@ -37,6 +37,7 @@ _NOT_IN_FOLDERS: Final = (
     ("maker", "api_key_file"),
     ("maker", "prompt_file"),
     ("maker", "judge_api_key_file"),
+    ("chat", "api_key_file"),
     ("trainer", "lock_file"),
     ("trainer", "publish"),
 )
