@@ -17,9 +17,10 @@ APlace = Callable[..., Place]
 
 #: a step of a plan that goes through a table, or through all that is known of a folder
 THROUGH = re.compile(r"SCAN (?!CONSTANT ROW|json_each)|.* INDEX (files|jobs)_in_folder ")
-#: what is small however much is in the ledger: tables of a row for each folder and the like, and partial indexes
+#: what is small however much is in the ledger: tables of a row for each folder and the like, partial indexes, and what
+#: FTS5 keeps of its own settings
 SMALL = re.compile(
-    r"SCAN (folders|servers|daemon|hooks|relearn|changed_jobs|sqlite_master|pragma_\w+)\b|"
+    r"SCAN (folders|servers|daemon|hooks|relearn|changed_jobs|sqlite_master|pragma_\w+|main.qa_pairs_fts_config)\b|"
     r".* INDEX (unread_files|files_to_archive|open_jobs_first|sessions_to_discard|suspect_sessions) ?"
 )
 VALUES = re.compile(r"'(?:[^']|'')*'|\b\d+(\.\d+)?\b")

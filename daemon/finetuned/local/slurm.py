@@ -252,7 +252,7 @@ def _not_seen(runs: str, jobs: Sequence[Job], took: float, log: str) -> str:
         waits = f"a job of one second is not begun after {span(took)}: {words.waits_for(job)}"
         if words.goes_by_itself(job.reason):
             return f"{waits}; whether its nodes see {escape(runs)} was not tried"
-        raise Unreachable(waits, remedy="it is asked for as [slurm] says")
+        raise Unreachable(waits, remedy="see what is asked for: the table [slurm]")
     said = f": {escape(log)}" if log else ""
     raise Refused(
         f"a job of one second ran on {escape(job.nodes)} ({job.state}), and left nothing in {escape(runs)}{said}",
