@@ -114,7 +114,7 @@ def test_what_was_learned_is_told_by_file_job_and_in_all(make_desk: MakeDesk) ->
     path = str(desk.place.drop("otter.txt", "Otters are brown. They swim."))
     desk.run()
     (job,) = (job["id"] for job in desk("jobs", "--json").json)
-    assert desk("why", path, "--json").json["recall"] == desk("job", job, "--json").json["recall"] == []
+    assert not any("recall" in desk(*words, "--json").json for words in (("why", path), ("job", job)))
     assert desk("stats", "--json").json["total"]["recall_files"] == 0
     assert not any(word in desk(*words).out for words in (("stats",), ("job", job)) for word in ("recall", "Recall"))
     desk.write("insert into recalls select id, 1, 3, 0.05, 0.875 from files")

@@ -644,11 +644,11 @@ class TestJobs:
         assert "finetuned run" in answer.err
 
     def test_one_job_has_everything(self, learned: Desk) -> None:
-        """`job` adds files, sessions, interactions, events and what was asked, each with all its fields."""
+        """`job` adds files, sessions, interactions and events, each with all its fields."""
         job_id = learned.place.jobs()[0]["id"]
         answer = learned("job", job_id, "--json")
         job = answer.json
-        assert list(job) == [*JOB, "file_list", "sessions", "interactions", "events", "recall"]
+        assert list(job) == [*JOB, "file_list", "sessions", "interactions", "events"]
         assert all(set(file) - {"path_b64", "location_b64"} == set(FILE) for file in job["file_list"])
         assert all(list(event) == EVENT for event in job["events"])
         assert job["sessions"]

@@ -16,7 +16,7 @@ from finetuned.sandbox import Faults, Pace
 from finetuned.times import iso
 from support.cli import Desk, MakeDesk
 
-KEYS = ["path", "state", "reason", "since", "waits_for", "job_id", "location", "history", "recall"]
+KEYS = ["path", "state", "reason", "since", "waits_for", "job_id", "location", "history"]
 EVENT = ["id", "at", "subject", "subject_id", "was", "became", "cause", "detail"]
 ODD = os.fsdecode(b"caf\xe9.txt")
 SLOW = Pace(queue=3600.0)
@@ -731,7 +731,7 @@ class TestNeverTaken:
             assert told["state"] == "unknown"
             assert words in told["reason"]
             assert words in text
-            assert {key: told[key] for key in KEYS[3:]} == dict.fromkeys(KEYS[3:7]) | {"history": [], "recall": []}
+            assert {key: told[key] for key in KEYS[3:]} == dict.fromkeys(KEYS[3:7]) | {"history": []}
             desk.run()
 
     @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_every_object_has_all_its_keys(reader: Reader):
     assert {tuple(row) for row in reader.events()} == {tuple(EVENT)}
     whole = reader.job("done")
     assert whole is not None
-    assert list(whole) == [*JOB, "file_list", "sessions", "interactions", "events", "recall"]
+    assert list(whole) == [*JOB, "file_list", "sessions", "interactions", "events"]
     assert [list(row) for row in whole["file_list"]] == [FILE]
     assert [row["session_id"] for row in whole["sessions"]] == ["ses-1"]
     assert [(row["id"], row["finished"]) for row in whole["interactions"]] == [("asked", False), ("tuned", False)]

@@ -48,9 +48,9 @@ def test_scores_are_kept_by_file_and_kind(life: Life) -> None:
     """A file that was not asked about has none."""
     job, files = finished(life, (TAUGHT, NEW), ())
     with Reader.open(life.ledger.path) as reader:
-        told = reader.recall(file_id=files[0].id)
-        assert reader.recall(file_id=files[1].id) == []
-        assert reader.recall(job_id=job.id) == told == (reader.job(job.id) or {})["recall"]
+        told = reader.recall(file_id=files[0].id)["recall"]
+        assert reader.recall(file_id=files[1].id) == {}
+        assert reader.recall(job_id=job.id)["recall"] == told == (reader.job(job.id) or {})["recall"]
     new, taught = told
     assert new == {"file": "/srv/notes/0.txt", "held_out": True, "questions": 3, "untuned": 0.0, "tuned": 0.75}
     assert (taught["held_out"], taught["questions"], taught["untuned"], taught["tuned"]) == (False, 2, 0.25, 1.0)
@@ -62,4 +62,4 @@ def test_what_is_forgotten_has_no_score(life: Life) -> None:
     job, files = finished(life, (NEW,))
     life.ledger.requests.forget(life.file(files[0]), job, life.now())
     with Reader.open(life.ledger.path) as reader:
-        assert reader.recall(job_id=job.id) == []
+        assert reader.recall(job_id=job.id) == {}

@@ -106,7 +106,7 @@ def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
         if value not in {None, ""}:
             terminal.print_line(f"  {name:<10}{harmless(value)}", rest=" " * _LABEL)
     _part("Files", job["file_list"], ("state", "path", "bytes", "pairs", "reason"))
-    _part("Recall", [_asked(row) for row in job["recall"]], ("file", "questions", "before", "after"))
+    _part("Recall", [_asked(row) for row in job.get("recall", ())], ("file", "questions", "before", "after"))
     _part("Attempts", job["sessions"], ("attempt", "state", "session_id", "intent_at", "ended_at", "reason"))
     _part("Interactions", job["interactions"], ("creator", "mode", "state", "stage", "progress", "status", "error"))
     terminal.print_line("\nWhat happened")

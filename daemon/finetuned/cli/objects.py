@@ -125,7 +125,7 @@ WHOLE_JOB: Final[Fields] = {
     "sessions": ("list", "its attempts, the oldest first"),
     "interactions": ("list", "the turns of its sessions, in the server's words"),
     "events": ("list", "what happened to it, its files and its sessions"),
-    "recall": ("list", "how well questions about its files were answered; empty: none were asked"),
+    "recall": ("list*", "how well questions about its files were answered; only there if some were asked"),
 }
 RECALL: Final[Fields] = {
     "file": ("path", "the file that was asked about, where it was dropped"),
@@ -143,7 +143,7 @@ WHY: Final[Fields] = {
     "job_id": ("text?", "its newest job"),
     "location": ("path?", "where it lies now"),
     "history": ("list", "its events, the oldest first"),
-    "recall": ("list", "how well questions about it were answered; empty: none were asked"),
+    "recall": ("list*", "how well questions about it were answered; only there if some were asked"),
     "path_b64": ("text*", _PATH_BYTES),
     "location_b64": ("text*", _PATH_BYTES),
 }

@@ -50,7 +50,7 @@ class Story:
             path = path_of(self._file["path"], self._file.get("path_b64"))
         self._place = Place(settings, reader, path, self._file["folder"] if self._file else None)
         self._history = reader.history(self._file["id"]) if reader and self._file else []
-        self._recall = reader.recall(file_id=self._file["id"]) if reader and self._file else []
+        self._recall = reader.recall(file_id=self._file["id"]) if reader and self._file else {}
         job_id = self._file["job_id"] if self._file else job_in(path)
         self._job = (reader.job(job_id) if reader and job_id else None) or {}
         self._why_not = None if self._file else self._never_dropped()
@@ -100,7 +100,7 @@ class Story:
             "job_id": file["job_id"],
             "location": file["location"],
             "history": self._history,
-            "recall": self._recall,
+            **self._recall,
         } | {key: file[key] for key in ("path_b64", "location_b64") if key in file}
 
     def tell(self) -> None:
@@ -193,7 +193,7 @@ class Story:
         gone = self._gone()
         if gone:
             yield f"Its model cannot be used any more: {gone}. Dropped again, it is learned anew."
-        for known in self._recall:
+        for known in self._recall.get("recall", ()):
             asked = counted(known["questions"], "question")
             kind = "new to it" if known["held_out"] else "that it was taught"
             yield (

@@ -53,5 +53,5 @@ class Reader(JobQueries, FileQueries, PairQueries, EventQueries, StatusQueries):
             ],
             "interactions": [turn | {"finished": bool(turn["finished"])} for turn in turns],
             "events": list(self.events(job=job_id)),
-            "recall": self.recall(job_id=job_id),
+            **self.recall(job_id=job_id),
         }

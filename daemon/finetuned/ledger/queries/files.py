@@ -96,14 +96,15 @@ class FileQueries(Connection):
         row = next(self.rows("select path from files where id = ?", file_id), None)
         return None if row is None else str(row["path"])
 
-    def recall(self, *, job_id: str | None = None, file_id: int | None = None) -> list[Row]:
-        """Tell how well questions about a file, or those of a job, were answered; new ones first."""
+    def recall(self, *, job_id: str | None = None, file_id: int | None = None) -> Row:
+        """Tell as `recall` how well questions about a file, or a job's, were answered, new ones first; else nothing."""
         query = (
             "select f.path as file, r.held_out, r.questions, r.untuned, r.tuned from files f join recalls r "
             "on r.file_id = f.id where {} order by f.id, r.held_out desc"
         )
         which, value = ("f.id = ?", file_id) if job_id is None else ("f.job_id = ?", job_id)
-        return [row | {"held_out": bool(row["held_out"])} for row in self.rows(query.format(which), value)]
+        told = [row | {"held_out": bool(row["held_out"])} for row in self.rows(query.format(which), value)]
+        return {"recall": told} if told else {}
 
     def kept_back(self) -> list[Row]:
         """List the waiting files that cannot be read or moved for now: `folder`, `path`, `reason`."""
