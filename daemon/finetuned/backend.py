@@ -228,13 +228,16 @@ class Capabilities(Value, frozen=True):
     """What a backend can do, and how it counts.
 
     `reviews`: pairs can wait for a person before their training. `submits_once`: an order whose marker is there is
-    not begun again, but shown. Each started `chunk_bytes` of a text count as
+    not begun again, but shown. `tends`: a session that is not at its end is worked on, or waits for what it tells of,
+    within time limits of its own, however long it shows the same: to put it to work again would only break that off.
+    Each started `chunk_bytes` of a text count as
     `chunks_each` chunks (0 bytes: nothing is cut into chunks). `stages` tells in which phase a stage is; a session in
     one of the `queue_stages` that shows no progress yet waits for a trainer.
     """
 
     reviews: bool = True
     submits_once: bool = False
+    tends: bool = False
     chunk_bytes: int = 0
     chunks_each: int = 1
     stages: Mapping[str, Phase] = {}

@@ -8,7 +8,8 @@
 4. A pause before the training flashes by in a healthy run: only what several polls have shown is one. A session that
    says itself that its pairs wait for a person is paused at once, whatever the configuration says by now: none is
    trained unreviewed.
-5. What we have no word for is still running, and given up only after the patience that a training has.
+5. A backend that tends its sessions itself knows better: only what it says has failed is trained again.
+6. What we have no word for is still running, and given up only after the patience that a training has.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class History(Value, frozen=True):
     `still_for` are the seconds without a sign of life that count, `polls` those that showed the same. Of `restarts`
     those that were `retrained` (a training had ended with an error) do not count against the rules, nor does what was
     `requeued`; `kicks` ended a pause before the training. `untouched`: the failed training is, by its own times, what
-    it was when it was restarted. `review`: pairs wait for a person in this folder.
+    it was when it was restarted. `review`: pairs wait for a person in this folder. `tended`: the backend sees to it.
     """
 
     still_for: float = 0.0
@@ -73,6 +74,7 @@ class History(Value, frozen=True):
     kicks: int = 0
     untouched: bool = False
     review: bool = False
+    tended: bool = False
 
 
 class Standstill(Value, frozen=True):
@@ -134,7 +136,7 @@ def _paused(seen: Observation, history: History) -> Recovery:
 
 
 def _running(seen: Observation, history: History, rules: PollSettings) -> Recovery:
-    if history.still_for < patience(seen.phase, history.requeued, rules):
+    if history.tended or history.still_for < patience(seen.phase, history.requeued, rules):
         return Recovery(step=Step.NOTHING)
     still = f"no sign of life for {rough_span(history.still_for)} in {escape(seen.stage[:40]) or 'waiting'}"
     used = history.restarts - history.retrained

@@ -163,6 +163,9 @@ class _ByRote:
     async def stop(self, run: Run) -> None:
         pass
 
+    def withdraw(self, run: Run) -> None:
+        pass
+
 
 class LocalBench(Bench):
     """A backend of our own, whose maker and trainer are stand-ins; one of whose files no chunk can fail."""

@@ -34,8 +34,8 @@ from support.trainings import here, lives
 
 #: a trainer: `two` gets a line if another one lives
 TRAINER = (
-    'for pid in $(cut -d" " -f2 "$0/pids"); do grep -q "^State:.[^ZX]" /proc/$pid/status 2>/dev/null '
-    '&& echo "$pid $$" >> "$0/two"; done; '
+    'set -e; for pid in $(cut -d" " -f2 "$0/pids"); do ! grep -q "^State:.[^ZX]" /proc/$pid/status 2>/dev/null '
+    '|| echo "$pid $$" >> "$0/two"; done; '
     'echo "$PWD $$" >> "$0/pids"; sleep {seconds}; cp "$1"/train.jsonl "$2"/model.txt; echo "$PWD" >> "$0/ends"'
 )
 #: what is no two times the same in the name of a seam
@@ -50,7 +50,14 @@ class LearningHome(Home):
     """A home whose folder is learned here; `seconds` is how long its trainer takes."""
 
     def __init__(
-        self, root: Path, endpoint: Endpoint, *, folder: str = "", seconds: float = 0.05, defect: str = ""
+        self,
+        root: Path,
+        endpoint: Endpoint,
+        *,
+        folder: str = "",
+        poll: str = 'slowest = "300ms"',
+        seconds: float = 0.05,
+        defect: str = "",
     ) -> None:
         self.endpoint = endpoint
         self.defect = defect
@@ -75,7 +82,7 @@ publish = "{self.published}"
 nice = 0
 """
         script.write_text(script.read_text().replace("$0", str(self.said)))
-        super().__init__(root, "http://127.0.0.1:9", top=tables, folder=folder)
+        super().__init__(root, "http://127.0.0.1:9", top=tables, folder=folder, poll=poll)
         self.config.write_text(self.config.read_text().replace('settle = "100ms"', 'settle = "20ms"'))
         self.runs = Path(f"{self.ledger}.runs")
         self.born: BaseProcess | None = None
@@ -126,7 +133,7 @@ nice = 0
     def stored(self) -> set[tuple[str, ...]]:
         """The passages whose answers the ledger has, by their entries."""
         found = set()
-        if self.ledger.exists():
+        if self.has_ledger() and self.ask("select count(*) from sqlite_schema where name = 'chunks'"):
             with closing(sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True)) as db:
                 query = "select run, document, own, ends, state from chunks where state in ('answered', 'judged')"
                 for run, document, own, ends, _ in db.execute(query):

@@ -51,6 +51,8 @@ def still(seconds: float, **words: object) -> History:
         (seen(stage="finetune", progress=2), still(6 * HOUR - 1), Step.NOTHING),
         (seen(stage="finetune", progress=2), still(6 * HOUR), Step.RESTART),
         (seen(stage="finetune", progress=2), still(6 * HOUR, restarts=3), Step.GIVE_UP),
+        (seen(stage="finetune"), still(99 * HOUR, tended=True), Step.NOTHING),
+        (seen("complete", "finetune", error="CUDA", finished=True), History(tended=True), Step.RETRAIN),
         (seen("editing", "edit_questions"), History(still_for=31, polls=2), Step.NOTHING),
         (seen("editing", "edit_questions"), History(still_for=29, polls=9), Step.NOTHING),
         (seen("editing", "edit_questions"), History(still_for=30, polls=3, review=True), Step.REVIEW),

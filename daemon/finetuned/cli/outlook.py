@@ -122,7 +122,7 @@ class Outlook:
         for job in self._facts.jobs:
             attempt, hold = job.open, self._plan.jobs.get(job.id)
             looked_at = job.state is JobState.RUNNING and (hold is None or hold.kind is Awaited.SESSION)
-            if attempt is None or not looked_at or attempt.stage == "collecting":
+            if attempt is None or not looked_at or attempt.stage == "collecting" or self._at(attempt.url).can.tends:
                 continue
             since = attempt.moved_at
             if since is None:

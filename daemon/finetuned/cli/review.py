@@ -17,8 +17,8 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from finetuned.backend import Observation, Pair, Reviews
     from finetuned.settings import Settings
 
+T = TypeVar("T")
 #: what a line may hold; all but question and answer only tells what they were
 KNOWN: Final = objects.PAIR.keys()
 MOST_ERRORS: Final = 10
@@ -87,7 +88,7 @@ def _may_alter(job: Row) -> None:
 def _see(ctx: click.Context, job: Row, form: str) -> None:
     """Show the pairs, or have them edited, where a person sits at a terminal and has said with what."""
     settings = wiring.load(ctx)
-    seen, pairs = wiring.ask_server(settings, lambda backend: _fetch(backend, job))
+    seen, pairs = _ask(settings, job, lambda backend: _fetch(backend, job))
     rows = rows_of(job, seen, pairs)
     at_terminal = form == "table" and sys.stdin.isatty() and sys.stdout.isatty()
     if at_terminal:
@@ -190,7 +191,7 @@ def _discard(path: str) -> None:
 
 def _put(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None = None) -> str:
     """Check the lines, and write them to the server; how many, in words. Raises FinetunedError."""
-    now, kept = wiring.ask_server(settings, lambda backend: rewrite(backend, job, text, before))
+    now, kept = _ask(settings, job, lambda backend: rewrite(backend, job, text, before))
     changed = now - kept
     share = "none" if not changed else f"all {now}" if changed == now else str(changed)
     return f"{counted(now, 'pair')} saved, {share} changed."
@@ -198,6 +199,14 @@ def _put(settings: Settings, job: Row, text: str, before: Sequence[Pair] | None 
 
 def _to_train(job: Row) -> str:
     return f" To train: finetuned review {job['id']} --accept"
+
+
+def _ask(settings: Settings, job: Row, work: Callable[[Reviews], Awaitable[T]]) -> T:
+    """Do something with the backend that has the job's session; return what came of it. Raises ServerError."""
+    from finetuned.cli import learning
+    from finetuned.settings import LOCAL_URL
+
+    return (learning.ask_local if _url_of(job) == LOCAL_URL else wiring.ask_server)(settings, work)
 
 
 async def _fetch(backend: Reviews, job: Row) -> tuple[Observation, Sequence[Pair]]:
@@ -361,6 +370,11 @@ def _in_review(ctx: click.Context, settings: Settings, job_id: str) -> dict[str,
             f"{job['id']} is {job['state']}: it does not wait for a review",
             remedy="`finetuned jobs --state review` lists those that do; see `finetuned pairs`, too",
         )
-    url = next(session["url"] for session in reversed(job["sessions"]) if session["session_id"] == job["session_id"])
-    wiring.check_server(settings, url, f"the session of {job['id']}")
+    wiring.check_server(settings, _url_of(job), f"the session of {job['id']}")
     return job
+
+
+def _url_of(job: Row) -> str:
+    """Return where the job's session is."""
+    urls = (one["url"] for one in reversed(job["sessions"]) if one["session_id"] == job["session_id"])
+    return str(next(urls))

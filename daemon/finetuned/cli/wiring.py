@@ -193,6 +193,7 @@ async def backends(
 
     `changed` hears of what they find out by themselves; `notes` keep the paid work of the one that learns here.
     """
+    from finetuned import logs
     from finetuned.backend import not_counted
     from finetuned.cli import learning
     from finetuned.settings import LOCAL_URL
@@ -208,6 +209,7 @@ async def backends(
             here = learning.local(settings, runtime, folders, notes, on_end or not_counted)
             made[LOCAL_URL] = local = await stack.enter_async_context(here)
             local.changed = changed
+            local.on_trouble = lambda run, why: logs.get().warning("run_waits", run=run, why=why)
         yield made
 
 
@@ -260,8 +262,10 @@ def server_time(backend: Sessions) -> float | None:
 
 
 def check_server(settings: Settings, url: str, what: str) -> None:
-    """Raise FinetunedError if `what` is on another server than the configuration's."""
-    if url != settings.helix.url:
+    """Raise FinetunedError if `what` is on another server than the configuration's, and not here."""
+    from finetuned.settings import LOCAL_URL
+
+    if url not in {settings.helix.url, LOCAL_URL}:
         raise FinetunedError(f"{what} lies on another server: {url}", remedy="name that server in [helix] url")
 
 

@@ -242,6 +242,7 @@ class Polls:
             requeued=job.under_way.requeued,
             kicks=job.under_way.kicks,
             review=job.folder in self._context.folders and self._context.rules(job.folder).review,
+            tended=self._context.backend_of(job).capabilities.tends,
         )
 
     def changed(self, session_ids: AbstractSet[str]) -> None:
@@ -327,7 +328,8 @@ class Polls:
         if seen.quota is not None:
             await self._limits.too_much(job, seen.quota, seen.complaint)
             return
-        reason = f"the server's training failed: {seen.complaint}"
+        tended = context.backend_of(job).capabilities.tends  # it says itself what failed
+        reason = seen.complaint if tended else f"the server's training failed: {seen.complaint}"
         await context.in_ledger(context.ledger.ends.failed, job, reason, cause=Cause.BROKEN, now=now)
 
     async def _missing(self, job: Job) -> None:

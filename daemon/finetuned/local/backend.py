@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Container, Iterator, Mapping, 
 from contextlib import closing
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Protocol, Self
+from typing import Final, ParamSpec, Protocol, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -42,7 +42,11 @@ from finetuned.local.recalled import scores
 from finetuned.local.runs import Ended, Lessons, Made, Order, Run, Runs, Text, Written
 from finetuned.making.recall import Score
 from finetuned.model import Value
+from finetuned.paths import escape
 from finetuned.times import iso
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAKING: Final = "generate_questions"
 REVIEW: Final = "edit_questions"
@@ -51,6 +55,7 @@ TRAINING: Final = "finetune"
 WAITS: Final = "waits"
 CAPABILITIES: Final = Capabilities(
     submits_once=True,
+    tends=True,
     stages=MappingProxyType(
         {MAKING: Phase.PREPARING, REVIEW: Phase.PREPARING, WAITS: Phase.QUEUED, TRAINING: Phase.TRAINING}
     ),
@@ -107,6 +112,10 @@ class Trains(Protocol):
 
     async def stop(self, run: Run) -> None:
         """End the run's training, if one is under way."""
+        ...
+
+    def withdraw(self, run: Run) -> None:
+        """Remove what was laid elsewhere of the run's model. Blocks; raises OSError."""
         ...
 
 
@@ -204,11 +213,9 @@ class Local:
     async def _went_on(self, run: Run, tries: int) -> bool:
         """Do the run's next steps; False: it met trouble that may pass."""
         try:
-            await self._steps(run)
+            await self._steps_to_an_end(run)
         except NotFound:  # it was removed
-            return True
-        except Refused as error:
-            await self._ended(run, Ended(reason=error.with_remedy()))
+            pass
         except (FinetunedError, OSError) as error:
             words = error.with_remedy() if isinstance(error, FinetunedError) else f"{run.path}: {error.strerror}"
             if not tries:
@@ -217,15 +224,24 @@ class Local:
             return False
         return True
 
+    async def _steps_to_an_end(self, run: Run) -> None:
+        try:
+            await self._steps(run)
+        except NotFound:
+            raise
+        except Refused as error:
+            await self._ended(run, Ended(reason=error.with_remedy()))
+
     async def _steps(self, run: Run) -> None:
         in_thread, heard = self._machine.in_thread, self._heard(run)
-        if await in_thread(lambda: run.made) is None and self._maker is not None:
+        made = await in_thread(lambda: run.made)
+        if made is None and self._maker is not None:
             made = await self._maker.make(run, heard)
             await in_thread(run.write, "made.json", made)
-            if not any(lessons.pairs for lessons in made.lessons.values()):
-                await self._ended(run, Ended(reason=_nothing(made)))
-                return
             self.changed(run.id)
+        if made is not None and not made.teaches:
+            await self._ended(run, Ended(reason=_nothing(made)))
+            return
         if await in_thread(lambda: run.waits_for_review):
             return
         if self._trainer is not None:
@@ -243,6 +259,15 @@ class Local:
 
     # -- the protocol
 
+    async def _on_disk(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
+        """Do something with the folders of runs. Raises Unreachable if they cannot be used, and what `work` raises."""
+        try:
+            return await self._machine.in_thread(work, *args, **words)
+        except OSError as error:
+            where = error.filename if isinstance(error.filename, str) else self._runs.root
+            what = f"the folders of runs cannot be used: {escape(where)}: {error.strerror}"
+            raise Unreachable(what, remedy="see to that disk, and to who may use it") from error
+
     async def probe(self) -> None:
         """Return if runs can be laid, and pairs be made. Raises ServerError."""
         if self._maker is not None:
@@ -255,11 +280,7 @@ class Local:
 
     async def submit(self, order: Submission, *, on_progress: Callable[[int], None]) -> Observation:
         """Lay the order's run, unless it is there, and begin it. Raises FileProblem, Unreachable."""
-        try:
-            run = await self._machine.in_thread(self._lay, order, on_progress)
-        except OSError as error:
-            words = f"the run {order.marker} cannot be written below {self._runs.root}: {error.strerror}"
-            raise Unreachable(words, remedy="see to that disk, and to who may write there") from error
+        run = await self._on_disk(self._lay, order, on_progress)
         self._carry_on(run)
         return await self.observe(run.id)
 
@@ -292,7 +313,7 @@ class Local:
 
     async def observe(self, session_id: str) -> Observation:
         """Show a run as its folder tells it. Raises NotFound."""
-        return await self._machine.in_thread(self._observed, self._runs.run(session_id))
+        return await self._on_disk(self._observed, self._runs.run(session_id))
 
     def _observed(self, run: Run) -> Observation:
         order, made, ended = run.order, run.made, run.ended
@@ -325,7 +346,7 @@ class Local:
 
     async def list_marks(self, most: int, *, wanted: Collection[str] = ()) -> Mapping[str, str]:  # noqa: ARG002
         """List the marks of the `most` newest runs."""
-        return await self._machine.in_thread(self._marks, most)
+        return await self._on_disk(self._marks, most)
 
     def _marks(self, most: int) -> dict[str, str]:
         return {run.id: self._observed(run).list_mark or "" for run in self._runs.all()[:most]}
@@ -339,31 +360,33 @@ class Local:
         uploads: Container[str] = (),  # noqa: ARG002
     ) -> tuple[Observation, ...]:
         """Find the job's runs: there is one of a marker at most, and none that is not seen at once."""
-        runs = await self._machine.in_thread(self._runs.of_job, job_id)
+        runs = await self._on_disk(self._runs.of_job, job_id)
         seen = [await self.observe(run.id) for run in runs if run.id not in known]
         return tuple(one for one in seen if self._runs.run(one.id).order.submitted_at >= since)
 
     async def harvest(self, seen: Observation) -> Harvest:
-        """Open the run's pairs; there are none before all are made."""
-        return Harvest(self._runs.run(seen.id))
+        """Open the run's pairs; there are none before all are made. Raises NotFound, Unreachable."""
+        run = self._runs.run(seen.id)
+        await self._on_disk(run.check_pairs)
+        return Harvest(run)
 
     async def push(self, session_id: str, how: Push) -> None:
         """Begin the training of a reviewed run, or that of another one again. Raises NotFound, Refused."""
         run = self._runs.run(session_id)
-        seen = await self._machine.in_thread(self._observed, run)
+        seen = await self._on_disk(self._observed, run)
         if how is Push.START and seen.status is Status.PAUSED:
-            await self._machine.in_thread(run.mark, "accepted")
+            await self._on_disk(run.mark, "accepted")
         elif how is Push.RESTART and (seen.status is Status.RUNNING or seen.can_retrain):
             await self._end(run)
-            if seen.stage != MAKING:
-                await self._machine.in_thread(run.begin_again)
+            if run.has("made.json"):
+                await self._on_disk(run.begin_again)
         else:
             raise Refused(f"the run {run.id} is {seen.status}: it cannot {how}")
         self._carry_on(run)
 
     async def rename(self, seen: Observation, name: str) -> None:
         """Give the run a name. Raises NotFound."""
-        await self._machine.in_thread(self._runs.run(seen.id).write, "name.json", name)
+        await self._on_disk(self._runs.run(seen.id).write, "name.json", name)
 
     async def delete(self, session_id: str) -> None:
         """Stop the run, and remove its folder with all that was made."""
@@ -372,7 +395,9 @@ class Local:
         except NotFound:
             return
         await self._end(run)
-        await self._machine.in_thread(self._runs.remove, run)
+        if self._trainer is not None:
+            await self._on_disk(self._trainer.withdraw, run)
+        await self._on_disk(self._runs.remove, run)
 
     async def _end(self, run: Run) -> None:
         """Have nothing work on the run any more."""
@@ -388,7 +413,7 @@ class Local:
     async def pairs(self, seen: Observation) -> tuple[Pair, ...]:
         """Read all pairs of the run."""
         run = self._runs.run(seen.id)
-        return await self._machine.in_thread(lambda: tuple(one.as_pair() for one in run.pairs()))
+        return await self._on_disk(lambda: tuple(one.as_pair() for one in run.pairs()))
 
     def pair(self, seen: Observation, question: str, answer: str, document: str) -> Pair:  # noqa: ARG002
         """Make a pair of a document of this run."""
@@ -396,7 +421,7 @@ class Local:
 
     async def write_pairs(self, seen: Observation, pairs: Sequence[Pair]) -> None:
         """Put other pairs in the place of the run's; those that stay keep their evidence."""
-        await self._machine.in_thread(self._written, self._runs.run(seen.id), pairs)
+        await self._on_disk(self._written, self._runs.run(seen.id), pairs)
 
     def _written(self, run: Run, pairs: Sequence[Pair]) -> None:
         known = {(one.question, one.answer, one.document): one for one in run.pairs()}

@@ -20,8 +20,9 @@ from typing import BinaryIO, Final, TypeVar
 import msgspec
 
 from finetuned.backend import Pair
-from finetuned.errors import NotFound
+from finetuned.errors import NotFound, Refused
 from finetuned.model import Value
+from finetuned.paths import escape
 
 V = TypeVar("V")
 #: a marker: a job's id and the number of an attempt; it names a folder here
@@ -63,6 +64,11 @@ class Made(Value, frozen=True):
     """What was made of all texts, by upload name, as `made.json` keeps it."""
 
     lessons: Mapping[str, Lessons]
+
+    @property
+    def teaches(self) -> bool:
+        """Whether any pair is kept."""
+        return any(one.pairs for one in self.lessons.values())
 
 
 class Written(Value, frozen=True):
@@ -108,7 +114,8 @@ class Ended(Value, frozen=True):
 
 
 class Run:
-    """One run's folder. Its methods block; they raise NotFound if the folder is gone, else OSError."""
+    """One run's folder. Its methods block; they raise NotFound if the folder is gone, Refused for a file that cannot
+    be read as what it is, else OSError."""
 
     def __init__(self, root: str, marker: str) -> None:
         if not _MARKER.fullmatch(marker):
@@ -150,7 +157,10 @@ class Run:
     @property
     def waits_for_review(self) -> bool:
         """Whether its pairs are there, and wait for a person."""
-        return self.order.review and self.has("made.json") and not self.has("accepted")
+        if not self.order.review or self.has("accepted"):
+            return False
+        made = self.made
+        return made is not None and made.teaches
 
     def text(self, text: Text) -> str:
         """Return the path of a text."""
@@ -195,8 +205,19 @@ class Run:
         """Read the pairs, one by one; none if none were made yet."""
         decoder = msgspec.json.Decoder(Written)
         with suppress(FileNotFoundError), open(self.at(PAIRS), "rb", buffering=_BATCH) as lines:
-            for line in lines:
-                yield decoder.decode(line)
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield decoder.decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise Refused(
+                        f"line {number} of {escape(self.at(PAIRS))} cannot be read: {error}",
+                        remedy="was it edited by hand? `finetuned review` is for that; mend the line",
+                    ) from error
+
+    def check_pairs(self) -> None:
+        """Raise NotFound if somebody has taken away pairs that were made."""
+        if self.has("made.json") and not self.has(PAIRS):
+            raise NotFound(f"the pairs of the run {self.id} are not there any more")
 
     def write(self, name: str, value: object) -> None:
         """Lay a file of JSON, in the place of one that is there."""
@@ -225,6 +246,11 @@ class Run:
                 return msgspec.json.decode(file.read(), type=kind)
         except FileNotFoundError:
             return None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Refused(
+                f"{escape(self.at(name))} cannot be read: {error}",
+                remedy=f"cancel its job (finetuned cancel {self.id.rpartition('.')[0]} --delete), and try it again",
+            ) from error
 
 
 class NewPairs:

@@ -20,7 +20,7 @@ from finetuned.local.place import LOG, Cause, Look, Place, State, Task
 from finetuned.local.recall import Recall
 from finetuned.local.recalled import choose_for
 from finetuned.local.runs import PAIRS, Ended, Run, Runs
-from finetuned.local.trainers import Recipe, checkpoint, prepare, progress, publish
+from finetuned.local.trainers import Recipe, checkpoint, prepare, progress, publish, withdraw
 from finetuned.paths import escape
 from finetuned.settings import TrainerSettings
 
@@ -41,6 +41,9 @@ class PairsOnly:
     async def stop(self, run: Run) -> None:
         """Do nothing: nothing is under way."""
 
+    def withdraw(self, run: Run) -> None:
+        """Do nothing: nothing lies elsewhere."""
+
 
 class Trainings:
     """Trains runs at a place, as the configuration says."""
@@ -53,7 +56,8 @@ class Trainings:
         self._trainer = trainer
         self._machine = machine
         self._recall = recall
-        self._under_way: set[str] | None = None  # null: it is not known yet
+        self._under_way: set[str] = set()
+        self._found: set[str] | None = None  # at the start, and followed by nobody since; null: it is not known yet
         self._finding = anyio.Lock()
         self._freed = anyio.Event()
 
@@ -92,26 +96,29 @@ class Trainings:
         return path
 
     async def _wait_for_a_turn(self, run: Run, on_progress: OnProgress) -> None:
-        async with self._finding:
-            if self._under_way is None:
-                self._under_way = await self._found_under_way()
         most = self._trainer.max_in_flight
-        while len(self._under_way) >= most:
+        while True:
+            async with self._finding:  # whoever comes first to a free place has it
+                if len(self._under_way) < most and len(self._under_way | await self._still_found()) < most:
+                    self._under_way.add(run.id)
+                    return
             on_progress(Progress(words=f"it waits for its turn: {most} at a time (trainer.max_in_flight)"))
-            await self._freed.wait()
-        self._under_way.add(run.id)
+            with anyio.move_on_after(LOOK_EVERY):
+                await self._freed.wait()
 
-    async def _found_under_way(self) -> set[str]:
-        found = set()
-        for run in await self._machine.in_thread(self._runs.all):
+    async def _still_found(self) -> set[str]:
+        """Look for those that were found under way at the start, whether or not their runs are followed."""
+        if self._found is None:
+            self._found = {run.id for run in await self._machine.in_thread(self._runs.all)}
+        for found in tuple(self._found):
+            run = self._runs.run(found)
             number = await self._machine.in_thread(run.tries)
-            if number and (await self._place.look(run.training(number))).state in _UNDER_WAY:
-                found.add(run.id)
-        return found
+            if not number or (await self._place.look(run.training(number))).state not in _UNDER_WAY:
+                self._found.discard(found)
+        return self._found
 
     def _free(self, run: Run) -> None:
-        if self._under_way is not None:
-            self._under_way.discard(run.id)
+        self._under_way.discard(run.id)
         self._freed.set()
         self._freed = anyio.Event()
 
@@ -136,10 +143,20 @@ class Trainings:
                 await self._place.wait(folder)
         return look
 
+    def withdraw(self, run: Run) -> None:
+        """Remove what was laid elsewhere of the run's model. Blocks; raises OSError."""
+        ended = run.ended if run.has("order.json") else None
+        for target in {self._target(run), ended.model or "" if ended else ""}:
+            if target and not target.startswith(run.path + os.sep):
+                withdraw(target, run.id)
+
+    def _target(self, run: Run) -> str:
+        job_id = run.id.rpartition(".")[0]
+        return os.path.join(self._trainer.publish, job_id) if self._trainer.publish else run.at("model")
+
     def _published(self, run: Run, folder: str) -> str:
         """Lay what a try has tuned in its place, and return that. Raises Refused (no model), OSError."""
-        job_id = run.id.rpartition(".")[0]
-        target = os.path.join(self._trainer.publish, job_id) if self._trainer.publish else run.at("model")
+        target = self._target(run)
         publish(folder, target)
         return target
 

@@ -9,7 +9,7 @@
 """
 
 from finetuned.local.trainers.lessons import Split
-from finetuned.local.trainers.publishing import Tuned, publish, read_tuned, seal
+from finetuned.local.trainers.publishing import Tuned, publish, read_tuned, seal, withdraw
 from finetuned.local.trainers.recipes import Checkpoint, Recipe, check, prepare
 from finetuned.local.trainers.watching import Progress, checkpoint, progress
 
@@ -26,4 +26,5 @@ __all__ = [
     "publish",
     "read_tuned",
     "seal",
+    "withdraw",
 ]

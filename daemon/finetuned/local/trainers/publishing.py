@@ -108,6 +108,21 @@ def publish(folder: str, target: str) -> Tuned:
     return tuned
 
 
+def withdraw(target: str, run: str) -> bool:
+    """Remove what was laid at `target` of a run's tries; tell whether there was any. Raises OSError."""
+    parent, name = os.path.split(target)
+    gone = os.path.join(parent, f".{name}.gone")
+    was_there = os.path.lexists(gone)
+    _remove(gone)
+    there = read_tuned(target)
+    if there is None or os.path.dirname(there.of) != run:
+        return was_there
+    os.rename(target, gone)
+    sync_folder(parent)
+    _remove(gone)
+    return True
+
+
 def read_tuned(folder: str) -> Tuned | None:
     """Read what a folder tells of itself; null if it is no tuned model of ours."""
     try:

@@ -1,0 +1,83 @@
+"""The trainings of runs: how many at a time, and what is removed of what they have laid."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finetuned.errors import Refused
+from finetuned.local.runs import Order, Run, Runs, Written
+from finetuned.local.trainings import Trainings
+from finetuned.settings import TrainerSettings
+from support.trainings import SYSTEM, here, shell
+
+pytestmark = pytest.mark.anyio
+COPY = ("sh", "-c", "cp {data}/train.jsonl {out}/model.txt")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Real time."""
+    return "asyncio"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    """The folder of all runs."""
+    return Runs(str(tmp_path / "runs"))
+
+
+def a_run(runs: Runs, marker: str) -> Run:
+    """A run with a pair."""
+    run = runs.lay(Order(marker=marker, folder="notes", review=False, texts=(), submitted_at=0.0), [])
+    run.write_pairs([Written(question="Where?", answer="There.", document="d")])
+    return run
+
+
+def trainings(runs: Runs, publish: Path) -> Trainings:
+    """One at a time, by a command."""
+    settings = TrainerSettings(kind="command", command=COPY, publish=str(publish), nice=0)
+    return Trainings(runs, here(), settings, SYSTEM)
+
+
+async def test_one_that_nobody_follows_has_its_place_until_it_ends(runs: Runs, tmp_path: Path) -> None:
+    """A training of a run that has ended for us is found at the start, waited for, and then forgotten."""
+    left = Path(a_run(runs, "left-job.1").training(1))
+    left.mkdir()
+    await here().start(str(left), shell("sleep 1; touch ../over"))
+    words: list[str] = []
+    ended = await trainings(runs, tmp_path / "models").train(
+        a_run(runs, "a-job.1"), lambda progress: words.append(progress.words)
+    )
+    assert (left.parent / "over").exists()
+    assert "waits for its turn" in words[0]
+    assert ended.model == str(tmp_path / "models" / "a-job")
+
+
+async def test_what_was_published_of_a_run_is_withdrawn(runs: Runs, tmp_path: Path) -> None:
+    """Not what another attempt of its job has laid there since; and that again, after a crash, too."""
+    models = tmp_path / "models"
+    first, second = a_run(runs, "a-job.1"), a_run(runs, "a-job.2")
+    for run in (first, second):
+        ended = await trainings(runs, models).train(run, lambda _: None)
+        run.write("ended.json", ended)
+    trainings(runs, models).withdraw(first)
+    assert json.loads((models / "a-job" / "finetuned.json").read_text())["of"] == "a-job.2/training.1"
+    (models / ".a-job.gone").mkdir()
+    trainings(runs, tmp_path / "elsewhere").withdraw(second)
+    assert list(models.iterdir()) == []
+    trainings(runs, models).withdraw(second)
+
+
+def test_a_file_of_a_run_that_is_no_json_is_refused(runs: Runs) -> None:
+    """It is named, and what to do."""
+    run = a_run(runs, "a-job.1")
+    Path(run.at("made.json")).write_bytes(b'{"lessons"')
+    with pytest.raises(Refused, match=r"made\.json cannot be read") as caught:
+        _ = run.made
+    assert "finetuned cancel a-job --delete" in (caught.value.remedy or "")
+    Path(run.at("pairs.jsonl")).write_bytes(b'{"question": 1}\n')
+    with pytest.raises(Refused, match=r"line 1 of .*pairs\.jsonl"):
+        list(run.pairs())
