@@ -232,7 +232,8 @@ class Capabilities(Value, frozen=True):
     within time limits of its own, however long it shows the same: to put it to work again would only break that off.
     Each started `chunk_bytes` of a text count as
     `chunks_each` chunks (0 bytes: nothing is cut into chunks). `stages` tells in which phase a stage is; a session in
-    one of the `queue_stages` that shows no progress yet waits for a trainer.
+    one of the `queue_stages` that shows no progress yet waits for a trainer; in one of the `held_stages` it waits for
+    what its turn's `status` says to pass. `is_here`: it is no server, but this machine.
     """
 
     reviews: bool = True
@@ -242,6 +243,8 @@ class Capabilities(Value, frozen=True):
     chunks_each: int = 1
     stages: Mapping[str, Phase] = {}
     queue_stages: frozenset[str] = frozenset()
+    held_stages: frozenset[str] = frozenset()
+    is_here: bool = False
 
     def chunks(self, size: int) -> int:
         """Count the chunks of `size` bytes of text; even an empty one has some."""

@@ -31,6 +31,7 @@ SORTS: dict[str, tuple[str, ...]] = {
     "jobs": ("finished", "files", "bytes", "pairs"),
     "files": ("path", "bytes", "pairs", "finished"),
     "pairs": ("finished",),
+    "dropped": ("finished",),
     "events": (),
 }
 #: what a step of a plan says that finds rows by an index or a key, or goes through them in the order of one
@@ -71,7 +72,9 @@ def asked(reader: Reader, listing: str, filters: dict[str, Any]) -> list[str]:
 
 def every(listing: str) -> Iterator[dict[str, Any]]:
     """Every combination of filters, in every order, from the first and, with a limit, from the last."""
-    names = [name for name in FILTERS if (listing, name) not in {("jobs", "job"), ("pairs", "text")}]
+    names = [
+        name for name in FILTERS if (listing, name) not in {("jobs", "job"), ("pairs", "text"), ("dropped", "text")}
+    ]
     chosen = chain.from_iterable(combinations(names, size) for size in range(len(names) + 1))
     ends: tuple[dict[str, Any], ...] = ({}, {"newest_first": True, "limit": 20})
     for some, sort, end in product(chosen, (None, *SORTS[listing]), ends):

@@ -13,8 +13,8 @@ VIEWS: Final = {
     "open_jobs": "job_id folder state stage progress session_id attempt files created_at submitted_at due_at reason",
     "pairs_with_source": "job_id path ordinal question answer",
 }
-#: keys that rows have got since
-_NEW: Final = {"snippet"}
+#: keys that objects have got since
+_NEW: Final = {"snippet", "recall", "making"}
 #: of `status`, what neither a clock nor the disk changes
 _STATUS: Final = ("jobs", "troubled", "helix")
 _FOLDER: Final = ("name", "path", "state", "settling", "unfinished", "unfinished_because", "waiting", "untaken")
@@ -29,16 +29,20 @@ def answers(ledger: str, printed: Callable[..., Any]) -> dict[str, Any]:
             told[view] = [list(row) for row in db.execute(query)]
     for words in (["jobs"], ["files"], ["pairs"], ["pairs", "--search", "stone"], ["events"]):
         rows = printed(*words, "--json")
-        told[" ".join(words)] = [{key: value for key, value in row.items() if key not in _NEW} for row in rows]
+        told[" ".join(words)] = [_known(row) for row in rows]
     for job in told["jobs"]:
-        told[f"job {job['id']}"] = printed("job", job["id"], "--json")
+        told[f"job {job['id']}"] = _known(printed("job", job["id"], "--json"))
     for path in dict.fromkeys(row["path"] for row in told["files"]):
         why = printed("why", path, "--json")
-        told[f"why {path}"] = {key: value for key, value in why.items() if key != "waits_for"}  # a clock tells that
+        told[f"why {path}"] = _known(why, "waits_for")  # a clock tells that
     status = printed("status", "--json")
     folders = [{key: folder[key] for key in _FOLDER} for folder in status["folders"]]
     told["status"] = {key: status[key] for key in _STATUS} | {"folders": folders}
     return told
+
+
+def _known(row: dict[str, Any], *but: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in _NEW and key not in but}
 
 
 def end(printed: Callable[..., Any], sessions: int) -> dict[str, Any]:

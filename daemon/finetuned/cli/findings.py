@@ -187,7 +187,7 @@ def _differs(settings: Settings, with_this: RunsWith) -> str:
 
 
 def of_jobs(outlook: Outlook | None) -> Iterator[Row]:
-    """Yield jobs that wait for a person, and files that cannot be archived."""
+    """Yield jobs that wait for a person, or for trouble to pass, and files that cannot be archived."""
     if outlook is None:
         return
     stuck = outlook.unarchived
@@ -199,6 +199,9 @@ def of_jobs(outlook: Outlook | None) -> Iterator[Row]:
         more = f" (and {len(stuck) - 1} more)" if len(stuck) > 1 else ""
         remedy = f"see to that ({seen_by}); it is tried again by itself"
         yield problem(f"folder {first.folder}", f"{words} is not put away{more}: {why}", remedy)
+    for why, held in outlook.held.items():
+        number = f"{held[0]} waits" if len(held) == 1 else f"{held[0]} and {len(held) - 1} more wait"
+        yield warning("learning here", f"{number}: {why}", f"finetuned job {held[0]}")
     reviews = outlook.reviews
     for job in reviews[:MOST_NAMED]:
         yield warning("review", f"the pairs of {job.id} wait for a person", f"finetuned review {job.id}")

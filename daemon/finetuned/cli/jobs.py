@@ -12,6 +12,7 @@ from finetuned.cli import completions, output, terminal, wiring
 from finetuned.cli.arguments import job_named
 from finetuned.cli.events import tell_events
 from finetuned.cli.listings import keys_of, listing
+from finetuned.cli.made import sentences
 from finetuned.cli.output import Row
 from finetuned.cli.terminal import harmless, shortened, width_of
 from finetuned.lifecycle import JobState
@@ -107,6 +108,10 @@ def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
             terminal.print_line(f"  {name:<10}{harmless(value)}", rest=" " * _LABEL)
     _part("Files", job["file_list"], ("state", "path", "bytes", "pairs", "reason"))
     _part("Recall", [_asked(row) for row in job.get("recall", ())], ("file", "questions", "before", "after"))
+    if making := job.get("making"):
+        terminal.print_line("\nPairs made here")
+        for sentence in sentences(making, job_id=job["id"], many=job["files"] > 1):
+            terminal.print_line(f"  {harmless(sentence)}")
     _part("Attempts", job["sessions"], ("attempt", "state", "session_id", "intent_at", "ended_at", "reason"))
     _part("Interactions", job["interactions"], ("creator", "mode", "state", "stage", "progress", "status", "error"))
     terminal.print_line("\nWhat happened")

@@ -12,6 +12,7 @@ from typing import Final
 from finetuned.cli.status import NO_DAEMON
 from finetuned.errors import ConfigurationError, FinetunedError, Held, KeyRefused, Unreachable, UsageError
 from finetuned.lifecycle import FILE_ENDS
+from finetuned.making.values import DROPS
 from finetuned.quality import DOUBTS
 
 #: by the name of a field of a JSON object: the kind of its value, and what it means
@@ -67,6 +68,10 @@ PAIR: Final[Fields] = {
     "file_b64": ("text*", _PATH_BYTES),
     "talk": ("number*", "which talk of its session it is a turn of; only there if that is known, as the next"),
     "turn": ("number*", "from 1 in its talk"),
+    "evidence": ("text*", "the piece of its file that proves it; only there, as the next, if it was made here"),
+    "begins": ("number*", "where that begins in the text as it was sent, in bytes"),
+    "ends": ("number*", "the byte behind it"),
+    "made_by": ("text*", "who made it, and how, in 16 hex digits: model, prompts and passages"),
     "system": ("text*", "what the system says before the talk's first turn; only there, and if it says something"),
     "snippet": ("text*", "only with `--search`: the passage with the most hits, each between `**`"),
 }
@@ -126,6 +131,7 @@ WHOLE_JOB: Final[Fields] = {
     "interactions": ("list", "the turns of its sessions, in the server's words"),
     "events": ("list", "what happened to it, its files and its sessions"),
     "recall": ("list*", "how well questions about its files were answered; only there if some were asked"),
+    "making": ("object*", "what became of its passages; only there if its pairs are made on this machine"),
 }
 RECALL: Final[Fields] = {
     "file": ("path", "the file that was asked about, where it was dropped"),
@@ -133,6 +139,43 @@ RECALL: Final[Fields] = {
     "questions": ("number", "how many were asked"),
     "untuned": ("number", "how well the model answered before its training, with no text at hand, from 0 to 1"),
     "tuned": ("number", "how well after it"),
+}
+MAKING: Final[Fields] = {
+    "made_by": ("text", "who makes the pairs, and how, in 16 hex digits: as that of a pair"),
+    "chunks": ("number", "into how many passages its text is cut, each asked about once"),
+    "left": ("number", "those that are not at their end"),
+    "judged": ("number", "those whose pairs were checked"),
+    "failed": ("number", "those that no pair could be made of, after three tries"),
+    "reused": ("number", "those whose answer was known already, and cost nothing"),
+    "pairs": ("number", "pairs that were kept"),
+    "dropped": ("object", "by the word of a dropped pair, how many were not kept"),
+    "bytes": ("number", "of its text as it was sent"),
+    "cited": ("number", "those of them that prove a pair that was kept"),
+    "barren": ("number", "passages at their end of which no kept pair cites a byte"),
+    "passages": ("list", "the first of these"),
+    "tokens": ("number", "what all answers about it cost, those of earlier attempts, too"),
+}
+PASSAGE: Final[Fields] = {
+    "file": ("path", "its file, where that was dropped"),
+    "number": ("number", "from 1 in the file"),
+    "begins": ("number", "its first byte in the text as it was sent"),
+    "ends": ("number", "the byte behind its last"),
+    "reason": ("text", "why it taught nothing"),
+    "file_b64": ("text*", _PATH_BYTES),
+}
+DROPPED: Final[Fields] = {
+    "job_id": ("text", "the job that made it"),
+    "session_id": ("text", "the session that made it"),
+    "file": ("path?", "where its file was dropped; null if that went on in another job"),
+    "chunk": ("number", "the passage that it was made of, from 1 in its file"),
+    "question": ("text", "as it was made"),
+    "answer": ("text", "the same"),
+    "evidence": ("text", "the piece of the text that was to prove it"),
+    "begins": ("number?", "where that was found in the text as it was sent, in bytes; null: it was not found"),
+    "ends": ("number?", "the byte behind it"),
+    "dropped": ("text", "why it was not kept, in one word: " + ", ".join(f"`{drop}`" for drop in DROPS)),
+    "reason": ("text", "the same in words that go on from: not kept, because …"),
+    "file_b64": ("text*", _PATH_BYTES),
 }
 WHY: Final[Fields] = {
     "path": ("path", "where it was dropped; of a path that was never taken, that path"),
@@ -144,6 +187,7 @@ WHY: Final[Fields] = {
     "location": ("path?", "where it lies now"),
     "history": ("list", "its events, the oldest first"),
     "recall": ("list*", "how well questions about it were answered; only there if some were asked"),
+    "making": ("object*", "what became of its passages; only there if its pairs are made on this machine"),
     "path_b64": ("text*", _PATH_BYTES),
     "location_b64": ("text*", _PATH_BYTES),
 }
@@ -430,6 +474,9 @@ OBJECTS: Final[Mapping[str, tuple[str, Fields]]] = {
     "message": ("what a `[[hook]]` reads from its standard input", TOLD),
     "why": ("`why PATH`", WHY),
     "recall": ("`recall` of a whole job, and of `why`", RECALL),
+    "making": ("`making` of a whole job, and of `why`", MAKING),
+    "passage": ("`passages` of a making", PASSAGE),
+    "dropped pair": ("`pairs --dropped`", DROPPED),
     "finding": ("`doctor`", FINDING),
     "status": ("`status`", STATUS),
     "status: daemon": ("`daemon` of the status", DAEMON),

@@ -110,6 +110,16 @@ class Outlook:
         return told
 
     @property
+    def held(self) -> dict[str, list[str]]:
+        """The jobs that cannot go on here for now, by what has to pass, in words."""
+        held: dict[str, list[str]] = {}
+        for job in self._facts.jobs:
+            attempt = job.open
+            if attempt and attempt.stage in self._at(attempt.url).can.held_stages:
+                held.setdefault(self._reader.last_words(job.id), []).append(job.id)
+        return held
+
+    @property
     def still(self) -> list[Row]:
         """The running jobs that have shown no sign of life for a while: `id`, `since`, `until`, and what is done then.
 
@@ -196,24 +206,18 @@ class Outlook:
         attempt = job.open
         if attempt is not None and attempt.stage == "collecting":
             return "its pairs: it is trained"
-        phase = Phase.UNKNOWN
-        if attempt is not None:
-            phase = self._at(attempt.url).can.phase(attempt.stage or "", attempt.progress or 0)
-        if attempt is not None and attempt.url == LOCAL_URL:
-            return self._here(job, phase)
-        if phase in {Phase.QUEUED, Phase.TRAINING}:
-            return "the training on the server"
-        return "the server to make its pairs, and then for the training"
-
-    def _here(self, job: Job, phase: Phase) -> str:
-        """Tell what a job waits for that is learned here, and how far that is, or what is in its way."""
-        words = self._reader.last_words(job.id)
-        if phase is Phase.QUEUED and words:
-            return f"what is in its way to pass: {words}"
-        what = (
-            "the training here" if phase in {Phase.QUEUED, Phase.TRAINING} else "its pairs, and then for the training"
-        )
-        return f"{what}: {words}" if words else what
+        if attempt is None:
+            return "the server to make its pairs, and then for the training"
+        can, stage = self._at(attempt.url).can, attempt.stage or ""
+        said = self._reader.last_words(job.id) if can.is_here else ""
+        if said and stage in can.held_stages:
+            return f"what is in its way to pass: {said}"
+        words = f": {said}" if said else ""
+        if can.phase(stage, attempt.progress or 0) in {Phase.QUEUED, Phase.TRAINING}:
+            return f"the training {'here' if can.is_here else 'on the server'}{words}"
+        pairs = "its pairs" if can.is_here else "the server to make its pairs"
+        trains = not can.is_here or self._settings.trainer.kind != "none"
+        return f"{pairs}{', and then for the training' if trains else ''}{words}"
 
     def _same_content(self, file_id: int, hold: Hold) -> str:
         if isinstance(hold.of, int):

@@ -46,6 +46,9 @@ _STATES = tuple(map(str, JobState))
 @click.option("--search", "words", metavar="WORDS", help="Only pairs with these words, the best first.")
 @click.option("--quality", is_flag=True, help="Measure how much of each answer is in its file; tell what looks odd.")
 @click.option("--worst", type=click.IntRange(1), metavar="N", help="The N pairs that --quality finds worst.")
+@click.option(
+    "--dropped", is_flag=True, help="Those that were made on this machine and not kept, each with its reason."
+)
 @listing(about="pairs", when="come of jobs that were made", states=_STATES, sorts=("created", "finished"))
 def pairs_command(
     ctx: click.Context,
@@ -56,6 +59,7 @@ def pairs_command(
     words: str | None,
     quality: bool,
     worst: int | None,
+    dropped: bool,
 ) -> None:
     """List or search question-answer pairs; those of files of a PATH alone, if one is given.
 
@@ -73,19 +77,19 @@ def pairs_command(
     long one that ends within a sentence, and a question that has another answer elsewhere in the ledger. The listing's
     order stays; --worst N puts the worst first.
     """
-    _check_order(filters, words, worst)
+    _check_options(filters, words, worst, quality=quality, dropped=dropped)
     asked = None if path is None else _dropped_at(ctx, reader, path)
+    if dropped:
+        return _show_dropped(reader.dropped(path=asked, **filters), form)
     search = None if words is None else _search(ctx, words)
     limit = filters.pop("limit") if worst else None  # of the worst, not of those that they are looked for among
     rows = reader.pairs(path=asked, search=search, with_file_id=quality or bool(worst), **filters)
-    titles = ["pair", "measures"] if quality or worst else ["pair"]
     if quality or worst:
         rows = islice(_measured(ctx, reader, rows, worst), limit)
     if form == "table":
         rows = _tallied(rows) if quality and not worst else rows
-        tell_pairs(rows, {} if asked is None else _versions(reader, asked), search)
-    else:
-        output.show(rows, form, (), empty="", keys=keys_of(form, *titles))
+        return tell_pairs(rows, {} if asked is None else _versions(reader, asked), search)
+    return output.show(rows, form, (), empty="", keys=keys_of(form, "pair", *["measures"] * bool(quality or worst)))
 
 
 def _dropped_at(ctx: click.Context, reader: Reader, word: str) -> str:
@@ -99,8 +103,33 @@ def _dropped_at(ctx: click.Context, reader: Reader, word: str) -> str:
     return path_of(learned[0]["path"], learned[0].get("path_b64"))
 
 
-def _check_order(filters: Filters, words: str | None, worst: int | None) -> None:
-    """Raise UsageError if another order is asked for where the best, or the worst, come first."""
+def _show_dropped(rows: Iterator[Row], form: str) -> None:
+    """Print pairs that were not kept, each with its reason and what was to prove it."""
+    if form != "table":
+        output.show(rows, form, (), empty="", keys=keys_of(form, "dropped pair"))
+        return
+    width = min(terminal.columns(), 120)
+    row = None
+    for row in rows:
+        source = "" if row["file"] is None else f"  {harmless(from_here(row['file']))}"
+        terminal.print_line(f"{row['job_id']}  passage {row['chunk']}{source}", rest="    ")
+        for label, text in (("Q", row["question"]), ("A", row["answer"]), ("E", row["evidence"])):
+            for line in _wrapped(map(harmless, text.strip().split("\n")), label, width) if text.strip() else ():
+                terminal.print_data(line)
+        terminal.print_line(f"  not kept, because {row['reason']}", rest="    ")
+        terminal.print_line("")
+    if row is None:
+        terminal.say("no pair that was made here was dropped")
+
+
+def _check_options(filters: Filters, words: str | None, worst: int | None, *, quality: bool, dropped: bool) -> None:
+    """Raise UsageError for options that do not go together.
+
+    What was dropped is neither searched nor measured; where the best, or the worst, come first is no other order.
+    """
+    given = {"--search": words is not None, "--worst": bool(worst), "--quality": quality}
+    for option in (option for option, is_given in given.items() if is_given and dropped):
+        raise UsageError(f"--dropped and {option} exclude each other", remedy=f"leave out {option}")
     own = "--search" if words is not None else "--worst" if worst else None
     if own and (filters.get("sort") or filters.get("newest_first")):
         raise UsageError(f"{own} has an order of its own", remedy="leave out --sort and --reverse")

@@ -16,6 +16,7 @@ from finetuned.cli import output, terminal, wiring
 from finetuned.cli.arguments import dropped_as, job_in
 from finetuned.cli.events import tell_events
 from finetuned.cli.jobs import gone, progress_of
+from finetuned.cli.made import sentences
 from finetuned.cli.output import Row, placed
 from finetuned.cli.places import Place
 from finetuned.cli.terminal import harmless, quoted, seen
@@ -51,6 +52,7 @@ class Story:
         self._place = Place(settings, reader, path, self._file["folder"] if self._file else None)
         self._history = reader.history(self._file["id"]) if reader and self._file else []
         self._recall = reader.recall(file_id=self._file["id"]) if reader and self._file else {}
+        self._making = self._made() if self._file else {}
         job_id = self._file["job_id"] if self._file else job_in(path)
         self._job = (reader.job(job_id) if reader and job_id else None) or {}
         self._why_not = None if self._file else self._never_dropped()
@@ -59,6 +61,13 @@ class Story:
             self._elsewhere = dropped_as(reader, settings, path)
             if self._elsewhere and self._elsewhere.by == "content" and self._place.rules is None:
                 self._copy = self._of_copy(self._elsewhere.files)
+
+    def _made(self) -> Row:
+        """Tell what became of the passages of the file, if pairs are made of it here."""
+        file = self._file
+        if self._reader is None or file is None or file["job_id"] is None:
+            return {}
+        return self._reader.making(file["job_id"], file_id=file["id"])
 
     @cached_property
     def _outlook(self) -> Outlook | None:
@@ -101,6 +110,7 @@ class Story:
             "location": file["location"],
             "history": self._history,
             **self._recall,
+            **self._making,
         } | {key: file[key] for key in ("path_b64", "location_b64") if key in file}
 
     def tell(self) -> None:
@@ -152,6 +162,8 @@ class Story:
         waits = self._waits()
         if waits:
             yield f"It waits for {waits}."
+        if self._making:
+            yield from sentences(self._making["making"], job_id=file["job_id"])
         yield from self._where(file)
         yield from self._before()
 

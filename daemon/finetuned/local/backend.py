@@ -7,7 +7,7 @@
 3. Each open run is carried on by a task: pairs are made, a review is waited for, a trainer is started and waited for,
    its model is laid in its place. A task that is cancelled, or killed, is begun again with the next daemon, and goes on
    from the files.
-4. `changed` hears at once of what ended, so that nobody has to ask often.
+4. `changed` hears at once of what ended, cannot go on or goes on, so that nobody has to ask often.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ CAPABILITIES: Final = Capabilities(
         {MAKING: Phase.PREPARING, REVIEW: Phase.PREPARING, WAITS: Phase.QUEUED, TRAINING: Phase.TRAINING}
     ),
     queue_stages=frozenset({TRAINING}),
+    held_stages=frozenset({WAITS}),
+    is_here=True,
 )
 #: the wait before a run goes on that met trouble which may pass, in seconds: it doubles up to the longest
 SHORTEST_WAIT: Final = 2.0
@@ -220,7 +222,7 @@ class Local:
             words = error.with_remedy() if isinstance(error, FinetunedError) else f"{run.path}: {error.strerror}"
             if not tries:
                 self.on_trouble(run.id, words)
-            self._progress[run.id] = Progress(words=words, waits=True)
+            self._heard(run)(Progress(words=words, waits=True))
             return False
         return True
 
@@ -253,7 +255,9 @@ class Local:
 
     def _heard(self, run: Run) -> OnProgress:
         def hear(progress: Progress) -> None:
-            self._progress[run.id] = progress
+            was, self._progress[run.id] = self._progress.get(run.id), progress
+            if progress.waits != (was is not None and was.waits):
+                self.changed(run.id)
 
         return hear
 

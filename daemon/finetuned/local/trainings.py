@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 import anyio
+from msgspec.structs import replace
 
 from finetuned.local.backend import OnProgress, Progress
 from finetuned.local.machine import Machine
@@ -70,7 +71,7 @@ class Trainings:
         try:
             if look.state is State.NONE:
                 await self._place.start(folder, await self._machine.in_thread(self._prepared, run, folder))
-            look = await self._followed(folder, on_progress)
+            look = await self._followed(folder, _of_try(folder, on_progress))
             if look.succeeded:
                 return Ended(model=await self._result(run, folder, on_progress))
         finally:
@@ -159,6 +160,17 @@ class Trainings:
         target = self._target(run)
         publish(folder, target)
         return target
+
+
+def _of_try(folder: str, on_progress: OnProgress) -> OnProgress:
+    """Have it told which try it is, if it is not the first."""
+    number = int(folder.rpartition(".")[2])
+
+    def tell(far: Progress) -> None:
+        words = f"try {number}{': ' if far.words else ''}{far.words}" if number > 1 else far.words
+        on_progress(replace(far, words=words))
+
+    return tell
 
 
 def _newest(run: Run) -> str:

@@ -11,6 +11,7 @@ from finetuned.ledger.queries.connection import Row
 from finetuned.ledger.queries.events import EventQueries
 from finetuned.ledger.queries.files import FileQueries
 from finetuned.ledger.queries.jobs import JobQueries
+from finetuned.ledger.queries.making import MakingQueries
 from finetuned.ledger.queries.pairs import PairQueries
 from finetuned.ledger.queries.status import StatusQueries
 from finetuned.marker import marker
@@ -18,7 +19,7 @@ from finetuned.marker import marker
 _SESSION: Final = "state session_id url dialect name lora_dir reason intent_at known_at ended_at removed_at"
 
 
-class Reader(JobQueries, FileQueries, PairQueries, EventQueries, StatusQueries):
+class Reader(JobQueries, FileQueries, PairQueries, MakingQueries, EventQueries, StatusQueries):
     """Questions to the ledger at `path` over a connection; safe beside a running daemon."""
 
     def last_words(self, job_id: str) -> str:
@@ -54,4 +55,5 @@ class Reader(JobQueries, FileQueries, PairQueries, EventQueries, StatusQueries):
             "interactions": [turn | {"finished": bool(turn["finished"])} for turn in turns],
             "events": list(self.events(job=job_id)),
             **self.recall(job_id=job_id),
+            **self.making(job_id),
         }

@@ -20,12 +20,23 @@ _NO_RECALLS: Final = (
     "select 0 as file_id, 0 as held_out, 0 as questions, 0.0 as untuned, 0.0 as tuned where false"
 )
 _NO_EVIDENCE: Final = "null as evidence, null as begins, null as ends, null as made_by"
+#: no pairs were made here before schema 7
+_NO_WORK: Final = tuple(
+    f"create temp view {table} as select {', '.join(f'null as {column}' for column in columns.split())} where false"
+    for table, columns in {
+        "planned_runs": "run made_by",
+        "chunks": "id run document made_by number begins own ends sha256 heading state reason",
+        "answers": "id chunk_id at tokens raw",
+        "drafts": "id chunk_id ordinal question answer evidence begins ends dropped",
+    }.items()
+)
 #: pairs of which no evidence is known, of schema 6; those before it knew no talk, either, and other columns of jobs
-_OF_SIX: Final = (f"create temp view qa_pairs as select *, {_NO_EVIDENCE} from main.qa_pairs", _NO_RECALLS)
+_OF_SIX: Final = (f"create temp view qa_pairs as select *, {_NO_EVIDENCE} from main.qa_pairs", _NO_RECALLS, *_NO_WORK)
 _BEFORE_SIX: Final = (
     "create temp view all_jobs as select *, put_away as archived, rowid as ordinal from jobs",
     f"create temp view qa_pairs as select *, {_NO_TALK}, {_NO_EVIDENCE} from main.qa_pairs",
     _NO_RECALLS,
+    *_NO_WORK,
 )
 #: so many files are looked up one by one, with all that belongs to each; among more, rows are gone through in order
 FEW: Final = 1000
