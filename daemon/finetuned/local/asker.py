@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -68,10 +69,11 @@ class Asker:
         schema: Mapping[str, Any] | None,
         about: object,
         kept: Callable[[Reply], Awaitable[None]],
+        is_over: Callable[[], bool],
     ) -> Reply:
         """Use a turn. Raises InVain, and Unreachable."""
         try:
-            reply = await self.chat.ask(messages, schema)
+            reply = await self.chat.ask(messages, schema, is_over)
             self.gate.answered()
             await kept(reply)  # before the next is asked: of what is killed, no more is lost than was under way
         except ServerError as error:
@@ -84,8 +86,11 @@ class Asker:
         return reply
 
 
-async def with_grace(work: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """Do some work; whoever is cancelled meanwhile gives it so many seconds more. Raises what it raises of ours."""
+async def with_grace(work: Callable[[Callable[[], bool]], Awaitable[T]], seconds: float) -> T:
+    """Do some work; whoever is cancelled meanwhile gives it so many seconds more. Raises what it raises of ours.
+
+    The work can ask whether they run already: then it should begin nothing more.
+    """
     found: list[T] = []
     trouble: list[FinetunedError | LookupError] = []
     done = anyio.Event()
@@ -94,7 +99,7 @@ async def with_grace(work: Callable[[], Awaitable[T]], seconds: float) -> T:
     async def shielded() -> None:
         with shield:
             try:
-                found.append(await work())
+                found.append(await work(lambda: shield.deadline < math.inf))
             except (FinetunedError, LookupError) as error:
                 trouble.append(error)
         done.set()

@@ -121,12 +121,17 @@ class Chat:
             timeout=endpoint.timeout,
         )
 
-    async def ask(self, messages: Messages, schema: Mapping[str, Any] | None = None) -> Reply:
-        """Ask a question, and return its answer. Raises ServerError, see `outcome`."""
-        with self._counted("POST"):
-            return await self._ask(messages, schema)
+    async def ask(
+        self, messages: Messages, schema: Mapping[str, Any] | None = None, is_over: Callable[[], bool] = lambda: False
+    ) -> Reply:
+        """Ask a question, and return its answer. Raises ServerError, see `outcome`.
 
-    async def _ask(self, messages: Messages, schema: Mapping[str, Any] | None) -> Reply:
+        Once it `is_over` no other request is sent, should the endpoint want the question in another form.
+        """
+        with self._counted("POST"):
+            return await self._ask(messages, schema, is_over)
+
+    async def _ask(self, messages: Messages, schema: Mapping[str, Any] | None, is_over: Callable[[], bool]) -> Reply:
         asked_bytes = sum(len(message.get("content", "").encode("utf-8", "replace")) for message in messages)
         tries = len(_Fields.NAMES) + 2
         while True:
@@ -140,6 +145,8 @@ class Chat:
             head = replace(head, status=found.status or head.status)
             if not tries or not self._fields.learn(fields, head.status, found):
                 raise await self._refusal(called, head, found)
+            if is_over():
+                raise Unreachable(f"{called.named}: it was stopped before it was asked in another form")
 
     async def models(self) -> tuple[str, ...]:
         """List the names of the endpoint's models; none if it has no such list. Raises ServerError."""
