@@ -358,6 +358,19 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class KeepsModels(Protocol):
+    """A backend whose tuned models lie on this machine. Its methods block, and raise OSError."""
+
+    def kept_models(self) -> Sequence[str]:
+        """List the sessions of which a model, or what a training left, is kept."""
+        ...
+
+    def remove_model(self, session_id: str) -> None:
+        """Remove a session's model, and all that its trainings left; what was published stays, and so do its pairs."""
+        ...
+
+
+@runtime_checkable
 class Works(Protocol):
     """A backend that does its work itself, beside the daemon's loop."""
 

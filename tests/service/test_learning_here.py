@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -345,3 +347,35 @@ def test_until_idle_waits_for_trainings_and_not_for_reviews(tmp_path: Path) -> N
         home.start("--until-idle")
         assert home.wait() == 0
         assert state(home) == "done"
+
+
+# -- what is kept for a time
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_models_are_removed_at_their_age(tmp_path: Path, published: bool) -> None:
+    """With all that their trainings left; the pairs stay, and what was published."""
+    with learning(tmp_path / "home") as home:
+        config = home.config.read_text().replace("[trainer]", '[retention]\nmodels = "1h"\n[trainer]')
+        home.config.write_text(config if published else config.replace("publish =", "# publish ="))
+        home.drop("a.txt", ONE)
+        home.start("--until-idle")
+        assert home.wait() == 0
+        assert len(home.tries()) == 1
+        (run,) = home.runs.iterdir()
+        with closing(sqlite3.connect(home.ledger)) as db, db:
+            db.execute("update jobs set finished_at = '2020-01-01T00:00:00.000Z'")
+        home.start("--until-idle")
+        assert home.wait() == 0
+        assert home.tries() == []
+        assert not (run / "model").exists()
+        assert len((run / "pairs.jsonl").read_text().splitlines()) == 4
+        assert (home.published / job_of(home) / "model.txt").exists() == published
+        assert home.causes().count("expired") == 1
+        assert home.wrong() == []
+        home.start("--until-idle")
+        assert home.wait() == 0
+        assert home.causes().count("expired") == 1
+        retried = home.finetuned("chat", "How wide?", "--job", job_of(home))
+        assert retried.returncode != 0
+        assert ("is not at" in retried.stderr) != published

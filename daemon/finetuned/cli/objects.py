@@ -361,7 +361,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "job_ended": "a file shares the end of its job",
     "put_away": "a file, or all of an ended job, lies where it belongs now: `detail` is the path",
     "lost": "a file was not where it should have been moved from",
-    "expired": "what lies of a file or a job in `done` or `failed` is removed after a time, as `[retention]` says",
+    "expired": "what lies of a file or a job, or a model, is removed after a time, as `[retention]` says",
     "forgotten": "what was learned of a file was removed, as a person asked",
     # jobs
     "sealed": "a job was made of files",

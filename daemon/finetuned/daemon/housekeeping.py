@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from finetuned import logs
+from finetuned.backend import KeepsModels
 from finetuned.daemon.context import Context
 from finetuned.errors import FileProblem, FolderError
 from finetuned.folders.folder import DropFolder
@@ -75,7 +76,7 @@ class Housekeeping:
         self._refused: list[tuple[str, str]] = []
         settings, self._chores = context.settings, list[Chore]()
         retention = settings.retention
-        if retention.done or retention.failed or retention.events:
+        if retention.done or retention.failed or retention.events or retention.models:
             self._chores.append(Chore(context, RETENTION_EVERY, self._remove_old))
         if any(rules.prune_empty for rules in settings.folders):
             self._chores.append(Chore(context, PRUNE_EVERY, self._prune))
@@ -104,6 +105,8 @@ class Housekeeping:
                     logs.get().warning("housekeeping_waits", folder=folder.name, path=where, why=why, more=more)
                 refused += self._refused
             self._context.ledger.folders.unremoved(folder.name, refused)
+        if retention.models:
+            yield from self._models(retention.models)
         if retention.events:
             yield from self._events(retention.events)
 
@@ -157,6 +160,23 @@ class Housekeeping:
             yield
         except FileProblem as error:
             self._refused.append((where, str(error)))
+
+    def _models(self, age: float) -> Iterator[None]:
+        """Remove what was tuned here by jobs that ended so long ago; one that cannot be removed is passed over."""
+        ledger, now = self._context.ledger, self._context.runtime.now
+        for backend in self._context.backends.values():
+            if not isinstance(backend, KeepsModels):
+                continue
+            for session_id in backend.kept_models():
+                job = ledger.jobs.get(session_id.rpartition(".")[0])
+                if job is None or not ledger.retention.ended(None, [job.id], now() - age):
+                    continue
+                ledger.retention.expiring([job], "its model is removed, as [retention] models says", now())
+                try:
+                    backend.remove_model(session_id)
+                except OSError as error:
+                    logs.get().warning("housekeeping_waits", session=session_id, why=error.strerror)
+                yield
 
     def _events(self, age: float) -> Iterator[None]:
         ledger, now = self._context.ledger, self._context.runtime.now

@@ -45,11 +45,11 @@ class Retention:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def ended(self, folder: str, job_ids: Sequence[str], before: float) -> list[str]:
-        """List those of these jobs of a folder that were at their end, and archived, before an instant."""
+    def ended(self, folder: str | None, job_ids: Sequence[str], before: float) -> list[str]:
+        """List those of these jobs of a folder (null: any) that were at their end, and archived, before an instant."""
         query = (
-            "select id from jobs where id in (select value from json_each(?)) and +folder = ? and archived = 1 "
-            f"and finished_at < ? and state in ({', '.join('?' * len(JOB_ENDS))}) order by id"
+            "select id from jobs where id in (select value from json_each(?)) and coalesce(+folder = ?, true) "
+            f"and archived = 1 and finished_at < ? and state in ({', '.join('?' * len(JOB_ENDS))}) order by id"
         )
         rows = self._store.ask(query, json.dumps(list(job_ids)), folder, iso(before), *map(str, sorted(JOB_ENDS)))
         return [row["id"] for row in rows]

@@ -39,7 +39,7 @@ from finetuned.backend import (
 from finetuned.errors import Changed, FinetunedError, NotFound, Refused, Unreachable
 from finetuned.local.machine import Machine
 from finetuned.local.recalled import scores
-from finetuned.local.runs import Ended, Lessons, Made, Order, Run, Runs, Text, Written
+from finetuned.local.runs import MODEL, Ended, Lessons, Made, Order, Run, Runs, Text, Written
 from finetuned.making.recall import Score
 from finetuned.model import Value
 from finetuned.paths import escape
@@ -411,6 +411,16 @@ class Local:
             await task.over.wait()
         if self._trainer is not None:
             await self._trainer.stop(run)
+
+    # -- models that lie here
+
+    def kept_models(self) -> Sequence[str]:
+        """List the runs that have a model, or trainings. Raises OSError."""
+        return [run.id for run in self._runs.all() if run.has(MODEL) or run.tries()]
+
+    def remove_model(self, session_id: str) -> None:
+        """Remove a run's model, and its trainings. Raises OSError."""
+        self._runs.run(session_id).remove_model()
 
     # -- reviews
 

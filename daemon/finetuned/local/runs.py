@@ -30,6 +30,8 @@ _MARKER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.[0-9]{1,9}")
 _BATCH: Final = 1024 * 1024
 #: the pairs that count
 PAIRS: Final = "pairs.jsonl"
+#: what was tuned, if it is not published elsewhere
+MODEL: Final = "model"
 _TRY: Final = "training."
 
 
@@ -177,6 +179,13 @@ class Run:
     def training(self, number: int) -> str:
         """Return the folder of a training."""
         return self.at(f"{_TRY}{number}")
+
+    def remove_model(self) -> None:
+        """Remove the model, and the trainings, the newest last: while one is there, they are not all removed."""
+        _remove(self.at(MODEL))
+        for number in range(1, self.tries() + 1):
+            _remove(self.training(number))
+        sync_folder(self.path)
 
     def begin_again(self) -> None:
         """Have another training begun: its folder is made, then the run has not ended any more.

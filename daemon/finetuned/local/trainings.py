@@ -20,7 +20,7 @@ from finetuned.local.machine import Machine
 from finetuned.local.place import LOG, Cause, Look, Place, State, Task
 from finetuned.local.recall import Recall
 from finetuned.local.recalled import choose_for
-from finetuned.local.runs import PAIRS, Ended, Run, Runs
+from finetuned.local.runs import MODEL, PAIRS, Ended, Run, Runs
 from finetuned.local.trainers import Recipe, checkpoint, prepare, progress, publish, withdraw
 from finetuned.paths import escape
 from finetuned.settings import TrainerSettings
@@ -153,7 +153,7 @@ class Trainings:
 
     def _target(self, run: Run) -> str:
         job_id = run.id.rpartition(".")[0]
-        return os.path.join(self._trainer.publish, job_id) if self._trainer.publish else run.at("model")
+        return os.path.join(self._trainer.publish, job_id) if self._trainer.publish else run.at(MODEL)
 
     def _published(self, run: Run, folder: str) -> str:
         """Lay what a try has tuned in its place, and return that. Raises Refused (no model), OSError."""

@@ -155,6 +155,11 @@ class RetentionSettings(Value, frozen=True):
     events: Annotated[
         float, an_age("1h", "520w"), "What happened; the newest event of each job and file is always kept."
     ] = 0.0
+    models: Annotated[
+        float,
+        an_age("1h", "520w"),
+        "Models that were tuned here, with all of their trainings, counted from the job's end; not published ones.",
+    ] = 0.0
 
 
 class BackendSettings(Value, frozen=True):
