@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from finetuned.errors import Refused
+from finetuned.errors import Refused, Unreachable
 from finetuned.local import trainers
 from finetuned.local.trainers import Checkpoint, checkpoint, publish, read_tuned, seal
 from finetuned.local.trainers.recipes import Plan
@@ -83,6 +83,20 @@ def names(at: Path) -> list[str]:
     return sorted(str(path.relative_to(at)) for path in at.rglob("*") if path.is_file())
 
 
+def laid_before(place: Path) -> None:
+    """A model that an earlier attempt has laid."""
+    place.mkdir(parents=True)
+    told = {
+        "name": "a-job.0",
+        "of": "a-job.0/training.1",
+        "kind": "trl",
+        "shape": "files",
+        "base": "",
+        "for_mlx": False,
+    }
+    (place / "finetuned.json").write_text(json.dumps(told))
+
+
 NEITHER = "it has neither adapter_model.safetensors nor a model"
 WHOLE = ["adapter_config.json", "adapter_model.safetensors", "finetuned.json", "tokenizer.json"]
 
@@ -102,12 +116,33 @@ def test_an_adapter_is_laid_without_its_scratch(folder: Path, tmp_path: Path) ->
 def test_another_attempt_takes_the_place_of_the_one_before(folder: Path, tmp_path: Path) -> None:
     """Nothing of that is left, nor beside it."""
     place = tmp_path / "models" / "a-job"
-    place.mkdir(parents=True)
+    laid_before(place)
     (place / "old").touch()
     (place.parent / ".a-job.new").mkdir()
     adapter(folder)
     publish(str(folder), str(place))
     assert names(place.parent) == [f"a-job/{name}" for name in WHOLE]
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "link"])
+def test_what_is_not_ours_is_not_replaced(folder: Path, tmp_path: Path, what: str) -> None:
+    """The model waits for its place; nothing of either is lost."""
+    place = tmp_path / "models" / "a-job"
+    place.parent.mkdir()
+    if what == "folder":
+        place.mkdir()
+        (place / "mine").write_text("x")
+    elif what == "file":
+        place.write_text("x")
+    else:
+        place.symlink_to(tmp_path / "nowhere")
+    adapter(folder)
+    with pytest.raises(Unreachable, match="in the way") as caught:
+        publish(str(folder), str(place))
+    assert "move it away" in caught.value.with_remedy()
+    place.rename(tmp_path / "mine")
+    publish(str(folder), str(place))
+    assert names(place) == WHOLE
 
 
 def test_it_goes_to_another_disk_too(folder: Path, tmp_path: Path) -> None:
@@ -127,8 +162,7 @@ def test_who_lays_it_may_die_anywhere(folder: Path, tmp_path: Path, elsewhere: b
         for run, place in laid:
             run.mkdir(parents=True)
             adapter(run)
-            place.mkdir(parents=True)
-            (place / "finetuned.json").write_text("{}")
+            laid_before(place)
         words = [str(path) for pair in laid for path in pair]
         done = subprocess.run([sys.executable, "-c", MORTAL, *words], check=True, stdout=subprocess.PIPE)
         died = int(done.stdout)

@@ -4,7 +4,7 @@
    all, and both can be done again after a crash anywhere: what is there already is left as it is.
 2. `finetuned.json` in it tells what it is, and of which try: by it, a place that has it is known to be done.
 3. On another file system it is copied beside its place, brought to the disk, and renamed; one that lies there from
-   an earlier attempt goes once the new one is ready.
+   an earlier attempt goes once the new one is ready. What is no model of ours is never replaced: it is waited for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from finetuned.errors import Refused
+from finetuned.errors import Refused, Unreachable
 from finetuned.local.place import sync_folder
 from finetuned.local.trainers.recipes import Plan, read_plan
 from finetuned.local.trainers.tensors import is_whole, to_peft
@@ -81,11 +81,17 @@ def seal(folder: str) -> Tuned:
 
 
 def publish(folder: str, target: str) -> Tuned:
-    """Lay what a try has tuned at `target`, whole or not at all. Raises Refused (no model), OSError."""
+    """Lay what a try has tuned at `target`, whole or not at all.
+
+    Raises Refused (no model), Unreachable (something that is not ours lies there), OSError.
+    """
     there = read_tuned(target)
     if there is not None and there.of == _id(folder):
         _clear_up(folder, target)
         return there
+    if there is None and os.path.lexists(target):
+        words = f"{escape(target)} is in the way of the tuned model, and was not laid by finetuned"
+        raise Unreachable(words, remedy="move it away; the model is laid there then")
     tuned = seal(folder)
     parent, name = os.path.split(target)
     os.makedirs(parent, exist_ok=True)
