@@ -41,7 +41,7 @@ def known(root: Path) -> dict[tuple[str, ...], str]:
     return {entries_in((root / document).read_bytes()[own:ends].decode()): state for document, own, ends, state in rows}
 
 
-@pytest.mark.parametrize(("loop", "most"), [("asyncio", 25), ("trio", 10)])
+@pytest.mark.parametrize(("loop", "most"), [("asyncio", 8), ("trio", 4)])
 def test_what_was_answered_is_never_paid_again(tmp_path: Path, loop: str, most: int):
     """Killed whenever some questions have come, before and after their answers: of 200 passages none is lost."""
     for number in range(3):
@@ -64,7 +64,7 @@ def test_what_was_answered_is_never_paid_again(tmp_path: Path, loop: str, most: 
                 break
             kills += 1
         assert process.returncode == 0, complaint
-    assert kills >= most - 5
+    assert kills >= most // 2
     assert len(states) > 190
     assert set(states.values()) == {"judged"}
     paid = Counter(map(entries_of, endpoint.paid))
