@@ -153,6 +153,19 @@ def test_it_goes_to_another_disk_too(folder: Path, tmp_path: Path) -> None:
         assert names(disk) == [f"a-job/{name}" for name in WHOLE]
 
 
+def test_another_disk_may_be_full(folder: Path, tmp_path: Path) -> None:
+    """That disk is named, and what is wrong with it; nothing is left on it, and there is another time."""
+    (trained(folder, "command") / "deep").mkdir()
+    (folder / "out" / "deep" / "model.bin").write_bytes(bytes(2_000_000))
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        with pytest.raises(Unreachable, match=rf"copied to {disk}: No space left on device"):
+            publish(str(folder), str(disk / "a-job"))
+        assert list(disk.iterdir()) == []
+        (folder / "result" / "deep" / "model.bin").write_bytes(b"x")
+        publish(str(folder), str(disk / "a-job"))
+        assert names(disk) == ["a-job/deep/model.bin", "a-job/finetuned.json"]
+
+
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_who_lays_it_may_die_anywhere(folder: Path, tmp_path: Path, elsewhere: bool) -> None:
     """What is at its place is whole, the old or the new; the next try goes on, and leaves nothing else."""

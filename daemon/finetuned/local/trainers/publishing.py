@@ -83,7 +83,7 @@ def seal(folder: str) -> Tuned:
 def publish(folder: str, target: str) -> Tuned:
     """Lay what a try has tuned at `target`, whole or not at all.
 
-    Raises Refused (no model), Unreachable (something that is not ours lies there), OSError.
+    Raises Refused (no model), Unreachable (what is not ours lies there, or it cannot be copied there), OSError.
     """
     there = read_tuned(target)
     if there is not None and there.of == _id(folder):
@@ -102,8 +102,7 @@ def publish(folder: str, target: str) -> Tuned:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        shutil.copytree(os.path.join(folder, RESULT), new)
-        _sync_tree(new)
+        _copy_tree(os.path.join(folder, RESULT), new)
     if os.path.lexists(target):
         old = os.path.join(parent, f".{name}.old")
         _remove(old)
@@ -195,6 +194,21 @@ def _bring(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # not every file system has them
         shutil.copyfile(source, target)
+
+
+def _copy_tree(source: str, target: str) -> None:
+    """Copy a folder to another disk, whole or not at all. Raises Unreachable."""
+    try:
+        for place, _, names in os.walk(source):
+            there = os.path.normpath(os.path.join(target, os.path.relpath(place, source)))
+            os.mkdir(there)
+            for name in names:
+                shutil.copyfile(os.path.join(place, name), os.path.join(there, name))
+        _sync_tree(target)
+    except OSError as error:
+        _remove(target)  # a disk that is full has room for others again
+        words = f"the tuned model cannot be copied to {escape(os.path.dirname(target))}: {error.strerror}"
+        raise Unreachable(words, remedy="see to that disk; the model is laid there then") from error
 
 
 def _sync_tree(folder: str) -> None:
