@@ -246,6 +246,11 @@ class Capabilities(Value, frozen=True):
     held_stages: frozenset[str] = frozenset()
     is_here: bool = False
 
+    @property
+    def where(self) -> str:
+        """Where its sessions are, in words."""
+        return "this machine" if self.is_here else "the server"
+
     def chunks(self, size: int) -> int:
         """Count the chunks of `size` bytes of text; even an empty one has some."""
         return self.chunks_each * max(1, -(-size // self.chunk_bytes)) if self.chunk_bytes else 0

@@ -144,6 +144,8 @@ class _Judged:
         self.taught = seen.files.get(file.upload_name or "", _NOTHING)
         self._seen = seen
         self._counted = counted
+        self._is_here = can.is_here
+        self._none = "no pair was made of it" if can.is_here else "the server made no pair of it"
         cut_into_chunks = file.content is not None and not is_ready_made(file.path)
         self.used = self.taught.chunks if cut_into_chunks else 0
         self.all_of_it = can.chunks(file.content.sent_bytes) if cut_into_chunks and file.content else 0
@@ -185,14 +187,16 @@ class _Judged:
     def _why_barren(self) -> str:
         taught = self.taught
         if taught.failed:
-            return f"the server made no pair of it: {_errors([taught])}"
+            return f"{self._none}: {_errors([taught])}"
         if not taught.chunks and self._seen.cut:
-            return "the server made no pair of it: its quota cut this file off"
+            return f"{self._none}: its quota cut this file off"
         if not taught.chunks and self.all_of_it and _tells_chunks(self._seen):
-            return f"the server made no pair of it: it used none of its {self.all_of_it} chunks"
+            return f"{self._none}: it used none of its {self.all_of_it} chunks"
         if self._seen.awaits_review and taught.questions:
             return "no pair of it was left in the review"
-        return "the server made no pair of it and gave no reason"
+        if self._is_here:
+            return "no pair that was made of it was kept"
+        return f"{self._none} and gave no reason"
 
 
 def _tells_chunks(seen: Observation) -> bool:

@@ -71,7 +71,9 @@ def _what_goes(reader: Reader, rows: list[Row]) -> Iterator[str]:
         others = [file for file in reader.files(job=row["job_id"]) if file["path"] != row["path"] and file["pairs"]]
         go = f"{counted(row['pairs'], 'pair')} {'goes' if row['pairs'] == 1 else 'go'}"
         yield f"{seen(row['path'])}: its {go} from the ledger and from the job's pairs.jsonl."
-        yield f"The session and the model of {row['job_id']} are removed from the server."
+        sessions = (reader.job(row["job_id"]) or {"sessions": []})["sessions"]
+        where = wiring.where(sessions[-1]["url"] if sessions else "")
+        yield f"The session and the model of {row['job_id']} are removed from {where}."
         if others:
             names = ", ".join(seen(file["path"]) for file in others[:5]) + (", …" if len(others) > 5 else "")
             yield (

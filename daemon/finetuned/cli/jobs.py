@@ -137,8 +137,11 @@ def gone(job: Row, urls: Collection[str]) -> str | None:
     if session and session["removed_at"]:
         asked = any(event["cause"] == "delete" for event in job["events"])
         by = "as a person asked" if asked else "by finetuned"
-        return f"its session and its model were removed from the server {output.when(session['removed_at'])}, {by}"
+        where = wiring.where(session["url"])
+        return f"its session and its model were removed from {where} {output.when(session['removed_at'])}, {by}"
     if session and session["url"] not in urls:
+        if wiring.where(session["url"]) == "this machine":
+            return "it was trained on this machine, where no folder is learned any more"
         return f"it lies on another server, {session['url']}"
     return None
 

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 #: how often a job is looked at in vain, at the slowest, before its standing still is told
 STILL_LOOKS: Final = 2
 _SEARCH: Final = "the search for its session: the answer to its sending was lost"
+#: the same of what is learned on this machine, where the words differ
+_HERE: Final = {
+    "server": "a look at whether anything can be learned on this machine now",
+    "other_server": "a folder that is learned on this machine: the configuration has none any more",
+    "answer": "its texts to be laid beside the ledger",
+}
 _WORDS: Final = {
     "server": "the server's first answer",
     "other_server": "the server {of}, where its session is: the configuration names another one now",
@@ -188,17 +194,19 @@ class Outlook:
         return self._facts.backends.get(url, BackendFacts())
 
     def _words(self, hold: Hold, url: str, job: Job | None = None) -> str:
-        server = self._at(url).server
+        server, is_here = self._at(url).server, url == LOCAL_URL
         match hold.kind:
             case Awaited.FOLDER:
                 return self.folder(str(hold.of))
             case Awaited.SERVER if server.paused_because:
-                return f"the server, which cannot be used now: {server.paused_because}"
+                who = "what learns it on this machine" if is_here else "the server"
+                return f"{who}, which cannot be used now: {server.paused_because}"
             case Awaited.TURN:
                 return self._turn(hold, url)
             case Awaited.PERSON | Awaited.SESSION if job is not None:
                 return self._at_the_server(job)
-        return _WORDS[hold.kind].format(of=hold.of, until=_when(hold.until), dialect=server.variant)
+        words = _HERE.get(hold.kind, _WORDS[hold.kind]) if is_here else _WORDS[hold.kind]
+        return words.format(of=hold.of, until=_when(hold.until), dialect=server.variant)
 
     def _at_the_server(self, job: Job) -> str:
         if job.awaits_review:

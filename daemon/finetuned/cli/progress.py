@@ -161,7 +161,8 @@ class Waiting:
 
     def _say_of_server(self, why: str) -> None:
         if why != self._server:
-            words = f"the server cannot be used: {harmless(why)}" if why else "the server can be used again"
+            who = wiring.where(self._url)
+            words = f"{who} cannot be used: {harmless(why)}" if why else f"{who} can be used again"
             self._spinner.line(words)
             self._server = why
 

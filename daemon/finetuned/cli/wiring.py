@@ -311,6 +311,13 @@ def capabilities(settings: Settings, kind: str = "helix", variant: str | None = 
     return observe.capabilities(variant or settings.helix.dialect)
 
 
+def where(url: str) -> str:
+    """Tell in words where the sessions at a url are."""
+    from finetuned.settings import LOCAL_URL
+
+    return "this machine" if url == LOCAL_URL else "the server"
+
+
 def capabilities_of(settings: Settings, rules: FolderSettings) -> Capabilities:
     """Tell what the backend of a folder can do, as it is configured."""
     return capabilities(settings, settings.kind_of(rules))

@@ -162,7 +162,8 @@ class Polls:
             if isinstance(error, Unreachable):
                 await self._context.server_failed(session.url, error)
         else:
-            await context.in_ledger(context.ledger.attempts.discarded, session, context.runtime.now())
+            where = context.backends[session.url].capabilities.where
+            await context.in_ledger(context.ledger.attempts.discarded, session, context.runtime.now(), where=where)
 
     async def probe(self, url: str) -> None:
         """Ask whether a server can be used again."""
@@ -345,7 +346,7 @@ class Polls:
             due_at = now + min(context.settings.poll.slowest, max(1.0, settle / MISSES))
             await context.in_ledger(context.ledger.attempts.missing, job, due_at=due_at, now=now)
             return
-        reason = f"session {job.session_id} is gone from the server"
+        reason = f"session {job.session_id} is gone from {context.backend_of(job).capabilities.where}"
         await self._recoveries.give_up(job, reason, cause=Cause.GONE, discard=False)
 
     async def _keeps(self, duplicate: Attempt, session_id: str) -> bool:

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
+from finetuned.backend import Capabilities
 from finetuned.daemon.context import Context
 from finetuned.daemon.requests import Denied, Request
 from finetuned.errors import FileProblem, FolderError
@@ -67,7 +68,14 @@ class Verbs:
         paused = [name for name in names if self._context.ledger.folders.pause(name, now)]
         if not paused:
             return f"{', '.join(names)}: paused already"
-        return f"{', '.join(paused)}: paused; what is on the server goes on, and nothing new is made or sent"
+        where = self._where(map(self._context.url_for, paused))
+        return f"{', '.join(paused)}: paused; what is on {where} goes on, and nothing new is made or sent"
+
+    def _where(self, urls: Iterable[str]) -> str:
+        """Tell where the sessions at these urls are, in words."""
+        known = map(self._context.backends.get, urls)
+        places = dict.fromkeys((one.capabilities if one else Capabilities()).where for one in known)
+        return " and ".join(places) or Capabilities().where
 
     def _resume(self, request: Request) -> str:
         now = self._context.runtime.now()
@@ -108,11 +116,12 @@ class Verbs:
         if job.state not in JOB_ENDS:
             context.ledger.requests.give_up(job, Requested.DELETE if request.delete else Requested.CANCEL, now)
             return f"{job.id} is being cancelled"
+        where = self._where([job.attempt.url] if job.attempt else [])
         if not request.delete:
-            raise Denied(f"{job.id} is {job.state} already", remedy="--delete removes its session from the server")
+            raise Denied(f"{job.id} is {job.state} already", remedy=f"--delete removes its session from {where}")
         if not context.ledger.requests.discard_ended(job, now):
-            raise Denied(_LEFT.format(job.id) if job.noted else f"{job.id} has no session on the server")
-        return f"the session of {job.id} is being removed from the server"
+            raise Denied(_LEFT.format(job.id) if job.noted else f"{job.id} has no session on {where}")
+        return f"the session of {job.id} is being removed from {where}"
 
     def _accept(self, request: Request) -> str:
         job = self._job(request.job)
@@ -152,7 +161,7 @@ class Verbs:
         files = self._files(request)
         name = escape(files[0].path)
         forgotten = pairs = 0
-        jobs = []
+        jobs, urls = [], []
         for file in files:
             if file.state is FileState.PACKED:
                 raise Denied(f"{name} is in {file.job_id}, which is under way", remedy="cancel that job, or wait")
@@ -163,10 +172,13 @@ class Verbs:
             self._folder_named(job.folder)  # there its papers are written anew
             context.ledger.requests.forget(file, job, context.runtime.now())
             jobs.append(job.id)
+            urls += [job.attempt.url] if job.attempt else []
             forgotten, pairs = forgotten + 1, pairs + mine
         if not forgotten:
             raise Denied(f"nothing was learned of {name}: there is nothing to forget")
-        return f"{name}: {pairs} pairs removed; the session and the model of {', '.join(jobs)} go from the server"
+        return (
+            f"{name}: {pairs} pairs removed; the session and the model of {', '.join(jobs)} go from {self._where(urls)}"
+        )
 
     def _retry_job(self, job: Job) -> Callable[[], str]:
         files = self._context.ledger.jobs.files(job.id)

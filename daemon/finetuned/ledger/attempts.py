@@ -164,8 +164,8 @@ class Attempts:
         """List the attempts whose answer was lost and that were not found, but may turn up later."""
         return [attempt_of(row) for row in self._store.ask(f"select * from sessions where {SUSPECT} order by +id")]
 
-    def discarded(self, session: Attempt, now: float) -> None:
-        """Note that the session was removed from the server, its model with it; its job's reason says so."""
+    def discarded(self, session: Attempt, now: float, *, where: str = "the server") -> None:
+        """Note that the session was removed from `where` it was, its model with it; its job's reason says so."""
         with self._store.transaction() as db:
             db.execute(
                 "update sessions set discard = 0, due_at = null, removed_at = ?, version = version + 1 "
@@ -173,7 +173,7 @@ class Attempts:
                 (iso(now), session.session_id),
             )
             if session.state is SessionState.TRAINED:
-                words = f"its session and its model were removed from the server ({iso(now)})"
+                words = f"its session and its model were removed from {where} ({iso(now)})"
                 db.execute(
                     "update jobs set reason = coalesce(reason || '; ', '') || ? || "
                     f"case when requested = '{Requested.DELETE}' then ', as a person asked' else '' end where id = ?",
