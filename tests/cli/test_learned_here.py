@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,92 @@ def test_a_budget_that_is_met_is_told_everywhere(tmp_path: Path):
         here.configure(CHAT.format(endpoint.url))
         assert here.learn()["state"] == "partial"
     assert here("status", "--json").json["attention"] == []
+
+
+def test_nothing_speaks_of_a_server(tmp_path: Path):
+    """Whatever a person does about a file that is learned here, and whatever became of it."""
+    with Endpoint() as endpoint:
+        endpoint.always(complains(400, "the content policy does not allow stones"))
+        here = Here(tmp_path, CHAT.format(endpoint.url))
+        path = here.notes / "rocks.md"
+        path.write_text(TEXT)
+        assert here.learn()["state"] == "failed"
+        heard = [here("why", str(path)).out]
+        assert "all 3 passages failed" in heard[0]
+        endpoint.always(model)
+        with here.daemon():
+            job_id = here.job()["id"]
+            wait_for(lambda: here("status").code == 0, "daemon that runs")
+            deeds = (("pause",), ("resume",), ("cancel", job_id), ("retry", job_id))
+            heard += ["".join(map(str, here(*words)[1:])) for words in deeds]
+            wait_for(lambda: here.job()["state"] == "partial", "job that is learned")
+            assert "paused; what is on this machine goes on" in heard[1]
+            assert "--delete removes its session from this machine" in heard[3]
+            heard += [here("forget", str(path), "--yes").err, here("stats").out, here("status").out]
+            wait_for(lambda: here.job()["sessions"][-1]["removed_at"], "session that is removed")
+            heard += [here("why", str(path)).out, here("job", job_id).out, here("jobs").out]
+            heard += ["".join(map(str, here("cancel", "--delete", job_id)[1:]))]
+    assert "removed from this machine" in heard[-3]
+    assert [words for words in heard if "server" in words.replace("server local", "")] == []
+
+
+def test_check_tells_what_files_will_cost(here: Here, tmp_path: Path):
+    """Passages, requests and tokens, before anybody is asked; what the same maker was asked already costs nothing."""
+    new = tmp_path / "new.md"
+    new.write_text(TEXT.replace("Granite", "Gneiss").replace("Quarry", "Pit").replace("Basalt", "Lava"))
+    words = here("check", str(new)).out
+    assert words.splitlines()[1].split()[4:6] == ["B", "3"]
+    assert "\nlearned on this machine: 3 passages, 3 requests and about " in words
+    assert "known" not in words
+    new.write_text(TEXT)
+    same = here("check", str(new))
+    assert "3 passages, 1 request and about " in same.out
+    assert "2 passages of them cost nothing: the answers are known" in same.out
+
+
+def test_check_tells_whether_the_budgets_allow_it(tmp_path: Path):
+    """How many days that takes, and which jobs would wait; what rules make costs nothing."""
+    here = Here(tmp_path, CHAT.format("http://127.0.0.1:9/v1") + "max_tokens_a_day = 1000\nmax_tokens_a_job = 900\n")
+    path = here.notes / "rocks.md"
+    path.write_text(TEXT)
+    words = here("check", str(path)).out
+    assert "the budget of 1,000 tokens a day (maker.max_tokens_a_day) makes that take 2 days\n" in words
+    assert "1 job needs more than 900 tokens (maker.max_tokens_a_job), and will wait until that is raised\n" in words
+    here.configure(CHAT.format("http://127.0.0.1:9/v1") + "max_tokens_a_day = 1000000\n")
+    assert "is enough for that today\n" in here("check", str(path)).out
+    here.configure()
+    words = here("check", str(path)).out
+    assert words.splitlines()[-1].startswith("learned on this machine: ")
+    assert "token" not in words
+
+
+def test_check_looks_for_the_files_and_programs_of_the_configuration(tmp_path: Path):
+    """Instructions that cannot be read are a mistake; a program that is not there is told."""
+    here = Here(tmp_path, 'model = "tiny"\nprompt_file = "mine.txt"')
+    answer = here("check")
+    assert answer.code == 78
+    assert "mine.txt cannot be read" in answer.err
+    (tmp_path / "mine.txt").write_text("Make pairs.")
+    assert here("check").code == 0
+    here.configure('kind = "command"\ncommand = ["nowhere-to-be-found"]', 'kind = "command"\ncommand = ["neither"]')
+    answer = here("check")
+    assert answer.code == 0
+    assert "warning: maker: there is no nowhere-to-be-found; install it" in answer.err
+    assert "warning: trainer: there is no neither; " in answer.err
+
+
+def test_the_figures_tell_what_was_spent(here: Here):
+    """By day, of all and of a folder; and how well files are known, folder by folder."""
+    told = here("stats", "--json").json
+    assert wrong(told, "stats") == {}
+    (spent,) = told["tokens"]
+    assert wrong(spent, "spent") == {}
+    assert spent["tokens"] == here.job()["making"]["tokens"] > 0
+    assert here("stats", "--json", "--folder", "notes").json["tokens"] == told["tokens"]
+    assert "tokens" not in here("stats", "--json", "--until", "2026-01-01").json
+    words = here("stats").out
+    assert f"tokens spent here     {spent['tokens']:,}, on 1 day; " in words
+    assert "recall" not in words
+    with closing(sqlite3.connect(here.ledger_path)) as db, db:
+        db.execute("insert into recalls select id, 1, 3, 0.05, 0.875 from files")
+    assert "0.05 > 0.88" in here("stats").out.partition("\n\n")[2].partition("\n\n")[0]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -27,6 +27,7 @@ from finetuned.readymade import is_ready_made
 
 if TYPE_CHECKING:
     from finetuned.backend import Capabilities
+    from finetuned.cli.costs import Cost, Costs
     from finetuned.folders.folder import DropFolder
     from finetuned.model import Content
     from finetuned.settings import FolderSettings, Settings
@@ -63,17 +64,53 @@ def check_command(ctx: click.Context, paths: Sequence[str]) -> None:
     forecasts = [forecast for path in paths for forecast in judged(typed(path, lambda _: False), settings)]
     can = {"": wiring.capabilities(settings)}  # of what could not be looked into
     can |= {rules.name: wiring.capabilities_of(settings, rules) for rules in settings.folders}
-    rows = [_row(forecast, can[forecast.folder]) for forecast in forecasts]
-    output.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
-    if forecasts:
-        terminal.print_line(_together(forecasts, settings))
-    if untaken := _untaken(forecasts, settings):
-        terminal.print_line(untaken_words(untaken))
+    with _asking_costs(settings) as asked:
+        costs = _costs(forecasts, settings, asked)
+        rows = [_row(forecast, can[forecast.folder], costs.get(forecast.path)) for forecast in forecasts]
+        _tell_files(forecasts, rows, settings, costs, asked)
     if any(forecast.content is None for forecast in forecasts):
         ctx.exit(1)
 
 
+@contextmanager
+def _asking_costs(settings: Settings) -> Iterator[Costs | None]:
+    """Yield what tells what files cost; null if none is learned on this machine."""
+    if "local" not in settings.services:
+        yield None
+        return
+    from finetuned.cli.costs import Costs
+
+    with closing(Costs(settings)) as costs:
+        yield costs
+
+
+def _tell_files(
+    forecasts: Sequence[Forecast], rows: list[Row], settings: Settings, costs: Mapping[str, Cost], asked: Costs | None
+) -> None:
+    output.show(rows, "table", ("taken", "path", "folder", "bytes", "chunks", "why"), empty="there are no files")
+    if forecasts:
+        terminal.print_line(_together(forecasts, settings))
+    for words in asked.sentences(_of_jobs(forecasts, settings, costs)) if asked else ():
+        terminal.print_line(words)
+    if untaken := _untaken(forecasts, settings):
+        terminal.print_line(untaken_words(untaken))
+
+
+def _costs(forecasts: Sequence[Forecast], settings: Settings, costs: Costs | None) -> dict[str, Cost]:
+    """Estimate by path what the files cost that would be learned on this machine; null: none is."""
+    if costs is None:
+        return {}
+    here = {rules.name for rules in settings.folders if settings.kind_of(rules) == "local"}
+    found = {}
+    for path, folder, _, content, _ in forecasts:
+        if content and folder in here and not is_ready_made(path):
+            rules = _rules_for(path, os.path.dirname(path), settings)
+            found[path] = costs.of(_folder(rules, settings), path, content)
+    return found
+
+
 def _tell_configuration(settings: Settings) -> None:
+    from finetuned.cli import local_checks
     from finetuned.cli.hook_checks import of_programs
     from finetuned.plan import most_files
 
@@ -88,7 +125,8 @@ def _tell_configuration(settings: Settings) -> None:
             terminal.say(
                 f"warning: the folder {harmless(rules.path)} is not there yet; make it, or run `finetuned init`"
             )
-    for found in (*of_the_metrics(settings), *of_programs(settings)):
+    here = local_checks.of_files(settings) if "local" in settings.services else ()
+    for found in (*of_the_metrics(settings), *of_programs(settings), *here):
         terminal.say(f"warning: {found['subject']}: {harmless(found['words'])}; {found['remedy']}")
 
 
@@ -158,14 +196,14 @@ def _folder(rules: FolderSettings, settings: Settings) -> DropFolder:
     return drop_folder(rules, beside=f"{wiring.ledger_path(settings)}.kept", bad_lines=sys.maxsize)
 
 
-def _row(forecast: Forecast, can: Capabilities) -> Row:
+def _row(forecast: Forecast, can: Capabilities, cost: Cost | None) -> Row:
     content = forecast.content
     return {
         "taken": "yes" if content else "no",
         "path": forecast.path,
         "folder": forecast.folder,
         "bytes": content.bytes if content else None,
-        "chunks": _chunks(forecast.path, content, can) if content else None,
+        "chunks": cost.passages if cost else _chunks(forecast.path, content, can) if content else None,
         "why": f"warning: {content.note}" if content and content.note else forecast.why,
     }
 
@@ -184,24 +222,40 @@ def _untaken(forecasts: Sequence[Forecast], settings: Settings) -> dict[str, int
     return dict(Counter(suffix_of(v.path) for v in left if folders[v.folder].is_untaken(v.path)))
 
 
-def _together(forecasts: Sequence[Forecast], settings: Settings) -> str:
-    """Sum up in one line how many files, jobs and chunks."""
+def _jobs(forecasts: Sequence[Forecast], settings: Settings) -> Iterator[tuple[list[WaitingFile], Capabilities]]:
+    """Yield the jobs that would be made of what is taken, with what their backend can do; `id` counts `forecasts`."""
     from finetuned.plan import batches, with_first
 
-    jobs, packed, chunks = 0, 0, 0
-    taken = [forecast for forecast in forecasts if forecast.content]
     for rules in settings.folders:
         can = wiring.capabilities_of(settings, rules)
-        there = _waiting([forecast for forecast in taken if forecast.folder == rules.name])
+        there = [file for file in _waiting(forecasts) if file.folder == rules.name]
         mine = [file for file, first in with_first(there, {rules.name: rules}) if first is None]
         for group in sorted({file.group for file in mine}):
-            for batch, _ in batches([file for file in mine if file.group == group], rules, can):
-                jobs, packed = jobs + 1, packed + len(batch)
-                chunks += sum(can.chunks(file.sent_bytes) for file in batch if not file.ready_made)
+            yield from ((batch, can) for batch, _ in batches([f for f in mine if f.group == group], rules, can))
+
+
+def _of_jobs(forecasts: Sequence[Forecast], settings: Settings, costs: Mapping[str, Cost]) -> Iterator[Cost]:
+    """Yield what each job costs on this machine, if it is learned there."""
+    for batch, can in _jobs(forecasts, settings):
+        if can.is_here:
+            from finetuned.cli.costs import Cost
+
+            each = (costs.get(forecasts[file.id].path) for file in batch)
+            yield sum((cost for cost in each if cost), Cost())
+
+
+def _together(forecasts: Sequence[Forecast], settings: Settings) -> str:
+    """Sum up in one line how many files, jobs and chunks."""
+    jobs, packed, chunks = 0, 0, 0
+    taken = [forecast for forecast in forecasts if forecast.content]
+    for batch, can in _jobs(forecasts, settings):
+        jobs, packed = jobs + 1, packed + len(batch)
+        chunks += sum(can.chunks(file.sent_bytes) for file in batch if not file.ready_made)
     alone = sum(forecast.path.endswith("/") for forecast in forecasts)
     words = []
     if files := len(forecasts) - alone:
-        words.append(f"{len(taken)} of {files} files would be taken: {counted(jobs, 'job')}, about {chunks} chunks")
+        about = "" if settings.services.keys() == {"local"} else f", about {chunks} chunks"
+        words.append(f"{len(taken)} of {files} files would be taken: {counted(jobs, 'job')}{about}")
     if equal := len(taken) - packed:
         words.append(f"{equal} of them hold what another holds too, and are not sent")
     if alone:

@@ -154,6 +154,13 @@ def instructions(settings: Settings) -> str:
         ) from error
 
 
+def made_by(settings: Settings) -> str:
+    """Name in 16 hex digits who makes the pairs, and how. Raises ConfigurationError."""
+    from finetuned.local import maker
+
+    return maker.made_by(settings.maker, instructions(settings))
+
+
 def try_maker(settings: Settings, patience: float) -> str:
     """Ask who makes pairs for a small answer; say in words how that went. Raises ServerError, TimeoutError."""
     import anyio

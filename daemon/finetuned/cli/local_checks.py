@@ -37,6 +37,20 @@ def _asked(subject: str, ask: learning.Asks, settings: Settings) -> Row:
         return problem(subject, str(error), error.remedy)
 
 
+def of_files(settings: Settings) -> Iterator[Row]:
+    """Yield what of the configuration's files and programs is not there; nothing is run. Raises ConfigurationError."""
+    import shutil
+
+    learning.instructions(settings)
+    trains = settings.trainer.kind == "command" and settings.trainer.run_on == "here"
+    for key, command in (
+        ("maker", settings.maker.command if settings.maker.kind == "command" else ()),
+        ("trainer", settings.trainer.command if trains else ()),
+    ):
+        if command and shutil.which(command[0]) is None:
+            yield problem(key, f"there is no {command[0]}", f"install it, or name its whole path in [{key}] command")
+
+
 def _of_runs(settings: Settings) -> Row:
     """Tell whether runs can be laid: in the folder of the ledger, or where that will be."""
     path = learning.runs_folder(settings)

@@ -434,6 +434,7 @@ STATS: Final[Fields] = {
     "folders": ("list", "the same by drop folder"),
     "weeks": ("list", "the same by the week in which they came to an end (UTC)"),
     "failures": ("list", "why files were not learned, the most frequent first"),
+    "tokens": ("list*", "what pairs cost that were made on this machine, by day; only there if there were any"),
 }
 FIGURES: Final[Fields] = {
     "files": ("number", "files that came to an end"),
@@ -453,6 +454,10 @@ FIGURES: Final[Fields] = {
     "recall_files": ("number", "files that the tuned model was asked about"),
     "recall_untuned": ("number?", "how well the model answered before its training, on average, from 0 to 1"),
     "recall_tuned": ("number?", "how well after it"),
+}
+SPENT: Final[Fields] = {
+    "day": ("text", "the day (UTC): `2026-11-29`"),
+    "tokens": ("number", "of all answers that came on it"),
 }
 FAILURE: Final[Fields] = {
     "state": ("text", "`refused`, `barren` or `failed`"),
@@ -493,6 +498,7 @@ OBJECTS: Final[Mapping[str, tuple[str, Fields]]] = {
         "`total`, and each of `folders` (with `folder`) and `weeks` (with `week`, its Monday) of the stats",
         FIGURES,
     ),
+    "spent": ("`tokens` of the stats", SPENT),
     "failure": ("`failures` of the stats", FAILURE),
     "copy": ("`backup FILE`, `restore FILE`", COPY),
     "manifest": ("`export -o FILE --json`; `FILE.manifest.json`, `DIR/manifest.json`", MANIFEST),

@@ -52,13 +52,14 @@ def stats_command(
 
     path = None if plot is None else new_file(plot)
     reader = wiring.reader(ctx)
-    check_folder(wiring.load(ctx), reader, folder)
+    settings = wiring.load(ctx)
+    check_folder(settings, reader, folder)
     begin, end = span_of(since, until)
     found = statistics(reader, folder=folder, since=begin, until=end)
     if path is not None and not found.weeks:
         terminal.say(f"{terminal.seen(path)} is not written: there is nothing to draw")
     elif path is not None:
-        wiring.check_not_own(wiring.load(ctx), path)
+        wiring.check_not_own(settings, path)
         _plot(found, path, force=force)
     if form != "table":
         output.show_one(_for_programs(found, begin, end), form)
@@ -67,7 +68,7 @@ def stats_command(
         when = "in that time" if until else "since then" if since else "yet"
         terminal.say(f"no file came to its end {when}")
         return
-    _tell(found)
+    _tell(found, " or ".join(wiring.where(service.url) for service in settings.services.values()))
 
 
 def _plot(found: Statistics, path: str, *, force: bool) -> None:
@@ -107,7 +108,7 @@ def _for_programs(found: Statistics, since: float | None, until: float | None) -
             {"state": one.state, "reason": one.reason, "files": one.files, "last_at": one.last_at}
             for one in found.failures
         ],
-    }
+    } | ({"tokens": [{"day": day, "tokens": count} for day, count in found.tokens.items()]} if found.tokens else {})
 
 
 def _figures(figures: Figures) -> Row:
@@ -134,7 +135,8 @@ def _shares(spans: Spans) -> Sequence[tuple[str, float | None]]:
     return (("p50", spans.p50), ("p95", spans.p95))
 
 
-def _tell(found: Statistics) -> None:
+def _tell(found: Statistics, where: str) -> None:
+    """Print it for people; `where`: what learns the files."""
     weeks = _every_week(found)
     first, last = min(found.weeks), max(found.weeks)
     when = f"in the week of {first}" if first == last else f"in the weeks of {first} to {last}"
@@ -148,10 +150,14 @@ def _tell(found: Statistics) -> None:
             f"\npairs a week  {sparkline([figures.pairs if figures else 0 for figures in weeks.values()])}"
         )
     terminal.print_line("")
-    _times(found.total)
+    _times(found.total, where)
     if known := found.total.recalled:
         words = f"{known.untuned:.2f} before the training, {known.tuned:.2f} after it"
         terminal.print_line(f"{'recall, with no text':<22}{words}, of {counted(known.files, 'file')}")
+    if found.tokens:
+        total, most = sum(found.tokens.values()), max(found.tokens.values())
+        words = f"{total:,}, on {counted(len(found.tokens), 'day')}; {most:,} on a day at most"
+        terminal.print_line(f"{'tokens spent here':<22}{words}")
     if found.failures:
         terminal.print_line("\nwhat was not learned, and why")
     for failure in found.failures:
@@ -179,16 +185,23 @@ def _table(name: str, groups: Mapping[str, Figures]) -> None:
             "pairs": figures.pairs,
             "pairs/file": None if figures.pairs_per_file is None else f"{figures.pairs_per_file:.1f}",
         }
+        | ({"recall": _recall(figures)} if any(one.recalled for one in groups.values()) else {})
         for group, figures in groups.items()
     ]
     output.show(rows, "table", tuple(rows[0]), empty="")
 
 
-def _times(figures: Figures) -> None:
+def _recall(figures: Figures) -> str:
+    """Tell how well a group's questions were answered, before the training and after it."""
+    known = figures.recalled
+    return f"{known.untuned:.2f} > {known.tuned:.2f}" if known else ""
+
+
+def _times(figures: Figures, where: str) -> None:
     for words, spans in (
         ("from drop to learned", figures.learned),
         ("  until it was sent", figures.waiting),
-        ("  with the server", figures.server),
+        (f"  with {where}", figures.server),
     ):
         if spans.p50 is not None and spans.p95 is not None:
             terminal.print_line(f"{words:<22}half within {span(spans.p50)}, 95 % within {span(spans.p95)}")

@@ -77,12 +77,7 @@ class Maker:
         self.instructions: Final = instructions
         self.budget: Final = Budget(notes, machine, day=settings.max_tokens_a_day, job=settings.max_tokens_a_job)
         self.command: Final = CommandMaker(settings, machine) if settings.kind == "command" else None
-        self.made_by: Final = prompts.fingerprint(
-            settings.kind,
-            model=_who(settings),
-            instructions=instructions,
-            size=settings.chunk_bytes,
-        )
+        self.made_by: Final = made_by(settings, instructions)
         self._runs: set[_Run] = set()
         heard: list[Budget | Gate] = [self.budget, *(one.gate for one in (asker, judge) if one)]
         for one in heard:
@@ -427,6 +422,12 @@ class _Run:
         if waits is not None:
             words = "; ".join(said for said in (waits.why, waits.remedy) if said)
         self._on_progress(Progress(percent=percent, words=words, waits=waits is not None))
+
+
+def made_by(settings: MakerSettings, instructions: str) -> str:
+    """Name who makes the pairs, and how."""
+    who, size = _who(settings), settings.chunk_bytes
+    return prompts.fingerprint(settings.kind, model=who, instructions=instructions, size=size)
 
 
 def _who(settings: MakerSettings) -> str:

@@ -26,7 +26,7 @@ _NO_WORK: Final = tuple(
     for table, columns in {
         "planned_runs": "run made_by",
         "chunks": "id run document made_by number begins own ends sha256 heading state reason",
-        "answers": "id chunk_id at tokens raw",
+        "answers": "id chunk_id made_by sha256 at tokens raw",
         "drafts": "id chunk_id ordinal question answer evidence begins ends dropped",
     }.items()
 )

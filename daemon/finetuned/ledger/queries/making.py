@@ -15,6 +15,7 @@ from finetuned.ledger.queries.filters import Filters, Query
 from finetuned.ledger.rows import AT_PLACE, place
 from finetuned.marker import renamed
 from finetuned.readymade import is_ready_made
+from finetuned.times import iso
 
 if TYPE_CHECKING:
     from finetuned.making.coverage import Coverage
@@ -89,6 +90,27 @@ class MakingQueries(Connection):
             return {}
         names = None if file_id is None else [name.removeprefix(run["run"]) for name in made_of]
         return {"making": self._told(run, made_of) | {"tokens": self._tokens(job_id, names)}}
+
+    def is_answered(self, made_by: str, sha256: str) -> bool:
+        """Tell whether this maker has answered about this passage: it is not paid again."""
+        query = "select 1 from answers where made_by = ? and sha256 = ? and raw is not null limit 1"
+        return next(self.rows(query, made_by, sha256), None) is not None
+
+    def spent(self, since: float) -> int:
+        """Count the tokens of all answers that came at `since` or later."""
+        rows = self.rows("select coalesce(sum(tokens), 0) as n from answers where at >= ?", iso(since))
+        return int(next(rows)["n"])
+
+    def spent_by_day(self, *, folder: str | None, since: float | None, until: float | None) -> dict[str, int]:
+        """Count the tokens of all answers by the day (UTC) on which they came, of one folder's if it is named."""
+        query = Query()
+        tables = "answers a"
+        if folder is not None:
+            tables += " cross join chunks c on c.id = a.chunk_id cross join jobs j"
+            query.where("j.id = substr(c.run, 1, instr(c.run, '.') - 1) and j.folder = ?", folder)
+        query.between("a.at", {"since": since, "until": until})
+        counted = f"select date(a.at) as day, sum(a.tokens) as tokens from {tables} {query.conditions()}"
+        return {row["day"]: row["tokens"] for row in self.rows(f"{counted} group by 1 order by 1", *query.values)}
 
     def _told(self, run: Row, files: Mapping[str, Row]) -> Row:
         states, dropped = Counter[str](), Counter[str]()

@@ -90,12 +90,16 @@ class Failure(Value, frozen=True):
 
 
 class Statistics(Value, frozen=True):
-    """The files that came to an end in a span of time: all, by folder, by week (its Monday); why some were lost."""
+    """The files that came to an end in a span of time: all, by folder, by week (its Monday); why some were lost.
+
+    `tokens` are those that pairs cost which were made here in that time, by the day.
+    """
 
     total: Figures
     folders: dict[str, Figures]
     weeks: dict[str, Figures]
     failures: list[Failure]
+    tokens: dict[str, int]
 
 
 class _Group:
@@ -156,6 +160,7 @@ def statistics(
         folders={name: folders[name].figures() for name in sorted(folders)},
         weeks={week: weeks[week].figures() for week in sorted(weeks)},
         failures=[Failure(**row) for row in failures],
+        tokens=reader.spent_by_day(folder=folder, since=since, until=until),
     )
 
 
