@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from hashlib import sha256
 
 import pytest
+from msgspec.structs import replace
 
-from finetuned.ledger.chunks import Chunks
+from finetuned.ledger.chunks import Chunks, forget_words
 from finetuned.ledger.writer import Ledger
 from finetuned.making.notes import ChunkState
 from finetuned.making.values import Draft, Drop, Span
@@ -157,6 +160,26 @@ def test_planning_is_whole_or_not_at_all(ledger: Ledger):
     with pytest.raises(Exception, match="CHECK"):
         ledger.chunks.plan(RUN, "a" * 16, {name(RUN): wrong})
     assert not ledger.chunks.is_planned(RUN)
+
+
+def test_no_word_of_a_forgotten_file_is_left(ledger: Ledger):
+    """Neither a heading of it, nor what a model that failed said of it; another file of the job keeps all."""
+    chunks = ledger.chunks
+    secret = [replace(one, heading="Secret") for one in spans("one", "two")]
+    chunks.plan(RUN, "a" * 16, {name(RUN): secret, name(RUN, 2): secret})
+    for row in chunks.open_chunks(RUN):
+        chunks.answered(row.id, "secret", 10)
+        if row.span.number == 1:
+            chunks.judged(row.id, [KEPT])
+        else:
+            chunks.failed(row.id, "it begins: secret", final=True)
+    with closing(sqlite3.connect(ledger.path)) as db, db:
+        forget_words(db, "notes-20261129-101010-abcd", "notes-20261129-101010-abcd-0001-stones.txt")
+    forgotten, other = (rows := chunks.chunks(RUN))[:2], rows[2:]
+    assert [(row.span.heading, row.reason, row.kept) for row in forgotten] == [("", None, 0), ("", "forgotten", 0)]
+    assert [(row.span.heading, row.reason) for row in other] == [("Secret", None), ("Secret", "it begins: secret")]
+    assert [row["n"] for row in asked(ledger, "select count(*) as n from drafts")] == [1]
+    assert chunks.spent(run=RUN) == 40
 
 
 def test_the_questions_use_indexes(ledger: Ledger):

@@ -3,7 +3,8 @@
 1. A chunk is a passage of a run's text. `asking` is committed before its request, an answer before it is read.
 2. An answer that could be read has its text; the same maker is never asked about the same passage again while it has.
    What it cost stays, whatever becomes of it.
-3. What a person wants forgotten goes from here, too: answers, drafts and evidence hold words of the file.
+3. What a person wants forgotten goes from here, too: answers, drafts and evidence hold words of the file, and so do
+   the headings and reasons of its chunks.
 """
 
 from __future__ import annotations
@@ -197,8 +198,12 @@ def _draft(row: sqlite3.Row) -> Draft:
 
 
 def forget_words(db: sqlite3.Connection, job_id: str, upload_name: str) -> None:
-    """Remove all words of a file from the paid work of its job's runs: answers, drafts and evidence."""
+    """Remove all words of a file from the paid work of its job's runs."""
     behind = upload_name.removeprefix(job_id).lstrip(".0123456789")
     chosen = "select id from chunks where run >= ? || '.' and run < ? || '/' and substr(document, length(run) + 1) = ?"
-    for change in ("delete from drafts where chunk_id", "update answers set raw = null where chunk_id"):
+    for change in (
+        "delete from drafts where chunk_id",
+        "update answers set raw = null where chunk_id",
+        "update chunks set heading = '', reason = iif(reason is null, null, 'forgotten') where id",
+    ):
         db.execute(f"{change} in ({chosen})", (job_id, job_id, behind))
