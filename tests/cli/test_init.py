@@ -242,10 +242,10 @@ class TestSandbox:
         assert answer.code == 1
         assert "cannot be used" in answer.err
 
-    @pytest.mark.parametrize("command", ["sandbox", "demo"])
-    def test_without_its_packages(self, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("command", [("sandbox",), ("demo", "--helix")])
+    def test_without_its_packages(self, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
         """The remedy is the extra's name."""
         monkeypatch.setitem(sys.modules, "finetuned.sandbox", None)
-        answer = call(command)
+        answer = call(*command)
         assert answer.code == 1
         assert f"{sys.prefix}/bin/pip install 'finetuned[sandbox]'" in answer.err

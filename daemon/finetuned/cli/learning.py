@@ -210,3 +210,30 @@ def ask_local(settings: Settings, work: Callable[[Local], Awaitable[T]]) -> T:
 
     backend = Local(Runs(runs_folder(settings)), machine=SystemRuntime(), open_part=no_part)
     return anyio.run(work, backend)
+
+
+def end_trainings(settings: Settings) -> None:
+    """End all trainings of this configuration, and what asks the models, and wait until they have ended."""
+    import anyio
+
+    from finetuned.local.runs import Runs
+    from finetuned.runtime import SystemRuntime
+
+    async def ended() -> None:
+        runs = Runs(runs_folder(settings))
+        trains = trainer(settings, runs, SystemRuntime(), None)
+        for run in runs.all():
+            await trains.stop(run)
+
+    anyio.run(ended)
+
+
+def answers(settings: Settings, run_id: str) -> tuple[dict[str, tuple[str, str]], str]:
+    """Read by question what the untuned and the tuned model of a run said; and why they were not asked all, if so."""
+    from finetuned.local.recalled import recalled
+    from finetuned.local.runs import Runs
+
+    found = recalled(Runs(runs_folder(settings)).run(run_id))
+    if found is None:
+        return {}, "it has not come to that"
+    return {one.question: (one.before, one.after) for one in found.answered}, found.reason

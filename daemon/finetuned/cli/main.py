@@ -49,7 +49,7 @@ COMMANDS: Final = {
     "chat": ("chat", "Talk to the server's model, or to the model that a job tuned."),
     "image": ("image", "Make a picture."),
     "sandbox": ("sandbox", "Run a simulated Helix server."),
-    "demo": ("demo", "Show the whole way in under a minute, with a simulated server."),
+    "demo": ("demo", "Show the whole way in about a minute: a toy model learns four files here."),
     "completion": ("completion", "Print the script that lets a shell complete what is typed."),
     "help": ("pages", "Show the help of a command, or a page of the manual."),
     "version": ("pages", "Print the version."),

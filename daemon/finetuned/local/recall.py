@@ -19,7 +19,7 @@ import anyio
 import msgspec
 
 from finetuned.errors import Refused, ServerError
-from finetuned.local import ask
+from finetuned.local import ask, toy
 from finetuned.local.backend import OnProgress, Progress
 from finetuned.local.chat import Chat
 from finetuned.local.machine import Machine
@@ -41,6 +41,7 @@ LOOK_EVERY: Final = 2.0
 _SAMPLE: Final = 20_000
 #: the longest answer in tokens: of each two bytes of the expected one, and more
 _MORE_TOKENS, _MOST_TOKENS = 32, 400
+_OFFLINE: Final = {"HF_HUB_OFFLINE": "1"}
 _UNDER_WAY: Final = frozenset({State.QUEUED, State.RUNNING})
 
 
@@ -128,7 +129,8 @@ class Recall:
             task = Task(
                 name=f"{run.id} recall",
                 command=(await self._machine.in_thread(self._python), ask.__file__, folder),
-                environment={"HF_HUB_OFFLINE": "1"} if all(os.path.isabs(one.model) for one in models.values()) else {},
+                environment=toy.ENVIRONMENT
+                | (_OFFLINE if all(os.path.isabs(one.model) for one in models.values()) else {}),
                 time_limit=TIME_LIMIT,
                 nice=self._nice,
                 lock_file=self._lock_file,

@@ -19,6 +19,8 @@ from typing import Any, Final
 
 #: where the tuned model is, below the folder of the adapter
 FUSED: Final = "fused"
+#: mlx would have g++ make its kernels on the spot, below /tmp: for so small a model that takes longer than it saves
+ENVIRONMENT: Final = {"MLX_DISABLE_COMPILE": "1"}
 #: how fast it learns, and how often it sees each pair
 RATE, ROUNDS = 0.005, 40
 _LEAST_STEPS, _MOST_STEPS, _BATCH = 80, 400, 8

@@ -6,9 +6,9 @@
 4. Commands, pages and tests use what `__all__` names, and the program itself (`python -m finetuned.sandbox`); it uses
    nothing of theirs. So a fault is added here, in its tests and in its generated table, and nowhere else.
 
-It is an extra (`finetuned[sandbox]`), and no distribution of its own. `finetuned sandbox` and `finetuned demo` are
-commands of finetuned, both sides are tested against the same recordings, and one wheel should not add a module to the
-package of another. A second distribution would bring a second version to be kept equal, and a second install before
+It is an extra (`finetuned[sandbox]`), and no distribution of its own. `finetuned sandbox` and `finetuned demo --helix`
+are commands of finetuned, both sides are tested against the same recordings, and one wheel should not add a module to
+the package of another. A second distribution would bring a second version to be kept equal, and a second install before
 the first try; the wall that it would bring is held by the import contracts already.
 """
 

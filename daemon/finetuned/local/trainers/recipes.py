@@ -118,6 +118,7 @@ def prepare(recipe: Recipe, folder: str) -> Task:
     )
     _lay(folder, PLAN, msgspec.to_builtins(plan))
     offline = {"HF_HUB_OFFLINE": "1"} if is_toy or os.path.isabs(trainer.model) else {}
+    offline |= toy.ENVIRONMENT if is_toy else {}
     return Task(
         name=recipe.name,
         command=tuple(words.command),
