@@ -4,7 +4,8 @@
 2. A file of ours that somebody changed is kept beside the new one (`.old`, an earlier one `.old.~1~`); the
    configuration is never written over.
 3. `--dry-run` lists the same steps and does none of them, whoever asks.
-4. The unit may write to the folders of the configuration, and to one that left it until its last job has ended.
+4. Where files are learned on this machine the unit has what trainings need (`local.conf`), and else it has not.
+5. The unit may write to the folders of the configuration, and to one that left it until its last job has ended.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ FIRST: Final = "/srv/finetuned/notes"
 #: what the shipped unit may write; other folders need a line of their own in this file
 WRITABLE: Final = ("/srv/finetuned", "/var/lib/finetuned")
 DROP_IN: Final = f"{UNITS}/finetuned.service.d/folders.conf"
+LOCAL: Final = f"{UNITS}/finetuned.service.d/local.conf"
 _OURS: Final = "# Written by `finetuned init --system`"
 SERVICE: Final = "finetuned.service"
 #: where the units think that the program is
@@ -91,13 +93,24 @@ def _steps(program: str) -> Iterator[Step]:
     for path in _elsewhere(folders):
         yield from _folder(path)
     ledger = settings.ledger.path or LEDGER
-    elsewhere = _elsewhere([*folders, *_busy_in(ledger), os.path.dirname(ledger)])
+    yield from _for_trainings(settings)
+    published = [settings.trainer.publish] if settings.trainer.publish else []
+    elsewhere = _elsewhere([*folders, *_busy_in(ledger), os.path.dirname(ledger), *published])
     if elsewhere:
         yield from _written(DROP_IN, _drop_in(elsewhere))
     elif (_read(DROP_IN) or "").startswith(_OURS):
         yield _run("rm", DROP_IN)
     yield _run("systemctl", "daemon-reload")
     yield _run("systemctl", "enable", "--now", SERVICE)
+
+
+def _for_trainings(settings: Settings) -> Iterator[Step]:
+    """Plan what the unit lets trainings do; that goes again where nothing is trained any more."""
+    text = _shipped("local.conf").read_text()
+    if "local" in settings.services:
+        yield from _written(LOCAL, text)
+    elif _read(LOCAL) == text:
+        yield _run("rm", LOCAL)
 
 
 def _written(path: str, text: str) -> Iterator[Step]:
