@@ -86,9 +86,10 @@ def _message(event: Mapping[str, Any], job: Mapping[str, Any] | None, files: Seq
         why = f"What to do: finetuned why {shlex.quote(escape(path))}"
         return [f"finetuned refused {escape(path.rpartition('/')[2])}", f"{escape(path)}: {detail}", why]
     if subject == "server":
+        is_here = "://" not in event["subject_id"]  # what learns on this machine has no address
         return [
-            "finetuned sends nothing now",
-            f"{escape(event['subject_id'])}: {detail}",
+            f"finetuned {'learns nothing on this machine' if is_here else 'sends nothing'} now",
+            detail if is_here else f"{escape(event['subject_id'])}: {detail}",
             "What to do: finetuned doctor",
         ]
     return ["finetuned: a test", "So finetuned tells you when something needs you. Nothing has happened."]

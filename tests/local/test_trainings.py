@@ -56,6 +56,21 @@ async def test_one_that_nobody_follows_has_its_place_until_it_ends(runs: Runs, t
     assert ended.model == str(tmp_path / "models" / "a-job")
 
 
+async def test_a_further_try_says_which_it_is(runs: Runs, tmp_path: Path) -> None:
+    """The first goes without saying."""
+    run = a_run(runs, "a-job.1")
+    words: list[str] = []
+    settings = TrainerSettings(kind="command", command=("sh", "-c", "echo half 50 %; sleep 0.3; exit 3"), nice=0)
+    for _ in range(2):
+        ended = await Trainings(runs, here(), settings, SYSTEM).train(run, lambda far: words.append(far.words))
+        words.append(ended.reason)
+        run.begin_again()
+    first = next(number for number, said in enumerate(words) if "training failed" in said)
+    assert not any("try" in said.split(":")[0] for said in words[:first])
+    assert words[first + 1].startswith("try 2")
+    assert "/training.2/log" in words[-1]
+
+
 async def test_what_was_published_of_a_run_is_withdrawn(runs: Runs, tmp_path: Path) -> None:
     """Not what another attempt of its job has laid there since; and that again, after a crash, too."""
     models = tmp_path / "models"

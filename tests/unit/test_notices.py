@@ -85,6 +85,13 @@ def test_the_server_is_told_with_what_is_wrong():
     assert message["text"] == "http://x: it refused the key\nWhat to do: finetuned doctor"
 
 
+def test_what_learns_here_is_told_with_what_is_wrong():
+    """It is no server, and has no address."""
+    message = told(event("server", "paused", subject_id="local", detail="no connection"), None, ())
+    assert message["title"] == "finetuned learns nothing on this machine now"
+    assert message["text"] == "no connection\nWhat to do: finetuned doctor"
+
+
 def test_a_test_message_says_that_it_is_one():
     """It has every key of a message."""
     message = told(a_test("2026-11-23T05:23:11Z"), None, ())
