@@ -181,6 +181,18 @@ def test_a_job_whose_training_failed_is_tried_again(a_home: LearningHome) -> Non
     ok(a_home)
 
 
+def test_a_run_that_cannot_be_read_keeps_no_other_up(a_home: LearningHome) -> None:
+    """Nor the daemon: it is told of, by its name."""
+    broken = a_home.runs / "other-20260101-101010-abcd.1"
+    broken.mkdir(parents=True)
+    (broken / "order.json").write_text("{")
+    a_home.drop("a.txt", ONE)
+    a_home.start()
+    until(a_home, "done")
+    assert f"{broken}/order.json cannot be read" in a_home.log.read_text()
+    ok(a_home)
+
+
 # -- forgotten
 
 

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, ParamSpec, Protocol, Self, TypeVar
@@ -190,7 +190,15 @@ class Local:
                 self._group = None
 
     def _open_runs(self) -> list[Run]:
-        return [run for run in self._runs.all() if run.ended is None and not run.waits_for_review]
+        return [run for run in self._runs.all() if self._is_open(run)]
+
+    def _is_open(self, run: Run) -> bool:
+        """Tell whether something is to be done for a run; one that cannot be read is told of, and keeps nobody up."""
+        try:
+            return run.ended is None and not run.waits_for_review
+        except (FinetunedError, OSError) as error:
+            self.on_trouble(run.id, _told(run, error))
+            return False
 
     def _carry_on(self, run: Run) -> None:
         if self._group is not None and run.id not in self._tasks and self._maker is not None:
@@ -219,7 +227,7 @@ class Local:
         except NotFound:  # it was removed
             pass
         except (FinetunedError, OSError) as error:
-            words = error.with_remedy() if isinstance(error, FinetunedError) else f"{run.path}: {error.strerror}"
+            words = _told(run, error)
             if not tries:
                 self.on_trouble(run.id, words)
             self._heard(run)(Progress(words=words, waits=True))
@@ -353,7 +361,11 @@ class Local:
         return await self._on_disk(self._marks, most)
 
     def _marks(self, most: int) -> dict[str, str]:
-        return {run.id: self._observed(run).list_mark or "" for run in self._runs.all()[:most]}
+        marks = {}
+        for run in self._runs.all()[:most]:
+            with suppress(FinetunedError):  # it is told of when it is asked for by itself
+                marks[run.id] = self._observed(run).list_mark or ""
+        return marks
 
     async def find(
         self,
@@ -444,6 +456,10 @@ class Local:
             or Written(question=pair.question, answer=pair.answer, document=pair.document or "")
             for pair in pairs
         )
+
+
+def _told(run: Run, error: FinetunedError | OSError) -> str:
+    return error.with_remedy() if isinstance(error, FinetunedError) else f"{run.path}: {error.strerror}"
 
 
 def _standing(run: Run, made: Made | None, ended: Ended | None, progress: Progress) -> tuple[Status, str]:
