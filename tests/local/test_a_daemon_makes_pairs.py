@@ -27,17 +27,22 @@ class Daemon:
         config = root / "finetuned.toml"
         more = "".join(f"{key} = {value}\n" for key, value in maker.items())
         config.write_text(
-            f'[backend]\nkind = "local"\n[ledger]\npath = "{root}/ledger.db"\n[log]\nlevel = "error"\n'
+            f'[backend]\nkind = "local"\n[ledger]\npath = "{root}/ledger.db"\n[log]\nlevel = "warning"\n'
             f'[maker]\nurl = "{endpoint.url}"\nmodel = "tiny"\nchunk_bytes = "600B"\n{more}[trainer]\nkind = "none"\n'
             f'[poll]\nfastest = "100ms"\n'
             f'[[folder]]\nname = "notes"\npath = "{self.notes}"\nlinger = "0s"\nsettle = "0s"\n'
         )
+        self.log = root / "log"
         self._words = [sys.executable, "-m", "finetuned", "--config", str(config)]
 
     @contextmanager
     def runs(self) -> Iterator[subprocess.Popen[bytes]]:
         """It runs, until the end of this at most."""
-        with subprocess.Popen([*self._words, "run"], env=os.environ | {"FINETUNED_API_KEY": "none"}) as process:
+        environment = os.environ | {"FINETUNED_API_KEY": "none"}
+        with (
+            self.log.open("ab") as log,
+            subprocess.Popen([*self._words, "run"], env=environment, stderr=log) as process,
+        ):
             try:
                 yield process
             finally:
@@ -64,7 +69,7 @@ class Daemon:
     ],
 )
 def test_what_an_endpoint_complains_of_is_told_and_waited_out(tmp_path: Path, trouble: Answer, words: str):
-    """By `why`, while nothing fails; then the file is learned."""
+    """By `why` and once in the log, while nothing fails; then the file is learned."""
     with Endpoint(pairs_of) as endpoint:
         endpoint.models = ("llama3",)
         endpoint.always(trouble)
@@ -76,6 +81,7 @@ def test_what_an_endpoint_complains_of_is_told_and_waited_out(tmp_path: Path, tr
             endpoint.well()
             daemon.waits_until("done", "jobs")
         assert daemon.says("pairs", "--jsonl").count("\n") == 20
+        assert [words in line for line in daemon.log.read_text().splitlines()] == [True]
 
 
 def test_a_killed_daemon_pays_for_no_answer_twice(tmp_path: Path):

@@ -168,6 +168,7 @@ class Local:
         self._maker = maker
         self._trainer = trainer
         self._progress: dict[str, Progress] = {}
+        self._trouble: dict[str, str] = {}  # what was told of a run last
         self._tasks: dict[str, _Task] = {}
         self._group: TaskGroup | None = None
         #: hears which session has changed
@@ -210,27 +211,25 @@ class Local:
         tries = 0
         try:
             with task.scope:
-                while not await self._went_on(run, tries):
+                while not await self._went_on(run):
                     tries += 1
                     with anyio.move_on_after(min(LONGEST_WAIT, SHORTEST_WAIT * 2.0 ** min(tries, 20))):
                         await anyio.sleep_forever()
         finally:
             del self._tasks[run.id]
             self._progress.pop(run.id, None)
+            self._trouble.pop(run.id, None)
             task.over.set()
             self.changed(run.id)
 
-    async def _went_on(self, run: Run, tries: int) -> bool:
+    async def _went_on(self, run: Run) -> bool:
         """Do the run's next steps; False: it met trouble that may pass."""
         try:
             await self._steps_to_an_end(run)
         except NotFound:  # it was removed
             pass
         except (FinetunedError, OSError) as error:
-            words = _told(run, error)
-            if not tries:
-                self.on_trouble(run.id, words)
-            self._heard(run)(Progress(words=words, waits=True))
+            self._heard(run)(Progress(words=_told(run, error), waits=True))
             return False
         return True
 
@@ -266,6 +265,9 @@ class Local:
             was, self._progress[run.id] = self._progress.get(run.id), progress
             if progress.waits != (was is not None and was.waits):
                 self.changed(run.id)
+            if progress.waits and progress.words != self._trouble.get(run.id):
+                self._trouble[run.id] = progress.words
+                self.on_trouble(run.id, progress.words)
 
         return hear
 
