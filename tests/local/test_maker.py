@@ -144,6 +144,15 @@ async def test_refused_content_fails_its_passage_at_once(tmp_path: Path):
     assert counts.tokens == 100 * (counts.chunks - 1)
 
 
+async def test_a_model_that_refuses_without_a_word_is_told_so(tmp_path: Path):
+    """As endpoints do that filter content."""
+    endpoint = Endpoint()
+    endpoint.always(said(None, reason="content_filter"))
+    async with a_workshop(tmp_path, endpoint, REAL) as shop:
+        with pytest.raises(Refused, match="the model refuses: it gives no reason; another model may not"):
+            await shop.make(TEXT)
+
+
 async def test_a_context_that_is_too_small_fails_the_job_with_what_helps(tmp_path: Path):
     """No passage fits: the run fails, and says which key to change."""
     endpoint = Endpoint()

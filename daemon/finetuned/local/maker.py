@@ -363,7 +363,8 @@ class _Run:
     async def _check(self, row: ChunkRow, chunk: Chunk, raw: str) -> None:
         """Read an answer that is kept, and note what comes of it."""
         if raw.startswith(_REFUSES):
-            await self._failed(row, f"the model {raw}; another model may not", final=True)
+            said = raw.removeprefix(_REFUSES) or "it gives no reason"
+            await self._failed(row, f"the model {_REFUSES}{said}; another model may not", final=True)
             return
         is_last = self._maker.judge is None
         reading, drafts = await self._checking.read(chunk, raw, is_last=is_last)
