@@ -71,6 +71,24 @@ async def test_a_further_try_says_which_it_is(runs: Runs, tmp_path: Path) -> Non
     assert "/training.2/log" in words[-1]
 
 
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        (
+            "printf 'Traceback:\\n\\033[31mValueError: no layer\\033[0m\\n\\n'",
+            "said: ValueError: no layer; its log",
+        ),
+        ("true", "ended with code 3; its log"),
+    ],
+)
+async def test_a_training_that_failed_says_why(runs: Runs, says: str, told: str) -> None:
+    """Its last line, in which most programs say what was wrong; not all do."""
+    settings = TrainerSettings(kind="command", command=("sh", "-c", f"{says}; exit 3"), nice=0)
+    ended = await Trainings(runs, here(), settings, SYSTEM).train(a_run(runs, "a-job.1"), lambda _: None)
+    assert told in ended.reason
+    assert ended.model is None
+
+
 async def test_what_was_published_of_a_run_is_withdrawn(runs: Runs, tmp_path: Path) -> None:
     """Not what another attempt of its job has laid there since; and that again, after a crash, too."""
     models = tmp_path / "models"

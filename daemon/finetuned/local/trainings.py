@@ -21,7 +21,7 @@ from finetuned.local.place import LOG, Cause, Look, Place, State, Task
 from finetuned.local.recall import Recall
 from finetuned.local.recalled import choose_for
 from finetuned.local.runs import MODEL, PAIRS, Ended, Run, Runs
-from finetuned.local.trainers import Recipe, checkpoint, prepare, progress, publish, withdraw
+from finetuned.local.trainers import Recipe, checkpoint, last_words, prepare, progress, publish, withdraw
 from finetuned.paths import escape
 from finetuned.settings import TrainerSettings
 
@@ -77,6 +77,8 @@ class Trainings:
         finally:
             self._free(run)
         words = look.reason or "it left no word of its end"
+        if said := await self._machine.in_thread(last_words, folder):
+            words = f"{words}; the last it said: {said}"
         log = escape(os.path.join(folder, LOG))
         return Ended(reason=f"the training failed: {words}; its log is {log}", again=look.cause in _PASSING)
 

@@ -11,7 +11,7 @@
 from finetuned.local.trainers.lessons import Split
 from finetuned.local.trainers.publishing import Tuned, publish, read_tuned, seal, withdraw
 from finetuned.local.trainers.recipes import Checkpoint, Recipe, check, prepare
-from finetuned.local.trainers.watching import Progress, checkpoint, progress
+from finetuned.local.trainers.watching import Progress, checkpoint, last_words, progress
 
 __all__ = [
     "Checkpoint",
@@ -21,6 +21,7 @@ __all__ = [
     "Tuned",
     "check",
     "checkpoint",
+    "last_words",
     "prepare",
     "progress",
     "publish",

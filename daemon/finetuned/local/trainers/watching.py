@@ -11,9 +11,12 @@ from finetuned.local.place import LOG
 from finetuned.local.trainers.recipes import Checkpoint, Plan, read_plan
 from finetuned.local.trainers.tensors import is_whole
 from finetuned.model import Value
+from finetuned.paths import escape
 
 #: so much of the end of a log is read, in bytes
 _TAIL: Final = 64 * 1024
+#: so much of its last line is told, in characters
+_SAID: Final = 200
 #: how a terminal is told of colours, even where there is none
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: mlx-lm: a step and its loss, of the training or ("val") of what is held back
@@ -41,17 +44,29 @@ def progress(folder: str) -> Progress:
     """Read how far a try is; nothing if it says nothing. Never raises for what a trainer says, or for a missing log."""
     try:
         plan = read_plan(folder)
-        with open(os.path.join(folder, LOG), "rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - _TAIL))
-            tail = log.read(_TAIL)
+        lines = _last_lines(folder)
     except OSError:
         return Progress()
-    lines = re.split(r"[\r\n]", _COLOURS.sub("", tail.decode("utf-8", "replace")))
     if plan.kind in {"mlx", "toy"}:
         return _of_mlx(lines, plan)
     if plan.kind == "command":
         return _of_anything(lines)
     return _of_transformers(lines)
+
+
+def last_words(folder: str) -> str:
+    """Read the last line that a try's trainer has said, cut and escaped; empty if it has said nothing."""
+    with suppress(OSError):
+        lines = (line.strip() for line in reversed(_last_lines(folder)))
+        return escape(next((line for line in lines if line), "")[:_SAID])
+    return ""
+
+
+def _last_lines(folder: str) -> list[str]:
+    """Read the end of a try's log, without colours. Raises OSError."""
+    with open(os.path.join(folder, LOG), "rb") as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - _TAIL))
+        return re.split(r"[\r\n]", _COLOURS.sub("", log.read(_TAIL).decode("utf-8", "replace")))
 
 
 def _of_mlx(lines: list[str], plan: Plan) -> Progress:
