@@ -32,7 +32,7 @@ from finetuned.plan import (
     recheck_pause,
     session_key,
 )
-from finetuned.plan.rest import PATIENT_CALLS, PATIENT_TRIES
+from finetuned.plan.rest import PATIENT_CALLS, PATIENT_SECONDS, PATIENT_TRIES
 from finetuned.settings import FolderSettings, HelixSettings, Settings
 
 NOW = 1_795_411_391.0
@@ -426,6 +426,21 @@ def test_a_run_ends_when_the_server_cannot_be_used():
     assert rests(vain, job("i", JobState.RUNNING, due_at=later), asked=asked) is Rest.WORK
     once_less = {"j": PATIENT_TRIES - 1}
     assert rests(vain, asked=once_less) is Rest.WORK, "earlier runs tried it, or were killed, and this one hardly has"
+
+
+def test_a_run_ends_when_all_that_is_left_is_held_at_its_backend():
+    """For a while, and seen to be in this run; what is soon over is waited for, and so is what goes on beside it."""
+    can, later = Capabilities(held_stages=frozenset({"waits"})), NOW + 9
+    asked = {"j": PATIENT_TRIES}
+
+    def held(seconds: float, stage: str = "waits") -> Job:
+        return job("j", JobState.RUNNING, attempt=live(stage=stage, moved_at=NOW - seconds, due_at=later))
+
+    assert rests(held(PATIENT_SECONDS), can=can, asked=asked) is Rest.SERVER
+    assert rests(held(PATIENT_SECONDS - 1), can=can, asked=asked) is Rest.WORK
+    assert rests(held(PATIENT_SECONDS), can=can) is Rest.WORK
+    assert rests(held(PATIENT_SECONDS, "makes"), can=can, asked=asked) is Rest.WORK
+    assert rests(held(PATIENT_SECONDS), job("i", JobState.RUNNING, due_at=later), can=can, asked=asked) is Rest.WORK
 
 
 def test_a_session_that_is_not_let_go_is_waited_for_a_few_times():

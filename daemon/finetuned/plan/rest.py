@@ -17,6 +17,8 @@ from finetuned.settings import Settings
 PATIENT_TRIES: Final = 3
 #: how often in a row something is tried in vain for a job, before it is not waited for any more
 PATIENT_CALLS: Final = 8
+#: how long a job is held at its backend before it is not waited for any more, in seconds: much passes sooner
+PATIENT_SECONDS: Final = 60.0
 #: what no run can bring about
 _NOT_OURS: Final = frozenset({Awaited.FOLDER, Awaited.OTHER_SERVER, Awaited.PERSON, Awaited.RESUME, Awaited.REVIEWS})
 #: why a file waits that no run has to wait for
@@ -71,8 +73,19 @@ def _is_prevented(url: str | None, left: _Left, facts: Facts, now: float) -> boo
     failed_twice = server.paused_because is not None and server.tries > 1
     if failed_twice and (server.next_try_at or 0.0) > now:
         return True
-    in_vain = all(_was_in_vain(job, facts) and (job.next_at or 0.0) > now for job in left.jobs)
+    in_vain = all(
+        (_was_in_vain(job, facts) or _is_held(job, facts, url, now)) and (job.next_at or 0.0) > now for job in left.jobs
+    )
     return bool(left.jobs) and in_vain and not left.files
+
+
+def _is_held(job: Job, facts: Facts, url: str | None, now: float) -> bool:
+    """Tell whether a job waits, at its backend, for what no run can bring about, and has for a while."""
+    can = facts.backends.get(url or "", _UNKNOWN).can
+    attempt = job.open
+    if attempt is None or attempt.stage not in can.held_stages:
+        return False
+    return now - (attempt.moved_at or now) >= PATIENT_SECONDS and facts.asked.get(job.id, 0) >= PATIENT_TRIES
 
 
 def _was_in_vain(job: Job, facts: Facts) -> bool:
