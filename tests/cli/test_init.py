@@ -38,6 +38,20 @@ class TestInit:
             assert word in answer.err
         assert call("--config", f"{home}/finetuned.toml", "check").code == 0
 
+    def test_a_configuration_that_learns_here(self, tmp_path: Path) -> None:
+        """With `--local`: no server, no key; what it begins with, and where the way to more is told."""
+        home = tmp_path / "mine"
+        answer = call("init", "--local", str(home))
+        assert (answer.code, answer.out) == (0, f"{home}/finetuned.toml\n")
+        settings = parse(tomllib.loads((home / "finetuned.toml").read_text()), base=str(home))
+        assert settings.kind_of(settings.folders[0]) == "local"
+        assert (settings.maker.kind, settings.trainer.kind, settings.trainer.model) == ("rules", "mlx", "")
+        for word in ("finetuned[local]", "finetuned help local"):
+            assert word in answer.err
+        assert not any(word in answer.err for word in ("API_KEY", "sandbox"))
+        assert call("--config", f"{home}/finetuned.toml", "check").code == 0
+        assert call("init", "--local", "--system").code == 2
+
     def test_here_if_no_place_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The commands that follow need no `cd` then."""
         monkeypatch.chdir(tmp_path)

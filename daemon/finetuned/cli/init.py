@@ -24,10 +24,11 @@ MOST_NAMED: Final = 5
 
 @click.command("init")
 @click.argument("directory", metavar="[DIR]", required=False)
+@click.option("--local", is_flag=True, help="Learn on this machine, with no server.")
 @click.option("--system", is_flag=True, help="Make it a systemd service of this machine instead; may be run again.")
 @click.option("--dry-run", is_flag=True, help="With --system: list the steps, and do none.")
 @click.pass_context
-def init_command(ctx: click.Context, directory: str | None, system: bool, dry_run: bool) -> None:
+def init_command(ctx: click.Context, directory: str | None, local: bool, system: bool, dry_run: bool) -> None:
     """Write a starting configuration into DIR (default: here), and make its drop folder.
 
     The ledger goes to DIR/.finetuned/, so each such configuration has its own. Nothing is overwritten.
@@ -37,18 +38,14 @@ def init_command(ctx: click.Context, directory: str | None, system: bool, dry_ru
     if ctx.obj["config"]:
         raise UsageError("`init` reads no configuration", remedy="name the folder to begin in: finetuned init DIR")
     if system:
-        from finetuned.cli.system import set_up
-
-        if directory is not None:
-            raise UsageError("with --system there is one place: /etc/finetuned", remedy="leave DIR out")
-        set_up(dry_run=dry_run)
+        _set_up(directory, local=local, dry_run=dry_run)
         return
     if dry_run:
         raise UsageError("--dry-run goes with --system", remedy="say --system too, or leave it out")
     home = absolute(directory or ".")
     path = os.path.join(home, CONFIGURATION)
     _check_folder(os.path.join(home, FOLDER))
-    text = sample(FOLDER, ledger_path=LEDGER)
+    text = sample(FOLDER, ledger_path=LEDGER, local=local)
     try:
         os.makedirs(os.path.join(home, FOLDER), exist_ok=True)
         os.makedirs(os.path.join(home, os.path.dirname(LEDGER)), mode=0o750, exist_ok=True)
@@ -63,7 +60,19 @@ def init_command(ctx: click.Context, directory: str | None, system: bool, dry_ru
         raise FinetunedError(f"{harmless(error.filename)} cannot be made: {error.strerror}") from None
     print_data(harmless(path))
     _say_what_lies_there(text, home)
-    _say_what_next(home)
+    _say_what_next(home, local=local)
+
+
+def _set_up(directory: str | None, *, local: bool, dry_run: bool) -> None:
+    """Make it a service. Raises UsageError for words that do not go with that."""
+    from finetuned.cli.system import set_up
+
+    if directory is not None:
+        raise UsageError("with --system there is one place: /etc/finetuned", remedy="leave DIR out")
+    if local:
+        remedy = "leave --local out; then set backend.kind in /etc/finetuned/finetuned.toml"
+        raise UsageError("--local and --system exclude each other", remedy=remedy)
+    set_up(dry_run=dry_run)
 
 
 def _check_folder(folder: str) -> None:
@@ -90,16 +99,25 @@ def _say_what_lies_there(text: str, home: str) -> None:
         say(f"{counted(len(taken), 'file')} in {FOLDER}/ will be learned when the daemon runs: {named}")
 
 
-def _say_what_next(home: str) -> None:
+def _say_what_next(home: str, *, local: bool) -> None:
     go = "" if home == os.getcwd() else f"  cd {harmless(shlex.quote(home))}\n"
+    key = "  export FINETUNED_API_KEY=hl-…     the server's key (or: [helix] api_key_file)\n"
     say(
         "Next:\n"
-        f"{go}"
-        "  export FINETUNED_API_KEY=hl-…     the server's key (or: [helix] api_key_file)\n"
+        f"{go}{'' if local else key}"
         "  finetuned check                   is the configuration sound?\n"
         "  finetuned run                     the daemon; leave it running\n"
-        "  finetuned drop --wait FILE        in another terminal; or copy it into notes/\n"
-        "No server yet? Run the simulated one:\n"
-        "  finetuned sandbox                 at the address of the configuration\n"
-        "  export FINETUNED_API_KEY=hl-sandbox"
+        "  finetuned drop --wait FILE        in another terminal; or copy it into notes/"
     )
+    if local:
+        say(
+            "It begins with simple rules and a toy model, and needs 'finetuned[local]'. For models of your own:\n"
+            "  finetuned help local              who makes the pairs, who trains"
+        )
+    else:
+        say(
+            "No server yet? Run the simulated one:\n"
+            "  finetuned sandbox                 at the address of the configuration\n"
+            "  export FINETUNED_API_KEY=hl-sandbox\n"
+            "Or learn on this machine: finetuned init --local"
+        )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from finetuned.errors import ConfigurationError
 from finetuned.paths import escape
-from finetuned.settings.keys import LISTS, TABLES, HelixSettings, keys
+from finetuned.settings.keys import LISTS, TABLES, HelixSettings, Key, keys
 from finetuned.settings.readers import a_folder_name
 
 _HEAD: Final = """\
@@ -32,10 +33,17 @@ def _table(section: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def sample(folder_path: str, *, url: str = HelixSettings().url, ledger_path: str = "", name: str = "notes") -> str:
-    """Write the short configuration to start with: one folder, one server. Raises ConfigurationError.
+def sample(
+    folder_path: str,
+    *,
+    url: str = HelixSettings().url,
+    ledger_path: str = "",
+    name: str = "notes",
+    local: bool = False,
+) -> str:
+    """Write the short configuration to start with: one folder, and one server, or else (`local`) this machine.
 
-    `ledger_path` is left out if it is empty.
+    `ledger_path` is left out if it is empty. Raises ConfigurationError.
     """
     try:
         a_folder_name.read(name)
@@ -43,14 +51,13 @@ def sample(folder_path: str, *, url: str = HelixSettings().url, ledger_path: str
         raise ConfigurationError(f"{escape(name)} can't be a folder's name; {error}") from error
     known = {(key.section, key.name): key for key in keys()}
     lines = [
-        "# finetuned: what to watch, and which server learns it. Every other key has a default;",
+        (
+            f"# finetuned: what to watch, and {'how it is learned here' if local else 'which server learns it'}. "
+            "Every other key has a default;"
+        ),
         "# `finetuned help reference` lists them, and `finetuned check` tells what is wrong with this file.",
         "",
-        "[helix]",
-        f"# {known['helix', 'url'].words}",
-        f"url = {_quoted(url)}",
-        f"# {known['helix', 'api_key_file'].words}",
-        '#api_key_file = ""',
+        *(_learned_here(known) if local else _of_the_server(known, url)),
         "",
     ]
     if ledger_path:
@@ -59,6 +66,21 @@ def sample(folder_path: str, *, url: str = HelixSettings().url, ledger_path: str
     for key in (known["folder", name] for name in ("include", "linger", "after")):
         lines += [f"# {key.words}", f"#{key.name} = {key.written}"]
     return "\n".join(lines) + "\n"
+
+
+def _of_the_server(known: Mapping[tuple[str, str], Key], url: str) -> Iterator[str]:
+    yield from ("[helix]", f"# {known['helix', 'url'].words}", f"url = {_quoted(url)}")
+    yield from (f"# {known['helix', 'api_key_file'].words}", '#api_key_file = ""')
+
+
+def _learned_here(known: Mapping[tuple[str, str], Key]) -> Iterator[str]:
+    """Yield what works with nothing but finetuned[local]: rules, and the toy model."""
+    yield from ("[backend]", 'kind = "local"', "", "[maker]")
+    yield from (f"# {known['maker', 'kind'].words}", 'kind = "rules"')
+    for key in (known["maker", "url"], known["maker", "model"]):
+        yield from (f"# {key.words}", f"#{key.name} = {key.written}")
+    yield from ("", "[trainer]", f"# {known['trainer', 'kind'].words}", 'kind = "mlx"')
+    yield from (f"# {known['trainer', 'model'].words}", 'model = ""')
 
 
 def _quoted(text: str) -> str:
