@@ -95,6 +95,7 @@ def job_of(home: str, folder: str, ended: int) -> dict[str, Any]:
         job = next(reader.jobs(folder=folder), None)
     if job is None or job["state"] != "done":
         what = "no job was made" if job is None else f"{job['id']} is {job['state']}"
+        what += f" ({harmless(job['reason'])})" if job and job["reason"] else ""
         how = f"by signal {-ended}" if ended < 0 else f"with exit code {ended}"
         raise FinetunedError(
             f"the demo went wrong: {what}, and its daemon ended {how}",
