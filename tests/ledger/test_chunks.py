@@ -101,6 +101,14 @@ def test_an_answer_is_known_in_any_run(chunks: Chunks, ledger: Ledger):
     assert (counts.reused, counts.barren, counts.tokens) == (1, 1, 0)
 
 
+def test_an_answer_that_cost_nothing_need_not_have_been_known(chunks: Chunks):
+    """A maker may tell no cost: only what another answer came before was known."""
+    first, _ = chunks.open_chunks(RUN)
+    chunks.answered(first.id, "good", 0)
+    chunks.judged(first.id, [KEPT])
+    assert chunks.counts(RUN).reused == 0
+
+
 def test_what_was_spent_stays_spent(chunks: Chunks):
     """Whatever became of the answers; of one run, or since an instant."""
     first, second = chunks.open_chunks(RUN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def test_mlx_tunes_a_real_model_by_a_little(folder: Path) -> None:
         "--max-seq-length 2048 --model org/model --fine-tune-type lora --batch-size 4 --iters 100 "
         "--learning-rate 0.0001 --seed 7"
     )
-    assert (task.name, task.nice, task.environment) == ("a-job.1", 3, {"PYTHONUNBUFFERED": "1"})
+    assert (task.name, task.nice) == ("a-job.1", 3)
+    assert task.environment == {"PYTHONUNBUFFERED": "1", "TMPDIR": f"{folder}/tmp"}
     assert config(folder, "plan.json")["steps"] == 100
     many = prepare(recipe(folder, pairs=4000, model="org/model", program=path), str(folder))
     assert many.command[many.command.index("--iters") + 1] == "3000"
@@ -67,6 +69,7 @@ def test_mlx_goes_on_with_what_was_saved(folder: Path) -> None:
         assert ("--resume-adapter-file" in words) is bool(told)
         assert f"--iters {100 - steps or 100} " in words
         assert config(folder, "plan.json")["begins_at"] == steps % 100
+        assert stat.S_IMODE(os.stat(task.environment["TMPDIR"]).st_mode) == 0o700, "code that it compiles lies there"
 
 
 def test_without_a_model_the_toy_is_made(folder: Path) -> None:

@@ -30,7 +30,11 @@ _CHUNK: Final = """
   c.reason,
   (select coalesce(sum(a.tokens), 0) from answers a where a.chunk_id = c.id) as tokens
 """
-_REUSED: Final = "exists (select 1 from answers a where a.chunk_id = c.id and a.raw is not null and a.tokens = 0)"
+#: that the chunk `c` has an answer that was known: another one came before it
+REUSED: Final = """
+  exists (select 1 from answers a join answers b on b.made_by = a.made_by and b.sha256 = a.sha256 and b.raw is not null
+    where a.chunk_id = c.id and a.raw is not null and a.tokens = 0 and b.id < a.id)
+"""
 _NO_DRAFT: Final = "not exists (select 1 from drafts d where d.chunk_id = c.id and d.dropped is null)"
 
 
@@ -120,7 +124,7 @@ class Chunks:
         of_run = "chunk_id in (select id from chunks where run = ?)"
         with self._store.reading() as db:
             states = dict(db.execute("select state, count(*) from chunks where run = ? group by state", (run,)))
-            counted = f"count(*), total({_REUSED}), total(c.state = 'judged' and {_NO_DRAFT})"
+            counted = f"count(*), total({REUSED}), total(c.state = 'judged' and {_NO_DRAFT})"
             chunks, reused, barren = db.execute(f"select {counted} from chunks c where run = ?", (run,)).fetchone()
             drafts = dict(db.execute(f"select dropped, count(*) from drafts where {of_run} group by 1", (run,)))
         return Counts(

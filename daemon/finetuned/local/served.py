@@ -67,7 +67,8 @@ class Served:
         self._machine = machine
         self._http = http
         self._idle = idle
-        self._around = environment(around)
+        # it compiles code, and runs what it finds: no other may lay anything there
+        self._around = environment(around) | {"TMPDIR": folder}
 
     @asynccontextmanager
     async def asked(self) -> AsyncIterator[str]:

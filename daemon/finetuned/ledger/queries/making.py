@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
+from finetuned.ledger.chunks import REUSED
 from finetuned.ledger.queries.connection import Connection, Row, drop_null
 from finetuned.ledger.queries.filters import Filters, Query
 from finetuned.ledger.rows import AT_PLACE, place
@@ -164,10 +165,7 @@ class MakingQueries(Connection):
 
     def _reused(self, run: str, document: str) -> int:
         """Count the passages whose answer was known, and cost nothing."""
-        query = (
-            "select count(distinct c.id) as n from chunks c cross join answers a on a.chunk_id = c.id "
-            "where c.run = ? and c.document = ? and a.raw is not null and a.tokens = 0"
-        )
+        query = f"select count(*) as n from chunks c where c.run = ? and c.document = ? and {REUSED}"
         return int(next(self.rows(query, run, document))["n"])
 
     def _tokens(self, job_id: str, names: list[str] | None) -> int:

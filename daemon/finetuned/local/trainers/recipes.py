@@ -244,7 +244,9 @@ def _mlx(recipe: Recipe, folder: str, split: Split) -> Words:
         done = before.steps
     words += ["--model", trainer.model, "--fine-tune-type", "lora", "--batch-size", str(_BATCH)]
     words += ["--iters", str(steps - done), "--learning-rate", "0.0001"]
-    return Words([program, *words, *trainer.options], steps, begins_at=done)
+    private = os.path.join(folder, "tmp")  # it compiles code, and runs what it finds: no other may lay anything there
+    os.makedirs(private, mode=0o700, exist_ok=True)
+    return Words([program, *words, *trainer.options], steps, environment={"TMPDIR": private}, begins_at=done)
 
 
 def _trl(recipe: Recipe, folder: str, _split: Split) -> Words:
