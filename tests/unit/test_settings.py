@@ -490,3 +490,10 @@ def test_an_age_is_a_time_or_for_ever():
     read = parsed(f'[retention]\ndone = "90d"\nfailed = ""\n{FOLDER}\nprune_empty = true')
     assert (read.retention.done, read.retention.failed, read.retention.events) == (90 * 86400.0, 0.0, 0.0)
     assert read.folders[0].prune_empty
+
+
+def test_a_sample_for_learning_here_works_with_what_is_installed():
+    """Rules make the pairs, the toy model is trained, and no server is named."""
+    found = parsed(settings.sample("/srv/n", local=True))
+    assert (found.backend.kind, found.maker.kind, found.trainer.kind) == ("local", "rules", "mlx")
+    assert set(found.services) == {"local"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from finetuned.backend import Entry, Observation, Odd, Pair, Status, Taught
+from finetuned.backend import Capabilities, Entry, Observation, Odd, Pair, Status, Taught
 from finetuned.errors import Quota
 from finetuned.helix import qa, wire
 from finetuned.helix.observe import DATASET, capabilities, observe
@@ -508,3 +508,16 @@ def test_recorded_odd_names():
             (name, document), *_ = documents_of(view).items()
             assert judge(view, pairs(document), uploaded(name)).state is JobState.DONE
     assert list(wire.session(bodies[36]).documents) == ["same.txt"]
+
+
+def test_what_was_learned_here_is_told_without_a_server():
+    """Where a backend's sessions are is a word of its own, and a file that taught nothing says nothing of a server."""
+    here, there = Capabilities(is_here=True), Capabilities()
+    assert (here.where, there.where) == ("this machine", "the server")
+    view = seen(turn(), documents={"m-a.txt": "A"})
+    reasons = {}
+    for can in (here, there):
+        verdict = judge_counted(view, tally(view, []), uploaded("m-a.txt"), can)
+        reasons[can.where] = verdict.files[0].reason
+    assert reasons["this machine"] == "no pair that was made of it was kept"
+    assert "server" in reasons["the server"]
