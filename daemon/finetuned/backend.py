@@ -18,7 +18,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Final, Protocol, Self, runtime_checkable
 
-from finetuned.errors import Quota
+from finetuned.errors import Busy, KeyRefused, Quota, ReplyLost, ServerError, Unreachable
 from finetuned.model import Content, Value
 
 #: the longest question, and the longest answer, in characters: everything that shows pairs has to hold one
@@ -280,6 +280,20 @@ class CallEnd(StrEnum):
     UNREACHABLE = "unreachable"  # it certainly never took effect
     REPLY_LOST = "reply_lost"  # it may have taken effect
     STOPPED = "stopped"  # by ourselves
+
+
+def call_end(error: ServerError) -> CallEnd:
+    """Tell in one word how a request ended that failed."""
+    match error:
+        case Busy():
+            return CallEnd.BUSY
+        case KeyRefused():
+            return CallEnd.KEY_REFUSED
+        case Unreachable():
+            return CallEnd.UNREACHABLE
+        case ReplyLost():
+            return CallEnd.REPLY_LOST
+    return CallEnd.REFUSED
 
 
 #: hears of each request: its method, how it ended, and after how many seconds

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from finetuned.backend import Capabilities, Observation, Part, Phase, Status, Submission, Taught
+from finetuned.backend import CallEnd, Capabilities, Observation, Part, Phase, Status, Submission, Taught, call_end
+from finetuned.errors import Busy, KeyRefused, Refused, ReplyLost, ServerError, Unreachable
 from finetuned.model import Content
 
 
@@ -44,3 +45,18 @@ def test_a_stage_tells_what_is_done():
         Phase.TRAINING,
         Phase.UNKNOWN,
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (Busy("later", after=1.0), CallEnd.BUSY),
+        (KeyRefused("no"), CallEnd.KEY_REFUSED),
+        (Unreachable("away"), CallEnd.UNREACHABLE),
+        (ReplyLost("lost"), CallEnd.REPLY_LOST),
+        (Refused("no"), CallEnd.REFUSED),
+    ],
+)
+def test_how_a_request_ended(error: ServerError, end: CallEnd):
+    """Each outcome has its word, for those who count them."""
+    assert call_end(error) is end

@@ -24,7 +24,7 @@ import httpx
 from msgspec.structs import replace
 
 from finetuned import __version__
-from finetuned.backend import CallEnd, OnEnd, not_counted
+from finetuned.backend import CallEnd, OnEnd, call_end, not_counted
 from finetuned.errors import KeyRefused, Refused, ServerError
 from finetuned.helix import outcome
 from finetuned.helix.answers import Answer, Keeper, NoRoom
@@ -183,7 +183,7 @@ class Wire:
                 answer = await self._ask(call)
             end = CallEnd.ANSWERED
         except ServerError as error:
-            end = outcome.end_of(error)
+            end = call_end(error)
             raise
         finally:
             self._on_end(call.method, end, anyio.current_time() - begun)

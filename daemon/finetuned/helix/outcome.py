@@ -28,7 +28,6 @@ from typing import Final, Self
 
 import httpx
 
-from finetuned.backend import CallEnd
 from finetuned.errors import (
     Busy,
     KeyRefused,
@@ -116,20 +115,6 @@ def broken(call: Call, url: str, error: Exception | None, *, whole: bool) -> Ser
     if error is not None and _is_tls(error):
         remedy = _CHECK_TLS
     return Unreachable(what, begun=begun, remedy=remedy) if safe else ReplyLost(what, remedy=remedy)
-
-
-def end_of(error: ServerError) -> CallEnd:
-    """Tell in one word how a request ended that failed."""
-    match error:
-        case Busy():
-            return CallEnd.BUSY
-        case KeyRefused():
-            return CallEnd.KEY_REFUSED
-        case Unreachable():
-            return CallEnd.UNREACHABLE
-        case ReplyLost():
-            return CallEnd.REPLY_LOST
-    return CallEnd.REFUSED
 
 
 def refused(answer: Answer, key: str) -> ServerError:

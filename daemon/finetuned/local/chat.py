@@ -22,8 +22,8 @@ import msgspec
 from msgspec.structs import replace
 
 from finetuned import __version__
-from finetuned.backend import CallEnd, OnEnd, not_counted
-from finetuned.errors import Busy, KeyRefused, NotTheServer, Refused, ServerError, Unreachable
+from finetuned.backend import CallEnd, OnEnd, call_end, not_counted
+from finetuned.errors import KeyRefused, NotTheServer, Refused, ServerError, Unreachable
 from finetuned.local import outcome, said
 from finetuned.local.key import KeyFile
 from finetuned.local.machine import Machine
@@ -244,7 +244,7 @@ class Chat:
             yield
             end = CallEnd.ANSWERED
         except ServerError as error:
-            end = _end_of(error)
+            end = call_end(error)
             raise
         finally:
             self._on_end(method, end, anyio.current_time() - begun)
@@ -290,19 +290,6 @@ async def _read_up_to(response: httpx.Response, most: int) -> tuple[bytes, bool]
         if complete:
             raise
     return bytes(answer[:most]), complete
-
-
-def _end_of(error: ServerError) -> CallEnd:
-    match error:
-        case Busy():
-            return CallEnd.BUSY
-        case KeyRefused():
-            return CallEnd.KEY_REFUSED
-        case Unreachable():
-            return CallEnd.UNREACHABLE
-        case Refused():
-            return CallEnd.REFUSED
-    return CallEnd.REPLY_LOST
 
 
 def _is_object(text: str) -> bool:

@@ -21,6 +21,7 @@ import msgspec
 
 from finetuned.backend import Pair
 from finetuned.errors import NotFound, Refused
+from finetuned.local.place import sync_folder
 from finetuned.model import Value
 from finetuned.paths import escape
 
@@ -366,15 +367,6 @@ def lay(path: str, content: bytes) -> None:
         _sync(file)
     os.rename(part, path)
     sync_folder(os.path.dirname(path))
-
-
-def sync_folder(path: str) -> None:
-    """Bring to disk which names a folder has."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _sync(file: BinaryIO) -> None:

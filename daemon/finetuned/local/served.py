@@ -13,7 +13,6 @@ import hashlib
 import os
 import select
 import signal
-import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -27,7 +26,7 @@ import msgspec
 from finetuned.errors import Unreachable
 from finetuned.local import keeper
 from finetuned.local.machine import Machine
-from finetuned.local.training import environment
+from finetuned.local.training import environment, pid_of_holder
 from finetuned.model import Value
 from finetuned.paths import escape
 
@@ -37,7 +36,6 @@ SAYS_WITHIN: Final = 10.0
 #: how often is looked whether it has, in seconds
 LOOK_EVERY: Final = 0.05
 _TAIL: Final = 4096
-_FLOCK: Final = "hhqqi"
 
 
 class _Port(Value, frozen=True):
@@ -113,7 +111,7 @@ class Served:
 
     async def _is_up(self) -> _Port:
         while True:
-            holder, port = _holder(self.folder), self._read_port()
+            holder, port = pid_of_holder(os.path.join(self.folder, keeper.LOCK)), self._read_port()
             if holder and port:
                 return port
             if not holder:
@@ -134,7 +132,7 @@ class Served:
             raise self._unusable(error.strerror or str(error)) from error
 
     def _start(self) -> None:
-        if _holder(self.folder):
+        if pid_of_holder(os.path.join(self.folder, keeper.LOCK)):
             return
         words = [sys.executable, "-I", keeper.__file__, self.folder, str(self._idle), *self._command()]
         try:
@@ -155,11 +153,11 @@ class Served:
 
     def _stop(self) -> None:
         """End a server that is not well, with its keeper."""
-        pid = _holder(self.folder)
+        pid = pid_of_holder(os.path.join(self.folder, keeper.LOCK))
         with suppress(ProcessLookupError):
             if pid:
                 process = os.pidfd_open(pid)
-                if _holder(self.folder) == pid:
+                if pid_of_holder(os.path.join(self.folder, keeper.LOCK)) == pid:
                     signal.pidfd_send_signal(process, signal.SIGKILL)
                     select.select([process], [], [], SAYS_WITHIN)  # until it has ended
                 os.close(process)
@@ -194,17 +192,3 @@ def _shared(use: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _holder(folder: str) -> int:
-    """Ask the kernel which process keeps the server; 0 if none does."""
-    try:
-        lock = os.open(os.path.join(folder, keeper.LOCK), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return 0
-    try:
-        asked = fcntl.fcntl(lock, fcntl.F_GETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-    finally:
-        os.close(lock)
-    kind, _, _, _, pid = struct.unpack(_FLOCK, asked)
-    return 0 if kind == fcntl.F_UNLCK else int(pid)

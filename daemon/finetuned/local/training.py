@@ -117,13 +117,13 @@ def _unreadable(folder: str, error: OSError) -> Unreachable:
 
 def _look(folder: str) -> Look:
     """Raise OSError."""
-    if pid := _pid_of_holder(folder):
+    if pid := pid_of_holder(os.path.join(folder, LOCK)):
         return _look_at_one_that_lives(folder, pid)
     if end := ending_of(folder):
         return end
     if not os.path.exists(os.path.join(folder, STARTED)):
         return Look(state=State.NONE)
-    if _pid_of_holder(folder) or ending_of(folder):  # it began since
+    if pid_of_holder(os.path.join(folder, LOCK)) or ending_of(folder):  # it began since
         return _look(folder)
     _end_what_is_left(folder)
     return Look(state=State.LOST, reason="what ran it was killed, or the machine went down")
@@ -139,10 +139,10 @@ def _look_at_one_that_lives(folder: str, pid: int) -> Look:
     return Look(state=State.RUNNING, reason=reason, handle=str(pid))
 
 
-def _pid_of_holder(folder: str) -> int:
-    """Ask the kernel which process holds the lock of a folder; 0 if none does. Raises OSError."""
+def pid_of_holder(lock: str) -> int:
+    """Ask the kernel which process holds a lock; 0 if none does. Raises OSError."""
     try:
-        descriptor = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return 0
     try:
@@ -158,11 +158,11 @@ def _holder(folder: str) -> Iterator[int | None]:
     """Open the process that holds the lock of a folder; null if none does. Raises Unreachable."""
     process = None
     try:
-        pid = _pid_of_holder(folder)
+        pid = pid_of_holder(os.path.join(folder, LOCK))
         if pid > 0:
             with suppress(ProcessLookupError):
                 process = os.pidfd_open(pid)
-                if _pid_of_holder(folder) != pid:  # it has ended, and the number may be another's
+                if pid_of_holder(os.path.join(folder, LOCK)) != pid:  # it has ended, and the number may be another's
                     os.close(process)
                     process = None
     except OSError as error:
