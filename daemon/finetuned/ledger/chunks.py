@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from finetuned import clock
-from finetuned.ledger.rows import insert
+from finetuned.ledger.rows import REUSED, insert
 from finetuned.ledger.store import Store
 from finetuned.making.notes import CHUNK_OPEN, ChunkRow, ChunkState, Counts, Kept
 from finetuned.making.values import Draft, Drop, Span
@@ -29,11 +29,6 @@ _CHUNK: Final = """
   c.id, c.run, c.document, c.made_by, c.number, c.begins, c.own, c.ends, c.sha256, c.heading, c.state, c.tries,
   c.reason,
   (select coalesce(sum(a.tokens), 0) from answers a where a.chunk_id = c.id) as tokens
-"""
-#: that the chunk `c` has an answer that was known: another one came before it
-REUSED: Final = """
-  exists (select 1 from answers a join answers b on b.made_by = a.made_by and b.sha256 = a.sha256 and b.raw is not null
-    where a.chunk_id = c.id and a.raw is not null and a.tokens = 0 and b.id < a.id)
 """
 _NO_DRAFT: Final = "not exists (select 1 from drafts d where d.chunk_id = c.id and d.dropped is null)"
 

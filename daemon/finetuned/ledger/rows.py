@@ -54,6 +54,11 @@ WORK: Final = """(
   exists (select 1 from jobs j where j.folder = f.name and (j.finished_at is null or j.archived = 0)) or
   exists (select 1 from files l where l.folder = f.name and l.archived = 0 and l.state in ('refused', 'duplicate')))
 """
+#: that the chunk `c` has an answer that was known: another one came before it
+REUSED: Final = """
+  exists (select 1 from answers a join answers b on b.made_by = a.made_by and b.sha256 = a.sha256 and b.raw is not null
+    where a.chunk_id = c.id and a.raw is not null and a.tokens = 0 and b.id < a.id)
+"""
 
 
 def insert(db: sqlite3.Connection, table: str, **columns: object) -> None:

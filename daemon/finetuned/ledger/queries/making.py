@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-from finetuned.ledger.chunks import REUSED
 from finetuned.ledger.queries.connection import Connection, Row, drop_null
 from finetuned.ledger.queries.filters import Filters, Query
-from finetuned.ledger.rows import AT_PLACE, place
+from finetuned.ledger.rows import AT_PLACE, REUSED, place
 from finetuned.marker import renamed
 from finetuned.readymade import is_ready_made
 from finetuned.times import iso
