@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -178,6 +179,15 @@ async def test_a_lock_file_that_cannot_be_is_named(folder: Path) -> None:
     assert (end.cause, end.reason) == (Cause.NOT_STARTED, "/no/such/lock cannot be used: No such file or directory")
 
 
+def children() -> list[str]:
+    """The processes, dead or alive, whose parent this one is."""
+    found: list[str] = []
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            found += Path("/proc/self/task", thread, "children").read_text().split()
+    return found
+
+
 async def test_it_is_nicer_than_who_started_it(folder: Path) -> None:
     """And goes first if memory runs out."""
     await here().start(str(folder), shell("nice; cat /proc/self/oom_score_adj", nice=7))
@@ -220,14 +230,32 @@ async def test_it_outlives_who_started_it(folder: Path) -> None:
     assert heard - float((folder / "at").read_text()) < 1
 
 
+async def test_one_whose_folder_is_removed_has_ended_before_another_begins(tmp_path: Path) -> None:
+    """Also if it will not hear of its end: there is never one more at a time than there may be."""
+    first, second, neighbour = (tmp_path / name / "training.1" for name in ("run-1", "run-2", "run-3"))
+    for one in (first, second, neighbour):
+        one.mkdir(parents=True)
+    await here().start(str(first), shell("trap '' TERM; touch deaf; while :; do sleep 1; done", grace=600.0))
+    await here().start(str(neighbour), shell("sleep 600"))
+    gone, lasts = await begun(first), await begun(neighbour)
+    await within((first / "deaf").exists)
+    shutil.rmtree(first.parent)
+    await here().start(str(second), shell("sleep 600"))
+    assert not lives(gone)
+    assert lives(lasts)
+    for one in (second, neighbour):
+        await here().stop(str(one))
+        await ended(one)
+
+
 async def test_no_corpse_is_left(folder: Path) -> None:
     """Neither of what starts it, nor of what runs it."""
+    before = set(children())
     await here().start(str(folder), shell("sleep 0.1"))
     runner = holder(folder)
     assert (await ended(folder)).succeeded
     await within(lambda: not Path(f"/proc/{runner}").exists())
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # noqa: ASYNC222 - it does not wait
+    assert set(children()) <= before
 
 
 async def test_one_whose_folder_is_removed_ends(folder: Path) -> None:

@@ -4,7 +4,8 @@
 2. The kernel says whose the lock is. A signal goes by a descriptor of that process, opened before the lock is looked
    at again: no other process can be meant.
 3. A runner that was killed takes its trainer with it; what the trainer had started bears the try's mark in its
-   environment, and is ended before the try is called lost. So the next try of a run is alone.
+   environment, and is ended before the try is called lost. So the next try of a run is alone. What is left of a try
+   whose folder somebody removed is ended before any other is started.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -79,6 +80,7 @@ class Here:
 def _start(folder: str, task: Task, around: Mapping[str, str]) -> None:
     try:
         lay_task(folder, task)
+        _end_the_removed(os.path.join(folder, "..", ".."))
         ended = subprocess.run(
             [sys.executable, "-I", "-m", runner.__name__, folder],
             cwd="/",
@@ -191,31 +193,42 @@ def _is_alone(pid: int) -> bool:
 
 
 def _end_what_is_left(folder: str) -> None:
-    """Kill each process that bears the mark of a try, until there is none. Raises OSError."""
-    mark = b"%s=%s" % (runner.MARK.encode(), os.fsencode(os.path.realpath(folder)))
-    while left := list(_marked(mark)):
+    """Kill what is left of a try. Raises OSError."""
+    whole = os.fsencode(os.path.realpath(folder))
+    _kill_all_of(lambda of: of == whole)
+
+
+def _end_the_removed(runs: str) -> None:
+    """Kill what is left of tries whose folders were removed: each ends by itself, but not at once. Raises OSError."""
+    beneath = os.path.join(os.fsencode(os.path.realpath(runs)), b"")
+    _kill_all_of(lambda of: of.startswith(beneath) and not os.path.exists(of))
+
+
+def _kill_all_of(is_meant: Callable[[bytes], bool]) -> None:
+    """Kill each process that bears the mark of such a try, until there is none. Raises OSError."""
+    while left := list(_marked(is_meant)):
         for process in left:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(process, signal.SIGKILL)
             os.close(process)
 
 
-def _marked(mark: bytes) -> Iterator[int]:
-    """Open each process with this line in its environment, as far as we may see it."""
+def _marked(is_meant: Callable[[bytes], bool]) -> Iterator[int]:
+    """Open each process with the mark of such a try in its environment, as far as we may see it."""
     for name in os.listdir("/proc"):
-        if not name.isdigit() or not _bears(name, mark):
+        if not name.isdigit() or not is_meant(_try_of(name)):
             continue
         with suppress(ProcessLookupError):
             process = os.pidfd_open(int(name))
-            if _bears(name, mark):  # still
+            if is_meant(_try_of(name)):  # still
                 yield process
             else:
                 os.close(process)
 
 
-def _bears(pid: str, mark: bytes) -> bool:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return mark in file.read().split(b"\0")
-    except OSError:
-        return False
+def _try_of(pid: str) -> bytes:
+    """Read of which try's folder a process is; empty: of none."""
+    mark = b"%s=" % runner.MARK.encode()
+    with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        return next((line[len(mark) :] for line in file.read().split(b"\0") if line.startswith(mark)), b"")
+    return b""
