@@ -210,6 +210,27 @@ async def test_a_judge_has_the_last_word(tmp_path: Path):
     assert len(judge.paid) == len(endpoint.paid) == counts.chunks
 
 
+async def test_a_verdict_is_never_paid_again(tmp_path: Path):
+    """A stop waits for verdicts that are under way; they are read when it goes on, and in another run."""
+    endpoint, judge = Endpoint(pairs_of), Endpoint(_verdicts, late=0.2)
+    async with a_workshop(tmp_path, endpoint, REAL, judge=judge) as shop:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(shop.make, TEXT)
+            with anyio.fail_after(20):
+                while len(judge.asked) < 2:
+                    await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+        stopped = await shop.notes.counts(RUN)
+        judge.late = 0.0
+        counts = await shop.make(TEXT)
+        again = await shop.make(TEXT, run="b-job.1")
+    assert stopped.judged == 0
+    assert counts.dropped == again.dropped == {Drop.JUDGED: counts.chunks}
+    assert len(judge.paid) == len(endpoint.paid) == counts.chunks
+    assert (counts.tokens, again.tokens) == (200 * counts.chunks, 0)
+    assert again.reused == again.chunks
+
+
 @pytest.mark.parametrize(
     "answer", [said("I cannot say."), complains(400, "no"), said(None, refusal="no"), Answer(body=b"{}")]
 )

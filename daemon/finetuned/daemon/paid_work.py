@@ -49,6 +49,9 @@ class PaidWork:
     async def answered(self, chunk: int, raw: str, tokens: int) -> None:
         await self._in_ledger(self._chunks.answered, chunk, raw, tokens)
 
+    async def judgement(self, chunk: int, judged_by: str, sha256: str, raw: str, tokens: int) -> None:
+        await self._in_ledger(self._chunks.judgement, chunk, judged_by, sha256, raw, tokens)
+
     async def failed(self, chunk: int, reason: str, *, final: bool) -> None:
         await self._in_ledger(self._chunks.failed, chunk, reason, final=final)
 

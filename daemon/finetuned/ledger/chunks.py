@@ -21,9 +21,10 @@ from finetuned.making.values import Draft, Drop, Span
 from finetuned.times import iso
 
 _OPEN: Final = ", ".join(f"'{state}'" for state in sorted(CHUNK_OPEN))
-#: the newest answer of the chunk `c` that could be read
+#: the newest answer of the chunk `c` that could be read; what a judge said of it is another's
 _ANSWER: Final = (
-    "(select a.raw from answers a where a.chunk_id = c.id and a.raw is not null order by a.id desc limit 1)"
+    "(select a.raw from answers a where a.chunk_id = c.id and a.made_by = c.made_by and a.raw is not null "
+    "order by a.id desc limit 1)"
 )
 _CHUNK: Final = """
   c.id, c.run, c.document, c.made_by, c.number, c.begins, c.own, c.ends, c.sha256, c.heading, c.state, c.tries,
@@ -80,6 +81,12 @@ class Chunks:
                 "select id, made_by, sha256, ?, ?, ? from chunks where id = ?",
                 (iso(clock.now()), tokens, raw, chunk),
             )
+
+    def judgement(self, chunk: int, judged_by: str, sha256: str, raw: str, tokens: int) -> None:
+        """Keep what a judge said of a chunk's answer, as it came, with what it cost."""
+        with self._store.transaction() as db:
+            at = iso(clock.now())
+            insert(db, "answers", chunk_id=chunk, made_by=judged_by, sha256=sha256, at=at, tokens=tokens, raw=raw)
 
     def failed(self, chunk: int, reason: str, *, final: bool) -> None:
         """Note why a chunk was not answered, or its answer cannot be read."""

@@ -372,36 +372,45 @@ class _Run:
             await self._at_fault(row, f"the answer cannot be read: {reading.problem}")
             return
         if not is_last:
-            drafts = await self._checking.distinct(await self._after_judgement(row, chunk, raw, drafts))
+            drafts = await self._checking.distinct(await self._after_judgement(row, chunk, drafts))
         await self._judged(row, drafts, None)
 
-    async def _after_judgement(self, row: ChunkRow, chunk: Chunk, raw: str, drafts: Sequence[Draft]) -> Sequence[Draft]:
+    async def _after_judgement(self, row: ChunkRow, chunk: Chunk, drafts: Sequence[Draft]) -> Sequence[Draft]:
         """Ask the judge, if there is one, and drop what it says is wrong. Without its answer nothing is dropped."""
         judge, doubtful = self._maker.judge, self._checking.worth_judging(drafts)
         if judge is None or not doubtful:
             return drafts
         messages = prompts.ask_judge(chunk.text, doubtful)
-        expected, spent = prompts.cost(messages, 0), 0
+        key = prompts.judged_by(judge.chat.endpoint.model), prompts.digest(messages)
+        verdict = await self._notes.answer_known(*key)
+        if verdict is None:
+            verdict = await self._verdict(row, judge, messages, key)
+        return drafts if verdict is None else _judged(drafts, doubtful, verdict)
+
+    async def _verdict(
+        self, row: ChunkRow, judge: Asker, messages: Sequence[prompts.Message], key: tuple[str, str]
+    ) -> str | None:
+        """Return what the judge says, which is kept under this key by then; null: it does not answer."""
+        expected, spent, raw = prompts.cost(messages, 0), 0, None
 
         async def nothing() -> None:
             """Intend nothing: that the answer is being judged, its row says already."""
 
         async def kept(reply: Reply) -> None:
-            nonlocal spent
-            spent = reply.tokens
-            await self._notes.answered(row.id, raw, reply.tokens)  # the same answer; it cost more by now
+            nonlocal spent, raw
+            raw, spent = _as_kept(reply), reply.tokens
+            await self._notes.judgement(row.id, *key, raw, spent)
 
         tries = TRIES
-        while tries:
+        while tries and raw is None:
             await self._maker.budget.reserve(self._run, expected)
             try:
-                reply = await judge.ask(messages, None, about=row.id, intended=nothing, kept=kept)
-                return _judged(drafts, doubtful, reply)
+                await judge.ask(messages, None, about=row.id, intended=nothing, kept=kept)
             except InVain as error:
                 tries = 0 if isinstance(error.cause, Refused) else tries - error.is_its_own
             finally:
                 self._maker.budget.settle(self._run, expected, spent)
-        return drafts
+        return raw
 
     async def _judged(self, row: ChunkRow, drafts: Sequence[Draft], reason: str | None) -> None:
         await self._notes.judged(row.id, drafts, reason=reason)
@@ -446,9 +455,9 @@ def _as_kept(reply: Reply) -> str:
     return f"{_REFUSES}{reply.text}" if reply.ending is Ending.REFUSED else reply.text
 
 
-def _judged(drafts: Sequence[Draft], doubtful: Sequence[Draft], reply: Reply) -> list[Draft]:
+def _judged(drafts: Sequence[Draft], doubtful: Sequence[Draft], verdict: str) -> list[Draft]:
     """Drop what a judge, which was asked about the `doubtful` ones, says is wrong."""
-    said = reply.text if reply.ending is not Ending.REFUSED else ""
+    said = "" if verdict.startswith(_REFUSES) else verdict
     verdicts = zip(doubtful, prompts.read_verdicts(said, len(doubtful)), strict=True)
     wrong = {id(draft) for draft, is_right in verdicts if is_right is False}
     return [replace(draft, drop=Drop.JUDGED) if id(draft) in wrong else draft for draft in drafts]

@@ -113,6 +113,13 @@ class Notes(Protocol):
         """Keep an answer as it came, with what it cost; 0 tokens for one that was known (`answer_known`)."""
         ...
 
+    async def judgement(self, chunk: int, judged_by: str, sha256: str, raw: str, tokens: int) -> None:
+        """Keep what a judge answered about an answered chunk, before it is read; it is known as an answer of its own.
+
+        `sha256` is that of what the judge was asked.
+        """
+        ...
+
     async def failed(self, chunk: int, reason: str, *, final: bool) -> None:
         """Note why a chunk was not answered, or its answer cannot be read; it waits again unless it is `final`.
 

@@ -138,7 +138,12 @@ def fingerprint(kind: str, *, model: str = "", instructions: str = "", size: int
     `instructions`: a person's own (empty: ours); `size`: that of the passages, in bytes.
     """
     how = [_FORM, kind, model, instructions or [INSTRUCTIONS, WORDS_A_PAIR], size]
-    return sha256(json.dumps(how).encode()).hexdigest()[:16]
+    return digest(how)[:16]
+
+
+def digest(said: object) -> str:
+    """Return the SHA-256 of what JSON can say, in hex digits."""
+    return sha256(json.dumps(said).encode()).hexdigest()
 
 
 def tokens_of(text: str) -> int:
@@ -153,6 +158,11 @@ def cost(messages: Sequence[Message], pairs: int) -> int:
 
 
 # -- the judge
+
+
+def judged_by(model: str) -> str:
+    """Name in 16 hex digits the model that judges, as `fingerprint` names who makes pairs."""
+    return fingerprint("judge", model=model, instructions=_JUDGE, size=0)
 
 
 def ask_judge(passage: str, drafts: Sequence[Draft]) -> list[Message]:
