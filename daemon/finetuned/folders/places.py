@@ -152,14 +152,14 @@ class Places:
         """Read what `path` holds as it would be sent, if it were named so.
 
         With `expected` Changed if it is not the file that this tells of; then, and with `quiet`, Changed if somebody
-        has it open for writing. Raises Gone, Changed, Unusable, Stuck, Away.
+        has it open for writing. What is to be `quiet` was judged before. Raises Gone, Changed, Unusable, Stuck, Away.
         """
         fd = self.open(path)
         try:
             with self.guard("read"):
                 if quiet or expected is not None:
                     self.prove_quiet(fd)
-                return self.content(fd, named or path, expected=expected)
+                return self.content(fd, named or path, expected=expected, judges=not quiet)
         finally:
             os.close(fd)
 
@@ -180,19 +180,21 @@ class Places:
         *,
         expected: Signature | None = None,
         out: Callable[[bytes], object] | None = None,
+        judges: bool = True,
     ) -> Content:
         """Read what an open file that was dropped at `path` holds by the rules; its bytes go to `out`, too.
 
         With `expected` Changed if it is not the file that this tells of.
         """
         most, signed = self.rules.max_file_bytes, self.tree.signature
+        recoder = self.recoder(path, judges=judges)
 
         def take(piece: bytes) -> None:
             self.tree.on_progress()
             if out is not None:
                 out(piece)
 
-        return content_of(fd, expected=expected, recoder=self.recoder(path), most=most, out=take, signed=signed)
+        return content_of(fd, expected=expected, recoder=recoder, most=most, out=take, signed=signed)
 
     def recoder(self, path: str, *, judges: bool = True) -> Recoder:
         """Make what turns a file that was dropped at `path` into what is sent. Raises Unusable."""

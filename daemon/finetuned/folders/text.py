@@ -24,7 +24,8 @@ from finetuned.model import Content, Signature
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-BLOCK: Final = 256 * 1024
+#: what is read at a time: larger strings would be fetched from the system, and given back, one by one
+BLOCK: Final = 64 * 1024
 #: in how much of a file lines are counted, for messages: to count them takes nearly as long as to hash them
 COUNTED: Final = 16 * 1024 * 1024
 #: longest first: the mark of UTF-32 begins with that of UTF-16
@@ -75,6 +76,7 @@ class Recoder:
         self._encoding = encoding
         self._refused = refused
         self._judges = judges
+        self._is_utf8 = False
         self._kinds = Kinds()
         self._decoder: codecs.IncrementalDecoder | None = None
         self._read = 0
@@ -88,7 +90,9 @@ class Recoder:
         return "; ".join(f"it is {KINDS[kind]}" for kind in self._kinds.found()) or None
 
     def check(self) -> None:
-        """Raise Unusable if there is nothing to learn from what was read to its end."""
+        """Raise Unusable if there is nothing to learn from what was read to its end, and judged."""
+        if not self._judges:
+            return
         todo = "write something into it and drop it again"
         if self._wordless:
             what = "white space and nothing else" if self._blank else "no word: only blanks, rules and other marks"
@@ -107,7 +111,7 @@ class Recoder:
         self._read += len(raw)
         try:
             text = self._decoder.decode(raw, final) if self._decoder else ""
-            sent = text.encode()
+            sent = raw if self._is_utf8 else text.encode()  # the same bytes, those of a letter that goes on included
         except UnicodeError as error:
             raise self._undecodable(error) from error
         if "\0" in text:
@@ -144,6 +148,7 @@ class Recoder:
         try:
             b" ".decode(self._encoding, "ignore")  # refuses codecs that do not make text
             self._decoder = codecs.getincrementaldecoder(self._encoding)()
+            self._is_utf8 = codecs.lookup(self._encoding).name == "utf-8"
         except (LookupError, UnicodeError) as error:
             raise Unusable(
                 f"there is no text encoding {self._encoding!r}; correct `encoding` for this folder"

@@ -3,7 +3,7 @@
 1. `whole` turns true before the last piece is handed over. As long as it is false, the server cannot have a whole
    form, and it creates nothing of a form that is cut (seen on both dialects): that is how a failure on the way is
    told from a lost answer, and how an upload is given up safely.
-2. Memory stays at one piece of 256 KiB, whatever the file's size; the disk is read in a thread, small files together.
+2. Memory stays at one piece of 1 MiB, whatever the file's size; the disk is read in a thread, small files together.
    The last piece has none of them, and takes no thread.
 3. The length is known before the first byte, so that a proxy can refuse early. A file that turns out shorter or
    longer cuts the upload as `Changed`, before the final boundary.
@@ -29,7 +29,7 @@ from finetuned.helix.call import Form, ignore
 from finetuned.helix.disk import Disk, PartReader
 from finetuned.paths import escape
 
-PIECE_BYTES: Final = 256 * 1024
+PIECE_BYTES: Final = 1024 * 1024
 
 
 class Body(httpx.AsyncByteStream):
