@@ -232,4 +232,4 @@ def test_the_figures_tell_what_was_spent(here: Here):
     assert "recall" not in words
     with closing(sqlite3.connect(here.ledger_path)) as db, db:
         db.execute("insert into recalls select id, 1, 3, 0.05, 0.875 from files")
-    assert "0.05 > 0.88" in here("stats").out.partition("\n\n")[2].partition("\n\n")[0]
+    assert "0.05 → 0.88" in here("stats").out.partition("\n\n")[2].partition("\n\n")[0]

@@ -68,7 +68,7 @@ def stats_command(
         when = "in that time" if until else "since then" if since else "yet"
         terminal.say(f"no file came to its end {when}")
         return
-    _tell(found, " or ".join(wiring.where(service.url) for service in settings.services.values()))
+    _tell(found)
 
 
 def _plot(found: Statistics, path: str, *, force: bool) -> None:
@@ -135,8 +135,8 @@ def _shares(spans: Spans) -> Sequence[tuple[str, float | None]]:
     return (("p50", spans.p50), ("p95", spans.p95))
 
 
-def _tell(found: Statistics, where: str) -> None:
-    """Print it for people; `where`: what learns the files."""
+def _tell(found: Statistics) -> None:
+    """Print it for people."""
     weeks = _every_week(found)
     first, last = min(found.weeks), max(found.weeks)
     when = f"in the week of {first}" if first == last else f"in the weeks of {first} to {last}"
@@ -150,7 +150,7 @@ def _tell(found: Statistics, where: str) -> None:
             f"\npairs a week  {sparkline([figures.pairs if figures else 0 for figures in weeks.values()])}"
         )
     terminal.print_line("")
-    _times(found.total, where)
+    _times(found.total)
     if known := found.total.recalled:
         words = f"{known.untuned:.2f} before the training, {known.tuned:.2f} after it"
         terminal.print_line(f"{'recall, with no text':<22}{words}, of {counted(known.files, 'file')}")
@@ -194,14 +194,14 @@ def _table(name: str, groups: Mapping[str, Figures]) -> None:
 def _recall(figures: Figures) -> str:
     """Tell how well a group's questions were answered, before the training and after it."""
     known = figures.recalled
-    return f"{known.untuned:.2f} > {known.tuned:.2f}" if known else ""
+    return f"{known.untuned:.2f} → {known.tuned:.2f}" if known else ""
 
 
-def _times(figures: Figures, where: str) -> None:
+def _times(figures: Figures) -> None:
     for words, spans in (
         ("from drop to learned", figures.learned),
         ("  until it was sent", figures.waiting),
-        (f"  with {where}", figures.server),
+        ("  from then on", figures.server),
     ):
         if spans.p50 is not None and spans.p95 is not None:
             terminal.print_line(f"{words:<22}half within {span(spans.p50)}, 95 % within {span(spans.p95)}")
