@@ -46,6 +46,7 @@ async def test_pairs_wait_for_a_person_and_what_was_accepted_is_learned(a_place:
         await place.pass_time(6 * 3600)
         assert (place.state(), starts(place)) == ("review", 0)
         job = place.jobs()[0]
+        assert job["stage"] == "edit_questions"
         mine = dressed("What is mine?", "This.", *await named(place.learner, job["session_id"]))
         await rewritten(place.learner, job["session_id"], lambda pairs: [pairs[0], mine])
         assert (await place.ask("accept", job=job["id"]))[0] == "done"

@@ -254,7 +254,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @of_a_job(JobState.RUNNING)
     def rests_for_a_review(self, n: int, job: Job) -> None:
-        self.ledger.runs.awaits_review(job, self.life.now() + 60, self.life.now())
+        self.ledger.runs.awaits_review(job, "edit_questions", self.life.now() + 60, self.life.now())
         assert self.life.job(job.id).awaits_review is (job.requested is None)
 
     @of_a_job(JobState.REVIEW, fits=lambda self, j: not j.given_up)

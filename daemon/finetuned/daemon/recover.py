@@ -42,9 +42,8 @@ class Recoveries:
                 await self._kick(job, seen, due)
             case Step.REVIEW:
                 now = self._context.runtime.now()
-                await self._context.in_ledger(
-                    self._context.ledger.runs.awaits_review, job, now + self._context.settings.poll.slowest, now
-                )
+                due_at = now + self._context.settings.poll.slowest
+                await self._context.in_ledger(self._context.ledger.runs.awaits_review, job, seen.stage, due_at, now)
             case Step.GIVE_UP:
                 await self.give_up(job, due.words)
             case _:

@@ -80,11 +80,11 @@ class Runs:
                 tell_of(db, now, job, Cause.HELD_UP, words)
             return read_job(db, job.id)
 
-    def awaits_review(self, job: Job, due_at: float, now: float) -> None:
+    def awaits_review(self, job: Job, stage: str, due_at: float, now: float) -> None:
         """Let the job, whose pairs are made, wait for a person."""
         with self._store.transaction() as db:
             move_job(db, now, job, JobState.REVIEW, cause=Cause.PAIRS_MADE)
-            change_attempt(db, job.under_way, due_at=iso(due_at), tries=0, missing_since=None, misses=0)
+            change_attempt(db, job.under_way, stage=stage, due_at=iso(due_at), tries=0, missing_since=None, misses=0)
 
     def review_over(self, job: Job, *, cause: Cause, now: float) -> None:
         """End the review of a job: its session trains, or is gone."""
