@@ -47,21 +47,24 @@ OLDEST: Final = _gauge(
 JOBS: Final = _gauge("jobs", "Jobs that the ledger knows.", "folder", "state")
 FINISHED: Final = _counter("jobs_finished", "Jobs that came to an end since the daemon started.", "folder", "state")
 PAIRS: Final = _gauge("pairs", "Question-answer pairs that trained jobs have.", "folder")
-IN_FLIGHT: Final = _gauge("sessions_in_flight", "Jobs that hold, or may hold, a session on the server.")
+IN_FLIGHT: Final = _gauge("sessions_in_flight", "Jobs that hold, or may hold, a session, on a server or here.")
 MOST_IN_FLIGHT: Final = _gauge("sessions_in_flight_limit", "How many jobs may be there at a time.")
 RESTARTS: Final = _counter("session_restarts", "Sessions that were put to work again since the daemon started.")
 EVENTS: Final = _counter("events", "What happened since the daemon started, as `events` tells it.", "subject", "cause")
 REQUESTS: Final = Metric(
     name="finetuned_request_duration_seconds",
     kind=Kind.HISTOGRAM,
-    words="Requests to the server, by how they ended.",
+    words="Requests to a server, or to an endpoint that makes pairs, by how they ended.",
     labels=("method", "outcome"),
 )
 AWAY: Final = _gauge("folder_away", "1 while the folder is missing, or another one lies in its place.", "folder")
 PAUSED_FOLDER: Final = _gauge("folder_paused", "1 while a person has paused the folder.", "folder")
-PAUSED: Final = _gauge("server_paused", "1 while nothing is sent, as the server cannot be used.")
+PAUSED: Final = _gauge(
+    "server_paused", "1 while a server, or what learns on this machine, cannot be used: nothing is begun there."
+)
 REACHABLE: Final = _gauge(
-    "server_reachable", "1 if the server answered last, 0 if it did not; absent before it was asked."
+    "server_reachable",
+    "1 if all answered last, servers and what learns on this machine; 0 if one did not; absent before they were asked.",
 )
 HOOK_WAITING: Final = _gauge("hook_waiting_messages", "What a hook is still to be told.", "hook")
 HOOK_FAILING: Final = _gauge("hook_failing", "1 while a hook takes nothing.", "hook")
