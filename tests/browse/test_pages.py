@@ -193,9 +193,12 @@ def test_ids_are_shown_as_what_they_mean(learned: Desk) -> None:
     assert f'href="/ledger/jobs/{job["id"]}"' in page(learned, "/ledger/slowest_jobs")
 
 
-def test_each_column_that_is_explained_is_there(learned: Desk) -> None:
-    """A description of what is not in the table would puzzle."""
+def test_each_table_is_explained_and_each_column_that_is_explained_is_there(learned: Desk) -> None:
+    """A table without a word would puzzle, and so would a description of what is not in it."""
     tables = metadata()["databases"]["ledger"]["tables"]
+    seen = rows(learned, "/ledger.json")
+    names = [one["name"] for one in (*seen["tables"], *seen["views"]) if not one.get("hidden")]
+    assert sorted(name for name in names if "description" not in tables.get(name, {})) == []
     for name, told in tables.items():
         columns = set(rows(learned, f"/ledger/{name}.json?_size=1")["columns"])
         assert set(told.get("columns", ())) | set(told.get("facets", ())) <= columns, name

@@ -19,12 +19,12 @@ _JOB: Final = MappingProxyType(
         "files": "How many files it has.",
         "pairs": "How many question-answer pairs came of it.",
         "bytes": "The size of its files, in bytes.",
-        "session_id": "The session on the server that learned it.",
-        "stage": "What the server does with it now.",
+        "session_id": "The session that learned it, on the server or on this machine.",
+        "stage": "What is done with it now, at the server or on this machine.",
         "progress": "How far that is, in percent.",
         "attempt": "How many sessions it has cost.",
         "restarts": "How often its session was started anew.",
-        "lora_dir": "Where the tuned model lies on the server.",
+        "lora_dir": "Where the tuned model lies, on the server or on this machine.",
         "created_at": "When it was made of its files (UTC).",
         "submitted_at": "When it was sent last (UTC).",
         "finished_at": "When it came to its end (UTC).",
@@ -56,9 +56,9 @@ _FILE: Final = MappingProxyType(
 _PAIR: Final = MappingProxyType(
     {
         "job_id": "The job that it came of.",
-        "ordinal": "Its number in the job, from 1, in the server's order.",
-        "question": "The question, without the server's document prefix.",
-        "answer": "The answer, without the server's document prefix.",
+        "ordinal": "Its number in the job, from 1, in the order of who made the pairs.",
+        "question": "The question, without a server's document prefix.",
+        "answer": "The answer, without a server's document prefix.",
     }
 )
 _TABLES: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
@@ -115,19 +115,24 @@ _TABLES: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
             "sort_desc": "created_at",
         },
         "qa_pairs": {
-            "description": "Every question-answer pair, as it is and as the server gave it.",
+            "description": "Every question-answer pair, as it is and as it was made.",
             "columns": {
                 **_PAIR,
                 "file_id": "The file that it was made of.",
-                "raw_question": "The question as the server gave it.",
-                "raw_answer": "The answer as the server gave it.",
+                "raw_question": "The question as it was made, with a server's document prefix.",
+                "raw_answer": "The answer as it was made, with a server's document prefix.",
+                "talk": "Which talk of its job it belongs to.",
+                "turn": "Its place in that talk, from 1.",
+                "evidence": "The words of the file that prove it, if it was made on this machine.",
+                "begins": "Where these begin in the text as it was sent, in bytes.",
+                "ends": "Where they end.",
             },
             "fts_table": "qa_pairs_fts",
             "fts_pk": "id",
             "size": 50,
         },
         "sessions": {
-            "description": "Every attempt at a job: a session on the server.",
+            "description": "Every attempt at a job: a session, on the server or on this machine.",
             "columns": {
                 "attempt": "Its number, from 1.",
                 "current": "1 if it is the one that counts for its job.",
@@ -138,12 +143,12 @@ _TABLES: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
             "facets": ["state"],
             "sort_desc": "id",
         },
-        "interactions": {"description": "What the server said in each session, as it was seen last."},
+        "interactions": {"description": "What each session told of itself, as it was seen last."},
         "events": {
             "description": "Every change of a state, and what happened besides.",
             "columns": {
                 "at": "When it happened (UTC).",
-                "subject": "What it happened to: a file, job, session, folder, the server or the daemon.",
+                "subject": "What it happened to: file, job, session, folder, server (local: this machine) or daemon.",
                 "subject_id": "Which one of them.",
                 "was": "The state before.",
                 "became": "The state after, or what happened.",
@@ -154,8 +159,37 @@ _TABLES: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
             "sort_desc": "id",
         },
         "folders": {"description": "The drop folders, as they were found last.", "label_column": "name"},
-        "servers": {"description": "The servers that were asked, and how that went last."},
-        **{name: {"hidden": True} for name in ("daemon", "hooks", "relearn", "_sqlite_migrations")},
+        "servers": {"description": "The servers that were asked, and this machine (local), and how that went last."},
+        "chunks": {
+            "description": "Passages of files of which pairs are made on this machine.",
+            "columns": {
+                "run": "The session whose pairs are made.",
+                "document": "The file, by the name that it has there.",
+                "number": "Its number in the file, from 1.",
+                "heading": "The headings above it.",
+                "state": "judged: its pairs are checked; failed: it teaches nothing, for a reason.",
+                "reason": "Why it failed.",
+            },
+            "facets": ["state"],
+        },
+        "answers": {"description": "What models answered when they were asked for the pairs of a passage."},
+        "drafts": {
+            "description": "Pairs as they were made of a passage; those without a word in dropped were kept.",
+            "columns": {
+                "evidence": "The words of the passage that prove it.",
+                "dropped": "Why it was not kept: finetuned help local.",
+            },
+        },
+        "recalls": {
+            "description": "How well models answered about a file with no text at hand: from 0 to 1.",
+            "columns": {
+                "held_out": "1: questions that the training had not seen; 0: questions that it had.",
+                "questions": "How many they were.",
+                "untuned": "The score before the training.",
+                "tuned": "The score after it.",
+            },
+        },
+        **{name: {"hidden": True} for name in ("daemon", "hooks", "relearn", "planned_runs", "_sqlite_migrations")},
     }
 )
 
