@@ -129,7 +129,7 @@ class TestInitSystem:
         assert f"sudo {PROGRAM} init --system" in told
 
     def test_it_may_be_run_again(self, machine: Box) -> None:
-        """A unit that somebody changed is the shipped one again, and theirs lies beside it; the rest is kept."""
+        """A unit that somebody changed is the shipped one again, and theirs lies beside it; a new folder is made."""
         machine.run(*INIT)
         unit = machine.root / "etc/systemd/system/finetuned.service"
         shipped = unit.read_text("utf-8")
@@ -141,7 +141,12 @@ class TestInitSystem:
         assert unit.read_text("utf-8") == shipped
         assert Path(f"{unit}.old").read_text("utf-8").endswith("# mine\n")
         unit.write_text(f"{shipped}# mine, too\n", "utf-8")
+        with (machine.root / CONFIG.lstrip("/")).open("a", encoding="utf-8") as config:
+            config.write('[[folder]]\nname = "letters"\npath = "/srv/finetuned/letters"\n')
+        assert "run `finetuned init --system`" in machine.run(PROGRAM, "check")
         machine.run(*INIT)
+        made = (machine.root / "srv/finetuned/letters").stat()
+        assert (made.st_mode, made.st_uid) == ((machine.root / "srv/finetuned/notes").stat().st_mode, made.st_uid)
         assert Path(f"{unit}.old").read_text("utf-8").endswith("# mine, too\n")
         assert Path(f"{unit}.old.~1~").read_text("utf-8").endswith("# mine\n")
 

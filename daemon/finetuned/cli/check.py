@@ -122,9 +122,8 @@ def _tell_configuration(settings: Settings) -> None:
         words = f"{names}, settle {span(rules.settle)}, linger {span(rules.linger)}, {limits}"
         terminal.print_line(f"  {rules.name}: {harmless(rules.path)} ({harmless(words)}, after = {rules.after})")
         if not os.path.isdir(rules.path):
-            terminal.say(
-                f"warning: the folder {harmless(rules.path)} is not there yet; make it, or run `finetuned init`"
-            )
+            way = "run `finetuned init --system`" if settings.source == wiring.SYSTEM_CONFIG else "make it"
+            terminal.say(f"warning: the folder {harmless(rules.path)} is not there yet; {way}")
     here = local_checks.of_files(settings) if "local" in settings.services else ()
     for found in (*of_the_metrics(settings), *of_programs(settings), *here):
         terminal.say(f"warning: {found['subject']}: {harmless(found['words'])}; {found['remedy']}")

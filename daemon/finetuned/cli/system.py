@@ -90,8 +90,9 @@ def _steps(program: str) -> Iterator[Step]:
             yield from _written(f"{UNITS}/{unit.name}", unit.read_text().replace(SHIPPED_PROGRAM, program))
     settings = _settings()
     folders = [rules.path for rules in settings.folders]
-    for path in _elsewhere(folders):
-        yield from _folder(path)
+    for path in folders:
+        if path != FIRST:  # that one is made with the places
+            yield from _folder(path)
     ledger = settings.ledger.path or LEDGER
     yield from _for_trainings(settings)
     published = [settings.trainer.publish] if settings.trainer.publish else []
@@ -265,7 +266,7 @@ def _say_what_next(program: str, *, dry_run: bool) -> None:
         "Next:\n"
         f"{key}"
         f"  editor {CONFIGURATION}              the server's address, the folders\n"
-        "  systemctl restart finetuned                      after a new key or folder, or an upgrade\n"
+        "  systemctl restart finetuned                      after a new key or an upgrade; a new folder: `init --system` first\n"
         "  usermod -aG finetuned NAME                       NAME may drop files, and ask\n"
         f"  {f'{program} status':<47}  what it does"
     )
