@@ -18,7 +18,18 @@ from finetuned.making.notes import ChunkState
 from finetuned.making.values import Drop
 from finetuned.runtime import SystemRuntime
 from finetuned.settings.local import MakerSettings
-from support.endpoint import Answer, Endpoint, Question, a_text, complains, pairs_of, said, streamed
+from support.endpoint import (
+    Answer,
+    Endpoint,
+    Question,
+    a_text,
+    complains,
+    entries_in,
+    entries_of,
+    pairs_of,
+    said,
+    streamed,
+)
 from support.workshop import RUN, TEXT, a_workshop
 
 REAL = SystemRuntime()
@@ -77,6 +88,26 @@ async def test_another_model_is_asked_anew(tmp_path: Path):
         async with a_workshop(tmp_path, endpoint, REAL, **more) as shop:
             await shop.make(TEXT, run=f"job.{number}")
         assert endpoint.paid
+
+
+@pytest.mark.parametrize("other", [{"model": "other"}, {"kind": "rules"}])
+async def test_a_run_that_another_maker_goes_on_with_tells_them_apart(tmp_path: Path, other: dict[str, str]):
+    """What was answered is used, and bears who answered it; the rest bears who made it."""
+    endpoint = Endpoint(pairs_of, late=0.2)
+    async with a_workshop(tmp_path, endpoint, REAL, max_requests=4) as shop, anyio.create_task_group() as tasks:
+        first = shop.maker.made_by
+        tasks.start_soon(shop.make, TEXT)
+        with anyio.fail_after(20):
+            while len(endpoint.asked) < 4:
+                await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    async with a_workshop(tmp_path, Endpoint(pairs_of), REAL, **other) as shop:
+        await shop.make(TEXT)
+        made = {(entries_in(one.draft.evidence), one.made_by) for one in await shop.kept()}
+        rows = {row.made_by for row in await shop.rows()}
+    of_first = {entry for question in endpoint.paid for entry in entries_of(question)}
+    assert {entry for entries, who in made if who == first for entry in entries} == of_first
+    assert {who for _, who in made} == rows == {first, shop.maker.made_by}
 
 
 async def test_a_passage_without_words_costs_nothing(tmp_path: Path):

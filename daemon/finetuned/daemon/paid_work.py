@@ -37,6 +37,9 @@ class PaidWork:
     async def plan(self, run: str, made_by: str, documents: Mapping[str, Sequence[Span]]) -> None:
         await self._in_ledger(self._chunks.plan, run, made_by, documents)
 
+    async def take_over(self, run: str, made_by: str) -> None:
+        await self._in_ledger(self._chunks.take_over, run, made_by)
+
     async def is_planned(self, run: str) -> bool:
         return await self._in_ledger(self._chunks.is_planned, run)
 

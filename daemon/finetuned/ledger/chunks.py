@@ -56,6 +56,14 @@ class Chunks:
                 ),
             )
 
+    def take_over(self, run: str, made_by: str) -> None:
+        """Have this maker named as that of a run, and of its chunks that have no answer."""
+        with self._store.transaction() as db:
+            another = "where run = ? and made_by != ?"
+            db.execute(f"update planned_runs set made_by = ? {another}", (made_by, run, made_by))
+            left = f"{another} and state in ('waiting', 'asking')"
+            db.execute(f"update chunks set made_by = ? {left}", (made_by, run, made_by))
+
     def is_planned(self, run: str) -> bool:
         """Tell whether it is."""
         return self._store.ask_one("select 1 from planned_runs where run = ?", run) is not None

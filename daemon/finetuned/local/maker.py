@@ -238,6 +238,7 @@ class _Run:
 
     async def _pass(self, workers: int) -> None:
         """Try once with each chunk that is not at its end. Raises what is no chunk's own trouble."""
+        await self._notes.take_over(self._run, self._maker.made_by)
         if self._maker.command is not None:
             await self._by_program(self._maker.command)
         rows = OpenChunks(self._notes, self._maker.machine, self._run, self._files, known=self._maker.asker is not None)
@@ -292,11 +293,11 @@ class _Run:
 
     async def _make_of(self, work: Work) -> None:
         row, chunk, raw = work.row, work.chunk, work.raw
-        if self._maker.settings.kind == "rules":
-            drafts = await self._checking.by_rules(chunk, self._name(row.document))
-            await self._judged(row, drafts, None)
-            return
         if row.state is not ChunkState.ANSWERED:
+            if self._maker.settings.kind == "rules":
+                drafts = await self._checking.by_rules(chunk, self._name(row.document))
+                await self._judged(row, drafts, None)
+                return
             if self._maker.asker is None:
                 return  # the program has said nothing of it
             if (why := teaches_nothing(chunk.text)) is not None:

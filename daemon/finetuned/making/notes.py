@@ -97,6 +97,10 @@ class Notes(Protocol):
         """Note the chunks of a run by document, in their order; do nothing if the run is planned already."""
         ...
 
+    async def take_over(self, run: str, made_by: str) -> None:
+        """Note that what has no answer yet of a run is made by this maker from now on, whoever it was planned for."""
+        ...
+
     async def is_planned(self, run: str) -> bool:
         """Tell whether it is."""
         ...
