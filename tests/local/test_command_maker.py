@@ -110,6 +110,23 @@ sys.exit(3)
     assert "by hand" in (rows[-1].reason or "")
 
 
+async def test_what_a_program_said_is_known_until_it_is_changed(tmp_path: Path):
+    """Another run of the same texts asks about what is new alone; another version of the program about all."""
+    program, runs = tmp_path / "maker.py", tmp_path / "runs"
+    lines = f"{WHOLE}    open({str(runs)!r}, 'a').write('.')\n"
+    program.write_text(lines)
+    other = a_text(3, 5)
+    async with a_shop(tmp_path, [sys.executable, str(program)]) as shop:
+        first = await shop.make(TEXT)
+        again = await shop.make(TEXT, other, run="b-job.1")
+        asked = len(runs.read_text())
+        program.write_text(f"{lines}# better\n")
+        changed = await shop.make(TEXT, run="c-job.1")
+    assert (first.kept, again.kept, changed.kept) == (40, 43, 40)
+    assert (again.reused, asked) == (first.chunks, again.chunks)
+    assert changed.reused == 0
+
+
 async def test_lines_that_are_no_pairs_are_told(tmp_path: Path):
     """What was understood is kept; passages of which nothing was have failed, and say what was written instead."""
     program = (

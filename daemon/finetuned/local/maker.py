@@ -12,7 +12,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -77,13 +79,17 @@ class Maker:
         self.instructions: Final = instructions
         self.budget: Final = Budget(notes, machine, day=settings.max_tokens_a_day, job=settings.max_tokens_a_job)
         self.command: Final = CommandMaker(settings, machine) if settings.kind == "command" else None
-        self.made_by: Final = made_by(settings, instructions)
         self._runs: set[_Run] = set()
         heard: list[Budget | Gate] = [self.budget, *(one.gate for one in (asker, judge) if one)]
         for one in heard:
             one.on_change = self._tell
         self._asked: dict[tuple[str, str], anyio.Event] = {}
         self._lately: dict[tuple[str, str], None] = {}
+
+    @property
+    def made_by(self) -> str:
+        """Who makes pairs now, and how: a program may be changed while we run. Blocks."""
+        return made_by(self.settings, self.instructions)
 
     @property
     def pause(self) -> Pause | None:
@@ -227,7 +233,10 @@ class _Run:
             document: await self._maker.machine.in_thread(texts.spans, path, size)
             for document, path in self._files.items()
         }
-        await self._notes.plan(self._run, self._maker.made_by, spans)
+        await self._notes.plan(self._run, await self._made_by(), spans)
+
+    async def _made_by(self) -> str:
+        return await self._maker.machine.in_thread(lambda: self._maker.made_by)
 
     async def _all_failed(self, counts: Counts) -> Refused:
         reason = ""
@@ -238,7 +247,7 @@ class _Run:
 
     async def _pass(self, workers: int) -> None:
         """Try once with each chunk that is not at its end. Raises what is no chunk's own trouble."""
-        await self._notes.take_over(self._run, self._maker.made_by)
+        await self._notes.take_over(self._run, await self._made_by())
         if self._maker.command is not None:
             await self._by_program(self._maker.command)
         rows = OpenChunks(self._notes, self._maker.machine, self._run, self._files, known=self._maker.asker is not None)
@@ -257,13 +266,17 @@ class _Run:
             crew.cancel()
 
     async def _by_program(self, program: CommandMaker) -> None:
-        """Have a program answer about every chunk that has no answer yet, text by text."""
+        """Have a program answer about every chunk that has no answer yet, and none that is known, text by text."""
         rows: dict[str, list[ChunkRow]] = {}
         after = 0
         while page := await self._notes.open_chunks(self._run, after=after):
             after = page[-1].id
             for row in page:
-                if row.state is not ChunkState.ANSWERED:
+                if row.state is ChunkState.ANSWERED:
+                    continue
+                if (known := await self._notes.answer_known(row.made_by, row.span.sha256)) is not None:
+                    await self._notes.answered(row.id, known, 0)
+                else:
                     rows.setdefault(row.document, []).append(row)
         async with anyio.create_task_group() as tasks:
             for document, of_one in rows.items():
@@ -447,8 +460,17 @@ def _who(settings: MakerSettings) -> str:
         case "rules":
             return str(rules.VERSION)
         case "command":
-            return "\0".join(settings.command)
+            return "\0".join(word + _version(word) for word in settings.command)
     return settings.model
+
+
+def _version(word: str) -> str:
+    """Tell what changes with a file that a program is, or is made of; "": it is none."""
+    try:
+        found = os.stat(word)
+    except (OSError, ValueError):
+        return ""
+    return f"\0{found.st_size}\0{found.st_mtime_ns}" if stat.S_ISREG(found.st_mode) else ""
 
 
 def _as_kept(reply: Reply) -> str:
