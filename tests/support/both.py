@@ -12,6 +12,7 @@ from finetuned.backend import Backend
 from finetuned.errors import Unreachable
 from finetuned.folders.folder import DropFolder
 from finetuned.ledger.writer import Ledger
+from finetuned.plan import sides
 from finetuned.settings import LOCAL_URL, Settings
 from support.place import Place, text
 
@@ -62,9 +63,10 @@ class BothPlace(Place):
         self, settings: Settings, folders: Mapping[str, DropFolder], ledger: Ledger
     ) -> AsyncIterator[Mapping[str, Backend]]:
         self.toy.open_part = lambda part: folders[part.folder].open_text(part.location, part.content)
-        kinds = {settings.kind_of(folder.rules) for folder in folders.values()}
+        wanted = sides.wanted([folder.rules for folder in folders.values()], ledger.jobs.open(), settings)
         async with super().backends(settings, folders, ledger) as helix:
-            yield (helix if "helix" in kinds else {}) | ({LOCAL_URL: self.toy} if "local" in kinds else {})
+            both = {**helix, LOCAL_URL: self.toy}
+            yield {url: backend for url, backend in both.items() if url in wanted}
 
     def drop_both(self, count: int = 1, *, to: str = "both") -> None:
         """Put so many files into each folder, or into one."""

@@ -170,11 +170,11 @@ def _wiring(source: str, ledger: Ledger, runtime: SystemRuntime) -> Wiring:
         settings: Settings, folders: Mapping[str, DropFolder], changed: Changed
     ) -> AbstractAsyncContextManager[Mapping[str, Backend]]:
         remembered = ledger.servers.get(settings.helix.url).variant
-        beside = os.path.dirname(ledger.path) or "."
         metrics = measured.wanted(settings)
         on_end = metrics.on_end if metrics else None
-        words = {"remembered": remembered, "spool": beside}
-        return wiring.backends(settings, runtime, folders, changed, paid_work, **words, on_end=on_end)
+        words = {"remembered": remembered, "spool": os.path.dirname(ledger.path) or "."}
+        jobs = ledger.jobs.open()
+        return wiring.backends(settings, runtime, folders, changed, paid_work, jobs=jobs, **words, on_end=on_end)
 
     def watchers(context: Context) -> list[Watcher]:
         metrics = measured.wanted(context.settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from finetuned.helix.sessions import Sessions
     from finetuned.ledger.queries import Reader
     from finetuned.making.notes import Notes
+    from finetuned.model import Job
     from finetuned.runtime import Runtime
     from finetuned.settings import FolderSettings, Settings
 
@@ -185,27 +186,30 @@ async def backends(
     changed: Changed,
     notes: Notes,
     *,
+    jobs: Iterable[Job] = (),
     remembered: str | None = None,
     spool: str | None = None,
     on_end: OnEnd | None = None,
 ) -> AsyncIterator[dict[str, Backend]]:
-    """Yield by url the backends that these folders use, as the daemon speaks to them; words as for `backend`.
+    """Yield by url the backends that these folders use, or these jobs, as the daemon speaks to them.
 
-    `changed` hears of what they find out by themselves; `notes` keep the paid work of the one that learns here.
+    The other words are as for `backend`. `changed` hears of what they find out by themselves; `notes` keep the paid
+    work of the one that learns here.
     """
     from finetuned import logs
     from finetuned.backend import not_counted
     from finetuned.cli import learning
+    from finetuned.plan import sides
     from finetuned.settings import LOCAL_URL
 
-    kinds = {settings.kind_of(folder.rules) for folder in folders.values()}
+    wanted = sides.wanted([folder.rules for folder in folders.values()], jobs, settings)
     async with AsyncExitStack() as stack:
         made: dict[str, Backend] = {}
-        if "helix" in kinds:
+        if settings.helix.url in wanted:
             words = {"remembered": remembered, "spool": spool}
             helix = backend(settings, runtime, folders, **words, on_end=on_end)
             made[settings.helix.url] = await stack.enter_async_context(helix)
-        if "local" in kinds:
+        if LOCAL_URL in wanted:
             here = learning.local(settings, runtime, folders, notes, on_end or not_counted)
             made[LOCAL_URL] = local = await stack.enter_async_context(here)
             local.changed = changed

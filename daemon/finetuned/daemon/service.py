@@ -46,9 +46,9 @@ class Wiring:
     """What a service is made of, as the door has it: each is asked anew for each configuration.
 
     `load` reads the configuration (raises ConfigurationError, also for one that a start would refuse for another
-    reason); `ledger_path` tells where its ledger lies; `backends` yields those that the folders use, by url, which may
-    tell of changes by themselves; `watchers` are tasks beside the daemon's loop; `in_use` hears of a configuration that
-    is in use from now on; `environment` is what programs of hooks are given.
+    reason); `ledger_path` tells where its ledger lies; `backends` yields those that the folders use, and those that
+    jobs are at, by url, which may tell of changes by themselves; `watchers` are tasks beside the daemon's loop;
+    `in_use` hears of a configuration that is in use from now on; `environment` is what programs of hooks are given.
     """
 
     load: Callable[[], Settings]

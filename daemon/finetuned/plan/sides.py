@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from finetuned.model import FolderFacts, Job
-from finetuned.settings import BACKENDS, Settings
+from finetuned.settings import BACKENDS, FolderSettings, Settings
 
 
 def urls(folders: Iterable[FolderFacts], rules: Settings) -> dict[str, str]:
@@ -17,6 +17,12 @@ def urls(folders: Iterable[FolderFacts], rules: Settings) -> dict[str, str]:
     kinds = {folder.name: folder.backend or rules.backend.kind for folder in folders}
     kinds |= {each.name: rules.kind_of(each) for each in rules.folders}
     return {name: at[kind] for name, kind in kinds.items() if kind in at} | {"": at[rules.backend.kind]}
+
+
+def wanted(folders: Iterable[FolderSettings], jobs: Iterable[Job], rules: Settings) -> set[str]:
+    """Tell the urls of all backends that are needed: those that these folders go to, and those that jobs are at."""
+    used = {rules.service_for(rules.kind_of(each)).url for each in folders}
+    return used | {job.open.url for job in jobs if job.open is not None}
 
 
 def url_of(job: Job, urls: Mapping[str, str]) -> str:
