@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from backends.toy import Toy
@@ -94,6 +95,26 @@ async def test_dropped_files_become_pairs(a_toy: AToy) -> None:
     assert event["cause"] == "stage"
     assert place.runtime.steady() < 120
     assert place.network.requests == []
+
+
+@pytest.mark.parametrize("lost", ["the request", "the reply", "the session"])
+async def test_what_learns_here_knows_at_once(a_toy: AToy, lost: str) -> None:
+    """Whether it has a session is sure: nothing waits for a server's answer to take effect after all."""
+    place = a_toy()
+    place.toy.capabilities = msgspec.structs.replace(Toy.capabilities, is_here=True)
+    place.drop("otter.txt", OTTER)
+
+    async def removed() -> None:
+        await place.until(lambda: [job["state"] for job in place.jobs()] == ["running"])
+        place.toy.sessions.clear()
+        await place.until(lambda: [job["state"] for job in place.jobs()] == ["done"], within=400)
+
+    if lost != "the session":
+        await place.run_and_die(before=lost == "the request")
+    began = place.runtime.steady()
+    await place.run(script=removed if lost == "the session" else None)
+    assert [job["state"] for job in place.jobs()] == ["done"]
+    assert place.runtime.steady() - began < place.settings.submit.lost_answer_settle
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -129,6 +129,12 @@ class Context:
         services = map(self.settings.service_for, BACKENDS)
         return next(service.longest_pause for service in services if service.url == url)
 
+    def settles(self, job: Job) -> float:
+        """Tell for how long it is not sure what a job's backend has of it, in seconds: what is here knows at once."""
+        backend = self.backends.get(self.url_of(job))  # one that is not there now may have taken it
+        is_here = backend is not None and backend.capabilities.is_here
+        return 0.0 if is_here else self.settings.submit.lost_answer_settle
+
     async def in_ledger(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> T:
         """Run a command of the ledger, or a question to it, beside the loop; what it wrote is committed then."""
         return await self._queue.run(work, *args, **words)

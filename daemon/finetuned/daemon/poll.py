@@ -340,7 +340,7 @@ class Polls:
         if job.state is JobState.REVIEW:  # it is looked for like any other
             await context.in_ledger(context.ledger.runs.review_over, job, cause=Cause.SESSION_MISSING, now=now)
             return
-        settle = context.settings.submit.lost_answer_settle
+        settle = context.settles(job)
         since, misses = job.under_way.missing_since, job.under_way.misses
         if since is None or misses + 1 < MISSES or now - since < settle:
             due_at = now + min(context.settings.poll.slowest, max(1.0, settle / MISSES))

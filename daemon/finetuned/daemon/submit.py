@@ -172,7 +172,7 @@ class Submissions:
         if job is None or job.state is not JobState.DOUBTFUL:
             return
         waited = context.runtime.steady() - self._doubts.setdefault(job.id, context.runtime.steady())
-        settle = context.settings.submit.lost_answer_settle
+        settle = context.settles(job)
         if waited < settle:  # the wall's clock jumped, or we have just started
             # a little more: the ledger keeps milliseconds, and what is due must be due; never more than the whole,
             # which the plan would take for a clock that jumped back
@@ -199,7 +199,7 @@ class Submissions:
             await self._splits.halve(job, self._in_vain(job, job.reason or ""), cause=Cause.IN_VAIN, recheck_at=now)
             return
         due_at = now + context.back_off(job.unanswered + job.unheard, context.longest_pause(context.url_of(job)))
-        reason = "the server has no session of it; it is sent again"
+        reason = f"{context.backend_of(job).capabilities.where} has no session of it; it is sent again"
         await context.in_ledger(
             context.ledger.sends.unsent,
             job,
@@ -356,7 +356,7 @@ class Submissions:
         self._doubts[job.id] = context.runtime.steady()
         context.own.discard(job.id)
         now = context.runtime.now()
-        due_at = now + context.settings.submit.lost_answer_settle
+        due_at = now + context.settles(job)
         await context.in_ledger(
             context.ledger.sends.reply_lost, job, str(error), answered=error.answered, due_at=due_at, now=now
         )
