@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -135,11 +136,13 @@ def test_a_budget_that_is_met_is_told_everywhere(tmp_path: Path):
             wait_for(lambda: here.job().get("stage") == "waits", "budget that is met")
             words, waits = here("why", str(path)).out, "waits for what is in its way to pass: the 50 tokens of today"
             assert f"It {waits} are spent (maker.max_tokens_a_day); " in words
+            assert re.search(r"; nothing to do: it goes on by itself, at \d{4}-\d\d-\d\d 00:00 UTC; or raise ", words)
             assert "Its pairs are being made: 1 of " in words
             assert waits in " ".join(here("job", here.job()["id"]).out.split())
             status = here("status", "--json").json
             (need,) = status["attention"]
             assert "the 50 tokens of today are spent" in need["words"]
+            assert " 00:00 UTC" in need["words"]
             assert need["remedy"] == f"finetuned job {here.job()['id']}"
         here.configure(CHAT.format(endpoint.url))
         assert here.learn()["state"] == "partial"

@@ -27,7 +27,7 @@ class Daemon:
         config = root / "finetuned.toml"
         more = "".join(f"{key} = {value}\n" for key, value in maker.items())
         config.write_text(
-            f'[backend]\nkind = "local"\n[ledger]\npath = "{root}/ledger.db"\n[log]\nlevel = "warning"\n'
+            f'[backend]\nkind = "local"\n[ledger]\npath = "{root}/ledger.db"\n[log]\nlevel = "info"\n'
             f'[maker]\nurl = "{endpoint.url}"\nmodel = "tiny"\nchunk_bytes = "600B"\n{more}[trainer]\nkind = "none"\n'
             f'[poll]\nfastest = "100ms"\n'
             f'[[folder]]\nname = "notes"\npath = "{self.notes}"\nlinger = "0s"\nsettle = "0s"\n'
@@ -81,7 +81,11 @@ def test_what_an_endpoint_complains_of_is_told_and_waited_out(tmp_path: Path, tr
             endpoint.well()
             daemon.waits_until("done", "jobs")
         assert daemon.says("pairs", "--jsonl").count("\n") == 20
-        assert [words in line for line in daemon.log.read_text().splitlines()] == [True]
+        told = [line for line in daemon.log.read_text().splitlines() if "run_" in line]
+        assert [("run_waits" in line and words in line, "run_goes_on" in line) for line in told] == [
+            (True, False),
+            (False, True),
+        ]
 
 
 def test_a_killed_daemon_pays_for_no_answer_twice(tmp_path: Path):

@@ -196,7 +196,6 @@ async def backends(
     The other words are as for `backend`. `changed` hears of what they find out by themselves; `notes` keep the paid
     work of the one that learns here.
     """
-    from finetuned import logs
     from finetuned.backend import not_counted
     from finetuned.cli import learning
     from finetuned.plan import sides
@@ -213,8 +212,18 @@ async def backends(
             here = learning.local(settings, runtime, folders, notes, on_end or not_counted)
             made[LOCAL_URL] = local = await stack.enter_async_context(here)
             local.changed = changed
-            local.on_trouble = lambda run, why: logs.get().warning("run_waits", run=run, why=why)
+            local.on_trouble = _tell_trouble
         yield made
+
+
+def _tell_trouble(run: str, why: str) -> None:
+    """Log what a run waits for, or that it goes on."""
+    from finetuned import logs
+
+    if why:
+        logs.get().warning("run_waits", run=run, why=why)
+    else:
+        logs.get().info("run_goes_on", run=run)
 
 
 @asynccontextmanager

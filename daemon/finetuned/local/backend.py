@@ -173,7 +173,7 @@ class Local:
         self._group: TaskGroup | None = None
         #: hears which session has changed
         self.changed: Callable[[str], None] = lambda _: None
-        #: hears which run waits for trouble to pass, and in words what for
+        #: hears which run waits for trouble to pass, and in words what for; without words: it goes on
         self.on_trouble: Callable[[str, str], None] = lambda _run, _words: None
 
     # -- the daemon's
@@ -265,9 +265,13 @@ class Local:
             was, self._progress[run.id] = self._progress.get(run.id), progress
             if progress.waits != (was is not None and was.waits):
                 self.changed(run.id)
-            if progress.waits and progress.words != self._trouble.get(run.id):
+            trouble = self._trouble.get(run.id, "")
+            if progress.waits and progress.words != trouble:
                 self._trouble[run.id] = progress.words
                 self.on_trouble(run.id, progress.words)
+            elif trouble and progress.words and not progress.waits:  # without words it is only tried again
+                del self._trouble[run.id]
+                self.on_trouble(run.id, "")
 
         return hear
 

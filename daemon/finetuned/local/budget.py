@@ -45,17 +45,14 @@ class Budget:
 
     async def reserve(self, run: str, tokens: int) -> None:
         """Wait until there is room for a request of a run that may cost about so much; `settle` it afterwards."""
-        try:
-            while True:
-                await self._look(run)
-                met = self._met(run)
-                self._note(run, met)
-                if met is None and not self._is_expected_to_meet(run):
-                    break
-                with anyio.move_on_after(LOOK_EVERY):
-                    await self._changed.wait()
-        finally:
-            self._note(run, None)
+        while True:
+            await self._look(run)
+            met = self._met(run)
+            self._note(run, met)
+            if met is None and not self._is_expected_to_meet(run):
+                break
+            with anyio.move_on_after(LOOK_EVERY):
+                await self._changed.wait()
         self._expected[run] = self._expected.get(run, 0) + tokens
 
     def settle(self, run: str, reserved: int, spent: int) -> None:
@@ -70,6 +67,7 @@ class Budget:
         """Let go of what is known of a run that is not asked about any more."""
         self._of_run.pop(run, None)
         self._expected.pop(run, None)
+        self._pauses.pop(run, None)  # not told: nothing goes on
 
     def _note(self, run: str, pause: Pause | None) -> None:
         was = self._pauses.pop(run, None)
@@ -98,8 +96,9 @@ class Budget:
             return Pause(why=why, remedy=remedy)
         if self._day and self._today >= self._day:
             why = f"the {self._day:,} tokens of today are spent (maker.max_tokens_a_day)"
-            until = (self._midnight + timedelta(days=1)).timestamp()
-            return Pause(why=why, remedy="nothing to do: it goes on by itself; or raise the budget", until=until)
+            until = self._midnight + timedelta(days=1)
+            remedy = f"nothing to do: it goes on by itself, at {until:%Y-%m-%d %H:%M} UTC; or raise the budget"
+            return Pause(why=why, remedy=remedy, until=until.timestamp())
         return None
 
     def _is_expected_to_meet(self, run: str) -> bool:
