@@ -266,7 +266,8 @@ def _say_what_next(program: str, *, dry_run: bool) -> None:
         "Next:\n"
         f"{key}"
         f"  editor {CONFIGURATION}              the server's address, the folders\n"
-        "  systemctl restart finetuned                      after a new key or an upgrade; a new folder: `init --system` first\n"
+        "  systemctl restart finetuned                      after a new key or an upgrade\n"
+        "  finetuned init --system, and restart it          after a new folder\n"
         "  usermod -aG finetuned NAME                       NAME may drop files, and ask\n"
         f"  {f'{program} status':<47}  what it does"
     )
