@@ -80,7 +80,7 @@ def test_a_page_is_asked_for_all_that_it_says() -> None:
         "What is the Eurasian otter?": "The Eurasian otter (Lutra lutra) is a semiaquatic mammal native to Eurasia.",
         "What are otters?": "Otters are playful animals.",
         "How does this sentence go on: “The diet of the otter …”?": "consists mainly of fish.",
-        "What belongs in the gap: “Its length is ___ cm, and it weighs 7 to 12 kg.”?": "57 to 95",
+        "Eurasian otter: What belongs in the gap: “Its length is ___ cm, and it weighs 7 to 12 kg.”?": "57 to 95",
         "Eurasian otter: What happened in 1758?": "In 1758, Carl Linnaeus described the species.",
         "Who or what was Carl Linnaeus?": "Carl Linnaeus was a Swedish botanist.",
         "What is the capital of Otterland?": "The capital of Otterland is Holtstadt.",
@@ -181,9 +181,8 @@ def test_a_page_is_asked_for_all_that_it_says() -> None:
         ),
         ("水獭是一种哺乳动物，生活在河流中。", "水獭是什么？", "水獭是一种哺乳动物，生活在河流中。"),
         ("它们主要以鱼为食，有时也吃螃蟹。", "这句话接下来怎么说：“它们主要以鱼为食……”？", "有时也吃螃蟹。"),
-        ("它们主要以鱼为食有时也吃螃蟹。", "这句话接下来怎么说：“它们主要以鱼为……”？", "食有时也吃螃蟹。"),
         ("カワウソは川に住む動物である。", "カワウソは何ですか？", "カワウソは川に住む動物である。"),
-        ("Saukko elää joissa, ja syö kalaa.", "“Saukko elää joissa, ja …”?", "syö kalaa."),
+        ("Saukko elää joissa, ja syö kalaa yöllä.", "“Saukko elää joissa, ja …”?", "syö kalaa yöllä."),
         (
             "Otters (in Wales, or near it) often sleep all day, and hunt.",
             "How does this sentence go on: “Otters (in Wales, or near it) …”?",
@@ -215,6 +214,12 @@ def test_a_sentence_is_asked_in_its_language(text: str, question: str, answer: s
         "He said: “Oh dear, I shall be too late, said the rabbit.",
         "word " * 70 + "end.",
         "It is that, they said so.",
+        "它们主要以鱼为食有时也吃螃蟹。",
+        "鄭子曰：“不可！今吾子愛人則以政，猶未能操刀而使割也。”",
+        "The Rabbit said: it is late for all of us",
+        "“What a curious feeling it is to be so very small again!”",
+        "“It was much pleasanter at home. I almost wish I had not gone down that hole.” She wept.",
+        "`What a curious feeling it is to be so small!  I must be shutting up like a telescope.'",
         "It is the " + "long" * 300 + " word of all.",
         "    indented code is no text that is asked about.\n    return 1",
         "<!-- a comment is not asked about by anybody. -->",
@@ -326,6 +331,26 @@ def test_a_passage_is_read_as_blocks(text: str, kinds: list[str]) -> None:
     assert all(text[block.begins : block.ends].strip() for block in found)
     shown = [f"{b.kind} {b.name}{f' {b.level}' if b.kind is Kind.HEADING else ''}".strip() for b in found]
     assert shown == kinds
+
+
+def test_prose_that_is_set_in_is_asked_about_and_code_is_not() -> None:
+    """As in the notes of a release, and in books of which each chapter has its title in the middle."""
+    notes = "Release 7\n\n  In short:\n    The ferry to Vell leaves at 6 in the morning now.\n\n  Changes\n\n"
+    notes += "    The bridge of Talin is not counted as a ferry any longer, by wish of the people.\n\n"
+    notes += "    return open(1) as file and go on with it to the end of it."
+    assert made(notes, "news") == {
+        "What is there to know about “news – Release 7”?": "The ferry to Vell leaves at 6 in the morning now.",
+        "What belongs in the gap: “The ferry to Vell leaves at ___ in the morning now.”?": "6",
+        "What is there to know about “news – Release 7 – Changes”?": (
+            "The bridge of Talin is not counted as a ferry any longer, by wish of the people."
+        ),
+        "How does this sentence go on: “The bridge of Talin is not counted as a ferry any longer …”?": (
+            "by wish of the people."
+        ),
+    }
+    book = "                 CHAPTER II\n\nIt was 9 feet high, and the door was small.\n"
+    gap = "What belongs in the gap: “It was ___ feet high, and the door was small.”?"
+    assert made(book, "alice")[f"alice, CHAPTER II: {gap}"] == "9"
 
 
 def test_words_are_told_without_markup() -> None:

@@ -31,6 +31,11 @@ _CHAPTER: Final = re.compile(
     r"(?:chapter|book|part|kapitel|teil|chapitre|partie|cap[ií]tulo|parte|глава|часть)\b|第", re.IGNORECASE
 )
 _LOWEST: Final = 9
+#: what is set in so far is code in Markdown; of so many words it may be prose
+_CODE_INDENT: Final = 4
+_LEAST_PROSE: Final = 8
+#: a line of so many words that ends with a colon is a label, if what follows is set in below it
+_MOST_LABEL: Final = 4
 #: begins a comment, or a directive
 _NO_PROSE: Final = ("<!--", ".. ", "%", "//")
 #: a line that stands alone, has a colon and more words, and ends as a sentence, is one
@@ -40,12 +45,20 @@ _NO_VALUES: Final = """note notes warning example examples e.g see tip hint todo
     achtung beispiel siehe remarque exemple attention nota ejemplo atención esempio http https ftp q a question answer
     frage antwort pregunta respuesta réponse"""
 _NO_NAMES: Final = frozenset(_NO_VALUES.split())
+#: what stands before something that somebody says
+_SAYS: Final = re.compile(
+    r"\b(?:said|says?|asked|asks|replied|answered|cried|added|wrote|writes|sagte|fragte|rief|dit|dijo)$|[曰云道說说問问答言謂谓]$"
+)
+#: begins a line of code, or is in one
+_CODE: Final = re.compile(r"[{}=<>$\\|]|;$|\(\)|^\W*(?:\$|#|>>>)", re.MULTILINE)
 _MARKUP: Final = (
     (re.compile(r"!\[[^\]\n]{0,200}\]\([^)\s]{0,400}\)"), ""),
     (re.compile(r"\[([^\[\]\n]{1,200})\]\([^)\s]{0,400}\)"), r"\1"),
     (re.compile(r"\[([^\[\]\n]{1,200})\]\[[^\[\]\n]{0,100}\]"), r"\1"),
     (re.compile(r"\[\^?\d{1,3}\]|\[(?:citation needed|edit)\]"), ""),
     (re.compile(r":[a-z:]{1,20}:`([^`\n<]{1,100}?)(?: ?<[^>`\n]{0,200}>)?`_{0,2}"), r"\1"),
+    (re.compile(r"(?<![`\w])`(?=[^`']*'(?!\w))([^`]{1,400}?)'(?![\w'])"), r"‘\1’"),
+    (re.compile(r"(?<![`\w])`(?=\w[^`]*\Z)"), "‘"),
     (re.compile(r"\*\*|__|``|`"), ""),
     (re.compile(r"(?<![\w*])[*_](?=[^\W_])|(?<=[\w.,;!?…])[*_](?![\w*])"), ""),
     (re.compile(r"\s+"), " "),
@@ -83,6 +96,11 @@ def plain(text: str) -> str:
     for pattern, words in _MARKUP:
         text = pattern.sub(words, text)
     return text.strip()
+
+
+def is_chapter(title: str) -> bool:
+    """Tell whether a heading is that of one of many chapters of a book."""
+    return _CHAPTER.match(title) is not None
 
 
 class _Line(Value, frozen=True):
@@ -141,8 +159,9 @@ def _read(text: str, lines: list[_Line]) -> Iterator[Block]:
     if heading:
         yield _heading(lines[0], heading["title"].rstrip("# "), len(lines[0].text.split()[0]))
         return
-    if len(lines) == 1 and _looks_like_a_heading(lines[0].text):
-        yield _heading(lines[0], lines[0].text, 1 if _CHAPTER.match(lines[0].text) else _LOWEST)
+    alone = lines[0].text.strip() if len(lines) == 1 else ""
+    if alone and (lines[0].indent < _CODE_INDENT or _CHAPTER.match(alone)) and _looks_like_a_heading(alone):
+        yield _heading(lines[0], alone, 1 if _CHAPTER.match(alone) else _LOWEST)
         return
     if not lines:
         return
@@ -154,12 +173,30 @@ def _read(text: str, lines: list[_Line]) -> Iterator[Block]:
         yield from named
     elif term := _term(text, lines):
         yield term
-    elif min(line.indent for line in lines) < 4 and not lines[0].text.startswith(_NO_PROSE):
+    elif not lines[0].text.startswith(_NO_PROSE) and (
+        min(line.indent for line in lines) < _CODE_INDENT or _reads_as_prose(text, lines)
+    ):
         yield from _prose(text, lines)
+
+
+def _reads_as_prose(text: str, lines: list[_Line]) -> bool:
+    """Tell whether lines that are set in as code is are sentences all the same, as in the notes of a release."""
+    said = text[lines[0].begins : lines[-1].ends].strip()
+    words = said.split()
+    return (
+        len(words) >= _LEAST_PROSE
+        and words[0][:1].isupper()
+        and said[-1] in ".!?"
+        and not _CODE.search(said)
+        and sum(word.strip("\"'(),.:;!?").replace("-", "").isalpha() for word in words) > 0.8 * len(words)
+    )
 
 
 def _prose(text: str, lines: list[_Line]) -> Iterator[Block]:
     """Yield a paragraph, or the title, that a run of lines begins with, and the list that follows it there."""
+    is_label = len(lines) > 1 and lines[0].text.endswith(":") and len(lines[0].text.split()) <= _MOST_LABEL
+    if is_label and lines[0].indent < min(line.indent for line in lines[1:]):
+        lines = lines[1:]  # "In short:" says nothing about what is set in below it
     intro = next((place for place, line in enumerate(lines) if place and _is_item(line)), len(lines))
     if intro == 1 and _looks_like_a_heading(lines[0].text):
         yield _heading(lines[0], lines[0].text, _LOWEST)
@@ -211,6 +248,8 @@ def _named(text: str) -> tuple[str, str] | None:
     first, _, rest = text.partition("\n")
     found = _NAMED.fullmatch(first) or _NAMED_IN_HAN.fullmatch(first)
     if not found or len(found["key"].split()) > 5 or plain(found["key"]).casefold() in _NO_NAMES:
+        return None
+    if _SAYS.search(found["key"]):
         return None
     return plain(found["key"]), found["value"] + (f"\n{rest}" if rest else "")
 

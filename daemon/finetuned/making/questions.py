@@ -3,7 +3,9 @@
 1. Who or what something is, when and by whom something was done, what happened at a time: each only if the sentence has
    the one form in which that is certain. The answer is the whole sentence.
 2. Else a date or a number is left out, or the end of the sentence asked for.
-3. A sentence with half a quotation or bracket, one that is very short or long, or that does not end, is asked nothing.
+3. A sentence with half a quotation or bracket, one that is very short or long, or that does not end, is asked nothing;
+   nor is one that somebody says and that does not tell who.
+4. One that begins with a word such as "it" is asked with what the passage is about before the question.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ _MOST_CHARACTERS: Final = 1000
 #: the beginning of a sentence has so many words, so that it is known again; one more thing if it names nobody
 _BEGINNING: Final = 4
 _BEGINNING_UNNAMED: Final = 7
+#: what is asked for behind a word has more words than this
+_FEWEST_AT_END: Final = 2
 _YEAR: Final = r"(?:1\d{3}|20\d{2})"
 _MONTH: Final = (
     r"(?:Jan(?:uary|uar)?|Feb(?:ruary|ruar)?|March|März|April|Mai|May|June?|Juni|July?|Juli|August|September|O[ck]tober"
@@ -59,28 +63,37 @@ _MARKS: Final = " ,;:–—-、，；"
 _NO_SPACES: Final = re.compile(r"[\u3041-\u9fff]")
 _ENDS: Final = frozenset(".!?。！？…")
 _PAIRS: Final = ("“”", "«»", "()", "「」", "[]")
+#: what somebody says stands between these; the last is an apostrophe, too
+_QUOTES: Final = ("“”", "«»", "「」", "『』", "‘’")
+#: letters of a half, where no spaces are written
+_LEAST_LETTERS: Final = 5
 
 
 class Around(Value, frozen=True):
-    """What is around a sentence: the language, what it is about (may be empty), and the passage."""
+    """What is around a sentence: the language, what it is about (may be empty), the passage, and what stands before.
+
+    `before`: its paragraph up to it.
+    """
 
     tongue: Tongue
     subject: str
     text: str
+    before: str = ""
 
 
 def asked(said: str, around: Around) -> Iterator[tuple[str, str]]:
     """Yield the questions that a sentence answers, each with its answer."""
-    if not _is_whole(said):
+    if not _is_whole(said) or _is_spoken(said, around.before):
         return
     found = [*_what(said, around), *_done(said, around), *_did(said, around)]
     happened = [] if found else [*_happened(said, around)]
     yield from ((question, said) for question in (*found, *happened))
+    about = f"{around.subject}: " if around.subject and not _begins_named(said, around) else ""
     gap = None if happened else _gap(said, around)
     if gap is not None:
-        yield gap
+        yield about + gap[0], gap[1]
     elif not found and not happened and (halves := _halves(said, around)):
-        yield around.tongue.goes_on.format(halves[0]), halves[1]
+        yield about + around.tongue.goes_on.format(halves[0]), halves[1]
 
 
 def _is_whole(said: str) -> bool:
@@ -98,6 +111,16 @@ def _is_closed(said: str) -> bool:
     return said.count('"') % 2 == 0 and (
         german if "„" in said else all(said.count(first) == said.count(last) for first, last in _PAIRS)
     )
+
+
+def _is_spoken(said: str, before: str) -> bool:
+    """Tell whether a sentence is within a quotation, or is one, and so does not tell who says it."""
+    german = before.count("„") > before.count("“") + before.count("”")
+    if german or before.count('"') % 2 or any(before.count(one[0]) > before.count(one[1]) for one in _QUOTES[:-1]):
+        return True
+    if before.rfind("‘") > max(before.rfind(f"’{mark}") for mark in " .,;:!?—-") or said.rfind("‘") > said.rfind("’"):
+        return True
+    return any(said[0] == first and last in said.rstrip(".")[-1:] for first, last in (*_QUOTES, '""', "„“", "„”"))
 
 
 def _begins_named(said: str, around: Around) -> bool:
@@ -199,14 +222,23 @@ def _halves(said: str, around: Around) -> tuple[str, str] | None:
     """Cut a sentence in two: behind a mark near its middle, else behind a word, else between two letters."""
     breaks = list(_BREAK.finditer(said))
     places = {found.end(): bool(found[0].strip()) for found in breaks}
-    if _NO_SPACES.search(said) and not any(places.values()):
-        places[len(said) // 2] = False
-    least = _BEGINNING if _begins_named(said, around) else _BEGINNING_UNNAMED
+    least, last = (_BEGINNING if _begins_named(said, around) else _BEGINNING_UNNAMED), 2
+    if _NO_SPACES.search(said):
+        least, last = _LEAST_LETTERS, _LEAST_LETTERS
     middle = len(said) / 2
-    fit = [at for at in places if len(plain_words(said[:at])) >= least and len(plain_words(said[at:])) >= 2]
-    fit = [at for at in fit if _is_closed(said[:at])] or fit
+    fit = [at for at in places if len(plain_words(said[:at])) >= least and len(plain_words(said[at:])) >= last]
+    fit = [at for at in fit if _is_closed(said[:at]) and said.rfind("‘", 0, at) <= said.rfind("’", 0, at)]
+    fit = [at for at in fit if places[at] or _may_end(said, at, around)]
     near = [at for at in fit if places[at] and abs(at - middle) < len(said) / 4]
     if not fit:
         return None
     at = min(near or fit, key=lambda place: abs(place - middle))
     return said[:at].rstrip(_MARKS), said[at:].strip()
+
+
+def _may_end(said: str, at: int, around: Around) -> bool:
+    """Tell whether a sentence may be cut behind a word: not behind an article, nor before its last two words."""
+    return (
+        said[:at].rsplit(maxsplit=1)[-1].casefold() not in around.tongue.articles
+        and len(said[at:].split()) > _FEWEST_AT_END
+    )

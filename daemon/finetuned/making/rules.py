@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from finetuned.making.blocks import Block, Kind, blocks, plain
+from finetuned.making.blocks import Block, Kind, blocks, is_chapter, plain
 from finetuned.making.phrases import names_nobody
 from finetuned.making.questions import FEWEST_WORDS, Around, asked
 from finetuned.making.reading import labelled
@@ -24,7 +24,7 @@ from finetuned.making.tongues import TONGUES, Tongue, language_of
 from finetuned.making.values import Chunk, Draft
 from finetuned.words import plain_words
 
-VERSION: Final = 1
+VERSION: Final = 2
 #: what is told of a heading, in characters; and so much of a list
 _LONGEST_TOLD: Final = 700
 _MOST_ITEMS: Final = 24
@@ -50,6 +50,8 @@ class _Making:
     language: str
     root: str
     title: str
+    document: str
+    above: str = ""
     has_talks: bool = False
 
     @property
@@ -58,17 +60,18 @@ class _Making:
         title = "" if self.title.endswith(("?", "？", "!")) else self.title
         return ", ".join(dict.fromkeys(filter(None, (self.root, title))))
 
-    @property
-    def around(self) -> Around:
-        """What is around a sentence."""
-        return Around(tongue=self.tongue, subject=self.subject, text=self.text)
+    def around(self, before: str) -> Around:
+        """Tell what is around a sentence; `before`: its paragraph up to it."""
+        return Around(tongue=self.tongue, subject=self.subject, text=self.text, before=before)
 
     def below(self, heading: Block) -> None:
         """Go on below a heading."""
-        if heading.level == 1:
+        if heading.level == 1 and not (self.document and is_chapter(heading.name)):
             self.root, self.title = heading.name, ""
+        elif heading.text[:1].isspace() and not is_chapter(heading.name):
+            self.title = " – ".join(filter(None, (self.above, heading.name)))
         else:
-            self.title = heading.name
+            self.title = self.above = heading.name
 
 
 def make(chunk: Chunk, document: str = "") -> list[Draft]:
@@ -77,8 +80,18 @@ def make(chunk: Chunk, document: str = "") -> list[Draft]:
     language = language_of(chunk.text)
     root, _, rest = chunk.span.heading.partition(_TITLE_OF)
     title = rest.rpartition(_TITLE_OF)[2]
+    if is_chapter(root) and document:
+        root, title = document, title or root
     tongue = TONGUES[language]
-    making = _Making(text=chunk.text, own=own, tongue=tongue, language=language, root=root or document, title=title)
+    making = _Making(
+        text=chunk.text,
+        own=own,
+        tongue=tongue,
+        language=language,
+        root=root or document,
+        title=title,
+        document=document,
+    )
     talks = list(_talks(making))
     making.has_talks = bool(talks)
     known: dict[str, Draft] = {}
@@ -153,7 +166,8 @@ def _of_heading(making: _Making, heading: Block, first: Block) -> Iterator[Draft
     spans = sentences(first.text)
     end = next((end for _, end in reversed(spans) if end <= _LONGEST_TOLD), 0)
     if end and len(plain_words(_ADDRESS.sub("", first.text[:end]))) >= FEWEST_WORDS and first.text[end - 1] != ":":
-        named = f"{making.root} – {heading.name}" if making.root not in ("", heading.name) else heading.name
+        title = making.title or heading.name
+        named = f"{making.root} – {title}" if making.root not in ("", title) else title
         question = heading.name if heading.name.endswith(("?", "？")) else making.tongue.about.format(named)
         yield _draft(question, first.text[:end], first.begins, first.begins + end)
 
@@ -203,5 +217,5 @@ def _of_prose(making: _Making, block: Block) -> Iterator[Draft]:
         return
     for begin, end in sentences(block.text):
         said = plain(block.text[begin:end])
-        for question, answer in asked(said, making.around):
+        for question, answer in asked(said, making.around(plain(block.text[:begin]))):
             yield _draft(question, answer, block.begins + begin, block.begins + end)
