@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def forget_command(ctx: click.Context, path: str, yes: bool) -> None:
-    """Remove what was learned of a file: its pairs, and its job's session and model on the server.
+    """Remove what was learned of a file: its pairs, and its job's session and model.
 
     PATH is where the file was dropped, where it lies now, or a file with the same content. The file itself stays.
     This cannot be undone.

@@ -417,7 +417,7 @@ CAUSES: Final[Mapping[str, str]] = {
     # the rest
     "folder": "a folder is in use, or away: `detail` says why",
     "renamed": "a folder has another name in the configuration",
-    "server_paused": "the server cannot be used: nothing is sent",
+    "server_paused": "the server, or what learns on this machine, cannot be used: nothing begins there",
     "server_answered": "it can be used again, or was asked for the first time",
     "stop": "the daemon stopped in order",
     "metrics": "no metrics are served, though they are to be, or they are again",

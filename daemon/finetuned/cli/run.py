@@ -17,10 +17,10 @@ OBJECTS: Final = 10_000
 @click.option("--until-idle", is_flag=True, help="End when nothing is left to do; do not wait for `linger`.")
 @click.pass_context
 def run_command(ctx: click.Context, until_idle: bool) -> None:
-    """Run the daemon: watch the folders, send new files to the server, and follow each job until it is trained.
+    """Run the daemon: watch the folders, have new files learned, and follow each job until it is trained.
 
-    The exit code is 0; with --until-idle it is 1 if a job failed or a folder was away, and 69 if the server could not
-    be used and work is left.
+    The exit code is 0; with --until-idle it is 1 if a job failed or a folder was away, and 69 if the server, or what
+    learns on this machine, could not be used and work is left.
     """
     import gc
 
@@ -48,7 +48,7 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
         jobs = counted(outcome.for_people, "job")
         click.echo(f"finetuned: {jobs} left that a person must see to; `finetuned status` tells more", err=True)
     if until_idle and outcome.unusable:
-        click.echo("finetuned: work is left, but the server cannot be used; `finetuned status` tells why", err=True)
+        click.echo("finetuned: work is left, but what learns it cannot be used; `finetuned status` tells why", err=True)
         ctx.exit(69)
     if until_idle and outcome.away:
         away = ", ".join(outcome.away)
