@@ -14,8 +14,8 @@ from finetuned.cli.arguments import check_folder
 def pause_command(ctx: click.Context, folder: str | None) -> None:
     """Let no job be made or sent of the files in FOLDER, or in any folder, until it is resumed.
 
-    Files may be dropped all the while: they wait. What is on the server, or is learned here, goes on to its end. A restart
-    changes nothing about it.
+    Files may be dropped all the while: they wait. What is on the server, or is learned here, goes on to its end. A
+    restart changes nothing about it.
     """
     _ask(ctx, "pause", folder)
 
