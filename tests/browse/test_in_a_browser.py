@@ -59,6 +59,13 @@ NAMELESS: Final = """
   return faults;
 })()
 """
+#: dates of a chart that run into the one before
+CROWDED: Final = """
+[...document.querySelectorAll(".chart .day")].map(e => [e.textContent, e.getBoundingClientRect()])
+  .filter(([, box]) => box.width).sort(([, a], [, b]) => a.left - b.left)
+  .filter(([, box], n, all) => n && box.left < all[n - 1][1].right + 4)
+  .map(([words]) => words)
+"""
 #: of the start page: tables without a name, pictures without words, and headings that leave a level out
 SPEECHLESS: Final = """
 (() => {
@@ -118,6 +125,7 @@ def test_each_page_can_be_read(address: str, shown: Page, name: str, width: int,
     assert shown.value("document.documentElement.lang") == "en"
     assert shown.value(CONTRASTS) == []
     assert shown.value(NAMELESS) == []
+    assert shown.value(CROWDED) == []
     background = shown.value("getComputedStyle(document.body).backgroundColor")
     assert (int(background.removeprefix("rgb(").partition(",")[0]) < 100) is dark
 
