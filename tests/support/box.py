@@ -117,7 +117,7 @@ class Box:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            timeout=60,
+            timeout=180,  # a program is installed, on a machine that has other things to do
             text=True,
             check=False,
         )
