@@ -52,3 +52,14 @@ def test_what_finetuned_removed_itself_is_no_persons_doing(desk: Desk) -> None:
     """Nobody asked for it."""
     desk.write("update sessions set removed_at = '2026-11-28T06:00:00.000Z'")
     assert desk("why", str(desk.place.notes / "a.txt"), "--json").json["reason"].endswith(", by finetuned")
+
+
+def test_what_went_with_a_forgotten_file_was_asked_for(tmp_path: Path) -> None:
+    """Of the other file of the job it is told as by the job itself."""
+    with desks(tmp_path) as make:
+        desk = make()
+        paths = [str(desk.place.drop(name, f"The {name} is a mammal.")) for name in ("a.txt", "b.txt")]
+        desk.run()
+        assert desk("forget", paths[0], "--yes").code == 0
+        desk.run()
+        assert desk("why", paths[1], "--json").json["reason"].endswith(", as a person asked")

@@ -135,7 +135,7 @@ def gone(job: Row, urls: Collection[str]) -> str | None:
     """Say why a job's model is on none of the servers at `urls`; null if it is, as far as is known, or never was."""
     session = trained_session(job)
     if session and session["removed_at"]:
-        asked = any(event["cause"] == "delete" for event in job["events"])
+        asked = any(event["cause"] in {"delete", "forgotten"} for event in job["events"])
         by = "as a person asked" if asked else "by finetuned"
         where = wiring.where(session["url"])
         return f"its session and its model were removed from {where} {output.when(session['removed_at'])}, {by}"
