@@ -15,7 +15,7 @@ from finetuned.making.prompts import (
     fingerprint,
     pairs_for,
     read_verdicts,
-    response_format,
+    schema_for,
     tokens_of,
 )
 from finetuned.making.reading import read
@@ -71,8 +71,12 @@ def test_as_many_pairs_are_asked_for_as_the_words_are_worth() -> None:
 
 
 def test_the_schema_is_what_is_read() -> None:
-    """Who keeps to it says pairs, or that there are none."""
-    assert response_format()["json_schema"] == {"name": "pairs", "strict": True, "schema": dict(SCHEMA)}
+    """Who keeps to it says pairs, or that there are none, and cannot repeat himself for ever."""
+    lists = schema_for(3)["properties"]
+    assert {**schema_for(3), "properties": SCHEMA["properties"]} == SCHEMA
+    assert [lists[name].pop("maxItems") for name in ("facts", "pairs")] == [4, 4]
+    assert lists == SCHEMA["properties"]
+    assert [schema_for(pairs)["properties"]["pairs"]["maxItems"] for pairs in (1, 4, 5, 17, 99)] == [4, 4, 8, 40, 40]
     assert read('{"facts": [], "pairs": []}').problem is None
 
 

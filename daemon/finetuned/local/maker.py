@@ -338,12 +338,11 @@ class _Run:
                 await self._notes.answered(row.id, known, 0)
                 return known
             messages = prompts.ask(chunk, document=self._name(row.document), instructions=maker.instructions)
-            expected = prompts.cost(messages, prompts.pairs_for(chunk.own_text))
+            pairs = prompts.pairs_for(chunk.own_text)
+            expected, schema = prompts.cost(messages, pairs), prompts.schema_for(pairs)
             await maker.budget.reserve(self._run, expected)
             try:
-                await asker.ask(
-                    messages, prompts.SCHEMA, about=row.id, intended=partial(self._notes.asking, row.id), kept=kept
-                )
+                await asker.ask(messages, schema, about=row.id, intended=partial(self._notes.asking, row.id), kept=kept)
             except InVain as error:
                 await self._in_vain(row, error)
                 return None

@@ -33,7 +33,10 @@ MOST_PAIRS_ASKED: Final = 40
 #: a pair costs about so many tokens, with the fact that it is made of and its evidence
 TOKENS_A_PAIR: Final = 160
 #: changes whenever the same instructions would be sent in another form
-_FORM: Final = 1
+_FORM: Final = 2
+#: a list of an answer is let grow to the first of these that is enough: a small model repeats itself until it is
+#: stopped, and endpoints get a schema ready anew for each that they see
+_MOST_ITEMS: Final = (4, 8, 16, MOST_PAIRS_ASKED)
 
 INSTRUCTIONS: Final = """\
 You make question-answer pairs, with which a language model is to learn what a document says.
@@ -94,9 +97,11 @@ For each pair write one line, with its number and one word: YES if it is right, 
 _PLACE: Final = re.compile(r"\{(passage|document|heading|pairs)\}")
 
 
-def response_format() -> dict[str, Any]:
-    """Return what asks an endpoint for our JSON and nothing else."""
-    return {"type": "json_schema", "json_schema": {"name": "pairs", "strict": True, "schema": dict(SCHEMA)}}
+def schema_for(pairs: int) -> dict[str, Any]:
+    """Return the schema of an answer of so many pairs."""
+    most = {"maxItems": next((most for most in _MOST_ITEMS if most >= pairs), MOST_PAIRS_ASKED)}
+    lists = {name: {**kind, **most} for name, kind in SCHEMA["properties"].items()}
+    return {**SCHEMA, "properties": lists}
 
 
 def pairs_for(text: str) -> int:
