@@ -16,6 +16,7 @@ from finetuned.errors import Refused
 from finetuned.local import toy
 from finetuned.local.place import lay_task
 from finetuned.local.trainers import Checkpoint, Recipe, prepare
+from finetuned.local.trainers.recipes import GPUS
 from finetuned.settings import TrainerSettings
 from support.lessons import write_pairs
 from support.trainings import folder
@@ -98,7 +99,10 @@ def test_trl(folder: Path) -> None:
         "eval_strategy": "epoch", "save_total_limit": 2, "report_to": "none", "num_train_epochs": 3,
         "learning_rate": 0.0002, "lr_scheduler_type": "cosine", "logging_steps": 1, "save_strategy": "epoch", "seed": 0,
         "resume_from_checkpoint": "/x/checkpoint-9",
+        **({} if any(map(os.path.exists, GPUS)) else {"use_cpu": True, "bf16": False}),
     }  # fmt: skip
+    task = prepare(recipe(folder, kind="trl", model="org/model", program=path, run_on="slurm"), str(folder))
+    assert "use_cpu" not in config(folder, "trl.yaml"), "what the nodes have is not known here"
     assert sorted(name.name for name in (folder / "data").iterdir()) == ["test.jsonl", "train.jsonl", "valid.jsonl"]
 
 

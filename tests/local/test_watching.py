@@ -24,6 +24,9 @@ STEP = (
 BARS = "Map: 100%|██████████| 24/24 [00:00<00:00, 99.1 examples/s]\n\r  0%|          | 0/80 [00:00<?, ?it/s]\r"
 LOSS = "{'loss': '1.2345', 'grad_norm': '3.1', 'epoch': '0.5'}\n 15%|█▌        | 12/80 [00:01<00:08]"
 
+#: TRL 1.16: after each round it looks at what is held back, below the bar of the training
+LOOK = "\n\n  0%|          | 0/3 [00:00<?, ?it/s]\x1b[A 67%|██████▋   | 2/3 [00:00<00:00, 801.51it/s]"
+
 
 def told(folder: Path, kind: str, log: str, steps: int = 0, begins_at: int = 0) -> Progress:
     """What is read of a log."""
@@ -46,6 +49,7 @@ def test_of_those_made_of_transformers(folder: Path, kind: str) -> None:
     """The bar of the training, not that of the data; losses of release 4, which are numbers, and of 5."""
     assert told(folder, kind, BARS) == Progress()
     assert told(folder, kind, BARS + LOSS) == Progress(percent=15, words="step 12 of 80, loss 1.2345")
+    assert told(folder, kind, BARS + LOSS + LOOK) == Progress(percent=15, words="step 12 of 80, loss 1.2345")
     assert told(folder, kind, BARS + LOSS.replace("'1.2345'", "1.5e-05")).words == "step 12 of 80, loss 1.5e-05"
 
 

@@ -83,8 +83,9 @@ def _of_transformers(lines: list[str]) -> Progress:
     for line in lines:
         if found := _LOSS.search(line):
             loss, is_begun = found[1], True
-        for bar in _BAR.finditer(line):  # the bars before the first loss may be those of the data
-            step, steps = int(bar[1]), int(bar[2])
+        for bar in _BAR.finditer(line):  # those before the first loss may be of the data, later shorter ones of a look
+            if not is_begun or int(bar[2]) >= steps:
+                step, steps = int(bar[1]), int(bar[2])
     return _told(step, steps, loss) if is_begun else Progress()
 
 
