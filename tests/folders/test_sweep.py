@@ -427,6 +427,22 @@ def test_a_crowd_that_is_never_taken_costs_no_memory(make):
     assert kept < 20_000
 
 
+def test_a_sub_folder_in_which_nothing_lies_costs_little_memory(make):
+    """There may be a hundred thousand; most of this is for those that are watched, which are a few."""
+    folder = make()
+    os.mkdir(f"{folder.root}/first")
+    folder.sweeper.sweep(0.0)
+    for number in range(1000):
+        os.mkdir(f"{folder.root}/{number:06d}")
+    tracemalloc.start()
+    for steady in (10.0, 20.0, 30.0):
+        folder.sweeper.sweep(steady)
+    gc.collect()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 500 * 1000
+
+
 def test_a_burst_begins_to_settle_bit_by_bit(make):
     """Of more files than can be read while they settle the rest waits, also behind files that wait for others."""
     folder = make(ready_file="{name}.done")

@@ -22,14 +22,14 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, filterfalse
+from math import inf
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
@@ -106,43 +106,49 @@ class Sweep(Value, frozen=True):
 class _Listing:
     """What lay in a sub-folder at its last listing; `sure` while unchanged times prove that it still does.
 
-    `times` is the hash of its identity and its times, `sweep` the number of the last one that walked to it.
-    `files` are those that were not settled then, `missing` those known ones that did not lie there; `odd` counts what
-    is never taken, by reason; `markers` are the names of ready files, `unfinished` those that programs still write to,
-    by their lower case; `untaken` counts by suffix the files that no rule takes.
+    `times` is the hash of its identity and its times. `files` are those that were not settled then, `missing` those
+    known ones that did not lie there; `odd` counts what is never taken, by reason; `markers` are the names of ready
+    files, `unfinished` those that programs still write to, by their lower case; `untaken` counts by suffix the files
+    that no rule takes. `folders` has the sub-folders by name, each with what is kept of it: its listing; the times
+    alone if that is sure and holds nothing; None if it was not looked into.
     """
 
     times: int
     since: float
     sure: bool
-    sweep: int = 0
     files: list[str] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
-    folders: list[str] = field(default_factory=list)
+    folders: dict[str, _Kept] = field(default_factory=dict)
     odd: dict[str, Odd] = field(default_factory=dict)
     markers: set[str] = field(default_factory=set)
     unfinished: dict[str, str] = field(default_factory=dict)
     untaken: Counter[str] = field(default_factory=Counter)
     canaries: set[str] = field(default_factory=set)
 
-    def let_go(self) -> None:
-        """Let go of what is empty: there may be a hundred thousand folders."""
+    def kept(self) -> _Listing | int:
+        """Return what is to be kept of it: there may be a hundred thousand."""
+        if self.sure and not any(getattr(self, name) for name in _EMPTY):
+            return self.times
         for name, empty in _EMPTY.items():
             if not getattr(self, name):
                 setattr(self, name, empty)
+        return self
 
 
+_Kept: TypeAlias = _Listing | int | None
 #: stands in the place of what is empty once a listing is made, and is only read
 _EMPTY: Final[dict[str, object]] = {
     "files": [],
     "missing": set(),
-    "folders": [],
+    "folders": {},
     "odd": {},
     "markers": set(),
     "unfinished": {},
     "untaken": Counter(),
     "canaries": set(),
 }
+#: stands in the place of a listing of which the times alone are kept
+_NOTHING: Final = _Listing(times=0, since=0.0, sure=True)
 
 
 @dataclass(slots=True)
@@ -159,6 +165,7 @@ class _Found:
     odd: dict[str, Odd] = field(default_factory=dict)
     unfinished: dict[str, str | None] = field(default_factory=dict)
     closed: dict[str, str] = field(default_factory=dict)
+    untaken: Counter[str] = field(default_factory=Counter)
     shape: dict[Parts, tuple[int, int]] = field(default_factory=dict)
     unwatched: int = 0
     wake_in: float | None = None
@@ -213,8 +220,7 @@ class Sweeper:
         self._odd_told: dict[str, tuple[int, float]] = {}
         self._unfinished: set[str] = set()
         self._canaries: set[str] = set()
-        self._listings: dict[Parts, _Listing] = {}
-        self._sweeps = 0
+        self._top: _Listing | None = None
         self._shape: dict[Parts, tuple[int, int]] = {}
         #: the folders that are to be watched of those that the last sweep walked to, by absolute path, with device and
         #: inode; replaced, never changed
@@ -242,16 +248,12 @@ class Sweeper:
             vanished = self._vanished(found)
             self._tree.check()  # a folder that went away meanwhile looked empty
         except BaseException:
-            self._listings.clear()
+            self._top = None
             raise
-        listings = self._listings
-        untaken: Counter[str] = Counter()
-        for one in listings.values():
-            untaken.update(one.untaken)
-        self.untaken = dict(untaken.most_common(MOST_UNTAKEN))
+        self.untaken = dict(found.untaken.most_common(MOST_UNTAKEN))
         self.closed = {path: found.closed[path] for path in sorted(found.closed)[:MOST_CLOSED]}
         self._tell_shape(found)
-        canaries = listings[()].canaries if () in listings else set()
+        canaries = self._top.canaries if self._top else set()
         new, self._canaries = canaries - self._canaries, canaries
         free = dict.fromkeys(self._unfinished - found.unfinished.keys())
         self._unfinished = set(found.unfinished)
@@ -301,27 +303,27 @@ class Sweeper:
             self.subfolders = MappingProxyType({self._tree.at(parts): lies for parts, lies in found.shape.items()})
 
     def _walk(self, found: _Found) -> None:
-        """Look into all there is, and forget the listings of what is not there any more."""
-        self._sweeps += 1
-        ways: list[Parts] = [()]
+        """Look into all there is; what is kept of a folder goes with what is kept of the one above."""
+        self._top = self._visit((), self._top, found)
+        ways: list[tuple[Parts, _Listing]] = [((), self._top)] if self._top else []
         while ways:
-            parts = ways.pop()
-            listing = self._visit(parts, found)
-            if listing is not None:
-                listing.sweep, self._listings[parts] = self._sweeps, listing
-                ways.extend((*parts, name) for name in listing.folders)
-        gone = [parts for parts, listing in self._listings.items() if listing.sweep != self._sweeps]
-        for parts in gone:
-            del self._listings[parts]
+            above, listing = ways.pop()
+            for name, old in listing.folders.items():
+                parts = (*above, name)
+                new = self._visit(parts, old, found)
+                listing.folders[name] = None if new is None else old if new is _NOTHING else new.kept()
+                if new is not None and new.folders:
+                    ways.append((parts, new))
 
-    def _visit(self, parts: Parts, found: _Found) -> _Listing | None:
-        """Look into one sub-folder; None if it is gone or cannot be looked into."""
+    def _visit(self, parts: Parts, old: _Kept, found: _Found) -> _Listing | None:
+        """Look into one sub-folder; None if it is gone or cannot be looked into. `old`: what is kept of it."""
         try:
             with self._tree.folder(parts) as fd:
                 folder = self._tree.at((*parts, ""))
-                listing = self._list(fd, parts, folder, found)
+                listing = self._list(fd, parts, folder, old, found)
                 for odd in listing.odd.values():
                     _count(found.odd, odd)
+                found.untaken.update(listing.untaken)
                 known = self.known.of(folder, make=bool(listing.files))
                 if known is not None:
                     found.listed.add(folder)
@@ -341,16 +343,19 @@ class Sweeper:
             found.closed[path] = words(error)
             _count(found.odd, Odd(why=f"the folder cannot be looked into: {words(error)}", path=path, count=1))
 
-    def _list(self, fd: int, parts: Parts, folder: str, found: _Found) -> _Listing:
+    def _list(self, fd: int, parts: Parts, folder: str, old: _Kept, found: _Found) -> _Listing:
         status, steady = os.fstat(fd), found.steady
         times = hash((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
         if parts and len(found.shape) < MOST_WATCHED:
             found.shape[parts] = (status.st_dev, status.st_ino)
         elif parts:
             found.unwatched += 1
-        old = self._listings.get(parts)
-        unchanged = old is not None and old.times == times
         changed = self.known.has_changed(folder)
+        if isinstance(old, int):
+            if old == times and not changed:
+                return _NOTHING
+            old = _Listing(times=old, since=-inf, sure=True)
+        unchanged = old is not None and old.times == times
         if old is not None and unchanged and old.sure and not changed:
             return old
         since = old.since if old is not None and unchanged else steady
@@ -358,11 +363,17 @@ class Sweeper:
         sure = mount is not None and mount.exact and steady - since >= MARGIN
         listing = _Listing(times=times, since=since, sure=sure)
         with listed(fd) as entries:
-            self._sort(entries, parts, folder, listing)
-        listing.let_go()
+            self._sort(entries, parts, folder, listing, old.folders if old is not None else {})
         return listing
 
-    def _sort(self, entries: Iterable[os.DirEntry[str]], parts: Parts, folder: str, listing: _Listing) -> None:
+    def _sort(
+        self,
+        entries: Iterable[os.DirEntry[str]],
+        parts: Parts,
+        folder: str,
+        listing: _Listing,
+        kept: Mapping[str, _Kept],
+    ) -> None:
         known = self.known.of(folder) or Known()
         settled, choose, add = known.settled, self._names.chooser(parts), listing.files.append
         listing.missing = missing = known.names()
@@ -381,7 +392,7 @@ class Sweeper:
                         listing.untaken[_counted_as(name, listing.untaken)] += 1
             elif entry.is_dir(follow_symlinks=False):
                 if self._names.why_not_into((*parts, name)) is None:
-                    listing.folders.append(sys.intern(name))  # the same as in the keys of all listings
+                    listing.folders[name] = kept.get(name)
                 else:
                     self._note(name, listing)
             elif choose(name) is Choice.TAKEN:
