@@ -25,6 +25,8 @@ class Manager:
         self.door.bind(self.address)
         self.door.setblocking(False)
         self._heard: list[str] = []
+        #: the line of what it does, as it was by `heard`
+        self.status = ""
 
     def heard(self, *, life: bool = False) -> list[str]:
         """Everything that was told so far, of what it does nothing; that it lives only if asked for."""
@@ -34,6 +36,7 @@ class Manager:
         except BlockingIOError:
             pass
         told = [words for words in self._heard if not words.startswith("STATUS=")]
+        self.status = next((words for words in reversed(self._heard) if words.startswith("STATUS=")), "")
         return [words for words in told if life == (words == "WATCHDOG=1")]
 
 
@@ -54,6 +57,16 @@ def test_it_says_ready_once_it_is_and_at_last_that_it_stops(a_home: AHome, manag
     assert home.is_watched()
     assert home.stop() == 0
     assert manager.heard() == ["READY=1", "STOPPING=1"]
+
+
+def test_what_cannot_be_used_is_named(a_home: AHome, manager: Manager) -> None:
+    """Where files are learned on this machine alone, no server is spoken of."""
+    here = '[backend]\nkind = "local"\n[maker]\nurl = "http://127.0.0.1:9/v1"\nmodel = "tiny"\n'
+    home = a_home(top=here)
+    home.start(NOTIFY_SOCKET=manager.address)
+    wait_for(lambda: manager.heard() and "paused" in manager.status, "pause")
+    assert manager.status.startswith("STATUS=local paused: ")
+    assert home.stop() == 0
 
 
 @pytest.mark.parametrize("wrong", ["[[folder]]\nname =", 'folder = 1\n[log]\nlevel = "loud"'])

@@ -13,6 +13,7 @@ from finetuned.daemon.context import Context
 from finetuned.lifecycle import JOB_ENDS
 from finetuned.notices import word_of
 from finetuned.plan import Facts
+from finetuned.settings import LOCAL_URL
 
 _WARNINGS: Final = {
     "refused",
@@ -107,7 +108,7 @@ class EventLog:
             parts.append(f"away: {', '.join(away)}")
         for url, known in facts.backends.items():
             if known.server.paused_because:
-                which = "server" if len(facts.backends) == 1 else url
+                which = "server" if len(facts.backends) == 1 and url != LOCAL_URL else url
                 parts.append(f"{which} paused: {known.server.paused_because}")
         if self._context.reload_refused:
             parts.append(f"the reload was refused: {self._context.reload_refused}")
