@@ -100,6 +100,7 @@ def test_what_cannot_be_asked_is_told(ask: Ask, endpoint: Endpoint, home: Path) 
     assert "no trained model" in ask("chat", "hi", "--job", "notes-2").err
     nobody = ask("chat", "hi")
     assert (nobody.code, "--job" in nobody.err) == (2, True)
+    assert "there is no server that draws" in ask("image", "an otter", "-o", str(home / "otter.png")).err
     assert "there is no talk" in ask("chat", "hi", "--session", f"{JOB}.1.abcdef").err
     os.rename(home / "ledger.db.runs", home / "away")
     gone = ask("chat", "hi", "--job", JOB)

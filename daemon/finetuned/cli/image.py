@@ -48,6 +48,8 @@ def image_command(ctx: click.Context, prompt: str, target: str, force: bool) -> 
         raise UsageError("a terminal cannot show a picture", remedy="name a file, or send it into a pipe")
     settings = wiring.load(ctx)
     wiring.check_not_own(settings, path)
+    if "helix" not in settings.services:
+        raise UsageError("there is no server that draws", remedy='set backend.kind = "helix" and helix.url')
     with Spinner("drawing") as spinner:
         picture = anyio.run(draw, settings, sayable(prompt), spinner)
     if path:
