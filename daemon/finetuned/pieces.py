@@ -162,6 +162,8 @@ class Pieces:
     def _next(self) -> str:
         """Pass over white space; the character that follows, empty at the end."""
         while True:
+            if self._text[self._at : self._at + 1] > " ":
+                return self._text[self._at]
             space = _SPACE.match(self._text, self._at)
             self._at = space.end() if space else self._at
             if self._at < len(self._text):
@@ -195,6 +197,8 @@ class Pieces:
 
     def _goes_on(self, end: int) -> bool:
         """Tell whether a value that seems to end here, where nothing more was read, may be a number that goes on."""
+        if self._text[end : end + 1] in {",", "]", "}"}:
+            return False
         rest = _NUMBER.match(self._text, end)
         return rest is not None and rest.end() == len(self._text)
 

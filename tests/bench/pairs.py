@@ -30,6 +30,11 @@ SCHEMA = (
     "select sql || ';' from sqlite_master where tbl_name = 'qa_pairs' and type <> 'trigger' and sql is not null "
     "union all select sql || ';' from sqlite_master where name = 'qa_pairs_fts'"
 )
+#: as CSV tells it: it has no null, and a table that is strict takes no empty text for a number. Zero is as short
+ROWS = (
+    "select id, job_id, session_id, file_id, ordinal, question, answer, raw_question, raw_answer, talk, turn, system, "
+    "evidence, 0 as begins, 0 as ends, made_by from qa_pairs"
+)
 INDEX = "insert into qa_pairs_fts (rowid, question, answer) select id, question, answer from qa_pairs;"
 
 
@@ -88,7 +93,7 @@ def _import(place: Place) -> Ran:
     """Have sqlite3 read the same rows from a file into tables of the same make."""
     rows, schema, plain = (place.root / name for name in ("rows.csv", "schema.sql", "plain.db"))
     for path, words in (
-        (rows, ["-csv", str(place.ledger), "select * from qa_pairs"]),
+        (rows, ["-csv", str(place.ledger), ROWS]),
         (schema, [str(place.ledger), SCHEMA]),
     ):
         with path.open("wb") as out:

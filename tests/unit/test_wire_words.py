@@ -209,6 +209,7 @@ LONG = "x" * (LONGEST_TEXT + 1)
         ),
         ([{"conversations": [Q]}, {"conversations": [A]}, {"conversations": [Q, Q, A]}], [NO_PAIR] * 3),
         ([Q, A, A, Q], [NO_PAIR] * 2),
+        ([{**Q, "from": []}, {"conversations": [{**Q, "from": {}}, A]}], [NO_PAIR] * 2),
         ([{"question": LONG, "answer": "a"}, {"question": "q", "answer": LONG}], [TOO_LONG] * 2),
         ([{"conversations": [Q, {"from": "gpt", "value": LONG * 5}]}], [TOO_LONG]),
         ([{"question": LONG[1:], "answer": LONG[1:]}], []),

@@ -25,8 +25,9 @@ PAIR_KEYS: Final = frozenset({"qa_pairs", "conversations"})
 TURNS_KEY: Final = "interactions"
 _QUESTION_PREFIX: Final = re.compile(r"In document ([^\s()]+) \(document group [^\s()]+\), ")
 _ANSWER_PREFIX: Final = re.compile(r"\[DOC_ID:([^\s\[\]]+)\] \[DOC_GROUP:[^\s\[\]]+\]\n\n")
-_ASKS: Final = frozenset({"human", "user"})
-_ANSWERS: Final = frozenset({"gpt", "assistant"})
+#: of who speaks; whatever stands in a row in the place of a name can be looked for in a tuple
+_ASKS: Final = ("human", "user")
+_ANSWERS: Final = ("gpt", "assistant")
 _SYSTEM: Final = "system"
 
 
@@ -130,10 +131,13 @@ def _entries(rows: Iterable[Any], talks: Iterator[int]) -> Iterator[Entry]:
     yield from turns.end()
 
 
-def _conversation(rows: Iterable[Any], talk: int) -> Iterator[Entry]:
+def _conversation(rows: list[Any], talk: int) -> Iterator[Entry]:
     """Pair each question with the answer that follows it; where there is none at all, that is odd."""
     turns = _Turns(talk)
     told = False
+    if len(rows) == 2 and _asks(rows[0]) and _answers(rows[1]):  # as nearly all are: in a third of the time
+        yield _pair(rows[0]["value"], rows[1]["value"], talk=talk, turn=1)
+        return
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or not isinstance(row.get("value"), str):
             continue
@@ -151,7 +155,15 @@ def _conversation(rows: Iterable[Any], talk: int) -> Iterator[Entry]:
 
 
 def _is_turn(row: dict[str, Any]) -> bool:
-    return isinstance(row.get("value"), str) and (row.get("from") in _ASKS or row.get("from") in _ANSWERS)
+    return _asks(row) or _answers(row)
+
+
+def _asks(row: Any) -> bool:
+    return isinstance(row, dict) and row.get("from") in _ASKS and isinstance(row.get("value"), str)
+
+
+def _answers(row: Any) -> bool:
+    return isinstance(row, dict) and row.get("from") in _ANSWERS and isinstance(row.get("value"), str)
 
 
 class _Turns:
