@@ -55,3 +55,12 @@ async def test_texts_and_ready_made_pairs_make_one_file(tmp_path: Path):
     assert {one.document for one in pairs[40:]} == {talks.sha256}
     assert made.lessons[talks.upload_name].pairs == 3
     assert run.made is None  # that is the backend's to say, once it is on disk
+
+
+async def test_what_taught_nothing_tells_that_another_maker_is_needed(tmp_path: Path):
+    """What a model that found nothing has answered is known: to try again alone comes to the same at once."""
+    run = a_run(tmp_path, {"stones.txt": TEXT.encode()})
+    async with a_workshop(tmp_path, Endpoint(lambda _: '{"pairs": []}'), SystemRuntime()) as shop:
+        made = await Making(shop.maker, SystemRuntime()).make(run, shop.heard.append)
+    assert not made.teaches
+    assert "helps with another model, other instructions" in made.why_nothing

@@ -249,7 +249,7 @@ class Local:
             await in_thread(run.write, "made.json", made)
             self.changed(run.id)
         if made is not None and not made.teaches:
-            await self._ended(run, Ended(reason=_nothing(made)))
+            await self._ended(run, Ended(reason=made.why_nothing))
             return
         if await in_thread(lambda: run.waits_for_review):
             return
@@ -494,12 +494,6 @@ def _taught(text: Text, lessons: Mapping[str, Lessons], known: Mapping[str, Mapp
             for kind, score in known.get(text.upload_name, {}).items()
         ),
     )
-
-
-def _nothing(made: Made) -> str:
-    """Say why no pair was made."""
-    errors = sorted({error for lessons in made.lessons.values() for error in lessons.errors})
-    return "no pair could be made" + (f": {'; '.join(errors[:5])}" if errors else " of these texts")
 
 
 def _turn(order: Order, status: Status, stage: str, percent: int, words: str, ended: Ended | None) -> Interaction:

@@ -73,6 +73,17 @@ class Made(Value, frozen=True):
         """Whether any pair is kept."""
         return any(one.pairs for one in self.lessons.values())
 
+    @property
+    def why_nothing(self) -> str:
+        """Why no pair was made, and what helps: what was answered is not asked again."""
+        errors = sorted({error for lessons in self.lessons.values() for error in lessons.errors})
+        if errors:
+            return f"no pair could be made: {'; '.join(errors[:5])}"
+        return (
+            "no pair could be made of these texts; to try again helps with another model, other instructions or "
+            "another kind in [maker]: the answers of this one are known, and are not asked for again"
+        )
+
 
 class Written(Value, frozen=True):
     """A line of `pairs.jsonl`: a pair, where its evidence lies in its text (bytes), and what made it."""
