@@ -168,6 +168,7 @@ def test_nothing_speaks_of_a_server(tmp_path: Path):
             wait_for(lambda: here.job()["state"] == "partial", "job that is learned")
             assert "paused; what is on this machine goes on" in heard[1]
             assert "--delete removes its session from this machine" in heard[3]
+            heard += [here(name, "--help").out for name in ("job", "retry", "forget", "cancel", "why")]
             heard += [here("forget", str(path), "--yes").err, here("stats").out, here("status").out]
             wait_for(lambda: here.job()["sessions"][-1]["removed_at"], "session that is removed")
             heard += [here("why", str(path)).out, here("job", job_id).out, here("jobs").out]

@@ -63,7 +63,7 @@ def doctor_command(ctx: click.Context, hooks: bool, canary: bool, form: str) -> 
     """Examine configuration, key, server, folders and ledger; ends with 1 if there is a problem.
 
     With --canary it drops a hidden file into each folder, by whose name a daemon notes that it saw it, and how soon.
-    That file is never read or sent: it costs nothing at the server.
+    That file is never read or sent: it costs nothing.
     """
     found: list[Row] = []
 

@@ -64,7 +64,7 @@ def progress_of(job: Row) -> str:
 @output.one_object
 @click.pass_context
 def job_command(ctx: click.Context, job_id: str, form: str) -> None:
-    """Show everything about one job: its files, its attempts, what the server said, and when.
+    """Show everything about one job: its files, its attempts, what was said of it, and when.
 
     ID is the job's id, or any part of it that no other job has.
     """

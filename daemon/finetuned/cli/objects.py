@@ -110,7 +110,7 @@ ATTEMPT: Final[Fields] = {
     "intent_at": ("time", "when the intent to send it was committed"),
     "known_at": ("time?", "when its session was known"),
     "ended_at": ("time?", "when it ended, trained or not"),
-    "removed_at": ("time?", "when its session was removed from the server"),
+    "removed_at": ("time?", "when its session was removed"),
     "read_only": ("flag", "only a note in the folder told that the session is ours: it is read, and never altered"),
 }
 INTERACTION: Final[Fields] = {
@@ -342,7 +342,7 @@ REQUEST: Final[Fields] = {
     "path_b64": ("text?", "the exact bytes of a path that is not UTF-8, in base 64"),
     "folder": ("text?", "a folder's name: `flush`, `pause`, `resume` (null: all), `again`"),
     "sha256": ("text?", "the content that may be learned once more: `again`"),
-    "delete": ("flag", "`cancel`: also remove session and model from the server"),
+    "delete": ("flag", "`cancel`: also remove session and model"),
 }
 
 CAUSES: Final[Mapping[str, str]] = {
@@ -390,7 +390,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "retry_chunks": "its failed chunks are made again",
     "start": "its training was started; or the daemon started",
     "active": "a runner of the server works on it after all",
-    "discard": "a session was removed from the server",
+    "discard": "a session was removed",
     "kept": "a second session of an attempt is left as it is",
     "adopted": "a job was taken up from its `job.json`",
     # jobs that are too large, or are not let through
@@ -404,7 +404,7 @@ CAUSES: Final[Mapping[str, str]] = {
     # people: also the cause of the daemon's answer to a request
     "retry": "a person tries again",
     "cancel": "a person gave a job up",
-    "delete": "a person has a session removed from the server",
+    "delete": "a person has a session removed",
     "accept": "a person accepted the pairs",
     "flush": "a person has jobs made now",
     "pause": "a person paused a folder",
@@ -510,7 +510,7 @@ EXITS: Final[Mapping[int, str]] = {
     FinetunedError.exit_code: "it failed; `status`: a daemon runs, and begins nothing new, as it cannot use its ledger",
     UsageError.exit_code: "usage; also an unknown job or folder",
     NO_DAEMON: "`status`: no daemon runs",
-    Unreachable.exit_code: "the server is unavailable",
+    Unreachable.exit_code: "the server, or what learns on this machine, cannot be used",
     Held.exit_code: "another finetuned holds the ledger or a folder",
     KeyRefused.exit_code: "the key was refused",
     ConfigurationError.exit_code: "the configuration is wrong",
