@@ -223,16 +223,17 @@ def test_check_looks_for_the_files_and_programs_of_the_configuration(tmp_path: P
 
 
 def test_the_figures_tell_what_was_spent(here: Here):
-    """By day, of all and of a folder; and how well files are known, folder by folder."""
+    """By week like all else, of all and of a folder; and how well files are known, folder by folder."""
     told = here("stats", "--json").json
     assert wrong(told, "stats") == {}
     (spent,) = told["tokens"]
     assert wrong(spent, "spent") == {}
+    assert spent["week"] in {week["week"] for week in told["weeks"]}
     assert spent["tokens"] == here.job()["making"]["tokens"] > 0
     assert here("stats", "--json", "--folder", "notes").json["tokens"] == told["tokens"]
     assert "tokens" not in here("stats", "--json", "--until", "2026-01-01").json
     words = here("stats").out
-    assert f"tokens spent here     {spent['tokens']:,}, on 1 day; " in words
+    assert f"tokens spent here     {spent['tokens']:,}, in 1 week; " in words
     assert "recall" not in words
     with closing(sqlite3.connect(here.ledger_path)) as db, db:
         db.execute("insert into recalls select id, 1, 3, 0.05, 0.875 from files")

@@ -434,7 +434,7 @@ STATS: Final[Fields] = {
     "folders": ("list", "the same by drop folder"),
     "weeks": ("list", "the same by the week in which they came to an end (UTC)"),
     "failures": ("list", "why files were not learned, the most frequent first"),
-    "tokens": ("list*", "what pairs cost that were made on this machine, by day; only there if there were any"),
+    "tokens": ("list*", "what pairs cost that were made on this machine, by week; only there if there were any"),
 }
 FIGURES: Final[Fields] = {
     "files": ("number", "files that came to an end"),
@@ -456,8 +456,8 @@ FIGURES: Final[Fields] = {
     "recall_tuned": ("number?", "how well after it"),
 }
 SPENT: Final[Fields] = {
-    "day": ("text", "the day (UTC): `2026-11-29`"),
-    "tokens": ("number", "of all answers that came on it"),
+    "week": ("text", "its Monday (UTC): `2026-11-23`"),
+    "tokens": ("number", "of all answers that came in it"),
 }
 FAILURE: Final[Fields] = {
     "state": ("text", "`refused`, `barren` or `failed`"),

@@ -108,7 +108,7 @@ def _for_programs(found: Statistics, since: float | None, until: float | None) -
             {"state": one.state, "reason": one.reason, "files": one.files, "last_at": one.last_at}
             for one in found.failures
         ],
-    } | ({"tokens": [{"day": day, "tokens": count} for day, count in found.tokens.items()]} if found.tokens else {})
+    } | ({"tokens": [{"week": week, "tokens": count} for week, count in found.tokens.items()]} if found.tokens else {})
 
 
 def _figures(figures: Figures) -> Row:
@@ -156,7 +156,7 @@ def _tell(found: Statistics) -> None:
         terminal.print_line(f"{'recall, with no text':<22}{words}, of {counted(known.files, 'file')}")
     if found.tokens:
         total, most = sum(found.tokens.values()), max(found.tokens.values())
-        words = f"{total:,}, on {counted(len(found.tokens), 'day')}; {most:,} on a day at most"
+        words = f"{total:,}, in {counted(len(found.tokens), 'week')}; {most:,} in a week at most"
         terminal.print_line(f"{'tokens spent here':<22}{words}")
     if found.failures:
         terminal.print_line("\nwhat was not learned, and why")

@@ -49,6 +49,8 @@ def place(path: str | None) -> tuple[str | None, str | None]:
 
 #: that a file was dropped at a place (`:path`, `:b64`), or lies there now
 AT_PLACE: Final = "((path = :path and path_b64 is :b64) or (location = :path and location_b64 is :b64))"
+#: the week of an instant: its Monday (UTC)
+WEEK: Final = "date({}, 'weekday 0', '-6 days')"
 #: whether a folder `f` has a job that has not ended, or something to archive
 WORK: Final = """(
   exists (select 1 from jobs j where j.folder = f.name and (j.finished_at is null or j.archived = 0)) or

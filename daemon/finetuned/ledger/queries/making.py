@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from finetuned.ledger.queries.connection import Connection, Row, drop_null
 from finetuned.ledger.queries.filters import Filters, Query
-from finetuned.ledger.rows import AT_PLACE, REUSED, place
+from finetuned.ledger.rows import AT_PLACE, REUSED, WEEK, place
 from finetuned.marker import renamed
 from finetuned.readymade import is_ready_made
 from finetuned.times import iso
@@ -101,16 +101,16 @@ class MakingQueries(Connection):
         rows = self.rows("select coalesce(sum(tokens), 0) as n from answers where at >= ?", iso(since))
         return int(next(rows)["n"])
 
-    def spent_by_day(self, *, folder: str | None, since: float | None, until: float | None) -> dict[str, int]:
-        """Count the tokens of all answers by the day (UTC) on which they came, of one folder's if it is named."""
+    def spent_by_week(self, *, folder: str | None, since: float | None, until: float | None) -> dict[str, int]:
+        """Count the tokens of all answers by week (its Monday, UTC), of one folder's if it is named."""
         query = Query()
         tables = "answers a"
         if folder is not None:
             tables += " cross join chunks c on c.id = a.chunk_id cross join jobs j"
             query.where("j.id = substr(c.run, 1, instr(c.run, '.') - 1) and j.folder = ?", folder)
         query.between("a.at", {"since": since, "until": until})
-        counted = f"select date(a.at) as day, sum(a.tokens) as tokens from {tables} {query.conditions()}"
-        return {row["day"]: row["tokens"] for row in self.rows(f"{counted} group by 1 order by 1", *query.values)}
+        counted = f"select {WEEK.format('a.at')} as week, sum(a.tokens) as tokens from {tables} {query.conditions()}"
+        return {row["week"]: row["tokens"] for row in self.rows(f"{counted} group by 1 order by 1", *query.values)}
 
     def _told(self, run: Row, files: Mapping[str, Row]) -> Row:
         states, dropped = Counter[str](), Counter[str]()

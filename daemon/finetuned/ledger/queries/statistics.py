@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from finetuned.ledger.reasons import FAILURES, fold_reason
+from finetuned.ledger.rows import WEEK
 from finetuned.lifecycle import FILE_ENDS, FileState
 from finetuned.model import Value
 from finetuned.times import iso
@@ -30,7 +31,7 @@ _TABLES: Final = (
 )
 _SPAN: Final = "(julianday({1}) - julianday({0})) * 86400"
 _FILES: Final = (
-    "select f.folder, date(f.finished_at, 'weekday 0', '-6 days') as week, f.state, f.bytes, f.pairs, "
+    f"select f.folder, {WEEK.format('f.finished_at')} as week, f.state, f.bytes, f.pairs, "
     f"{_SPAN.format('f.seen_at', 'f.finished_at')} as learned_s, {_SPAN.format('f.seen_at', 'a.intent_at')} as wait_s, "
     f"{_SPAN.format('a.intent_at', 'j.finished_at')} as server_s, r.untuned, r.tuned {_TABLES}"
 )
@@ -92,7 +93,7 @@ class Failure(Value, frozen=True):
 class Statistics(Value, frozen=True):
     """The files that came to an end in a span of time: all, by folder, by week (its Monday); why some were lost.
 
-    `tokens` are those that pairs cost which were made here in that time, by the day.
+    `tokens` are those that pairs cost which were made here in that time, by week.
     """
 
     total: Figures
@@ -160,7 +161,7 @@ def statistics(
         folders={name: folders[name].figures() for name in sorted(folders)},
         weeks={week: weeks[week].figures() for week in sorted(weeks)},
         failures=[Failure(**row) for row in failures],
-        tokens=reader.spent_by_day(folder=folder, since=since, until=until),
+        tokens=reader.spent_by_week(folder=folder, since=since, until=until),
     )
 
 
