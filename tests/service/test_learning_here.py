@@ -234,6 +234,34 @@ def test_a_reload_breaks_nothing_off(tmp_path: Path, where: str) -> None:
         ok(home)
 
 
+# -- a cluster
+
+
+def test_a_cluster_whose_programs_are_missing_is_waited_for(tmp_path: Path) -> None:
+    """Log, `why` and `status` say which, and what helps; its job can be cancelled, and is trained where it may be."""
+    with learning(tmp_path / "home") as home:
+        here = home.config.read_text()
+        home.config.write_text(here.replace("[trainer]\n", '[trainer]\nrun_on = "slurm"\n'))
+        home.drop("a.txt", ONE)
+        home.start(PATH=str(tmp_path))
+        wait_for(lambda: stage(home) == "waits", "job that waits")
+        for words in (("why", str(home.notes / "a.txt")), ("status",)):
+            said = " ".join(home.says(*words).split())
+            assert "cannot be started: No such file or directory; install the client programs of the cluster's" in said
+        assert "run_waits" in home.log.read_text()
+        ok(home)
+        home.finetuned("cancel", job_of(home), check=True)
+        until(home, "cancelled")
+        ok(home)
+        home.stop()
+        home.config.write_text(here)
+        home.start()
+        home.finetuned("retry", job_of(home), check=True)
+        until(home, "done")
+        assert set(home.paid().values()) == {1}
+        ok(home)
+
+
 # -- the folder of a run
 
 
