@@ -50,6 +50,18 @@ def test_every_default_is_read_as_it_is_written(section):
         assert read == getattr(values, key.name), key.name
 
 
+def test_every_example_of_a_page_is_read():
+    """Each block of TOML there, with the folder and the maker that it goes without."""
+    found = 0
+    for page in sorted((ROOT / "daemon/finetuned/docs").glob("*.md")):
+        for block in re.findall(r"^```toml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+            lacks = "" if re.search(r"^\[\[folder\]\]", block, re.MULTILINE) else FOLDER
+            lacks += "" if re.search(r"^\[maker\]", block, re.MULTILINE) else '[maker]\nkind = "rules"\n'
+            assert parsed(f"{block}\n{lacks}").folders, f"{page.name}: {block}"
+            found += 1
+    assert found > 9
+
+
 def test_the_table_is_whole():
     """Every section has keys, keys come in the order of the sections, and the words are one line each."""
     order = list(settings.TABLES)
