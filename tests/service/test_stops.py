@@ -64,6 +64,27 @@ def test_during_an_upload_it_takes_what_the_unit_allows(a_home: AHome, sandbox: 
     assert home.stop() == 0
 
 
+def test_while_sends_and_looks_wait_for_a_late_server_it_takes_no_longer(a_home: AHome, sandbox: Sandbox) -> None:
+    """`status` answers meanwhile; what was under way is found again afterwards, and nothing is sent twice."""
+    home = a_home(folder="max_files = 1", helix="max_in_flight = 20")
+    home.config.write_text(home.config.read_text().replace('timeout = "5s"', 'timeout = "60s"'))
+    home.start()
+    for number in range(5):
+        home.drop(f"stone-{number}.txt", f"{GREY} Its number is {number}.")
+    wait_for(lambda: "running" in {job["state"] for job in home.jobs()}, "training")
+    sandbox.signal(signal.SIGSTOP)
+    home.drop("late.txt", f"{GREY} It came late.")
+    wait_for(lambda: "submitting" in {job["state"] for job in home.jobs()}, "upload")
+    assert answer_takes(home) < ALLOWED
+    assert took(home) < ALLOWED
+    sandbox.signal(signal.SIGCONT)
+    home.start()
+    wait_for(lambda: [*home.states().values()] == ["learned"] * 6, "learned files")
+    assert home.sessions_on_server() == len(home.jobs()) == 6
+    assert home.stop() == 0
+    home.audit()
+
+
 @contextmanager
 def slow_disk(home: Home) -> Iterator[None]:
     """All that the daemon brings to disk takes so long; and what ends within that is held by strace for as long."""
