@@ -2,7 +2,7 @@
 
 1. Each case is lived through in lives of some seconds, so that the stops meet its daemon at different work: its start,
    its first sweep, its rows, its reading, its sends. While it lives, `finetuned status` is asked again and again; the
-   baseline is what that takes before the first life.
+   baseline is what that takes before the first life. Its CPU tells, where it is late, whether it waited for its turn.
 2. After the last life the ledger is audited: every file that was dropped lies somewhere still, and no job was sent
    twice.
 3. `--files` is the number of files in one folder, and of events. There are a tenth as many sub-folders, and a hundredth
@@ -23,7 +23,7 @@ from subprocess import Popen
 
 from table import Row
 from tiny_helix import TinyHelix
-from workshop import BIG_JOBS, MIB, Options, Place, Process, ran, say, scratch, started, wait_for
+from workshop import BIG_JOBS, MIB, Options, Place, Process, Ran, ran, say, scratch, started, wait_for
 
 from finetuned.ledger.audit import audit
 
@@ -54,7 +54,7 @@ MANY = "max_in_flight = 10000"
 
 
 class Strained:
-    """A place that is strained, and what was measured of it: seconds of `status` and of stops, memory in MiB.
+    """A place that is strained, and what was measured of it: runs of `status`, seconds of stops, memory in MiB.
 
     A life's `delay` is what everything takes that its daemon brings to disk, in seconds.
     """
@@ -62,12 +62,12 @@ class Strained:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.usual = [self._status() for _ in range(5)]
-        self.status: list[float] = []
+        self.status: list[Ran] = []
         self.stops: list[float] = []
         self.memory: list[float] = []
 
-    def _status(self) -> float:
-        return ran(self.place.command("status"), fine=(0, 1, 3)).seconds
+    def _status(self) -> Ran:
+        return ran(self.place.command("status"), fine=(0, 1, 3))
 
     @contextmanager
     def life(self, *, delay: float = 0.0) -> Iterator[Process]:
@@ -96,7 +96,7 @@ class Strained:
                 while time.monotonic() < end:
                     self.status.append(self._status())
                     time.sleep(max(0.0, min(PAUSE, end - time.monotonic())))
-            slowest = max(self.status, default=0.0)
+            slowest = max((one.seconds for one in self.status), default=0.0)
             say(f"{seconds} s: stop {self.stops[-1]:.2f} s, {self.memory[-1]:.0f} MiB; status {slowest:.2f} s at most")
 
     def ends_well(self, learned: int) -> None:
@@ -118,14 +118,15 @@ class Strained:
 
     def rows(self, what: str) -> Iterator[Row]:
         """The table's rows."""
-        yield Row(
-            what=f"{what}: `status`",
-            measured=self.status,
-            unit="s",
-            baseline="an empty ledger, no daemon",
-            against=self.usual,
-            bound=STATUS_BOUND,
-        )
+        for name, field, bound in (("", "seconds", STATUS_BOUND), (", its CPU", "cpu", None)):
+            yield Row(
+                what=f"{what}: `status`{name}",
+                measured=[getattr(one, field) for one in self.status],
+                unit="s",
+                baseline="an empty ledger, no daemon",
+                against=[getattr(one, field) for one in self.usual],
+                bound=bound,
+            )
         yield Row(what=f"{what}: SIGTERM → end", measured=self.stops, unit="s", bound=STOP_BOUND)
         yield Row(what=f"{what}: memory", measured=self.memory, unit="MiB", bound=MEMORY_BOUND)
 
