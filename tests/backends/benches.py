@@ -19,8 +19,9 @@ from finetuned.errors import ReplyLost
 from finetuned.helix.client import ApiKey
 from finetuned.helix.disk import Disk
 from finetuned.helix.sessions import Sessions
-from finetuned.local.backend import Local, Progress
+from finetuned.local.backend import Local
 from finetuned.local.runs import Ended, Lessons, Made, Run, Runs, Written
+from finetuned.local.values import Progress
 from finetuned.sandbox import Faults, Pace, create_app
 from support.replies import inline
 

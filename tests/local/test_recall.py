@@ -13,7 +13,7 @@ import pytest
 
 from finetuned.errors import Refused
 from finetuned.local import ask
-from finetuned.local.backend import Local, Progress
+from finetuned.local.backend import Local
 from finetuned.local.chat import Chat, new_http
 from finetuned.local.chat import Endpoint as Where
 from finetuned.local.recall import Judge, Recall, judge_by
@@ -21,6 +21,7 @@ from finetuned.local.recalled import choose_for, chosen_beside, recalled, scores
 from finetuned.local.runs import Run, Runs, Written
 from finetuned.local.trainers.lessons import lay_lessons
 from finetuned.local.training import Here
+from finetuned.local.values import Progress
 from support.endpoint import Endpoint, complains
 from support.talking import trained, tuned_from
 from support.trainings import SYSTEM, here, within

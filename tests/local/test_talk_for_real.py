@@ -14,11 +14,11 @@ import pytest
 
 from finetuned.errors import Refused
 from finetuned.local import mlx
-from finetuned.local.backend import Progress
 from finetuned.local.recall import Recall
 from finetuned.local.recalled import recalled, scores
 from finetuned.local.runs import Ended, Run, Runs, Written
 from finetuned.local.trainings import Trainings
+from finetuned.local.values import Progress
 from finetuned.settings import TrainerSettings
 from support.talking import FACTS, laid, talks, trained, tuned_from
 from support.trainings import SYSTEM, here

@@ -14,10 +14,10 @@ from finetuned.daemon.ledger_queue import LedgerQueue
 from finetuned.daemon.paid_work import PaidWork
 from finetuned.ledger.writer import Ledger
 from finetuned.local.asker import Asker
-from finetuned.local.backend import Progress
 from finetuned.local.chat import Chat
 from finetuned.local.gate import Gate
 from finetuned.local.maker import Maker, endpoint_of, judge_of
+from finetuned.local.values import Progress
 from finetuned.making.notes import ChunkRow, Counts, Kept
 from finetuned.runtime import Runtime
 from finetuned.settings.local import MakerSettings

@@ -13,11 +13,12 @@ from finetuned.errors import ConfigurationError
 if TYPE_CHECKING:
     from finetuned.backend import OnEnd, Part
     from finetuned.folders.folder import DropFolder
-    from finetuned.local.backend import Local, PartReader, Trains
+    from finetuned.local.backend import Local
     from finetuned.local.chat import Chat
     from finetuned.local.place import Place
     from finetuned.local.runs import Runs
     from finetuned.local.talk import Talks
+    from finetuned.local.values import PartReader, Trains
     from finetuned.making.notes import Notes
     from finetuned.runtime import Runtime
     from finetuned.settings import Settings

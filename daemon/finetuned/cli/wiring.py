@@ -316,7 +316,7 @@ def is_session_id(word: str) -> bool:
 def capabilities(settings: Settings, kind: str = "helix", variant: str | None = None) -> Capabilities:
     """Tell what a kind of backend can do in this dialect; before it was asked (null), in the one that is configured."""
     if kind == "local":
-        from finetuned.local.backend import CAPABILITIES
+        from finetuned.local.values import CAPABILITIES
 
         return CAPABILITIES
     from finetuned.helix import observe

@@ -28,7 +28,6 @@ from finetuned.backend import OnEnd, not_counted
 from finetuned.errors import FinetunedError, Refused
 from finetuned.local import texts
 from finetuned.local.asker import Asker, InVain
-from finetuned.local.backend import OnProgress, Progress
 from finetuned.local.budget import Budget
 from finetuned.local.chat import Chat, Endpoint, new_http
 from finetuned.local.checking import Checking
@@ -37,6 +36,7 @@ from finetuned.local.gate import Gate, Pause
 from finetuned.local.machine import Machine
 from finetuned.local.open_chunks import OpenChunks, Work, text_of
 from finetuned.local.said import Ending, Reply
+from finetuned.local.values import OnProgress, Progress
 from finetuned.making import prompts, rules
 from finetuned.making.chunks import teaches_nothing
 from finetuned.making.notes import ChunkRow, ChunkState, Counts, Notes

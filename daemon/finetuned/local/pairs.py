@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import msgspec
 
-from finetuned.local.backend import OnProgress
 from finetuned.local.machine import Machine
 from finetuned.local.maker import Maker
 from finetuned.local.runs import Lessons, Made, Run, Text, Written
+from finetuned.local.values import OnProgress
 from finetuned.making.notes import ChunkState
 from finetuned.readymade import is_ready_made
 

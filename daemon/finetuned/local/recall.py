@@ -20,13 +20,13 @@ import msgspec
 
 from finetuned.errors import Refused, ServerError
 from finetuned.local import ask, toy
-from finetuned.local.backend import OnProgress, Progress
 from finetuned.local.chat import Chat
 from finetuned.local.machine import Machine
 from finetuned.local.place import Place, State, Task
 from finetuned.local.recalled import RECALL, Recalled, choose_for, fact_of
 from finetuned.local.runs import Run, Written
 from finetuned.local.tuned import Tuned, base_of, tuned
+from finetuned.local.values import OnProgress, Progress
 from finetuned.making.prompts import ask_judge, read_verdicts
 from finetuned.making.recall import Answered, Scoring
 from finetuned.making.values import Draft

@@ -15,13 +15,13 @@ from typing import Final
 import anyio
 from msgspec.structs import replace
 
-from finetuned.local.backend import OnProgress, Progress
 from finetuned.local.machine import Machine
 from finetuned.local.place import LOG, Cause, Look, Place, State, Task
 from finetuned.local.recall import Recall
 from finetuned.local.recalled import choose_for
 from finetuned.local.runs import MODEL, PAIRS, Ended, Run, Runs
 from finetuned.local.trainers import Recipe, checkpoint, last_words, prepare, progress, publish, withdraw
+from finetuned.local.values import OnProgress, Progress
 from finetuned.paths import escape
 from finetuned.settings import TrainerSettings
 
