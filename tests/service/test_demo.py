@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from finetuned.cli import demo_local
 from finetuned.cli.demo_helix import REFUSED
+from finetuned.cli.wiring import load_file
 from finetuned.sandbox import SAMPLES
 from support.cli import call
 from support.process import environment, wait_for
@@ -154,7 +154,9 @@ def test_what_is_kept_can_be_looked_at(start: Start, tmp_path: Path) -> None:
     assert (process.returncode, err) == (0, "")
     kept = tmp_path / "kept"
     config = str(kept / "finetuned.toml")
-    port = tomllib.loads(Path(config).read_text())["helix"]["url"].rpartition(":")[2]
+    rules = load_file(config)
+    port = rules.helix.url.rpartition(":")[2]
+    assert max(rules.submit.lost_answer_settle, rules.poll.slowest, rules.watch.sweep) < 5  # so long it may stand still
     assert f"export FINETUNED_CONFIG={config}\n" in out
     assert f"finetuned sandbox --port {port} --data {kept}/sandbox\n" in out
     jobs = call("--config", config, "jobs", "--json").json

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import chdir
 from typing import IO, Final
@@ -21,6 +20,7 @@ from finetuned.cli.demo_story import (
     LOG,
     Story,
     Words,
+    daemon_of,
     ended_by_sigterm,
     furnish,
     home_of,
@@ -53,26 +53,6 @@ _TOML: Final = """\
 [helix]
 url = "http://127.0.0.1:{port}"
 api_key_file = "key"
-
-[ledger]
-path = "ledger.db"
-
-[watch]
-sweep = "500ms"
-
-[poll]
-fastest = "500ms"
-slowest = "1s"
-
-[[folder]]
-name = "letters"
-path = "letters"
-settle = "500ms"
-
-[[folder]]
-name = "recipes"
-path = "recipes"
-settle = "500ms"
 """
 
 
@@ -124,9 +104,8 @@ async def _run_daemon(home: str, log: IO[bytes], tell: Callable[[], None]) -> in
 
     from finetuned.runtime import SystemRuntime, Wake
 
-    words = ("--config", os.path.join(home, CONFIGURATION), "run", "--until-idle")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "finetuned", *words, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
+        *daemon_of(home), stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
     )
     try:
         while process.returncode is None:

@@ -24,6 +24,7 @@ from finetuned.cli.demo_story import (
     LOG,
     Story,
     Words,
+    daemon_of,
     ended_by_sigterm,
     furnish,
     home_of,
@@ -67,21 +68,6 @@ kind = "rules"          # simple pairs, without a model; "chat" asks one, at any
 kind = "mlx"
 model = ""              # the toy, which is made on the spot; or the folder of a base model
 nice = 0                # somebody waits for it
-
-[ledger]
-path = "ledger.db"
-
-[watch]
-sweep = "500ms"
-
-[poll]
-fastest = "500ms"
-slowest = "1s"
-
-[[folder]]
-name = "notes"
-path = "notes"
-settle = "500ms"
 """
 
 
@@ -129,10 +115,7 @@ def _run_daemon(home: str, log: IO[bytes], tell: Callable[[], None]) -> int:
 
     It is stopped in order if this is interrupted.
     """
-    words = ("--config", os.path.join(home, CONFIGURATION), "run", "--until-idle")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "finetuned", *words], stdin=subprocess.DEVNULL, stderr=log, start_new_session=True
-    )
+    process = subprocess.Popen(daemon_of(home), stdin=subprocess.DEVNULL, stderr=log, start_new_session=True)
     try:
         while process.poll() is None:
             tell()

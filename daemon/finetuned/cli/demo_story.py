@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,6 +32,27 @@ if TYPE_CHECKING:
 CONFIGURATION: Final = "finetuned.toml"
 LEDGER: Final = "ledger.db"
 LOG: Final = "daemon.log"
+#: what comes after a demo's own lines: quick as no real folder, and no real server, needs it
+_QUICK: Final = """
+[ledger]
+path = "ledger.db"
+
+[watch]
+sweep = "500ms"
+
+[submit]
+lost_answer_settle = "2s"
+
+[poll]
+fastest = "500ms"
+slowest = "1s"
+"""
+_FOLDER: Final = """
+[[folder]]
+name = "{0}"
+path = "{0}"
+settle = "500ms"
+"""
 
 
 @contextmanager
@@ -67,18 +89,24 @@ def sigterm_is_sigint() -> Any:
 
 
 def furnish(home: str, configuration: str, samples: Path) -> Settings:
-    """Write the configuration, drop the samples: of each folder those in the folder of its name."""
+    """Write the configuration, drop the samples: each folder of theirs is a drop folder, too."""
     from finetuned.folders.drop import drop_into
 
     path = os.path.join(home, CONFIGURATION)
     with open(path, "x", encoding="utf-8") as file:
-        file.write(configuration)
+        file.write(configuration + _QUICK)
+        file.writelines(_FOLDER.format(each.name) for each in sorted(samples.iterdir()) if each.is_dir())
     settings = wiring.load_file(path)
     for rules in settings.folders:
         os.mkdir(rules.path)
         for sample in sorted((samples / rules.name).iterdir()):
             drop_into(str(sample), rules.path, sample.name)
     return settings
+
+
+def daemon_of(home: str) -> list[str]:
+    """Return the words of the command that runs a demo's daemon."""
+    return [sys.executable, "-m", "finetuned", "--config", os.path.join(home, CONFIGURATION), "run", "--until-idle"]
 
 
 def ledger(home: str) -> Reader:
