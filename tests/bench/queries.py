@@ -114,6 +114,7 @@ def _searches(big: Place, runs: int) -> Iterator[Row]:
         unit="ms",
         baseline="sqlite3",
         against=theirs[1:],
+        times=2,
     )
 
 

@@ -34,6 +34,8 @@ def test_a_removed_model_is_told_wherever_one_asks(desk: Desk) -> None:
     assert said.endswith(", as a person asked")
     assert "Dropped again, it is learned anew." in " ".join(desk("why", path).out.split())
     assert desk("job", job["id"], "--json").json["reason"].startswith("its session and its model were removed")
+    (line,) = [line for line in desk("job", job["id"]).out.splitlines() if line.lstrip().startswith("model ")]
+    assert line.split()[1] == "removed"
     answer = desk("chat", "hi", "--job", job["id"])
     assert (answer.code, answer.out) == (1, "")
     assert f"the model of {job['id']} is gone: its session and its model were removed" in " ".join(answer.err.split())

@@ -98,7 +98,7 @@ def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
         "stage": progress_of(job),
         "attempt": f"{job['attempt']}, restarts {job['restarts']}",
         "session": job["session_id"],
-        "model": job["lora_dir"] if width is None else shortened(job["lora_dir"] or "", width - _LABEL),
+        "model": _model(job, width),
         "created": _at(job["created_at"]),
         "submitted": _at(job["submitted_at"]),
         "finished": _at(job["finished_at"]),
@@ -116,6 +116,14 @@ def _tell_job(job: Row, reader: Reader, waits: str | None) -> None:
     _part("Interactions", job["interactions"], ("creator", "mode", "state", "stage", "progress", "status", "error"))
     terminal.print_line("\nWhat happened")
     tell_events(job["events"], reader, about=f"job {job['id']}", indent="  ")
+
+
+def _model(job: Row, width: int | None) -> str | None:
+    """Tell where a job's model lies, or when it was removed."""
+    session = trained_session(job)
+    if session and session["removed_at"]:
+        return f"removed {_at(session['removed_at'])}"
+    return job["lora_dir"] if width is None else shortened(job["lora_dir"] or "", width - _LABEL)
 
 
 def _asked(row: Row) -> Row:
