@@ -103,6 +103,11 @@ def test_a_sound_draft_is_kept_with_its_proof() -> None:
     assert kept.evidence == "Brown” otters – they’re"
     data = b"x" * 100 + TEXT.encode()
     assert data[kept.begins : kept.ends].decode() == kept.evidence
+    for counted, asked in (
+        ("2. What do otters eat?", "What do otters eat?"),
+        ("3. Mai 1812: was?", "3. Mai 1812: was?"),
+    ):
+        assert Examiner(passage()).examine(draft(counted, evidence="brown otters - they")).question == asked
 
 
 @pytest.mark.parametrize(
@@ -135,6 +140,7 @@ def test_the_sentence_with_an_answers_words_may_be_the_later_one() -> None:
     [
         (draft("", "Fish."), Drop.EMPTY),
         (draft("What?", "…"), Drop.EMPTY),
+        (draft("1. Otters"), Drop.EMPTY),
         (draft("Why " * LONGEST_QUESTION), Drop.TOO_LONG),
         (draft(answer="fish " * LONGEST_ANSWER), Drop.TOO_LONG),
         (draft("Do otters swim?", "Otters do swim."), Drop.ECHO),

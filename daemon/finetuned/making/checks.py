@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import lru_cache
 from hashlib import blake2b
@@ -30,6 +31,9 @@ LONGEST_QUESTION: Final = 1000
 LONGEST_ANSWER: Final = 4000
 #: an answer that has only words of its question says nothing if it has this share of them
 _ECHOES: Final = 0.5
+#: counts a question: "3. Who …", "Q2: Who …"
+_COUNTED: Final = re.compile(r"(?:q(?:uestion)? ?\d{1,2} ?[.:)]|\d{1,2}[.)]) (?=\D)(?!\w+ \d{4}\b)", re.IGNORECASE)
+_ASKS: Final = re.compile(r"[?？؟;՞…]|_")
 #: a script is one of the passage's if so much of it is written in it; and fewer letters tell nothing
 _SHARE_OF_SCRIPT: Final = 0.1
 _FEW_LETTERS: Final = 8
@@ -49,8 +53,10 @@ class Examiner:
 
     def examine(self, draft: Draft) -> Draft:
         """Return a draft as it is to be kept, with its proof, or with the reason why it is not."""
-        question, answer = " ".join(draft.question.split()), draft.answer.strip()
+        question, answer = _COUNTED.sub("", " ".join(draft.question.split())), draft.answer.strip()
         drop = _useless(question, answer)
+        if drop is None and not _ASKS.search(question) and self._passage.has(question):
+            drop = Drop.EMPTY  # a small model says a piece of the passage where it is to ask something
         if drop is None:
             asked, said = question_without_the_text(question), answer_without_the_text(answer)
             if asked is None or said is None or names_nobody(asked):

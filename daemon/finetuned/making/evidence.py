@@ -62,6 +62,10 @@ class Passage:
             begin, end = (found[0] if begin is None else begin), found[1]
         return None if begin is None else (begin, end)
 
+    def has(self, piece: str) -> bool:
+        """Tell whether a piece stands there, of however few words."""
+        return self._whole(piece) is not None
+
     def proof(self, piece: str, answer: str) -> tuple[int, int] | None:
         """Return where the proof of an answer stands: the piece, or a sentence of it, or what says the answer."""
         whole = self.find(piece)

@@ -65,7 +65,7 @@ class Drop(StrEnum):
 #: each reason in words that go on from "not kept, because "
 DROPS: Final[Mapping[Drop, str]] = MappingProxyType(
     {
-        Drop.EMPTY: "its question or its answer has no word",
+        Drop.EMPTY: "its question asks nothing, or its answer has no word",
         Drop.TOO_LONG: "its question or its answer is too long",
         Drop.ECHO: "its answer says no more than its question",
         Drop.NEEDS_TEXT: "it speaks of the text, or of somebody whom it does not name, and is no use without the text",
