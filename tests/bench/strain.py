@@ -116,8 +116,8 @@ class Strained:
         if wrong:
             raise RuntimeError("; ".join(wrong[:3]))
 
-    def rows(self, what: str) -> Iterator[Row]:
-        """The table's rows."""
+    def rows(self, what: str, size: int | None = None) -> Iterator[Row]:
+        """The table's rows; `size` is the number in `what` that may grow."""
         for name, field, bound in (("", "seconds", STATUS_BOUND), (", its CPU", "cpu", None)):
             yield Row(
                 what=f"{what}: `status`{name}",
@@ -126,9 +126,10 @@ class Strained:
                 baseline="an empty ledger, no daemon",
                 against=[getattr(one, field) for one in self.usual],
                 bound=bound,
+                size=size,
             )
-        yield Row(what=f"{what}: SIGTERM → end", measured=self.stops, unit="s", bound=STOP_BOUND)
-        yield Row(what=f"{what}: memory", measured=self.memory, unit="MiB", bound=MEMORY_BOUND)
+        yield Row(what=f"{what}: SIGTERM → end", measured=self.stops, unit="s", bound=STOP_BOUND, size=size)
+        yield Row(what=f"{what}: memory", measured=self.memory, unit="MiB", bound=MEMORY_BOUND, size=size)
 
 
 def _is_text(name: str) -> bool:
@@ -169,7 +170,7 @@ def flat(options: Options, root: Path, helix: TinyHelix) -> Iterator[Row]:
     strained.place.drop_many(options.files)
     strained.live()
     strained.check(helix, options.files)
-    yield from strained.rows(f"{options.files:,} files in one folder")
+    yield from strained.rows(f"{options.files:,} files in one folder", options.files)
 
 
 def large(_: Options, root: Path, helix: TinyHelix) -> Iterator[Row]:
@@ -195,7 +196,7 @@ def folders(options: Options, root: Path, helix: TinyHelix) -> Iterator[Row]:
         strained.place.pile.write(made / "note.txt")
     strained.live()
     strained.check(helix, count)
-    yield from strained.rows(f"{count:,} sub-folders")
+    yield from strained.rows(f"{count:,} sub-folders", count)
 
 
 def events(options: Options, root: Path, helix: TinyHelix) -> Iterator[Row]:
@@ -207,7 +208,7 @@ def events(options: Options, root: Path, helix: TinyHelix) -> Iterator[Row]:
     strained.place.drop_many(DROPPED)
     strained.live((0.7, 2.0, 5.0))
     strained.ends_well(DROPPED)
-    yield from strained.rows(f"{options.files:,} events")
+    yield from strained.rows(f"{options.files:,} events", options.files)
 
 
 def late(_: Options, root: Path, helix: TinyHelix) -> Iterator[Row]:
@@ -248,7 +249,7 @@ def ends(options: Options, root: Path, helix: TinyHelix) -> Iterator[Row]:
     strained.live()
     strained.ends_well(count)
     strained.check(helix, count)
-    yield from strained.rows(f"{count:,} sessions that end in one second")
+    yield from strained.rows(f"{count:,} sessions that end in one second", count)
 
 
 CASES: tuple[Case, ...] = (flat, large, folders, events, late, disk, ends)
