@@ -247,6 +247,7 @@ def test_nothing_is_asked_where_nothing_is_sure(text: str) -> None:
     ("text", "question"),
     [
         ("Try to see if the bug is a regression.", "What is try to see if the bug?"),
+        ("The code is said to follow RFC 8536.", "What belongs in the gap: “The code is said to follow RFC ___.”?"),
         ("The otter that swims is a mammal.", "What is the otter that swims?"),
         ("It is the best of them all.", "What is it?"),
         ("The otters are swimming in lakes there.", "What are the otters?"),

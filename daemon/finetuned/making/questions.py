@@ -214,7 +214,9 @@ def _gap(said: str, around: Around) -> tuple[str, str] | None:
 
 
 def _is_a_mark(said: str, found: re.Match[str]) -> bool:
-    """Tell whether a number only counts parts of a sentence: (2)."""
+    """Tell whether a number only counts parts of a sentence, (2), or is part of a name: RFC 8536."""
+    if re.search(r"\b(?:[A-Z]{2,}|[Bb]ug|[Ii]ssue) \Z", said[max(0, found.start() - 24) : found.start()]):
+        return True
     return len(found[0]) < 3 and said[found.start() - 1] == "(" and said[found.end() : found.end() + 1] == ")"
 
 
