@@ -49,15 +49,17 @@ def test_passages_that_taught_nothing_are_told_with_their_reason() -> None:
         row(4),
         row(5, dropped=two),
         row(6, state=ChunkState.WAITING),
+        row(8, dropped={Drop.ECHO: 1}),
     ]
-    seen = cover(700, [pair(5, 10), pair(290, 310)], rows)
-    assert seen.chunks == 7
-    assert seen.dropped == {Drop.ECHO: 4, Drop.NO_EVIDENCE: 2}
+    seen = cover(800, [pair(5, 10), pair(290, 310)], rows)
+    assert seen.chunks == 8
+    assert seen.dropped == {Drop.ECHO: 5, Drop.NO_EVIDENCE: 2}
     assert seen.barren == (
         Barren(number=2, begins=100, ends=200, reason=f"of 3 pairs none was kept, because {DROPS[Drop.ECHO]}"),
         Barren(number=5, begins=400, ends=500, reason=f"of 3 pairs none was kept, 2 of them because {NOTHING_PROVES}"),
         Barren(number=6, begins=500, ends=600, reason="it was not asked about yet"),
         Barren(number=7, begins=600, ends=700, reason="refused: too long"),
+        Barren(number=8, begins=700, ends=800, reason=f"its only pair was not kept, because {DROPS[Drop.ECHO]}"),
     )
 
 

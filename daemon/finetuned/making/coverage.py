@@ -100,4 +100,6 @@ def why_barren(row: ChunkRow) -> str:
         return "no pair was made of it"
     drop, count = max(row.dropped.items(), key=lambda item: item[1])
     made = sum(row.dropped.values())
+    if made == 1:
+        return f"its only pair was not kept, because {DROPS[drop]}"
     return f"of {made} pairs none was kept, {'' if count == made else f'{count} of them '}because {DROPS[drop]}"
