@@ -107,6 +107,9 @@ class Attempt(Value, frozen=True):
         return f"{self.job_id}.{self.number}"
 
 
+_GIVES_UP: Final = frozenset({Requested.CANCEL, Requested.DELETE})
+
+
 class Job(Value, frozen=True):
     """One batch of files, one fine-tune.
 
@@ -174,7 +177,7 @@ class Job(Value, frozen=True):
     @property
     def given_up(self) -> bool:
         """Whether a person wants it given up."""
-        return self.requested in {Requested.CANCEL, Requested.DELETE}
+        return self.requested in _GIVES_UP
 
 
 class FolderFacts(Value, frozen=True):

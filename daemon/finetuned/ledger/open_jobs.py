@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Final
 
 from finetuned.ledger.jobs import JOB, OPEN, Jobs, job_of
@@ -15,6 +16,7 @@ from finetuned.ledger.store import Store
 from finetuned.model import Job
 
 _CHANGED: Final = "(select id from changed_jobs)"
+_AGE: Final = itemgetter(0, 1)
 #: a job is read with its attempts
 _WATCHED: Final = (("jobs", "id"), ("sessions", "job_id"))
 
@@ -50,7 +52,7 @@ class KeptJobs(Jobs):
                 self._keep(db.execute(f"{JOB} where j.id in {_CHANGED} and {OPEN}"))
             db.execute("delete from changed_jobs")
             self._version = version
-            return [job for _, _, job in sorted(self._kept.values(), key=lambda kept: kept[:2])]
+            return [job for _, _, job in sorted(self._kept.values(), key=_AGE)]
 
     def _keep(self, rows: Iterable[sqlite3.Row]) -> None:
         self._kept.update((row["id"], (row["created_at"], row["ordinal"], job_of(row))) for row in rows)

@@ -84,6 +84,10 @@ class _Desk:
         self.can_ask = {url for url in self.services if _can_be_asked(facts.backends[url].server)}
         #: folders that want a review, whose backend would train without one
         self.in_vain = {f.name for f in rules.folders if f.review and not self.side(f.name).can.reviews}
+        #: the folders whose jobs may be sent, if there is a slot
+        self.open_to = {
+            name for name in self.folders.keys() - self.paused - self.in_vain if self.urls.get(name) in self.can_ask
+        }
         self.wake_at: float | None = None
         self.jobs: dict[str, Hold] = {}
         self.files: dict[int, Hold] = {}
@@ -117,7 +121,7 @@ def make_plan(facts: Facts, now: float, rules: Settings) -> Plan:
     room = _Slots(desk)
     steps = _steps(desk)
     actions = [
-        *(step for step in steps if isinstance(step, Doubt | Cancel)),
+        *steps.first,
         *_on_the_wire(steps, room.free, desk),
         *_some(_on_the_disk(steps, desk), desk),
         *_some(_sealing(room.wanted, desk), desk),
@@ -165,7 +169,7 @@ class _Slots:
             elif job.state in JOB_IN_FLIGHT or job.state is JobState.QUEUED:
                 url = url_of(job, urls)
                 self.there[url].append(job.id)
-                if job.state is JobState.SUBMITTING:
+                if job.state is JobState.SUBMITTING or job.state is JobState.QUEUED:  # whose intent is being written
                     self.sending[url].append(job.id)
         services = desk.services
         self.most = {url: slots(facts.backends[url].server, desk.now, services[url]) for url in services}
@@ -234,16 +238,47 @@ def _too_few(desk: _Desk) -> frozenset[str]:
 # -- jobs
 
 
-def _steps(desk: _Desk) -> list[OfAJob]:
-    """Collect the next step of each job that has one now, in order; note what the others wait for."""
-    steps = []
+class _Steps:
+    """The next steps of jobs, in order: what only the ledger is told, sends, other calls, work on the disk."""
+
+    def __init__(self) -> None:
+        self.first: list[Doubt | Cancel] = []
+        self.sends: list[Job] = []
+        self.calls: list[Search | Poll] = []
+        self.disk: list[Claim | Archive] = []
+
+
+def _steps(desk: _Desk) -> _Steps:
+    """Collect the next step of each job that has one now; note what the others wait for."""
+    steps = _Steps()
+    busy, open_to = desk.facts.busy, desk.open_to
     for job in desk.facts.jobs:
-        step = _step(job, desk)
-        if isinstance(step, Hold):
-            desk.jobs[job.id] = step
-        else:
-            steps.append(step)
+        if _only_needs_a_slot(job) and job.folder in open_to and job.id not in busy:
+            steps.sends.append(job)  # of these there may be thousands
+            continue
+        match _step(job, desk):
+            case Hold() as hold:
+                desk.jobs[job.id] = hold
+            case Submit():
+                steps.sends.append(job)
+            case Search() | Poll() as call:
+                steps.calls.append(call)
+            case Claim() | Archive() as work:
+                steps.disk.append(work)
+            case step:
+                steps.first.append(step)
     return steps
+
+
+def _only_needs_a_slot(job: Job) -> bool:
+    """Tell whether nothing of a job itself keeps it from being sent."""
+    return (
+        job.state is JobState.QUEUED
+        and job.claimed_at is not None
+        and job.attempt is None
+        and job.due_at is None
+        and job.requested is None
+    )
 
 
 def _step(job: Job, desk: _Desk) -> OfAJob | Hold:
@@ -302,18 +337,17 @@ def _longest_doubt(rules: Settings, service: ServiceSettings) -> float:
 # -- the wire
 
 
-def _on_the_wire(steps: Sequence[OfAJob], free: Mapping[str, int], desk: _Desk) -> Iterator[Action]:
+def _on_the_wire(steps: _Steps, free: Mapping[str, int], desk: _Desk) -> Iterator[Action]:
     facts = desk.facts
     for url, service in desk.services.items():
         if url in desk.can_ask or probe_key(url) in facts.busy:
             continue
         if desk.due(facts.backends[url].server.next_try_at, service.longest_pause):
             yield Probe(url=url)
-    calls = [step for step in steps if isinstance(step, Search | Poll)]
-    sends = list(_sends(steps, free, desk))
+    sends = list(_sends(steps.sends, free, desk))
     yield from sends
-    yield from calls
-    yield from _rechecks(facts.busy | {call.job_id for call in (*calls, *sends)}, desk)
+    yield from steps.calls
+    yield from _rechecks(facts.busy | {call.job_id for call in (*steps.calls, *sends)}, desk)
     for session in facts.discards:
         if session.url not in desk.can_ask or session_key(session) in facts.busy:
             continue
@@ -321,13 +355,12 @@ def _on_the_wire(steps: Sequence[OfAJob], free: Mapping[str, int], desk: _Desk) 
             yield Discard(session=session)
 
 
-def _sends(steps: Sequence[OfAJob], free: Mapping[str, int], desk: _Desk) -> Iterator[Submit]:
+def _sends(ready: Iterable[Job], free: Mapping[str, int], desk: _Desk) -> Iterator[Submit]:
     """Send as many as there are slots; folders take turns, the one whose last send lies furthest back first."""
-    ready = {step.job_id for step in steps if isinstance(step, Submit)}
     last = {folder.name: folder.sent_at or 0.0 for folder in desk.facts.folders}
     number: Counter[str] = Counter()
     queues = defaultdict(list)
-    for place, job in enumerate(job for job in desk.facts.jobs if job.id in ready):
+    for place, job in enumerate(ready):
         queues[desk.urls[job.folder]].append((number[job.folder], last[job.folder], place, job.id))
         number[job.folder] += 1
     sends = []
@@ -368,7 +401,7 @@ def _recheck_pauses(rules: Settings) -> list[float]:
 # -- the disk
 
 
-def _on_the_disk(steps: Sequence[OfAJob], desk: _Desk) -> Iterator[Action]:
+def _on_the_disk(steps: _Steps, desk: _Desk) -> Iterator[Action]:
     for file in desk.facts.unarchived:  # first: a job's own folder is cleared once nothing of it lies there
         if file.folder not in desk.folders:
             desk.files[file.id] = Hold(kind=Awaited.FOLDER, of=file.folder)
@@ -376,7 +409,7 @@ def _on_the_disk(steps: Sequence[OfAJob], desk: _Desk) -> Iterator[Action]:
             yield ArchiveFile(file_id=file.id)
         else:
             desk.files[file.id] = Hold(kind=Awaited.RETRY, until=file.due_at)
-    yield from (step for step in steps if isinstance(step, Claim | Archive))
+    yield from steps.disk
 
 
 def _sealing(wanted: Mapping[str, int], desk: _Desk) -> Iterator[Action]:
