@@ -1,4 +1,4 @@
-"""When a round sweeps, and when the next sweep is due."""
+"""When a round sweeps, when the next one is due, and who is sent meanwhile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 import trio.testing
 
 from finetuned.daemon.rounds import Rounds, abreast
-from finetuned.plan import Archive, Claim, Plan, Poll, Seal, Submit
+from finetuned.daemon.turns import Turns
+from finetuned.plan import Archive, Claim, Plan, Poll, Queue, Seal, Submit
 from finetuned.runtime import Wake
 from support.virtual import VirtualRuntime
 
@@ -47,3 +48,34 @@ def test_what_waits_for_the_disk_waits_together():
     assert [*abreast(polls)] == [polls]
     assert [*abreast(others)] == [others[:2], [others[2]], [others[3]], [others[4]]]
     assert [*abreast([])] == []
+
+
+async def test_a_plan_that_takes_long_is_not_made_all_the_time():
+    """Twice as long as it took nobody plans again because a request ended; for a free slot at once."""
+    runtime = VirtualRuntime()
+    rounds = Rounds(runtime, 5.0)
+    rounds.plans()
+    await runtime.wait(Wake(), 0.1)
+    rounds.planned()
+    rounds.request_ended()
+    assert rounds.rest(NOTHING) == pytest.approx(0.2)
+    assert not rounds.makes_way(Archive(job_id="a"), NOTHING)
+    assert rounds.rest(Plan(actions=(), wake_at=None, slot_waits=True)) == 0.0
+    await runtime.wait(Wake(), 0.2)
+    assert rounds.makes_way(Archive(job_id="a"), NOTHING)
+
+
+def test_a_slot_is_passed_on_while_facts_are_read():
+    """The plan is told who was sent, and a slot that one has in it who ended is passed on once, not twice."""
+    sent: list[str] = []
+    turns = Turns()
+    turns.send = sent.append
+    turns.planned(Queue(slots=2, there=frozenset({"a", "b"}), next=("c", "d", "e")))
+    turns.facts_are_read()
+    turns.ended("a")
+    assert sent == ["c"]
+    assert turns.begun == {"c"}
+    turns.planned(Queue(slots=2, there=frozenset({"a", "b", "c"}), sending=frozenset({"c"}), next=("d", "e")))
+    assert sent == ["c"]
+    turns.ended("b")
+    assert sent == ["c", "d"]

@@ -56,6 +56,7 @@ from finetuned.plan import (
     probe_key,
     session_key,
 )
+from finetuned.runtime import Wake
 from finetuned.settings import RunsWith
 
 #: how long an upload under way may go on after the daemon was told to stop, in seconds
@@ -276,10 +277,11 @@ class Daemon:
                     for_people=sum(hold.kind in _FOR_PEOPLE for hold in plan.jobs.values()),
                 )
                 return
+            wait, rest = min(wait, LONGEST_WAIT), self._rounds.rest(plan)
             del facts, plan  # not held while the next ones are made: they may be large
-            wait = min(wait, LONGEST_WAIT)
-            context.turned(wait)
-            await context.runtime.wait(context.wake, wait)
+            context.turned(wait + rest)
+            await context.runtime.wait(Wake(), rest)
+            await context.runtime.wait(context.wake, wait - rest)
 
     async def _round(self) -> tuple[Facts, Plan, float]:
         context, rounds = self._context, self._rounds
@@ -289,9 +291,10 @@ class Daemon:
             if self._intake.wake_in is not None:
                 rounds.sweep_within(self._intake.wake_in)
         await self._look_at_changed()
-        rounds.planned()
+        rounds.plans()
         facts = await self._facts()
         plan = make_plan(facts, context.runtime.now(), context.settings)
+        rounds.planned()
         for url, turns in context.turns.items():
             turns.planned(plan.queues.get(url, Queue()))
         self._wide = (self._wide | plan.too_few) - {
@@ -320,6 +323,8 @@ class Daemon:
             turns.facts_are_read()
         busy = frozenset(self._busy)  # first: what ends while the rest is read must not look idle with old facts
         facts = await self._context.in_thread(self._read_facts, busy)
+        begun = (turns.begun for turns in self._context.turns.values())
+        facts = replace(facts, busy=facts.busy.union(*begun))  # who was sent meanwhile may look as if it waited
         self._open_jobs = facts.jobs
         open_ids = {job.id for job in facts.jobs}
         self._context.own &= open_ids  # what is over is remembered by the ledger alone

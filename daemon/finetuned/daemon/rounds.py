@@ -5,10 +5,11 @@
    queue of seals cannot keep sweeps away.
 2. What the plan names is done in its order. The rest waits for the next round, whose plan is made of newer facts, once
    a job was sealed that a free slot waits for, or once a request has ended, which may have freed a slot: a send never
-   waits behind a thousand renames.
+   waits behind a thousand renames. Not before it has gone on for `REST` times as long as its plan took, though: with
+   thousands of jobs requests end all the time, and the slots that they free are passed on without a plan (`turns`).
 3. Jobs are sealed, claimed and sent several at a time: each waits for the disk, and they may wait together.
 4. The next round begins when the next sweep or the plan's own time is due; at once if work on the disk was done, which
-   may have made more possible.
+   may have made more possible. That rest is kept before it, too, unless a slot waits.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from finetuned.runtime import Runtime
 
 #: how many files of jobs are taken before the first of these jobs is sent, but for a job that has more
 MOST_FILES: Final = 32
+#: the time between two plans, in times of what one takes with its facts; and the longest, in seconds
+REST: Final = 2.0
+LONGEST_REST: Final = 0.5
 #: what may wait for the disk together
 _ABREAST: Final = frozenset({Seal, Claim, Submit})
 
@@ -36,6 +40,8 @@ class Rounds:
         self._send_first = False
         self._sealed_for_a_slot = False
         self._request_ended = False
+        self._plan_begun = 0.0
+        self._rested_at = 0.0
 
     def sweep_now(self) -> None:
         """Have the next round begin with a sweep."""
@@ -55,9 +61,15 @@ class Rounds:
         """Have the next sweep come so many seconds after this round began, if it would come later."""
         self._sweep_due = min(self._sweep_due, self._begun + seconds)
 
-    def planned(self) -> None:
-        """Note that a plan is made: what ends from now on is not in it."""
+    def plans(self) -> None:
+        """Note that a plan is being made: what ends from now on is not in it."""
         self._request_ended = False
+        self._plan_begun = self._runtime.steady()
+
+    def planned(self) -> None:
+        """Note that the plan is made."""
+        now = self._runtime.steady()
+        self._rested_at = now + min(LONGEST_REST, REST * (now - self._plan_begun))
 
     def request_ended(self) -> None:
         """Note that a slot may be free."""
@@ -68,7 +80,11 @@ class Rounds:
         if isinstance(done, Seal) and plan.slot_waits:
             self._sealed_for_a_slot = not self._send_first
             return True
-        return self._request_ended and not is_request(done)
+        return self._request_ended and not is_request(done) and self.rest(plan) <= 0.0
+
+    def rest(self, plan: Plan) -> float:
+        """Count the seconds before the next plan may be made."""
+        return 0.0 if plan.slot_waits else max(0.0, self._rested_at - self._runtime.steady())
 
     def wait(self, plan: Plan) -> float:
         """Count the seconds until the next round."""

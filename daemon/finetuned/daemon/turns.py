@@ -1,9 +1,10 @@
 """Whose turn it is: a slot on a server that gets free is passed on at once, not only in the next round.
 
-1. A plan tells who has a slot, and who is next. Until facts are read for the next plan, each job that ends hands its
-   slot over, and each that was sent makes way for another to be sent.
+1. A plan tells who has a slot, and who is next. Until the next plan is made each job that ends hands its slot over, and
+   each that was sent makes way for another to be sent.
 2. What is not heard of here keeps its slot until the next plan: never more jobs are on their way than the plan allows.
-3. While facts are read nobody is sent: they would not tell of it. Who ended meanwhile is heard once the plan is made.
+3. Facts that are being read may not tell who was sent meanwhile: the plan is told, and counts them as there. Who ended
+   meanwhile, and has a slot in the new plan all the same, hands that over, too.
 4. Nobody is next any more once something came up that the plan did not know: the next one decides.
 """
 
@@ -26,33 +27,39 @@ class Turns:
         self._there: set[str] = set()
         self._sending: set[str] = set()
         self._next: deque[str] = deque()
-        self._heard: set[str] | None = None  # while facts are read: the jobs that ended
-        self._overtaken = False  # whether something came up meanwhile
+        # since facts are read: the jobs that were begun, that were sent, that ended, and whether something came up
+        self._begun: set[str] = set()
+        self._sent: set[str] = set()
+        self._ended: set[str] = set()
+        self._overtaken = False
+
+    @property
+    def begun(self) -> frozenset[str]:
+        """The jobs that were begun to be sent since facts are read."""
+        return frozenset(self._begun)
 
     def facts_are_read(self) -> None:
-        """Send nobody until the next plan is made."""
-        self._next.clear()
-        self._heard, self._overtaken = set(), False
+        """Note from now on what facts may not tell."""
+        self._begun, self._sent, self._ended, self._overtaken = set(), set(), set(), False
 
     def planned(self, queue: Queue) -> None:
-        """Go on by a new plan."""
+        """Go on by a new plan, which knows who was begun."""
         self._slots, self._next = queue.slots, deque(() if self._overtaken else queue.next)
-        self._there, self._sending = {*queue.there}, {*queue.sending}
-        heard, self._heard = self._heard or set(), None
-        for job_id in heard:
+        self._there, self._sending = {*queue.there}, {*queue.sending} - self._sent
+        for job_id in tuple(self._ended):
             self.ended(job_id)
 
     def ended(self, job_id: str) -> None:
         """Hear that a job holds no slot any more."""
-        if self._heard is not None:
-            self._heard.add(job_id)
-        elif job_id in self._there:
+        self._ended.add(job_id)
+        if job_id in self._there:
             self._there.discard(job_id)
             self._sending.discard(job_id)
             self._go_on()
 
     def was_sent(self, job_id: str) -> None:
         """Hear that a job is on the server, and holds up no other that is to be sent."""
+        self._sent.add(job_id)
         if job_id in self._sending:
             self._sending.discard(job_id)
             self._go_on()
@@ -67,4 +74,5 @@ class Turns:
             job_id = self._next.popleft()
             self._there.add(job_id)
             self._sending.add(job_id)
+            self._begun.add(job_id)
             self.send(job_id)
