@@ -22,6 +22,7 @@ from finetuned.local.runs import Run
 from finetuned.making.notes import ChunkRow, ChunkState
 from finetuned.marker import upload_name
 from finetuned.model import Attempt, Job
+from finetuned.verdict import owner, tally
 
 
 def request_before_intent() -> None:
@@ -84,20 +85,18 @@ def claimed_before_synced() -> None:
 
 def pairs_after_verdict() -> None:
     """The verdict is committed, and its pairs in commits of their own, later."""
-    write, collect = Collecting._write_at_once, Polls._collect
-    later: list[tuple[Collecting, Sequence[Any]]] = []
+    collect = Polls._collect
+    later: list[tuple[Job, str, Sequence[Any], Any]] = []
 
-    def write_later(self: Collecting, job: Job, view: Observation, told: Any, files: Sequence[Any]) -> None:
-        later.append((self, (job, view, [*told], files)))
+    def write_later(_: Collecting, job: Job, view: Observation, told: Any, files: Sequence[Any], then: Any) -> bool:
+        later.append((job, view.id, [*told], owner(view, files)))
+        then(tally(view, told))
+        return True
 
     async def verdict_first(self: Polls, job: Job, view: Observation) -> None:
         await collect(self, job, view)
         while later:
-            collecting, words = later.pop()
-            await self._context.in_ledger(write, collecting, *words)
-            ledger = self._context.ledger
-            with ledger.together() as db:
-                db.execute("update sessions set pairs = ? where session_id = ?", (len(words[2]), view.id))
+            await self._context.in_ledger(self._context.ledger.pairs.add, *later.pop())
 
     Collecting._write_at_once = write_later  # type: ignore[method-assign]
     Polls._collect = verdict_first  # type: ignore[method-assign]

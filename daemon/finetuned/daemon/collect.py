@@ -1,14 +1,15 @@
 """Pairs, from a server's answer into the ledger: in batches, of which none is large, whatever the answer holds.
 
 1. The answer was read to its end before the first pair is written (`Harvest`).
-2. Each batch is a commit of its own: others write in between, and a crash costs what was written so far, no more. What
-   follows from the pairs is written after the last of them, in one commit, with the word that they are all here.
+2. Each batch of many is a commit of its own: others write in between, and a crash costs what was written so far, no
+   more. What follows from the pairs is written after the last of them, in one commit, with the word that they are all
+   here. A few are written in that commit, too: a job that ends gives its slot to the next.
 3. Long answers are gone through one at a time, so that a dozen of them take no more memory than one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Final
 
@@ -23,6 +24,8 @@ from finetuned.verdict import Count, Tally, owner, tally
 BATCH_PAIRS: Final = 1000
 BATCH_CHARS: Final = 1024 * 1024
 
+Then = Callable[[Tally], None]
+
 
 class Collecting:
     """Writes pairs down."""
@@ -31,21 +34,23 @@ class Collecting:
         self._context = context
         self._one_long = anyio.Lock()
 
-    async def collect(self, job: Job, seen: Observation, files: Sequence[File], *, url: str) -> Tally:
-        """Bring the pairs of a session at `url` into the ledger, and count them. Raises ServerError, LedgerStuck."""
+    async def collect(self, job: Job, seen: Observation, files: Sequence[File], *, url: str, then: Then) -> None:
+        """Bring the pairs of a session at `url` into the ledger, count them, and write what follows from that.
+
+        Raises ServerError, LedgerStuck.
+        """
         context = self._context
         with await context.backends[url].harvest(seen) as harvest:
+            if not harvest.is_long and await context.in_ledger(self._write_at_once, job, seen, harvest, files, then):
+                return
             async with self._one_long if harvest.is_long else nullcontext():
                 here = await context.in_ledger(context.ledger.pairs.here, seen.id)
-                if harvest.is_long and here is None:
-                    return await self._write(job, seen, harvest, files)
-                counted: Tally = await context.runtime.in_thread(tally, seen, harvest)
-                if here != counted.pairs:
-                    if harvest.is_long or counted.pairs > BATCH_PAIRS:
-                        await self._write(job, seen, harvest, files)
-                    else:
-                        await context.in_ledger(self._write_at_once, job, seen, harvest, files)
-        return counted
+                counted: Tally | None = None
+                if here is not None:
+                    counted = await context.runtime.in_thread(tally, seen, harvest)
+                if counted is None or here != counted.pairs:
+                    counted = await self._write(job, seen, harvest, files)
+                await context.in_ledger(then, counted)
 
     async def _write(self, job: Job, seen: Observation, harvest: Harvest, files: Sequence[File]) -> Tally:
         """Write many pairs, a batch at a visit, and count them meanwhile: to read a long answer takes a second."""
@@ -57,12 +62,19 @@ class Collecting:
             await context.in_ledger(context.ledger.pairs.add, job, seen.id, batch, owner(seen, files))
         return count.tally
 
-    def _write_at_once(self, job: Job, seen: Observation, harvest: Harvest, files: Sequence[File]) -> None:
-        pairs = self._context.ledger.pairs
-        while pairs.take_some_away(seen.id):
-            pass
-        for batch in _batches(one for one in harvest if isinstance(one, Pair)):
-            pairs.add(job, seen.id, batch, owner(seen, files))
+    def _write_at_once(self, job: Job, seen: Observation, harvest: Harvest, files: Sequence[File], then: Then) -> bool:
+        """Write a few pairs and what follows; False if they are more than a few."""
+        pairs, counted = self._context.ledger.pairs, tally(seen, harvest)
+        if counted.pairs > BATCH_PAIRS:
+            return False
+        with self._context.ledger.together():
+            if pairs.here(seen.id) != counted.pairs:
+                while pairs.take_some_away(seen.id):
+                    pass
+                for batch in _batches(one for one in harvest if isinstance(one, Pair)):
+                    pairs.add(job, seen.id, batch, owner(seen, files))
+            then(counted)
+        return True
 
 
 def _batches(pairs: Iterable[Pair]) -> Iterator[Sequence[Pair]]:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final
@@ -40,7 +40,7 @@ from finetuned.marker import attempt_of, marker, renamed
 from finetuned.model import Attempt, File, Job, Value
 from finetuned.recovery import History, Standstill, after_poll, due, patience
 from finetuned.settings import PollSettings
-from finetuned.verdict import fits, judge
+from finetuned.verdict import Tally, fits, judge
 
 #: polls that did not find a session, before it counts as gone
 MISSES: Final = 3
@@ -297,18 +297,16 @@ class Polls:
             due_at = now + context.back_off(job.in_vain + 1, context.settings.poll.slowest)
             job = await context.in_ledger(context.ledger.runs.try_later, job, due_at, None, now)
         files = await self._packed(job, seen)
-        counted = await self._collecting.collect(job, seen, files, url=context.url_of(job))
-        verdict = judge(seen, counted, files, context.backend_of(job).capabilities)
-        known = await sketches(context, job, files)
+        known = await sketches(context, job, files)  # before the answer: from then on the next job waits for the slot
 
-        def finish() -> None:
+        def finish(counted: Tally) -> None:
+            verdict = judge(seen, counted, files, context.backend_of(job).capabilities)
             self._limits.trained(job, seen)
             context.ledger.ends.finish(job, seen, counted.pairs, files, verdict, context.runtime.now(), known)
 
-        await context.in_ledger(finish)
-        context.turns[context.url_of(job)].ended(
-            job.id
-        )  # its slot is free, though its session may still be given a name
+        url = context.url_of(job)
+        await self._collecting.collect(job, seen, files, url=url, then=finish)
+        context.turns[url].ended(job.id)  # its slot is free, though its session may still be given a name
         context.wake.set()
 
     async def _failed(self, job: Job, seen: Observation) -> None:
@@ -324,8 +322,7 @@ class Polls:
                 return
             job = left
         files = await self._packed(job, seen)
-        counted = await self._collecting.collect(job, seen, files, url=context.url_of(job))
-        await context.in_ledger(context.ledger.ends.keep_pairs, seen, counted.pairs, now)
+        await self._collecting.collect(job, seen, files, url=context.url_of(job), then=self._keep(seen))
         if seen.quota is not None:
             await self._limits.too_much(job, seen.quota, seen.complaint)
             return
@@ -378,8 +375,12 @@ class Polls:
             if file.upload_name
         ]
         if await context.in_ledger(context.ledger.pairs.here, session_id) is None:
-            counted = await self._collecting.collect(job, seen, files, url=session.url)
-            await context.in_ledger(context.ledger.ends.keep_pairs, seen, counted.pairs, context.runtime.now())
+            await self._collecting.collect(job, seen, files, url=session.url, then=self._keep(seen))
+
+    def _keep(self, seen: Observation) -> Callable[[Tally], None]:
+        """Tell what is written with the pairs of a session that did not train."""
+        context = self._context
+        return lambda counted: context.ledger.ends.keep_pairs(seen, counted.pairs, context.runtime.now())
 
     async def _packed(self, job: Job, seen: Observation) -> list[File]:
         """List the job's files under the names they had in this session, which may be an earlier attempt's."""
