@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
 from finetuned.errors import Away, Changed, FileProblem, Gone, Stuck
 from finetuned.folders.claims import Wanted
 from finetuned.folders.kept import drop_folder
+from finetuned.folders.text import signature_of
 from finetuned.lifecycle import FileState
 from finetuned.model import File
 from finetuned.settings import FolderSettings
@@ -61,6 +62,89 @@ def claim(folder, path, content):
     if isinstance(found, FileProblem):
         raise found
     return found
+
+
+def as_read(folder, path, after=60.0):
+    """The file at `path` as the ledger knows it, if it was read so many seconds `after` it changed last."""
+    found = os.stat(path)
+    known = {"folder": "notes", "state": FileState.PACKED, "version": 1, "job_id": JOB, "content": folder.read(path)}
+    known |= {"signature": signature_of(found), "ready_at": found.st_ctime_ns / 1e9 + after}
+    return File(id=7, path=path, location=path, **known)
+
+
+def claim_as_read(folder, file, then=lambda: None):
+    """Claim a file that was read, as the daemon does; `then` is what happens before."""
+    wanted = folder.wanted(file)
+    then()
+    (found,) = folder.claim(JOB, b"{}", [wanted])
+    return found
+
+
+@pytest.mark.parametrize("name", ["a.txt", "x/y/a.txt", "job.json", "\udcff\n.txt"])
+def test_what_looks_as_it_was_read_is_taken_by_its_looks(make, name):
+    """A file whose times prove that it is what was read lies in its job's folder, its marker too."""
+    folder = make(include=("*",), ready_file="{name}.done")
+    path = put(folder, name)
+    put(folder, f"{name}.done", "")
+    file = as_read(folder, path)
+    assert folder.wanted(file).looks == file.signature
+    lies = name.replace("job.json", "job.2.json")
+    assert claim_as_read(folder, file) == f"{folder.root}/.processing/{JOB}/{lies}"
+    assert lying(folder) == sorted([f".processing/{JOB}/{lies}", f".processing/{JOB}/{lies}.done"])
+    assert claim_as_read(folder, file) == f"{folder.root}/.processing/{JOB}/{lies}"
+
+
+def test_a_file_is_read_again_if_it_may_have_changed_in_one_tick(make):
+    """Where a change right after the file was read may have left its ctime what it was, looks tell nothing."""
+    folder = make()
+    file = as_read(folder, put(folder, "a.txt"), after=1.0)
+    assert folder.wanted(file).looks is None
+    assert claim_as_read(folder, file) == f"{folder.root}/.processing/{JOB}/a.txt"
+
+
+def edited_in_secret(path):
+    """Other words of the same length, and the times of before."""
+    before = os.stat(path)
+    with open(path, "r+") as file:
+        file.write("sword")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replaced_by_a_link(path):
+    """A symbolic link to the file that lay there."""
+    os.rename(path, f"{path}.old")
+    os.symlink(f"{path}.old", path)
+
+
+@pytest.mark.parametrize("then", [edited_in_secret, replaced_by_a_link, os.unlink])
+def test_what_changed_since_it_was_read_is_not_taken_by_its_looks(make, then):
+    """Not even if the mtime was set back, or something else lies there."""
+    folder = make()
+    path = put(folder, "a.txt")
+    found = claim_as_read(folder, as_read(folder, path), lambda: then(path))
+    assert isinstance(found, Gone if then is not edited_in_secret else Changed)
+    assert not any(place.startswith(".processing") for place in lying(folder))
+
+
+@pytest.mark.parametrize("kind", ["writer", "words"])
+def test_what_is_changed_as_it_is_moved_goes_back(make, monkeypatch, kind):
+    """Who writes to a file in the moment of its rename, or has it open for that, keeps it."""
+    folder = make()
+    path = put(folder, "a.txt")
+    file = as_read(folder, path)
+    with ExitStack() as opened:
+
+        def meanwhile(rename, old, new):
+            rename()
+            if old == path and kind == "writer":
+                opened.enter_context(open(new, "a"))
+            elif old == path:
+                with open(new, "a") as writer:
+                    writer.write(" and more")
+
+        renames_by(monkeypatch, meanwhile)
+        assert isinstance(claim_as_read(folder, file), Changed)
+        assert lying(folder) == ["a.txt"]
 
 
 @pytest.mark.parametrize("name", ["a.txt", "x/y/a.txt", "n" * 251 + ".txt", "\udcff\n.txt", "\u202e.txt"])

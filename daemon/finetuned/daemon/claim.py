@@ -19,7 +19,6 @@ from typing import Final
 from finetuned.daemon.context import Context
 from finetuned.daemon.papers import job_json
 from finetuned.errors import Changed, FileProblem, Gone, Stuck
-from finetuned.folders.claims import Wanted
 from finetuned.folders.folder import DropFolder
 from finetuned.ledger.batches import Left
 from finetuned.lifecycle import FileState, JobState
@@ -132,11 +131,7 @@ class Claims:
     def _claim(self, folder: DropFolder, jobs: Sequence[Job]) -> list[Claimed]:
         context = self._context
         wanted = [
-            [
-                (file, Wanted(source=file.location, name=str(file.id), content=file.content))
-                for file in context.ledger.jobs.packed(job.id)
-                if file.location is not None and file.content is not None
-            ]
+            [(file, found) for file in context.ledger.jobs.packed(job.id) if (found := folder.wanted(file)) is not None]
             for job in jobs
         ]
         orders = [
@@ -146,11 +141,11 @@ class Claims:
         claimed = []
         for job, files, taken in zip(jobs, wanted, folder.claim_all(orders), strict=True):
             one = Claimed(job)
-            for (file, _), found in zip(files, taken, strict=True):
-                if isinstance(found, FileProblem):
-                    one.left.append(self._leaver(folder, file, found))
+            for (file, _), lies in zip(files, taken, strict=True):
+                if isinstance(lies, FileProblem):
+                    one.left.append(self._leaver(folder, file, lies))
                 else:
-                    one.laid.append((file, found))
+                    one.laid.append((file, lies))
             claimed.append(one)
         return claimed
 

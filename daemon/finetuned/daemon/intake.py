@@ -205,13 +205,14 @@ class Intake:
         """Read the next of what the last sweep found ready, `most` of it; seconds until there is more to do."""
         backlog = self._backlog[folder.name]
         batch = [backlog.pop() for _ in range(min(most, len(backlog)))]
+        now = self._context.runtime.now()  # a change from now on is one since it was read
         found = await self._context.in_thread(_read_all, folder, batch)
         waits = [] if wake_in is None else [wake_in]
         for seen, content in found:
             if isinstance(content, Changed):  # it has a writer, perhaps without a trace so far
                 folder.sweeper.known.unsettle(seen.path, self._context.runtime.steady())
                 waits.append(WRITER_WAIT)
-        await self._settled(folder, found)
+        await self._settled(folder, found, now)
         return 0.0 if backlog else min(waits, default=None)
 
     async def _is_away(self, folder: DropFolder, why: str) -> None:
@@ -277,7 +278,7 @@ class Intake:
         for path in paths:
             folder.sweeper.known.forget(path)
 
-    async def _settled(self, folder: DropFolder, ready: Sequence[Read]) -> None:
+    async def _settled(self, folder: DropFolder, ready: Sequence[Read], now: float) -> None:
         context = self._context
         files = await context.in_ledger(context.ledger.files.open_at, folder.name, [seen.path for seen, _ in ready])
         settled: list[tuple[File, Signature, Content]] = []
@@ -288,13 +289,12 @@ class Intake:
             if isinstance(found, Content):
                 settled.append((file, seen.signature, found))
             elif isinstance(found, Unusable):
-                now = context.runtime.now()
                 await context.in_ledger(context.ledger.files.refused, file, str(found), now, size=seen.signature.size)
             else:
                 await self._unreadable(file, found)
             folder.sweeper.known.remember(seen.path, seen.signature, settled=True)
         if settled:
-            await context.in_ledger(context.ledger.files.settled, settled, context.runtime.now())
+            await context.in_ledger(context.ledger.files.settled, settled, now)
 
     async def _unreadable(self, file: File, why: FinetunedError) -> None:
         context = self._context

@@ -1,8 +1,10 @@
 """Take the files of a sealed job out of the folder; each step may be repeated after a crash.
 
-1. Files are moved to `.processing/<job>/` by rename without replacing, brought to disk together, and only then read
-   again: what lies there now is what will be sent.
-2. A file that is not what it was, or that a program has opened for writing since, goes back where it came from.
+1. Files are moved to `.processing/<job>/` by rename without replacing, brought to disk together, and only then looked
+   at again: what lies there now is what will be sent.
+2. A file that is not what it was, or that a program has opened for writing since, goes back where it came from. Its
+   times tell, where a change since it was read must have set others (`SURE`) and nobody has it open for writing; else
+   it is read again. What is sent is compared by its hash in any case.
 3. `.processing/<job>/job.json` tells a daemon whose ledger was lost what lies there; it goes when nothing else is left.
    It is believed only if neither it nor the folder it lies in can have been written to by anybody else.
 4. The sub-folders that files were taken from stay, though they may be empty from then on: who has just made one is
@@ -14,7 +16,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from itertools import groupby
 from typing import Final
 
 from finetuned.errors import Changed, FileProblem, Gone, Stuck, Unusable
@@ -23,56 +27,114 @@ from finetuned.folders.archive import leave, move_marker
 from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, numbered
 from finetuned.folders.places import Places
 from finetuned.folders.probes import OWN, make_probe
-from finetuned.folders.text import is_same
+from finetuned.folders.text import is_same, looks_same
 from finetuned.folders.tree import Tree
-from finetuned.model import PROCESSING, Content, Value
+from finetuned.model import PROCESSING, Content, File, Signature, Value
 
 #: what lies of a job beside the ledger
 SNAPSHOTS: Final = "parts"
 CLAIM_FILE: Final = "claim.json"
 _LONGEST_NOTE: Final = 1 << 24
+#: how much older than its reading a file's ctime must be, in seconds, so that a change since then has set another one:
+#: more than the longest tick of a file system that is exact (a second, of ext4 with small inodes)
+SURE: Final = 1.5
 CHANGED: Final = "it changed after it was read; it is taken again once it stands still"
 
 
 class Wanted(Value, frozen=True):
-    """A file to be taken: where it lies, the name of its snapshot should it stay there, and what it must hold."""
+    """A file to be taken: where it lies, the name of its snapshot should it stay there, and what it must hold.
+
+    `looks` is how it looked when it was read, if it cannot have changed since and look the same; null: it can.
+    """
 
     source: str
     name: str
     content: Content
+    looks: Signature | None = None
 
 
-def take(places: Places, job_id: str, one: Wanted) -> Parts | FileProblem:
+#: where a file lies that was taken, and whether it is known to have been what it was until then
+Taken = tuple[Parts, bool]
+
+
+def wanted(places: Places, file: File) -> Wanted | None:
+    """Tell how a file of a job is to be taken; None if it lies nowhere, or was not read."""
+    if file.location is None or file.content is None:
+        return None
+    mount, looks, read_at = places.tree.mount, file.signature, file.ready_at
+    if mount is None or not mount.exact or looks is None or read_at is None or looks.ctime_ns / 1e9 + SURE > read_at:
+        looks = None
+    return Wanted(source=file.location, name=str(file.id), content=file.content, looks=looks)
+
+
+def take_all(places: Places, job_id: str, files: Sequence[Wanted]) -> list[Taken | FileProblem]:
+    """Move files into the job's folder; for each return where it lies then, or why it cannot be taken."""
+    moved: dict[str, Taken] = {}
+    for folder, some in groupby(files, key=lambda one: os.path.dirname(one.source)):
+        moved |= _moved_at_once(places, job_id, folder, [*some])
+    return [moved.get(one.source) or _take(places, job_id, one) for one in files]
+
+
+def _moved_at_once(places: Places, job_id: str, folder: str, files: Sequence[Wanted]) -> dict[str, Taken]:
+    """Move what lies in one folder and is what it was, as nearly all does; return by source what was moved."""
+    tree, moved = places.tree, dict[str, Taken]()
+    old = tree.below(f"{folder}/{JOB_FILE}")
+    if old is None or places.names.is_ours(old):
+        return moved
+    new = (PROCESSING, job_id, *old[:-1])
+    looks = {os.path.basename(one.source): one.looks for one in files if one.looks is not None}
+    if not old[:-1]:
+        looks = {name: look for name, look in looks.items() if name not in OUR_NAMES}
+    with suppress(OSError, FileProblem):  # each file that could not be moved is told what it is
+        for name in tree.move_all(old[:-1], new, looks) if looks else ():
+            moved[f"{folder}/{name}"] = (*new, name), True
+    return moved
+
+
+def _take(places: Places, job_id: str, one: Wanted) -> Taken | FileProblem:
     """Move a file into the job's folder; return where it lies then, or why it cannot be taken."""
     try:
         old = places.below(one.source)
         with places.guard("moved"):
-            wanted = (PROCESSING, job_id, *places.relative(one.source))
-            target, taken = _target(places, old, wanted, one.content)
+            target, taken = _target(places, old, (PROCESSING, job_id, *places.relative(one.source)), one.content)
             if not taken:
                 places.tree.move(old, target)
             leave(places, old)
             places.tree.touch(target)
-            return target
+            return target, False
     except FileProblem as error:
         return error
 
 
-def prove(places: Places, one: Wanted, target: Parts) -> str | FileProblem:
-    """Read a file that was taken again; give it back if it is not what it was. Return where it lies, or what it is."""
-    old = places.below(one.source)
+def prove(places: Places, one: Wanted, taken: Taken) -> str | FileProblem:
+    """Look at a taken file again, and give it back if it is not what it was. Return where it lies, or what it is."""
+    target, is_known = taken
     try:
-        problem = _difference(places, target, one.content)
+        problem = None if is_known and _is_still(places, target, one) else _difference(places, target, one.content)
+        old = places.below(one.source)
         if problem is not None:
             with places.guard("moved back"):
                 back = places.tree.move_beside(target, old)
                 move_marker(places, target, back)
             return problem
-        with places.guard("moved"):
-            move_marker(places, old, target, once=True)
+        if places.names.own_marker(old[-1]) is not None:
+            with places.guard("moved"):
+                move_marker(places, old, target, once=True)
     except FileProblem as error:
         return error
     return places.tree.at(target)
+
+
+def _is_still(places: Places, target: Parts, one: Wanted) -> bool:
+    """Tell whether what was moved is surely what was read: it looks the same, and has no writer."""
+    try:
+        file = places.tree.open(target)
+    except OSError:  # who reads it tells why
+        return False
+    try:
+        return one.looks is not None and not places.has_writer(file) and looks_same(os.fstat(file), one.looks)
+    finally:
+        os.close(file)
 
 
 def _difference(places: Places, target: Parts, content: Content) -> FileProblem | None:

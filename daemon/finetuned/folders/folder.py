@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders import archive, claims, leftovers, retention
-from finetuned.folders.claims import Wanted
+from finetuned.folders.claims import Taken, Wanted
 from finetuned.folders.leftovers import ClaimedJob
 from finetuned.folders.names import JOB_FILE, Choice, Parts
 from finetuned.folders.places import Places
@@ -99,6 +99,10 @@ class DropFolder(Places):
 
     # -- a claim
 
+    def wanted(self, file: File) -> Wanted | None:
+        """Tell how a file of a job is to be taken; None if it lies nowhere, or was not read."""
+        return claims.wanted(self, file)
+
     def probe(self, source: str) -> None:
         """Raise Stuck if files cannot be moved from where `source` lies, before one is tried. Raises Gone, Away."""
         claims.probe(self, source)
@@ -123,12 +127,12 @@ class DropFolder(Places):
         return found
 
     def _claim(self, jobs: Sequence[Order]) -> list[list[str | FileProblem]]:
-        """Move all, bring them to disk, and only then read again what lies there: that is what will be sent."""
+        """Move all, bring them to disk, and only then look again at what lies there: that is what will be sent."""
         with self.together():
             for job_id, note, wanted in jobs:
                 with suppress(FileProblem):  # the same trouble meets the files, and each of them gets the reason
                     self._write_note(job_id, note, wanted)
-            taken = [[(one, self._take(job_id, one)) for one in wanted] for job_id, _, wanted in jobs]
+            taken = [zip(wanted, self._take(job_id, wanted), strict=True) for job_id, _, wanted in jobs]
         with self.together():
             return [
                 [claims.prove(self, one, at) if isinstance(at, tuple) else at for one, at in of_a_job]
@@ -142,9 +146,9 @@ class DropFolder(Places):
             return None
         return self._claim([(job_id, note, [Wanted(source=found, name=one.name, content=one.content)])])[0][0]
 
-    def _take(self, job_id: str, one: Wanted) -> Parts | str | FileProblem:
-        """Take one file: where it was moved to and is to be read again, where it stays, or why it is not taken."""
-        return claims.take(self, job_id, one)
+    def _take(self, job_id: str, wanted: Sequence[Wanted]) -> list[Taken | str | FileProblem]:
+        """Take files: where each was moved to and is to be proved, where it stays, or why it is not taken."""
+        return [*claims.take_all(self, job_id, wanted)]
 
     def _write_note(self, job_id: str, data: bytes, wanted: Sequence[Wanted]) -> None:
         """Say beside the claimed files what job they are in, to who may read every one. Raises Stuck, Away."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 
 from finetuned.errors import Changed, FileProblem, Gone, Stuck, Unusable
 from finetuned.folders import archive, claims, leftovers
-from finetuned.folders.claims import CHANGED, CLAIM_FILE, SNAPSHOTS, Wanted
+from finetuned.folders.claims import CHANGED, CLAIM_FILE, SNAPSHOTS, Taken, Wanted
 from finetuned.folders.folder import DropFolder
 from finetuned.folders.leftovers import ClaimedJob
 from finetuned.folders.names import JOB_ID, Parts, fitted
@@ -53,9 +54,12 @@ class KeptFolder(DropFolder):
         if not self._stays(source):
             super().probe(source)
 
-    def _take(self, job_id: str, one: Wanted) -> Parts | str | FileProblem:
+    def _take(self, job_id: str, wanted: Sequence[Wanted]) -> list[Taken | str | FileProblem]:
+        return [self._take_one(job_id, one) for one in wanted]
+
+    def _take_one(self, job_id: str, one: Wanted) -> Taken | str | FileProblem:
         if not self._stays(one.source):
-            return super()._take(job_id, one)
+            return super()._take(job_id, [one])[0]
         try:
             self._copy(one, self._snapshot(job_id, one.name, one.source))
         except FileProblem as error:

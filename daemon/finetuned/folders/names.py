@@ -155,6 +155,8 @@ class Names:
         before, _, after = self._ready_file.partition("{name}")
         self._marker = re.compile(f"{re.escape(before)}.+{re.escape(after)}", re.DOTALL)
         self._own_marker = bool(before + after) and "{name}" in rules.ready_file
+        #: of the folder that was asked for last: why it is left out, and what chooses there; files are asked by folders
+        self._last: tuple[Parts, str | None, Callable[[str], Choice]] = (), None, self.chooser()
 
     def chooser(self, folder: Parts = ()) -> Callable[[str], Choice]:
         """Return what decides about a file of a name in this folder: a question to be asked of thousands of names."""
@@ -238,8 +240,12 @@ class Names:
 
     def left_out(self, parts: Parts) -> str | None:
         """Say why a file there is never taken, by all names that lead to it; None if it is."""
-        ways = (parts[:depth] for depth in range(1, len(parts)))
-        return next((why for why in map(self.why_not_into, ways) if why), None) or self.why_not(parts)
+        folder, why, choose = self._last
+        if folder != parts[:-1]:
+            ways = (parts[:depth] for depth in range(1, len(parts)))
+            why, choose = next(filter(None, map(self.why_not_into, ways)), None), self.chooser(parts[:-1])
+            self._last = parts[:-1], why, choose
+        return why or (None if choose(parts[-1]) is Choice.TAKEN else self.why_not(parts))
 
     def marker(self, name: str) -> str | None:
         """Return the file that must lie beside `name` before it is ready; None if none is asked for."""

@@ -22,17 +22,29 @@ from finetuned.folders.papers import Readers
 from finetuned.folders.recoders import BAD_LINES, recoder
 from finetuned.folders.rights import readers
 from finetuned.folders.text import Recoder, content_of, is_same
-from finetuned.folders.tree import Tree
+from finetuned.folders.tree import READ, Tree
 from finetuned.model import RESERVED, Content, Signature
 from finetuned.readymade import SUFFIX, is_ready_made
 from finetuned.settings import FolderSettings
 
 
-def _readers(tree: Tree, parts: Parts, gid: int) -> int | None:
-    """Tell who may read what lies there, as `rights.readers` has it; nobody if we may not. None: nothing lies there."""
+def _readers(tree: Tree, folder: Parts, names: Iterable[str], gid: int) -> Iterator[int | None]:
+    """Tell who may read each of what lies there, as `rights.readers` has it; nobody if we may not. None: it is gone."""
     try:
-        fd = tree.open(parts)
+        with tree.folder(folder) as above:
+            for name in names:
+                tree.on_progress()
+                yield _readers_of(name, above, gid)
     except (FileNotFoundError, NotADirectoryError):
+        yield None
+    except OSError:
+        yield 0
+
+
+def _readers_of(name: str, above: int, gid: int) -> int | None:
+    try:
+        fd = os.open(name, READ, dir_fd=above)
+    except FileNotFoundError:
         return None
     except OSError:
         return 0
@@ -124,14 +136,18 @@ class Places:
         Of a file that is gone, papers on `record` from when it was here tell; without any, nobody may.
         """
         there = [None if path is None else self._found(path) for path in files]
+        by_folder: dict[tuple[Tree, Parts], list[str]] = {}
+        for found in there:
+            if found is not None:
+                by_folder.setdefault((found[0], found[1][:-1]), []).append(found[1][-1])
 
         @cache  # several papers of one job are asked for
         def allowed(gid: int) -> int:
-            before = [bits for tree, parts in record if (bits := _readers(tree, parts, gid)) is not None]
-            now = [None if found is None else _readers(*found, gid) for found in there]
-            if not before and (None in now or not now):
+            before = {bits for tree, parts in record for bits in _readers(tree, parts[:-1], parts[-1:], gid)} - {None}
+            now = {bits for folder, names in by_folder.items() for bits in _readers(*folder, names, gid)}
+            if not before and (None in now or None in there or not now):
                 return 0
-            return reduce(and_, [*before, *(bits for bits in now if bits is not None)])
+            return reduce(and_, (bits for bits in before | now if bits is not None))
 
         return allowed
 
@@ -154,14 +170,15 @@ class Places:
         With `expected` Changed if it is not the file that this tells of; then, and with `quiet`, Changed if somebody
         has it open for writing. What is to be `quiet` was judged before. Raises Gone, Changed, Unusable, Stuck, Away.
         """
-        fd = self.open(path)
-        try:
-            with self.guard("read"):
+        tree, parts = self.find(path)
+        with self.guard("read"):
+            fd = tree.open(parts)
+            try:
                 if quiet or expected is not None:
                     self.prove_quiet(fd)
                 return self.content(fd, named or path, expected=expected, judges=not quiet)
-        finally:
-            os.close(fd)
+            finally:
+                os.close(fd)
 
     def has_writer(self, fd: int) -> bool:
         """Tell whether the open file is known to have a writer."""

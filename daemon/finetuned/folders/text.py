@@ -13,6 +13,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Collection
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from finetuned import amounts
@@ -60,6 +61,12 @@ def _signed(number: int) -> int:
     return number if -(2**63) <= number < 2**63 else (number + 2**63) % 2**64 - 2**63
 
 
+def looks_same(status: os.stat_result, signature: Signature) -> bool:
+    """Tell whether a file looks as it did, but for its ctime, which a rename changes."""
+    now = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return now == (signature.size, signature.mtime_ns, signature.inode)
+
+
 def is_same(one: Content, other: Content) -> bool:
     """Tell whether the same bytes would be sent of both."""
     return (one.sha256, one.bytes, one.sent_bytes) == (other.sha256, other.bytes, other.sent_bytes)
@@ -87,7 +94,12 @@ class Recoder:
     @property
     def note(self) -> str | None:
         """What a person should know of a file that was read to its end, and is taken all the same."""
-        return "; ".join(f"it is {KINDS[kind]}" for kind in self._kinds.found()) or None
+        return "; ".join(f"it is {KINDS[kind]}" for kind in self._found) or None
+
+    @cached_property
+    def _found(self) -> list[str]:
+        """The kinds of what was read to its end."""
+        return self._kinds.found()
 
     def check(self) -> None:
         """Raise Unusable if there is nothing to learn from what was read to its end, and judged."""
@@ -97,7 +109,7 @@ class Recoder:
         if self._wordless:
             what = "white space and nothing else" if self._blank else "no word: only blanks, rules and other marks"
             raise Unusable(f"nothing to learn from: it holds {what}; {todo}")
-        for kind in self._kinds.found():
+        for kind in self._found:
             if kind in self._refused:
                 raise Unusable(
                     f"this kind of file is not taken: it is {KINDS[kind]} "
@@ -202,9 +214,15 @@ def content_of(
         if signed(os.fstat(fd)) != before:
             raise Changed(_CHANGED) from error
         raise
-    if signed(os.fstat(fd)) != before:
+    after = os.fstat(fd)
+    if _looks(after) != _looks(status) and signed(after) != before:
         raise Changed(_CHANGED)
     return content
+
+
+def _looks(status: os.stat_result) -> tuple[int, ...]:
+    """Return all that a signature may be made of: where that is the same, none need be made."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[[bytes], object] | None) -> Content:
@@ -286,6 +304,8 @@ class Hashes:
     @property
     def same_text(self) -> str:
         """The hash that it shares with the same text, in hex."""
+        if self._sent is None and self._ends == 1:
+            return self.sent
         digest = self._plain.copy()
         digest.update(b"\n")
         return digest.hexdigest()

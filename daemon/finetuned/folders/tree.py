@@ -16,7 +16,7 @@ import fcntl
 import os
 import stat
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,7 +30,7 @@ from finetuned.folders.os_errors import words
 from finetuned.folders.papers import Readers
 from finetuned.folders.renames import is_half_done, rename_new
 from finetuned.folders.syncs import sync, sync_all, sync_file_system
-from finetuned.folders.text import signature_of
+from finetuned.folders.text import looks_same, signature_of
 from finetuned.model import PROCESSING, Signature
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -369,6 +369,28 @@ class Tree:
             rename_new(old[-1], new[-1], source, target)
             self._sync(new[:-1], target)
             self._sync(old[:-1], source)
+
+    def move_all(self, old: Parts, new: Parts, looks: Mapping[str, Signature]) -> list[str]:
+        """Rename regular files that look so (by their names) from one sub-folder to another, without replacing.
+
+        Return which were; why others were not, `move` tells. Their contents are brought to disk, too.
+        """
+        moved: list[str] = []
+        with self.folder(old) as source, self.folder(new, make=True) as target:
+            try:
+                for name, signature in looks.items():
+                    self.on_progress()
+                    with suppress(OSError):
+                        found = os.stat(name, dir_fd=source, follow_symlinks=False)
+                        if found.st_ctime_ns == signature.ctime_ns and looks_same(found, signature):
+                            rename_new(name, name, source, target)
+                            moved.append(name)
+            finally:
+                self._sync(new, target)
+                self._sync(old, source)
+        for name in moved:
+            self.touch((*new, name))
+        return moved
 
     def is_moving(self, old: Parts, new: Parts) -> bool:
         """Tell whether a kill has left a file at `old` and at `new`; to move it again finishes that."""
