@@ -36,6 +36,8 @@ PAIR_KEYS: Final = 4
 MOST_LOOKED_AT: Final = 16
 #: the runs of texts with as many characters are remembered for a while: those of 512 texts take a few megabytes
 SHORT_TEXT: Final = 1000
+#: the smallest of so few are found faster by sorting all
+_FEW: Final = 1024
 #: a line that is longer is cut, be it in the middle of a word
 LONGEST_LINE: Final = 256 * 1024
 #: CRCs of like texts are like each other; a product with this is not
@@ -74,7 +76,8 @@ def sketch_of(blocks: Iterable[str]) -> bytes:
         if len(words) < 3:
             rest = words
             continue
-        smallest = nsmallest(SKETCH_HASHES, runs(words).union(smallest))
+        found = runs(words).union(smallest)
+        smallest = sorted(found)[:SKETCH_HASHES] if len(found) <= _FEW else nsmallest(SKETCH_HASHES, found)
         rest = words[-2:]
     if not smallest:
         smallest = sorted(runs(rest))

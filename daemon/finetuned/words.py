@@ -34,6 +34,8 @@ _WORD: Final = re.compile("xm*|m*a[am]*")
 #: texts in which a word is what `\w` says, but for `_`: to find it so takes a fifth of the time
 _LATIN: Final = re.compile("[\0-\u02ff]*")
 _LATIN_WORD: Final = re.compile(r"[^\W_]+")
+#: by code point what stands in the words of a text in ASCII, and a blank for all else
+_ASCII: Final = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))
 #: what the index's tokenizer sees as it is seen here: what is neither assigned nor long known is not among it
 _COMMON: Final = re.compile("[\0-\u0dff\u1e00-\u2bff]*")
 
@@ -81,6 +83,8 @@ def _split(text: str) -> list[str]:
 
 def plain_words(text: str) -> list[str]:
     """List the words of a text to be compared: case does not count, nor the normal form, nor the width of a letter."""
+    if text.isascii():  # in a sixth of the time
+        return text.translate(_ASCII).split()
     plain = normalize("NFKC", text).casefold()
     return _LATIN_WORD.findall(plain) if _LATIN.fullmatch(plain) else _split(plain)
 
