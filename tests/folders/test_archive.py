@@ -6,6 +6,7 @@ import errno
 import os
 
 import pytest
+from msgspec.structs import replace
 
 from finetuned.errors import Changed, Gone, Stuck
 from finetuned.folders import archive
@@ -51,6 +52,42 @@ def ended(location, origin=None, state=S.LEARNED, *, job_id=JOB, signature=None,
 def away(folder, location, origin=None, state=S.LEARNED, why=None, signature=None):
     end = folder.archive(ended(location, origin, state, signature=signature), why)
     return end and os.path.relpath(end, folder.root)
+
+
+def test_learned_files_are_put_away_together(make):
+    """As far as nothing is special: a taken name, a name of ours, an edited file and other ends are left for later."""
+    folder = make(include=("*",))
+    folder.hold()
+    put(folder, f"done/{JOB}/taken.txt", "another")
+    files = []
+    for number, name in enumerate(
+        ["a.txt", "x/b.txt", "taken.txt", "job.json", "edited.txt", "failed.txt", "gone.txt"]
+    ):
+        lies = put(folder, f".processing/{JOB}/{name}")
+        file = ended(lies, f"{folder.root}/{name}", signature=signature_of(os.stat(lies)))
+        files.append(replace(file, id=number, state=S.FAILED if name == "failed.txt" else S.LEARNED))
+    put(folder, f".processing/{JOB}/edited.txt", "other words")
+    os.unlink(f"{folder.root}/.processing/{JOB}/gone.txt")
+    with folder.together():
+        found = folder.archive_all(files)
+    assert found == {0: f"{folder.root}/done/{JOB}/a.txt", 1: f"{folder.root}/done/{JOB}/x/b.txt"}
+    assert all(map(os.path.isfile, found.values()))
+    assert folder.archive_all(files) == {}
+    assert [folder.archive(file, None) for file in files[:3]] == [
+        *found.values(),
+        f"{folder.root}/done/{JOB}/taken.2.txt",
+    ]
+    folder.close()
+
+
+@pytest.mark.parametrize("rules", [{"after": "delete"}, {"ready_file": "{name}.done"}, {"after": "keep"}])
+def test_what_does_more_than_move_a_file_is_done_one_by_one(make, rules):
+    """Files that are deleted, or stay, or have markers that go along."""
+    folder = make(**rules)
+    lies = put(folder, f".processing/{JOB}/a.txt")
+    file = ended(lies, f"{folder.root}/a.txt", signature=signature_of(os.stat(lies)))
+    assert folder.archive_all([file]) == {}
+    assert os.path.isfile(lies)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,11 @@ class Archives:
         folder = context.folders[job.folder]
         files = context.ledger.jobs.files(job.id)
         with folder.together():
-            ends = [(file, *self._lay(folder, file)) for file in files if not file.archived]
+            left = [file for file in files if not file.archived]
+            moved = folder.archive_all(left)
+            ends = [
+                (file, moved[file.id], None) if file.id in moved else (file, *self._lay(folder, file)) for file in left
+            ]
         context.ledger.batches.laid(job, ends, context.runtime.now())
         with folder.together():
             lies = {file.id: location for file, location, _ in ends}

@@ -13,12 +13,12 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
-from finetuned.errors import Changed, Gone
+from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders.foreign import same
 from finetuned.folders.names import OUR_NAMES, Parts, numbered, why_name
 from finetuned.folders.places import Places
@@ -34,6 +34,7 @@ SIGNED: Final = "\n(written by finetuned; goes when the file is tried again)\n"
 #: what the end of a file rests on: its content, so that another content must not take its place
 _KNOWN: Final = frozenset({FileState.LEARNED, FileState.DUPLICATE})
 BY_HAND: Final = "it was moved or removed by hand before it was put away"
+_OURS: Final = frozenset((name,) for name in OUR_NAMES)
 _OF_JOBS: Final = MappingProxyType({FileState.LEARNED: DONE, FileState.BARREN: FAILED, FileState.FAILED: FAILED})
 _SHARED: Final = MappingProxyType({FileState.REFUSED: (FAILED, "refused"), FileState.DUPLICATE: (DONE, "duplicates")})
 
@@ -69,6 +70,25 @@ def archive(places: Places, file: File, location: str, why: str | None) -> str |
         return None
     write_why(places, places.tree, target, why, lies=places.tree.at(target))
     return places.tree.at(target)
+
+
+def archive_all(places: Places, files: Sequence[File]) -> dict[int, str]:
+    """Move learned files to their ends, as far as nothing is special; return by id where those lie that were moved."""
+    by_way: dict[tuple[Parts, Parts], dict[str, tuple[int, Signature]]] = {}
+    for file in files:
+        old = None if file.location is None else places.tree.below(file.location)
+        if old is not None and file.signature is not None and file.state is FileState.LEARNED:
+            new = (*area_of(file), *places.relative(file.path))
+            if old[0] == PROCESSING and old[-1] == new[-1] and new[2:] not in _OURS:
+                by_way.setdefault((old[:-1], new[:-1]), {})[new[-1]] = file.id, file.signature
+    if places.rules.after == "delete" or places.names.own_marker("") is not None:
+        return {}
+    found: dict[int, str] = {}
+    for (here, there), some in by_way.items():
+        with suppress(OSError, FileProblem):  # `archive` tells what it is
+            for name in places.tree.move_all(here, there, {name: one[1] for name, one in some.items()}, renamed=True):
+                found[some[name][0]] = places.tree.at((*there, name))
+    return found
 
 
 def _find(places: Places, file: File, location: str) -> Parts | None:

@@ -88,6 +88,7 @@ def _moved_at_once(places: Places, job_id: str, folder: str, files: Sequence[Wan
     with suppress(OSError, FileProblem):  # each file that could not be moved is told what it is
         for name in tree.move_all(old[:-1], new, looks) if looks else ():
             moved[f"{folder}/{name}"] = (*new, name), True
+            tree.touch((*new, name))
     return moved
 
 

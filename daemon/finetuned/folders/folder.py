@@ -208,6 +208,17 @@ class DropFolder(Places):
             self.sweeper.known.forget(location)
         return end
 
+    def archive_all(self, files: Sequence[File]) -> dict[int, str]:
+        """Bring learned files to their ends at once, as far as nothing is special; by id, where those lie.
+
+        The others are left to `archive`. Repeatable.
+        """
+        found = archive.archive_all(self, files) if self.moves else {}
+        for file in files:
+            if file.id in found and file.location:
+                self.sweeper.known.forget(file.location)
+        return found
+
     def _archive(self, file: File, location: str, why: str | None) -> str | None:
         return archive.archive(self, file, location, why)
 

@@ -346,7 +346,9 @@ class TextReader:
         if self._fd is None:
             self._fd = self._opener()
         raw = os.read(self._fd, BLOCK)
-        self._ended = not raw
+        more = os.read(self._fd, BLOCK) if len(raw) < BLOCK else b""  # most files end here, and are one piece
+        self._ended = len(raw) < BLOCK and not more
+        raw += more
         try:
             text = self._recoder.feed(raw, final=self._ended)
         except Unusable as error:

@@ -370,27 +370,26 @@ class Tree:
             self._sync(new[:-1], target)
             self._sync(old[:-1], source)
 
-    def move_all(self, old: Parts, new: Parts, looks: Mapping[str, Signature]) -> list[str]:
+    def move_all(
+        self, old: Parts, new: Parts, looks: Mapping[str, Signature], *, renamed: bool = False
+    ) -> Iterator[str]:
         """Rename regular files that look so (by their names) from one sub-folder to another, without replacing.
 
-        Return which were; why others were not, `move` tells. Their contents are brought to disk, too.
+        Those that were `renamed` since may have another ctime. Yield which were moved; why another was not, `move`
+        tells.
         """
-        moved: list[str] = []
         with self.folder(old) as source, self.folder(new, make=True) as target:
             try:
                 for name, signature in looks.items():
                     self.on_progress()
                     with suppress(OSError):
                         found = os.stat(name, dir_fd=source, follow_symlinks=False)
-                        if found.st_ctime_ns == signature.ctime_ns and looks_same(found, signature):
+                        if (renamed or found.st_ctime_ns == signature.ctime_ns) and looks_same(found, signature):
                             rename_new(name, name, source, target)
-                            moved.append(name)
+                            yield name
             finally:
                 self._sync(new, target)
                 self._sync(old, source)
-        for name in moved:
-            self.touch((*new, name))
-        return moved
 
     def is_moving(self, old: Parts, new: Parts) -> bool:
         """Tell whether a kill has left a file at `old` and at `new`; to move it again finishes that."""
