@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from msgspec import json
+
 from finetuned.backend import Observation
 from finetuned.ledger.attempts import all_here, end_attempt
 from finetuned.ledger.files import end_of, ended, move_alike, move_files
@@ -115,7 +117,8 @@ def _fail_files(db: sqlite3.Connection, now: float, job: Job, reason: str) -> No
 
 def _write_recalls(db: sqlite3.Connection, seen: Observation, files: Sequence[File]) -> None:
     """Write how much of each file is known after the training, in the place of what an earlier one came to."""
-    db.executemany("delete from recalls where file_id = ?", [(file.id,) for file in files])
+    known = json.encode([file.id for file in files]).decode()
+    db.execute("delete from recalls where file_id in (select value from json_each(?))", (known,))
     taught = {file.id: seen.files[name] for file in files if (name := file.upload_name or "") in seen.files}
     db.executemany(
         "insert into recalls (file_id, held_out, questions, untuned, tuned) values (?, ?, ?, ?, ?)",

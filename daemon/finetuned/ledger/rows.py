@@ -116,7 +116,10 @@ def update_all(db: sqlite3.Connection, table: str, changes: Iterable[tuple[int, 
     them.
     """
     for names, alike in groupby(changes, key=lambda change: (*change[2],)):
-        rows = [(number, version, *map(_written, columns.values())) for number, version, columns in alike]
+        rows = [
+            (number, version, *[clean(value) if type(value) is str else value for value in columns.values()])
+            for number, version, columns in alike
+        ]
         if db.execute(_changes(table, *names), (_json(rows),)).rowcount < len(rows):
             raise Stale(f"one of {len(rows)} {table} moved on")
 

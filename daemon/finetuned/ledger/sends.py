@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import json
+
 from finetuned.backend import Observation
 from finetuned.ledger.attempts import change_attempt, end_attempt, intend
 from finetuned.ledger.events import tell
@@ -28,11 +30,11 @@ class Sends:
     ) -> tuple[Job, list[File]]:
         """Write the intent to send, attempt and upload names (by file id), before the request."""
         with self._store.transaction() as db:
-            for file_id, name in names.items():
-                db.execute(
-                    "update files set upload_name = ?, version = version + 1 where id = ? and job_id = ?",
-                    (name, file_id, job.id),
-                )
+            db.execute(
+                "update files set upload_name = value ->> 1, version = version + 1 from json_each(?) "
+                "where files.id = value ->> 0 and +files.job_id = ?",
+                (json.encode([*names.items()]).decode(), job.id),
+            )
             intend(db, now, job.id, job.attempts + 1, url=url, dialect=variant, stage="uploading", progress=0)
             db.execute("update folders set sent_at = ? where name = ?", (iso(now), job.folder))
             move_job(db, now, job, JobState.SUBMITTING, cause=Cause.INTENT, reason=None, due_at=None)
