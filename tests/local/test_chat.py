@@ -434,7 +434,7 @@ async def test_a_look_costs_nothing(endpoint: Endpoint):
     ("answer", "words"),
     [
         (said('{"answer": "yes"}'), "tiny answers in JSON (with a schema, "),
-        (said("Sure! yes", tokens=None), "but not in JSON"),
+        (said("Sure! yes", tokens=None), "read as far as they go (it was sent a schema, and passed over it, "),
         (said("{}", tokens=None), "it counts no tokens: they are estimated"),
     ],
 )

@@ -43,6 +43,12 @@ TRAINERS: Final = {
         "trl",
         [word for name, value in FAST.items() for word in (f"--{name}", value)],
     ),
+    # newer releases of torch have no torchaudio, which it imports
+    "llamafactory": Trainer(
+        ("llamafactory==0.9.5", "torch==2.11.0", "torchaudio==2.11.0", "torchvision==0.26.0"),
+        "llamafactory-cli",
+        [f"{name}={value}" for name, value in FAST.items()],
+    ),
 }
 #: asks the untuned and the tuned model what the pairs ask; prints which share of the words of the answers each says
 ASK: Final = """

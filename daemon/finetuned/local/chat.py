@@ -187,12 +187,10 @@ class Chat:
         took = anyio.current_time() - begun
         if reply.ending is Ending.REFUSED:
             raise Refused(f"{self._called.named}: the model refuses to answer at all", remedy="try another model")
-        how = "in JSON" if _is_object(reply.text) else "but not in JSON: its answers are read as far as they go"
-        shape = (
-            "with a schema"
-            if "response_format" in self._fields.of(schema)
-            else "without a schema, which it does not take"
-        )
+        in_json = _is_object(reply.text)
+        how = "in JSON" if in_json else "but not in JSON: its answers are read as far as they go"
+        kept = "with a schema" if in_json else "it was sent a schema, and passed over it"
+        shape = kept if "response_format" in self._fields.of(schema) else "without a schema, which it does not take"
         counts = "; it counts no tokens: they are estimated" if reply.estimated else ""
         return f"{self.endpoint.model} answers {how} ({shape}, {took:.1f} s{counts})"
 
