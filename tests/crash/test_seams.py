@@ -14,6 +14,7 @@ from support.afterlife import at_the_end, out_of_order
 from support.defects import DEFECTS
 from support.dying import LEAVES, Scenario, a_place, deaths_of
 from support.ring import every_death, whole_life
+from support.virtual import YEARS_LATER
 
 ONLY = os.environ.get("SEAM", "")
 GREY = b"The stone is grey. It came from a river. Number %d."
@@ -30,8 +31,10 @@ MANY = {
     f"{number:02}.txt": b"The stone %d is grey." % number for number in range(17)
 }  # so many that the whole file system is brought to disk
 SCENARIOS = {
-    "plain": Scenario(files=THREE, becomes=dict.fromkeys(THREE, "learned")),
-    "many": Scenario(files=MANY, becomes=dict.fromkeys(MANY, "learned"), rules={"max_chunks": 1000}),
+    "plain": Scenario(files=THREE, becomes=dict.fromkeys(THREE, "learned"), begins=YEARS_LATER),
+    "many": Scenario(
+        files=MANY, becomes=dict.fromkeys(MANY, "learned"), rules={"max_chunks": 1000}, begins=YEARS_LATER
+    ),
     "keep": Scenario(files=TWO, becomes=dict.fromkeys(TWO, "learned"), rules={"after": "keep"}),
     "ready made": Scenario(
         files={"a.jsonl": b'{"instruction": "Where?", "output": "In rivers."}'},
@@ -61,6 +64,7 @@ SCENARIOS = {
         files={"a.txt": GREY % 1, "b.txt": b"caf\xe9", "a.txt.ok": b"", "b.txt.ok": b""},
         becomes={"a.txt": "learned", "b.txt": "refused"},
         rules={"ready_file": "{name}.ok"},
+        begins=YEARS_LATER,
     ),
     "given-back": Scenario(
         files={"a.txt": b"caf\xe9", "a.txt.ok": b""},

@@ -27,7 +27,7 @@ from finetuned.daemon.requests import Request, leave_request, requests_folder
 from finetuned.sandbox import Faults
 from support import seams
 from support.place import Network, Place
-from support.virtual import VirtualRuntime
+from support.virtual import BEGIN, VirtualRuntime
 
 WISH = "wish"
 #: the wish that the folder leaves the configuration, of which another folder is left
@@ -40,7 +40,8 @@ class Scenario:
 
     With `told` a hook hears of it. If it `expires`, 100 days pass at the end, of which 30 are kept. `wish` is asked
     once, of the job (or null, and the path) that the query `when` finds. Of each job the server makes `sessions` in
-    all, and has `kept` of them in the end.
+    all, and has `kept` of them in the end. It `begins` at this moment: files that were changed long before are taken by
+    their looks.
     """
 
     files: Mapping[str, bytes]
@@ -53,6 +54,7 @@ class Scenario:
     when: str = ""
     sessions: int = 1
     kept: int = 1
+    begins: float = BEGIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +254,8 @@ def a_place(root: Path, scenario: Scenario, seed: int) -> Place:
     hooks = [{"command": ["sh", "-c", f"cat >> '{root}/heard'"]}] if scenario.told else []
     ages = {"done": "30d", "failed": "30d", "events": "30d"} if scenario.expires else {}
     faults = Faults.parse(scenario.faults)
-    return Place(root, faults=faults, luck=seed, folder=rules, submit=settle, hook=hooks, retention=ages)
+    more = {"submit": settle, "hook": hooks, "retention": ages}
+    return Place(root, faults=faults, luck=seed, begins=scenario.begins, folder=rules, **more)
 
 
 def forked(work: Callable[[Callable[[Any], None]], Any]) -> Any:

@@ -117,18 +117,19 @@ class Place:
         pace: Pace | None = None,
         seed: str | None = None,
         luck: int = 0,
+        begins: float = BEGIN,
         speaks: str = "form",
         quota: Quota | None = None,
         **tables: Any,
     ) -> None:
         self.root = root
-        self.runtime = VirtualRuntime(luck)
+        self.runtime = VirtualRuntime(luck, begins)
         self.key = DEFAULT_KEY
         self.app = create_app(
             keys=frozenset({DEFAULT_KEY}),
             pace=pace or Pace(),
             data=str(root / "sandbox"),
-            clock=lambda: BEGIN + self.runtime.steady(),
+            clock=lambda: begins + self.runtime.steady(),
             faults=faults,
             seed=seed,
             dialect=speaks,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import anyio
 
@@ -12,19 +12,22 @@ from finetuned.runtime import ID_LETTERS, Wake
 
 P = ParamSpec("P")
 T = TypeVar("T")
-#: 2026-11-23T05:23:11Z, the moment at which every test begins
-BEGIN = 1795411391.0
+#: 2026-11-23T05:23:11Z, the moment at which a test begins
+BEGIN: Final = 1795411391.0
+#: the moment at which a test begins for which no file has changed for years: the kernel's clock is not ours
+YEARS_LATER: Final = BEGIN + 10 * 365 * 86400
 
 
 class VirtualRuntime:
     """The runtime, as the daemon sees it, with nothing in it that a test did not put there."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, begins: float = BEGIN) -> None:
+        self._begins = begins
         self._random = random.Random(seed)
         self._jump = 0.0
 
     def now(self) -> float:
-        return BEGIN + anyio.current_time() + self._jump
+        return self._begins + anyio.current_time() + self._jump
 
     def steady(self) -> float:
         return anyio.current_time()
