@@ -72,21 +72,27 @@ async def test_a_further_try_says_which_it_is(runs: Runs, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("says", "told"),
+    ("says", "told", "again"),
     [
         (
             "printf 'Traceback:\\n\\033[31mValueError: no layer\\033[0m\\n\\n'",
             "said: ValueError: no layer; its log",
+            False,
         ),
-        ("true", "ended with code 3; its log"),
+        ("true", "ended with code 3; its log", False),
+        (
+            f"echo \"Command '{'x' * 300}' died with <Signals.SIGKILL: 9>.\"",
+            "' died with <Signals.SIGKILL: 9>.; its",
+            True,
+        ),
     ],
 )
-async def test_a_training_that_failed_says_why(runs: Runs, says: str, told: str) -> None:
-    """Its last line, in which most programs say what was wrong; not all do."""
+async def test_a_training_that_failed_says_why(runs: Runs, says: str, told: str, again: bool) -> None:
+    """Its last line, in which most say what was wrong; not all do. If a worker was killed, it is tried again."""
     settings = TrainerSettings(kind="command", command=("sh", "-c", f"{says}; exit 3"), nice=0)
     ended = await Trainings(runs, here(), settings, SYSTEM).train(a_run(runs, "a-job.1"), lambda _: None)
     assert told in ended.reason
-    assert ended.model is None
+    assert (ended.model, ended.again) == (None, again)
 
 
 async def test_what_was_published_of_a_run_is_withdrawn(runs: Runs, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from typing import Final
 
@@ -28,6 +29,8 @@ from finetuned.settings import TrainerSettings
 #: how often is read how far a training is, in seconds
 LOOK_EVERY: Final = 2.0
 _UNDER_WAY: Final = frozenset({State.QUEUED, State.RUNNING})
+#: a launcher whose worker was killed says so, and ends with a code: that of TRL, and torchrun
+_KILLED: Final = re.compile(r"\bSIGKILL\b")
 #: why a try ended that may end otherwise the next time; of one that is lost nothing is known
 _PASSING: Final = frozenset({None, Cause.SIGNAL, Cause.MEMORY, Cause.STOPPED, Cause.PLACE})
 
@@ -80,7 +83,8 @@ class Trainings:
         if said := await self._machine.in_thread(last_words, folder):
             words = f"{words}; the last it said: {said}"
         log = escape(os.path.join(folder, LOG))
-        return Ended(reason=f"the training failed: {words}; its log is {log}", again=look.cause in _PASSING)
+        is_passing = look.cause in _PASSING or (look.cause is Cause.CODE and bool(_KILLED.search(said)))
+        return Ended(reason=f"the training failed: {words}; its log is {log}", again=is_passing)
 
     async def stop(self, run: Run) -> None:
         """End the run's training, if one is under way, and wait until it has ended."""

@@ -15,8 +15,8 @@ from finetuned.paths import escape
 
 #: so much of the end of a log is read, in bytes
 _TAIL: Final = 64 * 1024
-#: so much of its last line is told, in characters
-_SAID: Final = 200
+#: so much of the beginning and of the end of its last line is told, in characters: an error stands at one of them
+_FIRST_SAID, _LAST_SAID = 100, 100
 #: how a terminal is told of colours, even where there is none
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: mlx-lm: a step and its loss, of the training or ("val") of what is held back
@@ -58,7 +58,9 @@ def last_words(folder: str) -> str:
     """Read the last line that a try's trainer has said, cut and escaped; empty if it has said nothing."""
     with suppress(OSError):
         lines = (line.strip() for line in reversed(_last_lines(folder)))
-        return escape(next((line for line in lines if line), "")[:_SAID])
+        said = next((line for line in lines if line), "")
+        is_long = len(said) > _FIRST_SAID + _LAST_SAID
+        return escape(f"{said[:_FIRST_SAID]} … {said[-_LAST_SAID:]}" if is_long else said)
     return ""
 
 
