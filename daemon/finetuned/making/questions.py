@@ -72,13 +72,15 @@ _LEAST_LETTERS: Final = 5
 class Around(Value, frozen=True):
     """What is around a sentence: the language, what it is about (may be empty), the passage, and what stands before.
 
-    `before`: its paragraph up to it.
+    `before`: its paragraph up to it; `is_file`: what it is about is known by the file's name alone, which a gap needs,
+    and the beginning of a sentence does not.
     """
 
     tongue: Tongue
     subject: str
     text: str
     before: str = ""
+    is_file: bool = False
 
 
 def asked(said: str, around: Around) -> Iterator[tuple[str, str]]:
@@ -93,7 +95,7 @@ def asked(said: str, around: Around) -> Iterator[tuple[str, str]]:
     if gap is not None:
         yield about + gap[0], gap[1]
     elif not found and not happened and (halves := _halves(said, around)):
-        yield about + around.tongue.goes_on.format(halves[0]), halves[1]
+        yield ("" if around.is_file else about) + around.tongue.goes_on.format(halves[0]), halves[1]
 
 
 def _is_whole(said: str) -> bool:

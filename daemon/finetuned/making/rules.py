@@ -62,7 +62,13 @@ class _Making:
 
     def around(self, before: str) -> Around:
         """Tell what is around a sentence; `before`: its paragraph up to it."""
-        return Around(tongue=self.tongue, subject=self.subject, text=self.text, before=before)
+        return Around(
+            tongue=self.tongue,
+            subject=self.subject,
+            text=self.text,
+            before=before,
+            is_file=self.subject == self.document,
+        )
 
     def below(self, heading: Block) -> None:
         """Go on below a heading."""
