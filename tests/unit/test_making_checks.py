@@ -106,8 +106,19 @@ def test_a_sound_draft_is_kept_with_its_proof() -> None:
     for counted, asked in (
         ("2. What do otters eat?", "What do otters eat?"),
         ("3. Mai 1812: was?", "3. Mai 1812: was?"),
+        ("Was it in 1921. Who was there?", "Was it in 1921. Who was there?"),
+        ("Wer war der 3. Otter?", "Wer war der 3. Otter?"),
     ):
         assert Examiner(passage()).examine(draft(counted, evidence="brown otters - they")).question == asked
+
+
+def test_a_question_without_a_mark_is_one_where_the_text_asks_it() -> None:
+    """In a list of questions and answers; a piece of the text is none."""
+    text = "Q: What do brown otters eat\nA: They eat fish and crabs.\n\nOtters sleep in holts.\n"
+    assert Examiner(passage(text)).examine(draft("What do brown otters eat", "They eat fish and crabs.")).drop is None
+    assert (
+        Examiner(passage(text)).examine(draft("Otters sleep in holts", "They eat fish and crabs.")).drop is Drop.EMPTY
+    )
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,8 @@ def test_the_schema_is_what_is_read() -> None:
     assert [lists[name].pop("maxItems") for name in ("facts", "pairs")] == [4, 4]
     assert lists == SCHEMA["properties"]
     assert [schema_for(pairs)["properties"]["pairs"]["maxItems"] for pairs in (1, 4, 5, 17, 99)] == [4, 4, 8, 40, 40]
+    assert schema_for(1, "Write 20 pairs.")["properties"]["pairs"]["maxItems"] == MOST_PAIRS_ASKED
+    assert schema_for(1, "Write {pairs} pairs.") == schema_for(1)
     assert read('{"facts": [], "pairs": []}').problem is None
 
 

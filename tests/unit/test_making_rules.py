@@ -263,6 +263,24 @@ def test_a_question_that_is_none_is_not_asked(text: str, question: str) -> None:
     assert question not in made(text)
 
 
+@pytest.mark.parametrize(
+    "before",
+    ["„Otter schlafen am Tag“, sagte Anna Grey.", 'A nail of 4" is used for the holt of the otter.'],
+)
+def test_a_quotation_that_has_ended_hides_nothing_behind_it(before: str) -> None:
+    """German ones end with what begins an English one, and a mark behind a number may stand for inches."""
+    assert (
+        made(f"{before} Holtstadt was founded in 1312 by Anna Grey.").items()
+        >= {"What belongs in the gap: “Holtstadt was founded in ___ by Anna Grey.”?": "1312"}.items()
+    )
+
+
+def test_a_number_behind_capitals_is_left_out_unless_it_is_their_own() -> None:
+    """An RFC has its number, and the US have not."""
+    assert "1500" in made("In the mountains the US 1500 Otter Bridges are old and long.").values()
+    assert "8536" not in made("In the mountains the RFC 8536 tells of Otter Bridges at length.").values()
+
+
 def test_what_a_passage_repeats_is_not_asked_about() -> None:
     """Its questions belong to the passage before; all have their place in the file, in bytes."""
     text = "\n\n".join(

@@ -339,7 +339,7 @@ class _Run:
                 return known
             messages = prompts.ask(chunk, document=self._name(row.document), instructions=maker.instructions)
             pairs = prompts.pairs_for(chunk.own_text)
-            expected, schema = prompts.cost(messages, pairs), prompts.schema_for(pairs)
+            expected, schema = prompts.cost(messages, pairs), prompts.schema_for(pairs, maker.instructions)
             await maker.budget.reserve(self._run, expected)
             try:
                 await asker.ask(messages, schema, about=row.id, intended=partial(self._notes.asking, row.id), kept=kept)

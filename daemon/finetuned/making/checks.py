@@ -23,6 +23,7 @@ import msgspec
 from finetuned.likeness import Repeats
 from finetuned.making.evidence import Passage
 from finetuned.making.phrases import answer_without_the_text, names_nobody, question_without_the_text
+from finetuned.making.reading import labelled
 from finetuned.making.values import Chunk, Draft, Drop
 from finetuned.words import plain_words
 
@@ -32,7 +33,7 @@ LONGEST_ANSWER: Final = 4000
 #: an answer that has only words of its question says nothing if it has this share of them
 _ECHOES: Final = 0.5
 #: counts a question: "3. Who …", "Q2: Who …"
-_COUNTED: Final = re.compile(r"(?:q(?:uestion)? ?\d{1,2} ?[.:)]|\d{1,2}[.)]) (?=\D)(?!\w+ \d{4}\b)", re.IGNORECASE)
+_COUNTED: Final = re.compile(r"\A(?:q(?:uestion)? ?\d{1,2} ?[.:)]|\d{1,2}[.)]) (?=\D)(?!\w+ \d{4}\b)", re.IGNORECASE)
 _ASKS: Final = re.compile(r"[?？؟;՞…]|_")
 #: a script is one of the passage's if so much of it is written in it; and fewer letters tell nothing
 _SHARE_OF_SCRIPT: Final = 0.1
@@ -55,8 +56,8 @@ class Examiner:
         """Return a draft as it is to be kept, with its proof, or with the reason why it is not."""
         question, answer = _COUNTED.sub("", " ".join(draft.question.split())), draft.answer.strip()
         drop = _useless(question, answer)
-        if drop is None and not _ASKS.search(question) and self._passage.has(question):
-            drop = Drop.EMPTY  # a small model says a piece of the passage where it is to ask something
+        if drop is None and self._is_no_question(question):
+            drop = Drop.EMPTY
         if drop is None:
             asked, said = question_without_the_text(question), answer_without_the_text(answer)
             if asked is None or said is None or names_nobody(asked):
@@ -66,6 +67,12 @@ class Examiner:
             else:
                 return self._proved(msgspec.structs.replace(draft, question=asked, answer=said))
         return msgspec.structs.replace(draft, drop=drop, begins=0, ends=0)
+
+    def _is_no_question(self, question: str) -> bool:
+        """Tell whether it is a piece of the passage, as small models say, that is not a question there, either."""
+        if _ASKS.search(question) or not self._passage.has(question):
+            return False
+        return all(" ".join(one.question.split()) != question for one in labelled(self._chunk.text))
 
     def _proved(self, draft: Draft) -> Draft:
         span, text = self._chunk.span, self._chunk.text

@@ -97,9 +97,10 @@ For each pair write one line, with its number and one word: YES if it is right, 
 _PLACE: Final = re.compile(r"\{(passage|document|heading|pairs)\}")
 
 
-def schema_for(pairs: int) -> dict[str, Any]:
-    """Return the schema of an answer of so many pairs."""
-    most = {"maxItems": next((most for most in _MOST_ITEMS if most >= pairs), MOST_PAIRS_ASKED)}
+def schema_for(pairs: int, instructions: str = "") -> dict[str, Any]:
+    """Return the schema of an answer of so many pairs; if a person's own words count them, of as many as may be."""
+    wanted = MOST_PAIRS_ASKED if instructions and "{pairs}" not in instructions else pairs
+    most = {"maxItems": next((most for most in _MOST_ITEMS if most >= wanted), MOST_PAIRS_ASKED)}
     lists = {name: {**kind, **most} for name, kind in SCHEMA["properties"].items()}
     return {**SCHEMA, "properties": lists}
 

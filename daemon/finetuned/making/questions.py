@@ -65,6 +65,8 @@ _ENDS: Final = frozenset(".!?。！？…")
 _PAIRS: Final = ("“”", "«»", "()", "「」", "[]")
 #: what somebody says stands between these; the last is an apostrophe, too
 _QUOTES: Final = ("“”", "«»", "「」", "『』", "‘’")
+#: a mark that may end no quotation: 4" nail
+_INCHES: Final = re.compile(r'\d"')
 #: letters of a half, where no spaces are written
 _LEAST_LETTERS: Final = 5
 
@@ -118,7 +120,9 @@ def _is_closed(said: str) -> bool:
 def _is_spoken(said: str, before: str) -> bool:
     """Tell whether a sentence is within a quotation, or is one, and so does not tell who says it."""
     german = before.count("„") > before.count("“") + before.count("”")
-    if german or before.count('"') % 2 or any(before.count(one[0]) > before.count(one[1]) for one in _QUOTES[:-1]):
+    straight = before.count('"') % 2 and not _INCHES.search(before)
+    quotes = _QUOTES[1:-1] if "„" in before else _QUOTES[:-1]  # after „ it is “ that ends
+    if german or straight or any(before.count(one[0]) > before.count(one[1]) for one in quotes):
         return True
     if before.rfind("‘") > max(before.rfind(f"’{mark}") for mark in " .,;:!?—-") or said.rfind("‘") > said.rfind("’"):
         return True
@@ -217,7 +221,8 @@ def _gap(said: str, around: Around) -> tuple[str, str] | None:
 
 def _is_a_mark(said: str, found: re.Match[str]) -> bool:
     """Tell whether a number only counts parts of a sentence, (2), or is part of a name: RFC 8536."""
-    if re.search(r"\b(?:[A-Z]{2,}|[Bb]ug|[Ii]ssue) \Z", said[max(0, found.start() - 24) : found.start()]):
+    before = said[max(0, found.start() - 24) : found.start()]
+    if re.search(r"\b(?!(?:AD|BCE?|CE|EU|UK|UN|USA?) )(?:[A-Z]{2,}|[Bb]ug|[Ii]ssue) \Z", before):
         return True
     return len(found[0]) < 3 and said[found.start() - 1] == "(" and said[found.end() : found.end() + 1] == ")"
 

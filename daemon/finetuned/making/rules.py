@@ -221,7 +221,9 @@ def _of_prose(making: _Making, block: Block) -> Iterator[Draft]:
     """Ask for each sentence of a paragraph by the questions that fit it."""
     if making.has_talks and _LABELLED.match(block.text):
         return
+    before = ""
     for begin, end in sentences(block.text):
         said = plain(block.text[begin:end])
-        for question, answer in asked(said, making.around(plain(block.text[:begin]))):
+        for question, answer in asked(said, making.around(before)):
             yield _draft(question, answer, block.begins + begin, block.begins + end)
+        before += f"{said} "
