@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from backends.benches import LocalBench
-from backends.conformance import Bench, Conformance
+from backends.conformance import LONG, Bench, Conformance
+from finetuned.errors import Unreachable
 
 
 class TestLocal(Conformance):
@@ -18,3 +19,16 @@ class TestLocal(Conformance):
     def make(self, tmp_path: Path) -> Callable[..., Bench]:
         """Makes a backend over a folder of its own."""
         return lambda *faults: LocalBench(tmp_path, *faults)
+
+
+@pytest.mark.anyio
+async def test_pairs_that_cannot_be_read_are_trouble_that_passes(tmp_path: Path) -> None:
+    """The daemon tries again: the folders of runs may lie on another machine's disk."""
+    bench = LocalBench(tmp_path)
+    born = await bench.submit()
+    seen = await bench.after(LONG, born.id)
+    pairs = tmp_path / "ledger.db.runs" / born.id / "pairs.jsonl"
+    pairs.unlink()
+    pairs.mkdir()
+    with await bench.backend.harvest(seen) as harvest, pytest.raises(Unreachable, match="cannot be used"):
+        tuple(harvest)

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from typing import Final
 
 import anyio
 
-from finetuned.backend import Harvest, Observation, Pair
+from finetuned.backend import Entry, Harvest, Observation, Pair
 from finetuned.daemon.context import Context
 from finetuned.model import File, Job
 from finetuned.verdict import Count, Tally, owner, tally
@@ -41,7 +42,9 @@ class Collecting:
         """
         context = self._context
         with await context.backends[url].harvest(seen) as harvest:
-            if not harvest.is_long and await context.in_ledger(self._write_at_once, job, seen, harvest, files, then):
+            few = None if harvest.is_long else await context.runtime.in_thread(_few, harvest)
+            if few is not None:
+                await context.in_ledger(self._write_at_once, job, seen, few, files, then)
                 return
             async with self._one_long if harvest.is_long else nullcontext():
                 here = await context.in_ledger(context.ledger.pairs.here, seen.id)
@@ -62,19 +65,24 @@ class Collecting:
             await context.in_ledger(context.ledger.pairs.add, job, seen.id, batch, owner(seen, files))
         return count.tally
 
-    def _write_at_once(self, job: Job, seen: Observation, harvest: Harvest, files: Sequence[File], then: Then) -> bool:
-        """Write a few pairs and what follows; False if they are more than a few."""
-        pairs, counted = self._context.ledger.pairs, tally(seen, harvest)
-        if counted.pairs > BATCH_PAIRS:
-            return False
+    def _write_at_once(
+        self, job: Job, seen: Observation, told: Sequence[Entry], files: Sequence[File], then: Then
+    ) -> None:
+        """Write a few pairs, and what follows."""
+        pairs, counted = self._context.ledger.pairs, tally(seen, told)
         with self._context.ledger.together():
             if pairs.here(seen.id) != counted.pairs:
                 while pairs.take_some_away(seen.id):
                     pass
-                for batch in _batches(one for one in harvest if isinstance(one, Pair)):
+                for batch in _batches(one for one in told if isinstance(one, Pair)):
                     pairs.add(job, seen.id, batch, owner(seen, files))
             then(counted)
-        return True
+
+
+def _few(harvest: Harvest) -> Sequence[Entry] | None:
+    """Read what a server told of pairs; None if it is more than one commit takes. Raises ServerError."""
+    few = [*islice(harvest, BATCH_PAIRS + 1)]
+    return few if len(few) <= BATCH_PAIRS else None
 
 
 def _batches(pairs: Iterable[Pair]) -> Iterator[Sequence[Pair]]:

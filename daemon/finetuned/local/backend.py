@@ -71,7 +71,12 @@ class Harvest:
         self.is_long = False
 
     def __iter__(self) -> Iterator[Entry]:
-        return (one.as_pair() for one in self._run.pairs())
+        """Yield its pairs. Raises Unreachable."""
+        try:
+            for one in self._run.pairs():
+                yield one.as_pair()
+        except OSError as error:
+            raise _unusable(error, self._run.path) from error
 
     def __enter__(self) -> Self:
         return self
@@ -223,9 +228,7 @@ class Local:
         try:
             return await self._machine.in_thread(work, *args, **words)
         except OSError as error:
-            where = error.filename if isinstance(error.filename, str) else self._runs.root
-            what = f"the folders of runs cannot be used: {escape(where)}: {error.strerror}"
-            raise Unreachable(what, remedy="see to that disk, and to who may use it") from error
+            raise _unusable(error, self._runs.root) from error
 
     async def probe(self) -> None:
         """Return if runs can be laid, and pairs be made. Raises ServerError."""
@@ -435,6 +438,12 @@ def _taught(text: Text, lessons: Mapping[str, Lessons], known: Mapping[str, Mapp
             for kind, score in known.get(text.upload_name, {}).items()
         ),
     )
+
+
+def _unusable(error: OSError, path: str) -> Unreachable:
+    where = error.filename if isinstance(error.filename, str) else path
+    what = f"the folders of runs cannot be used: {escape(where)}: {error.strerror}"
+    return Unreachable(what, remedy="see to that disk, and to who may use it")
 
 
 def _turn(order: Order, status: Status, stage: str, percent: int, words: str, ended: Ended | None) -> Interaction:
