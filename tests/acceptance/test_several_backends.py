@@ -128,6 +128,25 @@ async def test_jobs_end_where_they_began(both: Make, kind: str, other: str) -> N
     assert sorted(urls) == sorted([at[kind]] * 3 + [at[other]])
 
 
+async def test_what_is_to_be_removed_is_removed_where_no_folder_goes_any_more(both: Make) -> None:
+    """The backend is there from the next start on, until nothing is left to do at it."""
+    place = both(folder=[{"name": "mine", "backend": "helix"}])
+    place.drop_both(1, to="mine")
+    await place.run()
+    (job,) = place.jobs()
+    place.configure(folder=[{"name": "mine", "path": str(place.mine), "backend": "local"}])
+    place.load()
+
+    async def ask() -> None:
+        done, words = await place.ask("cancel", job=job["id"], delete=True)
+        assert (done, words.endswith("after the next start or reload")) == ("done", True)
+
+    await place.run(until_idle=False, script=ask)
+    assert place.sessions_on_server() == 1
+    await place.run()
+    assert place.sessions_on_server() == 0
+
+
 async def test_a_folder_that_is_removed_keeps_its_backend(both: Make) -> None:
     """Its jobs end where they were to be learned, the queued ones too, though no other folder goes there."""
     place = both(trainer={"max_in_flight": 1})

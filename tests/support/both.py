@@ -63,7 +63,9 @@ class BothPlace(Place):
         self, settings: Settings, folders: Mapping[str, DropFolder], ledger: Ledger
     ) -> AsyncIterator[Mapping[str, Backend]]:
         self.toy.open_part = lambda part: folders[part.folder].open_text(part.location, part.content)
-        wanted = sides.wanted([folder.rules for folder in folders.values()], ledger.jobs.open(), settings)
+        attempts = [job.open for job in ledger.jobs.open() if job.open is not None]
+        attempts += ledger.attempts.to_discard()
+        wanted = sides.wanted([folder.rules for folder in folders.values()], attempts, settings)
         async with super().backends(settings, folders, ledger) as helix:
             both = {**helix, LOCAL_URL: self.toy}
             yield {url: backend for url, backend in both.items() if url in wanted}

@@ -30,6 +30,7 @@ from finetuned.hooks import environment
 from finetuned.ledger.lock import is_held
 from finetuned.ledger.writer import Ledger
 from finetuned.metrics import Measured, check_installed
+from finetuned.model import Attempt
 from finetuned.runtime import SystemRuntime, Wake
 from finetuned.settings import Settings
 
@@ -173,8 +174,8 @@ def _wiring(source: str, ledger: Ledger, runtime: SystemRuntime) -> Wiring:
         metrics = measured.wanted(settings)
         on_end = metrics.on_end if metrics else None
         words = {"remembered": remembered, "spool": os.path.dirname(ledger.path) or "."}
-        jobs = ledger.jobs.open()
-        return wiring.backends(settings, runtime, folders, changed, paid_work, jobs=jobs, **words, on_end=on_end)
+        left = _unfinished(ledger)
+        return wiring.backends(settings, runtime, folders, changed, paid_work, attempts=left, **words, on_end=on_end)
 
     def watchers(context: Context) -> list[Watcher]:
         metrics = measured.wanted(context.settings)
@@ -200,6 +201,11 @@ def _wiring(source: str, ledger: Ledger, runtime: SystemRuntime) -> Wiring:
         in_use=in_use,
         environment=environment(os.environ),
     )
+
+
+def _unfinished(ledger: Ledger) -> list[Attempt]:
+    """List the sessions at which something is left to do: those that jobs are at, and those to be removed."""
+    return [*(job.open for job in ledger.jobs.open() if job.open is not None), *ledger.attempts.to_discard()]
 
 
 def greet(settings: Settings) -> None:

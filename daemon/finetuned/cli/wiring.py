@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from finetuned.helix.sessions import Sessions
     from finetuned.ledger.queries import Reader
     from finetuned.making.notes import Notes
-    from finetuned.model import Job
+    from finetuned.model import Attempt
     from finetuned.runtime import Runtime
     from finetuned.settings import FolderSettings, Settings
 
@@ -186,12 +186,12 @@ async def backends(
     changed: Changed,
     notes: Notes,
     *,
-    jobs: Iterable[Job] = (),
+    attempts: Iterable[Attempt] = (),
     remembered: str | None = None,
     spool: str | None = None,
     on_end: OnEnd | None = None,
 ) -> AsyncIterator[dict[str, Backend]]:
-    """Yield by url the backends that these folders use, or these jobs, as the daemon speaks to them.
+    """Yield by url the backends that these folders use, or these attempts are at, as the daemon speaks to them.
 
     The other words are as for `backend`. `changed` hears of what they find out by themselves; `notes` keep the paid
     work of the one that learns here.
@@ -201,7 +201,7 @@ async def backends(
     from finetuned.plan import sides
     from finetuned.settings import LOCAL_URL
 
-    wanted = sides.wanted([folder.rules for folder in folders.values()], jobs, settings)
+    wanted = sides.wanted([folder.rules for folder in folders.values()], attempts, settings)
     async with AsyncExitStack() as stack:
         made: dict[str, Backend] = {}
         if settings.helix.url in wanted:

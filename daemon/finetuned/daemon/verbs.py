@@ -121,7 +121,8 @@ class Verbs:
             raise Denied(f"{job.id} is {job.state} already", remedy=f"--delete removes its session from {where}")
         if not context.ledger.requests.discard_ended(job, now):
             raise Denied(_LEFT.format(job.id) if job.noted else f"{job.id} has no session on {where}")
-        return f"the session of {job.id} is being removed from {where}"
+        later = "" if job.attempt is None or job.attempt.url in context.backends else " after the next start or reload"
+        return f"the session of {job.id} is being removed from {where}{later}"
 
     def _accept(self, request: Request) -> str:
         job = self._job(request.job)

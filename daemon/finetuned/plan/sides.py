@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from finetuned.model import FolderFacts, Job
+from finetuned.model import Attempt, FolderFacts, Job
 from finetuned.settings import BACKENDS, FolderSettings, Settings
 
 
@@ -19,10 +19,9 @@ def urls(folders: Iterable[FolderFacts], rules: Settings) -> dict[str, str]:
     return {name: at[kind] for name, kind in kinds.items() if kind in at} | {"": at[rules.backend.kind]}
 
 
-def wanted(folders: Iterable[FolderSettings], jobs: Iterable[Job], rules: Settings) -> set[str]:
-    """Tell the urls of all backends that are needed: those that these folders go to, and those that jobs are at."""
-    used = {rules.service_for(rules.kind_of(each)).url for each in folders}
-    return used | {job.open.url for job in jobs if job.open is not None}
+def wanted(folders: Iterable[FolderSettings], attempts: Iterable[Attempt], rules: Settings) -> set[str]:
+    """Tell the urls of all backends that are needed: those that these folders go to, and those of these attempts."""
+    return {rules.service_for(rules.kind_of(each)).url for each in folders} | {attempt.url for attempt in attempts}
 
 
 def url_of(job: Job, urls: Mapping[str, str]) -> str:
