@@ -15,8 +15,7 @@ import pytest
 from finetuned.errors import Refused
 from finetuned.local import toy
 from finetuned.local.place import lay_task
-from finetuned.local.trainers import Checkpoint, Recipe, prepare
-from finetuned.local.trainers.recipes import GPUS
+from finetuned.local.trainers import Checkpoint, Recipe, prepare, recipes
 from finetuned.settings import TrainerSettings
 from support.lessons import write_pairs
 from support.trainings import folder
@@ -84,8 +83,15 @@ def test_without_a_model_the_toy_is_made(folder: Path) -> None:
     assert [toy.steps(rows) for rows in (1, 20, 1000)] == [80, 100, 400]
 
 
+def test_a_gpu_shows_by_its_files() -> None:
+    """Any of them."""
+    assert recipes.has_gpu(["/proc/none", "/proc/self"])
+    assert not recipes.has_gpu(["/proc/none"])
+
+
 def test_trl(folder: Path) -> None:
-    """`trl sft --config`, a folder of rows, and PEFT."""
+    """`trl sft --config`, a folder of rows, and PEFT; where no GPU is, it is told so."""
+    more: dict[str, object] = {} if recipes.has_gpu() else {"use_cpu": True, "bf16": False}
     path = program(folder, "trl")
     before = Checkpoint(path="/x/checkpoint-9", steps=9)
     task = prepare(
@@ -99,7 +105,7 @@ def test_trl(folder: Path) -> None:
         "eval_strategy": "epoch", "save_total_limit": 2, "report_to": "none", "num_train_epochs": 3,
         "learning_rate": 0.0002, "lr_scheduler_type": "cosine", "logging_steps": 1, "save_strategy": "epoch", "seed": 0,
         "resume_from_checkpoint": "/x/checkpoint-9",
-        **({} if any(map(os.path.exists, GPUS)) else {"use_cpu": True, "bf16": False}),
+        **more,
     }  # fmt: skip
     task = prepare(recipe(folder, kind="trl", model="org/model", program=path, run_on="slurm"), str(folder))
     assert "use_cpu" not in config(folder, "trl.yaml"), "what the nodes have is not known here"

@@ -168,7 +168,8 @@ class Places:
         """Read what `path` holds as it would be sent, if it were named so.
 
         With `expected` Changed if it is not the file that this tells of; then, and with `quiet`, Changed if somebody
-        has it open for writing. What is to be `quiet` was judged before. Raises Gone, Changed, Unusable, Stuck, Away.
+        has it open for writing. What is to be `quiet` was judged when it was taken in. Raises Gone, Changed, Unusable,
+        Stuck, Away.
         """
         tree, parts = self.find(path)
         with self.guard("read"):

@@ -67,7 +67,7 @@ class Budget:
         """Let go of what is known of a run that is not asked about any more."""
         self._of_run.pop(run, None)
         self._expected.pop(run, None)
-        self._pauses.pop(run, None)  # not told: nothing goes on
+        self._pauses.pop(run, None)
 
     def _note(self, run: str, pause: Pause | None) -> None:
         was = self._pauses.pop(run, None)

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -40,8 +40,8 @@ _LEAST_STEPS, _MOST_STEPS = 100, 100_000
 _BATCH, _TOY_BATCH = 4, 8
 _LORA: Final = {"lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.05}
 _RATE: Final = 0.0002
-#: where a GPU shows: of NVIDIA, of AMD, of others, and under Windows
-GPUS: Final = ("/dev/nvidiactl", "/dev/kfd", "/dev/dri", "/dev/dxg")
+#: where a GPU that computes shows: of NVIDIA (before its first use, too), of AMD, of others, and under Windows
+GPUS: Final = ("/dev/nvidiactl", "/proc/driver/nvidia/gpus", "/dev/kfd", "/dev/dri/renderD128", "/dev/dxg")
 
 
 class Checkpoint(Value, frozen=True):
@@ -267,10 +267,15 @@ def _trl(recipe: Recipe, folder: str, _split: Split) -> Words:
         "report_to": "none",
         **_hugging_face(recipe),
     }
-    if recipe.trainer.run_on == "here" and not any(map(os.path.exists, GPUS)):
+    if recipe.trainer.run_on == "here" and not has_gpu():
         config |= {"use_cpu": True, "bf16": False}  # it would end with an error, as it asks for bfloat16 by itself
     program = _program(recipe.trainer)
     return Words([program, "sft", "--config", _lay(folder, "trl.yaml", config), *recipe.trainer.options])
+
+
+def has_gpu(signs: Iterable[str] = GPUS) -> bool:
+    """Tell whether this machine shows a GPU that computes."""
+    return any(map(os.path.exists, signs))
 
 
 def _llamafactory(recipe: Recipe, folder: str, _split: Split) -> Words:
