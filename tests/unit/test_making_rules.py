@@ -387,6 +387,8 @@ def test_words_are_told_without_markup() -> None:
         ("Der Otter ist ein Tier, das in dem Fluss lebt.", "de"),
         ("Выдра живёт в реке.", "ru"),
         ("水獭生活在河里。", "zh"),
+        ("水獭住在河里，这个时候它们在说话。", "zh"),
+        ("水獺住在河裡，這個時候牠們在說話。", "zh-Hant"),
         ("カワウソは川に住む。", "ja"),
         ("수달은 강에 산다.", ""),
         ("https://com.de/das/der/die", ""),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 from unicodedata import name
@@ -205,6 +205,15 @@ TONGUES: Final[Mapping[str, Tongue]] = MappingProxyType(
             under="{0}：{1}是什么？",
             means=(r"([^，。、,是它他她这那我你此该]{1,12})是(?:一[种个位座条只项类部]|指)", "{0}是什么？"),
         ),
+        "zh-Hant": Tongue(
+            about="關於「{0}」有哪些內容？",
+            goes_on="這句話接下來怎麼說：「{0}……」？",
+            gap="空白處應填什麼：「{0}」？",
+            listed="「{0}」下列出了什麼？",
+            given="{0}：{1}是什麼？",
+            under="{0}：{1}是什麼？",
+            means=(r"([^，。、,是它他她這那我你此該]{1,12})是(?:一[種個位座條隻項類部]|指)", "{0}是什麼？"),
+        ),
         "ja": Tongue(
             about="「{0}」について何が分かっていますか？",
             goes_on="この文はどう続きますか：「{0}……」？",
@@ -231,6 +240,9 @@ _SMALL: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     }
 )
 _ADDRESS: Final = re.compile(r"https?://\S*|\S*@\S*|`[^`\n]*`")
+#: characters that are written in one way only in Chinese, by which the two ways are told apart
+_TRADITIONAL: Final = frozenset("們這個來時會說對發無與國學東長門問間見車馬魚鳥龍書畫為爲於後當從動愛萬歲觀氣實過還")
+_SIMPLIFIED: Final = frozenset("们这个来时会说对发无与国学东长门问间见车马鱼鸟龙书画为于后当从动爱万岁观气实过还")
 _SCRIPTS: Final = MappingProxyType({"HIRAGANA": "ja", "KATAKANA": "ja", "CYRILLIC": "ru", "CJK": "zh"})
 
 
@@ -241,8 +253,12 @@ def language_of(text: str) -> str:
     scripts = Counter(name(letter, "?").partition(" ")[0] for letter in letters)
     for script, tongue in _SCRIPTS.items():
         if scripts[script] > len(letters) * (0.1 if tongue == "ja" else 0.5):
-            return tongue
+            return "zh-Hant" if tongue == "zh" and _is_traditional(letters) else tongue
     words = plain_words(text)
     counts = {tongue: sum(word in small for word in words) for tongue, small in _SMALL.items()}
     best = max(counts, key=counts.__getitem__)
     return best if counts[best] > _ENOUGH * len(words) else ""
+
+
+def _is_traditional(letters: Sequence[str]) -> bool:
+    return sum(one in _TRADITIONAL for one in letters) > sum(one in _SIMPLIFIED for one in letters)
