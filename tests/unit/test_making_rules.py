@@ -216,6 +216,8 @@ def test_a_sentence_is_asked_in_its_language(text: str, question: str, answer: s
         "It is that, they said so.",
         "它们主要以鱼为食有时也吃螃蟹。",
         "鄭子曰：“不可！今吾子愛人則以政，猶未能操刀而使割也。”",
+        "“It was pleasant there. Otters eat very many fish at night and sleep by day. They did.” She wept.",
+        "„Es war schön. Otter fressen in der Nacht sehr viele Fische und schlafen. Ja.“ So sprach sie.",
         "The Rabbit said: it is late for all of us",
         "“What a curious feeling it is to be so very small again!”",
         "“It was much pleasanter at home. I almost wish I had not gone down that hole.” She wept.",
@@ -309,6 +311,8 @@ def test_a_heading_of_a_passage_before_names_the_subject() -> None:
     first, *_, last = cut([f"# Otters\n\n## Food\n\n{words}\n\nLength: 57 cm\n\n{words}\n\nColour: brown\n"], 420)
     assert first.span.heading == "Otters › Food"
     assert {draft.question: draft.answer for draft in make(last)}["Otters, Food: what is the colour?"] == "brown"
+    *_, last = cut([f"# Chapter 2\n\n## Food\n\n{words}\n\n{words}\n\nColour: brown\n"], 420)
+    assert "tales.txt, Food: what is the colour?" in {draft.question for draft in make(last, "tales.txt")}
     assert made("Length: 57 cm\nDate: the 3rd of it", "otter.txt") == {
         "otter.txt: what is the length?": "57 cm",
         "otter.txt: what is the date?": "the 3rd of it",
