@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
 import struct
 import subprocess
@@ -22,6 +23,7 @@ from typing import Final
 
 import anyio
 
+from finetuned.clock import steady
 from finetuned.errors import Refused, ReplyLost, Unreachable
 from finetuned.local import runner
 from finetuned.local.place import BEGUN, EXIT, LOCK, STARTED, InThread, Look, State, Task, ending_of, lay_task, task_of
@@ -31,6 +33,8 @@ from finetuned.paths import escape
 BEGINS_WITHIN: Final = 60.0
 #: variables of ours, of systemd's and of a service's secrets: no business of a trainer's
 _OURS: Final = ("FINETUNED_", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "JOURNAL_STREAM")
+#: how long a process may take to end once it was killed, in seconds
+KILLED_WITHIN: Final = 10.0
 _FLOCK: Final = "hhqqi"
 
 
@@ -193,24 +197,38 @@ def _is_alone(pid: int) -> bool:
 
 
 def _end_what_is_left(folder: str) -> None:
-    """Kill what is left of a try. Raises OSError."""
+    """Kill what is left of a try. Raises OSError, Unreachable."""
     whole = os.fsencode(os.path.realpath(folder))
     _kill_all_of(lambda of: of == whole)
 
 
 def _end_the_removed(runs: str) -> None:
-    """Kill what is left of tries whose folders were removed: each ends by itself, but not at once. Raises OSError."""
+    """Kill what is left of tries whose folders were removed: each ends by itself, but not at once.
+
+    Raises OSError, Unreachable.
+    """
     beneath = os.path.join(os.fsencode(os.path.realpath(runs)), b"")
     _kill_all_of(lambda of: of.startswith(beneath) and not os.path.exists(of))
 
 
 def _kill_all_of(is_meant: Callable[[bytes], bool]) -> None:
-    """Kill each process that bears the mark of such a try, until there is none. Raises OSError."""
+    """Kill each process that bears the mark of such a try, until there is none. Raises OSError, Unreachable."""
+    give_up_at = steady() + KILLED_WITHIN
     while left := list(_marked(is_meant)):
-        for process in left:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(process, signal.SIGKILL)
-            os.close(process)
+        ends = select.poll()
+        try:
+            for process in left:
+                ends.register(process, select.POLLIN)
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(process, signal.SIGKILL)
+            if not ends.poll(max(0.0, give_up_at - steady()) * 1000):
+                raise Unreachable(
+                    "what a former training had started was killed, and does not end",
+                    remedy="see which disk or driver holds it (ps axo pid,stat,wchan,args); it is tried again",
+                )
+        finally:
+            for process in left:
+                os.close(process)
 
 
 def _marked(is_meant: Callable[[bytes], bool]) -> Iterator[int]:
