@@ -74,6 +74,8 @@ def archive(places: Places, file: File, location: str, why: str | None) -> str |
 
 def archive_all(places: Places, files: Sequence[File]) -> dict[int, str]:
     """Move learned files to their ends, as far as nothing is special; return by id where those lie that were moved."""
+    if places.rules.after == "delete" or places.names.own_marker("") is not None:
+        return {}
     by_way: dict[tuple[Parts, Parts], dict[str, tuple[int, Signature]]] = {}
     for file in files:
         old = None if file.location is None else places.tree.below(file.location)
@@ -81,8 +83,6 @@ def archive_all(places: Places, files: Sequence[File]) -> dict[int, str]:
             new = (*area_of(file), *places.relative(file.path))
             if old[0] == PROCESSING and old[-1] == new[-1] and new[2:] not in _OURS:
                 by_way.setdefault((old[:-1], new[:-1]), {})[new[-1]] = file.id, file.signature
-    if places.rules.after == "delete" or places.names.own_marker("") is not None:
-        return {}
     found: dict[int, str] = {}
     for (here, there), some in by_way.items():
         with suppress(OSError, FileProblem):  # `archive` tells what it is
