@@ -14,7 +14,7 @@ import pytest
 from finetuned.errors import Refused
 from finetuned.local import ask
 from finetuned.local.backend import Local
-from finetuned.local.chat import Chat, new_http
+from finetuned.local.chat import Chat
 from finetuned.local.chat import Endpoint as Where
 from finetuned.local.recall import Judge, Recall, judge_by
 from finetuned.local.recalled import choose_for, chosen_beside, recalled, scores
@@ -22,6 +22,7 @@ from finetuned.local.runs import Run, Runs, Written
 from finetuned.local.trainers.lessons import lay_lessons
 from finetuned.local.training import Here
 from finetuned.local.values import Progress
+from finetuned.local.wire import new_wire
 from support.endpoint import Endpoint, complains
 from support.talking import trained, tuned_from
 from support.trainings import SYSTEM, here, within
@@ -210,8 +211,8 @@ async def test_a_model_may_judge(run: Run, tmp_path: Path) -> None:
 async def test_a_model_at_an_endpoint_may_judge() -> None:
     """What it does not say, or cannot be asked, stays open."""
     with Endpoint(lambda asked: "1: yes" if "Ann Lee" in asked.words else "hm") as endpoint:
-        async with new_http(endpoint.url) as http:
-            judge = judge_by(Chat(http, Where(url=endpoint.url, model="tiny"), SYSTEM))
+        async with new_wire(endpoint.url) as wire:
+            judge = judge_by(Chat(wire, Where(url=endpoint.url, model="tiny"), SYSTEM))
             proof = ("The light is kept by Ann.", "Who keeps the light?")
             assert await judge([(*proof, "Ann Lee"), (*proof, "Bob")]) == [True, None]
             endpoint.always(complains(500, "out of order"))
