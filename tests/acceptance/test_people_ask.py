@@ -160,6 +160,26 @@ async def test_an_ended_jobs_session_can_be_removed(a_place: APlace) -> None:
         assert len(list(reader.pairs(job=job["id"]))) == job["pairs"]
 
 
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_delete_takes_the_sessions_of_every_attempt(a_place: APlace, is_running: bool) -> None:
+    """A job that failed and is tried again has two sessions by then; given up with --delete it leaves neither."""
+    place = a_place(folder=[{"linger": "0s"}], faults=Faults.parse(["state-error:1"]))
+    place.drop("a.txt", GREY)
+    await place.run()
+    assert (place.state(), place.sessions_on_server()) == ("failed", 1)
+    job = place.jobs()[0]["id"]
+
+    async def script() -> None:
+        assert (await place.ask("retry", job=job))[0] == "done"
+        await place.until(lambda: place.state() == ("running" if is_running else "done"))
+        assert place.sessions_on_server() == 2  # that of the first attempt, too
+        assert (await place.ask("cancel", job=job, delete=True))[0] == "done"
+        await place.until(lambda: place.sessions_on_server() == 0)
+        await place.until(lambda: place.state() == ("cancelled" if is_running else "done"))
+
+    await place.run(until_idle=False, script=script)
+
+
 async def test_retry_of_a_partial_job_makes_a_new_one_of_what_was_lost(a_place: APlace) -> None:
     """The files that taught something stay learned."""
     place = a_place(folder=[{"linger": "10m"}], faults=Faults.parse(["qa-fails-one:1"]))

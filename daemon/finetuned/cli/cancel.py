@@ -10,12 +10,12 @@ from finetuned.cli.arguments import job_named
 
 @click.command("cancel")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=completions.jobs)
-@click.option("--delete", is_flag=True, help="Also remove the job's session and its model.")
+@click.option("--delete", is_flag=True, help="Also remove the job's sessions and its model.")
 @click.pass_context
 def cancel_command(ctx: click.Context, ids: tuple[str, ...], delete: bool) -> None:
     """Give up jobs. ID is a job's id or any unique part of it.
 
-    With --delete an ended job may be named, too: its session is removed, and its state stays.
+    With --delete an ended job may be named, too: its sessions are removed, and its state stays.
     """
     from finetuned.cli.requests import ask_daemon, new_request
 

@@ -270,6 +270,15 @@ def end_attempt(
     tell(db, now, "session", name, became, was=attempt.state, cause=cause, detail=reason, job_id=job.id)
 
 
+def discard_all(db: sqlite3.Connection, job_id: str) -> int:
+    """Have the sessions of all the job's attempts removed from where they are, as far as they may be; count them."""
+    return db.execute(
+        "update sessions set discard = 1, due_at = null, version = version + 1 "
+        "where job_id = ? and session_id is not null and removed_at is null and not read_only",
+        (job_id,),
+    ).rowcount
+
+
 def all_here(db: sqlite3.Connection, session_id: str, pairs: int, model: str | None = None) -> None:
     """Note that all pairs of the session are in the ledger, and which `model` was trained with them."""
     db.execute("update sessions set pairs = ?, lora_dir = ? where session_id = ?", (pairs, model, session_id))

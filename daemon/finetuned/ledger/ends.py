@@ -9,7 +9,7 @@ from types import MappingProxyType
 from msgspec import json
 
 from finetuned.backend import Observation
-from finetuned.ledger.attempts import all_here, end_attempt
+from finetuned.ledger.attempts import all_here, discard_all, end_attempt
 from finetuned.ledger.files import end_of, ended, move_alike, move_files
 from finetuned.ledger.interactions import write_interactions
 from finetuned.ledger.jobs import end_job, move_job
@@ -58,8 +58,8 @@ class Ends:
             db.executemany("update files set sketch = ? where id = ?", known)
             move_files(db, now, ends, cause=Cause.JOB_ENDED)
             _write_recalls(db, seen, files)
-            gone = _is_to_go(db, job.id)
-            end_attempt(db, now, job, cause=Cause.TRAINED, became=SessionState.TRAINED, discard=gone)
+            end_attempt(db, now, job, cause=Cause.TRAINED, became=SessionState.TRAINED)
+            _remove_as_asked(db, job.id)
             end_job(db, now, job, verdict.state, verdict.reason, cause=Cause.TRAINED)
 
     def keep_pairs(self, seen: Observation, pairs: int, now: float) -> None:
@@ -76,10 +76,10 @@ class Ends:
         `recheck_at`: see `unsent`. `discard`: the session is unfinished, and is to go from the server.
         """
         with self._store.transaction() as db:
-            discard = discard or _is_to_go(db, job.id)
             end_attempt(
                 db, now, job, cause=cause, reason=reason, discard=discard, progress_stays=True, recheck_at=recheck_at
             )
+            _remove_as_asked(db, job.id)
             _fail_files(db, now, job, f"its job failed: {reason}")
             end_job(db, now, job, JobState.FAILED, reason, cause=cause)
 
@@ -88,6 +88,7 @@ class Ends:
         with self._store.transaction() as db:
             end = SessionState.ENDED  # also of one that was never seen
             end_attempt(db, now, job, cause=Cause.CANCEL, became=end, reason=reason, discard=True, progress_stays=True)
+            _remove_as_asked(db, job.id)
             _fail_files(db, now, job, f"its job was cancelled: {reason}")
             end_job(db, now, job, JobState.CANCELLED, reason, cause=Cause.CANCEL)
 
@@ -130,7 +131,8 @@ def _write_recalls(db: sqlite3.Connection, seen: Observation, files: Sequence[Fi
     )
 
 
-def _is_to_go(db: sqlite3.Connection, job_id: str) -> bool:
-    """Tell whether a person wants the job's session removed, who asked too late to have the job given up."""
+def _remove_as_asked(db: sqlite3.Connection, job_id: str) -> None:
+    """Have the sessions of all attempts removed if a person wants that, who may have asked too late to end the job."""
     row = db.execute("select requested from jobs where id = ?", (job_id,)).fetchone()
-    return row is not None and row["requested"] == Requested.DELETE
+    if row is not None and row["requested"] == Requested.DELETE:
+        discard_all(db, job_id)

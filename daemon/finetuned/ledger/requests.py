@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetuned.ledger.attempts import change_attempt
+from finetuned.ledger.attempts import change_attempt, discard_all
 from finetuned.ledger.chunks import forget_words
 from finetuned.ledger.events import tell, tell_of
 from finetuned.ledger.files import FileColumns, Move, change_file, files_of, lies_at, move_files
@@ -70,15 +70,11 @@ class Requests:
     def discard_ended(self, job: Job, now: float) -> bool:
         """Have an ended job's session and tuned model removed from the server; False if there is none."""
         with self._store.transaction() as db:
-            done = db.execute(
-                "update sessions set discard = 1, due_at = null, version = version + 1 "
-                "where job_id = ? and session_id is not null and not read_only",
-                (job.id,),
-            )
-            if done.rowcount:
+            count = discard_all(db, job.id)
+            if count:
                 db.execute("update jobs set requested = ? where id = ?", (Requested.DELETE, job.id))
                 tell_of(db, now, job, Cause.DELETE)
-            return done.rowcount > 0
+            return count > 0
 
     def forget(self, file: File, job: Job, now: float) -> None:
         """Remove a file's pairs for good, as a person asked; its job's sessions are to go from the server.
@@ -95,11 +91,7 @@ class Requests:
                 "(select count(*) from qa_pairs p where p.session_id = sessions.session_id) end where job_id = ?",
                 (job.id,),
             )
-            db.execute(
-                "update sessions set discard = 1, due_at = null where job_id = ? and session_id is not null "
-                "and removed_at is null and not read_only",
-                (job.id,),
-            )
+            discard_all(db, job.id)
             reason = f"{file.reason}; {words}" if file.reason else words
             change_file(db, file, pairs=None, reason=reason)
             tell_of(db, now, file, Cause.FORGOTTEN, words)
