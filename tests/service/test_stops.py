@@ -85,6 +85,29 @@ def test_while_sends_and_looks_wait_for_a_late_server_it_takes_no_longer(a_home:
     home.audit()
 
 
+def test_while_it_opens_its_ledger_it_takes_less_than_two_seconds(a_home: AHome) -> None:
+    """To check a large one takes many seconds, as one does that others hold, and nothing is begun meanwhile."""
+    home = a_home()
+    home.start()
+    wait_for(home.is_watched, "watch")
+    assert home.stop() == 0
+    home.drop("stone.txt", GREY)
+    with closing(sqlite3.connect(home.ledger, isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        home.start()
+        wait_for(lambda: hears(home.pid), "ear")
+        assert took(home) < 2
+    home.start()
+    wait_for(lambda: home.states() == {"stone.txt": "learned"}, "learned file")
+    assert home.stop() == 0
+
+
+def hears(pid: int) -> bool:
+    """Whether the process has begun to hear SIGTERM: before, that ends it as any other."""
+    told = dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(told["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 @contextmanager
 def slow_disk(home: Home) -> Iterator[None]:
     """All that the daemon brings to disk takes so long; and what ends within that is held by strace for as long."""

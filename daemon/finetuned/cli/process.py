@@ -36,6 +36,8 @@ from finetuned.settings import Settings
 
 #: how long a stop may take in all, in seconds; the unit allows 15
 LONGEST_STOP: Final = 4.0
+#: and how long while the ledger is still being opened: nothing is begun, and to check a large one takes many seconds
+OPENING_STOP: Final = 1.0
 
 
 def configure_logs(settings: Settings) -> None:
@@ -133,7 +135,11 @@ class _Control:
         What is under way is as after a kill then, which loses nothing.
         """
         await self._stops.wait()
-        await self.pause(LONGEST_STOP)
+        await self.pause(OPENING_STOP)
+        if self._service is None:
+            logs.get().info("stop_broken_off", detail="its ledger was still being opened")
+            os._exit(0)
+        await self.pause(LONGEST_STOP - OPENING_STOP)
         detail = f"it took more than {LONGEST_STOP:g} s: a disk may hang; the next start finds out what was done"
         logs.get().warning("stop_broken_off", detail=detail)
         os._exit(0)
