@@ -64,7 +64,8 @@ def _hash(run: str) -> int:
 
 def share(one: set[int], other: set[int]) -> float:
     """Return the share of runs that two texts have in common; of two without a word it is 1."""
-    return len(one & other) / len(one | other) if one or other else 1.0
+    both = len(one & other)
+    return both / (len(one) + len(other) - both) if one or other else 1.0
 
 
 def sketch_of(blocks: Iterable[str]) -> bytes:
@@ -191,7 +192,7 @@ class Repeats:
         keys = nsmallest(PAIR_KEYS, (*asked, *(value ^ _OF_ANSWERS for value in answered)))
         for earlier in self._neighbours.near(keys):
             its_asked, its_answered = _asked_and_answered(self._texts_of(earlier))
-            if min(share(asked, its_asked), share(answered, its_answered)) >= ALIKE_PAIRS:
+            if share(asked, its_asked) >= ALIKE_PAIRS and share(answered, its_answered) >= ALIKE_PAIRS:
                 return True
         self._neighbours.add(number, keys)
         return False
