@@ -13,10 +13,12 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
+from finetuned.making.sentences import is_closed
 from finetuned.model import Value
 
 _FENCE: Final = re.compile(r"\s{0,3}(?:```|~~~)")
-_HEADING: Final = re.compile(r"#{1,6}[ \t]+(?P<title>\S.*)")
+#: an address alone is no title: it is the comment of a program
+_HEADING: Final = re.compile(r"#{1,6}[ \t]+(?!<?https?://\S+$)(?P<title>\S.*)")
 _UNDERLINE: Final = re.compile(r"[=\-~^*+.\"#]{3,}\s*")
 _ITEM: Final = re.compile(r"(?P<indent>[ \t]{0,12})(?P<mark>[-*+•–]|\(?\d{1,3}[.)])[ \t]+(?P<text>\S.*)")
 _ROW: Final = re.compile(r"\s{0,3}\|(?P<cells>.+)\|\s*")
@@ -53,7 +55,7 @@ _SAYS: Final = re.compile(
 _CODE: Final = re.compile(r"[{}=<>$\\|]|;$|\(\)|^\W*(?:\$|#|>>>)", re.MULTILINE)
 _MARKUP: Final = (
     (re.compile(r"!\[[^\]\n]{0,200}\]\([^)\s]{0,400}\)"), ""),
-    (re.compile(r"\[([^\[\]\n]{1,200})\]\([^)\s]{0,400}\)"), r"\1"),
+    (re.compile(r"\[([^\[\]\n]{0,200})\]\([^)\s]{0,400}\)"), r"\1"),
     (re.compile(r"\[([^\[\]\n]{1,200})\]\[[^\[\]\n]{0,100}\]"), r"\1"),
     (re.compile(r"\[\^?\d{1,3}\]|\[(?:citation needed|edit)\]"), ""),
     (re.compile(r":[a-z:]{1,20}:`([^`\n<]{1,100}?)(?: ?<[^>`\n]{0,200}>)?`_{0,2}"), r"\1"),
@@ -249,8 +251,8 @@ def _named(text: str) -> tuple[str, str] | None:
     found = _NAMED.fullmatch(first) or _NAMED_IN_HAN.fullmatch(first)
     if not found or len(found["key"].split()) > 5 or plain(found["key"]).casefold() in _NO_NAMES:
         return None
-    if _SAYS.search(found["key"]):
-        return None
+    if _SAYS.search(found["key"]) or not is_closed(found["key"]):
+        return None  # a colon within a quotation, or within brackets, names nothing
     return plain(found["key"]), found["value"] + (f"\n{rest}" if rest else "")
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
+from finetuned.making.sentences import is_closed
 from finetuned.making.tongues import Tongue
 from finetuned.model import Value
 from finetuned.words import plain_words
@@ -62,7 +63,6 @@ _BREAK: Final = re.compile(r"(?:[,;:–—、，；]|--)(?=\s|\w)\s?|\s")
 _MARKS: Final = " ,;:–—-、，；"
 _NO_SPACES: Final = re.compile(r"[\u3041-\u9fff]")
 _ENDS: Final = frozenset(".!?。！？…")
-_PAIRS: Final = ("“”", "«»", "()", "「」", "[]")
 #: what somebody says stands between these; the last is an apostrophe, too
 _QUOTES: Final = ("“”", "«»", "「」", "『』", "‘’")
 #: a mark that may end no quotation: 4" nail
@@ -106,15 +106,7 @@ def _is_whole(said: str) -> bool:
     count, most = len(plain_words(said)), _MOST_LETTERS if _NO_SPACES.search(said) else _MOST_WORDS
     if not FEWEST_WORDS <= count <= most or said.rstrip('"”’»)」_*')[-1:] not in _ENDS or said[0].islower():
         return False
-    return _is_closed(said)
-
-
-def _is_closed(said: str) -> bool:
-    """Tell whether each quotation and bracket that begins ends, too."""
-    german = said.count("„") == said.count("“") + said.count("”")
-    return said.count('"') % 2 == 0 and (
-        german if "„" in said else all(said.count(first) == said.count(last) for first, last in _PAIRS)
-    )
+    return is_closed(said)
 
 
 def _is_spoken(said: str, before: str) -> bool:
@@ -236,7 +228,7 @@ def _halves(said: str, around: Around) -> tuple[str, str] | None:
         least, last = _LEAST_LETTERS, _LEAST_LETTERS
     middle = len(said) / 2
     fit = [at for at in places if len(plain_words(said[:at])) >= least and len(plain_words(said[at:])) >= last]
-    fit = [at for at in fit if _is_closed(said[:at]) and said.rfind("‘", 0, at) <= said.rfind("’", 0, at)]
+    fit = [at for at in fit if is_closed(said[:at]) and said.rfind("‘", 0, at) <= said.rfind("’", 0, at)]
     fit = [at for at in fit if places[at] or _may_end(said, at, around)]
     near = [at for at in fit if places[at] and abs(at - middle) < len(said) / 4]
     if not fit:

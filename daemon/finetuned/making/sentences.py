@@ -37,6 +37,7 @@ _NAMES: Final = frozenset(_BEFORE_A_NAME.split())
 _NUMBERS: Final = frozenset(_BEFORE_A_NUMBER.split())
 _PARAGRAPH: Final = re.compile(r"\r?\n[^\S\n]*\n\s*|[\f\u2029]\s*")
 _JOINERS: Final = "\u200d\ufe0e\ufe0f"
+_PAIRS: Final = ("“”", "«»", "()", "「」", "[]")
 
 
 def paragraph_ends(text: str, begin: int = 0) -> Iterator[int]:
@@ -109,3 +110,11 @@ def _flags_before(text: str, at: int) -> int:
     while count < min(at, LONGEST_CHARACTER) and _is_flag(text[at - 1 - count]):
         count += 1
     return count
+
+
+def is_closed(said: str) -> bool:
+    """Tell whether each quotation and bracket that begins in a text ends there, too."""
+    german = said.count("„") == said.count("“") + said.count("”")
+    return said.count('"') % 2 == 0 and (
+        german if "„" in said else all(said.count(first) == said.count(last) for first, last in _PAIRS)
+    )
