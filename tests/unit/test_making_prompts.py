@@ -8,13 +8,16 @@ from finetuned.making.chunks import cut
 from finetuned.making.prompts import (
     INSTRUCTIONS,
     MOST_PAIRS_ASKED,
+    MOST_TOKENS,
     SCHEMA,
+    TOKENS_A_PAIR,
     ask,
     ask_judge,
     cost,
     fingerprint,
     pairs_for,
     read_verdicts,
+    room_for,
     schema_for,
     tokens_of,
 )
@@ -68,6 +71,16 @@ def test_as_many_pairs_are_asked_for_as_the_words_are_worth() -> None:
     assert pairs_for("word " * 600) == 10
     assert pairs_for("水獭在河里游泳。" * 60) == 7
     assert pairs_for("word " * 60000) == MOST_PAIRS_ASKED
+
+
+def test_an_answer_may_be_as_long_as_its_pairs_need() -> None:
+    """Few pairs need few tokens; nobody is asked for more than models can say."""
+    rooms = [room_for(pairs) for pairs in range(MOST_PAIRS_ASKED + 1)]
+    assert rooms == sorted(rooms)
+    assert rooms[0] < rooms[1] < 2500
+    assert rooms[-1] == MOST_TOKENS > MOST_PAIRS_ASKED * TOKENS_A_PAIR
+    assert room_for(1, "Write 20 pairs.") == MOST_TOKENS
+    assert room_for(1, "Write {pairs} pairs.") == room_for(1)
 
 
 def test_the_schema_is_what_is_read() -> None:

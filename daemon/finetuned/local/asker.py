@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import anyio
 
 from finetuned.errors import FinetunedError, ServerError, Unreachable
-from finetuned.local.chat import Chat, Messages
+from finetuned.local.chat import ANSWER_TOKENS, Chat, Messages
 from finetuned.local.gate import Gate, Turn
 from finetuned.local.said import Reply
 
@@ -51,29 +51,33 @@ class Asker:
         about: object,
         intended: Callable[[], Awaitable[None]],
         kept: Callable[[Reply], Awaitable[None]],
+        tokens: int = ANSWER_TOKENS,
     ) -> Reply:
-        """Ask, and return the answer once it is `kept`. `about` tells questions apart. Raises InVain."""
+        """Ask, and return the answer, of so many `tokens` at most, once it is `kept`. Raises InVain.
+
+        `about` tells questions apart.
+        """
+        send = partial(self.chat.ask, messages, schema, tokens=tokens)
         await self.gate.until_open()
         await intended()
         while True:
             turn = await self.gate.enter()
             try:
-                return await with_grace(partial(self._exchange, turn, messages, schema, about, kept), GRACE)
+                return await with_grace(partial(self._exchange, turn, send, about, kept), GRACE)
             except Unreachable:
                 continue
 
     async def _exchange(
         self,
         turn: Turn,
-        messages: Messages,
-        schema: Mapping[str, Any] | None,
+        send: Callable[[Callable[[], bool]], Awaitable[Reply]],
         about: object,
         kept: Callable[[Reply], Awaitable[None]],
         is_over: Callable[[], bool],
     ) -> Reply:
         """Use a turn. Raises InVain, and Unreachable."""
         try:
-            reply = await self.chat.ask(messages, schema, is_over)
+            reply = await send(is_over)
             self.gate.answered()
             await kept(reply)  # before the next is asked: of what is killed, no more is lost than was under way
         except ServerError as error:

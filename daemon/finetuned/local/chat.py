@@ -1,7 +1,8 @@
 """A client for chats: one question, one answer, at any endpoint that speaks `/chat/completions`.
 
 1. A question is sent once. Nothing is sent again by itself, but what was refused for a field that it need not have: a
-   schema, a limit of its length, a temperature. That is left out then, and in every later question (`_Fields`).
+   schema, or how long its lists may be, a limit of its length, a temperature. That is left out then, and in every later
+   question (`_Fields`).
 2. The key comes from a file, read anew once that changes; it goes to the one address there is, and follows no redirect.
 3. An answer may have 8 MiB, as a stream too, and takes `timeout` at most. What is longer or later is given up.
 4. What comes of it is a `Reply`, or an outcome (`outcome`). Libraries' exceptions end here.
@@ -36,7 +37,7 @@ ERROR_BYTES: Final = 64 * 1024
 CONNECT_SECONDS: Final = 10.0
 #: how long a question about the endpoint itself may take: its models
 LOOK_SECONDS: Final = 15.0
-#: the longest answer that is asked for, in tokens
+#: the longest answer that is asked for, in tokens, if nobody knows how long it will be
 ANSWER_TOKENS: Final = 4096
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -76,12 +77,15 @@ class _Fields:
     def __init__(self) -> None:
         self._left_out: set[str] = set()
         self._limit = "max_tokens"
+        self._counts = True
+        self._least = 0
 
-    def of(self, schema: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Give the fields for a question."""
-        found: dict[str, Any] = {"temperature": 0.2, "max_tokens": ANSWER_TOKENS}
+    def of(self, schema: Mapping[str, Any] | None, tokens: int) -> dict[str, Any]:
+        """Give the fields for a question whose answer may have so many tokens."""
+        found: dict[str, Any] = {"temperature": 0.2, "max_tokens": max(tokens, self._least)}
         if schema is not None:
-            shape = {"name": "answer", "strict": True, "schema": dict(schema)}
+            kept = dict(schema) if self._counts else _uncounted(schema)
+            shape = {"name": "answer", "strict": True, "schema": kept}
             found["response_format"] = {"type": "json_schema", "json_schema": shape}
         kept = {name: value for name, value in found.items() if name not in self._left_out}
         if "max_tokens" in kept and self._limit != "max_tokens":
@@ -96,6 +100,9 @@ class _Fields:
         if "max_tokens" in sent and "max_completion_tokens" in words and self._limit == "max_tokens":
             self._limit = "max_completion_tokens"
             return True
+        if _counts(sent) and self.NAMES["response_format"].search(words):
+            self._counts = False  # that may be all that it does not take of a schema
+            return True
         names = {"max_tokens" if name == self._limit else name for name in sent} & set(self.NAMES)
         found = {name for name in names if self.NAMES[name].search(words)} & names
         if found <= self._left_out:
@@ -103,6 +110,22 @@ class _Fields:
             return bool(found)
         self._left_out |= found
         return True
+
+    def was_cut(self) -> None:
+        """Hear that an answer became too long: this model says more than it needs, and is let."""
+        self._least = ANSWER_TOKENS
+
+
+def _uncounted(schema: Any) -> Any:
+    """Leave out how long the lists of a schema may be: not everybody takes that."""
+    if not isinstance(schema, Mapping):
+        return schema
+    return {name: _uncounted(inner) for name, inner in schema.items() if name != "maxItems"}
+
+
+def _counts(sent: Mapping[str, Any]) -> bool:
+    """Tell whether a question was sent with a schema that says how long its lists may be."""
+    return "response_format" in sent and _uncounted(sent) != sent
 
 
 class Chat:
@@ -127,21 +150,31 @@ class Chat:
         )
 
     async def ask(
-        self, messages: Messages, schema: Mapping[str, Any] | None = None, is_over: Callable[[], bool] = lambda: False
+        self,
+        messages: Messages,
+        schema: Mapping[str, Any] | None = None,
+        is_over: Callable[[], bool] = lambda: False,
+        *,
+        tokens: int = ANSWER_TOKENS,
     ) -> Reply:
-        """Ask a question, and return its answer. Raises ServerError, see `outcome`.
+        """Ask a question, and return its answer, of so many `tokens` at most. Raises ServerError, see `outcome`.
 
         Once it `is_over` no other request is sent, should the endpoint want the question in another form.
         """
         with self._counted("POST"):
-            return await self._ask(messages, schema, is_over)
+            reply = await self._ask(messages, schema, is_over, tokens)
+        if reply.ending is Ending.CUT:
+            self._fields.was_cut()
+        return reply
 
-    async def _ask(self, messages: Messages, schema: Mapping[str, Any] | None, is_over: Callable[[], bool]) -> Reply:
+    async def _ask(
+        self, messages: Messages, schema: Mapping[str, Any] | None, is_over: Callable[[], bool], tokens: int
+    ) -> Reply:
         asked_bytes = sum(len(message.get("content", "").encode("utf-8", "replace")) for message in messages)
-        tries = len(_Fields.NAMES) + 2
+        tries = len(_Fields.NAMES) + 3
         while True:
             tries -= 1
-            fields = self._fields.of(schema)
+            fields = self._fields.of(schema, tokens)
             words = msgspec.json.encode({"model": self.endpoint.model, "messages": messages, "stream": False, **fields})
             called, head, body = await self._exchange("POST", "/chat/completions", words)
             found = self._read(called, head, body, asked_bytes)
@@ -195,7 +228,7 @@ class Chat:
         in_json = _is_object(reply.text)
         how = "in JSON" if in_json else "but not in JSON: its answers are read as far as they go"
         kept = "with a schema" if in_json else "it was sent a schema, and passed over it"
-        shape = kept if "response_format" in self._fields.of(schema) else "without a schema, which it does not take"
+        shape = kept if "response_format" in self._fields.of(schema, 0) else "without a schema, which it does not take"
         counts = "; it counts no tokens: they are estimated" if reply.estimated else ""
         return f"{self.endpoint.model} answers {how} ({shape}, {took:.1f} s{counts})"
 

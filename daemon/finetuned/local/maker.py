@@ -343,7 +343,14 @@ class _Run:
             expected, schema = prompts.cost(messages, pairs), prompts.schema_for(pairs, maker.instructions)
             await maker.budget.reserve(self._run, expected)
             try:
-                await asker.ask(messages, schema, about=row.id, intended=partial(self._notes.asking, row.id), kept=kept)
+                await asker.ask(
+                    messages,
+                    schema,
+                    about=row.id,
+                    intended=partial(self._notes.asking, row.id),
+                    kept=kept,
+                    tokens=prompts.room_for(pairs, maker.instructions),
+                )
             except InVain as error:
                 await self._in_vain(row, error)
                 return None

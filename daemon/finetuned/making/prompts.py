@@ -32,6 +32,10 @@ WORDS_A_PAIR: Final = 60
 MOST_PAIRS_ASKED: Final = 40
 #: a pair costs about so many tokens, with the fact that it is made of and its evidence
 TOKENS_A_PAIR: Final = 160
+#: what an answer may have besides its pairs, in tokens: some models think first
+_THOUGHTS: Final = 2048
+#: the longest answer that is asked for, in tokens: more is not what most models can say
+MOST_TOKENS: Final = 8192
 #: changes whenever the same instructions would be sent in another form
 _FORM: Final = 2
 #: a list of an answer is let grow to the first of these that is enough: a small model repeats itself until it is
@@ -99,10 +103,15 @@ _PLACE: Final = re.compile(r"\{(passage|document|heading|pairs)\}")
 
 def schema_for(pairs: int, instructions: str = "") -> dict[str, Any]:
     """Return the schema of an answer of so many pairs; if a person's own words count them, of as many as may be."""
-    wanted = MOST_PAIRS_ASKED if instructions and "{pairs}" not in instructions else pairs
+    wanted = _counted(pairs, instructions)
     most = {"maxItems": next((most for most in _MOST_ITEMS if most >= wanted), MOST_PAIRS_ASKED)}
     lists = {name: {**kind, **most} for name, kind in SCHEMA["properties"].items()}
     return {**SCHEMA, "properties": lists}
+
+
+def _counted(pairs: int, instructions: str) -> int:
+    """Tell how many pairs there may be, if so many are asked for, and a person's own words may count them instead."""
+    return MOST_PAIRS_ASKED if instructions and "{pairs}" not in instructions else pairs
 
 
 def pairs_for(text: str) -> int:
@@ -161,6 +170,11 @@ def tokens_of(text: str) -> int:
 def cost(messages: Sequence[Message], pairs: int) -> int:
     """Estimate the tokens of a request and its answer."""
     return sum(tokens_of(message["content"]) for message in messages) + pairs * TOKENS_A_PAIR
+
+
+def room_for(pairs: int, instructions: str = "") -> int:
+    """Tell how many tokens an answer of so many pairs may have: twice what it needs, and room for thoughts."""
+    return min(_THOUGHTS + 2 * TOKENS_A_PAIR * _counted(pairs, instructions), MOST_TOKENS)
 
 
 # -- the judge
