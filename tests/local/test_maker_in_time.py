@@ -66,6 +66,23 @@ async def test_the_whole_endpoint_is_left_alone_for_as_long_as_it_wants(tmp_path
     assert len(endpoint.asked) == len(endpoint.paid) + 1
 
 
+async def test_an_endpoint_that_is_asked_again_is_said_to_be(tmp_path: Path):
+    """While a slow model thinks after an outage, nobody is told that it is left alone."""
+    endpoint = Endpoint(pairs_of, late=60.0)
+    endpoint.then(complains(503, "loading"))
+    async with a_workshop(tmp_path, endpoint, VirtualRuntime(), max_requests=1, timeout=600.0) as shop:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(shop.make, TEXT)
+            pause = await waits(shop, 90)
+            assert pause.tried
+            assert shop.heard[-1].waits
+            assert shop.heard[-1].words.startswith("it is asked again, and has not answered yet; the last time: POST")
+            assert "503 loading" in shop.heard[-1].words
+            assert await waits(shop, 60) is None
+        assert not shop.heard[-1].waits
+    assert len(endpoint.asked) == len(endpoint.paid) + 1
+
+
 OUTAGES = [
     complains(503, "loading"),
     complains(502, "bad gateway"),

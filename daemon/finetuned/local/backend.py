@@ -209,9 +209,12 @@ class Local:
     def _heard(self, run: Run) -> OnProgress:
         def hear(progress: Progress) -> None:
             was, self._progress[run.id] = self._progress.get(run.id), progress
-            if progress.waits != (was is not None and was.waits):
+            was = was or Progress()
+            if (progress.waits, progress.tried) != (was.waits, was.tried):
                 self.changed(run.id)
             trouble = self._trouble.get(run.id, "")
+            if progress.tried:  # the same trouble, or none: what comes of it is told
+                return
             if progress.waits and progress.words != trouble:
                 self._trouble[run.id] = progress.words
                 self.on_trouble(run.id, progress.words)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import anyio
+from msgspec.structs import replace
 
 from finetuned.errors import Busy, ReplyLost, ServerError, Unreachable
 from finetuned.local.machine import Machine
@@ -27,11 +28,22 @@ IN_A_ROW: Final = 3
 
 
 class Pause(Value, frozen=True):
-    """Why nothing is asked, what helps, and until when (an instant; null: until a person changes something)."""
+    """Why nothing is asked, what helps, and until when (an instant; null: until a person changes something).
+
+    `tried`: one request is under way, to see whether it is over.
+    """
 
     why: str
     remedy: str = ""
     until: float | None = None
+    tried: bool = False
+
+    @property
+    def words(self) -> str:
+        """What is waited for."""
+        if self.tried:
+            return f"it is asked again, and has not answered yet; the last time: {self.why}"
+        return "; ".join(said for said in (self.why, self.remedy) if said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,7 @@ class Gate:
     @property
     def pause(self) -> Pause | None:
         """Why nothing goes through; null if all is well, as far as is known."""
-        return self._pause
+        return replace(self._pause, tried=True) if self._pause and self._is_tried else self._pause
 
     async def until_open(self) -> None:
         """Wait until no pause is on."""
@@ -78,7 +90,9 @@ class Gate:
                 await self.until_open()
                 if not self._in_vain or not self._is_tried:
                     turn = Turn(begun=anyio.current_time(), alone=self._in_vain > 0)
-                    self._is_tried = self._is_tried or turn.alone
+                    if turn.alone:
+                        self._is_tried = True
+                        self.on_change()
                     return turn
                 await self._changed.wait()
         except BaseException:

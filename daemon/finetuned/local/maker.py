@@ -451,8 +451,9 @@ class _Run:
         if self._failures:
             words += f", {self._failures} failed"
         if waits is not None:
-            words = "; ".join(said for said in (waits.why, waits.remedy) if said)
-        self._on_progress(Progress(percent=percent, words=words, waits=waits is not None))
+            words = waits.words
+        tried = waits is not None and waits.tried
+        self._on_progress(Progress(percent=percent, words=words, waits=waits is not None, tried=tried))
 
 
 def made_by(settings: MakerSettings, instructions: str) -> str:

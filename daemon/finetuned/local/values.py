@@ -30,11 +30,15 @@ CAPABILITIES: Final = Capabilities(
 
 
 class Progress(Value, frozen=True):
-    """How far a step is: percent, and words for people; `waits` if it cannot go on for now."""
+    """How far a step is: percent, and words for people; `waits` if it cannot go on for now.
+
+    `tried`: just now it is tried whether it can.
+    """
 
     percent: int = 0
     words: str = ""
     waits: bool = False
+    tried: bool = False
 
 
 class PartReader(Protocol):
