@@ -69,7 +69,7 @@ def trainer(settings: Settings, runs: Runs, runtime: Runtime, judge: Chat | None
         lambda: mlx_python(settings),
         lock_file=trainer.lock_file,
         nice=trainer.nice,
-        judge=judge_by(judge) if judge else None,
+        judge=judge_by(judge, runtime) if judge else None,
     )
     return Trainings(runs, where, trainer, runtime, recall)
 

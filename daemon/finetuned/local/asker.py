@@ -91,12 +91,13 @@ class Asker:
 
 
 async def with_grace(work: Callable[[Callable[[], bool]], Awaitable[T]], seconds: float) -> T:
-    """Do some work; whoever is cancelled meanwhile gives it so many seconds more. Raises what it raises of ours.
+    """Do some work; whoever is cancelled meanwhile gives it so many seconds more. Raises its errors, if
+    they are of ours, or OSError.
 
     The work can ask whether they run already: then it should begin nothing more.
     """
     found: list[T] = []
-    trouble: list[FinetunedError | LookupError] = []
+    trouble: list[FinetunedError | LookupError | OSError] = []
     done = anyio.Event()
     shield = anyio.CancelScope(shield=True)
 
@@ -104,7 +105,7 @@ async def with_grace(work: Callable[[Callable[[], bool]], Awaitable[T]], seconds
         with shield:
             try:
                 found.append(await work(lambda: shield.deadline < math.inf))
-            except (FinetunedError, LookupError) as error:
+            except (FinetunedError, LookupError, OSError) as error:
                 trouble.append(error)
         done.set()
 

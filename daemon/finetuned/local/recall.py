@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -20,14 +21,15 @@ import msgspec
 
 from finetuned.errors import Refused, ServerError
 from finetuned.local import ask, toy
-from finetuned.local.chat import Chat
+from finetuned.local.asker import GRACE, with_grace
+from finetuned.local.chat import Chat, Messages
 from finetuned.local.machine import Machine
 from finetuned.local.place import Place, State, Task
-from finetuned.local.recalled import RECALL, Recalled, choose_for, fact_of
+from finetuned.local.recalled import RECALL, Recalled, Verdicts, choose_for, fact_of
 from finetuned.local.runs import Run, Written
 from finetuned.local.tuned import Tuned, base_of, tuned
 from finetuned.local.values import OnProgress, Progress
-from finetuned.making.prompts import ask_judge, read_verdicts
+from finetuned.making.prompts import ask_judge, digest, judged_by, read_verdicts
 from finetuned.making.recall import Answered, Scoring
 from finetuned.making.values import Draft
 from finetuned.model import Value
@@ -52,7 +54,7 @@ class _Said(Value, frozen=True):
 
 
 #: judges answers: (evidence and expected answer, question, what was said) each; null where it does not say
-Judge = Callable[[Sequence[tuple[str, str, str]]], Awaitable[Sequence[bool | None]]]
+Judge = Callable[[Sequence[tuple[str, str, str]], Verdicts], Awaitable[Sequence[bool | None]]]
 
 
 class Recall:
@@ -114,7 +116,8 @@ class Recall:
             if ("before", number) in said and ("after", number) in said
         ]
         if self._judge is not None:
-            answered = await self._judged(self._judge, answered, [one for one, _ in found])
+            verdicts = await self._machine.in_thread(Verdicts, run)
+            answered = await _judged(self._judge, verdicts, answered, [one for one, _ in found])
         return Recalled(untuned=untuned, answered=tuple(answered), reason=reason)
 
     async def _asked(
@@ -147,33 +150,40 @@ class Recall:
                 break
         return said, reason
 
-    async def _judged(self, judge: Judge, answered: list[Answered], pairs: list[Written]) -> list[Answered]:
-        """Have each answer judged; what the judge does not say stays open."""
-        proof = {(one.question, one.answer): f"{one.evidence}\n{one.answer}".strip() for one in pairs}
-        asked = [(proof[one.question, one.expected], one.question, one.before) for one in answered]
-        asked += [(proof[one.question, one.expected], one.question, one.after) for one in answered]
-        verdicts = await judge(asked)
-        before, after = verdicts[: len(answered)], verdicts[len(answered) :]
-        return [
-            msgspec.structs.replace(one, judged_before=first, judged_after=then)
-            for one, first, then in zip(answered, before, after, strict=True)
-        ]
 
-
-def judge_by(chat: Chat) -> Judge:
+def judge_by(chat: Chat, machine: Machine) -> Judge:
     """Make a judge of a model at an endpoint; it says nothing of what it cannot be asked about."""
 
-    async def judged(answers: Sequence[tuple[str, str, str]]) -> Sequence[bool | None]:
+    async def judged(answers: Sequence[tuple[str, str, str]], verdicts: Verdicts) -> Sequence[bool | None]:
         found: list[bool | None] = []
         for proof, question, said in answers:
-            try:
-                reply = await chat.ask(ask_judge(proof, [Draft(question=question, answer=said)]))
-                found += read_verdicts(reply.text, 1)
-            except ServerError:
-                found.append(None)
+            messages = ask_judge(proof, [Draft(question=question, answer=said)])
+            key = digest([judged_by(chat.endpoint.model), messages])
+            with suppress(ServerError):
+                if key not in verdicts.known:
+                    await with_grace(partial(kept, verdicts, key, messages), GRACE)
+            found.append(verdicts.known.get(key))
         return found
 
+    async def kept(verdicts: Verdicts, key: str, messages: Messages, is_over: Callable[[], bool]) -> None:
+        """Ask, and keep the verdict before anything else is asked: it is paid."""
+        reply = await chat.ask(messages, None, is_over)
+        await machine.in_thread(verdicts.keep, key, read_verdicts(reply.text, 1)[0])
+
     return judged
+
+
+async def _judged(judge: Judge, kept: Verdicts, answered: list[Answered], pairs: list[Written]) -> list[Answered]:
+    """Have each answer judged; what the judge does not say stays open."""
+    proof = {(one.question, one.answer): f"{one.evidence}\n{one.answer}".strip() for one in pairs}
+    asked = [(proof[one.question, one.expected], one.question, one.before) for one in answered]
+    asked += [(proof[one.question, one.expected], one.question, one.after) for one in answered]
+    verdicts = await judge(asked, kept)
+    before, after = verdicts[: len(answered)], verdicts[len(answered) :]
+    return [
+        msgspec.structs.replace(one, judged_before=first, judged_after=then)
+        for one, first, then in zip(answered, before, after, strict=True)
+    ]
 
 
 def _questions(run: Run) -> list[tuple[Written, bool]]:

@@ -3,6 +3,8 @@
 1. `held_out.json` lies beside the pairs before the first training begins, so that all trainings of a run, and all
    trainers, leave out the same ones.
 2. `recall.json` is laid once the models were asked.
+3. `verdicts.jsonl` has what a judging model said of each answer, kept before the next is asked about, so that none is
+   paid for twice, be it after a crash or of another training of the run.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from finetuned.model import Value
 
 HELD_OUT: Final = "held_out.json"
 RECALL: Final = "recall.json"
+VERDICTS: Final = "verdicts.jsonl"
 
 
 class Chosen(Value, frozen=True):
@@ -38,6 +41,35 @@ class Recalled(Value, frozen=True):
     untuned: str = ""
     answered: tuple[Answered, ...] = ()
     reason: str = ""
+
+
+class _Verdict(Value, frozen=True):
+    """Whether an answer is right (null: that was not said), by the hash of what the judge was asked."""
+
+    asked: str
+    right: bool | None
+
+
+class Verdicts:
+    """The verdicts that a run has kept, by the hash of what was asked. It blocks."""
+
+    def __init__(self, run: Run) -> None:
+        self._path = run.at(VERDICTS)
+        self.known: dict[str, bool | None] = {}
+        with suppress(FileNotFoundError), open(self._path, "rb") as lines:
+            for line in lines:
+                with suppress(msgspec.DecodeError, UnicodeDecodeError):  # a crash may have cut one
+                    one = msgspec.json.decode(line, type=_Verdict)
+                    self.known[one.asked] = one.right
+
+    def keep(self, asked: str, right: bool | None) -> None:
+        """Keep one; it is on the disk when this returns. Raises OSError."""
+        with open(self._path, "ab") as file:
+            # a line that a crash has cut ends here
+            file.write(b"\n" + msgspec.json.encode(_Verdict(asked=asked, right=right)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.known[asked] = right
 
 
 def choose_for(run: Run, *, hold_out: bool = True) -> Chosen:
