@@ -181,6 +181,16 @@ def test_a_page_is_asked_for_all_that_it_says() -> None:
         ),
         ("水獭是一种哺乳动物，生活在河流中。", "水獭是什么？", "水獭是一种哺乳动物，生活在河流中。"),
         ("它们主要以鱼为食，有时也吃螃蟹。", "这句话接下来怎么说：“它们主要以鱼为食……”？", "有时也吃螃蟹。"),
+        (
+            "它们主要在夜里\n出来捕食各种鱼\n类和螃蟹并且在\n白天睡在水边的\n洞中，有时也在石\n头上晒太阳。",
+            "这句话接下来怎么说：“它们主要在夜里出来捕食各种鱼类和螃蟹并且在白天睡在水边的洞中……”？",
+            "有时也在石头上晒太阳。",
+        ),
+        (
+            "他们在河边读《水獭，河狸与鱼》并且画了画，直到天黑才回家去。",
+            "这句话接下来怎么说：“他们在河边读《水獭，河狸与鱼》并且画了画……”？",
+            "直到天黑才回家去。",
+        ),
         ("カワウソは川に住む動物である。", "カワウソは何ですか？", "カワウソは川に住む動物である。"),
         ("Saukko elää joissa, ja syö kalaa yöllä.", "“Saukko elää joissa, ja …”?", "syö kalaa yöllä."),
         (
@@ -215,6 +225,8 @@ def test_a_sentence_is_asked_in_its_language(text: str, question: str, answer: s
         "word " * 70 + "end.",
         "It is that, they said so.",
         "它们主要以鱼为食有时也吃螃蟹。",
+        "它们主要在夜里\n出来捕食各种鱼\n类和螃蟹并且在\n白天睡在水边的\n洞中直到下一个\n夜里才再出来。",
+        "他们在河边读《水獭，河狸与鱼》并且画了画。",
         "鄭子曰：“不可！今吾子愛人則以政，猶未能操刀而使割也。”",
         "“It was pleasant there. Otters eat very many fish at night and sleep by day. They did.” She wept.",
         "„Es war schön. Otter fressen in der Nacht sehr viele Fische und schlafen. Ja.“ So sprach sie.",

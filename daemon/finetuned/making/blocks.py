@@ -63,6 +63,8 @@ _MARKUP: Final = (
     (re.compile(r"(?<![`\w])`(?=\w[^`]*\Z)"), "‘"),
     (re.compile(r"\*\*|__|``|`"), ""),
     (re.compile(r"(?<![\w*])[*_](?=[^\W_])|(?<=[\w.,;!?…])[*_](?![\w*])"), ""),
+    # where no spaces are written, a line may end within a word
+    (re.compile(r"(?<=[\u3001-\u9fff\uff01-\uff65])[^\S\n]*\n\s*(?=[\u3001-\u9fff\uff01-\uff65])"), ""),
     (re.compile(r"\s+"), " "),
 )
 

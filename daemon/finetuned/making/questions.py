@@ -220,7 +220,7 @@ def _is_a_mark(said: str, found: re.Match[str]) -> bool:
 
 
 def _halves(said: str, around: Around) -> tuple[str, str] | None:
-    """Cut a sentence in two: behind a mark near its middle, else behind a word, else between two letters."""
+    """Cut a sentence in two: behind a mark near its middle, else behind a space."""
     breaks = list(_BREAK.finditer(said))
     places = {found.end(): bool(found[0].strip()) for found in breaks}
     least, last = (_BEGINNING if _begins_named(said, around) else _BEGINNING_UNNAMED), 2

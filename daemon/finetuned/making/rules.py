@@ -24,7 +24,7 @@ from finetuned.making.tongues import TONGUES, Tongue, language_of
 from finetuned.making.values import Chunk, Draft
 from finetuned.words import plain_words
 
-VERSION: Final = 2
+VERSION: Final = 3
 #: what is told of a heading, in characters; and so much of a list
 _LONGEST_TOLD: Final = 700
 _MOST_ITEMS: Final = 24

@@ -37,7 +37,7 @@ _NAMES: Final = frozenset(_BEFORE_A_NAME.split())
 _NUMBERS: Final = frozenset(_BEFORE_A_NUMBER.split())
 _PARAGRAPH: Final = re.compile(r"\r?\n[^\S\n]*\n\s*|[\f\u2029]\s*")
 _JOINERS: Final = "\u200d\ufe0e\ufe0f"
-_PAIRS: Final = ("“”", "«»", "()", "「」", "[]")
+_PAIRS: Final = ("“”", "«»", "()", "（）", "「」", "『』", "《》", "〈〉", "【】", "[]")
 
 
 def paragraph_ends(text: str, begin: int = 0) -> Iterator[int]:
