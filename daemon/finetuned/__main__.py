@@ -15,7 +15,11 @@ OBJECTS = 50_000
 def main() -> None:
     """Run the command that was typed, and end with its exit code."""
     gc.set_threshold(OBJECTS)
-    from finetuned.cli.main import main as command_line  # noqa: PLC0415 - to load it is most of what a command does
+    # PLC0415: to load it is most of what a command does
+    from finetuned.cli.imports import load_click  # noqa: PLC0415
+
+    load_click()
+    from finetuned.cli.main import main as command_line  # noqa: PLC0415
 
     try:
         command_line()

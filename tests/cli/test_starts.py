@@ -23,11 +23,17 @@ SELDOM = {"difflib", "filecmp", "shutil", "finetuned.backend", "finetuned.ledger
 SELDOM |= {"typing_extensions"}
 
 
+def without_coverage() -> dict[str, str]:
+    """The environment of a process that loads nothing but its own: coverage imports, too."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+
+
 def loaded(*words: str) -> set[str]:
     """The modules that a process has loaded at the end of this command."""
     code = f"import sys; from finetuned.cli.main import main\ntry: main({words!r})\nfinally: print('\\n', *sys.modules)"
-    own = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}  # it imports, too
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=own)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=without_coverage()
+    )
     assert done.returncode in {0, 3}, done.stderr  # 3: no daemon runs
     return set(done.stdout.splitlines()[-1].split())
 
@@ -83,3 +89,19 @@ def test_why_of_nothing_reads_and_moves_no_file(desk: Desk) -> None:
     path = desk.place.notes / "never.txt"
     needless = (OF_THE_DAEMON | SELDOM | {"ctypes", "hashlib"}) & loaded("--config", str(desk.config), "why", str(path))
     assert not needless
+
+
+@pytest.mark.parametrize("words", [["--help"], ["status"]], ids=" ".join)
+def test_click_is_loaded_without_what_it_hardly_uses(words: list[str], desk: Desk) -> None:
+    """Python's parser, which `inspect` loads, is a fifth of what they load; they say what they say with it, too."""
+    process = [sys.executable, "-X", "importtime", "-m", "finetuned", "--config", str(desk.config), *words]
+    done = subprocess.run(process, capture_output=True, text=True, check=False, env=without_coverage())
+    assert not {"ast", "inspect"} & {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    code = (
+        f"import inspect, uuid; from finetuned.cli.main import main; main({['--config', str(desk.config), *words]!r})"
+    )
+    whole = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=without_coverage()
+    )
+    assert (done.returncode, done.stdout) == (whole.returncode, whole.stdout)
+    assert done.stdout
