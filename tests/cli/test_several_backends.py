@@ -72,6 +72,25 @@ def test_the_status_tells_of_each_backend(both: Make) -> None:
     assert (need["subject"], need["words"]) == ("local", "nothing is learned here now: there is no wool")
 
 
+def test_a_backend_that_no_folder_uses_any_more_is_told_of_while_it_has_work(both: Make) -> None:
+    """Its jobs go on there, and what keeps them is nowhere else to be read."""
+    place = both()
+    place.drop_both()
+    until(place, lambda: "training (simulated)" in {job["stage"] for job in place.jobs()})
+    with closing(sqlite3.connect(place.ledger_path)) as db, db:
+        db.execute("update servers set reachable = 0, paused_because = 'no wool' where url = ?", (LOCAL_URL,))
+    settings = both(folder=[{}, {"name": "mine"}]).settings
+    status = status_of(settings, clock.now())
+    assert [(row["kind"], row["paused_because"]) for row in status["backends"]] == [
+        ("helix", None),
+        ("local", "no wool"),
+    ]
+    assert "nothing is learned here now: no wool" in [need["words"] for need in status["attention"]]
+    with closing(sqlite3.connect(place.ledger_path)) as db, db:
+        db.execute("update jobs set finished_at = created_at, state = 'failed', reason = 'no' where folder = 'mine'")
+    assert "backends" not in status_of(settings, clock.now())
+
+
 def test_a_status_before_the_first_start(both: Make) -> None:
     """Without a ledger nothing is known of either, and both are named."""
     place = both(folder=[{"backend": "local"}])

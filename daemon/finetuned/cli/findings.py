@@ -21,7 +21,7 @@ from finetuned.paths import utf8_text
 if TYPE_CHECKING:
     from finetuned.cli.outlook import Outlook
     from finetuned.ledger.queries import Reader
-    from finetuned.settings import RunsWith, Settings
+    from finetuned.settings import RunsWith, ServiceSettings, Settings
 
 #: how many of a kind are named
 MOST_NAMED: Final = 5
@@ -61,7 +61,7 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
     """Yield everything that waits for a person, as findings, the heaviest first. Raises LedgerError."""
     yield from of_the_version(reader, runs=runs)
     yield from of_the_configuration(settings, reader, runs=runs)
-    for kind, service in settings.services.items():
+    for kind, service in in_use(settings, reader).items():
         because = reader.server(service.url)["paused_because"]
         if because and kind == "helix":
             yield problem("server", f"nothing is sent now: {because}", "finetuned doctor")
@@ -75,6 +75,15 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
 
         yield from hook_checks.failing(settings, reader, most=MOST_WORDS)
     yield from of_jobs(outlook)
+
+
+def in_use(settings: Settings, reader: Reader | None) -> dict[str, ServiceSettings]:
+    """Tell by kind what folders use, and where something is left to do though no folder uses it any more."""
+    from finetuned.settings import BACKENDS
+
+    at_work = reader.at_work() if reader else frozenset()
+    known = {kind: settings.service_for(kind) for kind in BACKENDS}
+    return {kind: one for kind, one in known.items() if kind in settings.services or one.url in at_work}
 
 
 def _of_folders(settings: Settings, reader: Reader) -> Iterator[Row]:

@@ -207,7 +207,10 @@ STATUS: Final[Fields] = {
     "hooks": ("list", "the hooks of the configuration, in its order"),
     "helix": ("object", "the server"),
     "ledger": ("object", "the ledger"),
-    "backends": ("list*", "what learns the files of folders; only there if that is not the server alone"),
+    "backends": (
+        "list*",
+        "what learns files, or has some left to learn; only there if that is not the server alone",
+    ),
 }
 DAEMON: Final[Fields] = {
     "running": ("flag", "whether one runs"),

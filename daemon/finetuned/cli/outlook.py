@@ -91,10 +91,11 @@ class Outlook:
         now = clock.now()
         tables = Tables.of(reader)
         retired = [known.backend for known in tables.folders.all().values() if known.retired]
+        at_work = reader.at_work()
         can = {}
         for kind in BACKENDS:
             url = settings.service_for(kind).url
-            if kind in settings.services or kind in retired:
+            if kind in settings.services or kind in retired or url in at_work:
                 can[url] = wiring.capabilities(settings, kind, reader.server(url)["dialect"])
         facts = as_the_ledger_knows(tables, settings, running_with(reader), can)
         return cls(settings, reader, facts, make_plan(facts, now, settings), now)

@@ -12,6 +12,7 @@ from finetuned.amounts import size, span
 from finetuned.cli import output, terminal, wiring
 from finetuned.cli.findings import (
     MOST_NAMED,
+    in_use,
     needs,
     problem,
     running_with,
@@ -30,7 +31,7 @@ from finetuned.times import instant
 if TYPE_CHECKING:
     from finetuned.cli.outlook import Outlook
     from finetuned.ledger.queries import Reader
-    from finetuned.settings import Settings
+    from finetuned.settings import ServiceSettings, Settings
 
 NO_DAEMON: Final = 3
 #: how long a lock of others is waited for, in milliseconds: on a slow disk a daemon that starts has one for long
@@ -106,12 +107,13 @@ def status_of(settings: Settings, now: float) -> Row:
         "hooks": known["hooks"],
         "helix": {"url": settings.helix.url} | known.get("helix", dict.fromkeys(SERVER_FIELDS)),
         "ledger": placed(path) | ledger | {"stuck_because": stuck and stuck.with_remedy()},
-    } | _backends_status(settings, known.get("servers", {}))
+    } | _backends_status(known.get("services") or in_use(settings, None), known.get("servers", {}))
 
 
 def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> dict[str, Any]:
     """Tell what the ledger knows of it."""
     outlook = None if reader.is_at_rest() else _outlook(settings, reader)
+    services = in_use(settings, reader)
     return {
         "daemon": (reader.daemon() or {})
         | {"unwatched_because": reader.unwatched(), "unserved_because": reader.unserved()}
@@ -124,20 +126,21 @@ def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> 
         "troubled": reader.troubled(),
         "hooks": _hooks_status(settings, reader),
         "helix": reader.server(settings.helix.url),
-        "servers": {service.url: reader.server(service.url) for service in settings.services.values()},
+        "services": services,
+        "servers": {service.url: reader.server(service.url) for service in services.values()},
         "ledger": {"bytes": reader.size(), "schema_version": reader.schema_version()},
     }
 
 
-def _backends_status(settings: Settings, known: Mapping[str, Row]) -> Row:
-    """Tell of each backend that folders use, if that is not the server alone."""
-    if settings.services.keys() == {"helix"}:
+def _backends_status(services: Mapping[str, ServiceSettings], known: Mapping[str, Row]) -> Row:
+    """Tell of each backend that is in use, if that is not the server alone."""
+    if services.keys() == {"helix"}:
         return {}
     nothing = dict.fromkeys(_BACKEND)
     rows = [
         {"kind": kind, "url": service.url, "max_in_flight": service.max_in_flight}
         | {key: known.get(service.url, nothing)[key] for key in _BACKEND}
-        for kind, service in settings.services.items()
+        for kind, service in services.items()
     ]
     return {"backends": rows}
 
@@ -289,12 +292,12 @@ def _tell_last_error(server: Row) -> None:
 
 
 def uses(status: Mapping[str, Any], kind: str) -> bool:
-    """Tell whether a folder uses this kind of backend."""
+    """Tell whether this kind of backend is in use."""
     return any(backend["kind"] == kind for backend in status.get("backends", [{"kind": "helix"}]))
 
 
 def others(status: Mapping[str, Any]) -> list[Row]:
-    """List the backends that folders use beside the server."""
+    """List the backends that are in use beside the server."""
     return [backend for backend in status.get("backends", []) if backend["kind"] != "helix"]
 
 

@@ -77,6 +77,16 @@ class StatusQueries(Connection):
         told = {field: row.get(field) for field in SERVER_FIELDS}
         return told | {"reachable": None if told["reachable"] is None else bool(told["reachable"])}
 
+    def at_work(self) -> frozenset[str]:
+        """List the urls of all backends at which something is left to do, whether a folder uses them or not."""
+        if self.schema_version() != SCHEMA_VERSION:
+            return frozenset()
+        rows = self.rows(
+            "select s.url from jobs j join sessions s on s.job_id = j.id and s.ended_at is null "
+            "where j.finished_at is null union select url from sessions where discard = 1"
+        )
+        return frozenset(row["url"] for row in rows)
+
     def daemon(self) -> Row | None:
         """Fetch what is known of the daemon that started last."""
         row = next(self.rows("select * from daemon"), None)
