@@ -14,6 +14,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import anyio
@@ -47,6 +48,9 @@ _HEADERS: Final = {
 #: an answer has its own limit
 _PATIENCE: Final = {"timeout": httpx.Timeout(None, connect=CONNECT_SECONDS).as_dict()}
 _BROKEN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError)
+
+#: to take an address apart takes as long as to send it something
+_parsed: Final = lru_cache(maxsize=16)(httpx.URL)
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -292,7 +296,7 @@ class Chat:
         if body:
             headers["Content-Type"] = "application/json"
         request = httpx.Request(
-            called.method, httpx.URL(called.url), content=body or None, headers=headers, extensions=_PATIENCE
+            called.method, _parsed(called.url), content=body or None, headers=headers, extensions=_PATIENCE
         )
         response = await self._wire.handle_async_request(request)
         try:
