@@ -443,6 +443,23 @@ def test_a_sub_folder_in_which_nothing_lies_costs_little_memory(make):
     assert kept < 500 * 1000
 
 
+def test_a_sub_folder_whose_file_has_settled_costs_little_memory(make):
+    """What was kept to see it settle is let go."""
+    folder = make()
+    os.mkdir(f"{folder.root}/first")
+    folder.sweeper.sweep(0.0)
+    for number in range(1000):
+        put(folder, f"{number:06d}/note.txt")
+    tracemalloc.start()
+    for steady in (10.0, 20.0, 40.0, 60.0):
+        for seen in recorded(folder, steady).ready:
+            folder.sweeper.known.remember(seen.path, seen.signature, settled=True)
+    gc.collect()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 950 * 1000
+
+
 def test_a_burst_begins_to_settle_bit_by_bit(make):
     """Of more files than can be read while they settle the rest waits, also behind files that wait for others."""
     folder = make(ready_file="{name}.done")

@@ -157,7 +157,6 @@ class _Found:
 
     steady: float
     now: float | None
-    listed: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
     appeared: list[Seen] = field(default_factory=list)
     ready: list[Seen] = field(default_factory=list)
@@ -242,6 +241,7 @@ class Sweeper:
         self._left_alone = {path: until for path, until in self._left_alone.items() if steady < until}
         found = _Found(steady, now)
         self._begin_anew(steady)
+        self.known.begin()
         try:
             self._walk(found)
             self._wait_for(found)
@@ -257,7 +257,7 @@ class Sweeper:
         new, self._canaries = canaries - self._canaries, canaries
         free = dict.fromkeys(self._unfinished - found.unfinished.keys())
         self._unfinished = set(found.unfinished)
-        self.known.let_go(steady, found.listed)
+        self.known.let_go(steady)
         return Sweep(
             appeared=tuple(found.appeared),
             ready=tuple(found.ready),
@@ -324,9 +324,8 @@ class Sweeper:
                 for odd in listing.odd.values():
                     _count(found.odd, odd)
                 found.untaken.update(listing.untaken)
-                known = self.known.of(folder, make=bool(listing.files))
+                known = self.known.listed(folder, make=bool(listing.files))
                 if known is not None:
-                    found.listed.add(folder)
                     found.missing.extend(folder + name for name in listing.missing if known.has(name))
                     self._judge(fd, parts, folder, known, listing, found)
                 return listing
@@ -384,7 +383,7 @@ class Sweeper:
                 if name in settled:
                     continue
                 if (choice := choose(name)) is Choice.TAKEN:
-                    if name in known.fresh or self._may_begin(folder, name, listing):
+                    if known.settles(name) or self._may_begin(folder, name, listing):
                         add(name)
                 else:
                     self._note(name, listing)
@@ -450,20 +449,21 @@ class Sweeper:
 
     def _to_check(self, known: Known, listing: _Listing, found: _Found) -> Iterator[str]:
         """Name the files that may have changed: those that settle, or go on in their rhythm; all, if they stay here."""
-        settled = known.settled
-        unsettled = filterfalse(settled.__contains__, listing.files)
+        settled, unsettled = known.settled, listing.files
+        if unsettled:  # what has settled by now is not looked at again, nor kept
+            unsettled = listing.files = [*filterfalse(settled.__contains__, unsettled)]
         if self._places.moves or not self._checks_all:
-            return chain(unsettled, [name for name in [*known.paces] if name in settled])
+            return chain(unsettled, [name for name in [*known.noted] if name in settled])
         found.checked += len(settled)
         return chain(unsettled, [*settled])
 
     def _pace(self, known: Known, seen: Seen, name: str, has_writer: Callable[[], bool], found: _Found) -> Pace:
-        pace = known.paces.get(name)
-        if pace is None:
-            pace = known.paces[name] = Pace.new(seen.signature, found.steady, has_writer, found.now)
+        noted = self.known.note(known, name)
+        if noted.pace is None:
+            noted.pace = Pace.new(seen.signature, found.steady, has_writer, found.now)
         else:
-            pace.check(seen.signature, found.steady, has_writer, found.now)
-        return pace
+            noted.pace.check(seen.signature, found.steady, has_writer, found.now)
+        return noted.pace
 
     def _is_written(self, folder: int, name: str) -> bool:
         """Tell whether the file is known to have a writer."""
@@ -478,10 +478,10 @@ class Sweeper:
 
     def _settle(self, known: Known, seen: Seen, name: str, pace: Pace, listing: _Listing, found: _Found) -> None:
         left_alone = self._left_alone.get(seen.path, found.steady) - found.steady
-        if left_alone > 0 and name not in known.fresh:
+        if left_alone > 0 and not known.settles(name):
             found.wake(left_alone)
             return
-        if not known.fresh.setdefault(name, False):
+        if self.known.begins(known, name):
             found.appeared.append(seen)
         left = max(pace.left(found.steady, self._places.rules.settle, self._places.quiet_time), left_alone)
         if left > HAIR:
@@ -496,7 +496,7 @@ class Sweeper:
 
     def _vanished(self, found: _Found) -> tuple[str, ...]:
         closed = tuple(f"{path}/" for path in found.closed)
-        missing = [path for path in (*found.missing, *self.known.outside(found.listed)) if self._is_gone(path, closed)]
+        missing = [path for path in (*found.missing, *self.known.outside()) if self._is_gone(path, closed)]
         return tuple(sorted(filter(self.known.is_recorded, missing)))
 
     def _is_gone(self, path: str, closed: tuple[str, ...]) -> bool:
