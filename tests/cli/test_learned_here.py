@@ -134,6 +134,7 @@ def test_a_budget_that_is_met_is_told_everywhere(tmp_path: Path):
         path.write_text(TEXT)
         with here.daemon():
             wait_for(lambda: here.job().get("stage") == "waits", "budget that is met")
+            wait_for(lambda: "made: 1 of " in here("why", str(path)).out, "check of what was answered")
             words, waits = here("why", str(path)).out, "waits for what is in its way to pass: the 50 tokens of today"
             assert f"It {waits} are spent (maker.max_tokens_a_day); " in words
             assert re.search(r"; nothing to do: it goes on by itself, at \d{4}-\d\d-\d\d 00:00 UTC; or raise ", words)

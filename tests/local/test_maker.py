@@ -91,6 +91,27 @@ async def test_another_model_is_asked_anew(tmp_path: Path):
         assert endpoint.paid
 
 
+async def test_a_run_under_way_keeps_its_passages(tmp_path: Path):
+    """Another size is for the runs that come: nothing of this one is cut anew, left out, or paid for twice."""
+    endpoint = Endpoint(pairs_of, late=0.2)
+    async with a_workshop(tmp_path, endpoint, REAL, max_requests=4) as shop, anyio.create_task_group() as tasks:
+        tasks.start_soon(shop.make, TEXT)
+        with anyio.fail_after(20):
+            while len(endpoint.asked) < 4:
+                await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    endpoint.late = 0.0
+    async with a_workshop(tmp_path, endpoint, REAL, chunk_bytes=2400) as shop:
+        counts, rows = await shop.make(TEXT), await shop.rows()
+        own = [(row.span.own, row.span.ends) for row in rows]
+        after = await shop.make(a_text(40, 9), run="b-job.1")
+    assert counts.kept == 40
+    assert own[0][0] == 0
+    assert [ends for _, ends in own] == [*(begins for begins, _ in own[1:]), len(TEXT.encode())]
+    assert len(endpoint.paid) == counts.chunks + after.chunks
+    assert counts.chunks > 2 * after.chunks
+
+
 @pytest.mark.parametrize("other", [{"model": "other"}, {"kind": "rules"}])
 async def test_a_run_that_another_maker_goes_on_with_tells_them_apart(tmp_path: Path, other: dict[str, str]):
     """What was answered is used, and bears who answered it; the rest bears who made it."""

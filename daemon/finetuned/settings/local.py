@@ -50,7 +50,9 @@ class MakerSettings(Value, frozen=True):
     ] = ()
     prompt_file: Annotated[str, a_path, 'A file with instructions in the place of ours; "": ours.'] = ""
     chunk_bytes: Annotated[
-        int, a_size("1MiB", least=256), "The most bytes of text in a chunk, which one request asks about."
+        int,
+        a_size("1MiB", least=256),
+        "The most bytes of text in a chunk, which one request asks about; a job that is under way keeps its chunks.",
     ] = 4 * 1024
     max_requests: Annotated[int, a_number(1, 1000), "Requests at a time."] = 4
     timeout: Annotated[float, a_time("1s", "1d"), "How long an answer may take."] = 120.0
