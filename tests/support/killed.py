@@ -55,7 +55,7 @@ def _exports(*words: str) -> None:
 
 #: what can be done, with some words; and what that loads: to load it for each would take most of the time
 DEEDS: Final[dict[str, tuple[Callable[..., None], list[str]]]] = {
-    "open": (_opens, []),
+    "open": (_opens, ["secrets", "sqlite_utils.cli", "sqlite_utils.migrations"]),
     "export": (
         _exports,
         [f"finetuned.cli.export_{name}" for name in ("report", "talks", "target")] + ["pyarrow.parquet"],
