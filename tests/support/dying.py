@@ -47,6 +47,7 @@ class Scenario:
     files: Mapping[str, bytes]
     becomes: Mapping[str, str]
     rules: Mapping[str, Any] = field(default_factory=dict)
+    poll: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     told: bool = False
     expires: bool = False
@@ -254,7 +255,7 @@ def a_place(root: Path, scenario: Scenario, seed: int) -> Place:
     hooks = [{"command": ["sh", "-c", f"cat >> '{root}/heard'"]}] if scenario.told else []
     ages = {"done": "30d", "failed": "30d", "events": "30d"} if scenario.expires else {}
     faults = Faults.parse(scenario.faults)
-    more = {"submit": settle, "hook": hooks, "retention": ages}
+    more = {"submit": settle, "poll": scenario.poll, "hook": hooks, "retention": ages}
     return Place(root, faults=faults, luck=seed, begins=scenario.begins, folder=rules, **more)
 
 

@@ -23,7 +23,7 @@ NURSERY.set_forkserver_preload(  # it finds what is installed, not `support`, wh
         "finetuned.sandbox.__main__",
         "httpx",
         "pytest",
-        "sqlite_utils",
+        "sqlite_utils.cli",  # it looks for plug-ins when it is loaded, not in each life
         "trio.testing",
         "uvicorn",
         "watchfiles",
