@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.tiny_helix import TinyHelix
 from finetuned.runtime import SystemRuntime
 from support.process import Home, Sandbox, wait_for
 
@@ -22,6 +23,10 @@ GREY = "The stone is grey. It came from a river."
 ALLOWED = 5.0
 #: what a slow disk takes to bring something to it, in seconds
 DELAY = 1.0
+#: files, and sessions that end at once; bytes of a large file
+MANY = 3000
+SESSIONS = 200
+LARGE = 4 * 1024**3
 
 
 def took(home: Home) -> float:
@@ -106,6 +111,66 @@ def test_while_it_opens_its_ledger_it_takes_less_than_two_seconds(a_home: AHome)
     home.start()
     wait_for(lambda: home.states() == {"stone.txt": "learned"}, "learned file")
     assert home.stop() == 0
+
+
+def one_folder(home: Home) -> int:
+    """Many files lie in one folder."""
+    return laid(home, [""] * MANY)
+
+
+def sub_folders(home: Home) -> int:
+    """Many sub-folders, and a file in each."""
+    return laid(home, [f"{number:05d}/" for number in range(MANY)])
+
+
+def a_large_file(home: Home) -> int:
+    """A file of nothing that takes long to read."""
+    with (home.notes / "large.txt").open("wb") as file:
+        file.truncate(LARGE)
+    return 1
+
+
+def laid(home: Home, folders: list[str]) -> int:
+    """Lay a file into each of these folders; how many."""
+    for number, folder in enumerate(folders):
+        (home.notes / folder).mkdir(exist_ok=True)
+        (home.notes / folder / f"{number}.txt").write_text(f"{GREY} Its number is {number}.")
+    return len(folders)
+
+
+@pytest.mark.parametrize("lay", [one_folder, sub_folders, a_large_file])
+def test_whatever_lies_there_it_takes_no_longer(a_home: AHome, lay: Callable[[Home], int]) -> None:
+    """`status` answers meanwhile, the stop is in order, and every file lies somewhere still."""
+    home = a_home(folder='max_bytes = "8GiB"\nmax_file_bytes = "8GiB"\nmax_files = 500\nmax_chunks = 1000000000')
+    count = lay(home)
+    home.start()
+    wait_for(lambda: home.has_ledger() and home.ask("select count(*) from files"), "known files")
+    assert min(answer_takes(home) for _ in range(3)) < 1
+    assert took(home) < ALLOWED
+    assert "stop_broken_off" not in home.log.read_text()
+    lying = [name for _, _, names in os.walk(home.notes) for name in names]
+    assert sum(name.endswith(".txt") and not name.endswith(".why.txt") for name in lying) == count
+    home.audit()
+
+
+def test_while_many_sessions_end_at_once_it_takes_no_longer(a_home: AHome) -> None:
+    """`status` answers meanwhile; the next daemon brings them all to their end, and sends nothing twice."""
+    with TinyHelix() as helix:
+        helix.trains = True
+        home = a_home(url=helix.url, folder="max_files = 1", helix="max_in_flight = 1000")
+        laid(home, [""] * SESSIONS)
+        home.start()
+        wait_for(lambda: len(helix.sent) == SESSIONS, "sessions")
+        helix.ended = True
+        wait_for(lambda: home.ask("select count(*) from jobs where finished_at is not null"), "first end")
+        assert min(answer_takes(home) for _ in range(3)) < 1
+        assert took(home) < ALLOWED
+        assert "stop_broken_off" not in home.log.read_text()
+        home.start()
+        wait_for(lambda: home.ask("select count(*) from files where state = 'learned'") == SESSIONS, "learned files")
+        assert home.stop() == 0
+        assert len(set(helix.sent)) == len(helix.sent) == SESSIONS
+        home.audit()
 
 
 def hears(pid: int) -> bool:
