@@ -41,7 +41,7 @@ def home(tmp_path: Path) -> Path:
         job = life.claims(life.waits("/srv/notes/a.txt"), job_id=JOB)
         names = {f.id: f"{JOB}.1-0001-a.txt" for f in life.packed(job)}
         words = {"url": LOCAL_URL, "variant": "local", "names": names, "now": life.now()}
-        job, _ = ledger.sends.begin_attempt(job, **words)
+        job = ledger.sends.begin_attempt(job, **words)
         seen = view(life.packed(job), ident=f"{JOB}.1", marker=f"{JOB}.1", trained=True)
         ledger.sends.adopt(job, seen, due_at=life.now(), cause=Cause.SUBMITTED, now=life.now())
         job, files = life.job(JOB), life.packed(life.job(JOB))

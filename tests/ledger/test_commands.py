@@ -498,7 +498,7 @@ class TestUploads:
             life.ledger.batches.claimed(job, laid, [], life.now())
             job = life.job(job.id)
         where = {"url": URL, "variant": "form"} | server
-        return life.ledger.sends.begin_attempt(job, names={}, now=life.now(), **where)[0]
+        return life.ledger.sends.begin_attempt(job, names={}, now=life.now(), **where)
 
     def test_an_upload_serves_the_next_try(self, life: Life):
         """The same files under the same names need not go there twice; the newest upload counts."""

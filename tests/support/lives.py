@@ -165,7 +165,7 @@ class Life:
         """The intent to send it is written."""
         marker = f"{job.id}.{job.attempts + 1}"
         names = {f.id: f"{marker}-{n:04d}-a.txt" for n, f in enumerate(self.packed(job), 1)}
-        return self.ledger.sends.begin_attempt(job, url=url, variant="form", names=names, now=self.now())[0]
+        return self.ledger.sends.begin_attempt(job, url=url, variant="form", names=names, now=self.now())
 
     def runs(self, job: Job, ident: str = "ses-1", url: str = URL) -> Job:
         """The server has it."""

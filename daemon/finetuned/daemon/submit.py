@@ -89,17 +89,22 @@ class Submissions:
                 return None
             if ledger.folders.is_paused(job.folder):
                 return None
-            packed = enumerate(ledger.jobs.packed(job.id), 1)
             url = context.url_for(job.folder)
             sent_as = marker(job.id, job.attempts + 1)
-            job, files = ledger.sends.begin_attempt(
+            packed = ledger.jobs.packed(job.id)
+            names = {file.id: upload_name(sent_as, n, file.path) for n, file in enumerate(packed, 1)}
+            job = ledger.sends.begin_attempt(
                 job,
                 url=url,
                 variant=context.backends[url].variant,
-                names={file.id: upload_name(sent_as, n, file.path) for n, file in packed},
+                names=names,
                 now=context.runtime.now(),
             )
-            return Intent(job=job, files=files, upload_id=ledger.attempts.upload(job))
+            return Intent(
+                job=job,
+                files=[replace(file, upload_name=names[file.id]) for file in packed],
+                upload_id=ledger.attempts.upload(job),
+            )
 
     async def submit(self, intent: Intent) -> None:
         """Send the job whose intent is written; first look for it, if it may have been sent before."""

@@ -9,13 +9,12 @@ from msgspec import json
 from finetuned.backend import Observation
 from finetuned.ledger.attempts import change_attempt, end_attempt, intend
 from finetuned.ledger.events import tell
-from finetuned.ledger.files import files_of
 from finetuned.ledger.interactions import write_interactions
 from finetuned.ledger.jobs import JobColumns, move_job, read_job
 from finetuned.ledger.rows import text_at
 from finetuned.ledger.store import Store
 from finetuned.lifecycle import Cause, JobState, SessionState, check_move
-from finetuned.model import File, Job
+from finetuned.model import Job
 from finetuned.times import iso
 
 
@@ -25,9 +24,7 @@ class Sends:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def begin_attempt(
-        self, job: Job, *, url: str, variant: str, names: Mapping[int, str], now: float
-    ) -> tuple[Job, list[File]]:
+    def begin_attempt(self, job: Job, *, url: str, variant: str, names: Mapping[int, str], now: float) -> Job:
         """Write the intent to send, attempt and upload names (by file id), before the request."""
         with self._store.transaction() as db:
             db.execute(
@@ -38,7 +35,7 @@ class Sends:
             intend(db, now, job.id, job.attempts + 1, url=url, dialect=variant, stage="uploading", progress=0)
             db.execute("update folders set sent_at = ? where name = ?", (iso(now), job.folder))
             move_job(db, now, job, JobState.SUBMITTING, cause=Cause.INTENT, reason=None, due_at=None)
-            return read_job(db, job.id), files_of(db, job.id, "packed")
+            return read_job(db, job.id)
 
     def adopt(self, job: Job, seen: Observation, *, due_at: float, cause: Cause, now: float) -> None:
         """Note the session that the server has, and let its job run. One found for a noted job is only read."""
