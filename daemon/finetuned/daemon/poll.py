@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final
@@ -287,16 +287,7 @@ class Polls:
 
     async def _collect(self, job: Job, seen: Observation) -> None:
         context = self._context
-        now = context.runtime.now()
-        if job.under_way.stage != "collecting":
-            due_at = now + context.settings.poll.fastest
-            job = await context.in_ledger(
-                context.ledger.runs.polled, job, seen, stage="collecting", due_at=due_at, moved=True, now=now
-            )
-        else:  # it was tried in vain: a disk without room for so many pairs must not be hammered
-            due_at = now + context.back_off(job.in_vain + 1, context.settings.poll.slowest)
-            job = await context.in_ledger(context.ledger.runs.try_later, job, due_at, None, now)
-        files = await self._packed(job, seen)
+        job, files = await context.in_ledger(self._begin_to_collect, job, seen, context.runtime.now())
         known = await sketches(context, job, files)  # before the answer: from then on the next job waits for the slot
 
         def finish(counted: Tally) -> None:
@@ -308,6 +299,17 @@ class Polls:
         await self._collecting.collect(job, seen, files, url=url, then=finish)
         context.turns[url].ended(job.id)  # its slot is free, though its session may still be given a name
         context.wake.set()
+
+    def _begin_to_collect(self, job: Job, seen: Observation, now: float) -> tuple[Job, Sequence[File]]:
+        """Note that the job's pairs are asked for; return it with its files, as `_packed` does."""
+        context, runs = self._context, self._context.ledger.runs
+        if job.under_way.stage != "collecting":
+            due_at = now + context.settings.poll.fastest
+            job = runs.polled(job, seen, stage="collecting", due_at=due_at, moved=True, now=now)
+        else:  # it was tried in vain: a disk without room for so many pairs must not be hammered
+            due_at = now + context.back_off(job.in_vain + 1, context.settings.poll.slowest)
+            job = runs.try_later(job, due_at, None, now)
+        return job, self._packed(job, seen)
 
     async def _failed(self, job: Job, seen: Observation) -> None:
         """Train once more in place what the server gave up, where that can help; else the job failed."""
@@ -321,7 +323,7 @@ class Polls:
             if left is None:
                 return
             job = left
-        files = await self._packed(job, seen)
+        files = await context.in_ledger(self._packed, job, seen)
         await self._collecting.collect(job, seen, files, url=context.url_of(job), then=self._keep(seen))
         if seen.quota is not None:
             await self._limits.too_much(job, seen.quota, seen.complaint)
@@ -382,11 +384,11 @@ class Polls:
         context = self._context
         return lambda counted: context.ledger.ends.keep_pairs(seen, counted.pairs, context.runtime.now())
 
-    async def _packed(self, job: Job, seen: Observation) -> list[File]:
+    def _packed(self, job: Job, seen: Observation) -> list[File]:
         """List the job's files under the names they had in this session, which may be an earlier attempt's."""
         number = attempt_of(seen, job.id)
         name = marker(job.id, job.attempts if number is None else number)
-        packed = await self._context.in_ledger(self._context.ledger.jobs.packed, job.id)
+        packed = self._context.ledger.jobs.packed(job.id)
         return [replace(f, upload_name=f.upload_name and renamed(f.upload_name, name)) for f in packed]
 
 
