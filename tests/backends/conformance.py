@@ -105,6 +105,10 @@ class Bench(ABC):
             assert harvest.is_long in {True, False}
             told = tuple(harvest)
             assert tuple(harvest) == told
+            if not harvest.is_long:
+                assert tuple(await harvest.few(len(told)) or ()) == told
+            if told:
+                assert await harvest.few(len(told) - 1) is None
         return told
 
     async def found(self, job_id: str = "job", **words: Any) -> set[str]:

@@ -25,6 +25,9 @@ class Session:
 class Harvest(list[Pair]):
     is_long, __enter__, __exit__ = False, lambda self: self, lambda *_: None
 
+    async def few(self, most):
+        return self if len(self) <= most else None
+
 
 class Toy:
     """Learns by rote; `fails`, if it is not empty, are the words with which each training ends."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from itertools import islice
 from typing import Final
 
 import anyio
@@ -42,7 +41,7 @@ class Collecting:
         """
         context = self._context
         with await context.backends[url].harvest(seen) as harvest:
-            few = None if harvest.is_long else await context.runtime.in_thread(_few, harvest)
+            few = await harvest.few(BATCH_PAIRS)
             if few is not None:
                 await context.in_ledger(self._write_at_once, job, seen, few, files, then)
                 return
@@ -77,12 +76,6 @@ class Collecting:
                 for batch in _batches(one for one in told if isinstance(one, Pair)):
                     pairs.add(job, seen.id, batch, owner(seen, files))
             then(counted)
-
-
-def _few(harvest: Harvest) -> Sequence[Entry] | None:
-    """Read what a server told of pairs; None if it is more than one commit takes. Raises ServerError."""
-    few = [*islice(harvest, BATCH_PAIRS + 1)]
-    return few if len(few) <= BATCH_PAIRS else None
 
 
 def _batches(pairs: Iterable[Pair]) -> Iterator[Sequence[Pair]]:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Final, Self
 
@@ -116,20 +116,30 @@ class Keeper:
 
 
 class Harvest:
-    """The pairs of a session, whole and sound: read one by one, as often as is wanted, until it is closed."""
+    """The pairs of a session, whole and sound: read one by one, as often as is wanted, until it is closed.
 
-    def __init__(self, answer: Answer | None, read: ReadPairs, *, length: int = 0) -> None:
-        self.length = length
+    `entries` are those of a short answer, which was read already; `length` counts all.
+    """
+
+    def __init__(
+        self, answer: Answer | None, read: ReadPairs, *, entries: Sequence[Entry] = (), length: int = 0
+    ) -> None:
+        self.length = length or len(entries)
         self._answer = answer
         self._read = read
+        self._entries = entries
 
     @property
     def is_long(self) -> bool:
         """Whether it is written down: to go through it takes memory that not many may have at a time."""
         return self._answer is not None and self._answer.written is not None
 
+    async def few(self, most: int) -> Sequence[Entry] | None:
+        """Return all, if they are in memory and `most` of them at most."""
+        return None if self.is_long or self.length > most else self._entries
+
     def __iter__(self) -> Iterator[Entry]:
-        return iter(()) if self._answer is None else self._read(self._answer.pieces())
+        return self._read(self._answer.pieces()) if self._answer is not None and self.is_long else iter(self._entries)
 
     def close(self) -> None:
         """Let go of what was kept."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, ParamSpec, Self, TypeVar
 
 import anyio
@@ -65,10 +66,16 @@ _PIECE: Final = 256 * 1024
 class Harvest:
     """The pairs of a run, read from its folder."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, machine: Machine) -> None:
         self._run = run
+        self._machine = machine
         #: they are read one by one
         self.is_long = False
+
+    async def few(self, most: int) -> Sequence[Entry] | None:
+        """Read them in a thread, and `most` at most."""
+        entries = await self._machine.in_thread(lambda: [*islice(self, most + 1)])
+        return None if len(entries) > most else entries
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield its pairs. Raises Unreachable."""
@@ -337,7 +344,7 @@ class Local:
         """Open the run's pairs; there are none before all are made. Raises NotFound, Unreachable."""
         run = self._runs.run(seen.id)
         await self._on_disk(run.check_pairs)
-        return Harvest(run)
+        return Harvest(run, self._machine)
 
     async def push(self, session_id: str, how: Push) -> None:
         """Begin the training of a reviewed run, or that of another one again. Raises NotFound, Refused."""
