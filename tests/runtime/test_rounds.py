@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 import trio.testing
 
@@ -79,3 +80,36 @@ def test_a_slot_is_passed_on_while_facts_are_read():
     assert sent == ["c"]
     turns.ended("b")
     assert sent == ["c", "d"]
+
+
+async def test_other_work_lets_a_slot_pass():
+    """From the verdict over a job to the next one's request nothing else is begun; but it is not put off for ever."""
+    runtime, turns = VirtualRuntime(), Turns()
+    rounds = Rounds(runtime, 5.0)
+    turns.send = lambda _: None
+    turns.planned(Queue(slots=1, there=frozenset({"first"}), sending=frozenset(), next=("second", "third")))
+    async with rounds.in_between([turns]):
+        await runtime.wait(Wake(), 0.1)
+    with turns.ending("first"):
+        await runtime.wait(Wake(), 0.05)
+    turns.ended("first")
+    begun = runtime.steady()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(goes_out, turns, "second", runtime, 0.03)
+        async with rounds.in_between([turns]):
+            assert runtime.steady() - begun == pytest.approx(0.03)
+            await runtime.wait(Wake(), 0.1)
+    turns.ended("second")  # the third is held up
+    begun = runtime.steady()
+    async with rounds.in_between([turns]):
+        assert runtime.steady() - begun == pytest.approx(0.2)
+    with turns.ending("third"):  # nobody is next
+        async with rounds.in_between([turns]):
+            pass
+    assert runtime.steady() - begun == pytest.approx(0.2)
+
+
+async def goes_out(turns: Turns, job_id: str, runtime: VirtualRuntime, seconds: float) -> None:
+    """Let a job be on the wire after so many seconds."""
+    await runtime.wait(Wake(), seconds)
+    turns.goes_out(job_id)

@@ -43,7 +43,8 @@ class Collecting:
         with await context.backends[url].harvest(seen) as harvest:
             few = await harvest.few(BATCH_PAIRS)
             if few is not None:
-                await context.in_ledger(self._write_at_once, job, seen, few, files, then)
+                with context.turns[url].ending(job.id):
+                    await context.in_ledger(self._write_at_once, job, seen, few, files, then)
                 return
             async with self._one_long if harvest.is_long else nullcontext():
                 here = await context.in_ledger(context.ledger.pairs.here, seen.id)

@@ -26,7 +26,7 @@ from finetuned.daemon.inbox import Inbox
 from finetuned.daemon.intake import Intake
 from finetuned.daemon.notify import Notifier
 from finetuned.daemon.poll import Polls
-from finetuned.daemon.rounds import Rounds, abreast
+from finetuned.daemon.rounds import Rounds, abreast, is_request
 from finetuned.daemon.submit import Submissions
 from finetuned.errors import Away, FinetunedError, LedgerStuck, Stale
 from finetuned.facts import gathered
@@ -287,21 +287,27 @@ class Daemon:
         context, rounds = self._context, self._rounds
         await self._inbox.take()
         if rounds.begin():
-            await self._intake.sweep()
+            async with rounds.in_between(context.turns.values()):
+                await self._intake.sweep()
             if self._intake.wake_in is not None:
                 rounds.sweep_within(self._intake.wake_in)
         await self._look_at_changed()
-        rounds.plans()
-        facts = await self._facts()
-        plan = make_plan(facts, context.runtime.now(), context.settings)
-        rounds.planned()
+        async with rounds.in_between(context.turns.values()):
+            rounds.plans()
+            facts = await self._facts()
+            plan = make_plan(facts, context.runtime.now(), context.settings)
+            rounds.planned()
         for url, turns in context.turns.items():
             turns.planned(plan.queues.get(url, Queue()))
         self._wide = (self._wide | plan.too_few) - {
             action.folder for action in plan.actions if isinstance(action, Seal)
         }
         for actions in abreast(plan.actions):
-            await self._act_all(actions)
+            if plan.slot_waits or is_request(actions[0]):
+                await self._act_all(actions)
+            else:
+                async with rounds.in_between(context.turns.values()):
+                    await self._act_all(actions)
             context.turned()
             if self._context.stopping or rounds.makes_way(actions[-1], plan):
                 break
@@ -423,12 +429,16 @@ class Daemon:
 
     async def _send(self, job_id: str) -> None:
         """Send a job, unless the daemon ends: who waits for uploads to end asks the ledger after this did."""
-        if self._context.stopping or self._handing_over or self._breaker.is_open:
-            return
-        intent = await self._submissions.intend(job_id)
-        if intent is not None:
-            self._asked[job_id] += 1
-            await self._submissions.submit(intent)
+        try:
+            if self._context.stopping or self._handing_over or self._breaker.is_open:
+                return
+            intent = await self._submissions.intend(job_id)
+            if intent is not None:
+                self._asked[job_id] += 1
+                await self._submissions.submit(intent)
+        finally:
+            for turns in self._context.turns.values():
+                turns.goes_out(job_id)  # it may have been kept back
 
     def _begin(self, key: str, task: Task) -> None:
         self._busy.add(key)

@@ -14,9 +14,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
+from finetuned.daemon.turns import Turns
 from finetuned.plan import SENDS, Action, Claim, Discard, Plan, Poll, Probe, Recheck, Seal, Search, Submit
 from finetuned.runtime import Runtime
 
@@ -42,6 +44,7 @@ class Rounds:
         self._request_ended = False
         self._plan_begun = 0.0
         self._rested_at = 0.0
+        self._took = 0.0
 
     def sweep_now(self) -> None:
         """Have the next round begin with a sweep."""
@@ -81,6 +84,15 @@ class Rounds:
             self._sealed_for_a_slot = not self._send_first
             return True
         return self._request_ended and not is_request(done) and self.rest(plan) <= 0.0
+
+    @asynccontextmanager
+    async def in_between(self, turns: Iterable[Turns]) -> AsyncIterator[None]:
+        """Do within what no slot waits for, once none is passed on in any of the `turns`, or it was put off enough."""
+        for each in turns:
+            await each.let_pass(self._runtime, min(LONGEST_REST, REST * self._took))
+        begun = self._runtime.steady()
+        yield
+        self._took = self._runtime.steady() - begun
 
     def rest(self, plan: Plan) -> float:
         """Count the seconds before the next plan may be made."""

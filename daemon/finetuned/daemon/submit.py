@@ -115,6 +115,7 @@ class Submissions:
         order = self._order(job, intent.files)
         if not await self._limits.fits(job, order):
             return
+        context.turns[context.url_of(job)].goes_out(job.id)
         try:
             seen = await self._start(job, order, intent.upload_id)
         except (FileProblem, FolderError) as error:

@@ -6,14 +6,18 @@
 3. Facts that are being read may not tell who was sent meanwhile: the plan is told, and counts them as there. Who ended
    meanwhile, and has a slot in the new plan all the same, hands that over, too.
 4. Nobody is next any more once something came up that the plan did not know: the next one decides.
+5. From the verdict over a job to the request of the next one a slot is passed on, and all that is not asked for by a
+   slot lets it pass: there are threads for it, but one interpreter and one ledger.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from finetuned.plan import SENDS, Queue
+from finetuned.runtime import Runtime, Wake
 
 Send = Callable[[str], None]
 
@@ -27,6 +31,9 @@ class Turns:
         self._there: set[str] = set()
         self._sending: set[str] = set()
         self._next: deque[str] = deque()
+        # the jobs that are giving a slot away, or got it and are not on the wire yet
+        self._passing: set[str] = set()
+        self._passed = Wake()
         # since facts are read: the jobs that were begun, that were sent, that ended, and whether something came up
         self._begun: set[str] = set()
         self._sent: set[str] = set()
@@ -48,6 +55,28 @@ class Turns:
         self._there, self._sending = {*queue.there}, {*queue.sending} - self._sent
         for job_id in tuple(self._ended):
             self.ended(job_id)
+
+    @contextmanager
+    def ending(self, job_id: str) -> Iterator[None]:
+        """Write the end of a job within, which then gives its slot to another, if one is next."""
+        if self._next and job_id in self._there:
+            self._passing.add(job_id)
+        try:
+            yield
+        finally:
+            self.goes_out(job_id)
+
+    def goes_out(self, job_id: str) -> None:
+        """Hear that nothing of ours lies any more between a job and the wire."""
+        self._passing.discard(job_id)
+        self._passed.set()
+
+    async def let_pass(self, runtime: Runtime, most: float) -> None:
+        """Wait while a slot is passed on, so many seconds at most."""
+        until = runtime.steady() + most
+        while self._passing and (left := until - runtime.steady()) > 0.0:
+            self._passed.clear()
+            await runtime.wait(self._passed, left)
 
     def ended(self, job_id: str) -> None:
         """Hear that a job holds no slot any more."""
@@ -75,4 +104,5 @@ class Turns:
             self._there.add(job_id)
             self._sending.add(job_id)
             self._begun.add(job_id)
+            self._passing.add(job_id)
             self.send(job_id)
