@@ -85,7 +85,7 @@ class Files:
                 Move(
                     file=file,
                     became=FileState.WAITING,
-                    columns=signed(signature) | columns_of(content) | ready,
+                    columns=({} if signature == file.signature else signed(signature)) | columns_of(content) | ready,
                     detail=content.note,
                 )
                 for file, signature, content in found
