@@ -7,7 +7,7 @@ import os
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetuned.folders.foreign import CONTROL, unfinished_by
@@ -277,6 +277,26 @@ def test_any_path_pattern(steps, data):
         assert not taken(names(include=("*",), exclude=(one,)), "/".join(steps)), one
     for one in ("/".join([*pattern[:-1], steps[-1] + "x"]), "/".join([*pattern, "**", "x"]), "x/" + "/".join(pattern)):
         assert taken(names(include=("*",), exclude=(one,)), "/".join(steps)), one
+
+
+_STEMS = st.sampled_from(
+    [
+        *("a", "Ä", "\u212a", "1", "_", "-", " ", ".", "~", "#", "~$", "\n", ".save", ".0000123456"),
+        *("_conflict-bob-20260101-101010", " Conflict 2026-01-01", " (conflicted)", "(# name clash)", "sync-conflict"),
+    ]
+)
+_ENDS = st.sampled_from(
+    [".txt", ".TXT", ".md", ".why.txt", ".text", ".tmp", ".part", "._copying_", "_.gstmp", "\n", ""]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(_STEMS, max_size=3).map("".join), _ENDS, st.sampled_from(["*.txt", "*.part", "*"]))
+def test_what_is_found_by_its_look_is_what_the_rules_take(stem, end, pattern):
+    """Most names are chosen at a glance; a rule that leaves nothing out has each looked at from all sides."""
+    asked = {"include": (pattern, "*.md", "*.tmp")}
+    slow = names(**asked, exclude=("no file is called so",)).chooser()
+    assert names(**asked).chooser()(stem + end) is slow(stem + end)
 
 
 def test_vault_of_kept_files():
