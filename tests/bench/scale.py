@@ -104,13 +104,16 @@ def _sweeps(place: Place, options: Options, after: str) -> Iterator[Row]:
     """What a sweep takes that finds nothing new, by CPU, as a multiple of what find takes."""
     folder = drop_folder(FolderSettings(name="notes", path=str(place.notes), after=after), beside=f"{place.root}/kept")  # type: ignore[arg-type]
     folder.hold()
-    for one in folder.sweeper.sweep(0.0).appeared:
-        folder.sweeper.known.remember(one.path, one.signature, settled=True)
+    steady = 0.0
+    while appeared := folder.sweeper.sweep(steady).appeared:  # they begin to settle bit by bit
+        for one in appeared:
+            folder.sweeper.known.remember(one.path, one.signature, settled=True)
+        steady += PROVES
     kinds = ("keep",) if after == "keep" else ("proven", "listed")
     printed = "%p %s %T@ %C@ %i\n" if after == "keep" else "%p\n"
     find = ["find", str(place.notes), "-type", "f", "-printf", printed]
     gc.freeze()
-    _nothing(folder, 50.0)
+    _nothing(folder, steady + 50.0)
     for kind in kinds:
         measured, against = [], []
         for number in range(1, options.runs + 1):
@@ -118,7 +121,7 @@ def _sweeps(place: Place, options: Options, after: str) -> Iterator[Row]:
                 for entry in os.scandir(place.notes):
                     os.utime(entry)
             before = time.process_time()
-            _nothing(folder, 100.0 * number)
+            _nothing(folder, steady + 100.0 * number)
             measured.append((time.process_time() - before) * 1000)
             against.append(ran(find).cpu * 1000)
         yield Row(
