@@ -400,6 +400,24 @@ class TestOpen:
         assert told["waits_for"].startswith("the next try")
         assert "It cannot be taken for now: cannot be moved" in words
 
+    def test_what_is_learned_while_it_is_told(self, make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The file is taken between the look into the ledger and the look at the disk: nobody "moved or removed" it."""
+        desk = make_desk(folder=[{"linger": "1m"}])
+        path = desk.place.drop("otter.txt")
+        desk.run_until(lambda: desk.place.states() == {"otter.txt": "waiting"})
+        looks, seen = os.path.lexists, list[str]()
+
+        def late(asked: str) -> bool:
+            seen.append(asked)
+            if len(seen) == 2:  # the first look is whether what was typed is there
+                desk.run_until(lambda: desk.place.states() == {"otter.txt": "learned"})
+            return looks(asked)
+
+        monkeypatch.setattr(os.path, "lexists", late)
+        words = desk("why", str(path)).out
+        assert "It was learned" in words
+        assert "moved or removed" not in words
+
     def test_retried_and_not_moved_back_yet(self, make_desk: MakeDesk) -> None:
         """It settles only where it was dropped: until then the next try to move it is told."""
         desk = make_desk()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,8 @@ from finetuned.cli.arguments import as_configured, contents_of, job_named, typed
 from finetuned.cli.jobs import job_command
 from finetuned.cli.story import Story
 from finetuned.errors import LedgerMissing
+from finetuned.lifecycle import FILE_ENDS
+from finetuned.paths import path_of
 
 if TYPE_CHECKING:
     from finetuned.cli.output import Row
@@ -67,4 +70,13 @@ def _files(settings: Settings, reader: Reader | None, path: str, *, by_content: 
     contents = contents_of(settings, path) if by_content else set()
     if reader is None:
         return []
-    return reader.of_content(contents) if by_content else reader.at_place(path)
+    files = reader.of_content(contents) if by_content else reader.at_place(path)
+    if any(_is_on_its_way(file) for file in files):  # where to is in the ledger since before it was moved
+        return reader.of_content(contents) if by_content else reader.at_place(path)
+    return files
+
+
+def _is_on_its_way(file: Row) -> bool:
+    """Tell whether a file that is to be learned does not lie where it lay a moment ago."""
+    location = file["location"] and path_of(file["location"], file.get("location_b64"))
+    return bool(location) and file["state"] not in FILE_ENDS and not os.path.lexists(location)
