@@ -128,7 +128,7 @@ class Endpoint:
         self.questions: list[Question] = []
         self.paid: list[Question] = []
         self.most_at_once = 0
-        #: when each question came, and when its answer was sent, in seconds of the monotonic clock
+        #: when each question for an answer came, and when that was sent, in seconds of the monotonic clock
         self.spans: list[tuple[float, float]] = []
         self.port = 0
         self._tls = tls
@@ -234,7 +234,8 @@ class Endpoint:
                 await asyncio.sleep(answer.pause or self.late)
         finally:
             self.under_way -= 1
-            self.spans.append((came, time.monotonic()))
+            if method == "POST":
+                self.spans.append((came, time.monotonic()))
         return await self._send(answer, writer, reader)
 
     def answer(self, question: Question) -> Answer:
