@@ -15,10 +15,9 @@ import pytest
 
 from finetuned.backend import CallEnd
 from finetuned.errors import Busy, KeyRefused, NotTheServer, Refused, ReplyLost, ServerError, Unreachable
-from finetuned.local.chat import ANSWER_BYTES, Chat
+from finetuned.local.chat import ANSWER_BYTES, Chat, new_http
 from finetuned.local.chat import Endpoint as Where
 from finetuned.local.said import Ending
-from finetuned.local.wire import new_wire
 from finetuned.runtime import SystemRuntime
 from support.endpoint import PAGE, Answer, Endpoint, complains, said, streamed
 from support.ports import free_port
@@ -39,8 +38,8 @@ def endpoint() -> Iterator[Endpoint]:
 async def a_chat(url: str, *, patience: float = 20.0, key: Path | None = None, **more: Any) -> AsyncIterator[Chat]:
     """Who asks it."""
     where = Where(url=url, model="tiny", timeout=patience, api_key_file=str(key or ""))
-    async with new_wire(url) as wire:
-        yield Chat(wire, where, SystemRuntime(), **more)
+    async with new_http(url) as http:
+        yield Chat(http, where, SystemRuntime(), **more)
 
 
 async def asked(endpoint: Endpoint, **more: Any) -> ServerError:

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 import httpx
 
 from finetuned.cli.main import main
-from finetuned.local.wire import Wire
 from support import seams
 
 
@@ -32,18 +31,13 @@ class Marks:
 
 def watch_http(marks: Marks) -> None:
     """A request is a seam; its two sides are those of the call that sends it and reads the head of the answer."""
-    for way in (httpx.AsyncHTTPTransport, Wire):
-        _watch(way, marks)
+    real = httpx.AsyncHTTPTransport.handle_async_request
 
-
-def _watch(way: type[httpx.AsyncBaseTransport], marks: Marks) -> None:
-    real = way.handle_async_request
-
-    async def handle(self: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+    async def handle(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
         with marks.at("request", request.method):
             return await real(self, request)
 
-    way.handle_async_request = handle  # type: ignore[method-assign]
+    httpx.AsyncHTTPTransport.handle_async_request = handle  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

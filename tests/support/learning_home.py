@@ -24,7 +24,6 @@ import httpx
 
 from finetuned.cli.main import main as finetuned
 from finetuned.local.place import State
-from finetuned.local.wire import Wire
 from support import seams
 from support.afterlife import DOUBLED
 from support.defects import LEARNING_DEFECTS
@@ -209,9 +208,9 @@ def _ends(words: list[str]) -> None:
 
 def _watch_http(mortal: _Mortal) -> None:
     """A request is a seam, and so is its answer."""
-    real = Wire.handle_async_request
+    real = httpx.AsyncHTTPTransport.handle_async_request
 
-    async def handle(self: Wire, request: httpx.Request) -> httpx.Response:
+    async def handle(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
         with mortal.at("request", f"{request.method} {request.url.path}"):
             pass
         response = await real(self, request)
@@ -219,4 +218,4 @@ def _watch_http(mortal: _Mortal) -> None:
             pass
         return response
 
-    Wire.handle_async_request = handle  # type: ignore[method-assign]
+    httpx.AsyncHTTPTransport.handle_async_request = handle  # type: ignore[method-assign]

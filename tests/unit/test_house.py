@@ -57,7 +57,6 @@ EXCHANGED: dict[str, str] = {
     "finetuned.helix.client.new_http": "doctor asks the stand-in server in this process, instead of a socket",
     "finetuned.ledger.files.WINDOW": "so many files of one folder would not wait: they are a job",
     "finetuned.folders.tree.mount_of": "no machine has each kind of file system",
-    "finetuned.local.wire.Wire.handle_async_request": "the door to an endpoint: when a process dies",
     "finetuned.helix.client.ANSWER_WITHIN_SECONDS": "a real socket is on no virtual time",
     "finetuned.helix.client.FIRST_SECONDS": "a real socket is on no virtual time",
     "finetuned.helix.client.SLOWEST_PACE": "a real socket is on no virtual time",

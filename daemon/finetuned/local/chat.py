@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import partial
 from typing import Any, Final, cast
 
 import anyio
@@ -30,7 +30,6 @@ from finetuned.local.key import KeyFile
 from finetuned.local.machine import Machine
 from finetuned.local.outcome import Called, Head
 from finetuned.local.said import Complaint, Ending, NotAnAnswer, Reply
-from finetuned.local.wire import new_wire
 from finetuned.model import Value
 
 ANSWER_BYTES: Final = 8 * 1024 * 1024
@@ -38,19 +37,11 @@ ERROR_BYTES: Final = 64 * 1024
 CONNECT_SECONDS: Final = 10.0
 #: how long a question about the endpoint itself may take: its models
 LOOK_SECONDS: Final = 15.0
+#: shorter than what servers grant (uvicorn: 5 s), so that we never write into a connection they just closed
+IDLE_SECONDS: Final = 2.0
 #: the longest answer that is asked for, in tokens, if nobody knows how long it will be
 ANSWER_TOKENS: Final = 4096
-_HEADERS: Final = {
-    "Accept": "application/json",
-    "Accept-Encoding": "identity",  # an answer's size is what was counted, not what it swells to
-    "User-Agent": f"finetuned/{__version__}",
-}
-#: an answer has its own limit
-_PATIENCE: Final = {"timeout": httpx.Timeout(None, connect=CONNECT_SECONDS).as_dict()}
 _BROKEN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError)
-
-#: to take an address apart takes as long as to send it something
-_parsed: Final = lru_cache(maxsize=16)(httpx.URL)
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -136,10 +127,10 @@ class Chat:
     """One endpoint, and one model there."""
 
     def __init__(
-        self, wire: httpx.AsyncBaseTransport, endpoint: Endpoint, machine: Machine, on_end: OnEnd = not_counted
+        self, http: httpx.AsyncClient, endpoint: Endpoint, machine: Machine, on_end: OnEnd = not_counted
     ) -> None:
         self.endpoint: Final = endpoint
-        self._wire = wire
+        self._http = http
         self._machine = machine
         self._on_end = on_end
         self._base = endpoint.url.rstrip("/").removesuffix("/chat/completions")
@@ -290,35 +281,46 @@ class Chat:
             self._on_end(method, end, anyio.current_time() - begun)
 
     async def _once(self, called: Called, body: bytes) -> tuple[Head, bytes]:
-        headers = dict(_HEADERS)
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # an answer's size is what was counted, not what it swells to
+            "User-Agent": f"finetuned/{__version__}",
+        }
         if called.key:
             headers["Authorization"] = f"Bearer {called.key}"
         if body:
             headers["Content-Type"] = "application/json"
-        request = httpx.Request(
-            called.method, _parsed(called.url), content=body or None, headers=headers, extensions=_PATIENCE
-        )
-        response = await self._wire.handle_async_request(request)
+        request = self._http.build_request(called.method, called.url, content=body or None, headers=headers)
+        response = await self._http.send(request, stream=True, auth=None, follow_redirects=False)
         try:
             good = response.is_success
             most = ANSWER_BYTES if good else ERROR_BYTES
-            answer, complete = await _read_up_to(cast("httpx.AsyncByteStream", response.stream), most)
+            answer, complete = await _read_up_to(response, most)
         finally:
             await response.aclose()
         if good and not complete:
             raise outcome.too_long(called, most)
-        named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
-        return Head(status=response.status_code, headers=named), answer
+        return Head(status=response.status_code, headers=dict(response.headers)), answer
 
 
-async def _read_up_to(answer: httpx.AsyncByteStream, most: int) -> tuple[bytes, bool]:
+async def _read_up_to(response: httpx.Response, most: int) -> tuple[bytes, bool]:
     """Read so many bytes of an answer; tell whether that was all of it."""
-    read = bytearray()
-    async for piece in answer:
-        read += piece[: most + 1 - len(read)]
-        if len(read) > most:
-            await answer.aclose()  # it ends with the next piece
-    return bytes(read[:most]), len(read) <= most
+    answer = bytearray()
+    complete = True
+    try:
+        async for piece in response.aiter_raw():
+            if not complete:
+                continue
+            answer += piece[: most + 1 - len(answer)]
+            if len(answer) > most:
+                complete = False
+                # closed, it fails at its next read, which ends the library's generators one within the other; trio
+                # complains about generators that are just left
+                await response.aclose()
+    except _BROKEN:
+        if complete:
+            raise
+    return bytes(answer[:most]), complete
 
 
 def _is_object(text: str) -> bool:
@@ -328,7 +330,68 @@ def _is_object(text: str) -> bool:
         return False
 
 
+class _OneEach(httpx.AsyncBaseTransport):
+    """A transport of its own for each connection, the last used first.
+
+    The library's pool looks at each of its connections before each request: with many of them, that takes longest.
+    """
+
+    def __init__(self, trusted: ssl.SSLContext) -> None:
+        self._trusted = trusted
+        self._free: list[httpx.AsyncHTTPTransport] = []
+        self._all: list[httpx.AsyncHTTPTransport] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        one = self._free.pop() if self._free else self._another()
+        try:
+            response = await one.handle_async_request(request)
+        except BaseException:
+            self._free.append(one)
+            raise
+        answer = cast("httpx.AsyncByteStream", response.stream)
+        response.stream = _Lent(answer, partial(self._free.append, one))
+        return response
+
+    def _another(self) -> httpx.AsyncHTTPTransport:
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS)
+        self._all.append(httpx.AsyncHTTPTransport(verify=self._trusted, trust_env=False, limits=limits))
+        return self._all[-1]
+
+    async def aclose(self) -> None:
+        for one in self._all:
+            await one.aclose()
+
+
+class _Lent(httpx.AsyncByteStream):
+    """An answer whose connection is given back once it is closed."""
+
+    def __init__(self, answer: httpx.AsyncByteStream, give_back: Callable[[], None]) -> None:
+        self._answer = answer
+        self._give_back: Callable[[], None] | None = give_back
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._answer.__aiter__()
+
+    async def aclose(self) -> None:
+        try:
+            await self._answer.aclose()
+        finally:
+            if self._give_back is not None:
+                self._give_back()
+                self._give_back = None
+
+
 def new_http(url: str) -> httpx.AsyncClient:
-    """Make a client for talks with an endpoint: direct, no redirects, no environment; to be closed."""
-    patience = httpx.Timeout(None, connect=CONNECT_SECONDS)  # an answer has its own limit
-    return httpx.AsyncClient(timeout=patience, transport=new_wire(url), follow_redirects=False, trust_env=False)
+    """Make the way to an endpoint: direct, no redirects, a connection for each request at a time; to be closed."""
+    if url.startswith("https:"):
+        trusted = httpx.create_ssl_context(trust_env=False)
+        trusted.load_default_certs()  # an endpoint at home has a certificate of the machine's own authority
+    else:
+        trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: authorities that are never asked cost 2 MB
+    return httpx.AsyncClient(
+        # an answer has its own limit
+        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+        transport=_OneEach(trusted),
+        follow_redirects=False,
+        trust_env=False,
+    )
