@@ -109,6 +109,22 @@ async def test_other_work_lets_a_slot_pass():
     assert runtime.steady() - begun == pytest.approx(0.2)
 
 
+async def test_where_slots_are_free_nothing_waits_for_sends():
+    """Many jobs that all may go are sent a few at a time; meanwhile the next ones are made."""
+    runtime, turns = VirtualRuntime(), Turns()
+    rounds = Rounds(runtime, 5.0)
+    turns.send = lambda _: None
+    sending = frozenset({"first"})
+    turns.planned(Queue(slots=9, there=sending, sending=sending, next=("second", "third")))
+    async with rounds.in_between([turns]):
+        await runtime.wait(Wake(), 0.1)
+    turns.was_sent("first")
+    assert turns.begun == {"second", "third"}
+    begun = runtime.steady()
+    async with rounds.in_between([turns]):
+        assert runtime.steady() == begun
+
+
 async def goes_out(turns: Turns, job_id: str, runtime: VirtualRuntime, seconds: float) -> None:
     """Let a job be on the wire after so many seconds."""
     await runtime.wait(Wake(), seconds)

@@ -7,7 +7,7 @@
    meanwhile, and has a slot in the new plan all the same, hands that over, too.
 4. Nobody is next any more once something came up that the plan did not know: the next one decides.
 5. From the verdict over a job to the request of the next one a slot is passed on, and all that is not asked for by a
-   slot lets it pass: there are threads for it, but one interpreter and one ledger.
+   slot lets it pass: there are threads for it, but one interpreter and one ledger. Where slots are free nothing waits.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Turns:
         if job_id in self._there:
             self._there.discard(job_id)
             self._sending.discard(job_id)
-            self._go_on()
+            self._go_on(passes=True)
 
     def was_sent(self, job_id: str) -> None:
         """Hear that a job is on the server, and holds up no other that is to be sent."""
@@ -98,11 +98,13 @@ class Turns:
         self._next.clear()
         self._overtaken = True
 
-    def _go_on(self) -> None:
+    def _go_on(self, *, passes: bool = False) -> None:
+        """Send those that may go; `passes`: by a slot that somebody gave away, and not by one that was free."""
         while self._next and self.send and len(self._there) < self._slots and len(self._sending) < SENDS:
             job_id = self._next.popleft()
             self._there.add(job_id)
             self._sending.add(job_id)
             self._begun.add(job_id)
-            self._passing.add(job_id)
+            if passes:
+                self._passing.add(job_id)
             self.send(job_id)
