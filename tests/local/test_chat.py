@@ -150,13 +150,17 @@ async def test_an_endpoint_that_takes_no_schema_is_asked_without(endpoint: Endpo
     assert len(endpoint.paid) == 2
 
 
-async def test_an_endpoint_that_takes_no_counts_in_a_schema_is_sent_one_without(endpoint: Endpoint):
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "Invalid schema for response_format 'answer': In context=('properties', 'pairs'), 'maxItems' is not permitted",
+        "property 'maxItems' is not supported",
+    ],
+)
+async def test_an_endpoint_that_takes_no_counts_in_a_schema_is_sent_one_without(endpoint: Endpoint, refusal: str):
     """What bounds the lists is left out first, and the schema only if it is not taken then, either."""
     bounded = {"type": "object", "properties": {"pairs": {"type": "array", "maxItems": 4, "items": {"type": "string"}}}}
     plain = {"type": "object", "properties": {"pairs": {"type": "array", "items": {"type": "string"}}}}
-    refusal = (
-        "Invalid schema for response_format 'answer': In context=('properties', 'pairs'), 'maxItems' is not permitted"
-    )
     endpoint.then(complains(400, refusal))
     async with a_chat(endpoint.url) as one:
         for _ in range(2):
@@ -167,14 +171,14 @@ async def test_an_endpoint_that_takes_no_counts_in_a_schema_is_sent_one_without(
     assert [shape and shape["json_schema"]["schema"] for shape in sent] == [bounded, plain, plain, plain, None]
 
 
-async def test_an_answer_is_let_grow_once_one_was_cut(endpoint: Endpoint):
-    """So many tokens are asked for as it may need; a model that says more is let, from then on."""
-    endpoint.then(said("yes"), said("well, let me th", reason="length"))
+async def test_a_limit_that_does_not_fit_is_lowered_before_it_is_left_out(endpoint: Endpoint):
+    """A context that has no room for a long answer has room for a shorter one, from then on."""
+    full = "This model's maximum context length is 8192 tokens. However, you requested 9000 (8000 in the completion)."
+    endpoint.then(said("yes"), complains(400, full), said("yes"), said("yes"), complains(400, full))
     async with a_chat(endpoint.url) as one:
-        for _ in range(3):
-            await one.ask(ASKED, tokens=1000)
-        await one.ask(ASKED, tokens=9000)
-    assert [question.body["max_tokens"] for question in endpoint.questions] == [1000, 1000, 4096, 9000]
+        for tokens in (5000, 8000, 8000, 1000):
+            await one.ask(ASKED, tokens=tokens)
+    assert [question.body.get("max_tokens") for question in endpoint.questions] == [5000, 8000, 4096, 4096, 1000, None]
 
 
 async def test_fields_that_an_endpoint_does_not_take_are_left_out(endpoint: Endpoint):

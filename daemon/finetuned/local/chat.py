@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -64,7 +65,9 @@ class _Fields:
 
     #: field -> what a complaint about it says
     NAMES: Final[Mapping[str, re.Pattern[str]]] = {
-        "response_format": re.compile(r"response_?format|json_?schema|structured|grammar|guided", re.IGNORECASE),
+        "response_format": re.compile(
+            r"response_?format|json_?schema|structured|grammar|guided|max_?items", re.IGNORECASE
+        ),
         "max_tokens": re.compile(r"max_(?:completion_)?tokens|in the completion", re.IGNORECASE),
         "temperature": re.compile(r"temperature", re.IGNORECASE),
     }
@@ -73,11 +76,11 @@ class _Fields:
         self._left_out: set[str] = set()
         self._limit = "max_tokens"
         self._counts = True
-        self._least = 0
+        self._most = sys.maxsize
 
     def of(self, schema: Mapping[str, Any] | None, tokens: int) -> dict[str, Any]:
         """Give the fields for a question whose answer may have so many tokens."""
-        found: dict[str, Any] = {"temperature": 0.2, "max_tokens": max(tokens, self._least)}
+        found: dict[str, Any] = {"temperature": 0.2, "max_tokens": min(tokens, self._most)}
         if schema is not None:
             kept = dict(schema) if self._counts else _uncounted(schema)
             shape = {"name": "answer", "strict": True, "schema": kept}
@@ -95,6 +98,9 @@ class _Fields:
         if "max_tokens" in sent and "max_completion_tokens" in words and self._limit == "max_tokens":
             self._limit = "max_completion_tokens"
             return True
+        if sent.get(self._limit, 0) > ANSWER_TOKENS and self.NAMES["max_tokens"].search(words):
+            self._most = ANSWER_TOKENS  # a limit that fits into its context is better than none
+            return True
         if _counts(sent) and self.NAMES["response_format"].search(words):
             self._counts = False  # that may be all that it does not take of a schema
             return True
@@ -105,10 +111,6 @@ class _Fields:
             return bool(found)
         self._left_out |= found
         return True
-
-    def was_cut(self) -> None:
-        """Hear that an answer became too long: this model says more than it needs, and is let."""
-        self._least = ANSWER_TOKENS
 
 
 def _uncounted(schema: Any) -> Any:
@@ -157,16 +159,13 @@ class Chat:
         Once it `is_over` no other request is sent, should the endpoint want the question in another form.
         """
         with self._counted("POST"):
-            reply = await self._ask(messages, schema, is_over, tokens)
-        if reply.ending is Ending.CUT:
-            self._fields.was_cut()
-        return reply
+            return await self._ask(messages, schema, is_over, tokens)
 
     async def _ask(
         self, messages: Messages, schema: Mapping[str, Any] | None, is_over: Callable[[], bool], tokens: int
     ) -> Reply:
         asked_bytes = sum(len(message.get("content", "").encode("utf-8", "replace")) for message in messages)
-        tries = len(_Fields.NAMES) + 3
+        tries = len(_Fields.NAMES) + 4
         while True:
             tries -= 1
             fields = self._fields.of(schema, tokens)

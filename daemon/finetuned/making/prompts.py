@@ -34,7 +34,8 @@ MOST_PAIRS_ASKED: Final = 40
 TOKENS_A_PAIR: Final = 160
 #: what an answer may have besides its pairs, in tokens: some models think first
 _THOUGHTS: Final = 2048
-#: the longest answer that is asked for, in tokens: more is not what most models can say
+#: how long an answer may be, in tokens: a model that stops at what it needs costs no more, and few can say more
+LEAST_TOKENS: Final = 4096
 MOST_TOKENS: Final = 8192
 #: changes whenever the same instructions would be sent in another form
 _FORM: Final = 2
@@ -174,7 +175,8 @@ def cost(messages: Sequence[Message], pairs: int) -> int:
 
 def room_for(pairs: int, instructions: str = "") -> int:
     """Tell how many tokens an answer of so many pairs may have: twice what it needs, and room for thoughts."""
-    return min(_THOUGHTS + 2 * TOKENS_A_PAIR * _counted(pairs, instructions), MOST_TOKENS)
+    wanted = _THOUGHTS + 2 * TOKENS_A_PAIR * _counted(pairs, instructions)
+    return min(max(wanted, LEAST_TOKENS), MOST_TOKENS)
 
 
 # -- the judge
