@@ -106,7 +106,9 @@ class Bench(ABC):
             told = tuple(harvest)
             assert tuple(harvest) == told
             if not harvest.is_long:
-                assert tuple(await harvest.few(len(told)) or ()) == told
+                few = await harvest.few(len(told))
+                assert few is not None
+                assert tuple(few) == told
             if told:
                 assert await harvest.few(len(told) - 1) is None
         return told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 import trio.testing
+from anyio.abc import TaskStatus
 
 from finetuned.daemon.rounds import Rounds, abreast
 from finetuned.daemon.turns import Turns
@@ -90,8 +91,12 @@ async def test_other_work_lets_a_slot_pass():
     turns.planned(Queue(slots=1, there=frozenset({"first"}), sending=frozenset(), next=("second", "third")))
     async with rounds.in_between([turns]):
         await runtime.wait(Wake(), 0.1)
-    with turns.ending("first"):
-        await runtime.wait(Wake(), 0.05)
+    begun = runtime.steady()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(ends, turns, "first", runtime, 0.05)
+        async with rounds.in_between([turns]):
+            assert runtime.steady() - begun == pytest.approx(0.05)
+            await runtime.wait(Wake(), 0.1)
     turns.ended("first")
     begun = runtime.steady()
     async with anyio.create_task_group() as tasks:
@@ -123,6 +128,19 @@ async def test_where_slots_are_free_nothing_waits_for_sends():
     begun = runtime.steady()
     async with rounds.in_between([turns]):
         assert runtime.steady() == begun
+    turns.planned(Queue(slots=9, there=sending, next=("fourth",)))
+    with turns.ending("first"):
+        async with rounds.in_between([turns]):
+            assert runtime.steady() == begun
+
+
+async def ends(
+    turns: Turns, job_id: str, runtime: VirtualRuntime, seconds: float, *, task_status: TaskStatus[None]
+) -> None:
+    """Let the end of a job be written in so many seconds."""
+    with turns.ending(job_id):
+        task_status.started()
+        await runtime.wait(Wake(), seconds)
 
 
 async def goes_out(turns: Turns, job_id: str, runtime: VirtualRuntime, seconds: float) -> None:

@@ -110,12 +110,15 @@ class Submissions:
         """Send the job whose intent is written; first look for it, if it may have been sent before."""
         context = self._context
         job = intent.job
-        if job.id not in context.own and not await self._surely_unsent(job):
-            return
+        turns = context.turns[context.url_of(job)]
+        if job.id not in context.own:
+            turns.goes_out(job.id)  # to ask for it
+            if not await self._surely_unsent(job):
+                return
         order = self._order(job, intent.files)
         if not await self._limits.fits(job, order):
             return
-        context.turns[context.url_of(job)].goes_out(job.id)
+        turns.goes_out(job.id)
         try:
             seen = await self._start(job, order, intent.upload_id)
         except (FileProblem, FolderError) as error:

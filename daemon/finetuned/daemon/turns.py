@@ -56,10 +56,14 @@ class Turns:
         for job_id in tuple(self._ended):
             self.ended(job_id)
 
+    @property
+    def _all_are_taken(self) -> bool:
+        return len(self._there) >= self._slots
+
     @contextmanager
     def ending(self, job_id: str) -> Iterator[None]:
         """Write the end of a job within, which then gives its slot to another, if one is next."""
-        if self._next and job_id in self._there:
+        if self._next and self._all_are_taken and job_id in self._there:
             self._passing.add(job_id)
         try:
             yield
@@ -82,9 +86,10 @@ class Turns:
         """Hear that a job holds no slot any more."""
         self._ended.add(job_id)
         if job_id in self._there:
+            passes = self._all_are_taken
             self._there.discard(job_id)
             self._sending.discard(job_id)
-            self._go_on(passes=True)
+            self._go_on(passes=passes)
 
     def was_sent(self, job_id: str) -> None:
         """Hear that a job is on the server, and holds up no other that is to be sent."""
