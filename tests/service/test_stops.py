@@ -48,7 +48,9 @@ def test_idle_it_takes_less_than_two_seconds(a_home: AHome) -> None:
 
 def patient(home: Home) -> Home:
     """Have it wait for the server longer than any stop may take."""
-    home.config.write_text(home.config.read_text().replace('timeout = "5s"', 'timeout = "60s"'))
+    said, usual = home.config.read_text(), 'timeout = "5s"'
+    assert usual in said
+    home.config.write_text(said.replace(usual, 'timeout = "60s"'))
     return home
 
 
