@@ -76,7 +76,9 @@ async def test_an_endpoint_that_is_asked_again_is_said_to_be(tmp_path: Path):
             pause = await waits(shop, 90)
             assert pause.tried
             assert shop.heard[-1].waits
-            assert shop.heard[-1].words.startswith("it is asked again, and has not answered yet; the last time: POST")
+            assert shop.heard[-1].words.startswith(
+                "the endpoint is asked again, and has not answered yet; the last time: POST"
+            )
             assert "503 loading" in shop.heard[-1].words
             assert await waits(shop, 60) is None
         assert not shop.heard[-1].waits

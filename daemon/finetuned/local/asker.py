@@ -91,10 +91,10 @@ class Asker:
 
 
 async def with_grace(work: Callable[[Callable[[], bool]], Awaitable[T]], seconds: float) -> T:
-    """Do some work; whoever is cancelled meanwhile gives it so many seconds more. Raises its errors, if
-    they are of ours, or OSError.
+    """Do some work; whoever is cancelled meanwhile gives it so many seconds more.
 
-    The work can ask whether they run already: then it should begin nothing more.
+    Raises what it raises of ours, LookupError and OSError. The work can ask whether they run already: then it should
+    begin nothing more.
     """
     found: list[T] = []
     trouble: list[FinetunedError | LookupError | OSError] = []

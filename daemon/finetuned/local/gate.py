@@ -42,7 +42,7 @@ class Pause(Value, frozen=True):
     def words(self) -> str:
         """What is waited for."""
         if self.tried:
-            return f"it is asked again, and has not answered yet; the last time: {self.why}"
+            return f"the endpoint is asked again, and has not answered yet; the last time: {self.why}"
         return "; ".join(said for said in (self.why, self.remedy) if said)
 
 

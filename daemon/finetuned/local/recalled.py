@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from finetuned.local.place import sync_folder
 from finetuned.local.runs import Run, Written
 from finetuned.making.recall import Answered, Fact, Score, choose, fact, of_files
 from finetuned.model import Value
@@ -64,11 +65,14 @@ class Verdicts:
 
     def keep(self, asked: str, right: bool | None) -> None:
         """Keep one; it is on the disk when this returns. Raises OSError."""
+        is_first = not os.path.lexists(self._path)
         with open(self._path, "ab") as file:
             # a line that a crash has cut ends here
             file.write(b"\n" + msgspec.json.encode(_Verdict(asked=asked, right=right)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        if is_first:
+            sync_folder(os.path.dirname(self._path))
         self.known[asked] = right
 
 
