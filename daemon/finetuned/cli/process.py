@@ -36,7 +36,8 @@ from finetuned.settings import Settings
 
 #: how long a stop may take in all, in seconds; the unit allows 15
 LONGEST_STOP: Final = 4.0
-#: and how long while the ledger is still being opened: nothing is begun, and to check a large one takes many seconds
+#: and how long while the ledger is still being opened, which may take many seconds: nothing of the daemon's is begun,
+#: and an upgrade is whole or begins anew
 OPENING_STOP: Final = 1.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -70,10 +71,10 @@ def _files(settings: Settings, reader: Reader | None, path: str, *, by_content: 
     contents = contents_of(settings, path) if by_content else set()
     if reader is None:
         return []
-    files = reader.of_content(contents) if by_content else reader.at_place(path)
-    if any(_is_on_its_way(file) for file in files):  # where to is in the ledger since before it was moved
-        return reader.of_content(contents) if by_content else reader.at_place(path)
-    return files
+    look = partial(reader.of_content, contents) if by_content else partial(reader.at_place, path)
+    files = look()
+    # where a file goes is in the ledger before it is moved
+    return look() if any(_is_on_its_way(file) for file in files) else files
 
 
 def _is_on_its_way(file: Row) -> bool:

@@ -33,7 +33,8 @@ _NONE_NOTED: Final[dict[str, Noted]] = {}
 
 @dataclass(slots=True)
 class Known:
-    """The known files of one sub-folder, by their names; only `KnownFiles` writes, under its lock.
+    """The known files of one sub-folder, by their names; `KnownFiles` writes it, under its lock, but for the paces
+    and `listed`, which are the sweep's own.
 
     `settled` holds the hash of each one's signature; `noted` is of those that settle, and of paths with a pace. While
     `changed` is set, an older listing may lack one that must be checked from now on. `listed` is the number of the last

@@ -106,11 +106,12 @@ class Sweep(Value, frozen=True):
 class _Listing:
     """What lay in a sub-folder at its last listing; `sure` while unchanged times prove that it still does.
 
-    `times` is the hash of its identity and its times. `files` are those that were not settled then, `missing` those
-    known ones that did not lie there; `odd` counts what is never taken, by reason; `markers` are the names of ready
-    files, `unfinished` those that programs still write to, by their lower case; `untaken` counts by suffix the files
-    that no rule takes. `folders` has the sub-folders by name, each with what is kept of it: its listing; the times
-    alone if that is sure and holds nothing; None if it was not looked into.
+    `times` is the hash of its identity and its times. `files` are those that had not settled
+    when it was last looked at, `missing` those known ones that did not lie there; `odd` counts what is never taken, by
+    reason; `markers` are the names of ready files, `unfinished` those that programs still write to, by their lower
+    case; `untaken` counts by suffix the files that no rule takes. `folders` has the sub-folders by name, each
+    with what is kept of it: its listing; the times alone if that is sure and holds nothing; None if it was not looked
+    into.
     """
 
     times: int
@@ -459,11 +460,12 @@ class Sweeper:
 
     def _pace(self, known: Known, seen: Seen, name: str, has_writer: Callable[[], bool], found: _Found) -> Pace:
         noted = self.known.note(known, name)
-        if noted.pace is None:
-            noted.pace = Pace.new(seen.signature, found.steady, has_writer, found.now)
+        pace = noted.pace  # who remembers the file as settled takes it away
+        if pace is None:
+            pace = noted.pace = Pace.new(seen.signature, found.steady, has_writer, found.now)
         else:
-            noted.pace.check(seen.signature, found.steady, has_writer, found.now)
-        return noted.pace
+            pace.check(seen.signature, found.steady, has_writer, found.now)
+        return pace
 
     def _is_written(self, folder: int, name: str) -> bool:
         """Tell whether the file is known to have a writer."""
