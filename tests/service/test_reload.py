@@ -41,7 +41,7 @@ def test_server_limits_log_hooks_and_metrics_change_with_a_reload(
     wait_for(lambda: home.states() == {"stone.txt": "learned"}, "learned file")
     wait_for(heard.exists, "word for the hook")
     wait_for(lambda: answers(f"http://{metrics}/metrics"), "metrics")
-    assert "debug    file_waiting" in home.log.read_text()
+    wait_for(lambda: "debug    hook_told" in home.log.read_text(), "line of the new level, in the new form")
     home.config.write_text(before.replace(nowhere, sandbox.url).replace('linger = "0s"', 'linger = "1h"'))
     told = heard.read_text()
     home.signal(signal.SIGHUP)

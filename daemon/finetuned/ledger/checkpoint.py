@@ -89,7 +89,7 @@ class Checkpoint:
         except OSError:
             found = None
         if found is None or not os.path.samestat(found, self._opened):
-            raise LedgerStuck(f"the ledger {self._path} was moved or removed while it was in use", remedy=PUT_BACK)
+            raise LedgerStuck(f"the ledger {self._path} was moved or removed while a daemon uses it", remedy=PUT_BACK)
         if self._left is not None and self._left != _left(found):
             with suppress(OSError):
                 os.fsync(self._file)
