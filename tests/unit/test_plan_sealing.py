@@ -73,6 +73,17 @@ def test_a_full_job_goes_at_once(rules: dict, size: int):
     assert asked.wake_at == NOW + LINGER - 1
 
 
+def test_what_may_be_full_is_looked_at_whole_first():
+    """Of a folder of which only the oldest files are told no ripe job goes that others might fill; a full one does."""
+    oldest = [file(n, age=99) for n in range(3)]
+    asked = plan(*oldest, rules={"max_files": 2}, partly=frozenset({"notes"}))
+    assert ids(asked) == [(0, 1)]
+    assert asked.files == {2: Hold(kind=Awaited.INTAKE)}
+    asked = plan(*oldest, partly=frozenset({"notes"}))
+    assert (ids(asked), asked.too_few) == ([], frozenset({"notes"}))
+    assert ids(plan(*oldest)) == [(0, 1, 2)]
+
+
 def test_a_file_over_a_limit_goes_alone():
     """Too big for company, and not too big to be learned."""
     asked = plan(file(1, age=3), file(2, age=2, size=500), file(3, age=1), rules={"max_bytes": 100})
