@@ -15,6 +15,7 @@ from finetuned.errors import Refused
 from finetuned.ledger.writer import Ledger
 from finetuned.local.maker import TRIES, opened
 from finetuned.making.notes import ChunkState
+from finetuned.making.prompts import LEAST_TOKENS
 from finetuned.making.values import Drop
 from finetuned.runtime import SystemRuntime
 from finetuned.settings.local import MakerSettings
@@ -51,7 +52,7 @@ async def test_a_text_becomes_pairs(tmp_path: Path):
     assert shop.heard[-1].words == f"{counts.chunks} of {counts.chunks} passages, 40 pairs"
     assert shop.heard[-1].percent == 99
     assert "Document: text1.txt" in endpoint.asked[0].words
-    assert all(question.body["max_tokens"] < 2500 for question in endpoint.asked)
+    assert {question.body["max_tokens"] for question in endpoint.asked} == {LEAST_TOKENS}
 
 
 async def test_so_many_requests_go_at_a_time(tmp_path: Path):
