@@ -106,12 +106,11 @@ class Sweep(Value, frozen=True):
 class _Listing:
     """What lay in a sub-folder at its last listing; `sure` while unchanged times prove that it still does.
 
-    `times` is the hash of its identity and its times. `files` are those that had not settled
-    when it was last looked at, `missing` those known ones that did not lie there; `odd` counts what is never taken, by
-    reason; `markers` are the names of ready files, `unfinished` those that programs still write to, by their lower
-    case; `untaken` counts by suffix the files that no rule takes. `folders` has the sub-folders by name, each
-    with what is kept of it: its listing; the times alone if that is sure and holds nothing; None if it was not looked
-    into.
+    `times` is the hash of its identity and its times. `files` are those that had not settled when it was last looked
+    at, `missing` those known ones that did not lie there; `odd` counts what is never taken, by reason; `markers` are
+    the names of ready files, `unfinished` those that programs still write to, by their lower case; `untaken` counts by
+    suffix the files that no rule takes. `folders` has the sub-folders by name, each with what is kept of it: its
+    listing; the times alone if that is sure and holds nothing; None if it was not looked into.
     """
 
     times: int
