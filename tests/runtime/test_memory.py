@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from finetuned.cli.imports import without
+from finetuned.imports import without
 
 #: takes memory in a thread, frees it, and tells how much of it the process holds before and after it is given back
 GIVES = """
@@ -66,3 +68,12 @@ def test_the_daemon_loads_no_package_that_only_a_terminal_needs():
     assert "structlog" in loaded
     assert "httpx" in loaded
     assert {name.partition(".")[0] for name in loaded} & {"rich", "pygments"} == set()
+
+
+def test_a_new_ledger_loads_no_package_of_numbers(tmp_path: Path):
+    """What makes its tables would load numpy and pandas where they are installed, for values that are never given."""
+    for package in ("numpy", "pandas"):
+        (tmp_path / f"{package}.py").write_text("raise AssertionError('it was loaded')\n")
+    code = f"from finetuned.ledger.writer import Ledger; Ledger.open({str(tmp_path / 'ledger.db')!r}).close()"
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)

@@ -1,29 +1,11 @@
-"""Imports that are not to happen: most of what a short command does is to load libraries."""
+"""How Click is loaded: most of what a short command does is to load libraries."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any
-
-
-@contextmanager
-def without(*packages: str) -> Iterator[None]:
-    """Have libraries that are imported meanwhile find no such packages, but those that are loaded already.
-
-    Only for what they can do without.
-    """
-    absent = [name for name in packages if name not in sys.modules]
-    for name in absent:
-        sys.modules[name] = None  # type: ignore[assignment]  # that is how Python is told
-    try:
-        yield
-    finally:
-        for name in absent:
-            del sys.modules[name]
 
 
 class _StandIn(ModuleType):

@@ -65,7 +65,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        from finetuned.cli.imports import without
+        from finetuned.imports import without
 
         with without("typing_extensions"):  # 2 ms for what typing has, too; nearly all commands load msgspec
             import msgspec  # noqa: F401

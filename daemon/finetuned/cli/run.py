@@ -26,7 +26,7 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
 
     import anyio
 
-    from finetuned.cli.imports import without
+    from finetuned.imports import without
     from finetuned.metrics import check_installed
 
     # structlog and httpx would load these, for tracebacks and a command of their own: 6 MB that a daemon never uses

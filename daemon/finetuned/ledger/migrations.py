@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from finetuned.errors import LedgerError
+from finetuned.imports import without
 from finetuned.ledger.schema import (
     APPLICATION_ID,
     BASE,
@@ -251,7 +252,8 @@ def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
 
     Foreign keys must be off: while a table is made anew, nothing may refer to it.
     """
-    from sqlite_utils import Database, Migrations  # noqa: PLC0415 - 70 ms, and needed once in a ledger's life
+    with without("numpy", "pandas"):  # 13 MB that a daemon would keep
+        from sqlite_utils import Database, Migrations  # noqa: PLC0415 - 70 ms, and needed once in a ledger's life
 
     steps = {BASE: STATEMENTS} if version == 0 else {}
     steps |= {number: taken for number, taken in STEPS.items() if number > (version or BASE)}
