@@ -91,6 +91,20 @@ def test_a_backend_that_no_folder_uses_any_more_is_told_of_while_it_has_work(bot
     assert "backends" not in status_of(settings, clock.now())
 
 
+def test_a_backend_is_told_of_while_jobs_of_a_folder_that_left_wait_for_it(both: Make) -> None:
+    """They were never sent there, and their folder is in no configuration any more."""
+    place = both()
+    place.toy.trouble = "there is no wool"
+    place.drop_both()
+    until(place, lambda: "mine" in {job["folder"] for job in place.jobs()} and bool(place.ended("notes")))
+    settings = both(folder=[{}, {"name": "mine"}]).settings
+    with closing(sqlite3.connect(place.ledger_path)) as db, db:
+        db.execute("update folders set state = 'retired' where name = 'mine'")
+    status = status_of(settings, clock.now())
+    assert [row["kind"] for row in status["backends"]] == ["helix", "local"]
+    assert "nothing is learned here now: there is no wool" in [need["words"] for need in status["attention"]]
+
+
 def test_a_status_before_the_first_start(both: Make) -> None:
     """Without a ledger nothing is known of either, and both are named."""
     place = both(folder=[{"backend": "local"}])

@@ -81,9 +81,9 @@ def in_use(settings: Settings, reader: Reader | None) -> dict[str, ServiceSettin
     """Tell by kind what folders use, and where something is left to do though no folder uses it any more."""
     from finetuned.settings import BACKENDS
 
-    at_work = reader.at_work() if reader else frozenset()
+    left = reader.at_work() | reader.waited_for() if reader else frozenset()
     known = {kind: settings.service_for(kind) for kind in BACKENDS}
-    return {kind: one for kind, one in known.items() if kind in settings.services or one.url in at_work}
+    return {kind: one for kind, one in known.items() if kind in settings.services or {kind, one.url} & left}
 
 
 def _of_folders(settings: Settings, reader: Reader) -> Iterator[Row]:

@@ -87,6 +87,14 @@ class StatusQueries(Connection):
         )
         return frozenset(row["url"] for row in rows)
 
+    def waited_for(self) -> frozenset[str]:
+        """List the backends of folders that left the configuration and have work left, which may not be sent yet."""
+        if self.schema_version() != SCHEMA_VERSION:
+            return frozenset()
+        kind = "iif(json_valid(rules), json_extract(rules, '$.backend'), '')"
+        rows = self.rows(f"select {kind} as backend from folders f where state = 'retired' and {WORK}")
+        return frozenset(row["backend"] for row in rows)
+
     def daemon(self) -> Row | None:
         """Fetch what is known of the daemon that started last."""
         row = next(self.rows("select * from daemon"), None)
