@@ -238,6 +238,15 @@ def test_a_borrowed_connection(life: Life):
             list(reader.events())
 
 
+def test_who_reads_disturbs_no_other_who_reads(life: Life):
+    """The connection is taught its functions once: while a statement is under way SQLite takes none anew."""
+    with life.ledger.reading() as reader:
+        events = reader.events()
+        first = next(events)
+        with life.ledger.reading() as other:
+            assert list(other.events()) == [first, *events]
+
+
 def test_the_servers_standing(life: Life, reader: Reader):
     """Unknown, usable, paused, usable again: each change is told once, each figure is kept."""
     ledger = life.ledger

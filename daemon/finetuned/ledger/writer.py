@@ -80,6 +80,8 @@ class Ledger(Tables):
         self.kept: str | None = None
         super().__init__(self._store)
         self.jobs = KeptJobs(self._store)
+        #: made once: it teaches the connection functions, and after that SQLite prepares every statement anew
+        self._reader = Reader(db, path)
 
     @classmethod
     def open(cls, path: str) -> Self:
@@ -138,8 +140,8 @@ class Ledger(Tables):
     @contextmanager
     def reading(self) -> Iterator[Reader]:
         """Yield the reader's side over this connection; no other thread writes meanwhile."""
-        with self._store.reading() as db:
-            yield Reader(db, self.path)
+        with self._store.reading():
+            yield self._reader
 
     def close(self) -> None:
         """Let go of the ledger; its journal is folded in, so that the file stands alone."""
