@@ -6,6 +6,8 @@
    pairs take it 0.8 s and not 1.3, but 23 without its compiled part; and a text of 60 MB is one value to it, too.)
 3. What is no JSON is found out at the latest at its end: the first values are not to be believed before `end`.
 4. A lone surrogate, which JSON can spell and no database takes, is no text.
+5. Most texts are short: what is there already, and in which no value can be too long, is decoded at once, in a tenth of
+   the time. Whatever is odd about it is found out value by value.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ _DEPTHS: Final = {'"': 0, "[": 1, "{": 1, "]": -1, "}": -1}
 #: what stands in a string, up to its end, or to the end of what was read
 _IN_STRING: Final = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_SPELT_SURROGATE: Final = re.compile(_ESCAPED_SURROGATE.pattern.encode())
 
 
 class NotThat(ValueError):
@@ -72,13 +75,26 @@ class Pieces:
         self._at = 0
         self._gone = 0  # characters that were dropped before the text
         self._ended = False
+        self._short = b""
 
     @classmethod
     def of(cls, body: bytes) -> Pieces:
         """Read the values of a text that is there already. Raises NotThat."""
         if len(body) > MAX_ANSWER_BYTES:
             raise NotThat(f"an answer has at most {MAX_ANSWER_BYTES} bytes")
-        return cls(BytesIO(body).read)
+        pieces = cls(BytesIO(body).read)
+        if len(body) <= MAX_VALUE_CHARS:
+            pieces._short = body
+        return pieces
+
+    def at_once(self) -> Any:
+        """Decode all of a short text that is sound; null: it is to be read value by value."""
+        if not self._short or _SPELT_SURROGATE.search(self._short):
+            return None
+        try:
+            return _DECODER.decode(self._short.decode())
+        except (ValueError, RecursionError):
+            return None
 
     def value(self) -> Any:
         """Read the next value, whole, or `TOO_LONG`. Raises NotThat."""
@@ -115,6 +131,10 @@ class Pieces:
 
         `lenient`: one that holds half a character is null, and costs the others nothing.
         """
+        if self._place == 0 and isinstance(rows := self.at_once(), list):
+            self._text, self._ended = "", True
+            yield from rows
+            return
         for _ in self.elements():
             try:
                 value = self.value()

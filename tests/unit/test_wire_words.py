@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -24,9 +25,16 @@ def as_json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
+def session(body: bytes) -> SessionView:
+    """What is read of a session: the same at once and value by value."""
+    view = wire.session(body)
+    assert wire.session(Pieces(BytesIO(body).read)) == view
+    return view
+
+
 def session_with(**more: Any) -> SessionView:
     """What is read of a session that has `more` in it."""
-    return wire.session(as_json(BARE | more))
+    return session(as_json(BARE | more))
 
 
 def turn_with(**more: Any) -> Turn:
@@ -159,11 +167,11 @@ A = {"from": "gpt", "value": "a"}
 def test_pairs_are_found_in_every_known_shape(raw: Any, expected: list[str]):
     """A question goes with the answer that follows it; halves and other speakers are left out."""
     assert [f"{p.question}/{p.answer}" for p in qa.conversations(as_json(raw))] == expected
-    session = as_json(BARE | {"qa_pairs": raw, "interactions": [None, {"id": "t", "conversations": raw}]})
-    inside = [p for p in qa.in_session(Pieces.of(session)) if isinstance(p, Pair)]
+    told = as_json(BARE | {"qa_pairs": raw, "interactions": [None, {"id": "t", "conversations": raw}]})
+    inside = [p for p in qa.in_session(Pieces.of(told)) if isinstance(p, Pair)]
     assert [f"{p.question}/{p.answer}" for p in inside] == expected * 2
-    assert wire.session(session).tells_pairs == bool(raw)
-    assert [turn.id for turn in wire.session(session).turns] == ["t"]
+    assert session(told).tells_pairs == bool(raw)
+    assert [turn.id for turn in session(told).turns] == ["t"]
 
 
 S = {"from": "system", "value": "s"}

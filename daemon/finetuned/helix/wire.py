@@ -86,11 +86,16 @@ def quota(text: str) -> Quota | None:
 def session(body: bytes | Pieces) -> SessionView:
     """Read one session, as `GET /sessions/{id}` and most changes answer it. Raises NotThat."""
     answer = opened(body)
-    raw, tells_pairs = _members(answer, "a session", TURNS_KEY)
-    answer.end()
+    raw = answer.at_once()
+    tells_pairs = False
+    if not isinstance(raw, dict):
+        raw, tells_pairs = _members(answer, "a session", TURNS_KEY)
+        answer.end()
     ident = _ident(raw, "a session")
     if TURNS_KEY not in raw or not isinstance(raw[TURNS_KEY], list | None):
         raise NotThat("a session has a list of interactions")
+    if len(raw[TURNS_KEY] or ()) > MOST_ROWS:
+        raise NotThat(f"a session has at most {MOST_ROWS} {TURNS_KEY}")
     turns = [turn for turn in raw[TURNS_KEY] or () if isinstance(turn, dict)]
     config = raw["config"] if isinstance(raw.get("config"), dict) else {}
     return SessionView(
@@ -104,7 +109,7 @@ def session(body: bytes | Pieces) -> SessionView:
         group=_text(config, "document_group_id"),
         review=config.get("manually_review_questions") is True,
         turns=tuple(_turn(turn) for turn in turns),
-        tells_pairs=tells_pairs,
+        tells_pairs=tells_pairs or any(map(_tells_pairs, (raw, *turns))),
         owner=(_text(raw, "owner"), _text(raw, "owner_type")),
     )
 
@@ -166,6 +171,10 @@ def _members(answer: Pieces, what: str, turns: str = "") -> tuple[dict[str, Any]
         if answer.kept > MOST_KEPT:
             raise NotThat(f"{what} has at most {MOST_KEPT} characters, but for its pairs")
     return raw, tells_pairs
+
+
+def _tells_pairs(raw: dict[str, Any]) -> bool:
+    return any(isinstance(pairs := raw.get(key), list) and pairs for key in PAIR_KEYS)
 
 
 def entity(body: bytes | Pieces) -> str:
