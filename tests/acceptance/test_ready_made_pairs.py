@@ -51,6 +51,19 @@ async def test_ready_made_pairs_are_learned_as_they_are(a_place: APlace, dialect
     assert path.exists() == (after == "keep")
 
 
+async def test_the_paper_says_what_the_command_does(a_place: APlace) -> None:
+    """To the letter, whatever is in the pairs: what was written for the one reads the other."""
+    place = a_place(folder=[{"include": INCLUDE}])
+    asked = 'What does "\u0001\t\n\\/\x7f\u2028é\u4e2d\U0001f9a6" mean?'
+    place.drop("odd.jsonl", lines({"question": asked, "answer": "<b>Nothing</b> & 'all'."}))
+    await place.run()
+    (paper,) = place.notes.glob("done/*/pairs.jsonl")
+    with place.reader() as reader:
+        rows = [*reader.pairs()]
+    assert [row["question"] for row in rows] == [asked]
+    assert paper.read_bytes().decode() == "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
 @SPOKEN
 async def test_pairs_never_share_a_job(a_place: APlace, dialect: str) -> None:
     """Neither with text nor with other pairs, which name no document; they wait for nobody."""

@@ -15,6 +15,7 @@ from typing import Final
 from finetuned.backend import Pair
 from finetuned.ledger.queries.connection import Row, drop_null
 from finetuned.ledger.queries.pairs import PAIR, SPARE
+from finetuned.ledger.rows import dicts
 from finetuned.ledger.schema import TO_INDEX
 from finetuned.ledger.store import Store
 from finetuned.model import Job
@@ -42,7 +43,7 @@ class Pairs:
             "and s.current = 1 order by p.ordinal limit ?"
         )
         with self._store.reading() as db:
-            return [drop_null(dict(row), *SPARE) for row in db.execute(query, (job_id, after, most))]
+            return [drop_null(row, *SPARE) for row in dicts(db.execute(query, (job_id, after, most)))]
 
     def here(self, session_id: str) -> int | None:
         """Count the pairs of the session in the ledger; null if not all of them are there."""
