@@ -15,7 +15,7 @@ from typing import Final
 from finetuned.backend import Pair
 from finetuned.ledger.queries.connection import Row, drop_null
 from finetuned.ledger.queries.pairs import PAIR, SPARE
-from finetuned.ledger.rows import dicts
+from finetuned.ledger.rows import dicts, insert_alike
 from finetuned.ledger.schema import TO_INDEX
 from finetuned.ledger.store import Store
 from finetuned.model import Job
@@ -23,6 +23,10 @@ from finetuned.model import Job
 #: pairs that one commit takes away
 _AT_ONCE: Final = 1000
 
+_COLUMNS: Final = (
+    *("job_id", "session_id", "file_id", "ordinal", "question", "answer", "raw_question", "raw_answer"),
+    *("talk", "turn", "system", "evidence", "begins", "ends", "made_by"),
+)
 _FROM_INDEX: Final = (
     "insert into qa_pairs_fts (qa_pairs_fts, rowid, question, answer) "
     "select 'delete', id, searchable(question), searchable(answer) from qa_pairs"
@@ -63,15 +67,11 @@ class Pairs:
         with self._store.transaction() as db:
             query = "select coalesce(max(ordinal), 0) from qa_pairs where job_id = ?"
             before: int = db.execute(query, (job.id,)).fetchone()[0]
-            db.executemany(
-                "insert into qa_pairs (job_id, session_id, file_id, ordinal, question, answer, raw_question, "
-                "raw_answer, talk, turn, system, evidence, begins, ends, made_by) "
-                "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (job.id, session_id, owner(p), ordinal, *_texts(p), p.talk, p.turn, p.system, *_proof(p))
-                    for ordinal, p in enumerate(pairs, before + 1)
-                ),
-            )
+            rows = [
+                (job.id, session_id, owner(p), ordinal, *_texts(p), p.talk, p.turn, p.system, *_proof(p))
+                for ordinal, p in enumerate(pairs, before + 1)
+            ]
+            insert_alike(db, "qa_pairs", _COLUMNS, rows)
             db.execute(f"{TO_INDEX} where job_id = ? and ordinal > ?", (job.id, before))
 
     def of_file(self, file_id: int) -> int:

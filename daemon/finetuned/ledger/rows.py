@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Final, TypeVar, get_args
 
 import msgspec
@@ -49,6 +49,8 @@ def place(path: str | None) -> tuple[str | None, str | None]:
 
 #: that a file was dropped at a place (`:path`, `:b64`), or lies there now
 AT_PLACE: Final = "((path = :path and path_b64 is :b64) or (location = :path and location_b64 is :b64))"
+#: how many rows a statement writes
+AT_ONCE: Final = 50
 #: the week of an instant: its Monday (UTC)
 WEEK: Final = "date({}, 'weekday 0', '-6 days')"
 #: whether a folder `f` has a job that has not ended, or something to archive
@@ -69,9 +71,22 @@ def insert(db: sqlite3.Connection, table: str, **columns: object) -> None:
 
 
 def insert_all(db: sqlite3.Connection, table: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Insert rows; those next to each other that have the same columns take one statement."""
+    """Insert rows; those next to each other that have the same columns go together."""
     for names, alike in groupby(rows, key=tuple):
-        db.executemany(_insertion(table, *names), [tuple(row.values()) for row in alike])
+        insert_alike(db, table, names, [tuple(row.values()) for row in alike])
+
+
+def insert_alike(
+    db: sqlite3.Connection, table: str, names: tuple[str, ...], rows: Sequence[tuple[object, ...]]
+) -> None:
+    """Insert rows with values for these columns, some at a time.
+
+    A statement opens a table's indexes whenever it is run, and that may take longer than to write a row of it.
+    """
+    end = len(rows) - len(rows) % AT_ONCE
+    for begin in range(0, end, AT_ONCE):
+        db.execute(_insertion(table, AT_ONCE, *names), [*chain.from_iterable(rows[begin : begin + AT_ONCE])])
+    db.executemany(_insertion(table, 1, *names), rows[end:])
 
 
 def dicts(found: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
@@ -142,8 +157,9 @@ def _json(value: object) -> str:
 
 
 @cache  # their texts are few, and thousands of files go through them
-def _insertion(table: str, *columns: str) -> str:
-    return f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
+def _insertion(table: str, rows: int, *columns: str) -> str:
+    row = f"({', '.join('?' * len(columns))})"
+    return f"insert into {table} ({', '.join(columns)}) values {', '.join([row] * rows)}"
 
 
 @cache
