@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from finetuned.ledger.queries import Reader
-from finetuned.ledger.queries.connection import FEW
+from finetuned.ledger.queries import Reader, connection
 from finetuned.ledger.queries.filters import PathPattern
 from finetuned.ledger.writer import Ledger
 from support.lives import NOW, Life, signature
 
+#: how many files are looked up one by one here: each combination of filters asks for more
+FEW = 20
 #: a file; and more files than are looked up one by one
 FEW_FILES, MANY_FILES = [PathPattern.of("/srv/notes/**/*.md"), PathPattern.of("a.md")], [PathPattern.of("*.txt")]
 FILTERS: dict[str, Any] = {
@@ -46,14 +47,15 @@ OTHERS = re.compile(
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """Somebody who reads a ledger with a job, and more files than are looked up one by one."""
+    """Somebody who reads a ledger with a job, and more files than are looked up one by one, which are few here."""
     path = str(tmp_path_factory.mktemp("plans") / "ledger.db")
     with Ledger.open(path) as ledger:
         life = Life(ledger)
         life.trains(life.runs(life.claims(life.waits("/srv/notes/a.md"))))
         seen = [(f"/srv/notes/{number}.txt", signature(number), "") for number in range(FEW + 1)]
         ledger.files.appeared("notes", seen, life.now())
-    with Reader.open(path) as reader:
+    with Reader.open(path) as reader, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "FEW", FEW)
         query = "select count(*) from sqlite_master where name like 'sqlite_stat%'"
         assert reader.connection.execute(query).fetchone()[0] == 0
         yield reader
