@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import click
@@ -30,17 +31,20 @@ KNOWN = {(key.section, key.name) for key in keys()}
 NAMES = {name for _, name in KNOWN} | {f"{section}.{name}" for section, name in KNOWN}
 
 
-def texts(source: Path) -> Iterator[str]:
+@cache
+def texts(source: Path) -> list[str]:
     """Every string of a module that people may read, its parts that are filled in as an ellipsis."""
-    tree = ast.parse(source.read_text("utf-8"))
+    nodes = list(ast.walk(ast.parse(source.read_text("utf-8"))))
     documented = (ast.Module, ast.ClassDef)
-    dull = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, documented) and has_words(node)}
-    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
-    for node in ast.walk(tree):
+    dull = {id(node.body[0].value) for node in nodes if isinstance(node, documented) and has_words(node)}
+    dull |= {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    found = []
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
-            yield "".join(str(p.value) if isinstance(p, ast.Constant) else SOMETHING for p in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts | dull:
-            yield node.value
+            found.append("".join(str(p.value) if isinstance(p, ast.Constant) else SOMETHING for p in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in dull:
+            found.append(node.value)
+    return found
 
 
 def has_words(node: ast.Module | ast.ClassDef) -> bool:

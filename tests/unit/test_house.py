@@ -93,9 +93,15 @@ def tree(name):
     return ast.parse((ROOT / name).read_bytes(), name)
 
 
+@cache
+def nodes(name):
+    """Every part of a module's syntax."""
+    return list(ast.walk(tree(name)))
+
+
 def functions(name):
     """The functions of a module, those inside others too."""
-    return [n for n in ast.walk(tree(name)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [n for n in nodes(name) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def dotted(node):
@@ -159,7 +165,7 @@ def test_every_room_has_its_place():
 
 def imported(name):
     """The modules that a module imports, wherever it does, as dotted names; `from a import b` is `a.b`."""
-    for node in ast.walk(tree(name)):
+    for node in nodes(name):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -216,12 +222,8 @@ MORE_WORDS = {"data_prep", "document_group", "data_entity", "inference", *TOLD}
 def strings(name):
     """The strings of a module, but for its docstrings."""
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    docs = {
-        id(n.body[0].value)
-        for n in ast.walk(tree(name))
-        if isinstance(n, documented) and isinstance(n.body[0], ast.Expr)
-    }
-    constants = (n for n in ast.walk(tree(name)) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    docs = {id(n.body[0].value) for n in nodes(name) if isinstance(n, documented) and isinstance(n.body[0], ast.Expr)}
+    constants = (n for n in nodes(name) if isinstance(n, ast.Constant) and isinstance(n.value, str))
     return [constant.value for constant in constants if id(constant) not in docs]
 
 
@@ -293,7 +295,7 @@ def exchanged(code):
     """The attributes of ours that a module sets: by `setattr`, as its object or as its dotted name, or by `=`."""
     ours = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
-        for node in ast.walk(code)
+        for node in code
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "finetuned"
         for alias in node.names
     }
@@ -302,7 +304,7 @@ def exchanged(code):
         first, dot, rest = dotted(node).partition(".")
         return f"{ours[first]}{dot}{rest}" if first in ours else ""
 
-    for node in ast.walk(code):
+    for node in code:
         if isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] == "setattr":
             what, name = (*node.args, None)[:2]
             if isinstance(what, ast.Constant) and str(what.value).startswith("finetuned."):
@@ -317,7 +319,7 @@ def exchanged(code):
 
 def test_nothing_of_ours_is_mocked():
     """What a test exchanges stands in the table above with its reason, and the table names nothing else."""
-    found = {name: set(exchanged(tree(name))) for name in modules("tests")}
+    found = {name: set(exchanged(nodes(name))) for name in modules("tests")}
     whole = {name for name, attributes in found.items() if attributes and name in EXCHANGED}
     assert whole | {one for name in found.keys() - whole for one in found[name]} == set(EXCHANGED)
     assert all(reason.strip() for reason in EXCHANGED.values())
@@ -335,7 +337,7 @@ def test_nothing_of_ours_is_mocked():
 )
 def test_the_rule_about_mocking_sees(code, attributes):
     """A rule that finds nothing must be able to find something."""
-    assert set(exchanged(ast.parse(code))) == attributes
+    assert set(exchanged(list(ast.walk(ast.parse(code))))) == attributes
 
 
 def test_the_map_for_who_joins_names_what_is_there():
@@ -376,7 +378,7 @@ def test_nobody_catches_everything_but_the_door():
     found = [
         name
         for name in modules("daemon")
-        for node in ast.walk(tree(name))
+        for node in nodes(name)
         if isinstance(node, ast.ExceptHandler) and swallows_all(node)
     ]
     assert [name for name in found if not name.startswith("daemon/finetuned/cli/")] == []
@@ -417,7 +419,7 @@ def test_no_test_sleeps():
         f"{name}:{node.lineno}"
         for name in modules("tests")
         if Path(name).parts[1] not in REAL_TIME
-        for node in ast.walk(tree(name))
+        for node in nodes(name)
         if (isinstance(node, ast.Attribute) and dotted(node) in {"time.sleep", "anyio.sleep", "trio.sleep"})
         or (isinstance(node, ast.ImportFrom) and node.module in {"time", "anyio", "trio"}
             and any(alias.name == "sleep" for alias in node.names))
@@ -435,7 +437,7 @@ def skipped(name):
     }
     return {
         f"{name}::{inside.get(id(node), '')}"
-        for node in ast.walk(tree(name))
+        for node in nodes(name)
         if isinstance(node, ast.Attribute) and node.attr in words
     }
 
