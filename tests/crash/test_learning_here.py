@@ -177,12 +177,18 @@ def test_killed_at_any_moment_all_is_learned(tmp_path: Path, seed: int) -> None:
 # -- that the ring finds what it is for
 
 
+#: where harm is done by each mistake, as what it spoils was begun
+HARMED_AT = {
+    "answers forgotten": ("answer POST", "commit update chunks"),
+    "a try a start": ("ended.json.part", "/models/JOB"),
+}
+
+
 @pytest.mark.parametrize("name", LEARNING_DEFECTS)
 def test_a_defect_in_learning_here_is_found(root: Path, name: str) -> None:
     """With a mistake put in by hand one of these deaths does harm."""
     with learning(root / "whole") as home:
         drop(home)
         assert home.live(met=root / "met") == 0
-    words = ("answer POST", "commit update chunks", "ended.json.part", "/models/JOB")
-    seams = [seam for seam in seams_of_a_run(root / "met") if any(word in seam[0] for word in words)]
+    seams = [seam for seam in seams_of_a_run(root / "met") if any(word in seam[0] for word in HARMED_AT[name])]
     assert any(die_and_go_on(root, seam, name)[1] for seam in seams)
