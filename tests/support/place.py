@@ -154,6 +154,7 @@ class Place:
         self.here: Context
         self.changed: Changed = lambda _: None
         self._on_change: Callable[[], None] = lambda: None
+        self._kept: dict[int, Reader] | None = None
 
     def drop(self, name: str, text: str | bytes = "The otter is a mammal. It lives in rivers.") -> Path:
         """Put a file into the first folder."""
@@ -216,7 +217,7 @@ class Place:
 
     async def run(self, *, until_idle: bool = True, script: Callable[[], Any] | None = None) -> Outcome:
         """Run the daemon until it is idle, or until `script` (run beside it) ends."""
-        with Ledger.open(self.ledger_path) as ledger:
+        with Ledger.open(self.ledger_path) as ledger, self._keeping_readers():
             wiring = Wiring(
                 load=lambda: self.load(),  # noqa: PLW0108 - a test may exchange it
                 ledger_path=lambda settings: settings.ledger.path or self.ledger_path,
@@ -305,10 +306,27 @@ class Place:
         await self.runtime.wait(Wake(), seconds)
 
     @contextmanager
+    def _keeping_readers(self) -> Iterator[None]:
+        """While a daemon runs, open each file that is its ledger once: that takes longer than what most tests ask."""
+        self._kept = {}
+        try:
+            yield
+        finally:
+            for reader in self._kept.values():
+                reader.close()
+            self._kept = None
+
+    @contextmanager
     def reader(self) -> Iterator[Reader]:
         """The ledger, for questions."""
-        with Reader.open(self.ledger_path) as reader:
-            yield reader
+        if self._kept is None or not os.path.exists(self.ledger_path):
+            with Reader.open(self.ledger_path) as reader:
+                yield reader
+        else:
+            lies = os.stat(self.ledger_path).st_ino
+            if lies not in self._kept:
+                self._kept[lies] = Reader.open(self.ledger_path)
+            yield self._kept[lies]
 
     def jobs(self) -> list[dict[str, Any]]:
         """Every job."""
