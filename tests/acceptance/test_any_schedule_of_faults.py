@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -23,17 +19,6 @@ HOUR = 3600.0
 #: what befalls one request: nothing, mostly; `lost` and `odd` after the server acted, all others before
 FATES = ("fine", "fine", "fine", "refused", "cut", "error", "page", "busy", "lost", "odd")
 FILES = 4
-
-
-@pytest.fixture(autouse=True)
-def _uncounted() -> Iterator[None]:
-    """Count nothing for coverage, which chance is not to promise, and which takes much of the time."""
-    traces, of_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)  # type: ignore[arg-type]
-    yield
-    sys.settrace(traces)
-    threading.settrace(of_threads)  # type: ignore[arg-type]
 
 
 class Fates:
