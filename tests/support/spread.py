@@ -1,31 +1,47 @@
-"""Which worker of `pytest -n 2` runs which test: one that waits for real processes beside one that computes."""
+"""Which worker of `pytest -n 3` runs which test: one that waits for real processes beside those that compute."""
 
 from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-RING = "tests/service/"
-#: modules of this ring that share a machine of their own, which takes a while to make
-BOX = f"{RING}test_systemd_"
+#: rings that wait for real processes, or start two at a time that die
+LANES = {"tests/service/": "waits", "tests/slurm/": "waits", "tests/crash/": "dies"}
+#: rings whose modules go as one, too: their tests share what they made, or read, and none takes long
+WHOLE = (
+    "tests/browse/",
+    "tests/cli/",
+    "tests/ledger/",
+    "tests/metrics/",
+    "tests/unit/",
+    "tests/local/test_talk_for_real",
+)
+#: modules that share a machine of their own, which takes a while to make
+BOX = "tests/service/test_systemd_"
 
 
 class Spread(LoadScopeScheduling):
-    """Hands out single tests, and modules of the service ring: these to one worker at a time while there are others.
+    """Hands out modules, and single tests. Of a lane one worker at a time has some, while there are others.
 
-    The modules come first, as xdist begins with the scopes that have most tests.
+    The modules come first, as xdist begins with the scopes that have most tests, so that short tests are left for the
+    end, when every worker takes some.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(BOX):
             return BOX
-        return nodeid.partition("::")[0] if nodeid.startswith(RING) else nodeid
+        return nodeid.partition("::")[0] if nodeid.startswith((*LANES, *WHOLE)) else nodeid
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         others = (work.items() for other, work in self.assigned_work.items() if other is not node)
-        waits = any(scope.startswith(RING) and not all(tests.values()) for work in others for scope, tests in work)
+        taken = {_lane(scope) for work in others for scope, tests in work if not all(tests.values())} - {""}
         for scope in self.workqueue:
-            if scope.startswith(RING) != waits:
+            if _lane(scope) not in taken:
                 self.workqueue.move_to_end(scope, last=False)
                 break
         super()._assign_work_unit(node)
+
+
+def _lane(scope: str) -> str:
+    """Tell the lane of a scope, or nothing."""
+    return next((lane for ring, lane in LANES.items() if scope.startswith(ring)), "")
