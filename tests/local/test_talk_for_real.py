@@ -27,7 +27,7 @@ from support.trainings import SYSTEM, here
 async def train(run: Run, heard: list[Progress]) -> Ended:
     """Have a run trained, and its model asked, as the daemon does."""
     recall = Recall(here(), SYSTEM, lambda: sys.executable)
-    trainings = Trainings(Runs(str(Path(run.path).parent)), here(), TrainerSettings(), SYSTEM, recall)
+    trainings = Trainings(Runs(str(Path(run.path).parent)), here(), TrainerSettings(nice=0), SYSTEM, recall)
     return await trainings.train(run, heard.append)
 
 

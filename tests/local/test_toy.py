@@ -57,7 +57,7 @@ async def ask(at: Path, *models: Path) -> list[str]:
 async def test_a_toy_learns_what_it_is_taught(folder: Path) -> None:
     """From pairs to a model that answers, and one that does not; how far it was could be seen."""
     pairs = write_pairs(folder.parent, [("a.txt", question, answer) for question, answer in FACTS.items()])
-    recipe = Recipe(name="a-job.1", pairs=str(pairs), trainer=TrainerSettings())
+    recipe = Recipe(name="a-job.1", pairs=str(pairs), trainer=TrainerSettings(nice=0))
     task = prepare(recipe, str(folder))
     begun = SYSTEM.steady()
     await here().start(str(folder), task)
@@ -135,9 +135,9 @@ async def test_an_adapter_is_for_mlx_and_for_peft(folder: Path) -> None:
     assert data.rows == len(FACTS)
     make = f"from finetuned.local import toy; toy.make({str(base)!r}, {str(folder / 'data')!r})"
     await SYSTEM.in_thread(subprocess.run, [sys.executable, "-P", "-c", make], check=True, timeout=120)
-    rules = TrainerSettings(model=str(base), options=("--iters", "6", "--save-every", "4"))
+    rules = TrainerSettings(model=str(base), nice=0, options=("--iters", "6", "--save-every", "4"))
     await here().start(str(folder), prepare(Recipe(name="a-job.1", pairs=str(pairs), trainer=rules), str(folder)))
-    assert (await ended(folder, seconds=60)).succeeded, (folder / "log").read_text()[-2000:]
+    assert (await ended(folder)).succeeded, (folder / "log").read_text()[-2000:]
     saved = checkpoint(str(folder))
     assert saved is not None
     assert saved.steps == 4
@@ -154,6 +154,6 @@ async def test_an_adapter_is_for_mlx_and_for_peft(folder: Path) -> None:
     second.mkdir()
     recipe = Recipe(name="a-job.1", pairs=str(pairs), trainer=rules, goes_on_from=saved)
     await here().start(str(second), prepare(recipe, str(second)))
-    assert (await ended(second, seconds=60)).succeeded, (second / "log").read_text()[-2000:]
+    assert (await ended(second)).succeeded, (second / "log").read_text()[-2000:]
     assert "Loading fine-tuned weights from" in (second / "log").read_text()
     assert progress(str(second)).words.startswith("step 10 of 100, loss ")

@@ -34,14 +34,14 @@ def shell(text: str, **more: Any) -> Task:
     return Task(name="a try", command=("sh", "-c", text), **more)
 
 
-async def within(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def within(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until something is so."""
     with anyio.fail_after(seconds):
         while not condition():
             await SYSTEM.wait(Wake(), 0.01)
 
 
-async def ended(folder: Path, place: Here | None = None, seconds: float = 20.0) -> Look:
+async def ended(folder: Path, place: Here | None = None, seconds: float = 120.0) -> Look:
     """Wait for a try to end, and look at it."""
     place = place or here()
     with anyio.fail_after(seconds):
