@@ -28,8 +28,8 @@ def a_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     made: list[Desk] = []
     with desks(tmp_path) as make:
 
-        def one(**rules: Any) -> Desk:
-            made.append(make(folder=[{"linger": "0s", "settle": "2s"} | rules]))
+        def one(sweep: str = "5s", **rules: Any) -> Desk:
+            made.append(make(folder=[{"linger": "0s", "settle": "2s"} | rules], watch={"sweep": sweep}))
             return made[-1]
 
         yield one
@@ -69,7 +69,7 @@ def rows(place: Place) -> int:
 
 def test_a_file_that_changes_at_each_claim(a_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is held for longer each time, and says so; once it stands still it is learned."""
-    desk = a_desk()
+    desk = a_desk(sweep="20s")
     place = desk.place
     switch = after_each_claim(monkeypatch, append)
 
@@ -90,7 +90,7 @@ def test_a_file_that_changes_at_each_claim(a_desk: Callable[..., Desk], monkeypa
 
 def test_a_file_that_cannot_be_moved_alone(a_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where only that file cannot be moved, jobs are made of it in vain, and ever more seldom."""
-    desk = a_desk()
+    desk = a_desk(sweep="20s")
     place = desk.place
     switch = {"on": True}
 
