@@ -40,6 +40,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
 #: their time, and 130 ms in each process that they start
 UNCOUNTED = {"crash", "property", "test_any_schedule_of_faults", "test_bursts", "test_floods", "test_half_written"}
 UNCOUNTED |= {"test_lost_replies", "test_stops", "test_stuck_sessions", "test_the_sixteen_ways", "test_try_again"}
+UNCOUNTED |= {"test_a_daemon_makes_pairs", "test_a_maker_is_killed", "test_maker_with_random_faults"}
 
 
 @pytest.hookimpl(wrapper=True)
