@@ -9,7 +9,9 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
+from finetuned.local import toy
 from finetuned.local.place import Cause
 from finetuned.local.trainers import Recipe, checkpoint, prepare, progress, publish, read_tuned
 from finetuned.local.trainers.lessons import lay_lessons
@@ -153,7 +155,8 @@ async def test_an_adapter_is_for_mlx_and_for_peft(folder: Path) -> None:
     second = folder.parent / "training.2"
     second.mkdir()
     recipe = Recipe(name="a-job.1", pairs=str(pairs), trainer=rules, goes_on_from=saved)
-    await here().start(str(second), prepare(recipe, str(second)))
+    task = prepare(recipe, str(second))
+    await here().start(str(second), replace(task, environment={**task.environment, **toy.ENVIRONMENT}))
     assert (await ended(second)).succeeded, (second / "log").read_text()[-2000:]
     assert "Loading fine-tuned weights from" in (second / "log").read_text()
     assert progress(str(second)).words.startswith("step 10 of 100, loss ")
