@@ -29,22 +29,28 @@ class Archives:
     async def archive(self, job_id: str) -> None:
         """Move the files of an ended job to where they belong, and write down beside them what became of it."""
         context = self._context
-        job = await context.in_ledger(context.ledger.jobs.get, job_id)
-        if job is None or job.archived:
-            return
-        if job.files == 0 and not await context.in_ledger(context.ledger.jobs.is_left, job):
-            await context.disk_later(job, "its files went on without it, and were not taken from its folder yet")
-            return
-        try:
-            lost = await context.in_thread(self._archive, job)
-        except (FileProblem, FolderError) as error:
-            await context.disk_later(job, f"its files cannot be moved: {error}")
-        else:
-            await context.in_ledger(context.ledger.jobs.archived, job)
-            if lost:
-                self._sweep_soon()
+        job, why_not, lost = await context.in_thread(self._archive, job_id)
+        if job is not None and why_not is not None:
+            await context.disk_later(job, why_not)
+        elif lost:
+            self._sweep_soon()
 
-    def _archive(self, job: Job) -> bool:
+    def _archive(self, job_id: str) -> tuple[Job | None, str | None, bool]:
+        """Do so at one visit to a thread; tell why it cannot be done now, and else what `_put_away` does."""
+        jobs = self._context.ledger.jobs
+        job = jobs.get(job_id)
+        if job is None or job.archived:
+            return None, None, False
+        if job.files == 0 and not jobs.is_left(job):
+            return job, "its files went on without it, and were not taken from its folder yet", False
+        try:
+            lost = self._put_away(job)
+        except (FileProblem, FolderError) as error:
+            return job, f"its files cannot be moved: {error}", False
+        jobs.archived(job)
+        return job, None, lost
+
+    def _put_away(self, job: Job) -> bool:
         """Tell whether a file did not lie where it should: another version of it may lie where it was dropped."""
         context = self._context
         folder = context.folders[job.folder]
