@@ -41,6 +41,19 @@ async def test_the_log_has_a_line_for_each_transition_and_no_secret(a_place: APl
     assert next(line for line in told if line["event"] == "file_refused")["level"] == "warning"
 
 
+async def test_a_file_that_goes_its_way_is_told_of_to_who_looks_closely(a_place: APlace) -> None:
+    """A job of five hundred files is a line at its end, not five hundred and one."""
+    stream = io.StringIO()
+    logs.configure(level="info", format="json", terminal=False, stream=stream)
+    place = a_place()
+    place.drop("a.txt", GREY)
+    place.drop("bad.txt", b"\xff")
+    await place.run()
+    told = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert "job_done" in told
+    assert [name for name in told if name.startswith("file_")] == ["file_refused", "file_put_away"]
+
+
 async def test_what_can_never_be_taken_is_told_once(a_place: APlace) -> None:
     """A link in a drop folder has no row in the ledger: one warning says why it lies there still."""
     stream = io.StringIO()

@@ -24,7 +24,7 @@ WATCH: Final = "watch"
 METRICS: Final = "metrics"
 #: whether an event `e` tells of a file on its usual way
 ON_ITS_WAY: Final = (
-    "(e.subject = 'file' and e.became in ('settling', 'waiting', 'packed') and e.cause is not 'held_up')"
+    "(e.subject = 'file' and e.became in ('settling', 'waiting', 'packed', 'learned') and e.cause is not 'held_up')"
 )
 
 
