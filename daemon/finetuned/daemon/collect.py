@@ -3,7 +3,8 @@
 1. The answer was read to its end before the first pair is written (`Harvest`).
 2. Each batch of many is a commit of its own: others write in between, and a crash costs what was written so far, no
    more. What follows from the pairs is written after the last of them, in one commit, with the word that they are all
-   here. A few are written in that commit, too: a job that ends gives its slot to the next.
+   here. A few are written in that commit, too: a job that ends gives its slot to the next. That many are fetched is
+   noted before the first of them.
 3. Long answers are gone through one at a time, so that a dozen of them take no more memory than one.
 """
 
@@ -34,10 +35,19 @@ class Collecting:
         self._context = context
         self._one_long = anyio.Lock()
 
-    async def collect(self, job: Job, seen: Observation, files: Sequence[File], *, url: str, then: Then) -> None:
+    async def collect(
+        self,
+        job: Job,
+        seen: Observation,
+        files: Sequence[File],
+        *,
+        url: str,
+        then: Then,
+        note: Callable[[], object] = lambda: None,
+    ) -> None:
         """Bring the pairs of a session at `url` into the ledger, count them, and write what follows from that.
 
-        Raises ServerError, LedgerStuck.
+        `note` writes down that they are fetched, of which there are many. Raises ServerError, LedgerStuck.
         """
         context = self._context
         with await context.backends[url].harvest(seen) as harvest:
@@ -46,6 +56,7 @@ class Collecting:
                 with context.turns[url].ending(job.id):
                     await context.in_ledger(self._write_at_once, job, seen, few, files, then)
                 return
+            await context.in_ledger(note)
             async with self._one_long if harvest.is_long else nullcontext():
                 here = await context.in_ledger(context.ledger.pairs.here, seen.id)
                 counted: Tally | None = None

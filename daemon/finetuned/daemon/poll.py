@@ -48,6 +48,8 @@ MISSES: Final = 3
 NAMED_WITHIN: Final = 5.0
 #: words that we do not know, before no more of them are told: a server may make up any number
 MOST_UNKNOWN: Final = 20
+#: the stage of a session that trained, while its pairs are fetched
+COLLECTING: Final = "collecting"
 _POLLED: Final = frozenset({JobState.RUNNING, JobState.REVIEW})
 
 
@@ -71,6 +73,7 @@ class Polls:
         self._batches = {url: BatchPoll(context, url) for url in context.backends}
         self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
         self._unknown: set[str] = set()
+        self._unwritten: set[str] = set()  # sessions whose pairs were fetched in vain
 
     async def poll(self, job_id: str) -> None:
         """Poll the job's session, and do what follows from it."""
@@ -86,7 +89,7 @@ class Polls:
             self._log_unknown(seen)
             if job.open.read_only and not await self._is_proven(job, seen):
                 return
-            await self._follow(job, seen)
+            noted = await self._follow(job, seen)
         except NotFound:
             await self._missing(job)
         except (Refused, ReplyLost) as error:
@@ -95,19 +98,21 @@ class Polls:
             await self._context.unreachable(job, error)
         else:
             await self._context.server_usable(job.open.url)
-            await self._name(job, seen)
+            await self._name(job, seen, noted=noted)
 
-    async def _follow(self, job: Job, seen: Observation) -> None:
-        """Do what follows from a poll."""
+    async def _follow(self, job: Job, seen: Observation) -> bool:
+        """Do what follows from a poll; tell whether it was noted with it that the session gets its name."""
         match seen.status:
             case status if job.state is JobState.REVIEW:
                 await self._reviewed(job, seen, paused=status is Status.PAUSED)
             case Status.TRAINED:
                 await self._collect(job, seen)
+                return True
             case Status.FAILED:
                 await self._failed(job, seen)
             case _:
-                await self._goes_on(job, seen)
+                return await self._goes_on(job, seen)
+        return False
 
     async def _is_proven(self, job: Job, seen: Observation) -> bool:
         """Tell whether a session that only a note told of was made of the job's files; else the job begins anew.
@@ -128,17 +133,15 @@ class Polls:
                 self._unknown.add(words)
                 logs.get().warning("word_unknown", word=words, session=seen.id)
 
-    async def _name(self, job: Job, seen: Observation) -> None:
+    async def _name(self, job: Job, seen: Observation, *, noted: bool) -> None:
         """Give the session the job's name, for people who see it on the server's own page: tried once, for what it is.
 
-        Not while the backend would forget it again.
+        That it is tried was `noted` already, or is noted here.
         """
-        context = self._context
-        if job.under_way.read_only or seen.name == job.id or not seen.can_rename:
-            return
-        if await context.in_ledger(context.ledger.attempts.named, seen.id, job.id):
+        context, name = self._context, _new_name(job, seen)
+        if name is not None and (noted or await context.in_ledger(context.ledger.attempts.named, seen.id, name)):
             with suppress(ServerError), anyio.move_on_after(NAMED_WITHIN):
-                await context.backend_of(job).rename(seen, job.id)
+                await context.backend_of(job).rename(seen, name)
 
     async def discard(self, session: Attempt) -> None:
         """Remove a session from the server that was given up, after its pairs were collected.
@@ -174,8 +177,8 @@ class Polls:
         else:
             await self._context.server_usable(url)
 
-    async def _goes_on(self, job: Job, seen: Observation) -> None:
-        """Do what helps a session that is not trained, should it stand still; else have it polled again."""
+    async def _goes_on(self, job: Job, seen: Observation) -> bool:
+        """Do what helps a session that is not trained, should it stand still; else note the poll, and tell so."""
         context = self._context
         now = context.runtime.now()
         poll = context.settings.poll
@@ -185,15 +188,17 @@ class Polls:
         if await self._recoveries.do(job, seen, due(seen, history, poll), history) is None:
             # what was done is no sign of life, but from now on there may be one
             self._watches[seen.id] = Watch(still=Standstill(signs=still.signs, since=now, at=now))
-            return
+            return False
         enough_until = still.since + patience(seen.phase, job.under_way.requeued, poll)
         self._watches[seen.id] = Watch(still=still, mark=seen.list_mark, enough_until=enough_until)
         moved = before is not None and before.still.signs != still.signs
         pause = self._pause(now - (job.under_way.moved_at or now), moved=moved or before is None)
         due_at = now + pause if seen.list_mark is None else _together(now, pause, poll)
+        name = _new_name(job, seen)
         await context.in_ledger(
-            context.ledger.runs.polled, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now
+            context.ledger.runs.polled, job, seen, stage=seen.stage, due_at=due_at, moved=moved, now=now, name=name
         )
+        return True
 
     async def stand(self, url: str, job_ids: frozenset[str], jobs: Iterable[Job]) -> frozenset[str]:
         """Find in a list which of the jobs' sessions stand still, and note that as a poll of each; their jobs' ids.
@@ -253,6 +258,7 @@ class Polls:
 
     def keep(self, session_ids: Container[str | None]) -> None:
         """Forget what is remembered of sessions that are not followed any more."""
+        self._unwritten = {session_id for session_id in self._unwritten if session_id in session_ids}
         self._watches = {session_id: watch for session_id, watch in self._watches.items() if session_id in session_ids}
 
     async def _reviewed(self, job: Job, seen: Observation, *, paused: bool) -> None:
@@ -287,29 +293,43 @@ class Polls:
 
     async def _collect(self, job: Job, seen: Observation) -> None:
         context = self._context
-        job, files = await context.in_ledger(self._begin_to_collect, job, seen, context.runtime.now())
-        known = await sketches(context, job, files)  # before the answer: from then on the next job waits for the slot
+        if seen.id in self._unwritten or job.under_way.stage == COLLECTING:
+            job = await context.in_ledger(self._note, job, seen)
+        # before the answer: from then on the next job waits for the slot
+        files, known = await context.in_thread(self._files, job, seen)
+
+        def note() -> None:
+            nonlocal job
+            if job.under_way.stage != COLLECTING:
+                job = self._note(job, seen)
 
         def finish(counted: Tally) -> None:
-            verdict = judge(seen, counted, files, context.backend_of(job).capabilities)
+            now, verdict = context.runtime.now(), judge(seen, counted, files, context.backend_of(job).capabilities)
             self._limits.trained(job, seen)
-            context.ledger.ends.finish(job, seen, counted.pairs, files, verdict, context.runtime.now(), known)
+            name = _new_name(job, seen)
+            context.ledger.ends.finish(job, seen, counted.pairs, files, verdict, now, known, name=name)
 
         url = context.url_of(job)
-        await self._collecting.collect(job, seen, files, url=url, then=finish)
+        self._unwritten.add(seen.id)
+        await self._collecting.collect(job, seen, files, url=url, then=finish, note=note)
+        self._unwritten.discard(seen.id)
         context.turns[url].ended(job.id)  # its slot is free, though its session may still be given a name
         context.wake.set()
 
-    def _begin_to_collect(self, job: Job, seen: Observation, now: float) -> tuple[Job, Sequence[File]]:
-        """Note that the job's pairs are asked for; return it with its files, as `_packed` does."""
-        context, runs = self._context, self._context.ledger.runs
-        if job.under_way.stage != "collecting":
+    def _note(self, job: Job, seen: Observation) -> Job:
+        """Note that the job's pairs are fetched. What was tried in vain waits: a disk without room for so many pairs
+        must not be hammered.
+        """
+        context, runs, now = self._context, self._context.ledger.runs, self._context.runtime.now()
+        if job.under_way.stage != COLLECTING:
             due_at = now + context.settings.poll.fastest
-            job = runs.polled(job, seen, stage="collecting", due_at=due_at, moved=True, now=now)
-        else:  # it was tried in vain: a disk without room for so many pairs must not be hammered
-            due_at = now + context.back_off(job.in_vain + 1, context.settings.poll.slowest)
-            job = runs.try_later(job, due_at, None, now)
-        return job, self._packed(job, seen)
+            return runs.polled(job, seen, stage=COLLECTING, due_at=due_at, moved=True, now=now)
+        return runs.try_later(job, now + context.back_off(job.in_vain + 1, context.settings.poll.slowest), None, now)
+
+    def _files(self, job: Job, seen: Observation) -> tuple[Sequence[File], dict[int, bytes]]:
+        """List the job's files as `_packed` does, with the sketches of their texts."""
+        files = self._packed(job, seen)
+        return files, sketches(self._context, job, files)
 
     async def _failed(self, job: Job, seen: Observation) -> None:
         """Train once more in place what the server gave up, where that can help; else the job failed."""
@@ -390,6 +410,12 @@ class Polls:
         name = marker(job.id, job.attempts if number is None else number)
         packed = self._context.ledger.jobs.packed(job.id)
         return [replace(f, upload_name=f.upload_name and renamed(f.upload_name, name)) for f in packed]
+
+
+def _new_name(job: Job, seen: Observation) -> str | None:
+    """Tell what the session is to be called; null if it was tried, or its backend would forget it again."""
+    is_named = job.id in {seen.name, job.under_way.name}
+    return None if is_named or job.under_way.read_only or not seen.can_rename else job.id
 
 
 def _together(now: float, pause: float, poll: PollSettings) -> float:

@@ -20,18 +20,16 @@ from finetuned.model import Content, File, Job
 _BLOCK: Final = 256 * 1024
 
 
-async def sketches(context: Context, job: Job, files: Sequence[File]) -> dict[int, bytes]:
+def sketches(context: Context, job: Job, files: Sequence[File]) -> dict[int, bytes]:
     """Sketch the texts of a job's files, by the file's id; one that cannot be read now is left out."""
     folder = context.folders.get(job.folder)
-    return {} if folder is None else await context.in_thread(_sketches, folder, job.id, files)
-
-
-def _sketches(folder: DropFolder, job_id: str, files: Sequence[File]) -> dict[int, bytes]:
-    found = {}
+    found: dict[int, bytes] = {}
+    if folder is None:
+        return found
     with folder.together():
         for file in files:
             if file.location and file.content:
-                location = folder.part_location(file.location, job_id, str(file.id))
+                location = folder.part_location(file.location, job.id, str(file.id))
                 with suppress(FileProblem, FolderError, OSError):
                     found[file.id] = sketch_of(_text(folder, location, file.content))
     return found

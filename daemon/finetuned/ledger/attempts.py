@@ -279,6 +279,9 @@ def discard_all(db: sqlite3.Connection, job_id: str) -> int:
     ).rowcount
 
 
-def all_here(db: sqlite3.Connection, session_id: str, pairs: int, model: str | None = None) -> None:
-    """Note that all pairs of the session are in the ledger, and which `model` was trained with them."""
-    db.execute("update sessions set pairs = ?, lora_dir = ? where session_id = ?", (pairs, model, session_id))
+def all_here(
+    db: sqlite3.Connection, session_id: str, pairs: int, model: str | None = None, name: str | None = None
+) -> None:
+    """Note that all pairs of the session are in the ledger, which `model` was trained with them, and its new `name`."""
+    query = "update sessions set pairs = ?, lora_dir = ?, name = coalesce(?, name) where session_id = ?"
+    db.execute(query, (pairs, model, name, session_id))

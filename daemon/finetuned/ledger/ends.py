@@ -34,14 +34,16 @@ class Ends:
         verdict: JobVerdict,
         now: float,
         sketches: Mapping[int, bytes] = MappingProxyType({}),
+        *,
+        name: str | None = None,
     ) -> None:
         """Write the verdict over `pairs` that are all here: files, session and job, still to be archived.
 
-        `sketches` of their texts are by the files' ids, as far as they are known.
+        `sketches` of their texts are by the files' ids, as far as they are known. `name`: see `Runs.polled`.
         """
         with self._store.transaction() as db:
             write_interactions(db, seen, now)
-            all_here(db, seen.id, pairs, seen.model)
+            all_here(db, seen.id, pairs, seen.model, name)
             by_id = {file.id: file for file in files}
             ends = [
                 end_of(

@@ -22,14 +22,28 @@ class Runs:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def polled(self, job: Job, seen: Observation, *, stage: str, due_at: float, moved: bool, now: float) -> Job:
-        """Write a poll: interactions are updated in place; progress is no event, a new stage is told."""
+    def polled(
+        self,
+        job: Job,
+        seen: Observation,
+        *,
+        stage: str,
+        due_at: float,
+        moved: bool,
+        now: float,
+        name: str | None = None,
+    ) -> Job:
+        """Write a poll: interactions are updated in place; progress is no event, a new stage is told.
+
+        `name`: what the session is to be called from now on; null: it keeps its name.
+        """
         with self._store.transaction() as db:
             write_interactions(db, seen, now)
             attempt = job.under_way
             change_attempt(
                 db,
                 attempt,
+                name=name or attempt.name,
                 stage=stage,
                 progress=seen.progress,
                 due_at=iso(due_at),
