@@ -109,6 +109,9 @@ class Network(httpx.AsyncBaseTransport):
 class Place:
     """Everything a test drops files into, and asks afterwards."""
 
+    #: while a daemon runs, by its number on the disk each file that was the ledger, open
+    _kept: dict[int, Reader] | None = None
+
     def __init__(
         self,
         root: Path,
@@ -154,7 +157,6 @@ class Place:
         self.here: Context
         self.changed: Changed = lambda _: None
         self._on_change: Callable[[], None] = lambda: None
-        self._kept: dict[int, Reader] | None = None
 
     def drop(self, name: str, text: str | bytes = "The otter is a mammal. It lives in rivers.") -> Path:
         """Put a file into the first folder."""
