@@ -37,13 +37,14 @@ def environment(**more: str) -> dict[str, str]:
 
 def wait_for(condition: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
     """Wait until `condition` holds, in real time; what it gave."""
-    never = threading.Event()
+    never, pause = threading.Event(), 0.01
     end = time.monotonic() + within
     while time.monotonic() < end:
         found = condition()
         if found:
             return found
-        never.wait(0.02)
+        never.wait(pause)
+        pause = min(0.05, pause * 1.2)  # to open a ledger, and ask it, takes 2 ms
     raise AssertionError(f"in {within} s there was no {what}")
 
 
