@@ -32,7 +32,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
-    """Spread the tests over several workers (`-n 2`) so that they wait while others compute."""
+    """Spread the tests over several workers (`-n 4`) so that they wait while others compute."""
     return Spread(config, log)
 
 
@@ -40,6 +40,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
 #: their time, and 130 ms in each process that they start
 UNCOUNTED = {"crash", "property", "test_any_schedule_of_faults", "test_bursts", "test_floods", "test_half_written"}
 UNCOUNTED |= {"test_lost_replies", "test_stops", "test_stuck_sessions", "test_the_sixteen_ways", "test_try_again"}
+UNCOUNTED |= {"test_fewer_looks", "test_sends_in_vain", "test_sessions_get_stuck", "test_stubborn_cases"}
+UNCOUNTED |= {"test_the_breaker_under_load", "test_what_comes_back_is_held"}
 UNCOUNTED |= {"test_a_daemon_makes_pairs", "test_a_maker_is_killed", "test_maker_with_random_faults"}
 
 

@@ -1,12 +1,14 @@
-"""Which worker of `pytest -n 3` runs which test: one that waits for real processes beside those that compute."""
+"""Which worker of `pytest -n 4` runs which test: one that waits for real processes beside those that compute."""
 
 from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-#: rings that wait for real processes, or start two at a time that die
-LANES = {"tests/service/": "waits", "tests/slurm/": "waits", "tests/crash/": "dies"}
+#: modules that share a machine of their own, which takes a while to make
+BOX = "tests/service/test_systemd_"
+#: what waits for real processes, of a machine's or of ours, or starts two at a time that die
+LANES = {BOX: "machines", "tests/slurm/": "machines", "tests/service/": "waits", "tests/crash/": "dies"}
 #: rings whose modules go as one, too: their tests share what they made, or read, and none takes long
 WHOLE = (
     "tests/browse/",
@@ -16,8 +18,6 @@ WHOLE = (
     "tests/unit/",
     "tests/local/test_talk_for_real",
 )
-#: modules that share a machine of their own, which takes a while to make
-BOX = "tests/service/test_systemd_"
 
 
 class Spread(LoadScopeScheduling):
