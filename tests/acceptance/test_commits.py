@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -44,3 +45,14 @@ async def test_the_end_of_a_job_is_one_commit(a_place: APlace, monkeypatch: pyte
     assert [text.split(" set ")[0] for text in ours[end + 1 :]] == ["update files", "update jobs"]
     assert not [text for text in ours if "'collecting'" in text or text.startswith("update sessions set name")]
     assert any(f"name = '{job}'" in text for text in ours)
+
+
+@pytest.mark.parametrize(("many", "noted"), [(1000, False), (1001, True)])
+async def test_of_many_pairs_it_is_noted_that_they_are_fetched(a_place: APlace, many: int, noted: bool) -> None:
+    """They take several commits, between which people look."""
+    place = a_place(folder=[{"include": ["*.jsonl"]}])
+    asked = ({"question": f"What is {n}?", "answer": f"It is number {n}."} for n in range(many))
+    place.drop("talks.jsonl", "".join(f"{json.dumps(one)}\n" for one in asked))
+    await place.run()
+    assert place.jobs()[0]["pairs"] == many
+    assert ("collecting" in {event["detail"] for event in place.events()}) == noted
