@@ -476,6 +476,29 @@ def test_a_burst_begins_to_settle_bit_by_bit(make):
     assert paths(recorded(folder, 4.0).ready) == [then.appeared[0].path]
 
 
+def test_sub_folders_of_a_burst_that_are_left_for_later_cost_nothing(make):
+    """They are not looked into while no more may begin, and stay watched."""
+    folder, left, steps = make(), 100, 0
+    for number in range(LEAST_NEW):
+        put(folder, f"{number}.txt")
+    for number in range(left):
+        put(folder, f"{number}/a.txt")
+
+    def count():
+        nonlocal steps
+        steps += 1
+
+    folder.tree.on_progress = count
+    assert len(recorded(folder, 0.0).appeared) == LEAST_NEW
+    first, watched, steps = steps, folder.sweeper.subfolders, 0
+    assert (recorded(folder, 0.5).appeared, folder.sweeper.has_more) == ((), True)
+    assert steps < first - 2 * left
+    assert folder.sweeper.subfolders is watched
+    assert len(watched) == left
+    assert len(recorded(folder, 2.0).appeared) == left
+    assert not folder.sweeper.has_more
+
+
 def test_what_is_forgotten_and_lies_there_is_new(make):
     """Nothing changed in the folder, and that is proven; a file that was forgotten there appears nevertheless."""
     folder = make()

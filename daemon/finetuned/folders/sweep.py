@@ -109,13 +109,15 @@ class _Listing:
     `times` is the hash of its identity and its times. `files` are those that had not settled when it was last looked
     at, `missing` those known ones that did not lie there; `odd` counts what is never taken, by reason; `markers` are
     the names of ready files, `unfinished` those that programs still write to, by their lower case; `untaken` counts by
-    suffix the files that no rule takes. `folders` has the sub-folders by name, each with what is kept of it: its
-    listing; the times alone if that is sure and holds nothing; None if it was not looked into.
+    suffix the files that no rule takes; `more`: new files are left for the next one. `folders` has the sub-folders by
+    name, each with what is kept of it: its listing; of one that holds nothing the times alone if it is sure, `_LATER`
+    if there is more; None if it was not looked into.
     """
 
     times: int
     since: float
     sure: bool
+    more: bool = False
     files: list[str] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     folders: dict[str, _Kept] = field(default_factory=dict)
@@ -125,10 +127,10 @@ class _Listing:
     untaken: Counter[str] = field(default_factory=Counter)
     canaries: set[str] = field(default_factory=set)
 
-    def kept(self) -> _Listing | int:
+    def kept(self) -> _Kept:
         """Return what is to be kept of it: there may be a hundred thousand."""
-        if self.sure and not any(getattr(self, name) for name in _EMPTY):
-            return self.times
+        if (self.sure or self.more) and not any(getattr(self, name) for name in _EMPTY):
+            return self.times if self.sure else _LATER
         for name, empty in _EMPTY.items():
             if not getattr(self, name):
                 setattr(self, name, empty)
@@ -149,6 +151,8 @@ _EMPTY: Final[dict[str, object]] = {
 }
 #: stands in the place of a listing of which the times alone are kept
 _NOTHING: Final = _Listing(times=0, since=0.0, sure=True)
+#: stands in the place of a listing of new files alone that are left for later
+_LATER: Final = _Listing(times=0, since=inf, sure=False, more=True)
 
 
 @dataclass(slots=True)
@@ -165,7 +169,7 @@ class _Found:
     unfinished: dict[str, str | None] = field(default_factory=dict)
     closed: dict[str, str] = field(default_factory=dict)
     untaken: Counter[str] = field(default_factory=Counter)
-    shape: dict[Parts, tuple[int, int]] = field(default_factory=dict)
+    shape: dict[str, tuple[int, int]] = field(default_factory=dict)
     unwatched: int = 0
     wake_in: float | None = None
     checked: int = 0
@@ -173,6 +177,13 @@ class _Found:
     def wake(self, seconds: float) -> None:
         """Sweep again in `seconds` at the latest."""
         self.wake_in = seconds if self.wake_in is None else min(self.wake_in, seconds)
+
+    def watch(self, path: str, lies: tuple[int, int] | None) -> None:
+        """Have a sub-folder watched, while there are few; `lies` is its device and inode, if that is known."""
+        if lies is not None and len(self.shape) < MOST_WATCHED:
+            self.shape[path] = lies
+        else:
+            self.unwatched += 1
 
 
 def _count(counted: dict[str, Odd], more: Odd) -> None:
@@ -220,7 +231,6 @@ class Sweeper:
         self._unfinished: set[str] = set()
         self._canaries: set[str] = set()
         self._top: _Listing | None = None
-        self._shape: dict[Parts, tuple[int, int]] = {}
         #: the folders that are to be watched of those that the last sweep walked to, by absolute path, with device and
         #: inode; replaced, never changed
         self.subfolders: Mapping[str, tuple[int, int]] = MappingProxyType({})
@@ -298,9 +308,8 @@ class Sweeper:
 
     def _tell_shape(self, found: _Found) -> None:
         """Say which folders are to be watched, if they are others than before."""
-        if found.shape != self._shape or bool(found.unwatched) != bool(self.unwatched):
-            self._shape, self.unwatched = found.shape, found.unwatched
-            self.subfolders = MappingProxyType({self._tree.at(parts): lies for parts, lies in found.shape.items()})
+        if found.shape != self.subfolders or bool(found.unwatched) != bool(self.unwatched):
+            self.subfolders, self.unwatched = MappingProxyType(found.shape), found.unwatched
 
     def _walk(self, found: _Found) -> None:
         """Look into all there is; what is kept of a folder goes with what is kept of the one above."""
@@ -310,10 +319,19 @@ class Sweeper:
             above, listing = ways.pop()
             for name, old in listing.folders.items():
                 parts = (*above, name)
+                if old is _LATER and not self._has_room():
+                    self._leave(parts, found)
+                    continue
                 new = self._visit(parts, old, found)
                 listing.folders[name] = None if new is None else old if new is _NOTHING else new.kept()
                 if new is not None and new.folders:
                     ways.append((parts, new))
+
+    def _leave(self, parts: Parts, found: _Found) -> None:
+        """Leave a sub-folder of new files for later: to look into a hundred thousand again and again takes seconds."""
+        self.has_more = True
+        path = self._tree.at(parts)
+        found.watch(path, self.subfolders.get(path))
 
     def _visit(self, parts: Parts, old: _Kept, found: _Found) -> _Listing | None:
         """Look into one sub-folder; None if it is gone or cannot be looked into. `old`: what is kept of it."""
@@ -345,10 +363,8 @@ class Sweeper:
     def _list(self, fd: int, parts: Parts, folder: str, old: _Kept, found: _Found) -> _Listing:
         status, steady = os.fstat(fd), found.steady
         times = hash((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
-        if parts and len(found.shape) < MOST_WATCHED:
-            found.shape[parts] = (status.st_dev, status.st_ino)
-        elif parts:
-            found.unwatched += 1
+        if parts:
+            found.watch(folder[:-1], (status.st_dev, status.st_ino))
         changed = self.known.has_changed(folder)
         if isinstance(old, int):
             if old == times and not changed:
@@ -371,7 +387,7 @@ class Sweeper:
         parts: Parts,
         folder: str,
         listing: _Listing,
-        kept: Mapping[str, _Kept],
+        kept: dict[str, _Kept],
     ) -> None:
         known = self.known.of(folder) or Known()
         settled, choose, add = known.settled, self._names.chooser(parts), listing.files.append
@@ -383,7 +399,7 @@ class Sweeper:
                 if name in settled:
                     continue
                 if (choice := choose(name)) is Choice.TAKEN:
-                    if known.settles(name) or self._may_begin(folder, name, listing):
+                    if known.settles(name) or (not listing.more and self._may_begin(folder, name, listing)):
                         add(name)
                 else:
                     self._note(name, listing)
@@ -391,7 +407,7 @@ class Sweeper:
                         listing.untaken[_counted_as(name, listing.untaken)] += 1
             elif entry.is_dir(follow_symlinks=False):
                 if self._names.why_not_into((*parts, name)) is None:
-                    listing.folders[name] = kept.get(name)
+                    listing.folders[name] = kept.pop(name, None)  # else all names are there twice
                 else:
                     self._note(name, listing)
             elif choose(name) is Choice.TAKEN:
@@ -408,11 +424,16 @@ class Sweeper:
         """Tell whether a new file may begin to settle by now; if not, a sweep that comes soon finds it."""
         if self._left_alone and folder + name in self._left_alone:
             return True
-        if self._new < max(LEAST_NEW, MOST_NEW * self._places.quiet_time):
+        if self._has_room():
             self._new += 1
             return True
-        self.has_more, listing.sure = True, False
+        self.has_more = listing.more = True
+        listing.sure = False
         return False
+
+    def _has_room(self) -> bool:
+        """Tell whether one more new file may begin to settle by now."""
+        return self._new < max(LEAST_NEW, MOST_NEW * self._places.quiet_time)
 
     def _note(self, name: str, listing: _Listing) -> None:
         """Remember a name that is not taken, if another file may wait for it to come or to go, and a canary's."""
