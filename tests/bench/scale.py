@@ -104,11 +104,12 @@ def _sweeps(place: Place, options: Options, after: str) -> Iterator[Row]:
     """What a sweep takes that finds nothing new, by CPU, as a multiple of what find takes."""
     folder = drop_folder(FolderSettings(name="notes", path=str(place.notes), after=after), beside=f"{place.root}/kept")  # type: ignore[arg-type]
     folder.hold()
-    steady = 0.0
-    while appeared := folder.sweeper.sweep(steady).appeared:  # they begin to settle bit by bit
+    steady, more = 0.0, True
+    while more:  # they begin to settle bit by bit
+        appeared = folder.sweeper.sweep(steady).appeared
         for one in appeared:
             folder.sweeper.known.remember(one.path, one.signature, settled=True)
-        steady += PROVES
+        steady, more = steady + PROVES, bool(appeared) or folder.sweeper.has_more
     kinds = ("keep",) if after == "keep" else ("proven", "listed")
     printed = "%p %s %T@ %C@ %i\n" if after == "keep" else "%p\n"
     find = ["find", str(place.notes), "-type", "f", "-printf", printed]
