@@ -19,8 +19,8 @@ from support.place import Place, named
 
 APlace = Callable[..., Place]
 
-#: a step of a plan that goes through a table, or through all that is known of a folder
-THROUGH = re.compile(r"SCAN (?!CONSTANT ROW|json_each)|.* INDEX (files|jobs)_in_folder ")
+#: a step of a plan that goes through a table, all that is known of a folder, or all that is not null in a column
+THROUGH = re.compile(r"SCAN (?!CONSTANT ROW|json_each)|.* INDEX (files|jobs)_in_folder |.* INDEX \w+ \(\w+>\?\)$")
 #: what is small however much is in the ledger: tables of a row for each folder and the like, partial indexes, and what
 #: FTS5 keeps of its own settings
 SMALL = re.compile(
@@ -28,8 +28,8 @@ SMALL = re.compile(
     r".* INDEX (unread_files|files_to_archive|open_jobs_first|sessions_to_discard|suspect_sessions) ?"
 )
 VALUES = re.compile(r"'(?:[^']|'')*'|\b\d+(\.\d+)?\b")
-#: meant to: to rename a folder touches all that is known of it
-MEANT = re.compile(r"update (files|jobs) set folder = ")
+#: meant to: to rename a folder touches all that is known of it; who searches leaves out each session that is known
+MEANT = re.compile(r"update (files|jobs) set folder = |select session_id from sessions where session_id is not null$")
 #: not gone through: the newest row is the last of the table
 NEWEST = "from events order by id desc limit 1)"
 

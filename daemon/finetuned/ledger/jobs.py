@@ -84,7 +84,7 @@ class Jobs:
         """List the jobs whose files lie claimed below `root`: under way, or ended and not archived yet."""
         query = (
             "select j.id, f.location, f.location_b64 from files f join jobs j on j.id = f.job_id "
-            "where f.archived = 0 and f.location is not null and +j.folder = :folder union "
+            "where f.archived = 0 and +f.location is not null and +j.folder = :folder union "
             "select j.id, f.location, f.location_b64 from jobs j join files f on f.job_id = j.id "
             "where +j.folder = :folder and j.finished_at is null and j.claimed_at is not null and f.state = 'packed' "
             "and f.location is not null"
