@@ -55,7 +55,7 @@ MOST_UNTAKEN: Final = 100
 MOST_CLOSED: Final = 1000
 #: how many files begin to settle in a second, at most, and within one quiet time in any case
 MOST_NEW: Final = 2500
-LEAST_NEW: Final = 10_000
+LEAST_NEW: Final = 8000
 #: how long files that may be edited in place are not checked again without a reason, in seconds for each of them: a
 #: hundred times what it takes
 CHECK_PAUSE: Final = 0.0003
