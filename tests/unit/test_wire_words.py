@@ -236,8 +236,10 @@ def test_the_bounds_of_a_session_hold():
     with pytest.raises(wire.NotThat, match="at most"):
         wire.session(as_json(BARE | {"interactions": [much]}))
     assert wire.session(as_json(BARE | {"qa_pairs": [{"question": "q", "answer": "x" * 1024 * 1024}] * 9})).tells_pairs
-    with pytest.raises(wire.NotThat, match="interactions"):
-        wire.session(b'{"id": "s", "interactions": [' + b"{}," * wire.MOST_ROWS + b"{}]}")
+    many = b'{"id": "s", "interactions": [' + b"{}," * wire.MOST_ROWS + b"{}]}"
+    for body in (many, Pieces(BytesIO(many).read)):  # at once, and value by value
+        with pytest.raises(wire.NotThat, match="interactions"):
+            wire.session(body)
     with pytest.raises(wire.NotThat, match="rows"):
         wire.listing(b'{"sessions": [' + b"{}," * wire.MOST_ROWS + b"{}]}")
 
