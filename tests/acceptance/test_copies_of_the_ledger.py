@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from contextlib import closing
 import anyio
 
 from finetuned.daemon.checkpoints import LATEST, QUIET
+from finetuned.ledger.checkpoint import GROWN_BYTES
 from support.place import Place
 
 APlace = Callable[..., Place]
@@ -68,5 +70,23 @@ async def test_while_it_is_busy_a_copy_is_not_far_behind(a_place: APlace) -> Non
             await place.pass_time(LATEST + place.settings.watch.sweep)
             assert jobs_in_a_copy(place) == ["done"]
             tasks.cancel_scope.cancel()
+
+    await place.run(until_idle=False, script=script)
+
+
+async def test_a_log_that_becomes_long_is_folded_in_between_rounds(a_place: APlace) -> None:
+    """No commit has to do it: whoever waits for that commit would wait for the disk of all the others."""
+    place = a_place(folder=[{"linger": "0s"}])
+
+    async def script() -> None:
+        longest = 0
+        await place.pass_time(1)
+        for number in range(60):
+            words = f"{number}{'x' * 400_000}"
+            place.here.ledger.events.answered(words, verb="flush", done=True, words="", now=place.runtime.now())
+            longest = max(longest, os.path.getsize(f"{place.ledger_path}-wal"))
+            place.here.wake.set()
+            await place.pass_time(0.001)
+        assert GROWN_BYTES / 2 < longest < GROWN_BYTES * 0.8
 
     await place.run(until_idle=False, script=script)

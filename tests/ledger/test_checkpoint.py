@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -99,6 +100,47 @@ def test_one_who_reads_for_long_holds_nobody_up(path: str, tmp_path: Path) -> No
         ledger.fold()
         assert plain_copy(path, tmp_path / "copy.db") == [OLD, NEW]
         assert asked(ledger, "pragma busy_timeout")[0][0] == 3600000
+
+
+def test_who_writes_does_not_wait_until_the_log_is_folded_in(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow the disk is with the file: what is committed meanwhile is, and is folded in, too."""
+    with Ledger.open(path) as ledger:
+        life = Life(ledger)
+        life.settles(OLD)
+        real, is_folding, goes_on = os.fsync, threading.Event(), threading.Event()
+
+        def slow(fd: int) -> None:
+            real(fd)
+            is_folding.set()
+            assert goes_on.wait(30)
+
+        monkeypatch.setattr(os, "fsync", slow)
+        folding = threading.Thread(target=ledger.fold)
+        folding.start()
+        assert is_folding.wait(30)
+        writing = threading.Thread(target=life.settles, args=[NEW])
+        writing.start()
+        writing.join(10)
+        assert not writing.is_alive()
+        goes_on.set()
+        folding.join(30)
+        assert plain_copy(path, tmp_path / "copy.db") == [OLD, NEW]
+
+
+def test_a_log_is_not_folded_into_another_file(path: str, tmp_path: Path) -> None:
+    """Whoever puts another file in the place of a ledger in use: it stays as it is."""
+    copy = tmp_path / "copy.db"
+    with Ledger.open(path) as ledger:
+        Life(ledger).settles(OLD)
+        ledger.fold()
+        shutil.copy(path, copy)
+        Life(ledger).settles(NEW)
+        before = copy.read_bytes()
+        os.replace(copy, path)
+        ledger.fold()
+        assert Path(path).read_bytes() == before
 
 
 def test_the_log_does_not_grow_for_ever(path: str) -> None:

@@ -1,6 +1,7 @@
 """When the ledger's log is folded into its file: so that a plain copy of the file holds what was done.
 
-A moment after the last write, when it holds nobody up; while writes go on, now and then all the same.
+A moment after the last write; while writes go on, now and then all the same, and whenever the log has become long: else
+whoever writes would have to do it himself.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Checkpoints:
             if self._due_at is None:
                 self._latest_at = now + LATEST
             self._due_at = min(now + QUIET, self._latest_at)
+        if context.ledger.has_a_long_log:
+            await context.in_thread(context.ledger.fold)
         if self._due_at is None:
             return float("inf")
         if now < self._due_at:

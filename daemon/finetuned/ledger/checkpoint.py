@@ -2,7 +2,8 @@
 
 1. What is committed lies in the log until it is folded in. That is done once the schema is made, when little is written
    for a moment, and whenever the log has grown by GROWN_BYTES: a plain copy of the file lacks the last seconds at most.
-   Readers do not hold it up, nor it them: what they still read of the log stays there.
+   Readers do not hold it up, nor it them: what they still read of the log stays there. Nor does it hold up who writes,
+   but for what was added to the log meanwhile: the most of it is folded in over a connection of its own.
 2. After a kill the log stays, and SQLite would play it over whatever lies at the ledger's path then, a restored copy
    too. So the lock file holds a note: which file the log belongs to, and how that file was left (size and mtime).
    Only a folding changes the file; while one is under way the note says so, and nothing but the file's inode tells.
@@ -19,7 +20,8 @@ from __future__ import annotations
 import os
 import shlex
 import sqlite3
-from contextlib import suppress
+import threading
+from contextlib import AbstractContextManager, closing, suppress
 from typing import Final
 
 import msgspec
@@ -29,7 +31,7 @@ from finetuned.ledger.trouble import PUT_BACK, of_the_disk
 from finetuned.model import Value
 
 #: the log is folded in at the latest when it has grown by so much
-GROWN_BYTES: Final = 4 * 1024 * 1024
+GROWN_BYTES: Final = 8 * 1024 * 1024
 #: a note is padded to this, so that it is written whole, over the one before
 _NOTE_BYTES: Final = 256
 _BOOT: Final = "/proc/sys/kernel/random/boot_id"
@@ -59,41 +61,83 @@ class Checkpoint:
         self._lock = lock
         self._left: tuple[int, int] | None = None
         self._due_at_bytes = 0
+        self._one_at_a_time = threading.Lock()
 
-    def fold(self) -> None:
-        """Fold the log in, as far as readers allow; what cannot be folded now is as safe in the log."""
-        with suppress(sqlite3.Error, OSError):
-            self._write(None)
+    @property
+    def is_long(self) -> bool:
+        """Whether the log is half as long as it may become, so that it should be folded in beside those who write."""
+        return self._log_bytes() >= self._due_at_bytes - GROWN_BYTES // 2
+
+    def fold(self, alone: AbstractContextManager[object]) -> None:
+        """Fold the log in, as far as readers allow; what cannot be folded now is as safe in the log.
+
+        Nobody else writes within `alone`, which is entered for the last bit.
+        """
+        with self._one_at_a_time:
+            with suppress(sqlite3.Error, OSError):
+                self._write(None)
+                with closing(sqlite3.connect(self._path)) as db:
+                    if self._is_there():  # not another file, over which our log would be played
+                        db.execute("pragma wal_checkpoint(passive)").fetchall()
+                with alone:
+                    is_folded = self._empty()
+                if is_folded:
+                    self._note_as_it_is()
+            self._due_at_bytes = self._log_bytes() + GROWN_BYTES
+
+    def fold_if_grown(self) -> None:
+        """Fold the log in if it has become long, and nobody is at it; nobody else may write meanwhile."""
+        if self._log_bytes() < self._due_at_bytes or not self._one_at_a_time.acquire(blocking=False):
+            return
+        try:
+            with suppress(OSError):
+                self._write(None)
+                if self._empty():
+                    self._note_as_it_is()
+            self._due_at_bytes = self._log_bytes() + GROWN_BYTES
+        finally:
+            self._one_at_a_time.release()
+
+    def _empty(self) -> bool:
+        """Fold in all that is in the log; tell whether the file is sound to be noted."""
+        try:
             patience = self._db.execute("pragma busy_timeout").fetchone()[0]
             self._db.execute("pragma busy_timeout(0)")  # nobody waits for a reader
             try:
                 self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
             finally:
                 self._db.execute(f"pragma busy_timeout({patience})")
-            os.fsync(self._file)  # SQLite brings its content to disk, but not its mtime
-            self._write(_left(os.fstat(self._file)))
-        self._due_at_bytes = self._log_bytes() + GROWN_BYTES
+        except sqlite3.Error:
+            return False
+        return True
 
-    def fold_if_grown(self) -> None:
-        """Fold the log in if it has become long."""
-        if self._log_bytes() >= self._due_at_bytes:
-            self.fold()
+    def _note_as_it_is(self) -> None:
+        os.fsync(self._file)  # SQLite brings its content to disk, but not its mtime
+        self._write(_left(os.fstat(self._file)))
 
     def check(self) -> None:
         """See the file as it lies before a commit: another program may have folded the log in.
 
         Raises LedgerStuck if it was moved: nothing is written into a file that will not be found.
         """
+        found = self._is_there()
+        if found is None:
+            raise LedgerStuck(f"the ledger {self._path} was moved or removed while a daemon uses it", remedy=PUT_BACK)
+        is_another = self._left is not None and self._left != _left(found)
+        if is_another and self._one_at_a_time.acquire(blocking=False):  # not while we fold it in
+            try:
+                with suppress(OSError):
+                    self._note_as_it_is()
+            finally:
+                self._one_at_a_time.release()
+
+    def _is_there(self) -> os.stat_result | None:
+        """See the file as it lies; null if it is not there any more, or is another one."""
         try:
             found = os.stat(self._path)
         except OSError:
-            found = None
-        if found is None or not os.path.samestat(found, self._opened):
-            raise LedgerStuck(f"the ledger {self._path} was moved or removed while a daemon uses it", remedy=PUT_BACK)
-        if self._left is not None and self._left != _left(found):
-            with suppress(OSError):
-                os.fsync(self._file)
-                self._write(_left(os.fstat(self._file)))
+            return None
+        return found if os.path.samestat(found, self._opened) else None
 
     def _log_bytes(self) -> int:
         try:

@@ -115,8 +115,12 @@ class Ledger(Tables):
 
     def fold(self) -> None:
         """Fold the log into the file, so that a plain copy of it holds everything."""
-        with self._store.reading():
-            self._log.fold()
+        self._log.fold(self._store.reading())
+
+    @property
+    def has_a_long_log(self) -> bool:
+        """Whether the log is to be folded in soon, before whoever writes has to."""
+        return self._log.is_long
 
     def hurry(self) -> None:
         """Wait a moment at most for other programs that write: the end is near."""
