@@ -67,6 +67,30 @@ async def test_a_plan_that_takes_long_is_not_made_all_the_time():
     assert rounds.makes_way(Archive(job_id="a"), NOTHING)
 
 
+async def test_a_slot_that_is_given_away_to_nobody_ends_the_rest():
+    """A job may just be made for it: the plan does not wait. One more slot where some are free is no news."""
+    runtime, turns = VirtualRuntime(), Turns()
+    rounds = Rounds(runtime, 5.0)
+    turns.send, turns.left = lambda _: None, rounds.a_slot_is_left
+    rounds.plans()
+    await runtime.wait(Wake(), 0.1)
+    rounds.planned()
+    turns.planned(Queue(slots=2, there=frozenset({"a", "b"}), next=("c",)))
+    turns.ended("a")  # passed on
+    assert rounds.rest(NOTHING) == pytest.approx(0.2)
+    turns.ended("b")
+    assert rounds.rest(NOTHING) == 0.0
+    assert rounds.makes_way(Archive(job_id="x"), NOTHING)
+    begun = runtime.steady()
+    await runtime.wait(rounds.slot_left, 0.2)
+    assert runtime.steady() == begun
+    rounds.plans()
+    await runtime.wait(Wake(), 0.1)
+    rounds.planned()
+    turns.ended("c")
+    assert rounds.rest(NOTHING) == pytest.approx(0.2)
+
+
 def test_a_slot_is_passed_on_while_facts_are_read():
     """The plan is told who was sent, and a slot that one has in it who ended is passed on once, not twice."""
     sent: list[str] = []

@@ -56,7 +56,6 @@ from finetuned.plan import (
     probe_key,
     session_key,
 )
-from finetuned.runtime import Wake
 from finetuned.settings import RunsWith
 
 #: how long an upload under way may go on after the daemon was told to stop, in seconds
@@ -228,7 +227,7 @@ class Daemon:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 for turns in self._context.turns.values():
-                    turns.send = self._send_beside
+                    turns.send, turns.left = self._send_beside, self._rounds.a_slot_is_left
                 for watcher in watchers:
                     tasks.start_soon(watcher, self.sweep_soon)
                 for follow in self._hooks.tasks():
@@ -280,7 +279,7 @@ class Daemon:
             wait, rest = min(wait, LONGEST_WAIT), self._rounds.rest(plan)
             del facts, plan  # not held while the next ones are made: they may be large
             context.turned(wait + rest)
-            await context.runtime.wait(Wake(), rest)
+            await context.runtime.wait(self._rounds.slot_left, rest)
             await context.runtime.wait(context.wake, wait - rest)
 
     async def _round(self) -> tuple[Facts, Plan, float]:

@@ -20,7 +20,7 @@ from typing import Final
 
 from finetuned.daemon.turns import Turns
 from finetuned.plan import SENDS, Action, Claim, Discard, Plan, Poll, Probe, Recheck, Seal, Search, Submit
-from finetuned.runtime import Runtime
+from finetuned.runtime import Runtime, Wake
 
 #: how many files of jobs are taken before the first of these jobs is sent, but for a job that has more
 MOST_FILES: Final = 32
@@ -45,6 +45,8 @@ class Rounds:
         self._plan_begun = 0.0
         self._rested_at = 0.0
         self._took = 0.0
+        #: ends the rest
+        self.slot_left = Wake()
 
     def sweep_now(self) -> None:
         """Have the next round begin with a sweep."""
@@ -67,6 +69,7 @@ class Rounds:
     def plans(self) -> None:
         """Note that a plan is being made: what ends from now on is not in it."""
         self._request_ended = False
+        self.slot_left.clear()
         self._plan_begun = self._runtime.steady()
 
     def planned(self) -> None:
@@ -77,6 +80,12 @@ class Rounds:
     def request_ended(self) -> None:
         """Note that a slot may be free."""
         self._request_ended = True
+
+    def a_slot_is_left(self) -> None:
+        """Note that a slot is free that nobody waited for when the plan was made: the next one is made at once."""
+        self._request_ended = True
+        self._rested_at = 0.0
+        self.slot_left.set()
 
     def makes_way(self, done: Action, plan: Plan) -> bool:
         """Tell whether the round ends after `done`."""

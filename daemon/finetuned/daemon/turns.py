@@ -8,6 +8,7 @@
 4. Nobody is next any more once something came up that the plan did not know: the next one decides.
 5. From the verdict over a job to the request of the next one a slot is passed on, and all that is not asked for by a
    slot lets it pass: there are threads for it, but one interpreter and one ledger. Where slots are free nothing waits.
+6. A slot of several that were all taken, which gets free while nobody is next, is told of: a job may just be made.
 """
 
 from __future__ import annotations
@@ -23,10 +24,14 @@ Send = Callable[[str], None]
 
 
 class Turns:
-    """Passes the slots of one backend on. `send`, once there is a loop, sends a job beside it."""
+    """Passes the slots of one backend on.
+
+    Once there is a loop `send` sends a job beside it, and `left` is called when a slot was given away to nobody.
+    """
 
     def __init__(self) -> None:
         self.send: Send | None = None
+        self.left: Callable[[], None] | None = None
         self._slots = 0
         self._there: set[str] = set()
         self._sending: set[str] = set()
@@ -90,6 +95,8 @@ class Turns:
             self._there.discard(job_id)
             self._sending.discard(job_id)
             self._go_on(passes=passes)
+            if passes and self.left and not self._next and not self._all_are_taken:
+                self.left()
 
     def was_sent(self, job_id: str) -> None:
         """Hear that a job is on the server, and holds up no other that is to be sent."""
