@@ -11,7 +11,7 @@ from finetuned.backend import Capabilities
 from finetuned.ledger.files import WINDOW
 from finetuned.ledger.writer import Tables
 from finetuned.lifecycle import JobState
-from finetuned.model import FolderFacts
+from finetuned.model import FolderFacts, Job
 from finetuned.plan import BackendFacts, Facts, first_look, urls
 from finetuned.settings import RunsWith, Settings
 
@@ -23,6 +23,7 @@ def gathered(
     folders: Sequence[FolderFacts],
     can: Mapping[str, Capabilities],
     busy: frozenset[str],
+    jobs: Sequence[Job] = (),
     asked: Mapping[str, int] | None = None,
     settling: bool = False,
     hurry: bool = False,
@@ -31,7 +32,7 @@ def gathered(
     """Gather all that a plan rests on, now. Raises LedgerError.
 
     `can` tells by url what each backend can do that is there. Of the files that wait the oldest are told, in folders
-    that may send, and more only of those in `wide`; null: all.
+    that may send, and more only of those in `wide`; null: all. The jobs are those that it is given.
     """
     looks = None if wide is None else _looks(settings, folders, wide)
     waiting = tables.files.waiting(urls(folders, settings), looks)
@@ -39,7 +40,7 @@ def gathered(
     return Facts(
         waiting=tuple(waiting),
         partly=frozenset(name for name, most in (looks or {}).items() if told[name] == most < WINDOW),
-        jobs=tuple(tables.jobs.open()),
+        jobs=tuple(jobs),
         unarchived=tuple(tables.files.unarchived()),
         discards=tuple(tables.attempts.to_discard()),
         suspects=tuple(tables.attempts.suspects()),
@@ -78,5 +79,5 @@ def as_the_ledger_knows(
         known = {name: facts for name, facts in known.items() if name in runs_with.folders}
     folders = [known.get(rules.name, FolderFacts(name=rules.name, usable=False)) for rules in settings.folders]
     folders += retired
-    facts = gathered(tables, settings, folders=folders, can=can, busy=frozenset())
+    facts = gathered(tables, settings, jobs=tables.jobs.open(), folders=folders, can=can, busy=frozenset())
     return replace(facts, busy=frozenset(job.id for job in facts.jobs if job.state is JobState.SUBMITTING))

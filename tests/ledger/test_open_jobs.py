@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
 from finetuned.errors import Stale
+from finetuned.ledger.open_jobs import Aged
 from finetuned.ledger.writer import Ledger
+from finetuned.model import Job
 from support.lives import Life
 
 
@@ -42,3 +44,29 @@ def test_the_open_jobs_are_read_anew_once_another_program_wrote(life: Life):
         other.execute("update jobs set reason = 'by another program'")
     other.close()
     assert [one.reason for one in life.ledger.jobs.open()] == ["by another program"]
+
+
+def test_each_change_of_a_job_is_told_once(life: Life):
+    """Who keeps the jobs hears of those that were written, by whatever command, and of all where it is not sure."""
+    jobs = life.ledger.jobs
+    first = life.claims(life.waits("/srv/notes/a.txt"))
+    assert [told_of(*jobs.news(whole=False)), told_of(*jobs.news(whole=False))] == [(True, [first]), (False, [])]
+    second = life.claims(life.waits("/srv/notes/b.txt"), job_id="notes-2")
+    jobs.open()  # another who asks takes nothing away
+    assert told_of(*jobs.news(whole=False)) == (False, [second])
+    life.ledger.ends.cancelled(second, "it was asked for", life.now())
+    (ended,) = (job for job in jobs.open() if job.id == second.id)
+    jobs.archived(ended)
+    assert jobs.news(whole=False) == (False, {second.id: None})
+    assert told_of(*jobs.news(whole=True)) == (True, [first])
+    with sqlite3.connect(life.ledger.path) as other:
+        other.execute("update jobs set reason = 'by another program'")
+    other.close()
+    is_whole, written = jobs.news(whole=False)
+    assert is_whole
+    assert [*written] == [first.id]
+
+
+def told_of(is_whole: bool, written: Mapping[str, Aged | None]) -> tuple[bool, list[Job | None]]:
+    """What is told, without the ages."""
+    return is_whole, [known and known[1] for known in written.values()]

@@ -5,12 +5,12 @@ The log is made from the ledger's events, so that it never says what was not com
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 
 from finetuned import logs
 from finetuned.daemon.context import Context
-from finetuned.lifecycle import JOB_ENDS
+from finetuned.lifecycle import JOB_ENDS, JobState
 from finetuned.notices import word_of
 from finetuned.plan import Facts
 from finetuned.settings import LOCAL_URL
@@ -97,10 +97,9 @@ class EventLog:
         log = self._log.info if event["became"] == "done" else self._log.warning
         log(f"request_{event['became']}", request=event["subject_id"], verb=event["cause"], detail=event["detail"])
 
-    def summary(self, facts: Facts) -> str:
-        """One line: what is under way, what waits, what is wrong."""
-        jobs = Counter(str(job.state) for job in facts.jobs if job.state not in JOB_ENDS)
-        parts = [f"{n} {state}" for state, n in sorted(jobs.items())]
+    def summary(self, facts: Facts, jobs: Mapping[JobState, int]) -> str:
+        """One line: what is under way (`jobs` are counted by state), what waits, what is wrong."""
+        parts = [f"{n} {state}" for state, n in sorted(jobs.items()) if n and state not in JOB_ENDS]
         if facts.waiting:
             parts.append(f"{len(facts.waiting)} files waiting")
         away = [f.name for f in facts.folders if not f.usable]

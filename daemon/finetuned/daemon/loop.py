@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,8 +30,9 @@ from finetuned.daemon.rounds import Rounds, abreast, is_request
 from finetuned.daemon.submit import Submissions
 from finetuned.errors import Away, FinetunedError, LedgerStuck, Stale
 from finetuned.facts import gathered
-from finetuned.lifecycle import JOB_ENDS, JobState
-from finetuned.model import Job, Value
+from finetuned.ledger.open_jobs import Aged
+from finetuned.lifecycle import JobState
+from finetuned.model import Value
 from finetuned.plan import (
     Action,
     Archive,
@@ -48,6 +49,7 @@ from finetuned.plan import (
     Queue,
     Recheck,
     Rest,
+    Roll,
     Seal,
     Search,
     SkipDuplicate,
@@ -125,7 +127,7 @@ class Daemon:
         self._checkpoints = Checkpoints(context)
         self._breaker = Breaker(context, self._notifier, pid=pid, patient=not until_idle)
         self._busy: set[str] = set()
-        self._open_jobs: Sequence[Job] = ()
+        self._roll = Roll(context.settings.poll.slowest)
         self._wide: frozenset[str] = frozenset()  # folders whose oldest files are too few to plan with
         self._asked: Counter[str] = Counter()
         self._due: defaultdict[str, _Due] = defaultdict(_Due)
@@ -268,7 +270,7 @@ class Daemon:
                 continue
             self._breaker.all_is_well()
             later = "a reload waits for uploads to end; " if self._handing_over else ""
-            self._notifier.status(later + self._event_log.summary(facts))
+            self._notifier.status(later + self._event_log.summary(facts, self._roll.states))
             if self._until_idle and plan.rest is not Rest.WORK and self._hooks.rest and self._housekeeping.rests:
                 self._left = Outcome(
                     unusable=plan.rest is Rest.SERVER,
@@ -327,30 +329,41 @@ class Daemon:
         for turns in self._context.turns.values():
             turns.facts_are_read()
         busy = frozenset(self._busy)  # first: what ends while the rest is read must not look idle with old facts
-        facts = await self._context.in_thread(self._read_facts, busy)
+        calls, self._roll.is_sure = not self._roll.is_sure, False  # if this fails, what it read of jobs is lost
+        facts, is_whole, written = await self._context.in_thread(self._read_facts, busy, calls)
+        left = self._roll.call(written) if is_whole else self._roll.take(written)
+        self._forget(left)
         begun = (turns.begun for turns in self._context.turns.values())
-        facts = replace(facts, busy=facts.busy.union(*begun))  # who was sent meanwhile may look as if it waited
-        self._open_jobs = facts.jobs
-        open_ids = {job.id for job in facts.jobs}
-        self._context.own &= open_ids  # what is over is remembered by the ledger alone
-        for over in self._asked.keys() - open_ids:
-            del self._asked[over]
-        self._polls.keep({job.session_id for job in facts.jobs if job.state not in JOB_ENDS})
-        return facts
+        busy = busy.union(*begun)  # who was sent meanwhile may look as if it waited
+        if self._until_idle:  # whether nothing is left to do hangs on all of them
+            return replace(facts, busy=busy, jobs=self._roll.all())
+        jobs, resting = self._roll.told(self._context.runtime.now(), busy)
+        return replace(facts, busy=busy, jobs=jobs, resting=resting)
 
-    def _read_facts(self, busy: frozenset[str]) -> Facts:
+    def _forget(self, job_ids: Collection[str]) -> None:
+        """Leave what is over to the memory of the ledger."""
+        self._context.own.difference_update(job_ids)
+        for over in job_ids:
+            self._asked.pop(over, None)
+        if len(self._asked) > len(self._roll):  # others than jobs were asked for
+            self._asked = Counter({key: many for key, many in self._asked.items() if key in self._roll})
+        self._polls.keep(self._roll.sessions)
+
+    def _read_facts(self, busy: frozenset[str], calls: bool) -> tuple[Facts, bool, Mapping[str, Aged | None]]:
+        """Read the facts but for the jobs; then what was written of jobs, and whether these are all there are."""
         context = self._context
-        return gathered(
+        facts = gathered(
             context.ledger,
             context.settings,
             folders=self._intake.facts(),
             can={url: backend.capabilities for url, backend in context.backends.items()},
             busy=busy,
-            asked=dict(self._asked),
+            asked=dict(self._asked) if self._until_idle else None,
             settling=self._intake.wake_in is not None,
             hurry=self._until_idle,
             wide=self._wide,
         )
+        return facts, *context.ledger.jobs.news(whole=calls)
 
     async def _act_all(self, actions: Sequence[Action]) -> None:
         """Do actions of one kind together."""
@@ -447,11 +460,9 @@ class Daemon:
 
     def _begin_polls(self, job_ids: Sequence[str]) -> None:
         self._busy.update(job_ids)
-        wanted = frozenset(job_ids)
         at: defaultdict[str, list[str]] = defaultdict(list)
-        for job in self._open_jobs:
-            if job.id in wanted:
-                at[self._context.url_of(job)].append(job.id)
+        for job_id in job_ids:
+            at[self._context.url_of(self._roll[job_id])].append(job_id)
         if self._tasks is not None:
             for url, there in at.items():
                 self._tasks.start_soon(self._poll, url, there)
@@ -461,7 +472,7 @@ class Daemon:
         BREAKS_OFF.set(False)
         left: Sequence[str] = ()
         try:
-            standing = await self._polls.stand(url, frozenset(job_ids), self._open_jobs)
+            standing = await self._polls.stand(url, frozenset(job_ids), self._roll)
             self._asked.update(standing)
             left = [job_id for job_id in job_ids if job_id not in standing]
         except LedgerStuck as error:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final
@@ -256,9 +256,11 @@ class Polls:
         for session_id in session_ids & self._watches.keys():
             self._watches[session_id] = replace(self._watches[session_id], mark=None)
 
-    def keep(self, session_ids: Container[str | None]) -> None:
-        """Forget what is remembered of sessions that are not followed any more."""
+    def keep(self, session_ids: Collection[str | None]) -> None:
+        """Forget what is remembered of sessions that are not followed any more, if of more than are."""
         self._unwritten = {session_id for session_id in self._unwritten if session_id in session_ids}
+        if len(self._watches) <= len(session_ids):
+            return
         self._watches = {session_id: watch for session_id, watch in self._watches.items() if session_id in session_ids}
 
     async def _reviewed(self, job: Job, seen: Observation, *, paused: bool) -> None:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Final
 
@@ -15,8 +15,11 @@ from finetuned.ledger.jobs import JOB, OPEN, Jobs, job_of
 from finetuned.ledger.store import Store
 from finetuned.model import Job
 
+#: a job, with what it is ordered by: when it was made, and in which order within that instant
+Aged = tuple[tuple[str, int], Job]
+
 _CHANGED: Final = "(select id from changed_jobs)"
-_AGE: Final = itemgetter(0, 1)
+_AGE: Final = itemgetter(0)
 #: a job is read with its attempts
 _WATCHED: Final = (("jobs", "id"), ("sessions", "job_id"))
 
@@ -26,8 +29,9 @@ class KeptJobs(Jobs):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self._kept: dict[str, tuple[str, int, Job]] = {}  # with what they are ordered by
+        self._kept: dict[str, Aged] = {}
         self._version: int | None = None
+        self._written: set[str] | None = None  # since the news were told; null: perhaps all
         with store.reading() as db:
             db.execute("create temp table changed_jobs (id text primary key) without rowid")
             for table, column in _WATCHED:
@@ -42,17 +46,37 @@ class KeptJobs(Jobs):
         with self._store.reading() as db:
             if db.in_transaction:  # what may be rolled back is not kept
                 return super().open()
-            (version,) = db.execute("pragma data_version").fetchone()
-            if version != self._version:  # by others: our own writes leave it as it is
-                self._kept.clear()
-                self._keep(db.execute(f"{JOB} where {OPEN}"))
-            else:
-                for (job_id,) in db.execute("select id from changed_jobs"):
-                    self._kept.pop(job_id, None)
-                self._keep(db.execute(f"{JOB} where j.id in {_CHANGED} and {OPEN}"))
-            db.execute("delete from changed_jobs")
-            self._version = version
-            return [job for _, _, job in sorted(self._kept.values(), key=_AGE)]
+            self._catch_up(db)
+            return [job for _, job in sorted(self._kept.values(), key=_AGE)]
+
+    def news(self, *, whole: bool) -> tuple[bool, Mapping[str, Aged | None]]:
+        """Tell by id the jobs that were written since this was asked last; null for one that is not open any more.
+
+        With it, whether these are all there are: if the `whole` is asked for, or another program wrote.
+        """
+        with self._store.reading() as db:
+            if not db.in_transaction:
+                self._catch_up(db)
+            written, self._written = self._written, set()
+            if whole or written is None:
+                return True, {**self._kept}
+            return False, {job_id: self._kept.get(job_id) for job_id in written}
+
+    def _catch_up(self, db: sqlite3.Connection) -> None:
+        (version,) = db.execute("pragma data_version").fetchone()
+        if version != self._version:  # by others: our own writes leave it as it is
+            self._kept.clear()
+            self._written = None
+            self._keep(db.execute(f"{JOB} where {OPEN}"))
+        else:
+            changed = {job_id for (job_id,) in db.execute("select id from changed_jobs")}
+            for job_id in changed:
+                self._kept.pop(job_id, None)
+            if self._written is not None:
+                self._written |= changed
+            self._keep(db.execute(f"{JOB} where j.id in {_CHANGED} and {OPEN}"))
+        db.execute("delete from changed_jobs")
+        self._version = version
 
     def _keep(self, rows: Iterable[sqlite3.Row]) -> None:
-        self._kept.update((row["id"], (row["created_at"], row["ordinal"], job_of(row))) for row in rows)
+        self._kept.update((row["id"], ((row["created_at"], row["ordinal"]), job_of(row))) for row in rows)

@@ -69,6 +69,8 @@ class Tables:
 class Ledger(Tables):
     """The writer's side of the ledger: one per file, held by a lock for as long as it is open."""
 
+    jobs: KeptJobs
+
     def __init__(self, path: str, db: sqlite3.Connection, *, file: int, lock: int) -> None:
         self.path = path
         self._db = db

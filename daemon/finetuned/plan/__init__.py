@@ -10,7 +10,8 @@
 5. Sending comes before work on the disk, and a round of that is short; while a slot is free and nothing waits for it,
    no more is sealed than can be sent: the next request must never wait behind a thousand renames.
 6. Folders take turns: the next job that is made or sent is of the folder whose last send lies furthest back.
-7. Of a long queue the oldest files are enough, unless none of them can go: what a round costs does not grow with it.
+7. Of a long queue the oldest files are enough, unless none of them can go; of jobs the first, and those that are due:
+   what a round costs does not grow with it.
 8. A due time further ahead than the longest wait of its kind is due now: the clock jumped back.
 """
 
@@ -26,6 +27,7 @@ from finetuned.plan.planner import (
     recheck_pause,
     slots,
 )
+from finetuned.plan.roll import Roll
 from finetuned.plan.sides import url_of, urls
 from finetuned.plan.values import (
     Action,
@@ -45,6 +47,7 @@ from finetuned.plan.values import (
     Queue,
     Recheck,
     Rest,
+    Resting,
     Seal,
     Search,
     SkipDuplicate,
@@ -77,6 +80,8 @@ __all__ = [
     "Queue",
     "Recheck",
     "Rest",
+    "Resting",
+    "Roll",
     "Seal",
     "Search",
     "SkipDuplicate",

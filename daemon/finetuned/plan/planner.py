@@ -162,6 +162,8 @@ class _Slots:
         unsent: Counter[str] = Counter()
         self.there: defaultdict[str, list[str]] = defaultdict(list)
         self.sending: defaultdict[str, list[str]] = defaultdict(list)
+        for url, resting in facts.resting.items():
+            self.there[url].extend(resting.there)
         for job in facts.jobs:
             if job.state is JobState.QUEUED and job.id not in busy:
                 if job.folder not in held:
@@ -253,7 +255,7 @@ def _steps(desk: _Desk) -> _Steps:
     steps = _Steps()
     busy, open_to = desk.facts.busy, desk.open_to
     for job in desk.facts.jobs:
-        if _only_needs_a_slot(job) and job.folder in open_to and job.id not in busy:
+        if only_needs_a_slot(job) and job.folder in open_to and job.id not in busy:
             steps.sends.append(job)  # of these there may be thousands
             continue
         match _step(job, desk):
@@ -270,7 +272,7 @@ def _steps(desk: _Desk) -> _Steps:
     return steps
 
 
-def _only_needs_a_slot(job: Job) -> bool:
+def only_needs_a_slot(job: Job) -> bool:
     """Tell whether nothing of a job itself keeps it from being sent."""
     return (
         job.state is JobState.QUEUED
@@ -344,6 +346,9 @@ def _on_the_wire(steps: _Steps, free: Mapping[str, int], desk: _Desk) -> Iterato
             continue
         if desk.due(facts.backends[url].server.next_try_at, service.longest_pause):
             yield Probe(url=url)
+    for url, resting in facts.resting.items():
+        if url in desk.can_ask and desk.due(resting.until, desk.rules.poll.slowest):
+            desk.again()
     sends = list(_sends(steps.sends, free, desk))
     yield from sends
     yield from steps.calls

@@ -46,7 +46,7 @@ def rest(
     files: Mapping[int, Hold],
 ) -> Rest:
     """Tell whether anything is left to do, or only what the server prevents; `jobs` and `files` are a plan's."""
-    if actions or too_few or facts.busy or facts.settling:
+    if actions or too_few or facts.busy or facts.settling or facts.resting:
         return Rest.WORK
     held = {job_id for job_id, hold in jobs.items() if hold.kind in _NOT_OURS}
     at = urls(facts.folders, rules)

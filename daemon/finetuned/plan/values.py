@@ -139,11 +139,19 @@ class BackendFacts(Value, frozen=True):
     can: Capabilities = Capabilities()
 
 
+class Resting(Value, frozen=True):
+    """The jobs that run at a backend, and of which the first is to be polled at `until`: the ids of those not told."""
+
+    there: frozenset[str]
+    until: float
+
+
 class Facts(Value, frozen=True):
     """All that a plan rests on.
 
     `waiting` is ordered by `ready_at`, and has of the folders in `partly` only the oldest files;
-    `jobs` holds every unfinished job and every ended one that is not archived;
+    `jobs` holds every unfinished job and every ended one that is not archived, but for those that are not needed
+    (`roll`): by url of a backend `resting` tells of those that run there, and of long queues only the first are told;
     `unarchived` are refused and duplicate files that lie where they were dropped, and retried ones that do not yet;
     `suspects` are sessions that were lost and may turn up late; `backends` are those that are there, by url;
     `busy` names the jobs and sessions with a request under way; `asked` counts by job the requests since the daemon
@@ -153,6 +161,7 @@ class Facts(Value, frozen=True):
     waiting: tuple[WaitingFile, ...] = ()
     partly: frozenset[str] = frozenset()
     jobs: tuple[Job, ...] = ()
+    resting: Mapping[str, Resting] = {}
     unarchived: tuple[UnarchivedFile, ...] = ()
     discards: tuple[Attempt, ...] = ()
     suspects: tuple[Attempt, ...] = ()
@@ -179,9 +188,9 @@ class Plan(Value, frozen=True):
     """What to do now, in this order, and when to plan again (seconds since 1970; null: when the loop is woken).
 
     `slot_waits`: a job that is sealed now can be sent at once. `too_few`: folders in `Facts.partly` of whose files none
-    can go before more of them are told. `jobs` and `files` (by id) tell what each job and file waits for that no action
-    is about. By url of a backend, `slots` jobs may be there at a time, and `in_flight` are; `queues` tell what that
-    will be once all actions are done.
+    can go before more of them are told. `jobs` and `files` (by id) tell what each job and file waits for, of those
+    told, that no action is about. By url of a backend, `slots` jobs may be there at a time, and `in_flight` are;
+    `queues` tell what that will be once all actions are done.
     """
 
     actions: tuple[Action, ...]
