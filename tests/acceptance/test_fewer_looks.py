@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
 
 from finetuned.daemon.loop import POLLS
+from finetuned.daemon.poll import SLICE
 from finetuned.sandbox import Pace
 from support.place import Place
+from support.virtual import VirtualRuntime
 
 APlace = Callable[..., Place]
 MINUTE = 60.0
@@ -62,6 +65,34 @@ async def test_one_list_stands_for_the_looks_at_all_that_train(a_place: APlace) 
 
     await place.run(until_idle=False, script=script)
     assert {job["state"] for job in place.jobs()} == {"running"}
+
+
+class Heard(VirtualRuntime):
+    """Remembers how many polls were noted at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[int] = []
+
+    async def in_thread(self, work: Any, *args: Any, **words: Any) -> Any:
+        if getattr(getattr(work, "func", None), "__name__", "") == "unmoved":
+            self.noted.append(len(work.args[0]))
+        return await super().in_thread(work, *args, **words)
+
+
+async def test_what_stands_still_is_noted_a_few_at_a_time(a_place: APlace) -> None:
+    """However many a list stands for: whoever needs the ledger meanwhile waits for a part of them."""
+    jobs = SLICE + 20
+    place = many(a_place, jobs, Pace(train=99 * 1000 * MINUTE))
+    place.runtime = heard = Heard()
+
+    async def script() -> None:
+        await place.until(lambda: place.network.sent()[jobs - 1 :])
+        await place.pass_time(15 * MINUTE)
+
+    await place.run(until_idle=False, script=script)
+    assert max(heard.noted) == SLICE
+    assert sum(heard.noted) > 2 * jobs
 
 
 async def test_the_end_of_a_training_is_seen_at_once_in_a_list(a_place: APlace) -> None:

@@ -46,6 +46,10 @@ from finetuned.verdict import Tally, fits, judge
 MISSES: Final = 3
 #: how long a session's new name may keep its job from going on, in seconds
 NAMED_WITHIN: Final = 5.0
+#: how long what nobody waits for lets a slot go first that is passed on, in seconds
+PASSED_WITHIN: Final = 0.5
+#: how many polls are noted at a time: whoever comes to the ledger meanwhile waits until they are
+SLICE: Final = 100
 #: words that we do not know, before no more of them are told: a server may make up any number
 MOST_UNKNOWN: Final = 20
 #: the stage of a session that trained, while its pairs are fetched
@@ -220,13 +224,15 @@ class Polls:
             return job_ids
         except ServerError:  # each is polled, and finds out
             return frozenset()
-        standing = {}
+        standing: dict[str, tuple[Attempt, float]] = {}
         for session_id, job in asked.items():
             if self._has_stood(session_id, marks, now):
                 pause = self._pause(now - (job.under_way.moved_at or now), moved=False)
                 standing[job.id] = job.under_way, _together(now, pause, context.settings.poll)
-        if standing:
-            await context.in_ledger(context.ledger.attempts.unmoved, standing.values())
+        polled = sorted(standing.values(), key=lambda one: one[0].id)  # as they lie in the file
+        for begin in range(0, len(polled), SLICE):
+            await context.turns[url].let_pass(context.runtime, PASSED_WITHIN)
+            await context.in_ledger(context.ledger.attempts.unmoved, polled[begin : begin + SLICE])
         return frozenset(standing)
 
     def _has_stood(self, session_id: str, marks: Mapping[str, str], now: float) -> bool:
