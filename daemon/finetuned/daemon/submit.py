@@ -60,15 +60,11 @@ _PASSING: Final = frozenset({Refusal.TOO_MANY, Refusal.CUT})
 
 
 class Intent(Value, frozen=True):
-    """A job that is being submitted, the files that are sent, and what an earlier try of the attempt has uploaded.
-
-    `max_request`: see `ServerFacts`.
-    """
+    """A job that is being submitted, the files that are sent, and what an earlier try of the attempt has uploaded."""
 
     job: Job
     files: Sequence[File]
     upload_id: str | None
-    max_request: int | None
 
 
 class Submissions:
@@ -108,7 +104,6 @@ class Submissions:
                 job=job,
                 files=[replace(file, upload_name=names[file.id]) for file in packed],
                 upload_id=ledger.attempts.upload(job),
-                max_request=ledger.servers.get(url).max_request,
             )
 
     async def submit(self, intent: Intent) -> None:
@@ -121,7 +116,7 @@ class Submissions:
             if not await self._surely_unsent(job):
                 return
         order = self._order(job, intent.files)
-        if not await self._limits.fits(job, order, intent.max_request):
+        if not await self._limits.fits(job, order):
             return
         turns.goes_out(job.id)
         try:
