@@ -23,7 +23,7 @@ def gathered(
     folders: Sequence[FolderFacts],
     can: Mapping[str, Capabilities],
     busy: frozenset[str],
-    jobs: Sequence[Job] = (),
+    jobs: Sequence[Job],
     asked: Mapping[str, int] | None = None,
     settling: bool = False,
     hurry: bool = False,

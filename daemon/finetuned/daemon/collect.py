@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Final
 
@@ -43,7 +43,7 @@ class Collecting:
         *,
         url: str,
         then: Then,
-        note: Callable[[], object] = lambda: None,
+        note: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Bring the pairs of a session at `url` into the ledger, count them, and write what follows from that.
 
@@ -56,7 +56,8 @@ class Collecting:
                 with context.turns[url].ending(job.id):
                     await context.in_ledger(self._write_at_once, job, seen, few, files, then)
                 return
-            await context.in_ledger(note)
+            if note is not None:
+                await note()
             async with self._one_long if harvest.is_long else nullcontext():
                 here = await context.in_ledger(context.ledger.pairs.here, seen.id)
                 counted: Tally | None = None

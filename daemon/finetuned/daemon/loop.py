@@ -335,9 +335,9 @@ class Daemon:
         self._forget(left)
         begun = (turns.begun for turns in self._context.turns.values())
         busy = busy.union(*begun)  # who was sent meanwhile may look as if it waited
+        jobs, resting = self._roll.told(self._context.runtime.now(), busy)
         if self._until_idle:  # whether nothing is left to do hangs on all of them
             return replace(facts, busy=busy, jobs=self._roll.all())
-        jobs, resting = self._roll.told(self._context.runtime.now(), busy)
         return replace(facts, busy=busy, jobs=jobs, resting=resting)
 
     def _forget(self, job_ids: Collection[str]) -> None:
@@ -358,6 +358,7 @@ class Daemon:
             folders=self._intake.facts(),
             can={url: backend.capabilities for url, backend in context.backends.items()},
             busy=busy,
+            jobs=(),
             asked=dict(self._asked) if self._until_idle else None,
             settling=self._intake.wake_in is not None,
             hurry=self._until_idle,
@@ -473,19 +474,24 @@ class Daemon:
         left: Sequence[str] = ()
         try:
             standing = await self._polls.stand(url, frozenset(job_ids), self._roll)
-            self._asked.update(standing)
-            left = [job_id for job_id in job_ids if job_id not in standing]
+            self._asked.update(job_ids)
+            if standing is not None:
+                stand = {job.id for job in standing}
+                left = [job_id for job_id in job_ids if job_id not in stand]
+                self._poll_soon(url, left)  # first: some of them may have ended, and hold a slot
+                await self._polls.note(url, standing)
         except LedgerStuck as error:
             self._breaker.open(error)
         self._busy.difference_update({*job_ids}.difference(left))
-        self._asked.update(left)
+        self._context.wake.set()
+
+    def _poll_soon(self, url: str, left: Sequence[str]) -> None:
         due = self._due[url]
         due.unpolled.extend(left)
         for _ in range(min(len(left), POLLS - due.pollers)):
             due.pollers += 1
             if self._tasks is not None:
                 self._tasks.start_soon(self._poll_each, due)
-        self._context.wake.set()
 
     async def _poll_each(self, due: _Due) -> None:
         """Poll one job after the other, and see each to its end, as long as there is one that no other task polls."""

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from operator import attrgetter
 from typing import Final
 
 import anyio
@@ -77,7 +78,7 @@ class Polls:
         self._batches = {url: BatchPoll(context, url) for url in context.backends}
         self._watches: dict[str, Watch] = {}  # by session; after our own restart stalled time begins anew anyway
         self._unknown: set[str] = set()
-        self._unwritten: set[str] = set()  # sessions whose pairs were fetched in vain
+        self._unwritten: set[str] = set()  # sessions whose pairs are being fetched, or were fetched in vain
 
     async def poll(self, job_id: str) -> None:
         """Poll the job's session, and do what follows from it."""
@@ -204,10 +205,10 @@ class Polls:
         )
         return True
 
-    async def stand(self, url: str, job_ids: frozenset[str], jobs: Iterable[Job]) -> frozenset[str]:
-        """Find in a list which of the jobs' sessions stand still, and note that as a poll of each; their jobs' ids.
+    async def stand(self, url: str, job_ids: frozenset[str], jobs: Iterable[Job]) -> list[Job] | None:
+        """Find in a list which of the jobs' sessions stand still; null: the server cannot be used, nor any be polled.
 
-        They are all at `url`; `jobs` are all that are open. If the server cannot be used, they are all put off with it.
+        They are all at `url`; `jobs` are all that are open. That they stand is to be noted.
         """
         context = self._context
         now = context.runtime.now()
@@ -215,25 +216,29 @@ class Polls:
         live = {job.session_id: job for job in jobs if job.attempt and job.session_id and job.attempt.url == url}
         asked = {one: live[one] for one in marked & live.keys() if live[one].id in job_ids}
         if not asked:  # none of them was polled before: a list would tell nothing of it
-            return frozenset()
+            return []
         try:
             worth_it = is_worth_it(len(marked & live.keys()), len(live))
             marks = await self._batches[url].marks(live.keys()) if worth_it else {}
         except Unreachable as error:
             await context.server_failed(url, error)
-            return job_ids
+            return None
         except ServerError:  # each is polled, and finds out
-            return frozenset()
-        standing: dict[str, tuple[Attempt, float]] = {}
-        for session_id, job in asked.items():
-            if self._has_stood(session_id, marks, now):
-                pause = self._pause(now - (job.under_way.moved_at or now), moved=False)
-                standing[job.id] = job.under_way, _together(now, pause, context.settings.poll)
-        polled = sorted(standing.values(), key=lambda one: one[0].id)  # as they lie in the file
-        for begin in range(0, len(polled), SLICE):
+            return []
+        return [job for session_id, job in asked.items() if self._has_stood(session_id, marks, now)]
+
+    async def note(self, url: str, standing: Iterable[Job]) -> None:
+        """Note as a poll of each that these jobs' sessions stand still, some at a time: nobody waits for it."""
+        context = self._context
+        attempts = sorted((job.under_way for job in standing), key=attrgetter("id"))  # as they lie in the file
+        for begin in range(0, len(attempts), SLICE):
             await context.turns[url].let_pass(context.runtime, PASSED_WITHIN)
-            await context.in_ledger(context.ledger.attempts.unmoved, polled[begin : begin + SLICE])
-        return frozenset(standing)
+            now = context.runtime.now()
+            polled = [
+                (one, _together(now, self._pause(now - (one.moved_at or now), moved=False), context.settings.poll))
+                for one in attempts[begin : begin + SLICE]
+            ]
+            await context.in_ledger(context.ledger.attempts.unmoved, polled)
 
     def _has_stood(self, session_id: str, marks: Mapping[str, str], now: float) -> bool:
         """Tell whether a list shows the session as it was polled last, and that is as good as a poll."""
@@ -306,10 +311,10 @@ class Polls:
         # before the answer: from then on the next job waits for the slot
         files, known = await context.in_thread(self._files, job, seen)
 
-        def note() -> None:
+        async def note() -> None:
             nonlocal job
             if job.under_way.stage != COLLECTING:
-                job = self._note(job, seen)
+                job = await context.in_ledger(self._note, job, seen)
 
         def finish(counted: Tally) -> None:
             now, verdict = context.runtime.now(), judge(seen, counted, files, context.backend_of(job).capabilities)
@@ -325,8 +330,9 @@ class Polls:
         context.wake.set()
 
     def _note(self, job: Job, seen: Observation) -> Job:
-        """Note that the job's pairs are fetched. What was tried in vain waits: a disk without room for so many pairs
-        must not be hammered.
+        """Note that the job's pairs are fetched.
+
+        What was tried in vain waits: a disk without room for so many pairs must not be hammered.
         """
         context, runs, now = self._context, self._context.ledger.runs, self._context.runtime.now()
         if job.under_way.stage != COLLECTING:
