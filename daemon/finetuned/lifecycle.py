@@ -189,8 +189,8 @@ JOB_WORDS: Final[Mapping[JobState, str]] = MappingProxyType(
             "if none has, the job is queued again. After a crash the search is repeated."
         ),
         JobState.RUNNING: (
-            "The server works on it, and the daemon polls it when due. Once it has trained, and has many pairs, its "
-            "stage is `collecting` until they are here. A crash changes nothing."
+            "The server works on it, and the daemon polls it when due. Once it has trained, its stage is `collecting` "
+            "while its pairs are fetched, if they are many, or were fetched in vain. A crash changes nothing."
         ),
         JobState.REVIEW: (
             "Its pairs wait for a person, who sees, changes and accepts them with `review`, or rejects them with "

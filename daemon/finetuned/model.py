@@ -74,8 +74,8 @@ class File(Value, frozen=True):
 class Attempt(Value, frozen=True):
     """One attempt at a job: the intent to send it, and the session on the server that came of it.
 
-    `session_id` is null until the server's answer was read; `name` is what it was called when it was, or is to be
-    called by now. `due_at` and `tries` (in a row, in vain) are those of its
+    `session_id` is null until the server's answer was read; `name` is the session's as it was made, or the one that it
+    was to be given. `due_at` and `tries` (in a row, in vain) are those of its
     polls or searches; once it has ended, of its removal, or of further searches for it. `misses` are polls in a row
     that did not find it. `restarts` counts how often it was put to work again, `retrained` those of them after a
     failed training; `requeued`, `kicks` what was done about a session that only queued, or paused. `read_only`: only a

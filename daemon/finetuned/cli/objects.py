@@ -28,7 +28,7 @@ JOB: Final[Fields] = {
     "bytes": ("number", "their bytes"),
     "pairs": ("number?", "how many pairs were made; null until all of them are here"),
     "session_id": ("text?", "the server's id of the newest session"),
-    "stage": ("text?", "what the server does, in its own word; `collecting`: trained, its many pairs are fetched"),
+    "stage": ("text?", "what the server does, in its own word; `collecting`: trained, its many pairs are on their way"),
     "progress": ("number?", "percent of that stage"),
     "attempt": ("number", "attempts so far; 0 before the first"),
     "restarts": ("number", "how often this attempt was put to work again"),

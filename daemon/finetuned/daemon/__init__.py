@@ -20,6 +20,9 @@
 | sessions as the last list told them | `BatchPoll` | the next poll | one poll each |
 | sessions that a backend tells have changed | `Daemon` | the next poll | polled when it is due |
 | requests under way, how many a job had | `Daemon` | the ledger | what is doubtful is searched for |
+| open jobs, and which of them are due | `Roll` | the ledger | nothing |
+| whose pairs were fetched in vain | `Polls` | | one more try without a pause |
+| who is sent next, and which slots are taken | `Turns` | the next plan | nothing |
 | what the next round does first | `Rounds` | | one round in another order |
 | when the loop turned, why no metrics are served | `Context` | the next round, the next try | nothing |
 | a configuration that is to be used next | `Service` | its file | a reload has to be asked for again |

@@ -1,4 +1,4 @@
-"""The roll of all open jobs, and whom of them a plan has to be told of: a round costs what is due, not what there is.
+"""The roll of all open jobs, and whom of them a plan has to be told of: a round costs what is due, and a set of ids.
 
 1. Of the jobs that run, and are not to be polled yet, a plan needs no more than who they are, and when the first of
    them is due.
