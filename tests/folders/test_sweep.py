@@ -19,7 +19,7 @@ from finetuned.folders import mounts
 from finetuned.folders.explanation import explain
 from finetuned.folders.kept import drop_folder
 from finetuned.folders.mounts import mount_of
-from finetuned.folders.sweep import CHECK_PAUSE, LEAST_NEW, MOST_CANARIES, ODD_FORGOTTEN, Sweep
+from finetuned.folders.sweep import CHECK_PAUSE, LEAST_NEW, MOST_CANARIES, MOST_NEW, ODD_FORGOTTEN, Sweep
 from finetuned.folders.text import signature_of
 from finetuned.settings import FolderSettings
 from support.drops import put
@@ -497,6 +497,29 @@ def test_sub_folders_of_a_burst_that_are_left_for_later_cost_nothing(make):
     assert len(watched) == left
     assert len(recorded(folder, 2.0).appeared) == left
     assert not folder.sweeper.has_more
+
+
+def test_known_files_in_a_sub_folder_of_new_ones_do_not_wait_for_room(make, monkeypatch):
+    """It is listed although no more new ones may begin, so that each change of the known ones is told."""
+    folder = make(after="keep")
+    most, known = int(MOST_NEW * folder.quiet_time), [put(folder, f"sub/{number}.txt") for number in range(3)]
+    for seen in recorded(folder, 0.0).appeared:
+        folder.sweeper.known.remember(seen.path, seen.signature, settled=True)
+    for number in range(most):
+        put(folder, f"{number}.txt")
+    put(folder, "sub/new.txt")
+    assert len(recorded(folder, 10.0).appeared) == most
+    put(folder, "sub/0.txt", "other words")
+    folder.sweeper.known.remember(known[1], signature_of(os.stat(known[1])), settled=False)
+    folder.sweeper.heard = True
+    listed = []
+    listings_by(monkeypatch, listed.append)
+    sweep = recorded(folder, 10.5)
+    assert (paths(sweep.changed), sweep.appeared, folder.sweeper.has_more) == ([known[0]], (), True)
+    assert f"{folder.root}/sub" in listed
+    os.unlink(known[2])
+    assert recorded(folder, 11.0).vanished == (known[2],)
+    assert known[1] in paths(recorded(folder, 15.5).ready)
 
 
 def test_what_is_forgotten_and_lies_there_is_new(make):

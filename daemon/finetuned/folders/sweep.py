@@ -13,7 +13,8 @@
    somebody has a quiet file open for writing is asked once more when it is read.
 6. A quiet file waits for its ready file to come, and for an unfinished name of its own to go: events tell of both.
 7. While a million files come, as many begin to settle as can be read while they do (`MOST_NEW`); the others lie where
-   they are, and need no memory.
+   they are, and need no memory. Until more may begin, a sub-folder that held only such, and in which nothing is known,
+   is not looked into, whatever its times say: an exception to 1 and 3.
 8. There may be a hundred thousand sub-folders: the first `MOST_WATCHED` are told of, to be watched; in the others only
    sweeps find what changes.
 """
@@ -138,7 +139,7 @@ class _Listing:
 
 
 _Kept: TypeAlias = _Listing | int | None
-#: stands in the place of what is empty once a listing is made, and is only read
+#: stands in the place of what is empty once a listing is made: nothing is ever put into it
 _EMPTY: Final[dict[str, object]] = {
     "files": [],
     "missing": set(),
@@ -319,19 +320,24 @@ class Sweeper:
             above, listing = ways.pop()
             for name, old in listing.folders.items():
                 parts = (*above, name)
-                if old is _LATER and not self._has_room():
-                    self._leave(parts, found)
+                if old is _LATER and self._leaves(parts, found):
                     continue
                 new = self._visit(parts, old, found)
                 listing.folders[name] = None if new is None else old if new is _NOTHING else new.kept()
                 if new is not None and new.folders:
                     ways.append((parts, new))
 
-    def _leave(self, parts: Parts, found: _Found) -> None:
-        """Leave a sub-folder of new files for later: to look into a hundred thousand again and again takes seconds."""
-        self.has_more = True
+    def _leaves(self, parts: Parts, found: _Found) -> bool:
+        """Tell whether a sub-folder of new files is left for later: to look into 100,000 again and again takes seconds.
+
+        Where any file is known it is not: all of them would be looked for by their names.
+        """
         path = self._tree.at(parts)
+        if self._has_room() or self.known.of(f"{path}/") is not None:
+            return False
+        self.has_more = True
         found.watch(path, self.subfolders.get(path))
+        return True
 
     def _visit(self, parts: Parts, old: _Kept, found: _Found) -> _Listing | None:
         """Look into one sub-folder; None if it is gone or cannot be looked into. `old`: what is kept of it."""
