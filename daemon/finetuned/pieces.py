@@ -132,7 +132,7 @@ class Pieces:
         `lenient`: one that holds half a character is null, and costs the others nothing.
         """
         if self._place == 0 and isinstance(rows := self.at_once(), list):
-            self._text, self._ended = "", True
+            self._text, self._short, self._ended = "", b"", True
             yield from rows
             return
         for _ in self.elements():

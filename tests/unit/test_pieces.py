@@ -53,6 +53,17 @@ def test_lists_and_objects_are_read_one_by_one(rows: list[Any], members: dict[st
     assert pieces.kept >= sum(len(json.dumps(value)) for value in members.values())
 
 
+def test_what_was_read_is_not_read_again() -> None:
+    """A second list would have to follow the first one."""
+    pieces = Pieces.of(b"[1, 2]")
+    assert pieces.begins() == "["
+    assert list(pieces.items()) == [1, 2]
+    with pytest.raises(NotThat):
+        list(pieces.items())
+    assert pieces.at_once() is None
+    pieces.end()
+
+
 @pytest.mark.parametrize(
     "text",
     [
