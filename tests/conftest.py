@@ -46,10 +46,15 @@ UNCOUNTED |= {"test_maker_with_random_faults"}
 COUNTED = {"test_demo", "test_real_process", "test_reload", "test_signals"}
 
 
+def _rings(item: pytest.Item) -> tuple[str, ...]:
+    """Return the folders of a test, and none of those that the whole checkout lies in."""
+    return item.path.relative_to(item.config.rootpath).parts
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Count nothing for coverage where others do, neither here nor in the processes that are started."""
-    if not UNCOUNTED & {*item.path.parts, item.path.stem} or item.path.stem in COUNTED:
+    if not UNCOUNTED & {*_rings(item), item.path.stem} or item.path.stem in COUNTED:
         return (yield)
     traces, of_threads = sys.gettrace(), threading.gettrace()
     counts = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_")}
@@ -90,7 +95,7 @@ class _Unsynced(sqlite3.Connection):
 @pytest.fixture(autouse=True)
 def _the_power_stays_on(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for no disk where no test asks what a power cut leaves."""
-    if POWERED & set(request.path.parts):
+    if POWERED & {*_rings(request.node)}:
         monkeypatch.setattr(os, "fsync", lambda _: None)
         monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_Unsynced))
 
