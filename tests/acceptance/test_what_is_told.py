@@ -141,7 +141,7 @@ async def test_telling_begins_with_what_is_new(a_place: APlace) -> None:
     async with place.context() as context:
         telling = EventLog(context)
         telling.tell()
-        assert telling.summary(Facts()) == "idle"
+        assert telling.summary(Facts(), {}) == "idle"
     assert stream.getvalue() == ""
 
 
