@@ -9,8 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -127,6 +127,25 @@ def test_who_writes_does_not_wait_until_the_log_is_folded_in(
         goes_on.set()
         folding.join(30)
         assert plain_copy(path, tmp_path / "copy.db") == [OLD, NEW]
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "50%3f.db", "a?b#c.db"])
+def test_the_most_is_folded_in_before_who_writes_has_to_wait(tmp_path: Path, name: str) -> None:
+    """What nobody may write beside is left with the rest: what was written before is in the file by then."""
+    path, copies = str(tmp_path / name), []
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        copies.append(plain_copy(path, tmp_path / "copy.db"))
+        yield
+
+    with open(path, "wb") as file, open(f"{path}.lock", "wb") as lock, closing(sqlite3.connect(path)) as db:
+        db.execute("create table files (id, path)")
+        db.execute("pragma journal_mode = wal")
+        with db:
+            db.execute("insert into files values (1, ?)", [OLD])
+        checkpoint.Checkpoint(db, path, file=file.fileno(), lock=lock.fileno()).fold(alone())
+    assert copies == [[OLD]]
 
 
 def test_a_log_is_not_folded_into_another_file(path: str, tmp_path: Path) -> None:
