@@ -284,16 +284,19 @@ async def test_what_was_read_and_not_written_is_read_again(a_place: APlace, lock
 
 
 async def test_a_ledger_that_is_moved_away_is_not_written_to(a_place: APlace) -> None:
-    """Whatever is written into a file without a name is lost: it waits until the very file is back."""
+    """Whatever is written into a file without a name is lost: it waits until the very file is back, its place free."""
     place = a_place(folder=[{"linger": "0s"}])
 
     async def script() -> None:
         place.drop("a.txt", GREY)
         await place.until(lambda: place.states().get("a.txt") == "learned")
         os.rename(place.ledger_path, f"{place.ledger_path}.away")
+        await place.pass_time(60)
+        assert not os.path.lexists(place.ledger_path)
         place.drop("b.txt", GREY + " And it is round.")
         await place.pass_time(60)
         assert (place.notes / "b.txt").exists()
+        assert not os.path.lexists(place.ledger_path)
         os.rename(f"{place.ledger_path}.away", place.ledger_path)
         await place.until(lambda: place.states().get("b.txt") == "learned", within=200)
 

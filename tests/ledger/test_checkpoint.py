@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -146,6 +148,39 @@ def test_the_most_is_folded_in_before_who_writes_has_to_wait(tmp_path: Path, nam
             db.execute("insert into files values (1, ?)", [OLD])
         checkpoint.Checkpoint(db, path, file=file.fileno(), lock=lock.fileno()).fold(alone())
     assert copies == [[OLD]]
+
+
+def test_it_is_folded_in_when_no_file_can_be_opened_any_more(path: str, tmp_path: Path) -> None:
+    """A second connection is a help, and no more: the ledger's own does it alone, and notes it."""
+    with Ledger.open(path) as ledger:
+        Life(ledger).settles(OLD)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                Path(path).read_bytes()
+            ledger.fold()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert plain_copy(path, tmp_path / "copy.db") == [OLD]
+        assert os.path.getsize(f"{path}-wal") == 0
+        note = json.loads(Path(f"{path}.lock").read_bytes()[:256])
+        found = os.stat(path)
+        assert note["left"] == [found.st_size, found.st_mtime_ns]
+
+
+def test_nothing_is_made_where_a_ledger_was_moved_away(path: str, tmp_path: Path) -> None:
+    """An empty file would be in the way of who puts it back; the log is folded into the file, wherever it is."""
+    away, folder = tmp_path / "away.db", os.path.dirname(path)
+    with Ledger.open(path) as ledger:
+        Life(ledger).settles(OLD)
+        os.rename(path, away)
+        beside = set(os.listdir(folder))
+        ledger.fold()
+        assert set(os.listdir(folder)) == beside
+        os.rename(away, path)
+        assert plain_copy(path, tmp_path / "copy.db") == [OLD]
+        assert audited(ledger) == []
 
 
 def test_a_log_is_not_folded_into_another_file(path: str, tmp_path: Path) -> None:

@@ -74,16 +74,23 @@ class Checkpoint:
         Nobody else writes within `alone`, which is entered for the last bit.
         """
         with self._one_at_a_time:
-            with suppress(sqlite3.Error, OSError):
+            with suppress(OSError):
                 self._write(None)
-                with closing(sqlite3.connect(self._path)) as db:
-                    if self._is_there():  # not another file, over which our log would be played
-                        db.execute("pragma wal_checkpoint(passive)").fetchall()
+                self._fold_beside()
                 with alone:
                     is_folded = self._empty()
                 if is_folded:
                     self._note_as_it_is()
             self._due_at_bytes = self._log_bytes() + GROWN_BYTES
+
+    def _fold_beside(self) -> None:
+        """Fold in the most of the log over a connection of its own; what that cannot do is left to ours.
+
+        It makes no file: an empty one would be in the way of who puts a ledger back that was moved away.
+        """
+        with suppress(sqlite3.Error), closing(sqlite3.connect(address_of(self._path, mode="rw"), uri=True)) as db:
+            if self._is_there():  # not another file, over which our log would be played
+                db.execute("pragma wal_checkpoint(passive)").fetchall()
 
     def fold_if_grown(self) -> None:
         """Fold the log in if it has become long, and nobody is at it; nobody else may write meanwhile."""
@@ -150,6 +157,12 @@ class Checkpoint:
         self._left = left
         note = Note(inode=os.fstat(self._file).st_ino, log=log, left=left, boot=_boot())
         _write_note(self._lock, msgspec.json.encode(note))
+
+
+def address_of(path: str, *, mode: str) -> str:
+    """Write a path as SQLite's address, by which no file is made; urllib would do it, and takes 2 ms to load."""
+    name = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return f"file:{name}?mode={mode}"
 
 
 def _left(found: os.stat_result) -> tuple[int, int]:
