@@ -25,6 +25,7 @@ from finetuned.plan import (
     Probe,
     Recheck,
     Rest,
+    Resting,
     Search,
     Submit,
     make_plan,
@@ -221,6 +222,15 @@ def test_a_due_time_is_waited_for():
     )
     assert (asked.actions, asked.wake_at) == ((), NOW + 20)
     assert plan(job("q", JobState.QUEUED, due_at=NOW + 3)).wake_at == NOW + 3
+
+
+def test_the_first_that_rests_is_waited_for():
+    """Jobs that a plan is not told of hold their slots; if one is due by now, the next plan is made at once."""
+    resting = Resting(there=frozenset({"a", "b"}), until=NOW + 30)
+    asked = plan(job("q", JobState.QUEUED), resting={RULES.helix.url: resting})
+    assert (asked.actions, asked.wake_at) == ((), NOW + 30)
+    over = plan(resting={RULES.helix.url: msgspec.structs.replace(resting, until=NOW)})
+    assert (over.actions, over.wake_at) == ((), NOW)
 
 
 def test_a_file_that_cannot_be_moved_backs_off():
