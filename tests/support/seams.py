@@ -141,7 +141,7 @@ def _watch_sqlite(watcher: Watcher) -> None:
     real = sqlite3.connect
 
     def connect(path: str, *args: Any, **words: Any) -> sqlite3.Connection:
-        """A reader, who gives a URI, commits nothing."""
-        return real(path, *args, **words) if words.get("uri") else real(path, *args, factory=Writer, **words)
+        """A reader, whose address says so, commits nothing."""
+        return real(path, *args, **words) if "?mode=ro" in path else real(path, *args, factory=Writer, **words)
 
     sqlite3.connect = connect  # type: ignore[assignment]
