@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 from finetuned.daemon.loop import POLLS
 from finetuned.daemon.poll import SLICE
+from finetuned.runtime import Wake
 from finetuned.sandbox import Pace
 from support.place import Place
 from support.virtual import VirtualRuntime
@@ -68,15 +70,20 @@ async def test_one_list_stands_for_the_looks_at_all_that_train(a_place: APlace) 
 
 
 class Heard(VirtualRuntime):
-    """Remembers how many polls were noted at a time."""
+    """Remembers how many polls were noted at a time, each of which takes so many seconds."""
+
+    takes = 0.0
 
     def __init__(self) -> None:
         super().__init__()
         self.noted: list[int] = []
+        self.on_noted: Callable[[], object] = lambda: None
 
     async def in_thread(self, work: Any, *args: Any, **words: Any) -> Any:
         if getattr(getattr(work, "func", None), "__name__", "") == "unmoved":
+            await self.wait(Wake(), self.takes)
             self.noted.append(len(work.args[0]))
+            self.on_noted()
         return await super().in_thread(work, *args, **words)
 
 
@@ -93,6 +100,27 @@ async def test_what_stands_still_is_noted_a_few_at_a_time(a_place: APlace) -> No
     await place.run(until_idle=False, script=script)
     assert max(heard.noted) == SLICE
     assert sum(heard.noted) > 2 * jobs
+
+
+async def test_what_may_have_ended_is_looked_at_before_all_that_stands_still_is_noted(a_place: APlace) -> None:
+    """Its slot may be waited for; nobody waits for the notes."""
+    jobs = 2 * SLICE
+    place = many(a_place, jobs, Pace(train=99 * 1000 * MINUTE))
+    place.runtime = heard = Heard()
+    store = place.app.state.store
+
+    async def script() -> None:
+        await place.until(lambda: place.network.sent()[jobs - 1 :])
+        await place.pass_time(15 * MINUTE)
+        store.save(replace(next(iter(store.newest_first())), parent="of somebody else"))  # such are in no list
+        heard.takes = 0.01
+        heard.on_noted = lambda: order.append("noted")
+        place.network.before = lambda request: order.append("look") if LOOK.fullmatch(request.url.path) else None
+        await place.until(lambda: order.count("noted") == 2 and "look" in order)
+
+    order: list[str] = []
+    await place.run(until_idle=False, script=script)
+    assert order.index("look") < 2
 
 
 async def test_the_end_of_a_training_is_seen_at_once_in_a_list(a_place: APlace) -> None:

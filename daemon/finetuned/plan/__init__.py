@@ -11,7 +11,7 @@
    no more is sealed than can be sent: the next request must never wait behind a thousand renames.
 6. Folders take turns: the next job that is made or sent is of the folder whose last send lies furthest back.
 7. Of a long queue the oldest files are enough, unless none of them can go; of jobs the first, and those that are due:
-   what a round costs does not grow with it.
+   what a round costs does not grow with it, but for the ids of the jobs that run.
 8. A due time further ahead than the longest wait of its kind is due now: the clock jumped back.
 """
 
