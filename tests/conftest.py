@@ -9,6 +9,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,8 @@ UNCOUNTED = {"crash", "property", "service", "test_any_schedule_of_faults", "tes
 UNCOUNTED |= {"test_sessions_get_stuck", "test_stubborn_cases", "test_the_breaker_under_load"}
 UNCOUNTED |= {"test_what_comes_back_is_held", "test_a_daemon_makes_pairs", "test_a_maker_is_killed"}
 UNCOUNTED |= {"test_maker_with_random_faults"}
+#: … and the one that reads the checkout's code, and runs none of it
+UNCOUNTED |= {"test_house"}
 #: modules of these that meet what no other does: the way from a command to a daemon, and what a signal does to it
 COUNTED = {"test_demo", "test_real_process", "test_reload", "test_signals"}
 
@@ -51,21 +54,34 @@ def _rings(item: pytest.Item) -> tuple[str, ...]:
     return item.path.relative_to(item.config.rootpath).parts
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Count nothing for coverage where others do, neither here nor in the processes that are started."""
-    if not UNCOUNTED & {*_rings(item), item.path.stem} or item.path.stem in COUNTED:
-        return (yield)
+@contextmanager
+def _uncounted() -> Iterator[None]:
+    """Count nothing for coverage, neither here nor in the processes that are started."""
     traces, of_threads = sys.gettrace(), threading.gettrace()
     counts = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_")}
     sys.settrace(None)
     threading.settrace(None)  # type: ignore[arg-type]
     try:
-        return (yield)
+        yield
     finally:
         sys.settrace(traces)
         threading.settrace(of_threads)  # type: ignore[arg-type]
         os.environ.update(counts)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Count in the first worker alone what is met where modules are imported: each of them imports the same."""
+    with nullcontext() if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0" else _uncounted():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Count nothing for coverage where others do."""
+    counted = not UNCOUNTED & {*_rings(item), item.path.stem} or item.path.stem in COUNTED
+    with nullcontext() if counted else _uncounted():
+        return (yield)
 
 
 @pytest.fixture(autouse=True)
