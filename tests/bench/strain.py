@@ -186,6 +186,17 @@ def large(_: Options, root: Path, helix: TinyHelix) -> Iterator[Row]:
         yield from strained.rows(f"one file of {LARGE / 1024**3:.0f} GiB, {allowed} allowed")
 
 
+def long_text(_: Options, root: Path, helix: TinyHelix) -> Iterator[Row]:
+    """One large file of text: it is read, sent and learned."""
+    rules = 'settle = "200ms"\nmax_file_bytes = "8GiB"\nmax_bytes = "8GiB"'
+    strained = Strained(Place(root, helix.url, folder=rules))
+    os.rename(strained.place.pile.write(root / "part", bytes_at_least=LARGE), strained.place.notes / "large.txt")
+    strained.live((0.7, 3.0, 10.0, 60.0, 60.0))
+    strained.ends_well(1)
+    strained.check(helix, 1)
+    yield from strained.rows(f"a text of {LARGE / 1024**3:.0f} GiB")
+
+
 def folders(options: Options, root: Path, helix: TinyHelix) -> Iterator[Row]:
     """Many sub-folders, each with a file."""
     strained = Strained(Place(root, helix.url, folder=TOGETHER))
@@ -252,7 +263,7 @@ def ends(options: Options, root: Path, helix: TinyHelix) -> Iterator[Row]:
     yield from strained.rows(f"{count:,} sessions that end in one second", count)
 
 
-CASES: tuple[Case, ...] = (flat, large, folders, events, late, disk, ends)
+CASES: tuple[Case, ...] = (flat, large, long_text, folders, events, late, disk, ends)
 
 
 def measure(options: Options) -> Iterator[Row]:

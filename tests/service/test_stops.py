@@ -7,12 +7,14 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from bench.tiny_helix import TinyHelix
+from finetuned.daemon.sketches import LONGEST
+from finetuned.likeness import sketch_of
 from finetuned.runtime import SystemRuntime
 from support.process import Home, Sandbox, wait_for
 
@@ -27,6 +29,8 @@ DELAY = 1.0
 MANY = 3000
 SESSIONS = 200
 LARGE = 4 * 1024**3
+#: texts that take long to sketch
+TEXTS = 4
 
 
 def took(home: Home) -> float:
@@ -173,6 +177,36 @@ def test_while_many_sessions_end_at_once_it_takes_no_longer(a_home: AHome) -> No
         assert home.stop() == 0
         assert len(set(helix.sent)) == len(helix.sent) == SESSIONS
         home.audit()
+
+
+def test_while_it_sketches_long_texts_it_takes_no_longer(a_home: AHome) -> None:
+    """The next daemon sketches them all, each by its beginning: to sketch the rest would hold a slot for minutes."""
+    begin = (f"{GREY}\n" * (LONGEST // len(GREY)))[:LONGEST]
+    with TinyHelix() as helix:
+        helix.trains = True
+        home = a_home(url=helix.url, folder='max_bytes = "1GiB"\nmax_file_bytes = "1GiB"\nmax_chunks = 1000000')
+        for number in range(TEXTS):
+            (home.notes / f"{number}.txt").write_text(f"{begin}\nIts number is {number}.\n")
+        home.start()
+        wait_for(lambda: helix.sent, "session")
+        helix.ended = True
+        seen = len(helix.requests)
+        wait_for(lambda: len(helix.requests) > seen and reads(home), "sketch")
+        assert took(home) < ALLOWED
+        assert "stop_broken_off" not in home.log.read_text()
+        assert not home.ask("select count(sketch) from files")
+        home.start()
+        wait_for(lambda: home.ask("select count(sketch) from files") == TEXTS, "sketches")
+        assert home.ask("select group_concat(distinct hex(sketch)) from files") == sketch_of([begin]).hex().upper()
+        assert home.stop() == 0
+        home.audit()
+
+
+def reads(home: Home) -> bool:
+    """Whether the daemon has a claimed file open."""
+    with suppress(FileNotFoundError):
+        return any("/.processing/" in os.readlink(fd) for fd in Path(f"/proc/{home.pid}/fd").iterdir())
+    return False
 
 
 def hears(pid: int) -> bool:

@@ -310,6 +310,8 @@ class Polls:
             job = await context.in_ledger(self._note, job, seen)
         # before the answer: from then on the next job waits for the slot
         files, known = await context.in_thread(self._files, job, seen)
+        if known is None:
+            return
 
         async def note() -> None:
             nonlocal job
@@ -340,8 +342,8 @@ class Polls:
             return runs.polled(job, seen, stage=COLLECTING, due_at=due_at, moved=True, now=now)
         return runs.try_later(job, now + context.back_off(job.in_vain + 1, context.settings.poll.slowest), None, now)
 
-    def _files(self, job: Job, seen: Observation) -> tuple[Sequence[File], dict[int, bytes]]:
-        """List the job's files as `_packed` does, with the sketches of their texts."""
+    def _files(self, job: Job, seen: Observation) -> tuple[Sequence[File], dict[int, bytes] | None]:
+        """List the job's files as `_packed` does, with the sketches of their texts; null: see `sketches`."""
         files = self._packed(job, seen)
         return files, sketches(self._context, job, files)
 

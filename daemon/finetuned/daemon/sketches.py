@@ -18,16 +18,24 @@ from finetuned.likeness import sketch_of
 from finetuned.model import Content, File, Job
 
 _BLOCK: Final = 256 * 1024
+#: of a longer text the beginning is sketched, as it lies there then: a second for each 10 MiB, while the next job waits
+#: for the slot
+LONGEST: Final = 4 * 1024 * 1024
 
 
-def sketches(context: Context, job: Job, files: Sequence[File]) -> dict[int, bytes]:
-    """Sketch the texts of a job's files, by the file's id; one that cannot be read now is left out."""
+def sketches(context: Context, job: Job, files: Sequence[File]) -> dict[int, bytes] | None:
+    """Sketch the texts of a job's files, by the file's id; one that cannot be read now is left out.
+
+    null: the daemon is to stop, which does not wait for the rest of them.
+    """
     folder = context.folders.get(job.folder)
     found: dict[int, bytes] = {}
     if folder is None:
         return found
     with folder.together():
         for file in files:
+            if context.stopping:
+                return None
             if file.location and file.content:
                 location = folder.part_location(file.location, job.id, str(file.id))
                 with suppress(FileProblem, FolderError, OSError):
@@ -36,8 +44,10 @@ def sketches(context: Context, job: Job, files: Sequence[File]) -> dict[int, byt
 
 
 def _text(folder: DropFolder, location: str, content: Content) -> Iterator[str]:
-    """Yield a text as it was sent. Raises FileProblem, FolderError, OSError."""
+    """Yield a text as it was sent, up to `LONGEST`. Raises FileProblem, FolderError, OSError."""
     decode = codecs.getincrementaldecoder("utf-8")().decode
+    left = LONGEST
     with closing(folder.open_text(location, content)) as text:
-        while block := text.read(_BLOCK):
+        while left > 0 and (block := text.read(_BLOCK)):
+            left -= len(block)
             yield decode(block)
