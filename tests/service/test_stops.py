@@ -29,8 +29,8 @@ DELAY = 1.0
 MANY = 3000
 SESSIONS = 200
 LARGE = 4 * 1024**3
-#: texts that take long to sketch
-TEXTS = 4
+#: texts that take long to sketch; pairs that take long to be written to a slow disk
+TEXTS, PAIRS = 4, 3000
 
 
 def took(home: Home) -> float:
@@ -202,6 +202,30 @@ def test_while_it_sketches_long_texts_it_takes_no_longer(a_home: AHome) -> None:
         home.audit()
 
 
+def test_while_it_writes_many_pairs_down_it_takes_no_longer(a_home: AHome) -> None:
+    """The next daemon writes them anew; half of them are never taken for all."""
+    with TinyHelix() as helix:
+        helix.trains = True
+        talk = {"conversations": [{"from": "human", "value": GREY}, {"from": "gpt", "value": GREY}]}
+        helix.flood = [talk] * PAIRS
+        home = a_home(url=helix.url)
+        home.drop("stone.txt", GREY)
+        home.start()
+        wait_for(lambda: helix.sent, "session")
+        with slow_disk(home, "write", 0.2):
+            helix.ended = True
+            wait_for(lambda: [*home.notes.glob("done/*/.pairs.jsonl.part")], "paper")
+            assert took(home) < ALLOWED
+        assert "stop_broken_off" not in home.log.read_text()
+        assert not [*home.notes.glob("done/*/pairs.jsonl")]
+        home.start()
+        wait_for(lambda: home.ask("select count(*) from jobs where archived"), "archived job")
+        assert home.stop() == 0
+        (paper,) = home.notes.glob("done/*/pairs.jsonl")
+        assert len(paper.read_text().splitlines()) == PAIRS
+        home.audit()
+
+
 def reads(home: Home) -> bool:
     """Whether the daemon has a claimed file open."""
     with suppress(FileNotFoundError):
@@ -216,11 +240,10 @@ def hears(pid: int) -> bool:
 
 
 @contextmanager
-def slow_disk(home: Home) -> Iterator[None]:
+def slow_disk(home: Home, calls: str = "fsync,fdatasync,syncfs", delay: float = DELAY) -> Iterator[None]:
     """All that the daemon brings to disk takes so long; and what ends within that is held by strace for as long."""
-    calls = "fsync,fdatasync,syncfs"
     words = ["strace", "-f", "-qq", "-o", os.devnull, "-p", str(home.pid), "-e", f"trace={calls}"]
-    with subprocess.Popen([*words, "-e", f"inject={calls}:delay_exit={DELAY * 1e6:.0f}"]) as strace:
+    with subprocess.Popen([*words, "-e", f"inject={calls}:delay_exit={delay * 1e6:.0f}"]) as strace:
         try:
             status = Path(f"/proc/{home.pid}/status")
             wait_for(lambda: "TracerPid:\t0\n" not in status.read_text(), "strace")

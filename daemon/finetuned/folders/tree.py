@@ -417,8 +417,13 @@ class Tree:
         """Write a whole paper or nothing, for these readers; FileExistsError if one lies there that is to stay."""
         replaced = partial(self._sync, parts) if replace else None
         with self.folder(parts[:-1], make=True) as fd, self.folder() as top:
-            papers.write(fd, parts[-1], pieces, readers, top=top, replaced=replaced)
+            papers.write(fd, parts[-1], self._moving_on(pieces), readers, top=top, replaced=replaced)
             self._sync(parts[:-1], fd)
+
+    def _moving_on(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.on_progress()
+            yield piece
 
     def read(self, parts: Parts, most: int = 1 << 24) -> bytes | None:
         """Read a small file of ours; None if there is no such file."""
