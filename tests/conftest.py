@@ -43,6 +43,7 @@ UNCOUNTED = {"crash", "property", "service", "test_any_schedule_of_faults", "tes
 UNCOUNTED |= {"test_sessions_get_stuck", "test_stubborn_cases", "test_the_breaker_under_load"}
 UNCOUNTED |= {"test_what_comes_back_is_held", "test_a_daemon_makes_pairs", "test_a_maker_is_killed"}
 UNCOUNTED |= {"test_maker_with_random_faults"}
+UNCOUNTED |= {"test_queries", "test_copies_of_the_ledger", "test_drop_to_pairs", "test_the_same_text"}
 #: … and the one that reads the checkout's code, and runs none of it
 UNCOUNTED |= {"test_house"}
 #: modules of these that meet what no other does: the way from a command to a daemon, and what a signal does to it
