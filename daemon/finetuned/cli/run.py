@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Final
 
 import click
@@ -22,16 +23,15 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
     The exit code is 0; with --until-idle it is 1 if a job failed or a folder was away, and 69 if the server, or what
     learns on this machine, could not be used and work is left.
     """
-    import gc
-
     import anyio
 
     from finetuned.imports import without
     from finetuned.metrics import check_installed
 
-    # structlog and httpx would load these, for tracebacks and a command of their own: 6 MB that a daemon never uses
-    with without("rich", "pygments"):
-        import httpx  # noqa: F401 - the server's adapter does so later
+    # libraries would load these, for tracebacks, commands and loops of their own: 10 MB that a daemon never uses
+    with without("rich", "pygments", "trio"):
+        import httpcore  # noqa: F401 - the server's adapter does so later
+        import httpx  # noqa: F401 - so it does
 
         from finetuned.cli.hook_checks import check_hooks
         from finetuned.cli.process import configure_logs, serve
