@@ -460,6 +460,24 @@ def test_a_sub_folder_whose_file_has_settled_costs_little_memory(make):
     assert kept < 950 * 1000
 
 
+def test_a_file_that_lies_where_it_was_left_costs_little_memory(make):
+    """There may be a hundred thousand: told at a start, and swept, each takes little more than a name."""
+    folder = make(after="keep", settle=0)
+    lie = [put(folder, f"{number // 100}/a note {number:05d}.txt") for number in range(5000)]
+    known = [(path, signature_of(os.stat(path)), True) for path in lie]
+    folder.sweeper.sweep(0.0)
+    tracemalloc.start()
+    folder.sweeper.known.remember_all(known)
+    told, _ = tracemalloc.get_traced_memory()
+    swept = [folder.sweeper.sweep(steady) for steady in (10.0, 20.0)]
+    gc.collect()
+    kept, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert not any(one.appeared or one.changed for one in swept)
+    assert max(told, kept) < 50 * len(lie)
+    assert most < 80 * len(lie)
+
+
 def test_a_burst_begins_to_settle_bit_by_bit(make):
     """Of more files than can be read while they settle the rest waits, also behind files that wait for others."""
     folder = make(ready_file="{name}.done")

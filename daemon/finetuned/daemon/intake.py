@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from operator import attrgetter
 from typing import Final
 
@@ -122,11 +123,15 @@ class Intake:
 
     def _remember(self, folder: DropFolder) -> None:
         """Tell the folder what the ledger knows of its files; there may be a hundred thousand."""
-        context = self._context
-        for path, signature, state in context.ledger.files.lying(folder.name):
+        context, above = self._context, folder.root.rstrip("/") + "/"
+        lying = (
+            (path, signature, state is not FileState.SETTLING)
+            for path, signature, state in context.ledger.files.lying(folder.name)
+            if path.startswith(above) and not folder.is_ours(path)  # else no sweep would meet it
+        )
+        while some := [*islice(lying, SLICE)]:
+            folder.sweeper.known.remember_all(some)
             context.moves_on()
-            if _is_swept(folder, path):
-                folder.sweeper.known.remember(path, signature, settled=state is not FileState.SETTLING)
 
     async def _check_it_is_ours(self, folder: DropFolder) -> None:
         """Raise Away where files of jobs should lie claimed and none does: something is not mounted.
@@ -325,11 +330,6 @@ class Intake:
             else:
                 await context.in_ledger(context.ledger.files.readable, file, content, now)
         return min(waits, default=None)
-
-
-def _is_swept(folder: DropFolder, location: str) -> bool:
-    """Tell whether a sweep would meet the file: it lies in the folder, and in none of our own in there."""
-    return location.startswith(folder.root.rstrip("/") + "/") and not folder.is_ours(location)
 
 
 def _read_all(folder: DropFolder, seen: Sequence[Seen]) -> list[Read]:

@@ -17,7 +17,7 @@ from finetuned.folders.probes import is_probe
 from finetuned.folders.sweep import Sweeper
 from finetuned.folders.text import TextReader
 from finetuned.folders.tree import Tree
-from finetuned.model import PROCESSING, Content, File, Signature
+from finetuned.model import PROCESSING, RESERVED, Content, File, Signature
 
 if TYPE_CHECKING:
     from finetuned.folders.watches import Identities
@@ -39,6 +39,10 @@ class DropFolder(Places):
     def sweeper(self) -> Sweeper:
         """What is known of the folder's files."""
         return Sweeper(self)
+
+    @cached_property
+    def _reserved(self) -> tuple[str, ...]:
+        return tuple(self.tree.at((name,)) for name in RESERVED)
 
     @property
     def root(self) -> str:
@@ -94,6 +98,8 @@ class DropFolder(Places):
 
     def is_ours(self, path: str) -> bool:
         """Tell whether `path` lies in the part of the folder that is finetuned's own, which no sweep looks into."""
+        if not path.startswith(self._reserved):  # it is asked of each of a hundred thousand
+            return False
         parts = self.tree.below(path)
         return parts is not None and self.names.is_ours(parts)
 

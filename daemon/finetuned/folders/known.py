@@ -1,7 +1,7 @@
 """The files of a folder that the ledger knows: what settles, what has settled, and the pace of both.
 
-1. There may be a hundred thousand, so they are kept by folder and name, and of a signature only its hash: an eighth of
-   the memory.
+1. There may be a hundred thousand, so they are kept by folder and name, and of a signature only its hash. Those that
+   have settled are packed between two looks at their folder: 25 bytes each instead of 140.
 2. A sweep has a thread of its own, and files are remembered and forgotten meanwhile: one lock guards both.
 3. A file is known from its first sight on; it is recorded once the ledger has it.
 """
@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final
 
 from finetuned.folders.pace import Pace
@@ -26,25 +28,50 @@ class Noted:
     pace: Pace | None = None
 
 
-#: stand in the place of what is empty, and are only read: there may be a hundred thousand sub-folders
-_NONE_SETTLED: Final[dict[str, int]] = {}
+#: stands in the place of what is empty, and is only read: there may be a hundred thousand sub-folders
 _NONE_NOTED: Final[dict[str, Noted]] = {}
 
 
 @dataclass(slots=True)
 class Known:
-    """The known files of one sub-folder, by their names; `KnownFiles` writes it, under its lock, but for the paces
-    and `listed`, which are the sweep's own.
+    """The known files of one sub-folder, by their names; `KnownFiles` opens and writes it, under its lock, but for the
+    paces and `listed`, which are the sweep's own.
 
-    `settled` holds the hash of each one's signature; `noted` is of those that settle, and of paths with a pace. While
-    `changed` is set, an older listing may lack one that must be checked from now on. `listed` is the number of the last
-    sweep that met the sub-folder.
+    `noted` is of those that settle, and of paths with a pace. While `changed` is set, an older listing may lack one
+    that must be checked from now on. `listed` is the number of the last sweep that met the sub-folder.
     """
 
-    settled: dict[str, int] = field(default_factory=lambda: _NONE_SETTLED)
     noted: dict[str, Noted] = field(default_factory=lambda: _NONE_NOTED)
     changed: bool = False
     listed: int = 0
+    _opened: dict[str, int] | None = None
+    _names: str = ""
+    _versions: bytes | None = b""  # None: something else was opened, and written to
+
+    @property
+    def settled(self) -> dict[str, int]:
+        """The hash of each settled one's signature, to be read until they are packed."""
+        if self._opened is None:
+            names = self._names.split("/") if self._versions else ()
+            self._opened = dict(zip(names, array("q", self._versions or b""), strict=True))
+        return self._opened
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether nobody reads or writes what has settled."""
+        return self._opened is None
+
+    def _written(self) -> dict[str, int]:
+        settled = self.settled
+        if self._versions is not None:
+            self._names, self._versions = "", None
+        return settled
+
+    def pack(self) -> None:
+        """Let those that have settled take the least memory, until they are asked for."""
+        if self._versions is None and self._opened is not None:
+            self._names, self._versions = "/".join(self._opened), array("q", self._opened.values()).tobytes()
+        self._opened = None
 
     def settles(self, name: str) -> bool:
         """Tell whether the file is known, and has not settled."""
@@ -67,17 +94,29 @@ class Known:
             noted = self.noted[name] = Noted()
         return noted
 
-    def settle(self, name: str, version: int) -> None:
-        """Note that the file has settled; its pace may go on."""
-        if self.settled is _NONE_SETTLED:
-            self.settled = {}
-        self.settled[name] = version
-        self._settles_no_more(name)
+    def remember(self, name: str, signature: Signature, *, settled: bool) -> None:
+        """Note that the ledger knows the file: as settling, or as something later, while its pace may go on."""
+        self.changed |= not self.settles(name)
+        if settled:
+            self._written()[name] = hash(signature)
+            if self.noted:
+                self._settles_no_more(name)
+            return
+        came_by_itself = self.has(name)
+        self._unsettle(name)
+        noted = self.note(name)
+        noted.recorded = True
+        if not came_by_itself:
+            noted.pace = None
 
     def forget(self, name: str) -> None:
         """Forget the file, but not the pace of its path."""
-        self.settled.pop(name, None)
+        self._unsettle(name)
         self._settles_no_more(name)
+
+    def _unsettle(self, name: str) -> None:
+        if name in self.settled:
+            del self._written()[name]
 
     def _settles_no_more(self, name: str) -> None:
         if (noted := self.noted.get(name)) is not None:
@@ -86,13 +125,13 @@ class Known:
                 del self.noted[name]
 
     def let_go(self, steady: float) -> bool:
-        """Forget the paces that are over; tell whether anything is left."""
+        """Forget the paces that are over, and pack the rest; tell whether anything is left."""
         for name, noted in [*self.noted.items()]:
             if noted.recorded is None and (noted.pace is None or noted.pace.is_over(steady)):
                 del self.noted[name]
-        self.settled = self.settled or _NONE_SETTLED  # a dict keeps the memory of its largest size
-        self.noted = self.noted or _NONE_NOTED
-        return bool(self.settled or self.noted)
+        self.noted = self.noted or _NONE_NOTED  # a dict keeps the memory of its largest size
+        self.pack()
+        return bool(self._versions or self.noted)
 
 
 class KnownFiles:
@@ -119,6 +158,21 @@ class KnownFiles:
         with self._lock:
             return self._folders[folder] if make else self._folders.get(folder)
 
+    def settled(self, known: Known) -> dict[str, int]:
+        """Return what has settled in a sub-folder, with the hash of each signature, to be read until it is packed."""
+        with self._lock:
+            return known.settled
+
+    def pack(self, known: Known) -> None:
+        """Let what has settled in a sub-folder take the least memory."""
+        with self._lock:
+            known.pack()
+
+    def among(self, known: Known, names: Collection[str]) -> list[str]:
+        """List those of these names in a sub-folder whose files are known."""
+        with self._lock:
+            return [name for name in names if known.has(name)]
+
     def note(self, known: Known, name: str) -> Noted:
         """Return what is noted of a path in a sub-folder, made if need be."""
         with self._lock:
@@ -133,19 +187,18 @@ class KnownFiles:
 
     def remember(self, path: str, signature: Signature, *, settled: bool) -> None:
         """Note that the ledger knows this file: as settling, or as something later (`settled`)."""
-        folder, name = _split(path)
+        self.remember_all([(path, signature, settled)])
+
+    def remember_all(self, files: Iterable[tuple[str, Signature, bool]]) -> None:
+        """Note that the ledger knows these files, each as settling, or as something later (true), in this order."""
         with self._lock:
-            known = self._folders[folder]
-            known.changed |= not known.settles(name)
-            if settled:
-                known.settle(name, hash(signature))
-                return
-            came_by_itself = known.has(name)
-            known.settled.pop(name, None)
-            noted = known.note(name)
-            noted.recorded = True
-            if not came_by_itself:
-                noted.pace = None
+            for folder, those in groupby(files, _folder_of):
+                known, begin = self._folders[folder], len(folder)
+                was_packed, before = known.is_packed, len(known.settled)
+                for path, signature, settled in those:
+                    known.remember(path[begin:], signature, settled=settled)
+                if was_packed and len(known.settled) >= 2 * before:  # else the sweep reads, or the next are of it, too
+                    known.pack()
 
     def forget(self, path: str) -> None:
         """Forget a file that was taken away; what lies at its path from now on is another."""
@@ -195,6 +248,10 @@ class KnownFiles:
             for folder, known in [*self._folders.items()]:
                 if not known.let_go(steady) and not (known.changed and known.listed == self._sweep):
                     del self._folders[folder]
+
+
+def _folder_of(file: tuple[str, Signature, bool]) -> str:
+    return file[0][: file[0].rindex("/") + 1]
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, filterfalse
@@ -350,8 +350,10 @@ class Sweeper:
                 found.untaken.update(listing.untaken)
                 known = self.known.listed(folder, make=bool(listing.files))
                 if known is not None:
-                    found.missing.extend(folder + name for name in listing.missing if known.has(name))
+                    if listing.missing:
+                        found.missing.extend(folder + name for name in self.known.among(known, listing.missing))
                     self._judge(fd, parts, folder, known, listing, found)
+                    self.known.pack(known)
                 return listing
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -396,7 +398,7 @@ class Sweeper:
         kept: dict[str, _Kept],
     ) -> None:
         known = self.known.of(folder) or Known()
-        settled, choose, add = known.settled, self._names.chooser(parts), listing.files.append
+        settled, choose, add = self.known.settled(known), self._names.chooser(parts), listing.files.append
         listing.missing = missing = known.names()
         for entry in self._going_on(entries):  # runs for every file there is, so it asks the least it can
             name = entry.name
@@ -451,8 +453,14 @@ class Sweeper:
             listing.canaries.add(canary)
 
     def _judge(self, fd: int, parts: Parts, folder: str, known: Known, listing: _Listing, found: _Found) -> None:
+        checks_all = self._checks_all and not self._places.moves
+        if not (checks_all or listing.files or known.noted):
+            return
         group = parts[0] if parts and self._places.rules.group_by == "subfolder" else ""
-        for name in self._to_check(known, listing, found):
+        settled = self.known.settled(known)
+        if checks_all:
+            found.checked += len(settled)
+        for name in self._to_check(known, settled, listing, every=checks_all):
             self._tree.on_progress()
             try:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -464,7 +472,7 @@ class Sweeper:
             if not stat.S_ISREG(status.st_mode):
                 continue
             signature = self._tree.signature(status)
-            settled_as = known.settled.get(name)
+            settled_as = settled.get(name)
             if settled_as == hash(signature):
                 continue
             seen = Seen(path=folder + name, signature=signature, group=group)
@@ -474,15 +482,11 @@ class Sweeper:
             else:
                 self._settle(known, seen, name, pace, listing, found)
 
-    def _to_check(self, known: Known, listing: _Listing, found: _Found) -> Iterator[str]:
-        """Name the files that may have changed: those that settle, or go on in their rhythm; all, if they stay here."""
-        settled, unsettled = known.settled, listing.files
-        if unsettled:  # what has settled by now is not looked at again, nor kept
-            unsettled = listing.files = [*filterfalse(settled.__contains__, unsettled)]
-        if self._places.moves or not self._checks_all:
-            return chain(unsettled, [name for name in [*known.noted] if name in settled])
-        found.checked += len(settled)
-        return chain(unsettled, [*settled])
+    def _to_check(self, known: Known, settled: Collection[str], listing: _Listing, *, every: bool) -> Iterator[str]:
+        """Name the files that may have changed: those that settle, or go on in their rhythm, or `every` one."""
+        # what has settled by now is not looked at again, nor kept
+        listing.files = [*filterfalse(settled.__contains__, listing.files)] if listing.files else listing.files
+        return chain(listing.files, [*settled] if every else [name for name in [*known.noted] if name in settled])
 
     def _pace(self, known: Known, seen: Seen, name: str, has_writer: Callable[[], bool], found: _Found) -> Pace:
         noted = self.known.note(known, name)
