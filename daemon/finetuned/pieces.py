@@ -7,7 +7,8 @@
 3. What is no JSON is found out at the latest at its end: the first values are not to be believed before `end`.
 4. A lone surrogate, which JSON can spell and no database takes, is no text.
 5. Most texts are short: what is there already, and in which no value can be too long, is decoded at once, in a tenth of
-   the time. Whatever is odd about it is found out value by value.
+   the time. So are the values of a long list that end alike in one block, in a third. Whatever is odd about it is found
+   out value by value.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from enum import Enum
 from io import BytesIO
 from typing import Any, Final
+
+import msgspec
 
 #: a text longer than this is not read at all: two hundred thousand pairs of usual length, where a job makes hundreds
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -29,6 +33,9 @@ _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _NO_STRUCTURE: Final = re.compile(r'[^"\[\]{}]*')
 _NUMBER: Final = re.compile(r"[-+.0-9eE]*")
 _DEPTHS: Final = {'"': 0, "[": 1, "{": 1, "]": -1, "}": -1}
+#: what may follow the last letter, digit or quote of a value, and how much of it is looked at
+_ENDING: Final = "]} \t\n\r"
+_ENDING_CHARS: Final = 64
 #: what stands in a string, up to its end, or to the end of what was read
 _IN_STRING: Final = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
@@ -54,6 +61,8 @@ def _no_constant(name: str) -> None:
 
 
 _DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
+#: takes nothing that the other does not, and less: no half of a character, no number that is too large
+_LIST: Final = msgspec.json.Decoder(list[Any])
 
 
 class HalfCharacter(NotThat):
@@ -75,6 +84,7 @@ class Pieces:
         self._at = 0
         self._gone = 0  # characters that were dropped before the text
         self._ended = False
+        self._singly_to = 0  # up to there the text is read value by value
         self._short = b""
 
     @classmethod
@@ -136,6 +146,8 @@ class Pieces:
             yield from rows
             return
         for _ in self.elements():
+            self._next()
+            begun = self._place
             try:
                 value = self.value()
             except HalfCharacter:
@@ -143,6 +155,25 @@ class Pieces:
                     raise
                 value = None
             yield value
+            yield from self._alike(begun)
+
+    def _alike(self, begun: int) -> Sequence[Any]:
+        """Read further values of a list, after the one that begins there, up to the last in the text that ends alike.
+
+        Between brackets of their own they are a list only if the text was cut where a value ends.
+        """
+        if self._place < self._singly_to or begun < self._gone or self._text[self._at : self._at + 1] != ",":
+            return ()
+        tail = self._text[max(begun - self._gone, self._at - _ENDING_CHARS) : self._at]
+        ending = tail[len(tail.rstrip(_ENDING)) :]
+        end = self._text.rfind(f"{ending},", self._at + 1, self._at + BLOCK_BYTES) + len(ending)
+        if ending and end > self._at:
+            with suppress(msgspec.MsgspecError, RecursionError):
+                values = _LIST.decode(f"[{self._text[self._at + 1 : end]}]")
+                self._at = end
+                return values
+        self._singly_to = self._gone + len(self._text)
+        return ()
 
     def elements(self) -> Iterator[None]:
         """Pass over the next value, a list, for a caller who reads each of its values as it likes. Raises NotThat."""

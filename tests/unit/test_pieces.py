@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuned.pieces import MAX_VALUE_CHARS, TOO_LONG, NotThat, Pieces
+from finetuned.pieces import MAX_VALUE_CHARS, TOO_LONG, HalfCharacter, NotThat, Pieces
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -51,6 +51,46 @@ def test_lists_and_objects_are_read_one_by_one(rows: list[Any], members: dict[st
     assert {key: pieces.keep() for key in pieces.members()} == members
     pieces.end()
     assert pieces.kept >= sum(len(json.dumps(value)) for value in members.values())
+
+
+#: parts of values that end alike, or seem to: in a string, in a value within, or as no JSON does
+ODDITIES = st.sampled_from(
+    ['"}]}', "}]}, {", "\\ud800", "\\", "1e999", "[", "]}", ",", '"', "\n", "-", "01", "NaN", "\x01"]
+)
+
+
+@given(
+    st.lists(st.lists(st.dictionaries(st.sampled_from("ab"), st.text() | ODDITIES | st.integers(), max_size=2))),
+    st.sampled_from([None, 0, 2]),
+    st.lists(st.tuples(st.integers(0, 400), ODDITIES), max_size=2),
+    st.integers(1, 400),
+)
+def test_values_that_end_alike_are_the_same_as_one_by_one(
+    talks: list[Any], indent: int | None, oddities: list[tuple[int, str]], size: int
+) -> None:
+    """Whatever is odd among them, or looks like their end: the same values, and the same that is none."""
+    text = json.dumps([{"talk": talk} for talk in talks], indent=indent)
+    for place, oddity in oddities:
+        text = text[:place] + oddity + text[place:]
+
+    def one_by_one(pieces: Pieces) -> Iterator[Any]:
+        for _ in pieces.elements():
+            try:
+                yield pieces.value()
+            except HalfCharacter:
+                yield None
+
+    def read(values: Callable[[Pieces], Iterator[Any]]) -> list[Any]:
+        pieces, found = in_blocks(text.encode(), size), list[Any]()
+        try:
+            for value in values(pieces):
+                found.append(value)
+            pieces.end()
+        except NotThat:
+            found.append(NotThat)
+        return found
+
+    assert read(lambda pieces: pieces.items(lenient=True)) == read(one_by_one)
 
 
 def test_what_was_read_is_not_read_again() -> None:

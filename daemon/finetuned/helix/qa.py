@@ -120,8 +120,11 @@ def _entries(rows: Iterable[Any], talks: Iterator[int]) -> Iterator[Entry]:
             yield Odd.TOO_LONG
         elif not isinstance(row, dict):
             yield Odd.NO_PAIR
-        elif isinstance(row.get("conversations"), list):
-            yield from _conversation(row["conversations"], next(talks))
+        elif isinstance(said := row.get("conversations"), list):
+            if len(said) == 2 and _asks(said[0]) and _answers(said[1]):  # as nearly all are: in a third of the time
+                yield _pair(said[0]["value"], said[1]["value"], talk=next(talks), turn=1)
+            else:
+                yield from _conversation(said, next(talks))
         elif isinstance(row.get("question"), str) and isinstance(row.get("answer"), str):
             yield _pair(row["question"], row["answer"], talk=next(talks), turn=1)
         elif _is_turn(row):
@@ -135,9 +138,6 @@ def _conversation(rows: list[Any], talk: int) -> Iterator[Entry]:
     """Pair each question with the answer that follows it; where there is none at all, that is odd."""
     turns = _Turns(talk)
     told = False
-    if len(rows) == 2 and _asks(rows[0]) and _answers(rows[1]):  # as nearly all are: in a third of the time
-        yield _pair(rows[0]["value"], rows[1]["value"], talk=talk, turn=1)
-        return
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or not isinstance(row.get("value"), str):
             continue
@@ -207,7 +207,7 @@ class _Turns:
 
 
 def _pair(question: str, answer: str, *, talk: int | None, turn: int | None, system: str | None = None) -> Entry:
-    if max(len(question), len(answer), len(system or "")) > LONGEST_TEXT:
+    if len(question) > LONGEST_TEXT or len(answer) > LONGEST_TEXT or (system and len(system) > LONGEST_TEXT):
         return Odd.TOO_LONG
     return pair(question, answer, talk=talk, turn=turn, system=system)
 
