@@ -36,7 +36,7 @@ def pairs_jsonl(ledger: Ledger, job_id: str) -> Iterator[bytes]:
         rows = ledger.pairs.some(job_id, after=last, most=PAIRS_AT_ONCE)
         if not rows:
             return
-        last = rows[-1]["ordinal"]
+        last = rows[-1].ordinal
         # to the letter as `pairs --jsonl` prints them, in a quarter of the time
         yield from (msgspec.json.format(msgspec.json.encode(row), indent=0) + b"\n" for row in rows)
 

@@ -9,13 +9,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
 
 from finetuned.backend import Pair
-from finetuned.ledger.queries.connection import Row, drop_null
 from finetuned.ledger.queries.pairs import PAIR, SPARE
-from finetuned.ledger.rows import dicts, insert_alike
+from finetuned.ledger.rows import insert_alike
 from finetuned.ledger.schema import TO_INDEX
 from finetuned.ledger.store import Store
 from finetuned.model import Job
@@ -23,10 +26,9 @@ from finetuned.model import Job
 #: pairs that one commit takes away
 _AT_ONCE: Final = 1000
 
-_COLUMNS: Final = (
-    *("job_id", "session_id", "file_id", "ordinal", "question", "answer", "raw_question", "raw_answer"),
-    *("talk", "turn", "system", "evidence", "begins", "ends", "made_by"),
-)
+#: what a pair always tells, and what only some do
+_TOLD: Final = ("question", "answer", "raw_question", "raw_answer")
+_TOLD_BY_SOME: Final = ("talk", "turn", "system", "evidence", "begins", "ends", "made_by")
 _FROM_INDEX: Final = (
     "insert into qa_pairs_fts (qa_pairs_fts, rowid, question, answer) "
     "select 'delete', id, searchable(question), searchable(answer) from qa_pairs"
@@ -39,15 +41,17 @@ class Pairs:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def some(self, job_id: str, *, after: int, most: int) -> list[Row]:
-        """List pairs of a job that trained, as commands show them: `most` after the ordinal `after`."""
+    def some(self, job_id: str, *, after: int, most: int) -> list[Any]:
+        """List pairs of a job that trained: `most` after the ordinal `after`, to be encoded as commands show them."""
         query = (
             f"select {PAIR} from qa_pairs p join sessions s on s.session_id = p.session_id "
             "left join files f on f.id = p.file_id where p.job_id = ? and p.ordinal > ? "
             "and s.current = 1 order by p.ordinal limit ?"
         )
         with self._store.reading() as db:
-            return [drop_null(row, *SPARE) for row in dicts(db.execute(query, (job_id, after, most)))]
+            found = db.execute(query, (job_id, after, most))
+            line = _line(*(column[0] for column in found.description))
+            return [line(*row) for row in found]
 
     def here(self, session_id: str) -> int | None:
         """Count the pairs of the session in the ledger; null if not all of them are there."""
@@ -67,11 +71,10 @@ class Pairs:
         with self._store.transaction() as db:
             query = "select coalesce(max(ordinal), 0) from qa_pairs where job_id = ?"
             before: int = db.execute(query, (job.id,)).fetchone()[0]
-            rows = [
-                (job.id, session_id, owner(p), ordinal, *_texts(p), p.talk, p.turn, p.system, *_proof(p))
-                for ordinal, p in enumerate(pairs, before + 1)
-            ]
-            insert_alike(db, "qa_pairs", _COLUMNS, rows)
+            told = (*_TOLD, *_told_here(pairs))
+            values = attrgetter(*told)
+            rows = [(job.id, session_id, owner(p), number, *values(p)) for number, p in enumerate(pairs, before + 1)]
+            insert_alike(db, "qa_pairs", ("job_id", "session_id", "file_id", "ordinal", *told), rows)
             db.execute(f"{TO_INDEX} where job_id = ? and ordinal > ?", (job.id, before))
 
     def of_file(self, file_id: int) -> int:
@@ -80,12 +83,16 @@ class Pairs:
         return int(number)
 
 
-def _texts(pair: Pair) -> tuple[str, str, str, str]:
-    return pair.question, pair.answer, pair.raw_question, pair.raw_answer
+@cache
+def _line(*names: str) -> type[msgspec.Struct]:
+    """Make the type of a row that is encoded without what is null in it: in half of the time that a mapping takes."""
+    fields = [(name, Any, None if name in SPARE else msgspec.UNSET) for name in names]
+    return msgspec.defstruct("Line", fields, omit_defaults=True)
 
 
-def _proof(pair: Pair) -> tuple[str | None, int | None, int | None, str | None]:
-    return pair.evidence, pair.begins, pair.ends, pair.made_by
+def _told_here(pairs: Sequence[Pair]) -> Iterator[str]:
+    """Yield what one of these tells, at least: to hand SQLite a null takes four times as long as a number."""
+    return (name for name in _TOLD_BY_SOME if any(value is not None for value in map(attrgetter(name), pairs)))
 
 
 def remove_pairs(db: sqlite3.Connection, file_id: int) -> None:
