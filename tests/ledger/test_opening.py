@@ -72,6 +72,17 @@ def test_a_closed_ledger_stands_alone(path: str):
         assert db.execute("select count(*) from files").fetchone()[0] == 1
 
 
+@pytest.mark.parametrize("version", [None, SCHEMA_VERSION], ids=["new", "as a release left it"])
+def test_the_index_is_merged_less_often_than_by_itself(path: str, version: int | None):
+    """Eight parts of it that are as large become one, also in a ledger that was made with SQLite's own four."""
+    if version is not None:
+        of_schema(version, path).close()
+    for _ in range(2):
+        with Ledger.open(path) as ledger:
+            told = asked(ledger, "select v from qa_pairs_fts_config where k = 'automerge'")
+        assert [tuple(row) for row in told] == [(8,)]
+
+
 def test_a_reader_does_not_keep_the_ledger_from_closing(path: str):
     """With somebody at it the journal stays beside the file, which is as sound."""
     ledger = Ledger.open(path)

@@ -17,11 +17,13 @@ from finetuned.ledger.schema import (
     APPLICATION_ID,
     BASE,
     INDEXES,
+    MERGED,
     SCHEMA_VERSION,
     SEARCH,
     STATEMENTS,
     TABLES,
     TO_INDEX,
+    TO_MERGE,
     VIEWS,
 )
 
@@ -264,6 +266,7 @@ def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
     try:
         migrations.apply(database)
         _check_references(db)
+        db.execute(TO_MERGE, MERGED)
         db.execute(f"pragma application_id = {APPLICATION_ID}")
         db.execute(f"pragma user_version = {SCHEMA_VERSION}")
         db.execute("commit")

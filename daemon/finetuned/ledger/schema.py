@@ -265,6 +265,9 @@ create table relearn (folder text not null, sha256 text not null, primary key (f
 SEARCH: Final = f"""
 create virtual table qa_pairs_fts using fts5 (question, answer, tokenize = "{STEMMING}", content = 'qa_pairs')
 """
+#: how many like parts of the index are made one: with SQLite's own four a pair is written anew more often
+MERGED: Final = ("automerge", 8)
+TO_MERGE: Final = "insert into qa_pairs_fts (qa_pairs_fts, rank) values (?, ?)"
 #: what the index is given of a pair; `searchable` is a function of a writer's connection
 TO_INDEX: Final = """
 insert into qa_pairs_fts (rowid, question, answer) select id, searchable(question), searchable(answer) from qa_pairs

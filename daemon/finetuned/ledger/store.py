@@ -18,7 +18,7 @@ from finetuned.ledger.checkpoint import Checkpoint
 from finetuned.ledger.copies import remove_part, sync_folder
 from finetuned.ledger.lock import READABLE_BY_GROUP
 from finetuned.ledger.migrations import bring_up_to_date
-from finetuned.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
+from finetuned.ledger.schema import APPLICATION_ID, MERGED, SCHEMA_VERSION, TO_MERGE
 from finetuned.ledger.trouble import BUSY_MS, check_file, corrupt, newer, of_the_disk, problem
 from finetuned.words import searchable
 
@@ -144,6 +144,7 @@ def connect(path: str, *, is_sound: bool = False) -> tuple[sqlite3.Connection, s
         ):
             db.execute(f"pragma {pragma}")
         kept = _migrate(db, path)
+        _set_merging(db)
         db.execute("pragma foreign_keys = on")
     except sqlite3.Error as error:
         db.close()
@@ -178,6 +179,13 @@ def _migrate(db: sqlite3.Connection, path: str) -> str | None:
         _keep_copy(db, path, copy)
     bring_up_to_date(db, version)
     return copy
+
+
+def _set_merging(db: sqlite3.Connection) -> None:
+    """Have an index that is there already merged as a new one is, if it can be told so: only time hangs on it."""
+    with suppress(sqlite3.OperationalError):
+        if not db.execute("select 1 from qa_pairs_fts_config where k = ? and v = ?", MERGED).fetchone():
+            db.execute(TO_MERGE, MERGED)
 
 
 def _keep_copy(db: sqlite3.Connection, path: str, copy_path: str) -> None:
