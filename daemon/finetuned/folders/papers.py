@@ -18,6 +18,8 @@ from finetuned.folders.syncs import sync
 
 #: by the group of a paper: which of that group and all others may read what it tells of, as bits of a mode
 Readers = Callable[[int], int]
+#: how many bytes of a paper are written at a time
+_AT_ONCE: Final = 64 * 1024
 _MAKE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -45,7 +47,7 @@ def write(
         os.unlink(part, dir_fd=folder)
     file = os.open(part, _MAKE, 0o600, dir_fd=folder)
     try:
-        with os.fdopen(file, "wb") as out:
+        with os.fdopen(file, "wb", _AT_ONCE) as out:
             _open_to_readers(file, allowed, top)
             out.writelines(pieces)
             out.flush()
