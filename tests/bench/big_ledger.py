@@ -55,7 +55,8 @@ class Year:
         """Write so many words."""
         if len(self._stock) < count:
             self._stock = self._chance.choices(self.words, self._weights, k=200_000)
-        taken, self._stock = self._stock[:count], self._stock[count:]
+        taken = self._stock[-count:]
+        del self._stock[-count:]  # from its end: what is left stays where it is
         return " ".join(taken).capitalize()
 
     def job_id(self, number: int) -> str:
