@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -367,6 +368,30 @@ def test_pairs_are_written_once(life: Life):
     asked(life.ledger, "insert into qa_pairs_fts (qa_pairs_fts) values ('integrity-check')")
     rows = asked(life.ledger, "select session_id, ordinal, file_id from qa_pairs order by ordinal")
     assert [tuple(row) for row in rows] == [("ses-1", n, files[0].id) for n in (1, 2, 3)] + [("ses-2", 4, files[0].id)]
+
+
+def test_what_only_some_pairs_tell_is_written_of_these(life: Life):
+    """Of a talk's first turn what the system said, of a proven pair where its evidence stands, of others nothing."""
+    job = life.runs(life.claims(life.waits("/srv/notes/a.txt")))
+    files = life.packed(job)
+    seen = view(files, ident=job.session_id or "", marker=job.under_way.marker)
+    plain, other, proven = pairs_of(files, 3)
+    told = [
+        plain,
+        replace(other, talk=1, turn=1, system="Be brief."),
+        replace(proven, talk=1, turn=2, evidence="It swims.", begins=0, ends=9, made_by="qwen"),
+    ]
+    life.collects(job, seen, told, files)
+    rows = asked(life.ledger, "select talk, turn, system, evidence, begins, ends, made_by from qa_pairs order by id")
+    assert [tuple(row) for row in rows] == [
+        (plain.talk, plain.turn, *[None] * 5),
+        (1, 1, "Be brief.", *[None] * 4),
+        (1, 2, None, "It swims.", 0, 9, "qwen"),
+    ]
+    some = [msgspec.json.decode(msgspec.json.encode(row)) for row in life.ledger.pairs.some(job.id, after=0, most=5)]
+    assert [row["ordinal"] for row in some] == [1, 2, 3]
+    spare = {"talk", "turn", "system", "evidence", "begins", "ends", "made_by"}
+    assert [spare & row.keys() for row in some][1:] == [{"talk", "turn", "system"}, spare - {"system"}]
 
 
 def test_what_is_still_to_be_archived(life: Life):
