@@ -30,7 +30,7 @@ MANY = 3000
 SESSIONS = 200
 LARGE = 4 * 1024**3
 #: texts that take long to sketch; pairs that take long to be written to a slow disk
-TEXTS, PAIRS = 4, 3000
+TEXTS, PAIRS = 4, 10_000
 
 
 def took(home: Home) -> float:
