@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from finetuned.daemon.intake import SLICE
+from finetuned.runtime import SystemRuntime
 from support.kernel import listings_by, renames_by
 from support.place import Place
 from support.virtual import VirtualRuntime
@@ -18,17 +19,20 @@ ONE_JOB = [{"settle": "1s", "linger": "1s", "max_files": MANY}]
 
 
 class StopsAt(VirtualRuntime):
-    """Calls `act` when work of this name begins beside the loop."""
+    """Calls `act` when work of this name begins beside the loop, which is done in a thread of its own if `apart`."""
 
-    def __init__(self, name: str, act: Callable[[], None]) -> None:
+    def __init__(self, name: str, act: Callable[[], None], *, apart: bool = False) -> None:
         super().__init__()
         self._name = name
         self._act = act
+        self._apart = apart
 
     async def in_thread(self, work: Any, *args: Any, **words: Any) -> Any:
-        if getattr(getattr(work, "func", work), "__name__", "") == self._name:
-            self._act()
-        return await super().in_thread(work, *args, **words)
+        if getattr(getattr(work, "func", work), "__name__", "") != self._name:
+            return await super().in_thread(work, *args, **words)
+        self._act()
+        inside = SystemRuntime() if self._apart else super()
+        return await inside.in_thread(work, *args, **words)
 
 
 async def goes_on(place: Place, files: int) -> None:
@@ -72,6 +76,21 @@ async def test_writing_down_what_a_sweep_found_is(a_place: APlace) -> None:
         await place.until(lambda: len(place.files()) == SLICE + 1)
 
     await place.run(until_idle=False, script=until_all_are_known)
+
+
+async def test_remembering_what_lies_there_is(a_place: APlace) -> None:
+    """In whatever thread that was done, the ledger is free for every other one."""
+    place = a_place(folder=[{"settle": "1h"}])
+    for number in range(SLICE + 1):
+        place.drop(f"note-{number}.txt")
+
+    async def until_all_are_known() -> None:
+        await place.until(lambda: len(place.files()) == SLICE + 1)
+
+    await place.run(until_idle=False, script=until_all_are_known)
+    place.runtime = StopsAt("_remember", lambda: place.service.stop(), apart=True)  # noqa: PLW0108 - there is none yet
+    await place.run()
+    assert len(place.files()) == SLICE + 1
 
 
 @pytest.mark.parametrize("area", [".processing", "done"])

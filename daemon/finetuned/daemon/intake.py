@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 from operator import attrgetter
 from typing import Final
@@ -124,14 +124,17 @@ class Intake:
     def _remember(self, folder: DropFolder) -> None:
         """Tell the folder what the ledger knows of its files; there may be a hundred thousand."""
         context, above = self._context, folder.root.rstrip("/") + "/"
-        lying = (
-            (path, signature, state is not FileState.SETTLING)
-            for path, signature, state in context.ledger.files.lying(folder.name)
-            if path.startswith(above) and not folder.is_ours(path)  # else no sweep would meet it
-        )
-        while some := [*islice(lying, SLICE)]:
-            folder.sweeper.known.remember_all(some)
-            context.moves_on()
+        with closing(
+            context.ledger.files.lying(folder.name)
+        ) as found:  # it holds the ledger, here and in no other thread
+            lying = (
+                (path, signature, state is not FileState.SETTLING)
+                for path, signature, state in found
+                if path.startswith(above) and not folder.is_ours(path)  # else no sweep would meet it
+            )
+            while some := [*islice(lying, SLICE)]:
+                folder.sweeper.known.remember_all(some)
+                context.moves_on()
 
     async def _check_it_is_ours(self, folder: DropFolder) -> None:
         """Raise Away where files of jobs should lie claimed and none does: something is not mounted.

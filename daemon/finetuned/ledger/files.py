@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from typing import Final, TypedDict, Unpack
 
 from msgspec.structs import replace
@@ -199,10 +199,11 @@ class Files:
         """List the retried files of the folder that do not lie there yet."""
         return self._all(f"{FILE} where archived = 0 and state = 'settling' and folder = ?", folder)
 
-    def lying(self, folder: str) -> Iterator[tuple[str, Signature, FileState]]:
+    def lying(self, folder: str) -> Generator[tuple[str, Signature, FileState], None, None]:
         """Yield where the files lie that the sweeps of the folder meet, and how they look; the newest of a place last.
 
-        These are all that settle or wait, and those that stayed where they were dropped (`keep`).
+        These are all that settle or wait, and those that stayed where they were dropped (`keep`). Nobody else is let to
+        the ledger until it ends, or is closed by the thread that began it.
         """
         with self._store.reading() as db:
             for query in _LYING:
