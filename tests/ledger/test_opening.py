@@ -83,6 +83,15 @@ def test_the_index_is_merged_less_often_than_by_itself(path: str, version: int |
         assert [tuple(row) for row in told] == [(8,)]
 
 
+def test_an_index_that_cannot_be_read_keeps_no_ledger_from_opening(path: str):
+    """How it is merged is passed over then: only time hangs on it."""
+    with closing(of_schema(SCHEMA_VERSION, path)) as db:
+        db.execute("delete from qa_pairs_fts_data where id = 10")
+        db.commit()
+    with Ledger.open(path) as ledger:
+        Life(ledger).settles("/srv/notes/a.txt")
+
+
 def test_a_reader_does_not_keep_the_ledger_from_closing(path: str):
     """With somebody at it the journal stays beside the file, which is as sound."""
     ledger = Ledger.open(path)

@@ -183,7 +183,7 @@ def _migrate(db: sqlite3.Connection, path: str) -> str | None:
 
 def _set_merging(db: sqlite3.Connection) -> None:
     """Have an index that is there already merged as a new one is, if it can be told so: only time hangs on it."""
-    with suppress(sqlite3.OperationalError):
+    with suppress(sqlite3.DatabaseError):
         if not db.execute("select 1 from qa_pairs_fts_config where k = ? and v = ?", MERGED).fetchone():
             db.execute(TO_MERGE, MERGED)
 
