@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from finetuned.folders.known import KnownFiles
 from finetuned.model import Signature
 
-NAMES = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=3)
+NAMES = st.sampled_from(["x", "y", "ä", "a b"]) | st.text(
+    st.characters(exclude_characters="/\0"), min_size=1, max_size=3
+)
 PATHS = st.builds("/srv/notes/{}{}".format, st.sampled_from(["", "a/", "b/"]), NAMES)
 SIGNATURES = st.builds(Signature, size=st.integers(0), mtime_ns=st.integers(), ctime_ns=st.integers(), inode=st.just(1))
 TOLD = st.lists(st.tuples(PATHS, SIGNATURES, st.booleans()), max_size=9)

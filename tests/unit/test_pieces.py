@@ -58,9 +58,12 @@ ODDITIES = st.sampled_from(
     ['"}]}', "}]}, {", "\\ud800", "\\", "1e999", "[", "]}", ",", '"', "\n", "-", "01", "NaN", "\x01"]
 )
 
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.text() | ODDITIES | st.integers() | st.integers(2**62, 2**70) | FLOATS | st.booleans() | st.none()
+
 
 @given(
-    st.lists(st.lists(st.dictionaries(st.sampled_from("ab"), st.text() | ODDITIES | st.integers(), max_size=2))),
+    st.lists(st.lists(st.dictionaries(st.sampled_from("ab"), VALUES, max_size=2))),
     st.sampled_from([None, 0, 2]),
     st.lists(st.tuples(st.integers(0, 400), ODDITIES), max_size=2),
     st.integers(1, 400),
@@ -90,7 +93,7 @@ def test_values_that_end_alike_are_the_same_as_one_by_one(
             found.append(NotThat)
         return found
 
-    assert read(lambda pieces: pieces.items(lenient=True)) == read(one_by_one)
+    assert repr(read(lambda pieces: pieces.items(lenient=True))) == repr(read(one_by_one))  # 1, 1.0 and true differ
 
 
 def test_what_was_read_is_not_read_again() -> None:

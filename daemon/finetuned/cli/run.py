@@ -30,8 +30,8 @@ def run_command(ctx: click.Context, until_idle: bool) -> None:
 
     # libraries would load these, for tracebacks, commands and loops of their own: 10 MB that a daemon never uses
     with without("rich", "pygments", "trio"):
-        import httpcore  # noqa: F401 - the server's adapter does so later
-        import httpx  # noqa: F401 - so it does
+        import httpcore  # noqa: F401 - what httpx is made of
+        import httpx  # noqa: F401 - the server's adapter does so later
 
         from finetuned.cli.hook_checks import check_hooks
         from finetuned.cli.process import configure_logs, serve

@@ -92,7 +92,7 @@ class Context:
         self.due_at = self.turned_at + max(0.0, next_within)
 
     def moves_on(self) -> None:
-        """Note, in any thread, that a step which takes long does not hang: it has listed, moved or read something.
+        """Note, in any thread, that a step which takes long does not hang: it has listed, moved, read or written.
 
         Where a stop breaks off what is done it does not return then.
         """

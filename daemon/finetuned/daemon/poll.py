@@ -111,8 +111,7 @@ class Polls:
             case status if job.state is JobState.REVIEW:
                 await self._reviewed(job, seen, paused=status is Status.PAUSED)
             case Status.TRAINED:
-                await self._collect(job, seen)
-                return True
+                return await self._collect(job, seen)
             case Status.FAILED:
                 await self._failed(job, seen)
             case _:
@@ -304,14 +303,15 @@ class Polls:
         poll = self._context.settings.poll
         return poll.fastest if moved else min(poll.slowest, max(poll.fastest, still_for / 4))
 
-    async def _collect(self, job: Job, seen: Observation) -> None:
+    async def _collect(self, job: Job, seen: Observation) -> bool:
+        """Bring the pairs of a session that has trained into the ledger, and its job to its end; false: not for now."""
         context = self._context
         if seen.id in self._unwritten or job.under_way.stage == COLLECTING:
             job = await context.in_ledger(self._note, job, seen)
         # before the answer: from then on the next job waits for the slot
         files, known = await context.in_thread(self._files, job, seen)
         if known is None:
-            return
+            return False
 
         async def note() -> None:
             nonlocal job
@@ -330,6 +330,7 @@ class Polls:
         self._unwritten.discard(seen.id)
         context.turns[url].ended(job.id)  # its slot is free, though its session may still be given a name
         context.wake.set()
+        return True
 
     def _note(self, job: Job, seen: Observation) -> Job:
         """Note that the job's pairs are fetched.

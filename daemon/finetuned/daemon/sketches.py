@@ -18,8 +18,7 @@ from finetuned.likeness import sketch_of
 from finetuned.model import Content, File, Job
 
 _BLOCK: Final = 256 * 1024
-#: of a longer text the beginning is sketched, as it lies there then: a second for each 10 MiB, while the next job waits
-#: for the slot
+#: of a longer text the beginning is sketched: a second goes for each 10 MiB, while the next job waits for the slot
 LONGEST: Final = 4 * 1024 * 1024
 
 
@@ -44,7 +43,10 @@ def sketches(context: Context, job: Job, files: Sequence[File]) -> dict[int, byt
 
 
 def _text(folder: DropFolder, location: str, content: Content) -> Iterator[str]:
-    """Yield a text as it was sent, up to `LONGEST`. Raises FileProblem, FolderError, OSError."""
+    """Yield a text as it was sent; of one longer than `LONGEST` its beginning, unproved, as only an end proves a text.
+
+    Raises FileProblem, FolderError, OSError.
+    """
     decode = codecs.getincrementaldecoder("utf-8")().decode
     left = LONGEST
     with closing(folder.open_text(location, content)) as text:

@@ -56,7 +56,7 @@ def write(
             os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
         else:
             rename_new(part, name, folder, folder)
-    except OSError:  # no space, say: nothing half-written is left
+    except BaseException:  # no space, say, or a stop: nothing half-written is left
         os.unlink(part, dir_fd=folder)
         raise
 

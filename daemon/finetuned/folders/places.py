@@ -78,7 +78,7 @@ class Places:
         self.beside = Tree(beside, ours=True, owner=owner)
 
     def tell_progress(self, on_progress: Callable[[], object]) -> None:
-        """Have `on_progress` called at each step of what takes long: a listing, a file that is moved or read."""
+        """Have `on_progress` called at each step of what takes long: a listing, a move, a read or a write."""
         self.tree.on_progress = self.beside.on_progress = on_progress
 
     @property
