@@ -217,7 +217,7 @@ def test_while_it_writes_many_pairs_down_it_takes_no_longer(a_home: AHome) -> No
             wait_for(lambda: [*home.notes.glob("done/*/.pairs.jsonl.part")], "paper")
             assert took(home) < ALLOWED
         assert "stop_broken_off" not in home.log.read_text()
-        assert not [*home.notes.glob("done/*/pairs.jsonl")]
+        assert not [*home.notes.glob("done/*/*pairs.jsonl*")]
         home.start()
         wait_for(lambda: home.ask("select count(*) from jobs where archived"), "archived job")
         assert home.stop() == 0
