@@ -124,9 +124,8 @@ class Intake:
     def _remember(self, folder: DropFolder) -> None:
         """Tell the folder what the ledger knows of its files; there may be a hundred thousand."""
         context, above = self._context, folder.root.rstrip("/") + "/"
-        with closing(
-            context.ledger.files.lying(folder.name)
-        ) as found:  # it holds the ledger, here and in no other thread
+        # closed here, should a stop break it off: until then this thread keeps the ledger from all others
+        with closing(context.ledger.files.lying(folder.name)) as found:
             lying = (
                 (path, signature, state is not FileState.SETTLING)
                 for path, signature, state in found

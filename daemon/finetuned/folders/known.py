@@ -197,6 +197,7 @@ class KnownFiles:
                 was_packed, before = known.is_packed, len(known.settled)
                 for path, signature, settled in those:
                     known.remember(path[begin:], signature, settled=settled)
+                # not one that the sweep reads; nor for a few of many, as the next ones may be of this folder, too
                 if was_packed and len(known.settled) >= 2 * before:
                     known.pack()
 

@@ -484,8 +484,8 @@ class Sweeper:
 
     def _to_check(self, known: Known, settled: Collection[str], listing: _Listing, *, every: bool) -> Iterator[str]:
         """Name the files that may have changed: those that settle, or go on in their rhythm, or `every` one."""
-        # what has settled by now is not looked at again, nor kept
-        listing.files = [*filterfalse(settled.__contains__, listing.files)] if listing.files else listing.files
+        if listing.files:  # what has settled by now is not looked at again, nor kept
+            listing.files = [*filterfalse(settled.__contains__, listing.files)]
         return chain(listing.files, [*settled] if every else [name for name in [*known.noted] if name in settled])
 
     def _pace(self, known: Known, seen: Seen, name: str, has_writer: Callable[[], bool], found: _Found) -> Pace:

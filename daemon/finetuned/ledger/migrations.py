@@ -266,7 +266,7 @@ def bring_up_to_date(db: sqlite3.Connection, version: int) -> None:
     try:
         migrations.apply(database)
         _check_references(db)
-        db.execute(TO_MERGE, MERGED)
+        db.execute(TO_MERGE, MERGED)  # with the schema: a ledger is new, or as it was, and nothing in between
         db.execute(f"pragma application_id = {APPLICATION_ID}")
         db.execute(f"pragma user_version = {SCHEMA_VERSION}")
         db.execute("commit")
