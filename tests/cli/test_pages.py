@@ -90,6 +90,18 @@ def test_no_word_of_a_page_is_cut_on_a_terminal(name: str, monkeypatch: pytest.M
     assert click.unstyle(call("help", f"{name}.md", terminal=True).out).count("…") == text.count("…")
 
 
+@pytest.mark.parametrize(("columns", "laid_out"), [("80", "\n  bound: 15 ms"), ("100", " bound ")])
+def test_a_table_of_many_columns_is_told_row_by_row(
+    columns: str, laid_out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight columns of a word each, in eighty letters, would be read by nobody."""
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("LINES", "5000")
+    out = click.unstyle(call("help", "figures", terminal=True).out)
+    assert laid_out in out
+    assert all(len(line) <= int(columns) for line in out.splitlines())
+
+
 def test_a_link_to_a_page_names_the_command_that_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody who reads in a terminal can follow a path of the source."""
     monkeypatch.setenv("COLUMNS", "80")

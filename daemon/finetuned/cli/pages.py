@@ -20,6 +20,7 @@ from finetuned.errors import UsageError
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+    from rich.console import ConsoleOptions, RenderResult
     from rich.markdown import MarkdownContext
     from rich.text import TextType
 
@@ -27,6 +28,8 @@ _SUFFIX: Final = ".md"
 #: what writes the generated parts of a page; readers need not see it
 _COMMENT: Final = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 _TITLE: Final = re.compile(r"^# (.*)$", re.MULTILINE)
+#: a column of a table has so many letters, at least
+_NARROW: Final = 12
 #: a link within the source, which a terminal cannot follow: its words, its path
 _LINK: Final = re.compile(r"\[([^]]+)\]\((?!https?:)([^)#]+)[^)]*\)")
 
@@ -117,7 +120,9 @@ def _show(plain: str, markdown: str) -> None:
 
 def _laid_out(markdown: str, width: int) -> str:
     from rich.console import Console
-    from rich.markdown import Markdown, TableDataElement
+    from rich.markdown import Markdown, TableDataElement, TableElement
+    from rich.padding import Padding
+    from rich.text import Text
 
     class Cell(TableDataElement):
         """One whose long words go on in the next line, in place of losing their ends."""
@@ -126,8 +131,23 @@ def _laid_out(markdown: str, width: int) -> str:
             super().on_text(context, text)
             self.content.overflow = "fold"
 
+    class Table(TableElement):
+        """One that gives each row a paragraph, if its columns would be too narrow to read."""
+
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            heads = [cell.content.plain for cell in self.header.row.cells] if self.header and self.header.row else []
+            if self.body is None or len(heads) * _NARROW <= options.max_width:
+                yield from super().__rich_console__(console, options)
+                return
+            for row in self.body.rows:
+                first, *others = [cell.content for cell in row.cells]
+                yield Text("\n").append_text(first)
+                for head, cell in zip(heads[1:], others, strict=True):
+                    if cell:
+                        yield Padding(Text.assemble((head, "markdown.table.header"), ": ", cell), (0, 0, 0, 2))
+
     class Page(Markdown):
-        elements: ClassVar = {**Markdown.elements, "td_open": Cell}
+        elements: ClassVar = {**Markdown.elements, "th_open": Cell, "td_open": Cell, "table_open": Table}
 
     console = Console(width=min(width, 100), force_terminal=True, highlight=False)
     with console.capture() as captured:
