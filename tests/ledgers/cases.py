@@ -386,7 +386,7 @@ def no_server(query: str) -> None:
 def in_the_way(fault: Fault, **words: Any) -> Iterator[Life]:
     """A life whose sends are struck by a proxy."""
     server = Sandbox(ROOT, port=PORT + 1, speed=20.0)
-    proxy = FaultProxy(server.port, beyond=0.0)
+    proxy = FaultProxy(server.port)
     proxy.port = PORT
     proxy.strike(fault, "POST /api/v1/sessions$", times=99)
     lived = Life(**words)

@@ -112,8 +112,7 @@ class Wired(Place):
         serving = asyncio.ensure_future(serve(self.app, port=0, ready=listens))
         try:
             await ready.wait()
-            # what is held comes long after a restart was looked for, and long before a send is searched for
-            proxy = FaultProxy(ports[0], beyond=TIMEOUT + (1.0 if fault is Fault.HELD else 0.3), tls=tls)
+            proxy = FaultProxy(ports[0], tls=tls)
             async with proxy.listening():
                 url = f"{scheme}://127.0.0.1:{proxy.port}"
                 self.settings = parse(self._raw(url, settle, TIMEOUT if slow else 60.0), base=str(self.root))
@@ -199,14 +198,19 @@ async def cell(root: Path, fault: Fault, moment: Moment) -> str:
     broken = ("runner-error:1",) if moment is Moment.RESTART else ()
     pace = Pace(train=600.0) if moment is Moment.DELETE else None
     wired = Wired(root, faults=broken, pace=pace)
+    # a send that is held comes long before it is searched for, a restart long after it was looked for
     async with wired.working(fault, settle="2s" if fault is Fault.HELD else "200ms") as proxy:
         if moment is Moment.SEARCH:
             proxy.strike(Fault.DROPPED, Moment.SUBMIT)
-        proxy.strike(fault, moment)
+        proxy.strike(fault, moment, until_again=moment is Moment.RESTART)
         (root / "notes" / "a.txt").write_text(GREY)
         if moment is Moment.DELETE:
             await wired.until(lambda: wired.state() == "running")
             leave_request(wired.ledger_path, Request(id="c", verb="cancel", job=wired.jobs()[0]["id"]), "1")
+        if fault is Fault.GOES_AWAY:
+            await wired.until(lambda: "paused" in wired.passed())
+            await proxy.come_back()
+        if moment is Moment.DELETE:
             await wired.until(lambda: wired.told("select 1 from events where became = 'removed'") == 1)
         await wired.until(lambda: wired.told("select 1 from jobs where finished_at is not null and archived = 1") == 1)
         sessions = wired.sessions_on_server()

@@ -3,6 +3,8 @@
 1. Each connection carries one request and is closed: what strikes one never touches the next.
 2. A fault is seeded by the request that it strikes, `METHOD /path?query` as a pattern and the how-manieth it is; all
    others pass unharmed.
+3. No fault lasts for a time: one that outlasts the client ends when the client hangs up, and who sent the server away
+   brings it back. What a test sees is so the same on a slow machine.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ import re
 import ssl
 import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
@@ -27,14 +29,12 @@ from finetuned.runtime import SystemRuntime, Wake
 SELF_SIGNED: Final = Path(__file__).with_name("self_signed.pem")
 PAGE: Final = "<!doctype html><html><body>Back in a minute</body></html>"
 JSON: Final = "Content-Type: application/json"
-#: how long a server that goes away stays away, in seconds
-AWAY: Final = 1.5
 
 
 class Fault(StrEnum):
     """What may go wrong on the way, in the order in which it strikes."""
 
-    GOES_AWAY = "the server goes away for a while"
+    GOES_AWAY = "the server goes away, until it is brought back"
     CUT_BEFORE = "cut before the request was forwarded"
     RESET_BEFORE = "reset before the request was forwarded"
     CUT_DURING = "cut while the request was forwarded"
@@ -72,33 +72,41 @@ INSTEAD: Final = {
 
 @dataclass
 class Strike:
-    """Which request is struck: the `nth` that fits, and whatever number of `times` from there on."""
+    """Which request is struck: the `nth` that fits, and whatever number of `times` from there on.
+
+    What is held goes on once the client has given it up; `until_again`: once it was made again, and answered.
+    """
 
     fault: Fault
     request: re.Pattern[str]
     nth: int
     times: int
+    until_again: bool = False
     seen: int = 0
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def strikes(self, request: str) -> bool:
         """Whether this request is struck."""
-        if self.request.match(request) is None:
+        if not self.fits(request):
             return False
         self.seen += 1
         return self.nth <= self.seen < self.nth + self.times
+
+    def fits(self, request: str) -> bool:
+        """Whether it is of the kind that is struck."""
+        return self.request.match(request) is not None
 
 
 class FaultProxy:
     """Between a client and the server at `upstream`, a port of this machine."""
 
-    def __init__(self, upstream: int, *, beyond: float, tls: bool = False) -> None:
+    def __init__(self, upstream: int, *, tls: bool = False) -> None:
         self.requests: list[str] = []
         self.struck: list[str] = []
         #: sessions are missing from lists until they are so old, in seconds
         self.lists_after = 0.0
         self.port = 0
         self._upstream = upstream
-        self._beyond = beyond
         self._tls = tls
         self._strikes: list[Strike] = []
         self._server: asyncio.Server | None = None
@@ -110,9 +118,13 @@ class FaultProxy:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
-    def strike(self, fault: Fault, request: str, *, nth: int = 1, times: int = 1) -> None:
+    def strike(self, fault: Fault, request: str, *, nth: int = 1, times: int = 1, until_again: bool = False) -> None:
         """Seed a fault: `request` is a pattern of `METHOD /path?query`."""
-        self._strikes.append(Strike(fault, re.compile(request), nth, times))
+        self._strikes.append(Strike(fault, re.compile(request), nth, times, until_again))
+
+    async def come_back(self) -> None:
+        """Serve again at the former port, after the server went away."""
+        await self._listen()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -155,12 +167,15 @@ class FaultProxy:
             body = await reader.readexactly(int(length[1]) if length else 0)
             request = head.split(b" HTTP/", 1)[0].decode("ascii")
             self.requests.append(request)
-            fault = next((s.fault for s in self._strikes if s.strikes(request)), None)
-            if fault is None:
+            strike = next((s for s in self._strikes if s.strikes(request)), None)
+            if strike is None:
                 writer.write(await self._forward(head, body))
+                for fitting in self._strikes:
+                    if fitting.fits(request):
+                        fitting.answered.set()
             else:
                 self.struck.append(request)
-                await self._strike(fault, head, body, reader, writer)
+                await self._strike(strike, head, body, reader, writer)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):  # the client hung up first
             pass
@@ -168,23 +183,26 @@ class FaultProxy:
             writer.close()
 
     async def _strike(
-        self, fault: Fault, head: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, strike: Strike, head: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        match fault:
+        match strike.fault:
             case Fault.CUT_BEFORE:
                 pass
             case Fault.RESET_BEFORE:
                 _reset(writer)
             case Fault.GOES_AWAY:
-                await self._go_away(writer)
+                self._hang_up()
+                _reset(writer)
             case Fault.CUT_DURING:
                 await self._forward(head, body[: len(body) // 2], whole=False)
             case Fault.HELD:
-                await self._wait_beyond()
+                await _given_up(reader)
+                if strike.until_again:
+                    await strike.answered.wait()
                 await self._forward(head, body)
-            case _ if fault in INSTEAD:
+            case fault if fault in INSTEAD:
                 writer.write(_answer(*INSTEAD[fault]))
-            case _:
+            case fault:
                 await self._spoil(fault, await self._forward(head, body), reader, writer)
 
     async def _spoil(
@@ -208,11 +226,11 @@ class FaultProxy:
                 writer.write_eof()
                 await reader.read()
             case Fault.LATE_ANSWER:
-                await self._wait_beyond()
+                await _given_up(reader)
                 writer.write(answer)
             case Fault.STALLED:
                 await self._drip(half, writer)
-                await self._wait_beyond()
+                await _given_up(reader)
             case Fault.DRIPS:
                 await self._drip(answer, writer)
 
@@ -238,15 +256,6 @@ class FaultProxy:
         told["sessions"] = [r for r in told["sessions"] if now - self._born[r["session_id"]] >= self.lists_after]
         return _answer(200, msgspec.json.encode(told).decode(), JSON)
 
-    async def _go_away(self, writer: asyncio.StreamWriter) -> None:
-        self._hang_up()
-        _reset(writer)
-        await SystemRuntime().wait(Wake(), AWAY)
-        await self._listen()
-
-    async def _wait_beyond(self) -> None:
-        await SystemRuntime().wait(Wake(), self._beyond)
-
     async def _drip(self, answer: bytes, writer: asyncio.StreamWriter) -> None:
         step = len(answer) // 20 + 1
         for place in range(0, len(answer), step):
@@ -258,7 +267,7 @@ class FaultProxy:
 @contextmanager
 def on_the_way(upstream: int) -> Iterator[FaultProxy]:
     """A proxy at work in a thread of its own, for tests that wait for processes."""
-    proxy = FaultProxy(upstream, beyond=0.0)
+    proxy = FaultProxy(upstream)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(proxy.listening()):
         yield proxy
 
@@ -267,6 +276,12 @@ def _answer(status: int, text: str, header: str = "Content-Type: text/plain") ->
     body = text.encode()
     lines = [f"HTTP/1.1 {status} Odd", f"Content-Length: {len(body)}", "Connection: close", header]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def _given_up(reader: asyncio.StreamReader) -> None:
+    """Wait until the client hangs up."""
+    with suppress(OSError):
+        await reader.read()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
