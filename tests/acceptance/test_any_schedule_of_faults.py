@@ -94,7 +94,7 @@ def test_every_session_is_accounted_for(fates: list[str], late: float, train: fl
             Path(top),
             folder=[{"linger": "0s", "max_files": 2}],
             watch={"sweep": "10m"},
-            poll={"fastest": "10s", "slowest": "10m"},
+            poll={"fastest": "30s", "slowest": "10m"},
             pace=Pace(train=train),
         )
         Fates(place, fates, late)

@@ -210,7 +210,12 @@ async def test_a_server_that_always_breaks_at_an_upload_is_given_up(a_place: APl
 async def test_a_full_server_is_not_uploaded_to_again(a_place: APlace) -> None:
     """One job at a time is allowed: the other waits with its upload, which is learned when there is room."""
     place = a_place(
-        speaks="learn", faults=Faults.parse(["too-many"]), pace=Pace(train=600.0), folder=[{"max_files": 1}]
+        speaks="learn",
+        faults=Faults.parse(["too-many"]),
+        pace=Pace(train=600.0),
+        folder=[{"max_files": 1}],
+        watch={"sweep": "1m"},
+        poll={"fastest": "10s"},
     )
     place.drop("otter.txt")
     place.drop("heron.txt", "The heron is a bird. It stands in the reeds.")
@@ -281,7 +286,7 @@ async def test_an_upload_that_the_server_lost_is_made_again(a_place: APlace, sta
 @pytest.mark.parametrize(("before", "after"), [("form", "learn"), ("learn", "form"), ("form", "both")])
 async def test_an_upgrade_under_our_feet(a_place: APlace, before: str, after: str) -> None:
     """What runs goes on, what comes next is sent in the new dialect; nothing is learned twice, no attempt is lost."""
-    place = a_place(speaks=before, pace=Pace(train=600.0), folder=[{"linger": "0s"}])
+    place = a_place(speaks=before, pace=Pace(train=600.0), folder=[{"linger": "0s"}], watch={"sweep": "1m"})
 
     async def script() -> None:
         place.drop("otter.txt")

@@ -27,7 +27,7 @@ def jobs_in_a_copy(place: Place) -> list[str]:
 
 async def test_when_it_is_idle_a_copy_has_all_jobs(a_place: APlace) -> None:
     """Seconds after the last write; and once nothing is written, nothing is done any more."""
-    place = a_place(folder=[{"linger": "0s"}])
+    place = a_place(folder=[{"linger": "0s"}], watch={"sweep": "1m"})
 
     async def script() -> None:
         await place.pass_time(1)

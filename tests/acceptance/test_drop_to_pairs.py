@@ -49,7 +49,7 @@ async def test_until_idle_does_not_wait_out_linger(a_place: APlace) -> None:
 
 async def test_a_session_is_named_after_its_job_once(a_place: APlace) -> None:
     """So that people know it again on the server's own page; somebody who names it otherwise is left alone."""
-    place = a_place(folder=[{"linger": "0s"}], pace=Pace(train=600.0))
+    place = a_place(folder=[{"linger": "0s"}], watch={"sweep": "1m"}, pace=Pace(train=600.0))
     place.drop("a.txt")
 
     def names() -> list[str]:

@@ -125,10 +125,10 @@ async def test_what_may_have_ended_is_looked_at_before_all_that_stands_still_is_
 
 async def test_the_end_of_a_training_is_seen_at_once_in_a_list(a_place: APlace) -> None:
     """Every file is learned within two minutes of the end of its training."""
-    place = many(a_place, 5, Pace(train=4 * 99 * MINUTE / 2))
+    place = many(a_place, 5, Pace(train=99 * MINUTE))
     await place.run()
     assert set(place.states().values()) == {"learned"}
-    assert place.runtime.steady() < 4 * 99 * MINUTE / 2 + 2 * MINUTE
+    assert place.runtime.steady() < 99 * MINUTE + 2 * MINUTE
 
 
 @pytest.mark.parametrize("answer", [(200, '{"counter": {"count": 9}, "sessions": []}'), (403, "you may not")])

@@ -210,7 +210,7 @@ async def test_an_event_that_a_hook_has_still_to_hear_stays(a_place: APlace, tmp
 
 async def test_it_is_done_in_pieces_and_then_rests_for_an_hour(a_place: APlace) -> None:
     """A job a round, so that a new file does not wait for hundreds of them."""
-    place = a_place(retention={"done": "30d"}, folder=[{"max_files": 1, "linger": "0s"}])
+    place = a_place(retention={"done": "30d"}, folder=[{"max_files": 1, "linger": "0s"}], watch={"sweep": "1m"})
     for number in range(5):
         place.drop(f"{number}.txt", f"{GREY} {number}")
     await place.run()

@@ -27,7 +27,7 @@ def folder_states(place: Place) -> set[str]:
 
 async def test_files_wait_until_it_is_resumed(a_place: APlace) -> None:
     """They are seen, and ready; a flush does not make jobs of them; then they are learned at once."""
-    place = a_place(folder=[{"linger": "0s"}])
+    place = a_place(folder=[{"linger": "0s"}], watch={"sweep": "1m"})
 
     async def script() -> None:
         assert await place.ask("pause", folder="notes") == (

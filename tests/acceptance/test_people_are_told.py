@@ -112,6 +112,7 @@ async def test_a_hook_that_fails_is_told_again_until_it_takes_the_message(a_plac
     place = a_place(
         folder=[{"linger": "0s", "max_files": 1}],
         hook=[{"command": listener(tmp_path, first=f"[ -e {tmp_path}/open ] || {{ echo closed; exit 3; }}")}],
+        watch={"sweep": "5m"},
     )
 
     async def script() -> None:

@@ -387,7 +387,7 @@ async def test_the_ledger_is_free_while_the_disk_is_at_work(
 
 async def test_a_job_of_which_every_file_is_gone_cancels_itself(a_place: APlace) -> None:
     """Files that are taken away between the seal and the claim leave their job, and an empty job ends."""
-    place = a_place(folder=[{"linger": "1h"}])
+    place = a_place(folder=[{"linger": "1h"}], watch={"sweep": "1m"})
 
     async def script() -> None:
         path = place.drop("a.txt", GREY)

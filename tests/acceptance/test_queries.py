@@ -73,7 +73,7 @@ def through(path: str, said: dict[str, str]) -> dict[str, list[str]]:
 async def test_no_query_goes_through_what_grows(a_place: APlace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not at a start, nor while files are learned, refused, found equal, changed, lost, tried again and removed."""
     rules: list[dict[str, Any]] = [{"linger": "0s"}, {"linger": "0s", "after": "keep"}]
-    place = a_place(folder=rules, retention={"done": "1h", "failed": "1h", "events": "1h"})
+    place = a_place(folder=rules, watch={"sweep": "1m"}, retention={"done": "1h", "failed": "1h", "events": "1h"})
     kept = place.root / "notes1"
 
     async def script() -> None:

@@ -38,7 +38,7 @@ async def rewritten(service: Sessions, session_id: str, change: Callable[[Sequen
 
 async def test_pairs_wait_for_a_person_and_what_was_accepted_is_learned(a_place: APlace) -> None:
     """Until then nothing trains; what the person made of the pairs is what the ledger holds in the end."""
-    place = a_place(folder=[{**RULES}])
+    place = a_place(folder=[{**RULES}], watch={"sweep": "5m"})
     place.drop("a.txt", GREY)
 
     async def script() -> None:

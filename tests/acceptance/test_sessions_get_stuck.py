@@ -155,7 +155,9 @@ async def test_a_queue_for_a_trainer_is_joined_again_ever_more_rarely(a_place: A
 
 async def test_a_long_queue_on_a_server_without_restarts_is_waited_out(a_place: APlace) -> None:
     """Who only queues is not thrown out of the queue after ten minutes."""
-    place = stuck_place(a_place, pace=Pace(queue=5 * HOUR), faults=Faults.parse(["no-restart-route"]))
+    place = stuck_place(
+        a_place, poll={"slowest": "2m"}, pace=Pace(queue=5 * HOUR), faults=Faults.parse(["no-restart-route"])
+    )
     took = await learn(place)
     assert (the_job(place)["state"], the_job(place)["attempt"]) == ("done", 1)
     assert 5 * HOUR < took < 5.1 * HOUR
@@ -178,7 +180,7 @@ async def test_a_queue_without_an_end_is_left_in_the_end(a_place: APlace) -> Non
 
 async def test_a_training_that_stands_still_is_restarted_after_six_hours(a_place: APlace) -> None:
     """Training is slow: patience is long, and the restart counts."""
-    place = stuck_place(a_place)
+    place = stuck_place(a_place, poll={"slowest": "2m"})
     freeze(place, state="waiting", data_prep_stage="finetune", progress=40, restarts=1)
     took = await learn(place)
     assert (the_job(place)["state"], the_job(place)["restarts"]) == ("done", 1)
@@ -187,7 +189,7 @@ async def test_a_training_that_stands_still_is_restarted_after_six_hours(a_place
 
 async def test_a_runner_that_works_silently_is_left_at_it(a_place: APlace) -> None:
     """“currently active” is a sign of life: nothing counts, and the clock starts anew."""
-    place = stuck_place(a_place, pace=Pace(train=99 * 7 * HOUR))
+    place = stuck_place(a_place, poll={"slowest": "5m"}, pace=Pace(train=99 * 7 * HOUR))
     freeze(place, answer="session is currently active", state="waiting", data_prep_stage="finetune", progress=40)
 
     async def script() -> None:

@@ -69,7 +69,9 @@ async def test_a_file_given_back_under_a_number_is_still_known_after_a_restart(a
 async def test_a_slow_server_is_waited_for_even_if_the_clock_jumps(a_place: APlace) -> None:
     """The settle time is counted on a clock that only goes forward: nothing is paid twice."""
     for step in (-10.0, 130.0):
-        place = a_place(folder=[{"linger": "0s"}], pace=Pace(train=900.0))
+        place = a_place(
+            folder=[{"linger": "0s"}], watch={"sweep": "1m"}, poll={"fastest": "10s"}, pace=Pace(train=900.0)
+        )
         lost: list[httpx.Request] = []
 
         def lose(request: httpx.Request, response: httpx.Response, lost: list = lost) -> httpx.Response:
@@ -98,7 +100,7 @@ async def test_a_slow_server_is_waited_for_even_if_the_clock_jumps(a_place: APla
 
 async def test_a_session_of_another_server_is_left_alone(a_place: APlace) -> None:
     """Who changes helix.url finds nothing sent twice: the job waits for its own server, and ends when it is back."""
-    place = a_place(folder=[{"linger": "0s"}], pace=Pace(train=600.0))
+    place = a_place(folder=[{"linger": "0s"}], watch={"sweep": "1m"}, pace=Pace(train=600.0))
 
     async def until_running() -> None:
         place.drop("a.txt", GREY)
@@ -141,7 +143,7 @@ async def test_a_strangers_session_that_we_may_not_see_fails_no_job(a_place: APl
 
 async def test_one_ill_session_does_not_make_us_hammer_the_server(a_place: APlace) -> None:
     """A session whose look always fails steps back, further each time; others are learned meanwhile."""
-    place = a_place(folder=[{"linger": "0s", "max_files": 1}])
+    place = a_place(folder=[{"linger": "0s", "max_files": 1}], watch={"sweep": "1m"})
 
     async def script() -> None:
         place.drop("a.txt", GREY)

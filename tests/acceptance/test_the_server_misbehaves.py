@@ -56,7 +56,7 @@ async def test_hours_without_a_server_cost_nothing(a_place: APlace, outage: Any,
 
 async def test_an_outage_in_the_middle_costs_nothing(a_place: APlace) -> None:
     """A server that goes while a job runs there is waited for."""
-    place = a_place(folder=[{"linger": "0s"}])
+    place = a_place(folder=[{"linger": "0s"}], watch={"sweep": "5m"})
 
     async def script() -> None:
         place.drop("a.txt")
@@ -288,7 +288,7 @@ async def test_a_clock_that_jumps_stops_nothing(a_place: APlace) -> None:
 
 async def test_a_session_is_gone_when_three_looks_in_a_row_say_so(a_place: APlace) -> None:
     """A server that goes and comes does not find it before an outage nor right after it, and has it all the same."""
-    place = a_place(folder=[{"linger": "0s"}], pace=Pace(train=3600.0))
+    place = a_place(folder=[{"linger": "0s"}], watch={"sweep": "5m"}, poll={"fastest": "10s"}, pace=Pace(train=1200.0))
     not_found = answer(500, "not found\n")
 
     def missed() -> bool:
@@ -310,6 +310,7 @@ async def test_a_session_is_gone_when_three_looks_in_a_row_say_so(a_place: APlac
         await place.pass_time(300)
         place.network.before = once
         await place.until(lambda: place.states()["a.txt"] == "learned", within=7200)
+        assert place.network.before is not once
 
     await place.run(until_idle=False, script=script)
     assert (place.jobs()[0]["attempt"], place.sessions_on_server()) == (1, 1)
@@ -395,7 +396,7 @@ async def test_a_session_that_cannot_be_removed_now_is_removed_later(a_place: AP
 
 async def test_two_sessions_of_one_job_leave_one(a_place: APlace) -> None:
     """A send that seemed lost arrived twice: one session is adopted, the twin is recorded and removed."""
-    place = a_place(pace=Pace(train=600.0))
+    place = a_place(watch={"sweep": "1m"}, pace=Pace(train=600.0))
     place.drop("a.txt")
     bodies: list[tuple[bytes, httpx.Headers]] = []
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=place.app)) as http:

@@ -158,7 +158,7 @@ class TestOnlyRead:
 
     async def test_a_cancelled_one_stays_on_the_server(self, a_place: APlace) -> None:
         """Its files failed, and are sent anew if a person wants that."""
-        place = a_place(folder=[{"linger": "0s"}], pace=SLOW)
+        place = a_place(folder=[{"linger": "0s"}], watch={"sweep": "1m"}, pace=SLOW)
         place.drop("a.txt", GREY)
         await until_state(place, "running")
         session = place.jobs()[0]["session_id"]
@@ -179,7 +179,7 @@ class TestOnlyRead:
 
     async def test_one_in_review_is_not_started(self, a_place: APlace) -> None:
         """Who accepts it, or puts other pairs there, is told why not, and what to do."""
-        place = a_place(folder=[{"linger": "0s", "review": True}])
+        place = a_place(folder=[{"linger": "0s", "review": True}], watch={"sweep": "1m"})
         place.drop("a.txt", GREY)
         await until_state(place, "review")
         session = place.jobs()[0]["session_id"]
@@ -220,7 +220,7 @@ class TestOnlyRead:
 
     async def test_a_twin_of_it_stays(self, a_place: APlace) -> None:
         """Of two sessions that fit one is followed, and the other is no more ours to remove."""
-        place = a_place(folder=[{"linger": "0s"}], pace=Pace(train=600.0))
+        place = a_place(folder=[{"linger": "0s"}], watch={"sweep": "1m"}, pace=Pace(train=600.0))
         place.drop("a.txt", GREY)
         await until_state(place, "running")
         lose_ledger(place)
