@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -72,9 +73,17 @@ def _uncounted() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Count in the first worker alone what is met where modules are imported: each of them imports the same."""
-    with nullcontext() if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0" else _uncounted():
-        return (yield)
+    """Count in the first worker alone what is met where modules are imported: each of them imports the same.
+
+    None of it is garbage, which is looked for neither meanwhile nor, in what is kept for all tests, afterwards.
+    """
+    gc.disable()
+    try:
+        with nullcontext() if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0" else _uncounted():
+            return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
