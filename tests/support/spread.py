@@ -23,8 +23,8 @@ WHOLE = (
 class Spread(LoadScopeScheduling):
     """Hands out modules, and single tests. Of a lane one worker at a time has some, while there are others.
 
-    The modules come first, as xdist begins with the scopes that have most tests, so that short tests are left for the
-    end, when every worker takes some.
+    The lanes begin at once, each of which takes about as long as all that computes. Other modules come next, as xdist
+    begins with the scopes that have most tests, so that short tests are left for the end, when every worker takes some.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -33,6 +33,9 @@ class Spread(LoadScopeScheduling):
         return nodeid.partition("::")[0] if nodeid.startswith((*LANES, *WHOLE)) else nodeid
 
     def _assign_work_unit(self, node: WorkerController) -> None:
+        if not any(self.assigned_work.values()):  # it is the first
+            for scope in [scope for scope in reversed(self.workqueue) if _lane(scope)]:
+                self.workqueue.move_to_end(scope, last=False)
         others = (work.items() for other, work in self.assigned_work.items() if other is not node)
         taken = {_lane(scope) for work in others for scope, tests in work if not all(tests.values())} - {""}
         for scope in self.workqueue:
