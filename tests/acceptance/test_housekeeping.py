@@ -181,6 +181,7 @@ async def test_a_daemon_that_runs_on_forgets_events_as_they_grow_old(a_place: AP
     async def script() -> None:
         for number in range(6):
             place.drop(f"{number}.txt", f"{GREY} {number}")
+            place.sweep_soon()
             await place.until(lambda n=number: place.states().get(f"{n}.txt") == "learned")
             await place.pass_time(1800)
         assert [event for event in place.events() if event["became"] == "settling"]

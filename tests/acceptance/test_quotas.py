@@ -163,6 +163,7 @@ async def test_too_many_at_a_time_wait_and_cost_nothing(a_place: APlace) -> None
         helix={"max_in_flight": 8},
         folder=[{"linger": "0s", "max_files": 1}],
         watch={"sweep": "1m"},
+        poll={"fastest": "10s"},
     )
     for number in range(10):
         place.drop(f"{number}.txt", text(str(number)))

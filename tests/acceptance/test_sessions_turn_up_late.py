@@ -22,7 +22,7 @@ SLOW = Pace(train=2 * HOUR)
 
 def calm(a_place: APlace, **words: Any) -> Place:
     """A place where hours pass quickly: little is listed, little is looked at."""
-    return a_place(folder=[{"linger": "0s"}], watch={"sweep": "10m"}, poll={"fastest": "1m", "slowest": "10m"}, **words)
+    return a_place(folder=[{"linger": "0s"}], watch={"sweep": "10m"}, poll={"fastest": "3m", "slowest": "10m"}, **words)
 
 
 async def until(place: Place, condition: Callable[[], bool], *, within: float = HOUR) -> None:
