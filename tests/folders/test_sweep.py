@@ -19,7 +19,7 @@ from finetuned.folders import mounts
 from finetuned.folders.explanation import explain
 from finetuned.folders.kept import drop_folder
 from finetuned.folders.mounts import mount_of
-from finetuned.folders.sweep import CHECK_PAUSE, LEAST_NEW, MOST_CANARIES, MOST_NEW, ODD_FORGOTTEN, Sweep
+from finetuned.folders.sweep import CHECK_PAUSE, LEAST_NEW, MOST_CANARIES, MOST_EMPTY, MOST_NEW, ODD_FORGOTTEN, Sweep
 from finetuned.folders.text import signature_of
 from finetuned.settings import FolderSettings
 from support.drops import put
@@ -492,6 +492,23 @@ def test_a_burst_begins_to_settle_bit_by_bit(make):
     assert {*paths(first.appeared), *paths(then.appeared)} == {f"{folder.root}/{n}.txt" for n in range(LEAST_NEW + 10)}
     put(folder, f"{os.path.basename(then.appeared[0].path)}.done")
     assert paths(recorded(folder, 4.0).ready) == [then.appeared[0].path]
+
+
+def test_a_burst_of_empty_files_waits_some_at_a_time(make):
+    """They settle for a minute: no more of them are held in memory, and the others have their turn after those."""
+    folder = make()
+    count = MOST_EMPTY + LEAST_NEW
+    for number in range(count):
+        put(folder, f"{number}.txt", "")
+    sweeps = [recorded(folder, 2.0 * turn) for turn in range(10)]
+    begun = sum(len(sweep.appeared) for sweep in sweeps)
+    assert MOST_EMPTY <= begun < count
+    assert (sweeps[-1].wake_in, folder.sweeper.has_more) == (pytest.approx(60.0 - 18.0), True)
+    quiet = recorded(folder, 60.0)
+    assert (len(quiet.ready), quiet.wake_in) == (LEAST_NEW, pytest.approx(2.0))
+    for seen in quiet.ready:
+        folder.sweeper.known.remember(seen.path, seen.signature, settled=True)
+    assert (len(recorded(folder, 62.0).appeared), folder.sweeper.has_more) == (count - begun, False)
 
 
 def test_sub_folders_of_a_burst_that_are_left_for_later_cost_nothing(make):

@@ -13,8 +13,9 @@
    somebody has a quiet file open for writing is asked once more when it is read.
 6. A quiet file waits for its ready file to come, and for an unfinished name of its own to go: events tell of both.
 7. While a million files come, as many begin to settle as can be read while they do (`MOST_NEW`); the others lie where
-   they are, and need no memory. Until more may begin, a sub-folder that held only such, and in which nothing is known,
-   is not looked into, whatever its times say: an exception to 1 and 3.
+   they are, and need no memory. Nor do any begin while `MOST_EMPTY` wait that are empty, as these take a minute. Until
+   more may begin, a sub-folder that held only such, and in which nothing is known, is not looked into, whatever its
+   times say: an exception to 1 and 3.
 8. There may be a hundred thousand sub-folders: the first `MOST_WATCHED` are told of, to be watched; in the others only
    sweeps find what changes.
 """
@@ -57,6 +58,8 @@ MOST_CLOSED: Final = 1000
 #: how many files begin to settle in a second, at most, and within one quiet time in any case
 MOST_NEW: Final = 2500
 LEAST_NEW: Final = 8000
+#: how many empty files wait at a time, for each takes some 400 bytes for a minute
+MOST_EMPTY: Final = 20_000
 #: how long files that may be edited in place are not checked again without a reason, in seconds for each of them: a
 #: hundred times what it takes
 CHECK_PAUSE: Final = 0.0003
@@ -172,6 +175,7 @@ class _Found:
     untaken: Counter[str] = field(default_factory=Counter)
     shape: dict[str, tuple[int, int]] = field(default_factory=dict)
     unwatched: int = 0
+    empty: int = 0
     wake_in: float | None = None
     checked: int = 0
 
@@ -225,6 +229,7 @@ class Sweeper:
         self.heard = True
         self._checks_all, self._check_due = True, 0.0
         self._new_since, self._new = 0.0, 0
+        self._empty = 0
         #: whether the last sweep left new files for the next one
         self.has_more = False
         self._left_alone: dict[str, float] = {}
@@ -255,6 +260,7 @@ class Sweeper:
         self.known.begin()
         try:
             self._walk(found)
+            self._empty = found.empty
             self._wait_for(found)
             vanished = self._vanished(found)
             self._tree.check()  # a folder that went away meanwhile looked empty
@@ -289,7 +295,7 @@ class Sweeper:
 
     def _wait_for(self, found: _Found) -> None:
         """Say when the rest of the new files may settle, and when known ones are checked again."""
-        if self.has_more:
+        if self.has_more and self._empty < MOST_EMPTY:  # else the first of those tells
             found.wake(max(0.0, self._new_since + self._places.quiet_time - found.steady))
         if self._checks_all:
             self._check_due = found.steady + CHECK_PAUSE * found.checked
@@ -441,7 +447,7 @@ class Sweeper:
 
     def _has_room(self) -> bool:
         """Tell whether one more new file may begin to settle by now."""
-        return self._new < max(LEAST_NEW, MOST_NEW * self._places.quiet_time)
+        return self._empty < MOST_EMPTY and self._new < max(LEAST_NEW, MOST_NEW * self._places.quiet_time)
 
     def _note(self, name: str, listing: _Listing) -> None:
         """Remember a name that is not taken, if another file may wait for it to come or to go, and a canary's."""
@@ -518,6 +524,7 @@ class Sweeper:
         left = max(pace.left(found.steady, self._places.rules.settle, self._places.quiet_time), left_alone)
         if left > HAIR:
             found.wake(left)
+            found.empty += pace.empty and not pace.written
             return
         marker = self._names.marker(name)
         why = self._names.unfinished(name, listing.unfinished, empty=not seen.signature.size)
