@@ -376,6 +376,7 @@ def test_keep_makes_a_snapshot(make, tmp_path):
         assert len(reader.read(content.sent_bytes)) == content.sent_bytes
     assert lying(folder) == ["a.txt"]
     assert folder.processing() == ((JOB, b"{}"),)
+    assert folder.processing(but={JOB}) == ()
     folder.clear_processing(JOB)
     assert folder.processing() == ()
     assert os.listdir(tmp_path / "beside") == []
@@ -393,13 +394,14 @@ def test_keep_changed(make, now):
 
 
 def test_processing_lists_and_clears(make):
-    """Claimed jobs are told with their notes; only note and empty folders are removed, the note last."""
+    """Claimed jobs are told with their notes, but known ones; note and empty folders alone go, the note last."""
     folder = make()
     assert folder.processing() == ()
     path = put(folder, "x/a.txt")
     location = claim(folder, path, folder.read(path))
     os.makedirs(f"{folder.root}/.processing/other/empty")
     assert folder.processing() == ((JOB, b"{}"), ("other", None))
+    assert folder.processing(but={JOB}) == (("other", None),)
     folder.clear_processing(JOB)
     assert folder.processing()[0] == (JOB, b"{}")
     os.unlink(location)

@@ -32,7 +32,8 @@ async def reconcile(context: Context, folder: DropFolder) -> None:
     await context.in_ledger(
         context.ledger.folders.renamed, folder.name, folder.root, context.folders, context.runtime.now()
     )
-    for job_id, note in await context.in_thread(folder.processing):
+    under_way = {job.id for job in await context.in_ledger(context.ledger.jobs.open)}
+    for job_id, note in await context.in_thread(folder.processing, under_way):
         job = await context.in_ledger(context.ledger.jobs.get, job_id)
         try:
             if job is None:

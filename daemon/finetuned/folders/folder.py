@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -176,13 +176,16 @@ class DropFolder(Places):
         """Tell where the upload of a claimed file reads from; `_name` is its `Wanted.name`."""
         return location
 
-    def processing(self) -> tuple[tuple[str, bytes | None], ...]:
-        """List the jobs whose files lie claimed, each with its note, if that is surely ours. Raises Stuck, Away."""
-        with self.guard("read"):
-            return tuple(self._claims())
+    def processing(self, but: Container[str] = ()) -> tuple[tuple[str, bytes | None], ...]:
+        """List the jobs whose files lie claimed, `but` for those, each with its note, if that is surely ours.
 
-    def _claims(self) -> list[tuple[str, bytes | None]]:
-        names = [name for name in self.tree.folders((PROCESSING,)) if not is_probe(name)]
+        Raises Stuck, Away.
+        """
+        with self.guard("read"):
+            return tuple(self._claims(but))
+
+    def _claims(self, but: Container[str]) -> list[tuple[str, bytes | None]]:
+        names = [name for name in self.tree.folders((PROCESSING,)) if name not in but and not is_probe(name)]
         return [(name, claims.read_note(self.tree, (PROCESSING, name, JOB_FILE))[0]) for name in names]
 
     def read_note(self, job_id: str, note: bytes) -> ClaimedJob | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 
 from finetuned.errors import Changed, FileProblem, Gone, Stuck, Unusable
@@ -102,11 +102,11 @@ class KeptFolder(DropFolder):
     def part_location(self, location: str, job_id: str, name: str) -> str:
         return self.beside.at(self._snapshot(job_id, name, location)) if self._stays(location) else location
 
-    def _claims(self) -> list[tuple[str, bytes | None]]:
+    def _claims(self, but: Container[str]) -> list[tuple[str, bytes | None]]:
         found = []
         with suppress(Stuck):  # nothing is claimed there: it may be a vault's own
-            found = super()._claims()
-        mine = [name for name in self.beside.folders(()) if name.startswith(f"{self.name}-")]
+            found = super()._claims(but)
+        mine = [name for name in self.beside.folders(()) if name.startswith(f"{self.name}-") and name not in but]
         notes = [(name, claims.read_note(self.beside, (name, CLAIM_FILE))[0]) for name in mine]
         return found + [(name, note) for name, note in notes if note is not None]
 

@@ -89,10 +89,10 @@ class Jobs:
             "where +j.folder = :folder and j.finished_at is null and j.claimed_at is not null and f.state = 'packed' "
             "and f.location is not null"
         )
-        with self._store.reading() as db:
-            rows = db.execute(query, {"folder": folder}).fetchall()
         below = f"{root.rstrip('/')}/{PROCESSING}/"
-        return {row["id"] for row in rows if path_of(row["location"], row["location_b64"]).startswith(below)}
+        with self._store.reading() as db:
+            rows = db.execute(query, {"folder": folder})
+            return {row["id"] for row in rows if path_of(row["location"], row["location_b64"]).startswith(below)}
 
     def failed_since(self, moment: float) -> bool:
         """Tell whether a job failed at or after `moment`."""
