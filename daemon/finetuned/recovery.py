@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from enum import StrEnum
 from typing import Final
 
@@ -78,9 +79,12 @@ class History(Value, frozen=True):
 
 
 class Standstill(Value, frozen=True):
-    """How long a session has shown the same: its signs, since when that counts, the newest poll, and how many."""
+    """How long a session has shown the same: its signs, since when that counts, the newest poll, and how many.
 
-    signs: tuple[object, ...]
+    The hash of the signs will do: there may be ten thousand sessions.
+    """
+
+    signs: Hashable
     since: float
     at: float
     polls: int = 1
@@ -91,7 +95,7 @@ class Standstill(Value, frozen=True):
         return self.at - self.since
 
 
-def after_poll(before: Standstill | None, signs: tuple[object, ...], now: float, rules: PollSettings) -> Standstill:
+def after_poll(before: Standstill | None, signs: Hashable, now: float, rules: PollSettings) -> Standstill:
     """Make the standstill after a poll at `now`; it begins anew when something moved, or after a gap in the polls."""
     if before is None or before.signs != signs or not 0 <= now - before.at <= 2 * rules.slowest:
         return Standstill(signs=signs, since=now, at=now)

@@ -61,7 +61,7 @@ def _job(draw: st.DrawFn, ident: str, now: float) -> tuple[tuple[str, int], Job]
         requested=draw(st.sampled_from([None, None, None, None, Requested.CANCEL])),
         archived=False,
     )
-    return (f"{number // 3}", len(CROWD) + number), job  # no two jobs are of one age
+    return (number // 3, len(CROWD) + number), job  # no two jobs are of one age
 
 
 def plain(number: int, state: JobState, folder: str = NAMES[0]) -> Job:
@@ -86,7 +86,7 @@ def plain(number: int, state: JobState, folder: str = NAMES[0]) -> Job:
 
 #: more jobs than are told of a line, and more than one round takes
 CROWD = {
-    job.id: ((f"{number % 7}", number), job)
+    job.id: ((number % 7, number), job)
     for number in range(400)
     for job in [plain(number, (JobState.QUEUED, JobState.DONE)[number % 2], NAMES[number % 5 < 3])]
 }
@@ -136,7 +136,7 @@ def test_of_a_long_queue_the_first_are_told():
     jobs += [plain(number, JobState.DONE) for number in range(3000, 6000)]
     jobs += [plain(number, JobState.RUNNING) for number in range(6000, 9000)]
     kept = Roll(60.0)
-    kept.take({job.id: (("", number), job) for number, job in enumerate(jobs)})
+    kept.take({job.id: ((NOW, number), job) for number, job in enumerate(jobs)})
     told, resting = kept.told(NOW, frozenset())
     queued = [job.id for job in jobs if job.state is JobState.QUEUED]
     assert [job.id for job in told if job.state is JobState.QUEUED] == queued[:70]
@@ -152,10 +152,10 @@ def test_of_a_long_queue_the_first_are_told():
 def test_after_a_jump_of_the_clock_nobody_rests_for_long():
     """Whose rest would be longer than any can be is told at once; so is whom a wrong clock gave it."""
     kept = Roll(60.0)
-    kept.take({"a": (("", 1), plain(1, JobState.RUNNING)), "b": (("", 2), plain(2, JobState.RUNNING))})
+    kept.take({"a": ((NOW, 1), plain(1, JobState.RUNNING)), "b": ((NOW, 2), plain(2, JobState.RUNNING))})
     assert kept.told(NOW, frozenset())[0] == ()
     told, resting = kept.told(NOW - 3600.0, frozenset())
     assert [job.id for job in told] == ["j00001", "j00002"]
     assert resting == {}
-    kept.take({"c": (("", 3), plain(3, JobState.RUNNING))})
+    kept.take({"c": ((NOW, 3), plain(3, JobState.RUNNING))})
     assert len(kept.told(NOW - 3599.0, frozenset())[0]) == 3

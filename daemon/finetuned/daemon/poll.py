@@ -187,7 +187,7 @@ class Polls:
         now = context.runtime.now()
         poll = context.settings.poll
         before = self._watches.pop(seen.id, None)  # whatever keeps us from what is due now, the clock begins anew
-        still = after_poll(before.still if before else None, seen.signs, now, poll)
+        still = after_poll(before.still if before else None, hash(seen.signs), now, poll)
         history = self._history(job, still)
         if await self._recoveries.do(job, seen, due(seen, history, poll), history) is None:
             # what was done is no sign of life, but from now on there may be one

@@ -16,7 +16,7 @@ from finetuned.ledger.store import Store
 from finetuned.model import Job
 
 #: a job, with what it is ordered by: when it was made, and in which order within that instant
-Aged = tuple[tuple[str, int], Job]
+Aged = tuple[tuple[float, int], Job]
 
 _CHANGED: Final = "(select id from changed_jobs)"
 _AGE: Final = itemgetter(0)
@@ -79,4 +79,6 @@ class KeptJobs(Jobs):
         self._version = version
 
     def _keep(self, rows: Iterable[sqlite3.Row]) -> None:
-        self._kept.update((row["id"], ((row["created_at"], row["ordinal"]), job_of(row))) for row in rows)
+        for row in rows:
+            job = job_of(row)
+            self._kept[job.id] = (job.created_at, row["ordinal"]), job

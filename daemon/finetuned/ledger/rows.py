@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from itertools import chain, groupby
+from sys import intern
 from typing import Any, Final, TypeVar, get_args
 
 import msgspec
@@ -109,12 +110,17 @@ def _places(kind: type[Value], prefix: str, columns: tuple[str, ...]) -> tuple[t
 
 
 def value_of(kind: type[V], row: sqlite3.Row, prefix: str = "", **known: object) -> V:
-    """Make a value of a row: what is not `known` is in columns that are called as the fields, behind `prefix`."""
+    """Make a value of a row: what is not `known` is in columns that are called as the fields, behind `prefix`.
+
+    What thousands of values tell alike, or one of them twice, is in memory once.
+    """
     values = tuple(row)
     for name, number, is_instant in _places(kind, prefix, (*row.keys(),)):
         if name not in known:
             column = values[number]
-            known[name] = instant(column) if is_instant and column is not None else column
+            if is_instant and column is not None:
+                column = instant(column)
+            known[name] = intern(column) if type(column) is str else column
     return msgspec.convert(known, kind, strict=False)  # SQLite has neither booleans nor enumerations
 
 

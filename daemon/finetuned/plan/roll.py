@@ -22,7 +22,7 @@ from finetuned.plan.planner import DISK_ACTIONS_A_ROUND, NEXT, SENDS, only_needs
 from finetuned.plan.values import Resting
 
 #: by what jobs are ordered: when they were made, and in which order within that instant
-Age = tuple[str, int]
+Age = tuple[float, int]
 #: a line in which jobs stand: what they wait for, and their folder
 _Line = tuple[str, str]
 
@@ -73,7 +73,7 @@ class Roll:
             if job_id in self._jobs:
                 self._take_off(job_id)
             if job is not None:
-                self._put_on(job_id, *job)
+                self._put_on(job_id, job)
         self.is_sure = True
         return {job_id for job_id, job in written.items() if job is None}
 
@@ -98,8 +98,8 @@ class Roll:
         """List all jobs, oldest first."""
         return tuple(job for _, job in sorted(self._jobs.values(), key=_AGE))
 
-    def _put_on(self, job_id: str, age: Age, job: Job) -> None:
-        self._jobs[job_id] = age, job
+    def _put_on(self, job_id: str, aged: tuple[Age, Job]) -> None:
+        self._jobs[job_id] = age, job = aged
         self.states[job.state] += 1
         if job.state not in JOB_ENDS:
             self.sessions.add(job.session_id)
