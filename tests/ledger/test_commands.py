@@ -417,7 +417,7 @@ def test_the_newest_of_those_that_stayed_in_their_place(life: Life):
     for word in ("one", "two"):
         file = life.waits("/srv/notes/a.txt", word)
         life.ledger.files.refused(file, "no", life.now())
-    assert [*life.ledger.files.lying("notes")][-1] == (file.path, file.signature, FileState.REFUSED)
+    assert [*life.ledger.files.lying("notes")][-1] == (file.path, file.signature, True)
 
 
 def test_an_attempt_that_had_no_effect_costs_nothing(life: Life):

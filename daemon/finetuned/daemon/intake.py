@@ -127,8 +127,8 @@ class Intake:
         # closed here, should a stop break it off: until then this thread keeps the ledger from all others
         with closing(context.ledger.files.lying(folder.name)) as found:
             lying = (
-                (path, signature, state is not FileState.SETTLING)
-                for path, signature, state in found
+                (path, signature, settled)
+                for path, signature, settled in found
                 if path.startswith(above) and not folder.is_ours(path)  # else no sweep would meet it
             )
             while some := [*islice(lying, SLICE)]:

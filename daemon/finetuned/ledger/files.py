@@ -199,17 +199,17 @@ class Files:
         """List the retried files of the folder that do not lie there yet."""
         return self._all(f"{FILE} where archived = 0 and state = 'settling' and folder = ?", folder)
 
-    def lying(self, folder: str) -> Generator[tuple[str, Signature, FileState], None, None]:
-        """Yield where the files lie that the sweeps of the folder meet, and how they look; the newest of a place last.
+    def lying(self, folder: str) -> Generator[tuple[str, Signature, bool], None, None]:
+        """Yield where the files lie that the sweeps of the folder meet, how they look, and whether they have settled.
 
-        These are all that settle or wait, and those that stayed where they were dropped (`keep`). Nobody else is let to
-        the ledger until it ends, or is closed by the thread that began it.
+        The newest of a place comes last. These are all that settle or wait, and those that stayed where they were
+        dropped (`keep`). Nobody else is let to the ledger until it ends, or is closed by the thread that began it.
         """
         with self._store.reading() as db:
             for query in _LYING:
-                for location, b64, state, size, mtime_ns, ctime_ns, inode in db.execute(query, (folder,)):
+                for location, b64, settled, size, mtime_ns, ctime_ns, inode in db.execute(query, (folder,)):
                     signature = Signature(size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode)
-                    yield path_of(location, b64), signature, FileState(state)
+                    yield path_of(location, b64), signature, bool(settled)
 
     def at_place(self, path: str) -> list[File]:
         """List every file that was dropped at `path`, or lies there now, newest first."""
@@ -283,7 +283,7 @@ from files w where w.folder = ? and w.state = 'waiting' and w.sha256 is not null
 
 
 _LYING: Final = tuple(
-    "select location, location_b64, state, size, mtime_ns, ctime_ns, inode from files "
+    "select location, location_b64, state <> 'settling', size, mtime_ns, ctime_ns, inode from files "
     f"where folder = ? and ctime_ns is not null and {which}"
     for which in (
         "location = path and location_b64 is path_b64 and state not in ('settling', 'waiting') order by id",
