@@ -117,7 +117,8 @@ class Wired(Place):
                 url = f"{scheme}://127.0.0.1:{proxy.port}"
                 self.settings = parse(self._raw(url, settle, TIMEOUT if slow else 60.0), base=str(self.root))
                 async with self._daemon():
-                    yield proxy
+                    with self._keeping_readers():
+                        yield proxy
         finally:
             serving.cancel()
             await asyncio.wait([serving])
