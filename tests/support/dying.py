@@ -139,11 +139,12 @@ def live(
     begin: float = 0.0,
     die_at: int = 0,
     digest: bool = False,
+    watched: bool = True,
     hand_over: Callable[[Any], None],
 ) -> Life:
     """Run a daemon in this place until nothing is left to do, or until it dies. For a process of its own.
 
-    With `digest` each seam says what a death there would leave.
+    With `digest` each seam says what a death there would leave. Unless `watched`, only those of the server are met.
     """
 
     def die(seam: Seam) -> None:
@@ -172,7 +173,8 @@ def live(
     trio._core._run._r.seed(0)  # type: ignore[attr-defined]  # noqa: SLF001
     clock = trio.testing.MockClock(autojump_threshold=0)
     clock.jump(begin)
-    seams.watch(mortal)
+    if watched:
+        seams.watch(mortal)
     anyio.run(whole_life, backend="trio", backend_options={"clock": clock})
     return Life(met=tuple(mortal.met), died=False, at=ended_at)
 

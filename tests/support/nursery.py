@@ -15,15 +15,26 @@ NURSERY.set_forkserver_preload(  # it finds what is installed, not `support`, wh
     [
         "anyio._backends._asyncio",
         "anyio._backends._trio",
+        "finetuned.cli.learning",
         "finetuned.cli.main",
         "finetuned.cli.process",
+        "finetuned.cli.run",
         "finetuned.daemon",
+        "finetuned.folders.kept",
         "finetuned.helix.sessions",
+        "finetuned.local.backend",
+        "finetuned.local.maker",  # it has a hundred patterns, which take most of a short life
+        "finetuned.local.pairs",
+        "finetuned.local.recall",
+        "finetuned.local.slurm",
+        "finetuned.local.trainers",
+        "finetuned.local.trainings",
         "finetuned.sandbox",
         "finetuned.sandbox.__main__",
         "httpx",
         "pytest",
         "sqlite_utils.cli",  # it looks for plug-ins when it is loaded, not in each life
+        "tomllib",
         "trio.testing",
         "uvicorn",
         "watchfiles",
@@ -35,8 +46,7 @@ def uncounted() -> None:
     """Count nothing for coverage in this process, which is to die, and copy little of it where it forks."""
     sys.settrace(None)
     threading.settrace(None)  # type: ignore[arg-type]
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # to collect before would copy all that was read, which takes five times as long as to fork
 
 
 def born(log: str, words: list[str], program: Callable[[list[str]], Any]) -> None:

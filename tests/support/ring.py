@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -75,11 +77,18 @@ def _goes_on(
     return at_the_end(place, scenario, whole)
 
 
+def _warm(root: Path, scenario: Scenario) -> None:
+    """Live once, whole and unwatched: what Python learns by it takes a third of a life, and those forked know it."""
+    with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
+        _life(root / f"warm.{os.getpid()}", scenario, lambda _: None, watched=False, defect=None)
+    uncounted()
+
+
 def every_death(
     root: Path, scenario: Scenario, numbers: Iterable[int], whole: Picture, defect: Defect | None = None
 ) -> Iterator[tuple[int, list[str]]]:
     """Of each death its seam's number and what was wrong, in the order of the numbers."""
-    pool = ProcessPoolExecutor(AT_ONCE, NURSERY, initializer=uncounted)
+    pool = ProcessPoolExecutor(AT_ONCE, NURSERY, initializer=_warm, initargs=(root, scenario))
     with pool:
         try:
             deaths = [(n, pool.submit(die_and_go_on, root / str(n), scenario, n, whole, defect)) for n in numbers]
