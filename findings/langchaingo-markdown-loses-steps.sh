@@ -8,7 +8,7 @@
 #   that begins with 5 begins with 1, and after a list within a list the numbers become dashes. A table's head is written
 #   only where a passage begins (splitTableRows), so that after a paragraph the table is rows without names of columns.
 #   All in markdown_splitter.go; no error tells it.
-# Ends with 1 if that changes. Needs go 1.24 or later, and the Go module proxy.
+# Ends with 1 if that changes. Needs go 1.24.4 or later, and the Go module proxy.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
