@@ -125,17 +125,19 @@ class Neighbours:
         """List the numbers of the texts that have one of these hashes."""
         return list(dict.fromkeys(number for key in keys for number in self._of(key)))
 
-    def _of(self, key: int) -> Iterator[int]:
+    def _of(self, key: int) -> list[int]:
+        found = []
         at = self._begins[key % CHAINS]
         while at >= 0:
             if self._hashes[at] == key:
-                yield self._numbers[at]
+                found.append(self._numbers[at])
             at = self._next[at]
+        return found
 
     def add(self, number: int, keys: Iterable[int]) -> None:
         """Add a text."""
         for key in keys:
-            if sum(1 for _ in self._of(key)) < MOST_LOOKED_AT:
+            if len(self._of(key)) < MOST_LOOKED_AT:
                 self._next.append(self._begins[key % CHAINS])
                 self._begins[key % CHAINS] = len(self._hashes)
                 self._hashes.append(key)
@@ -188,18 +190,22 @@ class Repeats:
 
     def is_one(self, number: int, texts: Sequence[tuple[str, str]]) -> bool:
         """Tell whether a talk is like an earlier one; else it is remembered by its `number`."""
-        asked, answered = _asked_and_answered(texts)
+        asked, answered = _asked(texts), _answered(texts)
         keys = nsmallest(PAIR_KEYS, (*asked, *(value ^ _OF_ANSWERS for value in answered)))
         for earlier in self._neighbours.near(keys):
-            its_asked, its_answered = _asked_and_answered(self._texts_of(earlier))
-            if share(asked, its_asked) >= ALIKE_PAIRS and share(answered, its_answered) >= ALIKE_PAIRS:
+            its = self._texts_of(earlier)
+            if share(asked, _asked(its)) >= ALIKE_PAIRS and share(answered, _answered(its)) >= ALIKE_PAIRS:
                 return True
         self._neighbours.add(number, keys)
         return False
 
 
-def _asked_and_answered(texts: Sequence[tuple[str, str]]) -> tuple[set[int], set[int]]:
-    return _runs("\n".join(asked for asked, _ in texts)), _runs("\n".join(answered for _, answered in texts))
+def _asked(texts: Sequence[tuple[str, str]]) -> set[int]:
+    return _runs("\n".join([asked for asked, _ in texts]))
+
+
+def _answered(texts: Sequence[tuple[str, str]]) -> set[int]:
+    return _runs("\n".join([answered for _, answered in texts]))
 
 
 def _runs(text: str) -> set[int]:

@@ -34,6 +34,7 @@ LONGEST_ANSWER: Final = 4000
 _ECHOES: Final = 0.5
 #: counts a question: "3. Who …", "Q2: Who …"
 _COUNTED: Final = re.compile(r"\A(?:q(?:uestion)? ?\d{1,2} ?[.:)]|\d{1,2}[.)]) (?=\D)(?!\w+ \d{4}\b)", re.IGNORECASE)
+_NO_LETTERS: Final = bytes(code for code in range(128) if not chr(code).isalpha())
 _ASKS: Final = re.compile(r"[?？؟;՞…]|_")
 #: a script is one of the passage's if so much of it is written in it; and fewer letters tell nothing
 _SHARE_OF_SCRIPT: Final = 0.1
@@ -116,6 +117,8 @@ def _useless(question: str, answer: str) -> Drop | None:
 
 def _scripts(text: str) -> Counter[str]:
     """Count the letters of a text by their script."""
+    if text.isascii():  # in a twentieth of the time
+        return Counter(LATIN=len(text.encode().translate(None, _NO_LETTERS)))
     counts: Counter[str] = Counter()
     for letter, count in Counter(text).items():
         if letter.isalpha():

@@ -39,11 +39,14 @@ class Passage:
     def __init__(self, text: str, own: int = 0) -> None:
         self.text = text
         self._own = own
-        parts = list(map(_PLAIN.__getitem__, text))
-        folded = "".join(parts)
-        self._plain = " ".join(folded.split())
-        self._begins = [word.start() for word in _WORD.finditer(folded)]
-        self._ends = list(accumulate(map(len, parts)))
+        letters = _letters(text)
+        self._plain = " ".join(letters.split())
+        self._begins = [word.start() for word in _WORD.finditer(letters)]
+        self._ends = (
+            range(1, len(text) + 1)
+            if text.isascii() and len(letters) == len(text)
+            else list(accumulate(len(_PLAIN[letter]) for letter in text))
+        )
         self._numbers = frozenset(_NUMBER.findall(self._plain))
 
     def find(self, piece: str) -> tuple[int, int] | None:
@@ -134,7 +137,12 @@ def _is_edge(plain: str, at: int) -> bool:
 
 def _folded(text: str) -> str:
     """Return the letters and digits of a text, with one blank between words."""
-    return " ".join("".join(map(_PLAIN.__getitem__, text)).split())
+    return " ".join(_letters(text).split())
+
+
+def _letters(text: str) -> str:
+    """Return the same with as many blanks as come."""
+    return text.translate(_ASCII) if text.isascii() else "".join(map(_PLAIN.__getitem__, text))
 
 
 class _Plain(dict[str, str]):
@@ -150,3 +158,5 @@ class _Plain(dict[str, str]):
 
 
 _PLAIN: Final = _Plain()
+#: the same by code point for a text in ASCII, which takes a sixth of the time
+_ASCII: Final = {code: _PLAIN[chr(code)] or None for code in range(128)}
