@@ -482,8 +482,10 @@ class Daemon:
                 await self._polls.note(url, standing)
         except LedgerStuck as error:
             self._breaker.open(error)
-        self._busy.difference_update({*job_ids}.difference(left))
-        self._context.wake.set()
+        over = {*job_ids}.difference(left)
+        self._busy.difference_update(over)
+        if over or self._breaker.is_open:  # else each poll that was begun wakes us as it ends
+            self._context.wake.set()
 
     def _poll_soon(self, url: str, left: Sequence[str]) -> None:
         due = self._due[url]
