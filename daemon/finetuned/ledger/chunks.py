@@ -78,12 +78,13 @@ class Chunks:
 
     def asking(self, chunk: int) -> None:
         """Note that a chunk is asked about from now on."""
-        self._move(chunk, "state = 'asking', tries = tries + 1, asked_at = :now")
+        with self._store.transaction() as db:
+            _move(db, chunk, "state = 'asking', tries = tries + 1, asked_at = :now")
 
     def answered(self, chunk: int, raw: str, tokens: int) -> None:
         """Keep an answer as it came, with what it cost."""
         with self._store.transaction() as db:
-            self._move(chunk, "state = 'answered', reason = null")
+            _move(db, chunk, "state = 'answered', reason = null")
             db.execute(
                 "insert into answers (chunk_id, made_by, sha256, at, tokens, raw) "
                 "select id, made_by, sha256, ?, ?, ? from chunks where id = ?",
@@ -100,13 +101,13 @@ class Chunks:
         """Note why a chunk was not answered, or its answer cannot be read."""
         state = ChunkState.FAILED if final else ChunkState.WAITING
         with self._store.transaction() as db:
-            self._move(chunk, "state = :state, reason = :reason", state=state, reason=reason)
+            _move(db, chunk, "state = :state, reason = :reason", state=state, reason=reason)
             db.execute("update answers set raw = null where chunk_id = ? and raw is not null", (chunk,))
 
     def judged(self, chunk: int, drafts: Sequence[Draft], *, reason: str | None = None) -> None:
         """Keep the drafts of a chunk, in their order, in the place of those that are there."""
         with self._store.transaction() as db:
-            self._move(chunk, "state = 'judged', reason = :reason", reason=reason)
+            _move(db, chunk, "state = 'judged', reason = :reason", reason=reason)
             db.execute("delete from drafts where chunk_id = ?", (chunk,))
             db.executemany(
                 "insert into drafts (chunk_id, ordinal, question, answer, evidence, begins, ends, dropped) "
@@ -175,11 +176,11 @@ class Chunks:
         rows = self._store.ask("select dropped, count(*) as n from drafts where chunk_id = ? group by 1", chunk)
         return {row["dropped"]: row["n"] for row in rows}
 
-    def _move(self, chunk: int, change: str, **values: object) -> None:
-        with self._store.transaction() as db:
-            values |= {"id": chunk, "now": iso(clock.now())}
-            if not db.execute(f"update chunks set {change} where id = :id", values).rowcount:
-                raise LookupError(f"there is no chunk {chunk}")
+
+def _move(db: sqlite3.Connection, chunk: int, change: str, **values: object) -> None:
+    values |= {"id": chunk, "now": iso(clock.now())}
+    if not db.execute(f"update chunks set {change} where id = :id", values).rowcount:
+        raise LookupError(f"there is no chunk {chunk}")
 
 
 def _row(row: sqlite3.Row, drafts: Mapping[str | None, int] | None = None) -> ChunkRow:
