@@ -15,7 +15,7 @@ import pytest
 
 from finetuned.backend import CallEnd
 from finetuned.errors import Busy, KeyRefused, NotTheServer, Refused, ReplyLost, ServerError, Unreachable
-from finetuned.local.chat import ANSWER_BYTES, Chat, new_http
+from finetuned.local.chat import ANSWER_BYTES, Chat, new_way
 from finetuned.local.chat import Endpoint as Where
 from finetuned.local.said import Ending
 from finetuned.runtime import SystemRuntime
@@ -38,8 +38,8 @@ def endpoint() -> Iterator[Endpoint]:
 async def a_chat(url: str, *, patience: float = 20.0, key: Path | None = None, **more: Any) -> AsyncIterator[Chat]:
     """Who asks it."""
     where = Where(url=url, model="tiny", timeout=patience, api_key_file=str(key or ""))
-    async with new_http(url) as http:
-        yield Chat(http, where, SystemRuntime(), **more)
+    async with new_way(url) as way:
+        yield Chat(way, where, SystemRuntime(), **more)
 
 
 async def asked(endpoint: Endpoint, **more: Any) -> ServerError:

@@ -14,7 +14,7 @@ import pytest
 from finetuned.errors import Refused
 from finetuned.local import ask
 from finetuned.local.backend import Local
-from finetuned.local.chat import Chat, new_http
+from finetuned.local.chat import Chat, new_way
 from finetuned.local.chat import Endpoint as Where
 from finetuned.local.recall import Judge, Recall, judge_by
 from finetuned.local.recalled import VERDICTS, Verdicts, choose_for, chosen_beside, recalled, scores
@@ -210,8 +210,8 @@ async def test_a_model_may_judge(run: Run, tmp_path: Path) -> None:
 async def test_a_model_at_an_endpoint_may_judge(run: Run) -> None:
     """What it does not say, or cannot be asked, stays open."""
     with Endpoint(lambda asked: "1: yes" if "Ann Lee" in asked.words else "hm") as endpoint:
-        async with new_http(endpoint.url) as http:
-            judge = judge_by(Chat(http, Where(url=endpoint.url, model="tiny"), SYSTEM), SYSTEM)
+        async with new_way(endpoint.url) as way:
+            judge = judge_by(Chat(way, Where(url=endpoint.url, model="tiny"), SYSTEM), SYSTEM)
             proof = ("The light is kept by Ann.", "Who keeps the light?")
             assert await judge([(*proof, "Ann Lee"), (*proof, "Bob")], Verdicts(run)) == [True, None]
             endpoint.always(complains(500, "out of order"))
@@ -221,10 +221,10 @@ async def test_a_model_at_an_endpoint_may_judge(run: Run) -> None:
 async def test_no_verdict_is_paid_for_twice(run: Run) -> None:
     """Each is kept before the next answer is judged, wherever a crash cut the line; another model is asked anew."""
     with Endpoint(lambda asked: "1: yes" if "Ann Lee" in asked.words else "1: no") as endpoint:
-        async with new_http(endpoint.url) as http:
+        async with new_way(endpoint.url) as way:
             proof = ("The light is kept by Ann.", "Who keeps the light?")
             answers = [(*proof, said) for said in ("Ann Lee", "Bob", "Cid")]
-            judge = judge_by(Chat(http, Where(url=endpoint.url, model="tiny"), SYSTEM), SYSTEM)
+            judge = judge_by(Chat(way, Where(url=endpoint.url, model="tiny"), SYSTEM), SYSTEM)
             endpoint.then(said("1: yes"), said("1: no"), complains(500, "out of order"))
             assert await judge(answers, Verdicts(run)) == [True, False, None]
             kept = Path(run.at(VERDICTS))
@@ -232,7 +232,7 @@ async def test_no_verdict_is_paid_for_twice(run: Run) -> None:
             assert await judge(answers, Verdicts(run)) == [True, False, False]
             assert await judge(answers, Verdicts(run)) == [True, False, False]
             assert [len(endpoint.asked), len(endpoint.paid)] == [5, 4]
-            other = judge_by(Chat(http, Where(url=endpoint.url, model="wise"), SYSTEM), SYSTEM)
+            other = judge_by(Chat(way, Where(url=endpoint.url, model="wise"), SYSTEM), SYSTEM)
             assert await other(answers, Verdicts(run)) == [True, False, False]
             assert len(endpoint.paid) == 7
             verdicts = Verdicts(run)

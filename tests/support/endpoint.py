@@ -167,9 +167,9 @@ class Endpoint:
         """Let nothing go wrong any more."""
         self._next, self._whenever, self._always = [], [], None
 
-    def over_no_socket(self) -> httpx.AsyncClient:
-        """A client whose requests come here with no socket in between, in whatever time there is."""
-        return httpx.AsyncClient(transport=_NoSocket(self))
+    def over_no_socket(self) -> httpx.AsyncBaseTransport:
+        """A way here with no socket in between, in whatever time there is."""
+        return _NoSocket(self)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -78,12 +78,12 @@ async def a_workshop(
     chosen = MakerSettings(**(wanted | settings))
     ledger = Ledger.open(str(root / "ledger.db"))
     try:
-        async with endpoint.over_no_socket() as http, (judge or endpoint).over_no_socket() as other:
+        async with endpoint.over_no_socket() as way, (judge or endpoint).over_no_socket() as other:
             maker = Maker(
                 PaidWork(ledger.chunks, LedgerQueue(ledger, runtime).run),
                 chosen,
                 runtime,
-                asker=an_asker(http, chosen, runtime) if chosen.kind == "chat" else None,
+                asker=an_asker(way, chosen, runtime) if chosen.kind == "chat" else None,
                 judge=Asker(Chat(other, judge_of(chosen), runtime), Gate(runtime, anyio.Semaphore(2)))
                 if judge
                 else None,
@@ -95,9 +95,9 @@ async def a_workshop(
         ledger.close()
 
 
-def an_asker(http: httpx.AsyncClient, settings: MakerSettings, runtime: Runtime) -> Asker:
+def an_asker(way: httpx.AsyncBaseTransport, settings: MakerSettings, runtime: Runtime) -> Asker:
     """Who asks the endpoint of these settings."""
-    return Asker(Chat(http, endpoint_of(settings), runtime), Gate(runtime, anyio.Semaphore(settings.max_requests)))
+    return Asker(Chat(way, endpoint_of(settings), runtime), Gate(runtime, anyio.Semaphore(settings.max_requests)))
 
 
 TEXT = a_text(40)

@@ -29,7 +29,7 @@ from finetuned.errors import FinetunedError, Refused
 from finetuned.local import texts
 from finetuned.local.asker import Asker, InVain
 from finetuned.local.budget import Budget
-from finetuned.local.chat import Chat, Endpoint, new_http
+from finetuned.local.chat import Chat, Endpoint, new_way
 from finetuned.local.checking import Checking
 from finetuned.local.command_maker import CommandMaker
 from finetuned.local.gate import Gate, Pause
@@ -148,10 +148,10 @@ async def opened(
         slots = anyio.Semaphore(settings.max_requests, fast_acquire=True)
 
         async def an_asker(endpoint: Endpoint) -> Asker:
-            http = await stack.enter_async_context(new_http(endpoint.url))
+            way = await stack.enter_async_context(new_way(endpoint.url))
             # one machine behind two models has no more slots than behind one
             shared = slots if endpoint.url == settings.url else anyio.Semaphore(settings.max_requests)
-            return Asker(Chat(http, endpoint, machine, on_end), Gate(machine, shared))
+            return Asker(Chat(way, endpoint, machine, on_end), Gate(machine, shared))
 
         asker = await an_asker(endpoint_of(settings)) if settings.kind == "chat" else None
         judge = await an_asker(judge_of(settings)) if settings.judge_model else None
@@ -164,8 +164,8 @@ async def try_out(settings: MakerSettings, machine: Machine) -> str:
     asked += [judge_of(settings)] if settings.judge_model else []
     told = [] if settings.kind == "chat" else ["pairs are made without a model"]
     for endpoint in asked:
-        async with new_http(endpoint.url) as http:
-            told.append(await Chat(http, endpoint, machine, not_counted).probe())
+        async with new_way(endpoint.url) as way:
+            told.append(await Chat(way, endpoint, machine, not_counted).probe())
     return "; ".join(told)
 
 
