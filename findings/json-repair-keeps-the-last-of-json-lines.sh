@@ -29,14 +29,28 @@ PAIRS = [
 LINES = [json.dumps(pair) for pair in PAIRS]
 FENCES = [f"```json\n{line}\n```" for line in LINES]
 NUMBER = json.dumps(PAIRS[1] | {"answer": 2})
+OTHER = json.dumps(PAIRS[1] | {"source": "b.txt"})
 seen = {
     "commas": json_repair.loads(",\n".join(LINES)),
     "lines": json_repair.loads("\n".join(LINES)),
     "fences": json_repair.loads("The pairs:\n" + "\nand\n".join(FENCES)),
     "a number": json_repair.loads("\n".join([LINES[0], NUMBER, LINES[2]])),
+    "another key": json_repair.loads("\n".join([LINES[0], OTHER])),
 }
+try:
+    json_repair.loads("\n".join(LINES), strict=True)
+except ValueError as error:
+    seen["strict"] = type(error)
 print(*seen.items(), sep="\n")
 last = PAIRS[-1]
-sys.exit(seen != {"commas": PAIRS, "lines": last, "fences": last, "a number": [PAIRS[0], json.loads(NUMBER), last]})
+expected = {
+    "commas": PAIRS,
+    "lines": last,
+    "fences": last,
+    "a number": [PAIRS[0], json.loads(NUMBER), last],
+    "another key": [PAIRS[0], json.loads(OTHER)],
+    "strict": ValueError,
+}
+sys.exit(seen != expected)
 P
 "$work/venv/bin/python" "$work/try.py"

@@ -4,7 +4,7 @@
 # that is called answer, too. To the second pair nothing is written. The review is exported as JSON_MIN, and as CSV.
 # One would guess: both tell the pair's id, its answer and the reviewer's, and that the second one is blank.
 # Seen: CSV does; it calls the pair's own answer _data_answer. In JSON_MIN both have one key (converter.py,
-#   Converter.convert_to_json_min): where the reviewer wrote, the pair's answer is gone, and where he wrote nothing, it
+#   Converter.convert_to_json_min): where the reviewer wrote, the pair's answer is gone, and where nothing was written, it
 #   stands there as though he had. The pair's id is gone, too: the number of the task stands in its place.
 # Ends with 1 if that changes. Needs python3 and the package index.
 set -euo pipefail

@@ -4,10 +4,10 @@
 # by its columns; every field is sc:Text.
 # One would guess: a record for each line, with the whole line, and its number; a string in JSON stays that string.
 # Seen: lines are read as CSV (read.py, Read._read_file_content, by pandas.read_csv with one name). If the first line has
-#   the most commas, what stands before them is gone from each line, and lines with fewer commas are None; else it raises.
-#   Without any comma, an empty line is left out, and those after it count one less; a line that says "None" is None, and
-#   a line in quotes loses them. In JSON Lines the answers 007 and 1066 are 7 and 1066, as pandas.read_json guesses types
-#   first and the field's type comes after.
+#   the most commas, what stands before them is gone from each line, and lines with fewer commas are None. Without any
+#   comma, an empty line is left out, and those after it count one less; a line that says "None" is None, and a line in
+#   quotes loses them. In JSON Lines the answers 007 and 1066 are 7 and 1066, as pandas.read_json guesses types first and
+#   the field's type comes after.
 # Ends with 1 if that changes. Needs python3 and the package index.
 set -euo pipefail
 work=$(mktemp -d)
