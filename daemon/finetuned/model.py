@@ -6,6 +6,8 @@ sizes are bytes.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -18,6 +20,9 @@ DONE: Final = "done"
 FAILED: Final = "failed"
 PROCESSING: Final = ".processing"
 RESERVED: Final = frozenset({DONE, FAILED, PROCESSING})
+#: turns a text that many values tell alike into the one of that kind in memory; in Python 3.12.0 to 3.12.7 that would
+#: stay there for ever (python/cpython#113993), so they are left as they are
+shared: Final[Callable[[str], str]] = str if (3, 12) <= sys.version_info < (3, 12, 8) else sys.intern
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):

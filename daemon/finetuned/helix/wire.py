@@ -15,12 +15,12 @@
 from __future__ import annotations
 
 import re
-from sys import intern
 from typing import Any, Final
 
 from finetuned.errors import Quota, Refusal
 from finetuned.helix.qa import PAIR_KEYS, TURNS_KEY, opened
 from finetuned.helix.session import Chunk, SessionView, Summary, Turn, base_name
+from finetuned.model import shared
 from finetuned.pieces import NotThat, Pieces
 from finetuned.times import instant
 
@@ -222,7 +222,7 @@ def _ident(raw: dict[str, Any], what: str) -> str:
     ident = raw.get("id")
     if not isinstance(ident, str) or not safe_id(ident):
         raise NotThat(f"{what} has an id of letters, digits, - and _")
-    return intern(ident)  # so it is in memory once, as the ledger's values have it, too
+    return shared(ident)  # so it is in memory once, as the ledger's values have it, too
 
 
 def _text(raw: dict[str, Any], key: str) -> str:
@@ -289,7 +289,7 @@ def _chunks(raw: Any) -> dict[str, tuple[Chunk, ...]]:
 def _summary(raw: dict[str, Any]) -> Summary:
     ident = _text(raw, "session_id")
     return Summary(
-        id=intern(ident) if safe_id(ident) else "",
+        id=shared(ident) if safe_id(ident) else "",
         mode=_text(raw, "mode"),
         type=_text(raw, "type"),
         created=_text(raw, "created"),

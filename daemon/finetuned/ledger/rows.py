@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from itertools import chain, groupby
-from sys import intern
 from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 
 from finetuned.errors import Stale
-from finetuned.model import Value
+from finetuned.model import Value, shared
 from finetuned.paths import path_b64, utf8_text
 from finetuned.times import instant, iso
 
@@ -120,7 +119,7 @@ def value_of(kind: type[V], row: sqlite3.Row, prefix: str = "", **known: object)
             column = values[number]
             if is_instant and column is not None:
                 column = instant(column)
-            known[name] = intern(column) if type(column) is str else column
+            known[name] = shared(column) if type(column) is str else column
     return msgspec.convert(known, kind, strict=False)  # SQLite has neither booleans nor enumerations
 
 
