@@ -504,6 +504,7 @@ def test_a_burst_of_empty_files_waits_some_at_a_time(make):
     begun = sum(len(sweep.appeared) for sweep in sweeps)
     assert MOST_EMPTY <= begun < count
     assert (sweeps[-1].wake_in, folder.sweeper.has_more) == (pytest.approx(60.0 - 18.0), True)
+    assert not folder.sweeper.more_soon  # else a job that is ready to be sealed would wait for them
     quiet = recorded(folder, 60.0)
     assert (len(quiet.ready), quiet.wake_in) == (LEAST_NEW, pytest.approx(2.0))
     for seen in quiet.ready:

@@ -94,7 +94,7 @@ class Intake:
             replace(
                 known.get(name, FolderFacts(name=name)),
                 usable=name in self._held,
-                more_to_come=bool(self._backlog.get(name)) or folder.sweeper.has_more,
+                more_to_come=bool(self._backlog.get(name)) or folder.sweeper.more_soon,
             )
             for name, folder in self._context.folders.items()
         )

@@ -58,7 +58,7 @@ MOST_CLOSED: Final = 1000
 #: how many files begin to settle in a second, at most, and within one quiet time in any case
 MOST_NEW: Final = 2500
 LEAST_NEW: Final = 8000
-#: how many empty files wait at a time, for each takes some 400 bytes for a minute
+#: how many empty files wait at a time, for each takes some 500 bytes for a minute
 MOST_EMPTY: Final = 20_000
 #: how long files that may be edited in place are not checked again without a reason, in seconds for each of them: a
 #: hundred times what it takes
@@ -286,6 +286,11 @@ class Sweeper:
             canaries=tuple(sorted(new)[:MOST_CANARIES]),
         )
 
+    @property
+    def more_soon(self) -> bool:
+        """Whether the last sweep left new files for the next, and not until empty ones had their minute."""
+        return self.has_more and self._empty < MOST_EMPTY
+
     def _begin_anew(self, steady: float) -> None:
         """Let new files settle again once those before them had their time; check known ones if it is time."""
         self._checks_all = self.heard or steady >= self._check_due
@@ -295,7 +300,7 @@ class Sweeper:
 
     def _wait_for(self, found: _Found) -> None:
         """Say when the rest of the new files may settle, and when known ones are checked again."""
-        if self.has_more and self._empty < MOST_EMPTY:  # else the first of those tells
+        if self.more_soon:  # else the first of the empty ones tells
             found.wake(max(0.0, self._new_since + self._places.quiet_time - found.steady))
         if self._checks_all:
             self._check_due = found.steady + CHECK_PAUSE * found.checked
