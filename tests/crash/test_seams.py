@@ -113,7 +113,8 @@ def test_a_death_at_any_seam_changes_nothing(name: str, root: Path) -> None:
     assert at_the_end(a_place(root / "whole", scenario, seed=0), scenario, whole) == []
     assert out_of_order(life.met, root / "whole" / "notes") == []
     numbers = [int(ONLY)] if ONLY else own_deaths(name, life.met)
-    red = [(number, wrong) for number, wrong in every_death(root, scenario, numbers, whole) if wrong]
+    seams = [life.met[number - 1] for number in numbers]
+    red = [(number, wrong) for number, wrong in every_death(root, scenario, seams, whole) if wrong]
     assert not red, "\n".join(f"{'; '.join(wrong)}\n  {again(number, name)}" for number, wrong in red)
     print(f"{name}: {len(numbers)} deaths at {len(life.met)} seams")
 
@@ -135,7 +136,7 @@ def test_a_defect_is_found(name: str, root: Path) -> None:
         numbers = [int(ONLY)] if ONLY else deaths_of(life.met)
         if name.endswith("_verdict"):
             numbers.reverse()  # what it spoils comes last in a life
-        deaths = every_death(root, scenario, numbers, whole, defect)
+        deaths = every_death(root, scenario, [life.met[number - 1] for number in numbers], whole, defect)
         number, wrong = next(((number, wrong) for number, wrong in deaths if wrong), (0, []))
     print(f"{name}: {'; '.join(wrong)}\n  {again(number, name)}")
     assert wrong

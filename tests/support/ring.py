@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from support.afterlife import Picture, at_death, at_the_end, picture
-from support.dying import Life, Scenario, a_place, forked, live
+from support.dying import Life, Scenario, Seam, a_place, forked, live
 from support.nursery import NURSERY, uncounted
 
 AT_ONCE = 2
@@ -43,10 +43,11 @@ def _life(root: Path, scenario: Scenario, hand_over: Callable[[Any], None], **wo
     return live(place, scenario, hand_over=hand_over, **words)
 
 
-def die_and_go_on(root: Path, scenario: Scenario, number: int, whole: Picture, defect: Defect | None) -> list[str]:
-    """Die at the seam of this number, and let another daemon go on; what is wrong then."""
-    death = Life.of(forked(partial(_dies, root, scenario, number, defect)))
+def die_and_go_on(root: Path, scenario: Scenario, seam: Seam, whole: Picture, defect: Defect | None) -> list[str]:
+    """Die at this seam, and let another daemon go on; what is wrong then."""
+    death = Life.of(forked(partial(_dies, root, scenario, seam.number, defect)))
     try:
+        assert (death.died, death.met[-1].kind) == (True, seam.kind), f"the whole life met {seam} there"
         wrong = at_death(a_place(root, scenario, seed=0), scenario)
         if not wrong:
             wrong = forked(partial(_goes_on, root, scenario, death, whole, defect))
@@ -79,19 +80,24 @@ def _goes_on(
 
 def _warm(root: Path, scenario: Scenario) -> None:
     """Live once, whole and unwatched: what Python learns by it takes a third of a life, and those forked know it."""
+    place = root / f"warm.{os.getpid()}"
     with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
-        _life(root / f"warm.{os.getpid()}", scenario, lambda _: None, watched=False, defect=None)
+        _life(place, scenario, lambda _: None, watched=False, defect=None)
+    shutil.rmtree(place)
     uncounted()
 
 
 def every_death(
-    root: Path, scenario: Scenario, numbers: Iterable[int], whole: Picture, defect: Defect | None = None
+    root: Path, scenario: Scenario, seams: Iterable[Seam], whole: Picture, defect: Defect | None = None
 ) -> Iterator[tuple[int, list[str]]]:
-    """Of each death its seam's number and what was wrong, in the order of the numbers."""
+    """Of each death its seam's number and what was wrong, in the order of the seams."""
     pool = ProcessPoolExecutor(AT_ONCE, NURSERY, initializer=_warm, initargs=(root, scenario))
     with pool:
         try:
-            deaths = [(n, pool.submit(die_and_go_on, root / str(n), scenario, n, whole, defect)) for n in numbers]
+            deaths = [
+                (seam.number, pool.submit(die_and_go_on, root / str(seam.number), scenario, seam, whole, defect))
+                for seam in seams
+            ]
             for number, death in deaths:
                 yield number, death.result()
         finally:
