@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Hashable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from types import TracebackType
 from typing import Final, Protocol, Self, runtime_checkable
@@ -128,10 +128,10 @@ class Taught(Value, frozen=True):
 class Observation(Value, frozen=True):
     """A session as the backend showed it at one poll.
 
-    `stage` and `progress` (percent; null: not told) are shown to people. `signs` differ between two observations
-    exactly if something moved in between. `label` is the text it was submitted with, `uploads` are the names of the
-    files it was made of, as far as it tells; `files` tells by upload name what each taught, of what the backend made
-    itself, too.
+    `stage` and `progress` (percent; null: not told) are shown to people. `signs`, which are hashable, differ between
+    two observations exactly if something moved in between. `label` is the text it was submitted with, `uploads` are the
+    names of the files it was made of, as far as it tells; `files` tells by upload name what each taught, of what the
+    backend made itself, too.
     `model` is what was trained (null: nothing yet). `quota` was overstepped; `cut`: data was left out for one.
     `awaits_review`: it says itself that its pairs wait for a person. `can_retrain`: a failed training may be tried
     again in place; `can_rename`: its name may be changed now. `list_mark` is what a list shows of it while it stands
@@ -145,7 +145,7 @@ class Observation(Value, frozen=True):
     stage: str
     name: str = ""
     progress: int | None = None
-    signs: tuple[object, ...] = ()
+    signs: tuple[Hashable, ...] = ()
     label: str = ""
     uploads: frozenset[str] = frozenset()
     files: Mapping[str, Taught] = {}

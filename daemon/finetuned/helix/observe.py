@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from types import MappingProxyType
 from typing import Final
 
@@ -134,7 +135,7 @@ def _phase(view: SessionView) -> Phase:
     return _FORM.phase(tuning.stage, tuning.progress) if tuning.stage in _KNOWN_STAGES else Phase.UNKNOWN
 
 
-def _signs(view: SessionView) -> tuple[object, ...]:
+def _signs(view: SessionView) -> tuple[Hashable, ...]:
     tuning = view.tuning
     if tuning is None:
         return (view.mode, view.lora_dir)
