@@ -26,13 +26,13 @@ IDS = tuple(f"job-{number:02d}" for number in range(16))
 
 
 @st.composite
-def written(draw: st.DrawFn, now: float) -> Mapping[str, tuple[tuple[str, int], Job] | None]:
+def written(draw: st.DrawFn, now: float) -> Mapping[str, tuple[tuple[float, int], Job] | None]:
     """What a round may hear: jobs that were written, and some that are over."""
     return {one: draw(st.none() | _job(one, now)) for one in draw(st.sets(st.sampled_from(IDS), max_size=8))}
 
 
 @st.composite
-def _job(draw: st.DrawFn, ident: str, now: float) -> tuple[tuple[str, int], Job]:
+def _job(draw: st.DrawFn, ident: str, now: float) -> tuple[tuple[float, int], Job]:
     state, attempt = draw(st.sampled_from(STATES)), None
     due_at = draw(st.none() | st.sampled_from([-5.0, 0.0, 3.0, 60.0, SLOWEST, SLOWEST + 1.0]).map(lambda s: now + s))
     number = int(ident[-2:])

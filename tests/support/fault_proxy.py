@@ -3,8 +3,8 @@
 1. Each connection carries one request and is closed: what strikes one never touches the next.
 2. A fault is seeded by the request that it strikes, `METHOD /path?query` as a pattern and the how-manieth it is; all
    others pass unharmed.
-3. No fault lasts for a time: one that outlasts the client ends when the client hangs up, and who sent the server away
-   brings it back. What a test sees is so the same on a slow machine.
+3. What outlasts the client ends when the client hangs up, and who sent the server away brings it back: no clock of the
+   test runs against one of the client.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def uncounted() -> None:
     """Count nothing for coverage in this process, which is to die, and copy little of it where it forks."""
     sys.settrace(None)
     threading.settrace(None)  # type: ignore[arg-type]
-    gc.freeze()  # to collect before would copy all that was read, which takes five times as long as to fork
+    gc.freeze()  # to collect before would copy all that was read, which takes six times as long as to fork
 
 
 def born(log: str, words: list[str], program: Callable[[list[str]], Any]) -> None:

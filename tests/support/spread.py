@@ -23,8 +23,8 @@ WHOLE = (
 class Spread(LoadScopeScheduling):
     """Hands out modules, and single tests. Of a lane one worker at a time has some, while there are others.
 
-    The lanes begin at once, each of which takes about as long as all that computes. Other modules come next, as xdist
-    begins with the scopes that have most tests, so that short tests are left for the end, when every worker takes some.
+    The lanes begin at once, as each takes long and computes little. Other modules come next, as xdist begins with the
+    scopes that have most tests, so that short tests are left for the end, when every worker takes some.
     """
 
     def _split_scope(self, nodeid: str) -> str:

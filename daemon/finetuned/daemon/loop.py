@@ -484,7 +484,7 @@ class Daemon:
             self._breaker.open(error)
         over = {*job_ids}.difference(left)
         self._busy.difference_update(over)
-        if over or self._breaker.is_open:  # else each poll that was begun wakes us as it ends
+        if over:  # else each poll that was begun wakes us as it ends
             self._context.wake.set()
 
     def _poll_soon(self, url: str, left: Sequence[str]) -> None:

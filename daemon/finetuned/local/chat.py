@@ -137,7 +137,7 @@ class Chat:
     """One endpoint, and one model there.
 
     Questions go straight to the library's transport: of what its client does for each (cookies, redirects, credentials,
-    addresses that are put together) nothing is of use here, and it takes a third of the time.
+    addresses that are put together) nothing is of use here, and it took a quarter of the time.
     """
 
     def __init__(

@@ -141,7 +141,7 @@ def _folded(text: str) -> str:
 
 
 def _letters(text: str) -> str:
-    """Return the same with as many blanks as come."""
+    """Return the letters and digits of a text, with a blank for each sign between them."""
     return text.translate(_ASCII) if text.isascii() else "".join(map(_PLAIN.__getitem__, text))
 
 
