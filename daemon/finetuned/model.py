@@ -20,8 +20,8 @@ DONE: Final = "done"
 FAILED: Final = "failed"
 PROCESSING: Final = ".processing"
 RESERVED: Final = frozenset({DONE, FAILED, PROCESSING})
-#: turns a text that many values tell alike into the one of that kind in memory; in Python 3.12.0 to 3.12.7 that would
-#: stay there for ever (python/cpython#113993), so they are left as they are
+#: returns the one text in memory that is equal to this one, for what many values tell alike; Python 3.12.0 to 3.12.7
+#: would keep that for ever (python/cpython#113993), so each text stays what it is there
 shared: Final[Callable[[str], str]] = str if (3, 12) <= sys.version_info < (3, 12, 8) else sys.intern
 
 

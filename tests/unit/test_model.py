@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,10 +13,12 @@ from finetuned.errors import Stale
 from finetuned.helix.observe import capabilities
 from finetuned.helix.session import SessionView, Turn
 from finetuned.lifecycle import JobState, SessionState
-from finetuned.model import Attempt, Job
+from finetuned.model import Attempt, Job, shared
 from finetuned.paths import escape, path_b64, path_of, utf8_text
 from finetuned.times import instant, iso
 
+#: more than anything else that a test lets go meanwhile
+TEXTS = 20_000
 PATHS = st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 
 
@@ -157,3 +161,11 @@ def test_a_session_shows_its_turns():
 def test_a_session_without_turns_shows_none():
     """An empty session is no surprise."""
     assert (session().asked, session().tuning, session().answer) == (None, None, None)
+
+
+def test_a_shared_text_is_kept_no_longer_than_somebody_has_it():
+    """A daemon reads other paths and ids for years; some Pythons would never let go of them."""
+    before = sys.getallocatedblocks()
+    for number in range(TEXTS):
+        assert shared(f"notes-{number}") == f"notes-{number}"
+    assert sys.getallocatedblocks() - before < TEXTS / 2
