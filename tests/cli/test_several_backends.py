@@ -13,6 +13,7 @@ import pytest
 from finetuned import clock
 from finetuned.cli.findings import needs
 from finetuned.cli.outlook import Outlook
+from finetuned.cli.standing import Standing
 from finetuned.cli.status import status_of
 from finetuned.settings import LOCAL_URL
 from support.both import BothPlace
@@ -68,7 +69,7 @@ def test_the_status_tells_of_each_backend(both: Make) -> None:
     assert told == {"helix": (URL, True, None), "local": (LOCAL_URL, False, "there is no wool")}
     assert status["helix"]["dialect"] == "form"
     with place.reader() as reader:
-        (need,) = needs(place.settings, reader, Outlook.of(place.settings, reader), runs=False)
+        (need,) = needs(place.settings, reader, Standing.of(place.settings, reader), runs=False)
     assert (need["subject"], need["words"]) == ("local", "nothing is learned here now: there is no wool")
 
 

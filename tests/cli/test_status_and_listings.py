@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import io
 import json
 import os
@@ -436,6 +437,21 @@ class TestStatus:
         for told in (words, asked):
             assert f"no sign of life since {output.when(still['since'])}; if there is none until" in told
         assert desk("status", "--json").json["still"] == []
+
+    def test_jobs_that_go_on_as_they_should_are_not_read(self, make_desk: MakeDesk) -> None:
+        """Thousands may be under way: what it costs does not grow with them."""
+        desk = make_desk(pace=Pace(queue=3600.0), folder=[{"max_files": 1}], helix={"max_in_flight": 100})
+
+        def calls(before: int, jobs: int) -> int:
+            for number in range(before, jobs):
+                desk.place.drop(f"{number}.txt", f"The stone number {number} is grey.")
+            desk.run_until(lambda: [job["state"] for job in desk.place.jobs()] == ["running"] * jobs)
+            assert desk("status", "--json").json["jobs"]["running"] == jobs
+            profile = cProfile.Profile()
+            profile.runcall(desk, "status")
+            return sum(entry.callcount for entry in profile.getstats())
+
+        assert calls(0, 1) + 40 > calls(1, 41)
 
     def test_a_job_whose_time_is_up_is_seen_to_soon(self, make_desk: MakeDesk) -> None:
         """The daemon's clock may have begun anew; what is done then is told all the same."""

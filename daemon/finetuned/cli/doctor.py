@@ -149,13 +149,13 @@ def _folders(settings: Settings, reader: Reader | None, *, runs: bool, canary: s
 
 def _work(settings: Settings, reader: Reader, *, runs: bool) -> Iterator[Row]:
     """Tell what keeps the work from going on, as the ledger knows it."""
-    from finetuned.cli.outlook import Outlook
+    from finetuned.cli.standing import Standing
 
     yield from of_the_version(reader, runs=runs)
     yield from of_the_configuration(settings, reader, runs=runs)
     yield from of_files(reader)
     yield from of_unremoved(settings, reader)
-    yield from of_jobs(Outlook.of(settings, reader))
+    yield from of_jobs(Standing.of(settings, reader))
 
 
 def _versions() -> Iterator[Row]:

@@ -15,11 +15,10 @@ from finetuned.amounts import counted
 from finetuned.cli import wiring
 from finetuned.cli.output import Row, paint, when
 from finetuned.cli.terminal import harmless, print_line
-from finetuned.model import Job
 from finetuned.paths import utf8_text
 
 if TYPE_CHECKING:
-    from finetuned.cli.outlook import Outlook
+    from finetuned.cli.standing import Standing
     from finetuned.ledger.queries import Reader
     from finetuned.settings import RunsWith, ServiceSettings, Settings
 
@@ -57,7 +56,7 @@ def problem(subject: str, words: str, remedy: str) -> Row:
     return {"subject": subject, "level": "problem", "words": words, "remedy": remedy or None}
 
 
-def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: bool) -> Iterator[Row]:
+def needs(settings: Settings, reader: Reader, standing: Standing | None, *, runs: bool) -> Iterator[Row]:
     """Yield everything that waits for a person, as findings, the heaviest first. Raises LedgerError."""
     yield from of_the_version(reader, runs=runs)
     yield from of_the_configuration(settings, reader, runs=runs)
@@ -74,7 +73,7 @@ def needs(settings: Settings, reader: Reader, outlook: Outlook | None, *, runs: 
         from finetuned.cli import hook_checks
 
         yield from hook_checks.failing(settings, reader, most=MOST_WORDS)
-    yield from of_jobs(outlook)
+    yield from of_jobs(standing)
 
 
 def in_use(settings: Settings, reader: Reader | None) -> dict[str, ServiceSettings]:
@@ -195,25 +194,25 @@ def _differs(settings: Settings, with_this: RunsWith) -> str:
     return words
 
 
-def of_jobs(outlook: Outlook | None) -> Iterator[Row]:
+def of_jobs(standing: Standing | None) -> Iterator[Row]:
     """Yield jobs that wait for a person, or for trouble to pass, and files that cannot be archived."""
-    if outlook is None:
+    if standing is None:
         return
-    stuck = outlook.unarchived
-    if stuck:
-        first, why = stuck[0]
+    unarchived, why = standing.unarchived
+    if unarchived:
+        first = unarchived[0]
         words, seen_by = "a file that was not taken", "finetuned files --state refused"
-        if isinstance(first, Job):
-            words, seen_by = first.id, f"finetuned job {first.id}"
-        more = f" (and {len(stuck) - 1} more)" if len(stuck) > 1 else ""
+        if first["job"] is not None:
+            words, seen_by = first["job"], f"finetuned job {first['job']}"
+        more = f" (and {len(unarchived) - 1} more)" if len(unarchived) > 1 else ""
         remedy = f"see to that ({seen_by}); it is tried again by itself"
-        yield problem(f"folder {first.folder}", f"{words} is not put away{more}: {why}", remedy)
-    for why, held in outlook.held.items():
+        yield problem(f"folder {first['folder']}", f"{words} is not put away{more}: {why}", remedy)
+    for why, held in standing.held.items():
         number = f"{held[0]} waits" if len(held) == 1 else f"{held[0]} and {len(held) - 1} more wait"
         yield warning("learning here", f"{number}: {why}", f"finetuned job {held[0]}")
-    reviews = outlook.reviews
-    for job in reviews[:MOST_NAMED]:
-        yield warning("review", f"the pairs of {job.id} wait for a person", f"finetuned review {job.id}")
+    reviews = standing.reviews
+    for job_id in reviews[:MOST_NAMED]:
+        yield warning("review", f"the pairs of {job_id} wait for a person", f"finetuned review {job_id}")
     if len(reviews) > MOST_NAMED:
         yield warning("review", f"and {len(reviews) - MOST_NAMED} more jobs", "finetuned jobs --state review")
 
@@ -238,6 +237,6 @@ def running_with(reader: Reader) -> RunsWith | None:
 
 
 def still_words(row: Row) -> str:
-    """Tell what `Outlook.still` tells of a job, for people."""
+    """Tell what `Standing.still` tells of a job, for people."""
     until = f"until {when(row['until'])}" if row["until"] else "soon"
     return f"no sign of life since {when(row['since'])}; if there is none {until}, {_STEPS[row['deed']]}"

@@ -1,7 +1,7 @@
 """What a file or a job waits for, in words: the plan's own, made of what the ledger knows.
 
 The plan is the one that the daemon would make now, as far as the ledger tells: which looks and searches are under way
-only the daemon knows. So `why`, `status` and `doctor` say what the daemon does.
+only the daemon knows. So `why` and `job` say what the daemon does.
 """
 
 from __future__ import annotations
@@ -12,26 +12,22 @@ from finetuned import clock
 from finetuned.backend import Phase
 from finetuned.cli import output, wiring
 from finetuned.cli.findings import running_with, still_words
-from finetuned.cli.output import Row
+from finetuned.cli.standing import Standing
 from finetuned.cli.terminal import seen
 from finetuned.facts import as_the_ledger_knows
 from finetuned.ledger.lock import is_held, why_stuck
-from finetuned.ledger.schema import SCHEMA_VERSION
 from finetuned.ledger.writer import Tables
-from finetuned.lifecycle import JOB_ENDS, JobState
+from finetuned.lifecycle import JobState
 from finetuned.plan import Awaited, BackendFacts, Seal, SkipDuplicate, make_plan, url_of, urls
-from finetuned.recovery import outlook
-from finetuned.settings import BACKENDS, LOCAL_URL
-from finetuned.times import instant, iso
+from finetuned.settings import LOCAL_URL
+from finetuned.times import iso
 
 if TYPE_CHECKING:
     from finetuned.ledger.queries import Reader
-    from finetuned.model import Job, UnarchivedFile
+    from finetuned.model import Job
     from finetuned.plan import Facts, Hold, Plan
     from finetuned.settings import Settings
 
-#: how often a job is looked at in vain, at the slowest, before its standing still is told
-STILL_LOOKS: Final = 2
 _SEARCH: Final = "the search for its session: the answer to its sending was lost"
 #: the same of what is learned on this machine, where the words differ
 _HERE: Final = {
@@ -73,12 +69,12 @@ def kept_by_the_ledger(settings: Settings) -> str | None:
 class Outlook:
     """The plan for what the ledger knows now."""
 
-    def __init__(self, settings: Settings, reader: Reader, facts: Facts, plan: Plan, now: float) -> None:
+    def __init__(self, standing: Standing, settings: Settings, reader: Reader, facts: Facts, plan: Plan) -> None:
+        self._standing = standing
         self._settings = settings
         self._reader = reader
         self._facts = facts
         self._plan = plan
-        self._now = now
         self._jobs = {job.id: job for job in facts.jobs}
         self._folders = {file.id: file.folder for file in facts.waiting}
         self._urls = urls(facts.folders, settings)
@@ -86,74 +82,15 @@ class Outlook:
     @classmethod
     def of(cls, settings: Settings, reader: Reader) -> Outlook | None:
         """Plan for now; None for a ledger of an older version, which no daemon has upgraded yet. Raises LedgerError."""
-        if reader.schema_version() != SCHEMA_VERSION:
+        standing = Standing.of(settings, reader)
+        if standing is None:
             return None
-        now = clock.now()
-        tables = Tables.of(reader)
-        retired = [known.backend for known in tables.folders.all().values() if known.retired]
-        at_work = reader.at_work()
-        can = {}
-        for kind in BACKENDS:
-            url = settings.service_for(kind).url
-            if kind in settings.services or kind in retired or url in at_work:
-                can[url] = wiring.capabilities(settings, kind, reader.server(url)["dialect"])
-        facts = as_the_ledger_knows(tables, settings, running_with(reader), can)
-        return cls(settings, reader, facts, make_plan(facts, now, settings), now)
-
-    @property
-    def reviews(self) -> list[Job]:
-        """The jobs that wait for a person."""
-        return [job for job in self._facts.jobs if job.awaits_review]
-
-    @property
-    def unarchived(self) -> list[tuple[Job | UnarchivedFile, str]]:
-        """The ended jobs, and the files without a job, that cannot be archived so far; with the reason of each."""
-        jobs = [job for job in self._facts.jobs if job.state in JOB_ENDS and job.tries]
-        told: list[tuple[Job | UnarchivedFile, str]] = [(job, self._reader.held_up(job.id) or "") for job in jobs]
-        for file in self._facts.unarchived:
-            if file.due_at is not None:
-                events = reversed(self._reader.history(file.id))
-                told.append((file, next((event["detail"] for event in events if event["cause"] == "held_up"), "")))
-        return told
-
-    @property
-    def held(self) -> dict[str, list[str]]:
-        """The jobs that cannot go on here for now, by what has to pass, in words."""
-        held: dict[str, list[str]] = {}
-        for job in self._facts.jobs:
-            attempt = job.open
-            if attempt and attempt.stage in self._at(attempt.url).can.held_stages:
-                held.setdefault(self._reader.last_words(job.id), []).append(job.id)
-        return held
-
-    @property
-    def still(self) -> list[Row]:
-        """The running jobs that have shown no sign of life for a while: `id`, `since`, `until`, and what is done then.
-
-        The daemon counts from its own start at the earliest, and anew after a gap: an `until` that is over is unknown.
-        A job that cannot be looked at now, or only has its pairs fetched, is none of them.
-        """
-        poll = self._settings.poll
-        started = instant((self._reader.daemon() or {}).get("since", iso(0.0)))
-        rows = []
-        for job in self._facts.jobs:
-            attempt, hold = job.open, self._plan.jobs.get(job.id)
-            looked_at = job.state is JobState.RUNNING and (hold is None or hold.kind is Awaited.SESSION)
-            if attempt is None or not looked_at or attempt.stage == "collecting" or self._at(attempt.url).can.tends:
-                continue
-            since = attempt.moved_at
-            if since is None:
-                continue
-            if self._now - since > STILL_LOOKS * poll.slowest:
-                patience, step = outlook(attempt, poll, self._at(attempt.url).can)
-                until = max(since, started) + patience
-                told = iso(until) if until > self._now else None
-                rows.append({"id": job.id, "since": iso(since), "until": told, "deed": str(step)})
-        return rows
+        facts = as_the_ledger_knows(Tables.of(reader), settings, running_with(reader), standing.backends)
+        return cls(standing, settings, reader, facts, make_plan(facts, clock.now(), settings))
 
     def of_job(self, job_id: str) -> str:
         """Tell what a job waits for that is unfinished, or not archived."""
-        still = next((f"; {still_words(row)}" for row in self.still if row["id"] == job_id), "")
+        still = next((f"; {still_words(row)}" for row in self._standing.still if row["id"] == job_id), "")
         return self._of_job(job_id) + still
 
     def _of_job(self, job_id: str) -> str:

@@ -29,7 +29,7 @@ from finetuned.paths import path_of
 from finetuned.times import instant
 
 if TYPE_CHECKING:
-    from finetuned.cli.outlook import Outlook
+    from finetuned.cli.standing import Standing
     from finetuned.ledger.queries import Reader
     from finetuned.settings import ServiceSettings, Settings
 
@@ -112,7 +112,7 @@ def status_of(settings: Settings, now: float) -> Row:
 
 def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> dict[str, Any]:
     """Tell what the ledger knows of it."""
-    outlook = None if reader.is_at_rest() else _outlook(settings, reader)
+    standing = None if reader.is_at_rest() else _standing(settings, reader)
     services = in_use(settings, reader)
     return {
         "daemon": (reader.daemon() or {})
@@ -121,8 +121,8 @@ def _known(settings: Settings, reader: Reader, now: float, *, running: bool) -> 
         else {},
         "folders": _folders_status(settings, reader, now, running=running),
         "jobs": reader.counts(),
-        "attention": [_attention(need) for need in needs(settings, reader, outlook, runs=running)],
-        "still": outlook.still if outlook and running else [],
+        "attention": [_attention(need) for need in needs(settings, reader, standing, runs=running)],
+        "still": standing.still if standing and running else [],
         "troubled": reader.troubled(),
         "hooks": _hooks_status(settings, reader),
         "helix": reader.server(settings.helix.url),
@@ -145,10 +145,10 @@ def _backends_status(services: Mapping[str, ServiceSettings], known: Mapping[str
     return {"backends": rows}
 
 
-def _outlook(settings: Settings, reader: Reader) -> Outlook | None:
-    from finetuned.cli.outlook import Outlook
+def _standing(settings: Settings, reader: Reader) -> Standing | None:
+    from finetuned.cli.standing import Standing
 
-    return Outlook.of(settings, reader)
+    return Standing.of(settings, reader)
 
 
 def _hooks_status(settings: Settings, reader: Reader | None) -> list[Row]:

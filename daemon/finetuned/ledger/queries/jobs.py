@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, Unpack
 
 from finetuned.ledger.queries.connection import Connection, Row
 from finetuned.ledger.queries.filters import AFTER_ALL, Filters, Query
 from finetuned.paths import utf8_text
+from finetuned.times import iso
 
 _JOB: Final = (
     "id, folder, state, files, bytes, pairs, session_id, stage, progress, attempt, restarts, "
@@ -24,6 +25,11 @@ _SORTS: Final = {
     "pairs": "pairs",
 }
 
+#: jobs with the attempt that counts, if that is under way
+_UNDER_WAY: Final = (
+    "from jobs j join sessions s on s.job_id = j.id and s.current = 1 and s.state in ('intended', 'live') "
+    "where j.finished_at is null"
+)
 _OF_FILE: Final = "exists (select 1 from files f where f.job_id = all_jobs.id and {})"
 
 
@@ -86,6 +92,39 @@ class JobQueries(Connection):
         )
         row = next(self.rows(query, job_id), None)
         return None if row is None else row["detail"]
+
+    def reviews(self) -> list[str]:
+        """List the ids of the jobs that wait for a person, and for nothing else, oldest first."""
+        rows = self.rows("select id from jobs where state = 'review' and requested is null order by created_at, rowid")
+        return [row["id"] for row in rows]
+
+    def unarchived(self) -> list[Row]:
+        """List the ended jobs, then the files without one, that could not be archived: `folder`, `job` or `file`."""
+        jobs = "select folder, id as job, null as file from jobs where archived = 0 and finished_at is not null and "
+        files = "select folder, null as job, id as file from files where archived = 0 and due_at is not null and "
+        return [
+            *self.rows(f"{jobs} tries > 0 order by created_at, rowid"),
+            *self.rows(f"{files} state in ('refused', 'duplicate', 'settling') order by id"),
+        ]
+
+    def in_stages(self, url: str, stages: Collection[str]) -> list[str]:
+        """List the jobs whose sessions at `url` are under way in one of these stages, oldest first."""
+        if not stages:
+            return []
+        query = f"select j.id {_UNDER_WAY} and s.url = ? and s.stage in (select value from json_each(?))"
+        return [row["id"] for row in self.rows(f"{query} order by j.created_at, j.rowid", url, json.dumps([*stages]))]
+
+    def unmoved(self, urls: Collection[str], before: float) -> list[Row]:
+        """List the attempts of running jobs at these servers that last moved `before` that, and have no pairs to fetch.
+
+        Oldest first; the columns are fields of `Attempt`, with `moved_at` as the ledger has it.
+        """
+        query = (
+            "select s.id, s.job_id, s.attempt as number, s.state, s.url, s.stage, s.progress, s.moved_at, s.restarts, "
+            f"s.retrained, s.requeued {_UNDER_WAY} and j.state = 'running' and s.moved_at < ? and "
+            "s.stage is not 'collecting' and s.url in (select value from json_each(?)) order by j.created_at, j.rowid"
+        )
+        return list(self.rows(query, iso(before), json.dumps([*urls])))
 
     def counts(self) -> dict[str, int]:
         """Count the jobs in each state that has any."""
