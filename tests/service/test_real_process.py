@@ -20,7 +20,7 @@ GREY = "The stone is grey. It came from a river."
 def test_a_dropped_file_is_learned_while_the_daemon_runs(a_home: AHome) -> None:
     """Drop, wait, read: by the command line, by files, and by plain SQL while the daemon runs."""
     home = a_home()
-    home.start()
+    home.start(anew=True)
     wait_for(lambda: home.finetuned("status").returncode == 0, "running daemon")
     (home.notes / "stone.txt").write_text(GREY)
     wait_for(lambda: home.states().get("stone.txt") == "learned", "learned file")
@@ -43,7 +43,7 @@ def test_a_dropped_file_is_learned_while_the_daemon_runs(a_home: AHome) -> None:
 def test_two_daemons_never_share_a_ledger_or_a_folder(a_home: AHome) -> None:
     """The second one ends with 75 and says who is in the way."""
     home = a_home()
-    home.start()
+    home.start(anew=True)
     wait_for(lambda: home.finetuned("status").returncode == 0, "running daemon")
     second = home.finetuned("run", "--until-idle")
     assert second.returncode == 75
@@ -75,7 +75,7 @@ def test_no_server_is_said_and_healed(a_home: AHome) -> None:
     (home.notes / "stone.txt").write_text(GREY)
     outcome = home.finetuned("run", "--until-idle")
     assert outcome.returncode == 69
-    home.start()
+    home.start(anew=True)
     wait_for(lambda: home.finetuned("status").returncode == 0, "running daemon")
     status = json.loads(home.finetuned("status", "--json").stdout)
     assert status["helix"]["reachable"] is False
@@ -94,7 +94,7 @@ def test_no_server_is_said_and_healed(a_home: AHome) -> None:
 def test_why_a_watch_broke_is_in_the_debug_log(a_home: AHome) -> None:
     """It is made anew at once and costs nothing; who asks why events come late finds the cause."""
     home = a_home()
-    home.start()
+    home.start(anew=True)
     wait_for(home.is_watched, "watched folder")
     home.signal(signal.SIGUSR1)
     wait_for(lambda: "the debug log is on" in home.log.read_text(), "debug log")
@@ -106,7 +106,7 @@ def test_why_a_watch_broke_is_in_the_debug_log(a_home: AHome) -> None:
 def test_a_burst_in_new_sub_folders_is_taken_whole(a_home: AHome) -> None:
     """What the watch loses the sweep finds."""
     home = a_home(folder="max_files = 100\nmax_chunks = 10000")
-    home.start()
+    home.start(anew=True)
     wait_for(lambda: home.finetuned("status").returncode == 0, "running daemon")
     for n in range(300):
         folder = home.notes / f"sub{n % 10}" / f"deep{n % 3}"
@@ -124,7 +124,7 @@ def test_it_tells_systemd_when_it_is_ready_and_stops_in_order(a_home: AHome) -> 
         address = str(home.root / "notify")
         door.bind(address)
         door.settimeout(30)
-        home.start(NOTIFY_SOCKET=address)
+        home.start(anew=True, NOTIFY_SOCKET=address)
         said = [door.recv(500)]
         while said[-1] != b"READY=1":
             assert said[-1].startswith(b"STATUS=opens ")

@@ -29,7 +29,7 @@ def test_server_limits_log_hooks_and_metrics_change_with_a_reload(
     nowhere, metrics = f"http://127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     home = a_home(url=nowhere)
     before = home.config.read_text()
-    home.start()
+    home.start(anew=True)
     pid = home.pid
     home.drop("stone.txt", "The stone is grey. It came from a river.")
     wait_for(lambda: "server_paused" in home.log.read_text(), "pause of the server")

@@ -17,7 +17,7 @@ STONE = "The stone is grey. It came from a river."
 def test_the_key_is_nowhere_to_be_read(a_home: AHome) -> None:
     """Not in the log at level debug, the ledger, a paper, a process list, an answer, or a traceback."""
     home = a_home(top='[log]\nlevel = "debug"')
-    home.start(FINETUNED_API_KEY=WRONG)
+    home.start(anew=True, FINETUNED_API_KEY=WRONG)
     wait_for(lambda: home.log.exists() and "401" in home.log.read_text(), "refused key")
     assert home.finetuned("doctor", FINETUNED_API_KEY=WRONG).returncode != 0
     said = [home.finetuned("--debug", "chat", "hello", FINETUNED_API_KEY=WRONG)]
@@ -25,7 +25,7 @@ def test_the_key_is_nowhere_to_be_read(a_home: AHome) -> None:
     assert home.stop() == 0
     (home.notes / "stone.txt").write_text(STONE)
     (home.notes / "bad.txt").write_bytes(b"\xff")
-    home.start()
+    home.start(anew=True)
     wait_for(lambda: home.states() == {"stone.txt": "learned", "bad.txt": "refused"}, "learned file")
     wait_for(lambda: list(home.notes.glob("done/*/pairs.jsonl")), "papers")
     job = home.jobs()[0]["id"]

@@ -20,7 +20,7 @@ STOPPING = [signal.SIGTERM, signal.SIGINT]
 
 def at_work(home: Home, **more: str) -> Home:
     """A daemon that watches its folder."""
-    home.start(**more)
+    home.start(anew=True, **more)
     wait_for(home.is_watched, "daemon at work")
     return home
 
