@@ -12,6 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from finetuned.folders import watches
+from finetuned.folders.claims import Wanted
 from finetuned.folders.kept import drop_folder
 from finetuned.folders.sweep import MOST_WATCHED
 from finetuned.folders.watches import Single, watch
@@ -145,6 +146,14 @@ def swept(path):
         folder.close()
 
 
+def claim(folder, *names):
+    """Claim files for a job."""
+    paths = [f"{folder.root}/{name}" for name in names]
+    wanted = [Wanted(source=path, name=str(n), content=folder.read(path)) for n, path in enumerate(paths)]
+    taken = folder.claim("notes-20261123-052313-abcd", b"{}", wanted)
+    assert all(isinstance(one, str) for one in taken)
+
+
 def inodes():
     """The inodes of what this process watches."""
     found = set()
@@ -230,6 +239,36 @@ async def test_a_name_that_cannot_be_watched_does_not_end_the_others(tmp_path):
             (root / "sub" / "x.txt").write_text("words")
             await rung.wait()
         assert troubles == []
+
+
+async def test_what_finetuned_takes_is_no_news(tmp_path):
+    """A claim out of many thousands of files does not have all of them listed again; what others take away rings."""
+    other = tmp_path / "other"
+    other.mkdir()
+    with swept(tmp_path / "notes") as folder:
+        for name in ("a.txt", "b.txt", "c.txt"):
+            (tmp_path / "notes" / name).write_text(f"words of {name}")
+        rings = Rings()
+        async with watched([folder, *singles(other)], rings, []):
+            rung, heard = rings.next(str(other)), rings.next(folder.root)
+            claim(folder, "a.txt", "b.txt")
+            (other / "x.txt").write_text("words")
+            await rung.wait()
+            assert not heard.is_set()
+            (tmp_path / "notes" / "c.txt").unlink()
+            await heard.wait()
+
+
+async def test_an_event_is_no_news_once(tmp_path):
+    """Who drops another file of that name, and takes it away, is heard, and so is who does long after the claim."""
+    with swept(tmp_path / "notes") as folder:
+        path = tmp_path / "notes" / "a.txt"
+        for sweeps, told in ((0, [True, False]), (1, [True, False]), (2, [False, False])):
+            path.write_text("words")
+            claim(folder, "a.txt")
+            for _ in range(sweeps):
+                folder.sweeper.sweep(1.0)
+            assert [folder.took(str(path)) for _ in told] == told
 
 
 async def test_the_watches_of_a_large_tree_are_not_made_all_the_time(tmp_path):

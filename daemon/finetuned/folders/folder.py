@@ -59,6 +59,10 @@ class DropFolder(Places):
         """How many more folders there are below it than can be watched."""
         return self.sweeper.unwatched
 
+    def took(self, path: str) -> bool:
+        """Tell, once, of a file that went whether a claim took it."""
+        return self.sweeper.took(path)
+
     def hold(self) -> None:
         """Open and lock the folder. Raises Held (another finetuned has it) and Away (missing, another mount)."""
         self.tree.hold()
@@ -134,6 +138,8 @@ class DropFolder(Places):
 
     def _claim(self, jobs: Sequence[Order]) -> list[list[str | FileProblem]]:
         """Move all, bring them to disk, and only then look again at what lies there: that is what will be sent."""
+        if self.moves:
+            self.sweeper.takes(one.source for _, _, wanted in jobs for one in wanted)
         with self.together():
             for job_id, note, wanted in jobs:
                 with suppress(FileProblem):  # the same trouble meets the files, and each of them gets the reason

@@ -16,7 +16,9 @@
    they are, and need no memory. Nor do any begin while `MOST_EMPTY` wait that are empty, as these take a minute. Until
    more may begin, a sub-folder that held only such, and in which nothing is known, is not looked into, whatever its
    times say: an exception to 1 and 3.
-8. There may be a hundred thousand sub-folders: the first `MOST_WATCHED` are told of, to be watched; in the others only
+8. That a file went which finetuned takes itself is no news (`takes`): a claim of few out of many thousands would have
+   them all listed again.
+9. There may be a hundred thousand sub-folders: the first `MOST_WATCHED` are told of, to be watched; in the others only
    sweeps find what changes.
 """
 
@@ -67,6 +69,8 @@ CHECK_PAUSE: Final = 0.0003
 PROGRESS_EACH: Final = 1024
 #: how many sub-folders of a folder are watched: to watch one takes memory, and 50 µs in which all of Python waits
 MOST_WATCHED: Final = 10_000
+#: how many files that were taken are remembered until an event tells that they went
+MOST_TAKEN: Final = 20_000
 #: how many canaries one sweep tells of: whoever may drop files may drop those, too
 MOST_CANARIES: Final = 8
 
@@ -233,6 +237,9 @@ class Sweeper:
         #: whether the last sweep left new files for the next one
         self.has_more = False
         self._left_alone: dict[str, float] = {}
+        #: the files that were taken since the last sweep, and before it since the last but one
+        self._taken: set[str] = set()
+        self._taken_before: set[str] = set()
         self._odd_told: dict[str, tuple[int, float]] = {}
         self._unfinished: set[str] = set()
         self._canaries: set[str] = set()
@@ -251,10 +258,24 @@ class Sweeper:
         """Report the file neither as new nor as ready before `until`, on the clock of `sweep`."""
         self._left_alone[path] = until
 
+    def takes(self, paths: Iterable[str]) -> None:
+        """Note files that are about to be taken from the folder."""
+        if len(self._taken) < MOST_TAKEN:
+            self._taken.update(paths)
+
+    def took(self, path: str) -> bool:
+        """Tell, once, of a file that went whether it was taken: since the last sweep but one, as events come late."""
+        for taken in (self._taken, self._taken_before):
+            if path in taken:
+                taken.discard(path)
+                return True
+        return False
+
     def sweep(self, steady: float, now: float | None = None) -> Sweep:
         """Check everything; `now` in seconds since 1970, if ctimes are to be believed. Raises Away."""
         self._tree.check()
         self._left_alone = {path: until for path, until in self._left_alone.items() if steady < until}
+        self._taken, self._taken_before = set(), self._taken
         found = _Found(steady, now)
         self._begin_anew(steady)
         self.known.begin()

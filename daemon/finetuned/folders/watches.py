@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
@@ -48,7 +48,7 @@ Identities: TypeAlias = Mapping[str, tuple[int, int]]
 class Watched(Protocol):
     """A folder to watch, by its absolute path; `subfolders` is replaced when others are to be watched below it.
 
-    So many more are `unwatched`.
+    So many more are `unwatched`. A file that went is no news if finetuned `took` it, which is told once.
     """
 
     @property
@@ -60,6 +60,8 @@ class Watched(Protocol):
     @property
     def unwatched(self) -> int: ...
 
+    def took(self, path: str, /) -> bool: ...
+
 
 class Single(Value, frozen=True):
     """A folder that is watched without what is below it."""
@@ -67,6 +69,10 @@ class Single(Value, frozen=True):
     root: str
     subfolders: Identities = MappingProxyType({})
     unwatched: int = 0
+
+    def took(self, _path: str) -> bool:
+        """Take nothing."""
+        return False
 
 
 class _Stop:
@@ -179,6 +185,12 @@ class _Watches:
         moved = any(place.subfolders is not told for place, told in zip(self.places, self._told, strict=True))
         return self._outdated or moved
 
+    def news(self, changes: set[tuple[int, str]]) -> Iterator[str]:
+        """Yield the paths that changed, but for those of files that finetuned took away."""
+        for change, path in changes:
+            if change != Change.deleted or not any(place.took(path) for place in self.places):
+                yield path
+
     def heed(self, changes: set[tuple[int, str]]) -> None:
         """Note folders that went: one may be made anew before the sweep sees that it went."""
         self._outdated |= any(change == Change.deleted and path in self.below for change, path in changes)
@@ -229,7 +241,7 @@ async def _listen(watches: _Watches, ended: _Stop, on_change: Callable[[str], No
             return
         changes = found if isinstance(found, set) else set()
         watches.heed(changes)
-        for root in touched(watches.roots, (path for _, path in changes), watches.below):
+        for root in touched(watches.roots, watches.news(changes), watches.below):
             on_change(root)
         if any(change == Change.deleted and path in watches.roots for change, path in changes):
             return
