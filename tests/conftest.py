@@ -38,17 +38,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
     return Spread(config, log)
 
 
-#: rings and modules that meet by chance, by death or by mere number what others meet: to count lines took a third of
-#: their time, and 130 ms in each process that they start
+#: rings, modules and tests that meet by chance, by death or by mere number what others meet: to count lines takes half
+#: of their time, and 130 ms in each process that they start
 UNCOUNTED = {"crash", "property", "service", "test_any_schedule_of_faults", "test_fewer_looks", "test_sends_in_vain"}
 UNCOUNTED |= {"test_sessions_get_stuck", "test_stubborn_cases", "test_the_breaker_under_load"}
 UNCOUNTED |= {"test_what_comes_back_is_held", "test_a_daemon_makes_pairs", "test_a_maker_is_killed"}
-UNCOUNTED |= {"test_maker_with_random_faults"}
+UNCOUNTED |= {"test_maker_with_random_faults", "test_kills"}
 UNCOUNTED |= {"test_queries", "test_copies_of_the_ledger", "test_drop_to_pairs", "test_the_same_text"}
 #: … and the one that reads the checkout's code, and runs none of it
 UNCOUNTED |= {"test_house"}
+#: … and single tests, which take long where lines are counted
+UNCOUNTED |= {"test_a_value_that_is_too_long_is_passed_over", "test_lists_and_objects_are_read_one_by_one"}
+UNCOUNTED |= {"test_memory_does_not_grow_with_the_text", "test_values_that_end_alike_are_the_same_as_one_by_one"}
+UNCOUNTED |= {"test_what_was_copied_is_found", "test_whatever_is_written_there_is_an_answer"}
+UNCOUNTED |= {"test_whatever_the_blocks_the_value_is_the_same"}
 #: modules of these that meet what no other does: the way from a command to a daemon, and what a signal does to it
 COUNTED = {"test_demo", "test_real_process", "test_reload", "test_signals"}
+#: modules and tests that start many processes in which nothing is met of ours, or what is met in others
+ALONE = {"test_command_maker", "test_one_that_fails_is_told", "test_talk"}
 
 
 def _rings(item: pytest.Item) -> tuple[str, ...]:
@@ -56,19 +63,42 @@ def _rings(item: pytest.Item) -> tuple[str, ...]:
     return item.path.relative_to(item.config.rootpath).parts
 
 
+#: counts the lines of this thread for coverage, or nothing does
+_COUNTER: Any = sys.gettrace()
+_counts = _COUNTER
+
+
 @contextmanager
-def _uncounted() -> Iterator[None]:
-    """Count nothing for coverage, neither here nor in the processes that are started."""
-    traces, of_threads = sys.gettrace(), threading.gettrace()
-    counts = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_")}
-    sys.settrace(None)
-    threading.settrace(None)  # type: ignore[arg-type]
+def _counting(counts: Any) -> Iterator[None]:
+    """Count the lines of this thread, or none."""
+    before = sys.gettrace()
+    sys.settrace(counts)
     try:
         yield
     finally:
-        sys.settrace(traces)
-        threading.settrace(of_threads)  # type: ignore[arg-type]
+        sys.settrace(before)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Count nothing in the processes that are started."""
+    counts = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_")}
+    try:
+        yield
+    finally:
         os.environ.update(counts)
+
+
+@contextmanager
+def _uncounted() -> Iterator[None]:
+    """Count nothing for coverage, neither here nor in the threads and processes that are started."""
+    of_threads = threading.gettrace()
+    threading.settrace(None)  # type: ignore[arg-type]
+    try:
+        with _counting(None), _alone():
+            yield
+    finally:
+        threading.settrace(of_threads)  # type: ignore[arg-type]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,11 +117,40 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtestloop() -> Generator[None, object, object]:
+    """Count nothing of what pytest does around tests and fixtures: with lines counted that took 8 ms for each test."""
+    with _counting(None):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Count nothing for coverage where others do."""
-    counted = not UNCOUNTED & {*_rings(item), item.path.stem} or item.path.stem in COUNTED
-    with nullcontext() if counted else _uncounted():
+    global _counts  # noqa: PLW0603 - pytest runs one test at a time
+    names = {*_rings(item), item.path.stem, getattr(item, "originalname", "")}
+    counted = not UNCOUNTED & names or item.path.stem in COUNTED
+    _counts = _COUNTER if counted else None
+    with _uncounted() if not counted else _alone() if ALONE & names else nullcontext():
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """Count what a test does."""
+    with _counting(_counts):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+    """Count what fixtures do before a test and after it; those of pytest and of this module run nothing of ours."""
+    if fixturedef.func.__module__.startswith("_pytest.") or fixturedef.func.__code__.co_filename == __file__:
+        return (yield)
+    fixturedef.addfinalizer(partial(sys.settrace, None))  # the first one is the last to be called
+    with _counting(_counts):
+        done = yield
+    fixturedef.addfinalizer(lambda: sys.settrace(_counts))
+    return done
 
 
 @pytest.fixture(autouse=True)
