@@ -548,3 +548,24 @@ async def test_many_copies_keep_no_other_file_from_being_sent(a_place: APlace) -
         assert place.states()["first.txt"] == "packed"
 
     await place.run(until_idle=False, script=script)
+
+
+async def test_a_change_in_one_folder_has_no_other_swept(a_place: APlace) -> None:
+    """To look through another one may take seconds. It has its own time, whatever happens elsewhere."""
+    place = a_place(folder=[{"linger": "0s"}, {"name": "large"}], watch={"sweep": "100s"})
+    large = place.notes.parent / "large"
+
+    async def dropped() -> None:
+        await place.pass_time(1.0)
+        (large / "b.txt").write_text(text(2))
+        place.drop("a.txt", text(1))
+        place.sweep_soon(str(place.notes))
+        learned = await place.until(lambda: place.states() == {"a.txt": "learned"}, within=90.0)
+        seen = await place.until(lambda: "b.txt" in place.states(), within=110.0)
+        assert 1.0 + learned + seen == pytest.approx(100.0, abs=5.0)
+        place.drop("c.txt", text(3))
+        (large / "d.txt").write_text(text(4))
+        place.sweep_soon()
+        await place.until(lambda: len(place.states()) == 4, within=20.0)
+
+    await place.run(until_idle=False, script=dropped)

@@ -28,7 +28,7 @@ async def test_a_slow_sweep_does_not_put_off_the_next_one():
     rounds = Rounds(runtime, 5.0)
     assert rounds.begin()
     await runtime.wait(Wake(), 1.5)  # the folder is slow
-    rounds.sweep_within(2.0)
+    rounds.sweep_by(2.0)
     assert rounds.wait(NOTHING) == pytest.approx(0.5)
     assert not rounds.begin()
     await runtime.wait(Wake(), 0.5)

@@ -156,7 +156,7 @@ class Place:
         self.service: Service
         self.here: Context
         self.changed: Changed = lambda _: None
-        self._on_change: Callable[[], None] = lambda: None
+        self._on_change: Callable[[str | None], None] = lambda _: None
 
     def drop(self, name: str, text: str | bytes = "The otter is a mammal. It lives in rivers.") -> Path:
         """Put a file into the first folder."""
@@ -258,9 +258,9 @@ class Place:
         self.changed = changed
         return self
 
-    def sweep_soon(self) -> None:
-        """Tell the daemon that something may have changed in a folder."""
-        self._on_change()
+    def sweep_soon(self, root: str | None = None) -> None:
+        """Tell the daemon that something may have changed in the folder at `root`; null: in any."""
+        self._on_change(root)
 
     def drop_folders(self, settings: Settings) -> dict[str, DropFolder]:
         """The folders of a configuration."""
@@ -269,7 +269,7 @@ class Place:
     def _watchers(self, context: Context) -> list[Watcher]:
         self.here = context
 
-        async def hears(on_change: Callable[[], None]) -> None:
+        async def hears(on_change: Callable[[str | None], None]) -> None:
             self._on_change = on_change
             await anyio.sleep_forever()
 

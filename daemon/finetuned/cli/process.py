@@ -233,7 +233,7 @@ def _workers(context: Context) -> list[Watcher]:
     """Return what has a backend carry its work on beside the loop, where it does the work itself."""
 
     def work(worker: Works) -> Watcher:
-        async def serve(_on_change: Callable[[], None]) -> None:
+        async def serve(_on_change: Callable[[str], None]) -> None:
             await worker.serve()
 
         return serve
@@ -248,10 +248,10 @@ def _watchers(context: Context) -> list[Watcher]:
     folders = [folder for name, folder in context.folders.items() if not context.is_retired(name)]
     places: list[Watched] = [*folders, Single(root=requests)]
 
-    async def watch_all(on_change: Callable[[], None]) -> None:
+    async def watch_all(on_change: Callable[[str], None]) -> None:
         await watch(
             places,
-            lambda root: context.wake.set() if root == requests else on_change(),
+            lambda root: context.wake.set() if root == requests else on_change(root),
             pause=pause,
             trouble=lambda why: logs.get().debug("watch_broke", why=why),
             lacks=context.watch_lacks,

@@ -1,6 +1,6 @@
 """From the folders into the ledger: what appeared, what is ready, what is gone.
 
-1. The sweep is the truth; a wake event only makes it come sooner.
+1. The sweep is the truth; a wake event only makes that of its folder come sooner: the others may take seconds.
 2. A file is read once it has settled, a batch in a round: a burst must not keep what is ready from being sent. What a
    sweep found ready is read to its end before the next sweep; who changed in between settles again.
 3. A folder that is away has lost nothing: nothing in it is touched until it is back.
@@ -57,7 +57,14 @@ class Intake:
         self._noted: dict[str, tuple[dict[str, int], dict[str, str]]] = {}
         self._backlog: dict[str, list[Seen]] = {}
         self._log = logs.get()
-        self.wake_in: float | None = None
+        #: by folder, when it is to be swept; not there: at once
+        self._due: dict[str, float] = {}
+        #: by folder, when something in it may be ready
+        self._settle: dict[str, float | None] = {}
+        #: when a folder is to be swept, or a file to be read again
+        self.due_at = 0.0
+        #: whether something is not ready yet
+        self.settling = False
 
     async def open(self) -> None:
         """Hold every folder that is there."""
@@ -72,20 +79,38 @@ class Intake:
         self._held.clear()
         self._noted.clear()
         self._backlog.clear()
+        self.look_again()
 
-    def heard(self) -> None:
-        """Hear that something may have changed in a folder."""
+    def look_again(self) -> None:
+        """Have every folder swept next, whenever it would be its time."""
+        self._due.clear()
+
+    def heard(self, root: str | None = None) -> None:
+        """Hear that something may have changed in the folder at `root`; null: in any of them."""
         for folder in self._context.folders.values():
-            folder.sweeper.heard = True
+            if root in {None, folder.root}:
+                folder.sweeper.heard = True
+                self._due.pop(folder.name, None)
 
     async def sweep(self) -> None:
-        """List every folder and tell the ledger what is new."""
-        waits = []
-        for folder in self._context.folders.values():
-            waits.append(await self._sweep(folder))
-            self._context.turned()
-        waits.append(await self._read_the_unread())
-        self.wake_in = min((wait for wait in waits if wait is not None), default=None)
+        """List every folder that it is time for, and tell the ledger what is new."""
+        context = self._context
+        steady, pause = context.runtime.steady, context.settings.watch.sweep
+        for folder in context.folders.values():
+            name, begun = folder.name, steady()
+            if begun < self._due.get(name, begun):
+                continue
+            self._due[name] = begun + pause  # what is heard from now on is one more reason
+            wait = await self._sweep(folder)
+            self._settle[name] = None if wait is None else begun + wait
+            if wait is not None and name in self._due:
+                self._due[name] = min(self._due[name], begun + wait)
+            context.turned()
+        again = await self._read_the_unread()
+        self.due_at = min((self._due.get(name, 0.0) for name in context.folders), default=steady() + pause)
+        if again is not None:
+            self.due_at = min(self.due_at, steady() + again)
+        self.settling = again is not None or any(at is not None for at in self._settle.values())
 
     def facts(self) -> tuple[FolderFacts, ...]:
         """Return the folders, as the plan sees them."""

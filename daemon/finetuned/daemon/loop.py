@@ -69,7 +69,7 @@ LONGEST_WAIT: Final = 300.0
 _FOR_PEOPLE: Final = frozenset({Awaited.PERSON, Awaited.REVIEWS})
 
 Task = Callable[[], Coroutine[Any, Any, None]]
-Watcher = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
+Watcher = Callable[[Callable[[str], None]], Coroutine[Any, Any, None]]
 
 
 class Outcome(Value, frozen=True):
@@ -140,10 +140,10 @@ class Daemon:
         self._left = Outcome()
         self._tasks: TaskGroup | None = None
 
-    def sweep_soon(self) -> None:
-        """Have the folders swept soon: something may have changed in one."""
+    def sweep_soon(self, root: str | None = None) -> None:
+        """Have the folder at `root` swept soon, as something may have changed there; null: all of them."""
         self._rounds.sweep_now()
-        self._intake.heard()
+        self._intake.heard(root)
         self._context.wake.set()
 
     def changed(self, session_id: str) -> None:
@@ -290,8 +290,7 @@ class Daemon:
         if rounds.begin():
             async with rounds.in_between(context.turns.values()):
                 await self._intake.sweep()
-            if self._intake.wake_in is not None:
-                rounds.sweep_within(self._intake.wake_in)
+            rounds.sweep_by(self._intake.due_at)
         await self._look_at_changed()
         async with rounds.in_between(context.turns.values()):
             rounds.plans()
@@ -360,7 +359,7 @@ class Daemon:
             busy=busy,
             jobs=(),
             asked=dict(self._asked) if self._until_idle else None,
-            settling=self._intake.wake_in is not None,
+            settling=self._intake.settling,
             hurry=self._until_idle,
             wide=self._wide,
         )
@@ -422,7 +421,8 @@ class Daemon:
         except Stale as error:
             logs.get().debug("row_moved_on", action=type(action).__name__, why=str(error))
         except Away:
-            self._rounds.sweep_now()  # the sweep finds out, and the plan waits until the folder is back
+            self._intake.look_again()  # the sweep finds out, and the plan waits until the folder is back
+            self._rounds.sweep_now()
 
     async def _submit(self, job_id: str) -> None:
         """Write the intent, then begin the request: nothing else is done on the disk in between."""

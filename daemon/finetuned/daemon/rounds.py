@@ -37,7 +37,6 @@ class Rounds:
     def __init__(self, runtime: Runtime, pause: float) -> None:
         self._runtime = runtime
         self._pause = pause
-        self._begun = 0.0
         self._sweep_due = 0.0
         self._send_first = False
         self._sealed_for_a_slot = False
@@ -58,13 +57,12 @@ class Rounds:
         now = self._runtime.steady()
         if now < self._sweep_due or self._send_first:
             return False
-        self._begun = now
         self._sweep_due = now + self._pause
         return True
 
-    def sweep_within(self, seconds: float) -> None:
-        """Have the next sweep come so many seconds after this round began, if it would come later."""
-        self._sweep_due = min(self._sweep_due, self._begun + seconds)
+    def sweep_by(self, moment: float) -> None:
+        """Have the next sweep come at this moment, on the steady clock, if it would come later."""
+        self._sweep_due = min(self._sweep_due, moment)
 
     def plans(self) -> None:
         """Note that a plan is being made: what ends from now on is not in it."""
