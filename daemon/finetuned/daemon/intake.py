@@ -264,8 +264,7 @@ class Intake:
             rows = [(s.path, s.signature, s.group) for s in seen[begin : begin + SLICE]]
             await context.in_ledger(context.ledger.files.appeared, folder.name, rows, context.runtime.now())
             context.moves_on()
-        for one in seen:
-            folder.sweeper.known.remember(one.path, one.signature, settled=False)
+        folder.sweeper.known.remember_all([(one.path, one.signature, False) for one in seen])
 
     async def _changed(self, folder: DropFolder, seen: Sequence[Seen]) -> None:
         """Let a waiting file settle again; take one that stayed in its place after its end for a new file."""

@@ -131,9 +131,8 @@ class DropFolder(Places):
             for number, (one, location) in enumerate(zip(wanted, taken, strict=True)):
                 if isinstance(location, Gone):
                     taken[number] = self._claim_moved(job_id, note, one) or location
-            for one, location in zip(wanted, taken, strict=True):
-                if isinstance(location, str) and location != one.source:
-                    self.sweeper.known.forget(one.source)
+            left = zip(wanted, taken, strict=True)
+            self.sweeper.known.forget_all([one.source for one, at in left if isinstance(at, str) and at != one.source])
         return found
 
     def _claim(self, jobs: Sequence[Order]) -> list[list[str | FileProblem]]:
@@ -228,11 +227,7 @@ class DropFolder(Places):
 
         The others are left to `archive`. Repeatable.
         """
-        found = archive.archive_all(self, files) if self.moves else {}
-        for file in files:
-            if file.id in found and file.location:
-                self.sweeper.known.forget(file.location)
-        return found
+        return archive.archive_all(self, files) if self.moves else {}
 
     def _archive(self, file: File, location: str, why: str | None) -> str | None:
         return archive.archive(self, file, location, why)

@@ -203,12 +203,17 @@ class KnownFiles:
 
     def forget(self, path: str) -> None:
         """Forget a file that was taken away; what lies at its path from now on is another."""
-        folder, name = _split(path)
+        self.forget_all([path])
+
+    def forget_all(self, paths: Iterable[str]) -> None:
+        """Forget files that were taken away."""
         with self._lock:
-            if folder in self._folders:
-                known = self._folders[folder]
-                known.forget(name)
-                known.changed = True
+            for path in paths:
+                folder, name = _split(path)
+                if folder in self._folders:
+                    known = self._folders[folder]
+                    known.forget(name)
+                    known.changed = True
 
     def unsettle(self, path: str, steady: float) -> None:
         """Begin the quiet time of a file anew, as it still has a writer."""

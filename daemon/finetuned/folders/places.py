@@ -183,8 +183,11 @@ class Places:
 
     def has_writer(self, fd: int) -> bool:
         """Tell whether the open file is known to have a writer."""
-        asked = self.tree.mount is not None and self.tree.mount.tells_writers
-        return (asked if self._leases is None else self._leases) and is_written(fd) is True
+        asked = self._leases
+        if asked is None:
+            mount = self.tree.mount
+            asked = mount is not None and mount.tells_writers
+        return asked and is_written(fd) is True
 
     def prove_quiet(self, fd: int) -> None:
         """Raise Changed if the open file is known to have a writer."""

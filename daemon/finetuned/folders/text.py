@@ -13,7 +13,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Collection
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from finetuned import amounts
@@ -37,6 +37,8 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_FIRST_OF_MARKS: Final = frozenset(mark[:1] for mark, _ in _MARKS)
+_BEYOND: Final = 2**63
 _CHANGED: Final = "it is still being written: it changed while it was read"
 
 
@@ -49,16 +51,16 @@ def signature_of(status: os.stat_result, *, local: bool = True) -> Signature:
     that nobody touched, which would never look quiet. Little is lost: what is sent was read again after it was
     claimed, and is compared by its hash.
     """
-    return Signature(
-        size=status.st_size,
-        mtime_ns=_signed(status.st_mtime_ns),
-        ctime_ns=_signed(status.st_ctime_ns) if local else 0,
-        inode=_signed(status.st_ino) if local else 0,
-    )
+    mtime_ns, ctime_ns, inode = status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    if not (0 <= mtime_ns < _BEYOND and 0 <= ctime_ns < _BEYOND and 0 <= inode < _BEYOND):
+        mtime_ns, ctime_ns, inode = _signed(mtime_ns), _signed(ctime_ns), _signed(inode)
+    if not local:
+        ctime_ns = inode = 0
+    return Signature(size=status.st_size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode)
 
 
 def _signed(number: int) -> int:
-    return number if -(2**63) <= number < 2**63 else (number + 2**63) % 2**64 - 2**63
+    return number if -_BEYOND <= number < _BEYOND else (number + _BEYOND) % (2 * _BEYOND) - _BEYOND
 
 
 def looks_same(status: os.stat_result, signature: Signature) -> bool:
@@ -90,21 +92,18 @@ class Recoder:
         self._lines = 1
         self._blank = True
         self._wordless = True
+        self._found: list[str] = []
 
     @property
     def note(self) -> str | None:
-        """What a person should know of a file that was read to its end, and is taken all the same."""
+        """What a person should know of a file that was checked, and is taken all the same."""
         return "; ".join(f"it is {KINDS[kind]}" for kind in self._found) or None
-
-    @cached_property
-    def _found(self) -> list[str]:
-        """The kinds of what was read to its end."""
-        return self._kinds.found()
 
     def check(self) -> None:
         """Raise Unusable if there is nothing to learn from what was read to its end, and judged."""
         if not self._judges:
             return
+        self._found = self._kinds.found()
         todo = "write something into it and drop it again"
         if self._wordless:
             what = "white space and nothing else" if self._blank else "no word: only blanks, rules and other marks"
@@ -151,20 +150,20 @@ class Recoder:
 
     def _begin(self, raw: bytes) -> bytes:
         """Choose the codec and drop the mark."""
-        for mark, codec in _MARKS:
-            if raw.startswith(mark):
-                self._encoding = codec
-                self._read = len(mark)
-                raw = raw[len(mark) :]
-                break
+        if raw[:1] in _FIRST_OF_MARKS:
+            for mark, codec in _MARKS:
+                if raw.startswith(mark):
+                    self._encoding = codec
+                    self._read = len(mark)
+                    raw = raw[len(mark) :]
+                    break
         try:
-            b" ".decode(self._encoding, "ignore")  # refuses codecs that do not make text
-            self._decoder = codecs.getincrementaldecoder(self._encoding)()
-            self._is_utf8 = codecs.lookup(self._encoding).name == "utf-8"
+            decoder, self._is_utf8 = _codec(self._encoding)
         except (LookupError, UnicodeError) as error:
             raise Unusable(
                 f"there is no text encoding {self._encoding!r}; correct `encoding` for this folder"
             ) from error
+        self._decoder = decoder()
         return raw
 
     def _undecodable(self, error: UnicodeError) -> Unusable:
@@ -179,6 +178,13 @@ class Recoder:
         return Unusable(
             f"not {name}: byte 0x{error.object[error.start]:02x} at {where}; convert it{hint}{_perhaps(error.object)}"
         )
+
+
+@cache  # there are few, and each file is read in one
+def _codec(encoding: str) -> tuple[Callable[[], codecs.IncrementalDecoder], bool]:
+    """Find what decodes it, and whether it is UTF-8. Raises LookupError, UnicodeError."""
+    b" ".decode(encoding, "ignore")  # refuses codecs that do not make text
+    return codecs.getincrementaldecoder(encoding), codecs.lookup(encoding).name == "utf-8"
 
 
 def _perhaps(raw: bytes) -> str:
@@ -233,7 +239,7 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
             f"too big: {amounts.size(size, small='bytes')}, and max_file_bytes is "
             f"{amounts.size(most, small='bytes')}; split it, or raise max_file_bytes"
         )
-    hashes, sent = Hashes(), 0
+    hashes, length = Hashes(), 0
     left = size
     while left:
         raw = os.read(fd, min(BLOCK, left))
@@ -242,20 +248,22 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
         left -= len(raw)
         text = recoder.feed(raw, final=not left)
         hashes.feed(text)
-        sent += len(text)
+        length += len(text)
         if out is not None:
             out(raw)
-    if not sent:
+    if not length:
         raise Unusable("empty: it holds a byte-order mark and nothing else; write something into it and drop it again")
     recoder.check()
-    return Content(sha256=hashes.sent, text_sha256=hashes.same_text, bytes=size, sent_bytes=sent, note=recoder.note)
+    sha256, text_sha256 = hashes.both()
+    return Content(sha256=sha256, text_sha256=text_sha256, bytes=size, sent_bytes=length, note=recoder.note)
 
 
-def _sha256() -> _Hash:
-    """Begin a hash."""
+@cache
+def _sha256() -> Callable[[bytes], _Hash]:
+    """Return what begins a hash with some bytes."""
     from hashlib import sha256  # noqa: PLC0415 - 2 ms (OpenSSL) that a command does not cost which reads no file
 
-    return sha256()
+    return sha256
 
 
 class Hashes:
@@ -266,7 +274,7 @@ class Hashes:
     """
 
     def __init__(self) -> None:
-        self._plain = _sha256()
+        self._plain = _sha256()(b"")
         self._sent: _Hash | None = None
         self._ends = 0
         self._cr = b""
@@ -275,7 +283,7 @@ class Hashes:
         """Take the next bytes as sent."""
         if b"\r" in text or self._cr:
             if self._sent is None:
-                self._sent = self._with_ends()
+                self._sent = self._with_ends(self._ends)
             self._sent.update(text)
             text = self._cr + text
             self._cr = b"\r" if text.endswith(b"\r") else b""  # an LF may follow
@@ -284,31 +292,24 @@ class Hashes:
             self._sent.update(text)
         body = text.rstrip(b"\n")
         if body:
-            self._plain = self._with_ends()
+            if self._ends:
+                self._plain = self._with_ends(self._ends)
             self._plain.update(body)
             self._ends = 0
         self._ends += len(text) - len(body)
 
-    def _with_ends(self) -> _Hash:
-        """Hash the newlines, too, that may be the last."""
+    def _with_ends(self, ends: int) -> _Hash:
+        """Hash so many newlines, too."""
         digest = self._plain.copy()
-        for left in range(self._ends, 0, -BLOCK):
+        for left in range(ends, 0, -BLOCK):
             digest.update(b"\n" * min(left, BLOCK))
         return digest
 
-    @property
-    def sent(self) -> str:
-        """The hash of all that was fed, in hex."""
-        return (self._sent or self._with_ends()).hexdigest()
-
-    @property
-    def same_text(self) -> str:
-        """The hash that it shares with the same text, in hex."""
-        if self._sent is None and self._ends == 1:
-            return self.sent
-        digest = self._plain.copy()
-        digest.update(b"\n")
-        return digest.hexdigest()
+    def both(self) -> tuple[str, str]:
+        """Return the hash of all that was fed, and that which it shares with the same text, in hex."""
+        sent = (self._sent or self._with_ends(self._ends)).hexdigest()
+        is_plain = self._sent is None and self._ends == 1
+        return sent, sent if is_plain else self._with_ends(1).hexdigest()
 
 
 class TextReader:
@@ -323,7 +324,7 @@ class TextReader:
         self._content = content
         self._recoder = recoder
         self._fd: int | None = None
-        self._digest = _sha256()
+        self._digest = _sha256()(b"")
         self._sent = 0
         self._ended = False
         self._held = deque[bytes]()

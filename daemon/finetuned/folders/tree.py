@@ -84,6 +84,8 @@ class Tree:
         self._fd: int | None = None
         self._swapping = threading.Lock()  # a descriptor that is copied in one thread is not closed in another
         self._lies_on: Mount | int | None = None
+        #: what the held folder lies on, if that is known; set with `_lies_on`, as it is asked a dozen times a file
+        self.mount: Mount | None = None
         self._batches = _Batches()
         #: is called at each step into the folder, in any thread: what takes long moves on
         self.on_progress: Callable[[], object] = lambda: None
@@ -92,11 +94,6 @@ class Tree:
     def held(self) -> bool:
         """Whether the folder is held."""
         return self._fd is not None
-
-    @property
-    def mount(self) -> Mount | None:
-        """What the held folder lies on, if that is known."""
-        return self._lies_on if isinstance(self._lies_on, Mount) else None
 
     def hold(self) -> None:
         """Open and lock the folder. Raises Held and Away; once held, it must come back on the same mount.
@@ -114,7 +111,7 @@ class Tree:
         except BaseException:
             os.close(fd)
             raise
-        self._lies_on = lies_on
+        self._lies_on, self.mount = lies_on, lies_on if isinstance(lies_on, Mount) else None
         self._swap(fd)
 
     def _check_mount(self, lies_on: Mount | int) -> None:
@@ -149,7 +146,7 @@ class Tree:
         """Hold, without a gap, the folder that `other` holds, which lets go of it; it must be the one at our path."""
         with other._swapping:
             fd, other._fd = other._fd, None
-        self._lies_on = other._lies_on
+        self._lies_on, self.mount = other._lies_on, other.mount
         self._swap(fd)
 
     def close(self) -> None:
