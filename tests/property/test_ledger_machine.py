@@ -138,7 +138,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @of_a_file(lambda f: f.state is FileState.SETTLING)
     def settles(self, n: int, file: File) -> None:
-        self.ledger.files.settled([(file, signature(n), content(WORDS[n % 3]))], self.life.now())
+        sketches = {file.id: b"made"} if n % 2 else {}
+        self.ledger.files.settled([(file, signature(n), content(WORDS[n % 3]))], self.life.now(), sketches)
 
     @of_a_file(lambda f: f.state is FileState.SETTLING)
     def waits_for_a_name_beside_it(self, n: int, file: File) -> None:
@@ -559,6 +560,7 @@ def test_the_machine_knows_every_command():
         "at_place",
         "open_at",
         "unread",
+        "unsketched",
         "unarchived",
         "known_ids",
         "failed_since",

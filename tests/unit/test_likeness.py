@@ -21,6 +21,7 @@ from finetuned.likeness import (
     runs,
     share,
     sketch_of,
+    sketch_of_short,
 )
 from finetuned.words import plain_words
 
@@ -67,6 +68,14 @@ def test_a_sketch_does_not_depend_on_the_blocks(size: int) -> None:
     blocks = (whole[at : at + size] for at in range(0, len(whole), size))
     assert sketch_of(blocks) == sketch_of([whole]) != sketch_of([whole[::-1]])
     assert len(hashes(sketch_of([whole]))) == SKETCH_HASHES
+
+
+@given(
+    st.lists(st.sampled_from(["Otter ", "7 ", "\n", "é", "\u0301", "獺", "ﬁsh ", "_", ". "]), max_size=300).map("".join)
+)
+def test_a_short_text_has_the_same_sketch_at_once(words: str) -> None:
+    """Whatever its letters are, and wherever its lines end."""
+    assert sketch_of_short(words) == sketch_of([words])
 
 
 def test_a_line_that_is_longer_than_a_block_is_sketched_all_the_same() -> None:

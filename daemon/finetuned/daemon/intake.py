@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from itertools import islice
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -23,6 +23,7 @@ from finetuned import logs
 from finetuned.daemon.archive import give_back
 from finetuned.daemon.context import Context
 from finetuned.daemon.reconcile import reconcile
+from finetuned.daemon.sketches import SHORT, sketch_as_read
 from finetuned.errors import Away, Changed, FileProblem, FinetunedError, FolderError, Gone, Held, Unusable
 from finetuned.folders import leftovers
 from finetuned.folders.folder import DropFolder
@@ -43,7 +44,13 @@ GONE: Final = "it was moved or removed before it was taken"
 #: files go into the ledger by their paths: what lies together there is then written together
 _PATH: Final = attrgetter("path")
 
-Read = tuple[Seen, Content | FileProblem]
+
+class Read(NamedTuple):
+    """A file as it was read, or why it was not; and the sketch of a short text."""
+
+    seen: Seen
+    found: Content | FileProblem
+    sketch: bytes | None = None
 
 
 class Intake:
@@ -240,7 +247,7 @@ class Intake:
         now = self._context.runtime.now()  # a change from now on is one since it was read
         found = await self._context.in_thread(_read_all, folder, batch)
         waits = [] if wake_in is None else [wake_in]
-        for seen, content in found:
+        for seen, content, _ in found:
             if isinstance(content, Changed):  # it has a writer, perhaps without a trace so far
                 folder.sweeper.known.unsettle(seen.path, self._context.runtime.steady())
                 waits.append(WRITER_WAIT)
@@ -311,21 +318,26 @@ class Intake:
 
     async def _settled(self, folder: DropFolder, ready: Sequence[Read], now: float) -> None:
         context = self._context
-        files = await context.in_ledger(context.ledger.files.open_at, folder.name, [seen.path for seen, _ in ready])
+        files = await context.in_ledger(context.ledger.files.open_at, folder.name, [one.seen.path for one in ready])
         settled: list[tuple[File, Signature, Content]] = []
-        for seen, found in ready:
+        sketches: dict[int, bytes] = {}
+        known: list[tuple[str, Signature, bool]] = []
+        for seen, found, sketch in ready:
             file = files.get(seen.path)
             if file is None or isinstance(found, Changed | Gone):
                 continue  # the next sweep sees what became of it
             if isinstance(found, Content):
                 settled.append((file, seen.signature, found))
+                if sketch is not None:
+                    sketches[file.id] = sketch
             elif isinstance(found, Unusable):
                 await context.in_ledger(context.ledger.files.refused, file, str(found), now, size=seen.signature.size)
             else:
                 await self._unreadable(file, found)
-            folder.sweeper.known.remember(seen.path, seen.signature, settled=True)
+            known.append((seen.path, seen.signature, True))
+        folder.sweeper.known.remember_all(known)
         if settled:
-            await context.in_ledger(context.ledger.files.settled, settled, now)
+            await context.in_ledger(context.ledger.files.settled, settled, now, sketches)
 
     async def _unreadable(self, file: File, why: FinetunedError) -> None:
         context = self._context
@@ -360,11 +372,14 @@ class Intake:
 
 def _read_all(folder: DropFolder, seen: Sequence[Seen]) -> list[Read]:
     with folder.together():
-        return [(one, _read(folder, one)) for one in seen]
+        return [_read(folder, one) for one in seen]
 
 
-def _read(folder: DropFolder, seen: Seen) -> Content | FileProblem:
+def _read(folder: DropFolder, seen: Seen) -> Read:
+    pieces: list[bytes] = []
+    is_short = seen.signature.size <= SHORT
     try:
-        return folder.read(seen.path, seen.signature)
+        content = folder.read(seen.path, seen.signature, sent=pieces.append if is_short else None)
     except FileProblem as error:
-        return error
+        return Read(seen, error)
+    return Read(seen, content, sketch_as_read(pieces) if is_short else None)

@@ -163,9 +163,15 @@ class Places:
             return tree.open(parts)
 
     def read(
-        self, path: str, expected: Signature | None = None, *, named: str | None = None, quiet: bool = False
+        self,
+        path: str,
+        expected: Signature | None = None,
+        *,
+        named: str | None = None,
+        quiet: bool = False,
+        sent: Callable[[bytes], object] | None = None,
     ) -> Content:
-        """Read what `path` holds as it would be sent, if it were named so.
+        """Read what `path` holds as it would be sent, if it were named so; that goes to `sent`, too, piece by piece.
 
         With `expected` Changed if it is not the file that this tells of; then, and with `quiet`, Changed if somebody
         has it open for writing. What is to be `quiet` was judged when it was taken in. Raises Gone, Changed, Unusable,
@@ -177,7 +183,7 @@ class Places:
             try:
                 if quiet or expected is not None:
                     self.prove_quiet(fd)
-                return self.content(fd, named or path, expected=expected, judges=not quiet)
+                return self.content(fd, named or path, expected=expected, judges=not quiet, sent=sent)
             finally:
                 os.close(fd)
 
@@ -201,11 +207,13 @@ class Places:
         *,
         expected: Signature | None = None,
         out: Callable[[bytes], object] | None = None,
+        sent: Callable[[bytes], object] | None = None,
         judges: bool = True,
     ) -> Content:
-        """Read what an open file that was dropped at `path` holds by the rules; its bytes go to `out`, too.
+        """Read what an open file that was dropped at `path` holds by the rules.
 
-        With `expected` Changed if it is not the file that this tells of.
+        Its bytes go to `out`, too, and to `sent` as they would be sent. With `expected` Changed if it is not the file
+        that this tells of.
         """
         most, signed = self.rules.max_file_bytes, self.tree.signature
         recoder = self.recoder(path, judges=judges)
@@ -215,7 +223,7 @@ class Places:
             if out is not None:
                 out(piece)
 
-        return content_of(fd, expected=expected, recoder=recoder, most=most, out=take, signed=signed)
+        return content_of(fd, expected=expected, recoder=recoder, most=most, out=take, sent=sent, signed=signed)
 
     def recoder(self, path: str, *, judges: bool = True) -> Recoder:
         """Make what turns a file that was dropped at `path` into what is sent. Raises Unusable."""

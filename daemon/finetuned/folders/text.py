@@ -200,9 +200,10 @@ def content_of(
     most: int,
     expected: Signature | None = None,
     out: Callable[[bytes], object] | None = None,
+    sent: Callable[[bytes], object] | None = None,
     signed: Callable[[os.stat_result], Signature] = signature_of,
 ) -> Content:
-    """Read the whole file of `fd` through a fresh `recoder`, its bytes on disk handed to `out` too.
+    """Read the whole file of `fd` through a fresh `recoder`, its bytes on disk handed to `out` too, as sent to `sent`.
 
     `signed` says what must be the same before and after, and what it must be to begin with, if that is `expected`.
 
@@ -215,7 +216,7 @@ def content_of(
     if expected is not None and before != expected:
         raise Changed("it changed after it was seen")
     try:
-        content = _read_all(fd, before.size, recoder=recoder, most=most, out=out)
+        content = _read_all(fd, before.size, recoder=recoder, most=most, out=out, sent=sent)
     except Unusable as error:
         if signed(os.fstat(fd)) != before:
             raise Changed(_CHANGED) from error
@@ -231,7 +232,15 @@ def _looks(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[[bytes], object] | None) -> Content:
+def _read_all(
+    fd: int,
+    size: int,
+    *,
+    recoder: Recoder,
+    most: int,
+    out: Callable[[bytes], object] | None,
+    sent: Callable[[bytes], object] | None,
+) -> Content:
     if size == 0:
         raise Unusable("empty: there is nothing to learn from it; write something into it and drop it again")
     if size > most:
@@ -251,6 +260,8 @@ def _read_all(fd: int, size: int, *, recoder: Recoder, most: int, out: Callable[
         length += len(text)
         if out is not None:
             out(raw)
+        if sent is not None:
+            sent(text)
     if not length:
         raise Unusable("empty: it holds a byte-order mark and nothing else; write something into it and drop it again")
     recoder.check()

@@ -10,7 +10,7 @@ from msgspec import json
 
 from finetuned.backend import Observation
 from finetuned.ledger.attempts import all_here, discard_all, end_attempt
-from finetuned.ledger.files import end_of, ended, move_alike, move_files
+from finetuned.ledger.files import end_of, ended, move_alike, move_files, write_sketches
 from finetuned.ledger.interactions import write_interactions
 from finetuned.ledger.jobs import end_job, move_job
 from finetuned.ledger.store import Store
@@ -39,7 +39,7 @@ class Ends:
     ) -> None:
         """Write the verdict over `pairs` that are all here: files, session and job, still to be archived.
 
-        `sketches` of their texts are by the files' ids, as far as they are known. `name`: see `Runs.polled`.
+        `sketches` of their texts are by the files' ids, of those that had none before. `name`: see `Runs.polled`.
         """
         with self._store.transaction() as db:
             write_interactions(db, seen, now)
@@ -56,8 +56,7 @@ class Ends:
                 )
                 for said in verdict.files
             ]
-            known = [(sketches.get(said.file_id), said.file_id) for said in verdict.files]
-            db.executemany("update files set sketch = ? where id = ?", known)
+            write_sketches(db, sketches)
             move_files(db, now, ends, cause=Cause.JOB_ENDED)
             _write_recalls(db, seen, files)
             end_attempt(db, now, job, cause=Cause.TRAINED, became=SessionState.TRAINED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, TypedDict, Unpack
 
 from msgspec.structs import replace
@@ -38,6 +39,7 @@ class FileColumns(TypedDict, total=False):
     text_sha256: str | None
     bytes: int | None
     sent_bytes: int | None
+    sketch: None
     job_id: str | None
     upload_name: str | None
     document_id: str | None
@@ -50,7 +52,7 @@ class FileColumns(TypedDict, total=False):
 
 
 #: what is known of a content that is to be read anew
-UNREAD: Final[FileColumns] = {"sha256": None, "text_sha256": None, "bytes": None, "sent_bytes": None}
+UNREAD: Final[FileColumns] = {"sha256": None, "text_sha256": None, "bytes": None, "sent_bytes": None, "sketch": None}
 
 
 class Move(Value, frozen=True):
@@ -77,8 +79,16 @@ class Files:
             )
             add_files(db, now, folder, found, FileState.SETTLING, cause=Cause.APPEARED, seen_at=now)
 
-    def settled(self, found: Iterable[tuple[File, Signature, Content]], now: float) -> None:
-        """Let files that were read wait; the event tells what a person should know of them."""
+    def settled(
+        self,
+        found: Iterable[tuple[File, Signature, Content]],
+        now: float,
+        sketches: Mapping[int, bytes] = MappingProxyType({}),
+    ) -> None:
+        """Let files that were read wait; the event tells what a person should know of them.
+
+        `sketches` of their texts are by the files' ids, of those that have one already.
+        """
         ready: FileColumns = {"ready_at": iso(now), "reason": None}
         with self._store.transaction() as db:
             moves = [
@@ -91,6 +101,7 @@ class Files:
                 for file, signature, content in found
             ]
             move_files(db, now, moves, cause=Cause.SETTLED)
+            write_sketches(db, sketches)
 
     def unreadable(self, file: File, reason: str, due_at: float, now: float) -> None:
         """Let a settled file wait that cannot be read for now, with the reason; it is tried again."""
@@ -231,6 +242,12 @@ class Files:
     def unread(self) -> list[File]:
         """List the waiting files that could not be read so far."""
         return self._all(f"{FILE} indexed by unread_files where state = 'waiting' and sha256 is null order by id")
+
+    def unsketched(self, job_id: str) -> set[int]:
+        """List a job's files of whose texts there is no sketch yet, by their ids."""
+        return {
+            number for (number,) in self._store.ask("select id from files where job_id = ? and sketch is null", job_id)
+        }
 
     def unarchived(self) -> list[UnarchivedFile]:
         """List the files without a job that are still to be archived, or given back."""
@@ -448,6 +465,13 @@ def end_of(file: File, became: FileState, why: str | None, now: float, **columns
 def ended(why: str | None, now: float) -> FileColumns:
     """Make columns of a file at its end, which is still to be archived."""
     return {"reason": why, "finished_at": iso(now), "archived": 0}
+
+
+def write_sketches(db: sqlite3.Connection, sketches: Mapping[int, bytes]) -> None:
+    """Write the sketches of files' texts, by the files' ids."""
+    db.executemany(
+        "update files set sketch = ? where id = ?", [(sketch, number) for number, sketch in sketches.items()]
+    )
 
 
 def files_of(db: sqlite3.Connection, job_id: str, *states: str) -> list[File]:
