@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import json
@@ -32,14 +30,12 @@ _TELL: Final = (
     "insert into events (at, subject, was, became, cause, job_id, detail, subject_id) "
     "select ?, ?, ?, ?, ?, ?, ?, value from json_each(?)"
 )
-_BUT_WHICH: Final = attrgetter("subject", "was", "became", "cause", "job_id", "detail")
 
 
 class Event(Value, frozen=True):
-    """What one row tells; all but the time."""
+    """What one row tells; all but the time, and of which subject."""
 
     subject: str
-    subject_id: str
     became: str
     was: str | None = None
     cause: str | None = None
@@ -47,16 +43,17 @@ class Event(Value, frozen=True):
     job_id: str | None = None
 
 
-def tell_all(db: sqlite3.Connection, now: float, events: Iterable[Event]) -> None:
-    """Write events in their order, in the transaction of the changes they tell.
+def tell_all(db: sqlite3.Connection, now: float, events: Iterable[tuple[Event, Sequence[str]]]) -> None:
+    """Write events in their order, each of these subjects by their ids, in the transaction of the changes they tell.
 
     None is told as earlier than the one before it: `now` was read before the transaction had its turn, and a clock may
     be set back.
     """
     newest = "select max(?, coalesce((select at from events order by id desc limit 1), ''))"
     (at,) = db.execute(newest, (iso(now),)).fetchone()
-    for (*known, detail), alike in groupby(events, key=_BUT_WHICH):
-        db.execute(_TELL, (at, *known, clean(detail), json.encode([e.subject_id for e in alike]).decode()))
+    for event, ids in events:
+        told = event.subject, event.was, event.became, event.cause, event.job_id, clean(event.detail)
+        db.execute(_TELL, (at, *told, json.encode(ids).decode()))
 
 
 def tell(
@@ -72,10 +69,8 @@ def tell(
     job_id: str | None = None,
 ) -> None:
     """Write one event, in the transaction of the change it tells."""
-    event = Event(
-        subject=subject, subject_id=subject_id, became=became, was=was, cause=cause, detail=detail, job_id=job_id
-    )
-    tell_all(db, now, [event])
+    event = Event(subject=subject, became=became, was=was, cause=cause, detail=detail, job_id=job_id)
+    tell_all(db, now, [(event, [subject_id])])
 
 
 def tell_of(db: sqlite3.Connection, now: float, one: File | Job, cause: Cause, detail: str | None = None) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from itertools import groupby
 from types import MappingProxyType
 from typing import Final, TypedDict, Unpack
-
-from msgspec.structs import replace
 
 from finetuned.ledger.events import Event, tell_all, tell_of
 from finetuned.ledger.rows import AT_PLACE, at, insert_all, place, update, update_alike, update_all, value_of
@@ -382,15 +381,20 @@ def add_files(
     seen_at: float,
 ) -> None:
     """Record files that were dropped at these paths, each with what else is known of it, and tell."""
-    rows, events = [], []
+    rows: list[dict[str, object]] = []
     (last,) = db.execute("select coalesce(max(id), 0) from files").fetchone()
     for number, (path, columns) in enumerate(found, last + 1):
         text, b64 = place(path)
         known = {"id": number, "folder": folder, "state": state, "seen_at": iso(seen_at), "path": text, "path_b64": b64}
         rows.append(known | columns)
-        job_id = columns.get("job_id")
-        events.append(Event(subject="file", subject_id=str(number), became=state, cause=cause, job_id=job_id))
     insert_all(db, "files", rows)
+    events = [
+        (
+            Event(subject="file", became=state, cause=cause, job_id=job_id),
+            [str(row["id"]) for row in alike],
+        )
+        for job_id, alike in groupby(rows, key=lambda row: row.get("job_id"))
+    ]
     tell_all(db, now, events)
 
 
@@ -428,33 +432,25 @@ def move_alike(
     was, became = way
     check_move(was, cause, became)
     update_alike(db, "files", file_ids, was, {"state": became, "job_id": job_id, **columns})
-    event = Event(subject="file", subject_id="", became=became, was=was, cause=cause, detail=detail, job_id=job_id)
-    tell_all(db, now, (replace(event, subject_id=str(file_id)) for file_id in file_ids))
+    event = Event(subject="file", became=became, was=was, cause=cause, detail=detail, job_id=job_id)
+    tell_all(db, now, [(event, [*map(str, file_ids)])])
 
 
 def move_files(db: sqlite3.Connection, now: float, moves: Collection[Move], *, cause: Cause) -> None:
     """Change files' states by ways the lifecycle knows, and tell of each. Raises Stale."""
     for was, became in {(move.file.state, move.became) for move in moves}:
         check_move(was, cause, became)
+
+    def tells(move: Move) -> Event:
+        job_id = move.columns.get("job_id", move.file.job_id)
+        return Event(
+            subject="file", became=move.became, was=move.file.state, cause=cause, detail=move.detail, job_id=job_id
+        )
+
     update_all(
         db, "files", ((move.file.id, move.file.version, {"state": move.became, **move.columns}) for move in moves)
     )
-    tell_all(
-        db,
-        now,
-        (
-            Event(
-                subject="file",
-                subject_id=str(move.file.id),
-                became=move.became,
-                was=move.file.state,
-                cause=cause,
-                detail=move.detail,
-                job_id=move.columns.get("job_id", move.file.job_id),
-            )
-            for move in moves
-        ),
-    )
+    tell_all(db, now, ((told, [str(move.file.id) for move in alike]) for told, alike in groupby(moves, key=tells)))
 
 
 def end_of(file: File, became: FileState, why: str | None, now: float, **columns: Unpack[FileColumns]) -> Move:

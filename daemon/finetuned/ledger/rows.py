@@ -44,7 +44,9 @@ def text_at(moment: float | None) -> str | None:
 
 def place(path: str | None) -> tuple[str | None, str | None]:
     """Make the two columns of a path: its text, and its bytes where the text is not exact."""
-    return (None, None) if path is None else (utf8_text(path), path_b64(path))
+    if path is None or path.isascii():
+        return path, None
+    return utf8_text(path), path_b64(path)
 
 
 #: that a file was dropped at a place (`:path`, `:b64`), or lies there now
@@ -136,11 +138,8 @@ def update_all(db: sqlite3.Connection, table: str, changes: Iterable[tuple[int, 
     them.
     """
     for names, alike in groupby(changes, key=lambda change: (*change[2],)):
-        rows = [
-            (number, version, *[clean(value) if type(value) is str else value for value in columns.values()])
-            for number, version, columns in alike
-        ]
-        if db.execute(_changes(table, *names), (_json(rows),)).rowcount < len(rows):
+        rows = [(number, version, *columns.values()) for number, version, columns in alike]
+        if db.execute(_changes(table, *names), (_json_of(rows),)).rowcount < len(rows):
             raise Stale(f"one of {len(rows)} {table} moved on")
 
 
@@ -155,6 +154,14 @@ def update_alike(
 
 def _written(value: object) -> object:
     return clean(value) if isinstance(value, str) and not isinstance(value, StrEnum) else value
+
+
+def _json_of(rows: Sequence[tuple[object, ...]]) -> str:
+    """Write rows, whose words may hold paths; hardly any does that is not UTF-8."""
+    try:
+        return _json(rows)
+    except UnicodeEncodeError:
+        return _json([[clean(value) if type(value) is str else value for value in row] for row in rows])
 
 
 def _json(value: object) -> str:
