@@ -18,7 +18,7 @@ from finetuned.lifecycle import FileState
 from finetuned.model import File
 from finetuned.settings import FolderSettings
 from support.drops import put
-from support.kernel import renames_by
+from support.kernel import fail, renames_by
 
 JOB = "notes-20261123-052311-7fka"
 S = FileState
@@ -77,6 +77,62 @@ def test_learned_files_are_put_away_together(make):
         *found.values(),
         f"{folder.root}/done/{JOB}/taken.2.txt",
     ]
+    folder.close()
+
+
+def learned(folder, *names):
+    """Files that were learned, and lie where their job's were claimed."""
+    lie = [put(folder, f".processing/{JOB}/{name}") for name in names]
+    return [
+        replace(ended(lies, f"{folder.root}/{name}", signature=signature_of(os.stat(lies))), id=number)
+        for number, (name, lies) in enumerate(zip(names, lie, strict=True))
+    ]
+
+
+@pytest.mark.parametrize("top", ["", "sub/"])
+def test_many_learned_files_go_with_their_folder(make, top):
+    """In one step, if it is theirs alone, but for our note; the same try once more finds each where it lies."""
+    folder = make()
+    folder.hold()
+    files = learned(folder, f"{top}a.txt", f"{top}b.txt")
+    put(folder, f".processing/{JOB}/job.json", "{}")
+    was = os.stat(f"{folder.root}/.processing/{JOB}/{top}").st_ino
+    with folder.together():
+        found = folder.archive_all(files)
+        assert [*found.values()] == [f"{folder.root}/done/{JOB}/{top}{name}" for name in ("a.txt", "b.txt")]
+        folder.write_job_files(JOB, area="done", files={"job.json": [b"[]"]}, locations=[*found.values()])
+    assert os.stat(f"{folder.root}/done/{JOB}/{top}").st_ino == was
+    assert text_of(f"{folder.root}/done/{JOB}/job.json") == "[]"
+    with folder.together():
+        assert folder.archive_all(files) == {}
+        assert [folder.archive(file, None) for file in files] == [*found.values()]
+    folder.clear_processing(JOB)
+    assert os.listdir(f"{folder.root}/.processing") == []
+    folder.close()
+
+
+@pytest.mark.parametrize("odd", ["theirs", "edited", "there", "gone", "fixed"])
+def test_files_that_share_their_folder_leave_it_one_by_one(make, monkeypatch, odd):
+    """With what people put there, with one that was edited, where something lies in `done`, on odd file systems."""
+    folder = make()
+    folder.hold()
+    files = learned(folder, "a.txt", "b.txt")
+    here, there = f".processing/{JOB}", f"done/{JOB}"
+    if odd == "gone":
+        os.unlink(files[1].location)
+    elif odd == "fixed":
+        monkeypatch.setattr(os, "rename", fail(errno.EXDEV))
+    else:
+        put(
+            folder, {"theirs": f"{here}/mine.txt", "edited": f"{here}/b.txt", "there": f"{there}/mine.txt"}[odd], "mine"
+        )
+    with folder.together():
+        found = folder.archive_all(files)
+    left = {"theirs": ["mine.txt"], "edited": ["b.txt"]}.get(odd, [])
+    moved = ["a.txt"] if odd in {"edited", "gone"} else ["a.txt", "b.txt"]
+    assert [os.path.basename(end) for end in found.values()] == moved
+    assert sorted(os.listdir(f"{folder.root}/{here}")) == left
+    assert sorted(os.listdir(f"{folder.root}/{there}")) == moved + (["mine.txt"] if odd == "there" else [])
     folder.close()
 
 

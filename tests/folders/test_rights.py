@@ -7,12 +7,14 @@ import struct
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from finetuned.errors import Stuck
 from finetuned.folders import leftovers
 from finetuned.folders.claims import Wanted
 from finetuned.folders.kept import drop_folder
 from finetuned.folders.papers import write
+from finetuned.folders.text import signature_of
 from finetuned.lifecycle import FileState
 from finetuned.model import File
 from finetuned.settings import FolderSettings
@@ -59,6 +61,14 @@ def ended(location, path, state):
     """A file at its end, as the ledger knows it."""
     known = {"folder": "notes", "signature": None, "version": 1, "job_id": JOB}
     return File(id=1, path=path, location=location, state=state, **known)
+
+
+def learned(lie, paths):
+    """The files that were dropped at these paths, and lie claimed."""
+    return [
+        replace(ended(lies, path, FileState.LEARNED), id=number, signature=signature_of(os.stat(lies)))
+        for number, (lies, path) in enumerate(zip(lie, paths, strict=True))
+    ]
 
 
 def refused(folder, path):
@@ -135,6 +145,33 @@ class TestFoldersForPeople:
         with acting_as(DAEMON):
             lies = refused(opened(place), path)
         assert (Path(lies).parent.stat().st_gid, mode(Path(lies).parent)) == (DAEMON, 0o755)
+
+    def test_many_files_that_go_with_their_folder_give_it_the_same_rights(self, place):
+        """As if it had been made where it lies then, whoever may do what there."""
+        (place / "notes").chmod(0o2770)
+        paths = [dropped(place, f"sub/{name}.txt") for name in "ab"]
+        with acting_as(DAEMON, umask=0o077):
+            folder = opened(place)
+            lie = claimed(folder, *paths)
+            was = Path(lie[0]).parent.stat().st_ino
+            found = folder.archive_all(learned(lie, paths))
+        for above in (Path(found[0]).parent, Path(found[0]).parent.parent):
+            assert (above.stat().st_gid, mode(above)) == (GROUP, 0o2770)
+        assert Path(found[0]).parent.stat().st_ino == was
+
+    @pytest.mark.parametrize("kind", ["default", "access"])
+    def test_files_do_not_go_with_a_folder_that_has_rights_of_its_own(self, place, kind):
+        """An access list does not go along, nor may one come along."""
+        paths = [dropped(place, f"sub/{name}.txt") for name in "ab"]
+        with acting_as(DAEMON):
+            folder = opened(place)
+            lie = claimed(folder, *paths)
+            was = Path(lie[0]).parent.stat().st_ino
+            entries = ((1, 7, NO_ID), (2, 7, 61_007), (4, 5, NO_ID), (16, 7, NO_ID), (32, 0, NO_ID))
+            os.setxattr(Path(lie[0]).parent, f"system.posix_acl_{kind}", acl(*entries))
+            found = folder.archive_all(learned(lie, paths))
+        assert len(found) == len(paths)
+        assert Path(found[0]).parent.stat().st_ino != was
 
 
 class TestPapers:

@@ -13,14 +13,14 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
 from finetuned.errors import Changed, FileProblem, Gone
 from finetuned.folders.foreign import same
-from finetuned.folders.names import OUR_NAMES, Parts, numbered, why_name
+from finetuned.folders.names import JOB_FILE, OUR_NAMES, Parts, numbered, why_name
 from finetuned.folders.places import Places
 from finetuned.folders.tree import Tree
 from finetuned.lifecycle import FileState
@@ -33,6 +33,8 @@ LIES_HERE: Final = "\0"
 SIGNED: Final = "\n(written by finetuned; goes when the file is tried again)\n"
 #: what the end of a file rests on: its content, so that another content must not take its place
 _KNOWN: Final = frozenset({FileState.LEARNED, FileState.DUPLICATE})
+#: from how many files on it takes less to move their folder than to move them
+SEVERAL: Final = 2
 BY_HAND: Final = "it was moved or removed by hand before it was put away"
 _OURS: Final = frozenset((name,) for name in OUR_NAMES)
 _OF_JOBS: Final = MappingProxyType({FileState.LEARNED: DONE, FileState.BARREN: FAILED, FileState.FAILED: FAILED})
@@ -73,7 +75,10 @@ def archive(places: Places, file: File, location: str, why: str | None) -> str |
 
 
 def archive_all(places: Places, files: Sequence[File]) -> dict[int, str]:
-    """Move learned files to their ends, as far as nothing is special; return by id where those lie that were moved."""
+    """Move learned files to their ends, as far as nothing is special; return by id where those lie that were moved.
+
+    A whole folder, if it holds nothing else: its files are at their ends at once then.
+    """
     if places.rules.after == "delete" or places.names.own_marker("") is not None:
         return {}
     by_way: dict[tuple[Parts, Parts], dict[str, tuple[int, Signature]]] = {}
@@ -85,10 +90,19 @@ def archive_all(places: Places, files: Sequence[File]) -> dict[int, str]:
                 by_way.setdefault((old[:-1], new[:-1]), {})[new[-1]] = file.id, file.signature
     found: dict[int, str] = {}
     for (here, there), some in by_way.items():
+        looks = {name: one[1] for name, one in some.items()}
         with suppress(OSError, FileProblem):  # `archive` tells what it is
-            for name in places.tree.move_all(here, there, {name: one[1] for name, one in some.items()}, renamed=True):
+            for name in _moved(places.tree, here, there, looks):
                 found[some[name][0]] = places.tree.at((*there, name))
     return found
+
+
+def _moved(tree: Tree, here: Parts, there: Parts, looks: Mapping[str, Signature]) -> Iterable[str]:
+    """Move files that look so, with their folder if they are many and that is theirs alone; return what was moved."""
+    with suppress(OSError, FileProblem):
+        if len(looks) >= SEVERAL and tree.move_folder(here, there, looks, {JOB_FILE} if len(here) == 2 else set()):
+            return looks
+    return tree.move_all(here, there, looks, renamed=True)
 
 
 def _find(places: Places, file: File, location: str) -> Parts | None:

@@ -79,7 +79,7 @@ def close_to_others(fd: int) -> None:
 def make_shared(name: str, above: int, top: int) -> None:
     """Make the folder `name` in `above`, with the rights that the drop folder `top` gives to its group."""
     os.mkdir(name, dir_fd=above)
-    if _has_default_acl(above):
+    if _has_acl(above, _DEFAULT):
         return
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
     try:
@@ -95,6 +95,19 @@ def make_shared(name: str, above: int, top: int) -> None:
         os.close(fd)
 
 
+def give_like(fd: int, like: int) -> bool:
+    """Give a folder the group and the mode of another one of ours; tell whether it has all of its rights then."""
+    if any(_has_acl(one, name) for one in (fd, like) for name in (_ACCESS, _DEFAULT)):
+        return False
+    wanted = os.fstat(like)
+    if os.fstat(fd).st_gid != wanted.st_gid:
+        os.fchown(fd, -1, wanted.st_gid)
+    if os.fstat(fd).st_mode != wanted.st_mode:
+        _set_mode(fd, stat.S_IMODE(wanted.st_mode))
+    given = os.fstat(fd)
+    return (given.st_gid, given.st_mode) == (wanted.st_gid, wanted.st_mode)
+
+
 def _set_mode(fd: int, mode: int) -> None:
     """Set a folder's mode; without its set-group-id bit where a service may set none (RestrictSUIDSGID=)."""
     try:
@@ -103,9 +116,9 @@ def _set_mode(fd: int, mode: int) -> None:
         os.fchmod(fd, mode & ~stat.S_ISGID)
 
 
-def _has_default_acl(folder: int) -> bool:
+def _has_acl(fd: int, name: str) -> bool:
     try:
-        return bool(os.getxattr(folder, _DEFAULT))
+        return bool(os.getxattr(fd, name))
     except OSError:
         return False
 

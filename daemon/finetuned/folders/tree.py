@@ -17,6 +17,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,6 +54,11 @@ def listed(fd: int) -> Iterator[Iterator[os.DirEntry[str]]]:
             yield entries
     finally:
         os.close(fresh)
+
+
+def _names_in(fd: int) -> set[str]:
+    with listed(fd) as entries:
+        return {entry.name for entry in entries}
 
 
 @dataclass(slots=True)
@@ -388,6 +394,32 @@ class Tree:
                 self._sync(new, target)
                 self._sync(old, source)
 
+    def move_folder(
+        self, old: Parts, new: Parts, looks: Mapping[str, Signature], beside: AbstractSet[str] = frozenset()
+    ) -> bool:
+        """Rename a sub-folder in which just these files lie that look so, but for their ctime, and names `beside` them.
+
+        It takes the place of an empty one, which is made, and its rights. False: that cannot be done, or one of the
+        files has changed, and `move_all` moves what it can. Raises OSError.
+        """
+        with self.folder(old[:-1]) as above, self.folder(new[:-1], make=True) as over:
+            with self.folder(old) as source, self.folder(new, make=True) as place:
+                if _names_in(source) - beside != looks.keys() or _names_in(place):
+                    return False
+                for name, signature in looks.items():
+                    self.on_progress()
+                    if not looks_same(os.stat(name, dir_fd=source, follow_symlinks=False), signature):
+                        return False
+                if not rights.give_like(source, place):
+                    return False
+                os.rename(old[-1], new[-1], src_dir_fd=above, dst_dir_fd=over)
+                self._sync(new, source)
+            self._sync(new[:-1], over)
+            self._sync(old[:-1], above)
+        self._let_go(old)
+        self._let_go(new)
+        return True
+
     def is_moving(self, old: Parts, new: Parts) -> bool:
         """Tell whether a kill has left a file at `old` and at `new`; to move it again finishes that."""
         try:
@@ -440,5 +472,9 @@ class Tree:
         with suppress(OSError), self.folder(parts[:-1]) as fd:
             os.rmdir(parts[-1], dir_fd=fd)
             self._sync(parts[:-1], fd)
-            if (batch := self._batches.now) and parts in batch.folders:
-                os.close(batch.folders.pop(parts))
+            self._let_go(parts)
+
+    def _let_go(self, parts: Parts) -> None:
+        """Open a sub-folder anew from now on: another one lies there, or none."""
+        if (batch := self._batches.now) and parts in batch.folders:
+            os.close(batch.folders.pop(parts))
