@@ -51,11 +51,16 @@ UNCOUNTED |= {"test_house"}
 UNCOUNTED |= {"test_a_value_that_is_too_long_is_passed_over", "test_lists_and_objects_are_read_one_by_one"}
 UNCOUNTED |= {"test_memory_does_not_grow_with_the_text", "test_values_that_end_alike_are_the_same_as_one_by_one"}
 UNCOUNTED |= {"test_what_was_copied_is_found", "test_whatever_is_written_there_is_an_answer"}
-UNCOUNTED |= {"test_whatever_the_blocks_the_value_is_the_same"}
+UNCOUNTED |= {"test_whatever_the_blocks_the_value_is_the_same", "test_a_claimed_file_that_is_edited"}
+UNCOUNTED |= {"test_a_full_server_is_not_uploaded_to_again", "test_one_session_whatever_befalls_the_requests"}
+UNCOUNTED |= {"test_a_session_is_gone_when_three_looks_in_a_row_say_so", "test_two_sessions_of_one_job_leave_one"}
+UNCOUNTED |= {"test_a_session_that_is_listed_late_is_recorded_and_removed", "test_a_wrong_dialect_waits_for_a_person"}
+UNCOUNTED |= {"test_hours_without_a_server_cost_nothing"}
+UNCOUNTED |= {"test_the_jobs_of_a_removed_folder_end_properly", "test_the_searches_for_what_never_turns_up_are_few"}
 #: modules of these that meet what no other does: the way from a command to a daemon, and what a signal does to it
 COUNTED = {"test_demo", "test_real_process", "test_reload", "test_signals"}
 #: modules and tests that start many processes in which nothing is met of ours, or what is met in others
-ALONE = {"test_command_maker", "test_one_that_fails_is_told", "test_talk"}
+ALONE = {"test_command_maker", "test_one_that_fails_is_told", "test_talk", "test_talk_for_real"}
 
 
 def _rings(item: pytest.Item) -> tuple[str, ...]:
