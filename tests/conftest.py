@@ -61,6 +61,7 @@ UNCOUNTED |= {"test_the_jobs_of_a_removed_folder_end_properly", "test_the_search
 COUNTED = {"test_demo", "test_real_process", "test_reload", "test_signals"}
 #: modules and tests that start many processes in which nothing is met of ours, or what is met in others
 ALONE = {"test_command_maker", "test_one_that_fails_is_told", "test_talk", "test_talk_for_real"}
+ALONE |= {"test_a_toy_learns_what_it_is_taught"}
 
 
 def _rings(item: pytest.Item) -> tuple[str, ...]:
