@@ -550,6 +550,23 @@ async def test_many_copies_keep_no_other_file_from_being_sent(a_place: APlace) -
     await place.run(until_idle=False, script=script)
 
 
+async def test_a_run_ends_when_no_folder_has_anything_left(a_place: APlace) -> None:
+    """One that was not swept for a while has a file that still settles: the run waits for it."""
+    slow = {"name": "slow", "settle": "60s", "linger": "0s"}
+    place = a_place(folder=[{"linger": "0s"}, slow], watch={"sweep": "100s"})
+    (place.notes.parent / "slow" / "b.txt").write_text(text(2))
+
+    async def rings() -> None:
+        for number in range(5):
+            await place.pass_time(5.0)
+            place.drop(f"{number}.txt", text(10 + number))
+            place.sweep_soon(str(place.notes))
+        await place.until(lambda: place.states().get("b.txt") == "learned", within=200.0)
+
+    await place.run(script=rings)
+    assert set(place.states().values()) == {"learned"}
+
+
 async def test_a_change_in_one_folder_has_no_other_swept(a_place: APlace) -> None:
     """To look through another one may take seconds. It has its own time, whatever happens elsewhere."""
     place = a_place(folder=[{"linger": "0s"}, {"name": "large"}], watch={"sweep": "100s"})

@@ -56,8 +56,8 @@ SCENARIOS = {
         kept=2,
     ),
     "told, and removed": Scenario(
-        files={"sub/a.txt": GREY % 1, "c.txt": b"caf\xe9"},
-        becomes={"a.txt": "learned", "c.txt": "refused"},
+        files={"sub/a.txt": GREY % 1, "sub/b.txt": GREY % 2, "c.txt": b"caf\xe9"},
+        becomes={"a.txt": "learned", "b.txt": "learned", "c.txt": "refused"},
         told=True,
         expires=True,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 import pytest
 from msgspec.structs import replace
@@ -100,6 +101,7 @@ def test_many_learned_files_go_with_their_folder(make, top):
     with folder.together():
         found = folder.archive_all(files)
         assert [*found.values()] == [f"{folder.root}/done/{JOB}/{top}{name}" for name in ("a.txt", "b.txt")]
+        assert not os.path.exists(f"{folder.root}/done/{JOB}/job.json")  # the note told of a claim
         folder.write_job_files(JOB, area="done", files={"job.json": [b"[]"]}, locations=[*found.values()])
     assert os.stat(f"{folder.root}/done/{JOB}/{top}").st_ino == was
     assert text_of(f"{folder.root}/done/{JOB}/job.json") == "[]"
@@ -108,6 +110,19 @@ def test_many_learned_files_go_with_their_folder(make, top):
         assert [folder.archive(file, None) for file in files] == [*found.values()]
     folder.clear_processing(JOB)
     assert os.listdir(f"{folder.root}/.processing") == []
+    folder.close()
+
+
+def test_a_note_does_not_go_into_a_sub_folder(make):
+    """A person moved the files of a sub-folder to the top of their job's folder: they go back to theirs, alone."""
+    folder = make()
+    folder.hold()
+    files = [replace(file, path=f"{folder.root}/sub/{file.path[-5:]}") for file in learned(folder, "a.txt", "b.txt")]
+    put(folder, f".processing/{JOB}/job.json", "{}")
+    with folder.together():
+        assert len(folder.archive_all(files)) == 2
+    assert sorted(os.listdir(f"{folder.root}/done/{JOB}/sub")) == ["a.txt", "b.txt"]
+    assert os.listdir(f"{folder.root}/.processing/{JOB}") == ["job.json"]
     folder.close()
 
 
@@ -126,8 +141,10 @@ def test_files_that_share_their_folder_leave_it_one_by_one(make, monkeypatch, od
         put(
             folder, {"theirs": f"{here}/mine.txt", "edited": f"{here}/b.txt", "there": f"{there}/mine.txt"}[odd], "mine"
         )
+    os.chmod(f"{folder.root}/{here}", 0o700)
     with folder.together():
         found = folder.archive_all(files)
+    assert stat.S_IMODE(os.stat(f"{folder.root}/{here}").st_mode) == 0o700
     left = {"theirs": ["mine.txt"], "edited": ["b.txt"]}.get(odd, [])
     moved = ["a.txt"] if odd in {"edited", "gone"} else ["a.txt", "b.txt"]
     assert [os.path.basename(end) for end in found.values()] == moved

@@ -16,6 +16,8 @@ from finetuned.folders.claims import Wanted
 from finetuned.folders.kept import drop_folder
 from finetuned.folders.sweep import MOST_WATCHED
 from finetuned.folders.watches import Single, watch
+from finetuned.lifecycle import FileState
+from finetuned.model import File
 from finetuned.settings import FolderSettings
 from support import disks
 
@@ -134,10 +136,10 @@ def test_what_rings():
 
 
 @contextmanager
-def swept(path):
+def swept(path, **rules):
     """A held folder that was swept once, as far as the watch cares."""
     path.mkdir(exist_ok=True)
-    folder = drop_folder(FolderSettings(name="notes", path=str(path)), beside=f"{path}.beside")
+    folder = drop_folder(FolderSettings(name="notes", path=str(path), **rules), beside=f"{path}.beside")
     folder.hold()
     folder.sweeper.sweep(0.0)
     try:
@@ -257,6 +259,21 @@ async def test_what_finetuned_takes_is_no_news(tmp_path):
             assert not heard.is_set()
             (tmp_path / "notes" / "c.txt").unlink()
             await heard.wait()
+
+
+def test_what_is_archived_by_itself_is_no_news(tmp_path):
+    """Nor is the marker of a file that goes along with it; only what lies where it was dropped is told of."""
+    (tmp_path / "notes").mkdir()
+    for name in ("a.txt", "a.txt.ok", "b.txt", "b.txt.ok"):
+        (tmp_path / "notes" / name).write_text("words")
+    with swept(tmp_path / "notes", ready_file="{name}.ok") as folder:
+        claim(folder, "a.txt")
+        refused = {"folder": "notes", "state": FileState.REFUSED, "signature": None, "version": 1, "job_id": None}
+        path = f"{folder.root}/b.txt"
+        folder.archive(File(id=1, path=path, location=path, **refused), "why")
+        names = ("a.txt", "a.txt.ok", "b.txt", "b.txt.ok")
+        assert [folder.took(f"{folder.root}/{name}") for name in names] == [True] * 4
+        assert sorted(set(os.listdir(folder.root)) & set(names)) == []
 
 
 async def test_an_event_is_no_news_once(tmp_path):

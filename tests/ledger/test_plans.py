@@ -130,6 +130,16 @@ def test_what_status_asks_does_not_grow_with_the_files(reader: Reader, question:
     assert [step for step in steps if not re.search(r"COVERING INDEX|unfinished_files|held_up_by_time", step)] == []
 
 
+def test_what_cannot_be_archived_is_found_among_what_is_not_archived(reader: Reader) -> None:
+    """Not among all that settles or was refused, which may be most of what there is."""
+    queries: list[str] = []
+    reader.connection.set_trace_callback(queries.append)
+    assert reader.unarchived() == []
+    reader.connection.set_trace_callback(None)
+    plans = [row["detail"] for q in queries for row in reader.connection.execute(f"explain query plan {q}")]
+    assert [step for step in plans if "files" in step] == ["SCAN files USING INDEX files_to_archive"]
+
+
 def test_a_name_is_looked_for_in_no_rows(reader: Reader) -> None:
     """It stands at the end of a path: all of these are gone through, but in their index, which is far smaller."""
     queries: list[str] = []

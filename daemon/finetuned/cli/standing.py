@@ -1,6 +1,6 @@
 """What waits for a person, is in trouble or stands still, by what the ledger knows.
 
-It is asked for by what it is: all else that is under way, which may be thousands of jobs, is never read.
+It is asked for by what it is: of all else that is under way, which may be thousands of jobs, nothing is fetched.
 """
 
 from __future__ import annotations

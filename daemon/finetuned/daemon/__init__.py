@@ -23,6 +23,8 @@
 | open jobs, and which of them are due | `Roll` | the ledger | nothing |
 | whose pairs were fetched in vain | `Polls` | | one more try without a pause |
 | who is sent next, and which slots are taken | `Turns` | the next plan | nothing |
+| when each folder is swept next | `Intake` | that sweep | nothing |
+| what a claim took, until events tell of it | `Sweeper` | two sweeps | one more |
 | what the next round does first | `Rounds` | | one round in another order |
 | when the loop turned, why no metrics are served | `Context` | the next round, the next try | nothing |
 | a configuration that is to be used next | `Service` | its file | a reload has to be asked for again |

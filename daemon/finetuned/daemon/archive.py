@@ -22,7 +22,7 @@ _TAUGHT = {JobState.DONE, JobState.PARTIAL}
 class Archives:
     """Archives files, as the plan wants it."""
 
-    def __init__(self, context: Context, sweep_soon: Callable[[], None]) -> None:
+    def __init__(self, context: Context, sweep_soon: Callable[[str], None]) -> None:
         self._context = context
         self._sweep_soon = sweep_soon  # a file lies where it was dropped once more
 
@@ -32,8 +32,8 @@ class Archives:
         job, why_not, lost = await context.in_thread(self._archive, job_id)
         if job is not None and why_not is not None:
             await context.disk_later(job, why_not)
-        elif lost:
-            self._sweep_soon()
+        elif job is not None and lost:
+            self._sweep_soon(context.folders[job.folder].root)
 
     def _archive(self, job_id: str) -> tuple[Job | None, str | None, bool]:
         """Do so at one visit to a thread; tell why it cannot be done now, and else what `_put_away` does."""
@@ -93,7 +93,7 @@ class Archives:
         try:
             if file.state is FileState.SETTLING:
                 await context.in_thread(give_back, context, folder, file)
-                self._sweep_soon()
+                self._sweep_soon(folder.root)
                 return
             location, lost = await context.in_thread(self._lay, folder, file)
         except (FileProblem, FolderError) as error:
@@ -102,7 +102,7 @@ class Archives:
             return
         await context.in_ledger(context.ledger.files.laid, file, location, now, lost=lost)
         if lost:
-            self._sweep_soon()
+            self._sweep_soon(folder.root)
 
     def _lay(self, folder: DropFolder, file: File) -> tuple[str | None, str | None]:
         """Bring a file to its end; return its place, or why it has none; null for both: deleted by the rules."""

@@ -46,7 +46,7 @@ class Claimed:
 class Claims:
     """Makes jobs of files, as the plan wants it."""
 
-    def __init__(self, context: Context, sweep_soon: Callable[[], None]) -> None:
+    def __init__(self, context: Context, sweep_soon: Callable[[str], None]) -> None:
         self._context = context
         self._sound: set[str] = set()
         self._sweep_soon = sweep_soon  # a file lies where it was dropped once more
@@ -88,7 +88,7 @@ class Claims:
             if file.signature and file.id in changed:
                 context.ledger.files.unsettled(file, None, "it changed while it waited", now)
                 folder.sweeper.known.remember(file.path, file.signature, settled=False)
-                self._sweep_soon()
+                self._sweep_soon(folder.root)
                 continue
             try:
                 self._check(folder, file)
@@ -170,7 +170,7 @@ class Claims:
                 folder.sweeper.known.forget(leaver.file.location or leaver.file.path)
             elif leaver.became is FileState.SETTLING and leaver.file.signature:
                 folder.sweeper.known.remember(leaver.location, leaver.file.signature, settled=False)
-                self._sweep_soon()
+                self._sweep_soon(folder.root)
 
     def _leaver(self, folder: DropFolder, file: File, why: FileProblem) -> Left:
         """Decide what becomes of a file that could not be claimed; give back one that changed in a folder of ours."""

@@ -100,7 +100,8 @@ def archive_all(places: Places, files: Sequence[File]) -> dict[int, str]:
 def _moved(tree: Tree, here: Parts, there: Parts, looks: Mapping[str, Signature]) -> Iterable[str]:
     """Move files that look so, with their folder if they are many and that is theirs alone; return what was moved."""
     with suppress(OSError, FileProblem):
-        if len(looks) >= SEVERAL and tree.move_folder(here, there, looks, {JOB_FILE} if len(here) == 2 else set()):
+        beside = {JOB_FILE} if len(here) == len(there) == 2 else set()  # the claim's note; there ours will lie
+        if len(looks) >= SEVERAL and tree.move_folder(here, there, looks, beside):
             return looks
     return tree.move_all(here, there, looks, renamed=True)
 

@@ -5,7 +5,7 @@
 2. A file that is not what it was, or that a program has opened for writing since, goes back where it came from. Its
    times tell, where a change since it was read must have set others (`SURE`) and nobody has it open for writing; else
    it is read again. What is sent is compared by its hash in any case.
-3. `.processing/<job>/job.json` tells a daemon whose ledger was lost what lies there; it goes when nothing else is left.
+3. `.processing/<job>/job.json` tells a daemon whose ledger was lost what lies there; it goes when nothing else does.
    It is believed only if neither it nor the folder it lies in can have been written to by anybody else.
 4. The sub-folders that files were taken from stay, though they may be empty from then on: who has just made one is
    about to write into it, and other programs (a share, a synchronizer) make theirs once and count on them. An empty

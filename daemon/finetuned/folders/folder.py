@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+import os
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -138,7 +139,9 @@ class DropFolder(Places):
     def _claim(self, jobs: Sequence[Order]) -> list[list[str | FileProblem]]:
         """Move all, bring them to disk, and only then look again at what lies there: that is what will be sent."""
         if self.moves:
-            self.sweeper.takes(one.source for _, _, wanted in jobs for one in wanted)
+            self.sweeper.takes(
+                path for _, _, wanted in jobs for one in wanted for path in self._with_marker(one.source)
+            )
         with self.together():
             for job_id, note, wanted in jobs:
                 with suppress(FileProblem):  # the same trouble meets the files, and each of them gets the reason
@@ -156,6 +159,13 @@ class DropFolder(Places):
         if found is None or found == one.source:
             return None
         return self._claim([(job_id, note, [Wanted(source=found, name=one.name, content=one.content)])])[0][0]
+
+    def _with_marker(self, path: str) -> Iterator[str]:
+        """Yield the path of a file, and that of the marker that goes along."""
+        yield path
+        folder, name = os.path.split(path)
+        if (marker := self.names.own_marker(name)) is not None:
+            yield f"{folder}/{marker}"
 
     def _take(self, job_id: str, wanted: Sequence[Wanted]) -> list[Taken | str | FileProblem]:
         """Take files: where each was moved to and is to be proved, where it stays, or why it is not taken."""
@@ -213,6 +223,8 @@ class DropFolder(Places):
         location = file.location
         if location is None:
             return None
+        if self.moves and not self.is_ours(location):
+            self.sweeper.takes(self._with_marker(location))
         try:
             end = self._archive(file, location, why)
         except (Gone, Changed):

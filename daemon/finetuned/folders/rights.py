@@ -19,7 +19,8 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from finetuned.folders.probes import fresh_probe, make_probe
@@ -95,17 +96,36 @@ def make_shared(name: str, above: int, top: int) -> None:
         os.close(fd)
 
 
-def give_like(fd: int, like: int) -> bool:
-    """Give a folder the group and the mode of another one of ours; tell whether it has all of its rights then."""
+@contextmanager
+def given_like(fd: int, like: int) -> Iterator[bool]:
+    """Give a folder the group and the mode of another one; yield whether it has all of its rights then.
+
+    If not, or if what follows fails, it gets its own ones back.
+    """
     if any(_has_acl(one, name) for one in (fd, like) for name in (_ACCESS, _DEFAULT)):
-        return False
-    wanted = os.fstat(like)
+        yield False
+        return
+    own, wanted, stays = os.fstat(fd), os.fstat(like), False
+    try:
+        _give(fd, wanted)
+        fits = _rights(os.fstat(fd)) == _rights(wanted)
+        yield fits
+        stays = fits
+    finally:
+        if not stays:
+            _give(fd, own)
+
+
+def _give(fd: int, wanted: os.stat_result) -> None:
+    """Give a folder these rights; the group first, as that may take a bit of the mode away."""
     if os.fstat(fd).st_gid != wanted.st_gid:
         os.fchown(fd, -1, wanted.st_gid)
     if os.fstat(fd).st_mode != wanted.st_mode:
         _set_mode(fd, stat.S_IMODE(wanted.st_mode))
-    given = os.fstat(fd)
-    return (given.st_gid, given.st_mode) == (wanted.st_gid, wanted.st_mode)
+
+
+def _rights(status: os.stat_result) -> tuple[int, int]:
+    return status.st_gid, status.st_mode
 
 
 def _set_mode(fd: int, mode: int) -> None:

@@ -399,8 +399,9 @@ class Tree:
     ) -> bool:
         """Rename a sub-folder in which just these files lie that look so, but for their ctime, and names `beside` them.
 
-        It takes the place of an empty one, which is made, and its rights. False: that cannot be done, or one of the
-        files has changed, and `move_all` moves what it can. Raises OSError.
+        It takes the place of an empty one, which is made, and its rights; what lay `beside` the files is removed then,
+        and what came in between goes along. False: that cannot be done, or one of the files has changed, and `move_all`
+        moves what it can. Raises OSError.
         """
         with self.folder(old[:-1]) as above, self.folder(new[:-1], make=True) as over:
             with self.folder(old) as source, self.folder(new, make=True) as place:
@@ -410,9 +411,13 @@ class Tree:
                     self.on_progress()
                     if not looks_same(os.stat(name, dir_fd=source, follow_symlinks=False), signature):
                         return False
-                if not rights.give_like(source, place):
-                    return False
-                os.rename(old[-1], new[-1], src_dir_fd=above, dst_dir_fd=over)
+                with rights.given_like(source, place) as fits:
+                    if not fits:
+                        return False
+                    os.rename(old[-1], new[-1], src_dir_fd=above, dst_dir_fd=over)
+                for name in beside:
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=source)
                 self._sync(new, source)
             self._sync(new[:-1], over)
             self._sync(old[:-1], above)
