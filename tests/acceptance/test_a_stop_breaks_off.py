@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ async def test_remembering_what_lies_there_is(a_place: APlace) -> None:
 
 @pytest.mark.parametrize("area", [".processing", "done"])
 async def test_moving_the_files_of_a_job_is(a_place: APlace, monkeypatch: pytest.MonkeyPatch, area: str) -> None:
-    """On the way into the job's folder, and out of it."""
+    """On the way into the job's folder, and out of it: one by one, as a file lies beside them that is not theirs."""
     place = a_place(folder=ONE_JOB)
     for number in range(MANY):
         place.drop(f"note-{number}.txt", f"The otter of {number} is a mammal.")
@@ -103,6 +104,8 @@ async def test_moving_the_files_of_a_job_is(a_place: APlace, monkeypatch: pytest
 
     def act(rename: Callable[[], None], _: str, new: str) -> None:
         rename()
+        if "/.processing/" in new and area == "done":
+            (Path(new).parent / "mine.md").touch()
         if f"/{area}/" in new and new.endswith(".txt"):
             moved.append(new)
             if len(moved) == 3:
@@ -112,4 +115,6 @@ async def test_moving_the_files_of_a_job_is(a_place: APlace, monkeypatch: pytest
         renames_by(patched, act)
         await place.run()
     assert len(moved) == 3
+    for mine in place.notes.glob(".processing/*/mine.md"):
+        mine.unlink()
     await goes_on(place, MANY)
