@@ -416,7 +416,7 @@ class Tree:
                         return False
                     os.rename(old[-1], new[-1], src_dir_fd=above, dst_dir_fd=over)
                 for name in beside:
-                    with suppress(FileNotFoundError):
+                    with suppress(OSError):  # it is moved all the same; what stays is written over by our papers
                         os.unlink(name, dir_fd=source)
                 self._sync(new, source)
             self._sync(new[:-1], over)
