@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import gc
 import os
 import shutil
 import socket
@@ -24,6 +23,7 @@ from finetuned.folders.text import signature_of
 from finetuned.settings import FolderSettings
 from support.drops import put
 from support.kernel import listings_by
+from support.memory import counted_memory, held
 
 
 @pytest.fixture
@@ -434,13 +434,11 @@ def test_a_sub_folder_in_which_nothing_lies_costs_little_memory(make):
     folder.sweeper.sweep(0.0)
     for number in range(1000):
         os.mkdir(f"{folder.root}/{number:06d}")
-    tracemalloc.start()
-    for steady in (10.0, 20.0, 30.0):
-        folder.sweeper.sweep(steady)
-    gc.collect()
-    kept, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert kept < 500 * 1000
+    with counted_memory():
+        for steady in (10.0, 20.0, 30.0):
+            folder.sweeper.sweep(steady)
+        kept = held()
+    assert kept.bytes < 500 * 1000, kept.places
 
 
 def test_a_sub_folder_whose_file_has_settled_costs_little_memory(make):
@@ -450,14 +448,12 @@ def test_a_sub_folder_whose_file_has_settled_costs_little_memory(make):
     folder.sweeper.sweep(0.0)
     for number in range(1000):
         put(folder, f"{number:06d}/note.txt")
-    tracemalloc.start()
-    for steady in (10.0, 20.0, 40.0, 60.0):
-        for seen in recorded(folder, steady).ready:
-            folder.sweeper.known.remember(seen.path, seen.signature, settled=True)
-    gc.collect()
-    kept, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert kept < 950 * 1000
+    with counted_memory():
+        for steady in (10.0, 20.0, 40.0, 60.0):
+            for seen in recorded(folder, steady).ready:
+                folder.sweeper.known.remember(seen.path, seen.signature, settled=True)
+        kept = held()
+    assert kept.bytes < 950 * 1000, kept.places
 
 
 def test_a_file_that_lies_where_it_was_left_costs_little_memory(make):
@@ -466,15 +462,15 @@ def test_a_file_that_lies_where_it_was_left_costs_little_memory(make):
     lie = [put(folder, f"{number // 100}/a note {number:05d}.txt") for number in range(5000)]
     known = [(path, signature_of(os.stat(path)), True) for path in lie]
     folder.sweeper.sweep(0.0)
-    tracemalloc.start()
-    folder.sweeper.known.remember_all(known)
-    told, _ = tracemalloc.get_traced_memory()
-    swept = [folder.sweeper.sweep(steady) for steady in (10.0, 20.0)]
-    gc.collect()
-    kept, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    with counted_memory():
+        folder.sweeper.known.remember_all(known)
+        told = held()
+        tracemalloc.reset_peak()
+        swept = [folder.sweeper.sweep(steady) for steady in (10.0, 20.0)]
+        _, most = tracemalloc.get_traced_memory()
+        kept = held()
     assert not any(one.appeared or one.changed for one in swept)
-    assert max(told, kept) < 50 * len(lie)
+    assert max(told.bytes, kept.bytes) < 50 * len(lie), (told.places, kept.places)
     assert most < 80 * len(lie)
 
 
@@ -584,14 +580,12 @@ def test_folders_that_came_and_went_leave_nothing(make):
 
     come_and_go(range(20))
     folder.sweeper.sweep(100.0)
-    tracemalloc.start()
-    come_and_go(range(100, 400))
-    folder.sweeper.sweep(500.0)
-    folder.sweeper.sweep(510.0)
-    gc.collect()
-    kept, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert kept < 20_000
+    with counted_memory():
+        come_and_go(range(100, 400))
+        folder.sweeper.sweep(500.0)
+        folder.sweeper.sweep(510.0)
+        kept = held()
+    assert kept.bytes < 20_000, kept.places
 
 
 def test_files_that_stay_are_checked_at_once_when_something_was_heard(make):
