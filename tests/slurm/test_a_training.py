@@ -124,21 +124,23 @@ async def test_a_request_that_never_left_is_sent_again(tries):
 
 
 async def test_a_daemon_that_dies_while_it_sends(tries):
-    """The next one finds the job, and takes its number down."""
+    """The next one finds the job, which has not begun, and takes its number down."""
     tries.in_the_way("sbatch", '"$REAL" "$@" > /dev/null', "exec sleep 60")
-    folder = tries.folder()
+    folder, held = tries.folder(), ["--hold"]
 
     async def sent():
         return tries.jobs()
 
     async with anyio.create_task_group() as group:
-        group.start_soon(tries.place().start, folder, sh())
+        group.start_soon(tries.place(options=held).start, folder, sh())
         await until(sent)
         group.cancel_scope.cancel()
     assert not Path(folder, "slurm.json").exists()
-    place = tries.place()
+    place = tries.place(options=held)
     await place.start(folder, sh())
-    assert json.loads(Path(folder, "slurm.json").read_text())["job"] == tries.jobs()[0][0]
+    number = tries.jobs()[0][0]
+    assert json.loads(Path(folder, "slurm.json").read_text())["job"] == number
+    tries.slurm.run("scontrol", "release", number)
     await place.wait(folder)
     assert starts(folder) == len(tries.jobs()) == 1
 
